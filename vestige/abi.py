@@ -1,0 +1,291 @@
+"""Everything the host, the machine and the monitor share: addresses, calls, shared structs.
+
+This is the whole interface between the host process and the code that runs inside a guest's
+shadow. The guest VM maps RAM only; the monitor VM maps that RAM at the same addresses and,
+in the hole below 4 GiB, the private memory listed here. All of what the monitor writes is
+untrusted by the host: the threat of each entry stands beside it.
+"""
+
+from enum import IntEnum, IntFlag
+
+from vestige.lang.memory import Memory
+from vestige.lang.types import Struct, i64, u8, u16, u32, u64
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+MAX_CPUS = 8
+MAX_DISKS = 4
+PINS = 24  # of the IOAPIC; GSI n is pin n
+
+# ---- What the guest finds, by guest-physical address and port (design, section 3) ----------
+LOW_RAM_LIMIT = 3 * GIB
+HIGH_RAM = 4 * GIB
+ACPI_TABLES = 0xE0000  # to 0xFFFFF
+PCI_WINDOW = 0xC000_0000  # 32-bit memory window, to ECAM
+ECAM = 0xE000_0000  # 256 buses of 1 MiB
+ECAM_SIZE = 256 * MIB
+IOAPIC = 0xFEC0_0000
+LOCAL_APIC = 0xFEE0_0000
+
+PORT_UART = 0x3F8
+PORT_SLEEP_CONTROL = 0x600  # ACPI sleep control; status is the next port
+PORT_SLEEP_STATUS = 0x601
+PORT_RESET = 0x604
+PORT_PCI_ADDRESS = 0xCF8
+PORT_PCI_DATA = 0xCFC
+SLEEP_TYPE_S5 = 5  # SLP_TYP the DSDT's _S5 names
+RESET_VALUE = 1
+
+PIN_UART = 4
+PIN_PCI_INTA = 16  # INTA to INTD are pins 16 to 19
+
+# The IDE function's BARs as they are before the first instruction (PCI native mode).
+IDE_SLOT = 1  # device number on bus 0
+PORT_IDE = 0xC000  # 8 ports: primary command block
+PORT_IDE_CONTROL = 0xC008  # 4 ports
+PORT_IDE_SECONDARY = 0xC010
+PORT_IDE_SECONDARY_CONTROL = 0xC018
+PORT_IDE_BUS_MASTER = 0xC020  # 16 ports
+
+# ---- The monitor's private memory; the guest VM does not map it -----------------------------
+IMAGE = 0xC000_0000  # code and constants, read-only, then its bss
+IMAGE_LIMIT = 16 * MIB
+SHARED = 0xC100_0000  # one Shared
+STATE = 0xC180_0000  # device state: the ring's fixed buffer 0
+STATE_SIZE = 1 * MIB
+STACKS = 0xC200_0000  # one stack a monitor vCPU, its Cpu at the bottom
+STACK_SIZE = 64 * KIB  # also their alignment: RSP & -STACK_SIZE finds the Cpu
+TABLES = 0xC300_0000  # page tables, GDT, IDT
+RUN_PAGES = 0xC400_0000  # the guest vCPUs' kvm_run mappings
+RUN_STRIDE = 64 * KIB
+RING = 0xC500_0000  # SQ and CQ ring
+RING_ENTRIES = 0xC580_0000  # SQEs
+
+# ---- Monitor ports: OUT only, not memory ------------------------------------------------------
+PORT_CALL = 0xF0  # OUT AL: leave for the host; AL is the Call
+PORT_DOORBELL = 0x1000  # OUT AL to PORT_DOORBELL + n: eventfd of GSI n, no exit
+
+WORKER_VECTOR = 0x40  # interrupt that wakes the worker
+TIMER_VECTOR = 0x41
+
+CHUNK = 2 * MIB  # guest RAM is registered with the ring by chunks
+STATE_BUFFER = 0  # the ring's fixed buffer number of STATE
+FIRST_CHUNK_BUFFER = 1  # chunk c is buffer FIRST_CHUNK_BUFFER + c
+
+
+class Call(IntEnum):
+    """Monitor to host, all of them; arguments in the Cpu. Threat: a subverted monitor."""
+
+    DONE = 0  # the trap is answered. Threat: none, the guest goes on.
+    ROUTE = 2  # [gsi]: take Shared.routes[gsi]. Threat: an MSI to its own LAPICs.
+    KICK = 3  # io_uring_enter. Threat: CPU time of its own thread.
+    PIN = 4  # [chunk]: register RAM with the ring. Threat: pins at most its own RAM.
+    POWER = 5  # [Power]: the guest ends. Threat: none.
+    PANIC = 6  # Cpu.panic says why. Threat: text taken from there is bounded and escaped.
+    LOG = 7  # [length]: Shared.log, escaped by the host. Threat: the trace's disk space.
+
+
+class Power(IntEnum):
+    """Argument of Call.POWER."""
+
+    OFF = 0
+    RESET = 1
+
+
+class Panic(Struct):
+    """Why the monitor failed: a failed check of compiled code, or a CPU exception."""
+
+    site: u64  # index into the image's table of checks; 0: an exception, below
+    vector: u64
+    error: u64
+    rip: u64
+    address: u64  # CR2 for a page fault
+
+
+class Cpu(Struct):
+    """One monitor vCPU; at the lowest address of its stack. Host writes the first part."""
+
+    panic: Panic  # first: the panic routine finds it by masking RSP
+    index: u64  # guest vCPU it is paired with; the worker's is Config.cpus
+    run: u64  # address of that vCPU's kvm_run; 0 for the worker
+    argument: u64[4]  # of the call being made
+    calls: u64[8]  # calls made, by number
+
+
+class Disk(Struct):
+    """One drive: what the host tells of a backing file."""
+
+    present: u8
+    read_only: u8
+    channel: u8  # IDE channel, 0 or 1
+    unit: u8  # device 0 or 1 on the channel
+    file: u32  # fixed file number in the ring
+    sectors: u64  # of 512 bytes
+    serial: u8[20]  # ASCII, space padded
+    firmware: u8[8]
+    model: u8[40]
+
+
+class Ring(Struct):
+    """The restricted io_uring: ring offsets from io_uring_params, addresses in the monitor."""
+
+    present: u8
+    polled: u8  # an SQPOLL thread runs
+    entries: u32  # SQ entries; the CQ has completion_entries
+    completion_entries: u32
+    sq_head: u64  # addresses, not offsets, from here on
+    sq_tail: u64
+    sq_flags: u64
+    sq_array: u64
+    cq_head: u64
+    cq_tail: u64
+    cq_flags: u64
+    cqes: u64
+    sqes: u64
+    host_ram: u64  # host virtual address of GPA 0; high RAM follows low RAM
+    host_state: u64  # host virtual address of STATE
+
+
+class Console(Struct):
+    """The UART's other side: fixed files of the ring."""
+
+    present: u8
+    input: i64  # fixed file number, -1: nothing to read
+    output: i64
+
+
+class Config(Struct):
+    """Written by the host before the monitor's first instruction, read-only after."""
+
+    cpus: u32
+    tsc_khz: u32
+    ram: Memory
+    coalesced: u64  # address of KVM's coalesced-write ring page; 0: not available
+    coalesced_entries: u32
+    disks: Disk[4]  # MAX_DISKS
+    console: Console
+    ring: Ring
+
+
+class Route(Struct):
+    """The MSI message of a GSI, as the IOAPIC's RTE says."""
+
+    address: u64
+    data: u32
+
+
+class TrapKind(IntFlag):
+    """What a TrapCount counts."""
+
+    PORT = 0
+    MEMORY = 1
+    WRITE = 2
+    COALESCED = 4
+    EOI = 8
+
+
+class TrapCount(Struct):
+    """How often one port or register was accessed; a free slot has count 0."""
+
+    address: u64
+    kind: u32
+    count: u64
+
+
+class Statistics(Struct):
+    """What `--stats` shows of the monitor; the host only reads it. Threat: wrong numbers."""
+
+    traps: TrapCount[512]  # open addressing by address and kind
+    traps_elsewhere: u64  # that found no free slot
+    coalesced_writes: u64
+    reads: u64  # ring operations, and bytes
+    read_bytes: u64
+    writes: u64
+    write_bytes: u64
+    flushes: u64
+    ring_errors: u64
+    doorbells: u64
+    worker_wakeups: u64
+
+
+class Shared(Struct):
+    """The page the host and the monitor both look at."""
+
+    config: Config
+    routes: Route[24]  # PINS
+    statistics: Statistics
+    log: u8[1024]
+
+
+class Irq(IntEnum):
+    """GSIs of the monitor VM: what wakes the worker."""
+
+    RING = 0  # completions
+
+
+# KVM's coalesced ring, Linux 6.x include/uapi/linux/kvm.h struct kvm_coalesced_mmio.
+class CoalescedWrite(Struct):
+    """One queued write."""
+
+    address: u64
+    length: u32
+    port: u32  # 1: a port, 0: memory
+    data: u8[8]
+
+
+class CoalescedRing(Struct):
+    """Header of the ring page; CoalescedWrite entries follow at byte 8."""
+
+    first: u32  # consumer index, ours
+    last: u32  # producer index, KVM's
+
+
+# KVM's exit record, Linux 6.x include/uapi/linux/kvm.h struct kvm_run.
+class ExitReason(IntEnum):
+    """Exits the run loop forwards to the monitor without looking further."""
+
+    IO = 2
+    MMIO = 6
+    IOAPIC_EOI = 26
+
+
+class RunPage(Struct):
+    """struct kvm_run up to the union."""
+
+    request_interrupt_window: u8
+    immediate_exit: u8
+    padding: u8[6]
+    exit_reason: u32
+    ready_for_interrupt_injection: u8
+    if_flag: u8
+    flags: u16
+    cr8: u64
+    apic_base: u64
+
+
+RUN_UNION = 32  # byte offset of the union in struct kvm_run
+
+
+class RunIo(Struct):
+    """kvm_run.io, at RUN_UNION."""
+
+    direction: u8  # 0 in, 1 out
+    size: u8
+    port: u16
+    count: u32
+    data_offset: u64  # from the start of kvm_run
+
+
+class RunMmio(Struct):
+    """kvm_run.mmio, at RUN_UNION."""
+
+    address: u64
+    data: u8[8]
+    length: u32
+    is_write: u8
+
+
+class RunEoi(Struct):
+    """kvm_run.eoi, at RUN_UNION."""
+
+    vector: u8

@@ -1,0 +1,169 @@
+"""What typed Python can do beyond arithmetic: raw memory, ports, MSRs, atomics, fences.
+
+Each function here has two lives. Called from CPython it does the same thing to this
+process's own memory (`load32(address)` reads it), or raises `OnlyInAVm` where only a virtual
+CPU can do it (ports, MSRs, HLT). Compiled, it becomes the instruction named in its docstring.
+Device models use none of these: their guest memory comes in as a `Memory`.
+"""
+
+import ctypes
+from typing import NoReturn
+
+from vestige.lang.types import Struct, u8, u16, u32, u64
+
+
+class OnlyInAVm(RuntimeError):
+    """An instruction that CPython can't execute: it needs ring 0 of a virtual CPU."""
+
+
+class CheckFailed(RuntimeError):
+    """A run-time check of typed Python failed; compiled code ends in a PANIC here."""
+
+
+def check(condition: bool) -> None:
+    """Go on if `condition` holds, else PANIC at the caller's line (CheckFailed in CPython)."""
+    if not condition:
+        raise CheckFailed("check failed")
+
+
+def address_of(place: Struct | object) -> int:
+    """The address of a struct or an array field: what hardware below the monitor is given."""
+    return ctypes.addressof(place)  # type: ignore[arg-type]
+
+
+def load8(address: u64) -> u8:
+    """MOV, 8 bits; the address is not checked."""
+    return ctypes.c_uint8.from_address(address).value
+
+
+def load16(address: u64) -> u16:
+    """MOV, 16 bits, any alignment; the address is not checked."""
+    return ctypes.c_uint16.from_address(address).value
+
+
+def load32(address: u64) -> u32:
+    """MOV, 32 bits, any alignment; the address is not checked."""
+    return ctypes.c_uint32.from_address(address).value
+
+
+def load64(address: u64) -> u64:
+    """MOV, 64 bits, any alignment; the address is not checked."""
+    return ctypes.c_uint64.from_address(address).value
+
+
+def store8(address: u64, value: u8) -> None:
+    """MOV, 8 bits; the address is not checked."""
+    ctypes.c_uint8.from_address(address).value = value
+
+
+def store16(address: u64, value: u16) -> None:
+    """MOV, 16 bits, any alignment; the address is not checked."""
+    ctypes.c_uint16.from_address(address).value = value
+
+
+def store32(address: u64, value: u32) -> None:
+    """MOV, 32 bits, any alignment; the address is not checked."""
+    ctypes.c_uint32.from_address(address).value = value
+
+
+def store64(address: u64, value: u64) -> None:
+    """MOV, 64 bits, any alignment; the address is not checked."""
+    ctypes.c_uint64.from_address(address).value = value
+
+
+def copy(destination: u64, source: u64, length: u64) -> None:
+    """REP MOVSB of `length` bytes; overlapping regions copy as memmove does."""
+    ctypes.memmove(destination, source, length)
+
+
+def fill(destination: u64, value: u8, length: u64) -> None:
+    """REP STOSB of `length` bytes."""
+    ctypes.memset(destination, value, length)
+
+
+def atomic_exchange32(address: u64, value: u32) -> u32:
+    """XCHG: store `value`, return what was there. A full barrier."""
+    old = load32(address)
+    store32(address, value)
+    return old
+
+
+def atomic_compare_exchange32(address: u64, expected: u32, value: u32) -> u32:
+    """LOCK CMPXCHG: store `value` if `expected` is there; return what was there."""
+    old = load32(address)
+    if old == expected:
+        store32(address, value)
+    return old
+
+
+def atomic_add64(address: u64, value: u64) -> u64:
+    """LOCK XADD, modulo 2**64: return what was there."""
+    old = load64(address)
+    store64(address, (old + value) & 0xFFFF_FFFF_FFFF_FFFF)
+    return old
+
+
+def load_acquire32(address: u64) -> u32:
+    """A 32-bit load that later memory accesses stay behind."""
+    return load32(address)
+
+
+def store_release32(address: u64, value: u32) -> None:
+    """A 32-bit store that earlier memory accesses stay before."""
+    store32(address, value)
+
+
+def fence() -> None:
+    """A full memory barrier (LOCK OR to the stack: MFENCE needs SSE2)."""
+
+
+def pause() -> None:
+    """PAUSE: this CPU is spinning."""
+
+
+def timestamp() -> u64:
+    """RDTSC: this CPU's time-stamp counter."""
+    raise OnlyInAVm("timestamp")
+
+
+def port_in32(port: u16) -> u32:
+    """IN EAX, DX."""
+    raise OnlyInAVm("port_in32")
+
+
+def port_out8(port: u16, value: u8) -> None:
+    """OUT DX, AL."""
+    raise OnlyInAVm("port_out8")
+
+
+def port_out32(port: u16, value: u32) -> None:
+    """OUT DX, EAX."""
+    raise OnlyInAVm("port_out32")
+
+
+def read_msr(number: u32) -> u64:
+    """RDMSR."""
+    raise OnlyInAVm("read_msr")
+
+
+def write_msr(number: u32, value: u64) -> None:
+    """WRMSR."""
+    raise OnlyInAVm("write_msr")
+
+
+def wait_for_interrupt() -> None:
+    """STI; HLT; CLI: sleep until an interrupt, with no window in which one is missed."""
+    raise OnlyInAVm("wait_for_interrupt")
+
+
+def panic(code: u32) -> NoReturn:
+    """End here with a PANIC of the caller's line; `code` is for the reader."""
+    raise CheckFailed(f"panic({code})")
+
+
+def syscall(number: u64, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> int:
+    """SYSCALL, Linux x86-64: the kernel's answer, -4095 … -1 an errno. Host code only."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    answer: int = libc.syscall(*(ctypes.c_ulong(x) for x in (number, a, b, c, d, e, f)))
+    return -ctypes.get_errno() if answer == -1 else answer
