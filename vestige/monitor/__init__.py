@@ -1,0 +1,1 @@
+"""What runs inside the monitor VM: the core, the device models, the block drivers."""

@@ -1,0 +1,95 @@
+"""The request a disk model hands to the block driver below it, and gets answered in place.
+
+A model fills a `BlockRequest` and calls `submit`. The core gives it to the driver of that
+drive (BUSY while it is there), and on completion calls `complete` and then the model's
+`request_done`, which reads `error` and calls `release`. Data never passes through here: the
+segments name the guest's RAM, or the model's own buffer, by address.
+"""
+
+from enum import IntEnum
+
+from vestige.lang.intrinsics import check
+from vestige.lang.types import Struct, u8, u32, u64
+
+SECTOR = 512  # bytes; lba and sectors count in these
+MAX_SEGMENTS = 128
+
+
+class State(IntEnum):
+    """Where a request is."""
+
+    IDLE = 0  # the model's, nothing asked
+    QUEUED = 1  # asked, the core has not seen it yet
+    BUSY = 2  # the driver's
+    DONE = 3  # answered, the model has not looked yet
+
+
+class Operation(IntEnum):
+    """What is asked."""
+
+    READ = 0  # medium to segments
+    WRITE = 1  # segments to medium
+    FLUSH = 2  # all written so far to stable storage; no lba, no segments
+
+
+class Segment(Struct):
+    """A run of memory of the code that runs the models: guest RAM or a model's buffer."""
+
+    address: u64  # as Memory.pointer() or address_of() gives it
+    length: u32  # bytes, not zero, any multiple of 2
+
+
+class BlockRequest(Struct):
+    """One operation on one drive. The lengths of its segments add up to sectors * SECTOR."""
+
+    state: u8  # State
+    operation: u8  # Operation
+    drive: u8  # number of the drive as its model counts them
+    error: u8  # 0: all of it was done; else the host's errno, nothing is known of the data
+    sectors: u32
+    lba: u64  # first sector
+    segment_count: u32
+    segments: Segment[128]  # MAX_SEGMENTS
+
+    def prepare(self, operation: u8, drive: u8, lba: u64, sectors: u32) -> None:
+        """Begin a request without segments; PANICs while another is under way."""
+        check(self.state == State.IDLE)
+        self.operation = operation
+        self.drive = drive
+        self.error = 0
+        self.lba = lba
+        self.sectors = sectors
+        self.segment_count = 0
+
+    def add(self, address: u64, length: u32) -> None:
+        """Append a segment; one that follows its predecessor in memory lengthens it."""
+        count = self.segment_count
+        if count > 0:
+            last = self.segments[count - 1]
+            if last.address + last.length == address and last.length + length < 1 << 31:
+                last.length = u32(last.length + length)
+                return
+        check(count < MAX_SEGMENTS)
+        segment = self.segments[count]
+        segment.address = address
+        segment.length = length
+        self.segment_count = count + 1
+
+    def full(self) -> bool:
+        """Whether another segment may not fit."""
+        return self.segment_count >= MAX_SEGMENTS
+
+    def submit(self) -> None:
+        """Hand it to the core, which looks when the model's method returns."""
+        self.state = State.QUEUED
+
+    def complete(self, error: u8) -> None:
+        """The driver's answer; PANICs if none was asked for."""
+        check(self.state == State.QUEUED or self.state == State.BUSY)
+        self.error = error
+        self.state = State.DONE
+
+    def release(self) -> None:
+        """The model has taken the answer; a new request may begin."""
+        check(self.state == State.DONE)
+        self.state = State.IDLE
