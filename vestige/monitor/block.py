@@ -85,7 +85,7 @@ class BlockRequest(Struct):
 
     def complete(self, error: u8) -> None:
         """The driver's answer; PANICs if none was asked for."""
-        check(self.state == State.QUEUED or self.state == State.BUSY)
+        check(self.state in (State.QUEUED, State.BUSY))
         self.error = error
         self.state = State.DONE
 
