@@ -1,0 +1,110 @@
+"""What one run of a guest is asked to be, and how the command line's words for it are read.
+
+Every parser here raises UsageError with what was found and what was expected.
+"""
+
+from typing import NamedTuple
+
+from vestige.errors import UsageError
+
+MIB = 1 << 20
+MINIMUM_MEMORY = 64 * MIB
+MAXIMUM_MEMORY = 30 * 1024 * MIB  # the ring's buffer table holds 16,384 chunks of 2 MiB
+DEFAULT_MEMORY = 512 * MIB
+MAXIMUM_CPUS = 8
+BUSES = ("ide",)
+MAXIMUM_DISKS = 4
+ACCELERATORS = ("auto", "kvm", "soft")
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+class DiskOption(NamedTuple):
+    """One `--disk`: a raw image file or a block device."""
+
+    path: str
+    bus: str = "ide"
+    read_only: bool = False
+
+
+class RunOptions(NamedTuple):
+    """One `vestige run`."""
+
+    kernel: str
+    initrd: str | None = None
+    append: str = ""
+    memory: int = DEFAULT_MEMORY  # bytes
+    cpus: int = 1
+    disks: tuple[DiskOption, ...] = ()
+    console: str = "stdio"  # or a file's path, or unix:PATH
+    timeout: float | None = None  # seconds
+    stats: str | None = None  # where to write the statistics
+    accel: str = "auto"
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of `text`: a whole number and an optional K, M or G; without one it is MiB."""
+    digits, unit = text, "M"
+    if text[-1:].upper() in _UNITS:
+        digits, unit = text[:-1], text[-1].upper()
+    if not (digits.isascii() and digits.isdigit()):
+        raise UsageError(f"--memory {text}: not a size; give a number and K, M or G, like 512M")
+    size = int(digits) * _UNITS[unit]
+    if not MINIMUM_MEMORY <= size <= MAXIMUM_MEMORY:
+        raise UsageError(f"--memory {text}: a guest has 64M to {MAXIMUM_MEMORY >> 30}G")
+    if size % MIB:
+        raise UsageError(f"--memory {text}: not a whole number of MiB")
+    return size
+
+
+def parse_cpus(text: str) -> int:
+    """The number of virtual CPUs in `text`."""
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAXIMUM_CPUS:
+        raise UsageError(f"--cpus {text}: give a number from 1 to {MAXIMUM_CPUS}")
+    return int(text)
+
+
+def parse_timeout(text: str) -> float:
+    """The seconds in `text`, a positive number."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise UsageError(f"--timeout {text}: give a number of seconds above 0")
+    return seconds
+
+
+def parse_disk(text: str) -> DiskOption:
+    """PATH[,bus=ide][,readonly]; a comma in PATH is written twice."""
+    path, *words = text.replace(",,", "\0").split(",")
+    path = path.replace("\0", ",")
+    if not path:
+        raise UsageError(f"--disk {text}: no path; give PATH[,bus=ide][,readonly]")
+    bus, read_only = "ide", False
+    for word in words:
+        name, equals, value = word.replace("\0", ",,").partition("=")
+        if name == "bus" and equals:
+            if value not in BUSES:
+                raise UsageError(f"--disk {text}: no bus {value!r}; there is: {', '.join(BUSES)}")
+            bus = value
+        elif name == "readonly" and not equals:
+            read_only = True
+        else:
+            raise UsageError(
+                f"--disk {text}: unknown option {word!r}; there are bus=ide and readonly"
+                " (a comma in the path is written twice)"
+            )
+    return DiskOption(path, bus, read_only)
+
+
+def check(options: RunOptions) -> None:
+    """Refuse what no parser above can see: too many disks, an unknown accelerator."""
+    if len(options.disks) > MAXIMUM_DISKS:
+        raise UsageError(
+            f"{len(options.disks)} disks: IDE has two channels of two drives, at most"
+            f" {MAXIMUM_DISKS}; give fewer --disk"
+        )
+    if options.accel not in ACCELERATORS:
+        raise UsageError(f"--accel {options.accel}: there are {', '.join(ACCELERATORS)}")
+    if not options.console:
+        raise UsageError("--console: no name; give stdio, a file's path or unix:PATH")
