@@ -1,0 +1,185 @@
+"""Debian's packages as files: resolved by apt, kept in the user's cache, unpacked, not installed.
+
+Sources: apt-get(8), apt-cache(8), dpkg-deb(1), deb-control(5).
+"""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from vestige.errors import UsageError
+
+_DOWNLOAD_TIMEOUT = 900.0  # seconds
+_QUERY_TIMEOUT = 60.0
+_UNPACK_TIMEOUT = 300.0
+
+
+class Package:
+    """One package as apt's lists describe it, and the name of its file."""
+
+    def __init__(self, fields: dict[str, str]) -> None:
+        self.name = fields["Package"]
+        self.version = fields["Version"]
+        self.size = int(fields["Size"])
+        self.depends = fields.get("Depends", "")
+        version = self.version.replace(":", "%3a")  # as apt-get download writes an epoch's colon
+        self.file_name = f"{self.name}_{version}_{fields['Architecture']}.deb"
+
+
+def cache_directory(name: str) -> Path:
+    """The directory `name` in the user's cache: $XDG_CACHE_HOME/vestige/NAME or the default."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    root = Path(base) if base.startswith("/") else Path.home() / ".cache"
+    return root / "vestige" / name
+
+
+def command(
+    argv: list[str],
+    *,
+    timeout: float,
+    cwd: Path | None = None,
+    stdin: IO[bytes] | None = None,
+) -> str:
+    """Run one of Debian's tools; its standard output. Raises UsageError with its complaint."""
+    try:
+        done = subprocess.run(
+            argv,
+            cwd=cwd,
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=stdin or subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise UsageError(
+            f"{argv[0]}: not found; kernels come from Debian's packages, which needs a Debian "
+            "machine"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise UsageError(
+            f"{argv[0]} did not end within {timeout:.0f} s; check the network and try again"
+        ) from None
+    if done.returncode != 0:
+        complaint = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise UsageError(
+            f"{' '.join(argv[:2])} failed: {complaint[-1] if complaint else 'no message'}; "
+            "run 'apt-get update' as root and try again"
+        )
+    return done.stdout
+
+
+def describe(names: Iterable[str]) -> list[Package]:
+    """The candidate versions of the named packages, sorted by name.
+
+    Raises UsageError if apt knows no such package.
+    """
+    wanted = sorted(set(names))
+    text = command(["apt-cache", "show", "--no-all-versions", *wanted], timeout=_QUERY_TIMEOUT)
+    found: dict[str, Package] = {}
+    for paragraph in text.strip().split("\n\n"):
+        pairs = (line.partition(": ") for line in paragraph.splitlines())
+        package = Package({key: value for key, _, value in pairs})
+        found[package.name] = package
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise UsageError(
+            f"apt knows no package {missing[0]}; run 'apt-get update' as root and try again"
+        )
+    return [found[name] for name in wanted]
+
+
+def kernel_package(flavour: str) -> Package:
+    """The package that linux-image-FLAVOUR stands for now, such as linux-image-6.1.0-56-amd64.
+
+    `flavour` is "amd64" or "cloud-amd64".
+    """
+    (meta,) = describe([f"linux-image-{flavour}"])
+    for dependency in meta.depends.split(","):
+        name = dependency.split()[0] if dependency.split() else ""
+        if name.startswith("linux-image-"):
+            return describe([name])[0]
+    raise UsageError(
+        f"{meta.name} {meta.version} names no kernel package (Depends: {meta.depends})"
+    )
+
+
+def closure(names: Iterable[str]) -> list[Package]:
+    """The named packages and all they need on a machine on which nothing is installed."""
+    plan = command(
+        [
+            "apt-get",
+            "--simulate",
+            "--no-install-recommends",
+            "-oDir::State::status=/dev/null",
+            "-oDebug::NoLocking=true",
+            "install",
+            *names,
+        ],
+        timeout=_QUERY_TIMEOUT,
+    )
+    return describe(line.split()[1] for line in plan.splitlines() if line.startswith("Inst "))
+
+
+def fetch(packages: Iterable[Package]) -> list[Path]:
+    """The packages' files, in the order given; those the cache lacks are downloaded.
+
+    apt verifies what it downloads. Raises UsageError if a package can't be had or kept.
+    """
+    wanted = list(packages)
+    cache = cache_directory("debian")
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        missing = [package for package in wanted if not _is_cached(cache, package)]
+        if missing:
+            _download(missing, cache)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or cache}: {error.strerror}; Debian's packages are kept here, "
+            "set XDG_CACHE_HOME to another place if need be"
+        ) from None
+    return [cache / package.file_name for package in wanted]
+
+
+def unpack(archives: Iterable[Path], tree: Path) -> None:
+    """Unpack packages into `tree`, which is made if missing, one after another.
+
+    A symbolic link to a directory stays one: a tree whose /bin is a link to usr/bin, as on
+    Debian, keeps it. Raises UsageError if a file is damaged or there is no room.
+    """
+    tree.mkdir(parents=True, exist_ok=True)
+    extract = ["tar", "--extract", "--keep-directory-symlink", "--directory", str(tree)]
+    for archive in archives:
+        contents = ["dpkg-deb", "--fsys-tarfile", str(archive)]
+        with subprocess.Popen(
+            contents, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as source:
+            command(extract, timeout=_UNPACK_TIMEOUT, stdin=source.stdout)
+        if source.returncode != 0:
+            raise UsageError(f"{archive}: not a whole Debian package; remove it and try again")
+
+
+def _is_cached(cache: Path, package: Package) -> bool:
+    file = cache / package.file_name
+    return file.is_file() and file.stat().st_size == package.size
+
+
+def _download(missing: list[Package], cache: Path) -> None:
+    """Download into a directory of this call's own; each file then appears whole or not at all."""
+    with tempfile.TemporaryDirectory(prefix="incoming-", dir=cache) as name:
+        incoming = Path(name)
+        command(
+            ["apt-get", "-q", "download", *(f"{each.name}={each.version}" for each in missing)],
+            timeout=_DOWNLOAD_TIMEOUT,
+            cwd=incoming,
+        )
+        for package in missing:
+            file = incoming / package.file_name
+            if not file.is_file():
+                raise UsageError(f"apt-get download left no {file.name}; run it by hand to see why")
+            file.replace(cache / package.file_name)
