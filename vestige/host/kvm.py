@@ -1,0 +1,349 @@
+"""KVM's system calls, typed: requests, structures, capabilities.
+
+From Linux 6.1's include/uapi/linux/kvm.h and arch/x86/include/uapi/asm/kvm.h; the meaning of
+each is in the kernel's Documentation/virt/kvm/api.rst.
+"""
+
+import fcntl
+import os
+from enum import IntEnum
+
+from vestige.errors import GuestError, UsageError
+from vestige.lang.types import Struct, i32, u8, u16, u32, u64
+
+DEVICE = "/dev/kvm"
+API_VERSION = 12  # the only one there ever was
+
+
+class Request(IntEnum):
+    """ioctl numbers: of the system, of a VM, of a vCPU."""
+
+    GET_API_VERSION = 0xAE00
+    CREATE_VM = 0xAE01
+    CHECK_EXTENSION = 0xAE03
+    GET_VCPU_MMAP_SIZE = 0xAE04
+    GET_SUPPORTED_CPUID = 0xC008_AE05
+
+    CREATE_VCPU = 0xAE41
+    SET_USER_MEMORY_REGION = 0x4020_AE46
+    SET_TSS_ADDR = 0xAE47
+    SET_IDENTITY_MAP_ADDR = 0x4008_AE48
+    REGISTER_COALESCED_MMIO = 0x4010_AE67
+    SET_GSI_ROUTING = 0x4008_AE6A
+    IRQFD = 0x4020_AE76
+    IOEVENTFD = 0x4040_AE79
+    ENABLE_CAP = 0x4068_AEA3
+
+    RUN = 0xAE80
+    GET_REGS = 0x8090_AE81
+    SET_REGS = 0x4090_AE82
+    GET_SREGS = 0x8138_AE83
+    SET_SREGS = 0x4138_AE84
+    SET_CPUID2 = 0x4008_AE90
+    SET_MP_STATE = 0x4004_AE99
+    GET_TSC_KHZ = 0xAEA3
+
+
+class Capability(IntEnum):
+    """Numbers for CHECK_EXTENSION."""
+
+    USER_MEMORY = 3
+    EXT_CPUID = 7
+    MP_STATE = 14
+    COALESCED_MMIO = 15  # answers the ring's page in a vCPU's mapping
+    IRQ_ROUTING = 25
+    IRQFD = 32
+    IOEVENTFD = 36
+    GET_TSC_KHZ = 61
+    TSC_DEADLINE_TIMER = 72
+    SPLIT_IRQCHIP = 121
+    IMMEDIATE_EXIT = 136
+    COALESCED_PIO = 162
+
+
+# What Vestige can't do without, and the Linux release that brought it.
+REQUIRED = {
+    Capability.USER_MEMORY: "2.6.20",
+    Capability.EXT_CPUID: "2.6.26",
+    Capability.MP_STATE: "2.6.26",
+    Capability.IRQ_ROUTING: "2.6.30",
+    Capability.IRQFD: "2.6.32",
+    Capability.IOEVENTFD: "2.6.32",
+    Capability.GET_TSC_KHZ: "2.6.39",
+    Capability.SPLIT_IRQCHIP: "4.4",
+    Capability.IMMEDIATE_EXIT: "4.11",
+}
+
+IMMEDIATE_EXIT = 1  # byte offset of kvm_run.immediate_exit
+IOEVENTFD_PIO = 1 << 1
+ROUTE_MSI = 2
+RUNNABLE = 0  # an MP_STATE
+
+
+class Exit(IntEnum):
+    """kvm_run.exit_reason; abi.ExitReason has those that are forwarded."""
+
+    UNKNOWN = 0
+    EXCEPTION = 1
+    IO = 2
+    HYPERCALL = 3
+    DEBUG = 4
+    HLT = 5
+    MMIO = 6
+    IRQ_WINDOW_OPEN = 7
+    SHUTDOWN = 8
+    FAIL_ENTRY = 9
+    INTR = 10
+    INTERNAL_ERROR = 17
+    SYSTEM_EVENT = 24
+    IOAPIC_EOI = 26
+
+
+def exit_name(reason: int) -> str:
+    """The name of an exit reason, or its number."""
+    return Exit(reason).name if reason in set(Exit) else f"reason {reason}"
+
+
+class MemoryRegion(Struct):
+    """struct kvm_userspace_memory_region."""
+
+    slot: u32
+    flags: u32
+    guest_address: u64
+    size: u64
+    host_address: u64
+
+
+class CoalescedZone(Struct):
+    """struct kvm_coalesced_mmio_zone."""
+
+    address: u64
+    size: u32
+    port: u32  # 1: ports, 0: memory
+
+
+class Irqfd(Struct):
+    """struct kvm_irqfd."""
+
+    descriptor: u32
+    gsi: u32
+    flags: u32
+    resample: u32
+    padding: u8[16]
+
+
+class Ioeventfd(Struct):
+    """struct kvm_ioeventfd."""
+
+    match: u64
+    address: u64
+    length: u32
+    descriptor: i32
+    flags: u32
+    padding: u8[36]
+
+
+class RoutingEntry(Struct):
+    """struct kvm_irq_routing_entry with its MSI member."""
+
+    gsi: u32
+    kind: u32
+    flags: u32
+    padding: u32
+    address_low: u32
+    address_high: u32
+    data: u32
+    device: u32
+    rest: u32[4]
+
+
+class Routing(Struct):
+    """struct kvm_irq_routing with room for abi.PINS entries."""
+
+    count: u32
+    flags: u32
+    entries: RoutingEntry[24]
+
+
+class EnableCapability(Struct):
+    """struct kvm_enable_cap."""
+
+    capability: u32
+    flags: u32
+    arguments: u64[4]
+    padding: u8[64]
+
+
+class Registers(Struct):
+    """struct kvm_regs."""
+
+    rax: u64
+    rbx: u64
+    rcx: u64
+    rdx: u64
+    rsi: u64
+    rdi: u64
+    rsp: u64
+    rbp: u64
+    r8: u64
+    r9: u64
+    r10: u64
+    r11: u64
+    r12: u64
+    r13: u64
+    r14: u64
+    r15: u64
+    rip: u64
+    rflags: u64
+
+
+class Segment(Struct):
+    """struct kvm_segment: a segment register with its hidden part."""
+
+    base: u64
+    limit: u32
+    selector: u16
+    type: u8
+    present: u8
+    dpl: u8
+    db: u8
+    s: u8
+    l: u8  # noqa: E741 - the field's name
+    g: u8
+    avl: u8
+    unusable: u8
+    padding: u8
+
+
+class DescriptorTable(Struct):
+    """struct kvm_dtable."""
+
+    base: u64
+    limit: u16
+    padding: u16[3]
+
+
+class SystemRegisters(Struct):
+    """struct kvm_sregs."""
+
+    cs: Segment
+    ds: Segment
+    es: Segment
+    fs: Segment
+    gs: Segment
+    ss: Segment
+    tr: Segment
+    ldt: Segment
+    gdt: DescriptorTable
+    idt: DescriptorTable
+    cr0: u64
+    cr2: u64
+    cr3: u64
+    cr4: u64
+    cr8: u64
+    efer: u64
+    apic_base: u64
+    interrupt_bitmap: u64[4]
+
+
+class CpuidEntry(Struct):
+    """struct kvm_cpuid_entry2."""
+
+    function: u32
+    index: u32
+    flags: u32
+    eax: u32
+    ebx: u32
+    ecx: u32
+    edx: u32
+    padding: u32[3]
+
+
+class Cpuid(Struct):
+    """struct kvm_cpuid2 with room for 256 entries."""
+
+    count: u32
+    padding: u32
+    entries: CpuidEntry[256]
+
+
+class MultiprocessorState(Struct):
+    """struct kvm_mp_state."""
+
+    state: u32
+
+
+def call(descriptor: int, request: Request, argument: int | Struct = 0) -> int:
+    """One ioctl, again as long as a signal interrupts it.
+
+    Raises GuestError naming the request and the kernel's answer.
+    """
+    while True:
+        try:
+            if isinstance(argument, int):
+                return fcntl.ioctl(descriptor, request, argument)
+            return fcntl.ioctl(descriptor, request, argument, True)  # type: ignore[no-any-return]
+        except InterruptedError:
+            continue
+        except OSError as error:
+            raise GuestError(f"KVM_{request.name}: {error.strerror}") from None
+
+
+class System:
+    """/dev/kvm: what this kernel can do, and the source of VMs."""
+
+    def __init__(self, device: str = DEVICE) -> None:
+        """Open `device`. Raises UsageError: absent, no permission, not KVM, or too old."""
+        try:
+            self.descriptor = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise UsageError(_opening_failed(device, error)) from None
+        try:
+            self._check(device)
+        except BaseException:
+            os.close(self.descriptor)
+            raise
+        self.run_size = call(self.descriptor, Request.GET_VCPU_MMAP_SIZE)
+
+    def _check(self, device: str) -> None:
+        try:
+            version = fcntl.ioctl(self.descriptor, Request.GET_API_VERSION, 0)
+        except OSError:
+            raise UsageError(f"{device}: not KVM's device; load the kernel's kvm module") from None
+        if version != API_VERSION:
+            raise UsageError(f"{device}: KVM API version {version}, Vestige needs {API_VERSION}")
+        for capability, release in REQUIRED.items():
+            if not self.has(capability):
+                raise UsageError(
+                    f"{device}: this kernel's KVM lacks KVM_CAP_{capability.name} (Linux {release}"
+                    " has it); use a newer kernel, or --accel soft"
+                )
+
+    def has(self, capability: Capability) -> int:
+        """The kernel's answer about `capability`: 0 is no."""
+        return call(self.descriptor, Request.CHECK_EXTENSION, capability)
+
+    def supported_cpuid(self) -> Cpuid:
+        """What CPUID may show: the processor's features that KVM passes on."""
+        table = Cpuid(count=256)
+        call(self.descriptor, Request.GET_SUPPORTED_CPUID, table)
+        return table
+
+    def close(self) -> None:
+        """Close the device; VMs live on."""
+        os.close(self.descriptor)
+
+
+def _opening_failed(device: str, error: OSError) -> str:
+    """Why `device` didn't open, and what to do."""
+    if isinstance(error, FileNotFoundError):
+        return (
+            f"{device}: no such device: this machine has no KVM, or its kvm module isn't loaded"
+            " (modprobe kvm-intel or kvm-amd); --accel soft works without"
+        )
+    if isinstance(error, PermissionError):
+        return (
+            f"{device}: no permission; join its group (usually: sudo usermod -aG kvm $USER, then"
+            " log in again), or use --accel soft"
+        )
+    return f"{device}: {error.strerror}; --accel soft works without KVM"
