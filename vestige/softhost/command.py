@@ -1,0 +1,80 @@
+"""One command in the software host, seen from outside."""
+
+import os
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from signal import SIGKILL, SIGPIPE
+from typing import BinaryIO
+
+from vestige.errors import GuestError
+from vestige.softhost import wire
+
+Sink = int | BinaryIO
+
+
+class SoftHostError(GuestError):
+    """The software host itself failed: it did not boot, panicked, or fell silent."""
+
+
+class Command:
+    """A command that runs, or has ended, in the software host.
+
+    Made by `SoftHost.spawn`. `wait` has to be called, by one thread: it carries the output.
+    """
+
+    def __init__(
+        self, number: int, send: Callable[[bytes], None], stdout: Sink, stderr: Sink
+    ) -> None:
+        self.number = number
+        self.events: SimpleQueue[tuple[int, bytes]] = SimpleQueue()
+        self._send = send
+        self._sinks = {wire.OUTPUT: stdout, wire.ERRORS: stderr}
+        self._status: int | None = None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Carry output until the command ends; its exit status, 128 + N where signal N ended it.
+
+        Raises TimeoutError after `timeout` seconds (the command goes on: `kill` it or wait
+        again), SoftHostError if the software host fails meanwhile.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._status is None:
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                kind, payload = self.events.get(timeout=remaining)
+            except Empty:
+                raise TimeoutError(f"the command did not end within {timeout:g} s") from None
+            if kind == wire.EXIT:
+                self._status = wire.decode_word(payload)
+            elif kind in self._sinks:
+                self._deliver(kind, payload)
+            else:
+                raise SoftHostError(payload.decode(errors="replace"))
+        return self._status
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the command's process group. Safe in a signal handler."""
+        self._send(wire.encode_word(wire.SIGNAL, self.number, number))
+
+    def kill(self) -> None:
+        """End the command's process group at once."""
+        self.signal(SIGKILL)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the command's terminal its size. Safe in a signal handler."""
+        self._send(wire.encode_pair(wire.RESIZE, self.number, rows, columns))
+
+    def _deliver(self, kind: int, payload: bytes) -> None:
+        sink = self._sinks[kind]
+        try:
+            if isinstance(sink, int):
+                written = 0
+                while written < len(payload):
+                    written += os.write(sink, payload[written:])
+            else:
+                sink.write(payload)
+                sink.flush()
+        except BrokenPipeError:
+            self.signal(SIGPIPE)  # as if the command had written to the closed pipe itself
+        self._send(wire.encode_pair(wire.CREDIT, self.number, kind, len(payload)))

@@ -1,0 +1,380 @@
+"""`SoftHost`: starts a software host, runs commands in it, ends it."""
+
+import contextlib
+import fcntl
+import io
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import vestige
+from vestige.errors import UsageError
+from vestige.softhost import kernel as kernels
+from vestige.softhost import qemu, wire
+from vestige.softhost.command import Command, Sink, SoftHostError
+from vestige.softhost.initramfs import boot_archive
+from vestige.softhost.link import Link
+
+DEFAULT_MEMORY = 4 << 30
+MINIMUM_MEMORY = 512 << 20  # bytes; the kernel and its file systems take 150 MiB of it
+
+_BOOT_TIMEOUT = 120.0
+_BOOT_ATTEMPTS = 2
+_STOP_TIMEOUT = 20.0
+_KILL_TIMEOUT = 10.0
+
+
+class Completed:
+    """What a command that has ended left: its exit status, standard output and standard error."""
+
+    __slots__ = ("status", "stderr", "stdout")
+
+    def __init__(self, status: int, stdout: bytes, stderr: bytes) -> None:
+        self.status = status
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+def _say_nothing(_message: str) -> None:
+    """The progress of a caller who wants none."""
+
+
+class SoftHost:
+    """A machine in software with a real /dev/kvm and the caller's file system.
+
+    A context manager; or `start` and `stop`. Commands may run one after another and side by
+    side, from any thread. The object can be started again after `stop`.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory: int = DEFAULT_MEMORY,
+        disks: Sequence[tuple[str | Path, bool]] = (),
+        nvme: Sequence[str | Path] = (),
+        verbose: bool = False,
+    ) -> None:
+        """`memory` is in bytes. `disks` are (image, read-only), inside /dev/vda, /dev/vdb and on.
+
+        `nvme` are images, each behind an NVMe controller that vfio-pci holds, at
+        `nvme_addresses`. Images are locked (flock) while the software host is up. `verbose`
+        copies the console to standard error.
+
+        Raises UsageError for too little memory or an image that isn't there.
+        """
+        if memory < MINIMUM_MEMORY:
+            raise UsageError(
+                f"{memory} bytes of memory for the software host; give {MINIMUM_MEMORY >> 20}M "
+                "or more"
+            )
+        self._configuration = qemu.Configuration(
+            memory=memory,
+            disks=[(Path(path), read_only) for path, read_only in disks],
+            nvme=[Path(path) for path in nvme],
+            verbose=verbose,
+        )
+        self._link: Link | None = None
+        self._locks: list[int] = []
+        self._numbers = count(1)
+        self._restart_lock = threading.Lock()
+        self._progress: Callable[[str], None] = _say_nothing
+
+    @property
+    def nvme_addresses(self) -> list[str]:
+        """The PCI addresses inside of the NVMe controllers, in the order of their images."""
+        return [qemu.nvme_address(index) for index in range(len(self._configuration.nvme))]
+
+    @property
+    def disk_names(self) -> list[str]:
+        """The block devices inside, in the order of their images."""
+        return [f"/dev/vd{chr(ord('a') + i)}" for i in range(len(self._configuration.disks))]
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process number; 0 while stopped."""
+        return 0 if self._link is None else self._link.pid
+
+    def __enter__(self) -> "SoftHost":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self, progress: Callable[[str], None] | None = None) -> None:
+        """Boot, and return when commands can run. `progress` gets a line now and then.
+
+        A boot that hangs or panics is tried once more. Raises UsageError if this machine lacks
+        something or an image is in use, SoftHostError if the second boot fails too.
+        """
+        if self._link is not None:
+            return
+        self._progress = progress or _say_nothing
+        kernel = kernels.ensure(self._progress)
+        self._lock_images()
+        try:
+            for attempt in range(1, _BOOT_ATTEMPTS + 1):
+                try:
+                    self._boot(kernel)
+                except SoftHostError as error:
+                    if attempt == _BOOT_ATTEMPTS:
+                        raise
+                    self._progress(f"{error}\nonce more, in a fresh one")
+                else:
+                    return
+        except BaseException:
+            self._unlock_images()
+            raise
+
+    def _boot(self, kernel: kernels.Kernel) -> None:
+        release = ".".join(kernel.release.split(".")[:2])
+        self._progress(f"booting Debian's Linux {release} under QEMU (about 10 s)")
+        began = time.monotonic()
+        boot = boot_archive(
+            python=sys.executable,
+            package_parent=str(Path(vestige.__file__).resolve().parent.parent),
+            cached_trees=_cached_trees(),
+            vfio=bool(self._configuration.nvme),
+        )
+        link = Link(
+            lambda: qemu.Process(self._configuration, kernel, boot, self._locks),
+            _to_standard_error if self._configuration.verbose else None,
+        )
+        link.start()
+        try:
+            in_time = link.ready.wait(_BOOT_TIMEOUT)
+        except BaseException:
+            _abandon(link)
+            raise
+        if not in_time:
+            _abandon(link)
+            raise SoftHostError(f"the software host did not boot within {_BOOT_TIMEOUT:.0f} s")
+        if link.failure is not None:
+            raise link.failure
+        self._link = link
+        self._progress(f"ready in {time.monotonic() - began:.1f} s")
+
+    def stop(self) -> None:
+        """End every command, write everything back, and end the software host."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.request_stop()
+            if not link.ended.wait(_STOP_TIMEOUT):
+                _abandon(link)
+            link.join()
+        self._unlock_images()
+
+    def spawn(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        cwd: str | Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: int | BinaryIO | bytes | None = None,
+        stdout: Sink | None = None,
+        stderr: Sink | None = None,
+        terminal: tuple[int, int] | None = None,
+    ) -> Command:
+        """Start a command as the caller's user; call `wait` on the result.
+
+        `cwd` and `env` default to the caller's. `stdin` is a descriptor, a file, the bytes
+        themselves, or None for no input; `stdout` and `stderr` are descriptors or files, None
+        for the caller's. `terminal` (rows, columns) gives the command a terminal of its own,
+        with both outputs on `stdout`.
+
+        Raises UsageError for an empty command, SoftHostError if the software host is not up.
+        """
+        if not argv:
+            raise UsageError("no command for the software host; give one after '--'")
+        link = self._link
+        if link is None:
+            raise SoftHostError("the software host is not started")
+        command = Command(
+            next(self._numbers),
+            link.send,
+            1 if stdout is None else stdout,
+            2 if stderr is None else stderr,
+        )
+        start = wire.Start(
+            argv=[os.fsencode(argument) for argument in argv],
+            cwd=os.fsencode(Path.cwd() if cwd is None else Path(cwd).absolute()),
+            environment=_environment(os.environ if env is None else env),
+            groups=(os.geteuid(), os.getegid(), os.getgroups()),
+            umask=_umask(),
+            terminal=terminal or (0, 0),
+        )
+        link.attach(command)
+        link.send(wire.encode(wire.START, command.number, wire.encode_start(start)))
+        if stdin is None:
+            link.send(wire.encode(wire.INPUT, command.number))
+        elif isinstance(stdin, bytes):
+            link.add_input(command, _memory_file(stdin))
+        else:
+            link.add_input(command, stdin if isinstance(stdin, int) else stdin.fileno())
+        return command
+
+    def run(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        cwd: str | Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: int | BinaryIO | bytes | None = None,
+        stdout: Sink | None = None,
+        stderr: Sink | None = None,
+        timeout: float | None = None,
+        retry: bool = False,
+    ) -> int:
+        """Run a command to its end; its exit status, 128 + N where signal N ended it.
+
+        As `spawn`. With `retry`, a command whose software host fails runs once more, from its
+        beginning, in a fresh one: only for a command that may run twice. Raises TimeoutError
+        after `timeout` seconds, the command killed; SoftHostError if the software host fails.
+        """
+        link = self._link
+        try:
+            command = self.spawn(argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
+            return _wait_or_kill(command, timeout)
+        except SoftHostError as error:
+            if not retry:
+                raise
+            self._progress(f"{error}\nonce more, in a fresh one")
+        self._restart(link)
+        return self.run(
+            argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr, timeout=timeout
+        )
+
+    def capture(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        cwd: str | Path | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: int | BinaryIO | bytes | None = None,
+        timeout: float | None = None,
+        retry: bool = False,
+    ) -> Completed:
+        """As `run`, with the output kept."""
+        for last in (not retry, True):
+            link = self._link
+            output, errors = io.BytesIO(), io.BytesIO()
+            try:
+                status = self.run(
+                    argv,
+                    cwd=cwd,
+                    env=env,
+                    stdin=stdin,
+                    stdout=output,
+                    stderr=errors,
+                    timeout=timeout,
+                )
+            except SoftHostError:
+                if last:
+                    raise
+                self._restart(link)
+            else:
+                return Completed(status, output.getvalue(), errors.getvalue())
+        raise SoftHostError("the software host failed twice")
+
+    def _restart(self, failed: Link | None) -> None:
+        """Replace a software host that failed, once for all the commands that were in it."""
+        with self._restart_lock:
+            if self._link is failed:
+                self.stop()
+                self.start(self._progress)
+
+    def _lock_images(self) -> None:
+        """Lock every image, as long as this process or QEMU lives. Raises UsageError."""
+        images = [*self._configuration.disks, *((path, False) for path in self._configuration.nvme)]
+        try:
+            for path, read_only in images:
+                self._locks.append(_locked_image(path, read_only))
+        except UsageError:
+            self._unlock_images()
+            raise
+
+    def _unlock_images(self) -> None:
+        while self._locks:
+            os.close(self._locks.pop())
+
+
+def _locked_image(path: Path, read_only: bool) -> int:
+    """A descriptor that holds the image's lock: shared for read-only use, else exclusive."""
+    try:
+        descriptor = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; give a disk image that exists") from None
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UsageError(f"{path}: in use by another run; end that one first") from None
+    return descriptor
+
+
+def _abandon(link: Link) -> None:
+    link.abandon()
+    link.join()
+
+
+def _wait_or_kill(command: Command, timeout: float | None) -> int:
+    """Wait; where that ends otherwise than by the command's end, kill the command."""
+    try:
+        return command.wait(timeout)
+    except TimeoutError:
+        command.kill()
+        with contextlib.suppress(TimeoutError):
+            command.wait(_KILL_TIMEOUT)
+        raise
+    except BaseException:
+        command.kill()
+        raise
+
+
+def _cached_trees() -> list[str]:
+    """Directories that don't change while a software host is up: /usr and Python's own."""
+    trees: list[Path] = []
+    for name in ("/usr", sys.base_prefix, sys.prefix):
+        tree = Path(name).resolve()
+        if tree != Path("/") and not any(tree.is_relative_to(known) for known in trees):
+            trees.append(tree)
+    return [str(tree) for tree in trees]
+
+
+def _environment(environment: Mapping[str, str]) -> dict[bytes, bytes]:
+    """The command's environment, with a mark that says where it runs."""
+    marked = {**environment, "VESTIGE_SOFTHOST": "1"}
+    return {os.fsencode(name): os.fsencode(value) for name, value in marked.items()}
+
+
+def _umask() -> int:
+    """The caller's umask, which Linux shows without changing it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    return 0o022
+
+
+def _memory_file(content: bytes) -> int:
+    """A descriptor to read `content` from."""
+    descriptor = os.memfd_create("stdin")
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def _to_standard_error(data: bytes) -> None:
+    sys.stderr.buffer.write(data)
+    sys.stderr.buffer.flush()

@@ -1,0 +1,92 @@
+"""The first program in the software host: a script that loads modules, mounts, and hands over.
+
+The caller's file system arrives twice over 9p. `live` is writable and keeps no data cached, so
+that each side sees the other's writes; it becomes the root. `cached` is read-only and cached for
+good; parts of it (/usr, Python's own trees) are bound over the root, since starting a Python over
+an uncached share takes seconds.
+"""
+
+import shlex
+
+from vestige.softhost.cpio import Archive
+
+LIVE_TAG = "live"
+CACHED_TAG = "cached"
+
+_MESSAGE_SIZE = 512 * 1024  # bytes, of a 9p message
+_TRANSPORT = f"trans=virtio,version=9p2000.L,msize={_MESSAGE_SIZE},access=client"
+
+_SCRIPT = """#!/bin/sh
+# Written by Vestige: the first program of the software host.
+export PATH=/bin
+fail() {{ echo "softhost: $*"; busybox poweroff -f; }}
+busybox mount -t proc proc /proc || fail "no /proc"
+busybox mount -t sysfs sysfs /sys || fail "no /sys"
+busybox mount -t devtmpfs devtmpfs /dev || fail "no /dev"
+for list in {lists}; do
+    while read -r name; do
+        busybox insmod "/modules/$name.ko" || fail "module $name does not load"
+    done < "/modules/$list"
+done
+busybox mount -t 9p -o {live_options} {live} /root || fail "the caller's file system does not mount"
+busybox mount -t 9p -o {cached_options} {cached} /cached || fail "no cached file system"
+for tree in {trees}; do
+    busybox mount -o bind "/cached$tree" "/root$tree" || fail "$tree: no cached copy"
+done
+{vfio}
+for device in /dev/kvm /dev/vd* /dev/vfio/[0-9]*; do
+    [ -e "$device" ] && busybox chmod 0666 "$device"
+done
+busybox mount -t proc proc /root/proc || fail "no /proc in the caller's file system"
+busybox mount -t sysfs sysfs /root/sys || fail "no /sys in the caller's file system"
+busybox mount --move /dev /root/dev || fail "no /dev in the caller's file system"
+cd /root/dev
+busybox mkdir -p pts shm
+busybox mount -t devpts -o mode=620,gid=5,ptmxmode=666 devpts pts
+busybox mount -t tmpfs -o mode=1777 tmpfs shm
+busybox ln -sf /proc/self/fd fd
+busybox ln -sf fd/0 stdin
+busybox ln -sf fd/1 stdout
+busybox ln -sf fd/2 stderr
+busybox ln -sf pts/ptmx ptmx
+cd /
+busybox hostname softhost
+busybox ifconfig lo 127.0.0.1 up
+ulimit -l unlimited
+ulimit -n 65536
+busybox umount /proc
+busybox umount /sys
+export PYTHONPATH={package_parent}
+exec busybox switch_root /root {python} -S -s -P -B -c \\
+    'from vestige.softhost.agent import main; main()'
+"""
+
+# The class code of an NVMe controller is 01 08 02 (PCI Code and ID Assignment, 1.2).
+_BIND_NVME = """for device in /sys/bus/pci/devices/*; do
+    [ "$(busybox cat "$device/class")" = 0x010802 ] || continue
+    echo vfio-pci > "$device/driver_override"
+    echo "${device##*/}" > /sys/bus/pci/drivers_probe
+    [ -e "$device/driver" ] || fail "$device: vfio-pci does not take it"
+done"""
+
+
+def boot_archive(*, python: str, package_parent: str, cached_trees: list[str], vfio: bool) -> bytes:
+    """The archive to append to the cached one: /init for this boot.
+
+    `python` and `package_parent` (the directory that holds the package vestige) are paths on the
+    caller's file system, `cached_trees` directories that won't change while the host is up.
+    """
+    script = _SCRIPT.format(
+        lists="base vfio" if vfio else "base",
+        live=LIVE_TAG,
+        live_options=f"{_TRANSPORT},cache=mmap",
+        cached=CACHED_TAG,
+        cached_options=f"{_TRANSPORT},cache=loose,ro",
+        trees=" ".join(shlex.quote(tree) for tree in cached_trees),
+        vfio=_BIND_NVME if vfio else "",
+        package_parent=shlex.quote(package_parent),
+        python=shlex.quote(python),
+    )
+    archive = Archive()
+    archive.file("init", script.encode(), executable=True)
+    return archive.finish()

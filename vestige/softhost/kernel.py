@@ -1,0 +1,128 @@
+"""The software host's kernel: Debian's own, fetched with apt and kept in the user's cache.
+
+Nothing is installed: the package that linux-image-amd64 stands for, and busybox-static, are
+fetched and unpacked into the cache directory. The cloud flavour of the kernel won't do, since it
+has no 9p.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from vestige.errors import UsageError
+from vestige.softhost import bzimage, modules, packages
+from vestige.softhost.cpio import Archive
+
+_FLAVOUR = "amd64"
+_SHELL_PACKAGE = "busybox-static"
+
+# Loaded at every boot, in the initial RAM file system's /modules/base.
+_BASE = ["virtio_pci", "9p", "9pnet_virtio", "virtio_console", "virtio_blk", "kvm_amd"]
+# Loaded where there are NVMe controllers to hand over: /modules/vfio.
+_VFIO = ["vfio_pci", "vfio_iommu_type1"]
+
+_FORMAT = 1  # of the cached directory
+
+Progress = Callable[[str], None]
+
+
+class Kernel:
+    """A cached kernel: paths of the ELF file (or bzImage) and of the initial RAM file system."""
+
+    def __init__(self, directory: Path) -> None:
+        self.image = directory / "kernel"
+        self.initramfs = directory / "initramfs.cpio"
+        self.release = (directory / "release").read_text().strip()  # such as 6.1.0-56-amd64
+
+
+def ensure(progress: Progress) -> Kernel:
+    """The cached kernel, fetched first where there is none.
+
+    Raises UsageError if it can't be fetched or kept.
+    """
+    recipe = repr((_FORMAT, _FLAVOUR, _SHELL_PACKAGE, _BASE, _VFIO))
+    key = hashlib.sha256(recipe.encode()).hexdigest()[:12]
+    cache = packages.cache_directory("softhost")
+    ready = cache / f"debian-{key}"
+    if ready.is_dir():
+        return Kernel(ready)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with _locked(cache / "lock"):
+            if not ready.is_dir():
+                _fetch(cache, ready, progress)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or cache}: {error.strerror}; the software host's kernel needs "
+            "500 MB of free space here for a moment, or set XDG_CACHE_HOME to another place"
+        ) from None
+    return Kernel(ready)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock file: who comes second waits, then finds the work done."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(cache: Path, ready: Path, progress: Progress) -> None:
+    """Fill `ready`, which appears whole or not at all. The caller holds the lock."""
+    for left_over in cache.glob("incoming-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    incoming = Path(tempfile.mkdtemp(prefix="incoming-", dir=cache))
+    try:
+        kernel = packages.kernel_package(_FLAVOUR)
+        needed = [kernel, *packages.describe([_SHELL_PACKAGE])]
+        size = sum(package.size for package in needed) // 1_000_000
+        progress(f"fetching and unpacking Debian's {kernel.name} ({size} MB, once)")
+        tree = incoming / "tree"
+        packages.unpack(packages.fetch(needed), tree)
+        result = incoming / "result"
+        result.mkdir()
+        _assemble(tree, kernel.name.removeprefix("linux-image-"), result)
+        result.rename(ready)
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+
+
+def _assemble(tree: Path, release: str, result: Path) -> None:
+    """Write kernel, initial RAM file system and release into `result`."""
+    packed = (tree / "boot" / f"vmlinuz-{release}").read_bytes()
+    try:
+        kernel = bzimage.extract(packed)
+    except bzimage.ImageError:
+        kernel = packed  # packed with a method Python lacks: QEMU boots it all the same, slower
+    (result / "kernel").write_bytes(kernel)
+    shell = (tree / "bin" / "busybox").read_bytes()
+    paths = {
+        modules.canonical(path.name.removesuffix(".ko")): path
+        for path in (tree / "lib" / "modules" / release / "kernel").rglob("*.ko")
+    }
+    (result / "initramfs.cpio").write_bytes(_base_archive(paths, shell))
+    (result / "release").write_text(release + "\n")
+
+
+def _base_archive(paths: dict[str, Path], shell: bytes) -> bytes:
+    """Busybox, the modules, and the orders in which to load them."""
+    try:
+        requirements = {name: modules.needs(path.read_bytes()) for name, path in paths.items()}
+        base = modules.load_order(_BASE, requirements)
+        vfio = modules.load_order(_VFIO, requirements)
+    except modules.ModuleError as error:
+        raise UsageError(f"Debian's kernel package is not as expected: {error}") from None
+    archive = Archive()
+    for directory in ("bin", "modules", "proc", "sys", "dev", "cached", "root"):
+        archive.directory(directory)
+    archive.file("bin/busybox", shell, executable=True)
+    archive.link("bin/sh", "busybox")
+    for name in dict.fromkeys([*base, *vfio]):
+        archive.file(f"modules/{name}.ko", paths[name].read_bytes())
+    archive.file("modules/base", "".join(f"{name}\n" for name in base).encode())
+    archive.file("modules/vfio", "".join(f"{name}\n" for name in vfio).encode())
+    return archive.finish()

@@ -1,0 +1,78 @@
+"""Which kernel modules need which, from the modules themselves.
+
+Debian's package holds no modules.dep (depmod writes it at installation), but each module names
+the ones it needs in its `.modinfo` section. Sources: ELF-64 object file format; Linux,
+include/linux/module.h (MODULE_INFO).
+"""
+
+import struct
+
+_ELF_MAGIC = b"\x7fELF\x02\x01"
+_SECTION_TABLE = struct.Struct("<40xQ10xHHH")  # e_shoff, e_shentsize, e_shnum, e_shstrndx
+_SECTION = struct.Struct("<IIQQQQ")  # sh_name, sh_type, sh_flags, sh_addr, sh_offset, sh_size
+
+
+class ModuleError(Exception):
+    """A module is missing, or is not a kernel module."""
+
+
+def _section(image: bytes, wanted: bytes) -> bytes:
+    """The content of one section of an ELF-64 object."""
+    if not image.startswith(_ELF_MAGIC):
+        raise ModuleError("not an ELF-64 little-endian file")
+    try:
+        table, entry_size, count, names_index = _SECTION_TABLE.unpack_from(image)
+        sections = [_SECTION.unpack_from(image, table + i * entry_size) for i in range(count)]
+        names = sections[names_index][4]
+        for name, _, _, _, offset, size in sections:
+            start = names + name
+            if image[start : image.index(b"\0", start)] == wanted:
+                return image[offset : offset + size]
+    except (struct.error, IndexError, ValueError) as error:
+        raise ModuleError(f"a damaged ELF file: {error}") from None
+    raise ModuleError(f"no {wanted.decode()} section")
+
+
+def needs(image: bytes) -> list[str]:
+    """The names of the modules that this module needs, dashes as underscores.
+
+    Raises ModuleError if `image` is not a module.
+    """
+    for entry in _section(image, b".modinfo").split(b"\0"):
+        key, _, value = entry.partition(b"=")
+        if key == b"depends":
+            return [canonical(name) for name in value.decode().split(",") if name]
+    raise ModuleError("a .modinfo section without 'depends'")
+
+
+def canonical(name: str) -> str:
+    """A module's name as the kernel has it: `kvm-amd` is `kvm_amd`."""
+    return name.replace("-", "_")
+
+
+def load_order(wanted: list[str], requirements: dict[str, list[str]]) -> list[str]:
+    """`wanted` and all they need, each after what it needs.
+
+    `requirements` maps each known module to those it needs. Names that `requirements` lacks
+    are errors (ModuleError), as are circles.
+    """
+    order: list[str] = []
+    open_names: list[str] = []
+
+    def visit(name: str) -> None:
+        if name in order:
+            return
+        if name in open_names:
+            raise ModuleError("modules need each other: " + " -> ".join([*open_names, name]))
+        if name not in requirements:
+            needer = f", needed by {open_names[-1]}" if open_names else ""
+            raise ModuleError(f"the kernel package has no module {name}{needer}")
+        open_names.append(name)
+        for need in requirements[name]:
+            visit(need)
+        open_names.pop()
+        order.append(name)
+
+    for name in wanted:
+        visit(canonical(name))
+    return order

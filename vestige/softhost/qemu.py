@@ -1,0 +1,177 @@
+"""The QEMU process that is the software host: its command line, its start, its end.
+
+Why these flags: with one CPU, since TCG loses an interrupt shadow with two and one guest in ten
+then panics; EPYC with SVM and nested paging is what kvm-amd wants; `tsc=reliable` since Linux
+would otherwise mistrust TCG's TSC and read the HPET at every look at the clock.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+from vestige.errors import UsageError
+from vestige.softhost import wire
+from vestige.softhost.initramfs import CACHED_TAG, LIVE_TAG
+from vestige.softhost.kernel import Kernel
+
+_PROGRAM = "qemu-system-x86_64"
+_KERNEL_ARGUMENTS = (
+    "console=ttyS0 panic=-1 oops=panic tsc=reliable nowatchdog mitigations=off audit=0 "
+    "random.trust_cpu=on cryptomgr.notests rcupdate.rcu_expedited=1"
+)
+_FIRST_NVME_SLOT = 0x10
+
+
+def nvme_address(index: int) -> str:
+    """The PCI address inside of the controller for the NVMe image number `index`."""
+    return f"0000:00:{_FIRST_NVME_SLOT + index:02x}.0"
+
+
+def find_program(name: str, package: str) -> str:
+    """The path of a program that a Debian package holds. Raises UsageError without it."""
+    path = shutil.which(name)
+    if path is None:
+        raise UsageError(
+            f"{name}: not found; the software host needs it: 'apt-get install {package}' as root"
+        )
+    return path
+
+
+class Configuration:
+    """What the software host is made of.
+
+    `memory` is in bytes; `disks` are (path, read-only) pairs, /dev/vda and on inside; `nvme` are
+    images behind NVMe controllers that vfio-pci holds.
+    """
+
+    def __init__(
+        self,
+        *,
+        memory: int,
+        disks: list[tuple[Path, bool]],
+        nvme: list[Path],
+        verbose: bool,
+    ) -> None:
+        self.memory = memory
+        self.disks = disks
+        self.nvme = nvme
+        self.verbose = verbose
+
+
+def _quoted(path: Path) -> str:
+    """A path as a value of a QEMU option, where a comma is written twice."""
+    return str(path.absolute()).replace(",", ",,")
+
+
+def _command_line(
+    configuration: Configuration, kernel: Kernel, agent: int, console: int, initramfs: int
+) -> list[str]:
+    """QEMU's arguments. The last three are descriptors it inherits."""
+    arguments = _KERNEL_ARGUMENTS + ("" if configuration.verbose else " quiet")
+    if configuration.nvme:
+        arguments += " intel_iommu=on iommu=nopt"
+    # fmt: off
+    line = [
+        find_program("setpriv", "util-linux"), "--pdeathsig", "KILL", "--",
+        find_program(_PROGRAM, "qemu-system-x86"),
+        "-name", "vestige-softhost",
+        "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+        "-machine", "q35,hpet=off",
+        "-accel", "tcg,thread=multi",
+        "-cpu", "EPYC,+svm,+npt",
+        "-smp", "1",
+        "-m", f"{configuration.memory >> 20}M",
+        "-kernel", str(kernel.image),
+        "-initrd", f"/proc/self/fd/{initramfs}",
+        "-append", arguments,
+        "-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console",
+        "-device", "virtio-serial-pci",
+        "-chardev", f"socket,id=agent,fd={agent}",
+        "-device", f"virtserialport,chardev=agent,name={wire.PORT_NAME}",
+    ]
+    for tag, options in ((LIVE_TAG, ""), (CACHED_TAG, ",readonly=on")):
+        line += [
+            "-virtfs",
+            f"local,path=/,mount_tag={tag},security_model=none,multidevs=remap{options}",
+        ]
+    for index, (path, read_only) in enumerate(configuration.disks):
+        line += [
+            "-drive", f"file={_quoted(path)},if=none,id=disk{index},format=raw,"
+            f"cache=writeback,readonly={'on' if read_only else 'off'}",
+            "-device", f"virtio-blk-pci,drive=disk{index},serial=disk{index}",
+        ]
+    if configuration.nvme:
+        line += ["-device", "intel-iommu,intremap=on,caching-mode=on"]
+    for index, path in enumerate(configuration.nvme):
+        line += [
+            "-drive", f"file={_quoted(path)},if=none,id=nvme{index},format=raw,cache=writeback",
+            "-device", f"nvme,drive=nvme{index},serial=nvme{index},"
+            f"addr={_FIRST_NVME_SLOT + index:#x}",
+        ]
+    # fmt: on
+    return line
+
+
+class Process:
+    """A running QEMU, our ends of its console and of the agent's port, and its complaints.
+
+    It is killed when the thread that made this object ends, however it ends, so that thread has
+    to live as long as the software host does.
+    """
+
+    def __init__(
+        self, configuration: Configuration, kernel: Kernel, boot: bytes, inherited: list[int]
+    ) -> None:
+        """Start QEMU; `inherited` are descriptors it holds open for as long as it lives.
+
+        Raises UsageError if there is no QEMU on this machine.
+        """
+        self.agent, far_agent = socket.socketpair()
+        self.console, far_console = socket.socketpair()
+        initramfs = os.memfd_create("initramfs")
+        try:
+            with os.fdopen(os.dup(initramfs), "wb") as file:
+                file.write(kernel.initramfs.read_bytes())
+                file.write(boot)
+            line = _command_line(
+                configuration, kernel, far_agent.fileno(), far_console.fileno(), initramfs
+            )
+            self._process = subprocess.Popen(
+                line,
+                stdin=subprocess.DEVNULL,
+                stdout=far_console.fileno(),
+                stderr=far_console.fileno(),
+                pass_fds=[far_agent.fileno(), far_console.fileno(), initramfs, *inherited],
+                start_new_session=True,  # the terminal's Ctrl-C is for the command, not for QEMU
+            )
+        except BaseException:
+            self.agent.close()
+            self.console.close()
+            raise
+        finally:
+            far_agent.close()
+            far_console.close()
+            os.close(initramfs)
+        self.agent.setblocking(False)
+        self.console.setblocking(False)
+
+    @property
+    def pid(self) -> int:
+        """The process number."""
+        return self._process.pid
+
+    def end(self, *, grace: float) -> None:
+        """End the process; ask it first, where `grace` (seconds) is not 0."""
+        if grace:
+            self._process.terminate()
+            try:
+                self._process.wait(grace)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        else:
+            self._process.kill()
+        self._process.wait()
+        self.agent.close()
+        self.console.close()
