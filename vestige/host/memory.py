@@ -10,6 +10,7 @@ import os
 from vestige import abi
 from vestige.errors import GuestError
 
+MAP_NORESERVE = 0x4000  # asm-generic/mman-common.h; the mmap module has it from Python 3.13
 PRIVATE = abi.IMAGE  # image, Shared, STATE, stacks and tables, in one stretch
 PRIVATE_SIZE = 50 * abi.MIB  # to the end of the tables
 
@@ -24,7 +25,7 @@ class Region:
             self.descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
             try:
                 os.ftruncate(self.descriptor, size)
-                flags = mmap.MAP_SHARED | mmap.MAP_NORESERVE
+                flags = mmap.MAP_SHARED | MAP_NORESERVE
                 self._mapping = mmap.mmap(self.descriptor, size, flags)
             except OSError:
                 os.close(self.descriptor)

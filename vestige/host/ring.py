@@ -1,0 +1,284 @@
+"""The restricted io_uring below the monitor's ring driver: its memory is the monitor's to write.
+
+Linux 6.1's include/uapi/linux/io_uring.h; io_uring_setup(2), io_uring_register(2).
+
+Threats. The monitor writes submission entries as it likes; the kernel refuses all but
+READ_FIXED, WRITE_FIXED and FSYNC on registered files and registered buffers, and those are
+the guest's own disks, console and RAM and the monitor's STATE. The restriction lets one
+register operation through, BUFFERS_UPDATE, for guest RAM that is registered at its first
+use: register operations are system calls of this process, which the monitor can't make, and
+the only buffers this module ever registers are guest RAM and STATE.
+"""
+
+import mmap
+import os
+from collections.abc import Sequence
+
+from vestige import abi
+from vestige.errors import GuestError, UsageError
+from vestige.host.memory import GuestMemory, address_of
+from vestige.lang.intrinsics import address_of as struct_address
+from vestige.lang.intrinsics import syscall
+from vestige.lang.types import Struct, i32, u8, u16, u32, u64
+
+SYS_SETUP = 425
+SYS_REGISTER = 427
+ENTRIES = 256  # two IDE channels with a segment list of 128 each
+SETUP_DISABLED = 1 << 6
+MAP_RING = 0
+MAP_ENTRIES = 0x1000_0000
+ENTRY_SIZE = 64
+COMPLETION_SIZE = 16
+SPARSE = 1 << 0
+ENOMEM = 12
+
+REGISTER_FILES = 2
+REGISTER_EVENTFD = 4
+REGISTER_RESTRICTIONS = 11
+REGISTER_ENABLE = 12
+REGISTER_BUFFERS2 = 15
+REGISTER_BUFFERS_UPDATE = 16
+
+RESTRICT_REGISTER, RESTRICT_OPERATION, RESTRICT_ALLOWED, RESTRICT_REQUIRED = 0, 1, 2, 3
+FSYNC, READ_FIXED, WRITE_FIXED = 3, 4, 5  # operations
+FIXED_FILE = 1 << 0  # flag of an entry
+RESTRICTIONS = (
+    (RESTRICT_OPERATION, FSYNC),
+    (RESTRICT_OPERATION, READ_FIXED),
+    (RESTRICT_OPERATION, WRITE_FIXED),
+    (RESTRICT_REQUIRED, FIXED_FILE),
+    (RESTRICT_ALLOWED, FIXED_FILE),
+    (RESTRICT_REGISTER, REGISTER_BUFFERS_UPDATE),
+)
+
+
+class SubmissionOffsets(Struct):
+    """struct io_sqring_offsets."""
+
+    head: u32
+    tail: u32
+    mask: u32
+    entries: u32
+    flags: u32
+    dropped: u32
+    array: u32
+    reserved: u32
+    user_address: u64
+
+
+class CompletionOffsets(Struct):
+    """struct io_cqring_offsets."""
+
+    head: u32
+    tail: u32
+    mask: u32
+    entries: u32
+    overflow: u32
+    cqes: u32
+    flags: u32
+    reserved: u32
+    user_address: u64
+
+
+class Parameters(Struct):
+    """struct io_uring_params."""
+
+    sq_entries: u32
+    cq_entries: u32
+    flags: u32
+    sq_thread_cpu: u32
+    sq_thread_idle: u32
+    features: u32
+    wq: u32
+    reserved: u32[3]
+    sq: SubmissionOffsets
+    cq: CompletionOffsets
+
+
+class Restriction(Struct):
+    """struct io_uring_restriction."""
+
+    kind: u16
+    value: u8
+    reserved: u8
+    more: u32[3]
+
+
+class Restrictions(Struct):
+    """As many as RESTRICTIONS has."""
+
+    entries: Restriction[6]
+
+
+class RegisterBuffers(Struct):
+    """struct io_uring_rsrc_register."""
+
+    count: u32
+    flags: u32
+    reserved: u64
+    data: u64
+    tags: u64
+
+
+class UpdateBuffers(Struct):
+    """struct io_uring_rsrc_update2."""
+
+    first: u32
+    reserved: u32
+    data: u64
+    tags: u64
+    count: u32
+    reserved2: u32
+
+
+class IoVector(Struct):
+    """struct iovec."""
+
+    base: u64
+    length: u64
+
+
+class Descriptor(Struct):
+    """An int the kernel reads."""
+
+    value: i32
+
+
+class Descriptors(Struct):
+    """The fixed files: four disks, console output and input; -1 is none."""
+
+    values: i32[6]
+
+
+class Ring:
+    """An io_uring, restricted, enabled, its buffers: STATE, and guest RAM in chunks on demand."""
+
+    def __init__(self, memory: GuestMemory, state: int, files: Sequence[int], eventfd: int) -> None:
+        """`state`: host address of STATE; `files`: descriptors, their index the fixed number.
+
+        `eventfd` is written at every completion. Raises UsageError where io_uring is switched
+        off, GuestError where the kernel refuses something else.
+        """
+        self._memory = memory
+        self._state = state
+        self._pinned: dict[int, None] = {}  # chunks, the oldest first
+        parameters = Parameters(flags=SETUP_DISABLED)
+        answer = syscall(SYS_SETUP, ENTRIES, struct_address(parameters), 0, 0, 0, 0)
+        if answer < 0:
+            raise UsageError(_unavailable(-answer))
+        self.descriptor = answer
+        self.parameters = parameters
+        try:
+            self._map()
+            self._restrict(files, eventfd)
+        except BaseException:
+            os.close(self.descriptor)
+            raise
+
+    def _map(self) -> None:
+        parameters = self.parameters
+        ring_end = max(
+            parameters.sq.array + 4 * parameters.sq_entries,
+            parameters.cq.cqes + COMPLETION_SIZE * parameters.cq_entries,
+        )
+        self._rings = mmap.mmap(self.descriptor, _pages(ring_end), offset=MAP_RING)
+        entries = _pages(ENTRY_SIZE * parameters.sq_entries)
+        self._entries = mmap.mmap(self.descriptor, entries, offset=MAP_ENTRIES)
+
+    def _restrict(self, files: Sequence[int], eventfd: int) -> None:
+        """All of it before the ring is enabled: afterwards nothing can be added."""
+        restrictions = Restrictions()
+        for entry, (kind, value) in zip(restrictions.entries, RESTRICTIONS, strict=True):
+            entry.kind, entry.value = kind, value
+        self._register(REGISTER_RESTRICTIONS, restrictions, len(RESTRICTIONS))
+        chunks = -(-self._memory.size // abi.CHUNK)
+        table = RegisterBuffers(count=abi.FIRST_CHUNK_BUFFER + chunks, flags=SPARSE)
+        self._register(REGISTER_BUFFERS2, table, 32)
+        descriptors = Descriptors()
+        for number, file in enumerate(files):
+            descriptors.values[number] = file
+        self._register(REGISTER_FILES, descriptors, len(files))
+        self._register(REGISTER_EVENTFD, Descriptor(value=eventfd), 1)
+        if error := self._set_buffer(abi.STATE_BUFFER, self._state, abi.STATE_SIZE):
+            raise GuestError(f"io_uring: the monitor's state: {os.strerror(error)}")
+        self._register(REGISTER_ENABLE, None, 0)
+
+    def _register(self, operation: int, argument: Struct | None, count: int) -> None:
+        address = 0 if argument is None else struct_address(argument)
+        answer = syscall(SYS_REGISTER, self.descriptor, operation, address, count, 0, 0)
+        if answer < 0:
+            raise GuestError(f"io_uring_register {operation}: {os.strerror(-answer)}")
+
+    def _set_buffer(self, number: int, address: int, length: int) -> int:
+        """Register one buffer, or none with length 0; the errno, or 0."""
+        vector = IoVector(base=address, length=length)
+        update = UpdateBuffers(first=number, data=struct_address(vector), count=1)
+        arguments = (self.descriptor, REGISTER_BUFFERS_UPDATE, struct_address(update), 32)
+        answer = syscall(SYS_REGISTER, *arguments, 0, 0)
+        return max(-answer, 0)
+
+    def pin(self, chunk: int) -> int:
+        """Register chunk `chunk` of RAM; the errno, or 0. A chunk that is not RAM: EINVAL.
+
+        Where RLIMIT_MEMLOCK allows no more, the chunks pinned longest ago make room: what the
+        monitor submits with one of them is answered EFAULT, and it pins that one again.
+        """
+        if chunk in self._pinned:
+            return 0
+        place = self._memory.chunk(chunk)
+        if place is None:
+            return 22
+        error = self._set_buffer(abi.FIRST_CHUNK_BUFFER + chunk, *place)
+        while error == ENOMEM and self._pinned:
+            oldest = next(iter(self._pinned))
+            del self._pinned[oldest]
+            self._set_buffer(abi.FIRST_CHUNK_BUFFER + oldest, 0, 0)
+            error = self._set_buffer(abi.FIRST_CHUNK_BUFFER + chunk, *place)
+        if not error:
+            self._pinned[chunk] = None
+        return error
+
+    def mappings(self) -> list[tuple[int, int, int]]:
+        """(monitor address, size, host address) of the rings and of the entries."""
+        return [
+            (abi.RING, len(self._rings), address_of(self._rings)),
+            (abi.RING_ENTRIES, len(self._entries), address_of(self._entries)),
+        ]
+
+    def describe(self, ring: abi.Ring) -> None:
+        """Fill in what the monitor is told."""
+        sq, cq = self.parameters.sq, self.parameters.cq
+        ring.present = 1
+        ring.entries = self.parameters.sq_entries
+        ring.completion_entries = self.parameters.cq_entries
+        ring.sq_head = abi.RING + sq.head
+        ring.sq_tail = abi.RING + sq.tail
+        ring.sq_flags = abi.RING + sq.flags
+        ring.sq_array = abi.RING + sq.array
+        ring.cq_head = abi.RING + cq.head
+        ring.cq_tail = abi.RING + cq.tail
+        ring.cq_flags = abi.RING + cq.flags
+        ring.cqes = abi.RING + cq.cqes
+        ring.sqes = abi.RING_ENTRIES
+        ring.host_ram = self._memory.region.address
+        ring.host_state = self._state
+
+    def close(self) -> None:
+        """Cancel what is under way and close the ring."""
+        self._rings.close()
+        self._entries.close()
+        os.close(self.descriptor)
+
+
+def _pages(size: int) -> int:
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+def _unavailable(error: int) -> str:
+    """Why there is no ring, and what to do."""
+    if error in (1, 38):  # EPERM, ENOSYS
+        return (
+            "io_uring is switched off on this machine; allow it"
+            " (sudo sysctl kernel.io_uring_disabled=0, or the container's seccomp profile)"
+        )
+    return f"io_uring_setup: {os.strerror(error)}"

@@ -1,0 +1,167 @@
+"""One KVM virtual machine and its virtual CPUs; the guest's and the monitor's are both this.
+
+Both use KVM's split irqchip: local APICs in the kernel, no PIC, IOAPIC or PIT there.
+"""
+
+import mmap
+import os
+
+from vestige import abi
+from vestige.errors import GuestError
+from vestige.host import kvm
+from vestige.host.memory import address_of
+
+# Intel processors that can't run real mode need four pages nobody uses, below 4 GiB.
+IDENTITY_MAP = 0xFFFB_C000
+TASK_STATE = 0xFFFB_D000
+
+CPUID_FEATURES = 1
+CPUID_TOPOLOGY = (0xB, 0x1F)
+X2APIC = 1 << 21  # leaf 1 ECX
+TSC_DEADLINE = 1 << 24
+HYPERVISOR = 1 << 31
+
+
+class VirtualCpu:
+    """One vCPU: its descriptor, its kvm_run page, its registers."""
+
+    def __init__(self, descriptor: int, index: int, run_size: int) -> None:
+        """Take over `descriptor`; `index` is also the local APIC's ID."""
+        self.descriptor = descriptor
+        self.index = index
+        self.mapping = mmap.mmap(descriptor, run_size, mmap.MAP_SHARED)
+        self.run_address = address_of(self.mapping)
+        self.run_size = run_size
+
+    def registers(self) -> kvm.Registers:
+        """The general registers; waits while the vCPU runs."""
+        registers = kvm.Registers()
+        kvm.call(self.descriptor, kvm.Request.GET_REGS, registers)
+        return registers
+
+    def set_registers(self, registers: kvm.Registers) -> None:
+        """Set the general registers."""
+        kvm.call(self.descriptor, kvm.Request.SET_REGS, registers)
+
+    def system_registers(self) -> kvm.SystemRegisters:
+        """Segments, descriptor tables, control registers."""
+        registers = kvm.SystemRegisters()
+        kvm.call(self.descriptor, kvm.Request.GET_SREGS, registers)
+        return registers
+
+    def set_system_registers(self, registers: kvm.SystemRegisters) -> None:
+        """Set segments, descriptor tables, control registers."""
+        kvm.call(self.descriptor, kvm.Request.SET_SREGS, registers)
+
+    def set_cpuid(self, table: kvm.Cpuid) -> None:
+        """What CPUID shows on this vCPU."""
+        kvm.call(self.descriptor, kvm.Request.SET_CPUID2, table)
+
+    def make_runnable(self) -> None:
+        """Start without INIT and SIPI, as the boot processor does."""
+        state = kvm.MultiprocessorState(state=kvm.RUNNABLE)
+        kvm.call(self.descriptor, kvm.Request.SET_MP_STATE, state)
+
+    def tsc_khz(self) -> int:
+        """The frequency of this vCPU's time-stamp counter."""
+        return kvm.call(self.descriptor, kvm.Request.GET_TSC_KHZ)
+
+    def interrupt(self) -> None:
+        """Make the next (or, with a signal to its thread, the present) KVM_RUN return."""
+        self.mapping[kvm.IMMEDIATE_EXIT] = 1
+
+    def close(self) -> None:
+        """Close the vCPU; its thread must have left it."""
+        self.mapping.close()
+        os.close(self.descriptor)
+
+
+class VirtualMachine:
+    """One VM: memory slots, vCPUs, interrupts by eventfd."""
+
+    def __init__(self, system: kvm.System, pins: int) -> None:
+        """An empty VM with `pins` GSIs whose level interrupts report their EOI."""
+        self._system = system
+        self._slots = 0
+        self.cpus: list[VirtualCpu] = []
+        self.descriptor = kvm.call(system.descriptor, kvm.Request.CREATE_VM)
+        kvm.call(self.descriptor, kvm.Request.SET_TSS_ADDR, TASK_STATE)
+        enable = kvm.EnableCapability(capability=kvm.Capability.SPLIT_IRQCHIP)
+        enable.arguments[0] = pins
+        kvm.call(self.descriptor, kvm.Request.ENABLE_CAP, enable)
+
+    def map(self, address: int, size: int, host_address: int) -> None:
+        """Show `size` bytes of this process at guest-physical `address`."""
+        region = kvm.MemoryRegion(
+            slot=self._slots, guest_address=address, size=size, host_address=host_address
+        )
+        kvm.call(self.descriptor, kvm.Request.SET_USER_MEMORY_REGION, region)
+        self._slots += 1
+
+    def add_cpu(self) -> VirtualCpu:
+        """One more vCPU; vCPU n has local APIC ID n."""
+        index = len(self.cpus)
+        descriptor = kvm.call(self.descriptor, kvm.Request.CREATE_VCPU, index)
+        cpu = VirtualCpu(descriptor, index, self._system.run_size)
+        self.cpus.append(cpu)
+        return cpu
+
+    def connect_interrupt(self, gsi: int, eventfd: int) -> None:
+        """A write to `eventfd` raises `gsi`, in the kernel."""
+        kvm.call(self.descriptor, kvm.Request.IRQFD, kvm.Irqfd(descriptor=eventfd, gsi=gsi))
+
+    def connect_port(self, port: int, eventfd: int) -> None:
+        """A one-byte OUT to `port` writes `eventfd` and doesn't exit."""
+        doorbell = kvm.Ioeventfd(
+            address=port, length=1, descriptor=eventfd, flags=kvm.IOEVENTFD_PIO
+        )
+        kvm.call(self.descriptor, kvm.Request.IOEVENTFD, doorbell)
+
+    def coalesce_ports(self, first: int, count: int) -> None:
+        """Writes within `count` ports from `first` are queued, and don't exit."""
+        zone = kvm.CoalescedZone(address=first, size=count, port=1)
+        kvm.call(self.descriptor, kvm.Request.REGISTER_COALESCED_MMIO, zone)
+
+    def set_routes(self, messages: dict[int, tuple[int, int]]) -> None:
+        """All routes: GSI → (address, data) of its MSI; a GSI that isn't there is dead."""
+        routing = kvm.Routing(count=len(messages))
+        for entry, (gsi, (address, data)) in zip(routing.entries, messages.items(), strict=False):
+            entry.gsi = gsi
+            entry.kind = kvm.ROUTE_MSI
+            entry.address_low, entry.address_high = address & 0xFFFF_FFFF, address >> 32
+            entry.data = data
+        kvm.call(self.descriptor, kvm.Request.SET_GSI_ROUTING, routing)
+
+    def close(self) -> None:
+        """Close the vCPUs and the VM."""
+        for cpu in self.cpus:
+            cpu.close()
+        os.close(self.descriptor)
+
+
+def coalesced_page(system: kvm.System) -> int:
+    """The page of a vCPU's mapping where coalesced port writes queue; 0: this KVM has none."""
+    if not system.has(kvm.Capability.COALESCED_PIO):
+        return 0
+    page = system.has(kvm.Capability.COALESCED_MMIO)
+    return page if (page + 1) * mmap.PAGESIZE <= system.run_size else 0
+
+
+def monitor_cpuid(system: kvm.System, index: int) -> kvm.Cpuid:
+    """CPUID of monitor vCPU `index`: all KVM has, x2APIC, and the APIC's deadline timer."""
+    table = system.supported_cpuid()
+    deadline = TSC_DEADLINE if system.has(kvm.Capability.TSC_DEADLINE_TIMER) else 0
+    for number in range(table.count):
+        entry = table.entries[number]
+        if entry.function == CPUID_FEATURES:
+            entry.ebx = (entry.ebx & 0xFF_FFFF) | index << 24
+            entry.ecx |= X2APIC | HYPERVISOR | deadline
+        elif entry.function in CPUID_TOPOLOGY:
+            entry.edx = index
+    return table
+
+
+def check_run_size(system: kvm.System) -> None:
+    """Raise GuestError if a kvm_run mapping doesn't fit its place in the monitor VM."""
+    if system.run_size > abi.RUN_STRIDE:
+        raise GuestError(f"KVM's vCPU mapping has {system.run_size} bytes, over {abi.RUN_STRIDE}")
