@@ -1,0 +1,1 @@
+"""The ACPI sleep and reset registers of hardware-reduced ACPI."""

@@ -1,0 +1,1 @@
+"""The I/O APIC: Intel's 82093AA, with the EOI register of its successors."""

@@ -1,0 +1,172 @@
+"""A 24-pin I/O APIC that speaks in messages. Intel 82093AA data sheet (290566-001), section 3.
+
+What it sends is not a bus cycle but the number of a pin, in `requests`: the core gives the
+host that pin's message and rings its doorbell. An input's polarity changes nothing: a source
+says that it asserts its line, and the tables say which way that is.
+"""
+
+from vestige.lang.types import Struct, u8, u32
+from vestige.monitor.devices.ioapic.spec import (
+    MESSAGE_ADDRESS,
+    MESSAGE_ASSERT,
+    MESSAGE_DESTINATION,
+    MESSAGE_LEVEL,
+    MESSAGE_LOGICAL,
+    MESSAGE_REDIRECT,
+    PINS,
+    RESET_ENTRY,
+    VERSION,
+    Delivery,
+    Entry,
+    Index,
+    Register,
+)
+
+
+class Redirection(Struct):
+    """One pin: its redirection entry, and its line."""
+
+    low: u32
+    high: u32
+    asserted: u8  # by any of its sources
+
+    def level_triggered(self) -> bool:
+        """Whether remote IRR has a meaning: level mode, and a delivery mode that obeys it."""
+        mode = self.low & Entry.DELIVERY_MODE
+        return self.low & Entry.LEVEL != 0 and mode <= Delivery.LOWEST_PRIORITY
+
+    def due(self) -> bool:
+        """Whether a level interrupt is to be sent now."""
+        blocked = self.low & (Entry.MASKED | Entry.REMOTE_IRR)
+        return self.level_triggered() and self.asserted != 0 and not blocked
+
+
+class IoApic(Struct):
+    """`read` and `write` are the guest's, the rest is the core's."""
+
+    index: u8
+    identity: u32  # as in its register
+    pins: Redirection[24]  # PINS
+    requests: u32  # output: a bit for each pin whose message is to be sent
+
+    def reset(self) -> None:
+        """All pins masked."""
+        for i in range(PINS):
+            self.pins[i].low = RESET_ENTRY
+
+    # ---- the guest ------------------------------------------------------------------------
+
+    def read(self, offset: u32) -> u32:
+        """The 32-bit register at `offset` (a multiple of 4); what is reserved reads 0."""
+        match offset:
+            case Register.SELECT:
+                return self.index
+            case Register.WINDOW:
+                return self.read_window()
+            case _:
+                return 0
+
+    def write(self, offset: u32, value: u32) -> None:
+        """A write of all 32 bits of a register."""
+        match offset:
+            case Register.SELECT:
+                self.index = u8(value)
+            case Register.WINDOW:
+                self.write_window(value)
+            case Register.EOI:
+                self.end_of_interrupt(u8(value))
+            case _:
+                pass
+
+    def read_window(self) -> u32:
+        """The register IOREGSEL names."""
+        match self.index:
+            case Index.ID | Index.ARBITRATION:
+                return self.identity
+            case Index.VERSION:
+                return VERSION
+            case _:
+                if Index.REDIRECTION <= self.index < Index.REDIRECTION + 2 * PINS:
+                    pin = self.pins[(self.index - Index.REDIRECTION) >> 1]
+                    return pin.high if self.index & 1 else pin.low
+                return 0
+
+    def write_window(self, value: u32) -> None:
+        """Set the register IOREGSEL names."""
+        if self.index == Index.ID:
+            self.identity = value & 0x0F00_0000
+        if Index.REDIRECTION <= self.index < Index.REDIRECTION + 2 * PINS:
+            number = (self.index - Index.REDIRECTION) >> 1
+            if self.index & 1:
+                self.pins[number].high = value & Entry.HIGH_WRITABLE
+            else:
+                self.write_entry(number, value)
+
+    def write_entry(self, number: u32, value: u32) -> None:
+        """The low half of an entry. Edge mode forgets remote IRR.
+
+        Linux clears a stuck level interrupt by going through edge mode (__eoi_ioapic_pin).
+        """
+        pin = self.pins[number]
+        pin.low = (value & Entry.LOW_WRITABLE) | (pin.low & Entry.REMOTE_IRR)
+        if not pin.level_triggered():
+            pin.low &= ~Entry.REMOTE_IRR
+        self.service(number)
+
+    # ---- the core -------------------------------------------------------------------------
+
+    def assert_line(self, number: u32, asserted: bool) -> None:
+        """The level of a pin: whether any of its sources asserts it."""
+        self.pins[number].asserted = asserted
+        self.service(number)
+
+    def edge(self, number: u32) -> None:
+        """A source of this pin has just asserted it. An edge at a masked pin is lost, 3.2.4."""
+        pin = self.pins[number]
+        if not pin.level_triggered() and not pin.low & Entry.MASKED:
+            self.request(number)
+
+    def end_of_interrupt(self, vector: u8) -> None:
+        """A local APIC is done with a level interrupt: it is sent again if still asserted."""
+        for i in range(PINS):
+            pin = self.pins[i]
+            if pin.low & Entry.REMOTE_IRR and pin.low & Entry.VECTOR == vector:
+                pin.low &= ~Entry.REMOTE_IRR
+                self.service(i)
+
+    def message_address(self, number: u32) -> u32:
+        """Where this pin's message is written."""
+        pin = self.pins[number]
+        address = MESSAGE_ADDRESS | (pin.high >> 24) << MESSAGE_DESTINATION
+        if pin.low & Entry.LOGICAL:
+            address |= MESSAGE_LOGICAL
+        if pin.low & Entry.DELIVERY_MODE == Delivery.LOWEST_PRIORITY:
+            address |= MESSAGE_REDIRECT
+        return address
+
+    def message_data(self, number: u32) -> u32:
+        """What this pin's message says. Level mode makes KVM report the EOI."""
+        pin = self.pins[number]
+        data = pin.low & (Entry.VECTOR | Entry.DELIVERY_MODE)
+        if pin.level_triggered():
+            data |= MESSAGE_LEVEL | MESSAGE_ASSERT
+        return data
+
+    def take_requests(self) -> u32:
+        """The pins whose message is to be sent; they are the caller's from now on."""
+        requests = self.requests
+        self.requests = 0
+        return requests
+
+    # ---- inside ---------------------------------------------------------------------------
+
+    def service(self, number: u32) -> None:
+        """Send a level interrupt if one is due."""
+        pin = self.pins[number]
+        if pin.due():
+            pin.low |= Entry.REMOTE_IRR
+            self.request(number)
+
+    def request(self, number: u32) -> None:
+        """Send this pin's message."""
+        self.requests |= 1 << number % PINS

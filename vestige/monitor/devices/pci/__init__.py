@@ -1,0 +1,1 @@
+"""PCI: configuration space, the mechanisms that reach it, the host bridge."""

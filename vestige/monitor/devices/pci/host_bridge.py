@@ -1,0 +1,22 @@
+"""The host bridge, 00:00.0: the function every PCI bus 0 begins with. PCI 3.0, 6.2.1.
+
+8086:0d57 is the identity other virtual machine monitors' root bridges bear. No kernel attaches
+a quirk to it, as Linux does to the 440FX (8086:1237: "Limiting direct PCI/PCI transfers") and
+to most real chipsets, and it has no memory controller whose registers a guest would look for.
+"""
+
+from vestige.lang.types import Struct
+from vestige.monitor.devices.pci.config_space import ConfigSpace
+from vestige.monitor.devices.pci.spec import Command, HostBridge, Register
+
+
+class HostBridgeFunction(Struct):
+    """Configuration space and nothing behind it."""
+
+    config: ConfigSpace
+
+    def reset(self) -> None:
+        """As firmware leaves it: it decodes memory and ports, and masters the bus, always."""
+        config = self.config
+        config.identify(HostBridge.VENDOR, HostBridge.DEVICE, HostBridge.CLASS, 0)
+        config.set16(Register.COMMAND, Command.IO | Command.MEMORY | Command.BUS_MASTER)

@@ -1,0 +1,52 @@
+"""PCI configuration. PCI Local Bus Specification 3.0, chapter 6 and section 3.2.2.3.2."""
+
+from enum import IntEnum, IntFlag
+
+CONFIG_SIZE = 256  # bytes of a conventional function's configuration space
+
+
+class Register(IntEnum):
+    """Offsets in a type 00h header, 6.1."""
+
+    VENDOR = 0x00  # RO, 16 bits
+    DEVICE = 0x02  # RO, 16 bits
+    COMMAND = 0x04  # RW, 16 bits
+    STATUS = 0x06  # RO and write-1-to-clear, 16 bits
+    REVISION = 0x08  # RO
+    PROGRAMMING_INTERFACE = 0x09  # RO
+    SUBCLASS = 0x0A  # RO
+    CLASS = 0x0B  # RO
+    HEADER_TYPE = 0x0E  # RO
+    BAR0 = 0x10  # RW; six of 32 bits
+    SUBSYSTEM_VENDOR = 0x2C  # RO, 16 bits
+    SUBSYSTEM = 0x2E  # RO, 16 bits
+    INTERRUPT_LINE = 0x3C  # RW: the firmware's note, of no effect
+    INTERRUPT_PIN = 0x3D  # RO: 1 is INTA
+
+
+class Command(IntFlag):
+    """Command register, 6.2.2."""
+
+    IO = 1 << 0
+    MEMORY = 1 << 1
+    BUS_MASTER = 1 << 2
+    INTERRUPT_DISABLE = 1 << 10
+
+
+BAR_IO = 1  # bit 0 of an I/O BAR, 6.2.5.1
+BAR_IO_ADDRESS = 0xFFFC
+
+
+class Address(IntEnum):
+    """CONFIG_ADDRESS, 3.2.2.3.2."""
+
+    ENABLE = 1 << 31
+    WRITABLE = 0x80FF_FFFC  # bits 24 to 30 and 0 to 1 read 0
+
+
+class HostBridge(IntEnum):
+    """Who the host bridge says it is."""
+
+    VENDOR = 0x8086
+    DEVICE = 0x0D57
+    CLASS = 0x06  # bridge; subclass 0: host

@@ -1,0 +1,1 @@
+"""The serial port: National's PC16550D."""
