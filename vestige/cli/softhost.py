@@ -10,7 +10,7 @@ from types import FrameType
 from vestige.errors import UsageError
 from vestige.host.options import parse_memory
 from vestige.softhost import terminal
-from vestige.softhost.command import Command
+from vestige.softhost.command import Command, SoftHostError
 from vestige.softhost.host import SoftHost
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -20,7 +20,9 @@ _SIGNAL_BASE = 128  # a shell's exit status for what a signal ended
 
 def configure(parser: ArgumentParser) -> None:
     """Add the options of `vestige softhost`."""
-    parser.usage = "vestige softhost [--memory SIZE] [--nvme IMAGE]... [--verbose] -- COMMAND..."
+    parser.usage = (
+        "vestige softhost [--memory SIZE] [--nvme IMAGE]... [--retry] [--verbose] -- COMMAND..."
+    )
     parser.add_argument("--memory", metavar="SIZE", default="4G", help="its memory (default: 4G)")
     parser.add_argument(
         "--nvme",
@@ -67,8 +69,7 @@ class _Signals:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.command is None or self.number:
-            self.number = number
-            raise _EndedError(number)
+            raise _EndedError(self.number or number)
         self.number = number
         self.command.signal(number)
         signal.setitimer(signal.ITIMER_REAL, _GRACE)
@@ -93,6 +94,15 @@ def run(arguments: Namespace) -> int:
     signals = _Signals()
     signals.install()
     try:
+        host.start(_say)
+        try:
+            return _run_command(host, arguments.argv, signals)
+        except SoftHostError as error:
+            if not arguments.retry:
+                raise
+            _say(f"{error}\nonce more, in a fresh one")
+        signals.command = None
+        host.stop()
         host.start(_say)
         return _run_command(host, arguments.argv, signals)
     except _EndedError as ended:

@@ -161,6 +161,7 @@ class SoftHost:
             _abandon(link)
             raise SoftHostError(f"the software host did not boot within {_BOOT_TIMEOUT:.0f} s")
         if link.failure is not None:
+            link.close()
             raise link.failure
         self._link = link
         self._progress(f"ready in {time.monotonic() - began:.1f} s")
@@ -171,8 +172,8 @@ class SoftHost:
         if link is not None:
             link.request_stop()
             if not link.ended.wait(_STOP_TIMEOUT):
-                _abandon(link)
-            link.join()
+                link.abandon()
+            link.close()
         self._unlock_images()
 
     def spawn(
@@ -325,7 +326,7 @@ def _locked_image(path: Path, read_only: bool) -> int:
 
 def _abandon(link: Link) -> None:
     link.abandon()
-    link.join()
+    link.close()
 
 
 def _wait_or_kill(command: Command, timeout: float | None) -> int:

@@ -13,7 +13,7 @@ from vestige.softhost.cpio import Archive
 LIVE_TAG = "live"
 CACHED_TAG = "cached"
 
-_MESSAGE_SIZE = 512 * 1024  # bytes, of a 9p message
+_MESSAGE_SIZE = 512_000  # bytes of a 9p message: the most that Linux's virtio transport takes
 _TRANSPORT = f"trans=virtio,version=9p2000.L,msize={_MESSAGE_SIZE},access=client"
 
 _SCRIPT = """#!/bin/sh

@@ -25,7 +25,7 @@ _BASE = ["virtio_pci", "9p", "9pnet_virtio", "virtio_console", "virtio_blk", "kv
 # Loaded where there are NVMe controllers to hand over: /modules/vfio.
 _VFIO = ["vfio_pci", "vfio_iommu_type1"]
 
-_FORMAT = 1  # of the cached directory
+_FORMAT = 2  # of the cached directory
 
 Progress = Callable[[str], None]
 
@@ -113,7 +113,7 @@ def _base_archive(paths: dict[str, Path], shell: bytes) -> bytes:
     try:
         requirements = {name: modules.needs(path.read_bytes()) for name, path in paths.items()}
         base = modules.load_order(_BASE, requirements)
-        vfio = modules.load_order(_VFIO, requirements)
+        vfio = [name for name in modules.load_order(_VFIO, requirements) if name not in base]
     except modules.ModuleError as error:
         raise UsageError(f"Debian's kernel package is not as expected: {error}") from None
     archive = Archive()
@@ -121,7 +121,7 @@ def _base_archive(paths: dict[str, Path], shell: bytes) -> bytes:
         archive.directory(directory)
     archive.file("bin/busybox", shell, executable=True)
     archive.link("bin/sh", "busybox")
-    for name in dict.fromkeys([*base, *vfio]):
+    for name in [*base, *vfio]:
         archive.file(f"modules/{name}.ko", paths[name].read_bytes())
     archive.file("modules/base", "".join(f"{name}\n" for name in base).encode())
     archive.file("modules/vfio", "".join(f"{name}\n" for name in vfio).encode())

@@ -1,7 +1,9 @@
 """The thread that lives with a software host: starts QEMU, carries frames, notices its death."""
 
+import contextlib
 import os
 import select
+import socket
 import threading
 import time
 from collections import deque
@@ -47,7 +49,9 @@ class Link(threading.Thread):
         self._launch = launch
         self._console = console
         self._log = bytearray()
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._wake, self._waker = socket.socketpair()
+        self._wake.setblocking(False)
+        self._waker.setblocking(False)
         self._frames: deque[bytes] = deque()  # to be sent; appended by any thread
         self._new_inputs: deque[_Input] = deque()
         self._commands: dict[int, Command] = {}
@@ -88,10 +92,14 @@ class Link(threading.Thread):
         self._awake()
 
     def _awake(self) -> None:
-        try:
-            os.eventfd_write(self._wake, 1)
-        except OSError:
-            return  # the thread has ended
+        with contextlib.suppress(OSError):  # enough wakes are waiting already, or it is closed
+            self._waker.send(b"\0")
+
+    def close(self) -> None:
+        """Wait for the thread, then free what it was woken by."""
+        self.join()
+        self._wake.close()
+        self._waker.close()
 
     def run(self) -> None:
         """Start QEMU and serve until it ends."""
@@ -118,8 +126,6 @@ class Link(threading.Thread):
             for command in self._commands.values():
                 command.events.put((FAILED, reason.encode()))
             self._commands.clear()
-        wake, self._wake = self._wake, -1
-        os.close(wake)
         self.ready.set()
 
     def _serve(self, process: Process) -> Exception | None:
@@ -138,8 +144,8 @@ class Link(threading.Thread):
                 self._outgoing += wire.encode(wire.PING)
                 next_ping = now + _PING_INTERVAL
             for descriptor, events in poller.poll(max(0.0, next_ping - now) * 1000):
-                if descriptor == self._wake:
-                    os.eventfd_read(self._wake)
+                if descriptor == self._wake.fileno():
+                    self._wake.recv(4096)
                 elif descriptor == console:
                     self._read_console(process)
                 elif descriptor == agent:
@@ -241,8 +247,9 @@ class Link(threading.Thread):
         return bool(data)
 
     def _why_it_ended(self) -> str:
-        if b"Kernel panic" in self._log:
-            return "its kernel panicked"
+        for line in self._log.decode(errors="replace").splitlines():
+            if "Kernel panic" in line:
+                return f"its kernel panicked ({line.partition('Kernel panic - ')[2] or line})"
         return "it ended by itself"
 
     def _failed(self, reason: str) -> SoftHostError:

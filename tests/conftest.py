@@ -1,0 +1,28 @@
+"""What every test may ask for."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from vestige.softhost import SoftHost
+
+SOFTHOST_GROUP = "softhost"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that use the software host share one: with xdist, one worker runs them all."""
+    for item in items:
+        if "softhost" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.softhost)
+            item.add_marker(pytest.mark.xdist_group(SOFTHOST_GROUP))
+
+
+@pytest.fixture(scope="session")
+def softhost() -> Iterator[SoftHost]:
+    """A software host with a real /dev/kvm, booted once for the whole run."""
+    if shutil.which("qemu-system-x86_64") is None:
+        pytest.skip("needs qemu-system-x86_64")
+    with SoftHost() as host:
+        yield host
