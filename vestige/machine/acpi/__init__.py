@@ -1,0 +1,36 @@
+"""The ACPI tables of the machine, laid out where the guest looks for them.
+
+Source: ACPI specification 6.5, chapters 5 (tables), 6 (device configuration), 19 and 20 (ASL
+and AML); PCI Firmware Specification 3.3 (MCFG, _OSC).
+"""
+
+from vestige.abi import ACPI_TABLES
+from vestige.machine.acpi import dsdt, tables
+from vestige.machine.config import MachineConfig
+from vestige.machine.memory_map import ACPI_TABLES_SIZE
+
+ALIGNMENT = 64
+
+
+def build(config: MachineConfig) -> bytes:
+    """The RSDP and every table, for guest-physical address ACPI_TABLES on; the RSDP is first."""
+    area = bytearray(ALIGNMENT)  # room for the RSDP, which is known last
+
+    def place(table: bytes) -> int:
+        address = ACPI_TABLES + len(area)
+        area.extend(table)
+        area.extend(bytes(-len(area) % ALIGNMENT))
+        return address
+
+    differentiated = place(tables.table(b"DSDT", 2, dsdt.definition_block(config)))
+    described = [
+        place(table)
+        for table in (tables.fadt(differentiated, config), tables.madt(config), tables.mcfg())
+    ]
+    rsdt = place(tables.rsdt(described))
+    xsdt = place(tables.xsdt(described))
+    pointer = tables.rsdp(rsdt, xsdt)
+    area[: len(pointer)] = pointer
+    if len(area) > ACPI_TABLES_SIZE:
+        raise ValueError(f"ACPI tables of {len(area)} bytes, {ACPI_TABLES_SIZE} have room")
+    return bytes(area)

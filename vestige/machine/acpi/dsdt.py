@@ -1,0 +1,164 @@
+"""The namespace: processors, PCI root, interrupt links, UART, soft-off. ACPI 6.5, chapters 5-7.
+
+PCI's INTA to INTD go through interrupt link devices (6.2.14, 6.2.13) because only those can
+say that a line is edge triggered, active high: a _PRT entry that names a GSI itself means PCI's
+level, active low, whose end of interrupt would be one more exit from the guest. The lines are
+not wires but messages sent once an edge, so nothing else would be true. Linux (drivers/acpi/
+pci_link.c) takes trigger and polarity from _PRS, wants the same GSI in _CRS, and calls _SRS
+with it when the first driver asks; there is nothing to switch, so _SRS and _DIS are empty.
+"""
+
+from vestige.abi import (
+    ECAM,
+    ECAM_SIZE,
+    MIB,
+    PCI_WINDOW,
+    PIN_PCI_INTA,
+    PIN_UART,
+    PORT_PCI_ADDRESS,
+    PORT_SLEEP_CONTROL,
+    PORT_UART,
+    SLEEP_TYPE_S5,
+)
+from vestige.machine.acpi import aml, resources
+from vestige.machine.config import MachineConfig
+from vestige.machine.memory_map import MemoryMap
+
+DEVICES_ON_BUS = 32
+LINKS = ("LNKA", "LNKB", "LNKC", "LNKD")
+EVERY_FUNCTION = 0xFFFF  # of a device, in _PRT's address
+PCI_CONFIGURATION_PORTS = 8  # mechanism 1
+POWER_PORTS = 8  # sleep and reset registers
+UART_PORTS = 8
+PORTS_END = 0x10000
+
+OSC_UUID_PCI = "33DB4D5B-1FF7-401C-9657-7441C03DD766"  # PCI Firmware Specification 3.3, 4.5.1
+OSC_UNRECOGNIZED_UUID = 1 << 2  # 6.2.11: status bits of the first double word
+OSC_UNRECOGNIZED_REVISION = 1 << 3
+
+
+def definition_block(config: MachineConfig) -> bytes:
+    """The DSDT's AML."""
+    devices = [_processor(cpu) for cpu in range(config.cpus)]
+    if config.ioapic:
+        devices += [_link(index) for index in range(len(LINKS))]
+    devices.append(_pci_root(config))
+    devices.append(_motherboard())
+    if config.uart:
+        devices.append(_uart(config))
+    soft_off = [aml.integer(SLEEP_TYPE_S5), aml.integer(SLEEP_TYPE_S5), aml.ZERO, aml.ZERO]
+    return aml.scope("\\_SB", *devices) + aml.name("\\_S5", aml.package(*soft_off))
+
+
+def _processor(cpu: int) -> bytes:
+    """Processor device (8.4): its UID is the MADT's."""
+    return aml.device(
+        f"C{cpu:03X}",
+        aml.name("_HID", aml.string("ACPI0007")),
+        aml.name("_UID", aml.integer(cpu)),
+    )
+
+
+def _pci_root(config: MachineConfig) -> bytes:
+    layout = MemoryMap(config.memory)
+    after = PORT_PCI_ADDRESS + PCI_CONFIGURATION_PORTS
+    windows = resources.template(
+        resources.bus_numbers(0, ECAM_SIZE // MIB),
+        resources.ports(PORT_PCI_ADDRESS, PCI_CONFIGURATION_PORTS),
+        resources.port_window(0, PORT_PCI_ADDRESS),
+        resources.port_window(after, PORTS_END - after),
+        resources.memory_window(PCI_WINDOW, ECAM - PCI_WINDOW),
+        resources.memory_window_64(layout.window_64, layout.window_64_size),
+    )
+    terms = [
+        aml.name("_HID", aml.eisa_id("PNP0A08")),  # PCI Express root, so ECAM
+        aml.name("_CID", aml.eisa_id("PNP0A03")),
+        aml.name("_UID", aml.ZERO),
+        aml.name("_CRS", windows),
+        _operating_system_capabilities(),
+    ]
+    if config.ioapic:
+        terms.append(aml.name("_PRT", _routing()))
+    return aml.device("PCI0", *terms)
+
+
+def _routing() -> bytes:
+    """_PRT (6.2.13): INTA to INTD of every device on links A to D, unswizzled."""
+    return aml.package(
+        *(
+            aml.package(
+                aml.integer(device << 16 | EVERY_FUNCTION),
+                aml.integer(pin),
+                aml.path(f"\\_SB.{link}"),
+                aml.ZERO,
+            )
+            for device in range(DEVICES_ON_BUS)
+            for pin, link in enumerate(LINKS)
+        )
+    )
+
+
+def _operating_system_capabilities() -> bytes:
+    """_OSC (6.2.11): whatever control of PCI Express the system asks for it gets, all of it.
+
+    There is no firmware that would want to keep any. Without _OSC Linux says that the platform
+    keeps control and turns ASPM off.
+    """
+    status = aml.path("STS_")
+    capabilities = aml.argument(3)
+    return aml.method(
+        "_OSC",
+        4,
+        aml.create_dword_field(capabilities, 0, "STS_"),
+        aml.if_(
+            aml.not_equal(aml.argument(0), aml.uuid(OSC_UUID_PCI)),
+            aml.or_into(status, aml.integer(OSC_UNRECOGNIZED_UUID)),
+        ),
+        aml.if_(
+            aml.not_equal(aml.argument(1), aml.ONE),
+            aml.or_into(status, aml.integer(OSC_UNRECOGNIZED_REVISION)),
+        ),
+        aml.return_(capabilities),
+        serialized=True,
+    )
+
+
+def _motherboard() -> bytes:
+    """Reserves what no device driver owns: Linux ignores an ECAM that nothing reserves."""
+    return aml.device(
+        "MBRD",
+        aml.name("_HID", aml.eisa_id("PNP0C02")),
+        aml.name("_UID", aml.ZERO),
+        aml.name(
+            "_CRS",
+            resources.template(
+                resources.memory(ECAM, ECAM_SIZE),
+                resources.ports(PORT_SLEEP_CONTROL, POWER_PORTS),
+            ),
+        ),
+    )
+
+
+def _link(index: int) -> bytes:
+    line = resources.template(resources.edge_interrupt(PIN_PCI_INTA + index))
+    return aml.device(
+        LINKS[index],
+        aml.name("_HID", aml.eisa_id("PNP0C0F")),
+        aml.name("_UID", aml.integer(index)),
+        aml.name("_PRS", line),
+        aml.name("_CRS", line),
+        aml.method("_SRS", 1),
+        aml.method("_DIS", 0),
+    )
+
+
+def _uart(config: MachineConfig) -> bytes:
+    descriptors = [resources.ports(PORT_UART, UART_PORTS)]
+    if config.ioapic:
+        descriptors.append(resources.edge_interrupt(PIN_UART))
+    return aml.device(
+        "COM1",
+        aml.name("_HID", aml.eisa_id("PNP0501")),
+        aml.name("_UID", aml.ZERO),
+        aml.name("_CRS", resources.template(*descriptors)),
+    )

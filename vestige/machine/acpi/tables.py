@@ -1,0 +1,158 @@
+"""The fixed-form tables: RSDP, RSDT, XSDT, FADT, MADT, MCFG. ACPI 6.5, 5.2.
+
+There is no FACS: hardware-reduced ACPI has none of what it holds (5.2.10: optional there) -
+no global lock, no firmware waking vector as there is no firmware.
+"""
+
+import struct
+from enum import IntEnum, IntFlag
+
+from vestige.abi import (
+    ECAM,
+    ECAM_SIZE,
+    IOAPIC,
+    LOCAL_APIC,
+    MIB,
+    PORT_RESET,
+    PORT_SLEEP_CONTROL,
+    PORT_SLEEP_STATUS,
+    RESET_VALUE,
+)
+from vestige.machine.config import MachineConfig
+
+OEM = b"VESTIG"
+OEM_TABLE = b"VESTIGE "
+CREATOR = b"VSTG"
+REVISION = 1
+HEADER_SIZE = 36
+CHECKSUM = 9  # its offset in the header
+
+
+class FixedFlags(IntFlag):
+    """FADT flags, table 5.10."""
+
+    WBINVD = 1 << 0
+    PWR_BUTTON = 1 << 4  # no fixed power button
+    SLP_BUTTON = 1 << 5  # no fixed sleep button
+    RESET_REG_SUP = 1 << 10
+    HW_REDUCED_ACPI = 1 << 20
+
+
+class BootFlags(IntFlag):
+    """FADT IA-PC boot architecture flags, table 5.11.
+
+    LEGACY_DEVICES and 8042 stay clear: what exists is in the namespace, the UART too.
+    """
+
+    LEGACY_DEVICES = 1 << 0
+    HAS_8042 = 1 << 1
+    VGA_NOT_PRESENT = 1 << 2
+    CMOS_RTC_NOT_PRESENT = 1 << 5
+
+
+class Apic(IntEnum):
+    """MADT structure types, table 5.21."""
+
+    LOCAL = 0
+    IO = 1
+
+
+def table(signature: bytes, revision: int, body: bytes) -> bytes:
+    """A system description table: header (5.2.6), `body`, checksum."""
+    length = HEADER_SIZE + len(body)
+    header = struct.pack(
+        "<4sIBB6s8sI4sI",
+        signature,
+        length,
+        revision,
+        0,
+        OEM,
+        OEM_TABLE,
+        REVISION,
+        CREATOR,
+        REVISION,
+    )
+    result = bytearray(header + body)
+    result[CHECKSUM] = checksum(result)
+    return bytes(result)
+
+
+def checksum(data: bytes | bytearray) -> int:
+    """The byte that makes the sum of `data` zero, whose own place holds 0."""
+    return -sum(data) & 0xFF
+
+
+def rsdp(rsdt_address: int, xsdt_address: int) -> bytes:
+    """Root System Description Pointer, 5.2.5.3: 36 bytes, two checksums."""
+    size, legacy_size = 36, 20  # the first checksum covers ACPI 1.0's part
+    result = bytearray(
+        struct.pack("<8sB6sBIIQB3x", b"RSD PTR ", 0, OEM, 2, rsdt_address, size, xsdt_address, 0)
+    )
+    result[8] = checksum(result[:legacy_size])
+    result[32] = checksum(result)
+    return bytes(result)
+
+
+def rsdt(addresses: list[int]) -> bytes:
+    """Root table with 32-bit addresses, 5.2.7."""
+    return table(b"RSDT", 1, struct.pack(f"<{len(addresses)}I", *addresses))
+
+
+def xsdt(addresses: list[int]) -> bytes:
+    """Root table with 64-bit addresses, 5.2.8."""
+    return table(b"XSDT", 1, struct.pack(f"<{len(addresses)}Q", *addresses))
+
+
+def _port(address: int) -> bytes:
+    """Generic Address Structure of one 8-bit port, 5.2.3.2."""
+    system_io, bits, offset, byte_access = 1, 8, 0, 1
+    return struct.pack("<BBBBQ", system_io, bits, offset, byte_access, address)
+
+
+def fadt(dsdt_address: int, config: MachineConfig) -> bytes:
+    """Fixed ACPI Description Table, 5.2.9, hardware-reduced: no PM registers, no SCI."""
+    size = 276
+    flags = (
+        FixedFlags.WBINVD
+        | FixedFlags.PWR_BUTTON
+        | FixedFlags.SLP_BUTTON
+        | FixedFlags.RESET_REG_SUP
+        | FixedFlags.HW_REDUCED_ACPI
+    )
+    boot_flags = BootFlags.VGA_NOT_PRESENT | BootFlags.CMOS_RTC_NOT_PRESENT
+    body = bytearray(size - HEADER_SIZE)
+    for offset, form, value in (
+        (40, "<I", dsdt_address),
+        (109, "<H", boot_flags),
+        (112, "<I", flags),
+        (116, "12s", _port(PORT_RESET)),
+        (128, "<B", RESET_VALUE),
+        (131, "<B", 5),  # minor version: 6.5
+        (140, "<Q", dsdt_address),
+        (244, "12s", _port(PORT_SLEEP_CONTROL)),
+        (256, "12s", _port(PORT_SLEEP_STATUS)),
+        (268, "8s", OEM_TABLE),  # hypervisor vendor
+    ):
+        struct.pack_into(form, body, offset - HEADER_SIZE, value)
+    return table(b"FACP", 6, bytes(body))
+
+
+def madt(config: MachineConfig) -> bytes:
+    """Multiple APIC Description Table, 5.2.12: CPU n has local APIC n and processor UID n.
+
+    No PCAT_COMPAT (there is no 8259) and no source overrides: pins are what the namespace says.
+    """
+    enabled = 1
+    body = struct.pack("<II", LOCAL_APIC, 0)
+    for cpu in range(config.cpus):
+        body += struct.pack("<BBBBI", Apic.LOCAL, 8, cpu, cpu, enabled)
+    if config.ioapic:
+        identifier, first_gsi = 0, 0
+        body += struct.pack("<BBBBII", Apic.IO, 12, identifier, 0, IOAPIC, first_gsi)
+    return table(b"APIC", 5, body)
+
+
+def mcfg() -> bytes:
+    """PCI Express memory-mapped configuration, PCI Firmware Specification 3.3, table 4-2."""
+    segment, first_bus, last_bus = 0, 0, ECAM_SIZE // MIB - 1
+    return table(b"MCFG", 1, struct.pack("<QQHBB4x", 0, ECAM, segment, first_bus, last_bus))

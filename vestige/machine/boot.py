@@ -1,0 +1,266 @@
+"""Loads a guest: kernel, initrd, command line, ACPI tables, and the boot CPU's first state.
+
+Sources: Linux, Documentation/arch/x86/boot.rst ("64-bit Boot Protocol") and zero-page.rst;
+Xen, docs/misc/pvh.pandoc and xen/include/public/arch-x86/hvm/start_info.h.
+"""
+
+import os
+import struct
+
+from vestige.abi import ACPI_TABLES, GIB, HIGH_RAM, MIB
+from vestige.errors import UsageError
+from vestige.machine import acpi, bzimage, elf
+from vestige.machine.config import MachineConfig
+from vestige.machine.cpu import (
+    CODE,
+    CR0_ET,
+    CR0_NE,
+    CR0_PE,
+    CR0_PG,
+    CR0_WP,
+    CR4_PAE,
+    DATA,
+    EFER_LMA,
+    EFER_LME,
+    TSS,
+    CpuState,
+    Segment,
+)
+from vestige.machine.files import open_regular, read_at
+from vestige.machine.kernel import AUTO, EXPECTED, LINUX_64, PVH, Kernel
+from vestige.machine.memory_map import (
+    BOOT_PARAMS,
+    COMMAND_LINE,
+    COMMAND_LINE_LIMIT,
+    GDT,
+    PAGE,
+    PAGE_TABLES,
+    PVH_START_INFO,
+    STACK_TOP,
+    MemoryMap,
+)
+from vestige.machine.ram import Ram
+
+ARM64_MAGIC = b"ARM\x64"  # Linux, Documentation/arm64/booting.rst
+ARM64_MAGIC_OFFSET = 56
+
+# boot_params, zero-page.rst
+RSDP_ADDRESS = 0x070  # u64
+EXTENDED_INITRD = 0x0C0  # u32 upper halves: of its address, of its size
+EXTENDED_COMMAND_LINE = 0x0C8
+E820_COUNT = 0x1E8  # u8
+SETUP_HEADER = 0x1F1
+VIDEO_MODE = 0x1FA  # u16
+LOADER_TYPE = 0x210  # u8
+INITRD = 0x218  # u32 address, u32 size
+COMMAND_LINE_POINTER = 0x228  # u32
+E820_TABLE = 0x2D0
+E820_ENTRY = struct.Struct("<QQI")
+VIDEO_NORMAL = 0xFFFF
+LOADER_UNDEFINED = 0xFF
+
+START_INFO_MAGIC = 0x336E_C578
+START_INFO = struct.Struct("<IIIIQQQQII")
+MODULE_ENTRY = struct.Struct("<QQQQ")
+MEMORY_ENTRY = struct.Struct("<QQII")
+
+CODE_SELECTOR, DATA_SELECTOR, TASK_SELECTOR = 0x10, 0x18, 0x20  # boot.rst: __BOOT_CS, __BOOT_DS
+TASK_LIMIT = 0x67
+PRESENT_WRITABLE = 3
+LARGE_PAGE = 1 << 7
+
+
+def load(
+    ram: memoryview,
+    config: MachineConfig,
+    kernel: str,
+    *,
+    initrd: str | None = None,
+    append: str = "",
+    protocol: str = AUTO,
+) -> CpuState:
+    """Fill `ram` with everything a guest starts from and say how its boot CPU starts.
+
+    `ram` is all of guest RAM, zeroed: the part below 4 GiB, then directly the part above.
+    `protocol` is AUTO, LINUX_64 or PVH (the last for ELF kernels only). Raises UsageError, one
+    line each, for files or a command line that this machine can't start from.
+    """
+    layout = MemoryMap(config.memory)
+    space = Ram(ram, layout)
+    loaded = _load_kernel(space, kernel, protocol)
+    command_line = _command_line(append, loaded.command_line_maximum)
+    initrd_at = _load_initrd(space, loaded, initrd) if initrd is not None else (0, 0)
+    space.write(COMMAND_LINE, command_line)
+    space.write(ACPI_TABLES, acpi.build(config))
+    if loaded.protocol == PVH:
+        return _enter_pvh(space, loaded, initrd_at)
+    return _enter_linux_64(space, loaded, initrd_at)
+
+
+def _load_kernel(ram: Ram, path: str, protocol: str) -> Kernel:
+    file, size = open_regular(path, EXPECTED)
+    with file:
+        first = bytearray(min(size, PAGE))
+        read_at(file, path, 0, memoryview(first))
+        header = bytes(first)
+        if elf.is_elf(header):
+            return elf.load(file, path, size, header, ram, protocol)
+        if bzimage.is_bzimage(header):
+            if protocol == PVH:
+                raise UsageError(f"{path}: a bzImage has no PVH entry; give its vmlinux")
+            return bzimage.load(file, path, size, header, ram)
+    if header[ARM64_MAGIC_OFFSET:].startswith(ARM64_MAGIC):
+        raise UsageError(f'{path}: an arm64 Image ("ARM\\x64" at 56); give {EXPECTED}')
+    raise UsageError(f'{path}: not a bzImage (no "HdrS" at 0x202) nor an ELF file; give {EXPECTED}')
+
+
+def _command_line(text: str, maximum: int) -> bytes:
+    """The command line with its NUL. Raises UsageError if the kernel couldn't take all of it."""
+    line = os.fsencode(text)
+    if b"\0" in line:
+        raise UsageError(
+            f"the kernel command line has a NUL byte at {line.index(0)}; give text without one"
+        )
+    limit = min(maximum, COMMAND_LINE_LIMIT - 1)
+    if len(line) > limit:
+        raise UsageError(
+            f"the kernel command line has {len(line)} bytes, this kernel takes {limit}; shorten it"
+        )
+    return line + b"\0"
+
+
+def _load_initrd(ram: Ram, kernel: Kernel, path: str) -> tuple[int, int]:
+    """Put the initrd as high as the kernel lets it be; its (address, size).
+
+    Below 4 GiB first: every kernel finds it there.
+    """
+    file, size = open_regular(path, "an initrd")
+    with file:
+        layout = ram.memory_map
+        address = (min(layout.low_size, kernel.initrd_limit) - size) // PAGE * PAGE
+        if address < kernel.end and kernel.initrd_anywhere:
+            address = (HIGH_RAM + layout.high_size - size) // PAGE * PAGE
+            fits = address >= HIGH_RAM
+        else:
+            fits = address >= kernel.end
+        if not fits:
+            free = max(min(layout.low_size, kernel.initrd_limit) - kernel.end, 0)
+            if kernel.initrd_anywhere:
+                free = max(free, layout.high_size)
+            raise UsageError(
+                f"{path}: an initrd of {size} bytes, the machine's memory has {free} bytes free "
+                "for it beside the kernel; give it more memory"
+            )
+        read_at(file, path, 0, ram.at(address, size))
+    return address, size
+
+
+def _enter_linux_64(ram: Ram, kernel: Kernel, initrd: tuple[int, int]) -> CpuState:
+    parameters = bytearray(PAGE)
+    header = kernel.setup_header
+    parameters[SETUP_HEADER : SETUP_HEADER + len(header)] = header
+    address, size = initrd
+    for offset, form, *values in (
+        (RSDP_ADDRESS, "<Q", ACPI_TABLES),
+        (VIDEO_MODE, "<H", VIDEO_NORMAL),
+        (LOADER_TYPE, "<B", LOADER_UNDEFINED),
+        (INITRD, "<II", address & 0xFFFF_FFFF, size & 0xFFFF_FFFF),
+        (EXTENDED_INITRD, "<II", address >> 32, size >> 32),
+        (COMMAND_LINE_POINTER, "<I", COMMAND_LINE),
+        (EXTENDED_COMMAND_LINE, "<I", 0),
+    ):
+        struct.pack_into(form, parameters, offset, *values)
+    ranges = ram.memory_map.e820()
+    parameters[E820_COUNT] = len(ranges)
+    for index, entry in enumerate(ranges):
+        E820_ENTRY.pack_into(parameters, E820_TABLE + index * E820_ENTRY.size, *entry)
+    ram.write(BOOT_PARAMS, bytes(parameters))
+    _write_page_tables(ram)
+    code = Segment(CODE_SELECTOR, CODE, long=True, default_32=False)
+    data, task = Segment(DATA_SELECTOR, DATA), _task()
+    return CpuState(
+        rip=kernel.entry,
+        rsi=BOOT_PARAMS,
+        rsp=STACK_TOP,
+        code=code,
+        data=data,
+        task=task,
+        gdt_base=GDT,
+        gdt_limit=_write_gdt(ram, code, data, task),
+        cr0=CR0_PE | CR0_ET | CR0_NE | CR0_WP | CR0_PG,
+        cr3=PAGE_TABLES,
+        cr4=CR4_PAE,
+        efer=EFER_LME | EFER_LMA,
+    )
+
+
+def _enter_pvh(ram: Ram, kernel: Kernel, initrd: tuple[int, int]) -> CpuState:
+    address, size = initrd
+    ranges = ram.memory_map.e820()
+    modules = PVH_START_INFO + START_INFO.size
+    memory = modules + MODULE_ENTRY.size
+    data = START_INFO.pack(
+        START_INFO_MAGIC,
+        1,  # version: has the memory map
+        0,
+        1 if size else 0,
+        modules,
+        COMMAND_LINE,
+        ACPI_TABLES,
+        memory,
+        len(ranges),
+        0,
+    )
+    data += MODULE_ENTRY.pack(address, size, 0, 0)
+    data += b"".join(MEMORY_ENTRY.pack(*entry, 0) for entry in ranges)
+    ram.write(PVH_START_INFO, data)
+    code, flat, task = Segment(CODE_SELECTOR, CODE), Segment(DATA_SELECTOR, DATA), _task()
+    return CpuState(
+        rip=kernel.entry,
+        rbx=PVH_START_INFO,
+        code=code,
+        data=flat,
+        task=task,
+        gdt_base=GDT,
+        gdt_limit=_write_gdt(ram, code, flat, task),
+        cr0=CR0_PE | CR0_ET,
+    )
+
+
+def _task() -> Segment:
+    """A TSS that nothing uses: VM entry demands a busy one."""
+    return Segment(TASK_SELECTOR, TSS, limit=TASK_LIMIT, default_32=False, nonsystem=False)
+
+
+def _write_gdt(ram: Ram, *segments: Segment) -> int:
+    """Put the segments' descriptors at GDT, each where its selector says; the table's limit."""
+    last = segments[-1].selector
+    table = bytearray(last + 16)  # in long mode the TSS's descriptor has 16 bytes
+    for segment in segments:
+        struct.pack_into("<Q", table, segment.selector, descriptor(segment))
+    ram.write(GDT, bytes(table))
+    return len(table) - 1
+
+
+def descriptor(segment: Segment) -> int:
+    """The 8-byte segment descriptor, Intel SDM vol. 3, figure 3-8: base 0, DPL 0, present."""
+    limit = segment.limit >> 12 if segment.granularity else segment.limit
+    flags = segment.granularity << 3 | segment.default_32 << 2 | segment.long << 1
+    access = 1 << 7 | segment.nonsystem << 4 | segment.type
+    return (limit & 0xFFFF) | access << 40 | (limit >> 16) << 48 | flags << 52
+
+
+def _write_page_tables(ram: Ram) -> None:
+    """Map the first 4 GiB one to one with 2 MiB pages; the kernel maps the rest when it needs it.
+
+    boot.rst asks for the kernel, boot_params and the command line only.
+    """
+    directories = [PAGE_TABLES + (2 + index) * PAGE for index in range(4)]
+    pointers = [directory | PRESENT_WRITABLE for directory in directories]
+    pages = range(LARGE_PAGE | PRESENT_WRITABLE, 4 * GIB, 2 * MIB)
+    ram.write(PAGE_TABLES, struct.pack("<Q", PAGE_TABLES + PAGE | PRESENT_WRITABLE))
+    ram.write(PAGE_TABLES + PAGE, struct.pack("<4Q", *pointers))
+    ram.write(directories[0], struct.pack(f"<{len(pages)}Q", *pages))
+
+
+__all__ = ["AUTO", "LINUX_64", "PVH", "descriptor", "load"]

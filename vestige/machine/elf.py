@@ -1,0 +1,204 @@
+"""Loads an ELF kernel (Linux's vmlinux, or any x86-64 program that starts like it).
+
+Sources: System V ABI, "ELF-64 Object File Format" (header, program headers, notes); Xen,
+docs/misc/pvh.pandoc and xen/include/public/elfnote.h (XEN_ELFNOTE_PHYS32_ENTRY).
+"""
+
+import io
+import struct
+from collections.abc import Iterator
+
+from vestige.abi import MIB
+from vestige.errors import UsageError
+from vestige.machine.files import read_at
+from vestige.machine.kernel import (
+    AUTO,
+    ELF_COMMAND_LINE_MAXIMUM,
+    EXPECTED,
+    LINUX_64,
+    PVH,
+    Kernel,
+)
+from vestige.machine.memory_map import KERNEL_FLOOR, PAGE
+from vestige.machine.ram import Ram
+
+MAGIC = b"\x7fELF"
+CLASS, CLASS_32, CLASS_64 = 4, 1, 2  # e_ident[EI_CLASS]
+ENCODING, BIG_ENDIAN = 5, 2  # e_ident[EI_DATA]
+MACHINES = {8: "MIPS", 21: "64-bit PowerPC", 22: "s390", 40: "32-bit ARM", 183: "arm64"} | {
+    243: "RISC-V",
+    258: "LoongArch",
+}
+MACHINE_X86_64 = 62
+TYPES = (2, 3)  # ET_EXEC, ET_DYN
+HEADER_SIZE = 64
+PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")  # type, flags, offset, vaddr, paddr, filesz, memsz, …
+PT_LOAD, PT_NOTE = 1, 4
+NOTE_HEADER = struct.Struct("<III")  # name size, descriptor size, type
+XEN_NOTE = b"Xen\0"
+PHYS32_ENTRY = 18
+NOTES_LIMIT = 1 * MIB  # Linux has some hundred bytes
+
+# The setup header that vmlinux has no place for: boot.rst's obligatory fields, as a bzImage of
+# protocol 2.12 has them.
+SETUP_HEADER_END = 0x264
+
+
+class Segment:
+    """A program header: `size` bytes of the file at `offset`, for RAM at `address`."""
+
+    __slots__ = ("address", "memory_size", "offset", "size", "type", "virtual")
+
+    def __init__(self, fields: tuple[int, ...]) -> None:
+        self.type, _, self.offset, self.virtual, self.address, self.size, self.memory_size, _ = (
+            fields
+        )
+
+
+def is_elf(header: bytes) -> bool:
+    """Whether a file that starts with `header` is an ELF file."""
+    return header.startswith(MAGIC)
+
+
+def load(file: io.FileIO, path: str, size: int, header: bytes, ram: Ram, protocol: str) -> Kernel:
+    """Put an ELF kernel's segments at their physical addresses; RAM must be zero there.
+
+    `protocol` AUTO takes the PVH entry where the file has its note, as that is the documented
+    way to enter an ELF kernel, else the ELF entry point as Linux's 64-bit entry. Raises
+    UsageError if the file is truncated, damaged, for another CPU or needs more RAM than there is.
+    """
+    _check(header, path)
+    segments = _segments(file, path, size, header)
+    loaded = [segment for segment in segments if segment.type == PT_LOAD and segment.memory_size]
+    if not loaded:
+        raise UsageError(f"{path}: an ELF file with nothing to load; give {EXPECTED}")
+    end = _check_placement(loaded, path, size, ram.memory_map.low_size)
+    pvh_entry = _pvh_entry(file, path, size, segments)
+    if protocol == PVH and pvh_entry is None:
+        raise UsageError(f"{path}: an ELF file with no PVH note; give a kernel with CONFIG_PVH")
+    if protocol in (AUTO, PVH) and pvh_entry is not None:
+        protocol, entry = PVH, pvh_entry
+    else:
+        protocol, entry = LINUX_64, int.from_bytes(header[24:32], "little")
+    entry = _physical(entry, loaded, path)
+    for segment in loaded:
+        read_at(file, path, segment.offset, ram.at(segment.address, segment.size))
+    return Kernel(
+        protocol=protocol,
+        entry=entry,
+        end=-(-end // PAGE) * PAGE,
+        setup_header=_setup_header(),
+        command_line_maximum=ELF_COMMAND_LINE_MAXIMUM,
+        initrd_limit=ram.memory_map.low_size,
+        initrd_anywhere=False,  # PVH's start-up code in Linux keeps 32 bits of its address
+    )
+
+
+def _check(header: bytes, path: str) -> None:
+    if len(header) < HEADER_SIZE:
+        raise UsageError(
+            f"{path}: a truncated ELF file: its header ends at byte {len(header)}; copy it again"
+        )
+    order = "big" if header[ENCODING] == BIG_ENDIAN else "little"
+    machine = int.from_bytes(header[18:20], order)  # type: ignore[arg-type]
+    if machine in MACHINES:
+        raise UsageError(f"{path}: an ELF file for {MACHINES[machine]}; give {EXPECTED}")
+    if header[CLASS] == CLASS_32:
+        raise UsageError(f"{path}: a 32-bit ELF file; give {EXPECTED}")
+    if machine != MACHINE_X86_64 or header[CLASS] != CLASS_64:
+        raise UsageError(f"{path}: an ELF file for machine {machine}; give {EXPECTED}")
+    kind = int.from_bytes(header[16:18], "little")
+    if kind not in TYPES:
+        raise UsageError(f"{path}: an ELF file of type {kind}, not executable; give {EXPECTED}")
+
+
+def _segments(file: io.FileIO, path: str, size: int, header: bytes) -> list[Segment]:
+    (table,) = struct.unpack_from("<Q", header, 32)
+    entry_size, count = struct.unpack_from("<HH", header, 54)
+    if count and entry_size != PROGRAM_HEADER.size:
+        raise UsageError(
+            f"{path}: a damaged ELF file: program headers of {entry_size} bytes, "
+            f"{PROGRAM_HEADER.size} expected; copy it again"
+        )
+    length = count * PROGRAM_HEADER.size
+    _check_inside(path, "program headers", table + length, size)
+    data = bytearray(length)
+    read_at(file, path, table, memoryview(data))
+    return [Segment(fields) for fields in PROGRAM_HEADER.iter_unpack(data)]
+
+
+def _check_inside(path: str, what: str, end: int, size: int) -> None:
+    if end > size:
+        raise UsageError(
+            f"{path}: a truncated ELF file: its {what} end at byte {end}, the file at {size}; "
+            "copy it again"
+        )
+
+
+def _check_placement(segments: list[Segment], path: str, size: int, low_size: int) -> int:
+    """The end of the segments in RAM, once every one is known to be in the file and in RAM."""
+    for segment in segments:
+        if segment.size:
+            _check_inside(path, "segments", segment.offset + segment.size, size)
+        if segment.size > segment.memory_size:
+            raise UsageError(
+                f"{path}: a damaged ELF file: a segment of {segment.size} bytes for "
+                f"{segment.memory_size} bytes of memory; copy it again"
+            )
+        if segment.address < KERNEL_FLOOR:
+            raise UsageError(
+                f"{path}: a segment at {segment.address:#x}, below 1 MiB; give a kernel "
+                "linked above it"
+            )
+    end = max(segment.address + segment.memory_size for segment in segments)
+    if end > low_size:
+        raise UsageError(
+            f"{path}: needs memory up to {-(-end // MIB)} MiB to start, the machine has "
+            f"{low_size // MIB} MiB there; give it more memory"
+        )
+    return end
+
+
+def _physical(entry: int, segments: list[Segment], path: str) -> int:
+    """The physical address of an entry point given as either kind of address."""
+    for segment in segments:
+        if segment.address <= entry < segment.address + segment.memory_size:
+            return entry
+    for segment in segments:
+        if segment.virtual <= entry < segment.virtual + segment.memory_size:
+            return entry - segment.virtual + segment.address
+    raise UsageError(f"{path}: entry point {entry:#x} is in no segment; give {EXPECTED}")
+
+
+def _pvh_entry(file: io.FileIO, path: str, size: int, segments: list[Segment]) -> int | None:
+    for segment in segments:
+        if segment.type != PT_NOTE or segment.size > NOTES_LIMIT:
+            continue
+        _check_inside(path, "notes", segment.offset + segment.size, size)
+        data = bytearray(segment.size)
+        read_at(file, path, segment.offset, memoryview(data))
+        for name, kind, descriptor in _notes(bytes(data)):
+            if name == XEN_NOTE and kind == PHYS32_ENTRY:
+                return int.from_bytes(descriptor[:8], "little")
+    return None
+
+
+def _notes(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
+    """(name, type, descriptor) of each note, as far as they are whole."""
+    position = 0
+    while position + NOTE_HEADER.size <= len(data):
+        name_size, descriptor_size, kind = NOTE_HEADER.unpack_from(data, position)
+        name = position + NOTE_HEADER.size
+        descriptor = name + (name_size + 3 & ~3)
+        yield data[name : name + name_size], kind, data[descriptor : descriptor + descriptor_size]
+        position = descriptor + (descriptor_size + 3 & ~3)
+
+
+def _setup_header() -> bytes:
+    header = bytearray(SETUP_HEADER_END)
+    struct.pack_into("<H", header, 0x1FE, 0xAA55)
+    struct.pack_into("<4sH", header, 0x202, b"HdrS", 0x20C)
+    header[0x211] = 1  # loadflags: LOADED_HIGH
+    struct.pack_into("<I", header, 0x230, 2 * MIB)  # kernel_alignment
+    struct.pack_into("<I", header, 0x238, ELF_COMMAND_LINE_MAXIMUM)
+    return bytes(header[0x1F1:])

@@ -1,0 +1,46 @@
+"""What a loaded kernel tells whoever enters it, whatever its file format was."""
+
+LINUX_64 = "linux64"  # Linux's 64-bit entry: long mode, RSI = boot_params
+PVH = "pvh"  # Xen's PVH entry: 32-bit protected mode, EBX = hvm_start_info
+AUTO = "auto"
+
+ELF_COMMAND_LINE_MAXIMUM = 2047  # Linux x86, COMMAND_LINE_SIZE less the NUL
+EXPECTED = "an x86-64 kernel"  # the next step of every error about a kernel file
+
+
+class Kernel:
+    """A kernel in RAM. Addresses are guest-physical, sizes in bytes.
+
+    `end` is where memory that it doesn't need for its start begins; `setup_header` is what goes
+    to offset 0x1F1 of Linux's boot_params. An initrd must end at or below `initrd_limit`, or
+    may be above 4 GiB where `initrd_anywhere`.
+    """
+
+    __slots__ = (
+        "command_line_maximum",
+        "end",
+        "entry",
+        "initrd_anywhere",
+        "initrd_limit",
+        "protocol",
+        "setup_header",
+    )
+
+    def __init__(
+        self,
+        *,
+        protocol: str,
+        entry: int,
+        end: int,
+        setup_header: bytes,
+        command_line_maximum: int,
+        initrd_limit: int,
+        initrd_anywhere: bool,
+    ) -> None:
+        self.protocol = protocol
+        self.entry = entry
+        self.end = end
+        self.setup_header = setup_header
+        self.command_line_maximum = command_line_maximum
+        self.initrd_limit = initrd_limit
+        self.initrd_anywhere = initrd_anywhere

@@ -1,0 +1,62 @@
+"""Where RAM and the windows are in the guest's physical address space (design, section 3).
+
+The first instruction's contents of low memory, all of it in RAM that e820 gives to the guest
+as usable (Linux keeps the first MiB for itself and copies what it needs from there early):
+
+    0x01000  GDT                              0x09000  PVH: start info, modules, memory map
+    0x02000  page tables, six pages           0x20000  command line
+    0x08000  Linux: boot_params ("zero page") 0xE0000  ACPI: RSDP first (reserved)
+"""
+
+from vestige.abi import ACPI_TABLES, ECAM, ECAM_SIZE, GIB, HIGH_RAM, KIB, LOW_RAM_LIMIT, MIB
+
+GDT = 0x1000
+PAGE_TABLES = 0x2000  # PML4, page-directory pointers, four page directories
+BOOT_PARAMS = 0x8000
+PVH_START_INFO = 0x9000
+STACK_TOP = 0x20000  # grows down to the end of the PVH structures
+COMMAND_LINE = 0x20000
+COMMAND_LINE_LIMIT = 64 * KIB  # with the NUL
+
+LOW_RAM_END = 640 * KIB  # above it the PC's video memory and ROMs, which nothing backs here
+ACPI_TABLES_SIZE = 128 * KIB
+KERNEL_FLOOR = 1 * MIB
+PAGE = 4 * KIB
+
+RAM_TYPE = 1  # e820 address range types, ACPI 6.5, table 15.2
+RESERVED_TYPE = 2
+
+PCI_WINDOW_64_SIZE = 16 * GIB  # also its alignment: a BAR of any size up to this fits aligned
+
+
+class MemoryMap:
+    """The physical address space of a machine with `memory` bytes of RAM.
+
+    RAM starts at 0; what exceeds 3 GiB continues at 4 GiB. `low_size` and `high_size` are the
+    two parts in bytes, `window_64` the start of the 64-bit PCI window above RAM.
+    """
+
+    __slots__ = ("high_size", "low_size", "window_64", "window_64_size")
+
+    def __init__(self, memory: int) -> None:
+        self.low_size = min(memory, LOW_RAM_LIMIT)
+        self.high_size = memory - self.low_size
+        end = HIGH_RAM + self.high_size
+        self.window_64_size = PCI_WINDOW_64_SIZE
+        self.window_64 = -(-end // PCI_WINDOW_64_SIZE) * PCI_WINDOW_64_SIZE
+
+    def e820(self) -> list[tuple[int, int, int]]:
+        """The address range map: (start, length, type), ascending, no overlaps.
+
+        ECAM is reserved here too: Linux uses ECAM only where e820 or ACPI's motherboard
+        resources reserve it (arch/x86/pci/mmconfig-shared.c).
+        """
+        ranges = [
+            (0, LOW_RAM_END, RAM_TYPE),
+            (ACPI_TABLES, ACPI_TABLES_SIZE, RESERVED_TYPE),
+            (KERNEL_FLOOR, self.low_size - KERNEL_FLOOR, RAM_TYPE),
+            (ECAM, ECAM_SIZE, RESERVED_TYPE),
+        ]
+        if self.high_size:
+            ranges.append((HIGH_RAM, self.high_size, RAM_TYPE))
+        return ranges
