@@ -315,8 +315,8 @@ class System:
         for capability, release in REQUIRED.items():
             if not self.has(capability):
                 raise UsageError(
-                    f"{device}: this kernel's KVM lacks KVM_CAP_{capability.name} (Linux {release}"
-                    " has it); use a newer kernel, or --accel soft"
+                    f"{device}: this kernel's KVM lacks KVM_CAP_{capability.name}; use Linux"
+                    f" {release} or newer"
                 )
 
     def has(self, capability: Capability) -> int:
@@ -338,12 +338,12 @@ def _opening_failed(device: str, error: OSError) -> str:
     """Why `device` didn't open, and what to do."""
     if isinstance(error, FileNotFoundError):
         return (
-            f"{device}: no such device: this machine has no KVM, or its kvm module isn't loaded"
-            " (modprobe kvm-intel or kvm-amd); --accel soft works without"
+            f"{device}: no such device: this machine has no KVM, or its module isn't loaded"
+            " (modprobe kvm-intel or kvm-amd)"
         )
     if isinstance(error, PermissionError):
         return (
             f"{device}: no permission; join its group (usually: sudo usermod -aG kvm $USER, then"
-            " log in again), or use --accel soft"
+            " log in again)"
         )
-    return f"{device}: {error.strerror}; --accel soft works without KVM"
+    return f"{device}: {error.strerror}"

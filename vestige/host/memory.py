@@ -59,14 +59,6 @@ class GuestMemory:
             parts.append((abi.HIGH_RAM, self.high_size, self.region.address + self.low_size))
         return parts
 
-    def at(self, address: int, length: int) -> memoryview:
-        """The RAM [address, address + length), to read and write. Raises ValueError outside."""
-        offset = address if address < abi.HIGH_RAM else address - abi.HIGH_RAM + self.low_size
-        end = self.low_size if address < abi.HIGH_RAM else self.size
-        if address < 0 or length < 0 or offset + length > end:
-            raise ValueError(f"{length} bytes at {address:#x} are not RAM")
-        return self.region.view[offset : offset + length]
-
     def chunk(self, number: int) -> tuple[int, int] | None:
         """(host address, length) of the ring's chunk `number`; None: there is no such chunk."""
         offset = number * abi.CHUNK

@@ -1,0 +1,158 @@
+"""The other side of the guest's serial port: the terminal, a file, or a Unix socket.
+
+The monitor moves the bytes itself, through the ring's fixed files `output` and `input`.
+"""
+
+import atexit
+import contextlib
+import os
+import sys
+import termios
+from typing import Any
+
+from vestige.errors import UsageError
+
+ESCAPE = b"\x1d"  # Ctrl-]
+DISABLED = b"\0"  # _POSIX_VDISABLE
+STDIO = "stdio"
+UNIX_PREFIX = "unix:"
+
+# Indices into termios attributes.
+INPUT_MODES, LOCAL_MODES, CHARACTERS = 0, 3, 6
+
+
+class Console:
+    """A console's descriptors: `output` always, `input` or None. Who opens one closes it."""
+
+    def __init__(self, output: int, input_: int | None) -> None:
+        self.output = output
+        self.input = input_
+
+    def start(self) -> None:
+        """The guest is about to run."""
+
+    def waits_for(self) -> dict[int, int]:
+        """Descriptors this process must watch for the console, each with its poll events."""
+        return {}
+
+    def serve(self, ready: dict[int, int]) -> None:
+        """Do what the poll events in `ready`, descriptor to events, allow."""
+
+    def close(self) -> None:
+        """Give back what was taken; a second time does nothing."""
+
+
+class Terminal(Console):
+    """Standard input and output. A terminal is raw while the guest runs, and then as before.
+
+    Ctrl-C is the guest's there; Ctrl-] takes its place and ends the run.
+    """
+
+    def __init__(self) -> None:
+        self._saved: list[Any] | None = None
+        self._null: int | None = None
+        if not _is_open(1):
+            self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        output = 1 if self._null is None else self._null
+        super().__init__(output, 0 if _is_open(0) and not _in_background() else None)
+
+    def start(self) -> None:
+        """Make a terminal raw, and say how to leave."""
+        if self.input is None or not os.isatty(self.input):
+            return
+        sys.stderr.write("vestige: Ctrl-] ends the guest, Ctrl-C is the guest's\n")
+        sys.stderr.flush()
+        self._saved = termios.tcgetattr(self.input)
+        atexit.register(self.close)
+        termios.tcsetattr(self.input, termios.TCSANOW, raw(self._saved))
+
+    def close(self) -> None:
+        """Restore the terminal."""
+        saved, self._saved = self._saved, None
+        if saved is not None and self.input is not None:
+            with contextlib.suppress(termios.error):  # a terminal that hung up needs nothing
+                termios.tcsetattr(self.input, termios.TCSANOW, saved)
+            atexit.unregister(self.close)
+        null, self._null = self._null, None
+        if null is not None:
+            os.close(null)
+
+
+class File(Console):
+    """Output into a file, a pipe or a device; a terminal device also gives input, as it is."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            self._descriptor: int | None = _open_output(path)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise UsageError(
+                f"--console {path}: {reason}; give stdio, a file's path or unix:PATH"
+            ) from None
+        output = self._descriptor
+        super().__init__(output, output if os.isatty(output) else None)
+
+    def close(self) -> None:
+        """Close the file."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def open_console(name: str) -> Console:
+    """The console `name`: stdio, unix:PATH, or a file's path. Raises UsageError."""
+    if name == STDIO:
+        return Terminal()
+    if name.startswith(UNIX_PREFIX):
+        from vestige.host.console_socket import Socket  # noqa: PLC0415 - imports socket
+
+        return Socket(name[len(UNIX_PREFIX) :])
+    return File(name)
+
+
+def raw(attributes: list[Any]) -> list[Any]:
+    """`attributes` of a terminal with every key given to the guest but Ctrl-].
+
+    Output keeps its processing, so that our own messages stay lines.
+    """
+    changed = list(attributes)
+    changed[INPUT_MODES] &= ~(
+        termios.IGNBRK
+        | termios.BRKINT
+        | termios.PARMRK
+        | termios.ISTRIP
+        | termios.INLCR
+        | termios.IGNCR
+        | termios.ICRNL
+        | termios.IXON
+    )
+    changed[LOCAL_MODES] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.IEXTEN)
+    changed[LOCAL_MODES] |= termios.ISIG
+    characters = list(attributes[CHARACTERS])
+    characters[termios.VINTR] = ESCAPE
+    characters[termios.VQUIT] = characters[termios.VSUSP] = DISABLED
+    characters[termios.VMIN], characters[termios.VTIME] = 1, 0
+    changed[CHARACTERS] = characters
+    return changed
+
+
+def _open_output(path: str) -> int:
+    common = os.O_NOCTTY | os.O_CLOEXEC
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | common, 0o666)
+    if not os.isatty(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return os.open(path, os.O_RDWR | common)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def _in_background() -> bool:
+    """Whether reading or changing our terminal would stop us: its foreground is another's."""
+    return os.isatty(0) and os.tcgetpgrp(0) != os.getpgrp()

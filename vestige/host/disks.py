@@ -1,0 +1,122 @@
+"""Backing files of the guest's disks: opened, measured, and locked against other runs.
+
+The lock is flock's, on the open file: it ends with the process, however that ends.
+"""
+
+import errno
+import fcntl
+import os
+import stat
+
+from vestige import abi
+from vestige.errors import UsageError
+from vestige.host.options import DiskOption
+from vestige.monitor.block import SECTOR
+
+BLKGETSIZE64 = 0x8008_1272  # linux/fs.h
+MODEL = "VESTIGE DISK"
+FIRMWARE = "1.0"
+
+
+class DiskImage:
+    """One raw image or block device, open and locked."""
+
+    def __init__(self, path: str, descriptor: int, sectors: int, read_only: bool) -> None:
+        """Take over `descriptor`."""
+        self.path = path
+        self.descriptor = descriptor
+        self.sectors = sectors
+        self.read_only = read_only
+
+    def describe(self, disk: abi.Disk, number: int) -> None:
+        """Fill in what the monitor is told of disk `number`: its place, size and identity."""
+        disk.present = 1
+        disk.read_only = self.read_only
+        disk.channel, disk.unit = divmod(number, 2)
+        disk.file = number
+        disk.sectors = self.sectors
+        for field, text in (
+            (disk.serial, f"VESTIGE{number + 1:04}"),
+            (disk.firmware, FIRMWARE),
+            (disk.model, MODEL),
+        ):
+            for index, byte in enumerate(text.ljust(len(field)).encode("ascii")):
+                field[index] = byte
+
+    def close(self) -> None:
+        """Unlock and close."""
+        os.close(self.descriptor)
+
+
+def open_disk(option: DiskOption) -> DiskImage:
+    """Open, check and lock the image. Raises UsageError saying what is wrong with it."""
+    path, read_only = option.path, option.read_only
+    try:
+        kind = _kind(path)
+        if stat.S_ISDIR(kind):
+            raise UsageError(f"{path}: a directory; give a raw image or a block device")
+        if not (stat.S_ISREG(kind) or stat.S_ISBLK(kind)):
+            raise UsageError(f"{path}: neither a file nor a block device; give a raw image")
+        # O_EXCL: the kernel refuses a block device that is mounted or otherwise in use.
+        exclusive = os.O_EXCL if stat.S_ISBLK(kind) and not read_only else 0
+        access = os.O_RDONLY if read_only else os.O_RDWR
+        descriptor = os.open(path, access | exclusive | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise UsageError(_not_opened(path, error)) from None
+    try:
+        _lock(descriptor, path, read_only)
+        return DiskImage(path, descriptor, _sectors(descriptor, path), read_only)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _kind(path: str) -> int:
+    """The file's mode. O_PATH only looks: nothing waits for a pipe or wakes a device."""
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return os.fstat(descriptor).st_mode
+    finally:
+        os.close(descriptor)
+
+
+def _not_opened(path: str, error: OSError | ValueError) -> str:
+    if not isinstance(error, OSError):
+        return f"{path!r}: {error}"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{path}: {error.strerror}; to only read it, add ,readonly"
+    if error.errno == errno.EBUSY:
+        return f"{path}: this block device is in use (mounted?); unmount it, or add ,readonly"
+    if error.errno == errno.ENOENT:
+        return f"{path}: no such disk image; make one: truncate -s 1G {path}"
+    return f"{path}: {error.strerror}"
+
+
+def _lock(descriptor: int, path: str, read_only: bool) -> None:
+    """Writers alone, readers together."""
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(
+            f"{path}: in use by another run; end that one first"
+            + ("" if read_only else ", or give both of them ,readonly")
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{path}: can't be locked: {error.strerror}") from None
+
+
+def _sectors(descriptor: int, path: str) -> int:
+    status = os.fstat(descriptor)
+    if stat.S_ISBLK(status.st_mode):
+        answer = fcntl.ioctl(descriptor, BLKGETSIZE64, bytes(8))
+        size = int.from_bytes(answer, "little")
+    else:
+        size = status.st_size
+    if size == 0:
+        raise UsageError(f"{path}: empty; give a raw image of at least {SECTOR} bytes")
+    if size % SECTOR:
+        raise UsageError(
+            f"{path}: {size} bytes, not a multiple of {SECTOR}; is it a raw image? (truncate -s"
+            f" %{SECTOR} {path} rounds it up)"
+        )
+    return size // SECTOR
