@@ -1,0 +1,124 @@
+"""Disk images: ext4 file systems made from directory trees, on partitions or on whole disks.
+
+Made by e2fsprogs and fdisk without root's rights or a loop device. Images are sparse.
+Sources: mke2fs(8), sfdisk(8).
+"""
+
+import os
+import random
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+SECTOR = 512
+MEBIBYTE = 1 << 20
+FIRST_PARTITION = MEBIBYTE  # bytes: where today's partitioning tools begin
+_TIMEOUT = 300.0
+_NAMESPACE = "7e571ce0-0000-4000-8000-{:012x}"  # UUIDs and hash seeds: the same in every image
+_TOOLS = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # not in every user's PATH
+
+
+class ImageError(Exception):
+    """A tool could not make, check or read an image; carries its output."""
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """An ext4 file system of `mebibytes`, filled from `tree` (None: empty)."""
+
+    mebibytes: int
+    tree: Path | None
+
+
+def partitioned(image: Path, file_systems: list[FileSystem]) -> None:
+    """Write a disk with an MBR and one Linux partition for each file system, in order."""
+    starts = []
+    end = FIRST_PARTITION
+    for each in file_systems:
+        starts.append(end)
+        end += each.mebibytes * MEBIBYTE
+    _allocate(image, end)
+    table = ["label: dos", "label-id: 0x7e571ce0"]
+    for start, each in zip(starts, file_systems, strict=True):
+        size = each.mebibytes * MEBIBYTE // SECTOR
+        table.append(f"start={start // SECTOR}, size={size}, type=83")
+    script = image.with_suffix(".sfdisk")
+    script.write_text("\n".join(table) + "\n")
+    with script.open("rb") as stdin:
+        _run([_tool("sfdisk"), "--quiet", "--no-reread", "--no-tell-kernel", str(image)], stdin)
+    script.unlink()
+    for number, (start, each) in enumerate(zip(starts, file_systems, strict=True), 1):
+        _make_ext4(image, each, number, start)
+
+
+def whole_disk(image: Path, file_system: FileSystem) -> None:
+    """Write a disk that is one file system, without a partition table."""
+    _allocate(image, file_system.mebibytes * MEBIBYTE)
+    _make_ext4(image, file_system, 0, 0)
+
+
+def random_bytes(mebibytes: int, seed: int) -> bytes:
+    """Bytes that no file system or partition table gives a meaning, the same for the same seed."""
+    return random.Random(seed).randbytes(mebibytes * MEBIBYTE)
+
+
+def copy(image: Path, target: Path) -> Path:
+    """Copy an image for a guest to write to; holes stay holes. Returns `target`."""
+    _run(["cp", "--sparse=always", "--reflink=auto", str(image), str(target)])
+    return target
+
+
+def check_ext4(image: Path, offset: int = 0) -> None:
+    """Have e2fsck look at the file system at `offset` bytes; it changes nothing.
+
+    Raises ImageError with e2fsck's verdict if there is any fault, a journal to replay included.
+    """
+    _run([_tool("e2fsck"), "-f", "-n", f"{image}?offset={offset}"])
+
+
+def read_file(image: Path, path: str, offset: int = 0) -> bytes:
+    """A file's content out of the ext4 file system at `offset` bytes of an image."""
+    target = image.with_suffix(".dump")
+    _run([_tool("debugfs"), "-R", f"dump {path} {target}", f"{image}?offset={offset}"])
+    content = target.read_bytes()
+    target.unlink()
+    return content
+
+
+def _allocate(image: Path, size: int) -> None:
+    with image.open("wb") as file:
+        file.truncate(size)
+
+
+def _make_ext4(image: Path, file_system: FileSystem, number: int, offset: int) -> None:
+    identifier = _NAMESPACE.format(number)
+    argv = [
+        _tool("mkfs.ext4"),
+        *("-q", "-F", "-m", "0", "-b", "4096", "-U", identifier),
+        *("-E", f"offset={offset},hash_seed={identifier},root_owner=0:0,lazy_itable_init=0"),
+    ]
+    if file_system.tree is not None:
+        argv += ["-d", str(file_system.tree)]
+    _run([*argv, str(image), f"{file_system.mebibytes * 1024}k"])
+
+
+def _run(argv: list[str], stdin: IO[bytes] | None = None) -> None:
+    done = subprocess.run(
+        argv,
+        stdin=stdin or subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=_TIMEOUT,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise ImageError(f"{shlex.join(argv)}: status {done.returncode}\n{done.stdout}")
+
+
+def _tool(name: str) -> str:
+    return shutil.which(name, path=_TOOLS) or name

@@ -1,0 +1,59 @@
+"""Initial RAM file systems: one that only says that init was reached, one that mounts a root."""
+
+from functools import cache
+from pathlib import Path
+
+from tests.guests.kernels import Flavour, kernel
+from tests.guests.store import built
+from vestige.softhost import packages
+from vestige.softhost.cpio import Archive
+
+SCRIPTS = Path(__file__).parent / "scripts"
+
+# Applets that the scripts call by their bare names.
+_APPLETS = ("cat", "insmod", "mount", "poweroff", "sh", "sleep", "switch_root", "umount")
+
+
+@cache
+def busybox() -> Path:
+    """Debian's statically linked busybox."""
+    (package,) = packages.describe(["busybox-static"])
+
+    def build(directory: Path) -> None:
+        packages.unpack(packages.fetch([package]), directory)
+
+    return built("busybox", (package.file_name,), build) / "bin" / "busybox"
+
+
+@cache
+def reached() -> Path:
+    """The smallest guest: prints "INIT-REACHED" among a few facts and powers off. Any kernel."""
+    return _archive("reached", SCRIPTS / "reached-init", ())
+
+
+@cache
+def root(flavour: Flavour) -> Path:
+    """Mounts the command line's root= on an IDE disk (ro or rw) and runs its init=."""
+    return _archive(f"root-{flavour}", SCRIPTS / "root-init", kernel(flavour).modules)
+
+
+def _archive(name: str, init: Path, modules: tuple[Path, ...]) -> Path:
+    """A cpio archive of busybox, `init` as /init, and modules with their order."""
+    shell = busybox()
+
+    def build(directory: Path) -> None:
+        archive = Archive()
+        for folder in ("bin", "dev", "modules", "proc", "root", "sys"):
+            archive.directory(folder)
+        archive.file("bin/busybox", shell.read_bytes(), executable=True)
+        for applet in _APPLETS:
+            archive.link(f"bin/{applet}", "busybox")
+        for module in modules:
+            archive.file(f"modules/{module.name}", module.read_bytes())
+        order = "".join(f"{module.stem}\n" for module in modules)
+        archive.file("modules/order", order.encode())
+        archive.file("init", init.read_bytes(), executable=True)
+        (directory / "initramfs.cpio").write_bytes(archive.finish())
+
+    recipe = (str(shell), tuple(str(module) for module in modules))
+    return built(f"initramfs-{name}", recipe, build) / "initramfs.cpio"

@@ -1,0 +1,67 @@
+"""Debian's kernels, unmodified, and the modules that a root on an IDE disk needs."""
+
+import shutil
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from tests.guests.store import built
+from vestige.softhost import bzimage, modules, packages
+
+Flavour = Literal["cloud", "standard"]
+
+_META_PACKAGES = {"cloud": "cloud-amd64", "standard": "amd64"}
+
+# ext4 asks for crc32c by the algorithm's name, which .modinfo does not list.
+_ROOT_MODULES = ("crc32c_generic", "sd_mod", "ata_piix", "ext4")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One of Debian's kernels. `modules` are the .ko files, each after those it needs."""
+
+    release: str  # such as 6.1.0-56-cloud-amd64
+    bzimage: Path
+    vmlinux: Path  # the ELF file inside the bzImage
+    modules: tuple[Path, ...]
+
+
+@cache
+def kernel(flavour: Flavour) -> Kernel:
+    """Debian's current cloud or standard kernel. Raises UsageError if apt can't fetch it."""
+    package = packages.kernel_package(_META_PACKAGES[flavour])
+    release = package.name.removeprefix("linux-image-")
+
+    def build(directory: Path) -> None:
+        tree = directory / "tree"
+        packages.unpack(packages.fetch([package]), tree)
+        image = (tree / "boot" / f"vmlinuz-{release}").read_bytes()
+        (directory / "vmlinuz").write_bytes(image)
+        (directory / "vmlinux").write_bytes(bzimage.extract(image))
+        _keep_modules(tree / "lib" / "modules" / release, directory)
+        shutil.rmtree(tree)
+
+    directory = built(f"kernel-{flavour}", (package.file_name,), build)
+    order = (directory / "order").read_text().split()
+    return Kernel(
+        release=release,
+        bzimage=directory / "vmlinuz",
+        vmlinux=directory / "vmlinux",
+        modules=tuple(directory / f"{name}.ko" for name in order),
+    )
+
+
+def _keep_modules(tree: Path, directory: Path) -> None:
+    """Copy the modules of `_ROOT_MODULES` and all they need, and write down their order."""
+    paths = {modules.canonical(path.stem): path for path in tree.rglob("*.ko")}
+    built_in = {
+        modules.canonical(Path(line).stem)
+        for line in (tree / "modules.builtin").read_text().splitlines()
+    }
+    requirements = {name: modules.needs(path.read_bytes()) for name, path in paths.items()}
+    wanted = [name for name in _ROOT_MODULES if name not in built_in]
+    order = modules.load_order(wanted, requirements)
+    for name in order:
+        (directory / f"{name}.ko").write_bytes(paths[name].read_bytes())
+    (directory / "order").write_text("".join(f"{name}\n" for name in order))

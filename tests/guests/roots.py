@@ -1,0 +1,123 @@
+"""Root file systems from Debian's packages, on disk images: the demo's and the tests'."""
+
+import shutil
+from functools import cache
+from pathlib import Path
+
+from tests.guests.images import (
+    MEBIBYTE,
+    SECTOR,
+    FileSystem,
+    partitioned,
+    random_bytes,
+    whole_disk,
+)
+from tests.guests.initramfs import SCRIPTS, busybox
+from tests.guests.store import ROOT, built
+from vestige.softhost import packages
+
+DEMO_INIT = ROOT / "examples" / "demo" / "init"
+
+# What the demo's guest shows and needs; apt adds what these need.
+_DEMO_PACKAGES = (
+    "base-files",
+    "busybox-static",
+    "coreutils",
+    "dash",
+    "fdisk",
+    "grep",
+    "hdparm",
+    "lsscsi",
+    "mawk",
+    "mount",
+    "pciutils",
+    "util-linux",
+)
+_ROOT_MEBIBYTES = 96
+_DATA_MEBIBYTES = 96  # the 64 MiB that the demo writes, and the journal
+_DATA_OFFSET = (1 + _ROOT_MEBIBYTES) * MEBIBYTE
+_DEMO_SECTORS = (1 + _ROOT_MEBIBYTES + _DATA_MEBIBYTES) * MEBIBYTE // SECTOR
+_SMALL_MEBIBYTES = 16
+_PATTERN_SEED = 1
+
+# A running system has no use for these.
+_UNUSED = ("doc", "info", "lintian", "locale", "man")
+_MERGED = ("bin", "lib", "lib64", "sbin")  # into /usr, as Debian 12 has them
+
+
+def demo_data_offset() -> int:
+    """Where on the demo's disk its second partition begins, in bytes."""
+    return _DATA_OFFSET
+
+
+@cache
+def demo_disk() -> Path:
+    """The demo's disk: Debian on /dev/sda1, its init /demo/init; /dev/sda2 is empty ext4."""
+    wanted = packages.closure(_DEMO_PACKAGES)
+    init = DEMO_INIT.read_bytes()
+
+    def build(directory: Path) -> None:
+        tree = directory / "tree"
+        for name in _MERGED:
+            (tree / "usr" / name).mkdir(parents=True)
+            (tree / name).symlink_to(f"usr/{name}")
+        packages.unpack(packages.fetch(wanted), tree)
+        for name in _UNUSED:
+            shutil.rmtree(tree / "usr" / "share" / name, ignore_errors=True)
+        for name in ("data", "demo"):
+            (tree / name).mkdir()
+        _put_script(tree / "demo" / "init", init)
+        (tree / "demo" / "disk-sectors").write_text(f"{_DEMO_SECTORS}\n")
+        partitioned(
+            directory / "disk.img",
+            [FileSystem(_ROOT_MEBIBYTES, tree), FileSystem(_DATA_MEBIBYTES, None)],
+        )
+        shutil.rmtree(tree)
+
+    names = tuple(package.file_name for package in wanted)
+    return built("demo", (names, init), build) / "disk.img"
+
+
+@cache
+def small_disk(*, partition: bool) -> Path:
+    """A 16 MiB root of busybox and scripts/disk-init; on a partition or on the whole disk."""
+    shell = busybox()
+
+    def build(directory: Path) -> None:
+        tree = directory / "tree"
+        for name in ("bin", "dev", "proc", "sbin", "sys"):
+            (tree / name).mkdir(parents=True)
+        shutil.copy2(shell, tree / "bin" / "busybox")
+        for applet in ("awk", "cat", "cut", "dd", "mount", "poweroff", "sh", "sha256sum"):
+            (tree / "bin" / applet).symlink_to("busybox")
+        _put_script(tree / "sbin" / "init", (SCRIPTS / "disk-init").read_bytes())
+        (tree / "pattern").write_bytes(pattern())
+        contents = FileSystem(_SMALL_MEBIBYTES, tree)
+        if partition:
+            partitioned(directory / "disk.img", [contents])
+        else:
+            whole_disk(directory / "disk.img", contents)
+        shutil.rmtree(tree)
+
+    name = "small-partition" if partition else "small-whole"
+    return built(name, (str(shell),), build) / "disk.img"
+
+
+@cache
+def data_disk(mebibytes: int, seed: int) -> Path:
+    """A disk of random bytes, the same for the same seed."""
+
+    def build(directory: Path) -> None:
+        (directory / "disk.img").write_bytes(random_bytes(mebibytes, seed))
+
+    return built(f"data-{mebibytes}-{seed}", (), build) / "disk.img"
+
+
+def pattern() -> bytes:
+    """What the small root's init puts on the start of a disk when asked to write."""
+    return random_bytes(1, _PATTERN_SEED)
+
+
+def _put_script(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    path.chmod(0o755)
