@@ -1,0 +1,146 @@
+"""The demo: boots Debian with its root on an IDE disk, and judges what the guest says.
+
+    python -m examples.demo.driver [--vmm qemu]
+
+The guest runs examples/demo/init. Exit status 0 if every check in the guest passed, the monitor
+ended well, and the disk image holds what the guest says it wrote. With `--vmm qemu` the same
+guest runs on QEMU's PIIX3 instead of Vestige's: should a check fail there too, suspect the check.
+"""
+
+import argparse
+import hashlib
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from tests.guests import images, initramfs, kernels, roots
+from tests.guests.store import ROOT
+from vestige.errors import UsageError
+
+VESTIGE = Path(sys.executable).with_name("vestige")
+WORK = ROOT / "build" / "demo"
+APPEND = "console=ttyS0 quiet panic=-1 root=/dev/sda1 init=/demo/init"
+TIMEOUT = 240  # seconds, of the guest
+GRACE = 30  # seconds that the monitor has to end its guest after that
+
+PASSED = "guest: all checks passed"
+
+
+def main() -> int:
+    """Run the demo. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="demo", description=__doc__.partition("\n")[0])
+    parser.add_argument("--vmm", choices=("vestige", "qemu"), default="vestige")
+    vmm = parser.parse_args().vmm
+    start = time.monotonic()
+    try:
+        say("preparing Debian's cloud kernel")
+        kernel = kernels.kernel("cloud")
+        say("preparing a root file system from Debian's packages")
+        pristine = roots.demo_disk()
+        WORK.mkdir(parents=True, exist_ok=True)
+        disk = images.copy(pristine, WORK / "disk.img")
+        initrd = initramfs.root("cloud")
+    except UsageError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+    command = _qemu if vmm == "qemu" else _vestige
+    say(f"booting Linux {kernel.release} ({time.monotonic() - start:.0f} s so far)")
+    status, lines = run(command(kernel.bzimage, initrd, disk))
+    problems = judge(lines, status, roots.DEMO_INIT.read_text()) + inspect(disk, lines)
+    for problem in problems:
+        print(f"demo: {problem}", file=sys.stderr)
+    if problems:
+        print(f"demo: FAILED; the disk is {disk}", file=sys.stderr)
+        return 1
+    say(f"{time.monotonic() - start:.0f} s in all")
+    say("ok")
+    return 0
+
+
+def say(text: str) -> None:
+    """Show progress."""
+    print(f"demo: {text}", flush=True)
+
+
+def _vestige(kernel: Path, initrd: Path, disk: Path) -> list[str]:
+    return [
+        *(str(VESTIGE), "run", "--kernel", str(kernel), "--initrd", str(initrd)),
+        *("--append", APPEND, "--disk", f"{disk},bus=ide", "--timeout", str(TIMEOUT)),
+    ]
+
+
+def _qemu(kernel: Path, initrd: Path, disk: Path) -> list[str]:
+    return [
+        *("qemu-system-x86_64", "-machine", "pc", "-accel", "tcg", "-m", "512M", "-no-reboot"),
+        *("-nodefaults", "-display", "none", "-serial", "stdio"),
+        *("-kernel", str(kernel), "-initrd", str(initrd), "-append", APPEND),
+        *("-drive", f"file={disk},if=ide,format=raw"),
+    ]
+
+
+def run(argv: list[str]) -> tuple[int, list[str]]:
+    """Run the monitor, showing the guest's console; its exit status and the console's lines."""
+    lines = []
+    with subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace"
+    ) as monitor:
+        if monitor.stdout is None:
+            raise RuntimeError("Popen gave no pipe")
+        # `vestige run --timeout` ends a guest that hangs; this ends a monitor that does.
+        watchdog = threading.Timer(TIMEOUT + GRACE, monitor.kill)
+        watchdog.start()
+        try:
+            for line in monitor.stdout:
+                lines.append(line.rstrip())
+                print("  |", line.rstrip(), flush=True)
+            status = monitor.wait()
+        except KeyboardInterrupt:
+            monitor.terminate()
+            raise
+        finally:
+            watchdog.cancel()
+    return status, lines
+
+
+def judge(lines: list[str], status: int, script: str) -> list[str]:
+    """What is wrong with a guest's console and its monitor's exit status; nothing if all is well.
+
+    Every check that `script`, the guest's init, makes must have said ok.
+    """
+    problems = []
+    if status != 0:
+        problems.append(f"the monitor ended with status {status}, not 0")
+    for name in re.findall(r"^check (\S+)", script, re.MULTILINE):
+        verdicts = [line for line in lines if line.startswith(f"check: {name} ")]
+        if not verdicts:
+            problems.append(f"the guest never got to the check '{name}'")
+        problems += [line for line in verdicts if line != f"check: {name} ok"]
+    if PASSED not in lines:
+        problems.append(f"the guest did not end with '{PASSED}'")
+    return problems
+
+
+def inspect(disk: Path, lines: list[str]) -> list[str]:
+    """What is wrong with the disk that the guest left: judged by e2fsprogs, not by the guest."""
+    problems = []
+    said = [line.removeprefix("payload: ") for line in lines if line.startswith("payload: ")]
+    try:
+        images.check_ext4(disk, images.FIRST_PARTITION)
+        images.check_ext4(disk, roots.demo_data_offset())
+        payload = images.read_file(disk, "/payload", roots.demo_data_offset())
+    except (images.ImageError, OSError) as error:
+        return [f"the disk image: {error}"]
+    found = hashlib.sha256(payload).hexdigest()
+    if said != [found]:
+        problems.append(f"the disk image holds a payload {found}, the guest wrote {said}")
+    return problems
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
