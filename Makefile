@@ -1,0 +1,86 @@
+# Vestige from nothing on a fresh Debian 12: `make demo`, `make test`. `make help` lists the rest.
+
+PYTHON ?= python3
+PYTEST_ARGS ?=
+SECONDS ?=
+COUNT ?=
+
+# What the tool, its tests and the demo run: the software host and the tests' second opinion
+# (QEMU), ACPI's and ELF's own tools, and the makers of disk images.
+DEBIAN_PACKAGES = qemu-system-x86 acpica-tools binutils e2fsprogs fdisk gdb
+
+AS_ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+BIN = .venv/bin
+PACKAGES_STAMP = .venv/.debian-packages
+VENV_STAMP = .venv/.stamp
+
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint format fuzz bench clean distclean
+
+help: ## List what can be made
+	@sed -n 's/^\([a-z]*\):.* ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: $(VENV_STAMP) ## Install what is missing; leaves the tool at .venv/bin/vestige
+
+demo: setup ## Boot Debian with its root on an IDE disk that exists only inside the guest
+	@$(BIN)/python -m examples.demo.driver
+
+test: setup ## Run the test suite (PYTEST_ARGS="-k ide" and the like)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+lint: setup ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup ## Rewrite the sources in the project's style
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+FUZZERS = $(subst /,.,$(basename $(wildcard tests/fuzz_*.py tests/*/fuzz_*.py tests/*/*/fuzz_*.py)))
+FUZZ_LIMIT = $(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--count $(COUNT))
+
+fuzz: setup ## Run each fuzzer for SECONDS=60 or COUNT=20000 (its own choice without either)
+	@set -e; for fuzzer in $(FUZZERS); do \
+		echo "fuzz: $$fuzzer"; $(BIN)/python -m $$fuzzer $(FUZZ_LIMIT); \
+	done
+
+BENCHMARKS = $(subst /,.,$(basename $(filter-out %/__init__.py,$(wildcard bench/*.py))))
+
+bench: setup ## Take the measurements that speed claims rest on
+	@set -e; for benchmark in $(BENCHMARKS); do \
+		echo "bench: $$benchmark"; $(BIN)/python -m $$benchmark; \
+	done
+
+clean: ## Remove what was built; Debian's packages stay in the user's cache
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+distclean: clean ## Remove the tool's Python environment too
+	rm -rf .venv
+
+$(VENV_STAMP): pyproject.toml $(PACKAGES_STAMP)
+	@echo "setup: Python packages into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# Asks for root's rights only if something is missing. The lists of packages are needed in any
+# case, since guests are made from packages that are downloaded but not installed.
+$(PACKAGES_STAMP): Makefile
+	@missing=$$(for package in $(DEBIAN_PACKAGES); do \
+		dpkg-query --show --showformat='$${db:Status-Status}\n' $$package 2>/dev/null \
+			| grep -qx installed || echo $$package; \
+	done); \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3 python3-venv"; \
+	if [ -n "$$missing" ] || ! apt-cache show linux-image-amd64 >/dev/null 2>&1; then \
+		echo "setup: apt-get update"; \
+		$(AS_ROOT) apt-get -qq update; \
+	fi; \
+	if [ -n "$$missing" ]; then \
+		echo "setup: Debian packages" $$missing; \
+		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
+			apt-get -qq install --yes --no-install-recommends $$missing >/dev/null; \
+	fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is older than 3.11; give another: make PYTHON=python3.11" >&2; exit 2; }
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@touch $@
