@@ -47,6 +47,15 @@ PORT_IDE_SECONDARY = 0xC010
 PORT_IDE_SECONDARY_CONTROL = 0xC018
 PORT_IDE_BUS_MASTER = 0xC020  # 16 ports
 
+# (first port, count) whose writes do nothing by themselves: KVM queues them, without an exit.
+COALESCED_PORTS = (
+    (PORT_PCI_ADDRESS, 4),
+    (PORT_IDE + 1, 6),  # task files, without data and command
+    (PORT_IDE_SECONDARY + 1, 6),
+    (PORT_IDE_BUS_MASTER + 4, 4),  # PRD table addresses
+    (PORT_IDE_BUS_MASTER + 12, 4),
+)
+
 # ---- The monitor's private memory; the guest VM does not map it -----------------------------
 IMAGE = 0xC000_0000  # code and constants, read-only, then its bss
 IMAGE_LIMIT = 16 * MIB
