@@ -24,21 +24,19 @@ from vestige.monitor.devices.ioapic.spec import (
 
 
 class Redirection(Struct):
-    """One pin: its redirection entry, and its line."""
+    """One pin's redirection entry."""
 
     low: u32
     high: u32
-    asserted: u8  # by any of its sources
 
     def level_triggered(self) -> bool:
         """Whether remote IRR has a meaning: level mode, and a delivery mode that obeys it."""
         mode = self.low & Entry.DELIVERY_MODE
         return self.low & Entry.LEVEL != 0 and mode <= Delivery.LOWEST_PRIORITY
 
-    def due(self) -> bool:
-        """Whether a level interrupt is to be sent now."""
-        blocked = self.low & (Entry.MASKED | Entry.REMOTE_IRR)
-        return self.level_triggered() and self.asserted != 0 and not blocked
+    def open_for_level(self) -> bool:
+        """Whether an asserted line is to be sent as a level interrupt now."""
+        return self.level_triggered() and not self.low & (Entry.MASKED | Entry.REMOTE_IRR)
 
 
 class IoApic(Struct):
@@ -47,6 +45,7 @@ class IoApic(Struct):
     index: u8
     identity: u32  # as in its register
     pins: Redirection[24]  # PINS
+    asserted: u32  # a bit for each pin that any of its sources asserts
     requests: u32  # output: a bit for each pin whose message is to be sent
 
     def reset(self) -> None:
@@ -115,10 +114,12 @@ class IoApic(Struct):
 
     # ---- the core -------------------------------------------------------------------------
 
-    def assert_line(self, number: u32, asserted: bool) -> None:
-        """The level of a pin: whether any of its sources asserts it."""
-        self.pins[number].asserted = asserted
-        self.service(number)
+    def drive(self, asserted: u32) -> None:
+        """The level of all pins: a bit for each that any of its sources asserts."""
+        if asserted != self.asserted:
+            self.asserted = asserted
+            for i in range(PINS):
+                self.service(i)
 
     def edge(self, number: u32) -> None:
         """A source of this pin has just asserted it. An edge at a masked pin is lost, 3.2.4."""
@@ -163,10 +164,10 @@ class IoApic(Struct):
     def service(self, number: u32) -> None:
         """Send a level interrupt if one is due."""
         pin = self.pins[number]
-        if pin.due():
+        if self.asserted & 1 << number and pin.open_for_level():
             pin.low |= Entry.REMOTE_IRR
             self.request(number)
 
     def request(self, number: u32) -> None:
         """Send this pin's message."""
-        self.requests |= 1 << number % PINS
+        self.requests |= 1 << number

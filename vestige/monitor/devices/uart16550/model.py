@@ -204,9 +204,12 @@ class Uart(Struct):
         """How many characters the receiver takes now without disturbing the guest's driver.
 
         Up to the trigger level and not the whole FIFO: else the trigger level the driver chose
-        would mean nothing. In loopback the line is not connected.
+        would mean nothing. In loopback the line is not connected. The other side waits for RTS,
+        or what was typed early would be lost when the driver empties the FIFO (Linux does when
+        it opens the port); enabling the interrupt counts as well, as some (xv6) set no RTS.
         """
-        if self.modem_control & ModemControl.LOOP:
+        ready = self.modem_control & ModemControl.RTS or self.enable & Enable.RECEIVED
+        if self.modem_control & ModemControl.LOOP or not ready:
             return 0
         if not self.fifos():
             return 0 if self.received_count else 1

@@ -1,0 +1,167 @@
+"""Which device answers at which port and address. What nobody answers reads all ones.
+
+A device of byte-wide registers sees a wider access as ISA makes it: one byte after the other,
+at rising ports. The PCI functions come first, as a guest may place them anywhere.
+"""
+
+from vestige.abi import (
+    ECAM,
+    ECAM_SIZE,
+    IDE_SLOT,
+    IOAPIC,
+    PORT_PCI_ADDRESS,
+    PORT_PCI_DATA,
+    PORT_RESET,
+    PORT_SLEEP_CONTROL,
+    PORT_SLEEP_STATUS,
+    PORT_UART,
+    Config,
+)
+from vestige.lang.types import u8, u16, u32, u64
+from vestige.monitor.core.machine import Machine
+from vestige.monitor.devices.pci.spec import CONFIG_SIZE
+
+IOAPIC_SIZE = 0x1000
+ONES = (0, 0xFF, 0xFFFF, 0xFF_FFFF, 0xFFFF_FFFF)  # by size
+HOST_BRIDGE = 0  # bus, device and function in one number
+IDE = IDE_SLOT << 3
+
+
+# ---- ports ------------------------------------------------------------------------------------
+
+
+def read_port(machine: Machine, config: Config, port: u16, size: u8, now: u64) -> u32:
+    """IN of 1, 2 or 4 bytes."""
+    if machine.ide.claims(port):
+        return machine.ide.read(port, size, config.ram)
+    if port == PORT_PCI_ADDRESS and size == 4:
+        return machine.pci.address
+    if is_pci_data(machine, port, size):
+        register = machine.pci.register() + (port & 3)
+        return read_config(machine, machine.pci.function(), register, size)
+    value = u32(0)
+    for i in range(4):
+        if i < size:
+            value |= read_port_byte(machine, config, u16(port + i), now) << 8 * i
+    return value
+
+
+def write_port(machine: Machine, config: Config, port: u16, size: u8, value: u32, now: u64) -> None:
+    """OUT of 1, 2 or 4 bytes."""
+    if machine.ide.claims(port):
+        machine.ide.write(port, size, value, config.ram)
+    elif port == PORT_PCI_ADDRESS and size == 4:
+        machine.pci.write_address(value)
+    elif is_pci_data(machine, port, size):
+        register = machine.pci.register() + (port & 3)
+        write_config(machine, config, machine.pci.function(), register, size, value)
+    else:
+        for i in range(4):
+            if i < size:
+                byte = (value >> 8 * i) & 0xFF
+                write_port_byte(machine, config, u16(port + i), byte, now)
+
+
+def read_port_byte(machine: Machine, config: Config, port: u16, now: u64) -> u8:
+    """One byte of a wider access, or a byte access."""
+    if config.console.present and PORT_UART <= port < PORT_UART + 8:
+        return machine.uart.read(u8(port - PORT_UART), now)
+    if port == PORT_SLEEP_CONTROL:
+        return machine.acpi.read_sleep_control()
+    if port == PORT_SLEEP_STATUS:
+        return machine.acpi.read_sleep_status()
+    return 0xFF
+
+
+def write_port_byte(machine: Machine, config: Config, port: u16, value: u8, now: u64) -> None:
+    """One byte of a wider access, or a byte access."""
+    if config.console.present and PORT_UART <= port < PORT_UART + 8:
+        machine.uart.write(u8(port - PORT_UART), value, now)
+    elif port == PORT_SLEEP_CONTROL:
+        machine.acpi.write_sleep_control(value)
+    elif port == PORT_RESET:
+        machine.acpi.write_reset(value)
+
+
+def is_pci_data(machine: Machine, port: u16, size: u8) -> bool:
+    """Whether an access is one of CONFIG_DATA, inside the addressed register."""
+    inside = port >= PORT_PCI_DATA and port + size <= PORT_PCI_DATA + 4
+    return inside and machine.pci.enabled()
+
+
+# ---- configuration space ------------------------------------------------------------------------
+
+
+def read_config(machine: Machine, function: u32, register: u32, size: u8) -> u32:
+    """Configuration read; `function` holds bus, device and function as CONFIG_ADDRESS does.
+
+    Our functions are conventional ones: beyond 256 bytes they have nothing, as behind a bridge.
+    """
+    if register >= CONFIG_SIZE:
+        return ONES[size]
+    if function == HOST_BRIDGE:
+        return machine.pci.host_bridge.config.read(register, size)
+    if function == IDE:
+        return machine.ide.read_config(u8(register), size)
+    return ONES[size]
+
+
+def write_config(
+    machine: Machine, config: Config, function: u32, register: u32, size: u8, value: u32
+) -> None:
+    """Configuration write."""
+    if register < CONFIG_SIZE:
+        if function == HOST_BRIDGE:
+            machine.pci.host_bridge.config.write(register, size, value)
+        elif function == IDE:
+            machine.ide.write_config(u8(register), size, value, config.ram)
+
+
+# ---- memory -------------------------------------------------------------------------------------
+
+
+def read_memory(machine: Machine, address: u64, size: u8) -> u64:
+    """A read of 1 to 8 bytes outside RAM. One that is not a register's own is made of bytes."""
+    if natural(address, size):
+        return read_register(machine, address, size)
+    value = u64(0)
+    for i in range(8):
+        if i < size:
+            value |= u64(read_register(machine, u64(address + i), 1) << 8 * i)
+    return value
+
+
+def write_memory(machine: Machine, config: Config, address: u64, size: u8, value: u64) -> None:
+    """A write of 1 to 8 bytes outside RAM."""
+    if natural(address, size):
+        write_register(machine, config, address, size, u32(value))
+        return
+    for i in range(8):
+        if i < size:
+            byte = (value >> 8 * i) & 0xFF
+            write_register(machine, config, u64(address + i), 1, byte)
+
+
+def natural(address: u64, size: u8) -> bool:
+    """Whether an access is 1, 2 or 4 bytes inside one aligned 32-bit register."""
+    return size in (1, 2, 4) and (address & 3) + size <= 4
+
+
+def read_register(machine: Machine, address: u64, size: u8) -> u32:
+    """A natural read."""
+    if ECAM <= address < ECAM + ECAM_SIZE:
+        offset = u32(address - ECAM)
+        return read_config(machine, offset >> 12, offset & 0xFFF, size)
+    if IOAPIC <= address < IOAPIC + IOAPIC_SIZE:
+        offset = u32(address - IOAPIC)
+        return (machine.ioapic.read(offset & ~3) >> 8 * (offset & 3)) & ONES[size]
+    return ONES[size]
+
+
+def write_register(machine: Machine, config: Config, address: u64, size: u8, value: u32) -> None:
+    """A natural write. The I/O APIC takes whole registers only, 82093AA 3.0."""
+    if ECAM <= address < ECAM + ECAM_SIZE:
+        offset = u32(address - ECAM)
+        write_config(machine, config, offset >> 12, offset & 0xFFF, size, value)
+    elif IOAPIC <= address < IOAPIC + IOAPIC_SIZE and size == 4:
+        machine.ioapic.write(u32(address - IOAPIC), value)

@@ -1,0 +1,140 @@
+"""The end of every event: settle, then do outside what the models asked for.
+
+Calls to the host made while the lock is held: ROUTE and PIN, and no others. Both are rare (a
+pin's message changed; the first I/O to 2 MiB of RAM), and both are steps which nobody may come
+between: a doorbell must not ring with another message, an entry must not be seen by the
+kernel before its buffer exists. A KICK may take long, so it is made without the lock.
+"""
+
+from vestige.abi import (
+    PINS,
+    PORT_CALL,
+    PORT_DOORBELL,
+    WORKER_VECTOR,
+    Call,
+    Cpu,
+    Power,
+    Shared,
+)
+from vestige.lang.intrinsics import load_acquire32, pause, port_out8, timestamp, write_msr
+from vestige.lang.types import u8, u64
+from vestige.monitor.core.clock import MILLISECOND
+from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.settle import settle
+from vestige.monitor.devices.acpi_registers.spec import Power as Wish
+from vestige.monitor.line import NEVER
+
+KICK_AGAIN = 1 * MILLISECOND  # after a KICK that moved nothing: the host had no memory, or time
+FLUSH_LIMIT = 2000 * MILLISECOND  # how long output may take when the machine ends
+X2APIC_INTERRUPT_COMMAND = 0x830  # Intel SDM volume 3, 11.12.9: destination in bits 32 to 63
+
+
+def call(cpu: Cpu, number: u8) -> None:
+    """Leave for the host; its arguments are in `cpu.argument`."""
+    cpu.calls[number] = u64(cpu.calls[number] + 1)
+    port_out8(PORT_CALL, number)
+
+
+def time(machine: Machine, shared: Shared) -> u64:
+    """What time it is; the lock is held."""
+    return machine.clock.now(timestamp(), shared.config.tsc_khz)
+
+
+def conclude(cpu: Cpu, machine: Machine, shared: Shared) -> None:
+    """Settle until nothing moves. The lock is held on entry and on return, not in between.
+
+    After every KICK comes a step: the completions it brought wake nobody but us.
+    """
+    kick = step(cpu, machine, shared)
+    while kick:
+        moved = enter_ring(cpu, machine, shared)
+        kick = step(cpu, machine, shared) and moved
+
+
+def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
+    """Settle once, and do outside what came of it but for the KICK; whether that is due."""
+    settle(machine, shared.config, shared.statistics, time(machine, shared))
+    send_interrupts(cpu, machine, shared)
+    if not shared.config.ring.present:
+        return False
+    pin_chunks(cpu, machine)
+    kick = machine.driver.queue.publish(shared.config.ring)
+    if not kick:
+        machine.kick_due = NEVER
+    return kick
+
+
+def enter_ring(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
+    """KICK. Whether it took anything; if not, a later one is arranged."""
+    ring = shared.config.ring
+    head = load_acquire32(ring.sq_head)
+    machine.driver.queue.begin_kick(ring)
+    machine.lock.release()
+    call(cpu, Call.KICK)
+    machine.lock.acquire()
+    machine.driver.queue.end_kick(ring)
+    moved = load_acquire32(ring.sq_head) != head
+    machine.kick_due = NEVER if moved else u64(time(machine, shared) + KICK_AGAIN)
+    return moved
+
+
+def send_interrupts(cpu: Cpu, machine: Machine, shared: Shared) -> None:
+    """Ring the doorbell of each pin that asked; before, give the host its message if it changed."""
+    requests = machine.ioapic.take_requests()
+    if requests == 0:
+        return
+    for pin in range(PINS):
+        if requests & 1 << pin:
+            route = shared.routes[pin]
+            address = machine.ioapic.message_address(pin)
+            data = machine.ioapic.message_data(pin)
+            if route.address != address or route.data != data:
+                route.address = address
+                route.data = data
+                cpu.argument[0] = pin
+                call(cpu, Call.ROUTE)
+            port_out8(PORT_DOORBELL + pin, 0)
+            shared.statistics.doorbells = u64(shared.statistics.doorbells + 1)
+
+
+def pin_chunks(cpu: Cpu, machine: Machine) -> None:
+    """Register the chunks that the entries about to be published use for the first time."""
+    driver = machine.driver
+    for i in range(driver.pin_count):
+        chunk = driver.pins[i]
+        cpu.argument[0] = chunk
+        call(cpu, Call.PIN)
+        if cpu.argument[0] != 0:
+            driver.forget(chunk)
+    driver.pin_count = 0
+
+
+def wake_worker(machine: Machine, shared: Shared) -> None:
+    """Interrupt the worker if its timer is set for later than the next deadline.
+
+    The lock is held. The worker sets its timer after it gave the lock back: if it does so
+    between our look and our interrupt, the interrupt waits in its local APIC and ends its
+    sleep at once. `armed` is lowered here, so that only the first who finds it too late wakes.
+    """
+    deadline = machine.next_deadline()
+    if deadline < machine.armed:
+        machine.armed = deadline
+        write_msr(X2APIC_INTERRUPT_COMMAND, u64(shared.config.cpus << 32 | WORKER_VECTOR))
+
+
+def end_machine(cpu: Cpu, machine: Machine, shared: Shared) -> None:
+    """What the guest wished for: the end. First its last output goes out, if that can be.
+
+    The lock is held, and given back here; other CPUs go on until the host stops them.
+    """
+    machine.console.hurry = 1
+    limit = u64(time(machine, shared) + FLUSH_LIMIT)
+    conclude(cpu, machine, shared)
+    while not machine.console.idle(machine.uart, machine.driver) and time(machine, shared) < limit:
+        machine.lock.release()
+        pause()
+        machine.lock.acquire()
+        conclude(cpu, machine, shared)
+    cpu.argument[0] = Power.OFF if machine.acpi.power == Wish.OFF else Power.RESET
+    machine.lock.release()
+    call(cpu, Call.POWER)

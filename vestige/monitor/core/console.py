@@ -1,0 +1,128 @@
+"""Between the UART and the console's files: characters out, characters in, never waiting.
+
+Each direction has at most one operation in the ring, on memory that stays as it is meanwhile:
+a part of the UART's output ring, or `input` here. A file that takes or gives nothing for hours
+holds up that operation and nothing else.
+"""
+
+from vestige.abi import Config, Console, Ring
+from vestige.lang.intrinsics import address_of
+from vestige.lang.types import Struct, u8, u64
+from vestige.monitor.core.clock import MILLISECOND
+from vestige.monitor.devices.uart16550.model import OUTPUT_SIZE, Uart
+from vestige.monitor.drivers.ring.driver import Driver, Owner
+from vestige.monitor.drivers.ring.spec import Errno
+from vestige.monitor.line import NEVER
+
+INPUT_SIZE = 64
+PATIENCE = 4 * MILLISECOND  # how long output without an end of line may wait for more of it
+RETRY = 10 * MILLISECOND  # after EAGAIN: the file is a terminal or pipe in non-blocking mode
+END_OF_LINE = 10
+
+
+class ConsoleLink(Struct):
+    """What lies between, and when to look again. Times are nanoseconds."""
+
+    input: u8[64]  # INPUT_SIZE
+    input_first: u8
+    input_count: u8
+    input_ended: u8
+    input_after: u64  # not before this time
+    output_failed: u8  # nobody reads any more: what is sent is dropped
+    output_after: u64  # not before this time
+    output_due: u64  # when to write what waits; NEVER: nothing waits
+    hurry: u8  # 1: write at once what waits
+
+    def connect(self, config: Config) -> None:
+        """Nothing waits. Without a file, or a ring to reach it, output is dropped."""
+        self.output_due = NEVER
+        self.output_failed = config.console.output < 0 or not config.ring.present
+        self.input_ended = config.console.input < 0 or not config.ring.present
+
+    def move(self, uart: Uart, files: Console, driver: Driver, ring: Ring, now: u64) -> None:
+        """Move on what can be moved."""
+        self.take_written(uart, driver, now)
+        if self.output_failed:
+            while uart.output_count > 0:
+                uart.output_done(uart.output_length())
+            self.output_due = NEVER
+        else:
+            self.write(uart, files, driver, ring, now)
+        self.take_read(driver, now)
+        self.feed(uart, now)
+        self.read(files, driver, ring, now)
+
+    def next_deadline(self) -> u64:
+        """When `move` has something to do though nothing else happens."""
+        due = NEVER
+        if self.output_due != NEVER:
+            due = max(self.output_due, self.output_after)
+        return min(due, self.input_after) if self.input_after else due
+
+    def idle(self, uart: Uart, driver: Driver) -> bool:
+        """Whether all output has been written, or can't be."""
+        return self.output_failed != 0 or (uart.output_count == 0 and not driver.busy_output())
+
+    # ---- output ---------------------------------------------------------------------------
+
+    def take_written(self, uart: Uart, driver: Driver, now: u64) -> None:
+        """Look whether the last write is done, and how far it came."""
+        if not driver.take_answer(Owner.CONSOLE_OUTPUT):
+            return
+        result = driver.result_of(Owner.CONSOLE_OUTPUT)
+        if result > 0:
+            uart.output_done(min(result, uart.output_count))
+        elif result == -Errno.EAGAIN:
+            self.output_after = u64(now + RETRY)
+        elif result != -Errno.EINTR:
+            self.output_failed = 1
+
+    def write(self, uart: Uart, files: Console, driver: Driver, ring: Ring, now: u64) -> None:
+        """Write what waits: a line, much, or what waited long enough."""
+        if uart.output_count == 0 or driver.busy_output():
+            self.output_due = NEVER
+            return
+        if self.output_due == NEVER:
+            self.output_due = u64(now + PATIENCE)
+        last = uart.output[(uart.output_first + uart.output_count - 1) % OUTPUT_SIZE]
+        ready = (
+            self.hurry != 0
+            or last == END_OF_LINE
+            or uart.output_count >= OUTPUT_SIZE // 2
+            or now >= self.output_due
+        )
+        if ready and now >= self.output_after:
+            address = u64(address_of(uart.output) + uart.output_first)
+            length = uart.output_length()
+            if driver.stream(Owner.CONSOLE_OUTPUT, files.output, address, length, ring):
+                self.output_due = NEVER
+
+    # ---- input ----------------------------------------------------------------------------
+
+    def take_read(self, driver: Driver, now: u64) -> None:
+        """Look whether the last read has brought something."""
+        if not driver.take_answer(Owner.CONSOLE_INPUT):
+            return
+        result = driver.result_of(Owner.CONSOLE_INPUT)
+        if result > 0:
+            self.input_first = 0
+            self.input_count = u8(result)
+        elif result == -Errno.EAGAIN:
+            self.input_after = u64(now + RETRY)
+        elif result != -Errno.EINTR:
+            self.input_ended = 1
+
+    def feed(self, uart: Uart, now: u64) -> None:
+        """Give the UART what it has room for."""
+        while self.input_count > 0 and uart.room() > 0:
+            uart.receive(self.input[self.input_first % INPUT_SIZE], now)
+            self.input_first = u8(self.input_first + 1)
+            self.input_count = u8(self.input_count - 1)
+
+    def read(self, files: Console, driver: Driver, ring: Ring, now: u64) -> None:
+        """Ask for more when all is given."""
+        if self.input_count > 0 or self.input_ended or now < self.input_after:
+            return
+        self.input_after = 0
+        address = address_of(self.input)
+        driver.stream(Owner.CONSOLE_INPUT, files.input, address, INPUT_SIZE, ring)

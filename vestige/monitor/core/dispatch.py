@@ -1,0 +1,78 @@
+"""From a trap to the bus: every access counted, string instructions taken apart."""
+
+from vestige.abi import Shared, TrapKind
+from vestige.lang.intrinsics import (
+    load8,
+    load16,
+    load32,
+    load64,
+    store8,
+    store16,
+    store32,
+    store64,
+)
+from vestige.lang.types import u8, u16, u32, u64
+from vestige.monitor.core.bus import read_memory, read_port, write_memory, write_port
+from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.statistics import count_trap
+from vestige.monitor.core.trap import Kind, Trap
+
+
+def handle(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:
+    """Carry out one trap; a read's answer is at `trap.data` afterwards."""
+    statistics = shared.statistics
+    write = TrapKind.WRITE if trap.write else 0
+    if trap.kind == Kind.PORT:
+        count_trap(statistics, trap.address, TrapKind.PORT | write)
+        handle_port(machine, shared, trap, now)
+    elif trap.kind == Kind.MEMORY:
+        count_trap(statistics, trap.address, TrapKind.MEMORY | write)
+        if trap.write:
+            write_memory(machine, shared.config, trap.address, trap.size, load64(trap.data))
+        else:
+            store64(trap.data, read_memory(machine, trap.address, trap.size))
+    elif trap.kind == Kind.END_OF_INTERRUPT:
+        count_trap(statistics, trap.vector, TrapKind.EOI)
+        machine.ioapic.end_of_interrupt(trap.vector)
+
+
+def handle_port(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:
+    """IN or OUT, once or as often as a string instruction says. Disks take whole strings."""
+    port = u16(trap.address)
+    size = trap.size
+    config = shared.config
+    if trap.count > 1 and machine.ide.claims(port):
+        if trap.write:
+            machine.ide.write_string(port, size, trap.count, trap.data, config.ram)
+        else:
+            machine.ide.read_string(port, size, trap.count, trap.data, config.ram)
+        return
+    place = trap.data
+    for _ in range(trap.count):
+        if trap.write:
+            write_port(machine, config, port, size, load_sized(place, size), now)
+        else:
+            store_sized(place, size, read_port(machine, config, port, size, now))
+        place = u64(place + size)
+
+
+def load_sized(address: u64, size: u8) -> u32:
+    """1, 2 or 4 bytes of a trap's data."""
+    match size:
+        case 1:
+            return load8(address)
+        case 2:
+            return load16(address)
+        case _:
+            return load32(address)
+
+
+def store_sized(address: u64, size: u8, value: u32) -> None:
+    """1, 2 or 4 bytes of a trap's data."""
+    match size:
+        case 1:
+            store8(address, u8(value))
+        case 2:
+            store16(address, u16(value))
+        case _:
+            store32(address, value)

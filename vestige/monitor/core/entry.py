@@ -1,0 +1,68 @@
+"""Where the host enters the monitor: one function for the paired CPUs, one for the worker."""
+
+from vestige.abi import SHARED, STATE, Call, Cpu, Shared
+from vestige.lang.intrinsics import wait_for_interrupt
+from vestige.lang.types import u64
+from vestige.monitor.core.conclude import call, conclude, end_machine, time, wake_worker
+from vestige.monitor.core.dispatch import handle
+from vestige.monitor.core.kvm import drain, fetch
+from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.timer import set_timer, start_interrupts
+from vestige.monitor.devices.acpi_registers.spec import Power
+
+
+def vcpu_main(cpu: Cpu) -> None:
+    """A monitor vCPU paired with a guest vCPU: answers its traps, for ever.
+
+    CPU 0 is entered once before its guest runs, alone, to power the machine on.
+    """
+    machine = Machine.at(STATE)
+    shared = Shared.at(SHARED)
+    if cpu.index == 0:
+        machine.reset(shared.config)
+        call(cpu, Call.DONE)
+    while True:
+        serve(cpu, machine, shared)
+        call(cpu, Call.DONE)
+
+
+def serve(cpu: Cpu, machine: Machine, shared: Shared) -> None:
+    """Answer one trap."""
+    trap = machine.traps[cpu.index]
+    fetch(cpu, trap)
+    machine.lock.acquire()
+    now = time(machine, shared)
+    drain(machine, shared, now)
+    handle(machine, shared, trap, now)
+    conclude(cpu, machine, shared)
+    if machine.acpi.power != Power.ON and not machine.stopping:
+        machine.stopping = 1
+        end_machine(cpu, machine, shared)
+        return
+    wake_worker(machine, shared)
+    machine.lock.release()
+
+
+def worker_main(cpu: Cpu) -> None:
+    """The worker: completions and timers, for ever. It alone sleeps."""
+    machine = Machine.at(STATE)
+    shared = Shared.at(SHARED)
+    start_interrupts()
+    while True:
+        work(cpu, machine, shared)
+        wait_for_interrupt()
+
+
+def work(cpu: Cpu, machine: Machine, shared: Shared) -> None:
+    """Do what has become due, and set the timer for what is due next."""
+    machine.lock.acquire()
+    shared.statistics.worker_wakeups = u64(shared.statistics.worker_wakeups + 1)
+    now = time(machine, shared)
+    drain(machine, shared, now)
+    machine.uart.expire(now)
+    conclude(cpu, machine, shared)
+    now = time(machine, shared)
+    deadline = machine.next_deadline()
+    machine.armed = deadline
+    machine.lock.release()
+    set_timer(deadline, now)

@@ -1,0 +1,53 @@
+"""All state of the monitor: every device, what lies between them, what waits to be done."""
+
+from vestige.abi import MAX_DISKS, Config
+from vestige.lang.intrinsics import address_of
+from vestige.lang.types import Struct, u32, u64
+from vestige.monitor.core.clock import Clock
+from vestige.monitor.core.console import ConsoleLink
+from vestige.monitor.core.lock import Lock
+from vestige.monitor.core.trap import Trap
+from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
+from vestige.monitor.devices.ioapic.model import IoApic
+from vestige.monitor.devices.pci.root import PciRoot
+from vestige.monitor.devices.piix3_ide.function import Ide
+from vestige.monitor.devices.uart16550.model import Uart
+from vestige.monitor.drivers.ring.driver import Driver
+from vestige.monitor.line import NEVER
+
+
+class Machine(Struct):
+    """Lives at abi.STATE, zeroed by the host. All but `traps` is guarded by `lock`."""
+
+    lock: Lock
+    clock: Clock
+    pci: PciRoot
+    ioapic: IoApic
+    uart: Uart
+    acpi: AcpiRegisters
+    ide: Ide
+    console: ConsoleLink
+    driver: Driver
+    armed: u64  # what the worker's timer is set to, or is being told to set it to
+    kick_due: u64  # when to enter the ring again that took nothing; NEVER: no need
+    stopping: u32  # 1: a CPU has begun to end the machine
+    traps: Trap[8]  # MAX_CPUS; each is its CPU's own
+
+    def reset(self, config: Config) -> None:
+        """Power on."""
+        self.armed = NEVER
+        self.kick_due = NEVER
+        self.pci.reset()
+        self.ioapic.reset()
+        self.uart.reset()
+        self.ide.reset(True)
+        self.console.connect(config)
+        if config.ring.present:
+            self.driver.reset(config.ring, address_of(self))
+            for i in range(MAX_DISKS):
+                if config.disks[i].present:
+                    self.ide.attach(i, config.disks[i])
+
+    def next_deadline(self) -> u64:
+        """When something has to happen though nobody asks: the nearest of all."""
+        return min(self.uart.next_deadline(), self.console.next_deadline(), self.kick_due)

@@ -1,0 +1,30 @@
+"""Counting traps by port or register: what `--stats` shows of the monitor."""
+
+from vestige.abi import ECAM, ECAM_SIZE, Statistics
+from vestige.lang.types import u32, u64
+
+PLACES = 512  # of Statistics.traps
+PROBES = 16  # places looked at for one address
+
+
+def count_trap(statistics: Statistics, address: u64, kind: u32) -> None:
+    """Count one access. Registers of configuration space count together for all functions."""
+    if ECAM <= address < ECAM + ECAM_SIZE:
+        address = ECAM | address & 0xFFF
+    place = hashed(address, kind)
+    for _ in range(PROBES):
+        trap = statistics.traps[place]
+        if trap.count == 0:
+            trap.address = address
+            trap.kind = kind
+        if trap.address == address and trap.kind == kind:
+            trap.count = u64(trap.count + 1)
+            return
+        place = (place + 1) % PLACES
+    statistics.traps_elsewhere = u64(statistics.traps_elsewhere + 1)
+
+
+def hashed(address: u64, kind: u32) -> u32:
+    """Where to begin to look: neighbouring ports spread, and reads and writes apart."""
+    mixed = u64(((address << 4) ^ kind) * 0x9E37_79B9_7F4A_7C15)
+    return mixed >> 55

@@ -1,0 +1,33 @@
+"""The worker's local APIC: what wakes it. Intel SDM volume 3, chapter 11, in x2APIC mode.
+
+KVM's local APIC timer counts a bus clock of 1 GHz: with a divisor of 1, nanoseconds.
+"""
+
+from vestige.abi import TIMER_VECTOR
+from vestige.lang.intrinsics import write_msr
+from vestige.lang.types import u64
+from vestige.monitor.line import NEVER
+
+SPURIOUS = 0x80F
+TIMER = 0x832
+INITIAL_COUNT = 0x838
+DIVIDE = 0x83E
+ENABLED = 1 << 8
+SPURIOUS_VECTOR = 0xFF
+DIVIDE_BY_1 = 0b1011
+LONGEST = 4_000_000_000  # ns: what 32 bits count; a later deadline is looked at again then
+
+
+def start_interrupts() -> None:
+    """Let interrupts in, and the timer be one-shot (bits 17 and 18 of TIMER are 0)."""
+    write_msr(SPURIOUS, ENABLED | SPURIOUS_VECTOR)
+    write_msr(DIVIDE, DIVIDE_BY_1)
+    write_msr(TIMER, TIMER_VECTOR)
+
+
+def set_timer(deadline: u64, now: u64) -> None:
+    """Interrupt at the deadline, at once if it has passed; NEVER stops the timer."""
+    count = 0
+    if deadline != NEVER:
+        count = 1 if deadline <= now else min(u64(deadline - now), LONGEST)
+    write_msr(INITIAL_COUNT, count)

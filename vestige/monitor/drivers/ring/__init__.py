@@ -1,0 +1,1 @@
+"""The driver of the host's restricted io_uring."""

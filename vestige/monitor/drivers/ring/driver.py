@@ -1,0 +1,327 @@
+"""The block driver over the host's io_uring: requests of the models become its operations.
+
+A request is cut where guest RAM is: the ring knows RAM as buffers of one chunk each. Every
+operation in flight has a place in `operations`, whose number is its user_data; there are no
+more places than the completion ring has, so that can't overflow.
+
+Nothing here calls the host. What the caller must do before the entries are published is in
+`pins`: those chunks have to be registered with Call.PIN.
+"""
+
+from enum import IntEnum
+
+from vestige.abi import CHUNK, FIRST_CHUNK_BUFFER, STATE_BUFFER, STATE_SIZE, Ring, Statistics
+from vestige.lang.intrinsics import check
+from vestige.lang.memory import Memory
+from vestige.lang.types import Struct, i32, u8, u16, u32, u64
+from vestige.monitor.block import SECTOR, BlockRequest, Operation
+from vestige.monitor.drivers.ring.queue import Queue
+from vestige.monitor.drivers.ring.spec import DATA_ONLY, FIXED_FILE, Errno, Opcode
+
+PLACES = 256  # operations in flight
+RETRIES = 64  # of one operation; see `Driver.answer`
+STREAM_PLACES = 2  # kept free for the console
+
+
+class Owner(IntEnum):
+    """Whose an operation is. Numbers below CONSOLE_OUTPUT are IDE channels."""
+
+    CONSOLE_OUTPUT = 2
+    CONSOLE_INPUT = 3
+
+
+class Place(Struct):
+    """One operation, from when it is first submitted until it is answered in full."""
+
+    owner: u8
+    opcode: u8
+    retries: u8
+    buffer: u16
+    file: u32
+    length: u32
+    offset: u64
+    address: u64  # in the host process
+
+
+class Transfer(Struct):
+    """How far the request of one IDE channel is."""
+
+    active: u8
+    error: u8  # the first errno
+    segment: u32  # next to be submitted
+    position: u32  # bytes of that segment already submitted
+    offset: u64  # in the file, of the next operation
+    pending: u32  # operations not answered
+
+
+class Stream(Struct):
+    """The one operation each direction of the console may have."""
+
+    busy: u8
+    answered: u8
+    result: i32
+
+
+class Driver(Struct):
+    """The driver's state; `state` is the address of the memory that is buffer STATE_BUFFER."""
+
+    queue: Queue
+    state: u64
+    places: Place[256]  # PLACES
+    free: u16[256]  # stack of free places
+    free_count: u32
+    again: u16[256]  # stack of places to be submitted (once more)
+    again_count: u32
+    transfers: Transfer[2]
+    streams: Stream[2]
+    pinned: u64[256]  # bitmap of chunks registered
+    pins: u16[256]  # chunks to be registered before the entries are published
+    pin_count: u32
+
+    def reset(self, ring: Ring, state: u64) -> None:
+        """Begin with an empty ring."""
+        self.queue.reset(ring)
+        self.state = state
+        count = min(PLACES, ring.completion_entries)
+        for i in range(count):
+            self.free[i] = i
+        self.free_count = count
+
+    # ---- requests of the models -----------------------------------------------------------
+
+    def start(self, channel: u8, request: BlockRequest) -> None:
+        """Take over a request; `advance` submits it."""
+        transfer = self.transfers[channel]
+        check(not transfer.active)
+        transfer.active = 1
+        transfer.error = 0
+        transfer.segment = 0
+        transfer.position = 0
+        transfer.offset = u64(request.lba * SECTOR)
+
+    def advance(
+        self, channel: u8, request: BlockRequest, file: u32, ram: Memory, ring: Ring
+    ) -> None:
+        """Submit as much of the request as there are places for."""
+        transfer = self.transfers[channel]
+        if request.operation == Operation.FLUSH:
+            if transfer.segment == 0 and self.room(ring, STREAM_PLACES):
+                transfer.segment = 1
+                transfer.pending = 1
+                self.submit(self.take(channel, Opcode.FSYNC, file), ring)
+            return
+        opcode = Opcode.READ_FIXED if request.operation == Operation.READ else Opcode.WRITE_FIXED
+        while (
+            transfer.segment < request.segment_count
+            and transfer.error == 0
+            and self.room(ring, STREAM_PLACES)
+        ):
+            number = self.take(channel, opcode, file)
+            self.fill_in(number, transfer, request, ram, ring)
+            self.submit(number, ring)
+
+    def fill_in(
+        self, number: u32, transfer: Transfer, request: BlockRequest, ram: Memory, ring: Ring
+    ) -> None:
+        """Make this place the next part of the transfer: the rest of a segment, or of a chunk."""
+        place = self.places[number]
+        segment = request.segments[transfer.segment]
+        address = u64(segment.address + transfer.position)
+        length = u32(segment.length - transfer.position)
+        if self.state <= address < u64(self.state + STATE_SIZE):
+            place.buffer = STATE_BUFFER
+            place.address = u64(ring.host_state + (address - self.state))
+        else:
+            offset = ram_offset(ram, address)
+            chunk = offset // CHUNK
+            length = min(length, u32((chunk + 1) * CHUNK - offset))
+            place.buffer = u16(FIRST_CHUNK_BUFFER + chunk)
+            place.address = u64(ring.host_ram + offset)
+        place.offset = transfer.offset
+        place.length = length
+        transfer.offset = u64(transfer.offset + length)
+        transfer.position = u32(transfer.position + length)
+        transfer.pending = u32(transfer.pending + 1)
+        if transfer.position == segment.length:
+            transfer.segment = u32(transfer.segment + 1)
+            transfer.position = 0
+
+    def finished(self, channel: u8, request: BlockRequest) -> bool:
+        """Whether the channel's request is answered; if so its error is in `error_of`."""
+        transfer = self.transfers[channel]
+        if not transfer.active or transfer.pending:
+            return False
+        steps = 1 if request.operation == Operation.FLUSH else request.segment_count
+        if transfer.segment < steps and transfer.error == 0:
+            return False
+        transfer.active = 0
+        return True
+
+    def error_of(self, channel: u8) -> u8:
+        """The errno of the channel's last request, 0 if all of it was done."""
+        return self.transfers[channel].error
+
+    # ---- the console ----------------------------------------------------------------------
+
+    def stream(self, owner: u8, file: u32, address: u64, length: u32, ring: Ring) -> bool:
+        """Write or read `length` bytes of STATE at `address`; False: not now."""
+        stream = self.streams[owner - Owner.CONSOLE_OUTPUT]
+        if stream.busy or not self.room(ring, 0):
+            return False
+        stream.busy = 1
+        stream.answered = 0
+        reading = owner == Owner.CONSOLE_INPUT
+        number = self.take(owner, Opcode.READ_FIXED if reading else Opcode.WRITE_FIXED, file)
+        place = self.places[number]
+        place.buffer = STATE_BUFFER
+        place.address = u64(ring.host_state + u64(address - self.state))
+        place.offset = u64(-1)
+        place.length = length
+        self.submit(number, ring)
+        return True
+
+    def busy_output(self) -> bool:
+        """Whether console output is being written."""
+        return self.streams[0].busy != 0
+
+    def take_answer(self, owner: u8) -> bool:
+        """Whether this direction's operation has been answered; the result is in `result_of`."""
+        stream = self.streams[owner - Owner.CONSOLE_OUTPUT]
+        answered = stream.answered != 0
+        stream.answered = 0
+        return answered
+
+    def result_of(self, owner: u8) -> i32:
+        """Bytes, or a negative errno, of this direction's last operation."""
+        return self.streams[owner - Owner.CONSOLE_OUTPUT].result
+
+    # ---- the ring -------------------------------------------------------------------------
+
+    def room(self, ring: Ring, reserve: u32) -> bool:
+        """Whether one more operation may be submitted and `reserve` places stay free."""
+        return self.free_count > reserve and self.queue.space(ring) > 0
+
+    def take(self, owner: u8, opcode: u8, file: u32) -> u32:
+        """A free place; `room` must be there."""
+        self.free_count = u32(self.free_count - 1)
+        number = self.free[self.free_count]
+        place = self.places[number]
+        place.owner = owner
+        place.opcode = opcode
+        place.file = file
+        place.retries = 0
+        place.buffer = STATE_BUFFER
+        place.address = 0
+        place.length = 0
+        place.offset = 0
+        return number
+
+    def submit(self, number: u32, ring: Ring) -> None:
+        """Fill in an entry of the ring for this place; there must be space."""
+        place = self.places[number]
+        if place.buffer != STATE_BUFFER:
+            self.want(u32(place.buffer - FIRST_CHUNK_BUFFER))
+        entry = self.queue.next_entry(ring)
+        entry.opcode = place.opcode
+        entry.flags = FIXED_FILE
+        entry.file = i32(place.file)
+        entry.offset = place.offset
+        entry.address = place.address
+        entry.length = place.length
+        entry.operation_flags = DATA_ONLY if place.opcode == Opcode.FSYNC else 0
+        entry.user_data = number
+        entry.buffer = place.buffer
+
+    def want(self, chunk: u32) -> None:
+        """See to it that a chunk gets registered; at most one a place, so `pins` suffices."""
+        bit = u64(1 << chunk % 64)
+        if not self.pinned[chunk // 64] & bit:
+            self.pinned[chunk // 64] |= bit
+            self.pins[self.pin_count] = chunk
+            self.pin_count = u32(self.pin_count + 1)
+
+    def forget(self, chunk: u32) -> None:
+        """The chunk isn't registered after all: try again when it is used next."""
+        self.pinned[chunk // 64] &= ~u64(1 << chunk % 64)
+
+    def resubmit(self, ring: Ring) -> None:
+        """Submit again what was answered in part, or not really."""
+        while self.again_count > 0 and self.queue.space(ring) > 0:
+            self.again_count = u32(self.again_count - 1)
+            self.submit(self.again[self.again_count], ring)
+
+    def reap(self, ring: Ring, statistics: Statistics) -> None:
+        """Look at every completion there is."""
+        while self.queue.completed(ring):
+            completion = self.queue.completion(ring)
+            number = u32(completion.user_data)
+            result = completion.result
+            self.queue.consume(ring)
+            place = self.places[number]
+            count_operation(place, result, statistics)
+            if place.owner >= Owner.CONSOLE_OUTPUT:
+                stream = self.streams[place.owner - Owner.CONSOLE_OUTPUT]
+                stream.result = result
+                stream.answered = 1
+                stream.busy = 0
+                self.release(number)
+            else:
+                self.answer(number, result)
+
+    def answer(self, number: u32, result: i32) -> None:
+        """A block operation's answer: done, done in part, to be repeated, or failed.
+
+        EFAULT comes where the host had to unregister a chunk to register another: register it
+        again. Each round lets those through that were registered last, so RETRIES rounds see
+        even a request of 128 segments through where only a few chunks may be pinned.
+        """
+        place = self.places[number]
+        again = result in (-Errno.EINTR, -Errno.EAGAIN, -Errno.EFAULT) and place.retries < RETRIES
+        if again:
+            place.retries = u8(place.retries + 1)
+            if result == -Errno.EFAULT and place.buffer != STATE_BUFFER:
+                self.forget(u32(place.buffer - FIRST_CHUNK_BUFFER))
+        elif 0 < result < place.length:
+            again = True
+            place.length = u32(place.length - result)
+            place.address = u64(place.address + result)
+            place.offset = u64(place.offset + result)
+        if again:
+            self.again[self.again_count] = number
+            self.again_count = u32(self.again_count + 1)
+            return
+        transfer = self.transfers[place.owner]
+        if transfer.error == 0:
+            if result < 0:
+                transfer.error = u8(min(-result, 255))
+            elif result == 0 and place.opcode != Opcode.FSYNC:
+                transfer.error = Errno.EIO  # the file has become shorter than its disk
+        transfer.pending = u32(transfer.pending - 1)
+        self.release(number)
+
+    def release(self, number: u32) -> None:
+        """The place is free."""
+        self.free[self.free_count] = number
+        self.free_count = u32(self.free_count + 1)
+
+
+def ram_offset(ram: Memory, address: u64) -> u64:
+    """Where guest RAM at `address` is in the host's one mapping of it: high follows low."""
+    if ram.low <= address < u64(ram.low + ram.low_size):
+        return address - ram.low
+    check(ram.high <= address < u64(ram.high + ram.high_size))
+    return u64(ram.low_size + u64(address - ram.high))
+
+
+def count_operation(place: Place, result: i32, statistics: Statistics) -> None:
+    """Count what was done and what failed."""
+    if result < 0:
+        statistics.ring_errors = u64(statistics.ring_errors + 1)
+    elif place.opcode == Opcode.READ_FIXED:
+        statistics.reads = u64(statistics.reads + 1)
+        statistics.read_bytes = u64(statistics.read_bytes + result)
+    elif place.opcode == Opcode.WRITE_FIXED:
+        statistics.writes = u64(statistics.writes + 1)
+        statistics.write_bytes = u64(statistics.write_bytes + result)
+    else:
+        statistics.flushes = u64(statistics.flushes + 1)
