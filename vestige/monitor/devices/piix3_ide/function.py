@@ -1,0 +1,299 @@
+"""The PCI function 8086:7010: configuration space, and which port is which register.
+
+Intel 82371FB/82371SB data sheet (290550), sections 2.3 and 2.7; PCI IDE Controller
+Specification 1.0 for native mode. This is all of the IDE that the monitor's core calls.
+"""
+
+from enum import IntEnum
+
+from vestige.abi import (
+    PIN_PCI_INTA,
+    PORT_IDE,
+    PORT_IDE_BUS_MASTER,
+    PORT_IDE_CONTROL,
+    PORT_IDE_SECONDARY,
+    PORT_IDE_SECONDARY_CONTROL,
+    Disk,
+)
+from vestige.lang.intrinsics import (
+    fill,
+    load8,
+    load16,
+    load32,
+    store8,
+    store16,
+    store32,
+)
+from vestige.lang.memory import Memory
+from vestige.lang.types import Struct, u8, u16, u32, u64
+from vestige.monitor.devices.pci.config_space import ConfigSpace
+from vestige.monitor.devices.pci.spec import Command
+from vestige.monitor.devices.pci.spec import Register as PciRegister
+from vestige.monitor.devices.piix3_ide.channel import Channel
+from vestige.monitor.devices.piix3_ide.commands import execute
+from vestige.monitor.devices.piix3_ide.pci_spec import (
+    BUS_MASTER_SIZE,
+    CLASS,
+    COMPATIBILITY_COMMAND,
+    COMPATIBILITY_CONTROL,
+    COMPATIBILITY_INTERRUPT,
+    DEVICE,
+    MASTER_ABORT,
+    STATUS_FIXED,
+    SUBCLASS,
+    TIMING_ENABLE,
+    VENDOR,
+    Bar,
+    Interface,
+    Register,
+)
+from vestige.monitor.devices.piix3_ide.spec import (
+    COMMAND_BLOCK_SIZE,
+    CONTROL_BLOCK_SIZE,
+    DEVICE_CONTROL,
+)
+from vestige.monitor.devices.piix3_ide.spec import Register as AtaRegister
+from vestige.monitor.devices.piix3_ide.transfer import (
+    read_data,
+    read_data_string,
+    request_done,
+    run_dma,
+    write_data,
+    write_data_string,
+)
+
+NATIVE_BIT = (Interface.PRIMARY_NATIVE, Interface.SECONDARY_NATIVE)
+
+
+class Block(IntEnum):
+    """Which register block a port belongs to."""
+
+    NONE = 0
+    COMMAND = 1
+    CONTROL = 2
+    BUS_MASTER = 3
+
+
+class Ide(Struct):
+    """Both channels and their PCI function."""
+
+    config: ConfigSpace
+    channels: Channel[2]
+    command_base: u16[2]  # ports decoded now; 0: none
+    control_base: u16[2]
+    bus_master_base: u16
+
+    # ---- set-up ---------------------------------------------------------------------------
+
+    def reset(self, native: bool) -> None:
+        """Make the function, its state being zero: in native mode, or without one at all."""
+        config = self.config
+        config.identify(VENDOR, DEVICE, CLASS, SUBCLASS)
+        config.set16(PciRegister.STATUS, STATUS_FIXED)
+        config.allow16(PciRegister.COMMAND, Command.IO | Command.BUS_MASTER)
+        config.clearable[PciRegister.STATUS + 1] = MASTER_ABORT >> 8
+        config.writable[Register.LATENCY_TIMER] = 0xF0
+        config.allow16(Register.PRIMARY_TIMING, 0xFFFF)
+        config.allow16(Register.SECONDARY_TIMING, 0xFFFF)
+        config.writable[Register.SECOND_DRIVE_TIMING] = 0xFF
+        config.add_io_bar(Bar.BUS_MASTER, PORT_IDE_BUS_MASTER, BUS_MASTER_SIZE)
+        config.values[PciRegister.PROGRAMMING_INTERFACE] = Interface.COMPATIBILITY
+        if native:
+            config.values[PciRegister.PROGRAMMING_INTERFACE] = Interface.NATIVE
+            config.writable[PciRegister.PROGRAMMING_INTERFACE] = Interface.MODES
+            config.values[PciRegister.INTERRUPT_PIN] = 1
+            config.writable[PciRegister.INTERRUPT_LINE] = 0xFF
+            config.add_io_bar(0, PORT_IDE, COMMAND_BLOCK_SIZE)
+            config.add_io_bar(1, PORT_IDE_CONTROL, CONTROL_BLOCK_SIZE)
+            config.add_io_bar(2, PORT_IDE_SECONDARY, COMMAND_BLOCK_SIZE)
+            config.add_io_bar(3, PORT_IDE_SECONDARY_CONTROL, CONTROL_BLOCK_SIZE)
+
+    def attach(self, number: u8, disk: Disk) -> None:
+        """Put a disk where it says; its channel is enabled, requests to it bear `number`."""
+        channel = disk.channel & 1
+        self.channels[channel].drives[disk.unit & 1].attach(number, disk)
+        self.config.values[Register.PRIMARY_TIMING + 2 * channel + 1] |= TIMING_ENABLE
+
+    # ---- configuration space --------------------------------------------------------------
+
+    def read_config(self, offset: u32, size: u32) -> u32:
+        """A configuration read of 1 to 4 bytes."""
+        self.note_aborts()
+        return self.config.read(offset, size)
+
+    def write_config(self, offset: u32, size: u32, value: u32, ram: Memory) -> None:
+        """A configuration write of 1 to 4 bytes; it may move ports and let the bus master go."""
+        self.note_aborts()
+        self.config.write(offset, size, value)
+        self.map_ports()
+        for i in range(2):
+            self.channels[i].bus_master.enabled = self.config.has(Command.BUS_MASTER)
+            run_dma(self.channels[i], ram)
+
+    def note_aborts(self) -> None:
+        """Show in PCI's status what the bus masters ran into."""
+        for i in range(2):
+            bus_master = self.channels[i].bus_master
+            if bus_master.aborted:
+                bus_master.aborted = 0
+                self.config.set16(
+                    PciRegister.STATUS, self.config.get16(PciRegister.STATUS) | MASTER_ABORT
+                )
+
+    def native(self, channel: u8) -> bool:
+        """Whether this channel is in native mode."""
+        return self.config.values[PciRegister.PROGRAMMING_INTERFACE] & NATIVE_BIT[channel & 1] != 0
+
+    def interrupt_pin(self, channel: u8) -> u8:
+        """The interrupt controller's pin that this channel's line leads to."""
+        if self.native(channel):
+            return PIN_PCI_INTA
+        return COMPATIBILITY_INTERRUPT[channel & 1]
+
+    # ---- ports ----------------------------------------------------------------------------
+
+    def map_ports(self) -> None:
+        """Work out which ports are decoded: PCI's command, each channel's enable bit and mode."""
+        io = self.config.has(Command.IO)
+        self.bus_master_base = self.config.io_bar(Bar.BUS_MASTER) if io else 0
+        for i in range(2):
+            timing = self.config.values[Register.PRIMARY_TIMING + 2 * i + 1]
+            command = u16(0)
+            control = u16(0)
+            if io and timing & TIMING_ENABLE:
+                if self.native(i):
+                    command = self.config.io_bar(2 * i)
+                    control = self.config.io_bar(2 * i + 1)
+                else:
+                    command = COMPATIBILITY_COMMAND[i]
+                    control = COMPATIBILITY_CONTROL[i]
+            self.command_base[i] = command
+            self.control_base[i] = control
+
+    def locate(self, port: u16) -> tuple[u8, u8, u8]:
+        """The block a port is in, its channel, and the offset in the channel's part of it."""
+        base = self.bus_master_base
+        if base != 0 and base <= port < base + BUS_MASTER_SIZE:
+            offset = (port - base) & 15
+            return Block.BUS_MASTER, offset >> 3, offset & 7
+        for i in range(2):
+            base = self.command_base[i]
+            if base != 0 and base <= port < base + COMMAND_BLOCK_SIZE:
+                return Block.COMMAND, i, (port - base) & 7
+            base = self.control_base[i]
+            if base != 0 and port == base + DEVICE_CONTROL:
+                return Block.CONTROL, i, DEVICE_CONTROL
+        return Block.NONE, 0, 0
+
+    def claims(self, port: u16) -> bool:
+        """Whether an access that begins at `port` is for this function."""
+        block, _, _ = self.locate(port)
+        return block != Block.NONE
+
+    def read(self, port: u16, size: u8, ram: Memory) -> u32:
+        """A read of 1, 2 or 4 bytes; bytes nobody decodes are 0xFF.
+
+        Wide reads of anything but Data come as so many byte reads, upwards, as on ISA.
+        """
+        block, number, offset = self.locate(port)
+        if block == Block.COMMAND and offset == AtaRegister.DATA and size > 1:
+            channel = self.channels[number & 1]
+            low = read_data(channel)
+            return low if size == 2 else low | read_data(channel) << 16
+        value = u32(0)
+        for i in range(4):
+            if i < size:
+                value |= self.read_byte(u16(port + i)) << 8 * i
+        return value
+
+    def write(self, port: u16, size: u8, value: u32, ram: Memory) -> None:
+        """A write of 1, 2 or 4 bytes; bytes nobody decodes are lost."""
+        block, number, offset = self.locate(port)
+        if block == Block.COMMAND and offset == AtaRegister.DATA and size > 1:
+            channel = self.channels[number & 1]
+            write_data(channel, value & 0xFFFF)
+            if size > 2:
+                write_data(channel, value >> 16)
+            return
+        for i in range(4):
+            if i < size:
+                self.write_byte(u16(port + i), (value >> 8 * i) & 0xFF, ram)
+
+    def read_byte(self, port: u16) -> u8:
+        """A read of one byte. Data moves a whole word even so: its other half is lost."""
+        block, number, offset = self.locate(port)
+        channel = self.channels[number & 1]
+        match block:
+            case Block.COMMAND:
+                if offset == AtaRegister.DATA:
+                    return read_data(channel) & 0xFF
+                return channel.read(offset)
+            case Block.CONTROL:
+                return channel.read_alternate_status()
+            case Block.BUS_MASTER:
+                return channel.bus_master.read(offset)
+            case _:
+                return 0xFF
+
+    def write_byte(self, port: u16, value: u8, ram: Memory) -> None:
+        """A write of one byte. Data takes a whole word even so: its other half is 0."""
+        block, number, offset = self.locate(port)
+        channel = self.channels[number & 1]
+        match block:
+            case Block.COMMAND:
+                if offset == AtaRegister.DATA:
+                    write_data(channel, value)
+                elif offset == AtaRegister.COMMAND:
+                    execute(channel, value, ram)
+                else:
+                    channel.write(offset, value)
+            case Block.CONTROL:
+                channel.write_control(value)
+            case Block.BUS_MASTER:
+                channel.bus_master.write(offset, value)
+                run_dma(channel, ram)
+            case _:
+                pass
+
+    # ---- string instructions --------------------------------------------------------------
+
+    def read_string(self, port: u16, size: u8, count: u32, address: u64, ram: Memory) -> None:
+        """`count` reads of one port in one trap, into memory at `address`."""
+        block, number, offset = self.locate(port)
+        if block == Block.COMMAND and offset == AtaRegister.DATA and size > 1:
+            length = u32(count * size)
+            taken = read_data_string(self.channels[number & 1], address, length)
+            fill(u64(address + taken), 0, length - taken)
+            return
+        for i in range(count):
+            value = self.read(port, size, ram)
+            at = u64(address + i * size)
+            match size:
+                case 1:
+                    store8(at, value & 0xFF)
+                case 2:
+                    store16(at, value & 0xFFFF)
+                case _:
+                    store32(at, value)
+
+    def write_string(self, port: u16, size: u8, count: u32, address: u64, ram: Memory) -> None:
+        """`count` writes of one port in one trap, from memory at `address`."""
+        block, number, offset = self.locate(port)
+        if block == Block.COMMAND and offset == AtaRegister.DATA and size > 1:
+            write_data_string(self.channels[number & 1], address, u32(count * size))
+            return
+        for i in range(count):
+            at = u64(address + i * size)
+            match size:
+                case 1:
+                    self.write(port, size, load8(at), ram)
+                case 2:
+                    self.write(port, size, load16(at), ram)
+                case _:
+                    self.write(port, size, load32(at), ram)
+
+    # ---- the core -------------------------------------------------------------------------
+
+    def request_done(self, channel: u8, ram: Memory) -> None:
+        """The request of this channel is DONE."""
+        request_done(self.channels[channel & 1], ram)

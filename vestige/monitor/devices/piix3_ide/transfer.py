@@ -1,0 +1,237 @@
+"""How a command's data moves: Data register, bus master, block requests. ATA/ATAPI-6, 9.5 to 9.9.
+
+PIO goes through the channel's buffer, one DRQ block a request. DMA has no buffer: a request's
+segments are the guest's own regions. Every request ends in `request_done`.
+"""
+
+from vestige.lang.intrinsics import address_of, copy
+from vestige.lang.memory import Memory
+from vestige.lang.types import u16, u32, u64
+from vestige.monitor.block import Operation, State
+from vestige.monitor.devices.piix3_ide.channel import Channel, Transfer
+from vestige.monitor.devices.piix3_ide.spec import (
+    MULTIPLE_BUFFER,
+    MULTIPLE_LIMIT,
+    SECTOR,
+    Error,
+    Status,
+)
+
+# ---- the Data register ------------------------------------------------------------------------
+
+
+def read_data(channel: Channel) -> u16:
+    """The Data register: 0 where the drive has nothing for the host."""
+    if not channel.offers(Transfer.PIO_IN):
+        return 0
+    position = channel.position % MULTIPLE_BUFFER
+    value = channel.buffer[position] | channel.buffer[position ^ 1] << 8
+    moved(channel, 2)
+    return value
+
+
+def write_data(channel: Channel, value: u16) -> None:
+    """The Data register: ignored where the drive expects nothing."""
+    if not channel.offers(Transfer.PIO_OUT):
+        return
+    position = channel.position % MULTIPLE_BUFFER
+    channel.buffer[position] = value & 0xFF
+    channel.buffer[position ^ 1] = value >> 8
+    moved(channel, 2)
+
+
+def read_data_string(channel: Channel, address: u64, length: u32) -> u32:
+    """As many Data register reads as `length` bytes (even) make; how many bytes there were."""
+    if not channel.offers(Transfer.PIO_IN):
+        return 0
+    taken = min(length, u16(channel.end - channel.position))
+    copy(address, address_of(channel.buffer) + channel.position, taken)
+    moved(channel, taken)
+    return taken
+
+
+def write_data_string(channel: Channel, address: u64, length: u32) -> u32:
+    """As many Data register writes as `length` bytes (even) make; how many were wanted."""
+    if not channel.offers(Transfer.PIO_OUT):
+        return 0
+    taken = min(length, u16(channel.end - channel.position))
+    copy(address_of(channel.buffer) + channel.position, address, taken)
+    moved(channel, taken)
+    return taken
+
+
+def moved(channel: Channel, length: u32) -> None:
+    """The host has moved `length` bytes; the last one of a DRQ block sets the drive going."""
+    channel.position = u16(channel.position + length)
+    if channel.position < channel.end:
+        return
+    if channel.transfer == Transfer.PIO_OUT:
+        request_buffer(channel, Operation.WRITE)
+    elif channel.remaining > 0:
+        request_buffer(channel, Operation.READ)
+    else:
+        channel.transfer = Transfer.NONE
+        channel.drive().status = Status.DRDY | Status.DSC
+
+
+# ---- beginning --------------------------------------------------------------------------------
+
+
+def begin_pio_in(channel: Channel) -> None:
+    """The first DRQ block comes with an interrupt."""
+    channel.transfer = Transfer.PIO_IN
+    request_buffer(channel, Operation.READ)
+
+
+def begin_pio_out(channel: Channel) -> None:
+    """The first DRQ block is asked for without an interrupt."""
+    channel.transfer = Transfer.PIO_OUT
+    channel.offer_block(block_length(channel))
+
+
+def begin_verify(channel: Channel) -> None:
+    """Read all of it, as much at a time as the buffer holds."""
+    channel.transfer = Transfer.VERIFY
+    channel.block = MULTIPLE_LIMIT
+    request_buffer(channel, Operation.READ)
+
+
+def begin_flush(channel: Channel) -> None:
+    """Have everything written so far on stable storage before the command ends."""
+    drive = channel.drive()
+    channel.transfer = Transfer.FLUSH
+    drive.status = Status.BSY | Status.DRDY
+    channel.request.prepare(Operation.FLUSH, drive.number, 0, 0)
+    channel.request.submit()
+
+
+def begin_dma(channel: Channel, transfer: Transfer, ram: Memory) -> None:
+    """Ask for the bus master, which may have been started before."""
+    channel.transfer = transfer
+    channel.drive().status = Status.DRDY | Status.DSC | Status.DRQ
+    run_dma(channel, ram)
+
+
+def block_sectors(channel: Channel) -> u32:
+    """Sectors of the next DRQ block: at most MULTIPLE_LIMIT."""
+    return min(channel.remaining, channel.block, MULTIPLE_LIMIT)
+
+
+def block_length(channel: Channel) -> u16:
+    """Bytes of the next DRQ block."""
+    return block_sectors(channel) * SECTOR
+
+
+def request_buffer(channel: Channel, operation: Operation) -> None:
+    """Move the next DRQ block between medium and buffer; the drive is busy meanwhile."""
+    drive = channel.drive()
+    drive.status = Status.BSY | Status.DRDY
+    request = channel.request
+    request.prepare(operation, drive.number, channel.lba, block_sectors(channel))
+    request.add(address_of(channel.buffer), block_length(channel))
+    request.submit()
+
+
+def run_dma(channel: Channel, ram: Memory) -> None:
+    """Move the next round, if drive and bus master are both ready and none is under way.
+
+    Where the table ends too early nothing happens: the drive goes on waiting, ACTIVE is off
+    and no interrupt comes, which is what hardware does (290550, table 5).
+    """
+    if channel.transfer not in (Transfer.DMA_IN, Transfer.DMA_OUT):
+        return
+    bus_master = channel.bus_master
+    request = channel.request
+    if request.state != State.IDLE or not bus_master.running():
+        return
+    incoming = channel.transfer == Transfer.DMA_IN
+    operation = Operation.READ if incoming else Operation.WRITE
+    request.prepare(operation, channel.drive().number, channel.lba, 0)
+    length = bus_master.gather(ram, request, u32(channel.remaining * SECTOR))
+    channel.bounced = 0
+    if length == 0:
+        if not bus_master.running():
+            return
+        buffer = address_of(channel.buffer)
+        if not incoming and not bus_master.move(ram, buffer, to_memory=False):
+            return
+        channel.bounced = 1
+        length = SECTOR
+        request.add(buffer, SECTOR)
+    request.sectors = length // SECTOR
+    request.submit()
+
+
+# ---- completion -------------------------------------------------------------------------------
+
+
+def request_done(channel: Channel, ram: Memory) -> None:
+    """The core has completed the request: go on with the command, or end it."""
+    request = channel.request
+    request.release()
+    if channel.resetting:
+        channel.end_reset()
+        return
+    if request.error != 0:
+        channel.drive().show_sector(channel.lba, channel.wide != 0)
+        channel.fail(Error.UNC if request.operation == Operation.READ else Error.ABRT)
+        return
+    match channel.transfer:
+        case Transfer.PIO_IN:
+            advance(channel, request.sectors)
+            channel.offer_block(u16(request.sectors * SECTOR))
+            channel.interrupt()
+        case Transfer.PIO_OUT:
+            advance(channel, request.sectors)
+            if channel.remaining > 0:
+                channel.offer_block(block_length(channel))
+                channel.interrupt()
+            else:
+                finish_write(channel)
+        case Transfer.DMA_IN | Transfer.DMA_OUT:
+            dma_done(channel, ram)
+        case Transfer.VERIFY:
+            channel.lba = u64(channel.lba + request.sectors)
+            channel.remaining = u32(channel.remaining - request.sectors)
+            if channel.remaining > 0:
+                request_buffer(channel, Operation.READ)
+            else:
+                channel.finish()
+        case _:
+            channel.finish()
+
+
+def dma_done(channel: Channel, ram: Memory) -> None:
+    """A round is over."""
+    bus_master = channel.bus_master
+    if channel.bounced and channel.transfer == Transfer.DMA_IN:
+        if not bus_master.running():
+            return
+        if not bus_master.move(ram, address_of(channel.buffer), to_memory=True):
+            return
+    advance(channel, channel.request.sectors)
+    if channel.remaining > 0:
+        run_dma(channel, ram)
+        return
+    bus_master.finish()
+    if channel.transfer == Transfer.DMA_OUT:
+        finish_write(channel)
+    else:
+        channel.finish()
+
+
+def finish_write(channel: Channel) -> None:
+    """All data is with the driver; without a write cache that is not enough."""
+    if channel.drive().write_cache:
+        channel.finish()
+    else:
+        begin_flush(channel)
+
+
+def advance(channel: Channel, sectors: u32) -> None:
+    """`sectors` are moved: the registers follow (on success they are "na", clause 8)."""
+    drive = channel.drive()
+    channel.lba = u64(channel.lba + sectors)
+    channel.remaining = u32(channel.remaining - sectors)
+    drive.count = channel.remaining & 0xFF
+    drive.show_sector(channel.lba, channel.wide != 0)
