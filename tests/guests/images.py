@@ -48,7 +48,7 @@ def partitioned(image: Path, file_systems: list[FileSystem]) -> None:
     script = image.with_suffix(".sfdisk")
     script.write_text("\n".join(table) + "\n")
     with script.open("rb") as stdin:
-        _run([_tool("sfdisk"), "--quiet", "--no-reread", "--no-tell-kernel", str(image)], stdin)
+        _run([tool("sfdisk"), "--quiet", "--no-reread", "--no-tell-kernel", str(image)], stdin)
     script.unlink()
     for number, (start, each) in enumerate(zip(starts, file_systems, strict=True), 1):
         _make_ext4(image, each, number, start)
@@ -76,13 +76,16 @@ def check_ext4(image: Path, offset: int = 0) -> None:
 
     Raises ImageError with e2fsck's verdict if there is any fault, a journal to replay included.
     """
-    _run([_tool("e2fsck"), "-f", "-n", f"{image}?offset={offset}"])
+    _run([tool("e2fsck"), "-f", "-n", f"{image}?offset={offset}"])
 
 
 def read_file(image: Path, path: str, offset: int = 0) -> bytes:
     """A file's content out of the ext4 file system at `offset` bytes of an image."""
     target = image.with_suffix(".dump")
-    _run([_tool("debugfs"), "-R", f"dump {path} {target}", f"{image}?offset={offset}"])
+    target.unlink(missing_ok=True)
+    _run([tool("debugfs"), "-R", f"dump {path} {target}", f"{image}?offset={offset}"])
+    if not target.is_file():  # debugfs ends with status 0 all the same
+        raise ImageError(f"{image}: no file {path} in the file system at {offset:#x}")
     content = target.read_bytes()
     target.unlink()
     return content
@@ -96,7 +99,7 @@ def _allocate(image: Path, size: int) -> None:
 def _make_ext4(image: Path, file_system: FileSystem, number: int, offset: int) -> None:
     identifier = _NAMESPACE.format(number)
     argv = [
-        _tool("mkfs.ext4"),
+        tool("mkfs.ext4"),
         *("-q", "-F", "-m", "0", "-b", "4096", "-U", identifier),
         *("-E", f"offset={offset},hash_seed={identifier},root_owner=0:0,lazy_itable_init=0"),
     ]
@@ -120,5 +123,6 @@ def _run(argv: list[str], stdin: IO[bytes] | None = None) -> None:
         raise ImageError(f"{shlex.join(argv)}: status {done.returncode}\n{done.stdout}")
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
+    """The path of one of Debian's administration tools."""
     return shutil.which(name, path=_TOOLS) or name

@@ -1,0 +1,1 @@
+"""Examples: whole guests to look at and start from."""

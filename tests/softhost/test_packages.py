@@ -1,0 +1,153 @@
+"""Debian's packages as files, against stand-ins for apt and real .deb files."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from vestige.errors import UsageError
+from vestige.softhost import packages
+
+LISTS = """\
+Package: linux-image-amd64
+Version: 6.1.9-1
+Architecture: amd64
+Depends: linux-base (>= 4), linux-image-6.1.0-9-amd64 (= 6.1.9-1)
+Size: 10
+
+Package: linux-image-6.1.0-9-amd64
+Version: 6.1.9-1
+Architecture: amd64
+Size: 7
+Description: a kernel
+ with a second line: and a colon
+
+Package: shell
+Version: 1:2.0+b1
+Architecture: all
+Size: 5
+"""
+
+
+def tool(directory: Path, name: str, script: str) -> None:
+    path = directory / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A PATH whose apt-cache prints the asked paragraphs of LISTS; a cache of its own."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    for paragraph in LISTS.strip().split("\n\n"):
+        name = paragraph.splitlines()[0].removeprefix("Package: ")
+        (lists / name).write_text(paragraph + "\n\n")
+    show = f"shift 2; for name; do [ -e {lists}/$name ] && cat {lists}/$name; done; true"
+    tool(tools, "apt-cache", show)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def deb(directory: Path, name: str, files: dict[str, str]) -> Path:
+    """A real package that holds `files`."""
+    tree = directory / f"{name}.tree"
+    for path, content in {
+        **files,
+        "DEBIAN/control": f"Package: {name}\nVersion: 1\nArchitecture: all\n"
+        "Maintainer: Nobody <nobody@example.org>\nDescription: a test\n",
+    }.items():
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_text(content)
+    target = directory / f"{name}.deb"
+    subprocess.run(["dpkg-deb", "--build", tree, target], check=True, capture_output=True)
+    return target
+
+
+@pytest.mark.usefixtures("machine")
+def test_the_meta_package_leads_to_the_kernel_it_stands_for() -> None:
+    kernel = packages.kernel_package("amd64")
+    assert kernel.name == "linux-image-6.1.0-9-amd64"
+    assert kernel.file_name == "linux-image-6.1.0-9-amd64_6.1.9-1_amd64.deb"
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_file_is_named_as_apt_names_it_with_the_epochs_colon_escaped() -> None:
+    (shell,) = packages.describe(["shell"])
+    assert shell.file_name == "shell_1%3a2.0+b1_all.deb"
+
+
+@pytest.mark.usefixtures("machine")
+def test_an_unknown_package_is_refused_with_the_next_step() -> None:
+    with pytest.raises(UsageError, match="no package absent; run 'apt-get update'"):
+        packages.describe(["shell", "absent"])
+
+
+def test_a_closure_is_what_apt_would_install(machine: Path) -> None:
+    tool(
+        machine / "tools",
+        "apt-get",
+        'echo "Reading lists"; echo "Inst shell (1:2.0+b1 Debian [all])"; echo "Conf shell (1)"',
+    )
+    assert [each.name for each in packages.closure(["anything"])] == ["shell"]
+
+
+def test_what_is_cached_is_not_downloaded_again(machine: Path) -> None:
+    calls = machine / "calls"
+    tool(
+        machine / "tools",
+        "apt-get",
+        f'echo "$@" >> {calls}; printf 12345 > shell_1%3a2.0+b1_all.deb',
+    )
+    wanted = packages.describe(["shell"])
+    (first,) = packages.fetch(wanted)
+    (second,) = packages.fetch(wanted)
+    assert first == second == machine / "cache/vestige/debian/shell_1%3a2.0+b1_all.deb"
+    assert first.read_text() == "12345"
+    assert calls.read_text() == "-q download shell=1:2.0+b1\n"
+    assert [path.name for path in first.parent.iterdir()] == [first.name]
+
+
+def test_a_cut_short_file_in_the_cache_is_downloaded_anew(machine: Path) -> None:
+    tool(machine / "tools", "apt-get", "printf 12345 > shell_1%3a2.0+b1_all.deb")
+    cached = machine / "cache/vestige/debian/shell_1%3a2.0+b1_all.deb"
+    cached.parent.mkdir(parents=True)
+    cached.write_text("123")
+    packages.fetch(packages.describe(["shell"]))
+    assert cached.read_text() == "12345"
+
+
+def test_a_failed_download_says_what_apt_said(machine: Path) -> None:
+    tool(machine / "tools", "apt-get", 'echo "E: no route to the mirror" >&2; exit 100')
+    with pytest.raises(UsageError, match="E: no route to the mirror"):
+        packages.fetch(packages.describe(["shell"]))
+
+
+def test_a_machine_without_apt_is_told_so(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(machine / "nothing"))
+    with pytest.raises(UsageError, match="needs a Debian machine"):
+        packages.describe(["shell"])
+
+
+def test_unpacking_keeps_the_links_of_a_merged_tree(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "usr/bin").mkdir(parents=True)
+    (tree / "bin").symlink_to("usr/bin")
+    archives = [
+        deb(tmp_path, "first", {"bin/first": "1"}),
+        deb(tmp_path, "second", {"usr/bin/second": "2"}),
+    ]
+    packages.unpack(archives, tree)
+    assert (tree / "bin").is_symlink()
+    assert sorted(path.name for path in (tree / "usr/bin").iterdir()) == ["first", "second"]
+
+
+def test_a_damaged_package_is_refused_by_name(tmp_path: Path) -> None:
+    whole = deb(tmp_path, "whole", {"usr/file": "content"})
+    damaged = tmp_path / "damaged.deb"
+    damaged.write_bytes(whole.read_bytes()[:80])
+    with pytest.raises(UsageError, match=r"damaged\.deb|tar"):
+        packages.unpack([damaged], tmp_path / "tree")
