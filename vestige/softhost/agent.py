@@ -176,7 +176,8 @@ class Agent:
             return
         if descriptor == command.sink:
             self._feed(command)
-        if source is not None:
+        # What came before in this round may have used up its credit, or closed it.
+        if source is not None and source.credit and source in command.sources:
             self._carry(command, source)
             self._finish(command)
 
@@ -226,7 +227,6 @@ class Agent:
         if source.descriptor == command.sink:
             command.sink = -1
         os.close(source.descriptor)
-        self._finish(command)
         return False
 
     def _reap(self) -> None:
@@ -251,8 +251,6 @@ class Agent:
         for source in list(command.sources):
             while source.credit and self._carry(command, source):
                 pass
-        if command.number not in self._commands:
-            return  # _carry met the end of a stream and came here by itself
         if any(not source.credit for source in command.sources):
             return  # there may be more: when the caller gives credit, this is called again
         self._send(wire.encode_word(wire.EXIT, command.number, command.status))

@@ -1,13 +1,14 @@
 """One command in the software host, seen from outside."""
 
 import os
+import select
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from signal import SIGKILL, SIGPIPE
 from typing import BinaryIO
 
-from vestige.errors import GuestError
+from vestige.errors import GuestError, UsageError
 from vestige.softhost import wire
 
 Sink = int | BinaryIO
@@ -69,12 +70,25 @@ class Command:
         sink = self._sinks[kind]
         try:
             if isinstance(sink, int):
-                written = 0
-                while written < len(payload):
-                    written += os.write(sink, payload[written:])
+                _write(sink, payload)
             else:
                 sink.write(payload)
                 sink.flush()
         except BrokenPipeError:
             self.signal(SIGPIPE)  # as if the command had written to the closed pipe itself
+        except OSError as error:
+            raise UsageError(
+                f"the command's output can't be written: {error.strerror}; make room or send it "
+                "elsewhere"
+            ) from None
         self._send(wire.encode_pair(wire.CREDIT, self.number, kind, len(payload)))
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """Write all, even to a descriptor that someone else made non-blocking."""
+    written = 0
+    while written < len(data):
+        try:
+            written += os.write(descriptor, data[written:])
+        except BlockingIOError:
+            select.select([], [descriptor], [])

@@ -220,9 +220,10 @@ class SoftHost:
         if stdin is None:
             link.send(wire.encode(wire.INPUT, command.number))
         elif isinstance(stdin, bytes):
-            link.add_input(command, _memory_file(stdin))
+            link.add_input(command, _memory_file(stdin), owned=True)
         else:
-            link.add_input(command, stdin if isinstance(stdin, int) else stdin.fileno())
+            descriptor = stdin if isinstance(stdin, int) else stdin.fileno()
+            link.add_input(command, descriptor, owned=False)
         return command
 
     def run(

@@ -39,15 +39,20 @@ class Kernel:
         self.release = (directory / "release").read_text().strip()  # such as 6.1.0-56-amd64
 
 
+def cached() -> Path:
+    """The directory of the cached kernel, whether it is there yet or not."""
+    recipe = repr((_FORMAT, _FLAVOUR, _SHELL_PACKAGE, _BASE, _VFIO))
+    key = hashlib.sha256(recipe.encode()).hexdigest()[:12]
+    return packages.cache_directory("softhost") / f"debian-{key}"
+
+
 def ensure(progress: Progress) -> Kernel:
     """The cached kernel, fetched first where there is none.
 
     Raises UsageError if it can't be fetched or kept.
     """
-    recipe = repr((_FORMAT, _FLAVOUR, _SHELL_PACKAGE, _BASE, _VFIO))
-    key = hashlib.sha256(recipe.encode()).hexdigest()[:12]
-    cache = packages.cache_directory("softhost")
-    ready = cache / f"debian-{key}"
+    ready = cached()
+    cache = ready.parent
     if ready.is_dir():
         return Kernel(ready)
     try:

@@ -26,9 +26,10 @@ _LOG_LINES = 15
 class _Input:
     """The standard input of a command: a descriptor to read while the agent gives credit."""
 
-    def __init__(self, command: Command, descriptor: int) -> None:
+    def __init__(self, command: Command, descriptor: int, owned: bool) -> None:
         self.command = command
         self.descriptor = descriptor
+        self.owned = owned  # close the descriptor after use
         self.credit = wire.WINDOW
 
 
@@ -75,9 +76,12 @@ class Link(threading.Thread):
                 raise SoftHostError(str(self.failure or "the software host was stopped"))
             self._commands[command.number] = command
 
-    def add_input(self, command: Command, descriptor: int) -> None:
-        """Feed the command from this descriptor until its end or the command's."""
-        self._new_inputs.append(_Input(command, descriptor))
+    def add_input(self, command: Command, descriptor: int, *, owned: bool) -> None:
+        """Feed the command from this descriptor until its end or the command's.
+
+        An `owned` descriptor is closed then.
+        """
+        self._new_inputs.append(_Input(command, descriptor, owned))
         self._awake()
 
     def request_stop(self) -> None:
@@ -121,6 +125,9 @@ class Link(threading.Thread):
         """Tell everyone that waits."""
         self.failure = failure
         reason = str(failure or "the software host was stopped")
+        for source in [*self._inputs, *self._new_inputs]:
+            if source.owned:
+                os.close(source.descriptor)
         with self._commands_lock:
             self.ended.set()
             for command in self._commands.values():
@@ -213,16 +220,18 @@ class Link(threading.Thread):
                 if frame.kind == wire.EXIT:
                     self._commands.pop(frame.command, None)
             if frame.kind == wire.EXIT:
-                self._inputs = [
-                    source for source in self._inputs if source.command.number != frame.command
-                ]
+                for source in list(self._inputs):
+                    if source.command.number == frame.command:
+                        self._end_input(source)
             if command is not None:
                 command.events.put((frame.kind, frame.payload))
         elif frame.kind != wire.PONG:
             raise wire.FrameError(f"a frame of kind {frame.kind}")
 
     def _read_input(self, descriptor: int) -> None:
-        for source in [each for each in self._inputs if each.descriptor == descriptor]:
+        for source in list(self._inputs):
+            if source.descriptor != descriptor or not source.credit:
+                continue
             try:
                 data = os.read(descriptor, min(wire.CHUNK, source.credit))
             except BlockingIOError:
@@ -232,8 +241,13 @@ class Link(threading.Thread):
             source.credit -= len(data)
             self._outgoing += wire.encode(wire.INPUT, source.command.number, data)
             if not data:
-                self._inputs.remove(source)
+                self._end_input(source)
             return
+
+    def _end_input(self, source: _Input) -> None:
+        self._inputs.remove(source)
+        if source.owned:
+            os.close(source.descriptor)
 
     def _read_console(self, process: Process) -> bool:
         try:

@@ -1,0 +1,206 @@
+"""`vestige softhost` as a person and a shell see it, with a fake QEMU."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.softhost.conftest import Behave
+from vestige.softhost import packages
+
+pytestmark = pytest.mark.usefixtures("fake_qemu")
+
+TIMEOUT = 20.0
+VESTIGE = [sys.executable, "-m", "vestige.cli.main", "softhost"]
+
+
+def vestige(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*VESTIGE, *arguments], input=stdin, capture_output=True, timeout=TIMEOUT, check=False
+    )
+
+
+def start(script: str) -> subprocess.Popen[bytes]:
+    """Start a command that says its parent's number, which is the fake QEMU's, when it is up.
+
+    Its input stays open, so `cat` waits for ever, and ends with the fake QEMU.
+    """
+    return subprocess.Popen(
+        [*VESTIGE, "--", "sh", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def first_number(process: subprocess.Popen[bytes]) -> int:
+    assert process.stdout is not None
+    return int(process.stdout.readline())
+
+
+def wait_for_end(process: int) -> None:
+    """Wait until a process that isn't ours has ended, a zombie or gone. Fails after TIMEOUT."""
+    try:
+        handle = os.pidfd_open(process)
+    except ProcessLookupError:
+        return
+    poller = select.poll()
+    poller.register(handle, select.POLLIN)
+    assert poller.poll(TIMEOUT * 1000), f"process {process} goes on"
+    os.close(handle)
+
+
+def test_streams_and_status_pass_through() -> None:
+    done = vestige("--", "sh", "-c", "cat; echo err >&2; exit 9", stdin=b"in")
+    assert (done.returncode, done.stdout) == (9, b"in")
+    lines = done.stderr.decode().splitlines()
+    assert lines[0].startswith("vestige: software host: booting Debian's Linux 6.1")
+    assert lines[1].startswith("vestige: software host: ready in ")
+    assert lines[2:] == ["err"]
+
+
+def test_the_commands_own_options_are_its_own() -> None:
+    assert vestige("--", "echo", "--memory", "--", "-x").stdout == b"--memory -- -x\n"
+
+
+def test_a_closed_pipe_ends_the_command() -> None:
+    pipeline = subprocess.run(
+        ["bash", "-c", '"$@" -- yes | head -n 1; exit ${PIPESTATUS[0]}', "bash", *VESTIGE],
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert pipeline.stdout == b"y\n"
+    assert pipeline.returncode == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "no command; give one after '--'"),
+        (["--memory", "lots", "--", "true"], "--memory lots: not a size"),
+        (["--memory", "64M", "--", "true"], "give 512M or more"),
+        (["--nvme", "/no/such/image", "--", "true"], "/no/such/image: No such file"),
+        (["--bogus", "--", "true"], "--bogus"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(arguments: list[str], reason: str) -> None:
+    done = vestige(*arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("vestige: ")
+    assert reason in line
+
+
+def test_without_apts_lists_the_next_step_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    empty = tmp_path / "apt.conf"
+    empty.write_text(f'Dir::State::lists "{tmp_path}";\nDir::State::status "/dev/null";\n')
+    monkeypatch.setenv("APT_CONFIG", str(empty))
+    done = vestige("--", "true")
+    assert done.returncode == 2
+    assert b"run 'apt-get update' as root" in done.stderr
+    assert b"Traceback" not in done.stderr
+    left = list(packages.cache_directory("softhost").iterdir())
+    assert [path.name for path in left] == ["lock"]
+
+
+def test_a_software_host_that_fails_is_status_1(fake_qemu: Behave) -> None:
+    fake_qemu("panics")
+    done = vestige("--", "true")
+    assert done.returncode == 1
+    assert b"vestige: the software host failed: its kernel panicked" in done.stderr
+
+
+def test_retry_runs_the_command_again(tmp_path: Path) -> None:
+    script = 'if [ -e "$0" ]; then echo again; else touch "$0"; kill -9 $PPID; fi'
+    arguments = ["--", "sh", "-c", script, str(tmp_path / "marker")]
+    done = vestige("--retry", *arguments)
+    assert (done.returncode, done.stdout) == (0, b"again\n")
+    (tmp_path / "marker").unlink()
+    assert vestige(*arguments).returncode == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_reaches_the_command_and_nothing_is_left(number: signal.Signals) -> None:
+    process = start("echo $PPID; exec cat")
+    qemu = first_number(process)
+    process.send_signal(number)
+    assert process.wait(TIMEOUT) == 128 + number
+    wait_for_end(qemu)
+
+
+def test_a_command_may_end_in_its_own_way() -> None:
+    process = start("trap 'exit 3' INT; echo $PPID; sleep 10 & wait")
+    qemu = first_number(process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(TIMEOUT) == 3
+    wait_for_end(qemu)
+
+
+def test_the_second_signal_does_not_wait_for_the_command() -> None:
+    process = start("trap 'echo 0' TERM; echo $PPID; while [ -d /proc/$PPID ]; do sleep 1; done")
+    qemu = first_number(process)
+    process.send_signal(signal.SIGTERM)
+    assert first_number(process) == 0
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(TIMEOUT) == 128 + signal.SIGTERM
+    wait_for_end(qemu)
+
+
+def test_a_kill_leaves_no_process() -> None:
+    process = start("echo $PPID; exec cat")
+    qemu = first_number(process)
+    process.kill()
+    process.wait(TIMEOUT)
+    wait_for_end(qemu)
+
+
+def test_a_signal_ends_the_boot(fake_qemu: Behave) -> None:
+    fake_qemu("silent")
+    process = subprocess.Popen([*VESTIGE, "--", "true"], stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    assert b"booting" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(TIMEOUT) == 128 + signal.SIGINT
+
+
+def read_until(terminal: int, wanted: bytes) -> bytes:
+    """What the terminal shows up to `wanted`. Fails after TIMEOUT."""
+    shown = b""
+    deadline = time.monotonic() + TIMEOUT
+    while wanted not in shown:
+        ready, _, _ = select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))
+        assert ready, f"{wanted!r} expected, shown {shown!r}"
+        shown += os.read(terminal, 4096)
+    return shown
+
+
+def test_on_a_terminal_the_command_has_one_and_ours_is_restored() -> None:
+    terminal, far_end = os.openpty()
+    termios.tcsetwinsize(terminal, (33, 99))
+    before = termios.tcgetattr(terminal)
+    script = "stty size; stty -echo; read line; echo got $line; exec cat"
+    process = subprocess.Popen(
+        [*VESTIGE, "--", "sh", "-c", script],
+        stdin=far_end,
+        stdout=far_end,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert b"33 99\r\n" in read_until(terminal, b"33 99\r\n")
+    os.write(terminal, b"typed\r")
+    read_until(terminal, b"got typed\r\n")
+    os.write(terminal, b"\x03")
+    assert process.wait(TIMEOUT) == 128 + signal.SIGINT
+    assert termios.tcgetattr(terminal) == before
+    os.close(terminal)
+    os.close(far_end)

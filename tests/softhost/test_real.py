@@ -1,0 +1,162 @@
+"""The software host itself, booted: the run's shared one, and one of its own for devices."""
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vestige.softhost import SoftHost, SoftHostError, kernel
+from vestige.softhost.host import Completed
+
+TIMEOUT = 60.0
+READY_WITHIN = 15.0  # seconds; 4 to 6 on a quiet machine
+
+
+def python(softhost: SoftHost, script: str, *arguments: str | Path) -> Completed:
+    """Run a script inside, with nothing but the standard library."""
+    return softhost.capture([sys.executable, "-S", "-c", script, *arguments], timeout=TIMEOUT)
+
+
+def test_kvm_is_real_and_has_nested_paging(softhost: SoftHost) -> None:
+    done = python(
+        softhost,
+        "import fcntl, os\n"
+        "kvm = os.open('/dev/kvm', os.O_RDWR)\n"
+        "print(fcntl.ioctl(kvm, 0xAE00, 0))\n"  # KVM_GET_API_VERSION
+        "print(fcntl.ioctl(kvm, 0xAE03, 117))\n"  # KVM_CHECK_EXTENSION, KVM_CAP_X86_SMM
+        "fcntl.ioctl(fcntl.ioctl(kvm, 0xAE01, 0), 0xAE41, 0)\n"  # KVM_CREATE_VM, _VCPU
+        "print(open('/sys/module/kvm_amd/parameters/npt').read().strip())\n",
+    )
+    assert done.stderr == b""
+    assert done.stdout.split() == [b"12", b"1", b"Y"]
+
+
+def test_our_own_detection_calls_it_good(softhost: SoftHost) -> None:
+    done = softhost.capture(
+        [sys.executable, "-c", "from vestige.softhost.detect import *; print(kvm_state().kvm)"],
+        timeout=TIMEOUT,
+    )
+    assert (done.stdout, done.stderr) == (b"Kvm.GOOD\n", b"")
+
+
+def test_each_side_sees_the_others_writes_at_once(softhost: SoftHost, tmp_path: Path) -> None:
+    file = tmp_path / "shared"
+    for text in ("one", "another, longer"):
+        file.write_text(text)
+        assert softhost.capture(["cat", file], timeout=TIMEOUT).stdout.decode() == text
+    assert softhost.run(["sh", "-c", f"echo inside > {file}"], timeout=TIMEOUT) == 0
+    assert file.read_text() == "inside\n"
+    assert softhost.run(["rm", file], timeout=TIMEOUT) == 0
+    assert not file.exists()
+
+
+def test_what_a_disk_images_user_needs_works_on_the_callers_files(
+    softhost: SoftHost, tmp_path: Path
+) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(bytes(1 << 20))
+    done = python(
+        softhost,
+        "import fcntl, mmap, os, sys\n"
+        "first, second = (os.open(sys.argv[1], os.O_RDWR) for _ in range(2))\n"
+        "fcntl.flock(first, fcntl.LOCK_EX)\n"
+        "try:\n"
+        "    fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "except BlockingIOError:\n"
+        "    print('locked')\n"
+        "os.pwrite(first, b'written', 4096)\n"
+        "os.fsync(first)\n"
+        "with mmap.mmap(first, 8192) as view:\n"
+        "    print(view[4096:4103].decode())\n"
+        "    view[0:6] = b'mapped'\n"
+        "    view.flush()\n"
+        "print(os.pread(second, 6, 0).decode())\n",
+        image,
+    )
+    assert (done.stdout, done.stderr) == (b"locked\nwritten\nmapped\n", b"")
+    assert image.read_bytes()[:6] == b"mapped"
+    assert image.read_bytes()[4096:4103] == b"written"
+
+
+def test_usr_is_read_only(softhost: SoftHost) -> None:
+    done = softhost.capture(["touch", "/usr/vestige-test"], timeout=TIMEOUT)
+    assert done.status == 1
+    assert b"Read-only file system" in done.stderr
+    assert not Path("/usr/vestige-test").exists()
+
+
+def test_devices_memory_and_loopback_are_its_own(softhost: SoftHost) -> None:
+    script = "touch /dev/shm/x && ls /dev/shm; hostname"
+    assert softhost.capture(["sh", "-c", script], timeout=TIMEOUT).stdout == b"x\nsofthost\n"
+    assert not Path("/dev/shm/x").exists()
+    script = (
+        "import socket; server = socket.create_server(('127.0.0.1', 0))\n"
+        "socket.create_connection(server.getsockname()); print('connected')"
+    )
+    assert python(softhost, script).stdout == b"connected\n"
+
+
+def test_commands_share_it(softhost: SoftHost) -> None:
+    statuses: dict[int, int] = {}
+
+    def run(number: int) -> None:
+        statuses[number] = softhost.run(["sh", "-c", f"sleep 0.2; exit {number}"], timeout=TIMEOUT)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(TIMEOUT)
+    assert statuses == {number: number for number in range(4)}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Three images of 1 MiB, the second of which begins with a word."""
+    directory = tmp_path_factory.mktemp("images")
+    paths = [directory / name for name in ("written,to", "read", "nvme")]
+    for path in paths:
+        path.write_bytes(bytes(1 << 20))
+    with paths[1].open("r+b") as file:
+        file.write(b"content")
+    return paths
+
+
+@pytest.fixture(scope="module")
+def with_devices(images: list[Path]) -> Iterator[SoftHost]:
+    """A software host with two disks and an NVMe controller."""
+    if shutil.which("qemu-system-x86_64") is None:
+        pytest.skip("needs qemu-system-x86_64")
+    host = SoftHost(disks=[(images[0], False), (images[1], True)], nvme=[images[2]])
+    yield host
+    host.stop()
+
+
+@pytest.mark.softhost
+@pytest.mark.xdist_group("softhost")
+def test_disks_nvme_and_a_panic(with_devices: SoftHost, images: list[Path]) -> None:
+    soft = with_devices
+    kernel.ensure(lambda _message: None)  # fetching is not part of the boot
+    began = time.monotonic()
+    soft.start()
+    assert time.monotonic() - began < READY_WITHIN
+    assert soft.disk_names == ["/dev/vda", "/dev/vdb"]
+
+    script = "printf flushed | dd of=/dev/vda conv=fsync,notrunc status=none; head -c 7 /dev/vdb"
+    assert soft.capture(["sh", "-c", script], timeout=TIMEOUT).stdout == b"content"
+    assert images[0].read_bytes()[:7] == b"flushed"
+    assert soft.capture(["sh", "-c", "echo x > /dev/vdb"], timeout=TIMEOUT).status != 0
+
+    (address,) = soft.nvme_addresses
+    device = f"/sys/bus/pci/devices/{address}"
+    script = f"basename $(readlink {device}/driver); ls {device}/iommu_group/devices; ls /dev/vfio"
+    driver, alone, *nodes = soft.capture(["sh", "-c", script], timeout=TIMEOUT).stdout.split()
+    assert (driver, alone.decode()) == (b"vfio-pci", address)
+    assert len(nodes) == 2  # the group's and vfio itself
+
+    with pytest.raises(SoftHostError, match=r"its kernel panicked \(not syncing: sysrq"):
+        soft.run(["sh", "-c", "echo c > /proc/sysrq-trigger; sleep 60"], timeout=TIMEOUT)
