@@ -7,9 +7,13 @@ Device models use none of these: their guest memory comes in as a `Memory`.
 """
 
 import ctypes
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, ParamSpec, TypeVar
 
-from vestige.lang.types import Struct, u8, u16, u32, u64
+from vestige.lang.types import Struct, i64, u8, u16, u32, u64
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class OnlyInAVm(RuntimeError):
@@ -18,6 +22,12 @@ class OnlyInAVm(RuntimeError):
 
 class CheckFailed(RuntimeError):
     """A run-time check of typed Python failed; compiled code ends in a PANIC here."""
+
+
+def at_callers_line(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator: checks that fail in `function` PANIC at the line of whoever called it."""
+    function.panics_at_caller = True  # type: ignore[attr-defined]
+    return function
 
 
 def check(condition: bool) -> None:
@@ -161,7 +171,7 @@ def panic(code: u32) -> NoReturn:
     raise CheckFailed(f"panic({code})")
 
 
-def syscall(number: u64, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> int:
+def syscall(number: u64, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> i64:
     """SYSCALL, Linux x86-64: the kernel's answer, -4095 … -1 an errno. Host code only."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long

@@ -1,0 +1,116 @@
+"""Compile functions of typed Python, and all they call, to an image."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from vestige.lang.compiler.analysis import Analysis
+from vestige.lang.compiler.emit import Emitter
+from vestige.lang.compiler.graph import Graph
+from vestige.lang.compiler.kinds import Integer, Kind
+from vestige.lang.compiler.link import link
+from vestige.lang.compiler.llvm import object_file
+from vestige.lang.compiler.module import Module
+from vestige.lang.compiler.program import Function, Program
+from vestige.lang.compiler.runtime import RUNTIMES, assembly
+from vestige.lang.compiler.statements import build
+from vestige.lang.errors import Refusal, Rule
+from vestige.lang.image import Image
+
+
+def compile_functions(
+    functions: Sequence[Callable[..., Any]], *, base: int | None, runtime: str
+) -> Image:
+    """Compile `functions`, the entries, with everything reachable from them.
+
+    base: the address the image will be at; None: anywhere. runtime: "monitor" for a monitor
+    vCPU, "process" for this process. Entries are symbols under their qualified names.
+    Raises Refusal, naming every function refused.
+    """
+    if runtime not in RUNTIMES:
+        raise ValueError(f"runtime {runtime!r} is none of {RUNTIMES}")
+    program = Program(runtime)
+    entries = _entries(program, functions)
+    _analyze(program)
+    _refuse_recursion(program)
+    module = Module()
+    for function in program.functions.values():
+        if function.graph is not None:
+            module.functions.append(Emitter(module, function, function.graph).define())
+    linked = link(object_file(module.text(assembly(runtime))), base or 0)
+    return Image(
+        base=base,
+        runtime=runtime,
+        code=linked.code,
+        memory_size=linked.memory_size,
+        symbols=linked.symbols,
+        sites=tuple(module.sites),
+        signatures={entry.name: _signature(entry) for entry in entries},
+        lines=tuple(linked.lines),
+        elf=linked.elf,
+    )
+
+
+def _entries(program: Program, functions: Sequence[Callable[..., Any]]) -> list[Function]:
+    entries = [program.function(function) for function in functions]
+    names = [entry.name for entry in entries]
+    for entry in entries:
+        entry.entry = True
+        if names.count(entry.name) > 1:
+            raise entry.refusal(
+                entry.tree, Rule.CALL, f"two entries are named {entry.name}", "rename one"
+            )
+        if entry.borrows_site:
+            raise entry.refusal(
+                entry.tree, Rule.CALL, f"{entry.name} PANICs at its caller's line and has none",
+                "make a function that calls it the entry",
+            )  # fmt: skip
+    return entries
+
+
+def _analyze(program: Program) -> None:
+    """Build and analyse every function that is reached. Raises the first refusal of each."""
+    refusals: list[Refusal] = []
+    while program.waiting:
+        function = program.waiting.pop()
+        try:
+            flow = build(program, function)
+            Analysis(function, flow).run()
+            function.graph = flow
+        except Refusal as refusal:
+            refusals.append(refusal)
+    if refusals:
+        refusals.sort(key=lambda refusal: (refusal.file, refusal.line))
+        refusals[0].others = tuple(refusals[1:])
+        raise refusals[0]
+
+
+def _refuse_recursion(program: Program) -> None:
+    """Stacks are 64 KiB and end in the vCPU's own state: a depth must be known."""
+    finished: set[Function] = set()
+
+    def visit(function: Function, callers: tuple[Function, ...]) -> None:
+        flow: Graph | None = function.graph
+        if function in finished or flow is None:
+            return
+        for call in flow.calls:
+            if call.function is function or call.function in callers:
+                raise function.refusal(
+                    call.node, Rule.RECURSION,
+                    f"{function.name} calls {call.function.name}, which leads back here",
+                    "write a loop",
+                )  # fmt: skip
+            visit(call.function, (*callers, function))
+        finished.add(function)
+
+    for function in program.functions.values():
+        visit(function, ())
+
+
+def _signature(function: Function) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    parameters = tuple(_kind_name(parameter.kind) for parameter in function.parameters)
+    return parameters, tuple(_kind_name(kind) for kind in function.results)
+
+
+def _kind_name(kind: Kind) -> str:
+    """u8 … i64, bool, or "struct" for any reference."""
+    return kind.name if isinstance(kind, Integer) else "struct"

@@ -1,0 +1,198 @@
+"""Building a function's graph: the block being filled, the locals, the names in sight."""
+
+import ast
+import builtins
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Flag
+from types import FunctionType, ModuleType
+from typing import TypeVar
+
+from vestige.lang.compiler import graph
+from vestige.lang.compiler.graph import Block, Instruction, Local, Node
+from vestige.lang.compiler.kinds import Integer, Reference, kind_of
+from vestige.lang.compiler.program import Function, Program
+from vestige.lang.errors import Refusal, Rule
+
+AnyInstruction = TypeVar("AnyInstruction", bound=Instruction)
+ENDS = (graph.Jump, graph.Branch, graph.Return, graph.Panic, graph.End, graph.Unreachable)
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """A compile-time value: a constant, a table, a function, a class, a module."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method and the struct it is called on."""
+
+    receiver: Instruction
+    function: FunctionType
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """The items of a tuple: of a display, or what a call returned."""
+
+    items: tuple[Instruction, ...]
+
+
+Operand = Instruction | Static | Method | Several
+
+
+class Builder:
+    """The graph of one function while it is built."""
+
+    def __init__(self, program: Program, function: Function) -> None:
+        self.program, self.function = program, function
+        self.blocks: list[Block] = []
+        self.locals: list[Local] = []
+        self.calls: list[graph.Call] = []
+        self.names: dict[str, Local] = {}
+        self.assigned = set(_stored_names(function.tree))
+        self.block = Block()
+        self.place(self.block)
+        for parameter in function.parameters:
+            kind = parameter.kind
+            reference = kind if isinstance(kind, Reference) else None
+            self.names[parameter.name] = self.new_local(parameter.name, reference)
+
+    def refusal(self, node: Node, rule: Rule, reason: str, cure: str) -> Refusal:
+        """Why the function is refused, pointing at `node`."""
+        return self.function.refusal(node, rule, reason, cure)
+
+    # ---- blocks --------------------------------------------------------------------------------
+    def add(self, instruction: AnyInstruction) -> AnyInstruction:
+        """Append to the current block. After a jump there is a new one, which nothing reaches."""
+        if self.ended:
+            self.place(Block())
+        self.block.instructions.append(instruction)
+        return instruction
+
+    @property
+    def ended(self) -> bool:
+        """Whether the current block has its jump."""
+        instructions = self.block.instructions
+        return bool(instructions) and isinstance(instructions[-1], ENDS)
+
+    def place(self, block: Block) -> None:
+        """Go on in `block`, after all that is placed already."""
+        block.number = len(self.blocks)
+        self.blocks.append(block)
+        self.block = block
+
+    def jump(self, node: Node, target: Block) -> None:
+        """Jump to `target`, unless the current block has ended."""
+        if not self.ended:
+            self.add(graph.Jump(node, target))
+
+    # ---- locals --------------------------------------------------------------------------------
+    def new_local(self, name: str = "", reference: Reference | None = None) -> Local:
+        """A new local."""
+        local = Local(name, reference, number=len(self.locals))
+        self.locals.append(local)
+        return local
+
+    def write(self, node: Node, name: str, value: Instruction) -> None:
+        """Assign a named local; it keeps the kind of its first value."""
+        local = self.names.get(name)
+        if local is None:
+            local = self.names[name] = self.new_local(name, value.reference)
+        if local.reference != value.reference:
+            old, new = (_kind_name(item) for item in (local.reference, value.reference))
+            raise self.refusal(
+                node, Rule.KIND, f"{name} holds {old} elsewhere in this function, and {new} here",
+                "use another name",
+            )  # fmt: skip
+        if local.declared is not None:
+            kind = local.declared
+            value = self.fit(node, value, kind, name, f"{name} = {kind.name}(…)")
+        self.add(graph.WriteLocal(node, local, value))
+
+    def declare(self, node: Node, name: str, annotation: ast.expr) -> None:
+        """`name: annotation`, anywhere in the function."""
+        code = compile(ast.Expression(annotation), self.function.source.name, "eval")
+        value = eval(code, self.function.python.__globals__)
+        kind = kind_of(value)
+        if kind is None and value is not int:
+            raise self.refusal(
+                annotation, Rule.ANNOTATION, f"{name} is annotated with no type of typed Python",
+                "annotate it with u8 … i64, int, bool, a Struct or an array T[n]",
+            )  # fmt: skip
+        reference = kind if isinstance(kind, Reference) else None
+        declared = kind if isinstance(kind, Integer) else None
+        local = self.names.get(name)
+        if local is None:
+            local = self.names[name] = self.new_local(name, reference)
+            local.declared = declared
+        elif (local.reference, local.declared) != (reference, declared):
+            raise self.refusal(
+                node, Rule.KIND, f"{name} is used before this annotation, or annotated otherwise",
+                "annotate it once, where it is first assigned",
+            )  # fmt: skip
+
+    def fit(
+        self, node: Node, value: Instruction, kind: Integer, what: str, cure: str = ""
+    ) -> Instruction:
+        """`value`, to be proved one of `kind`."""
+        return self.add(graph.Fit(node, kind, value, what, cure or f"{kind.name}(…)"))
+
+    # ---- names and constants -------------------------------------------------------------------
+    def name(self, node: ast.Name) -> Operand:
+        """What a name stands for here: a local, else a global, else a builtin."""
+        if node.id in self.names:
+            return self.add(graph.ReadLocal(node, self.names[node.id]))
+        if node.id in self.assigned:
+            raise self.refusal(
+                node, Rule.UNASSIGNED, f"{node.id} is used before it is assigned",
+                f"assign {node.id} first",
+            )  # fmt: skip
+        scope = self.function.python.__globals__
+        if node.id in scope:
+            return self.static(node, scope[node.id])
+        if hasattr(builtins, node.id):
+            return Static(getattr(builtins, node.id))
+        raise self.refusal(
+            node, Rule.NAME, f"nothing is named {node.id} here", "define it, or import it"
+        )
+
+    def static(self, node: Node, value: object) -> Static:
+        """A compile-time value, if typed Python has a use for it."""
+        if isinstance(value, float):
+            raise self.refusal(
+                node, Rule.FLOAT, "there are no floats at run time", "count in smaller units"
+            )
+        if isinstance(value, str):
+            raise self.refusal(
+                node, Rule.STRING, "there are no strings at run time",
+                "use a number, or a bytes constant that is indexed",
+            )  # fmt: skip
+        if isinstance(value, int | ModuleType) or callable(value) or _is_table(value):
+            return Static(value)
+        raise self.refusal(
+            node, Rule.VALUE, f"a {type(value).__name__} has no form at run time",
+            "constants are int, IntEnum, IntFlag, bytes, and tuples of these",
+        )  # fmt: skip
+
+    def constant(self, node: Node, value: int) -> Instruction:
+        """An integer constant as an instruction."""
+        return self.add(graph.Constant(node, int(value), isinstance(value, Flag)))
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, bytes) or (
+        isinstance(value, tuple) and bool(value) and all(isinstance(item, int) for item in value)
+    )
+
+
+def _kind_name(reference: Reference | None) -> str:
+    return f"a {reference.name}" if reference else "an integer"
+
+
+def _stored_names(tree: ast.FunctionDef) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id

@@ -1,0 +1,111 @@
+"""The LLVM module being written: declarations, constant tables, check sites, debug metadata."""
+
+from vestige.lang.compiler.graph import Node
+from vestige.lang.compiler.program import Function, SourceFile
+
+# GPA 0 is RAM; interrupts are taken on the stack in use; nothing unwinds.
+ATTRIBUTES = "nounwind noredzone null_pointer_is_valid"
+
+HEADER = """\
+target triple = "x86_64-unknown-none-elf"
+declare hidden void @vestige_panic(i64) noreturn cold nounwind
+declare hidden void @vestige_copy(i64, i64, i64) nounwind
+declare hidden void @vestige_fill(i64, i64, i64) nounwind
+declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)
+"""
+
+
+class Module:
+    """Collects the text of a module. `sites[0]` is unused: site 0 means a CPU exception."""
+
+    def __init__(self) -> None:
+        self.functions: list[str] = []
+        self.sites: list[tuple[str, int, str]] = [("", 0, "")]
+        self._site_numbers: dict[tuple[str, int, str], int] = {}
+        self._tables: dict[tuple[tuple[int, ...], int], str] = {}
+        self._table_lines: list[str] = []
+        self._metadata: list[str] = []
+        self._files: dict[SourceFile, int] = {}
+        self._unit = self._add_metadata("")
+        self._subroutine = self._add_metadata("!DISubroutineType(types: !{null})")
+
+    def site(self, function: Function, node: Node, reason: str) -> int:
+        """The number of a check that PANICs at `node` for `reason`."""
+        key = (function.source.name, node.lineno, reason)
+        if key not in self._site_numbers:
+            self._site_numbers[key] = len(self.sites)
+            self.sites.append(key)
+        return self._site_numbers[key]
+
+    def table(self, values: tuple[int, ...], bits: int) -> str:
+        """The name of a constant array of `bits`-wide integers."""
+        key = (values, bits)
+        if key not in self._tables:
+            name = self._tables[key] = f"@table.{len(self._tables)}"
+            items = ", ".join(f"i{bits} {value}" for value in values)
+            kind = f"[{len(values)} x i{bits}]"
+            self._table_lines.append(f"{name} = internal unnamed_addr constant {kind} [{items}]")
+        return self._tables[key]
+
+    # ---- debug metadata ------------------------------------------------------------------------
+    def _add_metadata(self, text: str) -> int:
+        self._metadata.append(text)
+        return len(self._metadata) - 1
+
+    def _file(self, source: SourceFile) -> int:
+        if source not in self._files:
+            self._files[source] = self._add_metadata(
+                f'!DIFile(filename: "{_escaped(source.name)}", '
+                f'directory: "{_escaped(str(source.root))}")'
+            )
+        return self._files[source]
+
+    def subprogram(self, function: Function) -> int:
+        """The metadata number of a function's debug scope."""
+        file = self._file(function.source)
+        line = function.tree.lineno
+        return self._add_metadata(
+            f'distinct !DISubprogram(name: "{_escaped(function.python.__qualname__)}", '
+            f"scope: !{file}, file: !{file}, line: {line}, type: !{self._subroutine}, "
+            f"scopeLine: {line}, spFlags: DISPFlagDefinition | DISPFlagOptimized, "
+            f"unit: !{self._unit})"
+        )
+
+    def location(self, scope: int, line: int) -> int:
+        """The metadata number of a source line."""
+        return self._add_metadata(f"!DILocation(line: {line}, column: 0, scope: !{scope})")
+
+    def text(self, assembly: str) -> str:
+        """The whole module, with `assembly` in it."""
+        file = next(iter(self._files.values()))
+        self._metadata[self._unit] = (
+            f"distinct !DICompileUnit(language: DW_LANG_Python, file: !{file}, "
+            f'producer: "vestige", isOptimized: true, runtimeVersion: 0, '
+            f"emissionKind: LineTablesOnly)"
+        )
+        flags = [
+            self._add_metadata('!{i32 2, !"Debug Info Version", i32 3}'),
+            self._add_metadata('!{i32 2, !"Dwarf Version", i32 4}'),
+            self._add_metadata('!{i32 8, !"PIC Level", i32 2}'),
+        ]
+        listed = ", ".join(f"!{flag}" for flag in flags)
+        return "\n".join(
+            [
+                HEADER,
+                *(f'module asm "{_escaped(line)}"' for line in assembly.splitlines()),
+                *self._table_lines,
+                *self.functions,
+                f"!llvm.dbg.cu = !{{!{self._unit}}}",
+                f"!llvm.module.flags = !{{{listed}}}",
+                *(f"!{number} = {line}" for number, line in enumerate(self._metadata)),
+            ]
+        )
+
+
+def _escaped(text: str) -> str:
+    """`text` inside an LLVM string."""
+    return "".join(
+        letter if " " <= letter <= "~" and letter not in '"\\' else
+        "".join(f"\\{byte:02X}" for byte in letter.encode())
+        for letter in text
+    )  # fmt: skip

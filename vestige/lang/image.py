@@ -1,0 +1,107 @@
+"""A compiled image: code, symbols, check sites and source lines. Loading one needs no compiler.
+
+File format: MAGIC, the 32-byte BLAKE2 digest of the rest, then a marshalled tuple. Only files
+this user's cache wrote are loaded.
+"""
+
+import marshal
+from bisect import bisect_right
+from pathlib import Path
+from typing import Any
+
+MAGIC = b"vestige image 1\n"
+
+Site = tuple[str, int, str]  # file, line, reason
+
+
+class ImageError(Exception):
+    """A saved image is damaged, or of another version."""
+
+
+class Image:
+    """Position-independent (or linked at `base`) x86-64 code with all that explains it.
+
+    code: read-only part, whole pages; memory_size: code and zeroed memory behind it, bytes.
+    symbols: offsets. sites: what each failed check was, by number; 0 is unused.
+    signatures: of the entries: kinds of the parameters, kind of the result.
+    """
+
+    __slots__ = (
+        "_lines", "base", "code", "elf", "memory_size", "runtime", "signatures", "sites",
+        "symbols",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        base: int | None,
+        runtime: str,
+        code: bytes,
+        memory_size: int,
+        symbols: dict[str, int],
+        sites: tuple[Site, ...],
+        signatures: dict[str, tuple[tuple[str, ...], tuple[str, ...]]],
+        lines: tuple[tuple[int, str, int], ...],
+        elf: bytes,
+    ) -> None:
+        self.base, self.runtime, self.code, self.memory_size = base, runtime, code, memory_size
+        self.symbols, self.sites, self.signatures = symbols, sites, signatures
+        self._lines, self.elf = lines, elf
+
+    @property
+    def code_size(self) -> int:
+        """Bytes that can be mapped read-only; a multiple of the page size."""
+        return len(self.code)
+
+    def line_of(self, offset: int) -> tuple[str, int] | None:
+        """The source file and line of the code at `offset`; None for the runtime's own."""
+        row = bisect_right(self._lines, offset, key=lambda item: item[0]) - 1
+        if not 0 <= offset < self.memory_size or row < 0:
+            return None
+        _, file, line = self._lines[row]
+        return (file, line) if line else None
+
+    def listing(self) -> str:
+        """Source interleaved with machine code; needs objdump (binutils)."""
+        from vestige.lang.listing import listing  # noqa: PLC0415  (rare, and it runs a tool)
+
+        return listing(self)
+
+    def _fields(self) -> tuple[Any, ...]:
+        return (
+            self.base, self.runtime, self.code, self.memory_size, self.symbols, self.sites,
+            self.signatures, self._lines, self.elf,
+        )  # fmt: skip
+
+    def to_bytes(self) -> bytes:
+        """The saved form."""
+        from _blake2 import blake2b  # noqa: PLC0415
+
+        body = marshal.dumps(self._fields())
+        return MAGIC + blake2b(body, digest_size=32).digest() + body
+
+    def save(self, path: Path) -> None:
+        """Write the image to `path`."""
+        path.write_bytes(self.to_bytes())
+
+    @classmethod
+    def load(cls, path: Path) -> "Image":
+        """Read an image. Raises ImageError if it is damaged, OSError if it can't be read."""
+        return cls.from_bytes(path.read_bytes())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Image":
+        """The image a saved form holds. Raises ImageError if it is damaged."""
+        from _blake2 import blake2b  # noqa: PLC0415
+
+        start = len(MAGIC)
+        digest, body = data[start : start + 32], data[start + 32 :]
+        if not data.startswith(MAGIC) or blake2b(body, digest_size=32).digest() != digest:
+            raise ImageError("damaged, or of another version")
+        base, runtime, code, memory_size, symbols, sites, signatures, lines, elf = marshal.loads(
+            body
+        )
+        return cls(
+            base=base, runtime=runtime, code=code, memory_size=memory_size, symbols=symbols,
+            sites=sites, signatures=signatures, lines=lines, elf=elf,
+        )  # fmt: skip

@@ -1,0 +1,57 @@
+# Compiled code on a monitor vCPU. RSP & -STACK_SIZE is its abi.Cpu, which begins with an
+# abi.Panic. PANIC is a call to the host that is never answered.
+.text
+.hidden vestige_panic
+.globl vestige_panic, interrupt_wake
+
+vestige_panic:                  # (site)
+    movq %rsp, %rbx
+    andq $-STACK_SIZE, %rbx
+    movq %rdi, PANIC_SITE(%rbx)
+    movq (%rsp), %rax
+    movq %rax, PANIC_RIP(%rbx)
+1:  movl $PORT_CALL, %edx
+    movl $CALL_PANIC, %eax
+    outb %al, %dx
+    jmp 1b
+
+exception:                      # stack: vector, error code, RIP
+    movq %rsp, %rbx
+    andq $-STACK_SIZE, %rbx
+    popq PANIC_VECTOR(%rbx)
+    popq PANIC_ERROR(%rbx)
+    popq PANIC_RIP(%rbx)
+    movq %cr2, %rax
+    movq %rax, PANIC_ADDRESS(%rbx)
+    movq $0, PANIC_SITE(%rbx)
+    jmp 1b
+
+.macro stub vector, has_error
+.globl exception_\vector
+exception_\vector:
+    .if \has_error == 0
+    pushq $0
+    .endif
+    pushq $\vector
+    jmp exception
+.endm
+
+.irp vector, 0, 1, 2, 3, 4, 5, 6, 7, 9, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 31
+stub \vector, 0
+.endr
+.irp vector, 8, 10, 11, 12, 13, 14, 17, 21, 29, 30
+stub \vector, 1
+.endr
+
+interrupt_wake:                 # nothing but end-of-interrupt: HLT returns, the worker looks
+    pushq %rax
+    pushq %rcx
+    pushq %rdx
+    movl $0x80B, %ecx           # x2APIC EOI register
+    xorl %eax, %eax
+    xorl %edx, %edx
+    wrmsr
+    popq %rdx
+    popq %rcx
+    popq %rax
+    iretq
