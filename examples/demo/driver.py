@@ -113,11 +113,14 @@ def judge(lines: list[str], status: int, script: str) -> list[str]:
     problems = []
     if status != 0:
         problems.append(f"the monitor ended with status {status}, not 0")
+    missed = []
     for name in re.findall(r"^check (\S+)", script, re.MULTILINE):
         verdicts = [line for line in lines if line.startswith(f"check: {name} ")]
         if not verdicts:
-            problems.append(f"the guest never got to the check '{name}'")
+            missed.append(name)
         problems += [line for line in verdicts if line != f"check: {name} ok"]
+    if missed:
+        problems.append(f"the guest never got to its checks {', '.join(missed)}")
     if PASSED not in lines:
         problems.append(f"the guest did not end with '{PASSED}'")
     return problems

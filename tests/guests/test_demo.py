@@ -32,7 +32,7 @@ def test_a_failed_check_is_told_with_its_reason() -> None:
 
 
 def test_a_check_that_was_never_made_is_missed() -> None:
-    assert driver.judge(GOOD[1:], 0, SCRIPT) == ["the guest never got to the check 'first'"]
+    assert driver.judge(GOOD[1:], 0, SCRIPT) == ["the guest never got to its checks first"]
 
 
 def test_a_guest_that_died_before_its_last_line_is_not_good() -> None:
