@@ -1,0 +1,126 @@
+"""`vestige run` in the software host: the same command, inside, on a real /dev/kvm.
+
+The inner run's disks are the software host's own block devices, so that a guest's flush is a
+flush of the image; its console is standard input and output, which this side connects.
+"""
+
+import os
+import select
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from vestige.host import disks, statistics
+from vestige.host.console import STDIO, Console, open_console
+from vestige.host.memory import GuestMemory
+from vestige.host.options import DiskOption, RunOptions
+from vestige.machine import boot
+from vestige.machine.config import MachineConfig
+from vestige.softhost import SoftHost, foreground
+
+# What the software host's own kernel and tools have beside the guest's RAM.
+OVERHEAD = 2 << 30
+MINIMUM = 4 << 30
+
+
+def run(options: RunOptions) -> int:
+    """Run one guest to its end in a fresh software host; the exit status as `vestige run`'s.
+
+    Raises UsageError for what is wrong with the input before anything is booted.
+    """
+    refuse_bad_input(options)
+    host = SoftHost(
+        memory=max(MINIMUM, options.memory + OVERHEAD),
+        disks=[(disk.path, disk.read_only) for disk in options.disks],
+    )
+    with connected(options.console):
+        return foreground.run(host, command(options, host.disk_names))
+
+
+def refuse_bad_input(options: RunOptions) -> None:
+    """Open the disks and load the kernel once, for nothing but the errors of it."""
+    for option in options.disks:
+        disks.open_disk(option).close()
+    with closing(GuestMemory(options.memory)) as memory:
+        config = MachineConfig(cpus=options.cpus, memory=options.memory)
+        boot.load(
+            memory.region.view,
+            config,
+            options.kernel,
+            initrd=options.initrd,
+            append=options.append,
+        )
+    if options.stats is not None:
+        statistics.open_file(options.stats).close()
+
+
+def command(options: RunOptions, disk_names: list[str]) -> list[str]:
+    """The words of the run inside."""
+    words = [sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm"]
+    words += ["--kernel", options.kernel, "--append", options.append]
+    words += ["--memory", f"{options.memory >> 20}M", "--cpus", str(options.cpus)]
+    for disk, name in zip(options.disks, disk_names, strict=True):
+        words += ["--disk", disk_words(disk._replace(path=name))]
+    for option, value in (
+        ("--initrd", options.initrd),
+        ("--timeout", options.timeout),
+        ("--stats", options.stats),
+    ):
+        if value is not None:
+            words += [option, str(value)]
+    return words
+
+
+def disk_words(disk: DiskOption) -> str:
+    """One `--disk` as it is typed."""
+    return f"{disk.path},bus={disk.bus}" + (",readonly" if disk.read_only else "")
+
+
+@contextmanager
+def connected(name: str) -> Iterator[None]:
+    """Make the console `name` this process's standard input and output, for good.
+
+    Raises UsageError for a console that can't be opened.
+    """
+    if name == STDIO:
+        yield
+        return
+    with closing(open_console(name)) as console:
+        source = os.open(os.devnull, os.O_RDONLY) if console.input is None else console.input
+        os.dup2(source, 0)
+        os.dup2(console.output, 1)
+        pump = Pump(console)
+        pump.start()
+        try:
+            yield
+        finally:
+            pump.stop()
+
+
+class Pump(threading.Thread):
+    """Serves a console that needs this process's help, until told to stop."""
+
+    def __init__(self, console: Console) -> None:
+        """Serve `console`."""
+        super().__init__(daemon=True)
+        self._console = console
+        self._stopping = os.eventfd(0, os.EFD_CLOEXEC)
+
+    def run(self) -> None:
+        """Wait for the console's events and serve them."""
+        while True:
+            poll = select.poll()
+            poll.register(self._stopping, select.POLLIN)
+            for descriptor, events in self._console.waits_for().items():
+                poll.register(descriptor, events)
+            ready = dict(poll.poll())
+            if self._stopping in ready:
+                return
+            self._console.serve(ready)
+
+    def stop(self) -> None:
+        """End the thread, and wait for its end."""
+        os.eventfd_write(self._stopping, 1)
+        self.join()
+        os.close(self._stopping)
