@@ -6,7 +6,7 @@ from typing import Any
 from vestige.lang.compiler.analysis import Analysis
 from vestige.lang.compiler.emit import Emitter
 from vestige.lang.compiler.graph import Graph
-from vestige.lang.compiler.kinds import Integer, Kind
+from vestige.lang.compiler.kinds import BOOL, BY_NAME, Integer, Kind
 from vestige.lang.compiler.link import link
 from vestige.lang.compiler.llvm import object_file
 from vestige.lang.compiler.module import Module
@@ -69,7 +69,7 @@ def _entries(program: Program, functions: Sequence[Callable[..., Any]]) -> list[
 
 def _analyze(program: Program) -> None:
     """Build and analyse every function that is reached. Raises the first refusal of each."""
-    refusals: list[Refusal] = []
+    refusals: dict[tuple[str, int, int], Refusal] = {}
     while program.waiting:
         function = program.waiting.pop()
         try:
@@ -77,11 +77,11 @@ def _analyze(program: Program) -> None:
             Analysis(function, flow).run()
             function.graph = flow
         except Refusal as refusal:
-            refusals.append(refusal)
+            refusals[refusal.file, refusal.line, refusal.column] = refusal
     if refusals:
-        refusals.sort(key=lambda refusal: (refusal.file, refusal.line))
-        refusals[0].others = tuple(refusals[1:])
-        raise refusals[0]
+        first, *others = (refusals[place] for place in sorted(refusals))
+        first.others = tuple(others)
+        raise first
 
 
 def _refuse_recursion(program: Program) -> None:
@@ -113,4 +113,8 @@ def _signature(function: Function) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _kind_name(kind: Kind) -> str:
     """u8 … i64, bool, or "struct" for any reference."""
-    return kind.name if isinstance(kind, Integer) else "struct"
+    if not isinstance(kind, Integer):
+        return "struct"
+    if kind.name in BY_NAME or kind == BOOL:
+        return kind.name
+    return "i64" if kind.signed else "u64"

@@ -3,10 +3,10 @@
 File format: MAGIC, the 32-byte BLAKE2 digest of the rest, then a marshalled tuple. Only files
 this user's cache wrote are loaded.
 """
+# ruff: noqa: PTH, PLC0415  (on the way to every run: what is not always needed is not imported)
 
 import marshal
 from bisect import bisect_right
-from pathlib import Path
 from typing import Any
 
 MAGIC = b"vestige image 1\n"
@@ -63,7 +63,7 @@ class Image:
 
     def listing(self) -> str:
         """Source interleaved with machine code; needs objdump (binutils)."""
-        from vestige.lang.listing import listing  # noqa: PLC0415  (rare, and it runs a tool)
+        from vestige.lang.listing import listing
 
         return listing(self)
 
@@ -75,24 +75,26 @@ class Image:
 
     def to_bytes(self) -> bytes:
         """The saved form."""
-        from _blake2 import blake2b  # noqa: PLC0415
+        from _blake2 import blake2b
 
         body = marshal.dumps(self._fields())
         return MAGIC + blake2b(body, digest_size=32).digest() + body
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str) -> None:
         """Write the image to `path`."""
-        path.write_bytes(self.to_bytes())
+        with open(path, "wb") as file:
+            file.write(self.to_bytes())
 
     @classmethod
-    def load(cls, path: Path) -> "Image":
+    def load(cls, path: str) -> "Image":
         """Read an image. Raises ImageError if it is damaged, OSError if it can't be read."""
-        return cls.from_bytes(path.read_bytes())
+        with open(path, "rb") as file:
+            return cls.from_bytes(file.read())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Image":
         """The image a saved form holds. Raises ImageError if it is damaged."""
-        from _blake2 import blake2b  # noqa: PLC0415
+        from _blake2 import blake2b
 
         start = len(MAGIC)
         digest, body = data[start : start + 32], data[start + 32 :]

@@ -7,7 +7,6 @@ state in guest memory with the same class. To a type checker `u8` … `i64` are 
 """
 
 import ctypes
-import inspect
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
@@ -107,7 +106,7 @@ else:
             return _ctype(where, kind.element) * kind.length
         if isinstance(kind, IntType):
             return kind.ctype
-        if inspect.isclass(kind) and issubclass(kind, Struct):
+        if isinstance(kind, type) and issubclass(kind, Struct):
             return kind
         raise TypeError(f"{where}: {kind!r} is not u8 … i64, an array or a Struct")
 

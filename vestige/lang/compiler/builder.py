@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from vestige.lang.compiler import graph
 from vestige.lang.compiler.graph import Block, Instruction, Local, Node
-from vestige.lang.compiler.kinds import Integer, Reference, kind_of
+from vestige.lang.compiler.kinds import BY_NAME, Integer, Reference, kind_of
 from vestige.lang.compiler.program import Function, Program
 from vestige.lang.errors import Refusal, Rule
 
@@ -109,7 +109,7 @@ class Builder:
             )  # fmt: skip
         if local.declared is not None:
             kind = local.declared
-            value = self.fit(node, value, kind, name, f"{name} = {kind.name}(…)")
+            value = self.fit(node, value, kind, name, f"wrap it: {name} = {kind.name}(…)")
         self.add(graph.WriteLocal(node, local, value))
 
     def declare(self, node: Node, name: str, annotation: ast.expr) -> None:
@@ -120,7 +120,7 @@ class Builder:
         if kind is None and value is not int:
             raise self.refusal(
                 annotation, Rule.ANNOTATION, f"{name} is annotated with no type of typed Python",
-                "annotate it with u8 … i64, int, bool, a Struct or an array T[n]",
+                "annotate it with u8 … i64, int, bool, an IntEnum, a Struct or an array T[n]",
             )  # fmt: skip
         reference = kind if isinstance(kind, Reference) else None
         declared = kind if isinstance(kind, Integer) else None
@@ -138,7 +138,10 @@ class Builder:
         self, node: Node, value: Instruction, kind: Integer, what: str, cure: str = ""
     ) -> Instruction:
         """`value`, to be proved one of `kind`."""
-        return self.add(graph.Fit(node, kind, value, what, cure or f"{kind.name}(…)"))
+        if kind.name not in BY_NAME:
+            low, high = kind.interval[:2]
+            cure = f"compare it before, so that it is from {low} to {high}"
+        return self.add(graph.Fit(node, kind, value, what, cure or f"wrap it: {kind.name}(…)"))
 
     # ---- names and constants -------------------------------------------------------------------
     def name(self, node: ast.Name) -> Operand:

@@ -1,6 +1,7 @@
 """The kinds of values typed Python has at run time, and how annotations name them."""
 
 import ctypes
+import enum
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any, NoReturn, get_args, get_origin
@@ -11,7 +12,7 @@ from vestige.lang.compiler.intervals import BOOLEAN, Interval
 
 @dataclass(frozen=True, slots=True)
 class Integer:
-    """An integer type of a parameter, a result, a field or a local: u8 … i64, or bool."""
+    """An integer type of a parameter, a result, a field or a local: u8 … i64, bool, an enum."""
 
     name: str
     bits: int
@@ -68,12 +69,24 @@ def kind_of_ctype(ctype: object) -> Kind:
     return BY_CTYPE[ctype] if ctype in BY_CTYPE else Reference(ctype)
 
 
+def _enumeration(members: type[enum.IntEnum] | type[enum.IntFlag]) -> Integer:
+    """The kind of an IntEnum (from its least to its greatest member) or an IntFlag."""
+    values = [int(member) for member in members.__members__.values()]
+    if issubclass(members, enum.IntFlag):
+        high = (1 << max(values, default=0).bit_length()) - 1
+        return Integer(members.__name__, 64, False, Interval(0, high, flag=True))
+    low, high = min(values, default=0), max(values, default=0)
+    return Integer(members.__name__, 64, low < 0, Interval(low, high))
+
+
 def kind_of(annotation: Any) -> Kind | None:
     """The kind an evaluated annotation names; None if it names none."""
     if annotation is bool:
         return BOOL
     if annotation in BY_TYPE:
         return BY_TYPE[annotation]
+    if isinstance(annotation, type) and issubclass(annotation, enum.IntEnum | enum.IntFlag):
+        return _enumeration(annotation)
     if isinstance(annotation, type) and issubclass(annotation, ctypes.Structure):
         return Reference(annotation)
     if isinstance(annotation, types.Array):

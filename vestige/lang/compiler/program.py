@@ -12,7 +12,7 @@ from vestige.lang.compiler.graph import Graph, Node
 from vestige.lang.compiler.kinds import NAMES, Kind, Reference, kind_of, results_of
 from vestige.lang.errors import Refusal, Rule
 
-INTEGER_NAMES = "u8 … i64, bool, a Struct or an array T[n]"
+KINDS = f"{', '.join(NAMES)}, bool, an IntEnum, a Struct or an array T[n]"
 
 
 class SourceFile:
@@ -182,7 +182,7 @@ def _read_signature(function: Function) -> None:
         reason = "has no return annotation" if annotation is REQUIRED else "returns no known type"
         raise function.refusal(
             tree.returns or tree, Rule.ANNOTATION, f"{function.name} {reason}",
-            f"annotate it with -> None, {INTEGER_NAMES}, or tuple[…] of these",
+            f"annotate it: None, {KINDS}, or tuple[…] of these",
         )  # fmt: skip
     function.results, function.never_returns = results, annotation is NoReturn
     function.returns_tuple = get_origin(annotation) is tuple
@@ -210,6 +210,6 @@ def _read_parameters(function: Function) -> None:
                 what = f"is a {annotation.__name__}"
             raise function.refusal(
                 node, Rule.ANNOTATION, f"parameter {node.arg} {what}",
-                f"annotate it: {', '.join(NAMES)}, bool, a Struct or an array T[n]",
+                f"annotate it: {KINDS}",
             )  # fmt: skip
         function.parameters.append(Parameter(node.arg, kind, default, keyword_only, node))

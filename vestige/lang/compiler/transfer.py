@@ -193,8 +193,10 @@ class Transfer:
         if not found.within(node.kind.interval):
             raise self.function.refusal(
                 node.node, Rule.NARROW,
-                f"{node.what} is {found} and may not fit {node.kind.name}", f"wrap it: {node.cure}",
+                f"{node.what} is {found} and may not fit {node.kind.name}", node.cure,
             )  # fmt: skip
+        if node.kind.interval.flag and found.flag is False:
+            return Interval(found.low, found.high, flag=True)
         return found
 
     # ---- indices -------------------------------------------------------------------------------
