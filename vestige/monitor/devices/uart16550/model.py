@@ -1,6 +1,7 @@
 """A PC16550D serial port. National Semiconductor PC16550D data sheet (June 1995), section 8.
 
-The line itself is ideal: a character takes no time to send and none is ever damaged. What is
+The line itself is ideal: a character takes no time to send, none is ever damaged, and it has
+8 bits whatever the word length (5 after reset, which many a small guest never sets). What is
 sent collects in `output`, from where the core takes it; the transmitter stays full while there
 is no space, so a guest that honours THRE loses nothing. Times are nanoseconds.
 """
@@ -120,7 +121,6 @@ class Uart(Struct):
         """The transmitter holding register or FIFO, 8.3. Into a full FIFO it is lost."""
         self.empty_pending = 0
         self.update()  # the line falls even where the character goes at once
-        value &= 0xFF >> (3 - (self.line_control & LineControl.WORD_LENGTH))
         if self.modem_control & ModemControl.LOOP:
             self.receive(value, now)
             self.emptied()

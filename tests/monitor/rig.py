@@ -1,0 +1,204 @@
+"""The whole monitor in CPython: its state, a fake host, guest CPUs that are method calls."""
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from unittest import mock
+
+from tests.monitor.fake_ring import FakeRing
+from vestige import abi
+from vestige.lang.intrinsics import address_of
+from vestige.monitor.core import conclude, entry, timer
+from vestige.monitor.core.machine import Machine
+
+RAM_SIZE = 8 * abi.MIB
+TSC_KHZ = 1_000_000  # a counter of nanoseconds
+DATA_OFFSET = 4096  # of port data in a kvm_run page, as KVM has it
+
+
+class PoweredOff(Exception):
+    """The monitor called POWER; its argument."""
+
+
+class Rig:
+    """One machine. `kicked`, `routed`, `pinned` and `rung` are what the host has seen."""
+
+    def __init__(
+        self,
+        *,
+        disks: list[bytearray] | None = None,
+        console: bool = True,
+        cpus: int = 1,
+        read_only: bool = False,
+    ) -> None:
+        self.disks = disks or []
+        self.output: list[bytes] = []
+        self.input: list[bytes] = []
+        self.ring = FakeRing([*self.disks, self.output, self.input])
+        self.memory = (ctypes.c_uint8 * RAM_SIZE)()
+        self.state = (ctypes.c_uint8 * abi.STATE_SIZE)()
+        self.machine = Machine.from_buffer(self.state)
+        self.shared = abi.Shared()
+        self.cpus = [abi.Cpu(index=index) for index in range(cpus)]
+        self.pages = [(ctypes.c_uint8 * abi.RUN_STRIDE)() for _ in range(cpus)]
+        for cpu, page in zip(self.cpus, self.pages, strict=True):
+            cpu.run = ctypes.addressof(page)
+        self.worker = abi.Cpu(index=cpus)
+        self.rung: list[int] = []
+        self.routed: list[tuple[int, int, int]] = []
+        self.pinned: list[int] = []
+        self.pin_answer = 0
+        self.calls: list[int] = []
+        self.wakes = 0  # of the worker, by another CPU
+        self.timer = 0  # its initial count
+        self.now = 0
+        self.step = 100  # ns between two looks at the time
+        self.configure(cpus, console, read_only)
+
+    def configure(self, cpus: int, console: bool, read_only: bool) -> None:
+        """What the host writes before the monitor's first instruction."""
+        config = self.shared.config
+        config.cpus = cpus
+        config.tsc_khz = TSC_KHZ
+        config.ram.low = ctypes.addressof(self.memory)
+        config.ram.low_size = RAM_SIZE
+        for number, data in enumerate(self.disks):
+            disk = config.disks[number]
+            disk.present = 1
+            disk.read_only = read_only
+            disk.channel, disk.unit = number >> 1, number & 1
+            disk.file = number
+            disk.sectors = len(data) // 512
+        config.console.present = console
+        config.console.output = len(self.disks)
+        config.console.input = len(self.disks) + 1
+        self.ring.describe(config.ring, ctypes.addressof(self.memory), address_of(self.machine))
+
+    # ---- the host --------------------------------------------------------------------------
+
+    def port_out8(self, port: int, value: int) -> None:
+        """The monitor's OUT: a doorbell or a call."""
+        if port == abi.PORT_CALL:
+            self.serve(abi.Call(value))
+        else:
+            assert self.machine.lock.held
+            assert abi.PORT_DOORBELL <= port < abi.PORT_DOORBELL + abi.PINS
+            self.rung.append(port - abi.PORT_DOORBELL)
+
+    def serve(self, call: abi.Call) -> None:
+        """One host call, of whichever CPU is running."""
+        self.calls.append(call)
+        argument = self.running.argument[0]
+        if call == abi.Call.KICK:
+            assert not self.machine.lock.held
+            self.ring.enter()
+        elif call == abi.Call.PIN:
+            self.pinned.append(argument)
+            self.running.argument[0] = self.pin_answer
+            if not self.pin_answer:
+                self.register(argument)
+        elif call == abi.Call.ROUTE:
+            route = self.shared.routes[argument]
+            self.routed.append((argument, route.address, route.data))
+        elif call == abi.Call.POWER:
+            raise PoweredOff(abi.Power(argument).name)
+
+    def register(self, chunk: int) -> None:
+        """Make a chunk of RAM a buffer of the ring."""
+        address = ctypes.addressof(self.memory) + chunk * abi.CHUNK
+        self.ring.buffers[abi.FIRST_CHUNK_BUFFER + chunk] = (address, abi.CHUNK)
+
+    def write_msr(self, number: int, value: int) -> None:
+        """WRMSR: the worker's IPI or its timer."""
+        if number == conclude.X2APIC_INTERRUPT_COMMAND:
+            assert value == len(self.cpus) << 32 | abi.WORKER_VECTOR
+            self.wakes += 1
+        elif number == timer.INITIAL_COUNT:
+            self.timer = value
+
+    @contextmanager
+    def entered(self, cpu: abi.Cpu) -> Iterator[None]:
+        """While the monitor runs on `cpu`."""
+        self.running = cpu
+        with ExitStack() as stack:
+            for module in (conclude, timer):
+                for name in ("port_out8", "write_msr"):
+                    if hasattr(module, name):
+                        stack.enter_context(mock.patch.object(module, name, getattr(self, name)))
+            stack.enter_context(mock.patch.object(conclude, "timestamp", self.timestamp))
+            yield
+
+    def timestamp(self) -> int:
+        """RDTSC: time goes on a little at every look."""
+        self.now += self.step
+        return self.now
+
+    # ---- the guest -------------------------------------------------------------------------
+
+    def start(self) -> "Rig":
+        """Power on."""
+        self.machine.reset(self.shared.config)
+        return self
+
+    def enter(self, cpu: int = 0) -> None:
+        """The monitor's answer to the exit in this CPU's kvm_run page."""
+        with self.entered(self.cpus[cpu]):
+            entry.serve(self.cpus[cpu], self.machine, self.shared)
+        assert not self.machine.lock.held
+
+    def port(self, port: int, size: int, data: bytes, *, write: bool, cpu: int = 0) -> bytes:
+        """A port access of len(data) / size times; what stands in its place afterwards."""
+        page = self.cpus[cpu].run
+        abi.RunPage.at(page).exit_reason = abi.ExitReason.IO
+        record = abi.RunIo.at(page + abi.RUN_UNION)
+        record.direction, record.size, record.port = write, size, port
+        record.count, record.data_offset = len(data) // size, DATA_OFFSET
+        ctypes.memmove(page + DATA_OFFSET, data, len(data))
+        self.enter(cpu)
+        return ctypes.string_at(page + DATA_OFFSET, len(data))
+
+    def out(self, port: int, value: int, size: int = 1, cpu: int = 0) -> None:
+        """OUT."""
+        self.port(port, size, value.to_bytes(size, "little"), write=True, cpu=cpu)
+
+    def inp(self, port: int, size: int = 1, cpu: int = 0) -> int:
+        """IN."""
+        return int.from_bytes(self.port(port, size, bytes(size), write=False, cpu=cpu), "little")
+
+    def memory_access(self, address: int, size: int, value: int | None, cpu: int = 0) -> int:
+        """An access outside RAM; None reads."""
+        page = self.cpus[cpu].run
+        abi.RunPage.at(page).exit_reason = abi.ExitReason.MMIO
+        record = abi.RunMmio.at(page + abi.RUN_UNION)
+        record.address, record.length, record.is_write = address, size, value is not None
+        place = address_of(record.data)
+        ctypes.memmove(place, (value or 0).to_bytes(8, "little"), 8)
+        self.enter(cpu)
+        return int.from_bytes(ctypes.string_at(place, size), "little")
+
+    def read(self, address: int, size: int = 4, cpu: int = 0) -> int:
+        """A load outside RAM."""
+        return self.memory_access(address, size, None, cpu)
+
+    def write(self, address: int, value: int, size: int = 4, cpu: int = 0) -> None:
+        """A store outside RAM."""
+        self.memory_access(address, size, value, cpu)
+
+    def end_of_interrupt(self, vector: int, cpu: int = 0) -> None:
+        """A local APIC's EOI of a level interrupt."""
+        page = self.cpus[cpu].run
+        abi.RunPage.at(page).exit_reason = abi.ExitReason.IOAPIC_EOI
+        abi.RunEoi.at(page + abi.RUN_UNION).vector = vector
+        self.enter(cpu)
+
+    def work(self) -> None:
+        """The worker wakes."""
+        with self.entered(self.worker):
+            entry.work(self.worker, self.machine, self.shared)
+        assert not self.machine.lock.held
+
+    def enable_pin(self, pin: int, vector: int, flags: int = 0) -> None:
+        """Program a redirection entry, unmasked, as a guest does."""
+        for half, value in ((1, 0), (0, vector | flags)):
+            self.write(abi.IOAPIC, 0x10 + 2 * pin + half)
+            self.write(abi.IOAPIC + 0x10, value)

@@ -1,0 +1,219 @@
+"""Traps in, interrupts and calls out: the core around the models."""
+
+import ctypes
+
+import pytest
+
+from tests.monitor.rig import PoweredOff, Rig
+from vestige import abi
+from vestige.lang.intrinsics import CheckFailed, address_of
+from vestige.lang.types import Struct
+from vestige.monitor.core.clock import Clock, nanoseconds
+from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.statistics import PLACES, count_trap
+from vestige.monitor.core.timer import set_timer
+from vestige.monitor.devices.ioapic.spec import Entry
+
+UART = abi.PORT_UART
+UART_VECTOR = 0x41
+
+
+@pytest.fixture
+def rig() -> Rig:
+    """A machine without disks."""
+    return Rig().start()
+
+
+class CoalescedPage(Struct):
+    """KVM's ring page, small."""
+
+    ring: abi.CoalescedRing
+    entries: abi.CoalescedWrite[4]
+
+
+# ---- interrupts ----------------------------------------------------------------------------
+
+
+def test_a_route_is_given_once_and_before_the_doorbell_rings(rig: Rig) -> None:
+    rig.enable_pin(abi.PIN_UART, UART_VECTOR)
+    assert rig.routed == []
+    rig.out(UART + 1, 2)
+    assert rig.routed == [(abi.PIN_UART, 0xFEE0_0000, UART_VECTOR)]
+    assert rig.rung == [abi.PIN_UART]
+    rig.inp(UART + 2)
+    rig.out(UART + 1, 0)
+    rig.out(UART + 1, 2)
+    assert len(rig.routed) == 1
+    assert rig.rung == [abi.PIN_UART] * 2
+
+
+def test_a_changed_message_is_given_before_it_is_used(rig: Rig) -> None:
+    rig.enable_pin(abi.PIN_UART, UART_VECTOR)
+    rig.out(UART + 1, 2)
+    rig.enable_pin(abi.PIN_UART, UART_VECTOR + 1)
+    rig.inp(UART + 2)
+    rig.out(UART + 1, 0)
+    rig.out(UART + 1, 2)
+    assert [data for _, _, data in rig.routed] == [UART_VECTOR, UART_VECTOR + 1]
+
+
+def test_a_masked_pin_never_rings(rig: Rig) -> None:
+    rig.enable_pin(abi.PIN_UART, UART_VECTOR, Entry.MASKED)
+    rig.out(UART + 1, 2)
+    assert (rig.rung, rig.routed) == ([], [])
+
+
+def test_a_level_interrupt_comes_again_until_its_source_is_quiet(rig: Rig) -> None:
+    rig.enable_pin(abi.PIN_UART, UART_VECTOR, Entry.LEVEL)
+    rig.out(UART + 1, 2)
+    rig.end_of_interrupt(UART_VECTOR)
+    assert rig.rung == [abi.PIN_UART] * 2
+    rig.inp(UART + 2)
+    rig.end_of_interrupt(UART_VECTOR)
+    assert rig.rung == [abi.PIN_UART] * 2
+
+
+# ---- coalesced writes ----------------------------------------------------------------------
+
+
+def queue(page: CoalescedPage, port: int, value: int, size: int = 1) -> None:
+    """What KVM does instead of an exit."""
+    entry = page.entries[page.ring.last]
+    entry.address, entry.length, entry.port = port, size, 1
+    ctypes.memmove(address_of(entry.data), value.to_bytes(8, "little"), 8)
+    page.ring.last = (page.ring.last + 1) % 4
+
+
+def test_queued_writes_come_before_the_trap_in_their_order(rig: Rig) -> None:
+    page = CoalescedPage()
+    rig.shared.config.coalesced = address_of(page)
+    rig.shared.config.coalesced_entries = 4
+    for round_ in range(5):  # the ring wraps
+        queue(page, UART + 7, round_)
+        queue(page, UART + 7, round_ + 1)
+        queue(page, abi.PORT_PCI_ADDRESS, 0x8000_0000 + 4 * round_, 4)
+        assert rig.inp(UART + 7) == round_ + 1
+        assert page.ring.first == page.ring.last
+    assert rig.inp(abi.PORT_PCI_ADDRESS, 4) == 0x8000_0010
+    assert rig.shared.statistics.coalesced_writes == 15
+
+
+def test_the_worker_takes_queued_writes_too(rig: Rig) -> None:
+    page = CoalescedPage()
+    rig.shared.config.coalesced = address_of(page)
+    rig.shared.config.coalesced_entries = 4
+    queue(page, UART + 7, 0x77)
+    rig.work()
+    assert rig.machine.uart.scratch == 0x77
+
+
+# ---- records -------------------------------------------------------------------------------
+
+
+def test_an_unknown_exit_does_nothing(rig: Rig) -> None:
+    abi.RunPage.at(rig.cpus[0].run).exit_reason = 99
+    rig.enter()
+
+
+def test_data_outside_kvm_run_is_refused(rig: Rig) -> None:
+    page = rig.cpus[0].run
+    abi.RunPage.at(page).exit_reason = abi.ExitReason.IO
+    record = abi.RunIo.at(page + abi.RUN_UNION)
+    record.size, record.count, record.data_offset = 4, 2, abi.RUN_STRIDE - 4
+    with pytest.raises(CheckFailed):
+        rig.enter()
+
+
+# ---- time ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("khz", [1, 999_999, 2_394_512, 4_000_000_000])
+def test_nanoseconds_are_exact(khz: int) -> None:
+    for counter in (0, 1, 12345678901, 1 << 50):
+        assert nanoseconds(counter, khz) == counter * 1_000_000 // khz % (1 << 64)
+
+
+def test_time_never_goes_back() -> None:
+    clock = Clock()
+    assert clock.now(5000, 1_000_000) == 5000
+    assert clock.now(4000, 1_000_000) == 5000
+
+
+def test_an_earlier_deadline_wakes_the_worker_once(rig: Rig) -> None:
+    rig.out(UART, ord("x"))
+    assert rig.wakes == 1
+    rig.out(UART, ord("y"))
+    assert rig.wakes == 1
+    rig.work()
+    assert 0 < rig.timer <= 4_000_000
+
+
+def test_without_a_deadline_the_timer_stands_still(rig: Rig) -> None:
+    rig.work()
+    assert (rig.timer, rig.wakes) == (0, 0)
+
+
+def test_a_deadline_already_past_comes_at_once(rig: Rig) -> None:
+    with rig.entered(rig.worker):
+        set_timer(1, 2)
+    assert rig.timer == 1
+
+
+# ---- the end -------------------------------------------------------------------------------
+
+
+def test_power_off_comes_after_the_last_output(rig: Rig) -> None:
+    rig.port(UART, 1, b"bye", write=True)
+    assert rig.output == []
+    with pytest.raises(PoweredOff, match="OFF"):
+        rig.out(abi.PORT_SLEEP_CONTROL, 5 << 2 | 1 << 5)
+    assert b"".join(rig.output) == b"bye"
+
+
+def test_reset_is_told_as_such(rig: Rig) -> None:
+    with pytest.raises(PoweredOff, match="RESET"):
+        rig.out(abi.PORT_RESET, abi.RESET_VALUE)
+
+
+def test_a_console_that_never_writes_does_not_keep_the_machine_on(rig: Rig) -> None:
+    rig.ring.inline = False
+    rig.port(UART, 1, b"bye\n", write=True)
+    rig.step = 1_000_000
+    with pytest.raises(PoweredOff, match="OFF"):
+        rig.out(abi.PORT_SLEEP_CONTROL, 5 << 2 | 1 << 5)
+    assert rig.now > 2_000_000_000
+
+
+# ---- statistics ----------------------------------------------------------------------------
+
+
+def test_traps_are_counted_by_address_and_kind(rig: Rig) -> None:
+    for _ in range(3):
+        rig.inp(UART + 5)
+    rig.out(UART + 7, 1)
+    rig.read(abi.ECAM)
+    rig.read(abi.ECAM + 0x8000)
+    rig.end_of_interrupt(0x55)
+    counts = {
+        (trap.address, trap.kind): trap.count for trap in rig.shared.statistics.traps if trap.count
+    }
+    assert counts == {
+        (UART + 5, abi.TrapKind.PORT): 3,
+        (UART + 7, abi.TrapKind.PORT | abi.TrapKind.WRITE): 1,
+        (abi.ECAM, abi.TrapKind.MEMORY): 2,
+        (0x55, abi.TrapKind.EOI): 1,
+    }
+
+
+def test_traps_that_find_no_place_are_counted_together() -> None:
+    statistics = abi.Statistics()
+    for address in range(4 * PLACES):
+        count_trap(statistics, address * 4096, abi.TrapKind.MEMORY)
+    listed = sum(trap.count for trap in statistics.traps)
+    assert listed + statistics.traps_elsewhere == 4 * PLACES
+    assert statistics.traps_elsewhere > 0
+    assert listed > PLACES // 2
+
+
+def test_all_state_fits_the_rings_buffer() -> None:
+    assert ctypes.sizeof(Machine) <= abi.STATE_SIZE
