@@ -66,7 +66,8 @@ class BlockRequest(Struct):
         count = self.segment_count
         if count > 0:
             last = self.segments[count - 1]
-            if last.address + last.length == address and last.length + length < 1 << 31:
+            follows = u64(last.address + last.length) == address
+            if follows and last.length + length < 1 << 31:
                 last.length = u32(last.length + length)
                 return
         check(count < MAX_SEGMENTS)

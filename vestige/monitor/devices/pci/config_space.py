@@ -68,13 +68,13 @@ class ConfigSpace(Struct):
 
     def add_io_bar(self, number: u8, base: u16, size: u16) -> None:
         """BAR `number` (0 to 5) claims `size` ports (a power of 2, 4 to 256) at `base`."""
-        offset = Register.BAR0 + 4 * number
+        offset = u8(Register.BAR0 + 4 * number)
         self.set16(offset, base | BAR_IO)
         self.allow16(offset, u16(0x1_0000 - size))
 
     def io_bar(self, number: u8) -> u16:
         """The first port of I/O BAR `number` (0 to 5), as the guest has placed it."""
-        return self.get16(Register.BAR0 + 4 * number) & BAR_IO_ADDRESS
+        return self.get16(u8(Register.BAR0 + 4 * number)) & BAR_IO_ADDRESS
 
     def has(self, enabled: Command) -> bool:
         """Whether the guest has set this bit of the command register."""

@@ -55,7 +55,7 @@ class BusMaster(Struct):
             case BusMasterRegister.COMMAND:
                 self.write_command(value)
             case BusMasterRegister.STATUS:
-                kept = self.status & ~(value & BusMasterStatus.CLEARABLE)
+                kept = self.status & ~int(value & BusMasterStatus.CLEARABLE)
                 noted = value & BusMasterStatus.CAPABLE
                 self.status = (kept & ~BusMasterStatus.CAPABLE) | noted
             case 4 | 5 | 6 | 7:
@@ -129,9 +129,9 @@ class BusMaster(Struct):
             if self.left == 0 and not self.fetch(ram):
                 break
             if self.left >= SECTOR:
-                length = min(self.left - self.left % SECTOR, wanted - total)
-                request.add(ram.pointer(self.address, length), u32(length))
-                self.advance(u32(length))
+                length = min(u32(self.left - self.left % SECTOR), u32(wanted - total))
+                request.add(ram.pointer(self.address, length), length)
+                self.advance(length)
                 total = u32(total + length)
             elif self.gather_sector(ram, request):
                 total = u32(total + SECTOR)
@@ -155,9 +155,9 @@ class BusMaster(Struct):
             if request.segment_count >= MAX_SEGMENTS:
                 self.next, self.address, self.left, self.last = next_descriptor, address, left, last
                 break
-            length = min(self.left, SECTOR - filled)
-            request.add(ram.pointer(self.address, length), u32(length))
-            self.advance(u32(length))
+            length = min(self.left, u32(SECTOR - filled))
+            request.add(ram.pointer(self.address, length), length)
+            self.advance(length)
             filled = u32(filled + length)
         if filled == SECTOR:
             return True
@@ -175,12 +175,12 @@ class BusMaster(Struct):
         while filled < SECTOR:
             if self.left == 0 and not self.fetch(ram):
                 return False
-            length = min(self.left, SECTOR - filled)
+            length = min(self.left, u32(SECTOR - filled))
             memory = ram.pointer(self.address, length)
             if to_memory:
-                copy(memory, buffer + filled, length)
+                copy(memory, u64(buffer + filled), length)
             else:
-                copy(buffer + filled, memory, length)
-            self.advance(u32(length))
+                copy(u64(buffer + filled), memory, length)
+            self.advance(length)
             filled = u32(filled + length)
         return True

@@ -1,7 +1,7 @@
 """The commands of a hard disk. ATA/ATAPI-6 (T13 1410D), clause 8; protocols in clause 9."""
 
 from vestige.lang.memory import Memory
-from vestige.lang.types import u8, u32
+from vestige.lang.types import u8, u32, u64
 from vestige.monitor.block import State
 from vestige.monitor.devices.piix3_ide.channel import Channel, Transfer
 from vestige.monitor.devices.piix3_ide.identify import fill_identify
@@ -124,7 +124,7 @@ def addressed(channel: Channel, count: u32, wide: bool) -> bool:
     limit = drive.sectors if wide else drive.lba28_sectors()
     channel.wide = wide
     drive.standby = 0
-    if first < limit and count <= limit - first:
+    if first < limit and count <= u64(limit - first):
         channel.lba = first
         channel.remaining = count
         return True

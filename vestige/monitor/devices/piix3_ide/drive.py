@@ -213,7 +213,7 @@ class Drive(Struct):
 
     def last_sector(self) -> u64:
         """READ NATIVE MAX ADDRESS."""
-        return self.sectors - 1 if self.sectors > 0 else 0
+        return u64(max(self.sectors, 1) - 1)
 
     def lba28_sectors(self) -> u32:
         """Sectors 28-bit commands reach: IDENTIFY DEVICE words 60 and 61."""

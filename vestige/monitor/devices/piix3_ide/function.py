@@ -263,7 +263,7 @@ class Ide(Struct):
         if block == Block.COMMAND and offset == AtaRegister.DATA and size > 1:
             length = u32(count * size)
             taken = read_data_string(self.channels[number & 1], address, length)
-            fill(u64(address + taken), 0, length - taken)
+            fill(u64(address + taken), 0, u32(length - taken))
             return
         for i in range(count):
             value = self.read(port, size, ram)

@@ -67,7 +67,7 @@ def fill_geometry(channel: Channel) -> None:
     cylinders, heads, sectors_per_track = drive.default_geometry()
     channel.put(1, cylinders)
     channel.put(3, heads)
-    channel.put(4, SECTOR * sectors_per_track)
+    channel.put(4, u16(SECTOR * sectors_per_track))
     channel.put(5, SECTOR)
     channel.put(6, sectors_per_track)
     channel.put(53, VALID)

@@ -45,7 +45,7 @@ def read_data_string(channel: Channel, address: u64, length: u32) -> u32:
     if not channel.offers(Transfer.PIO_IN):
         return 0
     taken = min(length, u16(channel.end - channel.position))
-    copy(address, address_of(channel.buffer) + channel.position, taken)
+    copy(address, u64(address_of(channel.buffer) + channel.position), taken)
     moved(channel, taken)
     return taken
 
@@ -55,7 +55,7 @@ def write_data_string(channel: Channel, address: u64, length: u32) -> u32:
     if not channel.offers(Transfer.PIO_OUT):
         return 0
     taken = min(length, u16(channel.end - channel.position))
-    copy(address_of(channel.buffer) + channel.position, address, taken)
+    copy(u64(address_of(channel.buffer) + channel.position), address, taken)
     moved(channel, taken)
     return taken
 
@@ -119,7 +119,7 @@ def block_sectors(channel: Channel) -> u32:
 
 def block_length(channel: Channel) -> u16:
     """Bytes of the next DRQ block."""
-    return block_sectors(channel) * SECTOR
+    return u16(block_sectors(channel) * SECTOR)
 
 
 def request_buffer(channel: Channel, operation: Operation) -> None:
