@@ -3,7 +3,8 @@
 File format: MAGIC, the 32-byte BLAKE2 digest of the rest, then a marshalled tuple. Only files
 this user's cache wrote are loaded.
 """
-# ruff: noqa: PTH, PLC0415  (on the way to every run: what is not always needed is not imported)
+# This is on the way to every run: what is not always needed is not imported.
+# ruff: noqa: PTH123, PLC0415
 
 import marshal
 from bisect import bisect_right
