@@ -37,7 +37,7 @@ def read_port(machine: Machine, config: Config, port: u16, size: u8, now: u64) -
     if port == PORT_PCI_ADDRESS and size == 4:
         return machine.pci.address
     if is_pci_data(machine, port, size):
-        register = machine.pci.register() + (port & 3)
+        register = u32(machine.pci.register() + (port & 3))
         return read_config(machine, machine.pci.function(), register, size)
     value = u32(0)
     for i in range(4):
@@ -53,7 +53,7 @@ def write_port(machine: Machine, config: Config, port: u16, size: u8, value: u32
     elif port == PORT_PCI_ADDRESS and size == 4:
         machine.pci.write_address(value)
     elif is_pci_data(machine, port, size):
-        register = machine.pci.register() + (port & 3)
+        register = u32(machine.pci.register() + (port & 3))
         write_config(machine, config, machine.pci.function(), register, size, value)
     else:
         for i in range(4):

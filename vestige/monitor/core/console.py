@@ -7,7 +7,7 @@ holds up that operation and nothing else.
 
 from vestige.abi import Config, Console, Ring
 from vestige.lang.intrinsics import address_of
-from vestige.lang.types import Struct, u8, u64
+from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.core.clock import MILLISECOND
 from vestige.monitor.devices.uart16550.model import OUTPUT_SIZE, Uart
 from vestige.monitor.drivers.ring.driver import Driver, Owner
@@ -94,7 +94,7 @@ class ConsoleLink(Struct):
         if ready and now >= self.output_after:
             address = u64(address_of(uart.output) + uart.output_first)
             length = uart.output_length()
-            if driver.stream(Owner.CONSOLE_OUTPUT, files.output, address, length, ring):
+            if driver.stream(Owner.CONSOLE_OUTPUT, u32(files.output), address, length, ring):
                 self.output_due = NEVER
 
     # ---- input ----------------------------------------------------------------------------
@@ -125,4 +125,4 @@ class ConsoleLink(Struct):
             return
         self.input_after = 0
         address = address_of(self.input)
-        driver.stream(Owner.CONSOLE_INPUT, files.input, address, INPUT_SIZE, ring)
+        driver.stream(Owner.CONSOLE_INPUT, u32(files.input), address, INPUT_SIZE, ring)

@@ -5,7 +5,7 @@ Nothing here calls the host or touches hardware; what remains to be done out the
 """
 
 from vestige.abi import PIN_UART, Config, Statistics
-from vestige.lang.types import u8, u64
+from vestige.lang.types import u8, u32, u64
 from vestige.monitor.block import State
 from vestige.monitor.core.machine import Machine
 
@@ -40,13 +40,13 @@ def move_request(machine: Machine, config: Config, channel: u8) -> None:
 
 def move_interrupts(machine: Machine) -> None:
     """Lines to pins. Each source's own edge counts, as two may share a pin declared edge."""
-    asserted = machine.uart.line.level << PIN_UART
+    asserted = u32(machine.uart.line.level << PIN_UART)
     if machine.uart.line.take_edge():
         machine.ioapic.edge(PIN_UART)
     for channel in range(CHANNELS):
         pin = machine.ide.interrupt_pin(channel)
         line = machine.ide.channels[channel].line
-        asserted |= line.level << pin
+        asserted |= u32((line.level & 1) << (pin & 31))
         if line.take_edge():
             machine.ioapic.edge(pin)
     machine.ioapic.drive(asserted)

@@ -79,24 +79,26 @@ class IoApic(Struct):
 
     def read_window(self) -> u32:
         """The register IOREGSEL names."""
-        match self.index:
+        index = self.index
+        match index:
             case Index.ID | Index.ARBITRATION:
                 return self.identity
             case Index.VERSION:
                 return VERSION
             case _:
-                if Index.REDIRECTION <= self.index < Index.REDIRECTION + 2 * PINS:
-                    pin = self.pins[(self.index - Index.REDIRECTION) >> 1]
-                    return pin.high if self.index & 1 else pin.low
+                if Index.REDIRECTION <= index < Index.REDIRECTION + 2 * PINS:
+                    pin = self.pins[(index - Index.REDIRECTION) >> 1]
+                    return pin.high if index & 1 else pin.low
                 return 0
 
     def write_window(self, value: u32) -> None:
         """Set the register IOREGSEL names."""
-        if self.index == Index.ID:
+        index = self.index
+        if index == Index.ID:
             self.identity = value & 0x0F00_0000
-        if Index.REDIRECTION <= self.index < Index.REDIRECTION + 2 * PINS:
-            number = (self.index - Index.REDIRECTION) >> 1
-            if self.index & 1:
+        if Index.REDIRECTION <= index < Index.REDIRECTION + 2 * PINS:
+            number = (index - Index.REDIRECTION) >> 1
+            if index & 1:
                 self.pins[number].high = value & Entry.HIGH_WRITABLE
             else:
                 self.write_entry(number, value)
@@ -164,10 +166,10 @@ class IoApic(Struct):
     def service(self, number: u32) -> None:
         """Send a level interrupt if one is due."""
         pin = self.pins[number]
-        if self.asserted & 1 << number and pin.open_for_level():
+        if self.asserted & 1 << (number & 31) and pin.open_for_level():
             pin.low |= Entry.REMOTE_IRR
             self.request(number)
 
     def request(self, number: u32) -> None:
         """Send this pin's message."""
-        self.requests |= 1 << number
+        self.requests |= 1 << (number & 31)

@@ -284,16 +284,16 @@ class Uart(Struct):
         waiting = self.transmitting_count
         if waiting == 0:
             return
-        sent = 0
+        left = 0
         for i in range(FIFO_SIZE):
             if i < waiting and self.output_count < OUTPUT_SIZE:
                 last = (self.output_first + self.output_count) % OUTPUT_SIZE
                 self.output[last] = self.transmitting[i]
                 self.output_count = u16(self.output_count + 1)
-                sent = i + 1
             elif i < waiting:
-                self.transmitting[i - sent] = self.transmitting[i]
-        self.transmitting_count = u8(waiting - sent)
+                self.transmitting[left % FIFO_SIZE] = self.transmitting[i]
+                left = u8(left + 1)
+        self.transmitting_count = left
         self.emptied()
 
     def emptied(self) -> None:

@@ -24,7 +24,7 @@ STREAM_PLACES = 2  # kept free for the console
 
 
 class Owner(IntEnum):
-    """Whose an operation is. Numbers below CONSOLE_OUTPUT are IDE channels."""
+    """Whose an operation is: an IDE channel, 0 or 1, or a direction of the console."""
 
     CONSOLE_OUTPUT = 2
     CONSOLE_INPUT = 3
@@ -73,7 +73,7 @@ class Driver(Struct):
     again: u16[256]  # stack of places to be submitted (once more)
     again_count: u32
     transfers: Transfer[2]
-    streams: Stream[2]
+    streams: Stream[2]  # by bit 0 of the Owner
     pinned: u64[256]  # bitmap of chunks registered
     pins: u16[256]  # chunks to be registered before the entries are published
     pin_count: u32
@@ -165,7 +165,7 @@ class Driver(Struct):
 
     def stream(self, owner: u8, file: u32, address: u64, length: u32, ring: Ring) -> bool:
         """Write or read `length` bytes of STATE at `address`; False: not now."""
-        stream = self.streams[owner - Owner.CONSOLE_OUTPUT]
+        stream = self.streams[owner & 1]
         if stream.busy or not self.room(ring, 0):
             return False
         stream.busy = 1
@@ -186,14 +186,14 @@ class Driver(Struct):
 
     def take_answer(self, owner: u8) -> bool:
         """Whether this direction's operation has been answered; the result is in `result_of`."""
-        stream = self.streams[owner - Owner.CONSOLE_OUTPUT]
+        stream = self.streams[owner & 1]
         answered = stream.answered != 0
         stream.answered = 0
         return answered
 
     def result_of(self, owner: u8) -> i32:
         """Bytes, or a negative errno, of this direction's last operation."""
-        return self.streams[owner - Owner.CONSOLE_OUTPUT].result
+        return self.streams[owner & 1].result
 
     # ---- the ring -------------------------------------------------------------------------
 
@@ -260,7 +260,7 @@ class Driver(Struct):
             place = self.places[number]
             count_operation(place, result, statistics)
             if place.owner >= Owner.CONSOLE_OUTPUT:
-                stream = self.streams[place.owner - Owner.CONSOLE_OUTPUT]
+                stream = self.streams[place.owner & 1]
                 stream.result = result
                 stream.answered = 1
                 stream.busy = 0
@@ -308,7 +308,7 @@ class Driver(Struct):
 def ram_offset(ram: Memory, address: u64) -> u64:
     """Where guest RAM at `address` is in the host's one mapping of it: high follows low."""
     if ram.low <= address < u64(ram.low + ram.low_size):
-        return address - ram.low
+        return u64(address - ram.low)
     check(ram.high <= address < u64(ram.high + ram.high_size))
     return u64(ram.low_size + u64(address - ram.high))
 
