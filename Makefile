@@ -63,15 +63,15 @@ $(VENV_STAMP): pyproject.toml $(PACKAGES_STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-# Asks for root's rights only if something is missing. The lists of packages are needed in any
-# case, since guests are made from packages that are downloaded but not installed.
+# Asks for root's rights only if something is missing. Who is root anyway gets new lists of
+# packages: guests are made of packages that are downloaded, and old lists name files long gone.
 $(PACKAGES_STAMP): Makefile
 	@missing=$$(for package in $(DEBIAN_PACKAGES); do \
 		dpkg-query --show --showformat='$${db:Status-Status}\n' $$package 2>/dev/null \
 			| grep -qx installed || echo $$package; \
 	done); \
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3 python3-venv"; \
-	if [ -n "$$missing" ] || ! apt-cache show linux-image-amd64 >/dev/null 2>&1; then \
+	if [ -n "$$missing" ] || [ "$$(id -u)" = 0 ] || ! apt-cache show linux-image-amd64 >/dev/null 2>&1; then \
 		echo "setup: apt-get update"; \
 		$(AS_ROOT) apt-get -qq update; \
 	fi; \
