@@ -50,11 +50,7 @@ class Terminal(Console):
 
     def __init__(self) -> None:
         self._saved: list[Any] | None = None
-        self._null: int | None = None
-        if not _is_open(1):
-            self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        output = 1 if self._null is None else self._null
-        super().__init__(output, 0 if _is_open(0) and not _in_background() else None)
+        super().__init__(1, None if _in_background() else 0)
 
     def start(self) -> None:
         """Make a terminal raw, and say how to leave."""
@@ -73,9 +69,6 @@ class Terminal(Console):
             with contextlib.suppress(termios.error):  # a terminal that hung up needs nothing
                 termios.tcsetattr(self.input, termios.TCSANOW, saved)
             atexit.unregister(self.close)
-        null, self._null = self._null, None
-        if null is not None:
-            os.close(null)
 
 
 class File(Console):
@@ -97,6 +90,17 @@ class File(Console):
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+
+def occupy_standard_files() -> None:
+    """Open /dev/null where standard input, output or errors are closed.
+
+    Before anything else is opened: a disk image must never become standard output.
+    """
+    descriptor = 0
+    while descriptor <= 2:
+        descriptor = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    os.close(descriptor)
 
 
 def open_console(name: str) -> Console:
@@ -143,14 +147,6 @@ def _open_output(path: str) -> int:
         return descriptor
     os.close(descriptor)
     return os.open(path, os.O_RDWR | common)
-
-
-def _is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
 
 
 def _in_background() -> bool:

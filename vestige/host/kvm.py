@@ -4,14 +4,16 @@ From Linux 6.1's include/uapi/linux/kvm.h and arch/x86/include/uapi/asm/kvm.h; t
 each is in the kernel's Documentation/virt/kvm/api.rst.
 """
 
-import fcntl
 import os
 from enum import IntEnum
 
 from vestige.errors import GuestError, UsageError
+from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
 
 DEVICE = "/dev/kvm"
+SYS_IOCTL = 16
+EINTR = 4
 API_VERSION = 12  # the only one there ever was
 
 
@@ -39,6 +41,7 @@ class Request(IntEnum):
     SET_REGS = 0x4090_AE82
     GET_SREGS = 0x8138_AE83
     SET_SREGS = 0x4138_AE84
+    SET_MSRS = 0x4008_AE89
     SET_CPUID2 = 0x4008_AE90
     SET_MP_STATE = 0x4004_AE99
     GET_TSC_KHZ = 0xAEA3
@@ -267,6 +270,22 @@ class Cpuid(Struct):
     entries: CpuidEntry[256]
 
 
+class ModelSpecificRegister(Struct):
+    """struct kvm_msr_entry."""
+
+    number: u32
+    reserved: u32
+    value: u64
+
+
+class ModelSpecificRegisters(Struct):
+    """struct kvm_msrs with room for one."""
+
+    count: u32
+    padding: u32
+    entries: ModelSpecificRegister[1]
+
+
 class MultiprocessorState(Struct):
     """struct kvm_mp_state."""
 
@@ -278,15 +297,13 @@ def call(descriptor: int, request: Request, argument: int | Struct = 0) -> int:
 
     Raises GuestError naming the request and the kernel's answer.
     """
-    while True:
-        try:
-            if isinstance(argument, int):
-                return fcntl.ioctl(descriptor, request, argument)
-            return fcntl.ioctl(descriptor, request, argument, True)  # type: ignore[no-any-return]
-        except InterruptedError:
-            continue
-        except OSError as error:
-            raise GuestError(f"KVM_{request.name}: {error.strerror}") from None
+    value = argument if isinstance(argument, int) else address_of(argument)
+    answer = -EINTR
+    while answer == -EINTR:
+        answer = syscall(SYS_IOCTL, descriptor, request, value, 0, 0, 0)
+    if answer < 0:
+        raise GuestError(f"KVM_{request.name}: {os.strerror(-answer)}")
+    return answer
 
 
 class System:
@@ -307,8 +324,8 @@ class System:
 
     def _check(self, device: str) -> None:
         try:
-            version = fcntl.ioctl(self.descriptor, Request.GET_API_VERSION, 0)
-        except OSError:
+            version = call(self.descriptor, Request.GET_API_VERSION)
+        except GuestError:
             raise UsageError(f"{device}: not KVM's device; load the kernel's kvm module") from None
         if version != API_VERSION:
             raise UsageError(f"{device}: KVM API version {version}, Vestige needs {API_VERSION}")

@@ -25,6 +25,7 @@ SYS_SETUP = 425
 SYS_REGISTER = 427
 ENTRIES = 256  # two IDE channels with a segment list of 128 each
 SETUP_DISABLED = 1 << 6
+SETUP_SUBMIT_ALL = 1 << 7  # one refused entry does not hold up the rest
 MAP_RING = 0
 MAP_ENTRIES = 0x1000_0000
 ENTRY_SIZE = 64
@@ -162,7 +163,7 @@ class Ring:
         self._memory = memory
         self._state = state
         self._pinned: dict[int, None] = {}  # chunks, the oldest first
-        parameters = Parameters(flags=SETUP_DISABLED)
+        parameters = Parameters(flags=SETUP_DISABLED | SETUP_SUBMIT_ALL)
         answer = syscall(SYS_SETUP, ENTRIES, struct_address(parameters), 0, 0, 0, 0)
         if answer < 0:
             raise UsageError(_unavailable(-answer))

@@ -57,6 +57,12 @@ class VirtualCpu:
         """What CPUID shows on this vCPU."""
         kvm.call(self.descriptor, kvm.Request.SET_CPUID2, table)
 
+    def set_msr(self, number: int, value: int) -> bool:
+        """Set one model-specific register; False where this KVM doesn't have it."""
+        registers = kvm.ModelSpecificRegisters(count=1)
+        registers.entries[0] = kvm.ModelSpecificRegister(number=number, value=value)
+        return kvm.call(self.descriptor, kvm.Request.SET_MSRS, registers) == 1
+
     def make_runnable(self) -> None:
         """Start without INIT and SIPI, as the boot processor does."""
         state = kvm.MultiprocessorState(state=kvm.RUNNABLE)

@@ -1,0 +1,168 @@
+"""Runs a payload guest with the payload monitor, on this machine's /dev/kvm."""
+
+import os
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from functools import cache
+
+from tests.host import guest_payload, monitor_payload
+from tests.host.guest_payload import Report
+from vestige import abi
+from vestige.errors import UsageError
+from vestige.host import guest, images, kvm, runloop
+from vestige.host.code import MonitorCode
+from vestige.host.console import Console
+from vestige.host.memory import GuestMemory
+from vestige.host.ring import Ring
+from vestige.host.routing import connect_ring
+from vestige.host.session import Session
+from vestige.host.signals import Signals
+from vestige.host.twin import Twin
+from vestige.host.wait import wait
+from vestige.lang.build import compile_functions
+from vestige.lang.image import Image
+from vestige.machine.cpu import CODE, DATA, TSS, CpuState, Segment
+
+GUEST = 0x10_0000
+REPORT = 0x20_0000
+STACK = 0x18_0000
+TABLES, GDT, IDT = 0x2000, 0x1000, 0x1800
+SELECTOR = 0x8
+PATIENCE = 60.0  # seconds: this machine's KVM may emulate every instruction
+
+# Real mode: 1 to STARTED + local APIC ID.
+PROCESSOR_START_AT = 0xA000
+PROCESSOR_START = bytes.fromhex(
+    "66b801000000"  # mov eax, 1
+    "0fa2"  # cpuid
+    "66c1eb18"  # shr ebx, 24
+    "31c0 8ed8"  # xor ax, ax; mov ds, ax
+    "c68700b0 01"  # mov byte [bx + STARTED], 1
+    "f4 ebfd"  # hlt; jmp to it
+)
+
+
+@cache
+def monitor_image() -> Image:
+    functions = [monitor_payload.vcpu_main, monitor_payload.worker_main]
+    return compile_functions(functions, base=abi.IMAGE, runtime="monitor")
+
+
+@cache
+def guest_image(function: Callable[[Report], None]) -> Image:
+    return compile_functions([function], base=GUEST, runtime="monitor")
+
+
+@cache
+def runner() -> Callable[[runloop.Loop], int]:
+    return images.runner_of(compile_functions([runloop.run], base=None, runtime="process"))
+
+
+class Payload:
+    """A guest that starts at a function of guest_payload."""
+
+    def __init__(
+        self,
+        function: Callable[[Report], None] = guest_payload.echoes,
+        *,
+        cpus: int = 1,
+        memory: int = 64 * abi.MIB,
+        files: Sequence[int] = (),
+        command: int = 0,
+        interpreted: bool = False,
+        interrupts: bool = True,
+    ) -> None:
+        with ExitStack() as stack:
+            self.system = stack.enter_context(closing(kvm.System()))
+            self.memory = stack.enter_context(closing(GuestMemory(memory)))
+            self.twin = stack.enter_context(closing(Twin(self.system, self.memory, cpus)))
+            self.code: MonitorCode = images.monitor_code_of(monitor_image())
+            self.twin.load(self.code)
+            self.twin.configure()
+            self.twin.coalesce(abi.COALESCED_PORTS)
+            ring = None
+            if files:
+                eventfd = os.eventfd(0, os.EFD_NONBLOCK)
+                stack.callback(os.close, eventfd)
+                connect_ring(self.twin.monitor, eventfd, self.twin.worker.index)
+                state = self.twin.private.host_address(abi.STATE)
+                ring = stack.enter_context(closing(Ring(self.memory, state, files, eventfd)))
+                self.twin.connect(ring)
+            self.signals = stack.enter_context(closing(Signals()))
+            run = runloop.run if interpreted else runner()
+            self.session = stack.enter_context(closing(Session(self.twin, self.code, ring, run)))
+            self._write_guest(guest_image(function), function.__name__, interrupts)
+            self.report.command = command
+            self._stack = stack.pop_all()
+
+    @property
+    def report(self) -> Report:
+        return Report.at(self.memory.region.address + REPORT)
+
+    def _write_guest(self, image: Image, name: str, interrupts: bool) -> None:
+        view = self.memory.region.view
+
+        def put(address: int, words: Sequence[int]) -> None:
+            view[address : address + 8 * len(words)] = array("Q", words).tobytes()
+
+        view[GUEST : GUEST + len(image.code)] = image.code
+        view[PROCESSOR_START_AT : PROCESSOR_START_AT + len(PROCESSOR_START)] = PROCESSOR_START
+        put(GDT, (0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF))
+        put(TABLES, (TABLES + 0x1003,))
+        put(TABLES + 0x1000, [TABLES + 0x2003 + 0x1000 * number for number in range(5)])
+        put(TABLES + 0x2000, range(0x83, (5 << 30) + 0x83, 2 << 20))
+        wake = GUEST + image.symbols["interrupt_wake"]
+        gate = wake & 0xFFFF | SELECTOR << 16 | 0x8E << 40 | (wake >> 16 & 0xFFFF) << 48
+        put(IDT + 16 * monitor_payload.GUEST_VECTOR, (gate, wake >> 32))
+        supported = self.system.supported_cpuid()
+        for cpu in self.twin.guest.cpus:
+            guest.set_cpuid(cpu, supported, len(self.twin.guest.cpus), True)
+        boot = self.twin.guest.cpus[0]
+        state = CpuState(
+            rip=GUEST + image.symbols[name],
+            code=Segment(SELECTOR, CODE, long=True, default_32=False),
+            data=Segment(0x10, DATA),
+            task=Segment(0, TSS, limit=0x67, nonsystem=False),
+            gdt_base=GDT,
+            gdt_limit=0x17,
+            cr0=0x8001_0031,
+            cr3=TABLES,
+            cr4=0x20,
+            efer=0x500,
+        )
+        guest.set_start(boot, state)
+        registers = boot.registers()
+        registers.rdi, registers.rsp = REPORT, STACK - 8
+        boot.set_registers(registers)
+        system = boot.system_registers()
+        if interrupts:
+            system.idt.base, system.idt.limit = IDT, 0xFFF
+        boot.set_system_registers(system)
+
+    def start(self) -> None:
+        """Let it run."""
+        assert self.session.prepare()
+        self.session.start()
+
+    def wait(self, seconds: float = PATIENCE) -> int:
+        """Wait for its end: the exit status."""
+        return wait(self.session, self.signals, Console(1, None), time.monotonic() + seconds)
+
+    def run(self) -> int:
+        """Start and wait."""
+        self.start()
+        return self.wait()
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def why_not() -> str | None:
+    """Why no payload can run here; None: one can."""
+    try:
+        kvm.System().close()
+    except UsageError as error:
+        return str(error)
+    return None

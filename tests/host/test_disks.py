@@ -1,0 +1,163 @@
+"""Disk images: what is opened, what is refused and with which words, and who holds the lock."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from vestige import abi
+from vestige.errors import UsageError
+from vestige.host.disks import open_disk
+from vestige.host.options import DiskOption
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(4096))
+    return path
+
+
+@contextmanager
+def as_a_user() -> Iterator[None]:
+    """Without root's right to open everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def refusal(path: Path | str, *, read_only: bool = False) -> str:
+    with pytest.raises(UsageError) as error:
+        open_disk(DiskOption(str(path), read_only=read_only))
+    return str(error.value)
+
+
+def test_an_image_is_described_to_the_monitor(image: Path) -> None:
+    described = abi.Disk()
+    with closing(open_disk(DiskOption(str(image)))) as disk:
+        disk.describe(described, 3)
+    assert (described.present, described.read_only, described.file) == (1, 0, 3)
+    assert (described.channel, described.unit) == (1, 1)
+    assert described.sectors == 8
+    assert bytes(described.serial) == b"VESTIGE0004         "
+    assert bytes(described.model).rstrip() == b"VESTIGE DISK"
+
+
+def test_a_read_only_disk_can_not_be_written_by_its_descriptor(image: Path) -> None:
+    with (
+        closing(open_disk(DiskOption(str(image), read_only=True))) as disk,
+        pytest.raises(OSError, match="Bad file descriptor"),
+    ):
+        os.pwrite(disk.descriptor, b"x", 0)
+
+
+def test_a_missing_image_is_refused(tmp_path: Path) -> None:
+    assert "no such disk image; make one: truncate" in refusal(tmp_path / "none.img")
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    assert "a directory; give a raw image" in refusal(tmp_path)
+
+
+def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "neither a file nor a block device" in refusal(tmp_path / "pipe")
+
+
+def test_an_empty_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.img").touch()
+    assert "empty" in refusal(tmp_path / "empty.img")
+
+
+def test_an_image_that_is_no_multiple_of_512_is_refused(image: Path) -> None:
+    os.truncate(image, 1000)
+    assert "1000 bytes, not a multiple of 512" in refusal(image)
+
+
+def test_a_name_with_a_nul_byte_is_refused() -> None:
+    assert "null byte" in refusal("disk\0.img")
+
+
+def test_a_write_protected_image_needs_readonly(image: Path) -> None:
+    image.chmod(0o444)
+    for parent in (image.parent, *image.parent.parents[:2]):
+        parent.chmod(parent.stat().st_mode | 0o011)
+    with as_a_user():
+        assert "add ,readonly" in refusal(image)
+        open_disk(DiskOption(str(image), read_only=True)).close()
+
+
+def test_an_image_in_use_is_refused_and_free_again_when_closed(image: Path) -> None:
+    with closing(open_disk(DiskOption(str(image)))):
+        assert "in use by another run" in refusal(image)
+        assert "in use by another run" in refusal(image, read_only=True)
+    open_disk(DiskOption(str(image))).close()
+
+
+def test_readers_share_an_image_and_keep_writers_out(image: Path) -> None:
+    option = DiskOption(str(image), read_only=True)
+    with closing(open_disk(option)), closing(open_disk(option)):
+        assert "or give both of them ,readonly" in refusal(image)
+
+
+def test_a_refused_image_is_not_left_locked(image: Path) -> None:
+    os.truncate(image, 1000)
+    refusal(image)
+    os.truncate(image, 1024)
+    open_disk(DiskOption(str(image))).close()
+
+
+HOLDER = """
+import sys
+from vestige.host.disks import open_disk
+from vestige.host.options import DiskOption
+disk = open_disk(DiskOption(sys.argv[1]))
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_lock_of_a_killed_process_blocks_nobody(image: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(image)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"locked\n"
+        assert "in use by another run" in refusal(image)
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    open_disk(DiskOption(str(image))).close()
+
+
+@pytest.fixture
+def loop_device(tmp_path: Path) -> Iterator[str]:
+    backing = tmp_path / "backing.img"
+    backing.write_bytes(bytes(1 << 20))
+    made = subprocess.run(
+        ["losetup", "--find", "--show", str(backing)], capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        pytest.skip(f"no loop device: {made.stderr.strip()}")
+    device = made.stdout.strip()
+    yield device
+    subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def test_a_block_device_has_the_size_the_kernel_says(loop_device: str) -> None:
+    with closing(open_disk(DiskOption(loop_device))) as disk:
+        assert disk.sectors == 2048
+        assert "in use" in refusal(loop_device)

@@ -1,0 +1,103 @@
+"""KVM's bindings: the kernel's layouts, and what is said where KVM can't be used."""
+
+import ctypes
+import errno
+from pathlib import Path
+
+import pytest
+
+from tests.host.test_disks import as_a_user
+from vestige.errors import GuestError, UsageError
+from vestige.host import check, kvm
+
+
+@pytest.mark.parametrize(
+    ("struct", "size"),
+    [
+        (kvm.MemoryRegion, 32),
+        (kvm.CoalescedZone, 16),
+        (kvm.Irqfd, 32),
+        (kvm.Ioeventfd, 64),
+        (kvm.RoutingEntry, 48),
+        (kvm.EnableCapability, 104),
+        (kvm.Registers, 0x90),
+        (kvm.SystemRegisters, 0x138),
+        (kvm.CpuidEntry, 40),
+        (kvm.ModelSpecificRegister, 16),
+    ],
+)
+def test_structures_have_the_size_their_request_encodes(
+    struct: type[ctypes.Structure], size: int
+) -> None:
+    assert ctypes.sizeof(struct) == size
+
+
+def test_a_missing_device_is_told_with_the_module_to_load(tmp_path: Path) -> None:
+    problem = check.kvm_problem(str(tmp_path / "kvm"))
+    assert problem is not None
+    assert "no such device" in problem
+    assert "modprobe kvm-intel" in problem
+
+
+def test_missing_permission_is_told_with_the_group_to_join(tmp_path: Path) -> None:
+    device = tmp_path / "kvm"
+    device.touch(mode=0)
+    device.chmod(0)
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(parent.stat().st_mode | 0o011)
+    with as_a_user(), pytest.raises(UsageError, match=r"no permission; join its group"):
+        kvm.System(str(device))
+
+
+def test_another_device_is_not_kvm() -> None:
+    with pytest.raises(UsageError, match="/dev/null: not KVM's device"):
+        kvm.System("/dev/null")
+
+
+def fake(monkeypatch: pytest.MonkeyPatch, answers: dict[int, int]) -> None:
+    """A kernel whose answer to each request, or to each capability, is in `answers`."""
+
+    def call(_descriptor: int, request: kvm.Request, argument: int = 0) -> int:
+        return answers.get(argument if request == kvm.Request.CHECK_EXTENSION else request, 1)
+
+    monkeypatch.setattr(kvm, "call", call)
+
+
+def test_another_api_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(monkeypatch, {kvm.Request.GET_API_VERSION: 11})
+    with pytest.raises(UsageError, match="API version 11, Vestige needs 12"):
+        kvm.System("/dev/null")
+
+
+@pytest.mark.parametrize("capability", list(kvm.REQUIRED))
+def test_a_kernel_that_is_too_old_is_told_what_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, capability: kvm.Capability
+) -> None:
+    fake(monkeypatch, {kvm.Request.GET_API_VERSION: 12, capability: 0})
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(UsageError, match=rf"KVM_CAP_{capability.name}; use Linux \d"):
+        kvm.System("/dev/null")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_requests_are_repeated_when_a_signal_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [-errno.EINTR, -errno.EINTR, 5]
+    monkeypatch.setattr(kvm, "syscall", lambda *_: answers.pop(0))
+    assert kvm.call(0, kvm.Request.GET_TSC_KHZ) == 5
+
+
+def test_a_failed_request_is_named_with_the_kernels_reason() -> None:
+    with pytest.raises(GuestError, match="KVM_CREATE_VM: Bad file descriptor"):
+        kvm.call(-1, kvm.Request.CREATE_VM)
+
+
+def test_the_emulating_flavour_of_kvm_is_recognised(tmp_path: Path) -> None:
+    assert check.kvm_emulates(str(tmp_path / "kvm_pvm")) is None
+    problem = check.kvm_emulates(str(tmp_path))
+    assert problem is not None
+    assert "kvm_pvm" in problem
+
+
+def test_exit_reasons_have_names() -> None:
+    assert kvm.exit_name(8) == "SHUTDOWN"
+    assert kvm.exit_name(99) == "reason 99"

@@ -1,0 +1,86 @@
+"""What the words of `vestige run` mean, and what is refused."""
+
+import pytest
+
+from vestige import abi
+from vestige.errors import UsageError
+from vestige.host import options
+from vestige.host.options import DiskOption, RunOptions
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("512M", 512 << 20), ("64m", 64 << 20), ("5G", 5 << 30), ("128", 128 << 20)],
+)
+def test_memory_is_a_number_with_a_unit(text: str, size: int) -> None:
+    assert options.parse_memory(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "M", "1.5G", "-1G", "x", "63M", "31G", "65M", "٣G", "512MB"])
+def test_other_memory_is_refused_with_the_words_given(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--memory "):
+        options.parse_memory(text)
+
+
+def test_the_largest_memory_fits_the_rings_table_of_buffers() -> None:
+    chunks = options.MAXIMUM_MEMORY // abi.CHUNK
+    assert abi.FIRST_CHUNK_BUFFER + chunks <= 16384
+    assert options.CHUNK == abi.CHUNK
+    assert options.MAXIMUM_CPUS == abi.MAX_CPUS
+    assert options.MAXIMUM_DISKS == abi.MAX_DISKS
+
+
+def test_cpus_are_one_to_eight() -> None:
+    assert [options.parse_cpus(str(n)) for n in range(1, 9)] == list(range(1, 9))
+
+
+@pytest.mark.parametrize("text", ["0", "9", "-1", "two", "", "1.0", "²"])
+def test_other_numbers_of_cpus_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"1 to 8"):
+        options.parse_cpus(text)
+
+
+def test_a_timeout_is_seconds_above_zero() -> None:
+    assert options.parse_timeout("2.5") == 2.5
+    for text in ("0", "-1", "nan", "inf", "soon", ""):
+        with pytest.raises(UsageError, match=r"^--timeout "):
+            options.parse_timeout(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "disk"),
+    [
+        ("a.img", DiskOption("a.img")),
+        ("a.img,readonly", DiskOption("a.img", read_only=True)),
+        ("/dev/sdb,bus=ide,readonly", DiskOption("/dev/sdb", "ide", True)),
+        ("a,,b.img,bus=ide", DiskOption("a,b.img")),
+    ],
+)
+def test_a_disk_is_a_path_and_options(text: str, disk: DiskOption) -> None:
+    assert options.parse_disk(text) == disk
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "no path"),
+        (",readonly", "no path"),
+        ("a,bus=scsi", "no bus 'scsi'"),
+        ("a,bus", "unknown option 'bus'"),
+        ("a,readonly=1", "unknown option 'readonly=1'"),
+        ("a,", "unknown option ''"),
+        ("a,rw", "unknown option 'rw'"),
+    ],
+)
+def test_an_unknown_disk_option_is_named(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        options.parse_disk(text)
+
+
+def test_five_disks_and_unknown_accelerators_are_refused() -> None:
+    with pytest.raises(UsageError, match="at most 4"):
+        options.check(RunOptions(kernel="k", disks=(DiskOption("d"),) * 5))
+    with pytest.raises(UsageError, match="auto, kvm, soft"):
+        options.check(RunOptions(kernel="k", accel="xen"))
+    with pytest.raises(UsageError, match="--console"):
+        options.check(RunOptions(kernel="k", console=""))

@@ -1,0 +1,245 @@
+"""Payload guests on real KVM: forwarding, doorbells, queued writes, the ring, isolation, ends."""
+
+import errno
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.host import guest_payload as guests
+from tests.host.guest_payload import Report
+from tests.host.harness import Payload, why_not
+from tests.host.monitor_payload import DISK_DATA, GUEST_VECTOR, Port
+from vestige import abi
+from vestige.errors import GuestError
+from vestige.host import kvm, statistics
+
+pytestmark = [
+    pytest.mark.kvm,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Payload]]:
+    """Makes payloads, and closes them."""
+    made: list[Payload] = []
+
+    def make(function: Callable[[Report], None], **options: int) -> Payload:
+        made.append(Payload(function, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for payload in reversed(made):
+        payload.close()
+
+
+Start = Callable[..., Payload]
+
+
+def ending(payload: Payload) -> str:
+    """The one line a failing guest ends with."""
+    with pytest.raises(GuestError) as error:
+        payload.run()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# ---- forwarding --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("interpreted", [False, True])
+def test_traps_are_answered_by_the_monitor_unseen_by_the_host(
+    start: Start, interpreted: bool
+) -> None:
+    payload = start(guests.echoes, interpreted=interpreted)
+    assert payload.run() == 0
+    assert payload.report.values[0] == sum(number * 7 % 256 + 1 for number in range(20))
+    loop = payload.session.threads[0].loop
+    assert loop.forwards == loop.exits[kvm.Exit.IO] == 41
+    assert loop.calls[abi.Call.DONE] == 41  # the first entry's, and one for all but POWER
+    assert loop.calls[abi.Call.POWER] == 1
+
+
+def test_a_guest_with_memory_above_4_gib_shares_it_with_the_monitor(start: Start) -> None:
+    payload = start(guests.high_memory, memory=3 * abi.GIB + 64 * abi.MIB)
+    assert payload.run() == 0
+    assert list(payload.report.values)[:2] == [0x3A, 0x5C]
+
+
+def test_a_guest_with_little_memory_has_none_above_4_gib(start: Start) -> None:
+    assert "page fault (error code 0x0, address 0x100000000)" in ending(start(guests.high_memory))
+
+
+@pytest.mark.parametrize("cpus", [2, 8])
+def test_other_cpus_start_by_init_and_sipi(start: Start, cpus: int) -> None:
+    payload = start(guests.start_others, cpus=cpus, command=cpus - 1)
+    assert payload.run() == 0
+    assert payload.report.values[0] == GUEST_VECTOR
+
+
+# ---- interrupts, queued writes, ring -------------------------------------------------------------
+
+
+def test_a_doorbell_interrupts_the_guest_without_an_exit(start: Start) -> None:
+    payload = start(guests.doorbell)
+    assert payload.run() == 0
+    assert payload.report.values[0] == 3
+    loop = payload.session.threads[0].loop
+    assert loop.calls[abi.Call.ROUTE] == 2
+    assert sum(loop.calls) == loop.forwards + 1 + 2
+
+
+def test_queued_writes_reach_the_monitor_in_order_without_exits(start: Start) -> None:
+    payload = start(guests.coalesced)
+    if not payload.twin.private.shared().config.coalesced:
+        pytest.skip("this KVM has no KVM_CAP_COALESCED_PIO")
+    assert payload.run() == 0
+    writes = [(abi.PORT_PCI_ADDRESS, 0x8000_0800)]
+    writes += [(abi.PORT_IDE + register, register * 16) for register in range(1, 7)]
+    assert payload.report.values[0] == sum(sum(write) for write in writes) % 2**32
+    loop = payload.session.threads[0].loop
+    assert loop.exits[kvm.Exit.IO] < 3 + 240  # 400 writes overflow a ring of 169
+
+
+def test_the_ring_reads_a_disk_into_guest_ram_and_wakes_the_worker(start: Start) -> None:
+    file = os.memfd_create("disk")
+    os.pwrite(file, b"sector three" + bytes(500), 3 * 512)
+    payload = start(guests.read_disk, files=[file])
+    assert payload.run() == 0
+    assert payload.report.values[0] == 512
+    assert bytes(payload.memory.region.view[DISK_DATA : DISK_DATA + 12]) == b"sector three"
+    assert payload.twin.private.shared().statistics.worker_wakeups >= 1
+    assert payload.session.threads[0].loop.calls[abi.Call.KICK] == 1
+
+
+# ---- what the guest can't reach ------------------------------------------------------------------
+
+
+def test_every_page_of_the_monitors_memory_is_nothing_to_the_guest(start: Start) -> None:
+    pages = (abi.RING_ENTRIES + 2 * abi.MIB - abi.IMAGE) // 4096
+    payload = start(guests.touch_everything, command=pages)
+    private = payload.twin.private.region.view
+    before = bytes(private[: abi.STATE - abi.IMAGE])
+    assert payload.run() == 0
+    assert list(payload.report.values)[:2] == [0, pages]
+    assert payload.session.threads[0].loop.exits[kvm.Exit.MMIO] == 2 * pages
+    assert bytes(private[: abi.SHARED - abi.IMAGE]) == before[: abi.SHARED - abi.IMAGE]
+
+
+# ---- how it ends ---------------------------------------------------------------------------------
+
+
+def command(port: int, value: int = 0) -> int:
+    return port | value << 16
+
+
+@pytest.mark.parametrize(
+    ("port", "value", "line"),
+    [
+        (Port.FAIL_CHECK, 7, r"monitor_payload.py:\d+: check"),
+        (Port.PAGE_FAULT, 1, r"monitor_payload.py:\d+: page fault .*address 0x700000000000"),
+        (Port.WRITE_CODE, 1, r"monitor_payload.py:\d+: page fault .*address 0xc0000000"),
+        (Port.WRITE_TABLES, 1, r"monitor_payload.py:\d+: page fault .*address 0xc3000000"),
+        (Port.DIVIDE, 0, r"monitor_payload.py:\d+: .*zero"),
+        (Port.UNKNOWN_CALL, 0, r"the monitor made call 119, which there isn't"),
+        (Port.LEAVE, 0, r"the monitor left without a call \(IO, RIP 0xc0"),
+    ],
+)
+def test_a_failing_monitor_ends_its_own_guest_with_one_line(
+    start: Start, port: int, value: int, line: str
+) -> None:
+
+    payload = start(guests.one_command, command=command(port, value))
+    message = ending(payload)
+    assert re.search(line, message), message
+    payload.close()
+    other = start(guests.echoes)
+    assert other.run() == 0
+
+
+def test_a_triple_fault_is_told_with_its_place(start: Start) -> None:
+    message = ending(start(guests.triple_fault, interrupts=False))
+    assert message.startswith("the guest had a triple fault on CPU 0 (RIP 0x1")
+
+
+def test_a_reset_is_told_as_one(start: Start) -> None:
+    assert "the guest reset itself" in ending(start(guests.reset))
+
+
+def test_the_monitors_log_is_bounded_and_escaped(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    payload = start(guests.one_command, command=command(Port.LOG, 20))
+    assert payload.run() == 0
+    assert capsys.readouterr().err == "vestige: monitor: \\x1bBCDEFGHIJKLMNOPQRST\r\n"
+    payload = start(guests.one_command, command=command(Port.LOG, 255))
+    assert payload.run() == 0
+    assert len(capsys.readouterr().err) < 5000
+
+
+def test_a_call_for_a_gsi_that_is_not_there_does_nothing(start: Start) -> None:
+    assert start(guests.one_command, command=command(Port.ROUTE, 24)).run() == 0
+
+
+def test_pinning_without_a_ring_or_beyond_ram_is_answered_with_an_error(start: Start) -> None:
+    payload = start(guests.one_command, command=command(Port.PIN, 200), files=[0])
+    assert payload.run() == 0
+    assert payload.twin.private.cpu(0).argument[0] in (errno.EINVAL, abi.Power.OFF)
+
+
+@pytest.mark.parametrize(
+    ("function", "port"),
+    [
+        (guests.sleep_for_ever, 0),
+        (guests.run_for_ever, 0),
+        (guests.one_command, Port.SPIN),
+        (guests.one_command, Port.CLEAR_STOP),
+    ],
+)
+def test_the_timeout_stops_whatever_runs(
+    start: Start, function: Callable[[Report], None], port: int
+) -> None:
+    payload = start(function, command=command(port), cpus=2)
+    payload.start()
+    assert payload.wait(0.5) == 124
+    before = time.monotonic()
+    payload.session.stop()
+    assert time.monotonic() - before < 5
+    assert not any(each.thread and each.thread.is_alive() for each in payload.session.threads)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_run(start: Start, number: signal.Signals) -> None:
+    payload = start(guests.sleep_for_ever)
+    payload.start()
+    threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
+    assert payload.wait() == 128 + number
+
+
+def test_closing_leaves_no_thread_and_no_descriptor() -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    with closing(Payload(guests.echoes)):
+        pass
+    before = descriptors(), threading.active_count()
+    with closing(Payload(guests.sleep_for_ever, cpus=2, files=[0])) as payload:
+        payload.start()
+    assert (descriptors(), threading.active_count()) == before
+
+
+def test_statistics_hold_what_was_counted(start: Start) -> None:
+    payload = start(guests.echoes)
+    assert payload.run() == 0
+    counters = statistics.collect(payload.session, payload.twin.private.shared(), 12.34)
+    assert counters["guest_exits"] == {"IO": 41}
+    assert counters["forwards"] == 41
+    assert counters["host_calls"] == {"DONE": 41, "POWER": 1}
+    assert counters["milliseconds_to_first_instruction"] == 12.3
+    assert counters["peak_resident_bytes"] > 1 << 20

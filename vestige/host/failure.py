@@ -1,0 +1,77 @@
+"""One clear line for each way a guest or its monitor can fail.
+
+Threat: a Panic record and a log line are written by the monitor. Numbers are printed as
+numbers, text is bounded and escaped.
+"""
+
+import os
+
+from vestige import abi
+from vestige.host import kvm
+from vestige.host.code import MonitorCode
+from vestige.host.runloop import Leave, Loop
+from vestige.host.vm import VirtualCpu
+
+EXCEPTIONS = {
+    0: "division error",
+    1: "debug exception",
+    3: "breakpoint",
+    6: "invalid opcode",
+    8: "double fault",
+    13: "general protection fault",
+    14: "page fault",
+}
+PAGE_FAULT = 14
+INTERNAL_SUBERRORS = {1: "instruction emulation failed", 3: "event delivery failed"}
+RESET = (
+    "the guest reset itself instead of powering off (a kernel's panic does that with panic=-1);"
+    " its console says why"
+)
+
+
+def escaped(text: bytes) -> str:
+    """Text of the monitor as one printable ASCII line."""
+    return "".join(chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}" for byte in text)
+
+
+def panic(record: abi.Panic, who: str, code: MonitorCode) -> str:
+    """A failed check or an exception of the monitor, on `who`'s behalf."""
+    if record.site:
+        reason = code.site(record.site) or f"check {record.site}, which the image doesn't have"
+    else:
+        name = EXCEPTIONS.get(record.vector, f"exception {record.vector}")
+        place = code.line(record.rip) or f"RIP {record.rip:#x}"
+        reason = f"{place}: {name} (error code {record.error:#x}"
+        reason += f", address {record.address:#x})" if record.vector == PAGE_FAULT else ")"
+    return f"the monitor failed at {reason}, serving {who}"
+
+
+def left(leave: int, loop: Loop, who: str, guest: VirtualCpu | None, monitor: VirtualCpu) -> str:
+    """Why the run loop left for good."""
+    if leave == Leave.GUEST and guest is not None:
+        return _guest_exit(loop.reason, who, guest)
+    if leave == Leave.MONITOR:
+        rip = monitor.registers().rip
+        what = kvm.exit_name(loop.reason)
+        return f"the monitor left without a call ({what}, RIP {rip:#x}), serving {who}"
+    error = os.strerror(loop.error)
+    operation = {
+        Leave.GUEST_ERROR: "KVM_RUN of the guest",
+        Leave.MONITOR_ERROR: "KVM_RUN of the monitor",
+        Leave.RING_ERROR: "io_uring_enter",
+    }.get(Leave(leave), "the run loop")
+    return f"{operation} failed on {who}: {error}"
+
+
+def _guest_exit(reason: int, who: str, guest: VirtualCpu) -> str:
+    rip = f"RIP {guest.registers().rip:#x}"
+    detail = int.from_bytes(guest.mapping[abi.RUN_UNION : abi.RUN_UNION + 8], "little")
+    if reason == kvm.Exit.SHUTDOWN:
+        return f"the guest had a triple fault on {who} ({rip})"
+    if reason == kvm.Exit.INTERNAL_ERROR:
+        suberror = detail & 0xFFFF_FFFF
+        what = INTERNAL_SUBERRORS.get(suberror, f"suberror {suberror}")
+        return f"KVM could not go on with the guest on {who}: {what} ({rip})"
+    if reason == kvm.Exit.FAIL_ENTRY:
+        return f"the processor refused to enter the guest on {who}: reason {detail:#x} ({rip})"
+    return f"the guest stopped on {who}: KVM exit {kvm.exit_name(reason)} ({rip})"

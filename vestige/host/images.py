@@ -1,0 +1,74 @@
+"""The two compiled images of a run: the monitor, and the host's own run loop."""
+
+from vestige import abi
+from vestige.host import runloop
+from vestige.host.code import MonitorCode
+from vestige.host.session import Runner
+from vestige.lang import cache
+from vestige.lang.image import Image
+from vestige.lang.native import NativeImage
+
+MONITOR = ("monitor", ("monitor",))  # name in the cache, sources
+RUN_LOOP = ("run-loop", ("host/runloop.py",))
+EXCEPTIONS = 32
+WAKE = "interrupt_wake"
+
+
+def monitor_image() -> Image:
+    """The monitor, from the cache or compiled."""
+    return cache.image(*MONITOR, _build_monitor)
+
+
+def run_loop_image() -> Image:
+    """The run loop, from the cache or compiled."""
+    return cache.image(*RUN_LOOP, _build_run_loop)
+
+
+def _build_monitor() -> Image:
+    from vestige.lang.build import compile_functions  # noqa: PLC0415 - not where cached
+    from vestige.monitor.core.entry import vcpu_main, worker_main  # noqa: PLC0415
+
+    return compile_functions([vcpu_main, worker_main], base=abi.IMAGE, runtime="monitor")
+
+
+def _build_run_loop() -> Image:
+    from vestige.lang.build import compile_functions  # noqa: PLC0415 - not where cached
+
+    return compile_functions([runloop.run], base=None, runtime="process")
+
+
+def monitor_code_of(image: Image) -> MonitorCode:
+    """What the host needs of the monitor's `image`, which is linked at abi.IMAGE."""
+    symbols = {name: abi.IMAGE + offset for name, offset in image.symbols.items()}
+    names = {vector: f"exception_{vector}" for vector in range(EXCEPTIONS)}
+    names |= {abi.WORKER_VECTOR: WAKE, abi.TIMER_VECTOR: WAKE}
+
+    def site(number: int) -> str | None:
+        if not 0 < number < len(image.sites):
+            return None
+        file, line, reason = image.sites[number]
+        return f"{file}:{line}: {reason}"
+
+    def line(address: int) -> str | None:
+        place = image.line_of(address - abi.IMAGE)
+        return None if place is None else f"{place[0]}:{place[1]}"
+
+    return MonitorCode(
+        code=image.code,
+        memory_size=image.memory_size,
+        vcpu_main=symbols["vcpu_main"],
+        worker_main=symbols["worker_main"],
+        handlers={vector: symbols[name] for vector, name in names.items() if name in symbols},
+        site=site,
+        line=line,
+    )
+
+
+def runner_of(image: Image) -> Runner:
+    """runloop.run of `image`, callable by every thread at once."""
+    function = NativeImage(image)["run"]
+
+    def run(loop: runloop.Loop) -> int:
+        return function(loop) or 0  # it always answers: a Leave
+
+    return run

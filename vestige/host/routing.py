@@ -1,0 +1,52 @@
+"""Interrupts between the two VMs and from the ring, all of it inside the kernel.
+
+A doorbell is one eventfd: written by the monitor's OUT to PORT_DOORBELL + n (an ioeventfd of
+the monitor VM), read by the guest VM as interrupt n (an irqfd). Threats: a subverted monitor
+can interrupt its own guest as often as it likes, with any message its own guest's local APICs
+take; an MSI can't leave the VM it is routed in.
+"""
+
+import os
+import threading
+
+from vestige import abi
+from vestige.host.vm import VirtualMachine
+
+MSI_DESTINATION = 12  # bit of the APIC ID in an MSI's address, Intel SDM vol. 3, 11.11.1
+
+
+class Doorbells:
+    """The 24 doorbells and the routes behind them."""
+
+    def __init__(self, guest: VirtualMachine, monitor: VirtualMachine) -> None:
+        """Wire every GSI; none has a route yet, so none reaches the guest."""
+        self._guest = guest
+        self._routes: dict[int, tuple[int, int]] = {}
+        self._lock = threading.Lock()  # any vCPU's thread may route
+        self._eventfds = []
+        for gsi in range(abi.PINS):
+            eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._eventfds.append(eventfd)
+            guest.connect_interrupt(gsi, eventfd)
+            monitor.connect_port(abi.PORT_DOORBELL + gsi, eventfd)
+
+    def route(self, gsi: int, address: int, data: int) -> None:
+        """From now on `gsi` is the message (address, data); address 0 is none."""
+        with self._lock:
+            if address:
+                self._routes[gsi] = (address, data)
+            else:
+                self._routes.pop(gsi, None)
+            self._guest.set_routes(self._routes)
+
+    def close(self) -> None:
+        """Close the eventfds; the VMs must be closed first."""
+        for eventfd in self._eventfds:
+            os.close(eventfd)
+
+
+def connect_ring(monitor: VirtualMachine, eventfd: int, worker: int) -> None:
+    """Completions, written to `eventfd` by the ring, wake monitor vCPU `worker`."""
+    address = abi.LOCAL_APIC | worker << MSI_DESTINATION
+    monitor.set_routes({int(abi.Irq.RING): (address, abi.WORKER_VECTOR)})
+    monitor.connect_interrupt(abi.Irq.RING, eventfd)

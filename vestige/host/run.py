@@ -1,0 +1,102 @@
+"""`vestige run` on this machine's KVM: put everything together, wait for the end, clean up."""
+
+import os
+import time
+from contextlib import ExitStack, closing
+
+from vestige import abi
+from vestige.host import disks, guest, images, kvm, options, statistics
+from vestige.host.console import Console, occupy_standard_files, open_console
+from vestige.host.memory import GuestMemory
+from vestige.host.ring import Ring
+from vestige.host.routing import connect_ring
+from vestige.host.session import Session
+from vestige.host.signals import Signals
+from vestige.host.twin import Twin
+from vestige.host.wait import wait
+from vestige.machine import boot
+from vestige.machine.config import MachineConfig
+
+
+def run(asked: options.RunOptions) -> int:
+    """Run one guest to its end; the exit status.
+
+    0: the guest powered off. 124: the timeout. 128 + n: signal n. Raises UsageError for bad
+    input and a machine that can't, GuestError where the guest or its monitor fails.
+    """
+    options.check(asked)
+    occupy_standard_files()
+    with ExitStack() as stack:
+        return _run(asked, stack)
+
+
+def _run(asked: options.RunOptions, stack: ExitStack) -> int:
+    """Each resource is closed by `stack` after what uses it."""
+    stats = stack.enter_context(statistics.open_file(asked.stats)) if asked.stats else None
+    config = MachineConfig(cpus=asked.cpus, memory=asked.memory)
+    system = stack.enter_context(closing(kvm.System()))
+    images_of_disks = [stack.enter_context(closing(disks.open_disk(d))) for d in asked.disks]
+    console = stack.enter_context(closing(open_console(asked.console)))
+    memory = stack.enter_context(closing(GuestMemory(asked.memory)))
+    twin = stack.enter_context(closing(Twin(system, memory, asked.cpus)))
+    _load_guest(asked, config, twin)
+    code = images.monitor_code_of(images.monitor_image())
+    twin.load(code)
+    twin.configure()
+    twin.coalesce(abi.COALESCED_PORTS)
+    ring = stack.enter_context(closing(_connect_ring(twin, images_of_disks, console, stack)))
+    signals = stack.enter_context(closing(Signals()))
+    session = stack.enter_context(
+        closing(Session(twin, code, ring, images.runner_of(images.run_loop_image())))
+    )
+    deadline = None if asked.timeout is None else time.monotonic() + asked.timeout
+    first_instruction = 0.0
+    try:
+        if session.prepare():
+            console.start()
+            first_instruction = statistics.milliseconds_since_start()
+            session.start()
+        return wait(session, signals, console, deadline)
+    finally:
+        session.stop()
+        console.close()
+        if stats is not None:
+            shared = twin.private.shared()
+            statistics.write(stats, statistics.collect(session, shared, first_instruction))
+
+
+def _load_guest(asked: options.RunOptions, config: MachineConfig, twin: Twin) -> None:
+    """Fill RAM and give the guest's CPUs their first state."""
+    state = boot.load(
+        twin.memory.region.view, config, asked.kernel, initrd=asked.initrd, append=asked.append
+    )
+    supported = twin.system.supported_cpuid()
+    deadline = bool(twin.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
+    for cpu in twin.guest.cpus:
+        guest.set_cpuid(cpu, supported, asked.cpus, deadline)
+        for number, value in state.msrs:
+            cpu.set_msr(number, value)
+    guest.set_start(twin.guest.cpus[0], state)
+
+
+def _connect_ring(
+    twin: Twin, images_of_disks: list[disks.DiskImage], console: Console, stack: ExitStack
+) -> Ring:
+    """Make the ring over the disks and the console, and tell the monitor of all three."""
+    config = twin.private.shared().config
+    files = []
+    for number, image in enumerate(images_of_disks):
+        image.describe(config.disks[number], number)
+        files.append(image.descriptor)
+    config.console.present = 1
+    config.console.output, config.console.input = len(files), -1
+    files.append(console.output)
+    if console.input is not None:
+        config.console.input = len(files)
+        files.append(console.input)
+    eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    stack.callback(os.close, eventfd)
+    connect_ring(twin.monitor, eventfd, twin.worker.index)
+    ring = Ring(twin.memory, twin.private.host_address(abi.STATE), files, eventfd)
+    twin.connect(ring)
+    return ring

@@ -1,0 +1,174 @@
+"""The threads of a running twin: one a guest vCPU, one for the worker; and the monitor's calls.
+
+Threats of the calls are beside their numbers in abi.py. Arguments come from memory the
+monitor writes: each is checked here, against a constant, before it is used.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+from vestige import abi
+from vestige.errors import GuestError
+from vestige.host import failure
+from vestige.host.code import MonitorCode
+from vestige.host.ring import Ring
+from vestige.host.runloop import Leave, Loop
+from vestige.host.twin import Twin
+from vestige.lang.intrinsics import syscall
+
+SYS_TGKILL = 234
+NUDGE = 10  # SIGUSR1: only there to end a KVM_RUN
+NUDGE_INTERVAL = 0.1  # seconds between signals to a thread that hasn't left yet
+EINVAL = 22
+
+Runner = Callable[[Loop], int]
+
+
+class Outcome:
+    """How the guest ended: an error's line, or None for a power-off."""
+
+    def __init__(self, error: str | None) -> None:
+        self.error = error
+
+
+class CpuThread:
+    """One vCPU pair, or the worker, with its loop; `thread` runs it."""
+
+    def __init__(self, twin: Twin, index: int, ring: Ring | None) -> None:
+        """`index` is the monitor vCPU's."""
+        self.is_worker = index == len(twin.guest.cpus)
+        self.who = "the worker" if self.is_worker else f"CPU {index}"
+        self.guest = None if self.is_worker else twin.guest.cpus[index]
+        self.monitor = twin.monitor.cpus[index]
+        self.shown = twin.private.cpu(index)
+        self.loop = Loop(
+            monitor=self.monitor.descriptor,
+            monitor_run=self.monitor.run_address,
+            run_size=self.monitor.run_size,
+            in_monitor=self.is_worker,
+        )
+        if self.guest is not None:
+            self.loop.guest = self.guest.descriptor
+            self.loop.guest_run = self.guest.run_address
+        if ring is not None:
+            self.loop.ring = ring.descriptor
+            self.loop.ring_entries = ring.parameters.sq_entries
+        self.thread: threading.Thread | None = None
+
+    def stop(self) -> None:
+        """Make the thread leave its loop, and wait until it has.
+
+        The signal is repeated: the monitor can write the guest's kvm_run page, and clear the
+        flag that makes the next KVM_RUN return at once.
+        """
+        self.loop.stop = 1
+        while self.thread is not None and self.thread.is_alive():
+            self.monitor.interrupt()
+            if self.guest is not None:
+                self.guest.interrupt()
+            if self.thread.native_id is not None:
+                syscall(SYS_TGKILL, os.getpid(), self.thread.native_id, NUDGE, 0, 0, 0)
+            self.thread.join(NUDGE_INTERVAL)
+
+
+class Session:
+    """A twin that runs. `ended` is an eventfd, readable once there is an `outcome`.
+
+    signals.Signals must be open for as long as a session is: NUDGE's default is to kill.
+    """
+
+    def __init__(self, twin: Twin, code: MonitorCode, ring: Ring | None, runner: Runner) -> None:
+        """`runner` is runloop.run, compiled; each thread calls it with its own Loop."""
+        self._twin = twin
+        self._code = code
+        self._ring = ring
+        self._runner = runner
+        self._lock = threading.Lock()
+        self.ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.outcome: Outcome | None = None
+        self.threads = [CpuThread(twin, index, ring) for index in range(len(twin.monitor.cpus))]
+
+    def prepare(self) -> bool:
+        """Let the monitor initialise, before anything else runs; False if that ended it all."""
+        first = self.threads[0]
+        first.loop.first = first.loop.in_monitor = 1
+        return self._run(first) == Leave.READY
+
+    def start(self) -> None:
+        """Start the guest's CPUs and the worker."""
+        for each in self.threads:
+            each.thread = threading.Thread(target=self._run, args=(each,), name=each.who)
+            each.thread.daemon = True  # an error of ours must not wait for a guest
+            each.thread.start()
+
+    def stop(self) -> None:
+        """End all threads; what the guest flushed is safe already."""
+        for each in self.threads:
+            each.stop()
+
+    def close(self) -> None:
+        """Stop, and close the eventfd."""
+        self.stop()
+        os.close(self.ended)
+
+    def _run(self, each: CpuThread) -> int:
+        """Run one loop until it leaves for good; the Leave it left with."""
+        try:
+            while True:
+                leave = self._runner(each.loop)
+                if leave == Leave.CALL:
+                    if self._serve(each):
+                        continue
+                elif leave not in (Leave.STOPPED, Leave.READY):
+                    self._end(failure.left(leave, each.loop, each.who, each.guest, each.monitor))
+                return leave
+        except GuestError as error:
+            self._end(f"{error}, serving {each.who}")
+            return Leave.STOPPED
+
+    def _end(self, error: str | None) -> None:
+        """The guest is over; the first reason counts."""
+        with self._lock:
+            if self.outcome is None:
+                self.outcome = Outcome(error)
+        os.eventfd_write(self.ended, 1)
+
+    def _serve(self, each: CpuThread) -> bool:
+        """Do one call of the monitor; False: the guest is over."""
+        argument = each.shown.argument
+        match each.loop.call:
+            case abi.Call.ROUTE:
+                self._route(argument[0])
+            case abi.Call.PIN:
+                argument[0] = self._pin(argument[0])
+            case abi.Call.LOG:
+                self._log(argument[0])
+            case abi.Call.POWER:
+                off = argument[0] == abi.Power.OFF
+                self._end(None if off else failure.RESET)
+                return False
+            case abi.Call.PANIC:
+                self._end(failure.panic(each.shown.panic, each.who, self._code))
+                return False
+            case unknown:
+                self._end(f"the monitor made call {unknown}, which there isn't")
+                return False
+        return True
+
+    def _route(self, gsi: int) -> None:
+        if gsi < abi.PINS:
+            route = self._twin.private.shared().routes[gsi]
+            self._twin.doorbells.route(gsi, route.address, route.data)
+
+    def _pin(self, chunk: int) -> int:
+        if self._ring is None:
+            return EINVAL
+        with self._lock:
+            return self._ring.pin(chunk)
+
+    def _log(self, length: int) -> None:
+        log = self._twin.private.shared().log
+        text = bytes(log[index] for index in range(min(length, len(log))))
+        sys.stderr.write(f"vestige: monitor: {failure.escaped(text)}\r\n")

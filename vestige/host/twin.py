@@ -1,0 +1,97 @@
+"""The two VMs over one RAM: the guest's, and the monitor's that maps more.
+
+The guest VM maps RAM and nothing else, so whatever else the guest touches exits. The monitor
+VM maps the same RAM at the same addresses, its private memory, the guest vCPUs' kvm_run
+mappings and the ring. Guest vCPU n is paired with monitor vCPU n; the last monitor vCPU is
+the worker.
+"""
+
+import mmap
+from collections.abc import Sequence
+
+from vestige import abi
+from vestige.host import kvm, monitor_tables, vm
+from vestige.host.code import MonitorCode
+from vestige.host.memory import PRIVATE, PRIVATE_SIZE, GuestMemory, PrivateMemory
+from vestige.host.ring import Ring
+from vestige.host.routing import Doorbells
+
+RING_ENTRY_SIZE = 24  # struct kvm_coalesced_mmio
+RING_HEADER_SIZE = 8
+
+
+class Twin:
+    """Guest VM, monitor VM, doorbells, ready to run once the guest's CPUs have a state."""
+
+    def __init__(self, system: kvm.System, memory: GuestMemory, cpus: int) -> None:
+        """Create both VMs with `cpus` pairs of vCPUs and the worker."""
+        vm.check_run_size(system)
+        self.system = system
+        self.memory = memory
+        self.private = PrivateMemory()
+        self.guest = vm.VirtualMachine(system, abi.PINS)
+        self.monitor = vm.VirtualMachine(system, 0)
+        for address, size, host_address in memory.parts():
+            self.guest.map(address, size, host_address)
+            self.monitor.map(address, size, host_address)
+        self.monitor.map(PRIVATE, PRIVATE_SIZE, self.private.region.address)
+        for index in range(cpus):
+            cpu = self.guest.add_cpu()
+            self.monitor.map(_run_page(index), cpu.run_size, cpu.run_address)
+            self.monitor.add_cpu()
+        self.worker = self.monitor.add_cpu()
+        self.doorbells = Doorbells(self.guest, self.monitor)
+
+    def load(self, code: MonitorCode) -> None:
+        """Place the monitor's image and put its vCPUs at their entries."""
+        private, cpus = self.private, len(self.guest.cpus)
+        private.write(abi.IMAGE, code.code)
+        ram = [(address, size) for address, size, _ in self.memory.parts()]
+        monitor_tables.build(private, ram, len(code.code), code.memory_size, code.handlers)
+        for cpu in self.monitor.cpus:
+            shown = private.cpu(cpu.index)
+            shown.index = cpu.index
+            shown.run = _run_page(cpu.index) if cpu.index < cpus else 0
+            cpu.set_cpuid(vm.monitor_cpuid(self.system, cpu.index))
+            cpu.make_runnable()
+            registers = cpu.system_registers()
+            monitor_tables.set_system_registers(registers, cpu.index)
+            cpu.set_system_registers(registers)
+            entry = code.worker_main if cpu is self.worker else code.vcpu_main
+            cpu.set_registers(monitor_tables.entry_registers(entry, cpu.index))
+
+    def coalesce(self, zones: Sequence[tuple[int, int]]) -> None:
+        """Queue writes to these (first port, count), where KVM can, and tell the monitor."""
+        page = vm.coalesced_page(self.system)
+        if not page:
+            return
+        for first, count in zones:
+            self.guest.coalesce_ports(first, count)
+        config = self.private.shared().config
+        config.coalesced = abi.RUN_PAGES + page * mmap.PAGESIZE
+        config.coalesced_entries = (mmap.PAGESIZE - RING_HEADER_SIZE) // RING_ENTRY_SIZE
+
+    def configure(self) -> None:
+        """Tell the monitor what only the VMs know: CPUs, clock, RAM."""
+        config = self.private.shared().config
+        config.cpus = len(self.guest.cpus)
+        config.tsc_khz = self.worker.tsc_khz()
+        config.ram.low, config.ram.low_size = 0, self.memory.low_size
+        config.ram.high, config.ram.high_size = abi.HIGH_RAM, self.memory.high_size
+
+    def connect(self, ring: Ring) -> None:
+        """Show the ring to the monitor."""
+        for address, size, host_address in ring.mappings():
+            self.monitor.map(address, size, host_address)
+        ring.describe(self.private.shared().config.ring)
+
+    def close(self) -> None:
+        """Close everything; no thread may be in a vCPU. The guest's RAM stays its owner's."""
+        self.guest.close()
+        self.monitor.close()
+        self.doorbells.close()
+        self.private.close()
+
+
+def _run_page(index: int) -> int:
+    return abi.RUN_PAGES + index * abi.RUN_STRIDE

@@ -1,0 +1,39 @@
+"""Waiting for what ends a run: the guest itself, a signal, the deadline."""
+
+import select
+import sys
+import time
+
+from vestige.errors import GuestError
+from vestige.host.console import Console
+from vestige.host.session import Session
+from vestige.host.signals import Signals
+
+POWERED_OFF = 0
+TIMED_OUT = 124
+SIGNALLED = 128  # and the signal's number
+
+
+def wait(session: Session, signals: Signals, console: Console, deadline: float | None) -> int:
+    """Serve `console` until the end; the exit status, see run.py.
+
+    `deadline` is of time.monotonic. Raises GuestError where the guest or its monitor failed.
+    """
+    while True:
+        poll = select.poll()
+        poll.register(signals, select.POLLIN)
+        poll.register(session.ended, select.POLLIN)
+        for descriptor, events in console.waits_for().items():
+            poll.register(descriptor, events)
+        left = None if deadline is None else max(deadline - time.monotonic(), 0) * 1000
+        ready = dict(poll.poll(left))
+        if session.outcome is not None:
+            if session.outcome.error is not None:
+                raise GuestError(session.outcome.error)
+            return POWERED_OFF
+        if (number := signals.take()) is not None:
+            return SIGNALLED + number
+        if deadline is not None and time.monotonic() >= deadline:
+            sys.stderr.write("vestige: the timeout is over\r\n")
+            return TIMED_OUT
+        console.serve(ready)
