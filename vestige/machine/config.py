@@ -4,28 +4,26 @@ from vestige.abi import CHUNK, GIB, MAX_CPUS, MIB
 from vestige.errors import UsageError
 
 MINIMUM_MEMORY = 64 * MIB
-MAXIMUM_MEMORY = 512 * GIB  # RAM and the 64-bit PCI window stay below 2**40
+MAXIMUM_MEMORY = 30 * GIB  # the ring's table of buffers has room for 16,384 chunks
 DEFAULT_MEMORY = 512 * MIB
 
 
 class MachineConfig:
-    """The machine's shape. Memory is in bytes; `tsc_khz` is the guest's TSC frequency.
+    """The machine's shape as far as tables must tell of it: PCI functions tell of themselves.
 
-    `uart`, `ide` and `ioapic` say which devices exist; an interrupt is described to the guest
-    only where there is an IOAPIC to take it. Raises UsageError for a size or a count that no
-    machine can have.
+    `memory` is in bytes. `uart` and `ioapic` say which of these exist; an interrupt is described
+    to the guest only where there is an IOAPIC to take it. Raises UsageError for a size or a
+    count that no machine can have.
     """
 
-    __slots__ = ("cpus", "ide", "ioapic", "memory", "tsc_khz", "uart")
+    __slots__ = ("cpus", "ioapic", "memory", "uart")
 
     def __init__(
         self,
         *,
         cpus: int = 1,
         memory: int = DEFAULT_MEMORY,
-        tsc_khz: int = 0,
         uart: bool = True,
-        ide: bool = True,
         ioapic: bool = True,
     ) -> None:
         if not 1 <= cpus <= MAX_CPUS:
@@ -42,7 +40,5 @@ class MachineConfig:
             )
         self.cpus = cpus
         self.memory = memory
-        self.tsc_khz = tsc_khz
         self.uart = uart
-        self.ide = ide
         self.ioapic = ioapic

@@ -127,7 +127,7 @@ def tsc_frequency(tsc_khz: int) -> Entry:
     """Leaf 0x15: TSC = crystal * EBX / EAX, with ECX the crystal's frequency in Hz.
 
     The crystal is also what Linux takes for the local APIC timer's clock, 1 GHz in KVM: so it
-    is within 0.1 % of that, and the fraction absorbs the rest (the TSC is right to 1 ppm).
+    is within 0.2 % of that, and the fraction absorbs the rest (the TSC is right to 1 ppm).
     Linux multiplies crystal kHz and EBX in 32 bits, hence no finer fraction.
     """
     denominator = 500

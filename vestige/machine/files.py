@@ -14,20 +14,22 @@ def open_regular(path: str, expected: str) -> tuple[io.FileIO, int]:
     with something in it.
     """
     try:
-        file = io.FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "r")
-    except IsADirectoryError:
-        raise UsageError(f"{path}: a directory; give {expected}") from None
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"{path}: {str(reason).lower()}; give {expected}") from None
-    status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode):
-        file.close()
-        raise UsageError(f"{path}: not a regular file; give {expected}")
-    if status.st_size == 0:
-        file.close()
-        raise UsageError(f"{path}: an empty file; give {expected}")
-    return file, status.st_size
+    status = os.fstat(descriptor)
+    problem = None
+    if stat.S_ISDIR(status.st_mode):
+        problem = "a directory"
+    elif not stat.S_ISREG(status.st_mode):
+        problem = "not a regular file"
+    elif status.st_size == 0:
+        problem = "an empty file"
+    if problem is not None:
+        os.close(descriptor)
+        raise UsageError(f"{path}: {problem}; give {expected}")
+    return io.FileIO(descriptor, "r"), status.st_size
 
 
 def read_at(file: io.FileIO, path: str, offset: int, target: memoryview) -> None:

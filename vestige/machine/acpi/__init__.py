@@ -24,8 +24,7 @@ def build(config: MachineConfig) -> bytes:
 
     differentiated = place(tables.table(b"DSDT", 2, dsdt.definition_block(config)))
     described = [
-        place(table)
-        for table in (tables.fadt(differentiated, config), tables.madt(config), tables.mcfg())
+        place(table) for table in (tables.fadt(differentiated), tables.madt(config), tables.mcfg())
     ]
     rsdt = place(tables.rsdt(described))
     xsdt = place(tables.xsdt(described))

@@ -109,7 +109,7 @@ def _port(address: int) -> bytes:
     return struct.pack("<BBBBQ", system_io, bits, offset, byte_access, address)
 
 
-def fadt(dsdt_address: int, config: MachineConfig) -> bytes:
+def fadt(dsdt_address: int) -> bytes:
     """Fixed ACPI Description Table, 5.2.9, hardware-reduced: no PM registers, no SCI."""
     size = 276
     flags = (

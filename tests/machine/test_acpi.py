@@ -1,0 +1,225 @@
+"""The ACPI tables: found as a guest finds them, and compiled back by ACPICA's own compiler."""
+
+import re
+import shutil
+import struct
+import subprocess
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from vestige import abi
+from vestige.machine import acpi
+from vestige.machine.acpi.dsdt import LINKS
+from vestige.machine.acpi.tables import BootFlags, FixedFlags
+from vestige.machine.config import MachineConfig
+from vestige.machine.memory_map import MemoryMap
+
+MIB, GIB = abi.MIB, abi.GIB
+HEADER = 36
+
+
+def tables(config: MachineConfig) -> dict[str, bytes]:
+    """Every table by its signature, reached from the RSDP by the addresses they give."""
+    area = acpi.build(config)
+
+    def at(address: int) -> bytes:
+        start = address - abi.ACPI_TABLES
+        (length,) = struct.unpack_from("<I", area, start + 4)
+        assert start + length <= len(area)
+        return area[start : start + length]
+
+    _, _, _, revision, rsdt_at, length, xsdt_at = struct.unpack_from("<8sB6sBIIQ", area)
+    assert (revision, length) == (2, 36)
+    found = {"RSDP": area[:length]}
+    rsdt, xsdt = at(rsdt_at), at(xsdt_at)
+    addresses = struct.unpack(f"<{(len(xsdt) - HEADER) // 8}Q", xsdt[HEADER:])
+    assert struct.unpack(f"<{(len(rsdt) - HEADER) // 4}I", rsdt[HEADER:]) == addresses
+    fadt = next(at(address) for address in addresses if at(address)[:4] == b"FACP")
+    (dsdt_at,) = struct.unpack_from("<Q", fadt, 140)
+    assert struct.unpack_from("<I", fadt, 40) == (dsdt_at,)
+    for table in (rsdt, xsdt, at(dsdt_at), *map(at, addresses)):
+        found[table[:4].decode()] = table
+    return found
+
+
+def configurations() -> list[MachineConfig]:
+    return [
+        MachineConfig(cpus=cpus, uart=uart, ioapic=ioapic, memory=memory)
+        for cpus, uart, ioapic, memory in product(
+            (1, 8), (True, False), (True, False), (64 * MIB, 6 * GIB)
+        )
+    ]
+
+
+def described(config: MachineConfig) -> str:
+    uart, ioapic = ("uart" * config.uart), ("ioapic" * config.ioapic)
+    return f"{config.cpus}-{config.memory // MIB}M-{uart}-{ioapic}"
+
+
+every_configuration = pytest.mark.parametrize("config", configurations(), ids=described)
+
+
+def iasl(directory: Path, *arguments: str) -> str:
+    """What iasl printed; it must have succeeded."""
+    if shutil.which("iasl") is None:
+        pytest.skip("needs iasl (Debian's acpica-tools)")
+    command = ["iasl", *arguments]
+    done = subprocess.run(
+        command, cwd=directory, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@every_configuration
+def test_iasl_compiles_every_table_back_to_the_same_bytes(
+    config: MachineConfig, tmp_path: Path
+) -> None:
+    for name, table in tables(config).items():
+        if name == "RSDP":
+            continue  # iasl knows tables only by their common header
+        (tmp_path / f"{name}.dat").write_bytes(table)
+        said = iasl(tmp_path, "-d", f"{name}.dat")
+        assert not re.search(r"\b(error|warning|remark|invalid)\b", said, re.IGNORECASE), said
+        said = iasl(tmp_path, "-oa", "-p", f"{name}-again", f"{name}.dsl")
+        assert "0 Errors, 0 Warnings, 0 Remarks" in said
+        again = (tmp_path / f"{name}-again.aml").read_bytes()
+        assert again[HEADER:] == table[HEADER:]
+
+
+@every_configuration
+def test_every_checksum_is_right(config: MachineConfig) -> None:
+    for name, table in tables(config).items():
+        assert sum(table) & 0xFF == 0, name
+        if name == "RSDP":
+            assert sum(table[:20]) & 0xFF == 0
+
+
+def test_the_rsdp_is_where_a_scan_of_the_bios_area_finds_it() -> None:
+    assert acpi.build(MachineConfig())[:8] == b"RSD PTR "
+    assert abi.ACPI_TABLES % 16 == 0
+    assert 0xE0000 <= abi.ACPI_TABLES < 0x100000
+
+
+def test_the_fadt_says_what_hardware_there_is_not() -> None:
+    fadt = tables(MachineConfig())["FACP"]
+    (boot_flags,) = struct.unpack_from("<H", fadt, 109)
+    (flags,) = struct.unpack_from("<I", fadt, 112)
+    assert len(fadt) == 276
+    assert fadt[8] == 6
+    assert boot_flags == BootFlags.VGA_NOT_PRESENT | BootFlags.CMOS_RTC_NOT_PRESENT
+    assert flags & FixedFlags.HW_REDUCED_ACPI
+    assert flags & FixedFlags.RESET_REG_SUP
+    assert fadt[48:108] == bytes(60)  # neither SMI, PM registers nor timers
+
+
+def test_sleep_and_reset_registers_are_the_ports_of_the_abi() -> None:
+    fadt = tables(MachineConfig())["FACP"]
+
+    def port(address: int) -> bytes:
+        return struct.pack("<BBBBQ", 1, 8, 0, 1, address)
+
+    assert fadt[116:128] == port(abi.PORT_RESET)
+    assert fadt[128] == abi.RESET_VALUE
+    assert fadt[244:256] == port(abi.PORT_SLEEP_CONTROL)
+    assert fadt[256:268] == port(abi.PORT_SLEEP_STATUS)
+
+
+@pytest.mark.parametrize("cpus", [1, 8])
+def test_the_madt_lists_each_cpu_and_no_8259(cpus: int) -> None:
+    madt = tables(MachineConfig(cpus=cpus, ioapic=False))["APIC"]
+    local_apic, flags = struct.unpack_from("<II", madt, HEADER)
+    assert (local_apic, flags) == (abi.LOCAL_APIC, 0)
+    entries = list(struct.iter_unpack("<BBBBI", madt[HEADER + 8 :]))
+    assert entries == [(0, 8, cpu, cpu, 1) for cpu in range(cpus)]
+
+
+def test_the_madt_has_the_ioapic_when_there_is_one() -> None:
+    madt = tables(MachineConfig(ioapic=True))["APIC"]
+    assert struct.unpack("<BBBBII", madt[-12:]) == (1, 12, 0, 0, abi.IOAPIC, 0)
+
+
+def test_mcfg_covers_every_bus() -> None:
+    mcfg = tables(MachineConfig())["MCFG"]
+    entry = struct.unpack_from("<QHBB", mcfg, HEADER + 8)
+    assert entry == (abi.ECAM, 0, 0, abi.ECAM_SIZE // MIB - 1)
+
+
+def source(config: MachineConfig, directory: Path) -> str:
+    """The DSDT as iasl reads it, whitespace collapsed, comments gone."""
+    (directory / "dsdt.dat").write_bytes(tables(config)["DSDT"])
+    iasl(directory, "-d", "dsdt.dat")
+    text = (directory / "dsdt.dsl").read_text()
+    text = re.sub(r"/\*.*?\*/|//[^\n]*", " ", text, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", text)
+
+
+def test_the_pci_root_has_its_windows(tmp_path: Path) -> None:
+    text = source(MachineConfig(memory=6 * GIB), tmp_path)
+    layout = MemoryMap(6 * GIB)
+    assert re.search(r"WordBusNumber \([^)]* 0x0000, 0x00FF, 0x0000, 0x0100,", text)
+    assert re.search(r"WordIO \([^)]* 0x0000, 0x0CF7, 0x0000, 0x0CF8,", text)
+    assert re.search(r"WordIO \([^)]* 0x0D00, 0xFFFF, 0x0000, 0xF300,", text)
+    assert re.search(r"DWordMemory \([^)]* 0xC0000000, 0xDFFFFFFF, 0x00000000, 0x20000000,", text)
+    first, last = layout.window_64, layout.window_64 + layout.window_64_size - 1
+    assert re.search(rf"QWordMemory \([^)]* 0x{first:016X}, 0x{last:016X},", text)
+
+
+def test_ecam_is_reserved_by_the_motherboard(tmp_path: Path) -> None:
+    text = source(MachineConfig(), tmp_path)
+    board = text[text.index("Device (MBRD)") :]
+    assert 'EisaId ("PNP0C02")' in board
+    assert f"Memory32Fixed (ReadWrite, 0x{abi.ECAM:08X}, 0x{abi.ECAM_SIZE:08X}" in board
+
+
+def test_links_declare_edge_triggered_active_high_lines(tmp_path: Path) -> None:
+    text = source(MachineConfig(), tmp_path)
+    for index, link in enumerate(LINKS):
+        device = text[text.index(f"Device ({link})") :].split("Device (")[1]
+        pin = f"0x{abi.PIN_PCI_INTA + index:08X}"
+        line = rf"Interrupt \(ResourceConsumer, Edge, ActiveHigh, Exclusive, ,, \) {{ {pin}"
+        assert len(re.findall(line, device)) == 2  # possible and current
+
+
+def test_every_device_s_inta_to_intd_go_through_links_a_to_d(tmp_path: Path) -> None:
+    text = source(MachineConfig(), tmp_path)
+    entry = r"Package \(0x04\) { (0x[0-9A-F]+), (\w+), \\_SB\.(LNK.), Zero }"
+    numbers = {"Zero": 0, "One": 1, "0x02": 2, "0x03": 3}
+    routes = [
+        (int(address, 16), numbers[pin], link) for address, pin, link in re.findall(entry, text)
+    ]
+    assert routes == [
+        (device << 16 | 0xFFFF, pin, LINKS[pin]) for device in range(32) for pin in range(4)
+    ]
+
+
+def test_the_uart_has_its_ports_and_its_pin(tmp_path: Path) -> None:
+    text = source(MachineConfig(), tmp_path)
+    uart = text[text.index("Device (COM1)") :]
+    assert "IO (Decode16, 0x03F8, 0x03F8, 0x01, 0x08, )" in uart
+    assert re.search(r"Interrupt \(ResourceConsumer, Edge, ActiveHigh, [^{]*{ 0x00000004", uart)
+
+
+def test_without_an_ioapic_nothing_claims_an_interrupt(tmp_path: Path) -> None:
+    text = source(MachineConfig(ioapic=False), tmp_path)
+    assert "Device (COM1)" in text
+    for word in ("Interrupt (", "_PRT", "PNP0C0F"):
+        assert word not in text
+
+
+def test_without_a_uart_none_is_described(tmp_path: Path) -> None:
+    assert "COM1" not in source(MachineConfig(uart=False), tmp_path)
+
+
+def test_soft_off_has_the_abi_s_sleep_type(tmp_path: Path) -> None:
+    text = source(MachineConfig(), tmp_path)
+    kind = f"0x{abi.SLEEP_TYPE_S5:02X}"
+    assert f"Name (\\_S5, Package (0x04) {{ {kind}, {kind}, Zero, Zero }})" in text
+
+
+@pytest.mark.parametrize("cpus", [1, 8])
+def test_each_cpu_is_a_processor_device_with_the_madt_s_uid(cpus: int, tmp_path: Path) -> None:
+    text = source(MachineConfig(cpus=cpus), tmp_path)
+    assert text.count('Name (_HID, "ACPI0007"') == cpus
