@@ -28,6 +28,7 @@ class Rig:
         *,
         disks: list[bytearray] | None = None,
         console: bool = True,
+        reads_input: bool = False,
         cpus: int = 1,
         read_only: bool = False,
     ) -> None:
@@ -53,9 +54,9 @@ class Rig:
         self.timer = 0  # its initial count
         self.now = 0
         self.step = 100  # ns between two looks at the time
-        self.configure(cpus, console, read_only)
+        self.configure(cpus, console, reads_input, read_only)
 
-    def configure(self, cpus: int, console: bool, read_only: bool) -> None:
+    def configure(self, cpus: int, console: bool, reads_input: bool, read_only: bool) -> None:
         """What the host writes before the monitor's first instruction."""
         config = self.shared.config
         config.cpus = cpus
@@ -71,7 +72,7 @@ class Rig:
             disk.sectors = len(data) // 512
         config.console.present = console
         config.console.output = len(self.disks)
-        config.console.input = len(self.disks) + 1
+        config.console.input = len(self.disks) + 1 if reads_input else -1
         self.ring.describe(config.ring, ctypes.addressof(self.memory), address_of(self.machine))
 
     # ---- the host --------------------------------------------------------------------------
