@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from vestige.host import disks, statistics
+from vestige.host import disks, images, statistics
 from vestige.host.console import STDIO, Console, open_console
 from vestige.host.memory import GuestMemory
 from vestige.host.options import DiskOption, RunOptions
@@ -30,6 +30,7 @@ def run(options: RunOptions) -> int:
     Raises UsageError for what is wrong with the input before anything is booted.
     """
     refuse_bad_input(options)
+    images.ensure()  # here: inside, the compiler takes ten times as long
     host = SoftHost(
         memory=max(MINIMUM, options.memory + OVERHEAD),
         disks=[(disk.path, disk.read_only) for disk in options.disks],

@@ -1,5 +1,8 @@
 """The two compiled images of a run: the monitor, and the host's own run loop."""
 
+import os
+import sys
+
 from vestige import abi
 from vestige.host import runloop
 from vestige.host.code import MonitorCode
@@ -22,6 +25,24 @@ def monitor_image() -> Image:
 def run_loop_image() -> Image:
     """The run loop, from the cache or compiled."""
     return cache.image(*RUN_LOOP, _build_run_loop)
+
+
+def locations() -> list[str]:
+    """The files in the cache that hold the images, or will."""
+    return [cache.location(*MONITOR), cache.location(*RUN_LOOP)]
+
+
+def are_cached() -> bool:
+    """Whether a run compiles nothing."""
+    return all(os.access(path, os.R_OK) for path in locations())
+
+
+def ensure() -> None:
+    """Compile now what a later run would compile."""
+    if not are_cached():
+        sys.stderr.write("vestige: compiling the monitor and the run loop (about 3 s)\n")
+        monitor_image()
+        run_loop_image()
 
 
 def _build_monitor() -> Image:

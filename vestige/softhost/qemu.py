@@ -16,7 +16,7 @@ from vestige.softhost import wire
 from vestige.softhost.initramfs import CACHED_TAG, LIVE_TAG
 from vestige.softhost.kernel import Kernel
 
-_PROGRAM = "qemu-system-x86_64"
+PROGRAM, PACKAGE = "qemu-system-x86_64", "qemu-system-x86"
 _KERNEL_ARGUMENTS = (
     "console=ttyS0 panic=-1 oops=panic tsc=reliable nowatchdog mitigations=off audit=0 "
     "random.trust_cpu=on cryptomgr.notests rcupdate.rcu_expedited=1"
@@ -75,7 +75,7 @@ def _command_line(
     # fmt: off
     line = [
         find_program("setpriv", "util-linux"), "--pdeathsig", "KILL", "--",
-        find_program(_PROGRAM, "qemu-system-x86"),
+        find_program(PROGRAM, PACKAGE),
         "-name", "vestige-softhost",
         "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
         "-machine", "q35,hpet=off",

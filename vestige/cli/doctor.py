@@ -1,0 +1,140 @@
+"""`vestige doctor`: what this machine can do, what is missing, and how to get it."""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from typing import NamedTuple
+
+from vestige.errors import GuestError, UsageError
+from vestige.host import kvm
+from vestige.host.memory import GuestMemory, Region
+from vestige.host.options import MINIMUM_MEMORY
+from vestige.host.ring import Ring
+from vestige.softhost import kernel, qemu
+from vestige.softhost.detect import KvmState, kvm_state
+
+CAN_RUN = 0
+CAN_NOT_RUN = 1
+
+
+class Finding(NamedTuple):
+    """One thing looked at: whether it is well, what was found, and what to do about it."""
+
+    subject: str
+    well: bool
+    found: str
+    cure: str = ""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """There is nothing to choose."""
+    parser.epilog = (
+        f"Exit status: {CAN_RUN} if guests run here, in whichever way, else {CAN_NOT_RUN}."
+    )
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    """Print the findings and the verdict."""
+    state = kvm_state()
+    native = [_kvm(state), _capabilities(state), _io_uring()]
+    software = [_qemu(), _kernel()]
+    compiler = _compiler()
+    for finding in (*native, *software, compiler):
+        for line in lines_of(finding):
+            print(line)
+    words, status = verdict(native, software, compiler)
+    print(words)
+    return status
+
+
+def lines_of(finding: Finding) -> Iterator[str]:
+    """A finding as a person reads it."""
+    yield f"{finding.subject:<14} {'ok' if finding.well else 'no':<3} {finding.found}"
+    if finding.cure:
+        yield f"{'':<14}     → {finding.cure}"
+
+
+def verdict(native: list[Finding], software: list[Finding], compiler: Finding) -> tuple[str, int]:
+    """What `vestige run` will do here, and the exit status."""
+    if not compiler.well:
+        return "verdict: no guest can run here: the monitor can't be compiled", CAN_NOT_RUN
+    if all(finding.well for finding in native):
+        return "verdict: `vestige run` runs guests on this machine's KVM", CAN_RUN
+    if all(finding.well for finding in software):
+        return (
+            "verdict: `vestige run` runs guests in the software host (slow: emulated)",
+            CAN_RUN,
+        )
+    return "verdict: no guest can run here yet; the arrows above say what to do", CAN_NOT_RUN
+
+
+def _kvm(state: KvmState) -> Finding:
+    return Finding("KVM", state.is_good, state.words, state.cure)
+
+
+def _capabilities(state: KvmState) -> Finding:
+    """What of KVM's capabilities Vestige needs, where there is a KVM to ask."""
+    try:
+        with closing(kvm.System()):
+            return Finding("capabilities", True, f"all {len(kvm.REQUIRED)} that are needed")
+    except UsageError as error:
+        found = str(error).partition(";")
+        return Finding(
+            "capabilities", False, "unknown" if state.cure else found[0], found[2].strip()
+        )
+
+
+def _io_uring() -> Finding:
+    """Whether a restricted ring like a guest's can be made: by making one."""
+    eventfd = os.eventfd(0, os.EFD_CLOEXEC)
+    try:
+        with (
+            closing(GuestMemory(MINIMUM_MEMORY)) as memory,
+            closing(Region("state", 1 << 20)) as state,
+            closing(Ring(memory, state.address, [eventfd], eventfd)),
+        ):
+            return Finding("io_uring", True, "restricted rings work")
+    except (UsageError, GuestError) as error:
+        found, _, cure = str(error).partition("; ")
+        return Finding("io_uring", False, found, cure)
+    finally:
+        os.close(eventfd)
+
+
+def _qemu() -> Finding:
+    try:
+        path = qemu.find_program(qemu.PROGRAM, qemu.PACKAGE)
+    except UsageError as error:
+        found, _, cure = str(error).partition("; ")
+        return Finding("software host", False, found, cure)
+    return Finding("software host", True, path)
+
+
+def _kernel() -> Finding:
+    """The software host's kernel: kept already, or to be had."""
+    place = kernel.cached()
+    if place.is_dir():
+        return Finding("its kernel", True, str(place))
+    if shutil.which("apt-get") and shutil.which("dpkg-deb"):
+        return Finding("its kernel", True, "not here yet: fetched at the first use (70 MB)")
+    return Finding("its kernel", False, "not here, and no apt-get to fetch it", "use Debian 12")
+
+
+def _compiler() -> Finding:
+    from vestige.host import images  # noqa: PLC0415 - a machine may lack llvmlite
+
+    if images.are_cached():
+        return Finding("compiler", True, "the monitor is compiled and cached")
+    try:
+        import llvmlite  # noqa: PLC0415
+    except ImportError:
+        return Finding(
+            "compiler",
+            False,
+            "llvmlite is not installed",
+            f"{sys.executable} -m pip install llvmlite",
+        )
+    return Finding("compiler", True, f"llvmlite {llvmlite.__version__}; compiles at the first run")
