@@ -15,7 +15,7 @@ from vestige.monitor.drivers.ring.spec import Errno
 from vestige.monitor.line import NEVER
 
 INPUT_SIZE = 64
-PATIENCE = 4 * MILLISECOND  # how long output without an end of line may wait for more of it
+PATIENCE = 10 * MILLISECOND  # how long output without an end of line may wait for more of it
 RETRY = 10 * MILLISECOND  # after EAGAIN: the file is a terminal or pipe in non-blocking mode
 END_OF_LINE = 10
 
