@@ -22,8 +22,8 @@ LOW_RAM_LIMIT = 3 * GIB
 HIGH_RAM = 4 * GIB
 ACPI_TABLES = 0xE0000  # to 0xFFFFF
 PCI_WINDOW = 0xC000_0000  # 32-bit memory window, to ECAM
-ECAM = 0xE000_0000  # 256 buses of 1 MiB
-ECAM_SIZE = 256 * MIB
+ECAM = 0xE000_0000  # bus 0 alone: Linux probes 32 slots of every bus that MCFG names
+ECAM_SIZE = 1 * MIB
 IOAPIC = 0xFEC0_0000
 LOCAL_APIC = 0xFEE0_0000
 

@@ -159,7 +159,7 @@ def source(config: MachineConfig, directory: Path) -> str:
 def test_the_pci_root_has_its_windows(tmp_path: Path) -> None:
     text = source(MachineConfig(memory=6 * GIB), tmp_path)
     layout = MemoryMap(6 * GIB)
-    assert re.search(r"WordBusNumber \([^)]* 0x0000, 0x00FF, 0x0000, 0x0100,", text)
+    assert re.search(r"WordBusNumber \([^)]* 0x0000, 0x0000, 0x0000, 0x0001,", text)
     assert re.search(r"WordIO \([^)]* 0x0000, 0x0CF7, 0x0000, 0x0CF8,", text)
     assert re.search(r"WordIO \([^)]* 0x0D00, 0xFFFF, 0x0000, 0xF300,", text)
     assert re.search(r"DWordMemory \([^)]* 0xC0000000, 0xDFFFFFFF, 0x00000000, 0x20000000,", text)
