@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from vestige.lang.compiler import graph
 from vestige.lang.compiler.graph import Block, Instruction, Local, Node
-from vestige.lang.compiler.kinds import BY_NAME, Integer, Reference, kind_of
+from vestige.lang.compiler.kinds import BOOL, BY_NAME, Integer, Reference, kind_of
 from vestige.lang.compiler.program import Function, Program
 from vestige.lang.errors import Refusal, Rule
 
@@ -138,9 +138,10 @@ class Builder:
         self, node: Node, value: Instruction, kind: Integer, what: str, cure: str = ""
     ) -> Instruction:
         """`value`, to be proved one of `kind`."""
-        if kind.name not in BY_NAME:
-            low, high = kind.interval[:2]
-            cure = f"compare it before, so that it is from {low} to {high}"
+        if kind == BOOL:
+            cure = "compare it, or write bool(…)"
+        elif kind.name not in BY_NAME:
+            cure = f"compare it before, so that it is in {kind.interval}"
         return self.add(graph.Fit(node, kind, value, what, cure or f"wrap it: {kind.name}(…)"))
 
     # ---- names and constants -------------------------------------------------------------------

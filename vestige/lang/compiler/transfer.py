@@ -43,6 +43,7 @@ class Transfer:
             graph.Call: lambda node, _: _result(node.function, 0),
             graph.Extract: lambda node, _: _result(node.call.function, node.position),
             graph.Intrinsic: lambda node, _: node.result.interval if node.result else None,
+            graph.Branch: self._branch,
             graph.End: self._end,
         }
 
@@ -59,7 +60,7 @@ class Transfer:
         if not value.interval.fits:
             raise self.function.refusal(
                 value.node, Rule.WIDE,
-                f"this may be anywhere in {value.interval}, which is more than 64 bits", WRAP,
+                f"this may be anywhere in {value.interval}, more than 64 bits", WRAP,
             )  # fmt: skip
         return value.interval
 
@@ -73,21 +74,20 @@ class Transfer:
                 f"assign {local.name} before the branch or the loop",
             )  # fmt: skip
         interval = state[local]
-        if local.reference is None and not interval.fits:
+        if local.name and local.reference is None and not interval.fits:
             raise self.function.refusal(
                 node.node, Rule.WIDE,
-                f"{local.name} may be negative on one way here and 2**63 or more on another",
+                f"{local.name} may be negative on one way and 2**63 or more on another",
                 "wrap one of the values: u64(…) or i64(…)",
             )  # fmt: skip
         return interval
 
     def _write(self, node: graph.WriteLocal, state: State) -> None:
-        if node.local.reference is None and not node.value.interval.fits:
-            name = node.local.name or "this"
+        name, interval = node.local.name, node.value.interval
+        if name and node.local.reference is None and not interval.fits:
             raise self.function.refusal(
-                node.node, Rule.WIDE,
-                f"{name} may be anywhere in {node.value.interval}, which is more than 64 bits",
-                f"wrap the value: {name} = u64(…); or bound it by a comparison before",
+                node.node, Rule.WIDE, f"{name} may be anywhere in {interval}, more than 64 bits",
+                f"wrap the value: {name} = u64(…); or compare it before",
             )  # fmt: skip
         state[node.local] = node.value.interval
 
@@ -100,7 +100,7 @@ class Transfer:
         if not interval.join(stop).fits:
             raise self.function.refusal(
                 node.node, Rule.LOOP,
-                f"the counter may be anywhere in {interval}, which is more than 64 bits",
+                f"the counter may be anywhere in {interval}, more than 64 bits",
                 "bound the range: range(u32(…)), or start at 0",
             )  # fmt: skip
         state[node.local] = interval
@@ -108,8 +108,6 @@ class Transfer:
     # ---- arithmetic ----------------------------------------------------------------------------
     def _binary(self, node: graph.Binary, _state: State) -> Interval:
         left, right = node.left.interval, node.right.interval
-        if node.operator in ("&", "|", "^") and (left.flag or right.flag):
-            self._check_flags(node)
         if node.operator in ("//", "%"):
             self._check_division(node)
         elif node.operator == "<<":
@@ -123,16 +121,13 @@ class Transfer:
         elif node.operator == ">>":
             self._need(node.left)
             right = self._check_shift(node)
-        return rules.BINARY[node.operator](left, right)
-
-    def _check_flags(self, node: graph.Binary) -> None:
-        for value in (node.left, node.right):
-            if value.interval.low < 0:
-                raise self.function.refusal(
-                    value.node, Rule.FLAG,
-                    "an IntFlag makes a negative operand positive in CPython",
-                    "wrap it: u32(…), or take int(flag)",
-                )  # fmt: skip
+        result = rules.BINARY[node.operator](left, right)
+        if result.flag and result.low < 0:
+            raise self.function.refusal(
+                node.node, Rule.FLAG, f"this may be negative, {result}, and in CPython an IntFlag "
+                "can't: it would become positive", "wrap the other operand: u32(…)",
+            )  # fmt: skip
+        return result
 
     def _check_division(self, node: graph.Binary) -> None:
         left, right = self._need(node.left), self._need(node.right)
@@ -222,6 +217,9 @@ class Transfer:
         inside = self._check_index(node.index, len(node.table), state)
         items = node.table[inside.low : inside.high + 1]
         return Interval(min(items), max(items))
+
+    def _branch(self, node: graph.Branch, _state: State) -> None:
+        self._need(node.condition)
 
     def _end(self, node: graph.End, _state: State) -> None:
         if self.function.results or self.function.never_returns:

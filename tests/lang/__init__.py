@@ -1,0 +1,1 @@
+"""Tests of the language: types, the compiler, its runtime."""
