@@ -163,6 +163,20 @@ def test_without_fifos_one_character_is_received_and_a_second_overruns_it(uart: 
     assert uart.read(Register.LINE_STATUS, 0) & 3 == 0
 
 
+def test_without_fifos_the_receiver_buffer_keeps_its_character(uart: Uart) -> None:
+    uart.receive(ord("a"), 0)
+    assert [uart.read(Register.DATA, 0) for _ in range(2)] == [ord("a")] * 2
+    uart.write(Register.FIFO_CONTROL, FIFOS_ON, 0)
+    assert uart.read(Register.DATA, 0) == 0
+
+
+def test_resetting_the_transmit_fifo_raises_its_interrupt(uart: Uart) -> None:
+    uart.write(Register.INTERRUPT_ENABLE, Enable.TRANSMITTER_EMPTY, 0)
+    assert identity(uart) == Identity.TRANSMITTER_EMPTY
+    uart.write(Register.FIFO_CONTROL, FIFOS_ON | Fifo.RESET_TRANSMITTER, 0)
+    assert identity(uart) == Identity.TRANSMITTER_EMPTY
+
+
 def test_an_overrun_leaves_the_fifo_as_it_is(uart: Uart) -> None:
     uart.write(Register.FIFO_CONTROL, FIFOS_ON, 0)
     for character in b"0123456789abcdef!":

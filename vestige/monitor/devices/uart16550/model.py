@@ -41,6 +41,7 @@ class Uart(Struct):
     fifo_control: u8  # bits that stick: ENABLE, DMA_MODE, TRIGGER
     empty_pending: u8  # the transmitter-empty interrupt, until IIR shows it or THR is written
     timeout_pending: u8
+    buffer: u8  # the last character received without FIFOs
     received: u8[16]  # FIFO_SIZE; without FIFOs only one is used
     received_first: u8
     received_count: u8
@@ -106,10 +107,10 @@ class Uart(Struct):
                 pass  # the status registers
 
     def read_data(self, now: u64) -> u8:
-        """The receiver buffer, 8.4: the oldest character, 0 where there is none."""
+        """The receiver buffer: the oldest character. Without FIFOs it keeps the last one."""
         self.timeout_pending = 0
         self.received_time = now
-        value = 0
+        value = 0 if self.fifos() else self.buffer
         if self.received_count > 0:
             value = self.received[self.received_first % FIFO_SIZE]
             self.received_first = (self.received_first + 1) % FIFO_SIZE
@@ -160,9 +161,8 @@ class Uart(Struct):
             self.received_count = 0
             self.timeout_pending = 0
         if switched or value & (Fifo.ENABLE | Fifo.RESET_TRANSMITTER) == 5:
-            if self.transmitting_count > 0:
-                self.empty_pending = 1
             self.transmitting_count = 0
+            self.empty_pending = 1
         if value & Fifo.ENABLE:
             self.fifo_control = value & (Fifo.ENABLE | Fifo.DMA_MODE | Fifo.TRIGGER)
         else:
@@ -221,6 +221,8 @@ class Uart(Struct):
     def receive(self, value: u8, now: u64) -> None:
         """A character arrives. One too many is an overrun: a FIFO keeps what it has, 8.4 bit 1."""
         capacity = FIFO_SIZE if self.fifos() else 1
+        if capacity == 1:
+            self.buffer = value
         self.timeout_pending = 0
         self.received_time = now
         if self.received_count < capacity:
