@@ -2,7 +2,7 @@
 
 import ast
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType
@@ -27,9 +27,7 @@ class SourceFile:
         text = path.read_text(encoding="utf-8")
         self.lines = text.splitlines()
         self.functions = {
-            (node.name, _first_line(node)): node
-            for node in ast.walk(ast.parse(text))
-            if isinstance(node, ast.FunctionDef)
+            (node.name, _first_line(node)): node for node in _definitions(ast.parse(text))
         }
 
     def refusal(self, node: Node | ast.FunctionDef, rule: Rule, reason: str, cure: str) -> Refusal:
@@ -44,6 +42,15 @@ class SourceFile:
             rule, reason, cure, file=self.name, line=node.lineno, column=column,
             source=source, width=end - column + 1,
         )  # fmt: skip
+
+
+def _definitions(scope: ast.Module | ast.stmt) -> Iterator[ast.FunctionDef]:
+    """The functions defined anywhere in `scope`, without a look at expressions."""
+    for name in ("body", "orelse", "finalbody"):
+        for node in getattr(scope, name, ()):
+            if isinstance(node, ast.FunctionDef):
+                yield node
+            yield from _definitions(node)
 
 
 def _first_line(node: ast.FunctionDef) -> int:
