@@ -24,7 +24,7 @@ VESTIGE = Path(sys.executable).with_name("vestige")
 WORK = ROOT / "build" / "demo"
 APPEND = "console=ttyS0 quiet panic=-1 root=/dev/sda1 init=/demo/init"
 TIMEOUT = 240  # seconds, of the guest
-GRACE = 30  # seconds that the monitor has to end its guest after that
+GRACE = 90  # seconds that the monitor has to start before that and to end after it
 
 PASSED = "guest: all checks passed"
 

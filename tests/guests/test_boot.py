@@ -1,0 +1,130 @@
+"""Debian's own kernels, unmodified, on Vestige: their drivers judge our devices.
+
+Each boot is a `vestige run` as a user types it; where KVM is not good for it, that runs in the
+software host.
+"""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.guests import images, initramfs, kernels, roots
+
+pytestmark = [
+    pytest.mark.softhost,
+    pytest.mark.xdist_group("softhost"),
+    pytest.mark.skipif(
+        not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86_64 (software host)"
+    ),
+]
+
+GUEST_TIMEOUT = 240  # seconds
+CONSOLE = "console=ttyS0 quiet panic=-1"
+DATA_MEBIBYTES = 4
+
+
+@dataclass(frozen=True)
+class Boot:
+    """How a guest ended and what it said."""
+
+    status: int
+    lines: list[str]
+    errors: str
+
+    def after(self, prefix: str) -> list[str]:
+        """What follows `prefix` in each line that begins with it."""
+        return [line.removeprefix(prefix).strip() for line in self.lines if line.startswith(prefix)]
+
+
+def boot(kernel: Path, initrd: Path, append: str, *options: str) -> Boot:
+    """Run a guest to its end."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "vestige.cli.main", "run"),
+            *("--kernel", str(kernel), "--initrd", str(initrd)),
+            *("--append", f"{CONSOLE} {append}", "--timeout", str(GUEST_TIMEOUT)),
+            *options,
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=GUEST_TIMEOUT + 60,
+        check=False,
+    )
+    return Boot(done.returncode, done.stdout.splitlines(), done.stderr)
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_the_cloud_kernels_elf_file_boots_on_two_cpus() -> None:
+    guest = boot(
+        kernels.kernel("cloud").vmlinux,
+        initramfs.reached(),
+        "marker=one",
+        *("--cpus", "2", "--memory", "256M"),
+    )
+    assert "INIT-REACHED" in guest.lines, guest
+    assert guest.after("cpus:") == ["2"]
+    assert "marker=one" in guest.after("command line:")[0].split()
+    (memory,) = guest.after("memory:")
+    assert 200 << 10 < int(memory.removesuffix(" KiB")) <= 256 << 10
+    assert guest.status == 0, guest
+
+
+def test_the_standard_kernel_runs_from_a_partition_of_a_read_only_disk(tmp_path: Path) -> None:
+    pristine = roots.small_disk(partition=True)
+    disk = images.copy(pristine, tmp_path / "disk.img")
+    guest = boot(
+        kernels.kernel("standard").bzimage,
+        initramfs.root("standard"),
+        "root=/dev/sda1 ro write=sda show=sda",
+        *("--disk", f"{disk},bus=ide,readonly"),
+    )
+    assert guest.after("root:") == ["/dev/sda1 ro"], guest
+    assert guest.after("write:") == ["sda failed"]
+    content = pristine.read_bytes()
+    told = f"sda sectors {len(content) // images.SECTOR} sha256 {digest(content)}"
+    assert guest.after("disk:") == [told, told]
+    assert guest.after("file:") == ["refused"]
+    assert guest.after("guest:") == ["done"]
+    assert guest.status == 0, guest
+    assert disk.read_bytes() == content
+
+
+def test_the_cloud_kernel_runs_from_a_whole_disk_beside_two_others(tmp_path: Path) -> None:
+    root = images.copy(roots.small_disk(partition=False), tmp_path / "root.img")
+    source = roots.data_disk(DATA_MEBIBYTES, seed=1)
+    writable = images.copy(source, tmp_path / "writable.img")
+    read_only = images.copy(source, tmp_path / "read-only.img")
+    guest = boot(
+        kernels.kernel("cloud").bzimage,
+        initramfs.root("cloud"),
+        "root=/dev/sda rw show=sdb write=sdb write=sdc",
+        *("--disk", f"{root},bus=ide", "--disk", str(writable)),
+        *("--disk", f"{read_only},bus=ide,readonly"),
+    )
+    before = source.read_bytes()
+    pattern = roots.pattern()
+    after = pattern + before[len(pattern) :]
+    sectors = len(before) // images.SECTOR
+    assert guest.after("root:") == ["/dev/sda rw"], guest
+    assert guest.after("write:") == ["sdb ok", "sdc failed"]
+    assert guest.after("disk:") == [
+        f"sdb sectors {sectors} sha256 {digest(before)}",
+        f"sdb sectors {sectors} sha256 {digest(after)}",
+        f"sdc sectors {sectors} sha256 {digest(before)}",
+    ]
+    assert guest.after("file:") == ["written"]
+    assert guest.status == 0, guest
+    assert writable.read_bytes() == after
+    assert read_only.read_bytes() == before
+    images.check_ext4(root)
+    assert images.read_file(root, "/written") == b"written by the guest\n"
