@@ -1,8 +1,9 @@
 """The QEMU process that is the software host: its command line, its start, its end.
 
 Why these flags: with one CPU, since TCG loses an interrupt shadow with two and one guest in ten
-then panics; EPYC with SVM and nested paging is what kvm-amd wants; `tsc=reliable` since Linux
-would otherwise mistrust TCG's TSC and read the HPET at every look at the clock.
+then panics; EPYC with SVM and nested paging is what kvm-amd wants, without XSAVE, since TCG does
+not let KVM see a guest's XSETBV and every guest's Linux then complains of it; `tsc=reliable` since
+Linux would otherwise mistrust TCG's TSC and read the HPET at every look at the clock.
 """
 
 import os
@@ -80,7 +81,7 @@ def _command_line(
         "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
         "-machine", "q35,hpet=off",
         "-accel", "tcg,thread=multi",
-        "-cpu", "EPYC,+svm,+npt",
+        "-cpu", "EPYC,+svm,+npt,-xsave",
         "-smp", "1",
         "-m", f"{configuration.memory >> 20}M",
         "-kernel", str(kernel.image),
