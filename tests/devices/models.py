@@ -1,0 +1,221 @@
+"""The small devices as fuzzers and hypothesis drive them: what may be called, what must hold.
+
+Each operation is a method and the ranges of its arguments; nothing a guest or the core can do
+is left out. A sequence of operations runs on one struct in CPython and, if asked, again in
+compiled code on the same memory.
+"""
+
+import ctypes
+import random
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from vestige.lang.build import compile_functions
+from vestige.lang.native import NativeImage
+from vestige.lang.types import Struct
+from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
+from vestige.monitor.devices.ioapic.model import IoApic
+from vestige.monitor.devices.ioapic.spec import PINS, Entry
+from vestige.monitor.devices.pci.config_space import ConfigSpace
+from vestige.monitor.devices.pci.host_bridge import HostBridgeFunction
+from vestige.monitor.devices.pci.root import PciRoot
+from vestige.monitor.devices.uart16550.model import OUTPUT_SIZE, Uart
+from vestige.monitor.devices.uart16550.spec import FIFO_SIZE, Identity
+
+BYTE, LONG = 1 << 8, 1 << 32
+
+
+class Operation(NamedTuple):
+    """A method, and for each argument the values it may have."""
+
+    method: Callable[..., Any]
+    arguments: tuple[Sequence[int], ...]
+    timed: bool = False  # the time is its last argument
+
+
+class Model(NamedTuple):
+    """One device: how it begins, what can be done, what holds after every operation."""
+
+    structure: type[Struct]
+    reset: Callable[[Any], None] | None
+    operations: tuple[Operation, ...]
+    check: Callable[[Any], None]
+
+
+class Step(NamedTuple):
+    """One operation carried out."""
+
+    operation: Operation
+    arguments: tuple[int, ...]
+
+
+def check_uart(uart: Uart) -> None:
+    """Counts stay in their arrays; the line says what the identity says."""
+    assert uart.received_count <= (FIFO_SIZE if uart.fifos() else 1)
+    assert uart.transmitting_count <= FIFO_SIZE
+    assert uart.output_count <= OUTPUT_SIZE
+    assert uart.output_first < OUTPUT_SIZE
+    assert uart.transmitting_count == 0 or uart.output_count == OUTPUT_SIZE
+    assert uart.line.level == (uart.identity() != Identity.NONE)
+
+
+def check_ioapic(ioapic: IoApic) -> None:
+    """Remote IRR belongs to level-triggered entries; a level that is due has been sent."""
+    assert ioapic.requests < 1 << PINS
+    for number in range(PINS):
+        pin = ioapic.pins[number]
+        if pin.low & Entry.REMOTE_IRR:
+            assert pin.level_triggered()
+        assert not (ioapic.asserted >> number & 1 and pin.open_for_level())
+
+
+def a_function(config: ConfigSpace) -> None:
+    """A function with a BAR and a status bit to clear."""
+    config.identify(0x8086, 0x7010, 1, 1)
+    config.allow16(4, 5)
+    config.set16(6, 0x2280)
+    config.clearable[7] = 0x20
+    config.add_io_bar(4, 0xC020, 16)
+
+
+def check_config(config: ConfigSpace) -> None:
+    """What no guest may change is as it was."""
+    fresh = ConfigSpace()
+    a_function(fresh)
+    for offset in range(256):
+        kept = ~(config.writable[offset] | config.clearable[offset])
+        assert (config.values[offset] ^ fresh.values[offset]) & kept == 0
+    assert config.io_bar(4) % 16 == 0
+
+
+def check_pci(root: PciRoot) -> None:
+    """Nothing a guest does changes the host bridge."""
+    fresh = HostBridgeFunction()
+    fresh.reset()
+    assert bytes(root.host_bridge) == bytes(fresh)
+    assert root.register() < 256
+
+
+def check_acpi(acpi: AcpiRegisters) -> None:
+    """The enable bit never sticks."""
+    assert acpi.sleep_control & ~0x1C == 0
+
+
+REGISTERS = range(0, 0x44, 4)
+
+MODELS = {
+    "uart": Model(
+        Uart,
+        Uart.reset,
+        (
+            Operation(Uart.read, (range(8),), timed=True),
+            Operation(Uart.write, (range(8), range(BYTE)), timed=True),
+            Operation(Uart.write, ((0,), range(BYTE)), timed=True),
+            Operation(Uart.receive, (range(BYTE),), timed=True),
+            Operation(Uart.expire, (), timed=True),
+            Operation(Uart.room, ()),
+            Operation(Uart.next_deadline, ()),
+        ),
+        check_uart,
+    ),
+    "ioapic": Model(
+        IoApic,
+        IoApic.reset,
+        (
+            Operation(IoApic.read, (REGISTERS,)),
+            Operation(IoApic.write, (REGISTERS, range(LONG))),
+            Operation(IoApic.write, ((0,), range(0x42))),
+            Operation(IoApic.write, ((0x10,), range(1 << 17))),
+            Operation(IoApic.drive, (range(1 << PINS),)),
+            Operation(IoApic.edge, (range(PINS),)),
+            Operation(IoApic.end_of_interrupt, (range(BYTE),)),
+            Operation(IoApic.message_address, (range(PINS),)),
+            Operation(IoApic.message_data, (range(PINS),)),
+            Operation(IoApic.take_requests, ()),
+        ),
+        check_ioapic,
+    ),
+    "config": Model(
+        ConfigSpace,
+        a_function,
+        (
+            Operation(ConfigSpace.read, (range(300), (1, 2, 3, 4))),
+            Operation(ConfigSpace.write, (range(300), (1, 2, 3, 4), range(LONG))),
+            Operation(ConfigSpace.write, (range(4, 0x28), (1, 2, 4), (0, LONG - 1))),
+            Operation(ConfigSpace.io_bar, (range(6),)),
+        ),
+        check_config,
+    ),
+    "pci": Model(
+        PciRoot,
+        PciRoot.reset,
+        (
+            Operation(PciRoot.write_address, (range(LONG),)),
+            Operation(PciRoot.enabled, ()),
+            Operation(PciRoot.function, ()),
+            Operation(PciRoot.register, ()),
+        ),
+        check_pci,
+    ),
+    "acpi": Model(
+        AcpiRegisters,
+        None,
+        (
+            Operation(AcpiRegisters.read_sleep_control, ()),
+            Operation(AcpiRegisters.read_sleep_status, ()),
+            Operation(AcpiRegisters.write_sleep_control, (range(BYTE),)),
+            Operation(AcpiRegisters.write_reset, (range(BYTE),)),
+        ),
+        check_acpi,
+    ),
+}
+
+
+def random_steps(model: Model, count: int, chance: random.Random) -> list[Step]:
+    """Any operations with any arguments; time goes on."""
+    now = 0
+    steps = []
+    for operation in chance.choices(model.operations, k=count):
+        arguments = [chance.choice(values) for values in operation.arguments]
+        if operation.timed:
+            now += chance.choice((0, 1, 1000, 100_000, 10**9))
+            arguments.append(now)
+        steps.append(Step(operation, tuple(arguments)))
+    return steps
+
+
+def interpret(model: Model, steps: Iterable[Step]) -> tuple[list[int], bytes]:
+    """Run the steps in CPython, the model's rules checked after each; answers, final state."""
+    struct = model.structure()
+    if model.reset is not None:
+        model.reset(struct)
+    answers = []
+    for step in steps:
+        answers.append(int(step.operation.method(struct, *step.arguments) or 0))
+        model.check(struct)
+    return answers, bytes(struct)
+
+
+def execute(model: Model, steps: Iterable[Step]) -> tuple[list[int], bytes]:
+    """Run the steps in compiled code; answers, final state."""
+    native = compiled()
+    struct = model.structure()
+    if model.reset is not None:
+        native[model.reset.__qualname__](struct)
+    answers = [
+        int(native[step.operation.method.__qualname__](struct, *step.arguments) or 0)
+        for step in steps
+    ]
+    return answers, ctypes.string_at(ctypes.addressof(struct), ctypes.sizeof(struct))
+
+
+@cache
+def compiled() -> NativeImage:
+    """All operations of all models as machine code."""
+    functions = []
+    for model in MODELS.values():
+        for function in (model.reset, *(operation.method for operation in model.operations)):
+            if function is not None and function not in functions:
+                functions.append(function)
+    return NativeImage(compile_functions(functions, base=None, runtime="process"))
