@@ -37,6 +37,9 @@ def compile_functions(
         if function.graph is not None:
             module.functions.append(Emitter(module, function, function.graph).define())
     linked = link(object_file(module.text(assembly(runtime))), base or 0)
+    names = {
+        str(function.source.path): function.source.name for function in program.functions.values()
+    }
     return Image(
         base=base,
         runtime=runtime,
@@ -45,7 +48,7 @@ def compile_functions(
         symbols=linked.symbols,
         sites=tuple(module.sites),
         signatures={entry.name: _signature(entry) for entry in entries},
-        lines=tuple(linked.lines),
+        lines=tuple((offset, names.get(file, file), line) for offset, file, line in linked.lines),
         elf=linked.elf,
     )
 

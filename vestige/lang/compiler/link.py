@@ -7,6 +7,7 @@ types: System V ABI, AMD64 supplement 1.0, section 4.4.
 import io
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from elftools.elf.elffile import ELFFile
@@ -251,20 +252,23 @@ def _symbol_table(
 
 
 def _lines(executable: bytes, base: int) -> list[tuple[int, str, int]]:
-    """The line table, from the linked file's own DWARF."""
+    """The line table, from the linked file's own DWARF 4: section 6.2. Files are full paths."""
     information = ELFFile(io.BytesIO(executable)).get_dwarf_info()
     found: list[tuple[int, str, int]] = []
     for unit in information.iter_CUs():
         program = information.line_program_for_CU(unit)
         if program is None:
             continue
-        files = program["file_entry"]
+        home = Path(unit.get_top_DIE().attributes["DW_AT_comp_dir"].value.decode())
+        folders = [home, *(home / name.decode() for name in program["include_directory"])]
+        files = [
+            str(folders[file.dir_index] / file.name.decode()) for file in program["file_entry"]
+        ]
         for entry in program.get_entries():
             state = entry.state
             if state is None:
                 continue
             line = 0 if state.end_sequence else state.line
-            name = files[state.file - 1].name.decode() if line else ""
-            found.append((state.address - base, name, line))
+            found.append((state.address - base, files[state.file - 1] if line else "", line))
     found.sort(key=lambda row: row[0])
     return found
