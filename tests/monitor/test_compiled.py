@@ -1,0 +1,118 @@
+"""The core as machine code in this process: the same traps, the same state as in CPython."""
+
+import ctypes
+import random
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.monitor.rig import DATA_OFFSET, Rig
+from vestige import abi
+from vestige.lang.build import compile_functions
+from vestige.lang.native import NativeImage
+from vestige.lang.types import Struct
+from vestige.monitor.core.dispatch import handle
+from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.settle import settle
+from vestige.monitor.core.trap import Kind, Trap
+from vestige.monitor.drivers.ring.queue import Queue
+
+PORTS = (
+    *range(0x3F6, 0x402), *range(0x5FE, 0x606), *range(0xCF6, 0xD02), *range(0xC000, 0xC030),
+    0x60, 0xFFFF,
+)  # fmt: skip
+STEPS = 300
+CONFIG = 1 << 31 | abi.IDE_SLOT << 11
+
+
+@cache
+def native() -> NativeImage:
+    """Everything but the two entry points and what they do to the host."""
+    functions: list[Callable[..., Any]] = [
+        Machine.reset,
+        handle,
+        settle,
+        Machine.next_deadline,
+        Queue.publish,
+    ]
+    return NativeImage(compile_functions(functions, base=None, runtime="process"))
+
+
+class Pair:
+    """One machine's memory, on which each step is run twice: in CPython, then compiled."""
+
+    def __init__(self) -> None:
+        self.rig = Rig(disks=[bytearray(1 << 20)])
+        self.parts = [
+            self.rig.state, self.rig.shared, self.rig.ring.words, self.rig.ring.submissions,
+            self.rig.ring.array, self.rig.pages[0], self.rig.ring.completions,
+        ]  # fmt: skip
+        self.now = 0
+        self.both("Machine.reset", Machine.reset, self.rig.machine, self.rig.shared.config)
+
+    def both(self, name: str, function: Callable[..., Any], *arguments: int | Struct) -> None:
+        """A function on this memory in CPython and, from the same state, compiled."""
+        before = [bytes(part) for part in self.parts]
+        answer = function(*arguments)
+        after = [bytes(part) for part in self.parts]
+        for part, data in zip(self.parts, before, strict=True):
+            ctypes.memmove(ctypes.addressof(part), data, len(data))
+        compiled = native()[name](*arguments)
+        assert [bytes(part) for part in self.parts] == after
+        assert int(compiled or 0) == int(answer or 0)
+
+    def trap(self, trap: Trap, data: bytes) -> None:
+        """One trap, then what follows from it."""
+        page = ctypes.addressof(self.rig.pages[0])
+        ctypes.memmove(page + DATA_OFFSET, data, len(data))
+        trap.data = page + DATA_OFFSET
+        machine, shared = self.rig.machine, self.rig.shared
+        self.now += random.choice((1, 1000, 1_000_000))
+        self.both("handle", handle, machine, shared, trap, self.now)
+        self.settle()
+
+    def settle(self) -> None:
+        """What the core does after every event."""
+        machine, shared = self.rig.machine, self.rig.shared
+        self.both("settle", settle, machine, shared.config, shared.statistics, self.now)
+        machine.driver.pin_count = 0
+        self.both("Queue.publish", Queue.publish, machine.driver.queue, shared.config.ring)
+        self.both("Machine.next_deadline", Machine.next_deadline, machine)
+
+    def out(self, port: int, value: int, size: int) -> None:
+        """OUT."""
+        trap = Trap(kind=Kind.PORT, write=1, size=size, count=1, address=port)
+        self.trap(trap, value.to_bytes(8, "little"))
+
+
+def random_trap() -> Trap:
+    """Any access, most of them where something is."""
+    if random.random() < 0.8:
+        size = random.choice((1, 1, 2, 4))
+        count = random.choice((1, 1, 1, random.randrange(256)))
+        port = random.choice(PORTS)
+        write = random.randrange(2) if not 0x5FE <= port <= 0x605 else 0
+        return Trap(kind=Kind.PORT, write=write, size=size, count=count, address=port)
+    if random.random() < 0.1:
+        return Trap(kind=Kind.END_OF_INTERRUPT, vector=random.randrange(256))
+    base = random.choice((abi.IOAPIC, abi.IOAPIC + 0x10, abi.ECAM, abi.ECAM + 0x8000))
+    address = base + random.choice((0, 0, 4, random.randrange(0x110)))
+    size = random.choice((4, random.randrange(1, 9)))
+    return Trap(kind=Kind.MEMORY, write=random.randrange(2), size=size, count=1, address=address)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_compiled_code_does_what_cpython_does(seed: int) -> None:
+    random.seed(seed)
+    pair = Pair()
+    pair.out(abi.PORT_PCI_ADDRESS, CONFIG | 4, 4)
+    pair.out(abi.PORT_PCI_DATA, 5, 2)
+    pair.out(abi.PORT_UART, ord("\n"), 1)
+    for _ in range(STEPS):
+        pair.trap(random_trap(), random.randbytes(1024))
+        if random.random() < 0.3:
+            pair.rig.ring.enter()
+            pair.settle()
+    assert pair.rig.output
