@@ -3,17 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vestige.lang.compiler.analysis import Analysis
 from vestige.lang.compiler.emit import Emitter
-from vestige.lang.compiler.graph import Graph
 from vestige.lang.compiler.kinds import BOOL, BY_NAME, Integer, Kind
 from vestige.lang.compiler.link import link
 from vestige.lang.compiler.llvm import object_file
 from vestige.lang.compiler.module import Module
 from vestige.lang.compiler.program import Function, Program
 from vestige.lang.compiler.runtime import RUNTIMES, assembly
-from vestige.lang.compiler.statements import build
-from vestige.lang.errors import Refusal, Rule
+from vestige.lang.compiler.whole import analyze
+from vestige.lang.errors import Rule
 from vestige.lang.image import Image
 
 
@@ -30,8 +28,7 @@ def compile_functions(
         raise ValueError(f"runtime {runtime!r} is none of {RUNTIMES}")
     program = Program(runtime)
     entries = _entries(program, functions)
-    _analyze(program)
-    _refuse_recursion(program)
+    analyze(program)
     module = Module()
     for function in program.functions.values():
         if function.graph is not None:
@@ -68,45 +65,6 @@ def _entries(program: Program, functions: Sequence[Callable[..., Any]]) -> list[
                 "make a function that calls it the entry",
             )  # fmt: skip
     return entries
-
-
-def _analyze(program: Program) -> None:
-    """Build and analyse every function that is reached. Raises the first refusal of each."""
-    refusals: dict[tuple[str, int, int], Refusal] = {}
-    while program.waiting:
-        function = program.waiting.pop()
-        try:
-            flow = build(program, function)
-            Analysis(function, flow).run()
-            function.graph = flow
-        except Refusal as refusal:
-            refusals[refusal.file, refusal.line, refusal.column] = refusal
-    if refusals:
-        first, *others = (refusals[place] for place in sorted(refusals))
-        first.others = tuple(others)
-        raise first
-
-
-def _refuse_recursion(program: Program) -> None:
-    """Stacks are 64 KiB and end in the vCPU's own state: a depth must be known."""
-    finished: set[Function] = set()
-
-    def visit(function: Function, callers: tuple[Function, ...]) -> None:
-        flow: Graph | None = function.graph
-        if function in finished or flow is None:
-            return
-        for call in flow.calls:
-            if call.function is function or call.function in callers:
-                raise function.refusal(
-                    call.node, Rule.RECURSION,
-                    f"{function.name} calls {call.function.name}, which leads back here",
-                    "write a loop",
-                )  # fmt: skip
-            visit(call.function, (*callers, function))
-        finished.add(function)
-
-    for function in program.functions.values():
-        visit(function, ())
 
 
 def _signature(function: Function) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -32,9 +32,12 @@ class Analysis:
     def run(self) -> None:
         """Fill in every instruction's interval and every block's `reached`."""
         state = self.incoming[0] = {}
-        for parameter, local in zip(self.function.parameters, self.graph.locals, strict=False):
+        parameters = zip(self.function.parameters, self.graph.locals, strict=False)
+        for number, (parameter, local) in enumerate(parameters):
             kind = parameter.kind
-            state[local] = kind.interval if isinstance(kind, Integer) else UNSIGNED
+            interval = kind.interval if isinstance(kind, Integer) else UNSIGNED
+            flag = interval.flag or number in self.function.flag_parameters
+            state[local] = Interval(interval.low, interval.high, flag)
         self.again = True
         while self.again:
             self.again = False

@@ -196,7 +196,7 @@ def _kind_name(reference: Reference | None) -> str:
     return f"a {reference.name}" if reference else "an integer"
 
 
-def _stored_names(tree: ast.FunctionDef) -> Iterator[str]:
+def _stored_names(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id

@@ -160,6 +160,11 @@ class Expressions:
                 return Method(value, attribute)
             if isinstance(attribute, int | tuple | bytes):
                 return self.builder.static(node, attribute)
+            if isinstance(attribute, property | staticmethod | classmethod):
+                raise self.builder.refusal(
+                    node, Rule.CALL, f"{node.attr} is a {type(attribute).__name__}",
+                    "write a method, or a function of the module",
+                )  # fmt: skip
         return self.load(node, *self._field(node, value))
 
     def _field(self, node: ast.Attribute, value: Instruction) -> tuple[Instruction, Kind]:

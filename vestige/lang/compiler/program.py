@@ -15,6 +15,9 @@ from vestige.lang.errors import Refusal, Rule
 KINDS = f"{', '.join(NAMES)}, bool, an IntEnum, a Struct or an array T[n]"
 
 
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+
+
 class SourceFile:
     """One parsed Python file. `name` is relative to the folder its top package is in."""
 
@@ -30,7 +33,7 @@ class SourceFile:
             (node.name, _first_line(node)): node for node in _definitions(ast.parse(text))
         }
 
-    def refusal(self, node: Node | ast.FunctionDef, rule: Rule, reason: str, cure: str) -> Refusal:
+    def refusal(self, node: Node | FunctionNode, rule: Rule, reason: str, cure: str) -> Refusal:
         """A refusal that points at `node`."""
         source = self.lines[node.lineno - 1]
         encoded = source.encode()
@@ -44,16 +47,16 @@ class SourceFile:
         )  # fmt: skip
 
 
-def _definitions(scope: ast.Module | ast.stmt) -> Iterator[ast.FunctionDef]:
+def _definitions(scope: ast.Module | ast.stmt) -> Iterator[FunctionNode]:
     """The functions defined anywhere in `scope`, without a look at expressions."""
     for name in ("body", "orelse", "finalbody"):
         for node in getattr(scope, name, ()):
-            if isinstance(node, ast.FunctionDef):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield node
             yield from _definitions(node)
 
 
-def _first_line(node: ast.FunctionDef) -> int:
+def _first_line(node: FunctionNode) -> int:
     return node.decorator_list[0].lineno if node.decorator_list else node.lineno
 
 
@@ -78,7 +81,7 @@ class Function:
     python: FunctionType
     owner: type | None  # the Struct, for a method
     source: SourceFile
-    tree: ast.FunctionDef
+    tree: FunctionNode
     symbol: str
     parameters: list[Parameter] = field(default_factory=list)
     results: tuple[Kind, ...] = ()
@@ -86,6 +89,8 @@ class Function:
     never_returns: bool = False
     entry: bool = False  # called from outside, under its own name
     borrows_site: bool = False  # its checks PANIC at its caller's line
+    flag_parameters: set[int] = field(default_factory=set)  # may be IntFlag members
+    flag_results: set[int] = field(default_factory=set)
     graph: Graph | None = None
 
     @property
@@ -93,7 +98,7 @@ class Function:
         """The function as a person calls it: `Channel.write`."""
         return self.python.__qualname__.rpartition("<locals>.")[2]
 
-    def refusal(self, node: Node | ast.FunctionDef, rule: Rule, reason: str, cure: str) -> Refusal:
+    def refusal(self, node: Node | FunctionNode, rule: Rule, reason: str, cure: str) -> Refusal:
         """Why this function is refused, pointing at `node`."""
         return self.source.refusal(node, rule, reason, cure)
 
@@ -165,6 +170,10 @@ def _evaluated(function: Function, name: str) -> object:
 def _read_signature(function: Function) -> None:
     """Fill in parameters and results; refuse what has no compiled form."""
     python, tree = function.python, function.tree
+    if isinstance(tree, ast.AsyncFunctionDef):
+        raise function.refusal(
+            tree, Rule.STATEMENT, "async has no compiled form", "write a plain function"
+        )
     if python.__closure__:
         names = ", ".join(python.__code__.co_freevars)
         raise function.refusal(

@@ -4,6 +4,7 @@ Operations that need the value itself, not just its low 64 bits, are refused whe
 may leave 64 bits; so are divisions, shifts and indices that can only fail.
 """
 
+import ast
 from collections.abc import Callable
 from typing import Any
 
@@ -163,7 +164,7 @@ class Transfer:
             raise self.function.refusal(
                 node.node, Rule.FLAG,
                 "~ of an IntFlag keeps only the flag's own bits in CPython",
-                "invert the constant: ~Status.BSY; or the integer: ~int(…)",
+                f"invert the integer: ~int({ast.unparse(node.operand.node)})",
             )  # fmt: skip
         return rules.invert(operand)
 
@@ -231,4 +232,7 @@ class Transfer:
 
 def _result(function: Function, position: int) -> Interval:
     kind = function.results[position] if function.results else None
-    return kind.interval if isinstance(kind, Integer) else UNSIGNED
+    if not isinstance(kind, Integer):
+        return UNSIGNED
+    low, high, flag = kind.interval
+    return Interval(low, high, flag or position in function.flag_results)

@@ -175,7 +175,7 @@ class Uart(Struct):
         self.modem_control = value & ModemControl.ALL
         after = self.modem_lines()
         changed = (before ^ after) >> 4
-        if not before & ~after & ModemStatus.RI:
+        if not before & ~int(after) & ModemStatus.RI:
             changed &= ~ModemStatus.TRAILING_RI
         self.modem_deltas |= changed
         self.update()
