@@ -1,0 +1,76 @@
+"""What every subcommand has in common: help, one line for what is wrong, exit statuses."""
+
+import pytest
+
+from vestige.cli import main as cli
+from vestige.cli import run as run_command
+from vestige.errors import GuestError, UsageError
+
+
+def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_command_has_its_own_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: vestige {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "the following arguments are required: COMMAND; see `vestige --help`"),
+        (["frob"], "invalid choice: 'frob'"),
+        (["run"], "the following arguments are required: --kernel; see `vestige run --help`"),
+        (["run", "--kernel", "k", "--frob"], "unrecognized arguments: --frob"),
+        (["run", "--kernel"], "argument --kernel: expected one argument"),
+        (["run", "--kernel", "k", "--mem", "1G"], "unrecognized arguments: --mem 1G"),
+        (["run", "--kernel", "k", "--memory", "much"], "--memory much: not a size"),
+        (["run", "--kernel", "k", "--cpus", "9"], "--cpus 9: give a number from 1 to 8"),
+        (["run", "--kernel", "k", "--timeout", "0"], "--timeout 0: give a number of seconds"),
+        (["run", "--kernel", "k", "--disk", "a,bus=scsi"], "--disk a,bus=scsi: no bus 'scsi'"),
+        (["run", "--kernel", "k", "--disk", "a,fast"], "--disk a,fast: unknown option 'fast'"),
+        (["run", "--kernel", "k", *["--disk", "a"] * 5], "5 disks: IDE has two channels"),
+        (["run", "--kernel", "k", "--accel", "hvf"], "--accel hvf: there are auto, kvm, soft"),
+        (["softhost"], "no command; give one after '--'"),
+    ],
+)
+def test_bad_words_get_one_line_and_status_2(
+    words: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == cli.EXIT_USAGE
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("vestige: ")
+    assert line in shown.err
+    assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (UsageError("no such image"), 2, "vestige: no such image\n"),
+        (GuestError("the monitor failed"), 1, "vestige: the monitor failed\n"),
+        (KeyboardInterrupt(), 130, "vestige: interrupted\n"),
+    ],
+)
+def test_what_goes_wrong_decides_the_exit_status(
+    error: BaseException,
+    status: int,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(_arguments: object) -> int:
+        raise error
+
+    monkeypatch.setattr(run_command, "run", fail)
+    assert cli.main(["run", "--kernel", "k"]) == status
+    assert capsys.readouterr().err == line

@@ -1,0 +1,76 @@
+"""A run in the software host: the same command inside, refused early when its input is bad."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from vestige.cli import main as cli
+from vestige.cli import run as run_command
+from vestige.cli import soft_run
+from vestige.errors import UsageError
+from vestige.host.console import Console
+from vestige.host.options import DiskOption, RunOptions
+
+OPTIONS = RunOptions(
+    kernel="boot/vmlinuz",
+    initrd="boot/initrd",
+    append="quiet root=/dev/sda1",
+    memory=1 << 30,
+    cpus=2,
+    disks=(DiskOption("a.img"), DiskOption("b,c.img", read_only=True)),
+    timeout=60.0,
+    stats="out.json",
+    accel="soft",
+)
+
+
+def test_the_inner_command_means_what_the_outer_one_meant() -> None:
+    words = soft_run.command(OPTIONS, ["/dev/vda", "/dev/vdb"])
+    start = words.index("run")
+    arguments = cli.parser_for("run").parse_args(words[start:])
+    inner = run_command.options_of(arguments)
+    assert inner == OPTIONS._replace(
+        accel="kvm", disks=(DiskOption("/dev/vda"), DiskOption("/dev/vdb", read_only=True))
+    )
+
+
+@pytest.mark.parametrize("missing", ["kernel", "disk"])
+def test_bad_input_is_refused_before_anything_is_booted(missing: str, tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    if missing != "disk":
+        image.write_bytes(bytes(512))
+    options = RunOptions(kernel=str(tmp_path / "vmlinuz"), disks=(DiskOption(str(image)),))
+    with pytest.raises(UsageError, match=str(tmp_path)):
+        soft_run.run(options)
+
+
+class Pipe(Console):
+    """A console whose served bytes a test can count."""
+
+    def __init__(self) -> None:
+        self.reader, writer = os.pipe()
+        super().__init__(writer, None)
+        self.served = threading.Event()
+
+    def waits_for(self) -> dict[int, int]:
+        """Bytes from the guest."""
+        return {self.reader: 1}
+
+    def serve(self, ready: dict[int, int]) -> None:
+        """Take one byte."""
+        os.read(self.reader, 1)
+        self.served.set()
+
+
+def test_the_pump_serves_a_console_until_it_is_stopped() -> None:
+    console = Pipe()
+    pump = soft_run.Pump(console)
+    pump.start()
+    os.write(console.output, b"x")
+    assert console.served.wait(10)
+    pump.stop()
+    assert not pump.is_alive()
+    os.close(console.reader)
+    os.close(console.output)
