@@ -233,8 +233,7 @@ def worker_main(cpu: Cpu) -> None:
     shared = Shared.at(SHARED)
     ring = shared.config.ring
     write_msr(X2APIC_SPURIOUS, 0x1FF)
-    while True:
-        wait_for_interrupt()
+    while True:  # looks before it first waits: an interrupt before the APIC was on is lost
         shared.statistics.worker_wakeups = u64(shared.statistics.worker_wakeups + 1)
         while load32(ring.cq_head) != load32(ring.cq_tail):
             head = load32(ring.cq_head)
@@ -242,3 +241,4 @@ def worker_main(cpu: Cpu) -> None:
             state.result = load32(u64(ring.cqes + u64(index) * 16 + 8))
             store32(ring.cq_head, u32(head + 1))
             port_out8(PORT_DOORBELL + 1, 1)
+        wait_for_interrupt()

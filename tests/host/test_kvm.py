@@ -8,7 +8,7 @@ import pytest
 
 from tests.host.test_disks import as_a_user
 from vestige.errors import GuestError, UsageError
-from vestige.host import check, kvm
+from vestige.host import kvm
 
 
 @pytest.mark.parametrize(
@@ -33,10 +33,8 @@ def test_structures_have_the_size_their_request_encodes(
 
 
 def test_a_missing_device_is_told_with_the_module_to_load(tmp_path: Path) -> None:
-    problem = check.kvm_problem(str(tmp_path / "kvm"))
-    assert problem is not None
-    assert "no such device" in problem
-    assert "modprobe kvm-intel" in problem
+    with pytest.raises(UsageError, match=r"no such device: .* \(modprobe kvm-intel"):
+        kvm.System(str(tmp_path / "kvm"))
 
 
 def test_missing_permission_is_told_with_the_group_to_join(tmp_path: Path) -> None:
@@ -89,13 +87,6 @@ def test_requests_are_repeated_when_a_signal_comes(monkeypatch: pytest.MonkeyPat
 def test_a_failed_request_is_named_with_the_kernels_reason() -> None:
     with pytest.raises(GuestError, match="KVM_CREATE_VM: Bad file descriptor"):
         kvm.call(-1, kvm.Request.CREATE_VM)
-
-
-def test_the_emulating_flavour_of_kvm_is_recognised(tmp_path: Path) -> None:
-    assert check.kvm_emulates(str(tmp_path / "kvm_pvm")) is None
-    problem = check.kvm_emulates(str(tmp_path))
-    assert problem is not None
-    assert "kvm_pvm" in problem
 
 
 def test_exit_reasons_have_names() -> None:

@@ -177,7 +177,7 @@ def test_the_monitors_log_is_bounded_and_escaped(
 ) -> None:
     payload = start(guests.one_command, command=command(Port.LOG, 20))
     assert payload.run() == 0
-    assert capsys.readouterr().err == "vestige: monitor: \\x1bBCDEFGHIJKLMNOPQRST\r\n"
+    assert capsys.readouterr().err == "vestige: monitor: \\x1bBCDEFGHIJKLMNOPQRST\n"
     payload = start(guests.one_command, command=command(Port.LOG, 255))
     assert payload.run() == 0
     assert len(capsys.readouterr().err) < 5000

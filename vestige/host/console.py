@@ -6,11 +6,11 @@ The monitor moves the bytes itself, through the ring's fixed files `output` and 
 import atexit
 import contextlib
 import os
-import sys
 import termios
 from typing import Any
 
 from vestige.errors import UsageError
+from vestige.host.messages import tell
 
 ESCAPE = b"\x1d"  # Ctrl-]
 DISABLED = b"\0"  # _POSIX_VDISABLE
@@ -56,8 +56,7 @@ class Terminal(Console):
         """Make a terminal raw, and say how to leave."""
         if self.input is None or not os.isatty(self.input):
             return
-        sys.stderr.write("vestige: Ctrl-] ends the guest, Ctrl-C is the guest's\n")
-        sys.stderr.flush()
+        tell("Ctrl-] ends the guest, Ctrl-C is the guest's")
         self._saved = termios.tcgetattr(self.input)
         atexit.register(self.close)
         termios.tcsetattr(self.input, termios.TCSANOW, raw(self._saved))

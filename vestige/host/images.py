@@ -1,11 +1,11 @@
 """The two compiled images of a run: the monitor, and the host's own run loop."""
 
 import os
-import sys
 
 from vestige import abi
 from vestige.host import runloop
 from vestige.host.code import MonitorCode
+from vestige.host.messages import tell
 from vestige.host.session import Runner
 from vestige.lang import cache
 from vestige.lang.image import Image
@@ -39,16 +39,15 @@ def are_cached() -> bool:
 
 def ensure() -> None:
     """Compile now what a later run would compile."""
-    if not are_cached():
-        sys.stderr.write("vestige: compiling the monitor and the run loop (about 3 s)\n")
-        monitor_image()
-        run_loop_image()
+    monitor_image()
+    run_loop_image()
 
 
 def _build_monitor() -> Image:
     from vestige.lang.build import compile_functions  # noqa: PLC0415 - not where cached
     from vestige.monitor.core.entry import vcpu_main, worker_main  # noqa: PLC0415
 
+    tell("compiling the monitor, once (about 3 s)")
     return compile_functions([vcpu_main, worker_main], base=abi.IMAGE, runtime="monitor")
 
 

@@ -3,6 +3,7 @@
 Each is one memfd mapped once. Both are sparse: a page exists from its first use.
 """
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -36,9 +37,11 @@ class Region:
         self.address = address_of(self._mapping)
 
     def close(self) -> None:
-        """Unmap and give the memory back. Nothing may refer to it any more."""
+        """Unmap and give the memory back. Nothing may use it any more."""
         self.view.release()
-        self._mapping.close()
+        # An error on its way up keeps the views of those it passed: they end with it.
+        with contextlib.suppress(BufferError):
+            self._mapping.close()
         os.close(self.descriptor)
 
 

@@ -5,7 +5,6 @@ monitor writes: each is checked here, against a constant, before it is used.
 """
 
 import os
-import sys
 import threading
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ from vestige import abi
 from vestige.errors import GuestError
 from vestige.host import failure
 from vestige.host.code import MonitorCode
+from vestige.host.messages import tell
 from vestige.host.ring import Ring
 from vestige.host.runloop import Leave, Loop
 from vestige.host.twin import Twin
@@ -171,4 +171,4 @@ class Session:
     def _log(self, length: int) -> None:
         log = self._twin.private.shared().log
         text = bytes(log[index] for index in range(min(length, len(log))))
-        sys.stderr.write(f"vestige: monitor: {failure.escaped(text)}\r\n")
+        tell(f"monitor: {failure.escaped(text)}")

@@ -1,11 +1,11 @@
 """Waiting for what ends a run: the guest itself, a signal, the deadline."""
 
 import select
-import sys
 import time
 
 from vestige.errors import GuestError
 from vestige.host.console import Console
+from vestige.host.messages import tell
 from vestige.host.session import Session
 from vestige.host.signals import Signals
 
@@ -34,6 +34,6 @@ def wait(session: Session, signals: Signals, console: Console, deadline: float |
         if (number := signals.take()) is not None:
             return SIGNALLED + number
         if deadline is not None and time.monotonic() >= deadline:
-            sys.stderr.write("vestige: the timeout is over\r\n")
+            tell("the timeout is over")
             return TIMED_OUT
         console.serve(ready)

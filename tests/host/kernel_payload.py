@@ -1,0 +1,94 @@
+"""Little kernels for whole runs: an ELF file that `vestige run` loads. Typed Python."""
+
+import struct
+from pathlib import Path
+
+from vestige.abi import PORT_SLEEP_CONTROL, PORT_UART, SLEEP_TYPE_S5
+from vestige.lang.build import compile_functions
+from vestige.lang.intrinsics import load8, pause, port_out8
+from vestige.lang.types import u8
+
+LOAD_ADDRESS = 0x10_0000
+HELLO = b"Hello from the guest\n"
+SLEEP_ENABLE = 1 << 5
+
+
+def say(text: u8) -> None:
+    """One character to the UART."""
+    port_out8(PORT_UART, text)
+
+
+def power_off() -> None:
+    """ACPI's way."""
+    while True:
+        port_out8(PORT_SLEEP_CONTROL, SLEEP_TYPE_S5 << 2 | SLEEP_ENABLE)
+
+
+def hello() -> None:
+    """Say so, and power off."""
+    for index in range(len(HELLO)):
+        say(HELLO[index])
+    power_off()
+
+
+def idle() -> None:
+    """Say so, and never end."""
+    for index in range(len(HELLO)):
+        say(HELLO[index])
+    while True:
+        pause()
+
+
+def crash() -> None:
+    """A page fault without an IDT: a triple fault."""
+    while True:
+        port_out8(PORT_UART, load8(0x7000_0000_0000))
+
+
+# Say so by one string instruction, send back what comes, power off after a full stop.
+# 8-bit IN is machine code because typed Python has none.
+ECHO = (
+    bytes.fromhex(
+        "488d352a000000"  # lea rsi, [rip + 0x2a]: HELLO
+        "b915000000"  # mov ecx, 21
+        "baf8030000"  # mov edx, PORT_UART
+        "f36e"  # rep outsb
+        "b2fc"  # mov dl, modem control
+        "b002"  # mov al, RTS: ready to receive
+        "ee"  # out dx, al
+        "b2fd"  # next: mov dl, line status
+        "ec"  # in al, dx
+        "a801"  # test al, data ready
+        "74f9"  # jz next
+        "b2f8"  # mov dl, data
+        "ec"  # in al, dx
+        "ee"  # out dx, al
+        "3c2e"  # cmp al, '.'
+        "75f1"  # jne next
+        "ba00060000"  # mov edx, PORT_SLEEP_CONTROL
+        "b034"  # mov al, SLP_TYP 5, SLP_EN
+        "ee"  # out dx, al
+        "ebfe"  # jmp to itself
+    )
+    + HELLO
+)
+
+
+def write(name: str, path: Path) -> None:
+    """Make an ELF kernel of the function `name`, or of ECHO, at `path`."""
+    if name == "echo":
+        write_elf(ECHO, LOAD_ADDRESS, path)
+        return
+    image = compile_functions([globals()[name]], base=LOAD_ADDRESS, runtime="monitor")
+    write_elf(image.code, LOAD_ADDRESS + image.symbols[name], path)
+
+
+def write_elf(code: bytes, entry: int, path: Path) -> None:
+    """An ELF file that loads `code` at LOAD_ADDRESS and starts at `entry`."""
+    offset, size = 4096, len(code)
+    header = struct.pack(
+        "<16sHHIQQQIHHHHHH",
+        b"\x7fELF\x02\x01\x01", 2, 62, 1, entry, 64, 0, 0, 64, 56, 1, 0, 0, 0,
+    )  # fmt: skip
+    segment = struct.pack("<IIQQQQQQ", 1, 7, offset, LOAD_ADDRESS, LOAD_ADDRESS, size, size, offset)
+    path.write_bytes((header + segment).ljust(offset, b"\0") + code)

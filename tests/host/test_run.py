@@ -1,0 +1,342 @@
+"""Whole runs of `vestige run --accel kvm` with little kernels and the real monitor."""
+
+import json
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.host import kernel_payload
+from tests.host.harness import why_not
+from tests.host.kernel_payload import HELLO
+from vestige.host import images
+
+pytestmark = [
+    pytest.mark.kvm,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+
+COMMAND = [sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm"]
+PATIENCE = 30
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    images.ensure()
+    folder = tmp_path_factory.mktemp("kernels")
+
+    def kernel(name: str) -> str:
+        path = folder / name
+        if not path.exists():
+            kernel_payload.write(name, path)
+        return str(path)
+
+    return kernel
+
+
+Kernels = Callable[[str], str]
+
+
+def run(*words: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        [*COMMAND, *words],
+        **{"stdin": subprocess.DEVNULL, "capture_output": True, "timeout": PATIENCE} | options,
+        check=False,
+    )
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts runs and kills them at the end."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def begin(*words: str, **options: object) -> subprocess.Popen[bytes]:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]
+            [*COMMAND, *words], **pipes | options
+        )
+        running.append(process)
+        return process
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+def wait_for_output(process: "subprocess.Popen[bytes]") -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == HELLO
+
+
+# ---- how runs end ------------------------------------------------------------------------------
+
+
+def test_a_guest_that_powers_off_ends_with_0(kernels: Kernels) -> None:
+    done = run("--kernel", kernels("hello"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, HELLO, b"")
+
+
+@pytest.mark.parametrize("words", [("--memory", "64M"), ("--memory", "5G", "--cpus", "8")])
+def test_machines_of_many_sizes_run(kernels: Kernels, words: tuple[str, ...]) -> None:
+    done = run("--kernel", kernels("hello"), *words)
+    assert (done.returncode, done.stdout, done.stderr) == (0, HELLO, b"")
+
+
+def test_a_triple_fault_ends_with_1_and_one_line(kernels: Kernels) -> None:
+    done = run("--kernel", kernels("crash"))
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"vestige: the guest had a triple fault on CPU 0 (RIP 0x10")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_the_timeout_ends_with_124(kernels: Kernels) -> None:
+    done = run("--kernel", kernels("idle"), "--timeout", "1")
+    assert (done.returncode, done.stdout) == (124, HELLO)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_with_128_and_its_number(
+    kernels: Kernels, start: Start, number: signal.Signals
+) -> None:
+    process = start("--kernel", kernels("idle"))
+    wait_for_output(process)
+    process.send_signal(number)
+    assert process.wait(PATIENCE) == 128 + number
+
+
+def test_a_second_run_imports_no_compiler(kernels: Kernels) -> None:
+    script = (
+        "import sys; from vestige.cli.main import main; status = main();"
+        "bad = [name for name in sys.modules if name.startswith(('llvmlite', 'elftools',"
+        " 'vestige.lang.compiler', 'vestige.lang.build', 'numpy', 'vestige.monitor.core'))];"
+        "print(bad, file=sys.stderr); sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "run", "--accel", "kvm", "--kernel", kernels("hello")],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, HELLO, b"[]\n")
+
+
+# ---- statistics --------------------------------------------------------------------------------
+
+
+def test_statistics_are_written(kernels: Kernels, tmp_path: Path) -> None:
+    file = tmp_path / "stats.json"
+    assert run("--kernel", kernels("hello"), "--stats", str(file)).returncode == 0
+    counters = json.loads(file.read_text())
+    # 21 characters and the power-off; nothing else exits.
+    assert counters["guest_exits"] == {"IO": len(HELLO) + 1}
+    assert counters["forwards"] == len(HELLO) + 1
+    assert counters["host_calls"]["POWER"] == 1
+    assert counters["host_calls"]["DONE"] == len(HELLO) + 1
+    writes = {trap["address"]: trap["count"] for trap in counters["traps"]}
+    assert writes == {"0x3f8": len(HELLO), "0x600": 1}
+    assert counters["ring"]["writes"] >= 1
+    assert counters["ring"]["written_bytes"] == len(HELLO)
+    assert 0 < counters["milliseconds_to_first_instruction"] < 30_000
+    assert 5 << 20 < counters["peak_resident_bytes"] < 1 << 30
+
+
+def test_statistics_are_written_however_it_ends(kernels: Kernels, tmp_path: Path) -> None:
+    file = tmp_path / "stats.json"
+    assert run("--kernel", kernels("crash"), "--stats", str(file)).returncode == 1
+    assert json.loads(file.read_text())["guest_exits"]["SHUTDOWN"] == 1
+
+
+def test_a_file_for_statistics_that_can_not_be_written_is_refused(
+    kernels: Kernels, tmp_path: Path
+) -> None:
+    done = run("--kernel", kernels("hello"), "--stats", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"vestige: --stats ")
+    assert done.stdout == b""
+
+
+# ---- console -----------------------------------------------------------------------------------
+
+
+def test_input_reaches_the_guest(kernels: Kernels) -> None:
+    done = run("--kernel", kernels("echo"), stdin=None, input=b"abc.def")
+    assert (done.returncode, done.stdout) == (0, HELLO + b"abc.")
+
+
+def test_a_file_takes_the_console(kernels: Kernels, tmp_path: Path) -> None:
+    done = run("--kernel", kernels("hello"), "--console", str(tmp_path / "log"))
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert (tmp_path / "log").read_bytes() == HELLO
+
+
+def test_a_unix_socket_takes_the_console(kernels: Kernels, start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "console"
+    process = start("--kernel", kernels("echo"), "--console", f"unix:{path}")
+    deadline = time.monotonic() + PATIENCE
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(PATIENCE)
+    while client.connect_ex(str(path)) != 0:
+        assert time.monotonic() < deadline
+        select.select([], [], [], 0.01)
+    with client:
+        received = b""
+        while received != HELLO:
+            received += client.recv(100)
+        client.send(b"hi.")
+        while data := client.recv(100):
+            received += data
+    assert process.wait(PATIENCE) == 0
+    assert received == HELLO + b"hi."
+    assert not path.exists()
+
+
+def test_a_bad_console_is_refused(kernels: Kernels, tmp_path: Path) -> None:
+    done = run("--kernel", kernels("hello"), "--console", str(tmp_path / "no" / "log"))
+    assert done.returncode == 2
+    assert done.stderr.endswith(b"give stdio, a file's path or unix:PATH\n")
+
+
+class Typist:
+    """`vestige run` on a terminal, and who types there."""
+
+    def __init__(self, *words: str) -> None:
+        self.ours, self.device = pty.openpty()
+        self.before = termios.tcgetattr(self.device)
+        script = (
+            "import os, sys; os.setsid(); os.close(os.open(os.ttyname(0), os.O_RDWR));"
+            "os.execv(sys.argv[1], sys.argv[1:])"
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script, *COMMAND, *words],
+            stdin=self.device,
+            stdout=self.device,
+            stderr=self.device,
+        )
+        self.screen = b""
+
+    def read_until(self, text: bytes) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.screen:
+            assert select.select([self.ours], [], [], deadline - time.monotonic())[0], self.screen
+            self.screen += os.read(self.ours, 4096)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.ours)
+        os.close(self.device)
+
+
+@pytest.fixture
+def terminal(kernels: Kernels) -> Iterator[Typist]:
+    typist = Typist("--kernel", kernels("echo"))
+    yield typist
+    typist.close()
+
+
+def test_on_a_terminal_ctrl_c_is_the_guests(terminal: Typist) -> None:
+    terminal.read_until(HELLO.strip())
+    os.write(terminal.ours, b"\x03\x1a\x1cx.")
+    terminal.read_until(b"\x03\x1a\x1cx.")
+    assert terminal.process.wait(PATIENCE) == 0
+    assert termios.tcgetattr(terminal.device) == terminal.before
+
+
+def test_on_a_terminal_ctrl_bracket_ends_the_run(terminal: Typist) -> None:
+    terminal.read_until(HELLO.strip())
+    assert b"vestige: Ctrl-] ends the guest" in terminal.screen
+    os.write(terminal.ours, b"\x1d")
+    assert terminal.process.wait(PATIENCE) == 130
+    assert termios.tcgetattr(terminal.device) == terminal.before
+
+
+def test_a_terminated_run_puts_the_terminal_back(terminal: Typist) -> None:
+    terminal.read_until(HELLO.strip())
+    terminal.process.terminate()
+    assert terminal.process.wait(PATIENCE) == 143
+    assert termios.tcgetattr(terminal.device) == terminal.before
+
+
+# ---- disks -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> str:
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(1 << 20))
+    return str(path)
+
+
+def test_an_image_in_use_by_another_run_is_refused_until_that_is_killed(
+    kernels: Kernels, start: Start, image: str
+) -> None:
+    first = start("--kernel", kernels("idle"), "--disk", image)
+    wait_for_output(first)
+    second = run("--kernel", kernels("hello"), "--disk", image)
+    assert second.returncode == 2
+    assert b"in use by another run" in second.stderr
+    first.send_signal(signal.SIGKILL)
+    first.wait(PATIENCE)
+    assert run("--kernel", kernels("hello"), "--disk", image).returncode == 0
+
+
+def test_a_killed_run_leaves_no_process_and_no_socket_that_blocks_the_next(
+    kernels: Kernels, start: Start, tmp_path: Path
+) -> None:
+    console = f"unix:{tmp_path}/console"
+    first = start("--kernel", kernels("idle"), "--console", console, start_new_session=True)
+    deadline = time.monotonic() + PATIENCE
+    while not (tmp_path / "console").exists():
+        assert time.monotonic() < deadline
+        select.select([], [], [], 0.01)
+    first.send_signal(signal.SIGKILL)
+    first.wait(PATIENCE)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(first.pid, 0)
+    assert run("--kernel", kernels("hello"), "--console", console).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--disk", "none.img"), b"none.img: no such disk image"),
+        (("--disk", "/"), b"/: a directory"),
+        (("--disk", "/dev/null"), b"/dev/null: neither a file nor a block device"),
+        (("--memory", "64G"), b"--memory 64G: a guest has 64M to 30G"),
+        (("--cpus", "9"), b"--cpus 9: give a number from 1 to 8"),
+        (("--timeout", "x"), b"--timeout x"),
+        (("--initrd", "none"), b"none: no such file"),
+    ],
+)
+def test_bad_words_end_with_2_and_one_line(
+    kernels: Kernels, words: tuple[str, str], line: bytes
+) -> None:
+    done = run("--kernel", kernels("hello"), *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"vestige: " + line)
+    assert done.stderr.count(b"\n") == 1
+    assert done.stdout == b""
+
+
+def test_standard_files_that_are_closed_are_no_obstacle(kernels: Kernels, image: str) -> None:
+    before = Path(image).read_bytes()
+    words = [*COMMAND, "--kernel", kernels("hello"), "--disk", image]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *words], timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 0
+    assert Path(image).read_bytes() == before
