@@ -1,0 +1,91 @@
+"""The monitor itself in its VM on this machine's KVM, with guests that mean it no good."""
+
+import os
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.host import harness
+from tests.monitor import guest
+from vestige import abi
+from vestige.lang.build import compile_functions
+from vestige.lang.image import Image
+from vestige.monitor.core.entry import vcpu_main, worker_main
+from vestige.monitor.core.machine import Machine
+
+pytestmark = [
+    pytest.mark.kvm,
+    pytest.mark.skipif(harness.why_not() is not None, reason=str(harness.why_not())),
+]
+
+DISK_SIZE = 1 << 20
+ACCESSES = 3000
+
+
+@cache
+def monitor_image() -> Image:
+    """The real one."""
+    return compile_functions([vcpu_main, worker_main], base=abi.IMAGE, runtime="monitor")
+
+
+class Files(NamedTuple):
+    """What is behind the ring."""
+
+    disk: int
+    console: Path
+    descriptors: list[int]
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Files]:
+    """A disk and a console's output; payloads get the real monitor."""
+    monkeypatch.setattr(harness, "monitor_image", monitor_image)
+    (tmp_path / "disk").write_bytes(os.urandom(DISK_SIZE))
+    descriptors = [
+        os.open(tmp_path / "disk", os.O_RDWR),
+        os.open(tmp_path / "console", os.O_RDWR | os.O_CREAT),
+    ]
+    yield Files(descriptors[0], tmp_path / "console", descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def configure(payload: harness.Payload) -> None:
+    """Tell the monitor of the disk and the console."""
+    config = payload.twin.private.shared().config
+    disk = config.disks[0]
+    disk.present, disk.file, disk.sectors = 1, 0, DISK_SIZE // 512
+    config.console.present, config.console.output, config.console.input = 1, 1, -1
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_any_access_from_a_guest_leaves_the_monitor_in_order(files: Files, seed: int) -> None:
+    payload = harness.Payload(guest.hammer, files=files.descriptors)
+    try:
+        configure(payload)
+        payload.report.command = seed << 40 | 0x9E37_79B9
+        payload.report.values[0] = ACCESSES
+        assert payload.run() == 0
+        assert payload.report.values[1] == ACCESSES
+        assert files.console.read_bytes().endswith(b"done\n")
+        statistics = payload.twin.private.shared().statistics
+        assert sum(trap.count for trap in statistics.traps) > ACCESSES // 2
+    finally:
+        payload.close()
+
+
+def test_a_guest_finds_nothing_where_the_monitors_memory_is(files: Files) -> None:
+    payload = harness.Payload(guest.touch_private_memory, files=files.descriptors)
+    try:
+        configure(payload)
+        assert payload.run() == 0
+        assert payload.report.values[1] == 0x600
+        assert payload.report.values[2] == 0
+        machine = Machine.at(payload.twin.private.host_address(abi.STATE))
+        assert machine.uart.divisor == 1
+        assert files.console.read_bytes() == b"done\n"
+    finally:
+        payload.close()
