@@ -1,0 +1,134 @@
+"""The ring driver over the host's own restricted io_uring, both in this process."""
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from vestige import abi
+from vestige.errors import UsageError
+from vestige.host.memory import GuestMemory, PrivateMemory
+from vestige.host.ring import Ring
+from vestige.lang.intrinsics import syscall
+from vestige.lang.memory import Memory
+from vestige.monitor.block import BlockRequest, Operation
+from vestige.monitor.drivers.ring.driver import Driver
+
+SYS_IO_URING_ENTER = 426
+DISK_SIZE = 4 << 20
+FIELDS = ("sq_head", "sq_tail", "sq_flags", "sq_array", "cq_head", "cq_tail", "cq_flags", "cqes")
+
+
+class Bench:
+    """Guest RAM, a disk, a ring, and the driver."""
+
+    def __init__(self, disk: int, eventfd: int) -> None:
+        self.memory = GuestMemory(64 * abi.MIB)
+        self.private = PrivateMemory()
+        state = self.private.host_address(abi.STATE)
+        self.ring = Ring(self.memory, state, [disk], eventfd)
+        self.description = abi.Ring()
+        self.ring.describe(self.description)
+        self.translate()
+        base = self.memory.region.address
+        self.ram = Memory(low=base, low_size=self.memory.size)
+        self.driver = Driver()
+        self.driver.reset(self.description, state)
+        self.request = BlockRequest()
+        self.statistics = abi.Statistics()
+
+    def translate(self) -> None:
+        """The monitor's addresses of the rings are this process's, elsewhere."""
+        for monitor, size, host in self.ring.mappings():
+            for field in (*FIELDS, "sqes"):
+                address = getattr(self.description, field)
+                if monitor <= address < monitor + size:
+                    setattr(self.description, field, address - monitor + host)
+
+    def run(self, operation: int, lba: int, segments: list[tuple[int, int]]) -> int:
+        """One request to its end; its error."""
+        request, driver = self.request, self.driver
+        request.prepare(operation, 0, lba, sum(length for _, length in segments) // 512)
+        for offset, length in segments:
+            request.add(self.ram.low + offset, length)
+        driver.start(0, request)
+        while not driver.finished(0, request):
+            driver.resubmit(self.description)
+            driver.advance(0, request, 0, self.ram, self.description)
+            for chunk in list(driver.pins)[: driver.pin_count]:
+                assert self.ring.pin(chunk) == 0
+            driver.pin_count = 0
+            if driver.queue.publish(self.description):
+                entries = self.description.entries
+                syscall(SYS_IO_URING_ENTER, self.ring.descriptor, entries, 0, 0, 0, 0)
+            driver.reap(self.description, self.statistics)
+        return driver.error_of(0)
+
+    def close(self) -> None:
+        """All of it."""
+        self.ring.close()
+        self.private.close()
+        self.memory.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A disk image."""
+    image = tmp_path / "disk"
+    image.write_bytes(random.Random(3).randbytes(DISK_SIZE))
+    return image
+
+
+@pytest.fixture
+def bench(path: Path) -> Iterator[Bench]:
+    """The driver with that disk."""
+    disk, eventfd = os.open(path, os.O_RDWR), os.eventfd(0)
+    try:
+        with closing(Bench(disk, eventfd)) as bench:
+            yield bench
+    except UsageError as error:
+        pytest.skip(str(error))
+    finally:
+        os.close(disk)
+        os.close(eventfd)
+
+
+def test_what_is_written_is_in_the_file_and_read_back(bench: Bench, path: Path) -> None:
+    chance = random.Random(4)
+    expected = bytearray(path.read_bytes())
+    for _ in range(20):
+        cuts = sorted(chance.sample(range(0, 48 << 20, 64 << 10), 40))
+        segments = [(cut, 512 * chance.randrange(1, 100)) for cut in cuts]
+        total = sum(length for _, length in segments)
+        lba = chance.randrange((DISK_SIZE - total) // 512)
+        data = chance.randbytes(total)
+        put(bench, segments, data)
+        assert bench.run(Operation.WRITE, lba, segments) == 0
+        expected[512 * lba : 512 * lba + total] = data
+        put(bench, segments, bytes(total))
+        assert bench.run(Operation.READ, lba, segments) == 0
+        assert take(bench, segments) == data
+    assert bench.run(Operation.FLUSH, 0, []) == 0
+    assert path.read_bytes() == expected
+
+
+def test_a_disk_that_became_shorter_is_an_error(bench: Bench, path: Path) -> None:
+    os.truncate(path, DISK_SIZE // 2)
+    assert bench.run(Operation.READ, DISK_SIZE // 512 - 1, [(0, 512)]) == 5
+
+
+def put(bench: Bench, segments: list[tuple[int, int]], data: bytes) -> None:
+    """Spread `data` over the segments."""
+    view, start = bench.memory.region.view, 0
+    for offset, length in segments:
+        view[offset : offset + length] = data[start : start + length]
+        start += length
+
+
+def take(bench: Bench, segments: list[tuple[int, int]]) -> bytes:
+    """What lies in the segments."""
+    view = bench.memory.region.view
+    return b"".join(bytes(view[offset : offset + length]) for offset, length in segments)
