@@ -46,11 +46,13 @@ def panic(record: abi.Panic, who: str, code: MonitorCode) -> str:
     return f"the monitor failed at {reason}, serving {who}"
 
 
-def left(leave: int, loop: Loop, who: str, guest: VirtualCpu | None, monitor: VirtualCpu) -> str:
-    """Why the run loop left for good."""
+def left(
+    leave: int, loop: Loop, who: str, guest: VirtualCpu | None, monitor: VirtualCpu | None
+) -> str:
+    """Why the run loop left for good; the vCPUs are asked for where that happened."""
     if leave == Leave.GUEST and guest is not None:
         return _guest_exit(loop.reason, who, guest)
-    if leave == Leave.MONITOR:
+    if leave == Leave.MONITOR and monitor is not None:
         rip = monitor.registers().rip
         what = kvm.exit_name(loop.reason)
         return f"the monitor left without a call ({what}, RIP {rip:#x}), serving {who}"

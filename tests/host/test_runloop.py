@@ -1,0 +1,211 @@
+"""The run loop by itself: a scripted kernel, and pages that hold what no kernel would write."""
+
+import errno
+from collections.abc import Callable
+
+import pytest
+
+from vestige import abi
+from vestige.host import failure, runloop
+from vestige.host.runloop import KVM_RUN, REASONS, Leave, Loop
+from vestige.lang.intrinsics import address_of
+from vestige.lang.types import Struct, u8
+
+GUEST, MONITOR, RING = 100, 101, 102
+
+
+class Page(Struct):
+    """A kvm_run mapping."""
+
+    bytes: u8[4096]
+
+
+class Rig:
+    """A loop whose system calls are answered by `script`, in turn."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.guest, self.monitor = Page(), Page()
+        self.loop = Loop(
+            guest=GUEST,
+            guest_run=address_of(self.guest),
+            monitor=MONITOR,
+            monitor_run=address_of(self.monitor),
+            run_size=4096,
+            ring=RING,
+            ring_entries=256,
+        )
+        self.script: list[tuple[int, Callable[[], int]]] = []
+        monkeypatch.setattr(runloop, "syscall", self.answer)
+
+    def answer(self, _number: int, descriptor: int, *arguments: int) -> int:
+        expected, act = self.script.pop(0)
+        assert descriptor == expected
+        assert arguments[0] == (256 if descriptor == RING else KVM_RUN)
+        return act()
+
+    def guest_exits(self, reason: int) -> None:
+        def act() -> int:
+            abi.RunPage.at(address_of(self.guest)).exit_reason = reason
+            return 0
+
+        self.script.append((GUEST, act))
+
+    def monitor_calls(
+        self,
+        call: int,
+        *,
+        reason: int = 2,
+        port: int = abi.PORT_CALL,
+        direction: int = 1,
+        size: int = 1,
+        offset: int = 2048,
+    ) -> None:
+        def act() -> int:
+            abi.RunPage.at(address_of(self.monitor)).exit_reason = reason
+            record = abi.RunIo.at(address_of(self.monitor) + abi.RUN_UNION)
+            record.port, record.direction, record.size = port, direction, size
+            record.data_offset = offset
+            self.monitor.bytes[2048] = call
+            return 0
+
+        self.script.append((MONITOR, act))
+
+    def fails(self, descriptor: int, error: int) -> None:
+        self.script.append((descriptor, lambda: -error))
+
+    def run(self) -> int:
+        leave = runloop.run(self.loop)
+        assert not self.script
+        return leave
+
+
+@pytest.fixture
+def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    return Rig(monkeypatch)
+
+
+@pytest.mark.parametrize("reason", list(abi.ExitReason))
+def test_device_accesses_and_ends_of_interrupt_are_forwarded(
+    rig: Rig, reason: abi.ExitReason
+) -> None:
+    rig.guest_exits(reason)
+    rig.monitor_calls(abi.Call.DONE)
+    rig.guest_exits(8)
+    assert rig.run() == Leave.GUEST
+    assert rig.loop.forwards == rig.loop.exits[reason] == rig.loop.exits[8] == 1
+
+
+@pytest.mark.parametrize("reason", sorted(set(range(40)) - set(abi.ExitReason)))
+def test_every_other_exit_leaves(rig: Rig, reason: int) -> None:
+    rig.guest_exits(reason)
+    assert rig.run() == Leave.GUEST
+    assert rig.loop.reason == reason
+
+
+@pytest.mark.parametrize("reason", [REASONS - 1, REASONS, 2**31, 2**32 - 1])
+def test_a_reason_no_kernel_gives_stays_within_the_counters(rig: Rig, reason: int) -> None:
+    rig.guest_exits(reason)
+    assert rig.run() == Leave.GUEST
+    assert rig.loop.exits[REASONS - 1] == 1
+
+
+@pytest.mark.parametrize("call", [1, 2, 4, 5, 6, 7, 8, 119, 255])
+def test_calls_for_python_leave_and_the_monitor_goes_on_afterwards(rig: Rig, call: int) -> None:
+    rig.loop.in_monitor = 1
+    rig.monitor_calls(call)
+    assert rig.run() == Leave.CALL
+    assert rig.loop.call == call
+    assert sum(rig.loop.calls) == (call < 8)
+    rig.monitor_calls(abi.Call.DONE)
+    rig.guest_exits(8)
+    assert rig.run() == Leave.GUEST
+
+
+def test_a_kick_enters_the_ring_and_goes_on_in_the_monitor(rig: Rig) -> None:
+    rig.loop.in_monitor = 1
+    rig.monitor_calls(abi.Call.KICK)
+    rig.script.append((RING, lambda: 3))
+    rig.monitor_calls(abi.Call.KICK)
+    rig.fails(RING, errno.EBUSY)
+    rig.monitor_calls(abi.Call.KICK)
+    rig.fails(RING, errno.EBADF)
+    assert rig.run() == Leave.RING_ERROR
+    assert rig.loop.error == errno.EBADF
+
+
+def test_without_a_ring_a_kick_is_for_python_to_refuse(rig: Rig) -> None:
+    rig.loop.in_monitor, rig.loop.ring_entries = 1, 0
+    rig.monitor_calls(abi.Call.KICK)
+    assert rig.run() == Leave.CALL
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"reason": 8},
+        {"reason": 6},
+        {"port": 0x80},
+        {"direction": 0},
+        {"size": 4},
+        {"offset": 4096},
+        {"offset": 2**64 - 1},
+    ],
+)
+def test_a_monitor_that_leaves_otherwise_is_an_error(rig: Rig, record: dict[str, int]) -> None:
+    rig.loop.in_monitor = 1
+    rig.monitor_calls(0, **record)
+    assert rig.run() == Leave.MONITOR
+
+
+def test_interrupted_runs_are_repeated_until_stop_is_set(rig: Rig) -> None:
+    rig.fails(GUEST, errno.EINTR)
+    rig.fails(GUEST, errno.EAGAIN)
+
+    def stop() -> int:
+        rig.loop.stop = 1
+        return -errno.EINTR
+
+    rig.script.append((GUEST, stop))
+    assert rig.run() == Leave.STOPPED
+    assert rig.loop.interrupted == 3
+    assert rig.run() == Leave.STOPPED
+
+
+def test_errors_of_the_kernel_leave_with_their_number(rig: Rig) -> None:
+    rig.fails(GUEST, errno.EFAULT)
+    assert rig.run() == Leave.GUEST_ERROR
+    assert rig.loop.error == errno.EFAULT
+    rig.loop.in_monitor = 1
+    rig.fails(MONITOR, errno.EIO)
+    assert rig.run() == Leave.MONITOR_ERROR
+
+
+def test_the_worker_stays_in_the_monitor(rig: Rig) -> None:
+    rig.loop.in_monitor, rig.loop.guest_run = 1, 0
+    rig.monitor_calls(abi.Call.DONE)
+    rig.monitor_calls(abi.Call.PIN)
+    assert rig.run() == Leave.CALL
+
+
+def test_the_first_done_is_told(rig: Rig) -> None:
+    rig.loop.in_monitor = rig.loop.first = 1
+    rig.monitor_calls(abi.Call.DONE)
+    assert rig.run() == Leave.READY
+    rig.guest_exits(8)
+    assert rig.run() == Leave.GUEST
+
+
+# ---- the words ---------------------------------------------------------------------------------
+
+
+def test_text_of_the_monitor_is_printable() -> None:
+    everything = failure.escaped(bytes(range(256)))
+    assert everything.isprintable()
+    assert everything.isascii()
+
+
+@pytest.mark.parametrize("leave", [Leave.GUEST_ERROR, Leave.MONITOR_ERROR, Leave.RING_ERROR])
+def test_a_failed_system_call_is_told_with_its_reason(leave: Leave) -> None:
+    loop = Loop(error=errno.EFAULT)
+    line = failure.left(leave, loop, "CPU 3", None, None)
+    assert line.endswith("failed on CPU 3: Bad address")
