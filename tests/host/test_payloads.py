@@ -104,7 +104,9 @@ def test_queued_writes_reach_the_monitor_in_order_without_exits(start: Start) ->
     writes += [(abi.PORT_IDE + register, register * 16) for register in range(1, 7)]
     assert payload.report.values[0] == sum(sum(write) for write in writes) % 2**32
     loop = payload.session.threads[0].loop
-    assert loop.exits[kvm.Exit.IO] < 3 + 240  # 400 writes overflow a ring of 169
+    # 400 writes overflow a ring of 169. Linux 6.1 finds it full after 85 when its index wraps:
+    # it counts the room modulo 170 in 32 bits (coalesced_mmio_has_room).
+    assert loop.exits[kvm.Exit.IO] <= 3 + 400 - 85
 
 
 def test_the_ring_reads_a_disk_into_guest_ram_and_wakes_the_worker(start: Start) -> None:
