@@ -58,9 +58,12 @@ clean: ## Remove what was built; Debian's packages stay in the user's cache
 distclean: clean ## Remove the tool's Python environment too
 	rm -rf .venv
 
+# editable_mode=compat: a path in a file. The default is a finder that imports pathlib and more at
+# every start of Python, which is most of the time it takes.
 $(VENV_STAMP): pyproject.toml $(PACKAGES_STAMP)
 	@echo "setup: Python packages into .venv"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--config-settings editable_mode=compat --editable '.[dev]'
 	@touch $@
 
 # Asks for root's rights only if something is missing. Who is root anyway gets new lists of
