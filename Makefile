@@ -20,7 +20,10 @@ VENV_STAMP = .venv/.stamp
 help: ## List what can be made
 	@sed -n 's/^\([a-z]*\):.* ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
+# Byte code is kept even where PYTHONDONTWRITEBYTECODE is set: in the software host, compiling every
+# module at every start takes seconds.
 setup: $(VENV_STAMP) ## Install what is missing; leaves the tool at .venv/bin/vestige
+	@$(BIN)/python -m compileall -q vestige
 
 demo: setup ## Boot Debian with its root on an IDE disk that exists only inside the guest
 	@$(BIN)/python -m examples.demo.driver
