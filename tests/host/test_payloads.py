@@ -18,6 +18,7 @@ from tests.host.monitor_payload import DISK_DATA, GUEST_VECTOR, Port
 from vestige import abi
 from vestige.errors import GuestError
 from vestige.host import kvm, statistics
+from vestige.host.runloop import Loop
 
 pytestmark = [
     pytest.mark.kvm,
@@ -222,6 +223,20 @@ def test_a_signal_ends_the_run(start: Start, number: signal.Signals) -> None:
     payload.start()
     threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
     assert payload.wait() == 128 + number
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_in_a_thread_ends_the_run_with_a_line(start: Start) -> None:
+    payload = start(guests.sleep_for_ever)
+    assert payload.session.prepare()
+
+    def fail(_loop: Loop) -> int:
+        raise ZeroDivisionError
+
+    payload.session._runner = fail
+    payload.session.start()
+    with pytest.raises(GuestError, match="the host failed, serving"):
+        payload.wait()
 
 
 def test_closing_leaves_no_thread_and_no_descriptor() -> None:

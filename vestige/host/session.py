@@ -115,18 +115,25 @@ class Session:
 
     def _run(self, each: CpuThread) -> int:
         """Run one loop until it leaves for good; the Leave it left with."""
+        leave: int | None = None
         try:
-            while True:
-                leave = self._runner(each.loop)
-                if leave == Leave.CALL:
-                    if self._serve(each):
-                        continue
-                elif leave not in (Leave.STOPPED, Leave.READY):
-                    self._end(failure.left(leave, each.loop, each.who, each.guest, each.monitor))
-                return leave
+            leave = self._leave_of(each)
         except GuestError as error:
             self._end(f"{error}, serving {each.who}")
-            return Leave.STOPPED
+            leave = Leave.STOPPED
+        finally:
+            if leave is None:  # a bug of ours: its traceback is printed, and nobody waits for ever
+                self._end(f"the host failed, serving {each.who}")
+        return leave
+
+    def _leave_of(self, each: CpuThread) -> int:
+        while True:
+            leave = self._runner(each.loop)
+            if leave == Leave.CALL and self._serve(each):
+                continue
+            if leave not in (Leave.CALL, Leave.STOPPED, Leave.READY):
+                self._end(failure.left(leave, each.loop, each.who, each.guest, each.monitor))
+            return leave
 
     def _end(self, error: str | None) -> None:
         """The guest is over; the first reason counts."""
