@@ -29,7 +29,9 @@ class FakeDisk:
     def __init__(self, sectors: int = 4096, unit: int = 0, *, read_only: bool = False) -> None:
         self.sectors, self.unit, self.read_only = sectors, unit, read_only
         self.data = bytearray(
-            b"".join(i.to_bytes(4, "little") * 128 for i in range(min(sectors, 4096)))
+            b"".join(
+                (i | unit << 24).to_bytes(4, "little") * 128 for i in range(min(sectors, 4096))
+            )
         )
         self.bad: set[int] = set()
         self.flushes = 0

@@ -145,11 +145,7 @@ class Channel(Struct):
             return
         self.resetting = 0
         for i in range(2):
-            drive = self.drives[i]
-            drive.sleeping = 0
-            if drive.keep_settings == 0:
-                drive.reset_settings()
-            drive.post_signature()
+            self.drives[i].reset()
 
     # ---- a command's state ----------------------------------------------------------------
 

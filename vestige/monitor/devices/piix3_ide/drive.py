@@ -105,7 +105,7 @@ class Drive(Struct):
         self.heads = heads
         self.sectors_per_track = sectors_per_track
         self.multiple = 0
-        self.multiword_dma = 0
+        self.multiword_dma = 1 << (MULTIWORD_DMA_MODES - 1)  # one is selected at all times
         self.write_cache = 1
         self.look_ahead = 1
 
@@ -146,6 +146,18 @@ class Drive(Struct):
                 self.lba_high = value
             case _:
                 self.device = value | Device.OBSOLETE
+
+    def reset(self) -> None:
+        """A software reset, 9.2: awake, settings kept or not, registers as after power-on."""
+        self.sleeping = 0
+        if self.keep_settings == 0:
+            self.reset_settings()
+        self.features = 0
+        self.count_previous = 0
+        self.lba_low_previous = 0
+        self.lba_mid_previous = 0
+        self.lba_high_previous = 0
+        self.post_signature()
 
     def post_signature(self) -> None:
         """Ready, and this is an ATA drive: clause 9.12."""
