@@ -222,6 +222,8 @@ def test_characters_below_the_trigger_level_interrupt_after_four_character_times
     assert uart.line.level == 1
     assert uart.next_deadline() == NEVER
     assert identity(uart) == Identity.TIMEOUT
+    uart.receive(ord("b"), deadline)
+    assert identity(uart) == Identity.TIMEOUT
     uart.read(Register.DATA, deadline)
     assert uart.line.level == 0
 

@@ -23,7 +23,7 @@ from vestige.monitor.devices.uart16550.spec import (
 from vestige.monitor.line import NEVER, Line
 
 OUTPUT_SIZE = 4096
-TIMEOUT_CHARACTERS = 4  # 8.11.A: how long characters may wait below the trigger level
+TIMEOUT_CHARACTERS = 4  # 8.11: how long characters may wait below the trigger level
 CONNECTED = ModemStatus.CTS | ModemStatus.DSR | ModemStatus.DCD  # the console is always there
 
 
@@ -53,7 +53,7 @@ class Uart(Struct):
     output_count: u16
 
     def reset(self) -> None:
-        """Master reset, table III. The divisor isn't affected by it and starts at 115200 baud."""
+        """Master reset, table I. The divisor isn't affected by it and starts at 115200 baud."""
         self.divisor = 1
 
     # ---- the guest ------------------------------------------------------------------------
@@ -119,7 +119,7 @@ class Uart(Struct):
         return value
 
     def write_data(self, value: u8, now: u64) -> None:
-        """The transmitter holding register or FIFO, 8.3. Into a full FIFO it is lost."""
+        """The transmitter holding register or FIFO. Into a full FIFO a character is lost."""
         self.empty_pending = 0
         self.update()  # the line falls even where the character goes at once
         if self.modem_control & ModemControl.LOOP:
@@ -223,7 +223,6 @@ class Uart(Struct):
         capacity = FIFO_SIZE if self.fifos() else 1
         if capacity == 1:
             self.buffer = value
-        self.timeout_pending = 0
         self.received_time = now
         if self.received_count < capacity:
             last = (self.received_first + self.received_count) % FIFO_SIZE
@@ -299,13 +298,13 @@ class Uart(Struct):
         self.emptied()
 
     def emptied(self) -> None:
-        """The transmitter may have become empty: 8.6.1, that raises its interrupt."""
+        """The transmitter may have become empty: that raises its interrupt. 8.11."""
         if self.transmitting_count == 0:
             self.empty_pending = 1
         self.update()
 
     def timeout(self) -> u64:
-        """When the characters in the FIFO have waited too long, NEVER where none wait. 8.11.A."""
+        """When the characters in the FIFO have waited too long, NEVER where none wait. 8.11."""
         if not self.fifos() or self.received_count == 0 or self.timeout_pending:
             return NEVER
         return u64(self.received_time + TIMEOUT_CHARACTERS * self.character_time())
