@@ -65,6 +65,11 @@ def random_bytes(mebibytes: int, seed: int) -> bytes:
     return random.Random(seed).randbytes(mebibytes * MEBIBYTE)
 
 
+def file_system_uuid(number: int) -> str:
+    """The UUID of every image's file system on partition `number`; 0 stands for a whole disk."""
+    return _NAMESPACE.format(number)
+
+
 def copy(image: Path, target: Path) -> Path:
     """Copy an image for a guest to write to; holes stay holes. Returns `target`."""
     _run(["cp", "--sparse=always", "--reflink=auto", str(image), str(target)])
@@ -97,7 +102,7 @@ def _allocate(image: Path, size: int) -> None:
 
 
 def _make_ext4(image: Path, file_system: FileSystem, number: int, offset: int) -> None:
-    identifier = _NAMESPACE.format(number)
+    identifier = file_system_uuid(number)
     argv = [
         tool("mkfs.ext4"),
         *("-q", "-F", "-m", "0", "-b", "4096", "-U", identifier),

@@ -11,7 +11,7 @@ from vestige.softhost.cpio import Archive
 SCRIPTS = Path(__file__).parent / "scripts"
 
 # Applets that the scripts call by their bare names.
-_APPLETS = ("cat", "insmod", "mount", "poweroff", "sh", "sleep", "switch_root", "umount")
+_APPLETS = ("cat", "findfs", "insmod", "mount", "poweroff", "sh", "sleep", "switch_root", "umount")
 
 
 @cache

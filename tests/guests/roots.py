@@ -8,6 +8,7 @@ from tests.guests.images import (
     MEBIBYTE,
     SECTOR,
     FileSystem,
+    file_system_uuid,
     partitioned,
     random_bytes,
     whole_disk,
@@ -38,11 +39,29 @@ _DATA_MEBIBYTES = 96  # the 64 MiB that the demo writes, and the journal
 _DATA_OFFSET = (1 + _ROOT_MEBIBYTES) * MEBIBYTE
 _DEMO_SECTORS = (1 + _ROOT_MEBIBYTES + _DATA_MEBIBYTES) * MEBIBYTE // SECTOR
 _SMALL_MEBIBYTES = 16
+_SMALL_APPLETS = [
+    "awk",
+    "cat",
+    "cut",
+    "dd",
+    "ls",
+    "mount",
+    "poweroff",
+    "readlink",
+    "sed",
+    "sh",
+    "sha256sum",
+]
 _PATTERN_SEED = 1
 
 # A running system has no use for these.
 _UNUSED = ("doc", "info", "lintian", "locale", "man")
 _MERGED = ("bin", "lib", "lib64", "sbin")  # into /usr, as Debian 12 has them
+
+
+def small_root(*, partition: bool) -> str:
+    """What root= calls the small disk's file system, whichever name Linux gives the disk."""
+    return f"UUID={file_system_uuid(1 if partition else 0)}"
 
 
 def demo_data_offset() -> int:
@@ -88,7 +107,7 @@ def small_disk(*, partition: bool) -> Path:
         for name in ("bin", "dev", "proc", "sbin", "sys"):
             (tree / name).mkdir(parents=True)
         shutil.copy2(shell, tree / "bin" / "busybox")
-        for applet in ("awk", "cat", "cut", "dd", "mount", "poweroff", "sh", "sha256sum"):
+        for applet in _SMALL_APPLETS:
             (tree / "bin" / applet).symlink_to("busybox")
         _put_script(tree / "sbin" / "init", (SCRIPTS / "disk-init").read_bytes())
         (tree / "pattern").write_bytes(pattern())

@@ -85,13 +85,13 @@ def test_the_standard_kernel_runs_from_a_partition_of_a_read_only_disk(tmp_path:
     guest = boot(
         kernels.kernel("standard").bzimage,
         initramfs.root("standard"),
-        "root=/dev/sda1 ro write=sda show=sda",
+        f"root={roots.small_root(partition=True)} ro write=0:0 show=0:0",
         *("--disk", f"{disk},bus=ide,readonly"),
     )
-    assert guest.after("root:") == ["/dev/sda1 ro"], guest
-    assert guest.after("write:") == ["sda failed"]
+    assert guest.after("root:") == ["0:0 partition 1 ro"], guest
+    assert guest.after("write:") == ["0:0 failed"]
     content = pristine.read_bytes()
-    told = f"sda sectors {len(content) // images.SECTOR} sha256 {digest(content)}"
+    told = f"0:0 sectors {len(content) // images.SECTOR} sha256 {digest(content)}"
     assert guest.after("disk:") == [told, told]
     assert guest.after("file:") == ["refused"]
     assert guest.after("guest:") == ["done"]
@@ -107,7 +107,7 @@ def test_the_cloud_kernel_runs_from_a_whole_disk_beside_two_others(tmp_path: Pat
     guest = boot(
         kernels.kernel("cloud").bzimage,
         initramfs.root("cloud"),
-        "root=/dev/sda rw show=sdb write=sdb write=sdc",
+        f"root={roots.small_root(partition=False)} rw show=0:1 write=0:1 write=1:0",
         *("--disk", f"{root},bus=ide", "--disk", str(writable)),
         *("--disk", f"{read_only},bus=ide,readonly"),
     )
@@ -115,12 +115,12 @@ def test_the_cloud_kernel_runs_from_a_whole_disk_beside_two_others(tmp_path: Pat
     pattern = roots.pattern()
     after = pattern + before[len(pattern) :]
     sectors = len(before) // images.SECTOR
-    assert guest.after("root:") == ["/dev/sda rw"], guest
-    assert guest.after("write:") == ["sdb ok", "sdc failed"]
+    assert guest.after("root:") == ["0:0 whole rw"], guest
+    assert guest.after("write:") == ["0:1 ok", "1:0 failed"]
     assert guest.after("disk:") == [
-        f"sdb sectors {sectors} sha256 {digest(before)}",
-        f"sdb sectors {sectors} sha256 {digest(after)}",
-        f"sdc sectors {sectors} sha256 {digest(before)}",
+        f"0:1 sectors {sectors} sha256 {digest(before)}",
+        f"0:1 sectors {sectors} sha256 {digest(after)}",
+        f"1:0 sectors {sectors} sha256 {digest(before)}",
     ]
     assert guest.after("file:") == ["written"]
     assert guest.status == 0, guest
