@@ -22,6 +22,7 @@ EXCEPTIONS = {
     14: "page fault",
 }
 PAGE_FAULT = 14
+RESET_RIP = 0xFFF0
 INTERNAL_SUBERRORS = {1: "instruction emulation failed", 3: "event delivery failed"}
 RESET = (
     "the guest reset itself instead of powering off (a kernel's panic does that with panic=-1);"
@@ -66,9 +67,12 @@ def left(
 
 
 def _guest_exit(reason: int, who: str, guest: VirtualCpu) -> str:
-    rip = f"RIP {guest.registers().rip:#x}"
+    address = guest.registers().rip
+    rip = f"RIP {address:#x}"
     detail = int.from_bytes(guest.mapping[abi.RUN_UNION : abi.RUN_UNION + 8], "little")
     if reason == kvm.Exit.SHUTDOWN:
+        if address == RESET_RIP:  # kvm-amd resets the vCPU before it tells
+            rip = "this processor doesn't say where"
         return f"the guest had a triple fault on {who} ({rip})"
     if reason == kvm.Exit.INTERNAL_ERROR:
         suberror = detail & 0xFFFF_FFFF
