@@ -1,5 +1,6 @@
 """Compile functions of typed Python, and all they call, to an image."""
 
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,9 +35,7 @@ def compile_functions(
         if function.graph is not None:
             module.functions.append(Emitter(module, function, function.graph).define())
     linked = link(object_file(module.text(assembly(runtime))), base or 0)
-    names = {
-        str(function.source.path): function.source.name for function in program.functions.values()
-    }
+    files, rows = _line_table(program, linked.lines)
     return Image(
         base=base,
         runtime=runtime,
@@ -45,9 +44,25 @@ def compile_functions(
         symbols=linked.symbols,
         sites=tuple(module.sites),
         signatures={entry.name: _signature(entry) for entry in entries},
-        lines=tuple((offset, names.get(file, file), line) for offset, file, line in linked.lines),
+        files=files,
+        rows=rows,
         elf=linked.elf,
     )
+
+
+def _line_table(
+    program: Program, lines: list[tuple[int, str, int]]
+) -> tuple[tuple[str, ...], bytes]:
+    """The table of Image: the files as people name them, and its rows."""
+    files = sorted({file for _, file, _ in lines})
+    numbers = {file: number for number, file in enumerate(files)}
+    rows = array("I")
+    for offset, file, line in lines:
+        rows.extend((offset, numbers[file], line))
+    names = {
+        str(function.source.path): function.source.name for function in program.functions.values()
+    }
+    return tuple(names.get(file, file) for file in files), rows.tobytes()
 
 
 def _entries(program: Program, functions: Sequence[Callable[..., Any]]) -> list[Function]:

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from typing import Any
 
 MAGIC = b"vestige image 1\n"
+MARSHAL = 0  # the version whose output depends on values only
 
 Site = tuple[str, int, str]  # file, line, reason
 
@@ -24,11 +25,12 @@ class Image:
 
     code: read-only part, whole pages; memory_size: code and zeroed memory behind it, bytes.
     symbols: offsets. sites: what each failed check was, by number; 0 is unused.
+    files, rows: the line table: (offset, index into files, line) as 32-bit words, by offset.
     signatures: of the entries: kinds of the parameters, kind of the result.
     """
 
     __slots__ = (
-        "_lines", "base", "code", "elf", "memory_size", "runtime", "signatures", "sites",
+        "_files", "_rows", "base", "code", "elf", "memory_size", "runtime", "signatures", "sites",
         "symbols",
     )  # fmt: skip
 
@@ -42,12 +44,13 @@ class Image:
         symbols: dict[str, int],
         sites: tuple[Site, ...],
         signatures: dict[str, tuple[tuple[str, ...], tuple[str, ...]]],
-        lines: tuple[tuple[int, str, int], ...],
+        files: tuple[str, ...],
+        rows: bytes,
         elf: bytes,
     ) -> None:
         self.base, self.runtime, self.code, self.memory_size = base, runtime, code, memory_size
         self.symbols, self.sites, self.signatures = symbols, sites, signatures
-        self._lines, self.elf = lines, elf
+        self._files, self._rows, self.elf = files, rows, elf
 
     @property
     def code_size(self) -> int:
@@ -56,11 +59,12 @@ class Image:
 
     def line_of(self, offset: int) -> tuple[str, int] | None:
         """The source file and line of the code at `offset`; None for the runtime's own."""
-        row = bisect_right(self._lines, offset, key=lambda item: item[0]) - 1
+        words = memoryview(self._rows).cast("I")
+        row = bisect_right(range(len(words) // 3), offset, key=lambda row: words[3 * row]) - 1
         if not 0 <= offset < self.memory_size or row < 0:
             return None
-        _, file, line = self._lines[row]
-        return (file, line) if line else None
+        file, line = words[3 * row + 1], words[3 * row + 2]
+        return (self._files[file], line) if line else None
 
     def listing(self) -> str:
         """Source interleaved with machine code; needs objdump (binutils)."""
@@ -71,14 +75,14 @@ class Image:
     def _fields(self) -> tuple[Any, ...]:
         return (
             self.base, self.runtime, self.code, self.memory_size, self.symbols, self.sites,
-            self.signatures, self._lines, self.elf,
+            self.signatures, self._files, self._rows, self.elf,
         )  # fmt: skip
 
     def to_bytes(self) -> bytes:
         """The saved form."""
         from _blake2 import blake2b
 
-        body = marshal.dumps(self._fields())
+        body = marshal.dumps(self._fields(), MARSHAL)
         return MAGIC + blake2b(body, digest_size=32).digest() + body
 
     def save(self, path: str) -> None:
@@ -101,10 +105,9 @@ class Image:
         digest, body = data[start : start + 32], data[start + 32 :]
         if not data.startswith(MAGIC) or blake2b(body, digest_size=32).digest() != digest:
             raise ImageError("damaged, or of another version")
-        base, runtime, code, memory_size, symbols, sites, signatures, lines, elf = marshal.loads(
-            body
-        )
+        fields = marshal.loads(body)
+        base, runtime, code, memory_size, symbols, sites, signatures, files, rows, elf = fields
         return cls(
             base=base, runtime=runtime, code=code, memory_size=memory_size, symbols=symbols,
-            sites=sites, signatures=signatures, lines=lines, elf=elf,
+            sites=sites, signatures=signatures, files=files, rows=rows, elf=elf,
         )  # fmt: skip

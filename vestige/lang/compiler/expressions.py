@@ -245,6 +245,8 @@ class Expressions:
     # ---- operators -----------------------------------------------------------------------------
     def _binary(self, node: ast.BinOp) -> Operand:
         left, right = self.lower(node.left), self.lower(node.right)
+        if isinstance(node.op, ast.Pow):
+            return self._power(node, left, right)
         self.check_operator(node, node.op)
         if isinstance(left, Static) and isinstance(right, Static):
             return self._fold(node, left.value, right.value)
@@ -262,7 +264,7 @@ class Expressions:
         if type(kind) not in OPERATORS:
             name = "**" if isinstance(kind, ast.Pow) else "@"
             raise self.builder.refusal(
-                node, Rule.OPERATOR, f"{name} has no compiled form", "use << or *, or a constant"
+                node, Rule.OPERATOR, f"{name} has no compiled form", "use << or *"
             )
 
     def operate(
@@ -287,6 +289,17 @@ class Expressions:
                 node.right, Rule.SHIFT, f"a shift by {right}", "shift by 0 to 63 bits"
             )
         return Static(compute(left, right))
+
+    def _power(self, node: ast.BinOp, base: Operand, exponent: Operand) -> Static:
+        match base, exponent:
+            case Static(int() as left), Static(int() as right) if 0 <= right <= MAX_CONSTANT_SHIFT:
+                return Static(int(left**right))
+        raise self.builder.refusal(
+            node,
+            Rule.OPERATOR,
+            "** has no compiled form",
+            "use << or *; or constants on both sides",
+        )
 
     def _unary(self, node: ast.UnaryOp) -> Operand:
         operand = self.lower(node.operand)

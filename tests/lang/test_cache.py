@@ -1,0 +1,132 @@
+"""The cache of images: hit, miss, damage, and what a hit does not import."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vestige.lang import cache
+from vestige.lang.image import Image
+
+RUN = """
+import sys
+from vestige.lang import cache
+from vestige.lang.native import NativeImage
+
+def build():
+    from tests.lang import payload
+    from vestige.lang.build import compile_functions
+    print("built")
+    return compile_functions([payload.moved], base=None, runtime="process")
+
+image = cache.image("payload", ["monitor"], build)
+from tests.lang.payload import Scratch
+print(hex(NativeImage(image)["moved"](Scratch())))
+heavy = ("llvmlite", "elftools", "vestige.lang.compiler", "vestige.lang.build", "dataclasses")
+print([name for name in sys.modules if name.startswith(heavy)])
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def image(code: bytes = bytes(4096)) -> Image:
+    return Image(
+        base=None, runtime="process", code=code, memory_size=len(code), symbols={}, sites=(),
+        signatures={}, files=(), rows=b"", elf=b"",
+    )  # fmt: skip
+
+
+def unexpected() -> Image:
+    raise AssertionError("built again")
+
+
+def test_the_second_run_imports_no_compiler() -> None:
+    def run() -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", RUN], capture_output=True, text=True, check=True, timeout=120
+        )
+        return done.stdout.splitlines()
+
+    first, second = run(), run()
+    assert first[0] == "built"
+    assert second[0] == first[1]
+    assert second[1] == "[]"
+
+
+def test_what_is_kept_is_found(home: Path) -> None:
+    cache.image("a", ["abi.py"], lambda: image(b"x" * 4096))
+    assert cache.image("a", ["abi.py"], unexpected).code == b"x" * 4096
+    assert Path(cache.location("a", ["abi.py"])).is_relative_to(home / "vestige")
+
+
+def test_other_sources_are_another_image() -> None:
+    assert cache.key(["monitor"]) != cache.key(["host/runloop.py"])
+    assert cache.key(["monitor"]) == cache.key(["monitor"])
+
+
+@pytest.mark.parametrize(
+    "edited", ["monitor/model.py", "lang/compiler/emit.py", "lang/runtime/x.s"]
+)
+def test_an_edited_source_is_a_miss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: str
+) -> None:
+    package = tmp_path / "vestige"
+    for name in ("monitor/model.py", "lang/compiler/emit.py", "lang/runtime/x.s", "abi.py"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("one")
+    monkeypatch.setattr(cache, "PACKAGE", str(package))
+    before = cache.key(["monitor"])
+    (package / edited).write_text("two")
+    assert cache.key(["monitor"]) != before
+
+
+def test_another_llvmlite_is_a_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cache.key(["abi.py"])
+    (tmp_path / "llvmlite-0.1.0.dist-info").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    assert cache.llvmlite_version() == "0.1.0"
+    assert cache.key(["abi.py"]) != before
+
+
+def test_llvmlites_version_is_the_real_one() -> None:
+    import llvmlite  # noqa: PLC0415  (only this test needs it)
+
+    assert cache.llvmlite_version() == llvmlite.__version__
+
+
+def test_a_new_image_replaces_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.image("a", ["abi.py"], image)
+    cache.image("b", ["abi.py"], image)
+    monkeypatch.setattr(cache, "llvmlite_version", lambda: "other")
+    cache.image("a", ["abi.py"], image)
+    names = sorted(name.split("-")[0] for name in os.listdir(cache.folder()))  # noqa: PTH208
+    assert names == ["a", "b"]
+
+
+def test_a_damaged_image_is_built_again() -> None:
+    cache.image("a", ["abi.py"], image)
+    Path(cache.location("a", ["abi.py"])).write_bytes(b"damaged")
+    assert cache.image("a", ["abi.py"], lambda: image(b"y" * 4096)).code == b"y" * 4096
+    assert cache.image("a", ["abi.py"], unexpected).code == b"y" * 4096
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert cache.image("a", ["abi.py"], image).code == bytes(4096)
+
+
+def test_without_the_variable_the_cache_is_in_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache.folder() == str(tmp_path / ".cache/vestige/images")

@@ -1,0 +1,111 @@
+"""Calling compiled code from CPython: arguments, results, threads."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.lang.snippets import build, load
+from vestige import abi
+from vestige.lang.build import compile_functions
+from vestige.lang.native import NativeImage, Panic
+
+SOURCE = """
+def add(a: u8, b: i16) -> i64:
+    return a + b
+def big(a: u64) -> u64:
+    return a
+def truth(a: bool) -> bool:
+    return not a
+def set_status(d: Drive, value: u8) -> None:
+    d.status = value
+def six(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8) -> u64:
+    return a + b * 10 + c * 100 + d * 1000 + e * 10000 + f * 100000
+def seven(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8) -> u8:
+    return g
+def pair() -> tuple[u8, u8]:
+    return 1, 2
+def wait(c: Channel, turns: u32) -> u32:
+    n: u32 = 0
+    for i in range(turns):
+        n = u32(n * 33 + c.data[i & 15] + i)
+    check(c.selected == 0)
+    return n
+"""
+
+
+@pytest.fixture
+def native(tmp_path: Path) -> NativeImage:
+    return NativeImage(build(SOURCE, tmp_path))
+
+
+def test_integers_keep_their_sign(native: NativeImage) -> None:
+    assert native["add"](255, -32768) == 255 - 32768
+    assert native["big"](2**64 - 1) == 2**64 - 1
+    assert native["truth"](False) == 1
+    assert native["six"](1, 2, 3, 4, 5, 6) == 654321
+
+
+@pytest.mark.parametrize("arguments", [(256, 0), (-1, 0), (0, 32768), (0, -32769)])
+def test_an_argument_that_does_not_fit_is_an_overflow_error(
+    native: NativeImage, arguments: tuple[int, int]
+) -> None:
+    with pytest.raises(OverflowError, match=r"argument . of add is -?[0-9]+, which is no [ui]"):
+        native["add"](*arguments)
+
+
+def test_wrong_numbers_and_kinds_of_arguments(native: NativeImage) -> None:
+    with pytest.raises(TypeError, match="add takes 2 arguments"):
+        native["add"](1)
+    with pytest.raises(TypeError, match="argument 0 of add is a u8, not a struct"):
+        native["add"](abi.Cpu(), 1)
+
+
+@pytest.mark.parametrize("name", ["seven", "pair"])
+def test_what_cannot_cross_is_refused(native: NativeImage, name: str) -> None:
+    with pytest.raises(TypeError, match="at most 6 arguments and one result"):
+        native[name]
+
+
+def test_a_struct_is_passed_in_place(tmp_path: Path) -> None:
+    module = load(SOURCE, tmp_path)
+    native = NativeImage(compile_functions([module.set_status], base=None, runtime="process"))
+    drive = module.Drive()
+    assert native["set_status"](drive, 0x50) is None
+    assert drive.status == 0x50
+
+
+def test_threads_call_at_once_and_panic_on_their_own(tmp_path: Path) -> None:
+    module = load(SOURCE, tmp_path)
+    native = NativeImage(compile_functions([module.wait], base=None, runtime="process"))
+    expected = module.wait(module.Channel(), 5000)
+    results: list[object] = []
+
+    def work(fails: bool) -> None:
+        wait, channel = native["wait"], module.Channel(selected=fails)
+        for _ in range(50):
+            try:
+                results.append(wait(channel, 5000))
+            except Panic as panic:
+                results.append(panic.reason)
+
+    threads = [threading.Thread(target=work, args=(number % 2 == 1,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results.count(expected) == 150
+    assert results.count("check failed: c.selected == 0") == 150
+
+
+def test_the_code_cannot_be_written(native: NativeImage) -> None:
+    start = f"{native.address:x}-"
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    (line,) = [line for line in maps if line.startswith(start)]
+    assert line.split()[1][:3] == "r-x"
+
+
+def test_a_monitor_image_is_not_for_this_process(tmp_path: Path) -> None:
+    image = build("def f() -> None:\n    pass\n", tmp_path, runtime="monitor")
+    with pytest.raises(ValueError, match="only a position-independent image for a process"):
+        NativeImage(image)
