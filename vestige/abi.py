@@ -15,6 +15,7 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 MAX_CPUS = 8
 MAX_DISKS = 4
+MAX_NVME = 4  # controllers handed over by VFIO
 PINS = 24  # of the IOAPIC; GSI n is pin n
 
 # ---- What the guest finds, by guest-physical address and port (design, section 3) ----------
@@ -69,6 +70,10 @@ RUN_PAGES = 0xC400_0000  # the guest vCPUs' kvm_run mappings
 RUN_STRIDE = 64 * KIB
 RING = 0xC500_0000  # SQ and CQ ring
 RING_ENTRIES = 0xC580_0000  # SQEs
+BARS = 0xC800_0000  # BAR 0 of NVMe controller n is at BARS + n * BAR_STRIDE
+BAR_STRIDE = 1 * MIB
+NVME_QUEUES = 0xC900_0000  # controller n's DMA memory, at NVME_QUEUES + n * NVME_QUEUES_SIZE
+NVME_QUEUES_SIZE = 1 * MIB  # queues, identify data, PRP lists, bounce pages
 
 # ---- Monitor ports: OUT only, not memory ------------------------------------------------------
 PORT_CALL = 0xF0  # OUT AL: leave for the host; AL is the Call
@@ -121,14 +126,27 @@ class Cpu(Struct):
     calls: u64[8]  # calls made, by number
 
 
+class DiskKind(IntEnum):
+    """Which driver reaches a drive's sectors."""
+
+    RING = 0
+    NVME = 1
+
+
 class Disk(Struct):
-    """One drive: what the host tells of a backing file."""
+    """One drive: what the host tells of a backing file, or which controller has it.
+
+    Of an NVMe drive the host knows neither size nor names: the monitor asks the controller
+    and fills in sectors, serial, firmware and model itself.
+    """
 
     present: u8
     read_only: u8
     channel: u8  # IDE channel, 0 or 1
     unit: u8  # device 0 or 1 on the channel
-    file: u32  # fixed file number in the ring
+    kind: u8  # DiskKind
+    nvme: u8  # index into Config.nvme, for DiskKind.NVME
+    file: u32  # fixed file number in the ring, for DiskKind.RING
     sectors: u64  # of 512 bytes
     serial: u8[20]  # ASCII, space padded
     firmware: u8[8]
@@ -155,6 +173,21 @@ class Ring(Struct):
     host_state: u64  # host virtual address of STATE
 
 
+class Nvme(Struct):
+    """One NVMe controller handed over by VFIO; only the monitor drives it.
+
+    The controller's IOMMU domain has guest RAM, STATE and `queues` at the addresses the
+    monitor sees them at, and nothing else: a pointer is a PRP. Its MSI-X table is not mapped;
+    every vector below `vectors` raises GSI Irq.NVME + its index, which wakes the worker.
+    """
+
+    present: u8
+    vectors: u32  # MSI-X vectors wired, at least 1
+    bar: u64  # address of BAR 0
+    bar_size: u64  # bytes mapped there from offset 0: registers and doorbells
+    queues: u64  # NVME_QUEUES_SIZE bytes, zeroed, DMA-mapped at this address
+
+
 class Console(Struct):
     """The UART's other side: fixed files of the ring."""
 
@@ -172,6 +205,7 @@ class Config(Struct):
     coalesced: u64  # address of KVM's coalesced-write ring page; 0: not available
     coalesced_entries: u32
     disks: Disk[4]  # MAX_DISKS
+    nvme: Nvme[4]  # MAX_NVME
     console: Console
     ring: Ring
 
@@ -230,6 +264,7 @@ class Irq(IntEnum):
     """GSIs of the monitor VM: what wakes the worker."""
 
     RING = 0  # completions
+    NVME = 1  # NVME + n: MSI-X of controller n, to NVME + MAX_NVME - 1
 
 
 # KVM's coalesced ring, Linux 6.x include/uapi/linux/kvm.h struct kvm_coalesced_mmio.
