@@ -321,6 +321,7 @@ class System:
             os.close(self.descriptor)
             raise
         self.run_size = call(self.descriptor, Request.GET_VCPU_MMAP_SIZE)
+        self._cpuid = Cpuid()
 
     def _check(self, device: str) -> None:
         try:
@@ -341,10 +342,11 @@ class System:
         return call(self.descriptor, Request.CHECK_EXTENSION, capability)
 
     def supported_cpuid(self) -> Cpuid:
-        """What CPUID may show: the processor's features that KVM passes on."""
-        table = Cpuid(count=256)
-        call(self.descriptor, Request.GET_SUPPORTED_CPUID, table)
-        return table
+        """What CPUID may show: the processor's features that KVM passes on. Not to be changed."""
+        if not self._cpuid.count:
+            self._cpuid.count = 256
+            call(self.descriptor, Request.GET_SUPPORTED_CPUID, self._cpuid)
+        return self._cpuid
 
     def close(self) -> None:
         """Close the device; VMs live on."""

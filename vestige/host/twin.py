@@ -48,11 +48,13 @@ class Twin:
         private.write(abi.IMAGE, code.code)
         ram = [(address, size) for address, size, _ in self.memory.parts()]
         monitor_tables.build(private, ram, len(code.code), code.memory_size, code.handlers)
+        supported = self.system.supported_cpuid()
+        deadline = bool(self.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
         for cpu in self.monitor.cpus:
             shown = private.cpu(cpu.index)
             shown.index = cpu.index
             shown.run = _run_page(cpu.index) if cpu.index < cpus else 0
-            cpu.set_cpuid(vm.monitor_cpuid(self.system, cpu.index))
+            cpu.set_cpuid(vm.monitor_cpuid(supported, cpu.index, deadline))
             cpu.make_runnable()
             registers = cpu.system_registers()
             monitor_tables.set_system_registers(registers, cpu.index)

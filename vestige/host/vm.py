@@ -153,10 +153,10 @@ def coalesced_page(system: kvm.System) -> int:
     return page if (page + 1) * mmap.PAGESIZE <= system.run_size else 0
 
 
-def monitor_cpuid(system: kvm.System, index: int) -> kvm.Cpuid:
+def monitor_cpuid(supported: kvm.Cpuid, index: int, has_deadline: bool) -> kvm.Cpuid:
     """CPUID of monitor vCPU `index`: all KVM has, x2APIC, and the APIC's deadline timer."""
-    table = system.supported_cpuid()
-    deadline = TSC_DEADLINE if system.has(kvm.Capability.TSC_DEADLINE_TIMER) else 0
+    table = kvm.Cpuid.from_buffer_copy(supported)
+    deadline = TSC_DEADLINE if has_deadline else 0
     for number in range(table.count):
         entry = table.entries[number]
         if entry.function == CPUID_FEATURES:
