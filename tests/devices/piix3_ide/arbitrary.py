@@ -39,6 +39,7 @@ BARS = (PORT_IDE, PORT_IDE_CONTROL, PORT_IDE_SECONDARY, PORT_IDE_SECONDARY_CONTR
 TABLES = (0x1000, 0x1FF8, RAM_SIZE - 8, RAM_SIZE - 4, RAM_SIZE, 0xFFFF_FFFC)
 REGIONS = (0x2000, 0x3001, RAM_SIZE - 512, RAM_SIZE - 2, RAM_SIZE, 0xA_0000, 0xFFFF_FFFE)
 LENGTHS = (0, 1, 2, 3, 4, 100, 510, 512, 514, 4096, 0xFFFE)
+ADDRESSES = (0, 1, 1, 38, 40, 60, 69, 2999)
 VALUES = (0, 1, 2, 4, 5, 6, 8, 9, 0x10, 0x20, 0x40, 0x50, 0x80, 0xA0, 0xE0, 0xF0, 0xFF)
 SECTORS = 3000
 
@@ -171,7 +172,7 @@ def random_step(chance: random.Random) -> Step:
             chance.choice((1, 1, 2, 7, 300)), chance.randrange(2),
         ),
         "command": lambda: (
-            chance.randrange(2), chance.choice(CODES), chance.choice((0, 1, 1, 38, 40, 60, 69, 2999)),
+            chance.randrange(2), chance.choice(CODES), chance.choice(ADDRESSES),
             chance.choice((1, 2, 3, 8, 16, 17, 0xFF, 0)), chance.choice((0xE0,) * 6 + (0xF0, 0xA1)),
         ),
         "dma": lambda: (
