@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -36,6 +37,14 @@ def as_a_user() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+def open_the_way_to(path: Path) -> None:
+    """Let every user reach `path`: pytest's own folders are private."""
+    top = Path(tempfile.gettempdir())
+    for parent in path.parents:
+        if top in parent.parents and parent.stat().st_uid == os.geteuid():
+            parent.chmod(parent.stat().st_mode | 0o011)
 
 
 def refusal(path: Path | str, *, read_only: bool = False) -> str:
@@ -92,8 +101,7 @@ def test_a_name_with_a_nul_byte_is_refused() -> None:
 
 def test_a_write_protected_image_needs_readonly(image: Path) -> None:
     image.chmod(0o444)
-    for parent in (image.parent, *image.parent.parents[:2]):
-        parent.chmod(parent.stat().st_mode | 0o011)
+    open_the_way_to(image)
     with as_a_user():
         assert "add ,readonly" in refusal(image)
         open_disk(DiskOption(str(image), read_only=True)).close()

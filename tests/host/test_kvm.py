@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.test_disks import as_a_user
+from tests.host.test_disks import as_a_user, open_the_way_to
 from vestige.errors import GuestError, UsageError
 from vestige.host import kvm
 
@@ -41,8 +41,7 @@ def test_missing_permission_is_told_with_the_group_to_join(tmp_path: Path) -> No
     device = tmp_path / "kvm"
     device.touch(mode=0)
     device.chmod(0)
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(parent.stat().st_mode | 0o011)
+    open_the_way_to(device)
     with as_a_user(), pytest.raises(UsageError, match=r"no permission; join its group"):
         kvm.System(str(device))
 
