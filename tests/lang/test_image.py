@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.lang import payload
+from tests.lang.snippets import build, load
 from vestige import abi
 from vestige.lang.build import compile_functions
+from vestige.lang.errors import Refusal
 from vestige.lang.image import Image, ImageError
+from vestige.lang.memory import Memory
 
 FILE = "tests/lang/payload.py"
 SOURCE = Path(payload.__file__).read_text().splitlines()
@@ -148,3 +151,25 @@ def test_no_line_is_known_outside_the_image(image: Image, offset: int) -> None:
 
 def test_symbols_do_not_hold_addresses(image: Image) -> None:
     assert image.symbols["vcpu_main"] < image.code_size
+
+
+def test_an_entry_cannot_have_a_name_of_the_runtime(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="memset is a name of the runtime"):
+        build("def memset() -> None:\n    pass\n", tmp_path)
+
+
+def test_two_entries_cannot_have_one_name(tmp_path: Path) -> None:
+    module = load("def f() -> None:\n    pass\n", tmp_path)
+    other = load("def f() -> None:\n    pass\n", tmp_path)
+    with pytest.raises(Refusal, match="two entries are named f"):
+        compile_functions([module.f, other.f], base=None, runtime="process")
+
+
+def test_an_entry_has_no_caller_to_panic_at() -> None:
+    with pytest.raises(Refusal, match=r"Memory\.load8 PANICs at its caller's line"):
+        compile_functions([Memory.load8], base=None, runtime="process")
+
+
+def test_an_unknown_runtime_is_an_error() -> None:
+    with pytest.raises(ValueError, match="none of"):
+        compile_functions([], base=None, runtime="kernel")

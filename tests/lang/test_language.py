@@ -405,3 +405,16 @@ def f(c: Channel) -> u64:
     return ctypes.sizeof(Drive) * 10000 + ctypes.sizeof(c.data)
 """
     both(source)
+
+
+def test_functions_of_one_name_are_kept_apart(both: Both) -> None:
+    source = """
+def _first(a: u8) -> u8:
+    return a
+_one = _first
+def _first(a: u8) -> u8:
+    return a // 2
+def f(a: u8) -> u16:
+    return _one(a) * 100 + _first(a)
+"""
+    assert both(source, (9,)) == [904]

@@ -10,7 +10,7 @@ from vestige.lang.compiler.link import link
 from vestige.lang.compiler.llvm import object_file
 from vestige.lang.compiler.module import Module
 from vestige.lang.compiler.program import Function, Program
-from vestige.lang.compiler.runtime import RUNTIMES, assembly
+from vestige.lang.compiler.runtime import RUNTIME_NAMES, RUNTIMES, assembly
 from vestige.lang.compiler.whole import analyze
 from vestige.lang.errors import Rule
 from vestige.lang.image import Image
@@ -73,6 +73,10 @@ def _entries(program: Program, functions: Sequence[Callable[..., Any]]) -> list[
         if names.count(entry.name) > 1:
             raise entry.refusal(
                 entry.tree, Rule.CALL, f"two entries are named {entry.name}", "rename one"
+            )
+        if entry.name in RUNTIME_NAMES:
+            raise entry.refusal(
+                entry.tree, Rule.CALL, f"{entry.name} is a name of the runtime", "rename it"
             )
         if entry.borrows_site:
             raise entry.refusal(

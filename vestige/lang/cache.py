@@ -91,7 +91,7 @@ def llvmlite_version() -> str:
 
 
 def _keep(path: str, data: bytes, name: str) -> None:
-    """Write the image whole or not at all; remove what it replaces."""
+    """Write the image whole or not at all, then remove what it replaces."""
     temporary = f"{path}.{os.getpid()}"
     directory = os.path.dirname(path)
     try:
@@ -99,9 +99,17 @@ def _keep(path: str, data: bytes, name: str) -> None:
         with open(temporary, "wb") as file:
             file.write(data)
         os.replace(temporary, path)
-        for other in os.listdir(directory):
-            if _is_image(other, name) and other != os.path.basename(path):
-                os.unlink(os.path.join(directory, other))
+        replaced = [other for other in os.listdir(directory) if _is_image(other, name)]
+    except OSError:
+        replaced = [temporary]
+    for other in replaced:
+        if other != os.path.basename(path):
+            _remove(os.path.join(directory, other))
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
     except OSError:
         return
 

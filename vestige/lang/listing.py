@@ -48,7 +48,7 @@ def _interleaved(image: Image, disassembly: list[str]) -> Iterator[str]:
                 yield f"{file}:{line}: {code}"
         if text.endswith(">:"):
             shown = None
-        if text and not text.startswith("Disassembly"):
+        if text and not text.startswith("Disassembly") and "file format" not in text:
             yield text
 
 

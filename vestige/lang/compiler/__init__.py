@@ -1,6 +1,7 @@
 """The compiler of typed Python: source → graph → intervals → LLVM → flat image.
 
-    program, builder, expressions, calls, statements   Python's syntax tree to a graph
+    program, builder, statements,
+    expressions, conditions, calls                     Python's syntax tree to a graph
     graph, kinds, intervals                            what the others speak of
     analysis, transfer                                 what every integer can be; refusals
     emit, instructions, debug                          the graph as LLVM's text

@@ -168,8 +168,7 @@ class Calls:
         if isinstance(operand, Static) and isinstance(operand.value, int):
             low = kind.interval.low
             return Static((int(operand.value) - low) % (1 << kind.bits) + low)
-        value = self.expressions.at_run_time(argument, operand)
-        value = self.expressions.require_integer(argument, value)
+        value = self.expressions.number(argument, operand)
         return self.builder.add(graph.Wrap(node, kind, value))
 
     def _int(self, node: ast.Call) -> Operand:
@@ -177,8 +176,7 @@ class Calls:
         operand = self.expressions.lower(argument)
         if isinstance(operand, Static) and isinstance(operand.value, int):
             return Static(int(operand.value))
-        value = self.expressions.at_run_time(argument, operand)
-        value = self.expressions.require_integer(argument, value)
+        value = self.expressions.number(argument, operand)
         return self.builder.add(graph.Plain(node, value))
 
     def _bool(self, node: ast.Call) -> Operand:
@@ -220,9 +218,7 @@ class Calls:
         if len(statics) == len(operands) and all(isinstance(item, int) for item in statics):
             return Static((min if operator == "<" else max)(statics))  # type: ignore[type-var]
         values = [
-            self.expressions.require_integer(
-                argument, self.expressions.at_run_time(argument, operand)
-            )
+            self.expressions.number(argument, operand)
             for argument, operand in zip(node.args, operands, strict=True)
         ]
         result = values[0]
@@ -257,7 +253,7 @@ class Calls:
     def _check(self, node: ast.Call) -> Operand:
         (argument,) = self._positional(node, "check", 1)
         good, bad = Block(), Block()
-        self.expressions.condition(argument, good, bad)
+        self.expressions.conditions.jump(argument, good, bad)
         self.builder.place(bad)
         self.builder.add(graph.Panic(node, f"check failed: {ast.unparse(argument)}"))
         self.builder.place(good)

@@ -10,7 +10,8 @@ from types import FunctionType, ModuleType
 from vestige.lang.compiler import graph
 from vestige.lang.compiler.builder import Builder, Method, Operand, Several, Static
 from vestige.lang.compiler.calls import Calls
-from vestige.lang.compiler.graph import Block, Instruction, Node
+from vestige.lang.compiler.conditions import Conditions
+from vestige.lang.compiler.graph import Instruction, Node
 from vestige.lang.compiler.kinds import Integer, Kind, kind_of_ctype
 from vestige.lang.errors import Refusal, Rule
 
@@ -25,14 +26,6 @@ OPERATORS: dict[type[ast.operator], tuple[str, Callable[[int, int], int]]] = {
     ast.BitAnd: ("&", operator.and_),
     ast.BitOr: ("|", operator.or_),
     ast.BitXor: ("^", operator.xor),
-}
-COMPARISONS: dict[type[ast.cmpop], tuple[str, Callable[[int, int], bool]]] = {
-    ast.Lt: ("<", operator.lt),
-    ast.LtE: ("<=", operator.le),
-    ast.Gt: (">", operator.gt),
-    ast.GtE: (">=", operator.ge),
-    ast.Eq: ("==", operator.eq),
-    ast.NotEq: ("!=", operator.ne),
 }
 MAX_CONSTANT_SHIFT = 4096
 CURES = {
@@ -49,6 +42,7 @@ class Expressions:
     def __init__(self, builder: Builder) -> None:
         self.builder = builder
         self.calls = Calls(self, builder)
+        self.conditions = Conditions(self, builder)
         self._lower: dict[type[ast.AST], Callable[..., Operand]] = {
             ast.Constant: self._constant,
             ast.Name: builder.name,
@@ -56,9 +50,9 @@ class Expressions:
             ast.Subscript: self._subscript,
             ast.BinOp: self._binary,
             ast.UnaryOp: self._unary,
-            ast.BoolOp: self._bool,
-            ast.Compare: self._compare,
-            ast.IfExp: self._conditional,
+            ast.BoolOp: self.conditions.logical,
+            ast.Compare: self.conditions.compare,
+            ast.IfExp: self.conditions.conditional,
             ast.Call: self.calls.lower,
             ast.Tuple: self._tuple,
         }
@@ -83,7 +77,11 @@ class Expressions:
 
     def integer(self, node: ast.expr) -> Instruction:
         """The value of an integer expression."""
-        return self.require_integer(node, self.value(node))
+        return self.number(node, self.lower(node))
+
+    def number(self, node: ast.expr, operand: Operand) -> Instruction:
+        """`operand`, the value of `node`, as an integer at run time."""
+        return self.require_integer(node, self.at_run_time(node, operand))
 
     def at_run_time(self, node: ast.expr, operand: Operand) -> Instruction:
         """`operand` as an instruction with a value."""
@@ -214,7 +212,7 @@ class Expressions:
                     f"use 0 to {length - 1}",
                 )  # fmt: skip
             return self.builder.constant(node, operand.value % length)
-        return self.require_integer(node, self.at_run_time(node, operand))
+        return self.number(node, operand)
 
     def _table(self, node: ast.Subscript, table: tuple[int, ...] | bytes) -> Operand:
         operand = self.lower(node.slice)
@@ -226,7 +224,7 @@ class Expressions:
                     f"use 0 to {len(table) - 1}",
                 )  # fmt: skip
             return Static(table[operand.value])
-        index = self.require_integer(node.slice, self.at_run_time(node.slice, operand))
+        index = self.number(node.slice, operand)
         return self.builder.add(graph.TableLoad(node, tuple(table), index))
 
     def place(self, node: ast.Attribute | ast.Subscript) -> tuple[Instruction, Kind]:
@@ -253,8 +251,8 @@ class Expressions:
         return self.operate(
             node,
             node.op,
-            self.require_integer(node.left, self.at_run_time(node.left, left)),
-            self.require_integer(node.right, self.at_run_time(node.right, right)),
+            self.number(node.left, left),
+            self.number(node.right, right),
         )
 
     def check_operator(self, node: Node, kind: ast.operator) -> None:
@@ -313,7 +311,7 @@ class Expressions:
                 case ast.Not():
                     return Static(not number)
             return Static(+number)
-        value = self.require_integer(node.operand, self.at_run_time(node.operand, operand))
+        value = self.number(node.operand, operand)
         add = self.builder.add
         match node.op:
             case ast.USub():
@@ -323,135 +321,3 @@ class Expressions:
             case ast.Not():
                 return add(graph.Compare(node, "==", value, self.builder.constant(node, 0)))
         return add(graph.Plain(node, value))
-
-    # ---- truth ---------------------------------------------------------------------------------
-    def condition(self, node: ast.expr, then: Block, otherwise: Block) -> None:
-        """Jump to `then` if the expression is true, else to `otherwise`, evaluating as Python."""
-        match node:
-            case ast.UnaryOp(ast.Not(), operand):
-                self.condition(operand, otherwise, then)
-            case ast.BoolOp(ast.And(), values):
-                for value in values[:-1]:
-                    more = Block()
-                    self.condition(value, more, otherwise)
-                    self.builder.place(more)
-                self.condition(values[-1], then, otherwise)
-            case ast.BoolOp(ast.Or(), values):
-                for value in values[:-1]:
-                    more = Block()
-                    self.condition(value, then, more)
-                    self.builder.place(more)
-                self.condition(values[-1], then, otherwise)
-            case ast.Compare() if len(node.ops) > 1:
-                self._chain(node, then, otherwise)
-            case _:
-                self.builder.add(graph.Branch(node, self.integer(node), then, otherwise))
-
-    def _chain(self, node: ast.Compare, then: Block, otherwise: Block) -> None:
-        """`a < b < c`: c is evaluated only where a < b."""
-        left = self.integer(node.left)
-        for kind, comparator in zip(node.ops[:-1], node.comparators[:-1], strict=True):
-            more, right = Block(), self.integer(comparator)
-            test = self._comparison(node, kind, left, right)
-            self.builder.add(graph.Branch(node, test, more, otherwise))
-            self.builder.place(more)
-            left = right
-        test = self._comparison_with(node, node.ops[-1], left, node.comparators[-1])
-        self.builder.add(graph.Branch(node, test, then, otherwise))
-
-    def _bool(self, node: ast.BoolOp) -> Operand:
-        """`a and b` as a value: Python's, the first operand that decides."""
-        result, done = self.builder.new_local(), Block()
-        for position, operand in enumerate(node.values):
-            value = self.integer(operand)
-            self.builder.add(graph.WriteLocal(operand, result, value))
-            if position < len(node.values) - 1:
-                more = Block()
-                then, otherwise = (more, done) if isinstance(node.op, ast.And) else (done, more)
-                self.builder.add(graph.Branch(operand, value, then, otherwise))
-                self.builder.place(more)
-        self.builder.jump(node, done)
-        self.builder.place(done)
-        return self.builder.add(graph.ReadLocal(node, result))
-
-    def _compare(self, node: ast.Compare) -> Operand:
-        if len(node.ops) > 1:
-            return self._from_condition(node)
-        left = self.lower(node.left)
-        kind, right = node.ops[0], node.comparators[0]
-        if isinstance(left, Static) and isinstance(left.value, int) and type(kind) in COMPARISONS:
-            folded = self.lower(right)
-            if isinstance(folded, Static) and isinstance(folded.value, int):
-                return Static(COMPARISONS[type(kind)][1](left.value, folded.value))
-            number = self.require_integer(right, self.at_run_time(right, folded))
-            return self._comparison(node, kind, self.at_run_time(node.left, left), number)
-        value = self.at_run_time(node.left, left)
-        return self._comparison_with(node, kind, self._comparable(node, value), right)
-
-    def _comparable(self, node: ast.Compare, value: Instruction) -> Instruction:
-        if value.reference is not None:
-            raise self.builder.refusal(
-                node, Rule.STRUCT, "structs are not compared", "compare their fields"
-            )
-        return value
-
-    def _comparison_with(
-        self, node: ast.Compare, kind: ast.cmpop, left: Instruction, right: ast.expr
-    ) -> Instruction:
-        if not isinstance(kind, ast.In | ast.NotIn):
-            self._check_comparison(node, kind)
-            return self._comparison(node, kind, left, self.integer(right))
-        operand = self.lower(right)
-        if not isinstance(operand, Static) or not isinstance(operand.value, tuple | bytes):
-            raise self.builder.refusal(
-                right, Rule.EXPRESSION, "`in` needs a tuple of constants",
-                "compare one by one, with `or`",
-            )  # fmt: skip
-        constants = tuple(int(item) for item in operand.value)
-        return self.builder.add(graph.Member(node, left, constants, isinstance(kind, ast.NotIn)))
-
-    def _check_comparison(self, node: ast.Compare, kind: ast.cmpop) -> None:
-        if type(kind) not in COMPARISONS:
-            raise self.builder.refusal(
-                node, Rule.OPERATOR, "`is` has no compiled form", "compare with == or !="
-            )
-
-    def _comparison(
-        self, node: ast.Compare, kind: ast.cmpop, left: Instruction, right: Instruction
-    ) -> Instruction:
-        self._check_comparison(node, kind)
-        return self.builder.add(graph.Compare(node, COMPARISONS[type(kind)][0], left, right))
-
-    def _from_condition(self, node: ast.expr) -> Instruction:
-        """A condition as a value: 1 or 0."""
-        builder, result = self.builder, self.builder.new_local()
-        then, otherwise, done = Block(), Block(), Block()
-        self.condition(node, then, otherwise)
-        for block, number in ((then, 1), (otherwise, 0)):
-            builder.place(block)
-            builder.add(graph.WriteLocal(node, result, builder.constant(node, number)))
-            builder.jump(node, done)
-        builder.place(done)
-        return builder.add(graph.ReadLocal(node, result))
-
-    def _conditional(self, node: ast.IfExp) -> Operand:
-        """`a if condition else b`: both integers, or both of one struct type."""
-        builder = self.builder
-        then, otherwise, done = Block(), Block(), Block()
-        self.condition(node.test, then, otherwise)
-        builder.place(then)
-        value = self.value(node.body)
-        result = builder.new_local(reference=value.reference)
-        builder.add(graph.WriteLocal(node.body, result, value))
-        builder.jump(node, done)
-        builder.place(otherwise)
-        value = self.value(node.orelse)
-        if value.reference != result.reference:
-            raise builder.refusal(
-                node, Rule.STRUCT, "the two sides are of different types",
-                "choose between integers, or between structs of one type",
-            )  # fmt: skip
-        builder.add(graph.WriteLocal(node.orelse, result, value))
-        builder.jump(node, done)
-        builder.place(done)
-        return builder.add(graph.ReadLocal(node, result))

@@ -134,7 +134,8 @@ class Program:
                 "define it with def in a module file that is not edited while it runs",
                 file=code.co_filename, line=code.co_firstlineno, column=1,
             )  # fmt: skip
-        symbol = f"{python.__module__}.{python.__qualname__}"
+        # A qualified name may be defined anew: the number tells such functions apart.
+        symbol = f"{python.__module__}.{python.__qualname__}.{len(self.functions)}"
         function = Function(python, owner or _owner(python), source, tree, symbol)
         function.borrows_site = getattr(python, "panics_at_caller", False)
         _read_signature(function)

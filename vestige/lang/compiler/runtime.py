@@ -6,6 +6,11 @@ from vestige import abi
 
 FOLDER = Path(__file__).parent.parent / "runtime"
 RUNTIMES = ("monitor", "process")
+# What LLVM takes for its own, and what the assembly defines: no entry can be called so.
+RUNTIME_NAMES = {
+    "memset", "memcpy", "memmove", "vestige_call", "vestige_copy", "vestige_fill", "vestige_panic",
+    "exception", "interrupt_wake", *(f"exception_{vector}" for vector in range(32)),
+}  # fmt: skip
 
 
 def assembly(runtime: str) -> str:

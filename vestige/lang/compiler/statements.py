@@ -155,10 +155,7 @@ class Statements:
         self.expressions.check_operator(node, node.op)
         operate, integer = self.expressions.operate, self.expressions.integer
         if isinstance(node.target, ast.Name):
-            old = self.expressions.require_integer(
-                node.target,
-                self.expressions.at_run_time(node.target, self.builder.name(node.target)),
-            )
+            old = self.expressions.number(node.target, self.builder.name(node.target))
             value = operate(node, node.op, old, integer(node.value))
             self.builder.write(node, node.target.id, value)
             return
@@ -194,7 +191,7 @@ class Statements:
     # ---- control flow --------------------------------------------------------------------------
     def _if(self, node: ast.If) -> None:
         then, otherwise, done = Block(), Block(), Block()
-        self.expressions.condition(node.test, then, otherwise)
+        self.expressions.conditions.jump(node.test, then, otherwise)
         self.builder.place(then)
         self.lower(node.body)
         self.builder.jump(node, done)
@@ -215,7 +212,7 @@ class Statements:
         head, body, done = Block(loop_head=True), Block(), Block()
         self.builder.jump(node, head)
         self.builder.place(head)
-        self.expressions.condition(node.test, body, done)
+        self.expressions.conditions.jump(node.test, body, done)
         self.builder.place(body)
         self._body(node, Loop(head, done))
         self.builder.jump(node, head)
@@ -305,7 +302,7 @@ class Statements:
             builder.place(body)
             if case.guard is not None:
                 guarded = Block()
-                self.expressions.condition(case.guard, guarded, following)
+                self.expressions.conditions.jump(case.guard, guarded, following)
                 builder.place(guarded)
             self.lower(case.body)
             builder.jump(case.pattern, done)
