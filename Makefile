@@ -4,6 +4,7 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 SECONDS ?=
 COUNT ?=
+SEED ?=
 
 # What the tool, its tests and the demo run: the software host and the tests' second opinion
 # (QEMU), ACPI's and ELF's own tools, and the makers of disk images.
@@ -41,7 +42,8 @@ format: setup ## Rewrite the sources in the project's style
 	@$(BIN)/ruff check --fix .
 
 FUZZERS = $(subst /,.,$(basename $(wildcard tests/fuzz_*.py tests/*/fuzz_*.py tests/*/*/fuzz_*.py)))
-FUZZ_LIMIT = $(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--count $(COUNT))
+FUZZ_LIMIT = $(if $(SECONDS),--seconds $(SECONDS)) $(if $(COUNT),--count $(COUNT)) \
+	$(if $(SEED),--seed $(SEED))
 
 fuzz: setup ## Run each fuzzer for SECONDS=60 or COUNT=20000 (its own choice without either)
 	@set -e; for fuzzer in $(FUZZERS); do \
