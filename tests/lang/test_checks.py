@@ -137,3 +137,10 @@ def test_in_a_vm_an_exception_says_where_and_what(vm: Payload) -> None:
     assert (vm.cpu.panic.site, vm.cpu.panic.vector) == (0, 14)
     assert vm.cpu.panic.address == UNMAPPED
     assert vm.code.line(vm.cpu.panic.rip) == f"{FILE}:{line_of('return load8')}"
+
+
+@pytest.mark.kvm
+def test_in_a_vm_address_0_is_memory_like_any_other(vm: Payload) -> None:
+    vm.twin.memory.region.view[0] = 0x5A
+    assert vm.run(Failure.PAGE_FAULT, 0) == abi.Call.DONE
+    assert vm.cpu.argument[3] == 0x5A

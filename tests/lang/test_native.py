@@ -98,6 +98,29 @@ def test_threads_call_at_once_and_panic_on_their_own(tmp_path: Path) -> None:
     assert results.count("check failed: c.selected == 0") == 150
 
 
+def test_a_store_of_another_thread_is_seen_by_a_loop_that_waits_for_it(tmp_path: Path) -> None:
+    source = """
+def f(c: Channel, turns: u32) -> u32:
+    flag = address_of(c.data)
+    for i in range(turns):
+        if load_acquire32(flag) == 1:
+            store_release32(flag, 2)
+            return i
+        pause()
+    return turns
+"""
+    module = load(source, tmp_path)
+    native = NativeImage(compile_functions([module.f], base=None, runtime="process"))
+    channel, turns = module.Channel(), 2**32 - 1
+    answers: list[object] = []
+    waiter = threading.Thread(target=lambda: answers.append(native["f"](channel, turns)))
+    waiter.start()
+    channel.data[0] = 1
+    waiter.join()
+    assert channel.data[0] == 2
+    assert answers != [turns]
+
+
 def test_the_code_cannot_be_written(native: NativeImage) -> None:
     start = f"{native.address:x}-"
     maps = Path("/proc/self/maps").read_text().splitlines()

@@ -1,0 +1,196 @@
+"""The CPython side: integers, structs, arrays, guest memory, intrinsics, and mypy's view."""
+
+import ctypes
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mypy import api
+
+from vestige.lang import Struct, i8, i16, i64, intrinsics, types, u8, u64
+from vestige.lang.intrinsics import CheckFailed, OnlyInAVm, address_of, check, panic
+from vestige.lang.memory import Memory
+
+ROOT = Path(__file__).parents[2]
+
+
+class Point(Struct):
+    """A nested struct."""
+
+    x: i16
+    y: u8
+
+
+class Shape(Struct):
+    """Every kind of field."""
+
+    tag: u8
+    total: u64
+    corners: Point[3]
+    bytes: u8[4]
+    signed: i8
+
+
+@given(value=st.integers(-(1 << 70), 1 << 70))
+def test_casts_wrap(value: int) -> None:
+    assert u8(value) == value % 256
+    assert (i8(value) - value) % 256 == 0
+    assert -128 <= i8(value) <= 127
+    assert u64(value) == value % (1 << 64)
+    assert -(1 << 63) <= i64(value) < 1 << 63
+
+
+@given(value=st.integers(-(1 << 70), 1 << 70))
+def test_fields_wrap_on_store(value: int) -> None:
+    shape = Shape()
+    shape.tag = value
+    shape.total = value
+    shape.signed = value
+    shape.bytes[2] = value
+    assert (shape.tag, shape.total, shape.signed) == (u8(value), u64(value), i8(value))
+    assert shape.bytes[2] == u8(value)
+
+
+def test_layout_is_that_of_c() -> None:
+    fields: Any = Shape
+    offsets = [getattr(fields, name).offset for name, *_ in fields._fields_]
+    assert offsets == [0, 8, 16, 28, 32]
+    assert ctypes.sizeof(Shape) == 40
+
+
+def test_nested_structs_and_arrays_alias() -> None:
+    shape = Shape()
+    corner = shape.corners[1]
+    corner.x = -5
+    assert shape.corners[1].x == -5
+    assert Shape.at(address_of(shape)).corners[1].x == -5
+
+
+def test_an_index_outside_raises() -> None:
+    with pytest.raises(IndexError):
+        Shape().bytes[4]
+
+
+def test_a_struct_cannot_be_inherited_from() -> None:
+    with pytest.raises(TypeError, match="can't be inherited from"):
+        type("Derived", (Shape,), {"__module__": __name__})
+
+
+@pytest.mark.parametrize("annotation", [int, str, list[int], float])
+def test_a_field_of_another_type_is_refused(annotation: object) -> None:
+    namespace = {"__module__": __name__, "__annotations__": {"a": annotation}}
+    make: Any = type(Struct)
+    with pytest.raises(TypeError, match=r"Wrong\.a: .* is not u8"):
+        make("Wrong", (Struct,), namespace)
+
+
+@pytest.mark.parametrize("length", [0, -1, "3", 1.5])
+def test_an_array_needs_a_positive_length(length: object) -> None:
+    integer: Any = types.u8
+    with pytest.raises(TypeError, match="a positive length"):
+        integer[length]
+
+
+# ---- guest memory --------------------------------------------------------------------------------
+LOW, HIGH_SIZE, HIGH = 4096, 8192, 1 << 32
+BUFFER = ctypes.create_string_buffer(LOW + HIGH_SIZE)
+
+
+@pytest.fixture
+def ram() -> Memory:
+    start = ctypes.addressof(BUFFER)
+    return Memory(low=start, low_size=LOW, high=start + LOW, high_size=HIGH_SIZE)
+
+
+@given(gpa=st.integers(0, (1 << 64) - 1), length=st.integers(0, (1 << 64) - 1))
+def test_contains_is_what_the_two_parts_are(gpa: int, length: int) -> None:
+    memory = Memory(low_size=LOW, high_size=HIGH_SIZE)
+    end = gpa + length
+    assert memory.contains(gpa, length) == (end <= LOW or HIGH <= gpa <= end <= HIGH + HIGH_SIZE)
+
+
+@pytest.mark.parametrize("gpa", [0, LOW - 8, HIGH, HIGH + HIGH_SIZE - 8])
+def test_what_is_stored_is_loaded(ram: Memory, gpa: int) -> None:
+    ram.store64(gpa, 0x1122334455667788)
+    assert (ram.load8(gpa), ram.load16(gpa), ram.load32(gpa)) == (0x88, 0x7788, 0x55667788)
+    ram.store32(gpa, 0xAABBCCDD)
+    ram.store16(gpa, 0x1234)
+    ram.store8(gpa, 0x56)
+    assert ram.load64(gpa) == 0x11223344AABB1256
+
+
+@pytest.mark.parametrize("gpa", [LOW - 7, LOW, HIGH - 1, HIGH + HIGH_SIZE - 7, (1 << 64) - 8])
+def test_an_access_outside_fails_its_check(ram: Memory, gpa: int) -> None:
+    with pytest.raises(CheckFailed):
+        ram.load64(gpa)
+    with pytest.raises(CheckFailed):
+        ram.store64(gpa, 0)
+
+
+# ---- intrinsics ----------------------------------------------------------------------------------
+def test_check_and_panic_raise() -> None:
+    check(condition=True)
+    with pytest.raises(CheckFailed):
+        check(condition=False)
+    with pytest.raises(CheckFailed, match="panic\\(5\\)"):
+        panic(5)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("timestamp", ()),
+        ("port_in32", (1,)),
+        ("port_out8", (1, 1)),
+        ("port_out32", (1, 1)),
+        ("read_msr", (1,)),
+        ("write_msr", (1, 1)),
+        ("wait_for_interrupt", ()),
+    ],
+)
+def test_what_needs_a_virtual_cpu_says_so(name: str, arguments: tuple[int, ...]) -> None:
+    with pytest.raises(OnlyInAVm, match=name):
+        getattr(intrinsics, name)(*arguments)
+
+
+def test_a_system_call_answers_as_the_kernel_does() -> None:
+    getpid, close, bad = 39, 3, 1 << 20
+    assert intrinsics.syscall(getpid, 0, 0, 0, 0, 0, 0) > 0
+    assert intrinsics.syscall(close, bad, 0, 0, 0, 0, 0) == -9  # EBADF
+
+
+# ---- mypy ----------------------------------------------------------------------------------------
+TYPED = """\
+from vestige.lang import Struct, u8, u32
+
+class Drive(Struct):
+    buffer: u8[512]
+    sectors: u32
+
+class Channel(Struct):
+    drives: Drive[2]
+
+def f(c: Channel, i: u8) -> u32:
+    reveal_type(c.drives)
+    reveal_type(c.drives[i].buffer[3])
+    c.drives[i].sectors = "no"
+    return c.drives[i].buffer
+"""
+
+
+def test_mypy_knows_fields_and_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "typed.py"
+    path.write_text(TYPED)
+    config = str(ROOT / "pyproject.toml")
+    said, _, status = api.run(
+        ["--config-file", config, "--cache-dir", str(tmp_path / "cache"), str(path)]
+    )
+    assert status == 1
+    assert re.search(r':11: note: Revealed type is ".*Array\[typed\.Drive\]"', said)
+    assert re.search(r':12: note: Revealed type is "(builtins\.)?int"', said)
+    assert ":13: error: Incompatible types in assignment" in said
+    assert ":14: error: Incompatible return value type" in said
+    assert said.count("error:") == 2
