@@ -1,5 +1,6 @@
 """Calling compiled code from CPython: arguments, results, threads."""
 
+import ctypes
 import threading
 from pathlib import Path
 
@@ -19,6 +20,11 @@ def truth(a: bool) -> bool:
     return not a
 def set_status(d: Drive, value: u8) -> None:
     d.status = value
+def total(data: u8[16]) -> u16:
+    sum: u16 = 0
+    for i in range(len(data)):
+        sum = u16(sum + data[i])
+    return sum
 def six(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8) -> u64:
     return a + b * 10 + c * 100 + d * 1000 + e * 10000 + f * 100000
 def seven(a: u8, b: u8, c: u8, d: u8, e: u8, f: u8, g: u8) -> u8:
@@ -57,8 +63,10 @@ def test_an_argument_that_does_not_fit_is_an_overflow_error(
 def test_wrong_numbers_and_kinds_of_arguments(native: NativeImage) -> None:
     with pytest.raises(TypeError, match="add takes 2 arguments"):
         native["add"](1)
-    with pytest.raises(TypeError, match="argument 0 of add is a u8, not a struct"):
+    with pytest.raises(TypeError, match="argument 0 of add is a u8, not a Cpu"):
         native["add"](abi.Cpu(), 1)
+    with pytest.raises(TypeError, match="argument 0 of set_status is a Drive, not a Cpu"):
+        native["set_status"](abi.Cpu(), 1)
 
 
 @pytest.mark.parametrize("name", ["seven", "pair"])
@@ -69,8 +77,15 @@ def test_what_cannot_cross_is_refused(native: NativeImage, name: str) -> None:
 
 def test_a_struct_is_passed_in_place(tmp_path: Path) -> None:
     module = load(SOURCE, tmp_path)
-    native = NativeImage(compile_functions([module.set_status], base=None, runtime="process"))
+    native = NativeImage(
+        compile_functions([module.set_status, module.total], base=None, runtime="process")
+    )
     drive = module.Drive()
+    channel = module.Channel()
+    channel.data[3], channel.data[15] = 200, 100
+    assert native["total"](channel.data) == module.total(channel.data) == 300
+    assert native["set_status"](ctypes.addressof(drive), 0x51) is None
+    assert drive.status == 0x51
     assert native["set_status"](drive, 0x50) is None
     assert drive.status == 0x50
 

@@ -92,9 +92,7 @@ def _signature(function: Function) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _kind_name(kind: Kind) -> str:
-    """u8 … i64, bool, or "struct" for any reference."""
-    if not isinstance(kind, Integer):
-        return "struct"
-    if kind.name in BY_NAME or kind == BOOL:
+    """u8 … i64, bool; or the name of a Struct, u8[512]."""
+    if not isinstance(kind, Integer) or kind.name in BY_NAME or kind == BOOL:
         return kind.name
     return "i64" if kind.signed else "u64"

@@ -6,6 +6,7 @@ the GIL released; a failed check ends the call and raises `Panic`.
 
 import ctypes
 import mmap
+from typing import Any
 
 from vestige import abi
 from vestige.lang.image import Image
@@ -14,11 +15,11 @@ LIMITS = {
     **{f"u{bits}": (0, (1 << bits) - 1) for bits in (8, 16, 32, 64)},
     **{f"i{bits}": (-(1 << bits - 1), (1 << bits - 1) - 1) for bits in (8, 16, 32, 64)},
     "bool": (0, 1),
-    "struct": (0, (1 << 64) - 1),
 }
+ADDRESS = LIMITS["u64"]
 MAX_ARGUMENTS = 6
 PROT_READ_EXECUTE = mmap.PROT_READ | mmap.PROT_EXEC
-Value = int | ctypes.Structure
+Value = int | ctypes.Structure | ctypes.Array[Any]
 
 
 class Panic(RuntimeError):
@@ -70,7 +71,7 @@ class NativeFunction:
         if not self._results:
             return None
         result: int = frame.result
-        low, _ = LIMITS[self._results[0]]
+        low, _ = LIMITS.get(self._results[0], ADDRESS)
         return result - (1 << 64) if low < 0 and result >> 63 else result
 
 
@@ -112,12 +113,13 @@ def _protect(address: int, size: int) -> None:
 
 
 def _word(what: str, value: Value, kind: str) -> int:
-    """An argument as a register: checked, sign-extended."""
-    if isinstance(value, ctypes.Structure):
-        if kind != "struct":
-            raise TypeError(f"{what} is a {kind}, not a struct")
+    """An argument as a register: checked, sign-extended. A struct may be given by its address."""
+    if isinstance(value, ctypes.Structure | ctypes.Array):
+        found = type(value).__name__
+        if kind in LIMITS or (isinstance(value, ctypes.Structure) and found != kind):
+            raise TypeError(f"{what} is a {kind}, not a {found}")
         return ctypes.addressof(value)
-    low, high = LIMITS[kind]
+    low, high = LIMITS.get(kind, ADDRESS)
     if not low <= value <= high:
         raise OverflowError(f"{what} is {value}, which is no {kind}")
     return value & (1 << 64) - 1
