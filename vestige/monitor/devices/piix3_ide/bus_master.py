@@ -115,7 +115,7 @@ class BusMaster(Struct):
         self.left = u32(self.left - length)
 
     def finish(self) -> None:
-        """The drive wants no more. Table 5: ACTIVE stays on where the table has more."""
+        """The drive wants no more. 2.7.2: ACTIVE stays on where the table has more."""
         if self.left == 0 and self.last:
             self.status &= ~BusMasterStatus.ACTIVE
 

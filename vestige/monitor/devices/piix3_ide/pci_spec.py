@@ -68,7 +68,7 @@ class BusMasterCommand(IntFlag):
 
 
 class BusMasterStatus(IntFlag):
-    """BMISX, 2.7.2; table 5 tells what INTERRUPT and ACTIVE together mean."""
+    """BMISX, 2.7.2: what INTERRUPT and ACTIVE mean together, its table tells."""
 
     ACTIVE = 1 << 0  # RO: started, and the table has more
     ERROR = 1 << 1  # write 1 to clear: memory did not answer
@@ -77,7 +77,7 @@ class BusMasterStatus(IntFlag):
     CAPABLE = 0x60  # RW: notes of the guest's, one a drive
 
 
-# A physical region descriptor, 2.7.3: 32 bits of address, then these 32.
+# A physical region descriptor: 32 bits of address, then these 32.
 DESCRIPTOR_SIZE = 8
 REGION_ADDRESS = 0xFFFF_FFFE
 REGION_LENGTH = 0xFFFE  # bytes; 0 means 64 KiB

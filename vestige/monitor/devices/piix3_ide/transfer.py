@@ -136,7 +136,7 @@ def run_dma(channel: Channel, ram: Memory) -> None:
     """Move the next round, if drive and bus master are both ready and none is under way.
 
     Where the table ends too early nothing happens: the drive goes on waiting, ACTIVE is off
-    and no interrupt comes, which is what hardware does (290550, table 5).
+    and no interrupt comes, which is what hardware does (290550, 2.7.2).
     """
     if channel.transfer not in (Transfer.DMA_IN, Transfer.DMA_OUT):
         return
