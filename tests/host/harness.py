@@ -15,11 +15,12 @@ from vestige.host import guest, images, kvm, runloop
 from vestige.host.code import MonitorCode
 from vestige.host.console import Console
 from vestige.host.memory import GuestMemory
+from vestige.host.options import DiskOption
 from vestige.host.ring import Ring
-from vestige.host.routing import connect_ring
 from vestige.host.session import Session
 from vestige.host.signals import Signals
 from vestige.host.twin import Twin
+from vestige.host.vfio_twin import PassThrough
 from vestige.host.wait import wait
 from vestige.lang.build import compile_functions
 from vestige.lang.image import Image
@@ -73,20 +74,25 @@ class Payload:
         command: int = 0,
         interpreted: bool = False,
         interrupts: bool = True,
+        monitor: Image | None = None,
+        controllers: Sequence[DiskOption] = (),
     ) -> None:
         with ExitStack() as stack:
             self.system = stack.enter_context(closing(kvm.System()))
             self.memory = stack.enter_context(closing(GuestMemory(memory)))
             self.twin = stack.enter_context(closing(Twin(self.system, self.memory, cpus)))
-            self.code: MonitorCode = images.monitor_code_of(monitor_image())
-            self.twin.load(self.code)
+            self.code: MonitorCode = images.monitor_code_of(monitor or monitor_image())
+            passed = PassThrough(self.twin, controllers) if controllers else None
+            if passed is not None:
+                stack.enter_context(closing(passed))
+            self.twin.load(self.code, passed.pages if passed is not None else ())
             self.twin.configure()
             self.twin.coalesce(abi.COALESCED_PORTS)
             ring = None
             if files:
                 eventfd = os.eventfd(0, os.EFD_NONBLOCK)
                 stack.callback(os.close, eventfd)
-                connect_ring(self.twin.monitor, eventfd, self.twin.worker.index)
+                self.twin.monitor.connect_interrupt(abi.Irq.RING, eventfd)
                 state = self.twin.private.host_address(abi.STATE)
                 ring = stack.enter_context(closing(Ring(self.memory, state, files, eventfd)))
                 self.twin.connect(ring)

@@ -56,8 +56,8 @@ def refusal(path: Path | str, *, read_only: bool = False) -> str:
 def test_an_image_is_described_to_the_monitor(image: Path) -> None:
     described = abi.Disk()
     with closing(open_disk(DiskOption(str(image)))) as disk:
-        disk.describe(described, 3)
-    assert (described.present, described.read_only, described.file) == (1, 0, 3)
+        disk.describe(described, 3, 2)
+    assert (described.present, described.read_only, described.file) == (1, 0, 2)
     assert (described.channel, described.unit) == (1, 1)
     assert described.sectors == 8
     assert bytes(described.serial) == b"VESTIGE0004         "

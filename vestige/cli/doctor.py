@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from vestige.errors import GuestError, UsageError
-from vestige.host import kvm
+from vestige.host import kvm, vfio_sysfs
 from vestige.host.memory import GuestMemory, Region
 from vestige.host.options import MINIMUM_MEMORY
 from vestige.host.ring import Ring
@@ -42,7 +42,7 @@ def run(_arguments: argparse.Namespace) -> int:
     native = [_kvm(state), _capabilities(state), _io_uring()]
     software = [_qemu(), _kernel()]
     compiler = _compiler()
-    for finding in (*native, *software, compiler):
+    for finding in (*native, *software, compiler, *nvme_controllers()):
         for line in lines_of(finding):
             print(line)
     words, status = verdict(native, software, compiler)
@@ -102,6 +102,19 @@ def _io_uring() -> Finding:
         return Finding("io_uring", False, found, cure)
     finally:
         os.close(eventfd)
+
+
+def nvme_controllers(places: vfio_sysfs.Places | None = None) -> Iterator[Finding]:
+    """Each NVMe controller, and whether a guest can have it: one needs none to run."""
+    addresses = vfio_sysfs.controllers(places)
+    if not addresses:
+        yield Finding("NVMe", True, "no controller that a guest could have (--disk vfio:…)")
+    for address in addresses:
+        problem = vfio_sysfs.problem(address, places)
+        found, cure = problem or (f"a guest can have it: --disk vfio:{address}", "")
+        device = vfio_sysfs.Device(address, places or vfio_sysfs.Places())
+        where = f"{address}: IOMMU group {device.group or 'none'}, driver {device.driver or 'none'}"
+        yield Finding("NVMe", problem is None, f"{where}: {found}", cure)
 
 
 def _qemu() -> Finding:

@@ -22,8 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--disk",
         action="append",
         default=[],
-        metavar="PATH[,bus=ide][,readonly]",
-        help="raw image or block device; up to four",
+        metavar="PATH|vfio:ADDRESS[,bus=ide][,readonly]",
+        help="raw image, block device, or the PCI address of an NVMe controller; up to four",
     )
     add(
         "--accel",

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from vestige.errors import UsageError
 from vestige.host import disks, images, statistics
 from vestige.host.console import STDIO, Console, open_console
 from vestige.host.memory import GuestMemory
@@ -42,6 +43,12 @@ def run(options: RunOptions) -> int:
 def refuse_bad_input(options: RunOptions) -> None:
     """Open the disks and load the kernel once, for nothing but the errors of it."""
     for option in options.disks:
+        if option.controller is not None:
+            raise UsageError(
+                f"--disk {option.path}: the software host can't reach this machine's controllers;"
+                " run where /dev/kvm works (`vestige doctor`), or try it over an image: vestige"
+                " softhost --nvme IMAGE -- vestige run --disk vfio:00:10.0 …"
+            )
         disks.open_disk(option).close()
     with closing(GuestMemory(options.memory)) as memory:
         config = MachineConfig(cpus=options.cpus, memory=options.memory)

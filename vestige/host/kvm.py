@@ -35,6 +35,8 @@ class Request(IntEnum):
     IRQFD = 0x4020_AE76
     IOEVENTFD = 0x4040_AE79
     ENABLE_CAP = 0x4068_AEA3
+    CREATE_DEVICE = 0xC00C_AEE0
+    SET_DEVICE_ATTR = 0x4018_AEE1
 
     RUN = 0xAE80
     GET_REGS = 0x8090_AE81
@@ -81,6 +83,8 @@ IMMEDIATE_EXIT = 1  # byte offset of kvm_run.immediate_exit
 IOEVENTFD_PIO = 1 << 1
 ROUTE_MSI = 2
 RUNNABLE = 0  # an MP_STATE
+DEVICE_VFIO = 4
+VFIO_GROUP, VFIO_GROUP_ADD = 1, 1  # a group of attributes of DEVICE_VFIO, and one of them
 
 
 class Exit(IntEnum):
@@ -175,6 +179,23 @@ class EnableCapability(Struct):
     flags: u32
     arguments: u64[4]
     padding: u8[64]
+
+
+class CreateDevice(Struct):
+    """struct kvm_create_device."""
+
+    kind: u32
+    descriptor: u32
+    flags: u32
+
+
+class DeviceAttribute(Struct):
+    """struct kvm_device_attr."""
+
+    flags: u32
+    group: u32
+    attribute: u64
+    address: u64
 
 
 class Registers(Struct):

@@ -18,6 +18,7 @@ PRESENT, WRITABLE, LARGE_PAGE, NO_EXECUTE = 1 << 0, 1 << 1, 1 << 7, 1 << 63
 # Set beforehand, so that the processor never has to write to a table.
 USED = 1 << 5 | 1 << 6  # accessed, dirty
 DATA = PRESENT | WRITABLE | USED | NO_EXECUTE
+REGISTERS = DATA | 1 << 4 | 1 << 3  # PCD, PWT: not cached
 CONSTANT = PRESENT | USED | NO_EXECUTE
 CODE = PRESENT | USED
 TABLE = PRESENT | WRITABLE | 1 << 5
@@ -97,12 +98,13 @@ def build(
     code_size: int,
     image_size: int,
     handlers: dict[int, int],
+    devices: Sequence[tuple[int, int, int]] = (),
 ) -> None:
     """Write all tables.
 
     `ram` is (address, size) of each stretch of guest RAM; the image's first `code_size` bytes
     are code and constants, the rest to `image_size` its data; `handlers` maps a vector to the
-    address of its entry.
+    address of its entry; `devices` are (address, size, attributes) of what else there is.
     """
     tables = PageTables(memory)
     for start, size in (*ram, *LARGE_DATA):
@@ -111,6 +113,8 @@ def build(
     tables.map(abi.IMAGE, code_size, CODE, page=PAGE)
     if image_size > code_end:
         tables.map(abi.IMAGE + code_end, image_size - code_end, DATA, page=PAGE)
+    for start, size, attributes in devices:
+        tables.map(start, size, attributes, page=PAGE)
     tables.map(abi.TABLES, LARGE, CONSTANT)
     memory.write(GDT, array("Q", GDT_ENTRIES).tobytes())
     for vector, address in handlers.items():

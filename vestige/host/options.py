@@ -19,12 +19,20 @@ ACCELERATORS = ("auto", "kvm", "soft")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
+CONTROLLER = "vfio:"
+
+
 class DiskOption(NamedTuple):
-    """One `--disk`: a raw image file or a block device."""
+    """One `--disk`: a raw image file, a block device, or vfio: and an NVMe's PCI address."""
 
     path: str
     bus: str = "ide"
     read_only: bool = False
+
+    @property
+    def controller(self) -> str | None:
+        """The NVMe controller's address, domain:bus:device.function; None: it is a path."""
+        return self.path.removeprefix(CONTROLLER) if self.path.startswith(CONTROLLER) else None
 
 
 class RunOptions(NamedTuple):
@@ -76,11 +84,16 @@ def parse_timeout(text: str) -> float:
 
 
 def parse_disk(text: str) -> DiskOption:
-    """PATH[,bus=ide][,readonly]; a comma in PATH is written twice."""
+    """PATH[,bus=ide][,readonly]; a comma in PATH is written twice.
+
+    PATH is also vfio:[DOMAIN:]BUS:DEVICE.FUNCTION; ./vfio:… is a file of that name.
+    """
     path, *words = text.replace(",,", "\0").split(",")
     path = path.replace("\0", ",")
     if not path:
         raise UsageError(f"--disk {text}: no path; give PATH[,bus=ide][,readonly]")
+    if path.startswith(CONTROLLER):
+        path = CONTROLLER + _pci_address(path.removeprefix(CONTROLLER), text)
     bus, read_only = "ide", False
     for word in words:
         name, equals, value = word.replace("\0", ",,").partition("=")
@@ -98,6 +111,20 @@ def parse_disk(text: str) -> DiskOption:
     return DiskOption(path, bus, read_only)
 
 
+def _pci_address(words: str, text: str) -> str:
+    """A PCI address as sysfs writes it, from what `lspci` shows."""
+    import re  # noqa: PLC0415 - slow to import, and few runs name a controller
+
+    pattern = r"(?:([0-9a-f]{4,8}):)?([0-9a-f]{2}:[01][0-9a-f]\.[0-7])"
+    match = re.fullmatch(pattern, words.lower())
+    if match is None:
+        raise UsageError(
+            f"--disk {text}: {words!r} is not a PCI address; give vfio:BUS:DEVICE.FUNCTION as"
+            " `lspci` shows it, like vfio:01:00.0"
+        )
+    return f"{match[1] or '0000'}:{match[2]}"
+
+
 def check(options: RunOptions) -> None:
     """Refuse what no parser above can see: too many disks, an unknown accelerator."""
     if len(options.disks) > MAXIMUM_DISKS:
@@ -105,6 +132,10 @@ def check(options: RunOptions) -> None:
             f"{len(options.disks)} disks: IDE has two channels of two drives, at most"
             f" {MAXIMUM_DISKS}; give fewer --disk"
         )
+    controllers = [disk.controller for disk in options.disks if disk.controller is not None]
+    for controller in controllers:
+        if controllers.count(controller) > 1:
+            raise UsageError(f"--disk vfio:{controller}: given twice; one drive has it alone")
     if options.accel not in ACCELERATORS:
         raise UsageError(f"--accel {options.accel}: there are {', '.join(ACCELERATORS)}")
     if not options.console:

@@ -45,8 +45,7 @@ class Doorbells:
             os.close(eventfd)
 
 
-def connect_ring(monitor: VirtualMachine, eventfd: int, worker: int) -> None:
-    """Completions, written to `eventfd` by the ring, wake monitor vCPU `worker`."""
-    address = abi.LOCAL_APIC | worker << MSI_DESTINATION
-    monitor.set_routes({int(abi.Irq.RING): (address, abi.WORKER_VECTOR)})
-    monitor.connect_interrupt(abi.Irq.RING, eventfd)
+def route_to_worker(monitor: VirtualMachine, worker: int) -> None:
+    """From now on each abi.Irq wakes monitor vCPU `worker`."""
+    message = abi.LOCAL_APIC | worker << MSI_DESTINATION, int(abi.WORKER_VECTOR)
+    monitor.set_routes(dict.fromkeys(range(abi.Irq.NVME + abi.MAX_NVME), message))

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
 from vestige import abi
@@ -9,7 +10,6 @@ from vestige.host import disks, guest, images, kvm, options, statistics
 from vestige.host.console import Console, occupy_standard_files, open_console
 from vestige.host.memory import GuestMemory
 from vestige.host.ring import Ring
-from vestige.host.routing import connect_ring
 from vestige.host.session import Session
 from vestige.host.signals import Signals
 from vestige.host.twin import Twin
@@ -35,13 +35,18 @@ def _run(asked: options.RunOptions, stack: ExitStack) -> int:
     stats = stack.enter_context(statistics.open_file(asked.stats)) if asked.stats else None
     config = MachineConfig(cpus=asked.cpus, memory=asked.memory)
     system = stack.enter_context(closing(kvm.System()))
-    images_of_disks = [stack.enter_context(closing(disks.open_disk(d))) for d in asked.disks]
+    images_of_disks = {
+        number: stack.enter_context(closing(disks.open_disk(disk)))
+        for number, disk in enumerate(asked.disks)
+        if disk.controller is None
+    }
     console = stack.enter_context(closing(open_console(asked.console)))
     memory = stack.enter_context(closing(GuestMemory(asked.memory)))
     twin = stack.enter_context(closing(Twin(system, memory, asked.cpus)))
+    pages = _take_controllers(asked, twin, stack)
     _load_guest(asked, config, twin)
     code = images.monitor_code_of(images.monitor_image())
-    twin.load(code)
+    twin.load(code, pages)
     twin.configure()
     twin.coalesce(abi.COALESCED_PORTS)
     ring = stack.enter_context(closing(_connect_ring(twin, images_of_disks, console, stack)))
@@ -79,14 +84,25 @@ def _load_guest(asked: options.RunOptions, config: MachineConfig, twin: Twin) ->
     guest.set_start(twin.guest.cpus[0], state)
 
 
+def _take_controllers(
+    asked: options.RunOptions, twin: Twin, stack: ExitStack
+) -> Sequence[tuple[int, int, int]]:
+    """Take the NVMe controllers that are asked for; their memory, for the page tables."""
+    if all(disk.controller is None for disk in asked.disks):
+        return ()
+    from vestige.host.vfio_twin import PassThrough  # noqa: PLC0415 - few runs need it
+
+    return stack.enter_context(closing(PassThrough(twin, asked.disks))).pages
+
+
 def _connect_ring(
-    twin: Twin, images_of_disks: list[disks.DiskImage], console: Console, stack: ExitStack
+    twin: Twin, images_of_disks: dict[int, disks.DiskImage], console: Console, stack: ExitStack
 ) -> Ring:
     """Make the ring over the disks and the console, and tell the monitor of all three."""
     config = twin.private.shared().config
-    files = []
-    for number, image in enumerate(images_of_disks):
-        image.describe(config.disks[number], number)
+    files: list[int] = []
+    for number, image in images_of_disks.items():
+        image.describe(config.disks[number], number, len(files))
         files.append(image.descriptor)
     config.console.present = 1
     config.console.output, config.console.input = len(files), -1
@@ -96,7 +112,7 @@ def _connect_ring(
         files.append(console.input)
     eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
     stack.callback(os.close, eventfd)
-    connect_ring(twin.monitor, eventfd, twin.worker.index)
+    twin.monitor.connect_interrupt(abi.Irq.RING, eventfd)
     ring = Ring(twin.memory, twin.private.host_address(abi.STATE), files, eventfd)
     twin.connect(ring)
     return ring

@@ -67,6 +67,7 @@ def collect(session: Session, shared: abi.Shared, first_instruction: float) -> d
             "flushes": monitor.flushes,
             "errors": monitor.ring_errors,
         },
+        "worker": _worker(session),
         "doorbells": monitor.doorbells,
         "worker_wakeups": monitor.worker_wakeups,
     }
@@ -85,6 +86,17 @@ def _sums(tables: "list[Array[int]]", size: int) -> dict[int, int]:
     """Number to total over all `tables`, without zeroes."""
     totals = {number: sum(table[number] for table in tables) for number in range(size)}
     return {number: total for number, total in totals.items() if total}
+
+
+def _worker(session: Session) -> dict[str, Any]:
+    """How often the worker left the kernel, and what for: interrupts alone never make it."""
+    (loop,) = (each.loop for each in session.threads if each.is_worker)
+    calls = {_call_name(number): count for number, count in enumerate(loop.calls) if count}
+    return {
+        "returns_to_user_space": sum(calls.values()) + loop.interrupted,
+        "host_calls": calls,
+        "interrupted_runs": loop.interrupted,
+    }
 
 
 def _call_name(number: int) -> str:

@@ -14,7 +14,7 @@ from vestige.host import kvm, monitor_tables, vm
 from vestige.host.code import MonitorCode
 from vestige.host.memory import PRIVATE, PRIVATE_SIZE, GuestMemory, PrivateMemory
 from vestige.host.ring import Ring
-from vestige.host.routing import Doorbells
+from vestige.host.routing import Doorbells, route_to_worker
 
 RING_ENTRY_SIZE = 24  # struct kvm_coalesced_mmio
 RING_HEADER_SIZE = 8
@@ -40,14 +40,19 @@ class Twin:
             self.monitor.map(_run_page(index), cpu.run_size, cpu.run_address)
             self.monitor.add_cpu()
         self.worker = self.monitor.add_cpu()
+        route_to_worker(self.monitor, self.worker.index)
         self.doorbells = Doorbells(self.guest, self.monitor)
 
-    def load(self, code: MonitorCode) -> None:
-        """Place the monitor's image and put its vCPUs at their entries."""
+    def load(self, code: MonitorCode, devices: Sequence[tuple[int, int, int]] = ()) -> None:
+        """Place the monitor's image and put its vCPUs at their entries.
+
+        `devices` are (address, size, attributes) of further memory, for the page tables.
+        """
         private, cpus = self.private, len(self.guest.cpus)
         private.write(abi.IMAGE, code.code)
         ram = [(address, size) for address, size, _ in self.memory.parts()]
-        monitor_tables.build(private, ram, len(code.code), code.memory_size, code.handlers)
+        size, memory_size = len(code.code), code.memory_size
+        monitor_tables.build(private, ram, size, memory_size, code.handlers, devices)
         supported = self.system.supported_cpuid()
         deadline = bool(self.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
         for cpu in self.monitor.cpus:
