@@ -295,11 +295,17 @@ class Case:
             (6, self._assign), (2, self._augmented), (1, self._check), (1, self._exit),
         ]  # fmt: skip
         if self.inside != "scalar":
-            kinds += [(5, self._store), (1, self._copy)]
+            kinds += [(5, self._store), (1, self._copy), (2, self._guarded)]
         if self.inside == "main":
             kinds += [(2, self._unpack)]
         if depth > 0:
-            kinds += [(3, self._if), (2, self._for), (1, self._while), (2, self._match)]
+            kinds += [
+                (3, self._if),
+                (2, self._for),
+                (1, self._while),
+                (1, self._falling),
+                (2, self._match),
+            ]
         weights = [weight for weight, _ in kinds]
         return self.random.choices([make for _, make in kinds], weights)[0](depth)
 
@@ -313,6 +319,40 @@ class Case:
         line = f"{name}: {kind} = {value}" if self.random.random() < 0.3 else f"{name} = {value}"
         self.locals.append(name)
         return [line]
+
+    def _guarded(self, _depth: int) -> list[str]:
+        """An access that needs no check, because of a comparison before."""
+        name = self.random.choice(self.locals)
+        arrays = [(field, length) for field, (_, length) in self.fields.items() if length]
+        field, length = self.random.choice(arrays)
+        low = self.random.randint(-5, 300)
+        element = f"s.{field}[{name}{f' - {low}' if low > 0 else f' + {-low}'}]"
+        store = f"{element} = {self.expression(2)}"
+        last = low + length - 1
+        test = self.random.choice(
+            (
+                f"{low} <= {name} <= {last}",
+                f"{name} >= {low} and {name} < {last + 1}",
+                f"not ({name} < {low} or {last} < {name})",
+                f"{name} in ({low}, {last})",
+            )
+        )
+        shape = self.random.randrange(3)
+        if shape == 0:
+            return [f"if {test}:", f"    {store}"]
+        if shape == 1:
+            return [f"if not ({test}):", f"    {self.place()} = {name}", "else:", f"    {store}"]
+        return [f"check(({test}) or {self.narrow(1)} % 3 == 0)", f"if {test}:", f"    {store}"]
+
+    def _falling(self, depth: int) -> list[str]:
+        """A loop that counts down, without an annotation."""
+        name, start = self._new("n"), self.random.choice((1, 7, 16))
+        self.fixed.append(name)
+        compare = self.random.choice((f"{name} > 0", f"{name}", f"{name} != 0", f"0 < {name}"))
+        lines = [f"{name} = {start}", f"while {compare}:", f"    {name} -= 1"]
+        lines += self._loop(min(depth, 2))
+        self.fixed.remove(name)
+        return lines
 
     def _augmented(self, _depth: int) -> list[str]:
         operator = self.random.choice(("+", "-", "&", "|", "^", "*"))
