@@ -1,15 +1,23 @@
 """Guests that try the monitor's devices from inside a VM. Typed Python."""
 
-from tests.host.guest_payload import Report
+from tests.host.guest_payload import Report, start_interrupts
+from tests.host.monitor_payload import GUEST_VECTOR
 from vestige import abi
-from vestige.lang.intrinsics import load32, port_in32, port_out8, port_out32, store32
+from vestige.lang.intrinsics import (
+    load32,
+    port_in32,
+    port_out8,
+    port_out32,
+    store32,
+    wait_for_interrupt,
+)
 from vestige.lang.types import u8, u16, u32, u64
 
 DONE = b"done\n"
 SLEEP_ENABLE = 1 << 5
 IDE_COMMAND = 1 << 31 | abi.IDE_SLOT << 11 | 4
 REGIONS = (0x3F6, 0xCF6, 0xBFFE, 0xC01E, 0x5E, 0xFFF0)  # of 16 ports each
-ENTRIES = 0x20_0100  # after the Report: PRD tables, if the table's address gets there
+LEVEL = 1 << 15  # of a redirection entry
 
 
 def end() -> None:
@@ -70,6 +78,36 @@ def memory(number: u32, value: u32) -> None:
         store32(address, value)
     else:
         load32(address)
+
+
+def set_uart_pin(entry: u32) -> None:
+    """The low half of the UART's redirection entry."""
+    store32(abi.IOAPIC, 0x10 + 2 * abi.PIN_UART)
+    store32(abi.IOAPIC + 0x10, entry)
+
+
+def level_interrupts(report: Report) -> None:
+    """Three interrupts; without the EOI of one the next is never sent."""
+    start_interrupts()
+    set_uart_pin(GUEST_VECTOR | LEVEL)
+    for _ in range(3):
+        port_out8(abi.PORT_UART + 1, 2)
+        port_out8(abi.PORT_UART + 1, 0)
+        wait_for_interrupt()
+        report.values[0] = u64(report.values[0] + 1)
+    end()
+
+
+def edge_interrupts(report: Report) -> None:
+    """Three interrupts, each from an edge of its own."""
+    start_interrupts()
+    set_uart_pin(GUEST_VECTOR)
+    for _ in range(3):
+        port_out8(abi.PORT_UART + 1, 2)
+        wait_for_interrupt()
+        report.values[0] = u64(report.values[0] + 1)
+        port_out8(abi.PORT_UART + 1, 0)
+    end()
 
 
 def touch_private_memory(report: Report) -> None:

@@ -1,7 +1,7 @@
 """The monitor itself in its VM on this machine's KVM, with guests that mean it no good."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.host import harness
+from tests.host.guest_payload import Report
 from tests.monitor import guest
 from vestige import abi
 from vestige.lang.build import compile_functions
@@ -73,6 +74,25 @@ def test_any_access_from_a_guest_leaves_the_monitor_in_order(files: Files, seed:
         assert files.console.read_bytes().endswith(b"done\n")
         statistics = payload.twin.private.shared().statistics
         assert sum(trap.count for trap in statistics.traps) > ACCESSES // 2
+    finally:
+        payload.close()
+
+
+@pytest.mark.parametrize(
+    ("function", "reported"), [(guest.level_interrupts, 3), (guest.edge_interrupts, 0)]
+)
+def test_interrupts_reach_the_guest_and_level_ones_report_their_end(
+    files: Files, function: Callable[[Report], None], reported: int
+) -> None:
+    payload = harness.Payload(function, files=files.descriptors)
+    try:
+        configure(payload)
+        assert payload.run() == 0
+        assert payload.report.values[0] == 3
+        traps = payload.twin.private.shared().statistics.traps
+        ends = sum(trap.count for trap in traps if trap.kind == abi.TrapKind.EOI and trap.count)
+        assert ends >= reported
+        assert (ends > 0) == (reported > 0)
     finally:
         payload.close()
 
