@@ -146,6 +146,7 @@ class Disk(Struct):
     unit: u8  # device 0 or 1 on the channel
     kind: u8  # DiskKind
     nvme: u8  # index into Config.nvme, for DiskKind.NVME
+    can_discard: u8  # sectors can be given back; the monitor's to fill in
     file: u32  # fixed file number in the ring, for DiskKind.RING
     sectors: u64  # of 512 bytes
     serial: u8[20]  # ASCII, space padded
@@ -235,6 +236,30 @@ class TrapCount(Struct):
     count: u64
 
 
+class NvmeFailure(IntEnum):
+    """Why the monitor's driver has given a controller up."""
+
+    NONE = 0
+    GONE = 1  # all its registers read as ones
+    UNSUPPORTED = 2  # no NVM command set, no pages of 4 KiB, or no doorbells mapped
+    NOT_READY = 3  # not enabled or disabled within the time its CAP.TO asks for
+    FATAL = 4  # CSTS.CFS while being enabled
+    COMMAND = 5  # an admin command failed: NvmeReport.status
+    NO_NAMESPACE = 6
+    FORMAT = 7  # metadata, or blocks other than 512 bytes to 4 KiB
+    CHANGED = 8  # after a reset the namespace had another size or format
+    HUNG = 9  # several resets, and no command done in between
+
+
+class NvmeReport(Struct):
+    """What the monitor's driver tells of one controller."""
+
+    failure: u8  # NvmeFailure
+    status: u16  # NVMe status code and type of the admin command that failed
+    timeouts: u32  # commands not answered in time
+    resets: u32  # that were not asked for
+
+
 class Statistics(Struct):
     """What `--stats` shows of the monitor; the host only reads it. Threat: wrong numbers."""
 
@@ -246,7 +271,11 @@ class Statistics(Struct):
     writes: u64
     write_bytes: u64
     flushes: u64
+    discards: u64
     ring_errors: u64
+    nvme_errors: u64  # commands that ended with a status other than success
+    nvme_bounced_bytes: u64  # of those read and written, copied for their alignment
+    nvme: NvmeReport[4]  # MAX_NVME
     doorbells: u64
     worker_wakeups: u64
 

@@ -76,7 +76,7 @@ class Pair:
     def settle(self) -> None:
         """What the core does after every event."""
         machine, shared = self.rig.machine, self.rig.shared
-        self.both("settle", settle, machine, shared.config, shared.statistics, self.now)
+        self.both("settle", settle, machine, shared.config, shared.statistics, self.now, 0)
         machine.driver.pin_count = 0
         self.both("Queue.publish", Queue.publish, machine.driver.queue, shared.config.ring)
         self.both("Machine.next_deadline", Machine.next_deadline, machine)

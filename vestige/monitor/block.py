@@ -30,10 +30,14 @@ class Operation(IntEnum):
     READ = 0  # medium to segments
     WRITE = 1  # segments to medium
     FLUSH = 2  # all written so far to stable storage; no lba, no segments
+    DISCARD = 3  # the ranges may be forgotten; where Disk.can_discard says so, and see Segment
 
 
 class Segment(Struct):
-    """A run of memory of the code that runs the models: guest RAM or a model's buffer."""
+    """A run of memory of the code that runs the models: guest RAM or a model's buffer.
+
+    Of a DISCARD it is a range of the drive: `address` its first sector, `length` its sectors.
+    """
 
     address: u64  # as Memory.pointer() or address_of() gives it
     length: u32  # bytes, not zero, any multiple of 2

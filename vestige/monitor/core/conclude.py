@@ -53,7 +53,7 @@ def conclude(cpu: Cpu, machine: Machine, shared: Shared) -> None:
 
 def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     """Settle once, and do outside what came of it but for the KICK; whether that is due."""
-    settle(machine, shared.config, shared.statistics, time(machine, shared))
+    settle(machine, shared.config, shared.statistics, time(machine, shared), cpu.index)
     send_interrupts(cpu, machine, shared)
     if not shared.config.ring.present:
         return False

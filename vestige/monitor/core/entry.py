@@ -4,6 +4,7 @@ from vestige.abi import SHARED, STATE, Call, Cpu, Shared
 from vestige.lang.intrinsics import wait_for_interrupt
 from vestige.lang.types import u64
 from vestige.monitor.core.conclude import call, conclude, end_machine, time, wake_worker
+from vestige.monitor.core.controllers import start_controllers
 from vestige.monitor.core.dispatch import handle
 from vestige.monitor.core.kvm import drain, fetch
 from vestige.monitor.core.machine import Machine
@@ -20,6 +21,7 @@ def vcpu_main(cpu: Cpu) -> None:
     shared = Shared.at(SHARED)
     if cpu.index == 0:
         machine.reset(shared.config)
+        start_controllers(machine, shared)
         call(cpu, Call.DONE)
     while True:
         serve(cpu, machine, shared)

@@ -1,6 +1,6 @@
 """All state of the monitor: every device, what lies between them, what waits to be done."""
 
-from vestige.abi import MAX_DISKS, Config
+from vestige.abi import MAX_DISKS, Config, DiskKind
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, u32, u64
 from vestige.monitor.core.clock import Clock
@@ -12,6 +12,7 @@ from vestige.monitor.devices.ioapic.model import IoApic
 from vestige.monitor.devices.pci.root import PciRoot
 from vestige.monitor.devices.piix3_ide.function import Ide
 from vestige.monitor.devices.uart16550.model import Uart
+from vestige.monitor.drivers.nvme.driver import NvmeDriver
 from vestige.monitor.drivers.ring.driver import Driver
 from vestige.monitor.line import NEVER
 
@@ -28,13 +29,14 @@ class Machine(Struct):
     ide: Ide
     console: ConsoleLink
     driver: Driver
+    nvme: NvmeDriver
     armed: u64  # what the worker's timer is set to, or is being told to set it to
     kick_due: u64  # when to enter the ring again that took nothing; NEVER: no need
     stopping: u32  # 1: a CPU has begun to end the machine
     traps: Trap[8]  # MAX_CPUS; each is its CPU's own
 
     def reset(self, config: Config) -> None:
-        """Power on."""
+        """Power on, but for the disks behind NVMe controllers: core/controllers.py."""
         self.armed = NEVER
         self.kick_due = NEVER
         self.pci.reset()
@@ -45,9 +47,14 @@ class Machine(Struct):
         if config.ring.present:
             self.driver.reset(config.ring, address_of(self))
             for i in range(MAX_DISKS):
-                if config.disks[i].present:
+                if config.disks[i].present and config.disks[i].kind == DiskKind.RING:
                     self.ide.attach(i, config.disks[i])
 
     def next_deadline(self) -> u64:
         """When something has to happen though nobody asks: the nearest of all."""
-        return min(self.uart.next_deadline(), self.console.next_deadline(), self.kick_due)
+        return min(
+            self.uart.next_deadline(),
+            self.console.next_deadline(),
+            self.nvme.next_deadline(),
+            self.kick_due,
+        )

@@ -92,7 +92,7 @@ class Driver(Struct):
     def start(self, channel: u8, request: BlockRequest) -> None:
         """Take over a request; `advance` submits it."""
         transfer = self.transfers[channel]
-        check(not transfer.active)
+        check(not transfer.active and request.operation != Operation.DISCARD)
         transfer.active = 1
         transfer.error = 0
         transfer.segment = 0

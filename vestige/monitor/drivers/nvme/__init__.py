@@ -1,0 +1,1 @@
+"""The driver of NVMe controllers handed over by the host."""
