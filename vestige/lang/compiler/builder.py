@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from vestige.lang.compiler import graph
 from vestige.lang.compiler.graph import Block, Instruction, Local, Node
-from vestige.lang.compiler.kinds import BOOL, BY_NAME, Integer, Reference, kind_of
+from vestige.lang.compiler.kinds import BOOL, BY_NAME, Integer, Reference, evaluated, kind_of
 from vestige.lang.compiler.program import Function, Program
 from vestige.lang.errors import Refusal, Rule
 
@@ -115,7 +115,7 @@ class Builder:
     def declare(self, node: Node, name: str, annotation: ast.expr) -> None:
         """`name: annotation`, anywhere in the function."""
         code = compile(ast.Expression(annotation), self.function.source.name, "eval")
-        value = eval(code, self.function.python.__globals__)
+        value = evaluated(code, self.function.python.__globals__)
         kind = kind_of(value)
         if kind is None and value is not int:
             raise self.refusal(

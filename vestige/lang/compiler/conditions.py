@@ -57,6 +57,7 @@ class Conditions:
         """`a < b < c`: c is evaluated only where a < b."""
         left = self.expressions.integer(node.left)
         for kind, comparator in zip(node.ops[:-1], node.comparators[:-1], strict=True):
+            self._operator(node, kind)
             more, right = Block(), self.expressions.integer(comparator)
             test = self._comparison(node, kind, left, right)
             self.builder.add(graph.Branch(node, test, more, otherwise))

@@ -3,7 +3,7 @@
 import ctypes
 import enum
 from dataclasses import dataclass
-from types import NoneType
+from types import CodeType, NoneType
 from typing import Any, NoReturn, get_args, get_origin
 
 from vestige.lang import types
@@ -61,6 +61,7 @@ BY_CTYPE: dict[object, Integer] = {
     getattr(ctypes, f"c_{'' if kind.signed else 'u'}int{kind.bits}"): kind
     for kind in BY_NAME.values()
 }
+UNKNOWN = object()
 BOOL = Integer("bool", 1, False, BOOLEAN)
 
 
@@ -79,11 +80,19 @@ def _enumeration(members: type[enum.IntEnum] | type[enum.IntFlag]) -> Integer:
     return Integer(members.__name__, 64, low < 0, Interval(low, high))
 
 
+def evaluated(annotation: str | CodeType, scope: dict[str, Any]) -> object:
+    """The object an annotation's text names; UNKNOWN if it names nothing."""
+    try:
+        return eval(annotation, scope)
+    except (AttributeError, NameError, SyntaxError, TypeError):
+        return UNKNOWN
+
+
 def kind_of(annotation: Any) -> Kind | None:
     """The kind an evaluated annotation names; None if it names none."""
     if annotation is bool:
         return BOOL
-    if annotation in BY_TYPE:
+    if isinstance(annotation, type) and annotation in BY_TYPE:
         return BY_TYPE[annotation]
     if isinstance(annotation, type) and issubclass(annotation, enum.IntEnum | enum.IntFlag):
         return _enumeration(annotation)
@@ -100,6 +109,6 @@ def results_of(annotation: Any) -> tuple[Kind, ...] | None:
         return ()
     if get_origin(annotation) is tuple:
         kinds = tuple(kind_of(item) for item in get_args(annotation))
-        return tuple(kind for kind in kinds if kind) if all(kinds) else None
+        return tuple(kind for kind in kinds if kind) if kinds and all(kinds) else None
     kind = kind_of(annotation)
     return (kind,) if kind else None

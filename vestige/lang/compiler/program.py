@@ -9,11 +9,10 @@ from types import FunctionType
 from typing import Any, NoReturn, get_origin
 
 from vestige.lang.compiler.graph import Graph, Node
-from vestige.lang.compiler.kinds import NAMES, Kind, Reference, kind_of, results_of
+from vestige.lang.compiler.kinds import NAMES, Kind, Reference, evaluated, kind_of, results_of
 from vestige.lang.errors import Refusal, Rule
 
 KINDS = f"{', '.join(NAMES)}, bool, an IntEnum, a Struct or an array T[n]"
-
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -164,7 +163,7 @@ def _owner(python: FunctionType) -> type | None:
 def _evaluated(function: Function, name: str) -> object:
     annotation = function.python.__annotations__.get(name, REQUIRED)
     if isinstance(annotation, str):
-        return eval(annotation, function.python.__globals__)
+        return evaluated(annotation, function.python.__globals__)
     return annotation
 
 
