@@ -26,7 +26,7 @@ IDENTIFY_WORDS = frozenset((
 
 
 class Access:
-    """One access. `kind`: read, write, _string or _config of either, poke or linger."""
+    """One access. `kind`: read, write, _string or _config of either, or poke."""
 
     def __init__(
         self, kind: str, port: int, size: int = 1, value: int = 0, data: bytes = b""
@@ -39,7 +39,7 @@ class Access:
         self.register: int | None = None  # offset in the command block
         self.bus_master_register: int | None = None  # offset in the channel's part
         self.is_control = port in CONTROL.values()  # Device Control or Alternate Status
-        if kind in ("read_config", "write_config", "poke", "linger"):
+        if kind in ("read_config", "write_config", "poke"):
             return
         for number, base in enumerate(BASES):
             if base <= port < base + 8 or port == CONTROL[base]:
@@ -130,12 +130,6 @@ class Pair:
 
     def _poke(self, access: Access) -> None:
         self.poke(access.port, access.data)
-
-    def _linger(self, _access: Access) -> None:
-        """Give QEMU's disk time for what ours doesn't do."""
-        self.flush()
-        for _ in range(200):
-            self.qtest.inb(CONTROL[PRIMARY])
 
     def _read_config(self, access: Access) -> None:
         self._address(access)
