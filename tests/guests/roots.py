@@ -18,6 +18,8 @@ from tests.guests.store import ROOT, built
 from vestige.softhost import packages
 
 DEMO_INIT = ROOT / "examples" / "demo" / "init"
+NVME_CHECKS = ROOT / "examples" / "demo_nvme" / "checks"
+NVME_JOBS = ROOT / "examples" / "demo_nvme" / "jobs.fio"
 
 # What the demo's guest shows and needs; apt adds what these need.
 _DEMO_PACKAGES = (
@@ -34,10 +36,19 @@ _DEMO_PACKAGES = (
     "pciutils",
     "util-linux",
 )
+# What fio needs to run; the languages that its packages' scripts are in, it doesn't.
+_NOT_FOR_FIO = (
+    "adduser",
+    "init-system-helpers",
+    "libperl",
+    "libpython",
+    "passwd",
+    "perl",
+    "python3",
+)
 _ROOT_MEBIBYTES = 96
+_FIO_ROOT_MEBIBYTES = 288
 _DATA_MEBIBYTES = 96  # the 64 MiB that the demo writes, and the journal
-_DATA_OFFSET = (1 + _ROOT_MEBIBYTES) * MEBIBYTE
-_DEMO_SECTORS = (1 + _ROOT_MEBIBYTES + _DATA_MEBIBYTES) * MEBIBYTE // SECTOR
 _SMALL_MEBIBYTES = 16
 _SMALL_APPLETS = [
     "awk",
@@ -64,37 +75,60 @@ def small_root(*, partition: bool) -> str:
     return f"UUID={file_system_uuid(1 if partition else 0)}"
 
 
-def demo_data_offset() -> int:
-    """Where on the demo's disk its second partition begins, in bytes."""
-    return _DATA_OFFSET
+def demo_data_offset(disk: Path) -> int:
+    """Where on a demo's disk its second partition begins, in bytes."""
+    return disk.stat().st_size - _DATA_MEBIBYTES * MEBIBYTE
 
 
 @cache
 def demo_disk() -> Path:
     """The demo's disk: Debian on /dev/sda1, its init /demo/init; /dev/sda2 is empty ext4."""
     wanted = packages.closure(_DEMO_PACKAGES)
-    init = DEMO_INIT.read_bytes()
+    return _debian_disk("demo", wanted, {"init": DEMO_INIT.read_bytes()}, _ROOT_MEBIBYTES)
+
+
+@cache
+def demo_nvme_disk() -> Path:
+    """As the demo's disk, with fio, and more checks for init."""
+    wanted = [
+        package
+        for package in packages.closure((*_DEMO_PACKAGES, "fio"))
+        if not package.name.startswith(_NOT_FOR_FIO)
+    ]
+    files = {
+        "init": DEMO_INIT.read_bytes(),
+        **{path.name: path.read_bytes() for path in (NVME_CHECKS, NVME_JOBS)},
+    }
+    return _debian_disk("demo-nvme", wanted, files, _FIO_ROOT_MEBIBYTES)
+
+
+def _debian_disk(
+    name: str, wanted: list[packages.Package], files: dict[str, bytes], mebibytes: int
+) -> Path:
+    """A disk with `wanted` unpacked on a first partition of `mebibytes`, and `files` in /demo."""
 
     def build(directory: Path) -> None:
         tree = directory / "tree"
-        for name in _MERGED:
-            (tree / "usr" / name).mkdir(parents=True)
-            (tree / name).symlink_to(f"usr/{name}")
+        for merged in _MERGED:
+            (tree / "usr" / merged).mkdir(parents=True)
+            (tree / merged).symlink_to(f"usr/{merged}")
         packages.unpack(packages.fetch(wanted), tree)
-        for name in _UNUSED:
-            shutil.rmtree(tree / "usr" / "share" / name, ignore_errors=True)
-        for name in ("data", "demo"):
-            (tree / name).mkdir()
-        _put_script(tree / "demo" / "init", init)
-        (tree / "demo" / "disk-sectors").write_text(f"{_DEMO_SECTORS}\n")
+        for unused in _UNUSED:
+            shutil.rmtree(tree / "usr" / "share" / unused, ignore_errors=True)
+        for folder in ("data", "demo"):
+            (tree / folder).mkdir()
+        for file, content in files.items():
+            _put_script(tree / "demo" / file, content)
+        sectors = (1 + mebibytes + _DATA_MEBIBYTES) * MEBIBYTE // SECTOR
+        (tree / "demo" / "disk-sectors").write_text(f"{sectors}\n")
         partitioned(
             directory / "disk.img",
-            [FileSystem(_ROOT_MEBIBYTES, tree), FileSystem(_DATA_MEBIBYTES, None)],
+            [FileSystem(mebibytes, tree), FileSystem(_DATA_MEBIBYTES, None)],
         )
         shutil.rmtree(tree)
 
     names = tuple(package.file_name for package in wanted)
-    return built("demo", (names, init), build) / "disk.img"
+    return built(name, (names, tuple(files.items()), mebibytes), build) / "disk.img"
 
 
 @cache

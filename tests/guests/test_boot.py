@@ -23,7 +23,7 @@ pytestmark = [
     ),
 ]
 
-GUEST_TIMEOUT = 240  # seconds
+GUEST_TIMEOUT = 480  # seconds
 CONSOLE = "console=ttyS0 quiet panic=-1"
 DATA_MEBIBYTES = 4
 
@@ -54,7 +54,7 @@ def boot(kernel: Path, initrd: Path, append: str, *options: str) -> Boot:
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=GUEST_TIMEOUT + 60,
+        timeout=GUEST_TIMEOUT + 120,
         check=False,
     )
     return Boot(done.returncode, done.stdout.splitlines(), done.stderr)

@@ -55,7 +55,7 @@ def test_the_guest_passes_on_qemus_piix3() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=800,
         check=False,
     )
     assert done.stdout.endswith("demo: ok\n"), done.stdout + done.stderr

@@ -1,0 +1,1 @@
+"""The first talk's demo: `make demo-nvme`."""
