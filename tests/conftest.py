@@ -3,9 +3,14 @@
 import shutil
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from vestige.softhost import SoftHost
+
+# A shared machine may take any time over any example: how long is no business of a test.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 SOFTHOST_GROUP = "softhost"
 

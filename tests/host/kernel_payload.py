@@ -3,10 +3,28 @@
 import struct
 from pathlib import Path
 
-from vestige.abi import PORT_SLEEP_CONTROL, PORT_UART, SLEEP_TYPE_S5
+from vestige.abi import (
+    IDE_SLOT,
+    PORT_IDE,
+    PORT_IDE_BUS_MASTER,
+    PORT_PCI_ADDRESS,
+    PORT_PCI_DATA,
+    PORT_SLEEP_CONTROL,
+    PORT_UART,
+    SLEEP_TYPE_S5,
+)
 from vestige.lang.build import compile_functions
-from vestige.lang.intrinsics import load8, pause, port_out8
-from vestige.lang.types import u8
+from vestige.lang.intrinsics import (
+    load8,
+    pause,
+    port_in32,
+    port_out8,
+    port_out32,
+    store32,
+    store64,
+)
+from vestige.lang.types import u8, u32
+from vestige.monitor.devices.piix3_ide.spec import Command, Register
 
 LOAD_ADDRESS = 0x10_0000
 HELLO = b"Hello from the guest\n"
@@ -43,6 +61,48 @@ def crash() -> None:
     """A page fault without an IDT: a triple fault."""
     while True:
         port_out8(PORT_UART, load8(0x7000_0000_0000))
+
+
+SECTOR_BUFFER = 0x20_0000
+PRD = 0x20_1000
+END_OF_TABLE = 1 << 31
+PCI_COMMAND = 0x8000_0004 | IDE_SLOT << 11
+IO_AND_BUS_MASTER = 5
+BUS_MASTER_START = 1
+INTERRUPT = 1 << 18  # of a 32-bit read of the bus master's registers
+FLUSHED_SECTORS = 2000
+LBA_MODE = 0x40
+
+
+def ata(command: u8) -> None:
+    """Give drive 0 a command and wait until it has interrupted."""
+    port_out8(PORT_IDE_BUS_MASTER + 2, 4)
+    port_out8(PORT_IDE + Register.COMMAND, command)
+    if command == Command.WRITE_DMA:
+        port_out8(PORT_IDE_BUS_MASTER, BUS_MASTER_START)
+    while port_in32(PORT_IDE_BUS_MASTER) & INTERRUPT == 0:
+        pause()
+    port_out8(PORT_IDE_BUS_MASTER, 0)
+
+
+def flush() -> None:
+    """Write sector after sector, its number in it; say a full stop when it is flushed."""
+    port_out32(PORT_PCI_ADDRESS, PCI_COMMAND)
+    port_out32(PORT_PCI_DATA, IO_AND_BUS_MASTER)
+    store32(PRD, SECTOR_BUFFER)
+    store32(PRD + 4, 512 | END_OF_TABLE)
+    port_out32(PORT_IDE_BUS_MASTER + 4, PRD)
+    for sector in range(FLUSHED_SECTORS):
+        store64(SECTOR_BUFFER, sector + 1)
+        port_out8(PORT_IDE + Register.COUNT, 1)
+        port_out8(PORT_IDE + Register.LBA_LOW, u8(sector))
+        port_out8(PORT_IDE + Register.LBA_MID, u8(u32(sector) >> 8))
+        port_out8(PORT_IDE + Register.LBA_HIGH, 0)
+        port_out8(PORT_IDE + Register.DEVICE, LBA_MODE)
+        ata(Command.WRITE_DMA)
+        ata(Command.FLUSH_CACHE)
+        say(46)
+    power_off()
 
 
 # Say so by one string instruction, send back what comes, power off after a full stop.

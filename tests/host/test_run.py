@@ -310,6 +310,23 @@ def test_a_killed_run_leaves_no_process_and_no_socket_that_blocks_the_next(
     assert run("--kernel", kernels("hello"), "--console", console).returncode == 0
 
 
+@pytest.mark.parametrize("stops", [1, 100])
+def test_a_killed_runs_image_holds_all_that_the_guest_flushed(
+    kernels: Kernels, start: Start, image: str, stops: int
+) -> None:
+    process = start("--kernel", kernels("flush"), "--disk", image)
+    assert process.stdout is not None
+    flushed = b""
+    while len(flushed) < stops:
+        flushed += os.read(process.stdout.fileno(), 4096)
+    process.send_signal(signal.SIGKILL)
+    flushed += process.stdout.read()
+    assert set(flushed) == {ord(".")}
+    content = Path(image).read_bytes()
+    held = [int.from_bytes(content[512 * n : 512 * n + 8], "little") for n in range(len(flushed))]
+    assert held == [n + 1 for n in range(len(flushed))]
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
