@@ -100,13 +100,14 @@ def test_llvmlites_version_is_the_real_one() -> None:
     assert cache.llvmlite_version() == llvmlite.__version__
 
 
-def test_a_new_image_replaces_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    cache.image("a", ["abi.py"], image)
+def test_new_images_replace_old_ones_of_their_name(monkeypatch: pytest.MonkeyPatch) -> None:
     cache.image("b", ["abi.py"], image)
-    monkeypatch.setattr(cache, "llvmlite_version", lambda: "other")
-    cache.image("a", ["abi.py"], image)
-    names = sorted(name.split("-")[0] for name in os.listdir(cache.folder()))  # noqa: PTH208
-    assert names == ["a", "b"]
+    for version in range(cache.KEPT + 2):
+        monkeypatch.setattr(cache, "llvmlite_version", lambda version=version: str(version))
+        cache.image("a", ["abi.py"], image)
+    names = [name.split("-")[0] for name in os.listdir(cache.folder())]  # noqa: PTH208
+    assert (names.count("a"), names.count("b")) == (cache.KEPT, 1)
+    assert cache.image("a", ["abi.py"], unexpected).code == image().code
 
 
 def test_a_damaged_image_is_built_again() -> None:

@@ -4,7 +4,7 @@ The key is a digest of the sources, of the compiler's own, and of the versions o
 llvmlite. A hit imports neither llvmlite nor the compiler.
 """
 # pathlib takes 5 ms to import, and this is on the way to every run.
-# ruff: noqa: PTH100, PTH103, PTH105, PTH108, PTH111, PTH112, PTH117, PTH118, PTH119, PTH120
+# ruff: noqa: PTH100, PTH103, PTH105, PTH108, PTH111, PTH112, PTH116, PTH117, PTH118, PTH120
 # ruff: noqa: PTH123, PTH208
 
 import os
@@ -17,6 +17,7 @@ from vestige.lang.image import Image, ImageError
 Build = Callable[[], Image]
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+KEPT = 8  # images of one name, the newest ones
 COMPILER = ("lang", "abi.py")
 
 
@@ -91,7 +92,10 @@ def llvmlite_version() -> str:
 
 
 def _keep(path: str, data: bytes, name: str) -> None:
-    """Write the image whole or not at all, then remove what it replaces."""
+    """Write the image whole or not at all, then remove those of its name that are long unused.
+
+    Several are kept: another checkout's run may be about to read its own.
+    """
     temporary = f"{path}.{os.getpid()}"
     directory = os.path.dirname(path)
     try:
@@ -99,12 +103,13 @@ def _keep(path: str, data: bytes, name: str) -> None:
         with open(temporary, "wb") as file:
             file.write(data)
         os.replace(temporary, path)
-        replaced = [other for other in os.listdir(directory) if _is_image(other, name)]
+        kept = [other for other in os.listdir(directory) if _is_image(other, name)]
+        kept.sort(key=lambda other: os.stat(os.path.join(directory, other)).st_mtime_ns)
+        replaced = kept[:-KEPT]
     except OSError:
         replaced = [temporary]
     for other in replaced:
-        if other != os.path.basename(path):
-            _remove(os.path.join(directory, other))
+        _remove(os.path.join(directory, other))
 
 
 def _remove(path: str) -> None:
