@@ -28,6 +28,7 @@ from vestige.lang.native import LIMITS, NativeImage, Panic
 
 BATCH = 50
 INPUTS = 12
+PROGRESS_SECONDS = 30
 FAILURES = {
     IndexError: "index outside",
     ZeroDivisionError: "division by zero",
@@ -166,8 +167,13 @@ def run_batch(cases: list[Case], folder: Path, report: Report) -> None:
             report.compared += 1
 
 
-def fuzz(seed: int, count: int, seconds: float | None = None) -> Report:
-    """Compare until `count` functions were, or `seconds` are over."""
+def fuzz(
+    seed: int,
+    count: int,
+    seconds: float | None = None,
+    progress: Callable[[Report], None] = lambda report: None,
+) -> Report:
+    """Compare until `count` functions were, or `seconds` are over. `progress`: every batch."""
     report, end = Report(seed), time.monotonic() + seconds if seconds else None
     with tempfile.TemporaryDirectory() as name:
         for cases in batches(seed):
@@ -176,7 +182,20 @@ def fuzz(seed: int, count: int, seconds: float | None = None) -> Report:
             if end is None and report.compared >= count:
                 break
             run_batch(cases, Path(name), report)
+            progress(report)
     return report
+
+
+class Progress:
+    """Says every PROGRESS_SECONDS how far it is, on standard error."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + PROGRESS_SECONDS
+
+    def __call__(self, report: Report) -> None:
+        if time.monotonic() >= self._next:
+            self._next += PROGRESS_SECONDS
+            print(f"so far: {report}", file=sys.stderr, flush=True)
 
 
 def main() -> int:
@@ -187,7 +206,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="default: random")
     options = parser.parse_args()
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
-    report = fuzz(seed, options.count, options.seconds)
+    report = fuzz(seed, options.count, options.seconds, Progress())
     for disagreement in report.disagreements:
         print(disagreement)
     print(report)
