@@ -119,7 +119,9 @@ class Calls:
         for parameter, argument in zip(positional, node.args, strict=False):
             values[parameter.name] = self.expressions.value(argument)
         for keyword in node.keywords:
-            if keyword.arg is None or keyword.arg not in by_name or keyword.arg in values:
+            if keyword.arg is None:
+                raise self._arguments_refusal(node, f"{name} is called with ** arguments")
+            if keyword.arg not in by_name or keyword.arg in values:
                 raise self._arguments_refusal(
                     node, f"{name} takes no further argument {keyword.arg}"
                 )

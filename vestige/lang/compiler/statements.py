@@ -16,6 +16,7 @@ CURES = {
     ast.Assert: "use check(condition): a PANIC with this line",
     ast.Raise: "use panic(code), or return an error the caller looks at",
     ast.Try: "return an error the caller looks at",
+    ast.TryStar: "return an error the caller looks at",
     ast.With: "call acquire and release by name",
     ast.Global: "keep state in a Struct that is passed in",
     ast.Nonlocal: "keep state in a Struct that is passed in",
