@@ -5,9 +5,10 @@ block, that block is read, changed and written; meanwhile no other request may t
 requests that share a block with one another, and are not both reads, follow each other.
 """
 
+from vestige.abi import SECTOR
 from vestige.lang.intrinsics import check, load64
 from vestige.lang.types import Struct, u8, u32, u64
-from vestige.monitor.block import SECTOR, BlockRequest, Operation
+from vestige.monitor.block import BlockRequest, Operation
 from vestige.monitor.drivers.nvme.controller import Controller
 from vestige.monitor.drivers.nvme.places import Kind, Place
 from vestige.monitor.drivers.nvme.prp import gather, move, pages_after_first, skip
@@ -189,7 +190,8 @@ def whole_blocks(request: BlockRequest, number: u32, shift: u8) -> tuple[u64, u3
 
 def must_follow(later: Transfer, begun: Transfer) -> bool:
     """Whether `begun`, if it is under way, has to be done before `later` begins."""
-    if not begun.active or not begun.begun or begun.controller != later.controller:
+    under_way = begun.active != 0 and begun.begun != 0 and not begun.done()
+    if not under_way or begun.controller != later.controller:
         return False
     if later.operation == Operation.READ and begun.operation == Operation.READ:
         return False

@@ -10,11 +10,19 @@ Nothing here calls the host. What the caller must do before the entries are publ
 
 from enum import IntEnum
 
-from vestige.abi import CHUNK, FIRST_CHUNK_BUFFER, STATE_BUFFER, STATE_SIZE, Ring, Statistics
+from vestige.abi import (
+    CHUNK,
+    FIRST_CHUNK_BUFFER,
+    SECTOR,
+    STATE_BUFFER,
+    STATE_SIZE,
+    Ring,
+    Statistics,
+)
 from vestige.lang.intrinsics import check
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
-from vestige.monitor.block import SECTOR, BlockRequest, Operation
+from vestige.monitor.block import BlockRequest, Operation
 from vestige.monitor.drivers.ring.queue import Queue
 from vestige.monitor.drivers.ring.spec import DATA_ONLY, FIXED_FILE, Errno, Opcode
 

@@ -1,0 +1,309 @@
+"""Block drivers on a bench: one face over `ring` and `nvme`, in CPython and compiled.
+
+A bench is a driver, the fake it drives, RAM and a disk, without the rest of the monitor. Time
+stands still but for `wait`.
+"""
+
+import ctypes
+import functools
+import mmap
+import random
+from collections.abc import Callable
+from typing import Any
+
+from tests.drivers.fake_nvme import ABORT_REQUESTED, DO_NOT_RETRY, UNRECOVERED_READ, FakeNvme
+from tests.monitor.fake_ring import FakeRing
+from vestige import abi
+from vestige.abi import SECTOR
+from vestige.lang.build import compile_functions
+from vestige.lang.memory import Memory
+from vestige.lang.native import NativeImage
+from vestige.lang.types import Struct
+from vestige.monitor.block import BlockRequest, State
+from vestige.monitor.drivers.nvme.driver import NvmeDriver
+from vestige.monitor.drivers.ring.driver import Driver
+from vestige.monitor.drivers.ring.queue import Queue
+from vestige.monitor.drivers.ring.spec import Errno
+
+RAM_SIZE = 6 * abi.CHUNK
+DISK_SECTORS = 16384
+ROUNDS = 5000  # of a request, until a test gives it up
+
+Segments = list[tuple[int, int]]  # (offset in RAM, length)
+RING = (
+    Driver.reset, Driver.start, Driver.advance, Driver.finished, Driver.error_of, Driver.reap,
+    Driver.resubmit, Queue.publish,
+)  # fmt: skip
+NVME = (
+    NvmeDriver.reset, NvmeDriver.settled, NvmeDriver.describe, NvmeDriver.start,
+    NvmeDriver.advance, NvmeDriver.finished, NvmeDriver.error_of, NvmeDriver.publish,
+    NvmeDriver.next_deadline, NvmeDriver.reap,
+)  # fmt: skip
+
+
+@functools.cache
+def native(functions: tuple[Callable[..., Any], ...]) -> NativeImage:
+    """These as machine code in this process."""
+    return NativeImage(compile_functions(functions, base=None, runtime="process"))
+
+
+class Pages:
+    """Memory that begins at a page, which what ctypes gives need not."""
+
+    def __init__(self, size: int) -> None:
+        self.data = mmap.mmap(-1, size)
+        self.size = size
+        self.address = ctypes.addressof(ctypes.c_uint8.from_buffer(self.data))
+
+
+class Bench:
+    """What the tests of both drivers use; a subclass has the driver."""
+
+    def __init__(self, compiled: bool) -> None:
+        self.compiled = compiled
+        self.memory = Pages(RAM_SIZE)
+        self.state = Pages(abi.STATE_SIZE)
+        self.ram = Memory(low=self.memory.address, low_size=RAM_SIZE)
+        self.disk = bytearray(random.Random(7).randbytes(DISK_SECTORS * SECTOR))
+        self.statistics = abi.Statistics()
+        self.requests = [BlockRequest(), BlockRequest()]
+        self.now = 0
+
+    def call(self, function: Callable[..., Any], *arguments: int | Struct) -> int:
+        """A function of the driver, in CPython or compiled."""
+        if self.compiled:
+            return native(self.functions())[function.__qualname__](*arguments) or 0
+        return int(function(*arguments) or 0)
+
+    def begin(self, operation: int, lba: int, segments: Segments, channel: int = 0) -> None:
+        """Hand a request over."""
+        request = self.requests[channel]
+        request.state = State.IDLE
+        request.prepare(operation, 0, lba, sum(length for _, length in segments) // SECTOR)
+        for number, (offset, length) in enumerate(segments):
+            request.segments[number].address = self.memory.address + offset
+            request.segments[number].length = length
+        request.segment_count = len(segments)
+        request.state = State.BUSY
+        self.start(channel)
+
+    def run(self, channel: int = 0) -> int:
+        """To the end of the request; its error."""
+        for _ in range(ROUNDS):
+            if self.finished(channel):
+                return self.error_of(channel)
+            self.turn()
+        raise AssertionError("the request never ends")
+
+    def do(self, operation: int, lba: int, segments: Segments) -> int:
+        """A whole request; its error."""
+        self.begin(operation, lba, segments)
+        return self.run()
+
+    def contents(self, segments: Segments) -> bytes:
+        """What lies in these segments."""
+        return b"".join(self.memory.data[offset : offset + length] for offset, length in segments)
+
+    # ---- of each driver ---------------------------------------------------------------------
+
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        """What of the driver is called."""
+        raise NotImplementedError
+
+    def start(self, channel: int) -> None:
+        """Give the driver the channel's request."""
+        raise NotImplementedError
+
+    def turn(self) -> None:
+        """The driver's turn, then the other side's."""
+        raise NotImplementedError
+
+    def finished(self, channel: int = 0) -> bool:
+        """Whether the request is answered; once."""
+        raise NotImplementedError
+
+    def error_of(self, channel: int = 0) -> int:
+        """What it was answered with."""
+        raise NotImplementedError
+
+    def hold(self) -> None:
+        """From now on the other side answers only what `release` picks."""
+        raise NotImplementedError
+
+    def held(self) -> int:
+        """How many operations it has not answered."""
+        raise NotImplementedError
+
+    def release(self, number: int) -> None:
+        """Answer one of them."""
+        raise NotImplementedError
+
+    def fail(self, which: Callable[[int, int], bool], *, forever: bool) -> None:
+        """Fail the operations whose (first sector, operations before it) are picked."""
+        raise NotImplementedError
+
+    def flushes(self) -> int:
+        """How often all was brought to stable storage."""
+        raise NotImplementedError
+
+
+class RingBench(Bench):
+    """io_uring."""
+
+    def __init__(self, compiled: bool) -> None:
+        super().__init__(compiled)
+        self.ring = FakeRing([self.disk])
+        self.description = abi.Ring()
+        self.ring.describe(self.description, self.memory.address, self.state.address)
+        self.driver = Driver()
+        self.call(Driver.reset, self.driver, self.description, self.state.address)
+
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        return RING
+
+    def start(self, channel: int) -> None:
+        self.call(Driver.start, self.driver, channel, self.requests[channel])
+
+    def turn(self) -> None:
+        driver, ring = self.driver, self.description
+        self.call(Driver.reap, driver, ring, self.statistics)
+        self.call(Driver.resubmit, driver, ring)
+        for channel, request in enumerate(self.requests):
+            if driver.transfers[channel].active:
+                self.call(Driver.advance, driver, channel, request, 0, self.ram, ring)
+        for chunk in list(driver.pins)[: driver.pin_count]:
+            buffer = (self.memory.address + chunk * abi.CHUNK, abi.CHUNK)
+            self.ring.buffers[abi.FIRST_CHUNK_BUFFER + chunk] = buffer
+        driver.pin_count = 0
+        if self.call(Queue.publish, driver.queue, ring):
+            self.ring.enter()
+        self.call(Driver.reap, driver, ring, self.statistics)
+
+    def finished(self, channel: int = 0) -> bool:
+        return self.call(Driver.finished, self.driver, channel, self.requests[channel]) != 0
+
+    def error_of(self, channel: int = 0) -> int:
+        return self.call(Driver.error_of, self.driver, channel)
+
+    def hold(self) -> None:
+        self.ring.inline = False
+
+    def held(self) -> int:
+        return len(self.ring.taken)
+
+    def release(self, number: int) -> None:
+        self.ring.complete(number)
+
+    def fail(self, which: Callable[[int, int], bool], *, forever: bool) -> None:
+        error = Errno.EIO if forever else Errno.EAGAIN
+        seen = 0
+
+        def answer(submission: Any) -> int | None:
+            nonlocal seen
+            seen += 1
+            return -error if which(submission.offset // SECTOR, seen - 1) else None
+
+        self.ring.answer = answer
+
+    def flushes(self) -> int:
+        return len(self.ring.flushed)
+
+
+class NvmeBench(Bench):
+    """NVMe; keywords are the fake controller's."""
+
+    def __init__(self, compiled: bool, *, up: bool = True, cpus: int = 2, **keywords: Any) -> None:
+        super().__init__(compiled)
+        self.queues = Pages(abi.NVME_QUEUES_SIZE)
+        self.fake = FakeNvme(self.disk, **keywords)
+        for part in (self.memory, self.state, self.queues):
+            self.fake.allowed.append((part.address, part.size))
+        self.config = abi.Config(cpus=cpus)
+        self.description = self.config.nvme[1]
+        self.description.present, self.description.vectors = 1, 4
+        self.description.bar, self.description.bar_size = self.fake.registers, len(self.fake.bar)
+        self.description.queues = self.queues.address
+        self.driver = NvmeDriver()
+        self.controller = self.driver.controllers[1]
+        self.report = self.statistics.nvme[1]
+        self.cpu = 0
+        if up:
+            self.power_on()
+            assert self.report.failure == 0
+
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        return NVME
+
+    def power_on(self) -> None:
+        """Bring the controller up, or see it fail."""
+        self.call(NvmeDriver.reset, self.driver, self.config, self.now)
+        self.reap()
+        for _ in range(ROUNDS):
+            if self.call(NvmeDriver.settled, self.driver):
+                return
+            self.fake.step()
+            self.reap()
+            self.wait()
+        raise AssertionError("it never settles")
+
+    def reap(self) -> None:
+        """Look at the answers."""
+        self.call(NvmeDriver.reap, self.driver, self.statistics, self.now)
+
+    def due(self) -> int:
+        """When the driver wants to look again."""
+        return self.call(NvmeDriver.next_deadline, self.driver) & (1 << 64) - 1
+
+    def wait(self) -> None:
+        """Let time go on to then, if the driver waits for something."""
+        due = self.due()
+        if due != (1 << 64) - 1:
+            self.now = max(self.now, due)
+
+    def start(self, channel: int) -> None:
+        request = self.requests[channel]
+        self.call(NvmeDriver.start, self.driver, channel, request, 1, self.cpu)
+
+    def turn(self) -> None:
+        """Where the controller does nothing, time goes on."""
+        self.drive()
+        if not self.fake.step():
+            self.wait()
+        self.reap()
+
+    def drive(self) -> None:
+        """The driver's turn alone."""
+        self.reap()
+        self.call(NvmeDriver.publish, self.driver, self.now)
+
+    def finished(self, channel: int = 0) -> bool:
+        return self.call(NvmeDriver.finished, self.driver, channel) != 0
+
+    def error_of(self, channel: int = 0) -> int:
+        return self.call(NvmeDriver.error_of, self.driver, channel)
+
+    def hold(self) -> None:
+        self.fake.holding = True
+
+    def held(self) -> int:
+        return len(self.fake.held)
+
+    def release(self, number: int) -> None:
+        self.fake.release(number)
+
+    def fail(self, which: Callable[[int, int], bool], *, forever: bool) -> None:
+        status = UNRECOVERED_READ | DO_NOT_RETRY if forever else ABORT_REQUESTED
+        seen = 0
+
+        def answer(command: Any) -> int | None:
+            nonlocal seen
+            if command.queue == 0:
+                return None
+            seen += 1
+            sector = command.block * self.fake.block_size // SECTOR
+            return status if which(sector, seen - 1) else None
+
+        self.fake.status = answer
+
+    def flushes(self) -> int:
+        return [command.opcode for command in self.fake.log].count(0)
