@@ -82,6 +82,7 @@ PORT_DOORBELL = 0x1000  # OUT AL to PORT_DOORBELL + n: eventfd of GSI n, no exit
 WORKER_VECTOR = 0x40  # interrupt that wakes the worker
 TIMER_VECTOR = 0x41
 
+SECTOR = 512  # bytes; disks count in these
 CHUNK = 2 * MIB  # guest RAM is registered with the ring by chunks
 STATE_BUFFER = 0  # the ring's fixed buffer number of STATE
 FIRST_CHUNK_BUFFER = 1  # chunk c is buffer FIRST_CHUNK_BUFFER + c

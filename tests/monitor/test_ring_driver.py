@@ -7,9 +7,10 @@ import pytest
 
 from tests.monitor.fake_ring import ENTRIES, FakeRing
 from vestige import abi
+from vestige.abi import SECTOR
 from vestige.lang.intrinsics import CheckFailed, address_of
 from vestige.lang.memory import Memory
-from vestige.monitor.block import MAX_SEGMENTS, SECTOR, BlockRequest, Operation
+from vestige.monitor.block import MAX_SEGMENTS, BlockRequest, Operation
 from vestige.monitor.drivers.ring.driver import RETRIES, Driver, Owner
 from vestige.monitor.drivers.ring.spec import CompletionFlag, Errno, Opcode, Submission
 

@@ -11,7 +11,6 @@ import stat
 from vestige import abi
 from vestige.errors import UsageError
 from vestige.host.options import DiskOption
-from vestige.monitor.block import SECTOR
 
 BLKGETSIZE64 = 0x8008_1272  # linux/fs.h
 MODEL = "VESTIGE DISK"
@@ -116,10 +115,10 @@ def _sectors(descriptor: int, path: str) -> int:
     else:
         size = status.st_size
     if size == 0:
-        raise UsageError(f"{path}: empty; give a raw image of at least {SECTOR} bytes")
-    if size % SECTOR:
+        raise UsageError(f"{path}: empty; give a raw image of at least {abi.SECTOR} bytes")
+    if size % abi.SECTOR:
         raise UsageError(
-            f"{path}: {size} bytes, not a multiple of {SECTOR}; is it a raw image? (truncate -s"
-            f" %{SECTOR} {path} rounds it up)"
+            f"{path}: {size} bytes, not a multiple of {abi.SECTOR}; is it a raw image? (truncate -s"
+            f" %{abi.SECTOR} {path} rounds it up)"
         )
-    return size // SECTOR
+    return size // abi.SECTOR

@@ -11,7 +11,6 @@ from enum import IntEnum
 from vestige.lang.intrinsics import check
 from vestige.lang.types import Struct, u8, u32, u64
 
-SECTOR = 512  # bytes; lba and sectors count in these
 MAX_SEGMENTS = 128
 
 
