@@ -268,6 +268,22 @@ def f(i: u8) -> i64:
     both(source, *((i,) for i in (0, 1, 2, 3, 5, 7, 86, 255)))
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        "(0, 255)", "(-128, 127)", "(-1, 128)", "(0, 65535)", "(-1, 40000)", "(5, 2**32 - 1)",
+        "(-1, 2**31)", "(0, 2**64 - 1)", "(-(2**63), 2**63 - 1)", "(-1, 2**64 - 1)", "(1 << 70, 3)",
+    ],
+)  # fmt: skip
+def test_tables_of_every_width(both: Both, table: str) -> None:
+    source = f"""
+TABLE = {table}
+def f(i: u8) -> u64:
+    return u64(TABLE[i] + 1)
+"""
+    both(source, (0,), (1,))
+
+
 def test_flags_mean_what_they_mean_in_this_cpython(both: Both) -> None:
     source = """
 def f(c: Channel, a: u8, b: u32) -> u32:

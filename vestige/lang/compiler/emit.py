@@ -9,9 +9,9 @@ from typing import Any
 
 from vestige.lang.compiler import graph, instructions
 from vestige.lang.compiler.graph import Block, Graph, Instruction, Node
-from vestige.lang.compiler.intervals import MASK, SIGNED_LOW, WORD, Interval
+from vestige.lang.compiler.intervals import SIGNED_LOW, WORD, Interval
 from vestige.lang.compiler.kinds import Integer, Kind
-from vestige.lang.compiler.module import ATTRIBUTES, Module
+from vestige.lang.compiler.module import ATTRIBUTES, Module, literal
 from vestige.lang.compiler.program import Function
 
 PREDICATES = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
@@ -285,10 +285,8 @@ class Emitter:
     def _table(self, node: graph.TableLoad) -> None:
         word = self._inside(node.index, len(node.table), node.node)
         low, high = min(node.table), max(node.table)
-        span = max(high.bit_length(), (~low).bit_length() + 1 if low < 0 else 0)
-        if low < 0:
-            span = max(span, high.bit_length() + 1)
-        bits = next((size for size in (8, 16, 32) if span <= size), WORD)
+        fits = ((size, size - (low < 0)) for size in (8, 16, 32))  # without the sign's bit
+        bits = next((size for size, span in fits if -(1 << span) <= low and high < 1 << span), WORD)
         table = self.module.table(node.table, bits)
         address = self.new(f"getelementptr i{bits}, ptr {table}, i64 {word}")
         node.register = self.new(f"load i{bits}, ptr {address}")
@@ -369,12 +367,6 @@ class Emitter:
         for position, (word, result) in enumerate(zip(words, self.function.results, strict=True)):
             packed = self.new(f"insertvalue {kind} {packed}, {_type(result)} {word}, {position}")
         self.line(f"ret {kind} {packed}")
-
-
-def literal(value: int) -> str:
-    """A constant's low 64 bits, as LLVM reads them."""
-    value &= MASK
-    return str(value - (1 << WORD) if value >> WORD - 1 else value)
 
 
 def _label(block: Block) -> str:

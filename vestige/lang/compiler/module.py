@@ -1,6 +1,7 @@
 """The LLVM module being written: declarations, constant tables, check sites, debug metadata."""
 
 from vestige.lang.compiler.graph import Node
+from vestige.lang.compiler.intervals import MASK, WORD
 from vestige.lang.compiler.program import Function, SourceFile
 
 # GPA 0 is RAM; interrupts are taken on the stack in use; nothing unwinds.
@@ -42,7 +43,7 @@ class Module:
         key = (values, bits)
         if key not in self._tables:
             name = self._tables[key] = f"@table.{len(self._tables)}"
-            items = ", ".join(f"i{bits} {value}" for value in values)
+            items = ", ".join(f"i{bits} {literal(value)}" for value in values)
             kind = f"[{len(values)} x i{bits}]"
             self._table_lines.append(f"{name} = internal unnamed_addr constant {kind} [{items}]")
         return self._tables[key]
@@ -109,3 +110,9 @@ def _escaped(text: str) -> str:
         "".join(f"\\{byte:02X}" for byte in letter.encode())
         for letter in text
     )  # fmt: skip
+
+
+def literal(value: int) -> str:
+    """A constant's low 64 bits, as LLVM reads them."""
+    value &= MASK
+    return str(value - (1 << WORD) if value >> WORD - 1 else value)
