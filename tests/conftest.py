@@ -9,7 +9,9 @@ import pytest
 from vestige.softhost import SoftHost
 
 # A shared machine may take any time over any example: how long is no business of a test.
-hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("unhurried")
 
 SOFTHOST_GROUP = "softhost"
