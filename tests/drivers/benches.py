@@ -241,9 +241,9 @@ class NvmeBench(Bench):
         for _ in range(ROUNDS):
             if self.call(NvmeDriver.settled, self.driver):
                 return
-            self.fake.step()
+            if not self.fake.step():
+                self.wait()
             self.reap()
-            self.wait()
         raise AssertionError("it never settles")
 
     def reap(self) -> None:

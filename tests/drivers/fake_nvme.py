@@ -147,9 +147,10 @@ class FakeNvme:
                 self.reset()
         if self.countdown is not None:
             self.countdown -= 1
-            if self.countdown <= 0:
-                self.countdown = None
-                self.switch()
+            if self.countdown > 0:
+                return False
+            self.countdown = None
+            self.switch()
             return True
         if not self.get(CSTS) & READY or self.deaf:
             return False
