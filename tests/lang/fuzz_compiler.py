@@ -21,7 +21,9 @@ from types import ModuleType
 from typing import Any
 
 from tests.lang.generator import PRELUDE, Case
-from vestige.lang.build import compile_functions
+from vestige.lang.build import assemble, find_entries
+from vestige.lang.compiler.program import Program
+from vestige.lang.compiler.whole import analyze
 from vestige.lang.errors import Refusal
 from vestige.lang.intrinsics import CheckFailed
 from vestige.lang.native import LIMITS, NativeImage, Panic
@@ -78,16 +80,19 @@ def compile_accepted(
     cases: list[Case], module: ModuleType, starts: list[int]
 ) -> tuple[NativeImage | None, list[Case]]:
     """Compile the cases that are not refused."""
-    accepted = list(cases)
-    while accepted:
-        functions = [getattr(module, case.name) for case in accepted]
-        try:
-            return NativeImage(compile_functions(functions, base=None, runtime="process")), accepted
-        except Refusal as refusal:
-            lines = [item.line for item in (refusal, *refusal.others)]
-            refused = {sum(start <= line for start in starts) - 1 for line in lines}
-            accepted = [case for case in accepted if cases.index(case) not in refused]
-    return None, []
+    program = Program("process")
+    entries = find_entries(program, [getattr(module, case.name) for case in cases])
+    refused = set()
+    try:
+        analyze(program)
+    except Refusal as refusal:
+        for item in (refusal, *refusal.others):
+            refused.add(sum(start <= item.line for start in starts) - 1)
+    kept = [number for number in range(len(cases)) if number not in refused]
+    if not kept:
+        return None, []
+    image = assemble(program, [entries[number] for number in kept], None)
+    return NativeImage(image), [cases[number] for number in kept]
 
 
 def arguments(case: Case, choose: random.Random) -> list[int]:

@@ -28,17 +28,22 @@ def compile_functions(
     if runtime not in RUNTIMES:
         raise ValueError(f"runtime {runtime!r} is none of {RUNTIMES}")
     program = Program(runtime)
-    entries = _entries(program, functions)
+    entries = find_entries(program, functions)
     analyze(program)
+    return assemble(program, entries, base)
+
+
+def assemble(program: Program, entries: Sequence[Function], base: int | None) -> Image:
+    """The image of analysed `entries` and what they call."""
     module = Module()
-    for function in program.functions.values():
+    for function in _reachable(entries):
         if function.graph is not None:
             module.functions.append(Emitter(module, function, function.graph).define())
-    linked = link(object_file(module.text(assembly(runtime))), base or 0)
+    linked = link(object_file(module.text(assembly(program.runtime))), base or 0)
     files, rows = _line_table(program, linked.lines)
     return Image(
         base=base,
-        runtime=runtime,
+        runtime=program.runtime,
         code=linked.code,
         memory_size=linked.memory_size,
         symbols=linked.symbols,
@@ -48,6 +53,18 @@ def compile_functions(
         rows=rows,
         elf=linked.elf,
     )
+
+
+def _reachable(entries: Sequence[Function]) -> list[Function]:
+    """The entries and every function they lead to, each once."""
+    found = dict.fromkeys(entries)
+    waiting = list(entries)
+    while waiting:
+        flow = waiting.pop().graph
+        called = [call.function for call in flow.calls] if flow is not None else []
+        waiting += [function for function in called if function not in found]
+        found |= dict.fromkeys(called)
+    return list(found)
 
 
 def _line_table(
@@ -65,7 +82,8 @@ def _line_table(
     return tuple(names.get(file, file) for file in files), rows.tobytes()
 
 
-def _entries(program: Program, functions: Sequence[Callable[..., Any]]) -> list[Function]:
+def find_entries(program: Program, functions: Sequence[Callable[..., Any]]) -> list[Function]:
+    """Declare `functions` as entries. Raises Refusal."""
     entries = [program.function(function) for function in functions]
     names = [entry.name for entry in entries]
     for entry in entries:

@@ -2,7 +2,6 @@
 
 import ast
 import builtins
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Flag
 from types import FunctionType, ModuleType
@@ -52,7 +51,7 @@ class Builder:
         self.locals: list[Local] = []
         self.calls: list[graph.Call] = []
         self.names: dict[str, Local] = {}
-        self.assigned = set(_stored_names(function.tree))
+        self.assigned = frozenset(function.python.__code__.co_varnames)
         self.block = Block()
         self.place(self.block)
         for parameter in function.parameters:
@@ -194,9 +193,3 @@ def _is_table(value: object) -> bool:
 
 def _kind_name(reference: Reference | None) -> str:
     return f"a {reference.name}" if reference else "an integer"
-
-
-def _stored_names(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id

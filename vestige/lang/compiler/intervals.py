@@ -48,6 +48,8 @@ class Interval(NamedTuple):
 
     def join(self, other: "Interval") -> "Interval":
         """The least interval that holds both."""
+        if other.within(self) and (self.flag or not other.flag):
+            return self
         return Interval(
             min(self.low, other.low), max(self.high, other.high), self.flag or other.flag
         )
