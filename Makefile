@@ -16,10 +16,10 @@ PACKAGES_STAMP = .venv/.debian-packages
 VENV_STAMP = .venv/.stamp
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format fuzz bench clean distclean
+.PHONY: help setup demo demo-nvme test lint format fuzz bench clean distclean
 
 help: ## List what can be made
-	@sed -n 's/^\([a-z]*\):.* ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.* ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 # Byte code is kept even where PYTHONDONTWRITEBYTECODE is set: in the software host, compiling every
 # module at every start takes seconds.
@@ -28,6 +28,9 @@ setup: $(VENV_STAMP) ## Install what is missing; leaves the tool at .venv/bin/ve
 
 demo: setup ## Boot Debian with its root on an IDE disk that exists only inside the guest
 	@$(BIN)/python -m examples.demo.driver
+
+demo-nvme: setup ## The same, the disk an NVMe controller that only the monitor drives
+	@$(BIN)/python -m examples.demo_nvme.driver
 
 test: setup ## Run the test suite (PYTEST_ARGS="-k ide" and the like)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)

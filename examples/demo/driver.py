@@ -34,8 +34,8 @@ PASSED = "guest: all checks passed"
 class Demo(NamedTuple):
     """One demo: its name, its disk, the scripts whose checks must pass, and what runs its guest.
 
-    `command` has the kernel, the initial RAM disk and the disk; `timeout`, in seconds, ends a
-    monitor that doesn't end its guest in time itself.
+    `command` gets the kernel, the initial RAM disk and the disk; `timeout`, in seconds, ends a
+    monitor that doesn't end its guest in time itself; `epilogue` shows more of a run.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Demo(NamedTuple):
     scripts: tuple[Path, ...]
     command: Callable[[Path, Path, Path], list[str]]
     timeout: float
+    epilogue: Callable[[], list[str]] = list
 
     def say(self, text: str) -> None:
         """Show progress."""
@@ -77,6 +78,8 @@ def perform(demo: Demo) -> int:
     status, lines = run(demo.command(kernel.bzimage, initrd, disk), demo.timeout)
     script = "".join(path.read_text() for path in demo.scripts)
     problems = judge(lines, status, script) + inspect(disk, lines)
+    for line in demo.epilogue():
+        demo.say(line)
     for problem in problems:
         print(f"{demo.name}: {problem}", file=sys.stderr)
     if problems:
@@ -153,9 +156,10 @@ def inspect(disk: Path, lines: list[str]) -> list[str]:
     problems = []
     said = [line.removeprefix("payload: ") for line in lines if line.startswith("payload: ")]
     try:
-        images.check_ext4(disk, images.FIRST_PARTITION)
-        images.check_ext4(disk, roots.demo_data_offset(disk))
-        payload = images.read_file(disk, "/payload", roots.demo_data_offset(disk))
+        root, data = images.partition_offset(disk, 1), images.partition_offset(disk, 2)
+        images.check_ext4(disk, root)
+        images.check_ext4(disk, data)
+        payload = images.read_file(disk, "/payload", data)
     except (images.ImageError, OSError) as error:
         return [f"the disk image: {error}"]
     found = hashlib.sha256(payload).hexdigest()

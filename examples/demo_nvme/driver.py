@@ -25,19 +25,15 @@ CONTROLLER = "vfio:0000:00:10.0"  # the software host's first
 def main() -> int:
     """Run the demo. Returns the exit status."""
     scripts = (roots.DEMO_INIT, roots.NVME_CHECKS)
-    demo = Demo("demo-nvme", roots.demo_nvme_disk, scripts, _command, TIMEOUT + GRACE)
+    timeout = TIMEOUT + GRACE
+    demo = Demo("demo-nvme", roots.demo_nvme_disk, scripts, _command, timeout, _counters)
     try:
         images.ensure()  # in the software host, compiling takes ten times as long
     except UsageError as error:
         print(f"demo-nvme: {error}", file=sys.stderr)
         return 2
-    stats = _stats()
-    stats.unlink(missing_ok=True)
-    try:
-        return driver.perform(demo)
-    finally:
-        if stats.exists():
-            _tell(demo, json.loads(stats.read_text()))
+    _stats().unlink(missing_ok=True)
+    return driver.perform(demo)
 
 
 def _stats() -> Path:
@@ -54,10 +50,13 @@ def _command(kernel: Path, initrd: Path, disk: Path) -> list[str]:
     ]
 
 
-def _tell(demo: Demo, counters: dict[str, object]) -> None:
-    """The counters that show the interrupt's path."""
-    for name in ("guest_exits", "doorbells", "worker_wakeups", "worker"):
-        demo.say(f"{name}: {json.dumps(counters.get(name))}")
+def _counters() -> list[str]:
+    """Those that show the interrupt's path."""
+    if not _stats().exists():
+        return []
+    counters = json.loads(_stats().read_text())
+    names = ("guest_exits", "doorbells", "worker_wakeups", "worker")
+    return [f"{name}: {json.dumps(counters[name])}" for name in names]
 
 
 if __name__ == "__main__":

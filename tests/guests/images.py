@@ -17,6 +17,7 @@ SECTOR = 512
 MEBIBYTE = 1 << 20
 FIRST_PARTITION = MEBIBYTE  # bytes: where today's partitioning tools begin
 _TIMEOUT = 300.0
+_PARTITION_TABLE = 446  # bytes from the start of an MBR
 _NAMESPACE = "7e571ce0-0000-4000-8000-{:012x}"  # UUIDs and hash seeds: the same in every image
 _TOOLS = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # not in every user's PATH
 
@@ -58,6 +59,13 @@ def whole_disk(image: Path, file_system: FileSystem) -> None:
     """Write a disk that is one file system, without a partition table."""
     _allocate(image, file_system.mebibytes * MEBIBYTE)
     _make_ext4(image, file_system, 0, 0)
+
+
+def partition_offset(image: Path, number: int) -> int:
+    """Where partition `number` (1 to 4) of a disk with an MBR begins, in bytes."""
+    with image.open("rb") as file:
+        file.seek(_PARTITION_TABLE + (number - 1) * 16 + 8)
+        return int.from_bytes(file.read(4), "little") * SECTOR
 
 
 def random_bytes(mebibytes: int, seed: int) -> bytes:

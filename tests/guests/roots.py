@@ -49,6 +49,7 @@ _NOT_FOR_FIO = (
 _ROOT_MEBIBYTES = 96
 _FIO_ROOT_MEBIBYTES = 288
 _DATA_MEBIBYTES = 96  # the 64 MiB that the demo writes, and the journal
+_SCRATCH_MEBIBYTES = 64
 _SMALL_MEBIBYTES = 16
 _SMALL_APPLETS = [
     "awk",
@@ -75,21 +76,17 @@ def small_root(*, partition: bool) -> str:
     return f"UUID={file_system_uuid(1 if partition else 0)}"
 
 
-def demo_data_offset(disk: Path) -> int:
-    """Where on a demo's disk its second partition begins, in bytes."""
-    return disk.stat().st_size - _DATA_MEBIBYTES * MEBIBYTE
-
-
 @cache
 def demo_disk() -> Path:
     """The demo's disk: Debian on /dev/sda1, its init /demo/init; /dev/sda2 is empty ext4."""
     wanted = packages.closure(_DEMO_PACKAGES)
-    return _debian_disk("demo", wanted, {"init": DEMO_INIT.read_bytes()}, _ROOT_MEBIBYTES)
+    sizes = (_ROOT_MEBIBYTES, _DATA_MEBIBYTES)
+    return _debian_disk("demo", wanted, {"init": DEMO_INIT.read_bytes()}, sizes)
 
 
 @cache
 def demo_nvme_disk() -> Path:
-    """As the demo's disk, with fio, and more checks for init."""
+    """As the demo's disk, with fio, more checks for init, and /dev/sda3 for fio to write on."""
     wanted = [
         package
         for package in packages.closure((*_DEMO_PACKAGES, "fio"))
@@ -99,13 +96,14 @@ def demo_nvme_disk() -> Path:
         "init": DEMO_INIT.read_bytes(),
         **{path.name: path.read_bytes() for path in (NVME_CHECKS, NVME_JOBS)},
     }
-    return _debian_disk("demo-nvme", wanted, files, _FIO_ROOT_MEBIBYTES)
+    sizes = (_FIO_ROOT_MEBIBYTES, _DATA_MEBIBYTES, _SCRATCH_MEBIBYTES)
+    return _debian_disk("demo-nvme", wanted, files, sizes)
 
 
 def _debian_disk(
-    name: str, wanted: list[packages.Package], files: dict[str, bytes], mebibytes: int
+    name: str, wanted: list[packages.Package], files: dict[str, bytes], sizes: tuple[int, ...]
 ) -> Path:
-    """A disk with `wanted` unpacked on a first partition of `mebibytes`, and `files` in /demo."""
+    """A disk of partitions of `sizes` MiB; on the first `wanted`, and `files` in /demo."""
 
     def build(directory: Path) -> None:
         tree = directory / "tree"
@@ -119,16 +117,16 @@ def _debian_disk(
             (tree / folder).mkdir()
         for file, content in files.items():
             _put_script(tree / "demo" / file, content)
-        sectors = (1 + mebibytes + _DATA_MEBIBYTES) * MEBIBYTE // SECTOR
+        sectors = (1 + sum(sizes)) * MEBIBYTE // SECTOR
         (tree / "demo" / "disk-sectors").write_text(f"{sectors}\n")
         partitioned(
             directory / "disk.img",
-            [FileSystem(mebibytes, tree), FileSystem(_DATA_MEBIBYTES, None)],
+            [FileSystem(sizes[0], tree), *(FileSystem(size, None) for size in sizes[1:])],
         )
         shutil.rmtree(tree)
 
     names = tuple(package.file_name for package in wanted)
-    return built(name, (names, tuple(files.items()), mebibytes), build) / "disk.img"
+    return built(name, (names, tuple(files.items()), sizes), build) / "disk.img"
 
 
 @cache

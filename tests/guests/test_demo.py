@@ -44,6 +44,7 @@ def test_a_disk_that_holds_something_else_is_told(
 ) -> None:
     monkeypatch.setattr(images, "check_ext4", lambda _image, _offset: None)
     monkeypatch.setattr(images, "read_file", lambda _image, _path, _offset: b"other")
+    (tmp_path / "disk.img").touch()
     (problem,) = driver.inspect(tmp_path / "disk.img", GOOD)
     assert "the guest wrote ['00']" in problem
 
