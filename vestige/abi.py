@@ -253,12 +253,20 @@ class NvmeFailure(IntEnum):
 
 
 class NvmeReport(Struct):
-    """What the monitor's driver tells of one controller."""
+    """What the monitor's driver tells of one controller. Threat: wrong words and numbers."""
 
     failure: u8  # NvmeFailure
     status: u16  # NVMe status code and type of the admin command that failed
     timeouts: u32  # commands not answered in time
-    resets: u32  # that were not asked for
+    resets: u32  # because of those, or of a fatal status
+    errors: u32  # commands that ended with a status other than success
+    reads: u64  # commands done, and bytes
+    read_bytes: u64
+    writes: u64
+    write_bytes: u64
+    flushes: u64
+    discards: u64
+    bounced_bytes: u64  # of those read and written, copied for their alignment
 
 
 class Statistics(Struct):
@@ -272,10 +280,7 @@ class Statistics(Struct):
     writes: u64
     write_bytes: u64
     flushes: u64
-    discards: u64
     ring_errors: u64
-    nvme_errors: u64  # commands that ended with a status other than success
-    nvme_bounced_bytes: u64  # of those read and written, copied for their alignment
     nvme: NvmeReport[4]  # MAX_NVME
     doorbells: u64
     worker_wakeups: u64

@@ -146,6 +146,10 @@ class Bench:
         """How often all was brought to stable storage."""
         raise NotImplementedError
 
+    def counters(self) -> abi.Statistics | abi.NvmeReport:
+        """What the driver has counted."""
+        raise NotImplementedError
+
 
 class RingBench(Bench):
     """io_uring."""
@@ -207,6 +211,9 @@ class RingBench(Bench):
 
     def flushes(self) -> int:
         return len(self.ring.flushed)
+
+    def counters(self) -> abi.Statistics:
+        return self.statistics
 
 
 class NvmeBench(Bench):
@@ -307,3 +314,6 @@ class NvmeBench(Bench):
 
     def flushes(self) -> int:
         return [command.opcode for command in self.fake.log].count(0)
+
+    def counters(self) -> abi.NvmeReport:
+        return self.report

@@ -82,14 +82,14 @@ def test_a_flush_is_one_after_what_was_written(bench: Bench) -> None:
     assert bench.flushes() == 0
     assert bench.do(FLUSH, 0, []) == 0
     assert bench.flushes() == 1
-    assert bench.statistics.flushes == 1
+    assert bench.counters().flushes == 1
 
 
 def test_bytes_are_counted(bench: Bench) -> None:
     assert bench.do(READ, 8, [(0, 64 * 1024)]) == 0
     assert bench.do(WRITE, 8, [(0, 32 * 1024)]) == 0
-    statistics = bench.statistics
-    assert (statistics.read_bytes, statistics.write_bytes) == (64 * 1024, 32 * 1024)
+    counters = bench.counters()
+    assert (counters.read_bytes, counters.write_bytes) == (64 * 1024, 32 * 1024)
 
 
 @pytest.mark.parametrize("operation", [READ, WRITE])

@@ -102,7 +102,7 @@ def test_a_read_is_a_doorbell_and_its_answer_an_interrupt_of_the_worker(rig: Nvm
     assert rig.status() == 0x50
     assert bytes(rig.memory)[DATA : DATA + 4096] == rig.image[8 * SECTOR : 16 * SECTOR]
     assert set(rig.calls) <= {abi.Call.ROUTE}
-    assert rig.shared.statistics.nvme_bounced_bytes == 0
+    assert rig.shared.statistics.nvme[0].bounced_bytes == 0
 
 
 def test_a_write_and_a_flush_reach_the_controller_in_this_order(rig: NvmeRig) -> None:

@@ -261,21 +261,21 @@ def test_what_is_aligned_is_not_copied(make: Make, segments: Segments, expected:
     bench = make()
     assert read(bench, 0, segments) == 0
     assert lengths(bench) == expected
-    assert bench.statistics.nvme_bounced_bytes == 0
+    assert bench.report.bounced_bytes == 0
 
 
 def test_what_is_not_aligned_goes_through_a_page(make: Make) -> None:
     bench = make()
     assert read(bench, 0, [(0x3002, 10 * KIB)]) == 0
     assert lengths(bench) == [4096, 4096, 2048]
-    assert bench.statistics.nvme_bounced_bytes == 10 * KIB
+    assert bench.report.bounced_bytes == 10 * KIB
 
 
 def test_only_the_part_that_is_not_aligned_is_copied(make: Make) -> None:
     bench = make()
     assert read(bench, 0, [(0x10000, 64 * KIB), (0x30002, 4096), (0x40000, 64 * KIB)]) == 0
     assert lengths(bench) == [64 * KIB, 4096, 64 * KIB]
-    assert bench.statistics.nvme_bounced_bytes == 4096
+    assert bench.report.bounced_bytes == 4096
 
 
 def test_commands_keep_to_the_controllers_limit(make: Make) -> None:
@@ -339,7 +339,7 @@ def test_a_discard_is_one_command_for_all_ranges(make: Make) -> None:
     assert discard(bench, ranges) == 0
     assert bench.fake.discarded == ranges
     assert [command.opcode for command in bench.fake.log] == [DATASET_MANAGEMENT]
-    assert bench.statistics.discards == 1
+    assert bench.report.discards == 1
 
 
 def test_a_discard_spares_blocks_it_has_only_part_of(make: Make) -> None:
@@ -378,14 +378,14 @@ def test_a_status_that_forbids_a_retry_is_the_error(make: Make, status: int, err
     bench = make()
     bench.fake.status = lambda command: status | DO_NOT_RETRY
     assert bench.do(Operation.WRITE, 0, [(0, 512)]) == error
-    assert bench.statistics.nvme_errors == 1
+    assert bench.report.errors == 1
 
 
 def test_any_other_status_is_an_error_after_some_attempts(make: Make) -> None:
     bench = make()
     bench.fake.status = lambda command: UNRECOVERED_READ
     assert bench.do(Operation.READ, 0, [(0, 512)]) == Errno.EIO
-    assert bench.statistics.nvme_errors == ATTEMPTS
+    assert bench.report.errors == ATTEMPTS
 
 
 def test_a_block_that_cannot_be_read_is_not_written(make: Make) -> None:

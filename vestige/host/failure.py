@@ -23,6 +23,20 @@ EXCEPTIONS = {
 }
 PAGE_FAULT = 14
 RESET_RIP = 0xFFF0
+CONTROLLERS: dict[int, str] = {
+    abi.NvmeFailure.GONE: "it is gone: all its registers read as ones",
+    abi.NvmeFailure.UNSUPPORTED: "it lacks the NVM command set, pages of 4 KiB or doorbells",
+    abi.NvmeFailure.NOT_READY: "not ready within the time it asks for itself",
+    abi.NvmeFailure.FATAL: "a fatal status (CSTS.CFS) while it was being enabled",
+    abi.NvmeFailure.COMMAND: "an admin command failed",
+    abi.NvmeFailure.NO_NAMESPACE: "it has no active namespace; make one with nvme-cli",
+    abi.NvmeFailure.FORMAT: (
+        "its namespace has metadata, or blocks other than 512 bytes to 4 KiB; format it anew"
+        " (nvme format)"
+    ),
+    abi.NvmeFailure.CHANGED: "its namespace changed over a reset",
+    abi.NvmeFailure.HUNG: "it answered nothing between several resets",
+}
 INTERNAL_SUBERRORS = {1: "instruction emulation failed", 3: "event delivery failed"}
 RESET = (
     "the guest reset itself instead of powering off (a kernel's panic does that with panic=-1);"
@@ -45,6 +59,14 @@ def panic(record: abi.Panic, who: str, code: MonitorCode) -> str:
         reason = f"{place}: {name} (error code {record.error:#x}"
         reason += f", address {record.address:#x})" if record.vector == PAGE_FAULT else ")"
     return f"the monitor failed at {reason}, serving {who}"
+
+
+def controller(report: abi.NvmeReport) -> str:
+    """Why the monitor's driver has given an NVMe controller up."""
+    reason = CONTROLLERS.get(report.failure, f"failure {report.failure}")
+    if report.failure == abi.NvmeFailure.COMMAND:
+        reason += f" (status {report.status:#05x}, type and code)"
+    return f"the NVMe controller can't be used: {reason}"
 
 
 def left(

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
 from vestige import abi
-from vestige.host import disks, guest, images, kvm, options, statistics
+from vestige.errors import GuestError
+from vestige.host import disks, failure, guest, images, kvm, options, statistics
 from vestige.host.console import Console, occupy_standard_files, open_console
 from vestige.host.memory import GuestMemory
 from vestige.host.ring import Ring
@@ -58,6 +59,7 @@ def _run(asked: options.RunOptions, stack: ExitStack) -> int:
     first_instruction = 0.0
     try:
         if session.prepare():
+            _check_controllers(asked, twin)
             console.start()
             first_instruction = statistics.milliseconds_since_start()
             session.start()
@@ -93,6 +95,15 @@ def _take_controllers(
     from vestige.host.vfio_twin import PassThrough  # noqa: PLC0415 - few runs need it
 
     return stack.enter_context(closing(PassThrough(twin, asked.disks))).pages
+
+
+def _check_controllers(asked: options.RunOptions, twin: Twin) -> None:
+    """Raise GuestError for a controller that the monitor could not bring up."""
+    reports = twin.private.shared().statistics.nvme
+    addresses = [disk.controller for disk in asked.disks if disk.controller is not None]
+    for report, address in zip(reports, addresses, strict=False):
+        if report.failure:
+            raise GuestError(f"--disk vfio:{address}: {failure.controller(report)}")
 
 
 def _connect_ring(

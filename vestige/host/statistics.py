@@ -67,6 +67,11 @@ def collect(session: Session, shared: abi.Shared, first_instruction: float) -> d
             "flushes": monitor.flushes,
             "errors": monitor.ring_errors,
         },
+        "nvme": [
+            _numbers(monitor.nvme[index])
+            for index in range(abi.MAX_NVME)
+            if shared.config.nvme[index].present
+        ],
         "worker": _worker(session),
         "doorbells": monitor.doorbells,
         "worker_wakeups": monitor.worker_wakeups,
@@ -97,6 +102,10 @@ def _worker(session: Session) -> dict[str, Any]:
         "host_calls": calls,
         "interrupted_runs": loop.interrupted,
     }
+
+
+def _numbers(struct: abi.NvmeReport) -> dict[str, int]:
+    return {name: getattr(struct, name) for name, *_ in struct._fields_}
 
 
 def _call_name(number: int) -> str:

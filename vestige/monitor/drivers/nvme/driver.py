@@ -153,26 +153,26 @@ class NvmeDriver(Struct):
         for i in range(MAX_NVME):
             controller = self.controllers[i]
             if controller.state != State.OFF:
-                self.look_at(controller, i, statistics, now)
+                self.look_at(controller, i, statistics.nvme[i], now)
 
-    def look_at(self, controller: Controller, index: u8, statistics: Statistics, now: u64) -> None:
+    def look_at(self, controller: Controller, index: u8, report: NvmeReport, now: u64) -> None:
         """One controller."""
         due = controller.due
         if controller.state == State.READY:
-            self.take_answers(controller, statistics, now)
+            self.take_answers(controller, report)
         controller.poll(now)
         if controller.state == State.READY and now >= due:
-            self.hurry(controller, statistics.nvme[index], now)
+            self.hurry(controller, report, now)
         if controller.stopped:
             controller.stopped = 0
-            self.recover(controller, index, statistics.nvme[index])
+            self.recover(controller, index, report)
         if controller.state == State.READY and controller.places.waiting:
             again = controller.places.waiting
             for number in range(COUNT):
                 if again >> number & 1:
                     issue(controller, number, now)
 
-    def take_answers(self, controller: Controller, statistics: Statistics, now: u64) -> None:
+    def take_answers(self, controller: Controller, report: NvmeReport) -> None:
         """The completions in all of a controller's queues, at most a round of each."""
         if controller.places.busy == 0:
             return
@@ -185,14 +185,12 @@ class NvmeDriver(Struct):
                 taken = u32(taken + 1)
                 identifier = word & IDENTIFIER
                 if controller.places.is_busy(identifier):
-                    self.answer(controller, identifier & 31, word >> STATUS_SHIFT, statistics)
+                    self.answer(controller, identifier & 31, word >> STATUS_SHIFT, report)
                 word = queue.last_word()
             if taken:
                 queue.acknowledge()
 
-    def answer(
-        self, controller: Controller, number: u8, status: u16, statistics: Statistics
-    ) -> None:
+    def answer(self, controller: Controller, number: u8, status: u16, report: NvmeReport) -> None:
         """The answer to one command: done, to be given again, or failed."""
         places = controller.places
         places.busy &= ~u32(1 << (number & 31))
@@ -201,10 +199,10 @@ class NvmeDriver(Struct):
         if code == Code.SUCCESS:
             controller.restarts = 0
             if self.succeeded(controller, number):
-                count_command(place, statistics)
+                count_command(place, report)
                 self.end(controller, number, 0)
             return
-        statistics.nvme_errors = u64(statistics.nvme_errors + 1)
+        report.errors = u32(report.errors + 1)
         aborted = code in (Code.ABORT_REQUESTED, Code.SQ_DELETED)
         if place.attempts >= ATTEMPTS:
             self.end(controller, number, Errno.ETIMEDOUT if aborted else errno_of(code))
@@ -329,18 +327,19 @@ def errno_of(code: u16) -> u8:
             return Errno.EIO
 
 
-def count_command(place: Place, statistics: Statistics) -> None:
+def count_command(place: Place, report: NvmeReport) -> None:
     """Count what was done."""
+    length = place.length
     if place.kind in (Kind.BOUNCED, Kind.PARTIAL):
-        statistics.nvme_bounced_bytes = u64(statistics.nvme_bounced_bytes + place.length)
+        report.bounced_bytes = u64(report.bounced_bytes + length)
     match place.opcode:
         case Opcode.READ:
-            statistics.reads = u64(statistics.reads + 1)
-            statistics.read_bytes = u64(statistics.read_bytes + place.length)
+            report.reads = u64(report.reads + 1)
+            report.read_bytes = u64(report.read_bytes + length)
         case Opcode.WRITE:
-            statistics.writes = u64(statistics.writes + 1)
-            statistics.write_bytes = u64(statistics.write_bytes + place.length)
+            report.writes = u64(report.writes + 1)
+            report.write_bytes = u64(report.write_bytes + length)
         case Opcode.FLUSH:
-            statistics.flushes = u64(statistics.flushes + 1)
+            report.flushes = u64(report.flushes + 1)
         case _:
-            statistics.discards = u64(statistics.discards + 1)
+            report.discards = u64(report.discards + 1)
