@@ -11,7 +11,9 @@ from vestige.softhost.cpio import Archive
 SCRIPTS = Path(__file__).parent / "scripts"
 
 # Applets that the scripts call by their bare names.
-_APPLETS = ("cat", "findfs", "insmod", "mount", "poweroff", "sh", "sleep", "switch_root", "umount")
+_APPLETS = (
+    *("cat", "dd", "findfs", "insmod", "mount", "poweroff", "sh", "sleep", "switch_root", "umount"),
+)
 
 
 @cache
@@ -35,6 +37,12 @@ def reached() -> Path:
 def root(flavour: Flavour) -> Path:
     """Mounts the command line's root= on an IDE disk (ro or rw) and runs its init=."""
     return _archive(f"root-{flavour}", SCRIPTS / "root-init", kernel(flavour).modules)
+
+
+@cache
+def reads(flavour: Flavour) -> Path:
+    """Reads an IDE disk as the command line's reads= says, and powers off."""
+    return _archive(f"reads-{flavour}", SCRIPTS / "reads-init", kernel(flavour).modules)
 
 
 def _archive(name: str, init: Path, modules: tuple[Path, ...]) -> Path:
