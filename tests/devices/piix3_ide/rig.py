@@ -26,7 +26,17 @@ def text(value: str, length: int) -> Iterable[int]:
 class FakeDisk:
     """A medium of `sectors`, each filled with a pattern of its own; `bad` sectors give EIO."""
 
-    def __init__(self, sectors: int = 4096, unit: int = 0, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        sectors: int = 4096,
+        unit: int = 0,
+        *,
+        read_only: bool = False,
+        can_discard: bool = False,
+    ) -> None:
+        self.can_discard = can_discard
+        self.discarded: list[tuple[int, int]] = []
+        self.discard_error = 0
         self.sectors, self.unit, self.read_only = sectors, unit, read_only
         self.data = bytearray(
             b"".join(
@@ -40,6 +50,7 @@ class FakeDisk:
     def describe(self) -> Disk:
         disk = Disk(present=1, read_only=self.read_only, sectors=self.sectors)
         disk.channel, disk.unit = self.unit >> 1, self.unit & 1
+        disk.can_discard = self.can_discard
         for field, value in (
             (disk.serial, text(f"SERIAL-{self.unit}", 20)),
             (disk.firmware, text("1.0", 8)),
@@ -241,6 +252,10 @@ class Rig:
             disk.flushes += 1
             assert request.segment_count == 0
             return disk.flush_error
+        if operation == Operation.DISCARD:
+            ranges = [request.segments[i] for i in range(request.segment_count)]
+            disk.discarded += [(each.address, each.length) for each in ranges]
+            return disk.discard_error
         assert request.sectors > 0
         assert request.lba + request.sectors <= disk.sectors
         segments = [request.segments[i] for i in range(request.segment_count)]

@@ -26,6 +26,7 @@ class Transfer(IntEnum):
     DMA_OUT = 4
     VERIFY = 5  # reads, and throws away
     FLUSH = 6  # ends when all is on stable storage
+    TRIM = 7  # the bus master reads one sector of ranges from guest RAM
 
 
 class Channel(Struct):

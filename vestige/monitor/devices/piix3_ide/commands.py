@@ -10,6 +10,7 @@ from vestige.monitor.devices.piix3_ide.spec import (
     SECTOR,
     Command,
     Control,
+    DataSet,
     Error,
     Feature,
     PowerMode,
@@ -67,6 +68,8 @@ def execute(channel: Channel, code: u8, ram: Memory) -> None:
             read_verify(channel, wide=False)
         case Command.READ_VERIFY_EXT:
             read_verify(channel, wide=True)
+        case Command.DATA_SET_MANAGEMENT:
+            data_set_management(channel, ram)
         case _:
             execute_without_sectors(channel, code)
 
@@ -201,6 +204,16 @@ def read_verify(channel: Channel, wide: bool) -> None:
     """READ VERIFY SECTOR(S) (EXT)."""
     if readable(channel, wide):
         begin_verify(channel)
+
+
+def data_set_management(channel: Channel, ram: Memory) -> None:
+    """DATA SET MANAGEMENT: TRIM, with one sector of ranges (IDENTIFY DEVICE word 105)."""
+    drive = channel.drive()
+    one = drive.count == 1 and drive.count_previous == 0
+    if drive.can_discard and not drive.read_only and one and drive.features == DataSet.TRIM:
+        begin_dma(channel, Transfer.TRIM, ram)
+    else:
+        channel.abort()
 
 
 # ---- the drive --------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ class Drive(Struct):
 
     present: u8
     read_only: u8
+    can_discard: u8  # it knows DATA SET MANAGEMENT
     number: u8  # which disk of the core's this is
     status: u8
     error: u8
@@ -69,6 +70,7 @@ class Drive(Struct):
         self.present = 1
         self.number = number
         self.read_only = disk.read_only
+        self.can_discard = disk.can_discard
         self.sectors = disk.sectors
         for i in range(20):
             self.serial[i] = disk.serial[i]

@@ -6,7 +6,7 @@ The modes it claims are those a PIIX3 can time: PIO 0 to 4 and multiword DMA 0 t
 
 from vestige.lang.types import u8, u16
 from vestige.monitor.devices.piix3_ide.channel import Channel
-from vestige.monitor.devices.piix3_ide.spec import MULTIPLE_LIMIT, SECTOR
+from vestige.monitor.devices.piix3_ide.spec import MULTIPLE_LIMIT, SECTOR, DataSet
 
 FIXED = 0x0040  # word 0: an ATA device, not removable
 COMPLETE = 0xC837  # word 2: ready without spinning up, all words below are right
@@ -16,6 +16,7 @@ VALID = 0x0003  # word 53: words 54 to 58 and 64 to 70
 PIO_MODES_3_4 = 0x0003  # word 64
 CYCLE_TIME = 120  # words 65 to 68, ns: PIO 4 and multiword DMA 2
 VERSIONS = 0x0070  # word 80: ATA/ATAPI-4 to -6
+VERSION_7 = 0x0080  # Linux looks for TRIM in words of a drive that claims this, and no older
 MINOR_VERSION = 0x0019  # word 81: T13 1410D revision 3a
 NOP_SUPPORTED = 1 << 14  # words 82 and 85
 LOOK_AHEAD = 1 << 6
@@ -45,6 +46,10 @@ def fill_identify(channel: Channel) -> None:
     for i in range(65, 69):
         channel.put(i, CYCLE_TIME)
     channel.put(80, VERSIONS)
+    if drive.can_discard:
+        channel.put(80, VERSIONS | VERSION_7)
+        channel.put(105, 1)  # sectors of ranges in one DATA SET MANAGEMENT, ACS-2
+        channel.put(169, DataSet.TRIM)
     channel.put(81, MINOR_VERSION)
     channel.put(82, NOP_SUPPORTED | LOOK_AHEAD | WRITE_CACHE | POWER_MANAGEMENT)
     channel.put(83, WORD_VALID | COMMANDS_2)

@@ -76,6 +76,7 @@ class Command(IntEnum):
     NOP (00h) is like every code not listed: aborted, which is all it ever does.
     """
 
+    DATA_SET_MANAGEMENT = 0x06  # ACS-2 (T13 2015-D), 7.5
     RECALIBRATE = 0x10  # ATA-3
     READ_SECTORS = 0x20
     READ_SECTORS_NO_RETRY = 0x21
@@ -124,6 +125,15 @@ class Feature(IntEnum):
     DISABLE_WRITE_CACHE = 0x82
     ENABLE_LOOK_AHEAD = 0xAA
     REVERT_SETTINGS = 0xCC  # SRST brings the defaults back
+
+
+class DataSet(IntFlag):
+    """Features register of DATA SET MANAGEMENT: what its ranges are told for."""
+
+    TRIM = 1 << 0
+
+
+TRIM_RANGES = 64  # in one sector of data: 48 bits of address, 16 of count; 0: not used
 
 
 class TransferMode(IntEnum):

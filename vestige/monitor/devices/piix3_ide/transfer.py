@@ -4,7 +4,7 @@ PIO goes through the channel's buffer, one DRQ block a request. DMA has no buffe
 segments are the guest's own regions. Every request ends in `request_done`.
 """
 
-from vestige.lang.intrinsics import address_of, copy
+from vestige.lang.intrinsics import address_of, copy, load64
 from vestige.lang.memory import Memory
 from vestige.lang.types import u16, u32, u64
 from vestige.monitor.block import Operation, State
@@ -13,6 +13,7 @@ from vestige.monitor.devices.piix3_ide.spec import (
     MULTIPLE_BUFFER,
     MULTIPLE_LIMIT,
     SECTOR,
+    TRIM_RANGES,
     Error,
     Status,
 )
@@ -138,6 +139,8 @@ def run_dma(channel: Channel, ram: Memory) -> None:
     Where the table ends too early nothing happens: the drive goes on waiting, ACTIVE is off
     and no interrupt comes, which is what hardware does (290550, 2.7.2).
     """
+    if channel.transfer == Transfer.TRIM:
+        run_trim(channel, ram)
     if channel.transfer not in (Transfer.DMA_IN, Transfer.DMA_OUT):
         return
     bus_master = channel.bus_master
@@ -159,6 +162,30 @@ def run_dma(channel: Channel, ram: Memory) -> None:
         length = SECTOR
         request.add(buffer, SECTOR)
     request.sectors = length // SECTOR
+    request.submit()
+
+
+def run_trim(channel: Channel, ram: Memory) -> None:
+    """Read the sector of ranges when the bus master is ready, and let the sectors go."""
+    request = channel.request
+    if request.state != State.IDLE or not channel.bus_master.running():
+        return
+    buffer = address_of(channel.buffer)
+    if not channel.bus_master.move(ram, buffer, to_memory=False):
+        return
+    channel.bus_master.finish()
+    drive = channel.drive()
+    request.prepare(Operation.DISCARD, drive.number, 0, 0)
+    for i in range(TRIM_RANGES):
+        entry = load64(u64(buffer + 8 * i))
+        first = entry & (1 << 48) - 1
+        count = entry >> 48
+        if count > 0:
+            if first >= drive.sectors or count > u64(drive.sectors - first):
+                channel.fail(Error.IDNF)
+                return
+            request.add(first, count)
+    drive.status = Status.BSY | Status.DRDY
     request.submit()
 
 
