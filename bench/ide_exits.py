@@ -42,10 +42,11 @@ def main() -> int:
     if inside:
         print(json.dumps(measure(*inside)))
         return 0
-    measured = outside()
+    costs = {name: slopes(boots) for name, boots in outside().items()}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "ide_exits.json").write_text(json.dumps(measured, indent=1) + "\n")
-    for line in table(measured):
+    result = {"commands": COUNTS, "cost of one": costs}
+    (RESULTS / "ide_exits.json").write_text(json.dumps(result, indent=1) + "\n")
+    for line in table(costs["Vestige"], costs["QEMU"]):
         print(line)
     return 0
 
@@ -127,9 +128,8 @@ def counted(command: list[str]) -> tuple[int, str]:
     return total, said[0]
 
 
-def table(measured: dict[str, Any]) -> list[str]:
+def table(ours: dict[str, float], theirs: dict[str, float]) -> list[str]:
     """The costs of one command, as Markdown."""
-    ours, theirs = (slopes(measured[name]) for name in ("Vestige", "QEMU"))
     lines = [
         "| per 128 KiB DMA read | Vestige | QEMU pc |",
         "| --- | --- | --- |",

@@ -53,8 +53,8 @@ COALESCED_PORTS = (
     (PORT_PCI_ADDRESS, 4),
     (PORT_IDE + 1, 6),  # task files, without data and command
     (PORT_IDE_SECONDARY + 1, 6),
-    (PORT_IDE_BUS_MASTER + 4, 4),  # PRD table addresses
-    (PORT_IDE_BUS_MASTER + 12, 4),
+    (PORT_IDE_BUS_MASTER + 2, 6),  # status, whose writes only clear bits, and PRD table address
+    (PORT_IDE_BUS_MASTER + 10, 6),
 )
 
 # ---- The monitor's private memory; the guest VM does not map it -----------------------------
