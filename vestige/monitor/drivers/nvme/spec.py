@@ -36,7 +36,6 @@ class Configuration(IntFlag):
     """CC, 3.1.5. All fields not named are 0: NVM command set, 4 KiB pages, round robin."""
 
     ENABLE = 1 << 0
-    SHUTDOWN = 1 << 14  # SHN: normal shutdown notification
     ENTRY_SIZES = 6 << 16 | 4 << 20  # IOSQES: 64 bytes, IOCQES: 16 bytes
 
 
@@ -45,8 +44,6 @@ class Status(IntFlag):
 
     READY = 1 << 0
     FATAL = 1 << 1
-    SHUTDOWN_MASK = 3 << 2  # SHST
-    SHUTDOWN_DONE = 2 << 2
 
 
 # ---- queues -------------------------------------------------------------------------------------
