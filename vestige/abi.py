@@ -244,7 +244,7 @@ class NvmeFailure(IntEnum):
     GONE = 1  # all its registers read as ones
     UNSUPPORTED = 2  # no NVM command set, no pages of 4 KiB, or no doorbells mapped
     NOT_READY = 3  # not enabled or disabled within the time its CAP.TO asks for
-    FATAL = 4  # CSTS.CFS while being enabled
+    FATAL = 4  # CSTS.CFS, and again after several resets
     COMMAND = 5  # an admin command failed: NvmeReport.status
     NO_NAMESPACE = 6
     FORMAT = 7  # metadata, or blocks other than 512 bytes to 4 KiB

@@ -278,6 +278,13 @@ def test_only_the_part_that_is_not_aligned_is_copied(make: Make) -> None:
     assert bench.report.bounced_bytes == 4096
 
 
+def test_a_page_in_pieces_is_one_command_and_a_copy(make: Make) -> None:
+    bench = make()
+    assert read(bench, 0, [(0x3000 * number, 512) for number in range(12)]) == 0
+    assert lengths(bench) == [4096, 2048]
+    assert bench.report.bounced_bytes == 6 * KIB
+
+
 def test_commands_keep_to_the_controllers_limit(make: Make) -> None:
     bench = make(mdts=3)
     assert read(bench, 0, [(0x1000, 100 * KIB)]) == 0
@@ -443,6 +450,13 @@ def test_a_lost_command_is_aborted_and_given_again(make: Make) -> None:
     assert [command.opcode for command in bench.fake.admin_log][-1] == ABORT
 
 
+def test_one_lost_again_is_aborted_again(make: Make) -> None:
+    bench = make()
+    lose(bench, 2)
+    assert read(bench) == 0
+    assert (bench.report.timeouts, bench.report.resets) == (2, 0)
+
+
 def test_the_others_are_not_disturbed_by_an_abort(make: Make) -> None:
     bench = make(mdts=1)
     lose(bench, 1)
@@ -525,6 +539,18 @@ def test_a_request_made_during_a_reset_waits_for_its_end(make: Make) -> None:
     assert bench.run(0) == 0
     assert bench.run(1) == 0
     assert bench.contents([(0x9000, 4096)]) == bench.disk[99 * 512 : 107 * 512]
+
+
+def test_a_fatal_status_while_it_comes_up_is_not_the_end(make: Make) -> None:
+    bench = make()
+    bench.begin(Operation.READ, 0, [(0x1000, 4096)])
+    bench.fake.fail_fatally()
+    bench.fake.fatal_on_enable = True
+    while bench.fake.get(0x1C) != 2:
+        bench.turn()
+    bench.fake.fatal_on_enable = False
+    assert bench.run() == 0
+    assert bench.controller.restarts == 0
 
 
 # ---- fatal status and removal -------------------------------------------------------------------

@@ -27,7 +27,7 @@ CONTROLLERS: dict[int, str] = {
     abi.NvmeFailure.GONE: "it is gone: all its registers read as ones",
     abi.NvmeFailure.UNSUPPORTED: "it lacks the NVM command set, pages of 4 KiB or doorbells",
     abi.NvmeFailure.NOT_READY: "not ready within the time it asks for itself",
-    abi.NvmeFailure.FATAL: "a fatal status (CSTS.CFS) while it was being enabled",
+    abi.NvmeFailure.FATAL: "a fatal status (CSTS.CFS), and again after several resets",
     abi.NvmeFailure.COMMAND: "an admin command failed",
     abi.NvmeFailure.NO_NAMESPACE: "it has no active namespace; make one with nvme-cli",
     abi.NvmeFailure.FORMAT: (

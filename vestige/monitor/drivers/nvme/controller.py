@@ -155,11 +155,11 @@ class Controller(Struct):
         self.deadline = u64(now + self.patience)
         self.due = now
 
-    def restart(self, now: u64) -> None:
+    def restart(self, failure: u8, now: u64) -> None:
         """It doesn't answer, or says that it can't: all from the beginning, a few times."""
         self.restarts = u32(self.restarts + 1)
         if self.restarts > RESTARTS:
-            self.fail(NvmeFailure.HUNG)
+            self.fail(failure)
         else:
             self.begin(now)
 
@@ -193,16 +193,16 @@ class Controller(Struct):
                     self.watch(now)
 
     def look_at_ready(self, now: u64) -> None:
-        """CSTS.RDY, while it is what is being waited for."""
+        """CSTS, while RDY is being waited for; a reset also ends a fatal status."""
         status = load32(u64(self.bar + Register.CSTS))
         ready = status & Status.READY != 0
         disabling = self.state == State.DISABLING
         if status == ALL_ONES:
             self.fail(NvmeFailure.GONE)
-        elif disabling and not ready:
+        elif disabling and status & (Status.READY | Status.FATAL) == 0:
             self.enable(now)
         elif not disabling and status & Status.FATAL:
-            self.fail(NvmeFailure.FATAL)
+            self.restart(NvmeFailure.FATAL, now)
         elif not disabling and ready:
             self.due = NEVER
             self.identify(Identify.CONTROLLER, 0, State.IDENTIFYING, now)
@@ -216,8 +216,10 @@ class Controller(Struct):
         status = load32(u64(self.bar + Register.CSTS))
         if status == ALL_ONES:
             self.fail(NvmeFailure.GONE)
-        elif status & Status.FATAL or (self.asking and now >= self.deadline):
-            self.restart(now)
+        elif status & Status.FATAL:
+            self.restart(NvmeFailure.FATAL, now)
+        elif self.asking and now >= self.deadline:
+            self.restart(NvmeFailure.HUNG, now)
         elif self.asking or self.places.busy:
             self.due = u64(now + WATCH)
         else:

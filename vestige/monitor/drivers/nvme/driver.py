@@ -12,7 +12,7 @@ controller that does nothing between RESTARTS resets, or is gone, fails all ther
 
 from enum import IntEnum
 
-from vestige.abi import MAX_NVME, Config, Disk, Nvme, NvmeReport, Statistics
+from vestige.abi import MAX_NVME, Config, Disk, Nvme, NvmeFailure, NvmeReport, Statistics
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.block import BlockRequest, Operation
@@ -249,7 +249,7 @@ class NvmeDriver(Struct):
             place = places.place[number]
             late = places.is_busy(number) and now >= place.deadline
             if late and place.aborting:
-                controller.restart(now)
+                controller.restart(NvmeFailure.HUNG, now)
                 return
             if late and controller.abort(place.queue, number, now):
                 place.aborting = 1
