@@ -212,6 +212,22 @@ def test_one_that_answers_no_admin_command_at_all_is_given_up(make: Make) -> Non
     assert bench.report.failure == Failure.HUNG
 
 
+def test_an_admin_answer_to_nothing_is_ignored(make: Make) -> None:
+    bench = make(up=False)
+    lost: list[Command] = []
+    bench.fake.lost = lambda command: lost.append(command) is None  # type: ignore[func-returns-value]
+    bench.call(NvmeDriver.reset, bench.driver, bench.config, bench.now)
+    while not lost:
+        bench.turn()
+    state = bench.controller.state
+    bench.fake.answer(lost[0]._replace(identifier=lost[0].identifier + 1), 0)
+    bench.reap()
+    assert bench.controller.state == state
+    bench.fake.answer(lost[0], 0)
+    bench.reap()
+    assert bench.controller.state != state
+
+
 @pytest.mark.parametrize(
     ("cpus", "given", "bar_pages", "stride", "expected"),
     [(1, 8, 4, 0, 1), (4, 8, 4, 0, 4), (8, 3, 4, 0, 3), (8, 8, 4, 0, 8), (8, 8, 2, 7, 3)],
