@@ -2,6 +2,7 @@
 
 import contextlib
 import mmap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,8 @@ SECTORS = 2048  # of each disk: 2 cylinders of 16 heads of 63 sectors, and some
 UNITS = (0, 1, 2)  # the secondary channel has no device 1
 CONFIG = 0x8000_0900  # configuration address of QEMU's function, 00:01.1
 SHARED_RAM = (0x1_0000, 0x8_0000)  # where tables and data lie
-POLLS = 10_000
+POLLS = 10_000  # of a QEMU that isn't busy
+PATIENCE = 60  # seconds for a disk access of QEMU's, on a machine that may be busy
 # Words of IDENTIFY DEVICE that differ; docs/devices/piix3-ide.md says why.
 IDENTIFY_WORDS = frozenset((
     2, *range(10, 20), 20, 21, 22, *range(23, 27), *range(27, 47), 48, 49, 50, 52, 53, 59, 62,
@@ -181,10 +183,14 @@ class Pair:
         port = CONTROL[BASES[number]]
         ours = self.rig.read(port)
         resetting = self.channel(number).resetting != 0  # QEMU's reset doesn't wait for SRST's end
-        for _ in range(POLLS):
+        deadline = time.monotonic() + PATIENCE
+        polls = 0
+        while polls < POLLS and time.monotonic() < deadline:
             theirs = self.qtest.inb(port)
             if theirs == ours or (resetting and not theirs & Status.BSY):
                 return
+            if not theirs & Status.BSY:
+                polls += 1
         self.fail(f"Alternate Status after a disk access: ours {ours:#x}, QEMU's {theirs:#x}")
 
     def finish(self) -> None:
