@@ -59,7 +59,6 @@ COALESCED_PORTS = (
 
 # ---- The monitor's private memory; the guest VM does not map it -----------------------------
 IMAGE = 0xC000_0000  # code and constants, read-only, then its bss
-IMAGE_LIMIT = 16 * MIB
 SHARED = 0xC100_0000  # one Shared
 STATE = 0xC180_0000  # device state: the ring's fixed buffer 0
 STATE_SIZE = 1 * MIB
