@@ -5,18 +5,21 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from vestige import abi
+from vestige import abi, image_lock
 from vestige.errors import UsageError
 from vestige.host.disks import open_disk
 from vestige.host.options import DiskOption
 
 NOBODY = 65534
+PATIENCE = 30  # seconds
 
 
 @pytest.fixture
@@ -149,6 +152,29 @@ def test_the_lock_of_a_killed_process_blocks_nobody(image: Path) -> None:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
     open_disk(DiskOption(str(image))).close()
+
+
+def is_waited_for(path: Path) -> bool:
+    """Whether somebody waits for a lock on the file: "->" in /proc/locks, proc_locks(5)."""
+    inode = f":{path.stat().st_ino} "
+    lines = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line and inode in line for line in lines)
+
+
+def test_operations_of_a_killed_run_are_waited_for(image: Path) -> None:
+    """As long as the kernel writes for that run, nobody else begins."""
+    left = os.open(image, os.O_RDWR)
+    image_lock.wait_for_operations(left, str(image), read_only=False)
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(open_disk, DiskOption(str(image), read_only=True))
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not is_waited_for(image):
+                assert not opening.done()
+                assert time.monotonic() < deadline
+        finally:
+            os.close(left)
+        opening.result(PATIENCE).close()
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Backing files of the guest's disks: opened, measured, and locked against other runs.
 
-The lock is flock's, on the open file: it ends with the process, however that ends.
+Each is opened twice. The first open file holds the lock and, for a block device, the claim that
+nobody else uses it; it ends with this process. The second is what I/O goes through: the ring
+keeps it open until its last operation is done, which may be after the end of the process.
 """
 
 import errno
@@ -8,7 +10,7 @@ import fcntl
 import os
 import stat
 
-from vestige import abi
+from vestige import abi, image_lock
 from vestige.errors import UsageError
 from vestige.host.options import DiskOption
 
@@ -20,9 +22,12 @@ FIRMWARE = "1.0"
 class DiskImage:
     """One raw image or block device, open and locked."""
 
-    def __init__(self, path: str, descriptor: int, sectors: int, read_only: bool) -> None:
-        """Take over `descriptor`."""
+    def __init__(
+        self, path: str, claim: int, descriptor: int, sectors: int, read_only: bool
+    ) -> None:
+        """Take over the open files: `claim` is locked, I/O goes through `descriptor`."""
         self.path = path
+        self.claim = claim
         self.descriptor = descriptor
         self.sectors = sectors
         self.read_only = read_only
@@ -46,8 +51,9 @@ class DiskImage:
                 field[index] = byte
 
     def close(self) -> None:
-        """Unlock and close."""
+        """Close, and unlock."""
         os.close(self.descriptor)
+        os.close(self.claim)
 
 
 def open_disk(option: DiskOption) -> DiskImage:
@@ -62,15 +68,32 @@ def open_disk(option: DiskOption) -> DiskImage:
         # O_EXCL: the kernel refuses a block device that is mounted or otherwise in use.
         exclusive = os.O_EXCL if stat.S_ISBLK(kind) and not read_only else 0
         access = os.O_RDONLY if read_only else os.O_RDWR
-        descriptor = os.open(path, access | exclusive | os.O_CLOEXEC)
+        claim = os.open(path, access | exclusive | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise UsageError(_not_opened(path, error)) from None
     try:
-        _lock(descriptor, path, read_only)
-        return DiskImage(path, descriptor, _sectors(descriptor, path), read_only)
+        image_lock.lock(claim, path, read_only)
+        sectors = _sectors(claim, path)
+        return DiskImage(path, claim, _for_operations(claim, path, access), sectors, read_only)
+    except BaseException:
+        os.close(claim)
+        raise
+
+
+def _for_operations(claim: int, path: str, access: int) -> int:
+    """The image's second open file, once no operation of an earlier run is under way."""
+    try:
+        descriptor = os.open(path, access | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(_not_opened(path, error)) from None
+    try:
+        if not os.path.samestat(os.fstat(claim), os.fstat(descriptor)):
+            raise UsageError(f"{path}: replaced by another file just now; try again")
+        image_lock.wait_for_operations(descriptor, path, access == os.O_RDONLY)
     except BaseException:
         os.close(descriptor)
         raise
+    return descriptor
 
 
 def _kind(path: str) -> int:
@@ -92,19 +115,6 @@ def _not_opened(path: str, error: OSError | ValueError) -> str:
     if error.errno == errno.ENOENT:
         return f"{path}: no such disk image; make one: truncate -s 1G {path}"
     return f"{path}: {error.strerror}"
-
-
-def _lock(descriptor: int, path: str, read_only: bool) -> None:
-    """Writers alone, readers together."""
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UsageError(
-            f"{path}: in use by another run; end that one first"
-            + ("" if read_only else ", or give both of them ,readonly")
-        ) from None
-    except OSError as error:
-        raise UsageError(f"{path}: can't be locked: {error.strerror}") from None
 
 
 def _sectors(descriptor: int, path: str) -> int:

@@ -1,7 +1,6 @@
 """`SoftHost`: starts a software host, runs commands in it, ends it."""
 
 import contextlib
-import fcntl
 import io
 import os
 import sys
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 import vestige
+from vestige import image_lock
 from vestige.errors import UsageError
 from vestige.softhost import kernel as kernels
 from vestige.softhost import qemu, wire
@@ -318,10 +318,10 @@ def _locked_image(path: Path, read_only: bool) -> int:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; give a disk image that exists") from None
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
+        image_lock.lock(descriptor, str(path), read_only)
+    except UsageError:
         os.close(descriptor)
-        raise UsageError(f"{path}: in use by another run; end that one first") from None
+        raise
     return descriptor
 
 

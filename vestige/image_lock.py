@@ -1,0 +1,41 @@
+"""The lock on a disk image: one run that writes it, or several that read it.
+
+It is flock's, on an open file that belongs to the process alone, so that it ends with the
+process, however that ends. The operations that a killed process left in the kernel may take a
+little longer: `wait_for_operations` waits for those.
+"""
+
+import fcntl
+import struct
+
+from vestige.errors import UsageError
+
+OPERATIONS = "hhqqi"  # struct flock, fcntl(2), with the compiler's padding
+FIRST_BYTE = (0, 0, 1, 0)  # from the start, offset, length; an open file's locks name no process
+
+
+def lock(descriptor: int, path: str, read_only: bool) -> None:
+    """Lock for this process: writers alone, readers together. Raises UsageError."""
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(
+            f"{path}: in use by another run; end that one first"
+            + ("" if read_only else ", or give both of them ,readonly")
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{path}: can't be locked: {error.strerror}") from None
+
+
+def wait_for_operations(descriptor: int, path: str, read_only: bool) -> None:
+    """Wait until nothing is under way on files that other processes passed here and left.
+
+    `descriptor` is the open file that operations will go through, which the kernel keeps open
+    until the last of them is done: its own lock (F_OFD_SETLKW, fcntl(2)) is free only then.
+    Raises UsageError where the file system has no such locks.
+    """
+    kind = fcntl.F_RDLCK if read_only else fcntl.F_WRLCK
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, struct.pack(OPERATIONS, kind, *FIRST_BYTE))
+    except OSError as error:
+        raise UsageError(f"{path}: can't be locked: {error.strerror}") from None
