@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import shutil
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -13,6 +14,14 @@ hypothesis.settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("unhurried")
+
+# What is started in the background ignores some signals, and so would all that tests start.
+for number, handler in (
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGINT, signal.default_int_handler),
+):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 SOFTHOST_GROUP = "softhost"
 
