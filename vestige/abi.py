@@ -17,6 +17,11 @@ MAX_CPUS = 8
 MAX_DISKS = 4
 MAX_NVME = 4  # controllers handed over by VFIO
 PINS = 24  # of the IOAPIC; GSI n is pin n
+MAX_VIRTIO = 8  # virtio functions
+VIRTIO_QUEUES = 17  # of a function at most: eight pairs and a control queue
+VIRTIO_VECTORS = VIRTIO_QUEUES + 1
+VIRTIO_GSI = PINS  # vector v of function n is GSI VIRTIO_GSI + n * VIRTIO_VECTORS + v
+GSIS = VIRTIO_GSI + MAX_VIRTIO * VIRTIO_VECTORS
 
 # ---- What the guest finds, by guest-physical address and port (design, section 3) ----------
 LOW_RAM_LIMIT = 3 * GIB
@@ -47,6 +52,17 @@ PORT_IDE_CONTROL = 0xC008  # 4 ports
 PORT_IDE_SECONDARY = 0xC010
 PORT_IDE_SECONDARY_CONTROL = 0xC018
 PORT_IDE_BUS_MASTER = 0xC020  # 16 ports
+
+# Virtio function n is device VIRTIO_SLOT + n on bus 0; its BAR before the first instruction is
+# at VIRTIO_BARS + n * VIRTIO_BAR_SIZE. A driver notifies queue q by a write of VIRTIO_NOTIFY_SIZE
+# bytes at VIRTIO_NOTIFY + q * VIRTIO_NOTIFY_STRIDE in it, which wakes the worker without an exit
+# as long as the BAR stays where it was.
+VIRTIO_SLOT = 2
+VIRTIO_BARS = 0xD100_0000
+VIRTIO_BAR_SIZE = 32 * KIB
+VIRTIO_NOTIFY = 0x3000
+VIRTIO_NOTIFY_STRIDE = 4
+VIRTIO_NOTIFY_SIZE = 2
 
 # (first port, count) whose writes do nothing by themselves: KVM queues them, without an exit.
 COALESCED_PORTS = (
@@ -133,6 +149,13 @@ class DiskKind(IntEnum):
     NVME = 1
 
 
+class Bus(IntEnum):
+    """What the guest finds a drive on."""
+
+    IDE = 0
+    VIRTIO = 1
+
+
 class Disk(Struct):
     """One drive: what the host tells of a backing file, or which controller has it.
 
@@ -142,6 +165,7 @@ class Disk(Struct):
 
     present: u8
     read_only: u8
+    bus: u8  # Bus
     channel: u8  # IDE channel, 0 or 1
     unit: u8  # device 0 or 1 on the channel
     kind: u8  # DiskKind
@@ -189,6 +213,21 @@ class Nvme(Struct):
     queues: u64  # NVME_QUEUES_SIZE bytes, zeroed, DMA-mapped at this address
 
 
+class VirtioKind(IntEnum):
+    """Device types, virtio 1.2, chapter 5."""
+
+    NONE = 0
+    BLOCK = 2
+
+
+class Virtio(Struct):
+    """One virtio function: what it is, and of what size."""
+
+    kind: u8  # VirtioKind; NONE: there is no such function
+    index: u8  # which of its kind: of a BLOCK the number of its disk
+    queues: u16  # 1 to VIRTIO_QUEUES; it has one more interrupt vector
+
+
 class Console(Struct):
     """The UART's other side: fixed files of the ring."""
 
@@ -207,12 +246,13 @@ class Config(Struct):
     coalesced_entries: u32
     disks: Disk[4]  # MAX_DISKS
     nvme: Nvme[4]  # MAX_NVME
+    virtio: Virtio[8]  # MAX_VIRTIO
     console: Console
     ring: Ring
 
 
 class Route(Struct):
-    """The MSI message of a GSI, as the IOAPIC's RTE says."""
+    """The MSI message of a GSI, as the IOAPIC's entry or the MSI-X table's says."""
 
     address: u64
     data: u32
@@ -268,6 +308,16 @@ class NvmeReport(Struct):
     bounced_bytes: u64  # of those read and written, copied for their alignment
 
 
+class VirtioReport(Struct):
+    """What the monitor tells of one virtio function. Threat: wrong numbers."""
+
+    requests: u64  # chains of descriptors taken
+    notifications: u64  # that came as exits, because the BAR was moved or the write was odd
+    interrupts: u64
+    failures: u64  # how often the device came to need a reset
+    resets: u64
+
+
 class Statistics(Struct):
     """What `--stats` shows of the monitor; the host only reads it. Threat: wrong numbers."""
 
@@ -281,6 +331,7 @@ class Statistics(Struct):
     flushes: u64
     ring_errors: u64
     nvme: NvmeReport[4]  # MAX_NVME
+    virtio: VirtioReport[8]  # MAX_VIRTIO
     doorbells: u64
     worker_wakeups: u64
 
@@ -289,7 +340,7 @@ class Shared(Struct):
     """The page the host and the monitor both look at."""
 
     config: Config
-    routes: Route[24]  # PINS
+    routes: Route[168]  # GSIS
     statistics: Statistics
     log: u8[1024]
 
@@ -299,6 +350,8 @@ class Irq(IntEnum):
 
     RING = 0  # completions
     NVME = 1  # NVME + n: MSI-X of controller n, to NVME + MAX_NVME - 1
+    VIRTIO = 5  # a driver has notified a virtio function; which queue the monitor looks for
+    COUNT = 6
 
 
 # KVM's coalesced ring, Linux 6.x include/uapi/linux/kvm.h struct kvm_coalesced_mmio.

@@ -8,10 +8,17 @@ segments name the guest's RAM, or the model's own buffer, by address.
 
 from enum import IntEnum
 
+from vestige.abi import MAX_DISKS
 from vestige.lang.intrinsics import check
 from vestige.lang.types import Struct, u8, u32, u64
 
 MAX_SEGMENTS = 128
+
+# Every request there can be has a number, by which drivers know what they have of it: an IDE
+# channel's is the channel's, request r of virtio disk d is IDE_REQUESTS + d * DISK_REQUESTS + r.
+IDE_REQUESTS = 2
+DISK_REQUESTS = 32
+REQUESTS = IDE_REQUESTS + MAX_DISKS * DISK_REQUESTS
 
 
 class State(IntEnum):
@@ -39,7 +46,7 @@ class Segment(Struct):
     """
 
     address: u64  # as Memory.pointer() or address_of() gives it
-    length: u32  # bytes, not zero, any multiple of 2
+    length: u32  # bytes, not zero
 
 
 class BlockRequest(Struct):

@@ -20,6 +20,7 @@ from vestige.abi import (
 from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.devices.pci.spec import CONFIG_SIZE
+from vestige.monitor.devices.virtio.devices import NOWHERE
 
 IOAPIC_SIZE = 0x1000
 ONES = (0, 0xFF, 0xFFFF, 0xFF_FFFF, 0xFFFF_FFFF)  # by size
@@ -103,6 +104,9 @@ def read_config(machine: Machine, function: u32, register: u32, size: u8) -> u32
         return machine.pci.host_bridge.config.read(register, size)
     if function == IDE:
         return machine.ide.read_config(u8(register), size)
+    number = machine.virtio.at_slot(function)
+    if number != NOWHERE:
+        return machine.virtio.read_config(number, register, size)
     return ONES[size]
 
 
@@ -115,6 +119,10 @@ def write_config(
             machine.pci.host_bridge.config.write(register, size, value)
         elif function == IDE:
             machine.ide.write_config(u8(register), size, value, config.ram)
+        else:
+            number = machine.virtio.at_slot(function)
+            if number != NOWHERE:
+                machine.virtio.write_config(number, register, size, value, config.ram)
 
 
 # ---- memory -------------------------------------------------------------------------------------
@@ -155,6 +163,9 @@ def read_register(machine: Machine, address: u64, size: u8) -> u32:
     if IOAPIC <= address < IOAPIC + IOAPIC_SIZE:
         offset = u32(address - IOAPIC)
         return (machine.ioapic.read(offset & ~3) >> 8 * (offset & 3)) & ONES[size]
+    number = machine.virtio.at_address(address)
+    if number != NOWHERE:
+        return machine.virtio.read_memory(number, address, size)
     return ONES[size]
 
 
@@ -165,3 +176,7 @@ def write_register(machine: Machine, config: Config, address: u64, size: u8, val
         write_config(machine, config, offset >> 12, offset & 0xFFF, size, value)
     elif IOAPIC <= address < IOAPIC + IOAPIC_SIZE and size == 4:
         machine.ioapic.write(u32(address - IOAPIC), value)
+    else:
+        number = machine.virtio.at_address(address)
+        if number != NOWHERE:
+            machine.virtio.write_memory(number, address, size, value, config.ram)

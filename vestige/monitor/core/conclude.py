@@ -7,9 +7,12 @@ kernel before its buffer exists. A KICK may take long, so it is made without the
 """
 
 from vestige.abi import (
+    MAX_VIRTIO,
     PINS,
     PORT_CALL,
     PORT_DOORBELL,
+    VIRTIO_GSI,
+    VIRTIO_VECTORS,
     WORKER_VECTOR,
     Call,
     Cpu,
@@ -17,7 +20,7 @@ from vestige.abi import (
     Shared,
 )
 from vestige.lang.intrinsics import load_acquire32, pause, port_out8, timestamp, write_msr
-from vestige.lang.types import u8, u64
+from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor.core.clock import MILLISECOND
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.settle import settle
@@ -79,22 +82,36 @@ def enter_ring(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
 
 
 def send_interrupts(cpu: Cpu, machine: Machine, shared: Shared) -> None:
-    """Ring the doorbell of each pin that asked; before, give the host its message if it changed."""
+    """Send the messages of the pins and vectors that asked for it."""
     requests = machine.ioapic.take_requests()
-    if requests == 0:
-        return
-    for pin in range(PINS):
-        if requests & 1 << pin:
-            route = shared.routes[pin]
-            address = machine.ioapic.message_address(pin)
-            data = machine.ioapic.message_data(pin)
-            if route.address != address or route.data != data:
-                route.address = address
-                route.data = data
-                cpu.argument[0] = pin
-                call(cpu, Call.ROUTE)
-            port_out8(PORT_DOORBELL + pin, 0)
-            shared.statistics.doorbells = u64(shared.statistics.doorbells + 1)
+    if requests:
+        for pin in range(PINS):
+            if requests & 1 << pin:
+                address = machine.ioapic.message_address(pin)
+                send(cpu, shared, pin, address, machine.ioapic.message_data(pin))
+    for number in range(MAX_VIRTIO):
+        msix = machine.virtio.functions[number].device.msix
+        requests = msix.take_requests()
+        if requests:
+            report = shared.statistics.virtio[number]
+            for vector in range(VIRTIO_VECTORS):
+                if requests & 1 << vector:
+                    gsi = VIRTIO_GSI + number * VIRTIO_VECTORS + vector
+                    address = msix.message_address(vector)
+                    send(cpu, shared, gsi, address, msix.message_data(vector))
+                    report.interrupts = u64(report.interrupts + 1)
+
+
+def send(cpu: Cpu, shared: Shared, gsi: u32, address: u64, data: u32) -> None:
+    """Ring the doorbell of a GSI; before, give the host its message if that has changed."""
+    route = shared.routes[gsi]
+    if route.address != address or route.data != data:
+        route.address = address
+        route.data = data
+        cpu.argument[0] = gsi
+        call(cpu, Call.ROUTE)
+    port_out8(u16(PORT_DOORBELL + gsi), 0)
+    shared.statistics.doorbells = u64(shared.statistics.doorbells + 1)
 
 
 def pin_chunks(cpu: Cpu, machine: Machine) -> None:

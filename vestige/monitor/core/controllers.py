@@ -25,4 +25,4 @@ def start_controllers(machine: Machine, shared: Shared) -> None:
     for i in range(MAX_DISKS):
         disk = config.disks[i]
         if disk.present and disk.kind == DiskKind.NVME and nvme.describe(disk):
-            machine.ide.attach(i, disk)
+            machine.attach(config, i)

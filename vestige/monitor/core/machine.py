@@ -1,8 +1,8 @@
 """All state of the monitor: every device, what lies between them, what waits to be done."""
 
-from vestige.abi import MAX_DISKS, Config, DiskKind
+from vestige.abi import MAX_DISKS, Bus, Config, DiskKind
 from vestige.lang.intrinsics import address_of
-from vestige.lang.types import Struct, u32, u64
+from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.core.clock import Clock
 from vestige.monitor.core.console import ConsoleLink
 from vestige.monitor.core.lock import Lock
@@ -12,6 +12,7 @@ from vestige.monitor.devices.ioapic.model import IoApic
 from vestige.monitor.devices.pci.root import PciRoot
 from vestige.monitor.devices.piix3_ide.function import Ide
 from vestige.monitor.devices.uart16550.model import Uart
+from vestige.monitor.devices.virtio.devices import Virtio
 from vestige.monitor.drivers.nvme.driver import NvmeDriver
 from vestige.monitor.drivers.ring.driver import Driver
 from vestige.monitor.line import NEVER
@@ -27,6 +28,7 @@ class Machine(Struct):
     uart: Uart
     acpi: AcpiRegisters
     ide: Ide
+    virtio: Virtio
     console: ConsoleLink
     driver: Driver
     nvme: NvmeDriver
@@ -48,7 +50,14 @@ class Machine(Struct):
             self.driver.reset(config.ring, address_of(self))
             for i in range(MAX_DISKS):
                 if config.disks[i].present and config.disks[i].kind == DiskKind.RING:
-                    self.ide.attach(i, config.disks[i])
+                    self.attach(config, i)
+
+    def attach(self, config: Config, disk: u8) -> None:
+        """Put a disk whose size and names are known where the guest finds it."""
+        if config.disks[disk].bus == Bus.VIRTIO:
+            self.virtio.attach_disk(config, disk)
+        else:
+            self.ide.attach(disk, config.disks[disk])
 
     def next_deadline(self) -> u64:
         """When something has to happen though nobody asks: the nearest of all."""

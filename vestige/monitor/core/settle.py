@@ -1,14 +1,16 @@
 """After every event: what the models put out moves on to where it goes, until nothing moves.
 
 Nothing here calls the host; what remains to be done out there is left in `IoApic.requests`,
+`Msix.requests`,
 `Driver.pins` and the entries not yet published. NVMe controllers are driven from here, by
 loads and stores.
 """
 
-from vestige.abi import PIN_UART, Config, DiskKind, Statistics
+from vestige.abi import MAX_VIRTIO, PIN_UART, Config, Statistics, VirtioKind
 from vestige.lang.types import u8, u32, u64
-from vestige.monitor.block import BlockRequest, State
 from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.requests import answered
+from vestige.monitor.core.virtio import move_virtio
 
 CHANNELS = 2  # of the IDE function
 
@@ -20,49 +22,19 @@ def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, c
         machine.driver.resubmit(config.ring)
     machine.nvme.reap(statistics, now)
     for channel in range(CHANNELS):
-        move_request(machine, config, channel, now, cpu)
+        move_channel(machine, config, channel, now, cpu)
+    move_virtio(machine, config, statistics, now, cpu)
     machine.nvme.publish(now)
     if config.console.present:
         machine.console.move(machine.uart, config.console, machine.driver, config.ring, now)
     move_interrupts(machine)
 
 
-def move_request(machine: Machine, config: Config, channel: u8, now: u64, cpu: u64) -> None:
+def move_channel(machine: Machine, config: Config, channel: u8, now: u64, cpu: u64) -> None:
     """One IDE channel's request: begin it, go on, answer it; the answer may ask for the next."""
     request = machine.ide.channels[channel].request
-    moving = True
-    while moving:
-        if request.state == State.QUEUED:
-            request.state = State.BUSY
-            start(machine, config, channel, request, cpu)
-        moving = request.state == State.BUSY and advance(machine, config, channel, request, now)
-        if moving:
-            machine.ide.request_done(channel, config.ram)
-
-
-def start(machine: Machine, config: Config, channel: u8, request: BlockRequest, cpu: u64) -> None:
-    """Hand the request to its disk's driver."""
-    disk = config.disks[request.drive]
-    if disk.kind == DiskKind.NVME:
-        machine.nvme.start(channel, request, disk.nvme, u32(cpu))
-    else:
-        machine.driver.start(channel, request)
-
-
-def advance(machine: Machine, config: Config, channel: u8, request: BlockRequest, now: u64) -> bool:
-    """Let the driver go on with it; whether it is answered now."""
-    disk = config.disks[request.drive]
-    if disk.kind == DiskKind.NVME:
-        machine.nvme.advance(channel, now)
-        finished = machine.nvme.finished(channel)
-        error = machine.nvme.error_of(channel)
-    else:
-        machine.driver.advance(channel, request, disk.file, config.ram, config.ring)
-        finished = machine.driver.finished(channel, request)
-        error = machine.driver.error_of(channel)
-    if finished:
-        request.complete(error)
-    return finished
+    while answered(machine, config, channel, request, now, cpu):
+        machine.ide.request_done(channel, config.ram)
 
 
 def move_interrupts(machine: Machine) -> None:
@@ -76,4 +48,11 @@ def move_interrupts(machine: Machine) -> None:
         asserted |= u32((line.level & 1) << (pin & 31))
         if line.take_edge():
             machine.ioapic.edge(pin)
+    for number in range(MAX_VIRTIO):
+        function = machine.virtio.functions[number]
+        if function.kind != VirtioKind.NONE:
+            pin = function.interrupt_pin()
+            asserted |= u32((function.device.line.level & 1) << (pin & 31))
+            if function.device.line.take_edge():
+                machine.ioapic.edge(pin)
     machine.ioapic.drive(asserted)

@@ -9,7 +9,9 @@ from vestige.lang.types import Struct, u8, u16, u32
 from vestige.monitor.devices.pci.spec import (
     BAR_IO,
     BAR_IO_ADDRESS,
+    BAR_MEMORY_ADDRESS,
     CONFIG_SIZE,
+    STATUS_CAPABILITIES,
     Command,
     Register,
 )
@@ -61,6 +63,20 @@ class ConfigSpace(Struct):
         """A 16-bit register."""
         return self.values[offset] | self.values[offset + 1] << 8
 
+    def set32(self, offset: u8, value: u32) -> None:
+        """Set a 32-bit register, whatever a guest may do to it."""
+        for i in range(4):
+            self.values[offset + i] = (value >> 8 * i) & 0xFF
+
+    def get32(self, offset: u8) -> u32:
+        """A 32-bit register."""
+        return self.read(offset, 4)
+
+    def allow32(self, offset: u8, mask: u32) -> None:
+        """Let a guest write these bits of a 32-bit register."""
+        for i in range(4):
+            self.writable[offset + i] = (mask >> 8 * i) & 0xFF
+
     def allow16(self, offset: u8, mask: u16) -> None:
         """Let a guest write these bits of a 16-bit register."""
         self.writable[offset] = mask & 0xFF
@@ -75,6 +91,23 @@ class ConfigSpace(Struct):
     def io_bar(self, number: u8) -> u16:
         """The first port of I/O BAR `number` (0 to 5), as the guest has placed it."""
         return self.get16(u8(Register.BAR0 + 4 * number)) & BAR_IO_ADDRESS
+
+    def add_memory_bar(self, number: u8, base: u32, size: u32) -> None:
+        """BAR `number` (0 to 5) claims `size` bytes (a power of 2, 16 or more), below 4 GiB."""
+        offset = u8(Register.BAR0 + 4 * number)
+        self.set32(offset, base)
+        self.allow32(offset, u32(0x1_0000_0000 - size))
+
+    def memory_bar(self, number: u8) -> u32:
+        """The address of memory BAR `number` (0 to 5), as the guest has placed it."""
+        return self.get32(u8(Register.BAR0 + 4 * number)) & BAR_MEMORY_ADDRESS
+
+    def add_capability(self, offset: u8, kind: u8) -> None:
+        """Put a capability at `offset` (a multiple of 4) before those there are. 6.7."""
+        self.values[offset] = kind
+        self.values[offset + 1] = self.values[Register.CAPABILITIES]
+        self.values[Register.CAPABILITIES] = offset
+        self.values[Register.STATUS] |= STATUS_CAPABILITIES
 
     def has(self, enabled: Command) -> bool:
         """Whether the guest has set this bit of the command register."""

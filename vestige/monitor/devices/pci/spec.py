@@ -20,6 +20,7 @@ class Register(IntEnum):
     BAR0 = 0x10  # RW; six of 32 bits
     SUBSYSTEM_VENDOR = 0x2C  # RO, 16 bits
     SUBSYSTEM = 0x2E  # RO, 16 bits
+    CAPABILITIES = 0x34  # RO: where the first one is
     INTERRUPT_LINE = 0x3C  # RW: the firmware's note, of no effect
     INTERRUPT_PIN = 0x3D  # RO: 1 is INTA
 
@@ -35,6 +36,8 @@ class Command(IntFlag):
 
 BAR_IO = 1  # bit 0 of an I/O BAR, 6.2.5.1
 BAR_IO_ADDRESS = 0xFFFC
+BAR_MEMORY_ADDRESS = 0xFFFF_FFF0
+STATUS_CAPABILITIES = 1 << 4  # of the status register, 6.2.3
 
 
 class Address(IntEnum):

@@ -15,7 +15,7 @@ from enum import IntEnum
 from vestige.abi import MAX_NVME, Config, Disk, Nvme, NvmeFailure, NvmeReport, Statistics
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, u8, u16, u32, u64
-from vestige.monitor.block import BlockRequest, Operation
+from vestige.monitor.block import REQUESTS, BlockRequest, Operation
 from vestige.monitor.drivers.nvme.controller import MILLISECOND, PLACES, Controller, State
 from vestige.monitor.drivers.nvme.places import COUNT, Kind, Place
 from vestige.monitor.drivers.nvme.prp import move
@@ -31,7 +31,6 @@ from vestige.monitor.drivers.nvme.spec import (
 from vestige.monitor.drivers.nvme.transfer import Transfer, must_follow
 from vestige.monitor.line import NEVER
 
-CHANNELS = 2  # requests there may be at once
 COMMAND_TIMEOUT = 10_000 * MILLISECOND  # a third of what Linux gives an ATA command
 ABORT_TIMEOUT = 2_000 * MILLISECOND
 ATTEMPTS = 3  # of one command
@@ -49,10 +48,11 @@ class Errno(IntEnum):
 
 
 class NvmeDriver(Struct):
-    """All controllers, and the requests on their way to them by channel."""
+    """All controllers, and the requests on their way to them by number."""
 
     controllers: Controller[4]  # MAX_NVME
-    transfers: Transfer[2]  # CHANNELS
+    transfers: Transfer[130]  # REQUESTS
+    active: u32  # how many of them are under way
 
     # ---- set-up ---------------------------------------------------------------------------
 
@@ -87,51 +87,62 @@ class NvmeDriver(Struct):
 
     # ---- requests of the models -----------------------------------------------------------
 
-    def start(self, channel: u8, request: BlockRequest, controller: u8, cpu: u32) -> None:
-        """Take over a request, which stays where it is; `cpu` is who asks."""
+    def start(self, tag: u8, request: BlockRequest, controller: u8, cpu: u32) -> None:
+        """Take over a request, `tag` being its number; it stays where it is. `cpu`: who asks."""
         target = self.controllers[controller]
-        transfer = self.transfers[channel]
+        transfer = self.transfers[tag]
         transfer.start(request, address_of(request), target.block_shift)
         transfer.controller = controller
+        self.active = u32(self.active + 1)
         if target.state == State.FAILED or target.queue_count == 0:
             transfer.error = Errno.ENODEV
         else:
             transfer.queue = u8(cpu % target.queue_count)
 
-    def advance(self, channel: u8, now: u64) -> None:
+    def advance(self, tag: u8, now: u64) -> None:
         """Make as much of the request commands as there are places for."""
-        transfer = self.transfers[channel]
+        transfer = self.transfers[tag]
         if not transfer.active or transfer.cut_all():
             return
         controller = self.controllers[transfer.controller]
         if controller.state != State.READY:
             return
         if not transfer.begun:
-            if must_follow(transfer, self.transfers[channel ^ 1]):
+            if self.must_wait(tag):
                 return
             transfer.begun = 1
         while controller.places.free and not transfer.cut_all():
             number = controller.places.take()
-            controller.places.place[number].channel = channel
+            controller.places.place[number].tag = tag
             transfer.cut(controller, number)
             issue(controller, number, now)
 
-    def finished(self, channel: u8) -> bool:
-        """Whether the channel's request is answered; if so its error is in `error_of`."""
-        transfer = self.transfers[channel]
+    def must_wait(self, tag: u8) -> bool:
+        """Whether a request that was begun before has to be done first."""
+        transfer = self.transfers[tag]
+        for other in range(REQUESTS):
+            if other != tag and must_follow(transfer, self.transfers[other]):
+                return True
+        return False
+
+    def finished(self, tag: u8) -> bool:
+        """Whether the request is answered; if so its error is in `error_of`."""
+        transfer = self.transfers[tag]
         if not transfer.done():
             return False
         transfer.active = 0
+        self.active = u32(self.active - 1)
         return True
 
-    def error_of(self, channel: u8) -> u8:
-        """The errno of the channel's last request, 0 if all of it was done."""
-        return self.transfers[channel].error
+    def error_of(self, tag: u8) -> u8:
+        """The errno of the last request of this number, 0 if all of it was done."""
+        return self.transfers[tag].error
 
     def publish(self, now: u64) -> None:
         """Advance what waited for another request or a place, and ring the doorbells."""
-        for channel in range(CHANNELS):
-            self.advance(channel, now)
+        if self.active:
+            for tag in range(REQUESTS):
+                self.advance(tag, now)
         for i in range(MAX_NVME):
             controller = self.controllers[i]
             if controller.state == State.READY:
@@ -216,7 +227,7 @@ class NvmeDriver(Struct):
         place = controller.places.place[number]
         if place.kind not in (Kind.BOUNCED, Kind.PARTIAL):
             return True
-        request = BlockRequest.at(self.transfers[place.channel].request)
+        request = BlockRequest.at(self.transfers[place.tag].request)
         page = place.prp1
         if place.kind == Kind.PARTIAL:
             page = u64(page + place.into)
@@ -234,7 +245,7 @@ class NvmeDriver(Struct):
     def end(self, controller: Controller, number: u8, error: u8) -> None:
         """The command is answered for good."""
         place = controller.places.place[number]
-        transfer = self.transfers[place.channel]
+        transfer = self.transfers[place.tag]
         transfer.pending = u32(transfer.pending - 1)
         if transfer.error == 0:
             transfer.error = error
@@ -274,8 +285,8 @@ class NvmeDriver(Struct):
                     self.end(controller, number, Errno.ENODEV)
                 elif places.place[number].attempts >= ATTEMPTS:
                     self.end(controller, number, Errno.ETIMEDOUT)
-        for channel in range(CHANNELS):
-            transfer = self.transfers[channel]
+        for tag in range(REQUESTS):
+            transfer = self.transfers[tag]
             if failed and transfer.active and transfer.controller == index and transfer.error == 0:
                 transfer.error = Errno.ENODEV
 

@@ -25,7 +25,7 @@ class Kind(IntEnum):
 class Place(Struct):
     """One command, from when it is cut off its request until it is answered for good."""
 
-    channel: u8  # whose request
+    tag: u8  # number of the request
     queue: u8  # which I/O queue pair, from 0
     kind: u8
     opcode: u8

@@ -18,7 +18,7 @@ RANGE_SIZE = 16
 
 
 class Transfer(Struct):
-    """How far the request of one channel is."""
+    """How far one request is."""
 
     active: u8
     begun: u8  # its first command has been cut; until then others may come before it

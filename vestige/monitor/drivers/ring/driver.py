@@ -29,13 +29,15 @@ from vestige.monitor.drivers.ring.spec import DATA_ONLY, FIXED_FILE, Errno, Opco
 PLACES = 256  # operations in flight
 RETRIES = 64  # of one operation; see `Driver.answer`
 STREAM_PLACES = 2  # kept free for the console
+FIRST_STREAM = 240  # operations' owners below are requests of disks, by number
+STREAMS = 16
 
 
 class Owner(IntEnum):
-    """Whose an operation is: an IDE channel, 0 or 1, or a direction of the console."""
+    """Whose an operation is, if it is no disk's: a file's that is read or written as a stream."""
 
-    CONSOLE_OUTPUT = 2
-    CONSOLE_INPUT = 3
+    CONSOLE_OUTPUT = FIRST_STREAM
+    CONSOLE_INPUT = FIRST_STREAM + 1
 
 
 class Place(Struct):
@@ -52,7 +54,7 @@ class Place(Struct):
 
 
 class Transfer(Struct):
-    """How far the request of one IDE channel is."""
+    """How far one request is."""
 
     active: u8
     error: u8  # the first errno
@@ -63,7 +65,7 @@ class Transfer(Struct):
 
 
 class Stream(Struct):
-    """The one operation each direction of the console may have."""
+    """The one operation each owner of a stream may have."""
 
     busy: u8
     answered: u8
@@ -80,8 +82,8 @@ class Driver(Struct):
     free_count: u32
     again: u16[256]  # stack of places to be submitted (once more)
     again_count: u32
-    transfers: Transfer[2]
-    streams: Stream[2]  # by bit 0 of the Owner
+    transfers: Transfer[130]  # REQUESTS
+    streams: Stream[16]  # STREAMS: owner FIRST_STREAM + n has the nth
     pinned: u64[256]  # bitmap of chunks registered
     pins: u16[256]  # chunks to be registered before the entries are published
     pin_count: u32
@@ -97,9 +99,9 @@ class Driver(Struct):
 
     # ---- requests of the models -----------------------------------------------------------
 
-    def start(self, channel: u8, request: BlockRequest) -> None:
-        """Take over a request; `advance` submits it."""
-        transfer = self.transfers[channel]
+    def start(self, tag: u8, request: BlockRequest) -> None:
+        """Take over a request, `tag` being its number; `advance` submits it."""
+        transfer = self.transfers[tag]
         check(not transfer.active and request.operation != Operation.DISCARD)
         transfer.active = 1
         transfer.error = 0
@@ -107,16 +109,14 @@ class Driver(Struct):
         transfer.position = 0
         transfer.offset = u64(request.lba * SECTOR)
 
-    def advance(
-        self, channel: u8, request: BlockRequest, file: u32, ram: Memory, ring: Ring
-    ) -> None:
+    def advance(self, tag: u8, request: BlockRequest, file: u32, ram: Memory, ring: Ring) -> None:
         """Submit as much of the request as there are places for."""
-        transfer = self.transfers[channel]
+        transfer = self.transfers[tag]
         if request.operation == Operation.FLUSH:
             if transfer.segment == 0 and self.room(ring, STREAM_PLACES):
                 transfer.segment = 1
                 transfer.pending = 1
-                self.submit(self.take(channel, Opcode.FSYNC, file), ring)
+                self.submit(self.take(tag, Opcode.FSYNC, file), ring)
             return
         opcode = Opcode.READ_FIXED if request.operation == Operation.READ else Opcode.WRITE_FIXED
         while (
@@ -124,7 +124,7 @@ class Driver(Struct):
             and transfer.error == 0
             and self.room(ring, STREAM_PLACES)
         ):
-            number = self.take(channel, opcode, file)
+            number = self.take(tag, opcode, file)
             self.fill_in(number, transfer, request, ram, ring)
             self.submit(number, ring)
 
@@ -154,9 +154,9 @@ class Driver(Struct):
             transfer.segment = u32(transfer.segment + 1)
             transfer.position = 0
 
-    def finished(self, channel: u8, request: BlockRequest) -> bool:
-        """Whether the channel's request is answered; if so its error is in `error_of`."""
-        transfer = self.transfers[channel]
+    def finished(self, tag: u8, request: BlockRequest) -> bool:
+        """Whether the request is answered; if so its error is in `error_of`."""
+        transfer = self.transfers[tag]
         if not transfer.active or transfer.pending:
             return False
         steps = 1 if request.operation == Operation.FLUSH else request.segment_count
@@ -165,15 +165,15 @@ class Driver(Struct):
         transfer.active = 0
         return True
 
-    def error_of(self, channel: u8) -> u8:
-        """The errno of the channel's last request, 0 if all of it was done."""
-        return self.transfers[channel].error
+    def error_of(self, tag: u8) -> u8:
+        """The errno of the last request of this number, 0 if all of it was done."""
+        return self.transfers[tag].error
 
-    # ---- the console ----------------------------------------------------------------------
+    # ---- streams --------------------------------------------------------------------------
 
     def stream(self, owner: u8, file: u32, address: u64, length: u32, ring: Ring) -> bool:
         """Write or read `length` bytes of STATE at `address`; False: not now."""
-        stream = self.streams[owner & 1]
+        stream = self.streams[owner - FIRST_STREAM & 15]
         if stream.busy or not self.room(ring, 0):
             return False
         stream.busy = 1
@@ -193,15 +193,15 @@ class Driver(Struct):
         return self.streams[0].busy != 0
 
     def take_answer(self, owner: u8) -> bool:
-        """Whether this direction's operation has been answered; the result is in `result_of`."""
-        stream = self.streams[owner & 1]
+        """Whether this owner's operation has been answered; the result is in `result_of`."""
+        stream = self.streams[owner - FIRST_STREAM & 15]
         answered = stream.answered != 0
         stream.answered = 0
         return answered
 
     def result_of(self, owner: u8) -> i32:
-        """Bytes, or a negative errno, of this direction's last operation."""
-        return self.streams[owner & 1].result
+        """Bytes, or a negative errno, of this owner's last operation."""
+        return self.streams[owner - FIRST_STREAM & 15].result
 
     # ---- the ring -------------------------------------------------------------------------
 
@@ -267,8 +267,8 @@ class Driver(Struct):
             self.queue.consume(ring)
             place = self.places[number]
             count_operation(place, result, statistics)
-            if place.owner >= Owner.CONSOLE_OUTPUT:
-                stream = self.streams[place.owner & 1]
+            if place.owner >= FIRST_STREAM:
+                stream = self.streams[place.owner - FIRST_STREAM & 15]
                 stream.result = result
                 stream.answered = 1
                 stream.busy = 0

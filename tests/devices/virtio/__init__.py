@@ -1,0 +1,1 @@
+"""Virtio: queues, transport, PCI function."""

@@ -1,0 +1,132 @@
+"""The PCI function: capabilities, BAR, MSI-X table, the window in configuration space."""
+
+import random
+
+import pytest
+
+from tests.devices.virtio.bench import VERSION_1, Bench
+from tests.devices.virtio.reference import SplitDriver
+from vestige import abi
+from vestige.monitor.devices.virtio.devices import NOWHERE, Virtio
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """A disk with two queues."""
+    return Bench()
+
+
+def test_who_it_is(bench: Bench) -> None:
+    assert bench.read_config(0, 4) == 0x1042_1AF4
+    assert bench.read_config(8, 1) >= 1
+    assert bench.read_config(0x2C, 4) == 0x1042_1AF4
+    assert bench.read_config(0x0B, 1) == 1
+    assert bench.read_config(0x3D, 1) == 1
+
+
+def test_every_structure_is_listed_and_inside_the_bar(bench: Bench) -> None:
+    kinds = {}
+    for number, place in bench.capabilities():
+        if number == 9:
+            assert bench.read_config(place + 2, 1) >= 16
+            kinds[bench.read_config(place + 3, 1)] = place
+            assert bench.read_config(place + 4, 1) == 0
+            end = bench.read_config(place + 8, 4) + bench.read_config(place + 12, 4)
+            assert end <= abi.VIRTIO_BAR_SIZE
+    assert sorted(kinds) == [1, 2, 3, 4, 5]
+    assert bench.read_config(kinds[2] + 16, 4) == 4
+    assert bench.read_config(6, 2) & 0x10
+
+
+def test_msix_has_a_vector_for_each_queue_and_one_more(bench: Bench) -> None:
+    (place,) = (place for number, place in bench.capabilities() if number == 0x11)
+    assert bench.read_config(place + 2, 2) & 0x7FF == 2
+    table, pending = bench.read_config(place + 4, 4), bench.read_config(place + 8, 4)
+    assert (table & 7, pending & 7) == (0, 0)
+    assert bench.read(table + 12, 4) == 1
+    for vector in range(5):
+        for offset in (0, 4, 8):
+            bench.write(table + 16 * vector + offset, 4, 0xFFFF_FFFF)
+    assert bench.read(table, 4) == 0xFFFF_FFFC
+    assert bench.read(table + 32 + 8, 4) == 0xFFFF_FFFF
+    assert bench.read(table + 48 + 8, 4) == 0
+    bench.write(pending, 4, 0xFFFF_FFFF)
+    assert bench.read(pending, 4) == 0
+
+
+def test_the_bar_is_sized_and_moved(bench: Bench) -> None:
+    assert bench.bar() == abi.VIRTIO_BARS
+    bench.write_config(0x10, 4, 0xFFFF_FFFF)
+    assert bench.read_config(0x10, 4) == 0x1_0000_0000 - abi.VIRTIO_BAR_SIZE
+    bench.write_config(0x10, 4, 0xC123_8000)
+    bench.write(0x14, 1, 1)
+    assert bench.read(0x14, 1) == 1
+    old = bench.call(Virtio.at_address, bench.virtio, abi.VIRTIO_BARS)
+    assert old == NOWHERE
+    bench.write_config(4, 2, 4)
+    assert bench.read(0x14, 1) == 0xFF
+
+
+def test_configuration_space_reaches_the_bar(bench: Bench) -> None:
+    window = 0x98
+    bench.write_config(window + 4, 1, 0)
+    bench.write_config(window + 8, 4, 0x14)
+    bench.write_config(window + 12, 4, 1)
+    bench.write_config(window + 16, 1, 1)
+    assert bench.status() == 1
+    assert bench.read_config(window + 16, 1) == 1
+    bench.write_config(window + 8, 4, 4)
+    bench.write_config(window + 12, 4, 4)
+    assert bench.read_config(window + 16, 4) == bench.read(4, 4)
+
+
+@pytest.mark.parametrize(
+    ("bar", "offset", "length"), [(1, 0, 4), (0, 0x8000, 4), (0, 1, 4), (0, 0, 3), (0, 1 << 31, 4)]
+)
+def test_a_window_to_nowhere_does_nothing(bench: Bench, bar: int, offset: int, length: int) -> None:
+    before = bytes(bench.device)
+    bench.write_config(0x9C, 1, bar)
+    bench.write_config(0xA0, 4, offset)
+    bench.write_config(0xA4, 4, length)
+    for size in (1, 2, 4):
+        bench.write_config(0xA8, size, 0x0101_0101)
+        bench.read_config(0xA8, size)
+    assert bytes(bench.device) == before
+
+
+def test_only_present_functions_answer(bench: Bench) -> None:
+    first = abi.VIRTIO_SLOT << 3
+    slots = [bench.call(Virtio.at_slot, bench.virtio, function) for function in range(first + 80)]
+    assert [function for function, number in enumerate(slots) if number != NOWHERE] == [first]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_accesses_are_answered_and_compiled_alike(bench: Bench, seed: int) -> None:
+    chance = random.Random(seed)
+    places = [*range(0x40), 0x1000, 0x2000, *range(0x2000, 0x2040), *range(0x3000, 0x3010, 2),
+              *range(0x4000, 0x4040, 4), 0x5000, 0x5004, 0x6000, 0x7FFC]  # fmt: skip
+    for _ in range(300):
+        size = chance.choice((1, 2, 4))
+        value = chance.choice((0, 1, chance.randrange(256), chance.getrandbits(8 * size)))
+        value &= (1 << 8 * size) - 1
+        choice = chance.random()
+        if choice < 0.15:
+            if bench.negotiate(VERSION_1 | chance.getrandbits(41) & bench.offered()):
+                kind = SplitDriver(bench.ram, 16, event_index=False, queue=chance.randrange(2))
+                bench.enable(chance.randrange(3), kind, chance.randrange(4))
+                bench.go()
+        elif choice < 0.25:
+            offset = chance.choice((4, 0x10, 0x42, 0x98 + chance.randrange(20)))
+            bench.write_config(offset, size, value)
+            bench.read_config(chance.randrange(256), size)
+            bench.write_config(4, 2, 6)
+            bench.write_config(0x10, 4, abi.VIRTIO_BARS)
+        else:
+            offset = chance.choice(places) & ~(size - 1)
+            if chance.random() < 0.5:
+                assert bench.read(offset, size) < 1 << 8 * size
+            else:
+                bench.write(offset, size, value)
+        bench.service()
+        for number, _ in bench.asked():
+            bench.answer(number, chance.choice((0, 5)))

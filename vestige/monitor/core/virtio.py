@@ -1,0 +1,54 @@
+"""Virtio devices after every event: new buffers taken, requests moved on, interrupts raised.
+
+A notification carries nothing that is not in the queues, so none is needed to look at them, and
+one is no more than a reason to wake up: every event of the machine looks at every queue in use.
+"""
+
+from vestige.abi import MAX_VIRTIO, Config, Statistics, VirtioKind
+from vestige.lang.types import u8, u32, u64
+from vestige.monitor.block import DISK_REQUESTS, IDE_REQUESTS
+from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.requests import answered
+from vestige.monitor.devices.virtio.function import VirtioFunction
+
+
+def move_virtio(
+    machine: Machine, config: Config, statistics: Statistics, now: u64, cpu: u64
+) -> None:
+    """All functions, until nothing of theirs moves; `cpu` is who does it."""
+    for number in range(MAX_VIRTIO):
+        function = machine.virtio.functions[number]
+        if function.kind != VirtioKind.NONE:
+            machine.virtio.service(number, config.ram)
+            if function.kind == VirtioKind.BLOCK:
+                move_disk(machine, config, number, now, cpu)
+            machine.virtio.signal(number, config.ram)
+            report(function, statistics, number)
+
+
+def move_disk(machine: Machine, config: Config, number: u32, now: u64, cpu: u64) -> None:
+    """The requests of one disk. What is answered makes room for more, which may end at once."""
+    function = machine.virtio.functions[number]
+    index = function.index & 3
+    block = machine.virtio.blocks[index]
+    moving = True
+    while moving:
+        moving = False
+        busy = block.busy
+        for i in range(DISK_REQUESTS):
+            if busy >> i & 1:
+                tag = u8(IDE_REQUESTS + index * DISK_REQUESTS + i)
+                while answered(machine, config, tag, block.requests[i], now, cpu):
+                    block.request_done(function.device, i, config.ram)
+                    moving = True
+        if moving:
+            machine.virtio.service(number, config.ram)
+
+
+def report(function: VirtioFunction, statistics: Statistics, number: u32) -> None:
+    """Show the function's counters to the host."""
+    shown = statistics.virtio[number]
+    shown.requests = function.device.requests
+    shown.notifications = function.notifications
+    shown.failures = function.device.failures
+    shown.resets = function.device.resets
