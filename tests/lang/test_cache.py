@@ -21,7 +21,7 @@ def build():
     print("built")
     return compile_functions([payload.moved], base=None, runtime="process")
 
-image = cache.image("payload", ["monitor"], build)
+image = cache.image("payload", cache.key(["monitor"]), build)
 from tests.lang.payload import Scratch
 print(hex(NativeImage(image)["moved"](Scratch())))
 heavy = ("llvmlite", "elftools", "vestige.lang.compiler", "vestige.lang.build", "dataclasses")
@@ -60,9 +60,9 @@ def test_the_second_run_imports_no_compiler() -> None:
 
 
 def test_what_is_kept_is_found(home: Path) -> None:
-    cache.image("a", ["abi.py"], lambda: image(b"x" * 4096))
-    assert cache.image("a", ["abi.py"], unexpected).code == b"x" * 4096
-    assert Path(cache.location("a", ["abi.py"])).is_relative_to(home / "vestige")
+    cache.image("a", cache.key(["abi.py"]), lambda: image(b"x" * 4096))
+    assert cache.image("a", cache.key(["abi.py"]), unexpected).code == b"x" * 4096
+    assert Path(cache.location("a", cache.key(["abi.py"]))).is_relative_to(home / "vestige")
 
 
 def test_other_sources_are_another_image() -> None:
@@ -86,6 +86,19 @@ def test_an_edited_source_is_a_miss(
     assert cache.key(["monitor"]) != before
 
 
+def test_settled_sources_are_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "abi.py").write_text("one")
+    monkeypatch.setattr(cache, "PACKAGE", str(tmp_path))
+    monkeypatch.setattr(cache, "SETTLED", -3600 * 10**9)  # as if an hour had gone by
+    before = cache.key(["abi.py"])
+    monkeypatch.setattr(cache, "_digest", lambda names, versions: "read again")
+    assert cache.key(["abi.py"]) == before
+    (tmp_path / "abi.py").write_text("three")
+    assert cache.key(["abi.py"]) == "read again"
+
+
 def test_another_llvmlite_is_a_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = cache.key(["abi.py"])
     (tmp_path / "llvmlite-0.1.0.dist-info").mkdir()
@@ -101,20 +114,20 @@ def test_llvmlites_version_is_the_real_one() -> None:
 
 
 def test_new_images_replace_old_ones_of_their_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    cache.image("b", ["abi.py"], image)
+    cache.image("b", cache.key(["abi.py"]), image)
     for version in range(cache.KEPT + 2):
         monkeypatch.setattr(cache, "llvmlite_version", lambda version=version: str(version))
-        cache.image("a", ["abi.py"], image)
+        cache.image("a", cache.key(["abi.py"]), image)
     names = [name.split("-")[0] for name in os.listdir(cache.folder())]  # noqa: PTH208
     assert (names.count("a"), names.count("b")) == (cache.KEPT, 1)
-    assert cache.image("a", ["abi.py"], unexpected).code == image().code
+    assert cache.image("a", cache.key(["abi.py"]), unexpected).code == image().code
 
 
 def test_a_damaged_image_is_built_again() -> None:
-    cache.image("a", ["abi.py"], image)
-    Path(cache.location("a", ["abi.py"])).write_bytes(b"damaged")
-    assert cache.image("a", ["abi.py"], lambda: image(b"y" * 4096)).code == b"y" * 4096
-    assert cache.image("a", ["abi.py"], unexpected).code == b"y" * 4096
+    cache.image("a", cache.key(["abi.py"]), image)
+    Path(cache.location("a", cache.key(["abi.py"]))).write_bytes(b"damaged")
+    assert cache.image("a", cache.key(["abi.py"]), lambda: image(b"y" * 4096)).code == b"y" * 4096
+    assert cache.image("a", cache.key(["abi.py"]), unexpected).code == b"y" * 4096
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(
@@ -122,7 +135,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert cache.image("a", ["abi.py"], image).code == bytes(4096)
+    assert cache.image("a", cache.key(["abi.py"]), image).code == bytes(4096)
 
 
 def test_without_the_variable_the_cache_is_in_the_home_folder(

@@ -11,25 +11,31 @@ from vestige.lang import cache
 from vestige.lang.image import Image
 from vestige.lang.native import NativeImage
 
-MONITOR = ("monitor", ("monitor",))  # name in the cache, sources
-RUN_LOOP = ("run-loop", ("host/runloop.py",))
+MONITOR, RUN_LOOP = "monitor", "run-loop"  # names in the cache
+SOURCES = ("monitor", "host/runloop.py")
 EXCEPTIONS = 32
 WAKE = "interrupt_wake"
 
 
-def monitor_image() -> Image:
+def key() -> str:
+    """What both images depend on; looking at it takes a while, so a run does it once."""
+    return cache.key(SOURCES)
+
+
+def monitor_image(key_: str | None = None) -> Image:
     """The monitor, from the cache or compiled."""
-    return cache.image(*MONITOR, _build_monitor)
+    return cache.image(MONITOR, key_ or key(), _build_monitor)
 
 
-def run_loop_image() -> Image:
+def run_loop_image(key_: str | None = None) -> Image:
     """The run loop, from the cache or compiled."""
-    return cache.image(*RUN_LOOP, _build_run_loop)
+    return cache.image(RUN_LOOP, key_ or key(), _build_run_loop)
 
 
 def locations() -> list[str]:
     """The files in the cache that hold the images, or will."""
-    return [cache.location(*MONITOR), cache.location(*RUN_LOOP)]
+    key_ = key()
+    return [cache.location(name, key_) for name in (MONITOR, RUN_LOOP)]
 
 
 def are_cached() -> bool:
@@ -39,8 +45,9 @@ def are_cached() -> bool:
 
 def ensure() -> None:
     """Compile now what a later run would compile."""
-    monitor_image()
-    run_loop_image()
+    key_ = key()
+    monitor_image(key_)
+    run_loop_image(key_)
 
 
 def _build_monitor() -> Image:

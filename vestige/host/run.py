@@ -46,14 +46,15 @@ def _run(asked: options.RunOptions, stack: ExitStack) -> int:
     twin = stack.enter_context(closing(Twin(system, memory, asked.cpus)))
     pages = _take_controllers(asked, twin, stack)
     _load_guest(asked, config, twin)
-    code = images.monitor_code_of(images.monitor_image())
+    key = images.key()
+    code = images.monitor_code_of(images.monitor_image(key))
     twin.load(code, pages)
     twin.configure()
     twin.coalesce(abi.COALESCED_PORTS)
     ring = stack.enter_context(closing(_connect_ring(twin, images_of_disks, console, stack)))
     signals = stack.enter_context(closing(Signals()))
     session = stack.enter_context(
-        closing(Session(twin, code, ring, images.runner_of(images.run_loop_image())))
+        closing(Session(twin, code, ring, images.runner_of(images.run_loop_image(key))))
     )
     deadline = None if asked.timeout is None else time.monotonic() + asked.timeout
     first_instruction = 0.0

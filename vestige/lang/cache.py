@@ -1,7 +1,8 @@
 """Compiled images kept between runs, keyed by everything they depend on.
 
 The key is a digest of the sources, of the compiler's own, and of the versions of Python and
-llvmlite. A hit imports neither llvmlite nor the compiler.
+llvmlite. It is kept too, with what the file system says of those files: as long as it says the
+same, none of them is read. A hit imports neither llvmlite nor the compiler.
 """
 # pathlib takes 5 ms to import, and this is on the way to every run.
 # ruff: noqa: PTH100, PTH103, PTH105, PTH108, PTH111, PTH112, PTH116, PTH117, PTH118, PTH120
@@ -9,6 +10,7 @@ llvmlite. A hit imports neither llvmlite nor the compiler.
 
 import os
 import sys
+import time
 from _blake2 import blake2b  # hashlib would load OpenSSL: 4 ms
 from collections.abc import Callable, Iterable, Iterator
 
@@ -17,18 +19,18 @@ from vestige.lang.image import Image, ImageError
 Build = Callable[[], Image]
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-KEPT = 8  # images of one name, the newest ones
+KEPT = 8  # files of one name, the newest ones
 COMPILER = ("lang", "abi.py")
+SETTLED = 2_000_000_000  # ns after which another change has another time, on any file system
 
 
-def image(name: str, sources: Iterable[str], build: Build) -> Image:
+def image(name: str, key_: str, build: Build) -> Image:
     """The image `name`, from the cache, or built by `build` and kept there.
 
-    sources: what it is compiled from: files and folders, relative to the vestige package.
-    The compiler's own and abi.py are always added. A cache that can't be read or written is
-    no error: the image is built. Raises what `build` raises.
+    key_: of what it is compiled from. A cache that can't be read or written is no error: the
+    image is built. Raises what `build` raises.
     """
-    path = location(name, sources)
+    path = location(name, key_)
     try:
         with open(path, "rb") as file:
             return Image.from_bytes(file.read())
@@ -39,9 +41,9 @@ def image(name: str, sources: Iterable[str], build: Build) -> Image:
     return built
 
 
-def location(name: str, sources: Iterable[str]) -> str:
+def location(name: str, key_: str) -> str:
     """Where the image is, or would be, kept."""
-    return os.path.join(folder(), f"{name}-{key(sources)}.image")
+    return os.path.join(folder(), f"{name}-{key_}.image")
 
 
 def folder() -> str:
@@ -53,29 +55,59 @@ def folder() -> str:
 
 
 def key(sources: Iterable[str]) -> str:
-    """A digest of everything an image from `sources` depends on."""
-    digest = blake2b(digest_size=16)
-    digest.update(f"{sys.version}\0{llvmlite_version()}\0".encode())
-    for path in sorted(set(_files((*COMPILER, *sources)))):
-        digest.update(f"{path}\0".encode())
-        with open(os.path.join(PACKAGE, path), "rb") as file:
+    """A digest of everything an image from `sources` depends on.
+
+    sources: what it is compiled from: files and folders, relative to the vestige package.
+    The compiler's own and abi.py are always added.
+    """
+    versions = f"{sys.version}\0{llvmlite_version()}\0"
+    files = sorted(_files((*COMPILER, *sources)))
+    stamp, settled = _stamp(files, versions)
+    where = blake2b("\0".join((PACKAGE, *sources)).encode(), digest_size=16).hexdigest()
+    place = os.path.join(folder(), f"sources-{where}.key")
+    try:
+        with open(place, encoding="ascii") as file:
+            kept_stamp, _, kept_key = file.read().partition(" ")
+    except (OSError, ValueError):
+        kept_stamp = ""
+    if kept_stamp == stamp:
+        return kept_key
+    digest = _digest([name for name, _ in files], versions)
+    if settled:
+        _keep(place, f"{stamp} {digest}".encode(), "sources")
+    return digest
+
+
+def _stamp(files: Iterable[tuple[str, os.stat_result]], versions: str) -> tuple[str, bool]:
+    """A digest of what the file system says; whether its times tell the next change from this."""
+    digest = blake2b(versions.encode(), digest_size=16)
+    latest = 0
+    for name, status in files:
+        latest = max(latest, status.st_ctime_ns)
+        digest.update(f"{name} {status.st_size} {status.st_ctime_ns}".encode())
+    return digest.hexdigest(), latest + SETTLED < time.time_ns()
+
+
+def _digest(names: Iterable[str], versions: str) -> str:
+    """A digest of the files' contents, and of `versions`."""
+    digest = blake2b(versions.encode(), digest_size=16)
+    for name in names:
+        digest.update(f"{name}\0".encode())
+        with open(os.path.join(PACKAGE, name), "rb") as file:
             content = file.read()
         digest.update(f"{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()
 
 
-def _files(sources: Iterable[str]) -> Iterator[str]:
-    """The source files of `sources`, relative to the package."""
+def _files(sources: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """The source files of `sources`, relative to the package, and what their folders say."""
     for source in sources:
-        top = os.path.join(PACKAGE, source)
-        if not os.path.isdir(top):
-            yield source
-            continue
-        for folder_path, _, names in os.walk(top):
-            for name in names:
-                if name.endswith((".py", ".s")):
-                    yield os.path.relpath(os.path.join(folder_path, name), PACKAGE)
+        path = os.path.join(PACKAGE, source)
+        if source.endswith((".py", ".s")):
+            yield source, os.stat(path)
+        elif os.path.isdir(path) and not source.endswith("__pycache__"):
+            yield from _files(os.path.join(source, name) for name in os.listdir(path))
 
 
 def llvmlite_version() -> str:
@@ -103,7 +135,7 @@ def _keep(path: str, data: bytes, name: str) -> None:
         with open(temporary, "wb") as file:
             file.write(data)
         os.replace(temporary, path)
-        kept = [other for other in os.listdir(directory) if _is_image(other, name)]
+        kept = [other for other in os.listdir(directory) if other.rpartition("-")[0] == name]
         kept.sort(key=lambda other: os.stat(os.path.join(directory, other)).st_mtime_ns)
         replaced = kept[:-KEPT]
     except OSError:
@@ -117,9 +149,3 @@ def _remove(path: str) -> None:
         os.unlink(path)
     except OSError:
         return
-
-
-def _is_image(file: str, name: str) -> bool:
-    """Whether `file` is an image called `name`, of any key."""
-    stem, dash, rest = file.rpartition("-")
-    return stem == name and bool(dash) and rest.endswith(".image")
