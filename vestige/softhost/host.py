@@ -24,6 +24,7 @@ from vestige.softhost.link import Link
 DEFAULT_MEMORY = 4 << 30
 MINIMUM_MEMORY = 512 << 20  # bytes; the kernel and its file systems take 150 MiB of it
 
+_PACKAGE = Path(vestige.__file__).resolve().parent
 _BOOT_TIMEOUT = 120.0
 _BOOT_ATTEMPTS = 2
 _STOP_TIMEOUT = 20.0
@@ -143,7 +144,7 @@ class SoftHost:
         began = time.monotonic()
         boot = boot_archive(
             python=sys.executable,
-            package_parent=str(Path(vestige.__file__).resolve().parent.parent),
+            package_parent=str(_PACKAGE.parent),
             cached_trees=_cached_trees(),
             vfio=bool(self._configuration.nvme),
         )
@@ -345,9 +346,9 @@ def _wait_or_kill(command: Command, timeout: float | None) -> int:
 
 
 def _cached_trees() -> list[str]:
-    """Directories that don't change while a software host is up: /usr and Python's own."""
+    """Directories that don't change while a software host is up: /usr, Python's, Vestige's."""
     trees: list[Path] = []
-    for name in ("/usr", sys.base_prefix, sys.prefix):
+    for name in ("/usr", sys.base_prefix, sys.prefix, _PACKAGE):
         tree = Path(name).resolve()
         if tree != Path("/") and not any(tree.is_relative_to(known) for known in trees):
             trees.append(tree)

@@ -2,8 +2,8 @@
 
 The caller's file system arrives twice over 9p. `live` is writable and keeps no data cached, so
 that each side sees the other's writes; it becomes the root. `cached` is read-only and cached for
-good; parts of it (/usr, Python's own trees) are bound over the root, since starting a Python over
-an uncached share takes seconds.
+good; parts of it (/usr, Python's own trees, Vestige's) are bound over the root, since starting a
+Python over an uncached share takes seconds.
 """
 
 import shlex
