@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from vestige.cli import main as cli
 from vestige.cli import run as run_command
 from vestige.cli import soft_run
 from vestige.errors import UsageError
@@ -16,7 +15,7 @@ from vestige.host.options import DiskOption, RunOptions
 OPTIONS = RunOptions(
     kernel="boot/vmlinuz",
     initrd="boot/initrd",
-    append="quiet root=/dev/sda1",
+    append="--quiet root=/dev/sda1",
     memory=1 << 30,
     cpus=2,
     disks=(DiskOption("a.img"), DiskOption("b,c.img", read_only=True)),
@@ -29,11 +28,11 @@ OPTIONS = RunOptions(
 def test_the_inner_command_means_what_the_outer_one_meant() -> None:
     words = soft_run.command(OPTIONS, ["/dev/vda", "/dev/vdb"])
     start = words.index("run")
-    arguments = cli.parser_for("run").parse_args(words[start:])
-    inner = run_command.options_of(arguments)
-    assert inner == OPTIONS._replace(
-        accel="kvm", disks=(DiskOption("/dev/vda"), DiskOption("/dev/vdb", read_only=True))
-    )
+    inner = run_command.options_of(run_command.SYNTAX.read(words[start + 1 :]))
+    assert inner.accel == "kvm"
+    assert inner.disks == (DiskOption("/dev/vda"), DiskOption("/dev/vdb", read_only=True))
+    inner.accel, inner.disks = OPTIONS.accel, OPTIONS.disks
+    assert inner == OPTIONS
 
 
 @pytest.mark.parametrize("missing", ["kernel", "disk"])

@@ -1,6 +1,5 @@
 """`vestige doctor`: what this machine can do, what is missing, and how to get it."""
 
-import argparse
 import os
 import shutil
 import sys
@@ -8,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import NamedTuple
 
+from vestige.cli.arguments import Arguments, Syntax
 from vestige.errors import GuestError, UsageError
 from vestige.host import kvm, vfio_sysfs
 from vestige.host.memory import GuestMemory, Region
@@ -19,6 +19,10 @@ from vestige.softhost.detect import KvmState, kvm_state
 CAN_RUN = 0
 CAN_NOT_RUN = 1
 
+SYNTAX = Syntax(
+    note=f"Exit status: {CAN_RUN} if guests run here, in whichever way, else {CAN_NOT_RUN}."
+)
+
 
 class Finding(NamedTuple):
     """One thing looked at: whether it is well, what was found, and what to do about it."""
@@ -29,14 +33,7 @@ class Finding(NamedTuple):
     cure: str = ""
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """There is nothing to choose."""
-    parser.epilog = (
-        f"Exit status: {CAN_RUN} if guests run here, in whichever way, else {CAN_NOT_RUN}."
-    )
-
-
-def run(_arguments: argparse.Namespace) -> int:
+def run(_arguments: Arguments) -> int:
     """Print the findings and the verdict."""
     state = kvm_state()
     native = [_kvm(state), _capabilities(state), _io_uring()]

@@ -1,10 +1,10 @@
 """Entry point of `vestige`: picks the subcommand, turns errors into a line and an exit status."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from vestige.cli import arguments as words
 from vestige.errors import GuestError, UsageError
 
 COMMANDS = {
@@ -19,36 +19,41 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse with the house's error format: one line, exit status 2."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        """Raise instead of printing the usage before the line that matters."""
-        raise UsageError(f"{message}; see `{self.prog} --help`")
-
-
-def parser_for(command: str | None) -> Parser:
-    """The whole command's parser, with `command`'s own options filled in."""
-    top = Parser(
-        prog="vestige",
-        description="A virtual machine monitor that emulates no device in the host.",
-        allow_abbrev=False,
+def top_help() -> str:
+    """What `vestige --help` prints."""
+    return "\n".join(
+        [
+            "usage: vestige COMMAND ...",
+            "",
+            "A virtual machine monitor that emulates no device in the host.",
+            "",
+            *words.table("commands", tuple(COMMANDS.items())),
+            "",
+            "`vestige COMMAND --help` says what a command takes.\n",
+        ]
     )
-    subcommands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, summary in COMMANDS.items():
-        sub = subcommands.add_parser(
-            name, help=summary, description=summary.capitalize() + ".", allow_abbrev=False
-        )
-        if name == command:
-            import_module(f"vestige.cli.{name}").configure(sub)
-    return top
 
 
 def dispatch(arguments: Sequence[str]) -> int:
     """Run the subcommand that `arguments` names and return its exit status."""
-    command = next((word for word in arguments if not word.startswith("-")), None)
-    options = parser_for(command).parse_args(arguments)
-    status: int = import_module(f"vestige.cli.{options.command}").run(options)
+    name = arguments[0] if arguments else None
+    if name in words.HELP:
+        print(top_help(), end="")
+        return 0
+    if name not in COMMANDS:
+        what = "no command" if name is None else f"{name!r} is not a command"
+        raise UsageError(f"{what}; there are {', '.join(COMMANDS)}; see `vestige --help`")
+    command = import_module(f"vestige.cli.{name}")
+    syntax: words.Syntax = command.SYNTAX
+    own = arguments[1:]
+    if any(word in words.HELP for word in own[: own.index("--") if "--" in own else None]):
+        print(syntax.help(f"vestige {name}", COMMANDS[name]), end="")
+        return 0
+    try:
+        given = syntax.read(own)
+    except UsageError as error:
+        raise UsageError(f"{error}; see `vestige {name} --help`") from None
+    status: int = command.run(given)
     return status
 
 

@@ -1,65 +1,66 @@
 """`vestige run`: read the options of one guest and start it, here or in the software host."""
 
-import argparse
 import sys
 
+from vestige.cli.arguments import Arguments, Option, Syntax
 from vestige.host import options as read
 
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `vestige run`."""
-    parser.epilog = (
+SYNTAX = Syntax(
+    (
+        Option("--kernel", "PATH", required=True, help="bzImage or ELF vmlinux, x86-64"),
+        Option("--initrd", "PATH", help="initial RAM disk"),
+        Option("--append", "TEXT", help="kernel command line"),
+        Option("--memory", "SIZE", help="RAM, 64M to 30G (default 512M)"),
+        Option("--cpus", "N", help="virtual CPUs, 1 to 8 (default 1)"),
+        Option(
+            "--disk",
+            "PATH|vfio:ADDRESS[,bus=ide][,readonly]",
+            repeated=True,
+            help="raw image, block device, or the PCI address of an NVMe controller; up to four",
+        ),
+        Option(
+            "--accel",
+            "auto|kvm|soft",
+            help="KVM here, the software host, or whichever works (default)",
+        ),
+        Option(
+            "--console",
+            "stdio|FILE|unix:PATH",
+            help="the other side of the guest's serial port (default stdio)",
+        ),
+        Option("--timeout", "SECONDS", help="end the guest after this time, exit status 124"),
+        Option("--stats", "FILE.json", help="write counters of the run here"),
+    ),
+    note=(
         "Exit status: 0 the guest powered off, 1 the guest or its monitor failed, 2 bad input,"
         " 124 the timeout, 130 Ctrl-C. On a terminal, Ctrl-] ends the guest; Ctrl-C is the guest's."
-    )
-    add = parser.add_argument
-    add("--kernel", required=True, metavar="PATH", help="bzImage or ELF vmlinux, x86-64")
-    add("--initrd", metavar="PATH", help="initial RAM disk")
-    add("--append", default="", metavar="TEXT", help="kernel command line")
-    add("--memory", default="512M", metavar="SIZE", help="RAM, 64M to 30G (default 512M)")
-    add("--cpus", default="1", metavar="N", help="virtual CPUs, 1 to 8 (default 1)")
-    add(
-        "--disk",
-        action="append",
-        default=[],
-        metavar="PATH|vfio:ADDRESS[,bus=ide][,readonly]",
-        help="raw image, block device, or the PCI address of an NVMe controller; up to four",
-    )
-    add(
-        "--accel",
-        default="auto",
-        metavar="auto|kvm|soft",
-        help="KVM here, the software host, or whichever works (default)",
-    )
-    add(
-        "--console",
-        default="stdio",
-        metavar="stdio|FILE|unix:PATH",
-        help="the other side of the guest's serial port (default stdio)",
-    )
-    add("--timeout", metavar="SECONDS", help="end the guest after this time, exit status 124")
-    add("--stats", metavar="FILE.json", help="write counters of the run here")
+    ),
+)
 
 
-def options_of(arguments: argparse.Namespace) -> read.RunOptions:
+def options_of(arguments: Arguments) -> read.RunOptions:
     """What the words mean. Raises UsageError."""
-    options = read.RunOptions(
-        kernel=arguments.kernel,
-        initrd=arguments.initrd,
-        append=arguments.append,
-        memory=read.parse_memory(arguments.memory),
-        cpus=read.parse_cpus(arguments.cpus),
-        disks=tuple(read.parse_disk(text) for text in arguments.disk),
-        console=arguments.console,
-        timeout=None if arguments.timeout is None else read.parse_timeout(arguments.timeout),
-        stats=arguments.stats,
-        accel=arguments.accel,
-    )
+    given = arguments.last
+    options = read.RunOptions(kernel=given("--kernel") or "", initrd=given("--initrd"))
+    options.disks = tuple(read.parse_disk(text) for text in arguments.all("--disk"))
+    options.stats = given("--stats")
+    if (append := given("--append")) is not None:
+        options.append = append
+    if (memory := given("--memory")) is not None:
+        options.memory = read.parse_memory(memory)
+    if (cpus := given("--cpus")) is not None:
+        options.cpus = read.parse_cpus(cpus)
+    if (accel := given("--accel")) is not None:
+        options.accel = accel
+    if (console := given("--console")) is not None:
+        options.console = console
+    if (timeout := given("--timeout")) is not None:
+        options.timeout = read.parse_timeout(timeout)
     read.check(options)
     return options
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Start the guest and answer its exit status."""
     options = options_of(arguments)
     if options.accel == "auto":
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         state = kvm_state()
         if not state.is_good:
             print(f"vestige: {state.words}: using the software host", file=sys.stderr)
-            options = options._replace(accel="soft")
+            options.accel = "soft"
     if options.accel == "soft":
         from vestige.cli import soft_run  # noqa: PLC0415 - brings QEMU's side
 

@@ -66,10 +66,10 @@ def refuse_bad_input(options: RunOptions) -> None:
 def command(options: RunOptions, disk_names: list[str]) -> list[str]:
     """The words of the run inside."""
     words = [sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm"]
-    words += ["--kernel", options.kernel, "--append", options.append]
+    words += ["--kernel", options.kernel, f"--append={options.append}"]
     words += ["--memory", f"{options.memory >> 20}M", "--cpus", str(options.cpus)]
     for disk, name in zip(options.disks, disk_names, strict=True):
-        words += ["--disk", disk_words(disk._replace(path=name))]
+        words += ["--disk", disk_words(DiskOption(name, disk.bus, disk.read_only))]
     for option, value in (
         ("--initrd", options.initrd),
         ("--timeout", options.timeout),

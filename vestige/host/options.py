@@ -3,8 +3,6 @@
 Every parser here raises UsageError with what was found and what was expected.
 """
 
-from typing import NamedTuple
-
 from vestige.errors import UsageError
 
 MIB = 1 << 20
@@ -17,17 +15,39 @@ BUSES = ("ide",)
 MAXIMUM_DISKS = 4
 ACCELERATORS = ("auto", "kvm", "soft")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-
-
 CONTROLLER = "vfio:"
 
 
-class DiskOption(NamedTuple):
+class Record:
+    """Named values, equal by value. typing.NamedTuple, without the time it takes to import."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all values are equal."""
+        return type(other) is type(self) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        """As equal values have it."""
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        """The class and the values."""
+        return f"{type(self).__name__}{self._values()}"
+
+    def _values(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+
+class DiskOption(Record):
     """One `--disk`: a raw image file, a block device, or vfio: and an NVMe's PCI address."""
 
-    path: str
-    bus: str = "ide"
-    read_only: bool = False
+    __slots__ = ("bus", "path", "read_only")
+
+    def __init__(self, path: str, bus: str = "ide", read_only: bool = False) -> None:
+        self.path = path
+        self.bus = bus
+        self.read_only = read_only
 
     @property
     def controller(self) -> str | None:
@@ -35,19 +55,34 @@ class DiskOption(NamedTuple):
         return self.path.removeprefix(CONTROLLER) if self.path.startswith(CONTROLLER) else None
 
 
-class RunOptions(NamedTuple):
-    """One `vestige run`."""
+class RunOptions(Record):
+    """One `vestige run`. Units: `memory` bytes, `timeout` seconds.
 
-    kernel: str
-    initrd: str | None = None
-    append: str = ""
-    memory: int = DEFAULT_MEMORY  # bytes
-    cpus: int = 1
-    disks: tuple[DiskOption, ...] = ()
-    console: str = "stdio"  # or a file's path, or unix:PATH
-    timeout: float | None = None  # seconds
-    stats: str | None = None  # where to write the statistics
-    accel: str = "auto"
+    `console` is "stdio", a file's path, or unix:PATH; `stats` where to write the statistics.
+    """
+
+    __slots__ = (
+        "accel", "append", "console", "cpus", "disks", "initrd", "kernel", "memory", "stats",
+        "timeout",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        kernel: str,
+        *,
+        initrd: str | None = None,
+        append: str = "",
+        memory: int = DEFAULT_MEMORY,
+        cpus: int = 1,
+        disks: tuple[DiskOption, ...] = (),
+        console: str = "stdio",
+        timeout: float | None = None,
+        stats: str | None = None,
+        accel: str = "auto",
+    ) -> None:
+        self.kernel, self.initrd, self.append = kernel, initrd, append
+        self.memory, self.cpus, self.disks = memory, cpus, disks
+        self.console, self.timeout, self.stats, self.accel = console, timeout, stats, accel
 
 
 def parse_memory(text: str) -> int:

@@ -1,0 +1,63 @@
+"""How a command line is read."""
+
+import pytest
+
+from vestige.cli.arguments import Arguments, Option, Syntax
+from vestige.errors import UsageError
+
+SYNTAX = Syntax(
+    (
+        Option("--name", "NAME", help="a word"),
+        Option("--disk", "PATH", help="words", repeated=True),
+        Option("--fast", help="a flag"),
+    ),
+    rest="COMMAND...",
+)
+
+
+def read(line: str) -> Arguments:
+    """What SYNTAX makes of the words in `line`."""
+    return SYNTAX.read(line.split())
+
+
+def test_an_option_takes_the_next_word_or_the_one_behind_an_equals_sign() -> None:
+    assert read("--name a").last("--name") == "a"
+    assert read("--name=--a=b").last("--name") == "--a=b"
+    assert read("--name -1").last("--name") == "-1"
+
+
+def test_what_is_not_given_is_nothing() -> None:
+    given = read("")
+    assert (given.last("--name"), given.all("--disk"), given.has("--fast")) == (None, [], False)
+
+
+def test_the_last_word_counts_or_all_of_them() -> None:
+    given = read("--name a --disk b --name c --fast --disk d")
+    assert (given.last("--name"), given.all("--disk"), given.has("--fast")) == (
+        "c",
+        ["b", "d"],
+        True,
+    )
+
+
+def test_words_behind_two_dashes_are_a_commands_own() -> None:
+    given = read("--name a -- ls --name b -- -l")
+    assert (given.last("--name"), given.rest) == ("a", ["ls", "--name", "b", "--", "-l"])
+    assert read("ls here --fast").rest == ["ls", "here"]
+
+
+def test_a_short_option_is_none_of_ours() -> None:
+    with pytest.raises(UsageError, match="unrecognized arguments: -l"):
+        read("ls -l")
+
+
+def test_an_option_that_must_be_given_is_missed() -> None:
+    with pytest.raises(UsageError, match="the following arguments are required: --kernel"):
+        Syntax((Option("--kernel", "PATH", required=True, help="it"),)).read([])
+
+
+def test_the_help_has_every_option_within_its_width() -> None:
+    text = SYNTAX.help("vestige test", "does something")
+    assert all(option.usage in text and option.help in text for option in SYNTAX.options)
+    assert text.startswith("usage: vestige test [--name NAME] [--disk PATH]... [--fast] -- COMMAND")
+    assert all(len(line) <= 100 for line in text.splitlines())

@@ -1,0 +1,141 @@
+"""The words of a command line: what a command takes, its help, and what was given.
+
+argparse does more, and importing it takes longer than starting a guest's machine does.
+"""
+
+from collections.abc import Sequence
+
+from vestige.errors import UsageError
+
+HELP = ("-h", "--help")
+INDENT = 24  # columns of the options' names
+WIDTH = 100
+
+
+class Option:
+    """One `--name`; a flag where there is no `metavar`, else it takes a word.
+
+    The last of several words counts, unless the option is `repeated`.
+    """
+
+    __slots__ = ("help", "metavar", "name", "repeated", "required")
+
+    def __init__(
+        self,
+        name: str,
+        metavar: str = "",
+        *,
+        help: str,  # noqa: A002 - the word for it
+        required: bool = False,
+        repeated: bool = False,
+    ) -> None:
+        self.name, self.metavar, self.help = name, metavar, help
+        self.required, self.repeated = required, repeated
+
+    @property
+    def usage(self) -> str:
+        """How it is typed."""
+        return f"{self.name} {self.metavar}".rstrip()
+
+
+class Arguments:
+    """The words a command was given, by option; `rest` are those behind `--`, or of no option."""
+
+    __slots__ = ("_words", "rest")
+
+    def __init__(self, words: dict[str, list[str]], rest: list[str]) -> None:
+        self._words, self.rest = words, rest
+
+    def all(self, name: str) -> list[str]:
+        """Every word given with the option `name`."""
+        return self._words.get(name, [])
+
+    def last(self, name: str) -> str | None:
+        """The last word given with the option `name`, if any."""
+        return self._words[name][-1] if name in self._words else None
+
+    def has(self, name: str) -> bool:
+        """Whether the option `name` was given."""
+        return name in self._words
+
+
+class Syntax:
+    """What one command takes: `options`, and further words if there is a name for them, `rest`."""
+
+    def __init__(self, options: Sequence[Option] = (), *, rest: str = "", note: str = "") -> None:
+        """`note` ends the help."""
+        self.options = tuple(options)
+        self.rest = rest
+        self.note = note
+
+    def read(self, words: Sequence[str]) -> Arguments:
+        """Sort `words`. Raises UsageError for an unknown option, or one that lacks its word.
+
+        A word that starts with -- is taken as an option; as an option's word it needs the form
+        --name=word.
+        """
+        options = {option.name: option for option in self.options}
+        given: dict[str, list[str]] = {}
+        rest: list[str] = []
+        unknown: list[str] = []
+        left = list(words)
+        while left:
+            word = left.pop(0)
+            name, equals, value = word.partition("=")
+            if word == "--":
+                rest += left
+                break
+            if name in options:
+                if options[name].metavar and not equals:
+                    if not left or left[0].startswith("--"):
+                        raise UsageError(f"argument {name}: expected one argument")
+                    value = left.pop(0)
+                elif equals and not options[name].metavar:
+                    raise UsageError(f"argument {name}: takes no word, not {value!r}")
+                given.setdefault(name, []).append(value)
+            elif self.rest and not word.startswith("-"):
+                rest.append(word)
+            else:
+                unknown.append(word)
+        if unknown or (rest and not self.rest):
+            raise UsageError(f"unrecognized arguments: {' '.join(unknown + rest)}")
+        missing = [
+            name for name, option in options.items() if option.required and name not in given
+        ]
+        if missing:
+            raise UsageError(f"the following arguments are required: {', '.join(missing)}")
+        return Arguments(given, rest)
+
+    def help(self, program: str, summary: str) -> str:
+        """What `program --help` prints."""
+        usage = ["usage:", program]
+        for option in self.options:
+            usage.append(option.usage if option.required else f"[{option.usage}]")
+            usage[-1] += "..." if option.repeated else ""
+        usage += [f"-- {self.rest}"] if self.rest else []
+        rows = [(option.usage, option.help) for option in self.options]
+        lines = [*_folded(" ".join(usage), "  "), "", f"{summary.capitalize()}.", ""]
+        lines += table("options", [("-h, --help", "show this"), *rows])
+        return "\n".join([*lines, "", *_folded(self.note, "")]).rstrip() + "\n"
+
+
+def table(title: str, rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Lines of names and what they mean."""
+    lines = [f"{title}:"]
+    for name, meaning in rows:
+        first, *more = _folded(meaning, "", WIDTH - INDENT)
+        if len(name) + 4 > INDENT:
+            lines.append(f"  {name}")
+            more.insert(0, first)
+        else:
+            lines.append(f"  {name:<{INDENT - 2}}{first}")
+        lines += [f"{'':<{INDENT}}{line}" for line in more]
+    return lines
+
+
+def _folded(text: str, indent: str, width: int = WIDTH) -> list[str]:
+    import textwrap  # noqa: PLC0415 - for help alone
+
+    return textwrap.wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    ) or [""]
