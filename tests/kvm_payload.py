@@ -14,7 +14,7 @@ import pytest
 
 from vestige import abi
 from vestige.errors import UsageError
-from vestige.host import images, kvm
+from vestige.host import kvm
 from vestige.host.code import MonitorCode
 from vestige.host.memory import GuestMemory
 from vestige.host.twin import Twin
@@ -71,7 +71,7 @@ def payload(image: Image) -> Iterator[Payload]:
         system = stack.enter_context(closing(kvm.System()))
         memory = stack.enter_context(closing(GuestMemory(RAM)))
         twin = stack.enter_context(closing(Twin(system, memory, 1)))
-        yield Payload(twin, images.monitor_code_of(image))
+        yield Payload(twin, MonitorCode(image))
 
 
 @contextmanager

@@ -81,7 +81,7 @@ class Payload:
             self.system = stack.enter_context(closing(kvm.System()))
             self.memory = stack.enter_context(closing(GuestMemory(memory)))
             self.twin = stack.enter_context(closing(Twin(self.system, self.memory, cpus)))
-            self.code: MonitorCode = images.monitor_code_of(monitor or monitor_image())
+            self.code: MonitorCode = MonitorCode(monitor or monitor_image())
             passed = PassThrough(self.twin, controllers) if controllers else None
             if passed is not None:
                 stack.enter_context(closing(passed))

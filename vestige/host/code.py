@@ -1,16 +1,39 @@
 """The monitor's compiled image as the host needs it: where it starts, and what its words mean."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from vestige import abi
+from vestige.lang.image import Image
+
+EXCEPTIONS = 32
+WAKE = "interrupt_wake"
 
 
-class MonitorCode(NamedTuple):
-    """Code at abi.IMAGE; all addresses are the monitor's."""
+class MonitorCode:
+    """An image linked at abi.IMAGE; all addresses are the monitor's.
 
-    code: bytes
-    memory_size: int  # of the code and the data behind it
-    vcpu_main: int
-    worker_main: int
-    handlers: dict[int, int]  # vector to the address of its entry
-    site: Callable[[int], str | None]  # a check's number to "FILE:LINE: REASON"
-    line: Callable[[int], str | None]  # an address to "FILE:LINE"
+    `memory_size` is that of the code and the data behind it, in bytes; `handlers` maps a vector
+    to the address of its entry.
+    """
+
+    __slots__ = ("_image", "code", "handlers", "memory_size", "vcpu_main", "worker_main")
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+        self.code = image.code
+        self.memory_size = image.memory_size
+        symbols = {name: abi.IMAGE + offset for name, offset in image.symbols.items()}
+        self.vcpu_main, self.worker_main = symbols["vcpu_main"], symbols["worker_main"]
+        names = {vector: f"exception_{vector}" for vector in range(EXCEPTIONS)}
+        names |= {abi.WORKER_VECTOR: WAKE, abi.TIMER_VECTOR: WAKE}
+        self.handlers = {vector: symbols[name] for vector, name in names.items() if name in symbols}
+
+    def site(self, number: int) -> str | None:
+        """A check's number as "FILE:LINE: REASON"."""
+        if not 0 < number < len(self._image.sites):
+            return None
+        file, line, reason = self._image.sites[number]
+        return f"{file}:{line}: {reason}"
+
+    def line(self, address: int) -> str | None:
+        """An address as "FILE:LINE"."""
+        place = self._image.line_of(address - abi.IMAGE)
+        return None if place is None else f"{place[0]}:{place[1]}"

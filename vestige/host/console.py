@@ -7,10 +7,13 @@ import atexit
 import contextlib
 import os
 import termios
-from typing import Any
 
 from vestige.errors import UsageError
 from vestige.host.messages import tell
+from vestige.lang.types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 ESCAPE = b"\x1d"  # Ctrl-]
 DISABLED = b"\0"  # _POSIX_VDISABLE
@@ -113,7 +116,7 @@ def open_console(name: str) -> Console:
     return File(name)
 
 
-def raw(attributes: list[Any]) -> list[Any]:
+def raw(attributes: "list[Any]") -> "list[Any]":
     """`attributes` of a terminal with every key given to the guest but Ctrl-].
 
     Output keeps its processing, so that our own messages stay lines.

@@ -4,7 +4,6 @@ import os
 
 from vestige import abi
 from vestige.host import runloop
-from vestige.host.code import MonitorCode
 from vestige.host.messages import tell
 from vestige.host.session import Runner
 from vestige.lang import cache
@@ -13,8 +12,6 @@ from vestige.lang.native import NativeImage
 
 MONITOR, RUN_LOOP = "monitor", "run-loop"  # names in the cache
 SOURCES = ("monitor", "host/runloop.py")
-EXCEPTIONS = 32
-WAKE = "interrupt_wake"
 
 
 def key() -> str:
@@ -62,33 +59,6 @@ def _build_run_loop() -> Image:
     from vestige.lang.build import compile_functions  # noqa: PLC0415 - not where cached
 
     return compile_functions([runloop.run], base=None, runtime="process")
-
-
-def monitor_code_of(image: Image) -> MonitorCode:
-    """What the host needs of the monitor's `image`, which is linked at abi.IMAGE."""
-    symbols = {name: abi.IMAGE + offset for name, offset in image.symbols.items()}
-    names = {vector: f"exception_{vector}" for vector in range(EXCEPTIONS)}
-    names |= {abi.WORKER_VECTOR: WAKE, abi.TIMER_VECTOR: WAKE}
-
-    def site(number: int) -> str | None:
-        if not 0 < number < len(image.sites):
-            return None
-        file, line, reason = image.sites[number]
-        return f"{file}:{line}: {reason}"
-
-    def line(address: int) -> str | None:
-        place = image.line_of(address - abi.IMAGE)
-        return None if place is None else f"{place[0]}:{place[1]}"
-
-    return MonitorCode(
-        code=image.code,
-        memory_size=image.memory_size,
-        vcpu_main=symbols["vcpu_main"],
-        worker_main=symbols["worker_main"],
-        handlers={vector: symbols[name] for vector, name in names.items() if name in symbols},
-        site=site,
-        line=line,
-    )
 
 
 def runner_of(image: Image) -> Runner:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 from vestige import abi
 from vestige.errors import GuestError
 from vestige.host import disks, failure, guest, images, kvm, options, statistics
+from vestige.host.code import MonitorCode
 from vestige.host.console import Console, occupy_standard_files, open_console
 from vestige.host.memory import GuestMemory
 from vestige.host.ring import Ring
@@ -47,7 +48,7 @@ def _run(asked: options.RunOptions, stack: ExitStack) -> int:
     pages = _take_controllers(asked, twin, stack)
     _load_guest(asked, config, twin)
     key = images.key()
-    code = images.monitor_code_of(images.monitor_image(key))
+    code = MonitorCode(images.monitor_image(key))
     twin.load(code, pages)
     twin.configure()
     twin.coalesce(abi.COALESCED_PORTS)

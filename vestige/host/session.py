@@ -5,7 +5,7 @@ monitor writes: each is checked here, against a constant, before it is used.
 """
 
 import os
-import threading
+from _thread import allocate_lock, get_native_id, start_new_thread
 from collections.abc import Callable
 
 from vestige import abi
@@ -34,7 +34,7 @@ class Outcome:
 
 
 class CpuThread:
-    """One vCPU pair, or the worker, with its loop; `thread` runs it."""
+    """One vCPU pair, or the worker, with its loop, and the thread that runs it."""
 
     def __init__(self, twin: Twin, index: int, ring: Ring | None) -> None:
         """`index` is the monitor vCPU's."""
@@ -55,7 +55,28 @@ class CpuThread:
         if ring is not None:
             self.loop.ring = ring.descriptor
             self.loop.ring_entries = ring.parameters.sq_entries
-        self.thread: threading.Thread | None = None
+        self._native_id = 0  # of the thread, once it runs
+        self._running = allocate_lock()  # held as long as the thread is in its loop
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a thread is in the loop."""
+        return self._running.locked()
+
+    def start(self, run: "Callable[[CpuThread], object]") -> None:
+        """Call `run` with this, in a thread. An error of ours must not wait for it: it is no
+        threading.Thread, which would be waited for, and which is slow to import.
+        """
+
+        def body() -> None:
+            self._native_id = get_native_id()
+            try:
+                run(self)
+            finally:
+                self._running.release()
+
+        self._running.acquire()
+        start_new_thread(body, ())
 
     def stop(self) -> None:
         """Make the thread leave its loop, and wait until it has.
@@ -64,13 +85,14 @@ class CpuThread:
         flag that makes the next KVM_RUN return at once.
         """
         self.loop.stop = 1
-        while self.thread is not None and self.thread.is_alive():
+        while self.is_running:
             self.monitor.interrupt()
             if self.guest is not None:
                 self.guest.interrupt()
-            if self.thread.native_id is not None:
-                syscall(SYS_TGKILL, os.getpid(), self.thread.native_id, NUDGE, 0, 0, 0)
-            self.thread.join(NUDGE_INTERVAL)
+            if self._native_id:
+                syscall(SYS_TGKILL, os.getpid(), self._native_id, NUDGE, 0, 0, 0)
+            if self._running.acquire(timeout=NUDGE_INTERVAL):
+                self._running.release()
 
 
 class Session:
@@ -85,7 +107,7 @@ class Session:
         self._code = code
         self._ring = ring
         self._runner = runner
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self.ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.outcome: Outcome | None = None
         self.threads = [CpuThread(twin, index, ring) for index in range(len(twin.monitor.cpus))]
@@ -99,9 +121,7 @@ class Session:
     def start(self) -> None:
         """Start the guest's CPUs and the worker."""
         for each in self.threads:
-            each.thread = threading.Thread(target=self._run, args=(each,), name=each.who)
-            each.thread.daemon = True  # an error of ours must not wait for a guest
-            each.thread.start()
+            each.start(self._run)
 
     def stop(self) -> None:
         """End all threads; what the guest flushed is safe already."""

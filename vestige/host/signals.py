@@ -3,7 +3,11 @@
 import os
 import signal
 from types import FrameType
-from typing import Any
+
+from vestige.lang.types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

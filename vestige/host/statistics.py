@@ -5,19 +5,21 @@ Threat: the monitor's numbers are what the monitor says.
 
 import os
 import time
-from typing import Any, TextIO
 
 from vestige import abi
 from vestige.errors import UsageError
 from vestige.host import kvm
 from vestige.host.runloop import REASONS
 from vestige.host.session import Session
-from vestige.lang.types import Array
+from vestige.lang.types import TYPE_CHECKING, Array
+
+if TYPE_CHECKING:
+    from typing import Any, TextIO
 
 START_TIME = 19  # field 22 of proc(5)'s stat, counted from field 3, behind the name
 
 
-def open_file(path: str) -> TextIO:
+def open_file(path: str) -> "TextIO":
     """Open `path` for the statistics, early: a bad path is told before the guest runs."""
     try:
         return open(path, "w", encoding="ascii")  # noqa: PTH123 - the caller closes it
@@ -43,7 +45,7 @@ def peak_memory() -> int:
     return 0
 
 
-def collect(session: Session, shared: abi.Shared, first_instruction: float) -> dict[str, Any]:
+def collect(session: Session, shared: abi.Shared, first_instruction: float) -> "dict[str, Any]":
     """All counters of a run that is over; `first_instruction` is in ms from the start."""
     loops = [each.loop for each in session.threads]
     monitor = shared.statistics
@@ -78,7 +80,7 @@ def collect(session: Session, shared: abi.Shared, first_instruction: float) -> d
     }
 
 
-def write(file: TextIO, counters: dict[str, Any]) -> None:
+def write(file: "TextIO", counters: "dict[str, Any]") -> None:
     """Write `counters` as JSON and close the file."""
     import json  # noqa: PLC0415 - only needed here
 
@@ -93,7 +95,7 @@ def _sums(tables: "list[Array[int]]", size: int) -> dict[int, int]:
     return {number: total for number, total in totals.items() if total}
 
 
-def _worker(session: Session) -> dict[str, Any]:
+def _worker(session: Session) -> "dict[str, Any]":
     """How often the worker left the kernel, and what for: interrupts alone never make it."""
     (loop,) = (each.loop for each in session.threads if each.is_worker)
     calls = {_call_name(number): count for number, count in enumerate(loop.calls) if count}
@@ -112,7 +114,7 @@ def _call_name(number: int) -> str:
     return abi.Call(number).name if number in set(abi.Call) else f"call {number}"
 
 
-def _traps(statistics: abi.Statistics) -> list[dict[str, Any]]:
+def _traps(statistics: abi.Statistics) -> "list[dict[str, Any]]":
     """The monitor's counts, the most frequent first."""
     kind = abi.TrapKind
     traps = [

@@ -8,7 +8,11 @@ this user's cache wrote are loaded.
 
 import marshal
 from bisect import bisect_right
-from typing import Any
+
+from vestige.lang.types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 MAGIC = b"vestige image 1\n"
 MARSHAL = 0  # the version whose output depends on values only
@@ -72,7 +76,7 @@ class Image:
 
         return listing(self)
 
-    def _fields(self) -> tuple[Any, ...]:
+    def _fields(self) -> "tuple[Any, ...]":
         return (
             self.base, self.runtime, self.code, self.memory_size, self.symbols, self.sites,
             self.signatures, self._files, self._rows, self.elf,

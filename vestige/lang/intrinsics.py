@@ -7,13 +7,19 @@ Device models use none of these: their guest memory comes in as a `Memory`.
 """
 
 import ctypes
-from collections.abc import Callable
-from typing import NoReturn, ParamSpec, TypeVar
 
-from vestige.lang.types import Struct, i64, u8, u16, u32, u64
+from vestige.lang.types import TYPE_CHECKING, Struct, i64, u8, u16, u32, u64
 
-P = ParamSpec("P")
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn, ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+_system_call = ctypes.CDLL(None, use_errno=True).syscall
+_system_call.argtypes = (ctypes.c_ulong,) * 7
+_system_call.restype = ctypes.c_long
 
 
 class OnlyInAVm(RuntimeError):
@@ -24,7 +30,7 @@ class CheckFailed(RuntimeError):
     """A run-time check of typed Python failed; compiled code ends in a PANIC here."""
 
 
-def at_callers_line(function: Callable[P, R]) -> Callable[P, R]:
+def at_callers_line(function: "Callable[P, R]") -> "Callable[P, R]":
     """Decorator: checks that fail in `function` PANIC at the line of whoever called it."""
     function.panics_at_caller = True  # type: ignore[attr-defined]
     return function
@@ -166,14 +172,12 @@ def wait_for_interrupt() -> None:
     raise OnlyInAVm("wait_for_interrupt")
 
 
-def panic(code: u32) -> NoReturn:
+def panic(code: u32) -> "NoReturn":
     """End here with a PANIC of the caller's line; `code` is for the reader."""
     raise CheckFailed(f"panic({code})")
 
 
 def syscall(number: u64, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> i64:
     """SYSCALL, Linux x86-64: the kernel's answer, -4095 … -1 an errno. Host code only."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.syscall.restype = ctypes.c_long
-    answer: int = libc.syscall(*(ctypes.c_ulong(x) for x in (number, a, b, c, d, e, f)))
+    answer: int = _system_call(number, a, b, c, d, e, f)
     return -ctypes.get_errno() if answer == -1 else answer

@@ -6,10 +6,15 @@ the GIL released; a failed check ends the call and raises `Panic`.
 
 import ctypes
 import mmap
-from typing import Any
 
 from vestige import abi
 from vestige.lang.image import Image
+from vestige.lang.types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    Value: TypeAlias = int | ctypes.Structure | ctypes.Array[Any]
 
 LIMITS = {
     **{f"u{bits}": (0, (1 << bits) - 1) for bits in (8, 16, 32, 64)},
@@ -19,7 +24,6 @@ LIMITS = {
 ADDRESS = LIMITS["u64"]
 MAX_ARGUMENTS = 6
 PROT_READ_EXECUTE = mmap.PROT_READ | mmap.PROT_EXEC
-Value = int | ctypes.Structure | ctypes.Array[Any]
 
 
 class Panic(RuntimeError):
@@ -60,7 +64,7 @@ class NativeFunction:
         if len(self._parameters) > MAX_ARGUMENTS or len(self._results) > 1:
             raise TypeError(f"{name}: at most 6 arguments and one result can cross to CPython")
 
-    def __call__(self, *arguments: Value) -> int | None:
+    def __call__(self, *arguments: "Value") -> int | None:
         """Call it. Raises Panic, or TypeError and OverflowError for wrong arguments."""
         if len(arguments) != len(self._parameters):
             raise TypeError(f"{self.name} takes {len(self._parameters)} arguments")
@@ -112,7 +116,7 @@ def _protect(address: int, size: int) -> None:
         raise OSError(ctypes.get_errno(), "mprotect: the compiled code can't be made executable")
 
 
-def _word(what: str, value: Value, kind: str) -> int:
+def _word(what: str, value: "Value", kind: str) -> int:
     """An argument as a register: checked, sign-extended. A struct may be given by its address."""
     if isinstance(value, ctypes.Structure | ctypes.Array):
         found = type(value).__name__
