@@ -37,6 +37,7 @@ class Payload:
 
     def __init__(self, twin: Twin, code: MonitorCode) -> None:
         self.twin, self.code = twin, code
+        twin.wire()
         twin.load(code)
         twin.configure()
 

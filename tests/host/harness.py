@@ -96,6 +96,7 @@ class Payload:
                 state = self.twin.private.host_address(abi.STATE)
                 ring = stack.enter_context(closing(Ring(self.memory, state, files, eventfd)))
                 self.twin.connect(ring)
+            self.twin.wire()
             self.signals = stack.enter_context(closing(Signals()))
             run = runloop.run if interpreted else runner()
             self.session = stack.enter_context(closing(Session(self.twin, self.code, ring, run)))

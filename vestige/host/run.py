@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 from vestige import abi
 from vestige.errors import GuestError
 from vestige.host import disks, failure, guest, images, kvm, options, statistics
+from vestige.host.background import Background
 from vestige.host.code import MonitorCode
 from vestige.host.console import Console, occupy_standard_files, open_console
 from vestige.host.memory import GuestMemory
@@ -46,17 +47,19 @@ def _run(asked: options.RunOptions, stack: ExitStack) -> int:
     memory = stack.enter_context(closing(GuestMemory(asked.memory)))
     twin = stack.enter_context(closing(Twin(system, memory, asked.cpus)))
     pages = _take_controllers(asked, twin, stack)
+    ring = stack.enter_context(closing(_connect_ring(twin, images_of_disks, console, stack)))
+    wiring = stack.enter_context(closing(Background(twin.wire)))
     _load_guest(asked, config, twin)
     key = images.key()
     code = MonitorCode(images.monitor_image(key))
     twin.load(code, pages)
     twin.configure()
     twin.coalesce(abi.COALESCED_PORTS)
-    ring = stack.enter_context(closing(_connect_ring(twin, images_of_disks, console, stack)))
     signals = stack.enter_context(closing(Signals()))
     session = stack.enter_context(
         closing(Session(twin, code, ring, images.runner_of(images.run_loop_image(key))))
     )
+    wiring.wait()
     deadline = None if asked.timeout is None else time.monotonic() + asked.timeout
     first_instruction = 0.0
     try:

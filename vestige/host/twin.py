@@ -21,7 +21,7 @@ RING_HEADER_SIZE = 8
 
 
 class Twin:
-    """Guest VM, monitor VM, doorbells, ready to run once the guest's CPUs have a state."""
+    """Guest VM, monitor VM, doorbells, to be wired, loaded, and given the guest CPUs' state."""
 
     def __init__(self, system: kvm.System, memory: GuestMemory, cpus: int) -> None:
         """Create both VMs with `cpus` pairs of vCPUs and the worker."""
@@ -31,17 +31,28 @@ class Twin:
         self.private = PrivateMemory()
         self.guest = vm.VirtualMachine(system, abi.PINS)
         self.monitor = vm.VirtualMachine(system, 0)
-        for address, size, host_address in memory.parts():
+        self._rings: list[tuple[int, int, int]] = []
+        for _ in range(cpus):
+            self.guest.add_cpu()
+            self.monitor.add_cpu()
+        self.worker = self.monitor.add_cpu()
+        self.doorbells = Doorbells(self.guest, self.monitor)
+
+    def wire(self) -> None:
+        """Show both VMs their memory, with the ring if one is connected, and wake the worker.
+
+        Nothing else here takes as long: for each stretch of memory, and for the routes of
+        interrupts, KVM waits until no CPU can be using the former list of them.
+        """
+        route_to_worker(self.monitor, self.worker.index)
+        for address, size, host_address in self.memory.parts():
             self.guest.map(address, size, host_address)
             self.monitor.map(address, size, host_address)
         self.monitor.map(PRIVATE, PRIVATE_SIZE, self.private.region.address)
-        for index in range(cpus):
-            cpu = self.guest.add_cpu()
-            self.monitor.map(_run_page(index), cpu.run_size, cpu.run_address)
-            self.monitor.add_cpu()
-        self.worker = self.monitor.add_cpu()
-        route_to_worker(self.monitor, self.worker.index)
-        self.doorbells = Doorbells(self.guest, self.monitor)
+        for cpu in self.guest.cpus:
+            self.monitor.map(_run_page(cpu.index), cpu.run_size, cpu.run_address)
+        for address, size, host_address in self._rings:
+            self.monitor.map(address, size, host_address)
 
     def load(self, code: MonitorCode, devices: Sequence[tuple[int, int, int]] = ()) -> None:
         """Place the monitor's image and put its vCPUs at their entries.
@@ -87,9 +98,8 @@ class Twin:
         config.ram.high, config.ram.high_size = abi.HIGH_RAM, self.memory.high_size
 
     def connect(self, ring: Ring) -> None:
-        """Show the ring to the monitor."""
-        for address, size, host_address in ring.mappings():
-            self.monitor.map(address, size, host_address)
+        """Tell the monitor of the ring, which `wire` will show it."""
+        self._rings = ring.mappings()
         ring.describe(self.private.shared().config.ring)
 
     def close(self) -> None:

@@ -103,11 +103,11 @@ def _digest(names: Iterable[str], versions: str) -> str:
 def _files(sources: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
     """The source files of `sources`, relative to the package, and what their folders say."""
     for source in sources:
-        path = os.path.join(PACKAGE, source)
+        path = f"{PACKAGE}/{source}"
         if source.endswith((".py", ".s")):
             yield source, os.stat(path)
-        elif os.path.isdir(path) and not source.endswith("__pycache__"):
-            yield from _files(os.path.join(source, name) for name in os.listdir(path))
+        elif "." not in source and os.path.isdir(path) and not source.endswith("__pycache__"):
+            yield from _files([f"{source}/{name}" for name in os.listdir(path)])
 
 
 def llvmlite_version() -> str:
