@@ -23,6 +23,8 @@ from vestige.softhost import SoftHost, foreground
 # What the software host's own kernel and tools have beside the guest's RAM.
 OVERHEAD = 2 << 30
 MINIMUM = 4 << 30
+# Not `-m`: what finds the module would be imported first, which takes a while in there.
+PROGRAM = "import sys; from vestige.cli.main import main; sys.exit(main())"
 
 
 def run(options: RunOptions) -> int:
@@ -65,7 +67,7 @@ def refuse_bad_input(options: RunOptions) -> None:
 
 def command(options: RunOptions, disk_names: list[str]) -> list[str]:
     """The words of the run inside."""
-    words = [sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm"]
+    words = [sys.executable, "-c", PROGRAM, "run", "--accel", "kvm"]
     words += ["--kernel", options.kernel, f"--append={options.append}"]
     words += ["--memory", f"{options.memory >> 20}M", "--cpus", str(options.cpus)]
     for disk, name in zip(options.disks, disk_names, strict=True):
