@@ -53,6 +53,14 @@ PORT_IDE_SECONDARY = 0xC010
 PORT_IDE_SECONDARY_CONTROL = 0xC018
 PORT_IDE_BUS_MASTER = 0xC020  # 16 ports
 
+# Its BARs 1, 3 and 4 where the machine has these blocks in memory, a page each.
+IDE_MEMORY = 0xD000_0000
+IDE_MEMORY_PAGE = 4 * KIB
+IDE_MEMORY_PAGES = 3
+IDE_MEMORY_CONTROL = IDE_MEMORY
+IDE_MEMORY_SECONDARY_CONTROL = IDE_MEMORY + 1 * IDE_MEMORY_PAGE
+IDE_MEMORY_BUS_MASTER = IDE_MEMORY + 2 * IDE_MEMORY_PAGE
+
 # Virtio function n is device VIRTIO_SLOT + n on bus 0; its BAR before the first instruction is
 # at VIRTIO_BARS + n * VIRTIO_BAR_SIZE. A driver notifies queue q by a write of VIRTIO_NOTIFY_SIZE
 # bytes at VIRTIO_NOTIFY + q * VIRTIO_NOTIFY_STRIDE in it, which wakes the worker without an exit
@@ -72,10 +80,24 @@ COALESCED_PORTS = (
     (PORT_IDE_BUS_MASTER + 2, 6),  # status, whose writes only clear bits, and PRD table address
     (PORT_IDE_BUS_MASTER + 10, 6),
 )
+# The same for memory, (first address, bytes), where the machine has the bus master there.
+COALESCED_MEMORY = (
+    (IDE_MEMORY_BUS_MASTER + 2, 6),
+    (IDE_MEMORY_BUS_MASTER + 10, 6),
+)
+# (address, byte): the n-th, written by the guest there, is Irq.START + n and no exit. They are
+# the starts a channel's command register offers; channel n >> 1, to memory if n & 1.
+POSTED_STARTS = (
+    (IDE_MEMORY_BUS_MASTER, 0x11),
+    (IDE_MEMORY_BUS_MASTER, 0x19),
+    (IDE_MEMORY_BUS_MASTER + 8, 0x11),
+    (IDE_MEMORY_BUS_MASTER + 8, 0x19),
+)
 
-# ---- The monitor's private memory; the guest VM does not map it -----------------------------
+# ---- The monitor's private memory; the guest VM maps none of it but SHADOW, read-only ---------
 IMAGE = 0xC000_0000  # code and constants, read-only, then its bss
 SHARED = 0xC100_0000  # one Shared
+SHADOW = 0xC140_0000  # IDE_MEMORY_PAGES pages that the guest reads at IDE_MEMORY, if it may
 STATE = 0xC180_0000  # device state: the ring's fixed buffer 0
 STATE_SIZE = 1 * MIB
 STACKS = 0xC200_0000  # one stack a monitor vCPU, its Cpu at the bottom
@@ -96,6 +118,12 @@ PORT_DOORBELL = 0x1000  # OUT AL to PORT_DOORBELL + n: eventfd of GSI n, no exit
 
 WORKER_VECTOR = 0x40  # interrupt that wakes the worker
 TIMER_VECTOR = 0x41
+# These are noted in Cpu.signals. One register of the local APIC holds all of them, and START is
+# more urgent than FENCE: a start that was posted before a fence is taken before it.
+FENCE_VECTOR = 0x42
+START_VECTOR = 0x50  # START_VECTOR + n for Irq.START + n
+FENCE_SIGNAL = 4  # index into Cpu.signals; a start's is n
+SIGNALS = 5
 
 SECTOR = 512  # bytes; disks count in these
 CHUNK = 2 * MIB  # guest RAM is registered with the ring by chunks
@@ -140,6 +168,7 @@ class Cpu(Struct):
     run: u64  # address of that vCPU's kvm_run; 0 for the worker
     argument: u64[4]  # of the call being made
     calls: u64[8]  # calls made, by number
+    signals: u8[8]  # 1: this interrupt has come; the worker's, who clears it
 
 
 class DiskKind(IntEnum):
@@ -242,6 +271,8 @@ class Config(Struct):
     cpus: u32
     tsc_khz: u32
     ram: Memory
+    ide_in_memory: u8  # IDE_MEMORY is used, and POSTED_STARTS are wired
+    shadow: u64  # SHADOW where the guest reads it; 0: its reads exit
     coalesced: u64  # address of KVM's coalesced-write ring page; 0: not available
     coalesced_entries: u32
     disks: Disk[4]  # MAX_DISKS
@@ -266,6 +297,7 @@ class TrapKind(IntFlag):
     WRITE = 2
     COALESCED = 4
     EOI = 8
+    POSTED = 16  # by an interrupt of the worker
 
 
 class TrapCount(Struct):
@@ -334,6 +366,7 @@ class Statistics(Struct):
     virtio: VirtioReport[8]  # MAX_VIRTIO
     doorbells: u64
     worker_wakeups: u64
+    fences: u64  # times a CPU waited for posted starts
 
 
 class Shared(Struct):
@@ -351,7 +384,8 @@ class Irq(IntEnum):
     RING = 0  # completions
     NVME = 1  # NVME + n: MSI-X of controller n, to NVME + MAX_NVME - 1
     VIRTIO = 5  # a driver has notified a virtio function; which queue the monitor looks for
-    COUNT = 6
+    START = 6  # START + n: POSTED_STARTS[n]
+    COUNT = 10
 
 
 # KVM's coalesced ring, Linux 6.x include/uapi/linux/kvm.h struct kvm_coalesced_mmio.

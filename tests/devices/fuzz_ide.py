@@ -11,7 +11,7 @@ import random
 import sys
 import time
 
-from tests.devices.piix3_ide.arbitrary import Driver, Step, random_step, state_of
+from tests.devices.piix3_ide.arbitrary import MODES, Driver, Step, random_step, state_of
 from tests.devices.piix3_ide.compiled import compiled
 from vestige.lang.intrinsics import CheckFailed
 from vestige.lang.native import Panic
@@ -40,20 +40,20 @@ def fuzz(count: int, end: float | None, chance: random.Random) -> tuple[int, str
     done = 0
     while done < count and (end is None or time.monotonic() < end):
         steps = [random_step(chance) for _ in range(min(LENGTH, count - done))]
-        native = chance.random() < 0.5
+        mode = chance.choice(MODES)
         done += len(steps)
         try:
-            problem = differs(steps, native=native)
+            problem = differs(steps, mode)
         except FAILURES as error:
             problem = f"{type(error).__name__}: {error}"
         if problem is not None:
-            return done, f"{problem} (native={native}) in {steps}"
+            return done, f"{problem} ({mode}) in {steps}"
     return done, None
 
 
-def differs(steps: list[Step], *, native: bool) -> str | None:
+def differs(steps: list[Step], mode: str) -> str | None:
     """Run the steps both ways; what is not the same."""
-    interpreted, machine_code = Driver(native=native), Driver(compiled(), native=native)
+    interpreted, machine_code = Driver(mode=mode), Driver(compiled(), mode=mode)
     interpreted.run(steps)
     machine_code.run(steps)
     if machine_code.answers != interpreted.answers:

@@ -5,6 +5,7 @@ software host.
 """
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -128,3 +129,33 @@ def test_the_cloud_kernel_runs_from_a_whole_disk_beside_two_others(tmp_path: Pat
     assert read_only.read_bytes() == before
     images.check_ext4(root)
     assert images.read_file(root, "/written") == b"written by the guest\n"
+
+
+def test_the_cloud_kernel_runs_with_its_ide_in_memory(tmp_path: Path) -> None:
+    root = images.copy(roots.small_disk(partition=True), tmp_path / "root.img")
+    source = roots.data_disk(DATA_MEBIBYTES, seed=1)
+    writable = images.copy(source, tmp_path / "writable.img")
+    stats = tmp_path / "stats.json"
+    guest = boot(
+        kernels.kernel("cloud").bzimage,
+        initramfs.root("cloud"),
+        f"root={roots.small_root(partition=True)} rw show=0:0 write=0:1",
+        *("--disk", str(root), "--disk", str(writable)),
+        *("--ide", "memory", "--cpus", "2", "--stats", str(stats)),
+    )
+    before = source.read_bytes()
+    pattern = roots.pattern()
+    after = pattern + before[len(pattern) :]
+    assert guest.after("root:") == ["0:0 partition 1 rw"], guest
+    assert guest.after("write:") == ["0:1 ok"]
+    told = f"0:1 sectors {len(before) // images.SECTOR} sha256 {digest(after)}"
+    assert guest.after("disk:")[-1] == told
+    assert guest.after("file:") == ["written"]
+    assert guest.status == 0, guest
+    assert writable.read_bytes() == after
+    images.check_ext4(root, images.partition_offset(root, 1))
+    counters = json.loads(stats.read_text())
+    assert sum(trap["count"] for trap in counters["traps"] if trap["posted"]) > 50
+    assert counters["waits_for_posted_starts"] == 0
+    reads = [trap for trap in counters["traps"] if trap["access"] == "read"]
+    assert not [trap for trap in reads if trap["address"].startswith("0xd000")]

@@ -76,6 +76,7 @@ class Payload:
         interrupts: bool = True,
         monitor: Image | None = None,
         controllers: Sequence[DiskOption] = (),
+        ide_in_memory: bool = False,
     ) -> None:
         with ExitStack() as stack:
             self.system = stack.enter_context(closing(kvm.System()))
@@ -87,7 +88,9 @@ class Payload:
                 stack.enter_context(closing(passed))
             self.twin.load(self.code, passed.pages if passed is not None else ())
             self.twin.configure()
-            self.twin.coalesce(abi.COALESCED_PORTS)
+            if ide_in_memory:
+                self.twin.place_ide_in_memory()
+            self.twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if ide_in_memory else ())
             ring = None
             if files:
                 eventfd = os.eventfd(0, os.EFD_NONBLOCK)

@@ -336,6 +336,7 @@ def test_a_killed_runs_image_holds_all_that_the_guest_flushed(
         (("--memory", "64G"), b"--memory 64G: a guest has 64M to 30G"),
         (("--cpus", "9"), b"--cpus 9: give a number from 1 to 8"),
         (("--timeout", "x"), b"--timeout x"),
+        (("--ide", "nonsense"), b"--ide nonsense: there are ports, memory"),
         (("--initrd", "none"), b"none: no such file"),
     ],
 )

@@ -8,7 +8,7 @@ from unittest import mock
 from tests.monitor.fake_ring import FakeRing
 from vestige import abi
 from vestige.lang.intrinsics import address_of
-from vestige.monitor.core import conclude, entry, timer
+from vestige.monitor.core import conclude, entry, posted, timer
 from vestige.monitor.core.machine import Machine
 
 RAM_SIZE = 8 * abi.MIB
@@ -21,7 +21,10 @@ class PoweredOff(Exception):
 
 
 class Rig:
-    """One machine. `kicked`, `routed`, `pinned` and `rung` are what the host has seen."""
+    """One machine. `kicked`, `routed`, `pinned` and `rung` are what the host has seen.
+
+    With `ide_in_memory`, `pages_shown` are what the guest reads at abi.IDE_MEMORY.
+    """
 
     def __init__(
         self,
@@ -31,6 +34,7 @@ class Rig:
         reads_input: bool = False,
         cpus: int = 1,
         read_only: bool = False,
+        ide_in_memory: bool = False,
     ) -> None:
         self.disks = disks or []
         self.output: list[bytes] = []
@@ -55,6 +59,10 @@ class Rig:
         self.now = 0
         self.step = 100  # ns between two looks at the time
         self.configure(cpus, console, reads_input, read_only)
+        self.pages_shown = (ctypes.c_uint8 * (abi.IDE_MEMORY_PAGES * abi.IDE_MEMORY_PAGE))()
+        if ide_in_memory:
+            self.shared.config.ide_in_memory = 1
+            self.shared.config.shadow = ctypes.addressof(self.pages_shown)
 
     def configure(self, cpus: int, console: bool, reads_input: bool, read_only: bool) -> None:
         """What the host writes before the monitor's first instruction."""
@@ -110,10 +118,14 @@ class Rig:
         self.ring.buffers[abi.FIRST_CHUNK_BUFFER + chunk] = (address, abi.CHUNK)
 
     def write_msr(self, number: int, value: int) -> None:
-        """WRMSR: the worker's IPI or its timer."""
+        """WRMSR: an IPI to the worker, or its timer."""
         if number == conclude.X2APIC_INTERRUPT_COMMAND:
-            assert value == len(self.cpus) << 32 | abi.WORKER_VECTOR
-            self.wakes += 1
+            assert value >> 32 == len(self.cpus)
+            if value & 0xFF == abi.FENCE_VECTOR:
+                self.worker.signals[abi.FENCE_SIGNAL] = 1
+            else:
+                assert value & 0xFF == abi.WORKER_VECTOR
+                self.wakes += 1
         elif number == timer.INITIAL_COUNT:
             self.timer = value
 
@@ -122,12 +134,20 @@ class Rig:
         """While the monitor runs on `cpu`."""
         self.running = cpu
         with ExitStack() as stack:
-            for module in (conclude, timer):
+            stack.enter_context(mock.patch.object(posted, "pause", self.spin))
+            for module in (conclude, posted, timer):
                 for name in ("port_out8", "write_msr"):
                     if hasattr(module, name):
                         stack.enter_context(mock.patch.object(module, name, getattr(self, name)))
             stack.enter_context(mock.patch.object(conclude, "timestamp", self.timestamp))
             yield
+
+    def spin(self) -> None:
+        """PAUSE of a CPU that waits for the worker: it gets its turn."""
+        assert not self.machine.lock.held
+        waiting = self.running
+        self.work()
+        self.running = waiting
 
     def timestamp(self) -> int:
         """RDTSC: time goes on a little at every look."""
@@ -139,6 +159,8 @@ class Rig:
     def start(self) -> "Rig":
         """Power on."""
         self.machine.reset(self.shared.config)
+        if self.shared.config.ide_in_memory:
+            self.machine.ide.take_posted_starts()  # the worker's first act
         return self
 
     def enter(self, cpu: int = 0) -> None:
@@ -184,6 +206,15 @@ class Rig:
     def write(self, address: int, value: int, size: int = 4, cpu: int = 0) -> None:
         """A store outside RAM."""
         self.memory_access(address, size, value, cpu)
+
+    def look(self, address: int, size: int = 1) -> int:
+        """A load from the pages at IDE_MEMORY, which doesn't exit."""
+        offset = address - abi.IDE_MEMORY
+        return int.from_bytes(bytes(self.pages_shown)[offset : offset + size], "little")
+
+    def post(self, address: int, value: int) -> None:
+        """A store that KVM turns into an interrupt of the worker."""
+        self.worker.signals[abi.POSTED_STARTS.index((address, value))] = 1
 
     def end_of_interrupt(self, vector: int, cpu: int = 0) -> None:
         """A local APIC's EOI of a level interrupt."""

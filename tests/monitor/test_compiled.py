@@ -15,8 +15,11 @@ from vestige.lang.native import NativeImage
 from vestige.lang.types import Struct
 from vestige.monitor.core.dispatch import handle
 from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.posted import follows_starts, take_signals
 from vestige.monitor.core.settle import settle
+from vestige.monitor.core.shadow import show_registers
 from vestige.monitor.core.trap import Kind, Trap
+from vestige.monitor.devices.piix3_ide.function import Ide
 from vestige.monitor.drivers.ring.queue import Queue
 
 PORTS = (
@@ -34,6 +37,10 @@ def native() -> NativeImage:
         Machine.reset,
         handle,
         settle,
+        show_registers,
+        follows_starts,
+        take_signals,
+        Ide.take_posted_starts,
         Machine.next_deadline,
         Queue.publish,
     ]
@@ -43,14 +50,17 @@ def native() -> NativeImage:
 class Pair:
     """One machine's memory, on which each step is run twice: in CPython, then compiled."""
 
-    def __init__(self) -> None:
-        self.rig = Rig(disks=[bytearray(1 << 20)])
+    def __init__(self, *, ide_in_memory: bool) -> None:
+        self.rig = Rig(disks=[bytearray(1 << 20)], ide_in_memory=ide_in_memory)
         self.parts = [
             self.rig.state, self.rig.shared, self.rig.ring.words, self.rig.ring.submissions,
             self.rig.ring.array, self.rig.pages[0], self.rig.ring.completions,
+            self.rig.pages_shown, self.rig.worker,
         ]  # fmt: skip
         self.now = 0
         self.both("Machine.reset", Machine.reset, self.rig.machine, self.rig.shared.config)
+        if ide_in_memory:
+            self.both("Ide.take_posted_starts", Ide.take_posted_starts, self.rig.machine.ide)
 
     def both(self, name: str, function: Callable[..., Any], *arguments: int | Struct) -> None:
         """A function on this memory in CPython and, from the same state, compiled."""
@@ -70,13 +80,22 @@ class Pair:
         trap.data = page + DATA_OFFSET
         machine, shared = self.rig.machine, self.rig.shared
         self.now += random.choice((1, 1000, 1_000_000))
+        self.both("follows_starts", follows_starts, machine, trap)
         self.both("handle", handle, machine, shared, trap, self.now)
+        self.settle()
+
+    def signal(self, number: int) -> None:
+        """An interrupt of the worker that it notes, and the worker's turn."""
+        self.rig.worker.signals[number] = 1
+        machine, shared = self.rig.machine, self.rig.shared
+        self.both("take_signals", take_signals, self.rig.worker, machine, shared)
         self.settle()
 
     def settle(self) -> None:
         """What the core does after every event."""
         machine, shared = self.rig.machine, self.rig.shared
         self.both("settle", settle, machine, shared.config, shared.statistics, self.now, 0)
+        self.both("show_registers", show_registers, machine.ide, shared.config)
         machine.driver.pin_count = 0
         self.both("Queue.publish", Queue.publish, machine.driver.queue, shared.config.ring)
         self.both("Machine.next_deadline", Machine.next_deadline, machine)
@@ -97,22 +116,32 @@ def random_trap() -> Trap:
         return Trap(kind=Kind.PORT, write=write, size=size, count=count, address=port)
     if random.random() < 0.1:
         return Trap(kind=Kind.END_OF_INTERRUPT, vector=random.randrange(256))
+    if random.random() < 0.5:
+        page = random.randrange(abi.IDE_MEMORY_PAGES) * abi.IDE_MEMORY_PAGE
+        address = abi.IDE_MEMORY + page + random.randrange(18)
+        size = random.choice((1, 1, 2, 4, 8))
+        return Trap(
+            kind=Kind.MEMORY, write=random.randrange(2), size=size, count=1, address=address
+        )
     base = random.choice((abi.IOAPIC, abi.IOAPIC + 0x10, abi.ECAM, abi.ECAM + 0x8000))
     address = base + random.choice((0, 0, 4, random.randrange(0x110)))
     size = random.choice((4, random.randrange(1, 9)))
     return Trap(kind=Kind.MEMORY, write=random.randrange(2), size=size, count=1, address=address)
 
 
+@pytest.mark.parametrize("ide_in_memory", [False, True])
 @pytest.mark.parametrize("seed", range(6))
-def test_compiled_code_does_what_cpython_does(seed: int) -> None:
+def test_compiled_code_does_what_cpython_does(seed: int, ide_in_memory: bool) -> None:
     random.seed(seed)
-    pair = Pair()
+    pair = Pair(ide_in_memory=ide_in_memory)
     pair.out(abi.PORT_PCI_ADDRESS, CONFIG | 4, 4)
-    pair.out(abi.PORT_PCI_DATA, 5, 2)
+    pair.out(abi.PORT_PCI_DATA, 7, 2)
     pair.out(abi.PORT_UART, ord("\n"), 1)
     for _ in range(STEPS):
         pair.trap(random_trap(), random.randbytes(1024))
         if random.random() < 0.3:
             pair.rig.ring.enter()
             pair.settle()
+        if ide_in_memory and random.random() < 0.1:
+            pair.signal(random.randrange(abi.SIGNALS))
     assert pair.rig.output

@@ -19,6 +19,12 @@ SYNTAX = Syntax(
             help="raw image, block device, or the PCI address of an NVMe controller; up to four",
         ),
         Option(
+            "--ide",
+            "ports|memory",
+            help="the IDE's control and bus master registers: I/O ports, as a PIIX3's (default),"
+            " or memory, which takes fewer exits a command",
+        ),
+        Option(
             "--accel",
             "auto|kvm|soft",
             help="KVM here, the software host, or whichever works (default)",
@@ -50,6 +56,8 @@ def options_of(arguments: Arguments) -> read.RunOptions:
         options.memory = read.parse_memory(memory)
     if (cpus := given("--cpus")) is not None:
         options.cpus = read.parse_cpus(cpus)
+    if (ide := given("--ide")) is not None:
+        options.ide = ide
     if (accel := given("--accel")) is not None:
         options.accel = accel
     if (console := given("--console")) is not None:

@@ -5,6 +5,7 @@ from vestige.lang.image import Image
 
 EXCEPTIONS = 32
 WAKE = "interrupt_wake"
+SIGNAL = "interrupt_signal_{}"  # and the index into Cpu.signals
 
 
 class MonitorCode:
@@ -24,6 +25,8 @@ class MonitorCode:
         self.vcpu_main, self.worker_main = symbols["vcpu_main"], symbols["worker_main"]
         names = {vector: f"exception_{vector}" for vector in range(EXCEPTIONS)}
         names |= {abi.WORKER_VECTOR: WAKE, abi.TIMER_VECTOR: WAKE}
+        names |= {abi.START_VECTOR + n: SIGNAL.format(n) for n in range(len(abi.POSTED_STARTS))}
+        names |= {abi.FENCE_VECTOR: SIGNAL.format(abi.FENCE_SIGNAL)}
         self.handlers = {vector: symbols[name] for vector, name in names.items() if name in symbols}
 
     def site(self, number: int) -> str | None:

@@ -61,6 +61,7 @@ class Capability(IntEnum):
     IOEVENTFD = 36
     GET_TSC_KHZ = 61
     TSC_DEADLINE_TIMER = 72
+    READONLY_MEM = 81
     SPLIT_IRQCHIP = 121
     IMMEDIATE_EXIT = 136
     COALESCED_PIO = 162
@@ -80,7 +81,8 @@ REQUIRED = {
 }
 
 IMMEDIATE_EXIT = 1  # byte offset of kvm_run.immediate_exit
-IOEVENTFD_PIO = 1 << 1
+MEMORY_READ_ONLY = 1 << 1  # MemoryRegion.flags: writes there exit
+IOEVENTFD_MATCH, IOEVENTFD_PIO = 1 << 0, 1 << 1
 ROUTE_MSI = 2
 RUNNABLE = 0  # an MP_STATE
 DEVICE_VFIO = 4

@@ -14,6 +14,8 @@ MAXIMUM_CPUS = 8
 BUSES = ("ide",)
 MAXIMUM_DISKS = 4
 ACCELERATORS = ("auto", "kvm", "soft")
+IDE_IN_MEMORY = "memory"
+IDE_PLACES = ("ports", IDE_IN_MEMORY)
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 CONTROLLER = "vfio:"
 
@@ -56,13 +58,13 @@ class DiskOption(Record):
 
 
 class RunOptions(Record):
-    """One `vestige run`. Units: `memory` bytes, `timeout` seconds.
+    """One `vestige run`. Units: `memory` bytes, `timeout` seconds; `ide` is one of IDE_PLACES.
 
     `console` is "stdio", a file's path, or unix:PATH; `stats` where to write the statistics.
     """
 
     __slots__ = (
-        "accel", "append", "console", "cpus", "disks", "initrd", "kernel", "memory", "stats",
+        "accel", "append", "console", "cpus", "disks", "ide", "initrd", "kernel", "memory", "stats",
         "timeout",
     )  # fmt: skip
 
@@ -79,10 +81,12 @@ class RunOptions(Record):
         timeout: float | None = None,
         stats: str | None = None,
         accel: str = "auto",
+        ide: str = "ports",
     ) -> None:
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.disks = memory, cpus, disks
         self.console, self.timeout, self.stats, self.accel = console, timeout, stats, accel
+        self.ide = ide
 
 
 def parse_memory(text: str) -> int:
@@ -173,5 +177,7 @@ def check(options: RunOptions) -> None:
             raise UsageError(f"--disk vfio:{controller}: given twice; one drive has it alone")
     if options.accel not in ACCELERATORS:
         raise UsageError(f"--accel {options.accel}: there are {', '.join(ACCELERATORS)}")
+    if options.ide not in IDE_PLACES:
+        raise UsageError(f"--ide {options.ide}: there are {', '.join(IDE_PLACES)}")
     if not options.console:
         raise UsageError("--console: no name; give stdio, a file's path or unix:PATH")

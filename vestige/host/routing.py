@@ -45,7 +45,31 @@ class Doorbells:
             os.close(eventfd)
 
 
+class PostedStarts:
+    """The guest's writes that interrupt the worker instead of exiting, abi.POSTED_STARTS.
+
+    Threat: a guest that writes them without end makes its own worker work.
+    """
+
+    def __init__(self, guest: VirtualMachine, monitor: VirtualMachine) -> None:
+        """Wire all of them."""
+        self._eventfds = []
+        for number, (address, value) in enumerate(abi.POSTED_STARTS):
+            eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._eventfds.append(eventfd)
+            monitor.connect_interrupt(abi.Irq.START + number, eventfd)
+            guest.connect_byte(address, value, eventfd)
+
+    def close(self) -> None:
+        """Close the eventfds; the VMs must be closed first."""
+        for eventfd in self._eventfds:
+            os.close(eventfd)
+
+
 def route_to_worker(monitor: VirtualMachine, worker: int) -> None:
-    """From now on each abi.Irq wakes monitor vCPU `worker`."""
-    message = abi.LOCAL_APIC | worker << MSI_DESTINATION, int(abi.WORKER_VECTOR)
-    monitor.set_routes(dict.fromkeys(range(abi.Irq.NVME + abi.MAX_NVME), message))
+    """From now on each abi.Irq wakes monitor vCPU `worker`, starts by vectors of their own."""
+    address = abi.LOCAL_APIC | worker << MSI_DESTINATION
+    vectors = dict.fromkeys(range(abi.Irq.COUNT), int(abi.WORKER_VECTOR))
+    for number in range(len(abi.POSTED_STARTS)):
+        vectors[abi.Irq.START + number] = abi.START_VECTOR + number
+    monitor.set_routes({gsi: (address, vector) for gsi, vector in vectors.items()})

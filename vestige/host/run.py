@@ -48,13 +48,16 @@ def _run(asked: options.RunOptions, stack: ExitStack) -> int:
     twin = stack.enter_context(closing(Twin(system, memory, asked.cpus)))
     pages = _take_controllers(asked, twin, stack)
     ring = stack.enter_context(closing(_connect_ring(twin, images_of_disks, console, stack)))
+    in_memory = asked.ide == options.IDE_IN_MEMORY
+    if in_memory:
+        twin.place_ide_in_memory()
     wiring = stack.enter_context(closing(Background(twin.wire)))
     _load_guest(asked, config, twin)
     key = images.key()
     code = MonitorCode(images.monitor_image(key))
     twin.load(code, pages)
     twin.configure()
-    twin.coalesce(abi.COALESCED_PORTS)
+    twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if in_memory else ())
     signals = stack.enter_context(closing(Signals()))
     session = stack.enter_context(
         closing(Session(twin, code, ring, images.runner_of(images.run_loop_image(key))))

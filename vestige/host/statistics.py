@@ -77,6 +77,7 @@ def collect(session: Session, shared: abi.Shared, first_instruction: float) -> "
         "worker": _worker(session),
         "doorbells": monitor.doorbells,
         "worker_wakeups": monitor.worker_wakeups,
+        "waits_for_posted_starts": monitor.fences,
     }
 
 
@@ -127,6 +128,7 @@ def _traps(statistics: abi.Statistics) -> "list[dict[str, Any]]":
             if trap.kind & kind.WRITE
             else "read",
             "coalesced": bool(trap.kind & kind.COALESCED),
+            "posted": bool(trap.kind & kind.POSTED),
             "count": trap.count,
         }
         for trap in statistics.traps

@@ -14,7 +14,7 @@ from vestige.host import kvm, monitor_tables, vm
 from vestige.host.code import MonitorCode
 from vestige.host.memory import PRIVATE, PRIVATE_SIZE, GuestMemory, PrivateMemory
 from vestige.host.ring import Ring
-from vestige.host.routing import Doorbells, route_to_worker
+from vestige.host.routing import Doorbells, PostedStarts, route_to_worker
 
 RING_ENTRY_SIZE = 24  # struct kvm_coalesced_mmio
 RING_HEADER_SIZE = 8
@@ -37,6 +37,7 @@ class Twin:
             self.monitor.add_cpu()
         self.worker = self.monitor.add_cpu()
         self.doorbells = Doorbells(self.guest, self.monitor)
+        self._posted: PostedStarts | None = None
 
     def wire(self) -> None:
         """Show both VMs their memory, with the ring if one is connected, and wake the worker.
@@ -53,6 +54,10 @@ class Twin:
             self.monitor.map(_run_page(cpu.index), cpu.run_size, cpu.run_address)
         for address, size, host_address in self._rings:
             self.monitor.map(address, size, host_address)
+        if (shadow := self.private.shared().config.shadow) != 0:
+            size = abi.IDE_MEMORY_PAGES * abi.IDE_MEMORY_PAGE
+            pages = self.private.host_address(shadow)
+            self.guest.map(abi.IDE_MEMORY, size, pages, read_only=True)
 
     def load(self, code: MonitorCode, devices: Sequence[tuple[int, int, int]] = ()) -> None:
         """Place the monitor's image and put its vCPUs at their entries.
@@ -78,13 +83,28 @@ class Twin:
             entry = code.worker_main if cpu is self.worker else code.vcpu_main
             cpu.set_registers(monitor_tables.entry_registers(entry, cpu.index))
 
-    def coalesce(self, zones: Sequence[tuple[int, int]]) -> None:
-        """Queue writes to these (first port, count), where KVM can, and tell the monitor."""
+    def place_ide_in_memory(self) -> None:
+        """Before `wire`: let the IDE be at abi.IDE_MEMORY, with pages to read and posted starts.
+
+        Where KVM can't map memory to be read only, each read there exits and is forwarded.
+        """
+        config = self.private.shared().config
+        config.ide_in_memory = 1
+        if self.system.has(kvm.Capability.READONLY_MEM):
+            config.shadow = abi.SHADOW
+        self._posted = PostedStarts(self.guest, self.monitor)
+
+    def coalesce(
+        self, ports: Sequence[tuple[int, int]], memory: Sequence[tuple[int, int]] = ()
+    ) -> None:
+        """Queue writes to these (first, count), where KVM can, and tell the monitor."""
         page = vm.coalesced_page(self.system)
         if not page:
             return
-        for first, count in zones:
+        for first, count in ports:
             self.guest.coalesce_ports(first, count)
+        for first, count in memory:
+            self.guest.coalesce_memory(first, count)
         config = self.private.shared().config
         config.coalesced = abi.RUN_PAGES + page * mmap.PAGESIZE
         config.coalesced_entries = (mmap.PAGESIZE - RING_HEADER_SIZE) // RING_ENTRY_SIZE
@@ -107,6 +127,8 @@ class Twin:
         self.guest.close()
         self.monitor.close()
         self.doorbells.close()
+        if self._posted is not None:
+            self._posted.close()
         self.private.close()
 
 

@@ -96,11 +96,15 @@ class VirtualMachine:
         enable.arguments[0] = pins
         kvm.call(self.descriptor, kvm.Request.ENABLE_CAP, enable)
 
-    def map(self, address: int, size: int, host_address: int) -> None:
-        """Show `size` bytes of this process at guest-physical `address`."""
+    def map(self, address: int, size: int, host_address: int, *, read_only: bool = False) -> None:
+        """Show `size` bytes of this process at guest-physical `address`.
+
+        Where they are `read_only`, a write is as one to an address where nothing is.
+        """
         region = kvm.MemoryRegion(
             slot=self._slots, guest_address=address, size=size, host_address=host_address
         )
+        region.flags = kvm.MEMORY_READ_ONLY if read_only else 0
         kvm.call(self.descriptor, kvm.Request.SET_USER_MEMORY_REGION, region)
         self._slots += 1
 
@@ -123,9 +127,25 @@ class VirtualMachine:
         )
         kvm.call(self.descriptor, kvm.Request.IOEVENTFD, doorbell)
 
+    def connect_byte(self, address: int, value: int, eventfd: int) -> None:
+        """A one-byte store of `value` to `address` writes `eventfd` and doesn't exit."""
+        posted = kvm.Ioeventfd(
+            address=address,
+            match=value,
+            length=1,
+            descriptor=eventfd,
+            flags=kvm.IOEVENTFD_MATCH,
+        )
+        kvm.call(self.descriptor, kvm.Request.IOEVENTFD, posted)
+
     def coalesce_ports(self, first: int, count: int) -> None:
         """Writes within `count` ports from `first` are queued, and don't exit."""
         zone = kvm.CoalescedZone(address=first, size=count, port=1)
+        kvm.call(self.descriptor, kvm.Request.REGISTER_COALESCED_MMIO, zone)
+
+    def coalesce_memory(self, first: int, count: int) -> None:
+        """Stores within `count` bytes from `first` are queued, and don't exit."""
+        zone = kvm.CoalescedZone(address=first, size=count, port=0)
         kvm.call(self.descriptor, kvm.Request.REGISTER_COALESCED_MMIO, zone)
 
     def set_routes(self, messages: dict[int, tuple[int, int]]) -> None:

@@ -16,6 +16,11 @@ from tests.devices.piix3_ide.rig import (
     Rig,
 )
 from vestige.abi import (
+    IDE_MEMORY,
+    IDE_MEMORY_BUS_MASTER,
+    IDE_MEMORY_CONTROL,
+    IDE_MEMORY_PAGE,
+    IDE_MEMORY_SECONDARY_CONTROL,
     PORT_IDE,
     PORT_IDE_CONTROL,
     PORT_IDE_SECONDARY,
@@ -36,6 +41,24 @@ PORTS = (
     0xFFFF,
 )
 BARS = (PORT_IDE, PORT_IDE_CONTROL, PORT_IDE_SECONDARY, PORT_IDE_SECONDARY_CONTROL)
+MEMORY_BARS = (
+    PORT_IDE,
+    IDE_MEMORY_CONTROL,
+    PORT_IDE_SECONDARY,
+    IDE_MEMORY_SECONDARY_CONTROL,
+    IDE_MEMORY_BUS_MASTER,
+)
+ADDRESSES_IN_MEMORY = (
+    *(
+        IDE_MEMORY + page * IDE_MEMORY_PAGE + register
+        for page in range(3)
+        for register in (0, 2, 3)
+    ),
+    *range(IDE_MEMORY_BUS_MASTER, IDE_MEMORY_BUS_MASTER + 17),
+    IDE_MEMORY - 1,
+    0xFFFF_FFFF,
+    0,
+)
 TABLES = (0x1000, 0x1FF8, RAM_SIZE - 8, RAM_SIZE - 4, RAM_SIZE, 0xFFFF_FFFC)
 REGIONS = (0x2000, 0x3001, RAM_SIZE - 512, RAM_SIZE - 2, RAM_SIZE, 0xA_0000, 0xFFFF_FFFE)
 LENGTHS = (0, 1, 2, 3, 4, 100, 510, 512, 514, 4096, 0xFFFE)
@@ -54,10 +77,13 @@ class Step(NamedTuple):
 class Driver:
     """Carries steps out on a rig. Only a step serves requests, so anything can come before."""
 
-    def __init__(self, calls: Calls | None = None, *, native: bool = False) -> None:
+    def __init__(self, calls: Calls | None = None, *, mode: str = "compatibility") -> None:
+        """`mode` is one of MODES."""
+        native = mode != "compatibility"
+        self.in_memory = mode == "memory"
         disks = [FakeDisk(SECTORS, 0), FakeDisk(70, 1, read_only=True), FakeDisk(SECTORS, 2)]
         disks[0].bad.add(40)
-        self.rig = Rig(disks, native=native, immediate=False, calls=calls)
+        self.rig = Rig(disks, native=native, in_memory=self.in_memory, immediate=False, calls=calls)
         self.bases = COMMAND_BLOCKS[2:] if native else COMMAND_BLOCKS[:2]
         self.controls = CONTROLS[2:] if native else CONTROLS[:2]
         self.answers: list[int] = []
@@ -73,6 +99,15 @@ class Driver:
 
     def write(self, port: int, size: int, value: int) -> None:
         self.rig.write(port, value & (1 << 8 * size) - 1, size)
+
+    def load(self, address: int, size: int) -> None:
+        self.answers.append(self.rig.load(address, size))
+
+    def store(self, address: int, size: int, value: int) -> None:
+        self.rig.store(address, value & (1 << 8 * size) - 1, size)
+
+    def post(self, number: int) -> None:
+        self.rig.post(number)
 
     def read_string(self, port: int, size: int, count: int) -> None:
         self.answers.append(hash(self.rig.read_string(port, size, count)))
@@ -97,11 +132,17 @@ class Driver:
 
     def recover(self, channel: int) -> None:
         """What a driver does that finds the function in an unknown state."""
-        self.rig.write_config(0x04, 2, 0x0005)
+        self.rig.write_config(0x04, 2, 0x0007)
         self.rig.write_config(0x40 + 2 * channel, 2, 0x8000)
         self.rig.write_config(0x09, 1, 0x8F)
-        for i, base in enumerate((*BARS, BUS_MASTER)):
+        for i, base in enumerate(MEMORY_BARS if self.in_memory else (*BARS, BUS_MASTER)):
             self.rig.write_config(0x10 + 4 * i, 4, base)
+        if self.in_memory:
+            control = (IDE_MEMORY_CONTROL, IDE_MEMORY_SECONDARY_CONTROL)[channel] + 2
+            self.rig.store(IDE_MEMORY_BUS_MASTER + 8 * channel, 0)
+            self.rig.store(control, 0x04)
+            self.rig.store(control, 0x00)
+            return
         self.rig.write(BUS_MASTER + 8 * channel, 0)
         self.rig.write(self.controls[channel], 0x04)
         self.rig.write(self.controls[channel], 0x00)
@@ -114,6 +155,11 @@ class Driver:
 
     def start(self, channel: int, table: int) -> None:
         """Start the bus master on a table."""
+        if self.in_memory:
+            base = IDE_MEMORY_BUS_MASTER + 8 * channel
+            self.rig.store(base + 4, table & 0xFFFF_FFFC, 4)
+            self.rig.store(base, 0x09)
+            return
         self.rig.start_dma(table & 0xFFFF_FFFC, to_memory=True, channel=channel)
 
     def dma(self, channel: int, code: int, region: int, length: int, count: int) -> None:
@@ -149,6 +195,11 @@ def check(channel: Channel) -> None:
     pending = drive.present and drive.interrupt_pending and not channel.control & 2
     assert channel.line.level == bool(pending)
     assert bool(drive.status & Status.ERR) <= bool(drive.error)
+    if channel.offer:
+        assert channel.posting
+        assert channel.transfer in (Transfer.DMA_IN, Transfer.DMA_OUT, Transfer.TRIM)
+        assert not channel.bus_master.command & 1
+        assert request.state == State.IDLE
 
 
 def random_step(chance: random.Random) -> Step:
@@ -161,6 +212,9 @@ def random_step(chance: random.Random) -> Step:
     arguments: dict[str, Callable[[], tuple[int, ...]]] = {
         "read": lambda: (port, size),
         "write": lambda: (port, size, value),
+        "load": lambda: (chance.choice(ADDRESSES_IN_MEMORY), size),
+        "store": lambda: (chance.choice(ADDRESSES_IN_MEMORY), size, value),
+        "post": lambda: (chance.randrange(4),),
         "read_string": lambda: (chance.choice((base, base, port)), size, chance.choice(COUNTS)),
         "write_string": lambda: (
             chance.choice((base, base, port)), size, chance.choice(COUNTS), value,
@@ -188,12 +242,14 @@ def random_step(chance: random.Random) -> Step:
     return Step(name, arguments[name]())
 
 
+MODES = ("compatibility", "native", "memory")
 COUNTS = (0, 1, 2, 127, 128, 256, 300, 1024)
 CONFIG = (4, 4, 5, 6, 7, 9, 0x10, 0x14, 0x18, 0x1C, 0x20, 0x21, 0x40, 0x41, 0x42, 0x43, 0xFE)
 CODES = (*map(int, Command), 0x00, 0xA1, 0xB0, *(Command.SET_MULTIPLE_MODE,) * 3)
 NAMES = (
     *("read",) * 5, *("write",) * 8, *("read_string",) * 4, *("write_string",) * 4,
     "read_config", "write_config", *("describe",) * 3, *("command",) * 8, *("start",) * 4,
+    *("load",) * 2, *("store",) * 3, *("post",) * 3,
     *("serve",) * 14, "break_disk", *("recover",) * 15, *("dma",) * 5,
 )  # fmt: skip
 

@@ -12,6 +12,8 @@ from vestige.monitor.devices.piix3_ide.function import Ide
 ENTRIES = (
     Ide.reset, Ide.attach, Ide.read, Ide.write, Ide.read_string, Ide.write_string,
     Ide.read_config, Ide.write_config, Ide.request_done, Ide.claims, Ide.interrupt_pin,
+    Ide.place_in_memory, Ide.take_posted_starts, Ide.read_memory, Ide.write_memory,
+    Ide.start_posted,
 )  # fmt: skip
 
 
@@ -26,6 +28,21 @@ class Compiled:
 
     def reset(self, ide: Ide, native: bool) -> None:
         self.call("reset", ide, native)
+
+    def place_in_memory(self, ide: Ide) -> None:
+        self.call("place_in_memory", ide)
+
+    def take_posted_starts(self, ide: Ide) -> None:
+        self.call("take_posted_starts", ide)
+
+    def read_memory(self, ide: Ide, address: int, size: int) -> int:
+        return self.call("read_memory", ide, address, size)
+
+    def write_memory(self, ide: Ide, address: int, size: int, value: int, ram: Memory) -> None:
+        self.call("write_memory", ide, address, size, value, ram)
+
+    def start_posted(self, ide: Ide, number: int, to_memory: bool, ram: Memory) -> None:
+        self.call("start_posted", ide, number, to_memory, ram)
 
     def attach(self, ide: Ide, number: int, disk: Disk) -> None:
         self.call("attach", ide, number, disk)

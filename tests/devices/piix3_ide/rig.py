@@ -80,6 +80,11 @@ class Calls(Protocol):
     def read_config(self, ide: Ide, offset: int, size: int) -> int: ...
     def write_config(self, ide: Ide, offset: int, size: int, value: int, ram: Memory) -> None: ...
     def request_done(self, ide: Ide, channel: int, ram: Memory) -> None: ...
+    def place_in_memory(self, ide: Ide) -> None: ...
+    def take_posted_starts(self, ide: Ide) -> None: ...
+    def read_memory(self, ide: Ide, address: int, size: int) -> int: ...
+    def write_memory(self, ide: Ide, address: int, size: int, value: int, ram: Memory) -> None: ...
+    def start_posted(self, ide: Ide, number: int, to_memory: bool, ram: Memory) -> None: ...
 
 
 class Interpreted:
@@ -94,11 +99,17 @@ class Interpreted:
     read_config = staticmethod(Ide.read_config)
     write_config = staticmethod(Ide.write_config)
     request_done = staticmethod(Ide.request_done)
+    place_in_memory = staticmethod(Ide.place_in_memory)
+    take_posted_starts = staticmethod(Ide.take_posted_starts)
+    read_memory = staticmethod(Ide.read_memory)
+    write_memory = staticmethod(Ide.write_memory)
+    start_posted = staticmethod(Ide.start_posted)
 
 
 class Rig:
     """The model with disks and RAM, in compatibility mode unless `native`.
 
+    `in_memory` besides puts control blocks and bus master into memory, and takes posted starts.
     With `immediate` every request is served at once, as a page-cache hit is; else `serve` does.
     """
 
@@ -107,6 +118,7 @@ class Rig:
         disks: Sequence[FakeDisk] | None = None,
         *,
         native: bool = False,
+        in_memory: bool = False,
         immediate: bool = True,
         calls: Calls | None = None,
     ) -> None:
@@ -118,11 +130,14 @@ class Rig:
         self.ram = Memory(low=start, low_size=RAM_SIZE)
         self.ide = Ide()
         self.calls.reset(self.ide, native)
+        if in_memory:
+            self.calls.place_in_memory(self.ide)
+            self.calls.take_posted_starts(self.ide)
         for unit, disk in self.disks.items():
             self.calls.attach(self.ide, unit, disk.describe())
         self.edges = [0, 0]
         self.requests: list[tuple[Operation, int, int, int]] = []  # with lba, sectors, segments
-        self.write_config(0x04, 2, 0x0005)
+        self.write_config(0x04, 2, 0x0007 if in_memory else 0x0005)
 
     # ---- the guest ------------------------------------------------------------------------
 
@@ -133,6 +148,20 @@ class Rig:
 
     def write(self, port: int, value: int, size: int = 1) -> None:
         self.calls.write(self.ide, port, size, value, self.ram)
+        self.settle()
+
+    def load(self, address: int, size: int = 1) -> int:
+        """A read of memory."""
+        return self.calls.read_memory(self.ide, address, size)
+
+    def store(self, address: int, value: int, size: int = 1) -> None:
+        """A write to memory."""
+        self.calls.write_memory(self.ide, address, size, value, self.ram)
+        self.settle()
+
+    def post(self, number: int) -> None:
+        """The n-th of abi.POSTED_STARTS arrives."""
+        self.calls.start_posted(self.ide, number >> 1, number & 1 != 0, self.ram)
         self.settle()
 
     def read_string(self, port: int, size: int, count: int) -> bytes:

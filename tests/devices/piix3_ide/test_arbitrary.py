@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.devices.piix3_ide.arbitrary import Driver, Step, random_step, state_of
+from tests.devices.piix3_ide.arbitrary import MODES, Driver, Step, random_step, state_of
 from tests.devices.piix3_ide.compiled import compiled
 
 STEPS = st.lists(st.integers(0, 1 << 32).map(lambda seed: random_step(random.Random(seed))))
 
 
-@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("seed", range(10))
-def test_compiled_code_answers_as_cpython_does(seed: int, native: bool) -> None:
+def test_compiled_code_answers_as_cpython_does(seed: int, mode: str) -> None:
     chance = random.Random(seed)
     steps = [random_step(chance) for _ in range(400)]
-    interpreted, native_code = Driver(native=native), Driver(compiled(), native=native)
+    interpreted, native_code = Driver(mode=mode), Driver(compiled(), mode=mode)
     interpreted.run(steps)
     native_code.run(steps)
     assert native_code.answers == interpreted.answers
@@ -27,14 +27,15 @@ def test_compiled_code_answers_as_cpython_does(seed: int, native: bool) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(steps=STEPS, native=st.booleans())
-def test_any_sequence_of_accesses_is_answered(steps: list[Step], native: bool) -> None:
-    Driver(native=native).run(steps)
+@given(steps=STEPS, mode=st.sampled_from(MODES))
+def test_any_sequence_of_accesses_is_answered(steps: list[Step], mode: str) -> None:
+    Driver(mode=mode).run(steps)
 
 
-def test_the_random_steps_reach_the_drives() -> None:
+@pytest.mark.parametrize("mode", MODES)
+def test_the_random_steps_reach_the_drives(mode: str) -> None:
     chance = random.Random(1)
-    driver = Driver()
+    driver = Driver(mode=mode)
     driver.run(random_step(chance) for _ in range(3000))
     assert len({operation for operation, *_ in driver.rig.requests}) == 3
     assert len(driver.rig.requests) > 50

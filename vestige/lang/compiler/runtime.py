@@ -10,6 +10,7 @@ RUNTIMES = ("monitor", "process")
 RUNTIME_NAMES = {
     "memset", "memcpy", "memmove", "vestige_call", "vestige_copy", "vestige_fill", "vestige_panic",
     "exception", "interrupt_wake", *(f"exception_{vector}" for vector in range(32)),
+    *(f"interrupt_signal_{number}" for number in range(abi.SIGNALS)),
 }  # fmt: skip
 
 
@@ -19,6 +20,7 @@ def assembly(runtime: str) -> str:
         "STACK_SIZE": abi.STACK_SIZE,
         "PORT_CALL": abi.PORT_CALL,
         "CALL_PANIC": abi.Call.PANIC,
+        "CPU_SIGNALS": abi.Cpu.signals.offset,  # type: ignore[attr-defined]
         **{
             f"PANIC_{field[0].upper()}": getattr(abi.Panic, field[0]).offset
             for field in abi.Panic._fields_

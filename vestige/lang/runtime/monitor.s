@@ -43,6 +43,28 @@ stub \vector, 0
 stub \vector, 1
 .endr
 
+.macro signal number
+.globl interrupt_signal_\number
+interrupt_signal_\number:
+    pushq $\number
+    jmp note
+.endm
+
+.irp number, 0, 1, 2, 3, 4
+signal \number
+.endr
+
+note:                           # stack: index into Cpu.signals, which is set; then as below
+    pushq %rax
+    pushq %rbx
+    movq %rsp, %rbx
+    andq $-STACK_SIZE, %rbx
+    movq 16(%rsp), %rax
+    movb $1, CPU_SIGNALS(%rbx,%rax)
+    popq %rbx
+    popq %rax
+    addq $8, %rsp
+
 interrupt_wake:                 # nothing but end-of-interrupt: HLT returns, the worker looks
     pushq %rax
     pushq %rcx

@@ -166,7 +166,7 @@ def read_register(machine: Machine, address: u64, size: u8) -> u32:
     number = machine.virtio.at_address(address)
     if number != NOWHERE:
         return machine.virtio.read_memory(number, address, size)
-    return ONES[size]
+    return machine.ide.read_memory(address, size)
 
 
 def write_register(machine: Machine, config: Config, address: u64, size: u8, value: u32) -> None:
@@ -174,9 +174,12 @@ def write_register(machine: Machine, config: Config, address: u64, size: u8, val
     if ECAM <= address < ECAM + ECAM_SIZE:
         offset = u32(address - ECAM)
         write_config(machine, config, offset >> 12, offset & 0xFFF, size, value)
-    elif IOAPIC <= address < IOAPIC + IOAPIC_SIZE and size == 4:
-        machine.ioapic.write(u32(address - IOAPIC), value)
+    elif IOAPIC <= address < IOAPIC + IOAPIC_SIZE:
+        if size == 4:
+            machine.ioapic.write(u32(address - IOAPIC), value)
     else:
         number = machine.virtio.at_address(address)
         if number != NOWHERE:
             machine.virtio.write_memory(number, address, size, value, config.ram)
+        else:
+            machine.ide.write_memory(address, size, value, config.ram)

@@ -24,6 +24,7 @@ from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor.core.clock import MILLISECOND
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.settle import settle
+from vestige.monitor.core.shadow import show_registers
 from vestige.monitor.devices.acpi_registers.spec import Power as Wish
 from vestige.monitor.line import NEVER
 
@@ -57,6 +58,7 @@ def conclude(cpu: Cpu, machine: Machine, shared: Shared) -> None:
 def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     """Settle once, and do outside what came of it but for the KICK; whether that is due."""
     settle(machine, shared.config, shared.statistics, time(machine, shared), cpu.index)
+    show_registers(machine.ide, shared.config)
     send_interrupts(cpu, machine, shared)
     if not shared.config.ring.present:
         return False

@@ -8,6 +8,7 @@ from vestige.monitor.core.controllers import start_controllers
 from vestige.monitor.core.dispatch import handle
 from vestige.monitor.core.kvm import drain, fetch
 from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.posted import await_starts, follows_starts, take_signals
 from vestige.monitor.core.timer import set_timer, start_interrupts
 from vestige.monitor.devices.acpi_registers.spec import Power
 
@@ -33,6 +34,8 @@ def serve(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     trap = machine.traps[cpu.index]
     fetch(cpu, trap)
     machine.lock.acquire()
+    if follows_starts(machine, trap):
+        await_starts(machine, shared)
     now = time(machine, shared)
     drain(machine, shared, now)
     handle(machine, shared, trap, now)
@@ -46,10 +49,14 @@ def serve(cpu: Cpu, machine: Machine, shared: Shared) -> None:
 
 
 def worker_main(cpu: Cpu) -> None:
-    """The worker: completions and timers, for ever. It alone sleeps."""
+    """The worker: completions, timers and posted starts, for ever. It alone sleeps."""
     machine = Machine.at(STATE)
     shared = Shared.at(SHARED)
     start_interrupts()
+    if shared.config.ide_in_memory:
+        machine.lock.acquire()
+        machine.ide.take_posted_starts()
+        machine.lock.release()
     while True:
         work(cpu, machine, shared)
         wait_for_interrupt()
@@ -61,6 +68,7 @@ def work(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     shared.statistics.worker_wakeups = u64(shared.statistics.worker_wakeups + 1)
     now = time(machine, shared)
     drain(machine, shared, now)
+    take_signals(cpu, machine, shared)
     machine.uart.expire(now)
     conclude(cpu, machine, shared)
     now = time(machine, shared)

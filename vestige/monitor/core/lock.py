@@ -1,4 +1,4 @@
-"""The one lock: device state belongs to the CPU that holds it."""
+"""The one lock: device state belongs to the CPU that holds it. And the fence, core/posted.py."""
 
 from vestige.lang.intrinsics import (
     address_of,
@@ -25,3 +25,9 @@ class Lock(Struct):
     def release(self) -> None:
         """Give it to whoever takes it first."""
         store_release32(address_of(self), 0)
+
+
+class Fence(Struct):
+    """What a CPU asks of the worker: to have done every start posted until now."""
+
+    asked: u32  # 1 until the worker has

@@ -5,7 +5,8 @@ from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.core.clock import Clock
 from vestige.monitor.core.console import ConsoleLink
-from vestige.monitor.core.lock import Lock
+from vestige.monitor.core.lock import Fence, Lock
+from vestige.monitor.core.shadow import clear_shadow
 from vestige.monitor.core.trap import Trap
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
 from vestige.monitor.devices.ioapic.model import IoApic
@@ -22,6 +23,7 @@ class Machine(Struct):
     """Lives at abi.STATE, zeroed by the host. All but `traps` is guarded by `lock`."""
 
     lock: Lock
+    fence: Fence
     clock: Clock
     pci: PciRoot
     ioapic: IoApic
@@ -45,6 +47,9 @@ class Machine(Struct):
         self.ioapic.reset()
         self.uart.reset()
         self.ide.reset(True)
+        if config.ide_in_memory:
+            self.ide.place_in_memory()
+        clear_shadow(config)
         self.console.connect(config)
         if config.ring.present:
             self.driver.reset(config.ring, address_of(self))

@@ -11,7 +11,11 @@ from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.block import BlockRequest, State
 from vestige.monitor.devices.piix3_ide.bus_master import BusMaster
 from vestige.monitor.devices.piix3_ide.drive import Drive
-from vestige.monitor.devices.piix3_ide.pci_spec import BusMasterStatus
+from vestige.monitor.devices.piix3_ide.pci_spec import (
+    BusMasterCommand,
+    BusMasterRegister,
+    BusMasterStatus,
+)
 from vestige.monitor.devices.piix3_ide.spec import Control, Device, Error, Register, Status
 from vestige.monitor.line import Line
 
@@ -39,6 +43,8 @@ class Channel(Struct):
     selected: u8  # the DEV bit: which drive the registers mean
     control: u8  # Device Control as last written
     resetting: u8  # from SRST set until it is clear and no request is under way
+    posting: u8  # whoever owns the model carries posted starts to it
+    offer: u8  # a DMA command waits for the bus master, whose start may be posted
 
     transfer: u8  # Transfer
     wide: u8  # the command is a 48-bit one
@@ -109,6 +115,32 @@ class Channel(Struct):
                 self.end_reset()
         self.update_line()
 
+    # ---- the bus master's registers -------------------------------------------------------
+
+    def read_bus_master(self, offset: u8) -> u8:
+        """One byte of its 8.
+
+        A posted start takes its time, and a driver that polls must not find the bus master
+        idle after it: while a start is on offer, ACTIVE is shown as after it.
+        """
+        value = self.bus_master.read(offset)
+        if self.offer and offset == BusMasterRegister.COMMAND:
+            value |= BusMasterCommand.OFFER
+        if self.offer and offset == BusMasterRegister.STATUS:
+            value |= BusMasterStatus.ACTIVE
+        return value
+
+    def write_bus_master(self, offset: u8, value: u8) -> None:
+        """One byte of its 8. A command, whichever, ends the offer."""
+        if offset == BusMasterRegister.COMMAND:
+            self.offer = 0
+        self.bus_master.write(offset, value)
+
+    def offer_start(self) -> None:
+        """A DMA command has begun: if the bus master isn't started yet, its start may be posted."""
+        started = self.bus_master.command & BusMasterCommand.START
+        self.offer = self.posting != 0 and started == 0
+
     # ---- interrupts -----------------------------------------------------------------------
 
     def interrupt(self) -> None:
@@ -131,6 +163,7 @@ class Channel(Struct):
         """SRST is set: every drive drops what it does and is busy."""
         self.resetting = 1
         self.transfer = Transfer.NONE
+        self.offer = 0
         self.selected = 0
         for i in range(2):
             drive = self.drives[i]

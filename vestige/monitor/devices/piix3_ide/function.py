@@ -1,12 +1,17 @@
-"""The PCI function 8086:7010: configuration space, and which port is which register.
+"""The PCI function 8086:7010: configuration space, and which port or address is which register.
 
 Intel 82371FB/82371SB data sheet (290550), sections 2.3 and 2.7; PCI IDE Controller
-Specification 1.0 for native mode. This is all of the IDE that the monitor's core calls.
+Specification 1.0 for native mode. Control blocks and bus master in memory are no PIIX3's: the
+same registers at other places. This is all of the IDE that the monitor's core calls.
 """
 
 from enum import IntEnum
 
 from vestige.abi import (
+    IDE_MEMORY_BUS_MASTER,
+    IDE_MEMORY_CONTROL,
+    IDE_MEMORY_PAGE,
+    IDE_MEMORY_SECONDARY_CONTROL,
     PIN_PCI_INTA,
     PORT_IDE,
     PORT_IDE_BUS_MASTER,
@@ -44,6 +49,8 @@ from vestige.monitor.devices.piix3_ide.pci_spec import (
     TIMING_ENABLE,
     VENDOR,
     Bar,
+    BusMasterCommand,
+    BusMasterRegister,
     Interface,
     Register,
 )
@@ -66,7 +73,7 @@ NATIVE_BIT = (Interface.PRIMARY_NATIVE, Interface.SECONDARY_NATIVE)
 
 
 class Block(IntEnum):
-    """Which register block a port belongs to."""
+    """Which register block a port or an address belongs to."""
 
     NONE = 0
     COMMAND = 1
@@ -82,6 +89,9 @@ class Ide(Struct):
     command_base: u16[2]  # ports decoded now; 0: none
     control_base: u16[2]
     bus_master_base: u16
+    in_memory: u8  # control blocks and bus master are
+    control_address: u32[2]  # addresses decoded now; 0: none
+    bus_master_address: u32
 
     # ---- set-up ---------------------------------------------------------------------------
 
@@ -108,6 +118,20 @@ class Ide(Struct):
             config.add_io_bar(2, PORT_IDE_SECONDARY, COMMAND_BLOCK_SIZE)
             config.add_io_bar(3, PORT_IDE_SECONDARY_CONTROL, CONTROL_BLOCK_SIZE)
 
+    def place_in_memory(self) -> None:
+        """After reset(True): BARs 1, 3 and 4 become memory, a page each."""
+        config = self.config
+        self.in_memory = 1
+        config.allow16(PciRegister.COMMAND, Command.IO | Command.MEMORY | Command.BUS_MASTER)
+        config.add_memory_bar(Bar.PRIMARY_CONTROL, IDE_MEMORY_CONTROL, IDE_MEMORY_PAGE)
+        config.add_memory_bar(Bar.SECONDARY_CONTROL, IDE_MEMORY_SECONDARY_CONTROL, IDE_MEMORY_PAGE)
+        config.add_memory_bar(Bar.BUS_MASTER, IDE_MEMORY_BUS_MASTER, IDE_MEMORY_PAGE)
+
+    def take_posted_starts(self) -> None:
+        """From now on whoever owns the model carries posted starts to `start_posted`."""
+        for i in range(2):
+            self.channels[i].posting = 1
+
     def attach(self, number: u8, disk: Disk) -> None:
         """Put a disk where it says; its channel is enabled, requests to it bear `number`."""
         channel = disk.channel & 1
@@ -122,10 +146,12 @@ class Ide(Struct):
         return self.config.read(offset, size)
 
     def write_config(self, offset: u32, size: u32, value: u32, ram: Memory) -> None:
-        """A configuration write of 1 to 4 bytes; it may move ports and let the bus master go."""
+        """A configuration write of 1 to 4 bytes; it may move blocks and let the bus master go."""
         self.note_aborts()
         self.config.write(offset, size, value)
         self.map_ports()
+        if self.in_memory:
+            self.map_memory()
         for i in range(2):
             self.channels[i].bus_master.enabled = self.config.has(Command.BUS_MASTER)
             run_dma(self.channels[i], ram)
@@ -169,6 +195,19 @@ class Ide(Struct):
                     control = COMPATIBILITY_CONTROL[i]
             self.command_base[i] = command
             self.control_base[i] = control
+
+    def map_memory(self) -> None:
+        """Work out which addresses are decoded instead of ports, after `map_ports`."""
+        memory = self.config.has(Command.MEMORY)
+        self.bus_master_base = 0
+        self.bus_master_address = self.config.memory_bar(Bar.BUS_MASTER) if memory else 0
+        for i in range(2):
+            timing = self.config.values[Register.PRIMARY_TIMING + 2 * i + 1]
+            self.control_address[i] = 0
+            if self.native(i):
+                self.control_base[i] = 0
+                if memory and timing & TIMING_ENABLE:
+                    self.control_address[i] = self.config.memory_bar(2 * i + 1)
 
     def locate(self, port: u16) -> tuple[u8, u8, u8]:
         """The block a port is in, its channel, and the offset in the channel's part of it."""
@@ -222,6 +261,10 @@ class Ide(Struct):
     def read_byte(self, port: u16) -> u8:
         """A read of one byte. Data moves a whole word even so: its other half is lost."""
         block, number, offset = self.locate(port)
+        return self.read_register(block, number, offset)
+
+    def read_register(self, block: u8, number: u8, offset: u8) -> u8:
+        """A read of one byte of a block of channel `number`; 0xFF where there is none."""
         channel = self.channels[number & 1]
         match block:
             case Block.COMMAND:
@@ -231,13 +274,17 @@ class Ide(Struct):
             case Block.CONTROL:
                 return channel.read_alternate_status()
             case Block.BUS_MASTER:
-                return channel.bus_master.read(offset)
+                return channel.read_bus_master(offset)
             case _:
                 return 0xFF
 
     def write_byte(self, port: u16, value: u8, ram: Memory) -> None:
         """A write of one byte. Data takes a whole word even so: its other half is 0."""
         block, number, offset = self.locate(port)
+        self.write_register(block, number, offset, value, ram)
+
+    def write_register(self, block: u8, number: u8, offset: u8, value: u8, ram: Memory) -> None:
+        """A write of one byte of a block of channel `number`."""
         channel = self.channels[number & 1]
         match block:
             case Block.COMMAND:
@@ -250,10 +297,55 @@ class Ide(Struct):
             case Block.CONTROL:
                 channel.write_control(value)
             case Block.BUS_MASTER:
-                channel.bus_master.write(offset, value)
+                channel.write_bus_master(offset, value)
                 run_dma(channel, ram)
             case _:
                 pass
+
+    # ---- memory ---------------------------------------------------------------------------
+
+    def locate_memory(self, address: u64) -> tuple[u8, u8, u8]:
+        """As `locate`, for an address."""
+        base = self.bus_master_address
+        if base != 0 and base <= address < base + BUS_MASTER_SIZE:
+            offset = (address - base) & 15
+            return Block.BUS_MASTER, offset >> 3, offset & 7
+        for i in range(2):
+            base = self.control_address[i]
+            if base != 0 and address == base + DEVICE_CONTROL:
+                return Block.CONTROL, i, DEVICE_CONTROL
+        return Block.NONE, 0, 0
+
+    def read_memory(self, address: u64, size: u8) -> u32:
+        """A read of 1, 2 or 4 bytes, which has no effect; bytes nobody decodes are 0xFF."""
+        value = u32(0)
+        for i in range(4):
+            if i < size:
+                block, number, offset = self.locate_memory(u64(address + i))
+                value |= self.read_register(block, number, offset) << 8 * i
+        return value
+
+    def write_memory(self, address: u64, size: u8, value: u32, ram: Memory) -> None:
+        """A write of 1, 2 or 4 bytes; bytes nobody decodes are lost."""
+        for i in range(4):
+            if i < size:
+                block, number, offset = self.locate_memory(u64(address + i))
+                self.write_register(block, number, offset, (value >> 8 * i) & 0xFF, ram)
+
+    # ---- posted starts --------------------------------------------------------------------
+
+    def offers_start(self) -> bool:
+        """Whether a start may have been posted that has not arrived yet."""
+        return self.channels[0].offer != 0 or self.channels[1].offer != 0
+
+    def start_posted(self, number: u8, to_memory: bool, ram: Memory) -> None:
+        """A start that was written to the bus master's preset address has arrived."""
+        if self.bus_master_address != IDE_MEMORY_BUS_MASTER:
+            return
+        channel = self.channels[number & 1]
+        direction = BusMasterCommand.TO_MEMORY if to_memory else 0
+        channel.write_bus_master(BusMasterRegister.COMMAND, BusMasterCommand.START | direction)
+        run_dma(channel, ram)
 
     # ---- string instructions --------------------------------------------------------------
 

@@ -41,6 +41,8 @@ class Interface(IntFlag):
 class Bar(IntEnum):
     """BARs: 0 to 3 count only for a channel in native mode."""
 
+    PRIMARY_CONTROL = 1
+    SECONDARY_CONTROL = 3
     BUS_MASTER = 4
 
 
@@ -64,6 +66,7 @@ class BusMasterCommand(IntFlag):
 
     START = 1 << 0
     TO_MEMORY = 1 << 3  # kept for the guest: the direction is the ATA command's
+    OFFER = 1 << 4  # RO, reserved in a PIIX3: a start with this bit set may be posted
     WRITABLE = 0x09
 
 

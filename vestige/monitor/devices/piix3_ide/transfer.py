@@ -110,6 +110,7 @@ def begin_dma(channel: Channel, transfer: Transfer, ram: Memory) -> None:
     """Ask for the bus master, which may have been started before."""
     channel.transfer = transfer
     channel.drive().status = Status.DRDY | Status.DSC | Status.DRQ
+    channel.offer_start()
     run_dma(channel, ram)
 
 
