@@ -32,7 +32,7 @@ REGISTERS = {
     "port 0xc022": "bus-master status",
     "memory 0xd0002002": "bus-master status",
 }
-VESTIGE = {place: f"Vestige, IDE at {place}" for place in ("ports", "memory")}
+VESTIGE = {"ports": "Vestige, IDE at ports", "memory": "Vestige, IDE in memory"}
 QEMU = "QEMU pc"
 EXITS = "guest exits to user space"
 RETURNS = "returns of KVM_RUN, the monitor VM's included"
