@@ -53,12 +53,20 @@ fuzz: setup ## Run each fuzzer for SECONDS=60 or COUNT=20000 (its own choice wit
 		echo "fuzz: $$fuzzer"; $(BIN)/python -m $$fuzzer $(FUZZ_LIMIT); \
 	done
 
+# More than setup: a compiler of C for the guest's program, and what draws the plots.
+BENCH_STAMP = .venv/.bench-stamp
 BENCHMARKS = $(subst /,.,$(basename $(filter-out %/__init__.py,$(wildcard bench/*.py))))
 
-bench: setup ## Take the measurements that speed claims rest on
+bench: setup $(BENCH_STAMP) ## Take the measurements that speed claims rest on
 	@set -e; for benchmark in $(BENCHMARKS); do \
 		echo "bench: $$benchmark"; $(BIN)/python -m $$benchmark; \
 	done
+
+$(BENCH_STAMP): pyproject.toml $(PACKAGES_STAMP) $(VENV_STAMP)
+	@gcc --version >/dev/null || { echo "bench: no gcc; install it" >&2; exit 2; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--config-settings editable_mode=compat --editable '.[bench]'
+	@touch $@
 
 clean: ## Remove what was built; Debian's packages stay in the user's cache
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -70,7 +70,8 @@ def partition_offset(image: Path, number: int) -> int:
 
 def random_bytes(mebibytes: int, seed: int) -> bytes:
     """Bytes that no file system or partition table gives a meaning, the same for the same seed."""
-    return random.Random(seed).randbytes(mebibytes * MEBIBYTE)
+    source = random.Random(seed)
+    return b"".join(source.randbytes(MEBIBYTE) for _ in range(mebibytes))
 
 
 def file_system_uuid(number: int) -> str:

@@ -1,6 +1,8 @@
 """Initial RAM file systems: one that only says that init was reached, one that mounts a root."""
 
+from collections.abc import Mapping
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 from tests.guests.kernels import Flavour, kernel
@@ -14,6 +16,8 @@ SCRIPTS = Path(__file__).parent / "scripts"
 _APPLETS = (
     *("cat", "dd", "findfs", "insmod", "mount", "poweroff", "sh", "sleep", "switch_root", "umount"),
 )
+
+_FOLDERS = ("bin", "dev", "modules", "proc", "root", "sys")
 
 
 @cache
@@ -45,13 +49,22 @@ def reads(flavour: Flavour) -> Path:
     return _archive(f"reads-{flavour}", SCRIPTS / "reads-init", kernel(flavour).modules)
 
 
-def _archive(name: str, init: Path, modules: tuple[Path, ...]) -> Path:
-    """A cpio archive of busybox, `init` as /init, and modules with their order."""
+def with_programs(name: str, init: Path, flavour: Flavour, programs: Mapping[str, Path]) -> Path:
+    """Has `init`, a disk's modules and executable files, by their places in the archive."""
+    return _archive(name, init, kernel(flavour).modules, programs)
+
+
+def _archive(
+    name: str, init: Path, modules: tuple[Path, ...], programs: Mapping[str, Path] | None = None
+) -> Path:
+    """A cpio archive of busybox, `init` as /init, modules with their order, and programs."""
     shell = busybox()
+    more = {} if programs is None else dict(programs)
 
     def build(directory: Path) -> None:
         archive = Archive()
-        for folder in ("bin", "dev", "modules", "proc", "root", "sys"):
+        folders = {str(parent) for place in more for parent in Path(place).parents}
+        for folder in sorted({*_FOLDERS, *folders} - {"."}):
             archive.directory(folder)
         archive.file("bin/busybox", shell.read_bytes(), executable=True)
         for applet in _APPLETS:
@@ -61,7 +74,13 @@ def _archive(name: str, init: Path, modules: tuple[Path, ...]) -> Path:
         order = "".join(f"{module.stem}\n" for module in modules)
         archive.file("modules/order", order.encode())
         archive.file("init", init.read_bytes(), executable=True)
+        for place, path in more.items():
+            archive.file(place, path.read_bytes(), executable=True)
         (directory / "initramfs.cpio").write_bytes(archive.finish())
 
-    recipe = (str(shell), tuple(str(module) for module in modules))
+    recipe = (
+        (str(shell), *(str(module) for module in modules)),
+        tuple((place, sha256(path.read_bytes()).digest()) for place, path in more.items()),
+        init.read_bytes(),
+    )
     return built(f"initramfs-{name}", recipe, build) / "initramfs.cpio"

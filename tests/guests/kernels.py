@@ -39,28 +39,48 @@ def kernel(flavour: Flavour) -> Kernel:
         image = (tree / "boot" / f"vmlinuz-{release}").read_bytes()
         (directory / "vmlinuz").write_bytes(image)
         (directory / "vmlinux").write_bytes(bzimage.extract(image))
-        _keep_modules(tree / "lib" / "modules" / release, directory)
+        _keep_modules(tree / "lib" / "modules" / release, _ROOT_MODULES, directory)
         shutil.rmtree(tree)
 
     directory = built(f"kernel-{flavour}", (package.file_name,), build)
-    order = (directory / "order").read_text().split()
     return Kernel(
         release=release,
         bzimage=directory / "vmlinuz",
         vmlinux=directory / "vmlinux",
-        modules=tuple(directory / f"{name}.ko" for name in order),
+        modules=_in_order(directory),
     )
 
 
-def _keep_modules(tree: Path, directory: Path) -> None:
-    """Copy the modules of `_ROOT_MODULES` and all they need, and write down their order."""
+@cache
+def modules_for(flavour: Flavour, *names: str) -> tuple[Path, ...]:
+    """The named modules of a kernel and all they need, each after those it needs."""
+    package = packages.kernel_package(_META_PACKAGES[flavour])
+
+    def build(directory: Path) -> None:
+        tree = directory / "tree"
+        packages.unpack(packages.fetch([package]), tree)
+        release = package.name.removeprefix("linux-image-")
+        _keep_modules(tree / "lib" / "modules" / release, names, directory)
+        shutil.rmtree(tree)
+
+    recipe = (package.file_name, names)
+    return _in_order(built(f"modules-{flavour}-{'-'.join(names)}", recipe, build))
+
+
+def _in_order(directory: Path) -> tuple[Path, ...]:
+    order = (directory / "order").read_text().split()
+    return tuple(directory / f"{name}.ko" for name in order)
+
+
+def _keep_modules(tree: Path, names: tuple[str, ...], directory: Path) -> None:
+    """Copy the named modules and all they need, and write down their order."""
     paths = {modules.canonical(path.stem): path for path in tree.rglob("*.ko")}
     built_in = {
         modules.canonical(Path(line).stem)
         for line in (tree / "modules.builtin").read_text().splitlines()
     }
     requirements = {name: modules.needs(path.read_bytes()) for name, path in paths.items()}
-    wanted = [name for name in _ROOT_MODULES if name not in built_in]
+    wanted = [name for name in names if modules.canonical(name) not in built_in]
     order = modules.load_order(wanted, requirements)
     for name in order:
         (directory / f"{name}.ko").write_bytes(paths[name].read_bytes())

@@ -1,0 +1,1 @@
+"""Measurements that speed claims rest on; each module is run by itself: `make bench`."""

@@ -1,0 +1,1 @@
+"""What benchmarks share: guests, readings, results, plots."""

@@ -1,0 +1,124 @@
+"""What the benchmarks boot, and how: Vestige's and QEMU's command lines, one boot, the NVMe."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.guests.initramfs import busybox
+from vestige.errors import GuestError
+from vestige.softhost import SoftHost
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+WORK = ROOT / "build" / "bench"
+APPEND = "console=ttyS0 quiet panic=-1"
+_SHORT = 60.0  # seconds, of a command that is no guest
+
+# The driver that is wanted takes the controller; Linux probes NVMe disks in the background.
+_BIND = """
+device=/sys/bus/pci/devices/$1
+echo "$2" > "$device/driver_override"
+[ -e "$device/driver" ] && echo "$1" > "$device/driver/unbind"
+echo "$1" > /sys/bus/pci/drivers_probe
+[ "$(basename "$(readlink "$device/driver")")" = "$2" ] || exit 1
+[ "$2" = nvme ] || exit 0
+tries=300
+until disk=$(ls "$device"/nvme/nvme*/ | grep -x 'nvme[0-9]*n[0-9]*') && [ -b "/dev/$disk" ]; do
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || exit 1
+    sleep 0.1
+done
+echo "/dev/$disk"
+"""
+
+
+class Guest(NamedTuple):
+    """The same for both: `memory` is in MiB."""
+
+    kernel: Path
+    initrd: Path
+    memory: int
+
+
+def vestige(guest: Guest, append: str, arguments: Sequence[str]) -> list[str]:
+    """A `vestige run` inside the software host."""
+    return [
+        *(sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm"),
+        *("--kernel", str(guest.kernel), "--initrd", str(guest.initrd)),
+        *("--memory", f"{guest.memory}M", "--append", f"{APPEND} {append}"),
+        *arguments,
+    ]
+
+
+def qemu(guest: Guest, append: str, arguments: Sequence[str], machine: str) -> list[str]:
+    """QEMU inside the software host.
+
+    Without vapic and smm: each has QEMU read and set the guest's segments while the guest runs,
+    and TCG then no longer lets programs use the ports they were given (ioperm).
+    """
+    return [
+        *("qemu-system-x86_64", "-machine", f"{machine},accel=kvm", "-cpu", "host"),
+        *("-global", "kvm-apic.vapic=off"),
+        *("-m", f"{guest.memory}M", "-nodefaults", "-display", "none", "-serial", "stdio"),
+        *("-no-reboot", "-kernel", str(guest.kernel), "-initrd", str(guest.initrd)),
+        *("-append", f"{APPEND} {append}"),
+        *arguments,
+    ]
+
+
+def boot(host: SoftHost, command: list[str], timeout: float, closing: str) -> str:
+    """Run a guest to its end; what it said on its console.
+
+    Raises GuestError unless it ends well and says `closing`, TimeoutError after `timeout` seconds.
+    """
+    done = host.capture(command, timeout=timeout, cwd=ROOT)
+    console = done.stdout.decode(errors="replace").replace("\r", "")
+    if done.status or closing not in console.splitlines():
+        said = console + done.stderr.decode(errors="replace")
+        raise GuestError(f"{' '.join(command)}: status {done.status}, no {closing!r}\n{said}")
+    return console
+
+
+def inside(host: SoftHost, script: str, *arguments: str) -> str:
+    """What a shell script says inside. Raises GuestError if it fails."""
+    done = host.capture(["sh", "-c", script, "sh", *arguments], timeout=_SHORT)
+    if done.status:
+        said = (done.stdout + done.stderr).decode(errors="replace")
+        raise GuestError(f"the software host: status {done.status} of:\n{script}\n{said}")
+    return done.stdout.decode().strip()
+
+
+def bind(host: SoftHost, address: str, driver: str) -> str:
+    """Have "vfio-pci" or "nvme" drive the controller at `address`; nvme's block device."""
+    return inside(host, _BIND, address, driver)
+
+
+def load_modules(host: SoftHost, release: str, files: Sequence[Path]) -> None:
+    """Load modules of the kernel `release` into the software host's.
+
+    Raises GuestError if it has another kernel.
+    """
+    running = inside(host, "uname -r")
+    if running != release:
+        raise GuestError(
+            f"the software host has Linux {running}, apt has {release}; remove the old one,"
+            " ~/.cache/vestige/softhost, to have it fetched anew"
+        )
+    # A module that is there already is no error.
+    inside(
+        host,
+        'shell=$1; shift; for file; do name=$(basename "$file" .ko); '
+        '[ -e "/sys/module/$name" ] || "$shell" insmod "$file" || exit 1; done',
+        str(busybox()),
+        *(str(file) for file in files),
+    )
+
+
+def compile_program(source: Path) -> Path:
+    """A freestanding C program for the guest."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    program = WORK / source.stem
+    flags = ("-O2", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector")
+    subprocess.run(["gcc", *flags, "-o", str(program), str(source)], check=True)
+    return program

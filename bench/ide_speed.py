@@ -1,0 +1,237 @@
+"""How fast an IDE disk is on Vestige and on QEMU, and how long a read of its Status takes.
+
+    python -m bench.ide_speed [--rounds 3] [--seconds 4]
+
+One software host; the same kernel and initial RAM disk in every guest. Each round boots every
+configuration once, so that what the machine's own speed does meanwhile, it does to all of them.
+One NVMe controller, handed to and fro between vfio-pci and Linux's own driver, is below three of
+the disks. Writes bench/results/ide_speed.json and .svg and the tables in docs/performance.md.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.common import guests, readings
+from bench.common.guests import ROOT, WORK, Guest
+from bench.common.ide_speed_report import report
+from tests.guests import images as disks
+from tests.guests import initramfs, kernels, programs, roots
+from vestige.errors import GuestError, UsageError
+from vestige.host import images
+from vestige.softhost import SoftHost
+
+GUEST = ROOT / "bench" / "guest"
+MEMORY = 384  # MiB of each guest: fio's libraries are 80
+DISK = 256  # MiB, of the NVMe controller's and of the raw file
+CLOSING = "bench: done"
+BOOT_TIMEOUT = 240.0  # seconds, of a guest, besides what it measures
+STATUS = 0x1F7  # of QEMU's PIIX3; Vestige's is in native mode, at its BAR 0
+OUR_STATUS = 0xC007
+LINE_STATUS = 0x3FD  # of the UART: microvm has no IDE
+FILES = "/dev/shm/files"  # inside, where the ext4 with the raw file is
+PC = "pc,smm=off"  # why: bench.common.guests.qemu
+AIO = ("native", "io_uring")
+
+
+class Bench(NamedTuple):
+    """What every configuration is made of."""
+
+    host: SoftHost
+    guest: Guest
+    seconds: float
+    address: str  # of the NVMe controller, inside
+    raw_file: str
+
+
+class Configuration(NamedTuple):
+    """A way to boot the guest, what it measures there, and who has to hold the controller."""
+
+    port: int | None
+    disk: str | None  # as the guest calls it
+    driver: str | None
+    command: Callable[[Bench, str, str], list[str]]  # of the bench, more for --append, a device
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3, help="of all configurations (3)")
+    parser.add_argument("--seconds", type=float, default=4, help="that each fio job takes (4)")
+    parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md alone")
+    arguments = parser.parse_args()
+    if arguments.rounds < 1 or arguments.seconds < 1:
+        raise UsageError("at least one round, of at least one second")
+    if os.geteuid() != 0:
+        raise UsageError("needs root's rights, inside of the software host: run it as root")
+    report(measure(arguments.rounds, arguments.seconds), page=not arguments.no_page)
+    return 0
+
+
+def measure(rounds: int, seconds: float) -> dict[str, object]:
+    """All of it, in one software host."""
+    say("preparing the guest, from Debian's packages")
+    images.ensure()
+    kernel = kernels.kernel("cloud")
+    modules = kernels.modules_for("standard", "nvme", "crc32c_generic", "ext4")
+    release = kernels.kernel("standard").release
+    guest = Guest(kernel.bzimage, initial_disk(), MEMORY)
+    pristine = roots.data_disk(DISK, 1)
+    WORK.mkdir(parents=True, exist_ok=True)
+    nvme = disks.copy(pristine, WORK / "nvme.img")
+    host = SoftHost(nvme=[nvme], disks=[(disk_of_files(pristine), False)])
+    host.start(say)
+    with host:
+        guests.load_modules(host, release, modules)
+        guests.inside(host, "mkdir $1 && mount -t ext4 $2 $1", FILES, host.disk_names[0])
+        bench = Bench(host, guest, seconds, host.nvme_addresses[0], f"{FILES}/disk.img")
+        aio = choose_aio(bench)
+        table = configurations(str(aio["chosen"]))
+        measured: dict[str, list[dict[str, float]]] = {name: [] for name in table}
+        for number in range(1, rounds + 1):
+            for name, configuration in table.items():
+                say(f"round {number} of {rounds}: {name}")
+                measured[name].append(one(bench, configuration))
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "kernel": kernel.release,
+        "fio seconds": seconds,
+        "rounds": rounds,
+        "qemu aio": aio,
+        "measured": measured,
+    }
+
+
+def configurations(aio: str) -> dict[str, Configuration]:
+    """Every one, in the order of a round."""
+    return {
+        "Vestige, IDE on NVMe": Configuration(OUR_STATUS, "sda", "vfio-pci", vestige_nvme),
+        "QEMU, IDE on NVMe": Configuration(STATUS, "sda", "nvme", qemu_nvme(aio)),
+        "QEMU, NVMe itself": Configuration(None, "nvme0n1", "vfio-pci", qemu_pass_through),
+        "Vestige, IDE on a file": Configuration(OUR_STATUS, "sda", None, vestige_file),
+        "QEMU, IDE on a file": Configuration(STATUS, "sda", None, qemu_file),
+        "QEMU microvm": Configuration(LINE_STATUS, None, None, qemu_microvm),
+    }
+
+
+def vestige_nvme(bench: Bench, append: str, _device: str) -> list[str]:
+    """The controller is the monitor's."""
+    return guests.vestige(bench.guest, append, ["--disk", f"vfio:{bench.address}"])
+
+
+def qemu_nvme(aio: str) -> Callable[[Bench, str, str], list[str]]:
+    """The controller is the software host's own, QEMU reads past its page cache."""
+
+    def command(bench: Bench, append: str, device: str) -> list[str]:
+        drive = f"file={device},if=ide,format=raw,cache=none,aio={aio}"
+        return guests.qemu(bench.guest, append, ["-drive", drive], PC)
+
+    return command
+
+
+def qemu_pass_through(bench: Bench, append: str, _device: str) -> list[str]:
+    """The controller is the guest's: no monitor can be faster."""
+    device = f"vfio-pci,host={bench.address}"
+    return guests.qemu(bench.guest, append, ["-device", device], PC)
+
+
+def vestige_file(bench: Bench, append: str, _device: str) -> list[str]:
+    """By io_uring, through the software host's page cache."""
+    return guests.vestige(bench.guest, append, ["--disk", bench.raw_file])
+
+
+def qemu_file(bench: Bench, append: str, _device: str) -> list[str]:
+    """Through the page cache too: QEMU's default."""
+    drive = f"file={bench.raw_file},if=ide,format=raw,cache=writeback"
+    return guests.qemu(bench.guest, append, ["-drive", drive], PC)
+
+
+def qemu_microvm(bench: Bench, append: str, _device: str) -> list[str]:
+    """Nothing but its UART."""
+    return guests.qemu(bench.guest, append, [], "microvm,isa-serial=on")
+
+
+def choose_aio(bench: Bench) -> dict[str, object]:
+    """Which aio= serves QEMU better on the controller: fio's jobs once with each."""
+    rates: dict[str, dict[str, float]] = {}
+    for aio in AIO:
+        say(f"QEMU's aio={aio}")
+        configuration = Configuration(None, "sda", "nvme", qemu_nvme(aio))
+        rates[aio] = one(bench, configuration)
+    chosen = max(AIO, key=lambda aio: statistics.geometric_mean(rates[aio].values()))
+    say(f"aio={chosen} is the faster")
+    return {"chosen": chosen, "measured": rates}
+
+
+def one(bench: Bench, configuration: Configuration) -> dict[str, float]:
+    """Boot once; every measure by its name."""
+    device = ""
+    if configuration.driver is not None:
+        device = guests.bind(bench.host, bench.address, configuration.driver)
+    words = [f"seconds={bench.seconds:g}"]
+    if configuration.port is not None:
+        words.append(f"port={configuration.port}")
+    if configuration.disk is not None:
+        words.append(f"disk={configuration.disk}")
+    command = configuration.command(bench, " ".join(words), device)
+    timeout = BOOT_TIMEOUT + 20 * bench.seconds
+    console = guests.boot(bench.host, command, timeout, CLOSING)
+    found: dict[str, float] = {}
+    if configuration.port is not None:
+        found["status read"] = readings.port_time(console)
+    if configuration.disk is not None:
+        found["hdparm -t"] = readings.hdparm(console)
+        for name, job in readings.fio(console).items():
+            sequential = name.startswith("sequential")
+            found[name] = job.mebibytes if sequential else job.operations
+    say("  " + ", ".join(f"{name} {value:,.1f}" for name, value in found.items()))
+    return found
+
+
+def initial_disk() -> Path:
+    """The guest's initial RAM disk."""
+    files = {
+        **programs.programs("fio", "hdparm"),
+        "bin/port": guests.compile_program(GUEST / "port.c"),
+        "jobs.fio": GUEST / "jobs.fio",
+    }
+    return initramfs.with_programs("bench", GUEST / "init", "cloud", files)
+
+
+def disk_of_files(content: Path) -> Path:
+    """An image of an ext4 file system that holds `content` as disk.img."""
+    tree = WORK / "files"
+    tree.mkdir(parents=True, exist_ok=True)
+    (tree / "disk.img").unlink(missing_ok=True)
+    (tree / "disk.img").hardlink_to(content)
+    image = WORK / "files.img"
+    disks.whole_disk(image, disks.FileSystem(DISK + DISK // 4, tree))
+    return image
+
+
+_BEGAN = time.monotonic()
+
+
+def say(text: str) -> None:
+    """Progress."""
+    print(f"ide_speed: {time.monotonic() - _BEGAN:4.0f} s: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (GuestError, UsageError, readings.ReadingError, subprocess.CalledProcessError) as error:
+        print(f"ide_speed: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except TimeoutError as error:
+        print(f"ide_speed: a guest did not end in time: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
