@@ -113,6 +113,7 @@ def configurations(aio: str) -> dict[str, Configuration]:
     """Every one, in the order of a round."""
     return {
         "Vestige, IDE on NVMe": Configuration(OUR_STATUS, "sda", "vfio-pci", vestige_nvme),
+        "Vestige, IDE in memory on NVMe": Configuration(None, "sda", "vfio-pci", vestige_memory),
         "QEMU, IDE on NVMe": Configuration(STATUS, "sda", "nvme", qemu_nvme(aio)),
         "QEMU, NVMe itself": Configuration(None, "nvme0n1", "vfio-pci", qemu_pass_through),
         "Vestige, IDE on a file": Configuration(OUR_STATUS, "sda", None, vestige_file),
@@ -124,6 +125,12 @@ def configurations(aio: str) -> dict[str, Configuration]:
 def vestige_nvme(bench: Bench, append: str, _device: str) -> list[str]:
     """The controller is the monitor's."""
     return guests.vestige(bench.guest, append, ["--disk", f"vfio:{bench.address}"])
+
+
+def vestige_memory(bench: Bench, append: str, _device: str) -> list[str]:
+    """The same, most of the IDE's registers being memory that the guest reads without an exit."""
+    disk = f"vfio:{bench.address}"
+    return guests.vestige(bench.guest, append, ["--ide", "memory", "--disk", disk])
 
 
 def qemu_nvme(aio: str) -> Callable[[Bench, str, str], list[str]]:

@@ -17,7 +17,8 @@ from bench.common.results import (
 )
 
 NAME = "ide_speed"
-OURS, THEIRS, LIMIT = "Vestige, IDE on NVMe", "QEMU, IDE on NVMe", "QEMU, NVMe itself"
+OURS, MEMORY = "Vestige, IDE on NVMe", "Vestige, IDE in memory on NVMe"
+THEIRS, LIMIT = "QEMU, IDE on NVMe", "QEMU, NVMe itself"
 MICROVM = "QEMU microvm"
 TALK = 113.55  # MB/s, hdparm -t in the first talk, on hardware
 MEASURES = {  # unit, divisor
@@ -36,19 +37,21 @@ WORDS = {
     "random-write": "fio, 4 KiB random write",
     "status read": "`in` from Status (microvm: the UART's)",
 }
+SEQUENTIAL = ("hdparm -t", "sequential-read", "sequential-write")
 GOALS = (
     Goal("status read", OURS, THEIRS, 1.0, at_most=True),
     *(
-        Goal(measure, OURS, THEIRS, 2.0)
-        for measure in ("hdparm -t", "sequential-read", "sequential-write")
+        Goal(measure, ours, theirs, bound)
+        for theirs, bound, measures in (
+            (THEIRS, 2.0, SEQUENTIAL),
+            (LIMIT, 0.9, SEQUENTIAL),
+            (THEIRS, 2.0, ("random-read", "random-write")),
+        )
+        for measure in measures
+        for ours in (OURS, MEMORY)
     ),
-    *(
-        Goal(measure, OURS, LIMIT, 0.9)
-        for measure in ("hdparm -t", "sequential-read", "sequential-write")
-    ),
-    *(Goal(measure, OURS, THEIRS, 2.0) for measure in ("random-read", "random-write")),
 )
-COLOURS = ("#1b6ca8", "#c0392b", "#7f8c8d", "#5fa8d3", "#e08e79", "#b8a9c9", "#145374", "#922b21")
+COLOURS = ("#1b6ca8", "#0b3c5d", "#c0392b", "#7f8c8d", "#5fa8d3", "#e08e79", "#b8a9c9", "#922b21")
 
 
 def report(result: Mapping[str, Any], *, page: bool) -> None:
@@ -107,7 +110,7 @@ def page_lines(result: Mapping[str, Any]) -> list[str]:
         "",
         *table([WORDS["status read"], "µs"], times),
         "",
-        *table(["goal", "is", ""], [goal_row(rounds, goal) for goal in GOALS]),
+        *table(["goal", "of", "is", ""], [goal_row(rounds, goal) for goal in GOALS]),
         "",
         f"![the same as bars, a dot a round](../bench/results/{NAME}.svg)",
     ]
@@ -124,4 +127,4 @@ def goal_row(rounds: Rounds, goal: Goal) -> list[str]:
     found = ratio(rounds, goal)
     sign = "≤" if goal.at_most else "≥"
     words = f"{WORDS[goal.measure]}: {sign} {goal.bound} x {goal.theirs}"
-    return [words, f"{found:.2f} x", "met" if goal.met(found) else "**missed**"]
+    return [words, goal.ours, f"{found:.2f} x", "met" if goal.met(found) else "**missed**"]
