@@ -22,6 +22,7 @@ OPTIONS = RunOptions(
     timeout=60.0,
     stats="out.json",
     accel="soft",
+    on_reboot="restart",
 )
 
 

@@ -14,7 +14,8 @@ SCRIPTS = Path(__file__).parent / "scripts"
 
 # Applets that the scripts call by their bare names.
 _APPLETS = (
-    *("cat", "dd", "findfs", "insmod", "mount", "poweroff", "sh", "sleep", "switch_root", "umount"),
+    *("cat", "dd", "findfs", "insmod", "mount", "poweroff", "reboot", "sh", "sleep"),
+    *("switch_root", "tr", "umount"),
 )
 
 _FOLDERS = ("bin", "dev", "modules", "proc", "root", "sys")
@@ -47,6 +48,12 @@ def root(flavour: Flavour) -> Path:
 def reads(flavour: Flavour) -> Path:
     """Reads an IDE disk as the command line's reads= says, and powers off."""
     return _archive(f"reads-{flavour}", SCRIPTS / "reads-init", kernel(flavour).modules)
+
+
+@cache
+def platform(flavour: Flavour) -> Path:
+    """Reboots, or whatever else the command line's do= says; see the script."""
+    return _archive(f"platform-{flavour}", SCRIPTS / "platform-init", kernel(flavour).modules)
 
 
 def with_programs(name: str, init: Path, flavour: Flavour, programs: Mapping[str, Path]) -> Path:

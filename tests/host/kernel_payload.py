@@ -9,13 +9,16 @@ from vestige.abi import (
     PORT_IDE_BUS_MASTER,
     PORT_PCI_ADDRESS,
     PORT_PCI_DATA,
+    PORT_RESET,
     PORT_SLEEP_CONTROL,
     PORT_UART,
+    RESET_VALUE,
     SLEEP_TYPE_S5,
 )
 from vestige.lang.build import compile_functions
 from vestige.lang.intrinsics import (
     load8,
+    load64,
     pause,
     port_in32,
     port_out8,
@@ -69,6 +72,7 @@ END_OF_TABLE = 1 << 31
 PCI_COMMAND = 0x8000_0004 | IDE_SLOT << 11
 IO_AND_BUS_MASTER = 5
 BUS_MASTER_START = 1
+BUS_MASTER_INTO_MEMORY = 8
 INTERRUPT = 1 << 18  # of a 32-bit read of the bus master's registers
 FLUSHED_SECTORS = 2000
 LBA_MODE = 0x40
@@ -80,28 +84,73 @@ def ata(command: u8) -> None:
     port_out8(PORT_IDE + Register.COMMAND, command)
     if command == Command.WRITE_DMA:
         port_out8(PORT_IDE_BUS_MASTER, BUS_MASTER_START)
+    elif command == Command.READ_DMA:
+        port_out8(PORT_IDE_BUS_MASTER, BUS_MASTER_INTO_MEMORY | BUS_MASTER_START)
     while port_in32(PORT_IDE_BUS_MASTER) & INTERRUPT == 0:
         pause()
     port_out8(PORT_IDE_BUS_MASTER, 0)
 
 
-def flush() -> None:
-    """Write sector after sector, its number in it; say a full stop when it is flushed."""
+def find_disk() -> None:
+    """Switch the IDE function on; its DMA goes to and from SECTOR_BUFFER."""
     port_out32(PORT_PCI_ADDRESS, PCI_COMMAND)
     port_out32(PORT_PCI_DATA, IO_AND_BUS_MASTER)
     store32(PRD, SECTOR_BUFFER)
     store32(PRD + 4, 512 | END_OF_TABLE)
     port_out32(PORT_IDE_BUS_MASTER + 4, PRD)
+
+
+def sector_is(sector: u32) -> None:
+    """The next command is for this one sector."""
+    port_out8(PORT_IDE + Register.COUNT, 1)
+    port_out8(PORT_IDE + Register.LBA_LOW, u8(sector))
+    port_out8(PORT_IDE + Register.LBA_MID, u8(sector >> 8))
+    port_out8(PORT_IDE + Register.LBA_HIGH, 0)
+    port_out8(PORT_IDE + Register.DEVICE, LBA_MODE)
+
+
+def flush() -> None:
+    """Write sector after sector, its number in it; say a full stop when it is flushed."""
+    find_disk()
     for sector in range(FLUSHED_SECTORS):
         store64(SECTOR_BUFFER, sector + 1)
-        port_out8(PORT_IDE + Register.COUNT, 1)
-        port_out8(PORT_IDE + Register.LBA_LOW, u8(sector))
-        port_out8(PORT_IDE + Register.LBA_MID, u8(u32(sector) >> 8))
-        port_out8(PORT_IDE + Register.LBA_HIGH, 0)
-        port_out8(PORT_IDE + Register.DEVICE, LBA_MODE)
+        sector_is(sector)
         ata(Command.WRITE_DMA)
         ata(Command.FLUSH_CACHE)
         say(46)
+    power_off()
+
+
+REMEMBERED = 0x20_2000  # RAM that a guest fills and a reset must clear
+RESETS = 2
+
+
+def reset() -> None:
+    """ACPI's way."""
+    while True:
+        port_out8(PORT_RESET, RESET_VALUE)
+
+
+def resets_for_ever() -> None:
+    """Say so, and reset."""
+    say(114)
+    reset()
+
+
+def resets() -> None:
+    """Count the starts in the first sector, reset twice, power off; say what RAM remembers."""
+    say(u8(48 + (load64(REMEMBERED) & 1)))
+    store64(REMEMBERED, 1)
+    find_disk()
+    sector_is(0)
+    ata(Command.READ_DMA)
+    starts = load64(SECTOR_BUFFER) & 7
+    say(u8(65 + starts))
+    store64(SECTOR_BUFFER, starts + 1)
+    sector_is(0)
+    ata(Command.WRITE_DMA)
+    if starts < RESETS:
+        reset()
     power_off()
 
 

@@ -177,6 +177,28 @@ def test_operations_of_a_killed_run_are_waited_for(image: Path) -> None:
         opening.result(PATIENCE).close()
 
 
+def test_a_restart_waits_for_the_operations_of_the_guest_before(image: Path) -> None:
+    with closing(open_disk(DiskOption(str(image)))) as disk, ThreadPoolExecutor(1) as pool:
+        under_way = os.dup(disk.descriptor)  # as the kernel holds it for a write
+        renewing = pool.submit(disk.renew)
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not is_waited_for(image):
+                assert not renewing.done()
+                assert time.monotonic() < deadline
+        finally:
+            os.close(under_way)
+        renewing.result(PATIENCE)
+        assert "in use by another run" in refusal(image)
+
+
+def test_a_restart_finds_an_image_that_has_lost_its_name(image: Path) -> None:
+    with closing(open_disk(DiskOption(str(image)))) as disk:
+        image.unlink()
+        disk.renew()
+        assert os.pread(disk.descriptor, 1, 0) == b"\0"
+
+
 @pytest.fixture
 def loop_device(tmp_path: Path) -> Iterator[str]:
     backing = tmp_path / "backing.img"

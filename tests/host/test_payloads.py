@@ -17,7 +17,7 @@ from tests.host.harness import Payload, why_not
 from tests.host.monitor_payload import DISK_DATA, GUEST_VECTOR, Port
 from vestige import abi
 from vestige.errors import GuestError
-from vestige.host import kvm, statistics
+from vestige.host import kvm, statistics, wait
 from vestige.host.runloop import Loop
 
 pytestmark = [
@@ -173,7 +173,7 @@ def test_a_triple_fault_is_told_with_its_place(start: Start) -> None:
 
 
 def test_a_reset_is_told_as_one(start: Start) -> None:
-    assert "the guest reset itself" in ending(start(guests.reset))
+    assert start(guests.reset).run() == wait.RESET
 
 
 def test_the_monitors_log_is_bounded_and_escaped(

@@ -102,6 +102,49 @@ def test_a_triple_fault_ends_with_1_and_one_line(kernels: Kernels) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
+def test_a_reset_ends_with_3_and_one_line(kernels: Kernels) -> None:
+    done = run("--kernel", kernels("reset"))
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"vestige: the guest reset itself, which ends the run (status 3)")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_reset_starts_the_guest_anew_where_asked(
+    kernels: Kernels, image: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "stats.json"
+    words = ("--on-reboot", "restart", "--cpus", "2", "--disk", image, "--stats", str(file))
+    done = run("--kernel", kernels("resets"), *words)
+    # RAM is 0 at every start; the disk remembers them.
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"0A0B0C", b"")
+    assert Path(image).read_bytes()[0] == 3
+    counters = json.loads(file.read_text())
+    assert counters["restarts"] == 2
+    assert counters["host_calls"]["POWER"] == 1
+    assert 0 < counters["milliseconds_to_first_instruction"] < 30_000
+
+
+def test_a_guest_that_resets_for_ever_can_be_ended(kernels: Kernels, start: Start) -> None:
+    words = ("--on-reboot", "restart", "--timeout", "1")
+    assert run("--kernel", kernels("reset"), *words).returncode == 124
+    process = start("--kernel", kernels("resets_for_ever"), "--on-reboot", "restart")
+    assert process.stdout is not None
+    assert process.stdout.read(3) == b"rrr"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 143
+
+
+def test_an_image_stays_locked_over_a_restart(kernels: Kernels, start: Start, image: str) -> None:
+    """Nobody can take it between two machines."""
+    first = start("--kernel", kernels("resets_for_ever"), "--disk", image, "--on-reboot", "restart")
+    assert first.stdout is not None
+    for _ in range(3):
+        assert first.stdout.read(1) == b"r"
+        second = run("--kernel", kernels("hello"), "--disk", image)
+        assert second.returncode == 2
+        assert b"in use by another run" in second.stderr
+
+
 def test_the_timeout_ends_with_124(kernels: Kernels) -> None:
     done = run("--kernel", kernels("idle"), "--timeout", "1")
     assert (done.returncode, done.stdout) == (124, HELLO)
@@ -338,6 +381,7 @@ def test_a_killed_runs_image_holds_all_that_the_guest_flushed(
         (("--timeout", "x"), b"--timeout x"),
         (("--ide", "nonsense"), b"--ide nonsense: there are ports, memory"),
         (("--initrd", "none"), b"none: no such file"),
+        (("--on-reboot", "never"), b"--on-reboot never: there are exit, restart"),
     ],
 )
 def test_bad_words_end_with_2_and_one_line(

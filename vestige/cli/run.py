@@ -34,12 +34,18 @@ SYNTAX = Syntax(
             "stdio|FILE|unix:PATH",
             help="the other side of the guest's serial port (default stdio)",
         ),
+        Option(
+            "--on-reboot",
+            "exit|restart",
+            help="a guest that resets itself ends the run (default) or starts anew",
+        ),
         Option("--timeout", "SECONDS", help="end the guest after this time, exit status 124"),
         Option("--stats", "FILE.json", help="write counters of the run here"),
     ),
     note=(
         "Exit status: 0 the guest powered off, 1 the guest or its monitor failed, 2 bad input,"
-        " 124 the timeout, 130 Ctrl-C. On a terminal, Ctrl-] ends the guest; Ctrl-C is the guest's."
+        " 3 the guest reset itself, 124 the timeout, 130 Ctrl-C. On a terminal, Ctrl-] ends the"
+        " guest; Ctrl-C is the guest's."
     ),
 )
 
@@ -62,6 +68,8 @@ def options_of(arguments: Arguments) -> read.RunOptions:
         options.accel = accel
     if (console := given("--console")) is not None:
         options.console = console
+    if (on_reboot := given("--on-reboot")) is not None:
+        options.on_reboot = on_reboot
     if (timeout := given("--timeout")) is not None:
         options.timeout = read.parse_timeout(timeout)
     read.check(options)

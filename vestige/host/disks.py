@@ -50,9 +50,19 @@ class DiskImage:
             for index, byte in enumerate(text.ljust(len(field)).encode("ascii")):
                 field[index] = byte
 
+    def renew(self) -> None:
+        """Another open file for operations, once none is under way on the present one.
+
+        The image stays locked. Raises UsageError where it can't be opened any more.
+        """
+        os.close(self.descriptor)
+        self.descriptor = -1
+        self.descriptor = _for_operations(self.claim, self.path, self.read_only)
+
     def close(self) -> None:
         """Close, and unlock."""
-        os.close(self.descriptor)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
         os.close(self.claim)
 
 
@@ -74,22 +84,24 @@ def open_disk(option: DiskOption) -> DiskImage:
     try:
         image_lock.lock(claim, path, read_only)
         sectors = _sectors(claim, path)
-        return DiskImage(path, claim, _for_operations(claim, path, access), sectors, read_only)
+        return DiskImage(path, claim, _for_operations(claim, path, read_only), sectors, read_only)
     except BaseException:
         os.close(claim)
         raise
 
 
-def _for_operations(claim: int, path: str, access: int) -> int:
-    """The image's second open file, once no operation of an earlier run is under way."""
+def _for_operations(claim: int, path: str, read_only: bool) -> int:
+    """The image's second open file, once no operation of an earlier guest is under way.
+
+    It is the file that `claim` is, whatever has its name meanwhile.
+    """
+    access = os.O_RDONLY if read_only else os.O_RDWR
     try:
-        descriptor = os.open(path, access | os.O_CLOEXEC)
+        descriptor = os.open(f"/proc/self/fd/{claim}", access | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(_not_opened(path, error)) from None
     try:
-        if not os.path.samestat(os.fstat(claim), os.fstat(descriptor)):
-            raise UsageError(f"{path}: replaced by another file just now; try again")
-        image_lock.wait_for_operations(descriptor, path, access == os.O_RDONLY)
+        image_lock.wait_for_operations(descriptor, path, read_only)
     except BaseException:
         os.close(descriptor)
         raise

@@ -39,8 +39,8 @@ CONTROLLERS: dict[int, str] = {
 }
 INTERNAL_SUBERRORS = {1: "instruction emulation failed", 3: "event delivery failed"}
 RESET = (
-    "the guest reset itself instead of powering off (a kernel's panic does that with panic=-1);"
-    " its console says why"
+    "the guest reset itself, which ends the run (status 3); its console says why (a kernel's panic"
+    " does that with panic=-1). --on-reboot restart starts it anew"
 )
 
 

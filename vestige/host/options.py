@@ -16,6 +16,7 @@ MAXIMUM_DISKS = 4
 ACCELERATORS = ("auto", "kvm", "soft")
 IDE_IN_MEMORY = "memory"
 IDE_PLACES = ("ports", IDE_IN_MEMORY)
+REBOOTS = ("exit", "restart")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 CONTROLLER = "vfio:"
 
@@ -60,12 +61,13 @@ class DiskOption(Record):
 class RunOptions(Record):
     """One `vestige run`. Units: `memory` bytes, `timeout` seconds; `ide` is one of IDE_PLACES.
 
-    `console` is "stdio", a file's path, or unix:PATH; `stats` where to write the statistics.
+    `console` is "stdio", a file's path, or unix:PATH; `stats` where to write the statistics;
+    `on_reboot`, one of REBOOTS, what a reset by the guest does.
     """
 
     __slots__ = (
-        "accel", "append", "console", "cpus", "disks", "ide", "initrd", "kernel", "memory", "stats",
-        "timeout",
+        "accel", "append", "console", "cpus", "disks", "ide", "initrd", "kernel", "memory",
+        "on_reboot", "stats", "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -82,11 +84,13 @@ class RunOptions(Record):
         stats: str | None = None,
         accel: str = "auto",
         ide: str = "ports",
+        on_reboot: str = "exit",
     ) -> None:
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.disks = memory, cpus, disks
         self.console, self.timeout, self.stats, self.accel = console, timeout, stats, accel
         self.ide = ide
+        self.on_reboot = on_reboot
 
 
 def parse_memory(text: str) -> int:
@@ -165,7 +169,7 @@ def _pci_address(words: str, text: str) -> str:
 
 
 def check(options: RunOptions) -> None:
-    """Refuse what no parser above can see: too many disks, an unknown accelerator."""
+    """Refuse what no parser above can see: too many disks, an unknown word of a few."""
     if len(options.disks) > MAXIMUM_DISKS:
         raise UsageError(
             f"{len(options.disks)} disks: IDE has two channels of two drives, at most"
@@ -179,5 +183,7 @@ def check(options: RunOptions) -> None:
         raise UsageError(f"--accel {options.accel}: there are {', '.join(ACCELERATORS)}")
     if options.ide not in IDE_PLACES:
         raise UsageError(f"--ide {options.ide}: there are {', '.join(IDE_PLACES)}")
+    if options.on_reboot not in REBOOTS:
+        raise UsageError(f"--on-reboot {options.on_reboot}: there are {', '.join(REBOOTS)}")
     if not options.console:
         raise UsageError("--console: no name; give stdio, a file's path or unix:PATH")

@@ -12,11 +12,12 @@ from vestige.host.background import Background
 from vestige.host.code import MonitorCode
 from vestige.host.console import Console, occupy_standard_files, open_console
 from vestige.host.memory import GuestMemory
+from vestige.host.messages import tell
 from vestige.host.ring import Ring
-from vestige.host.session import Session
+from vestige.host.session import Runner, Session
 from vestige.host.signals import Signals
 from vestige.host.twin import Twin
-from vestige.host.wait import wait
+from vestige.host.wait import RESET, wait
 from vestige.machine import boot
 from vestige.machine.config import MachineConfig
 
@@ -24,60 +25,116 @@ from vestige.machine.config import MachineConfig
 def run(asked: options.RunOptions) -> int:
     """Run one guest to its end; the exit status.
 
-    0: the guest powered off. 124: the timeout. 128 + n: signal n. Raises UsageError for bad
-    input and a machine that can't, GuestError where the guest or its monitor fails.
+    0: the guest powered off. 3: it reset itself, and `on_reboot` is exit. 124: the timeout.
+    128 + n: signal n. Raises UsageError for bad input and a machine that can't, GuestError where
+    the guest or its monitor fails.
     """
     options.check(asked)
     occupy_standard_files()
     with ExitStack() as stack:
-        return _run(asked, stack)
+        return Run(asked, stack).to_the_end()
 
 
-def _run(asked: options.RunOptions, stack: ExitStack) -> int:
-    """Each resource is closed by `stack` after what uses it."""
-    stats = stack.enter_context(statistics.open_file(asked.stats)) if asked.stats else None
-    config = MachineConfig(cpus=asked.cpus, memory=asked.memory)
-    system = stack.enter_context(closing(kvm.System()))
-    images_of_disks = {
-        number: stack.enter_context(closing(disks.open_disk(disk)))
-        for number, disk in enumerate(asked.disks)
-        if disk.controller is None
-    }
-    console = stack.enter_context(closing(open_console(asked.console)))
-    memory = stack.enter_context(closing(GuestMemory(asked.memory)))
-    twin = stack.enter_context(closing(Twin(system, memory, asked.cpus)))
-    pages = _take_controllers(asked, twin, stack)
-    ring = stack.enter_context(closing(_connect_ring(twin, images_of_disks, console, stack)))
-    in_memory = asked.ide == options.IDE_IN_MEMORY
-    if in_memory:
-        twin.place_ide_in_memory()
-    wiring = stack.enter_context(closing(Background(twin.wire)))
-    _load_guest(asked, config, twin)
-    key = images.key()
-    code = MonitorCode(images.monitor_image(key))
-    twin.load(code, pages)
-    twin.configure()
-    twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if in_memory else ())
-    signals = stack.enter_context(closing(Signals()))
-    session = stack.enter_context(
-        closing(Session(twin, code, ring, images.runner_of(images.run_loop_image(key))))
-    )
-    wiring.wait()
-    deadline = None if asked.timeout is None else time.monotonic() + asked.timeout
-    first_instruction = 0.0
-    try:
-        if session.prepare():
-            _check_controllers(asked, twin)
-            console.start()
-            first_instruction = statistics.milliseconds_since_start()
-            session.start()
-        return wait(session, signals, console, deadline)
-    finally:
-        session.stop()
-        console.close()
-        if stats is not None:
-            shared = twin.private.shared()
-            statistics.write(stats, statistics.collect(session, shared, first_instruction))
+class Run:
+    """What stays as it is when the guest restarts: disks, console, signals, deadline.
+
+    All else is made anew for each machine: RAM, both VMs, the ring, the controllers' queues.
+    """
+
+    def __init__(self, asked: options.RunOptions, stack: ExitStack) -> None:
+        """Each resource is closed by `stack` after what uses it."""
+        self.asked = asked
+        self.stats = stack.enter_context(statistics.open_file(asked.stats)) if asked.stats else None
+        self.counters: dict[str, object] | None = None
+        self.config = MachineConfig(cpus=asked.cpus, memory=asked.memory)
+        self.system = stack.enter_context(closing(kvm.System()))
+        self.disks = {
+            number: stack.enter_context(closing(disks.open_disk(disk)))
+            for number, disk in enumerate(asked.disks)
+            if disk.controller is None
+        }
+        self.console = stack.enter_context(closing(open_console(asked.console)))
+        self.code: MonitorCode | None = None
+        self.runner: Runner | None = None
+        self.signals: Signals | None = None
+        self.deadline: float | None = None
+        self.first_instruction = 0.0
+        self.restarts = 0
+        self._stack = stack
+
+    def to_the_end(self) -> int:
+        """One machine after the other, as long as the guest resets and may; the exit status."""
+        try:
+            status = self._machine()
+            while status == RESET and self.asked.on_reboot == "restart":
+                for disk in self.disks.values():
+                    disk.renew()
+                self.restarts += 1
+                status = self._machine()
+        finally:
+            self.console.close()
+            if self.stats is not None and self.counters is not None:
+                statistics.write(self.stats, self.counters)
+        if status == RESET:
+            tell(failure.RESET)
+        return status
+
+    def _machine(self) -> int:
+        """Run the guest from its power-on to its power-off, reset, failure, or the run's end."""
+        asked = self.asked
+        with ExitStack() as stack:
+            memory = stack.enter_context(closing(GuestMemory(asked.memory)))
+            twin = stack.enter_context(closing(Twin(self.system, memory, asked.cpus)))
+            pages = _take_controllers(asked, twin, stack)
+            ring = stack.enter_context(
+                closing(_connect_ring(twin, self.disks, self.console, stack))
+            )
+            in_memory = asked.ide == options.IDE_IN_MEMORY
+            if in_memory:
+                twin.place_ide_in_memory()
+            wiring = stack.enter_context(closing(Background(twin.wire)))
+            _load_guest(asked, self.config, twin)
+            code, runner = self._compiled()
+            twin.load(code, pages)
+            twin.configure()
+            twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if in_memory else ())
+            signals = self._listen()
+            session = stack.enter_context(closing(Session(twin, code, ring, runner)))
+            wiring.wait()
+            return self._session(session, twin, signals)
+
+    def _compiled(self) -> tuple[MonitorCode, Runner]:
+        """The monitor and the run loop; late, as bad input is told before anything is compiled."""
+        if self.code is None or self.runner is None:
+            key = images.key()
+            self.code = MonitorCode(images.monitor_image(key))
+            self.runner = images.runner_of(images.run_loop_image(key))
+        return self.code, self.runner
+
+    def _listen(self) -> Signals:
+        """From the first machine on signals end the run in order, and the timeout counts."""
+        if self.signals is None:
+            self.signals = self._stack.enter_context(closing(Signals()))
+            if self.asked.timeout is not None:
+                self.deadline = time.monotonic() + self.asked.timeout
+        return self.signals
+
+    def _session(self, session: Session, twin: Twin, signals: Signals) -> int:
+        try:
+            if session.prepare():
+                _check_controllers(self.asked, twin)
+                if not self.restarts:
+                    self.console.start()
+                    self.first_instruction = statistics.milliseconds_since_start()
+                session.start()
+            return wait(session, signals, self.console, self.deadline)
+        finally:
+            session.stop()
+            if self.stats is not None:
+                shared = twin.private.shared()
+                self.counters = statistics.collect(
+                    session, shared, self.first_instruction, self.restarts
+                )
 
 
 def _load_guest(asked: options.RunOptions, config: MachineConfig, twin: Twin) -> None:

@@ -27,10 +27,11 @@ Runner = Callable[[Loop], int]
 
 
 class Outcome:
-    """How the guest ended: an error's line, or None for a power-off."""
+    """How the guest ended: an error's line, or None for a power-off or a reset."""
 
-    def __init__(self, error: str | None) -> None:
+    def __init__(self, error: str | None, *, reset: bool = False) -> None:
         self.error = error
+        self.reset = reset
 
 
 class CpuThread:
@@ -155,11 +156,11 @@ class Session:
                 self._end(failure.left(leave, each.loop, each.who, each.guest, each.monitor))
             return leave
 
-    def _end(self, error: str | None) -> None:
+    def _end(self, error: str | None, *, reset: bool = False) -> None:
         """The guest is over; the first reason counts."""
         with self._lock:
             if self.outcome is None:
-                self.outcome = Outcome(error)
+                self.outcome = Outcome(error, reset=reset)
         os.eventfd_write(self.ended, 1)
 
     def _serve(self, each: CpuThread) -> bool:
@@ -173,8 +174,7 @@ class Session:
             case abi.Call.LOG:
                 self._log(argument[0])
             case abi.Call.POWER:
-                off = argument[0] == abi.Power.OFF
-                self._end(None if off else failure.RESET)
+                self._power(argument[0])
                 return False
             case abi.Call.PANIC:
                 self._end(failure.panic(each.shown.panic, each.who, self._code))
@@ -183,6 +183,12 @@ class Session:
                 self._end(f"the monitor made call {unknown}, which there isn't")
                 return False
         return True
+
+    def _power(self, how: int) -> None:
+        if how in (abi.Power.OFF, abi.Power.RESET):
+            self._end(None, reset=how == abi.Power.RESET)
+        else:
+            self._end(f"the monitor ended the guest in way {how}, which there isn't")
 
     def _route(self, gsi: int) -> None:
         if gsi < abi.PINS:

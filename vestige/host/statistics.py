@@ -45,14 +45,17 @@ def peak_memory() -> int:
     return 0
 
 
-def collect(session: Session, shared: abi.Shared, first_instruction: float) -> "dict[str, Any]":
-    """All counters of a run that is over; `first_instruction` is in ms from the start."""
+def collect(
+    session: Session, shared: abi.Shared, first_instruction: float, restarts: int = 0
+) -> "dict[str, Any]":
+    """All counters of a machine that is over; `first_instruction` is in ms from the start."""
     loops = [each.loop for each in session.threads]
     monitor = shared.statistics
     exits = _sums([loop.exits for loop in loops], REASONS)
     calls = _sums([loop.calls for loop in loops], 8)
     return {
         "milliseconds_to_first_instruction": round(first_instruction, 1),
+        "restarts": restarts,
         "peak_resident_bytes": peak_memory(),
         "guest_exits": {kvm.exit_name(number): count for number, count in exits.items()},
         "forwards": sum(loop.forwards for loop in loops),

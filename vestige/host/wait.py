@@ -10,6 +10,7 @@ from vestige.host.session import Session
 from vestige.host.signals import Signals
 
 POWERED_OFF = 0
+RESET = 3  # the guest asked for it; the caller begins anew, or ends the run with this status
 TIMED_OUT = 124
 SIGNALLED = 128  # and the signal's number
 
@@ -27,13 +28,16 @@ def wait(session: Session, signals: Signals, console: Console, deadline: float |
             poll.register(descriptor, events)
         left = None if deadline is None else max(deadline - time.monotonic(), 0) * 1000
         ready = dict(poll.poll(left))
-        if session.outcome is not None:
-            if session.outcome.error is not None:
-                raise GuestError(session.outcome.error)
+        outcome = session.outcome
+        if outcome is not None and not outcome.reset:
+            if outcome.error is not None:
+                raise GuestError(outcome.error)
             return POWERED_OFF
         if (number := signals.take()) is not None:
             return SIGNALLED + number
         if deadline is not None and time.monotonic() >= deadline:
             tell("the timeout is over")
             return TIMED_OUT
+        if outcome is not None:  # last: a guest that resets for ever can be stopped
+            return RESET
         console.serve(ready)

@@ -1,0 +1,35 @@
+"""The machine itself, as Debian's cloud kernel uses it: in the software host, on a real KVM."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.guests import initramfs, kernels
+from tests.guests.test_boot import Boot, boot
+
+pytestmark = [
+    pytest.mark.softhost,
+    pytest.mark.xdist_group("softhost"),
+    pytest.mark.skipif(
+        not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86_64 (software host)"
+    ),
+]
+
+
+def platform(task: str, *options: str) -> Boot:
+    """A guest that does `task`, see platform-init."""
+    cloud = kernels.kernel("cloud")
+    return boot(cloud.vmlinux, initramfs.platform("cloud"), f"do={task}", *options)
+
+
+def test_a_reboot_starts_the_kernel_afresh_with_its_disk_as_it_was(tmp_path: Path) -> None:
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(bytes(1 << 20))
+    file = tmp_path / "stats.json"
+    words = ("--on-reboot", "restart", "--disk", str(disk), "--stats", str(file))
+    guest = platform("reboot", *words)
+    assert guest.after("start:") == ["1", "2"], guest
+    assert guest.status == 0
+    assert json.loads(file.read_text())["restarts"] == 1
