@@ -34,6 +34,7 @@ IOAPIC = 0xFEC0_0000
 LOCAL_APIC = 0xFEE0_0000
 
 PORT_UART = 0x3F8
+PORT_PVPANIC = 0x505
 PORT_SLEEP_CONTROL = 0x600  # ACPI sleep control; status is the next port
 PORT_SLEEP_STATUS = 0x601
 PORT_RESET = 0x604
@@ -148,6 +149,7 @@ class Power(IntEnum):
 
     OFF = 0
     RESET = 1
+    PANICKED = 2  # the guest's kernel says so
 
 
 class Panic(Struct):

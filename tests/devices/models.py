@@ -20,6 +20,8 @@ from vestige.monitor.devices.ioapic.spec import PINS, Entry
 from vestige.monitor.devices.pci.config_space import ConfigSpace
 from vestige.monitor.devices.pci.host_bridge import HostBridgeFunction
 from vestige.monitor.devices.pci.root import PciRoot
+from vestige.monitor.devices.pvpanic.model import Pvpanic
+from vestige.monitor.devices.pvpanic.spec import KNOWN
 from vestige.monitor.devices.uart16550.model import OUTPUT_SIZE, Uart
 from vestige.monitor.devices.uart16550.spec import FIFO_SIZE, Identity
 
@@ -102,6 +104,11 @@ def check_acpi(acpi: AcpiRegisters) -> None:
     assert acpi.sleep_control & ~0x1C == 0
 
 
+def check_pvpanic(pvpanic: Pvpanic) -> None:
+    """It keeps nothing but what it knows."""
+    assert pvpanic.events & ~KNOWN == 0
+
+
 REGISTERS = range(0, 0x44, 4)
 
 MODELS = {
@@ -168,6 +175,12 @@ MODELS = {
             Operation(AcpiRegisters.write_reset, (range(BYTE),)),
         ),
         check_acpi,
+    ),
+    "pvpanic": Model(
+        Pvpanic,
+        None,
+        (Operation(Pvpanic.read, ()), Operation(Pvpanic.write, (range(BYTE),))),
+        check_pvpanic,
     ),
 }
 

@@ -33,3 +33,13 @@ def test_a_reboot_starts_the_kernel_afresh_with_its_disk_as_it_was(tmp_path: Pat
     assert guest.after("start:") == ["1", "2"], guest
     assert guest.status == 0
     assert json.loads(file.read_text())["restarts"] == 1
+
+
+def test_a_panic_is_reported_and_the_console_says_why() -> None:
+    guest = platform("panic")
+    assert guest.after("events:") == ["3"], guest
+    assert any("Kernel panic - not syncing: sysrq triggered crash" in line for line in guest.lines)
+    assert guest.errors.splitlines()[-1] == (
+        "vestige: the guest's kernel panicked; its console says why"
+    )
+    assert guest.status == 1

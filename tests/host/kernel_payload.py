@@ -9,6 +9,7 @@ from vestige.abi import (
     PORT_IDE_BUS_MASTER,
     PORT_PCI_ADDRESS,
     PORT_PCI_DATA,
+    PORT_PVPANIC,
     PORT_RESET,
     PORT_SLEEP_CONTROL,
     PORT_UART,
@@ -28,6 +29,7 @@ from vestige.lang.intrinsics import (
 )
 from vestige.lang.types import u8, u32
 from vestige.monitor.devices.piix3_ide.spec import Command, Register
+from vestige.monitor.devices.pvpanic.spec import Event
 
 LOAD_ADDRESS = 0x10_0000
 HELLO = b"Hello from the guest\n"
@@ -58,6 +60,14 @@ def idle() -> None:
         say(HELLO[index])
     while True:
         pause()
+
+
+def panics() -> None:
+    """Tell of a panic with a crash kernel, whose own panic nobody takes care of."""
+    port_out8(PORT_PVPANIC, Event.CRASH_LOADED)
+    say(112)
+    while True:
+        port_out8(PORT_PVPANIC, Event.PANICKED)
 
 
 def crash() -> None:

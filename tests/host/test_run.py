@@ -102,6 +102,18 @@ def test_a_triple_fault_ends_with_1_and_one_line(kernels: Kernels) -> None:
     assert done.stderr.count(b"\n") == 1
 
 
+@pytest.mark.parametrize("on_reboot", ["exit", "restart"])
+def test_a_panic_of_the_guests_kernel_ends_with_1_and_one_line(
+    kernels: Kernels, on_reboot: str
+) -> None:
+    done = run("--kernel", kernels("panics"), "--on-reboot", on_reboot)
+    assert (done.returncode, done.stdout) == (1, b"p")
+    assert done.stderr.splitlines() == [
+        b"vestige: monitor: the guest's kernel panicked, and its crash kernel takes over",
+        b"vestige: the guest's kernel panicked; its console says why",
+    ]
+
+
 def test_a_reset_ends_with_3_and_one_line(kernels: Kernels) -> None:
     done = run("--kernel", kernels("reset"))
     assert done.returncode == 3

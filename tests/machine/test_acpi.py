@@ -202,6 +202,15 @@ def test_the_uart_has_its_ports_and_its_pin(tmp_path: Path) -> None:
     assert re.search(r"Interrupt \(ResourceConsumer, Edge, ActiveHigh, [^{]*{ 0x00000004", uart)
 
 
+def test_pvpanic_has_its_port(tmp_path: Path) -> None:
+    text = source(MachineConfig(), tmp_path)
+    device = text[text.index("Device (PEVT)") :].split("Device (")[1]
+    assert 'Name (_HID, "QEMU0001"' in device
+    assert (
+        f"IO (Decode16, 0x{abi.PORT_PVPANIC:04X}, 0x{abi.PORT_PVPANIC:04X}, 0x01, 0x01," in device
+    )
+
+
 def test_without_an_ioapic_nothing_claims_an_interrupt(tmp_path: Path) -> None:
     text = source(MachineConfig(ioapic=False), tmp_path)
     assert "Device (COM1)" in text

@@ -1,7 +1,9 @@
 """What boot.load leaves in RAM and in the boot CPU's registers; real kernels at the end."""
 
 import os
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,24 @@ def test_the_acpi_tables_are_in_place(kernel: bytes, tmp_path: Path) -> None:
     boot.load(memory, SMALL, images.write(tmp_path, kernel))
     tables = acpi.build(SMALL)
     assert memory[abi.ACPI_TABLES : abi.ACPI_TABLES + len(tables)] == tables
+
+
+def test_a_jump_to_the_bios_in_real_mode_resets(tmp_path: Path) -> None:
+    if shutil.which("objdump") is None:
+        pytest.skip("needs objdump")
+    memory = ram(SMALL.memory)
+    boot.load(memory, SMALL, images.write(tmp_path, elf()))
+    (tmp_path / "bios").write_bytes(memory[0xFFFF0:0xFFFF9])
+    words = ["objdump", "-D", "-b", "binary", "-m", "i8086", "--no-show-raw-insn", "bios"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    listing = [line.split("\t", 1)[1].split() for line in done.stdout.splitlines() if "\t" in line]
+    assert listing == [
+        ["mov", f"${abi.PORT_RESET:#x},%dx"],
+        ["mov", f"${abi.RESET_VALUE:#x},%al"],
+        ["out", "%al,(%dx)"],
+        ["hlt"],
+        ["jmp", "0x6"],
+    ]
 
 
 def test_the_64_bit_entry_is_in_long_mode_with_4_gib_mapped_one_to_one(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ class PoweredOff(Exception):
 
 
 class Rig:
-    """One machine. `kicked`, `routed`, `pinned` and `rung` are what the host has seen.
+    """One machine. `routed`, `pinned`, `told` and `rung` are what the host has seen.
 
     With `ide_in_memory`, `pages_shown` are what the guest reads at abi.IDE_MEMORY.
     """
@@ -52,6 +52,7 @@ class Rig:
         self.rung: list[int] = []
         self.routed: list[tuple[int, int, int]] = []
         self.pinned: list[int] = []
+        self.told: list[bytes] = []
         self.pin_answer = 0
         self.calls: list[int] = []
         self.wakes = 0  # of the worker, by another CPU
@@ -109,6 +110,8 @@ class Rig:
         elif call == abi.Call.ROUTE:
             route = self.shared.routes[argument]
             self.routed.append((argument, route.address, route.data))
+        elif call == abi.Call.LOG:
+            self.told.append(bytes(self.shared.log[index] for index in range(argument)))
         elif call == abi.Call.POWER:
             raise PoweredOff(abi.Power(argument).name)
 

@@ -9,11 +9,13 @@ from vestige import abi
 from vestige.lang.intrinsics import CheckFailed, address_of
 from vestige.lang.types import Struct
 from vestige.monitor.core.clock import Clock, nanoseconds
+from vestige.monitor.core.conclude import CRASHED
 from vestige.monitor.core.console import PATIENCE
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import PLACES, count_trap
 from vestige.monitor.core.timer import set_timer
 from vestige.monitor.devices.ioapic.spec import Entry
+from vestige.monitor.devices.pvpanic.spec import Event
 
 UART = abi.PORT_UART
 UART_VECTOR = 0x41
@@ -174,6 +176,22 @@ def test_power_off_comes_after_the_last_output(rig: Rig) -> None:
 def test_reset_is_told_as_such(rig: Rig) -> None:
     with pytest.raises(PoweredOff, match="RESET"):
         rig.out(abi.PORT_RESET, abi.RESET_VALUE)
+
+
+def test_a_panic_is_told_after_the_last_output(rig: Rig) -> None:
+    assert rig.inp(abi.PORT_PVPANIC) == Event.PANICKED | Event.CRASH_LOADED
+    rig.port(UART, 1, b"bye", write=True)
+    with pytest.raises(PoweredOff, match="PANICKED"):
+        rig.out(abi.PORT_PVPANIC, Event.PANICKED)
+    assert b"".join(rig.output) == b"bye"
+
+
+def test_a_panic_that_a_crash_kernel_takes_care_of_is_told_once(rig: Rig) -> None:
+    for _ in range(3):
+        rig.out(abi.PORT_PVPANIC, Event.CRASH_LOADED)
+    assert rig.told == [CRASHED]
+    with pytest.raises(PoweredOff, match="PANICKED"):
+        rig.out(abi.PORT_PVPANIC, Event.PANICKED)
 
 
 def test_a_console_that_never_writes_does_not_keep_the_machine_on(rig: Rig) -> None:

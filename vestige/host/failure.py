@@ -38,6 +38,7 @@ CONTROLLERS: dict[int, str] = {
     abi.NvmeFailure.HUNG: "it answered nothing between several resets",
 }
 INTERNAL_SUBERRORS = {1: "instruction emulation failed", 3: "event delivery failed"}
+PANICKED = "the guest's kernel panicked; its console says why"
 RESET = (
     "the guest reset itself, which ends the run (status 3); its console says why (a kernel's panic"
     " does that with panic=-1). --on-reboot restart starts it anew"

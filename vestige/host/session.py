@@ -187,6 +187,8 @@ class Session:
     def _power(self, how: int) -> None:
         if how in (abi.Power.OFF, abi.Power.RESET):
             self._end(None, reset=how == abi.Power.RESET)
+        elif how == abi.Power.PANICKED:
+            self._end(failure.PANICKED)
         else:
             self._end(f"the monitor ended the guest in way {how}, which there isn't")
 

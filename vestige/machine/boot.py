@@ -7,7 +7,7 @@ Xen, docs/misc/pvh.pandoc and xen/include/public/arch-x86/hvm/start_info.h.
 import os
 import struct
 
-from vestige.abi import ACPI_TABLES, GIB, HIGH_RAM, MIB
+from vestige.abi import ACPI_TABLES, GIB, HIGH_RAM, MIB, PORT_RESET, RESET_VALUE
 from vestige.errors import UsageError
 from vestige.machine import acpi, bzimage, elf
 from vestige.machine.config import MachineConfig
@@ -29,6 +29,7 @@ from vestige.machine.cpu import (
 from vestige.machine.files import open_regular, read_at
 from vestige.machine.kernel import AUTO, EXPECTED, LINUX_64, PVH, Kernel
 from vestige.machine.memory_map import (
+    BIOS_ENTRY,
     BOOT_PARAMS,
     COMMAND_LINE,
     COMMAND_LINE_LIMIT,
@@ -69,6 +70,15 @@ TASK_LIMIT = 0x67
 PRESENT_WRITABLE = 3
 LARGE_PAGE = 1 << 7
 
+# Linux resets a machine of hardware-reduced ACPI through EFI or, where there is none, by a jump to
+# the BIOS in real mode (efi_reboot_required in arch/x86/platform/efi/quirks.c): never by ACPI's
+# register. So there is a BIOS of five instructions, which does that.
+BIOS = (
+    b"\xba" + PORT_RESET.to_bytes(2, "little")  # mov dx, PORT_RESET
+    + b"\xb0" + bytes([RESET_VALUE])  # mov al, RESET_VALUE
+    + b"\xee\xf4\xeb\xfd"  # out dx, al; hlt; jmp to hlt
+)  # fmt: skip
+
 
 def load(
     ram: memoryview,
@@ -92,6 +102,7 @@ def load(
     initrd_at = _load_initrd(space, loaded, initrd) if initrd is not None else (0, 0)
     space.write(COMMAND_LINE, command_line)
     space.write(ACPI_TABLES, acpi.build(config))
+    space.write(BIOS_ENTRY, BIOS)
     if loaded.protocol == PVH:
         return _enter_pvh(space, loaded, initrd_at)
     return _enter_linux_64(space, loaded, initrd_at)

@@ -7,7 +7,7 @@ and AML); PCI Firmware Specification 3.3 (MCFG, _OSC).
 from vestige.abi import ACPI_TABLES
 from vestige.machine.acpi import dsdt, tables
 from vestige.machine.config import MachineConfig
-from vestige.machine.memory_map import ACPI_TABLES_SIZE
+from vestige.machine.memory_map import BIOS_ENTRY
 
 ALIGNMENT = 64
 
@@ -30,6 +30,6 @@ def build(config: MachineConfig) -> bytes:
     xsdt = place(tables.xsdt(described))
     pointer = tables.rsdp(rsdt, xsdt)
     area[: len(pointer)] = pointer
-    if len(area) > ACPI_TABLES_SIZE:
-        raise ValueError(f"ACPI tables of {len(area)} bytes, {ACPI_TABLES_SIZE} have room")
+    if ACPI_TABLES + len(area) > BIOS_ENTRY:
+        raise ValueError(f"ACPI tables of {len(area)} bytes, {BIOS_ENTRY - ACPI_TABLES} have room")
     return bytes(area)

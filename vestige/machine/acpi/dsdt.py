@@ -1,4 +1,4 @@
-"""The namespace: processors, PCI root, interrupt links, UART, soft-off. ACPI 6.5, chapters 5-7.
+"""The namespace: processors, PCI root, links, UART, pvpanic, soft-off. ACPI 6.5, chapters 5-7.
 
 PCI's INTA to INTD go through interrupt link devices (6.2.14, 6.2.13) because only those can
 say that a line is edge triggered, active high: a _PRT entry that names a GSI itself means PCI's
@@ -16,6 +16,7 @@ from vestige.abi import (
     PIN_PCI_INTA,
     PIN_UART,
     PORT_PCI_ADDRESS,
+    PORT_PVPANIC,
     PORT_SLEEP_CONTROL,
     PORT_UART,
     SLEEP_TYPE_S5,
@@ -44,6 +45,7 @@ def definition_block(config: MachineConfig) -> bytes:
         devices += [_link(index) for index in range(len(LINKS))]
     devices.append(_pci_root(config))
     devices.append(_motherboard())
+    devices.append(_pvpanic())
     if config.uart:
         devices.append(_uart(config))
     soft_off = [aml.integer(SLEEP_TYPE_S5), aml.integer(SLEEP_TYPE_S5), aml.ZERO, aml.ZERO]
@@ -149,6 +151,16 @@ def _link(index: int) -> bytes:
         aml.name("_CRS", line),
         aml.method("_SRS", 1),
         aml.method("_DIS", 0),
+    )
+
+
+def _pvpanic() -> bytes:
+    """Where the kernel says that it panicked; QEMU, docs/specs/pvpanic.rst."""
+    return aml.device(
+        "PEVT",
+        aml.name("_HID", aml.string("QEMU0001")),
+        aml.name("_UID", aml.ZERO),
+        aml.name("_CRS", resources.template(resources.ports(PORT_PVPANIC, 1))),
     )
 
 

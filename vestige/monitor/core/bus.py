@@ -11,6 +11,7 @@ from vestige.abi import (
     IOAPIC,
     PORT_PCI_ADDRESS,
     PORT_PCI_DATA,
+    PORT_PVPANIC,
     PORT_RESET,
     PORT_SLEEP_CONTROL,
     PORT_SLEEP_STATUS,
@@ -71,6 +72,8 @@ def read_port_byte(machine: Machine, config: Config, port: u16, now: u64) -> u8:
         return machine.acpi.read_sleep_control()
     if port == PORT_SLEEP_STATUS:
         return machine.acpi.read_sleep_status()
+    if port == PORT_PVPANIC:
+        return machine.pvpanic.read()
     return 0xFF
 
 
@@ -82,6 +85,8 @@ def write_port_byte(machine: Machine, config: Config, port: u16, value: u8, now:
         machine.acpi.write_sleep_control(value)
     elif port == PORT_RESET:
         machine.acpi.write_reset(value)
+    elif port == PORT_PVPANIC:
+        machine.pvpanic.write(value)
 
 
 def is_pci_data(machine: Machine, port: u16, size: u8) -> bool:

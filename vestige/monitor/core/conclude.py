@@ -1,9 +1,10 @@
 """The end of every event: settle, then do outside what the models asked for.
 
-Calls to the host made while the lock is held: ROUTE and PIN, and no others. Both are rare (a
-pin's message changed; the first I/O to 2 MiB of RAM), and both are steps which nobody may come
-between: a doorbell must not ring with another message, an entry must not be seen by the
-kernel before its buffer exists. A KICK may take long, so it is made without the lock.
+Calls to the host made while the lock is held: ROUTE, PIN and LOG, and no others. All are rare (a
+pin's message changed; the first I/O to 2 MiB of RAM; a guest's kernel crashed), and are steps
+which nobody may come between: a doorbell must not ring with another message, an entry must not
+be seen by the kernel before its buffer exists, a line must not be overwritten. A KICK may take
+long, so it is made without the lock.
 """
 
 from vestige.abi import (
@@ -26,10 +27,12 @@ from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.settle import settle
 from vestige.monitor.core.shadow import show_registers
 from vestige.monitor.devices.acpi_registers.spec import Power as Wish
+from vestige.monitor.devices.pvpanic.spec import Event
 from vestige.monitor.line import NEVER
 
 KICK_AGAIN = 1 * MILLISECOND  # after a KICK that moved nothing: the host had no memory, or time
 FLUSH_LIMIT = 2000 * MILLISECOND  # how long output may take when the machine ends
+CRASHED = b"the guest's kernel panicked, and its crash kernel takes over"
 X2APIC_INTERRUPT_COMMAND = 0x830  # Intel SDM volume 3, 11.12.9: destination in bits 32 to 63
 
 
@@ -141,8 +144,18 @@ def wake_worker(machine: Machine, shared: Shared) -> None:
         write_msr(X2APIC_INTERRUPT_COMMAND, u64(shared.config.cpus << 32 | WORKER_VECTOR))
 
 
+def tell_crash(cpu: Cpu, machine: Machine, shared: Shared) -> None:
+    """Tell the user, once, of a panic that a crash kernel takes care of. The lock is held."""
+    if machine.pvpanic.events & Event.CRASH_LOADED and not machine.crash_told:
+        machine.crash_told = 1
+        for i in range(len(CRASHED)):
+            shared.log[i] = CRASHED[i]
+        cpu.argument[0] = len(CRASHED)
+        call(cpu, Call.LOG)
+
+
 def end_machine(cpu: Cpu, machine: Machine, shared: Shared) -> None:
-    """What the guest wished for: the end. First its last output goes out, if that can be.
+    """The end, as the guest wished or said. First its last output goes out, if that can be.
 
     The lock is held, and given back here; other CPUs go on until the host stops them.
     """
@@ -154,6 +167,13 @@ def end_machine(cpu: Cpu, machine: Machine, shared: Shared) -> None:
         pause()
         machine.lock.acquire()
         conclude(cpu, machine, shared)
-    cpu.argument[0] = Power.OFF if machine.acpi.power == Wish.OFF else Power.RESET
+    cpu.argument[0] = ending(machine)
     machine.lock.release()
     call(cpu, Call.POWER)
+
+
+def ending(machine: Machine) -> u8:
+    """Which Power the host is told."""
+    if machine.panicked():
+        return Power.PANICKED
+    return Power.OFF if machine.acpi.power == Wish.OFF else Power.RESET

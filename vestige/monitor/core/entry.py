@@ -3,14 +3,20 @@
 from vestige.abi import SHARED, STATE, Call, Cpu, Shared
 from vestige.lang.intrinsics import wait_for_interrupt
 from vestige.lang.types import u64
-from vestige.monitor.core.conclude import call, conclude, end_machine, time, wake_worker
+from vestige.monitor.core.conclude import (
+    call,
+    conclude,
+    end_machine,
+    tell_crash,
+    time,
+    wake_worker,
+)
 from vestige.monitor.core.controllers import start_controllers
 from vestige.monitor.core.dispatch import handle
 from vestige.monitor.core.kvm import drain, fetch
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.posted import await_starts, follows_starts, take_signals
 from vestige.monitor.core.timer import set_timer, start_interrupts
-from vestige.monitor.devices.acpi_registers.spec import Power
 
 
 def vcpu_main(cpu: Cpu) -> None:
@@ -40,7 +46,8 @@ def serve(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     drain(machine, shared, now)
     handle(machine, shared, trap, now)
     conclude(cpu, machine, shared)
-    if machine.acpi.power != Power.ON and not machine.stopping:
+    tell_crash(cpu, machine, shared)
+    if machine.is_over() and not machine.stopping:
         machine.stopping = 1
         end_machine(cpu, machine, shared)
         return

@@ -11,7 +11,7 @@ from vestige.lang.types import Struct, u32
 
 
 class Lock(Struct):
-    """A spin lock. A trap is short, and nobody sleeps inside but in Call.PIN and Call.ROUTE."""
+    """A spin lock. A trap is short, and nobody sleeps inside but in three rare calls."""
 
     held: u32
 

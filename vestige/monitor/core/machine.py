@@ -9,9 +9,12 @@ from vestige.monitor.core.lock import Fence, Lock
 from vestige.monitor.core.shadow import clear_shadow
 from vestige.monitor.core.trap import Trap
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
+from vestige.monitor.devices.acpi_registers.spec import Power
 from vestige.monitor.devices.ioapic.model import IoApic
 from vestige.monitor.devices.pci.root import PciRoot
 from vestige.monitor.devices.piix3_ide.function import Ide
+from vestige.monitor.devices.pvpanic.model import Pvpanic
+from vestige.monitor.devices.pvpanic.spec import Event
 from vestige.monitor.devices.uart16550.model import Uart
 from vestige.monitor.devices.virtio.devices import Virtio
 from vestige.monitor.drivers.nvme.driver import NvmeDriver
@@ -29,6 +32,7 @@ class Machine(Struct):
     ioapic: IoApic
     uart: Uart
     acpi: AcpiRegisters
+    pvpanic: Pvpanic
     ide: Ide
     virtio: Virtio
     console: ConsoleLink
@@ -37,6 +41,7 @@ class Machine(Struct):
     armed: u64  # what the worker's timer is set to, or is being told to set it to
     kick_due: u64  # when to enter the ring again that took nothing; NEVER: no need
     stopping: u32  # 1: a CPU has begun to end the machine
+    crash_told: u32  # 1: the user has been told that a crash kernel takes over
     traps: Trap[8]  # MAX_CPUS; each is its CPU's own
 
     def reset(self, config: Config) -> None:
@@ -63,6 +68,14 @@ class Machine(Struct):
             self.virtio.attach_disk(config, disk)
         else:
             self.ide.attach(disk, config.disks[disk])
+
+    def is_over(self) -> bool:
+        """Whether the guest has ended its machine, or its kernel has panicked for good."""
+        return self.acpi.power != Power.ON or self.panicked()
+
+    def panicked(self) -> bool:
+        """Whether the guest's kernel has panicked, with no crash kernel to take over."""
+        return self.pvpanic.events & Event.PANICKED != 0
 
     def next_deadline(self) -> u64:
         """When something has to happen though nobody asks: the nearest of all."""

@@ -1,0 +1,1 @@
+"""A pvpanic device: where a guest's kernel says that it has panicked."""
