@@ -1,4 +1,4 @@
-"""Debian's kernels, unmodified, and the modules that a root on an IDE disk needs."""
+"""Debian's kernels, unmodified, and the modules that a root on an IDE or virtio disk needs."""
 
 import shutil
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Flavour = Literal["cloud", "standard"]
 _META_PACKAGES = {"cloud": "cloud-amd64", "standard": "amd64"}
 
 # ext4 asks for crc32c by the algorithm's name, which .modinfo does not list.
-_ROOT_MODULES = ("crc32c_generic", "sd_mod", "ata_piix", "ext4")
+_ROOT_MODULES = ("crc32c_generic", "sd_mod", "ata_piix", "virtio_pci", "virtio_blk", "ext4")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def kernel(flavour: Flavour) -> Kernel:
         _keep_modules(tree / "lib" / "modules" / release, _ROOT_MODULES, directory)
         shutil.rmtree(tree)
 
-    directory = built(f"kernel-{flavour}", (package.file_name,), build)
+    directory = built(f"kernel-{flavour}", (package.file_name, *_ROOT_MODULES), build)
     return Kernel(
         release=release,
         bzimage=directory / "vmlinuz",

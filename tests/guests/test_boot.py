@@ -102,7 +102,7 @@ def test_the_standard_kernel_runs_from_a_partition_of_a_read_only_disk(tmp_path:
 
 def test_the_cloud_kernel_runs_from_a_whole_disk_beside_two_others(tmp_path: Path) -> None:
     root = images.copy(roots.small_disk(partition=False), tmp_path / "root.img")
-    source = roots.data_disk(DATA_MEBIBYTES, seed=1)
+    source = roots.data_disk(DATA_MEBIBYTES, seed=2)
     writable = images.copy(source, tmp_path / "writable.img")
     read_only = images.copy(source, tmp_path / "read-only.img")
     guest = boot(
@@ -159,3 +159,41 @@ def test_the_cloud_kernel_runs_with_its_ide_in_memory(tmp_path: Path) -> None:
     assert counters["waits_for_posted_starts"] == 0
     reads = [trap for trap in counters["traps"] if trap["access"] == "read"]
     assert not [trap for trap in reads if trap["address"].startswith("0xd000")]
+
+
+def test_the_cloud_kernel_runs_from_a_virtio_disk_beside_two_others(tmp_path: Path) -> None:
+    root = images.copy(roots.small_disk(partition=False), tmp_path / "root.img")
+    source = roots.data_disk(DATA_MEBIBYTES, seed=2)
+    writable = images.copy(source, tmp_path / "writable.img")
+    read_only = images.copy(source, tmp_path / "read-only.img")
+    statistics = tmp_path / "statistics.json"
+    guest = boot(
+        kernels.kernel("cloud").bzimage,
+        initramfs.root("cloud"),
+        f"root={roots.small_root(partition=False)} rw show=@3 write=@3 write=@4",
+        *("--disk", f"{root},bus=virtio", "--disk", f"{writable},bus=virtio", "--cpus", "2"),
+        *("--disk", f"{read_only},bus=virtio,readonly", "--stats", str(statistics)),
+    )
+    before = source.read_bytes()
+    pattern = roots.pattern()
+    after = pattern + before[len(pattern) :]
+    assert after != before
+    sectors = len(before) // images.SECTOR
+    assert guest.after("root:") == ["@2 whole rw"], guest
+    assert guest.after("write:") == ["@3 ok", "@4 failed"]
+    assert guest.after("disk:") == [
+        f"@3 sectors {sectors} sha256 {digest(before)}",
+        f"@3 sectors {sectors} sha256 {digest(after)}",
+        f"@4 sectors {sectors} sha256 {digest(before)}",
+    ]
+    assert guest.after("file:") == ["written"]
+    assert guest.status == 0, guest
+    assert writable.read_bytes() == after
+    assert read_only.read_bytes() == before
+    images.check_ext4(root)
+    assert images.read_file(root, "/written") == b"written by the guest\n"
+    functions = json.loads(statistics.read_text())["virtio"]
+    assert len(functions) == 3
+    for function in functions:
+        assert function["requests"] > 0
+        assert function["notifications"] == function["failures"] == 0

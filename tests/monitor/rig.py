@@ -7,6 +7,8 @@ from unittest import mock
 
 from tests.monitor.fake_ring import FakeRing
 from vestige import abi
+from vestige.host.buses import place
+from vestige.host.options import VIRTIO, DiskOption
 from vestige.lang.intrinsics import address_of
 from vestige.monitor.core import conclude, entry, posted, timer
 from vestige.monitor.core.machine import Machine
@@ -35,6 +37,7 @@ class Rig:
         cpus: int = 1,
         read_only: bool = False,
         ide_in_memory: bool = False,
+        virtio: bool = False,
     ) -> None:
         self.disks = disks or []
         self.output: list[bytes] = []
@@ -64,6 +67,8 @@ class Rig:
         if ide_in_memory:
             self.shared.config.ide_in_memory = 1
             self.shared.config.shadow = ctypes.addressof(self.pages_shown)
+        if virtio:
+            place(self.shared.config, [DiskOption("", VIRTIO)] * len(self.disks), cpus)
 
     def configure(self, cpus: int, console: bool, reads_input: bool, read_only: bool) -> None:
         """What the host writes before the monitor's first instruction."""
@@ -92,7 +97,7 @@ class Rig:
             self.serve(abi.Call(value))
         else:
             assert self.machine.lock.held
-            assert abi.PORT_DOORBELL <= port < abi.PORT_DOORBELL + abi.PINS
+            assert abi.PORT_DOORBELL <= port < abi.PORT_DOORBELL + abi.GSIS
             self.rung.append(port - abi.PORT_DOORBELL)
 
     def serve(self, call: abi.Call) -> None:

@@ -26,6 +26,11 @@ PORTS = (
     *range(0x3F6, 0x402), *range(0x5FE, 0x606), *range(0xCF6, 0xD02), *range(0xC000, 0xC030),
     0x60, 0xFFFF,
 )  # fmt: skip
+BASES = (
+    *(abi.IOAPIC, abi.IOAPIC + 0x10, abi.ECAM, abi.ECAM + 0x8000, abi.ECAM + 0x10000),
+    *(abi.VIRTIO_BARS + page for page in range(0, 0x6000, 0x1000)),
+)
+VIRTIO_COMMAND = abi.ECAM + (abi.VIRTIO_SLOT << 15) + 4
 STEPS = 300
 CONFIG = 1 << 31 | abi.IDE_SLOT << 11
 
@@ -50,8 +55,9 @@ def native() -> NativeImage:
 class Pair:
     """One machine's memory, on which each step is run twice: in CPython, then compiled."""
 
-    def __init__(self, *, ide_in_memory: bool) -> None:
-        self.rig = Rig(disks=[bytearray(1 << 20)], ide_in_memory=ide_in_memory)
+    def __init__(self, *, ide_in_memory: bool, virtio: bool) -> None:
+        disks = [bytearray(1 << 20)]
+        self.rig = Rig(disks=disks, ide_in_memory=ide_in_memory, virtio=virtio)
         self.parts = [
             self.rig.state, self.rig.shared, self.rig.ring.words, self.rig.ring.submissions,
             self.rig.ring.array, self.rig.pages[0], self.rig.ring.completions,
@@ -123,7 +129,7 @@ def random_trap() -> Trap:
         return Trap(
             kind=Kind.MEMORY, write=random.randrange(2), size=size, count=1, address=address
         )
-    base = random.choice((abi.IOAPIC, abi.IOAPIC + 0x10, abi.ECAM, abi.ECAM + 0x8000))
+    base = random.choice(BASES)
     address = base + random.choice((0, 0, 4, random.randrange(0x110)))
     size = random.choice((4, random.randrange(1, 9)))
     return Trap(kind=Kind.MEMORY, write=random.randrange(2), size=size, count=1, address=address)
@@ -133,7 +139,9 @@ def random_trap() -> Trap:
 @pytest.mark.parametrize("seed", range(6))
 def test_compiled_code_does_what_cpython_does(seed: int, ide_in_memory: bool) -> None:
     random.seed(seed)
-    pair = Pair(ide_in_memory=ide_in_memory)
+    pair = Pair(ide_in_memory=ide_in_memory, virtio=seed % 2 != 0)
+    command = Trap(kind=Kind.MEMORY, write=1, size=2, count=1, address=VIRTIO_COMMAND)
+    pair.trap(command, (6).to_bytes(8, "little"))
     pair.out(abi.PORT_PCI_ADDRESS, CONFIG | 4, 4)
     pair.out(abi.PORT_PCI_DATA, 7, 2)
     pair.out(abi.PORT_UART, ord("\n"), 1)

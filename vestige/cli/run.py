@@ -14,7 +14,7 @@ SYNTAX = Syntax(
         Option("--cpus", "N", help="virtual CPUs, 1 to 8 (default 1)"),
         Option(
             "--disk",
-            "PATH|vfio:ADDRESS[,bus=ide][,readonly]",
+            "PATH|vfio:ADDRESS[,bus=ide|virtio][,readonly]",
             repeated=True,
             help="raw image, block device, or the PCI address of an NVMe controller; up to four",
         ),

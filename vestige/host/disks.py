@@ -33,13 +33,12 @@ class DiskImage:
         self.read_only = read_only
 
     def describe(self, disk: abi.Disk, number: int, file: int) -> None:
-        """Fill in what the monitor is told of disk `number`: its place, size and identity.
+        """Fill in what the monitor is told of disk `number`: its size and identity.
 
         `file` is its number among the ring's files.
         """
         disk.present = 1
         disk.read_only = self.read_only
-        disk.channel, disk.unit = divmod(number, 2)
         disk.file = file
         disk.sectors = self.sectors
         for field, text in (

@@ -167,11 +167,11 @@ class RoutingEntry(Struct):
 
 
 class Routing(Struct):
-    """struct kvm_irq_routing with room for abi.PINS entries."""
+    """struct kvm_irq_routing with room for abi.GSIS entries."""
 
     count: u32
     flags: u32
-    entries: RoutingEntry[24]
+    entries: RoutingEntry[168]
 
 
 class EnableCapability(Struct):

@@ -11,7 +11,8 @@ MINIMUM_MEMORY = 64 * MIB
 MAXIMUM_MEMORY = 30 * 1024 * MIB  # the ring's buffer table holds 16,384 chunks of 2 MiB
 DEFAULT_MEMORY = 512 * MIB
 MAXIMUM_CPUS = 8
-BUSES = ("ide",)
+IDE, VIRTIO = "ide", "virtio"
+BUSES = (IDE, VIRTIO)
 MAXIMUM_DISKS = 4
 ACCELERATORS = ("auto", "kvm", "soft")
 IDE_IN_MEMORY = "memory"
@@ -47,7 +48,7 @@ class DiskOption(Record):
 
     __slots__ = ("bus", "path", "read_only")
 
-    def __init__(self, path: str, bus: str = "ide", read_only: bool = False) -> None:
+    def __init__(self, path: str, bus: str = IDE, read_only: bool = False) -> None:
         self.path = path
         self.bus = bus
         self.read_only = read_only
@@ -127,17 +128,17 @@ def parse_timeout(text: str) -> float:
 
 
 def parse_disk(text: str) -> DiskOption:
-    """PATH[,bus=ide][,readonly]; a comma in PATH is written twice.
+    """PATH[,bus=ide|virtio][,readonly]; a comma in PATH is written twice.
 
     PATH is also vfio:[DOMAIN:]BUS:DEVICE.FUNCTION; ./vfio:… is a file of that name.
     """
     path, *words = text.replace(",,", "\0").split(",")
     path = path.replace("\0", ",")
     if not path:
-        raise UsageError(f"--disk {text}: no path; give PATH[,bus=ide][,readonly]")
+        raise UsageError(f"--disk {text}: no path; give PATH[,bus=ide|virtio][,readonly]")
     if path.startswith(CONTROLLER):
         path = CONTROLLER + _pci_address(path.removeprefix(CONTROLLER), text)
-    bus, read_only = "ide", False
+    bus, read_only = IDE, False
     for word in words:
         name, equals, value = word.replace("\0", ",,").partition("=")
         if name == "bus" and equals:
@@ -148,7 +149,7 @@ def parse_disk(text: str) -> DiskOption:
             read_only = True
         else:
             raise UsageError(
-                f"--disk {text}: unknown option {word!r}; there are bus=ide and readonly"
+                f"--disk {text}: unknown option {word!r}; there are bus=ide|virtio and readonly"
                 " (a comma in the path is written twice)"
             )
     return DiskOption(path, bus, read_only)
@@ -172,8 +173,8 @@ def check(options: RunOptions) -> None:
     """Refuse what no parser above can see: too many disks, an unknown word of a few."""
     if len(options.disks) > MAXIMUM_DISKS:
         raise UsageError(
-            f"{len(options.disks)} disks: IDE has two channels of two drives, at most"
-            f" {MAXIMUM_DISKS}; give fewer --disk"
+            f"{len(options.disks)} disks: there may be at most {MAXIMUM_DISKS}, what the two"
+            " channels of the IDE hold; give fewer --disk"
         )
     controllers = [disk.controller for disk in options.disks if disk.controller is not None]
     for controller in controllers:

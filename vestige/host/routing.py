@@ -16,19 +16,24 @@ MSI_DESTINATION = 12  # bit of the APIC ID in an MSI's address, Intel SDM vol. 3
 
 
 class Doorbells:
-    """The 24 doorbells and the routes behind them."""
+    """The doorbells and the routes behind them: of every pin, and of what is added."""
 
     def __init__(self, guest: VirtualMachine, monitor: VirtualMachine) -> None:
-        """Wire every GSI; none has a route yet, so none reaches the guest."""
+        """Wire every pin."""
         self._guest = guest
+        self._monitor = monitor
         self._routes: dict[int, tuple[int, int]] = {}
         self._lock = allocate_lock()  # any vCPU's thread may route
-        self._eventfds = []
+        self._eventfds: list[int] = []
         for gsi in range(abi.PINS):
-            eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-            self._eventfds.append(eventfd)
-            guest.connect_interrupt(gsi, eventfd)
-            monitor.connect_port(abi.PORT_DOORBELL + gsi, eventfd)
+            self.add(gsi)
+
+    def add(self, gsi: int) -> None:
+        """Wire one GSI; it has no route yet, so it does not reach the guest."""
+        eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._eventfds.append(eventfd)
+        self._guest.connect_interrupt(gsi, eventfd)
+        self._monitor.connect_port(abi.PORT_DOORBELL + gsi, eventfd)
 
     def route(self, gsi: int, address: int, data: int) -> None:
         """From now on `gsi` is the message (address, data); address 0 is none."""
@@ -58,7 +63,7 @@ class PostedStarts:
             eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             self._eventfds.append(eventfd)
             monitor.connect_interrupt(abi.Irq.START + number, eventfd)
-            guest.connect_byte(address, value, eventfd)
+            guest.connect_store(address, 1, eventfd, value)
 
     def close(self) -> None:
         """Close the eventfds; the VMs must be closed first."""

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 
 from vestige import abi
 from vestige.errors import GuestError
-from vestige.host import disks, failure, guest, images, kvm, options, statistics
+from vestige.host import buses, disks, failure, guest, images, kvm, options, statistics
 from vestige.host.background import Background
 from vestige.host.code import MonitorCode
 from vestige.host.console import Console, occupy_standard_files, open_console
@@ -92,6 +92,7 @@ class Run:
             in_memory = asked.ide == options.IDE_IN_MEMORY
             if in_memory:
                 twin.place_ide_in_memory()
+            buses.place(twin.private.shared().config, asked.disks, asked.cpus)
             wiring = stack.enter_context(closing(Background(twin.wire)))
             _load_guest(asked, self.config, twin)
             code, runner = self._compiled()

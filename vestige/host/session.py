@@ -193,7 +193,7 @@ class Session:
             self._end(f"the monitor ended the guest in way {how}, which there isn't")
 
     def _route(self, gsi: int) -> None:
-        if gsi < abi.PINS:
+        if gsi < abi.GSIS:
             route = self._twin.private.shared().routes[gsi]
             self._twin.doorbells.route(gsi, route.address, route.data)
 

@@ -77,6 +77,11 @@ def collect(
             for index in range(abi.MAX_NVME)
             if shared.config.nvme[index].present
         ],
+        "virtio": [
+            _numbers(monitor.virtio[number])
+            for number in range(abi.MAX_VIRTIO)
+            if shared.config.virtio[number].kind
+        ],
         "worker": _worker(session),
         "doorbells": monitor.doorbells,
         "worker_wakeups": monitor.worker_wakeups,
@@ -110,7 +115,7 @@ def _worker(session: Session) -> "dict[str, Any]":
     }
 
 
-def _numbers(struct: abi.NvmeReport) -> dict[str, int]:
+def _numbers(struct: abi.NvmeReport | abi.VirtioReport) -> dict[str, int]:
     return {name: getattr(struct, name) for name, *_ in struct._fields_}
 
 

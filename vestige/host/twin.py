@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from vestige import abi
 from vestige.host import kvm, monitor_tables, vm
+from vestige.host.buses import VirtioWiring
 from vestige.host.code import MonitorCode
 from vestige.host.memory import PRIVATE, PRIVATE_SIZE, GuestMemory, PrivateMemory
 from vestige.host.ring import Ring
@@ -38,9 +39,10 @@ class Twin:
         self.worker = self.monitor.add_cpu()
         self.doorbells = Doorbells(self.guest, self.monitor)
         self._posted: PostedStarts | None = None
+        self._virtio: VirtioWiring | None = None
 
     def wire(self) -> None:
-        """Show both VMs their memory, with the ring if one is connected, and wake the worker.
+        """Show both VMs their memory, with the ring if one is connected; let the worker be woken.
 
         Nothing else here takes as long: for each stretch of memory, and for the routes of
         interrupts, KVM waits until no CPU can be using the former list of them.
@@ -58,6 +60,9 @@ class Twin:
             size = abi.IDE_MEMORY_PAGES * abi.IDE_MEMORY_PAGE
             pages = self.private.host_address(shadow)
             self.guest.map(abi.IDE_MEMORY, size, pages, read_only=True)
+        config = self.private.shared().config
+        if any(function.kind != abi.VirtioKind.NONE for function in config.virtio):
+            self._virtio = VirtioWiring(config, self.guest, self.monitor, self.doorbells)
 
     def load(self, code: MonitorCode, devices: Sequence[tuple[int, int, int]] = ()) -> None:
         """Place the monitor's image and put its vCPUs at their entries.
@@ -129,6 +134,8 @@ class Twin:
         self.doorbells.close()
         if self._posted is not None:
             self._posted.close()
+        if self._virtio is not None:
+            self._virtio.close()
         self.private.close()
 
 

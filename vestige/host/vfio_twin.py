@@ -51,7 +51,7 @@ class PassThrough:
             for index, (number, disk) in enumerate(asked):
                 groups_told.add(controllers[index].group)
                 self._show(twin, container, controllers[index], index, stack)
-                _describe(twin.private.shared().config.disks[number], number, disk, index)
+                _describe(twin.private.shared().config.disks[number], disk, index)
             self._stack = stack.pop_all()
 
     def _show(
@@ -91,10 +91,9 @@ def _map_shared(twin: Twin, container: Container) -> None:
     container.map(abi.STATE, abi.STATE_SIZE, twin.private.host_address(abi.STATE))
 
 
-def _describe(disk: abi.Disk, number: int, option: DiskOption, index: int) -> None:
+def _describe(disk: abi.Disk, option: DiskOption, index: int) -> None:
     disk.present = 1
     disk.read_only = option.read_only
-    disk.channel, disk.unit = divmod(number, 2)
     disk.kind = abi.DiskKind.NVME
     disk.nvme = index
 

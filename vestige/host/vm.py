@@ -127,16 +127,17 @@ class VirtualMachine:
         )
         kvm.call(self.descriptor, kvm.Request.IOEVENTFD, doorbell)
 
-    def connect_byte(self, address: int, value: int, eventfd: int) -> None:
-        """A one-byte store of `value` to `address` writes `eventfd` and doesn't exit."""
-        posted = kvm.Ioeventfd(
-            address=address,
-            match=value,
-            length=1,
-            descriptor=eventfd,
-            flags=kvm.IOEVENTFD_MATCH,
-        )
-        kvm.call(self.descriptor, kvm.Request.IOEVENTFD, posted)
+    def connect_store(
+        self, address: int, size: int, eventfd: int, value: int | None = None
+    ) -> None:
+        """A store of `size` bytes to `address` writes `eventfd` and doesn't exit.
+
+        With a `value` only a store of that does.
+        """
+        stored = kvm.Ioeventfd(address=address, length=size, descriptor=eventfd)
+        if value is not None:
+            stored.match, stored.flags = value, kvm.IOEVENTFD_MATCH
+        kvm.call(self.descriptor, kvm.Request.IOEVENTFD, stored)
 
     def coalesce_ports(self, first: int, count: int) -> None:
         """Writes within `count` ports from `first` are queued, and don't exit."""

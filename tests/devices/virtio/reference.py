@@ -29,9 +29,10 @@ class Buffer(NamedTuple):
 class GuestRam:
     """RAM at guest-physical 0."""
 
-    def __init__(self) -> None:
-        self.bytes = (ctypes.c_uint8 * RAM_SIZE)()
-        self.memory = Memory(low=ctypes.addressof(self.bytes), low_size=RAM_SIZE)
+    def __init__(self, memory: "ctypes.Array[ctypes.c_uint8] | None" = None) -> None:
+        """Its own, or `memory`."""
+        self.bytes = (ctypes.c_uint8 * RAM_SIZE)() if memory is None else memory
+        self.memory = Memory(low=ctypes.addressof(self.bytes), low_size=len(self.bytes))
 
     def poke(self, address: int, layout: str, *values: int) -> None:
         """Store little-endian values."""

@@ -1,0 +1,25 @@
+"""Which bus each disk is on, and where there."""
+
+from vestige import abi
+from vestige.host.buses import place
+from vestige.host.options import IDE, VIRTIO, DiskOption
+
+
+def test_ide_drives_fill_the_channels_and_virtio_disks_the_slots() -> None:
+    config = abi.Config()
+    buses = (VIRTIO, IDE, VIRTIO, IDE)
+    place(config, [DiskOption("", bus) for bus in buses], 2)
+    assert [disk.bus for disk in config.disks] == [1, 0, 1, 0]
+    assert [(config.disks[n].channel, config.disks[n].unit) for n in (1, 3)] == [(0, 0), (0, 1)]
+    functions = [(each.kind, each.index, each.queues) for each in config.virtio]
+    block = int(abi.VirtioKind.BLOCK)
+    assert functions == [(block, 0, 2), (block, 2, 2)] + [(0, 0, 0)] * 6
+
+
+def test_the_numbers_of_both_sides_fit_together() -> None:
+    shared = abi.Shared()
+    assert len(shared.routes) == abi.GSIS
+    assert len(shared.config.virtio) == len(shared.statistics.virtio) == abi.MAX_VIRTIO
+    assert abi.VIRTIO_NOTIFY + abi.VIRTIO_QUEUES * abi.VIRTIO_NOTIFY_STRIDE < abi.VIRTIO_BAR_SIZE
+    end = abi.VIRTIO_BARS + abi.MAX_VIRTIO * abi.VIRTIO_BAR_SIZE
+    assert abi.PCI_WINDOW <= abi.VIRTIO_BARS < end <= abi.ECAM

@@ -1,0 +1,81 @@
+"""A guest's driver of a virtio disk on the whole monitor: PCI, negotiation, requests."""
+
+from tests.devices.virtio.reference import Buffer, Driver, GuestRam, SplitDriver
+from tests.monitor.rig import Rig
+from vestige import abi
+
+HEADERS = 0x18000  # header and status of buffer n: 32 bytes at n * 32
+DATA = 0x20000
+VERSION_1, FLUSH, EVENT_IDX, PACKED = 1 << 32, 1 << 9, 1 << 29, 1 << 34
+IN, OUT, FLUSH_OUT, GET_ID, WRITE_ZEROES = 0, 1, 4, 8, 13
+VECTOR = 0x51
+
+
+class VirtioDisk:
+    """Function `number`, driven with MSI-X: vector 0 for its one queue used."""
+
+    def __init__(
+        self, rig: Rig, number: int = 0, kind: type[Driver] = SplitDriver, *, size: int = 64
+    ) -> None:
+        self.rig = rig
+        self.number = number
+        self.config_base = abi.ECAM + ((abi.VIRTIO_SLOT + number) << 15)
+        assert rig.read(self.config_base) == 0x1042_1AF4
+        rig.write(self.config_base + 4, 6, 2)
+        self.bar = rig.read(self.config_base + 0x10) & ~15
+        rig.write(self.config_base + 0x42, 1 << 15, 2)
+        for offset, value in ((0, abi.LOCAL_APIC), (4, 0), (8, VECTOR), (12, 0)):
+            rig.write(self.bar + 0x4000 + offset, value)
+        features = VERSION_1 | FLUSH | EVENT_IDX | (PACKED if kind.packed else 0)
+        rig.write(self.bar + 0x14, 3, 1)
+        for half in (0, 1):
+            rig.write(self.bar + 8, half)
+            rig.write(self.bar + 12, features >> 32 * half & 0xFFFF_FFFF)
+        rig.write(self.bar + 0x14, 11, 1)
+        assert rig.read(self.bar + 0x14, 1) == 11
+        self.ram = GuestRam(rig.memory)
+        self.driver = kind(self.ram, size, event_index=True, queue=number)
+        rig.write(self.bar + 0x18, size, 2)
+        rig.write(self.bar + 0x1A, 0, 2)
+        areas = (self.driver.descriptors, self.driver.driver, self.driver.device)
+        for offset, area in zip((0x20, 0x28, 0x30), areas, strict=True):
+            rig.write(self.bar + offset, area)
+        rig.write(self.bar + 0x1C, 1, 2)
+        rig.write(self.bar + 0x14, 15, 1)
+        self.driver.want_interrupt()
+        self.count = 0
+        self.places: dict[int, int] = {}
+
+    @property
+    def gsi(self) -> int:
+        """Of its queue's vector."""
+        return abi.VIRTIO_GSI + self.number * abi.VIRTIO_VECTORS
+
+    def ask(self, kind: int, sector: int, *parts: Buffer) -> int:
+        """Make a request available; its number."""
+        place = HEADERS + 32 * (self.count % 512)
+        self.count += 1
+        self.ram.poke(place, "IIQB", kind, 0, sector, 0xEE)
+        number = self.driver.add(
+            [Buffer(place, 16, writable=False), *parts, Buffer(place + 16, 1, writable=True)]
+        )
+        assert number is not None
+        self.places[number] = place + 16
+        return number
+
+    def notify(self) -> None:
+        """Tell the device, if it asked for that: the worker wakes, as the ioeventfd wakes it."""
+        if self.driver.kick():
+            self.rig.work()
+
+    def done(self) -> dict[int, int]:
+        """Status bytes of the requests used since this was last asked."""
+        done = self.driver.collect()
+        self.driver.want_interrupt()
+        return {number: self.ram.peek(self.places[number], "B") for number, _ in done}
+
+    def do(self, kind: int, sector: int, *parts: Buffer) -> int:
+        """A whole request that completes at once; its status."""
+        number = self.ask(kind, sector, *parts)
+        self.notify()
+        return self.done()[number]

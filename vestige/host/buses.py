@@ -1,0 +1,64 @@
+"""Where the guest's devices are: drives on IDE channels, virtio functions on the PCI bus.
+
+Places alone: what a device is and does is the monitor's. The wiring of a virtio function is the
+same for all of them, by the numbers in abi.py.
+"""
+
+import os
+from collections.abc import Sequence
+
+from vestige import abi
+from vestige.host.options import VIRTIO, DiskOption
+from vestige.host.routing import Doorbells
+from vestige.host.vm import VirtualMachine
+
+
+def place(config: abi.Config, disks: Sequence[DiskOption], cpus: int) -> None:
+    """Tell the monitor which bus each disk is on, and where there; list the virtio functions.
+
+    A virtio disk has a queue for each CPU.
+    """
+    ide = functions = 0
+    for number, option in enumerate(disks):
+        disk = config.disks[number]
+        if option.bus == VIRTIO:
+            disk.bus = abi.Bus.VIRTIO
+            function = config.virtio[functions]
+            function.kind, function.index = abi.VirtioKind.BLOCK, number
+            function.queues = min(cpus, abi.VIRTIO_QUEUES)
+            functions += 1
+        else:
+            disk.bus = abi.Bus.IDE
+            disk.channel, disk.unit = divmod(ide, 2)
+            ide += 1
+
+
+class VirtioWiring:
+    """Doorbells for every vector, and notifications that wake the worker without an exit.
+
+    Threat: a guest that notifies without end makes its own worker work.
+    """
+
+    def __init__(
+        self,
+        config: abi.Config,
+        guest: VirtualMachine,
+        monitor: VirtualMachine,
+        doorbells: Doorbells,
+    ) -> None:
+        """Wire all functions that `config` lists, at the addresses where their BARs begin."""
+        self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        monitor.connect_interrupt(abi.Irq.VIRTIO, self._eventfd)
+        for number, function in enumerate(config.virtio):
+            if function.kind == abi.VirtioKind.NONE:
+                continue
+            for vector in range(function.queues + 1):
+                doorbells.add(abi.VIRTIO_GSI + number * abi.VIRTIO_VECTORS + vector)
+            notify = abi.VIRTIO_BARS + number * abi.VIRTIO_BAR_SIZE + abi.VIRTIO_NOTIFY
+            for queue in range(function.queues):
+                place = notify + queue * abi.VIRTIO_NOTIFY_STRIDE
+                guest.connect_store(place, abi.VIRTIO_NOTIFY_SIZE, self._eventfd)
+
+    def close(self) -> None:
+        """Close the eventfd; the VMs must be closed first."""
+        os.close(self._eventfd)
