@@ -1,9 +1,9 @@
 """The two VMs over one RAM: the guest's, and the monitor's that maps more.
 
-The guest VM maps RAM and nothing else, so whatever else the guest touches exits. The monitor
-VM maps the same RAM at the same addresses, its private memory, the guest vCPUs' kvm_run
-mappings and the ring. Guest vCPU n is paired with monitor vCPU n; the last monitor vCPU is
-the worker.
+The guest VM maps RAM and nothing else (but pages to read, where the IDE is in memory), so
+whatever else the guest touches exits. The monitor VM maps the same RAM at the same addresses,
+its private memory, the guest vCPUs' kvm_run mappings and the ring. Guest vCPU n is paired with
+monitor vCPU n; the last monitor vCPU is the worker.
 """
 
 import mmap
