@@ -89,7 +89,10 @@ def test_a_guest_that_powers_off_ends_with_0(kernels: Kernels) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, HELLO, b"")
 
 
-@pytest.mark.parametrize("words", [("--memory", "64M"), ("--memory", "5G", "--cpus", "8")])
+@pytest.mark.parametrize(
+    "words",
+    [("--memory", "64M"), ("--memory", "5G", "--cpus", "8"), ("--ide", "memory", "--cpus", "8")],
+)
 def test_machines_of_many_sizes_run(kernels: Kernels, words: tuple[str, ...]) -> None:
     done = run("--kernel", kernels("hello"), *words)
     assert (done.returncode, done.stdout, done.stderr) == (0, HELLO, b"")
