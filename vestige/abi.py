@@ -7,8 +7,7 @@ listed here. All of what the monitor writes is untrusted by the host: the threat
 stands beside it.
 """
 
-from enum import IntEnum, IntFlag
-
+from vestige.lang.enumeration import IntEnum, IntFlag
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, i64, u8, u16, u32, u64
 

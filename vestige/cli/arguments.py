@@ -3,7 +3,7 @@
 argparse does more, and importing it takes longer than starting a guest's machine does.
 """
 
-from collections.abc import Sequence
+from _collections_abc import Sequence
 
 from vestige.errors import UsageError
 

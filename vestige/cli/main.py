@@ -1,8 +1,7 @@
 """Entry point of `vestige`: picks the subcommand, turns errors into a line and an exit status."""
 
 import sys
-from collections.abc import Sequence
-from importlib import import_module
+from _collections_abc import Sequence
 
 from vestige.cli import arguments as words
 from vestige.errors import GuestError, UsageError
@@ -43,7 +42,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     if name not in COMMANDS:
         what = "no command" if name is None else f"{name!r} is not a command"
         raise UsageError(f"{what}; there are {', '.join(COMMANDS)}; see `vestige --help`")
-    command = import_module(f"vestige.cli.{name}")
+    command = __import__(f"vestige.cli.{name}", fromlist=["run"])  # importlib imports warnings
     syntax: words.Syntax = command.SYNTAX
     own = arguments[1:]
     if any(word in words.HELP for word in own[: own.index("--") if "--" in own else None]):

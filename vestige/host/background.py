@@ -1,7 +1,7 @@
 """Work in a thread while the caller goes on: much of setting a VM up is waiting for the kernel."""
 
+from _collections_abc import Callable
 from _thread import allocate_lock, start_new_thread  # threading is slow to import
-from collections.abc import Callable
 
 
 class Background:

@@ -5,7 +5,7 @@ same for all of them, by the numbers in abi.py.
 """
 
 import os
-from collections.abc import Sequence
+from _collections_abc import Sequence
 
 from vestige import abi
 from vestige.host.options import VIRTIO, DiskOption

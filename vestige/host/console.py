@@ -4,7 +4,6 @@ The monitor moves the bytes itself, through the ring's fixed files `output` and 
 """
 
 import atexit
-import contextlib
 import os
 import termios
 
@@ -68,8 +67,10 @@ class Terminal(Console):
         """Restore the terminal."""
         saved, self._saved = self._saved, None
         if saved is not None and self.input is not None:
-            with contextlib.suppress(termios.error):  # a terminal that hung up needs nothing
+            try:  # noqa: SIM105 - contextlib is slow to import
                 termios.tcsetattr(self.input, termios.TCSANOW, saved)
+            except termios.error:
+                pass  # a terminal that hung up needs nothing
             atexit.unregister(self.close)
 
 

@@ -5,9 +5,9 @@ each is in the kernel's Documentation/virt/kvm/api.rst.
 """
 
 import os
-from enum import IntEnum
 
 from vestige.errors import GuestError, UsageError
+from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
 

@@ -3,7 +3,6 @@
 Each is one memfd mapped once. Both are sparse: a page exists from its first use.
 """
 
-import contextlib
 import ctypes
 import mmap
 import os
@@ -39,9 +38,10 @@ class Region:
     def close(self) -> None:
         """Unmap and give the memory back. Nothing may use it any more."""
         self.view.release()
-        # An error on its way up keeps the views of those it passed: they end with it.
-        with contextlib.suppress(BufferError):
+        try:  # noqa: SIM105 - contextlib is slow to import
             self._mapping.close()
+        except BufferError:
+            pass  # an error on its way up keeps the views of those it passed: they end with it
         os.close(self.descriptor)
 
 

@@ -6,8 +6,7 @@ tables are not writable by the monitor, so that its own errors can't undo that.
 """
 
 import struct
-from array import array
-from collections.abc import Sequence
+from _collections_abc import Sequence
 
 from vestige import abi
 from vestige.host import kvm
@@ -74,7 +73,7 @@ class PageTables:
         return self._tables[key]
 
     def _store(self, table: int, index: int, entries: Sequence[int]) -> None:
-        self._memory.write(table + 8 * index, array("Q", entries).tobytes())
+        self._memory.write(table + 8 * index, struct.pack(f"<{len(entries)}Q", *entries))
 
     def map(self, start: int, size: int, attributes: int, *, page: int = LARGE) -> None:
         """Map [start, start + size) at itself, in pages of `page` bytes, rounded outwards."""
@@ -116,7 +115,7 @@ def build(
     for start, size, attributes in devices:
         tables.map(start, size, attributes, page=PAGE)
     tables.map(abi.TABLES, LARGE, CONSTANT)
-    memory.write(GDT, array("Q", GDT_ENTRIES).tobytes())
+    memory.write(GDT, struct.pack("<3Q", *GDT_ENTRIES))
     for vector, address in handlers.items():
         memory.write(IDT + 16 * vector, _gate(address))
 

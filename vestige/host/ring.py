@@ -12,7 +12,7 @@ the only buffers this module ever registers are guest RAM and STATE.
 
 import mmap
 import os
-from collections.abc import Sequence
+from _collections_abc import Sequence
 
 from vestige import abi
 from vestige.errors import GuestError, UsageError

@@ -2,8 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from _collections_abc import Sequence
 
 from vestige import abi
 from vestige.errors import GuestError
@@ -13,6 +12,7 @@ from vestige.host.code import MonitorCode
 from vestige.host.console import Console, occupy_standard_files, open_console
 from vestige.host.memory import GuestMemory
 from vestige.host.messages import tell
+from vestige.host.resources import Resources
 from vestige.host.ring import Ring
 from vestige.host.session import Runner, Session
 from vestige.host.signals import Signals
@@ -31,8 +31,8 @@ def run(asked: options.RunOptions) -> int:
     """
     options.check(asked)
     occupy_standard_files()
-    with ExitStack() as stack:
-        return Run(asked, stack).to_the_end()
+    with Resources() as resources:
+        return Run(asked, resources).to_the_end()
 
 
 class Run:
@@ -41,26 +41,26 @@ class Run:
     All else is made anew for each machine: RAM, both VMs, the ring, the controllers' queues.
     """
 
-    def __init__(self, asked: options.RunOptions, stack: ExitStack) -> None:
-        """Each resource is closed by `stack` after what uses it."""
+    def __init__(self, asked: options.RunOptions, resources: Resources) -> None:
+        """Each resource is closed by `resources` after what uses it."""
         self.asked = asked
-        self.stats = stack.enter_context(statistics.open_file(asked.stats)) if asked.stats else None
+        self.stats = resources.keep(statistics.open_file(asked.stats)) if asked.stats else None
         self.counters: dict[str, object] | None = None
         self.config = MachineConfig(cpus=asked.cpus, memory=asked.memory)
-        self.system = stack.enter_context(closing(kvm.System()))
+        self.system = resources.keep(kvm.System())
         self.disks = {
-            number: stack.enter_context(closing(disks.open_disk(disk)))
+            number: resources.keep(disks.open_disk(disk))
             for number, disk in enumerate(asked.disks)
             if disk.controller is None
         }
-        self.console = stack.enter_context(closing(open_console(asked.console)))
+        self.console = resources.keep(open_console(asked.console))
         self.code: MonitorCode | None = None
         self.runner: Runner | None = None
         self.signals: Signals | None = None
         self.deadline: float | None = None
         self.first_instruction = 0.0
         self.restarts = 0
-        self._stack = stack
+        self._resources = resources
 
     def to_the_end(self) -> int:
         """One machine after the other, as long as the guest resets and may; the exit status."""
@@ -82,25 +82,23 @@ class Run:
     def _machine(self) -> int:
         """Run the guest from its power-on to its power-off, reset, failure, or the run's end."""
         asked = self.asked
-        with ExitStack() as stack:
-            memory = stack.enter_context(closing(GuestMemory(asked.memory)))
-            twin = stack.enter_context(closing(Twin(self.system, memory, asked.cpus)))
-            pages = _take_controllers(asked, twin, stack)
-            ring = stack.enter_context(
-                closing(_connect_ring(twin, self.disks, self.console, stack))
-            )
+        with Resources() as resources:
+            memory = resources.keep(GuestMemory(asked.memory))
+            twin = resources.keep(Twin(self.system, memory, asked.cpus))
+            pages = _take_controllers(asked, twin, resources)
+            ring = resources.keep(_connect_ring(twin, self.disks, self.console, resources))
             in_memory = asked.ide == options.IDE_IN_MEMORY
             if in_memory:
                 twin.place_ide_in_memory()
             buses.place(twin.private.shared().config, asked.disks, asked.cpus)
-            wiring = stack.enter_context(closing(Background(twin.wire)))
+            wiring = resources.keep(Background(twin.wire))
             _load_guest(asked, self.config, twin)
             code, runner = self._compiled()
             twin.load(code, pages)
             twin.configure()
             twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if in_memory else ())
             signals = self._listen()
-            session = stack.enter_context(closing(Session(twin, code, ring, runner)))
+            session = resources.keep(Session(twin, code, ring, runner))
             wiring.wait()
             return self._session(session, twin, signals)
 
@@ -115,7 +113,7 @@ class Run:
     def _listen(self) -> Signals:
         """From the first machine on signals end the run in order, and the timeout counts."""
         if self.signals is None:
-            self.signals = self._stack.enter_context(closing(Signals()))
+            self.signals = self._resources.keep(Signals())
             if self.asked.timeout is not None:
                 self.deadline = time.monotonic() + self.asked.timeout
         return self.signals
@@ -153,14 +151,14 @@ def _load_guest(asked: options.RunOptions, config: MachineConfig, twin: Twin) ->
 
 
 def _take_controllers(
-    asked: options.RunOptions, twin: Twin, stack: ExitStack
+    asked: options.RunOptions, twin: Twin, resources: Resources
 ) -> Sequence[tuple[int, int, int]]:
     """Take the NVMe controllers that are asked for; their memory, for the page tables."""
     if all(disk.controller is None for disk in asked.disks):
         return ()
     from vestige.host.vfio_twin import PassThrough  # noqa: PLC0415 - few runs need it
 
-    return stack.enter_context(closing(PassThrough(twin, asked.disks))).pages
+    return resources.keep(PassThrough(twin, asked.disks)).pages
 
 
 def _check_controllers(asked: options.RunOptions, twin: Twin) -> None:
@@ -173,7 +171,7 @@ def _check_controllers(asked: options.RunOptions, twin: Twin) -> None:
 
 
 def _connect_ring(
-    twin: Twin, images_of_disks: dict[int, disks.DiskImage], console: Console, stack: ExitStack
+    twin: Twin, images_of_disks: dict[int, disks.DiskImage], console: Console, resources: Resources
 ) -> Ring:
     """Make the ring over the disks and the console, and tell the monitor of all three."""
     config = twin.private.shared().config
@@ -187,8 +185,7 @@ def _connect_ring(
     if console.input is not None:
         config.console.input = len(files)
         files.append(console.input)
-    eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-    stack.callback(os.close, eventfd)
+    eventfd = resources.keep_file(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
     twin.monitor.connect_interrupt(abi.Irq.RING, eventfd)
     ring = Ring(twin.memory, twin.private.host_address(abi.STATE), files, eventfd)
     twin.connect(ring)

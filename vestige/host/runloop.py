@@ -12,9 +12,8 @@ leaving; each choice is one the guest could have caused. The monitor may clear t
 its signal until the thread has left. The monitor vCPU's own kvm_run page is mapped nowhere.
 """
 
-from enum import IntEnum
-
 from vestige.abi import PORT_CALL, RUN_UNION, Call, ExitReason, RunIo, RunPage
+from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import load8, syscall
 from vestige.lang.types import Struct, u8, u32, u64
 

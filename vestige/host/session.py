@@ -5,8 +5,8 @@ monitor writes: each is checked here, against a constant, before it is used.
 """
 
 import os
+from _collections_abc import Callable
 from _thread import allocate_lock, get_native_id, start_new_thread
-from collections.abc import Callable
 
 from vestige import abi
 from vestige.errors import GuestError

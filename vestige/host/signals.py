@@ -1,18 +1,20 @@
 """The signals that end a run, as bytes of a pipe that can be waited for."""
 
 import os
-import signal
-from types import FrameType
 
 from vestige.lang.types import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import signal
+    from types import FrameType
     from typing import Any
+else:
+    import _signal as signal  # signal itself makes enumerations of all numbers, and imports enum
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def _ignore(_number: int, _frame: FrameType | None) -> None:
+def _ignore(_number: int, _frame: "FrameType | None") -> None:
     """A handler that only makes system calls return; the wake-up pipe tells of the signal."""
 
 

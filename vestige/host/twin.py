@@ -7,7 +7,7 @@ monitor vCPU n; the last monitor vCPU is the worker.
 """
 
 import mmap
-from collections.abc import Sequence
+from _collections_abc import Sequence
 
 from vestige import abi
 from vestige.host import kvm, monitor_tables, vm

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from _blake2 import blake2b  # hashlib would load OpenSSL: 4 ms
-from collections.abc import Callable, Iterable, Iterator
+from _collections_abc import Callable, Iterable, Iterator
 
 from vestige.lang.image import Image, ImageError
 
@@ -66,12 +66,12 @@ def key(sources: Iterable[str]) -> str:
     where = blake2b("\0".join((PACKAGE, *sources)).encode(), digest_size=16).hexdigest()
     place = os.path.join(folder(), f"sources-{where}.key")
     try:
-        with open(place, encoding="ascii") as file:
-            kept_stamp, _, kept_key = file.read().partition(" ")
-    except (OSError, ValueError):
-        kept_stamp = ""
-    if kept_stamp == stamp:
-        return kept_key
+        with open(place, "rb") as file:
+            kept_stamp, _, kept_key = file.read().partition(b" ")
+    except OSError:
+        kept_stamp = kept_key = b""
+    if kept_stamp == stamp.encode():
+        return kept_key.decode()
     digest = _digest([name for name, _ in files], versions)
     if settled:
         _keep(place, f"{stamp} {digest}".encode(), "sources")

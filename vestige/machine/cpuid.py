@@ -5,7 +5,7 @@ x86/cpuid.rst; VMware's timing leaf 0x40000010, as lkml.org/lkml/2008/10/1/246 p
 An entry is (function, index, flags, eax, ebx, ecx, edx).
 """
 
-from collections.abc import Iterable
+from _collections_abc import Iterable
 
 Entry = tuple[int, int, int, int, int, int, int]
 

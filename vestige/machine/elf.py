@@ -6,7 +6,7 @@ docs/misc/pvh.pandoc and xen/include/public/elfnote.h (XEN_ELFNOTE_PHYS32_ENTRY)
 
 import io
 import struct
-from collections.abc import Iterator
+from _collections_abc import Iterator
 
 from vestige.abi import MIB
 from vestige.errors import UsageError

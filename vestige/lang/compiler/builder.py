@@ -11,6 +11,7 @@ from vestige.lang.compiler import graph
 from vestige.lang.compiler.graph import Block, Instruction, Local, Node
 from vestige.lang.compiler.kinds import BOOL, BY_NAME, Integer, Reference, evaluated, kind_of
 from vestige.lang.compiler.program import Function, Program
+from vestige.lang.enumeration import IntFlag
 from vestige.lang.errors import Refusal, Rule
 
 AnyInstruction = TypeVar("AnyInstruction", bound=Instruction)
@@ -182,7 +183,7 @@ class Builder:
 
     def constant(self, node: Node, value: int) -> Instruction:
         """An integer constant as an instruction."""
-        return self.add(graph.Constant(node, int(value), isinstance(value, Flag)))
+        return self.add(graph.Constant(node, int(value), isinstance(value, Flag | IntFlag)))
 
 
 def _is_table(value: object) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import CodeType, NoneType
 from typing import Any, NoReturn, get_args, get_origin
 
-from vestige.lang import types
+from vestige.lang import enumeration, types
 from vestige.lang.compiler.intervals import BOOLEAN, Interval
 
 
@@ -61,6 +61,7 @@ BY_CTYPE: dict[object, Integer] = {
     getattr(ctypes, f"c_{'' if kind.signed else 'u'}int{kind.bits}"): kind
     for kind in BY_NAME.values()
 }
+ENUMERATIONS = (enum.IntEnum, enum.IntFlag, enumeration.IntEnum, enumeration.IntFlag)
 UNKNOWN = object()
 BOOL = Integer("bool", 1, False, BOOLEAN)
 
@@ -73,7 +74,7 @@ def kind_of_ctype(ctype: object) -> Kind:
 def _enumeration(members: type[enum.IntEnum] | type[enum.IntFlag]) -> Integer:
     """The kind of an IntEnum (from its least to its greatest member) or an IntFlag."""
     values = [int(member) for member in members.__members__.values()]
-    if issubclass(members, enum.IntFlag):
+    if issubclass(members, enum.IntFlag | enumeration.IntFlag):
         high = (1 << max(values, default=0).bit_length()) - 1
         return Integer(members.__name__, 64, False, Interval(0, high, flag=True))
     low, high = min(values, default=0), max(values, default=0)
@@ -94,7 +95,7 @@ def kind_of(annotation: Any) -> Kind | None:
         return BOOL
     if isinstance(annotation, type) and annotation in BY_TYPE:
         return BY_TYPE[annotation]
-    if isinstance(annotation, type) and issubclass(annotation, enum.IntEnum | enum.IntFlag):
+    if isinstance(annotation, type) and issubclass(annotation, ENUMERATIONS):
         return _enumeration(annotation)
     if isinstance(annotation, type) and issubclass(annotation, ctypes.Structure):
         return Reference(annotation)

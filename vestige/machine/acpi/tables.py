@@ -5,7 +5,6 @@ no global lock, no firmware waking vector as there is no firmware.
 """
 
 import struct
-from enum import IntEnum, IntFlag
 
 from vestige.abi import (
     ECAM,
@@ -18,6 +17,7 @@ from vestige.abi import (
     PORT_SLEEP_STATUS,
     RESET_VALUE,
 )
+from vestige.lang.enumeration import IntEnum, IntFlag
 from vestige.machine.config import MachineConfig
 
 OEM = b"VESTIG"
