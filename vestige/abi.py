@@ -31,6 +31,9 @@ PCI_WINDOW = 0xC000_0000  # 32-bit memory window, to ECAM
 ECAM = 0xE000_0000  # bus 0 alone: Linux probes 32 slots of every bus that MCFG names
 ECAM_SIZE = 1 * MIB
 IOAPIC = 0xFEC0_0000
+HPET = 0xFED0_0000
+HPET_SIZE = 0x400
+HPET_IDENTITY = 0x8086_2201  # revision 1, three timers, 64 bits: its first register
 LOCAL_APIC = 0xFEE0_0000
 
 PORT_UART = 0x3F8
@@ -38,6 +41,9 @@ PORT_PVPANIC = 0x505
 PORT_SLEEP_CONTROL = 0x600  # ACPI sleep control; status is the next port
 PORT_SLEEP_STATUS = 0x601
 PORT_RESET = 0x604
+PORT_PM1_EVENT = 0x610  # fixed ACPI hardware: status and enable, 16 bits each
+PORT_PM1_CONTROL = 0x614  # 16 bits
+PORT_PM1_END = 0x616
 PORT_PCI_ADDRESS = 0xCF8
 PORT_PCI_DATA = 0xCFC
 SLEEP_TYPE_S5 = 5  # SLP_TYP the DSDT's _S5 names
@@ -277,6 +283,7 @@ class Config(Struct):
     shadow: u64  # SHADOW where the guest reads it; 0: its reads exit
     coalesced: u64  # address of KVM's coalesced-write ring page; 0: not available
     coalesced_entries: u32
+    hpet: u8  # there is one
     disks: Disk[4]  # MAX_DISKS
     nvme: Nvme[4]  # MAX_NVME
     virtio: Virtio[8]  # MAX_VIRTIO

@@ -23,6 +23,7 @@ OPTIONS = RunOptions(
     stats="out.json",
     accel="soft",
     on_reboot="restart",
+    hpet=True,
 )
 
 

@@ -15,6 +15,8 @@ from vestige.lang.build import compile_functions
 from vestige.lang.native import NativeImage
 from vestige.lang.types import Struct
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
+from vestige.monitor.devices.hpet.model import ALL, Hpet
+from vestige.monitor.devices.hpet.spec import ROUTES, TIMERS
 from vestige.monitor.devices.ioapic.model import IoApic
 from vestige.monitor.devices.ioapic.spec import PINS, Entry
 from vestige.monitor.devices.pci.config_space import ConfigSpace
@@ -24,6 +26,7 @@ from vestige.monitor.devices.pvpanic.model import Pvpanic
 from vestige.monitor.devices.pvpanic.spec import KNOWN
 from vestige.monitor.devices.uart16550.model import OUTPUT_SIZE, Uart
 from vestige.monitor.devices.uart16550.spec import FIFO_SIZE, Identity
+from vestige.monitor.line import NEVER
 
 BYTE, LONG = 1 << 8, 1 << 32
 
@@ -104,11 +107,26 @@ def check_acpi(acpi: AcpiRegisters) -> None:
     assert acpi.sleep_control & ~0x1C == 0
 
 
+def check_hpet(hpet: Hpet) -> None:
+    """Lines follow the status, routes are possible ones, a halted timer has no deadline."""
+    assert hpet.status < 1 << TIMERS
+    for number in range(TIMERS):
+        timer = hpet.timers[number]
+        assert ROUTES >> timer.route() & 1
+        assert timer.comparator <= timer.mask()
+        assert timer.period <= timer.mask()
+        assert hpet.running() or timer.deadline == NEVER
+        if timer.line.level:
+            assert hpet.running()
+            assert hpet.status >> number & 1
+
+
 def check_pvpanic(pvpanic: Pvpanic) -> None:
     """It keeps nothing but what it knows."""
     assert pvpanic.events & ~KNOWN == 0
 
 
+HPET_REGISTERS = (0, 0x10, 0x20, 0xF0, 0x100, 0x108, 0x110, 0x120, 0x128, 0x140, 0x148, 0x160)
 REGISTERS = range(0, 0x44, 4)
 
 MODELS = {
@@ -173,8 +191,25 @@ MODELS = {
             Operation(AcpiRegisters.read_sleep_status, ()),
             Operation(AcpiRegisters.write_sleep_control, (range(BYTE),)),
             Operation(AcpiRegisters.write_reset, (range(BYTE),)),
+            Operation(AcpiRegisters.read_pm1, (range(6),)),
+            Operation(AcpiRegisters.write_pm1, (range(6), range(BYTE))),
         ),
         check_acpi,
+    ),
+    "hpet": Model(
+        Hpet,
+        Hpet.reset,
+        (
+            Operation(Hpet.read, (range(0x400), (1, 2, 4, 8)), timed=True),
+            Operation(Hpet.read, (HPET_REGISTERS, (4, 8)), timed=True),
+            Operation(Hpet.write, (range(0x400), (1, 2, 4, 8), (0, 1, 1000, ALL)), timed=True),
+            Operation(Hpet.write, (HPET_REGISTERS, (4, 8), range(10_000)), timed=True),
+            Operation(Hpet.write, ((0x10,), (4,), (0, 1, 1)), timed=True),
+            Operation(Hpet.write, ((0x100, 0x120), (4,), range(1 << 15)), timed=True),
+            Operation(Hpet.expire, (), timed=True),
+            Operation(Hpet.next_deadline, ()),
+        ),
+        check_hpet,
     ),
     "pvpanic": Model(
         Pvpanic,

@@ -14,8 +14,8 @@ SCRIPTS = Path(__file__).parent / "scripts"
 
 # Applets that the scripts call by their bare names.
 _APPLETS = (
-    *("cat", "dd", "findfs", "insmod", "mount", "poweroff", "reboot", "sh", "sleep"),
-    *("switch_root", "tr", "umount"),
+    *("cat", "dd", "dmesg", "findfs", "grep", "insmod", "mount", "poweroff", "reboot", "sed"),
+    *("sh", "sleep", "switch_root", "tr", "umount"),
 )
 
 _FOLDERS = ("bin", "dev", "modules", "proc", "root", "sys")

@@ -43,3 +43,18 @@ def test_a_panic_is_reported_and_the_console_says_why() -> None:
         "vestige: the guest's kernel panicked; its console says why"
     )
     assert guest.status == 1
+
+
+def test_the_hpet_is_a_clock_source_that_goes_as_kvm_clock_does() -> None:
+    guest = platform("clock clocksource=hpet", "--hpet")
+    assert guest.after("clocksource:") == ["hpet"], guest
+    assert "kvm-clock" in guest.after("available:")[0].split()
+    stamps = {
+        line.split("] ")[1]: float(line.split("[")[1].split("]")[0]) for line in guest.after("log:")
+    }
+    passed = float(guest.after("uptime last:")[0]) - float(guest.after("uptime first:")[0])
+    # However long the guest was kept waiting between two of its commands.
+    shortest = stamps["before last"] - stamps["after first"]
+    longest = stamps["after last"] - stamps["before first"]
+    assert 0.99 * shortest - 0.02 <= passed <= 1.01 * longest + 0.02
+    assert guest.status == 0

@@ -46,7 +46,7 @@ def tables(config: MachineConfig) -> dict[str, bytes]:
 
 def configurations() -> list[MachineConfig]:
     return [
-        MachineConfig(cpus=cpus, uart=uart, ioapic=ioapic, memory=memory)
+        MachineConfig(cpus=cpus, uart=uart, ioapic=ioapic, memory=memory, hpet=cpus > 1)
         for cpus, uart, ioapic, memory in product(
             (1, 8), (True, False), (True, False), (64 * MIB, 6 * GIB)
         )
@@ -145,6 +145,36 @@ def test_mcfg_covers_every_bus() -> None:
     mcfg = tables(MachineConfig())["MCFG"]
     entry = struct.unpack_from("<QHBB", mcfg, HEADER + 8)
     assert entry == (abi.ECAM, 0, 0, abi.ECAM_SIZE // MIB - 1)
+
+
+def test_without_an_hpet_there_is_no_table_of_it() -> None:
+    assert "HPET" not in tables(MachineConfig())
+
+
+def test_the_hpet_table_says_where_it_is() -> None:
+    hpet = tables(MachineConfig(hpet=True))["HPET"]
+    identity, space, bits, offset, _, address, number, tick, page = struct.unpack(
+        "<IBBBBQBHB", hpet[HEADER:]
+    )
+    assert (identity, space, bits, offset) == (abi.HPET_IDENTITY, 0, 64, 0)
+    assert (address, number, tick, page) == (abi.HPET, 0, 100, 0)
+
+
+def test_with_an_hpet_acpi_has_its_fixed_hardware() -> None:
+    """Without it Linux doesn't look at the HPET's table."""
+    area = acpi.build(MachineConfig(hpet=True))
+    fadt = tables(MachineConfig(hpet=True))["FACP"]
+    (flags,) = struct.unpack_from("<I", fadt, 112)
+    assert not flags & FixedFlags.HW_REDUCED_ACPI
+    (facs,) = struct.unpack_from("<I", fadt, 36)
+    assert facs % 64 == 0
+    start = facs - abi.ACPI_TABLES
+    assert struct.unpack_from("<4sI", area, start) == (b"FACS", 64)
+    assert struct.unpack_from("<I", fadt, 56) == (abi.PORT_PM1_EVENT,)
+    assert struct.unpack_from("<I", fadt, 64) == (abi.PORT_PM1_CONTROL,)
+    assert struct.unpack_from("<BB", fadt, 88) == (4, 2)
+    assert struct.unpack_from("<BBBBQ", fadt, 148) == (1, 32, 0, 2, abi.PORT_PM1_EVENT)
+    assert struct.unpack_from("<BBBBQ", fadt, 172) == (1, 16, 0, 2, abi.PORT_PM1_CONTROL)
 
 
 def source(config: MachineConfig, directory: Path) -> str:

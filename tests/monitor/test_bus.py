@@ -31,6 +31,16 @@ def test_memory_nobody_claims_reads_all_ones(rig: Rig, size: int) -> None:
         assert rig.read(address, size) == (1 << 8 * size) - 1
 
 
+def test_the_hpet_is_there_where_asked_for() -> None:
+    rig = Rig().start()
+    rig.shared.config.hpet = 1
+    assert rig.read(abi.HPET, 4) == abi.HPET_IDENTITY
+    rig.write(abi.HPET + 0x10, 1, 4)
+    before = rig.read(abi.HPET + 0xF0, 8)
+    assert rig.read(abi.HPET + 0xF0, 8) > before
+    assert rig.read(abi.HPET + abi.HPET_SIZE, 4) == 0xFFFF_FFFF
+
+
 def test_a_wide_access_to_byte_registers_is_one_byte_after_the_other(rig: Rig) -> None:
     rig.out(UART + 3, 0x5A_00_00_1B, 4)  # line control … line status; modem status is read only
     assert rig.inp(UART + 3) == 0x1B

@@ -162,6 +162,33 @@ def test_a_deadline_already_past_comes_at_once(rig: Rig) -> None:
     assert rig.timer == 1
 
 
+@pytest.mark.parametrize(("level", "flags"), [(0, 0), (2, Entry.LEVEL)])
+def test_an_hpet_timer_interrupts_by_its_pin(rig: Rig, level: int, flags: int) -> None:
+    rig.shared.config.hpet = 1
+    rig.enable_pin(20, UART_VECTOR, flags)
+    rig.write(abi.HPET + 0x100, 20 << 9 | 4 | level)
+    rig.write(abi.HPET + 0x108, 10_000, 8)
+    rig.write(abi.HPET + 0x10, 1)
+    assert rig.wakes == 1
+    rig.work()
+    assert rig.rung == []
+    assert 0 < rig.timer <= 100_000
+    rig.now += rig.timer
+    rig.work()
+    assert rig.rung == [20]
+
+
+def test_the_pm1_control_register_powers_off_too(rig: Rig) -> None:
+    control = abi.PORT_PM1_CONTROL
+    assert rig.inp(control, 2) == 1
+    assert rig.inp(abi.PORT_PM1_EVENT, 4) == 0
+    rig.out(abi.PORT_PM1_EVENT + 2, 0x120, 2)
+    assert rig.inp(abi.PORT_PM1_EVENT, 4) == 0x120 << 16
+    rig.out(control, 5 << 10, 2)
+    with pytest.raises(PoweredOff, match="OFF"):
+        rig.out(control, 5 << 10 | 1 << 13, 2)
+
+
 # ---- the end -------------------------------------------------------------------------------
 
 

@@ -34,6 +34,7 @@ SYNTAX = Syntax(
             "stdio|FILE|unix:PATH",
             help="the other side of the guest's serial port (default stdio)",
         ),
+        Option("--hpet", help="give the guest a high precision event timer"),
         Option(
             "--on-reboot",
             "exit|restart",
@@ -68,6 +69,7 @@ def options_of(arguments: Arguments) -> read.RunOptions:
         options.accel = accel
     if (console := given("--console")) is not None:
         options.console = console
+    options.hpet = arguments.has("--hpet")
     if (on_reboot := given("--on-reboot")) is not None:
         options.on_reboot = on_reboot
     if (timeout := given("--timeout")) is not None:

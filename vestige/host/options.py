@@ -63,12 +63,12 @@ class RunOptions(Record):
     """One `vestige run`. Units: `memory` bytes, `timeout` seconds; `ide` is one of IDE_PLACES.
 
     `console` is "stdio", a file's path, or unix:PATH; `stats` where to write the statistics;
-    `on_reboot`, one of REBOOTS, what a reset by the guest does.
+    `on_reboot`, one of REBOOTS, what a reset by the guest does; `hpet` whether there is one.
     """
 
     __slots__ = (
-        "accel", "append", "console", "cpus", "disks", "ide", "initrd", "kernel", "memory",
-        "on_reboot", "stats", "timeout",
+        "accel", "append", "console", "cpus", "disks", "hpet", "ide", "initrd", "kernel",
+        "memory", "on_reboot", "stats", "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -86,12 +86,13 @@ class RunOptions(Record):
         accel: str = "auto",
         ide: str = "ports",
         on_reboot: str = "exit",
+        hpet: bool = False,
     ) -> None:
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.disks = memory, cpus, disks
         self.console, self.timeout, self.stats, self.accel = console, timeout, stats, accel
         self.ide = ide
-        self.on_reboot = on_reboot
+        self.on_reboot, self.hpet = on_reboot, hpet
 
 
 def parse_memory(text: str) -> int:

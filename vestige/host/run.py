@@ -46,7 +46,7 @@ class Run:
         self.asked = asked
         self.stats = resources.keep(statistics.open_file(asked.stats)) if asked.stats else None
         self.counters: dict[str, object] | None = None
-        self.config = MachineConfig(cpus=asked.cpus, memory=asked.memory)
+        self.config = MachineConfig(cpus=asked.cpus, memory=asked.memory, hpet=asked.hpet)
         self.system = resources.keep(kvm.System())
         self.disks = {
             number: resources.keep(disks.open_disk(disk))
@@ -96,6 +96,7 @@ class Run:
             code, runner = self._compiled()
             twin.load(code, pages)
             twin.configure()
+            twin.private.shared().config.hpet = asked.hpet
             twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if in_memory else ())
             signals = self._listen()
             session = resources.keep(Session(twin, code, ring, runner))

@@ -11,12 +11,12 @@ DEFAULT_MEMORY = 512 * MIB
 class MachineConfig:
     """The machine's shape as far as tables must tell of it: PCI functions tell of themselves.
 
-    `memory` is in bytes. `uart` and `ioapic` say which of these exist; an interrupt is described
-    to the guest only where there is an IOAPIC to take it. Raises UsageError for a size or a
-    count that no machine can have.
+    `memory` is in bytes. `uart`, `ioapic` and `hpet` say which of these exist; an interrupt is
+    described to the guest only where there is an IOAPIC to take it. Raises UsageError for a size
+    or a count that no machine can have.
     """
 
-    __slots__ = ("cpus", "ioapic", "memory", "uart")
+    __slots__ = ("cpus", "hpet", "ioapic", "memory", "uart")
 
     def __init__(
         self,
@@ -25,6 +25,7 @@ class MachineConfig:
         memory: int = DEFAULT_MEMORY,
         uart: bool = True,
         ioapic: bool = True,
+        hpet: bool = False,
     ) -> None:
         if not 1 <= cpus <= MAX_CPUS:
             raise UsageError(f"{cpus} CPUs: a machine has 1 to {MAX_CPUS}; give such a number")
@@ -42,3 +43,4 @@ class MachineConfig:
         self.memory = memory
         self.uart = uart
         self.ioapic = ioapic
+        self.hpet = hpet

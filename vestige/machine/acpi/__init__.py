@@ -23,9 +23,13 @@ def build(config: MachineConfig) -> bytes:
         return address
 
     differentiated = place(tables.table(b"DSDT", 2, dsdt.definition_block(config)))
-    described = [
-        place(table) for table in (tables.fadt(differentiated), tables.madt(config), tables.mcfg())
-    ]
+    # Linux sets an HPET up only where ACPI has its fixed hardware too: hpet_time_init is left out
+    # for hardware-reduced ACPI (arch/x86/kernel/acpi/boot.c).
+    facs = place(tables.facs()) if config.hpet else 0
+    described = [place(tables.fadt(differentiated, facs)), place(tables.madt(config))]
+    described.append(place(tables.mcfg()))
+    if config.hpet:
+        described.append(place(tables.hpet()))
     rsdt = place(tables.rsdt(described))
     xsdt = place(tables.xsdt(described))
     pointer = tables.rsdp(rsdt, xsdt)

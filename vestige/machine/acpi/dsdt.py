@@ -11,11 +11,14 @@ with it when the first driver asks; there is nothing to switch, so _SRS and _DIS
 from vestige.abi import (
     ECAM,
     ECAM_SIZE,
+    HPET,
+    HPET_SIZE,
     MIB,
     PCI_WINDOW,
     PIN_PCI_INTA,
     PIN_UART,
     PORT_PCI_ADDRESS,
+    PORT_PM1_END,
     PORT_PVPANIC,
     PORT_SLEEP_CONTROL,
     PORT_UART,
@@ -29,7 +32,7 @@ DEVICES_ON_BUS = 32
 LINKS = ("LNKA", "LNKB", "LNKC", "LNKD")
 EVERY_FUNCTION = 0xFFFF  # of a device, in _PRT's address
 PCI_CONFIGURATION_PORTS = 8  # mechanism 1
-POWER_PORTS = 8  # sleep and reset registers
+POWER_PORTS = PORT_PM1_END - PORT_SLEEP_CONTROL
 UART_PORTS = 8
 PORTS_END = 0x10000
 
@@ -46,6 +49,8 @@ def definition_block(config: MachineConfig) -> bytes:
     devices.append(_pci_root(config))
     devices.append(_motherboard())
     devices.append(_pvpanic())
+    if config.hpet:
+        devices.append(_hpet())
     if config.uart:
         devices.append(_uart(config))
     soft_off = [aml.integer(SLEEP_TYPE_S5), aml.integer(SLEEP_TYPE_S5), aml.ZERO, aml.ZERO]
@@ -161,6 +166,15 @@ def _pvpanic() -> bytes:
         aml.name("_HID", aml.string("QEMU0001")),
         aml.name("_UID", aml.ZERO),
         aml.name("_CRS", resources.template(resources.ports(PORT_PVPANIC, 1))),
+    )
+
+
+def _hpet() -> bytes:
+    return aml.device(
+        "HPET",
+        aml.name("_HID", aml.eisa_id("PNP0103")),
+        aml.name("_UID", aml.ZERO),
+        aml.name("_CRS", resources.template(resources.memory(HPET, HPET_SIZE))),
     )
 
 

@@ -1,7 +1,7 @@
-"""The fixed-form tables: RSDP, RSDT, XSDT, FADT, MADT, MCFG. ACPI 6.5, 5.2.
+"""The fixed-form tables: RSDP, RSDT, XSDT, FADT, FACS, MADT, MCFG, HPET. ACPI 6.5, 5.2.
 
-There is no FACS: hardware-reduced ACPI has none of what it holds (5.2.10: optional there) -
-no global lock, no firmware waking vector as there is no firmware.
+Hardware-reduced ACPI has no FACS (5.2.10: optional there), nor anything of what that holds: no
+global lock, and no firmware waking vector as there is no firmware.
 """
 
 import struct
@@ -9,9 +9,13 @@ import struct
 from vestige.abi import (
     ECAM,
     ECAM_SIZE,
+    HPET,
+    HPET_IDENTITY,
     IOAPIC,
     LOCAL_APIC,
     MIB,
+    PORT_PM1_CONTROL,
+    PORT_PM1_EVENT,
     PORT_RESET,
     PORT_SLEEP_CONTROL,
     PORT_SLEEP_STATUS,
@@ -26,6 +30,7 @@ CREATOR = b"VSTG"
 REVISION = 1
 HEADER_SIZE = 36
 CHECKSUM = 9  # its offset in the header
+PIN_SCI = 9  # fixed ACPI hardware has one; nothing here ever asserts it
 
 
 class FixedFlags(IntFlag):
@@ -103,21 +108,42 @@ def xsdt(addresses: list[int]) -> bytes:
     return table(b"XSDT", 1, struct.pack(f"<{len(addresses)}Q", *addresses))
 
 
-def _port(address: int) -> bytes:
-    """Generic Address Structure of one 8-bit port, 5.2.3.2."""
-    system_io, bits, offset, byte_access = 1, 8, 0, 1
-    return struct.pack("<BBBBQ", system_io, bits, offset, byte_access, address)
+def _port(address: int, bits: int = 8) -> bytes:
+    """Generic Address Structure of a register of ports, 5.2.3.2: accessed by bytes or words."""
+    system_io, offset, access = 1, 0, 1 if bits == 8 else 2
+    return struct.pack("<BBBBQ", system_io, bits, offset, access, address)
 
 
-def fadt(dsdt_address: int) -> bytes:
-    """Fixed ACPI Description Table, 5.2.9, hardware-reduced: no PM registers, no SCI."""
+def facs() -> bytes:
+    """Firmware ACPI Control Structure, 5.2.10: neither waking vectors nor a held lock."""
+    size, version = 64, 2
+    return struct.pack("<4sI24xB31x", b"FACS", size, version)
+
+
+def fadt(dsdt_address: int, facs_address: int = 0) -> bytes:
+    """Fixed ACPI Description Table, 5.2.9.
+
+    Hardware-reduced, with neither PM registers nor SCI, unless there is a FACS.
+    """
     size = 276
     flags = (
         FixedFlags.WBINVD
         | FixedFlags.PWR_BUTTON
         | FixedFlags.SLP_BUTTON
         | FixedFlags.RESET_REG_SUP
-        | FixedFlags.HW_REDUCED_ACPI
+        | (0 if facs_address else FixedFlags.HW_REDUCED_ACPI)
+    )
+    fixed_hardware: tuple[tuple[int, str, int | bytes], ...] = (
+        (36, "<I", facs_address),
+        (46, "<H", PIN_SCI),
+        (56, "<I", PORT_PM1_EVENT),
+        (64, "<I", PORT_PM1_CONTROL),
+        (88, "<B", 4),  # bytes of the event block
+        (89, "<B", 2),  # and of the control block
+        (96, "<H", 101),  # latencies that say: no C2,
+        (98, "<H", 1001),  # no C3
+        (148, "12s", _port(PORT_PM1_EVENT, 32)),
+        (172, "12s", _port(PORT_PM1_CONTROL, 16)),
     )
     boot_flags = BootFlags.VGA_NOT_PRESENT | BootFlags.CMOS_RTC_NOT_PRESENT
     body = bytearray(size - HEADER_SIZE)
@@ -132,6 +158,7 @@ def fadt(dsdt_address: int) -> bytes:
         (244, "12s", _port(PORT_SLEEP_CONTROL)),
         (256, "12s", _port(PORT_SLEEP_STATUS)),
         (268, "8s", OEM_TABLE),  # hypervisor vendor
+        *(fixed_hardware if facs_address else ()),
     ):
         struct.pack_into(form, body, offset - HEADER_SIZE, value)
     return table(b"FACP", 6, bytes(body))
@@ -156,3 +183,12 @@ def mcfg() -> bytes:
     """PCI Express memory-mapped configuration, PCI Firmware Specification 3.3, table 4-2."""
     segment, first_bus, last_bus = 0, 0, ECAM_SIZE // MIB - 1
     return table(b"MCFG", 1, struct.pack("<QQHBB4x", 0, ECAM, segment, first_bus, last_bus))
+
+
+def hpet() -> bytes:
+    """IA-PC HPET Specification 1.0a, 3.2.4: one block, which has to be polled for its counter."""
+    number, minimum_tick, no_page_protection = 0, 100, 0
+    memory, width, offset, access = 0, 64, 0, 0
+    address = struct.pack("<BBBBQ", memory, width, offset, access, HPET)
+    body = struct.pack("<I", HPET_IDENTITY) + address
+    return table(b"HPET", 1, body + struct.pack("<BHB", number, minimum_tick, no_page_protection))

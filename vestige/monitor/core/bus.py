@@ -7,10 +7,14 @@ at rising ports. The PCI functions come first, as a guest may place them anywher
 from vestige.abi import (
     ECAM,
     ECAM_SIZE,
+    HPET,
+    HPET_SIZE,
     IDE_SLOT,
     IOAPIC,
     PORT_PCI_ADDRESS,
     PORT_PCI_DATA,
+    PORT_PM1_END,
+    PORT_PM1_EVENT,
     PORT_PVPANIC,
     PORT_RESET,
     PORT_SLEEP_CONTROL,
@@ -72,6 +76,8 @@ def read_port_byte(machine: Machine, config: Config, port: u16, now: u64) -> u8:
         return machine.acpi.read_sleep_control()
     if port == PORT_SLEEP_STATUS:
         return machine.acpi.read_sleep_status()
+    if PORT_PM1_EVENT <= port < PORT_PM1_END:
+        return machine.acpi.read_pm1(u8(port - PORT_PM1_EVENT))
     if port == PORT_PVPANIC:
         return machine.pvpanic.read()
     return 0xFF
@@ -85,6 +91,8 @@ def write_port_byte(machine: Machine, config: Config, port: u16, value: u8, now:
         machine.acpi.write_sleep_control(value)
     elif port == PORT_RESET:
         machine.acpi.write_reset(value)
+    elif PORT_PM1_EVENT <= port < PORT_PM1_END:
+        machine.acpi.write_pm1(u8(port - PORT_PM1_EVENT), value)
     elif port == PORT_PVPANIC:
         machine.pvpanic.write(value)
 
@@ -131,6 +139,11 @@ def write_config(
 
 
 # ---- memory -------------------------------------------------------------------------------------
+
+
+def is_hpet(config: Config, address: u64) -> bool:
+    """Whether an access is one to the HPET, where there is one."""
+    return config.hpet != 0 and HPET <= address < HPET + HPET_SIZE
 
 
 def read_memory(machine: Machine, address: u64, size: u8) -> u64:

@@ -77,6 +77,7 @@ def work(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     drain(machine, shared, now)
     take_signals(cpu, machine, shared)
     machine.uart.expire(now)
+    machine.hpet.expire(now)
     conclude(cpu, machine, shared)
     now = time(machine, shared)
     deadline = machine.next_deadline()

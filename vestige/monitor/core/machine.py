@@ -10,6 +10,7 @@ from vestige.monitor.core.shadow import clear_shadow
 from vestige.monitor.core.trap import Trap
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
 from vestige.monitor.devices.acpi_registers.spec import Power
+from vestige.monitor.devices.hpet.model import Hpet
 from vestige.monitor.devices.ioapic.model import IoApic
 from vestige.monitor.devices.pci.root import PciRoot
 from vestige.monitor.devices.piix3_ide.function import Ide
@@ -30,6 +31,7 @@ class Machine(Struct):
     clock: Clock
     pci: PciRoot
     ioapic: IoApic
+    hpet: Hpet
     uart: Uart
     acpi: AcpiRegisters
     pvpanic: Pvpanic
@@ -50,6 +52,7 @@ class Machine(Struct):
         self.kick_due = NEVER
         self.pci.reset()
         self.ioapic.reset()
+        self.hpet.reset()
         self.uart.reset()
         self.ide.reset(True)
         if config.ide_in_memory:
@@ -81,6 +84,7 @@ class Machine(Struct):
         """When something has to happen though nobody asks: the nearest of all."""
         return min(
             self.uart.next_deadline(),
+            self.hpet.next_deadline(),
             self.console.next_deadline(),
             self.nvme.next_deadline(),
             self.kick_due,

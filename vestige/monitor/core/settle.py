@@ -11,6 +11,7 @@ from vestige.lang.types import u8, u32, u64
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.requests import answered
 from vestige.monitor.core.virtio import move_virtio
+from vestige.monitor.devices.hpet.spec import TIMERS
 
 CHANNELS = 2  # of the IDE function
 
@@ -47,6 +48,12 @@ def move_interrupts(machine: Machine) -> None:
         line = machine.ide.channels[channel].line
         asserted |= u32((line.level & 1) << (pin & 31))
         if line.take_edge():
+            machine.ioapic.edge(pin)
+    for number in range(TIMERS):
+        timer = machine.hpet.timers[number]
+        pin = timer.route()
+        asserted |= u32((timer.line.level & 1) << (pin & 31))
+        if timer.line.take_edge():
             machine.ioapic.edge(pin)
     for number in range(MAX_VIRTIO):
         function = machine.virtio.functions[number]

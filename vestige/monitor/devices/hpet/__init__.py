@@ -1,0 +1,1 @@
+"""The high precision event timer."""
