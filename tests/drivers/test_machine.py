@@ -1,4 +1,4 @@
-"""A guest's IDE disk on an NVMe controller: ports, model, driver, and the interrupt back."""
+"""A guest's disk on an NVMe controller: device, model, driver, and the interrupt back."""
 
 import ctypes
 import struct
@@ -6,11 +6,15 @@ from unittest import mock
 
 import pytest
 
+from tests.devices.virtio.reference import Buffer
 from tests.drivers.benches import Pages
 from tests.drivers.fake_nvme import DO_NOT_RETRY, UNRECOVERED_READ, FakeNvme
 from tests.monitor.rig import Rig
+from tests.monitor.virtio_guest import FLUSH_OUT, IN, OUT, VirtioDisk
 from vestige import abi
 from vestige.abi import SECTOR
+from vestige.host.buses import place
+from vestige.host.options import IDE, VIRTIO, DiskOption
 from vestige.lang.intrinsics import address_of
 from vestige.monitor.core import controllers
 from vestige.monitor.drivers.nvme.controller import WATCH
@@ -24,7 +28,7 @@ ERR, BSY = 0x01, 0x80
 class NvmeRig(Rig):
     """A machine with one disk, on a controller; the ring has the console alone."""
 
-    def __init__(self, sectors: int = 256) -> None:
+    def __init__(self, sectors: int = 256, *, virtio: bool = False) -> None:
         super().__init__(cpus=2)
         self.image = bytearray(number * 7 & 0xFF for number in range(sectors * SECTOR))
         self.queues = Pages(abi.NVME_QUEUES_SIZE)
@@ -40,6 +44,7 @@ class NvmeRig(Rig):
         nvme.bar, nvme.bar_size = self.fake.registers, len(self.fake.bar)
         nvme.queues = self.queues.address
         disk.present, disk.kind = 1, abi.DiskKind.NVME
+        place(config, [DiskOption("", VIRTIO if virtio else IDE)], 2)
 
     def start(self) -> "NvmeRig":
         super().start()
@@ -154,3 +159,48 @@ def test_a_disk_whose_controller_failed_is_not_there() -> None:
     rig.command(IDENTIFY_DEVICE)
     assert rig.inp(COMMAND_BLOCK + 7) == 0xFF
     assert rig.shared.statistics.nvme[0].failure == abi.NvmeFailure.NO_NAMESPACE
+
+
+def test_a_virtio_disk_has_many_commands_under_way() -> None:
+    rig = NvmeRig(virtio=True).start()
+    disk = VirtioDisk(rig, size=256)
+    assert disk.rig.read(disk.bar + 0x2000) == 256, "the controller knows how large it is"
+    places = {}
+    for sector in range(60):
+        place = DATA + 0x1000 * sector
+        places[disk.ask(IN, sector, Buffer(place, 512, writable=True))] = (sector, place)
+    disk.notify()
+    assert len(rig.fake.log) == 0
+    done: dict[int, int] = {}
+    while rig.fake.step():
+        rig.work()
+        done |= disk.done()
+    assert done == dict.fromkeys(places, 0)
+    for sector, place in places.values():
+        assert disk.ram.get(place, 512) == rig.image[sector * SECTOR : (sector + 1) * SECTOR]
+    assert set(rig.calls) <= {abi.Call.ROUTE}
+
+
+def test_a_virtio_write_and_its_flush_reach_the_controller_in_this_order() -> None:
+    rig = NvmeRig(virtio=True).start()
+    disk = VirtioDisk(rig)
+    disk.ram.put(DATA, b"written!" * 128)
+    for request in ((OUT, 9, Buffer(DATA, 1024, writable=False)), (FLUSH_OUT, 0)):
+        number = disk.ask(*request)
+        disk.notify()
+        assert rig.fake.step()
+        rig.work()
+        assert disk.done() == {number: 0}
+    assert rig.image[9 * SECTOR : 11 * SECTOR] == b"written!" * 128
+    assert rig.fake.unflushed == 0
+
+
+def test_an_error_of_the_medium_is_a_virtio_requests() -> None:
+    rig = NvmeRig(virtio=True).start()
+    disk = VirtioDisk(rig)
+    rig.fake.status = lambda command: UNRECOVERED_READ | DO_NOT_RETRY
+    number = disk.ask(IN, 0, Buffer(DATA, 512, writable=True))
+    disk.notify()
+    rig.fake.step()
+    rig.work()
+    assert disk.done() == {number: 1}

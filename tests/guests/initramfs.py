@@ -46,7 +46,7 @@ def root(flavour: Flavour) -> Path:
 
 @cache
 def reads(flavour: Flavour) -> Path:
-    """Reads an IDE disk as the command line's reads= says, and powers off."""
+    """Reads an IDE or virtio disk as the command line's reads= says, and powers off."""
     return _archive(f"reads-{flavour}", SCRIPTS / "reads-init", kernel(flavour).modules)
 
 

@@ -30,6 +30,12 @@ SYNTAX = Syntax(
             help="KVM here, the software host, or whichever works (default)",
         ),
         Option(
+            "--ring",
+            "auto|kick|poll",
+            help="who takes the disks' requests: a system call, a kernel thread, or the thread"
+            " where a virtio disk and a spare CPU make it pay (default)",
+        ),
+        Option(
             "--console",
             "stdio|FILE|unix:PATH",
             help="the other side of the guest's serial port (default stdio)",
@@ -63,6 +69,8 @@ def options_of(arguments: Arguments) -> read.RunOptions:
         options.memory = read.parse_memory(memory)
     if (cpus := given("--cpus")) is not None:
         options.cpus = read.parse_cpus(cpus)
+    if (ring := given("--ring")) is not None:
+        options.ring = ring
     if (ide := given("--ide")) is not None:
         options.ide = ide
     if (accel := given("--accel")) is not None:

@@ -70,7 +70,7 @@ def command(options: RunOptions, disk_names: list[str]) -> list[str]:
     words = [sys.executable, "-c", PROGRAM, "run", "--accel", "kvm"]
     words += ["--kernel", options.kernel, f"--append={options.append}"]
     words += ["--memory", f"{options.memory >> 20}M", "--cpus", str(options.cpus)]
-    words += ["--ide", options.ide]
+    words += ["--ide", options.ide, "--ring", options.ring]
     words += ["--on-reboot", options.on_reboot, *(["--hpet"] if options.hpet else [])]
     for disk, name in zip(options.disks, disk_names, strict=True):
         words += ["--disk", disk_words(DiskOption(name, disk.bus, disk.read_only))]

@@ -12,6 +12,7 @@ MAXIMUM_MEMORY = 30 * 1024 * MIB  # the ring's buffer table holds 16,384 chunks 
 DEFAULT_MEMORY = 512 * MIB
 MAXIMUM_CPUS = 8
 IDE, VIRTIO = "ide", "virtio"
+RINGS = ("auto", "kick", "poll")
 BUSES = (IDE, VIRTIO)
 MAXIMUM_DISKS = 4
 ACCELERATORS = ("auto", "kvm", "soft")
@@ -63,12 +64,13 @@ class RunOptions(Record):
     """One `vestige run`. Units: `memory` bytes, `timeout` seconds; `ide` is one of IDE_PLACES.
 
     `console` is "stdio", a file's path, or unix:PATH; `stats` where to write the statistics;
-    `on_reboot`, one of REBOOTS, what a reset by the guest does; `hpet` whether there is one.
+    `on_reboot`, one of REBOOTS, what a reset by the guest does; `hpet` whether there is one;
+    `ring`, one of RINGS, who takes the entries of the io_uring.
     """
 
     __slots__ = (
         "accel", "append", "console", "cpus", "disks", "hpet", "ide", "initrd", "kernel",
-        "memory", "on_reboot", "stats", "timeout",
+        "memory", "on_reboot", "ring", "stats", "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -87,12 +89,13 @@ class RunOptions(Record):
         ide: str = "ports",
         on_reboot: str = "exit",
         hpet: bool = False,
+        ring: str = "auto",
     ) -> None:
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.disks = memory, cpus, disks
         self.console, self.timeout, self.stats, self.accel = console, timeout, stats, accel
         self.ide = ide
-        self.on_reboot, self.hpet = on_reboot, hpet
+        self.on_reboot, self.hpet, self.ring = on_reboot, hpet, ring
 
 
 def parse_memory(text: str) -> int:
@@ -183,6 +186,8 @@ def check(options: RunOptions) -> None:
             raise UsageError(f"--disk vfio:{controller}: given twice; one drive has it alone")
     if options.accel not in ACCELERATORS:
         raise UsageError(f"--accel {options.accel}: there are {', '.join(ACCELERATORS)}")
+    if options.ring not in RINGS:
+        raise UsageError(f"--ring {options.ring}: there are {', '.join(RINGS)}")
     if options.ide not in IDE_PLACES:
         raise UsageError(f"--ide {options.ide}: there are {', '.join(IDE_PLACES)}")
     if options.on_reboot not in REBOOTS:

@@ -23,7 +23,10 @@ from vestige.lang.types import Struct, i32, u8, u16, u32, u64
 
 SYS_SETUP = 425
 SYS_REGISTER = 427
+POLL_IDLE = 50  # ms without an entry until that thread sleeps
+ENTER_WAKEUP = 1 << 1  # io_uring_enter: wake it
 ENTRIES = 256  # two IDE channels with a segment list of 128 each
+SETUP_POLLED = 1 << 1  # SQPOLL: a kernel thread takes the entries
 SETUP_DISABLED = 1 << 6
 SETUP_SUBMIT_ALL = 1 << 7  # one refused entry does not hold up the rest
 MAP_RING = 0
@@ -154,16 +157,27 @@ class Descriptors(Struct):
 class Ring:
     """An io_uring, restricted, enabled, its buffers: STATE, and guest RAM in chunks on demand."""
 
-    def __init__(self, memory: GuestMemory, state: int, files: Sequence[int], eventfd: int) -> None:
+    def __init__(
+        self,
+        memory: GuestMemory,
+        state: int,
+        files: Sequence[int],
+        eventfd: int,
+        *,
+        polled: bool = False,
+    ) -> None:
         """`state`: host address of STATE; `files`: descriptors, their index the fixed number.
 
-        `eventfd` is written at every completion. Raises UsageError where io_uring is switched
-        off, GuestError where the kernel refuses something else.
+        `eventfd` is written at every completion. Where it is `polled` a thread of the kernel
+        takes the entries, and Call.KICK is only needed when that sleeps. Raises UsageError where
+        io_uring is switched off, GuestError where the kernel refuses something else.
         """
+        self.polled = polled
         self._memory = memory
         self._state = state
         self._pinned: dict[int, None] = {}  # chunks, the oldest first
-        parameters = Parameters(flags=SETUP_DISABLED | SETUP_SUBMIT_ALL)
+        flags = SETUP_DISABLED | SETUP_SUBMIT_ALL | (SETUP_POLLED if polled else 0)
+        parameters = Parameters(flags=flags, sq_thread_idle=POLL_IDLE if polled else 0)
         answer = syscall(SYS_SETUP, ENTRIES, struct_address(parameters), 0, 0, 0, 0)
         if answer < 0:
             raise UsageError(_unavailable(-answer))
@@ -250,6 +264,7 @@ class Ring:
         """Fill in what the monitor is told."""
         sq, cq = self.parameters.sq, self.parameters.cq
         ring.present = 1
+        ring.polled = self.polled
         ring.entries = self.parameters.sq_entries
         ring.completion_entries = self.parameters.cq_entries
         ring.sq_head = abi.RING + sq.head
@@ -263,6 +278,10 @@ class Ring:
         ring.sqes = abi.RING_ENTRIES
         ring.host_ram = self._memory.region.address
         ring.host_state = self._state
+
+    def enter_flags(self) -> int:
+        """What a KICK tells io_uring_enter."""
+        return ENTER_WAKEUP if self.polled else 0
 
     def close(self) -> None:
         """Cancel what is under way and close the ring."""

@@ -86,7 +86,9 @@ class Run:
             memory = resources.keep(GuestMemory(asked.memory))
             twin = resources.keep(Twin(self.system, memory, asked.cpus))
             pages = _take_controllers(asked, twin, resources)
-            ring = resources.keep(_connect_ring(twin, self.disks, self.console, resources))
+            ring = resources.keep(
+                _connect_ring(twin, self.disks, self.console, resources, polls(asked))
+            )
             in_memory = asked.ide == options.IDE_IN_MEMORY
             if in_memory:
                 twin.place_ide_in_memory()
@@ -171,8 +173,24 @@ def _check_controllers(asked: options.RunOptions, twin: Twin) -> None:
             raise GuestError(f"--disk vfio:{address}: {failure.controller(report)}")
 
 
+def polls(asked: options.RunOptions) -> bool:
+    """Whether a kernel thread takes the ring's entries.
+
+    It pays where a driver's requests reach the ring without an exit, and where there is a CPU
+    that the guest leaves free: on one that it shares, its looking takes the guest's time.
+    """
+    if asked.ring != "auto":
+        return asked.ring == "poll"
+    without_exits = any(disk.bus == options.VIRTIO and not disk.controller for disk in asked.disks)
+    return without_exits and len(os.sched_getaffinity(0)) > asked.cpus
+
+
 def _connect_ring(
-    twin: Twin, images_of_disks: dict[int, disks.DiskImage], console: Console, resources: Resources
+    twin: Twin,
+    images_of_disks: dict[int, disks.DiskImage],
+    console: Console,
+    resources: Resources,
+    polled: bool,
 ) -> Ring:
     """Make the ring over the disks and the console, and tell the monitor of all three."""
     config = twin.private.shared().config
@@ -188,6 +206,7 @@ def _connect_ring(
         files.append(console.input)
     eventfd = resources.keep_file(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
     twin.monitor.connect_interrupt(abi.Irq.RING, eventfd)
-    ring = Ring(twin.memory, twin.private.host_address(abi.STATE), files, eventfd)
+    state = twin.private.host_address(abi.STATE)
+    ring = Ring(twin.memory, state, files, eventfd, polled=polled)
     twin.connect(ring)
     return ring

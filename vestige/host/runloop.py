@@ -51,6 +51,7 @@ class Loop(Struct):
     run_size: u32  # bytes of each kvm_run mapping
     ring: u64  # descriptor of the io_uring
     ring_entries: u32  # 0: there is no ring
+    ring_flags: u32  # of io_uring_enter
     stop: u32  # set by another thread: leave at the next chance
     first: u32  # leave with READY at the next DONE
     in_monitor: u32  # the monitor is to be entered next
@@ -133,11 +134,11 @@ def serve(loop: Loop, call: u8) -> u8:
 
 
 def kick(loop: Loop) -> u8:
-    """Submit all that is queued in the ring, wait for none of it.
+    """Submit all that is queued in the ring, or wake who does; wait for none of it.
 
     EAGAIN and EBUSY leave entries queued: the monitor sees that and kicks again.
     """
-    answer = syscall(SYS_IO_URING_ENTER, loop.ring, loop.ring_entries, 0, 0, 0, 0)
+    answer = syscall(SYS_IO_URING_ENTER, loop.ring, loop.ring_entries, 0, loop.ring_flags, 0, 0)
     if answer >= 0:
         return Leave.GO_ON
     return failed(loop, u32(-answer), Leave.RING_ERROR)

@@ -56,6 +56,7 @@ class CpuThread:
         if ring is not None:
             self.loop.ring = ring.descriptor
             self.loop.ring_entries = ring.parameters.sq_entries
+            self.loop.ring_flags = ring.enter_flags()
         self._native_id = 0  # of the thread, once it runs
         self._running = allocate_lock()  # held as long as the thread is in its loop
 

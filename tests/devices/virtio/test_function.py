@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from tests.devices.virtio.bench import VERSION_1, Bench
-from tests.devices.virtio.reference import SplitDriver
+from tests.devices.virtio.arbitrary import make_accesses
+from tests.devices.virtio.bench import Bench
 from vestige import abi
 from vestige.monitor.devices.virtio.devices import NOWHERE, Virtio
 
@@ -101,32 +101,5 @@ def test_only_present_functions_answer(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_any_accesses_are_answered_and_compiled_alike(bench: Bench, seed: int) -> None:
-    chance = random.Random(seed)
-    places = [*range(0x40), 0x1000, 0x2000, *range(0x2000, 0x2040), *range(0x3000, 0x3010, 2),
-              *range(0x4000, 0x4040, 4), 0x5000, 0x5004, 0x6000, 0x7FFC]  # fmt: skip
-    for _ in range(300):
-        size = chance.choice((1, 2, 4))
-        value = chance.choice((0, 1, chance.randrange(256), chance.getrandbits(8 * size)))
-        value &= (1 << 8 * size) - 1
-        choice = chance.random()
-        if choice < 0.15:
-            if bench.negotiate(VERSION_1 | chance.getrandbits(41) & bench.offered()):
-                kind = SplitDriver(bench.ram, 16, event_index=False, queue=chance.randrange(2))
-                bench.enable(chance.randrange(3), kind, chance.randrange(4))
-                bench.go()
-        elif choice < 0.25:
-            offset = chance.choice((4, 0x10, 0x42, 0x98 + chance.randrange(20)))
-            bench.write_config(offset, size, value)
-            bench.read_config(chance.randrange(256), size)
-            bench.write_config(4, 2, 6)
-            bench.write_config(0x10, 4, abi.VIRTIO_BARS)
-        else:
-            offset = chance.choice(places) & ~(size - 1)
-            if chance.random() < 0.5:
-                assert bench.read(offset, size) < 1 << 8 * size
-            else:
-                bench.write(offset, size, value)
-        bench.service()
-        for number, _ in bench.asked():
-            bench.answer(number, chance.choice((0, 5)))
+def test_any_accesses_are_answered_and_compiled_alike(seed: int) -> None:
+    make_accesses(Bench(), random.Random(seed), 300)

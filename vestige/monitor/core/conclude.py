@@ -73,7 +73,7 @@ def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
 
 
 def enter_ring(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
-    """KICK. Whether it took anything; if not, a later one is arranged."""
+    """KICK. Whether it took anything; if not, a later one is arranged where one is needed."""
     ring = shared.config.ring
     head = load_acquire32(ring.sq_head)
     machine.driver.queue.begin_kick(ring)
@@ -82,6 +82,9 @@ def enter_ring(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     machine.lock.acquire()
     machine.driver.queue.end_kick(ring)
     moved = load_acquire32(ring.sq_head) != head
+    if ring.polled:  # the thread was woken, and takes the entries when it gets to run
+        machine.kick_due = NEVER
+        return False
     machine.kick_due = NEVER if moved else u64(time(machine, shared) + KICK_AGAIN)
     return moved
 
