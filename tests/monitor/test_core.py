@@ -8,14 +8,16 @@ from tests.monitor.rig import PoweredOff, Rig
 from vestige import abi
 from vestige.lang.intrinsics import CheckFailed, address_of
 from vestige.lang.types import Struct
+from vestige.monitor.core import entry
 from vestige.monitor.core.clock import Clock, nanoseconds
 from vestige.monitor.core.conclude import CRASHED
 from vestige.monitor.core.console import PATIENCE
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import PLACES, count_trap
-from vestige.monitor.core.timer import set_timer
+from vestige.monitor.core.timer import LONGEST, reachable, set_timer
 from vestige.monitor.devices.ioapic.spec import Entry
 from vestige.monitor.devices.pvpanic.spec import Event
+from vestige.monitor.line import NEVER
 
 UART = abi.PORT_UART
 UART_VECTOR = 0x41
@@ -187,6 +189,60 @@ def test_the_pm1_control_register_powers_off_too(rig: Rig) -> None:
     rig.out(control, 5 << 10, 2)
     with pytest.raises(PoweredOff, match="OFF"):
         rig.out(control, 5 << 10 | 1 << 13, 2)
+
+
+# ---- a worker that finds the lock taken ----------------------------------------------------
+
+
+def come_in_vain(rig: Rig) -> None:
+    """The worker wakes while another CPU holds the lock, and goes to sleep again."""
+    rig.machine.lock.acquire()
+    with rig.entered(rig.worker):
+        entry.work(rig.worker, rig.machine, rig.shared)
+    assert (rig.machine.lock.held, rig.machine.lock.left) == (1, 1)
+    rig.machine.lock.held = 0  # the CPU's own release is what the trap below ends with
+
+
+def test_who_holds_the_lock_does_what_the_worker_came_for() -> None:
+    rig = Rig(console=False).start()
+    rig.work()
+    come_in_vain(rig)
+    rig.inp(0x80)
+    assert rig.machine.lock.left == 0
+    assert rig.wakes == 0
+
+
+def test_a_worker_whose_timer_may_have_expired_is_woken_again() -> None:
+    rig = Rig(console=False).start()
+    rig.work()
+    rig.machine.armed = rig.now
+    come_in_vain(rig)
+    rig.inp(0x80)
+    assert rig.wakes == 1
+
+
+def test_a_worker_that_was_told_of_a_deadline_is_woken_again(rig: Rig) -> None:
+    rig.out(UART, ord("x"))
+    assert rig.wakes == 1
+    come_in_vain(rig)
+    rig.inp(0x80)
+    assert rig.wakes == 2
+
+
+def test_a_worker_that_posts_starts_is_woken_for_its_signals() -> None:
+    rig = Rig(console=False)
+    rig.shared.config.ide_in_memory = 1
+    rig.start()
+    rig.work()
+    come_in_vain(rig)
+    rig.inp(0x80)
+    assert rig.wakes == 1
+
+
+def test_the_timer_is_armed_as_far_as_it_reaches() -> None:
+    assert reachable(7, 5) == 7
+    assert reachable(3 * LONGEST, 5) == LONGEST + 5
+    assert reachable(NEVER, 5) == NEVER
 
 
 # ---- the end -------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from vestige.monitor.devices.acpi_registers.spec import Power as Wish
 from vestige.monitor.devices.pvpanic.spec import Event
 from vestige.monitor.line import NEVER
 
+TIMER_TOLERANCE = 10 * MILLISECOND  # that a timer of seconds may expire too early
 KICK_AGAIN = 1 * MILLISECOND  # after a KICK that moved nothing: the host had no memory, or time
 FLUSH_LIMIT = 2000 * MILLISECOND  # how long output may take when the machine ends
 CRASHED = b"the guest's kernel panicked, and its crash kernel takes over"
@@ -77,7 +78,7 @@ def enter_ring(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     ring = shared.config.ring
     head = load_acquire32(ring.sq_head)
     machine.driver.queue.begin_kick(ring)
-    machine.lock.release()
+    unlock(machine, shared)
     call(cpu, Call.KICK)
     machine.lock.acquire()
     machine.driver.queue.end_kick(ring)
@@ -134,17 +135,50 @@ def pin_chunks(cpu: Cpu, machine: Machine) -> None:
     driver.pin_count = 0
 
 
-def wake_worker(machine: Machine, shared: Shared) -> None:
-    """Interrupt the worker if its timer is set for later than the next deadline.
+def unlock(machine: Machine, shared: Shared) -> None:
+    """Release the lock, and wake the worker if it came in vain meanwhile.
 
-    The lock is held. The worker sets its timer after it gave the lock back: if it does so
-    between our look and our interrupt, the interrupt waits in its local APIC and ends its
-    sleep at once. `armed` is lowered here, so that only the first who finds it too late wakes.
+    After the release: on the worker's processor this one may not run until the worker sleeps.
+    """
+    if machine.lock.release():
+        wake_worker(shared)
+
+
+def unlock_in_time(machine: Machine, shared: Shared) -> None:
+    """The same, and wake the worker if its timer is set for later than the next deadline.
+
+    `armed` is lowered while the lock is held, so that only the first who finds it too late wakes.
+    The worker sets its timer after it gave the lock back: if it does so between our look and our
+    interrupt, the interrupt waits in its local APIC and ends its sleep at once.
     """
     deadline = machine.next_deadline()
     if deadline < machine.armed:
         machine.armed = deadline
-        write_msr(X2APIC_INTERRUPT_COMMAND, u64(shared.config.cpus << 32 | WORKER_VECTOR))
+        machine.told = 1
+        machine.lock.release()
+        wake_worker(shared)
+    else:
+        unlock(machine, shared)
+
+
+def wake_worker(shared: Shared) -> None:
+    """Interrupt the worker."""
+    write_msr(X2APIC_INTERRUPT_COMMAND, u64(shared.config.cpus << 32 | WORKER_VECTOR))
+
+
+def stand_in(cpu: Cpu, machine: Machine, shared: Shared) -> None:
+    """Take in what the worker came for while this CPU held the lock, as it still does.
+
+    That spares the worker to come again. Not where it may have come for something of its own:
+    its timer, which may have expired or has to be set, or its signals.
+    """
+    if machine.lock.left == 0:
+        return
+    now = time(machine, shared)
+    spent = machine.armed != NEVER and machine.armed <= u64(now + TIMER_TOLERANCE)
+    own = machine.told != 0 or spent or shared.config.ide_in_memory != 0
+    if not own and machine.lock.take_turn():
+        conclude(cpu, machine, shared)
 
 
 def tell_crash(cpu: Cpu, machine: Machine, shared: Shared) -> None:
@@ -166,12 +200,12 @@ def end_machine(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     limit = u64(time(machine, shared) + FLUSH_LIMIT)
     conclude(cpu, machine, shared)
     while not machine.console.idle(machine.uart, machine.driver) and time(machine, shared) < limit:
-        machine.lock.release()
+        unlock(machine, shared)
         pause()
         machine.lock.acquire()
         conclude(cpu, machine, shared)
     cpu.argument[0] = ending(machine)
-    machine.lock.release()
+    unlock(machine, shared)
     call(cpu, Call.POWER)
 
 

@@ -7,16 +7,17 @@ from vestige.monitor.core.conclude import (
     call,
     conclude,
     end_machine,
+    stand_in,
     tell_crash,
     time,
-    wake_worker,
+    unlock_in_time,
 )
 from vestige.monitor.core.controllers import start_controllers
 from vestige.monitor.core.dispatch import handle
 from vestige.monitor.core.kvm import drain, fetch
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.posted import await_starts, follows_starts, take_signals
-from vestige.monitor.core.timer import set_timer, start_interrupts
+from vestige.monitor.core.timer import reachable, set_timer, start_interrupts
 
 
 def vcpu_main(cpu: Cpu) -> None:
@@ -46,13 +47,13 @@ def serve(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     drain(machine, shared, now)
     handle(machine, shared, trap, now)
     conclude(cpu, machine, shared)
+    stand_in(cpu, machine, shared)
     tell_crash(cpu, machine, shared)
     if machine.is_over() and not machine.stopping:
         machine.stopping = 1
         end_machine(cpu, machine, shared)
         return
-    wake_worker(machine, shared)
-    machine.lock.release()
+    unlock_in_time(machine, shared)
 
 
 def worker_main(cpu: Cpu) -> None:
@@ -70,8 +71,12 @@ def worker_main(cpu: Cpu) -> None:
 
 
 def work(cpu: Cpu, machine: Machine, shared: Shared) -> None:
-    """Do what has become due, and set the timer for what is due next."""
-    machine.lock.acquire()
+    """Do what has become due, and set the timer for what is due next.
+
+    Not where another CPU keeps the lock: it then does some of that, or wakes this one again.
+    """
+    if not machine.lock.take_or_leave():
+        return
     shared.statistics.worker_wakeups = u64(shared.statistics.worker_wakeups + 1)
     now = time(machine, shared)
     drain(machine, shared, now)
@@ -80,7 +85,8 @@ def work(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     machine.hpet.expire(now)
     conclude(cpu, machine, shared)
     now = time(machine, shared)
-    deadline = machine.next_deadline()
+    deadline = reachable(machine.next_deadline(), now)
     machine.armed = deadline
+    machine.told = 0
     machine.lock.release()
     set_timer(deadline, now)

@@ -41,6 +41,7 @@ class Machine(Struct):
     driver: Driver
     nvme: NvmeDriver
     armed: u64  # what the worker's timer is set to, or is being told to set it to
+    told: u32  # 1: it is being told to; until it has
     kick_due: u64  # when to enter the ring again that took nothing; NEVER: no need
     stopping: u32  # 1: a CPU has begun to end the machine
     crash_told: u32  # 1: the user has been told that a crash kernel takes over
@@ -49,6 +50,7 @@ class Machine(Struct):
     def reset(self, config: Config) -> None:
         """Power on, but for the disks behind NVMe controllers: core/controllers.py."""
         self.armed = NEVER
+        self.told = 0
         self.kick_due = NEVER
         self.pci.reset()
         self.ioapic.reset()

@@ -24,7 +24,7 @@ from vestige.abi import (
 from vestige.lang.intrinsics import address_of, load_acquire32, pause, store_release32, write_msr
 from vestige.lang.types import u16, u64
 from vestige.monitor.core.bus import IOAPIC_SIZE
-from vestige.monitor.core.conclude import X2APIC_INTERRUPT_COMMAND
+from vestige.monitor.core.conclude import X2APIC_INTERRUPT_COMMAND, unlock
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.trap import Kind, Trap
@@ -61,12 +61,12 @@ def await_starts(machine: Machine, shared: Shared) -> None:
     """
     fence = machine.fence
     while fence.asked:
-        machine.lock.release()
+        unlock(machine, shared)
         pause()
         machine.lock.acquire()
     fence.asked = 1
     shared.statistics.fences = u64(shared.statistics.fences + 1)
-    machine.lock.release()
+    unlock(machine, shared)
     write_msr(X2APIC_INTERRUPT_COMMAND, u64(shared.config.cpus << 32 | FENCE_VECTOR))
     while load_acquire32(address_of(fence)):
         pause()

@@ -25,6 +25,11 @@ def start_interrupts() -> None:
     write_msr(TIMER, TIMER_VECTOR)
 
 
+def reachable(deadline: u64, now: u64) -> u64:
+    """The deadline, or how far the timer reaches; NEVER stays."""
+    return deadline if deadline == NEVER else min(deadline, u64(now + LONGEST))
+
+
 def set_timer(deadline: u64, now: u64) -> None:
     """Interrupt at the deadline, at once if it has passed; NEVER stops the timer."""
     count = 0
