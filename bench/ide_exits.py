@@ -90,7 +90,7 @@ def measure(kernel: str, initrd: str, disk: str, address: str) -> dict[str, Any]
     commands = {
         name: [
             *(sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm"),
-            *("--kernel", kernel, "--initrd", initrd, "--disk", f"vfio:{address}"),
+            *("--kernel", kernel, "--initrd", initrd, "--disk", f"vfio:{address},bus=ide"),
             *("--ide", place, "--stats", str(stats), "--append"),
         ]
         for place, name in VESTIGE.items()

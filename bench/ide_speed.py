@@ -124,12 +124,12 @@ def configurations(aio: str) -> dict[str, Configuration]:
 
 def vestige_nvme(bench: Bench, append: str, _device: str) -> list[str]:
     """The controller is the monitor's."""
-    return guests.vestige(bench.guest, append, ["--disk", f"vfio:{bench.address}"])
+    return guests.vestige(bench.guest, append, ["--disk", f"vfio:{bench.address},bus=ide"])
 
 
 def vestige_memory(bench: Bench, append: str, _device: str) -> list[str]:
     """The same, most of the IDE's registers being memory that the guest reads without an exit."""
-    disk = f"vfio:{bench.address}"
+    disk = f"vfio:{bench.address},bus=ide"
     return guests.vestige(bench.guest, append, ["--ide", "memory", "--disk", disk])
 
 
@@ -151,7 +151,7 @@ def qemu_pass_through(bench: Bench, append: str, _device: str) -> list[str]:
 
 def vestige_file(bench: Bench, append: str, _device: str) -> list[str]:
     """By io_uring, through the software host's page cache."""
-    return guests.vestige(bench.guest, append, ["--disk", bench.raw_file])
+    return guests.vestige(bench.guest, append, ["--disk", f"{bench.raw_file},bus=ide"])
 
 
 def qemu_file(bench: Bench, append: str, _device: str) -> list[str]:

@@ -109,7 +109,7 @@ def test_the_cloud_kernel_runs_from_a_whole_disk_beside_two_others(tmp_path: Pat
         kernels.kernel("cloud").bzimage,
         initramfs.root("cloud"),
         f"root={roots.small_root(partition=False)} rw show=0:1 write=0:1 write=1:0",
-        *("--disk", f"{root},bus=ide", "--disk", str(writable)),
+        *("--disk", f"{root},bus=ide", "--disk", f"{writable},bus=ide"),
         *("--disk", f"{read_only},bus=ide,readonly"),
     )
     before = source.read_bytes()
@@ -140,7 +140,7 @@ def test_the_cloud_kernel_runs_with_its_ide_in_memory(tmp_path: Path) -> None:
         kernels.kernel("cloud").bzimage,
         initramfs.root("cloud"),
         f"root={roots.small_root(partition=True)} rw show=0:0 write=0:1",
-        *("--disk", str(root), "--disk", str(writable)),
+        *("--disk", f"{root},bus=ide", "--disk", f"{writable},bus=ide"),
         *("--ide", "memory", "--cpus", "2", "--stats", str(stats)),
     )
     before = source.read_bytes()

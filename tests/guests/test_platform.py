@@ -28,7 +28,7 @@ def test_a_reboot_starts_the_kernel_afresh_with_its_disk_as_it_was(tmp_path: Pat
     disk = tmp_path / "disk.img"
     disk.write_bytes(bytes(1 << 20))
     file = tmp_path / "stats.json"
-    words = ("--on-reboot", "restart", "--disk", str(disk), "--stats", str(file))
+    words = ("--on-reboot", "restart", "--disk", f"{disk},bus=ide", "--stats", str(file))
     guest = platform("reboot", *words)
     assert guest.after("start:") == ["1", "2"], guest
     assert guest.status == 0

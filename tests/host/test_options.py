@@ -53,7 +53,7 @@ def test_a_timeout_is_seconds_above_zero() -> None:
         ("a.img", DiskOption("a.img")),
         ("a.img,readonly", DiskOption("a.img", read_only=True)),
         ("/dev/sdb,bus=ide,readonly", DiskOption("/dev/sdb", "ide", True)),
-        ("a,,b.img,bus=ide", DiskOption("a,b.img")),
+        ("a,,b.img,bus=ide", DiskOption("a,b.img", "ide")),
     ],
 )
 def test_a_disk_is_a_path_and_options(text: str, disk: DiskOption) -> None:

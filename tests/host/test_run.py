@@ -128,7 +128,16 @@ def test_a_reset_starts_the_guest_anew_where_asked(
     kernels: Kernels, image: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "stats.json"
-    words = ("--on-reboot", "restart", "--cpus", "2", "--disk", image, "--stats", str(file))
+    words = (
+        "--on-reboot",
+        "restart",
+        "--cpus",
+        "2",
+        "--disk",
+        f"{image},bus=ide",
+        "--stats",
+        str(file),
+    )
     done = run("--kernel", kernels("resets"), *words)
     # RAM is 0 at every start; the disk remembers them.
     assert (done.returncode, done.stdout, done.stderr) == (0, b"0A0B0C", b"")
@@ -151,7 +160,14 @@ def test_a_guest_that_resets_for_ever_can_be_ended(kernels: Kernels, start: Star
 
 def test_an_image_stays_locked_over_a_restart(kernels: Kernels, start: Start, image: str) -> None:
     """Nobody can take it between two machines."""
-    first = start("--kernel", kernels("resets_for_ever"), "--disk", image, "--on-reboot", "restart")
+    first = start(
+        "--kernel",
+        kernels("resets_for_ever"),
+        "--disk",
+        f"{image},bus=ide",
+        "--on-reboot",
+        "restart",
+    )
     assert first.stdout is not None
     for _ in range(3):
         assert first.stdout.read(1) == b"r"
@@ -373,7 +389,7 @@ def test_a_killed_run_leaves_no_process_and_no_socket_that_blocks_the_next(
 def test_a_killed_runs_image_holds_all_that_the_guest_flushed(
     kernels: Kernels, start: Start, image: str, stops: int
 ) -> None:
-    process = start("--kernel", kernels("flush"), "--disk", image)
+    process = start("--kernel", kernels("flush"), "--disk", f"{image},bus=ide")
     assert process.stdout is not None
     flushed = b""
     while len(flushed) < stops:

@@ -14,9 +14,10 @@ SYNTAX = Syntax(
         Option("--cpus", "N", help="virtual CPUs, 1 to 8 (default 1)"),
         Option(
             "--disk",
-            "PATH|vfio:ADDRESS[,bus=ide|virtio][,readonly]",
+            "PATH|vfio:ADDRESS[,bus=virtio|ide][,readonly]",
             repeated=True,
-            help="raw image, block device, or the PCI address of an NVMe controller; up to four",
+            help="raw image, block device, or the PCI address of an NVMe controller; up to four,"
+            " on virtio (default) or IDE",
         ),
         Option(
             "--ide",

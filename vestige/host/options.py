@@ -13,7 +13,7 @@ DEFAULT_MEMORY = 512 * MIB
 MAXIMUM_CPUS = 8
 IDE, VIRTIO = "ide", "virtio"
 RINGS = ("auto", "kick", "poll")
-BUSES = (IDE, VIRTIO)
+BUSES = (VIRTIO, IDE)
 MAXIMUM_DISKS = 4
 ACCELERATORS = ("auto", "kvm", "soft")
 IDE_IN_MEMORY = "memory"
@@ -49,7 +49,7 @@ class DiskOption(Record):
 
     __slots__ = ("bus", "path", "read_only")
 
-    def __init__(self, path: str, bus: str = IDE, read_only: bool = False) -> None:
+    def __init__(self, path: str, bus: str = VIRTIO, read_only: bool = False) -> None:
         self.path = path
         self.bus = bus
         self.read_only = read_only
@@ -132,17 +132,17 @@ def parse_timeout(text: str) -> float:
 
 
 def parse_disk(text: str) -> DiskOption:
-    """PATH[,bus=ide|virtio][,readonly]; a comma in PATH is written twice.
+    """PATH[,bus=virtio|ide][,readonly]; a comma in PATH is written twice.
 
     PATH is also vfio:[DOMAIN:]BUS:DEVICE.FUNCTION; ./vfio:… is a file of that name.
     """
     path, *words = text.replace(",,", "\0").split(",")
     path = path.replace("\0", ",")
     if not path:
-        raise UsageError(f"--disk {text}: no path; give PATH[,bus=ide|virtio][,readonly]")
+        raise UsageError(f"--disk {text}: no path; give PATH[,bus=virtio|ide][,readonly]")
     if path.startswith(CONTROLLER):
         path = CONTROLLER + _pci_address(path.removeprefix(CONTROLLER), text)
-    bus, read_only = IDE, False
+    bus, read_only = VIRTIO, False
     for word in words:
         name, equals, value = word.replace("\0", ",,").partition("=")
         if name == "bus" and equals:
@@ -153,7 +153,7 @@ def parse_disk(text: str) -> DiskOption:
             read_only = True
         else:
             raise UsageError(
-                f"--disk {text}: unknown option {word!r}; there are bus=ide|virtio and readonly"
+                f"--disk {text}: unknown option {word!r}; there are bus=virtio|ide and readonly"
                 " (a comma in the path is written twice)"
             )
     return DiskOption(path, bus, read_only)
