@@ -292,8 +292,8 @@ def test_two_channels_share_the_ring_and_the_console_keeps_its_place(bench: Benc
         bench.driver.advance(channel, request, 0, bench.ram, bench.description)
     address = address_of(bench.state)
     bench.pin(0)
-    assert bench.driver.stream(Owner.CONSOLE_OUTPUT, 1, address, 4, bench.description)
-    assert not bench.driver.stream(Owner.CONSOLE_OUTPUT, 1, address, 4, bench.description)
+    assert bench.driver.write_stream(Owner.CONSOLE_OUTPUT, 1, address, 4, bench.description)
+    assert not bench.driver.write_stream(Owner.CONSOLE_OUTPUT, 1, address, 4, bench.description)
     bench.driver.queue.publish(bench.description)
     bench.ring.enter()
     while bench.ring.taken:

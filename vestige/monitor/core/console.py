@@ -61,7 +61,9 @@ class ConsoleLink(Struct):
 
     def idle(self, uart: Uart, driver: Driver) -> bool:
         """Whether all output has been written, or can't be."""
-        return self.output_failed != 0 or (uart.output_count == 0 and not driver.busy_output())
+        return self.output_failed != 0 or (
+            uart.output_count == 0 and not driver.busy(Owner.CONSOLE_OUTPUT)
+        )
 
     # ---- output ---------------------------------------------------------------------------
 
@@ -79,7 +81,7 @@ class ConsoleLink(Struct):
 
     def write(self, uart: Uart, files: Console, driver: Driver, ring: Ring, now: u64) -> None:
         """Write what waits: a line, much, or what waited long enough."""
-        if uart.output_count == 0 or driver.busy_output():
+        if uart.output_count == 0 or driver.busy(Owner.CONSOLE_OUTPUT):
             self.output_due = NEVER
             return
         if self.output_due == NEVER:
@@ -94,7 +96,7 @@ class ConsoleLink(Struct):
         if ready and now >= self.output_after:
             address = u64(address_of(uart.output) + uart.output_first)
             length = uart.output_length()
-            if driver.stream(Owner.CONSOLE_OUTPUT, u32(files.output), address, length, ring):
+            if driver.write_stream(Owner.CONSOLE_OUTPUT, u32(files.output), address, length, ring):
                 self.output_due = NEVER
 
     # ---- input ----------------------------------------------------------------------------
@@ -125,4 +127,4 @@ class ConsoleLink(Struct):
             return
         self.input_after = 0
         address = address_of(self.input)
-        driver.stream(Owner.CONSOLE_INPUT, u32(files.input), address, INPUT_SIZE, ring)
+        driver.read_stream(Owner.CONSOLE_INPUT, u32(files.input), address, INPUT_SIZE, ring)

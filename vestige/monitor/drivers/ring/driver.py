@@ -29,8 +29,8 @@ from vestige.monitor.drivers.ring.spec import DATA_ONLY, FIXED_FILE, Errno, Opco
 PLACES = 256  # operations in flight
 RETRIES = 64  # of one operation; see `Driver.answer`
 STREAM_PLACES = 2  # kept free for the console
-FIRST_STREAM = 240  # operations' owners below are requests of disks, by number
-STREAMS = 16
+FIRST_STREAM = 192  # operations' owners below are requests of disks, by number
+STREAMS = 64
 
 
 class Owner(IntEnum):
@@ -38,6 +38,9 @@ class Owner(IntEnum):
 
     CONSOLE_OUTPUT = FIRST_STREAM
     CONSOLE_INPUT = FIRST_STREAM + 1
+    ENTROPY = FIRST_STREAM + 2
+    PORT_OUTPUT = FIRST_STREAM + 16  # of the virtio console's port p: + 2 * p
+    PORT_INPUT = FIRST_STREAM + 17
 
 
 class Place(Struct):
@@ -83,7 +86,7 @@ class Driver(Struct):
     again: u16[256]  # stack of places to be submitted (once more)
     again_count: u32
     transfers: Transfer[130]  # REQUESTS
-    streams: Stream[16]  # STREAMS: owner FIRST_STREAM + n has the nth
+    streams: Stream[64]  # STREAMS: owner FIRST_STREAM + n has the nth
     pinned: u64[256]  # bitmap of chunks registered
     pins: u16[256]  # chunks to be registered before the entries are published
     pin_count: u32
@@ -171,15 +174,24 @@ class Driver(Struct):
 
     # ---- streams --------------------------------------------------------------------------
 
-    def stream(self, owner: u8, file: u32, address: u64, length: u32, ring: Ring) -> bool:
-        """Write or read `length` bytes of STATE at `address`; False: not now."""
-        stream = self.streams[owner - FIRST_STREAM & 15]
+    def write_stream(self, owner: u8, file: u32, address: u64, length: u32, ring: Ring) -> bool:
+        """Write `length` bytes of STATE at `address`; False: not now."""
+        return self.stream(owner, Opcode.WRITE_FIXED, file, address, length, ring)
+
+    def read_stream(self, owner: u8, file: u32, address: u64, length: u32, ring: Ring) -> bool:
+        """Read up to `length` bytes into STATE at `address`; False: not now."""
+        return self.stream(owner, Opcode.READ_FIXED, file, address, length, ring)
+
+    def stream(
+        self, owner: u8, opcode: u8, file: u32, address: u64, length: u32, ring: Ring
+    ) -> bool:
+        """Begin this owner's one operation, if it has none under way."""
+        stream = self.streams[owner - FIRST_STREAM & 63]
         if stream.busy or not self.room(ring, 0):
             return False
         stream.busy = 1
         stream.answered = 0
-        reading = owner == Owner.CONSOLE_INPUT
-        number = self.take(owner, Opcode.READ_FIXED if reading else Opcode.WRITE_FIXED, file)
+        number = self.take(owner, opcode, file)
         place = self.places[number]
         place.buffer = STATE_BUFFER
         place.address = u64(ring.host_state + u64(address - self.state))
@@ -188,20 +200,20 @@ class Driver(Struct):
         self.submit(number, ring)
         return True
 
-    def busy_output(self) -> bool:
-        """Whether console output is being written."""
-        return self.streams[0].busy != 0
+    def busy(self, owner: u8) -> bool:
+        """Whether this owner's operation is under way."""
+        return self.streams[owner - FIRST_STREAM & 63].busy != 0
 
     def take_answer(self, owner: u8) -> bool:
         """Whether this owner's operation has been answered; the result is in `result_of`."""
-        stream = self.streams[owner - FIRST_STREAM & 15]
+        stream = self.streams[owner - FIRST_STREAM & 63]
         answered = stream.answered != 0
         stream.answered = 0
         return answered
 
     def result_of(self, owner: u8) -> i32:
         """Bytes, or a negative errno, of this owner's last operation."""
-        return self.streams[owner - FIRST_STREAM & 15].result
+        return self.streams[owner - FIRST_STREAM & 63].result
 
     # ---- the ring -------------------------------------------------------------------------
 
@@ -268,7 +280,7 @@ class Driver(Struct):
             place = self.places[number]
             count_operation(place, result, statistics)
             if place.owner >= FIRST_STREAM:
-                stream = self.streams[place.owner - FIRST_STREAM & 15]
+                stream = self.streams[place.owner - FIRST_STREAM & 63]
                 stream.result = result
                 stream.answered = 1
                 stream.busy = 0
