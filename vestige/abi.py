@@ -20,6 +20,8 @@ PINS = 24  # of the IOAPIC; GSI n is pin n
 MAX_VIRTIO = 8  # virtio functions
 VIRTIO_QUEUES = 17  # of a function at most: eight pairs and a control queue
 VIRTIO_VECTORS = VIRTIO_QUEUES + 1
+MAX_PORTS = 7  # of the virtio console: a pair of queues each, and one to talk about them
+PORT_NAME_SIZE = 32  # bytes
 VIRTIO_GSI = PINS  # vector v of function n is GSI VIRTIO_GSI + n * VIRTIO_VECTORS + v
 GSIS = VIRTIO_GSI + MAX_VIRTIO * VIRTIO_VECTORS
 
@@ -255,6 +257,8 @@ class VirtioKind(IntEnum):
 
     NONE = 0
     BLOCK = 2
+    CONSOLE = 3
+    ENTROPY = 4
 
 
 class Virtio(Struct):
@@ -263,6 +267,19 @@ class Virtio(Struct):
     kind: u8  # VirtioKind; NONE: there is no such function
     index: u8  # which of its kind: of a BLOCK the number of its disk
     queues: u16  # 1 to VIRTIO_QUEUES; it has one more interrupt vector
+
+
+class Port(Struct):
+    """One port of the virtio console, and its other side: fixed files of the ring.
+
+    Port 0 is the guest's console and has no name; every other one has.
+    """
+
+    present: u8
+    name_length: u8
+    name: u8[32]  # PORT_NAME_SIZE; UTF-8
+    input: i64  # fixed file number, -1: nothing to read
+    output: i64
 
 
 class Console(Struct):
@@ -288,6 +305,10 @@ class Config(Struct):
     nvme: Nvme[4]  # MAX_NVME
     virtio: Virtio[8]  # MAX_VIRTIO
     console: Console
+    ports: Port[7]  # MAX_PORTS
+    columns: u16  # of port 0's terminal; 0: it is none
+    rows: u16
+    entropy: u32  # fixed file number of random bytes, for a VirtioKind.ENTROPY
     ring: Ring
 
 

@@ -30,7 +30,7 @@ ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET = 1, 2, 4, 8, 64
 def native() -> NativeImage:
     """All of the devices as machine code."""
     return compiled(
-        Virtio.attach_disk, Virtio.at_slot, Virtio.at_address, Virtio.read_config,
+        Virtio.reset, Virtio.attach_disk, Virtio.at_slot, Virtio.at_address, Virtio.read_config,
         Virtio.write_config, Virtio.read_memory, Virtio.write_memory, Virtio.service,
         Virtio.signal, VirtioBlock.request_done, VirtioDevice.config_changed,
         VirtioDevice.take_reset, Msix.take_requests, Msix.message_address, Msix.message_data,

@@ -191,6 +191,12 @@ def tell_crash(cpu: Cpu, machine: Machine, shared: Shared) -> None:
         call(cpu, Call.LOG)
 
 
+def written(machine: Machine) -> bool:
+    """Whether all that the guest has sent to its consoles is written, or can't be."""
+    uart = machine.console.idle(machine.uart, machine.driver)
+    return uart and machine.ports.idle(machine.virtio.console)
+
+
 def end_machine(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     """The end, as the guest wished or said. First its last output goes out, if that can be.
 
@@ -199,7 +205,7 @@ def end_machine(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     machine.console.hurry = 1
     limit = u64(time(machine, shared) + FLUSH_LIMIT)
     conclude(cpu, machine, shared)
-    while not machine.console.idle(machine.uart, machine.driver) and time(machine, shared) < limit:
+    while not written(machine) and time(machine, shared) < limit:
         unlock(machine, shared)
         pause()
         machine.lock.acquire()

@@ -6,6 +6,7 @@ from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.core.clock import Clock
 from vestige.monitor.core.console import ConsoleLink
 from vestige.monitor.core.lock import Fence, Lock
+from vestige.monitor.core.ports import PortLinks
 from vestige.monitor.core.shadow import clear_shadow
 from vestige.monitor.core.trap import Trap
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
@@ -38,6 +39,7 @@ class Machine(Struct):
     ide: Ide
     virtio: Virtio
     console: ConsoleLink
+    ports: PortLinks
     driver: Driver
     nvme: NvmeDriver
     armed: u64  # what the worker's timer is set to, or is being told to set it to
@@ -61,8 +63,10 @@ class Machine(Struct):
             self.ide.place_in_memory()
         clear_shadow(config)
         self.console.connect(config)
+        self.ports.connect(config)
         if config.ring.present:
             self.driver.reset(config.ring, address_of(self))
+            self.virtio.reset(config)
             for i in range(MAX_DISKS):
                 if config.disks[i].present and config.disks[i].kind == DiskKind.RING:
                     self.attach(config, i)
@@ -88,6 +92,7 @@ class Machine(Struct):
             self.uart.next_deadline(),
             self.hpet.next_deadline(),
             self.console.next_deadline(),
+            self.ports.next_deadline(),
             self.nvme.next_deadline(),
             self.kick_due,
         )

@@ -8,6 +8,7 @@ from vestige.abi import MAX_VIRTIO, Config, Statistics, VirtioKind
 from vestige.lang.types import u8, u32, u64
 from vestige.monitor.block import DISK_REQUESTS, IDE_REQUESTS
 from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.ports import move_entropy
 from vestige.monitor.core.requests import answered
 from vestige.monitor.devices.virtio.function import VirtioFunction
 
@@ -20,8 +21,15 @@ def move_virtio(
         function = machine.virtio.functions[number]
         if function.kind != VirtioKind.NONE:
             machine.virtio.service(number, config.ram)
-            if function.kind == VirtioKind.BLOCK:
-                move_disk(machine, config, number, now, cpu)
+            match function.kind:
+                case VirtioKind.BLOCK:
+                    move_disk(machine, config, number, now, cpu)
+                case VirtioKind.CONSOLE:
+                    move_console(machine, config, number, now)
+                case VirtioKind.ENTROPY:
+                    move_random(machine, config, number)
+                case _:
+                    pass
             machine.virtio.signal(number, config.ram)
             report(function, statistics, number)
 
@@ -43,6 +51,23 @@ def move_disk(machine: Machine, config: Config, number: u32, now: u64, cpu: u64)
                     moving = True
         if moving:
             machine.virtio.service(number, config.ram)
+
+
+def move_console(machine: Machine, config: Config, number: u32, now: u64) -> None:
+    """The console's ports: what has been written makes room for output, what came is input."""
+    console = machine.virtio.console
+    if machine.ports.take_answers(console, machine.driver, now):
+        machine.virtio.service(number, config.ram)
+    machine.ports.move(console, config, machine.driver, config.ring, now)
+
+
+def move_random(machine: Machine, config: Config, number: u32) -> None:
+    """The entropy device's pool."""
+    device = machine.virtio.functions[number].device
+    entropy = machine.virtio.entropy
+    if move_entropy(entropy, device, config.entropy, machine.driver, config.ring):
+        machine.virtio.service(number, config.ram)
+        move_entropy(entropy, device, config.entropy, machine.driver, config.ring)
 
 
 def report(function: VirtioFunction, statistics: Statistics, number: u32) -> None:

@@ -4,6 +4,7 @@ This is what the core calls. A new device type gets its field here and a `case` 
 """
 
 from vestige.abi import (
+    MAX_PORTS,
     MAX_VIRTIO,
     VIRTIO_BAR_SIZE,
     VIRTIO_BARS,
@@ -20,6 +21,10 @@ from vestige.monitor.devices.virtio.function import ONES, VirtioFunction
 from vestige.monitor.devices.virtio.spec import COMMON_FEATURES, PAGE, Region
 from vestige.monitor.devices.virtio_blk import spec as blk
 from vestige.monitor.devices.virtio_blk.model import VirtioBlock
+from vestige.monitor.devices.virtio_console import spec as console
+from vestige.monitor.devices.virtio_console.model import VirtioConsole
+from vestige.monitor.devices.virtio_rng import spec as rng
+from vestige.monitor.devices.virtio_rng.model import VirtioEntropy
 
 NOWHERE = MAX_VIRTIO  # the number of no function
 SLOT_SHIFT = 3  # device number in bus, device and function
@@ -30,10 +35,28 @@ class Virtio(Struct):
 
     functions: VirtioFunction[8]  # MAX_VIRTIO
     blocks: VirtioBlock[4]  # MAX_DISKS
+    console: VirtioConsole
+    entropy: VirtioEntropy
     chain: Chain
     zeroes: u8[65536]  # what disks write zeroes from
 
     # ---- set-up ---------------------------------------------------------------------------
+
+    def reset(self, config: Config) -> None:
+        """Power on, but for disks; the state is zero."""
+        for number in range(MAX_VIRTIO):
+            match config.virtio[number].kind:
+                case VirtioKind.CONSOLE:
+                    self.console.columns = config.columns
+                    self.console.rows = config.rows
+                    for port in range(MAX_PORTS):
+                        if config.ports[port].present:
+                            self.console.attach(port, config.ports[port])
+                    self.power_on(number, config, console.PCI_CLASS, self.console.features())
+                case VirtioKind.ENTROPY:
+                    self.power_on(number, config, rng.PCI_CLASS, 0)
+                case _:
+                    pass
 
     def attach_disk(self, config: Config, disk: u8) -> None:
         """A disk's size and names are known: its function appears."""
@@ -124,6 +147,8 @@ class Virtio(Struct):
         match function.kind:
             case VirtioKind.BLOCK:
                 return self.blocks[function.index].read_config(offset)
+            case VirtioKind.CONSOLE:
+                return self.console.read_config(offset)
             case _:
                 return 0
 
@@ -133,6 +158,10 @@ class Virtio(Struct):
         match function.kind:
             case VirtioKind.BLOCK:
                 self.blocks[function.index].service(function.device, self.chain, ram)
+            case VirtioKind.CONSOLE:
+                self.console.service(function.device, self.chain, ram)
+            case VirtioKind.ENTROPY:
+                self.entropy.service(function.device, self.chain, ram)
             case _:
                 pass
 

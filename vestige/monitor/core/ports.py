@@ -1,0 +1,135 @@
+"""Between the virtio devices' bytes and the files they go to and come from, never waiting.
+
+As for the UART (core/console.py) each direction of a port has at most one operation in the ring,
+on memory of its own. The entropy device's bytes are read as a port's input is.
+"""
+
+from vestige.abi import MAX_PORTS, Config, Ring
+from vestige.lang.intrinsics import address_of
+from vestige.lang.types import Struct, i32, u8, u32, u64
+from vestige.monitor.core.console import RETRY
+from vestige.monitor.devices.virtio.device import VirtioDevice
+from vestige.monitor.devices.virtio_console.model import VirtioConsole
+from vestige.monitor.devices.virtio_console.port import INPUT_SIZE, VirtioPort
+from vestige.monitor.devices.virtio_rng.model import POOL_SIZE, VirtioEntropy
+from vestige.monitor.drivers.ring.driver import Driver, Owner
+from vestige.monitor.drivers.ring.spec import Errno
+from vestige.monitor.line import NEVER
+
+
+class PortLink(Struct):
+    """One port's: what has ended, and when to look again. Times are nanoseconds; 0: any time."""
+
+    input_ended: u8
+    input_after: u64
+    output_after: u64
+
+
+class PortLinks(Struct):
+    """Those of all ports."""
+
+    links: PortLink[7]  # MAX_PORTS
+
+    def connect(self, config: Config) -> None:
+        """Nothing waits; a port without a file to read has no input."""
+        for number in range(MAX_PORTS):
+            self.links[number].input_ended = config.ports[number].input < 0
+
+    def next_deadline(self) -> u64:
+        """When there is something to do though nothing else happens."""
+        due = NEVER
+        for number in range(MAX_PORTS):
+            link = self.links[number]
+            if link.input_after:
+                due = min(due, link.input_after)
+            if link.output_after:
+                due = min(due, link.output_after)
+        return due
+
+    def take_answers(self, console: VirtioConsole, driver: Driver, now: u64) -> bool:
+        """Look what has been written and read; whether the driver is to be looked at for it."""
+        moved = False
+        for number in range(MAX_PORTS):
+            link = self.links[number]
+            port = console.ports[number]
+            if driver.take_answer(output_owner(number)):
+                self.take_written(port, link, driver.result_of(output_owner(number)), now)
+                moved = True
+            if driver.take_answer(input_owner(number)):
+                self.take_read(port, link, driver.result_of(input_owner(number)), now)
+                moved = True
+        return moved
+
+    def take_written(self, port: VirtioPort, link: PortLink, result: i32, now: u64) -> None:
+        """How far the last write came."""
+        if result > 0:
+            port.output_done(min(result, port.output_count))
+        elif result == -Errno.EAGAIN:
+            link.output_after = u64(now + RETRY)
+        elif result != -Errno.EINTR:
+            port.hang_up()
+
+    def take_read(self, port: VirtioPort, link: PortLink, result: i32, now: u64) -> None:
+        """What the last read brought."""
+        if result > 0:
+            port.input_done(result)
+        elif result == -Errno.EAGAIN:
+            link.input_after = u64(now + RETRY)
+        elif result != -Errno.EINTR:
+            link.input_ended = 1
+
+    def move(
+        self, console: VirtioConsole, config: Config, driver: Driver, ring: Ring, now: u64
+    ) -> None:
+        """Write what waits, and read for whoever waits."""
+        for number in range(MAX_PORTS):
+            link = self.links[number]
+            port = console.ports[number]
+            files = config.ports[number]
+            if now >= link.output_after:
+                link.output_after = 0
+                if port.output_count > 0 and files.output >= 0:
+                    address = u64(address_of(port.output) + port.output_first)
+                    length = port.output_length()
+                    owner = output_owner(number)
+                    driver.write_stream(owner, u32(files.output), address, length, ring)
+            if now >= link.input_after:
+                link.input_after = 0
+                if port.open and port.input_count == 0 and not link.input_ended:
+                    address = address_of(port.input)
+                    owner = input_owner(number)
+                    driver.read_stream(owner, u32(files.input), address, INPUT_SIZE, ring)
+
+    def idle(self, console: VirtioConsole) -> bool:
+        """Whether all output has been written, or can't be."""
+        waiting = u32(0)
+        for number in range(MAX_PORTS):
+            waiting = u32(waiting + console.ports[number].output_count)
+        return waiting == 0
+
+
+def output_owner(port: u8) -> u8:
+    """Whose the writes of a port are in the ring."""
+    return u8(Owner.PORT_OUTPUT + 2 * port)
+
+
+def input_owner(port: u8) -> u8:
+    """Whose its reads are."""
+    return u8(Owner.PORT_INPUT + 2 * port)
+
+
+def move_entropy(
+    entropy: VirtioEntropy, device: VirtioDevice, file: u32, driver: Driver, ring: Ring
+) -> bool:
+    """Fill the pool where it is empty and somebody wants it; whether the driver gets something."""
+    moved = False
+    if driver.take_answer(Owner.ENTROPY):
+        result = driver.result_of(Owner.ENTROPY)
+        if result > 0:
+            entropy.filled(result)
+        elif result not in (-Errno.EINTR, -Errno.EAGAIN):
+            entropy.fail()
+        moved = True
+    if entropy.wants(device):
+        driver.read_stream(Owner.ENTROPY, file, address_of(entropy.pool), POOL_SIZE, ring)
+    return moved
