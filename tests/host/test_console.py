@@ -47,7 +47,9 @@ def test_a_terminal_device_gives_input_too() -> None:
 
 
 def test_bad_console_paths_are_refused(tmp_path: Path) -> None:
-    assert "Is a directory; give stdio, a file's path or unix:PATH" in refusal(str(tmp_path))
+    assert "Is a directory; give the path of a file that can be written, or unix:PATH" in refusal(
+        str(tmp_path)
+    )
     assert "No such file or directory" in refusal(str(tmp_path / "none" / "log"))
     assert "null byte" in refusal("a\0b")
 

@@ -5,7 +5,7 @@ import pytest
 from vestige import abi
 from vestige.errors import UsageError
 from vestige.host import options
-from vestige.host.options import DiskOption, RunOptions
+from vestige.host.options import ConsoleOption, DiskOption, PortOption, RunOptions
 
 
 @pytest.mark.parametrize(
@@ -82,5 +82,90 @@ def test_five_disks_and_unknown_accelerators_are_refused() -> None:
         options.check(RunOptions(kernel="k", disks=(DiskOption("d"),) * 5))
     with pytest.raises(UsageError, match="auto, kvm, soft"):
         options.check(RunOptions(kernel="k", accel="xen"))
-    with pytest.raises(UsageError, match="--console"):
-        options.check(RunOptions(kernel="k", console=""))
+
+
+@pytest.mark.parametrize(
+    ("text", "console"),
+    [
+        ("stdio", ConsoleOption()),
+        ("log", ConsoleOption("log")),
+        ("unix:/run/c", ConsoleOption("unix:/run/c")),
+        ("virtio", ConsoleOption("stdio", "virtio")),
+        ("virtio:stdio", ConsoleOption("stdio", "virtio")),
+        ("virtio:log,early", ConsoleOption("log,early", "virtio")),
+        ("virtio:unix:/run/c", ConsoleOption("unix:/run/c", "virtio")),
+        ("virtio,early", ConsoleOption("stdio", "virtio", True)),
+        ("virtio,early:unix:/run/c", ConsoleOption("unix:/run/c", "virtio", True)),
+        ("./virtio", ConsoleOption("./virtio")),
+        ("virtio.log", ConsoleOption("virtio.log")),
+        ("a,virtio:b", ConsoleOption("a,virtio:b")),
+    ],
+)
+def test_a_console_is_a_device_and_what_it_is_connected_to(
+    text: str, console: ConsoleOption
+) -> None:
+    assert options.parse_console(text) == console
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "no name; give stdio"),
+        ("virtio:", "no name; give stdio"),
+        ("virtio,late", "unknown option 'late'; there is virtio,early"),
+        ("virtio,:log", "unknown option ''"),
+    ],
+)
+def test_a_console_that_is_none_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        options.parse_console(text)
+
+
+def test_a_port_is_a_name_and_what_it_is_connected_to() -> None:
+    assert options.parse_port("org.a-b_1=unix:/run/a=b") == PortOption("org.a-b_1", "unix:/run/a=b")
+    assert options.parse_port("a=./stdio") == PortOption("a", "./stdio")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "give NAME=unix:PATH or NAME=FILE"),
+        ("agent", "give NAME="),
+        ("agent=", "give NAME="),
+        ("=log", "'' can't be a port's name"),
+        ("a/b=log", "'a/b' can't be a port's name"),
+        ("a b=log", "can't be a port's name"),
+        ("ä=log", "can't be a port's name"),
+        ("...=log", "can't be a port's name"),
+        ("a" * 33 + "=log", "give 1 to 32 letters"),
+        ("a=stdio", "standard input and output are the console's"),
+    ],
+)
+def test_a_port_that_is_none_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        options.parse_port(text)
+
+
+def test_ports_are_few_and_differ() -> None:
+    ports = tuple(PortOption(f"p{n}", f"f{n}") for n in range(7))
+    options.check(RunOptions("k", ports=ports[:6]))
+    with pytest.raises(UsageError, match="7 ports: there may be at most 6; give fewer --port"):
+        options.check(RunOptions("k", ports=ports))
+    with pytest.raises(UsageError, match="--port p0: given twice"):
+        options.check(RunOptions("k", ports=(ports[0], PortOption("p0", "other"))))
+    with pytest.raises(UsageError, match="--port b=f0: another console is connected there"):
+        options.check(RunOptions("k", ports=(ports[0], PortOption("b", "f0"))))
+    with pytest.raises(UsageError, match="--port p0=f0: another console is connected there"):
+        options.check(RunOptions("k", console=ConsoleOption("f0"), ports=ports[:1]))
+
+
+def test_a_switch_is_on_or_off() -> None:
+    assert options.parse_switch("--rng", "on")
+    assert not options.parse_switch("--rng", "off")
+    with pytest.raises(UsageError, match="--rng yes: give on or off"):
+        options.parse_switch("--rng", "yes")
+
+
+def test_limits_are_the_machines() -> None:
+    assert options.MAXIMUM_PORTS == abi.MAX_PORTS - 1
+    assert options.LONGEST_PORT == abi.PORT_NAME_SIZE

@@ -282,7 +282,7 @@ def test_a_unix_socket_takes_the_console(kernels: Kernels, start: Start, tmp_pat
 def test_a_bad_console_is_refused(kernels: Kernels, tmp_path: Path) -> None:
     done = run("--kernel", kernels("hello"), "--console", str(tmp_path / "no" / "log"))
     assert done.returncode == 2
-    assert done.stderr.endswith(b"give stdio, a file's path or unix:PATH\n")
+    assert done.stderr.endswith(b"give the path of a file that can be written, or unix:PATH\n")
 
 
 class Typist:

@@ -38,10 +38,18 @@ SYNTAX = Syntax(
         ),
         Option(
             "--console",
-            "stdio|FILE|unix:PATH",
-            help="the other side of the guest's serial port (default stdio)",
+            "[virtio[,early]:]stdio|FILE|unix:PATH",
+            help="the other side of the guest's serial port (default stdio), or of its virtio"
+            " console hvc0 (virtio alone is on stdio); early: of both",
         ),
         Option("--hpet", help="give the guest a high precision event timer"),
+        Option(
+            "--port",
+            "NAME=unix:PATH|FILE",
+            repeated=True,
+            help="a virtio port, /dev/virtio-ports/NAME in the guest; up to six",
+        ),
+        Option("--rng", "on|off", help="a virtio entropy device (default on)"),
         Option(
             "--on-reboot",
             "exit|restart",
@@ -77,7 +85,10 @@ def options_of(arguments: Arguments) -> read.RunOptions:
     if (accel := given("--accel")) is not None:
         options.accel = accel
     if (console := given("--console")) is not None:
-        options.console = console
+        options.console = read.parse_console(console)
+    options.ports = tuple(read.parse_port(text) for text in arguments.all("--port"))
+    if (entropy := given("--rng")) is not None:
+        options.entropy = read.parse_switch("--rng", entropy)
     options.hpet = arguments.has("--hpet")
     if (on_reboot := given("--on-reboot")) is not None:
         options.on_reboot = on_reboot

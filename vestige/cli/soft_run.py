@@ -13,9 +13,9 @@ from contextlib import closing, contextmanager
 
 from vestige.errors import UsageError
 from vestige.host import disks, images, statistics
-from vestige.host.console import STDIO, Console, open_console
+from vestige.host.console import Console, open_console
 from vestige.host.memory import GuestMemory
-from vestige.host.options import DiskOption, RunOptions
+from vestige.host.options import SOCKET, STDIO, VIRTIO, DiskOption, RunOptions
 from vestige.machine import boot
 from vestige.machine.config import MachineConfig
 from vestige.softhost import SoftHost, foreground
@@ -38,7 +38,7 @@ def run(options: RunOptions) -> int:
         memory=max(MINIMUM, options.memory + OVERHEAD),
         disks=[(disk.path, disk.read_only) for disk in options.disks],
     )
-    with connected(options.console):
+    with connected(options.console.backend):
         return foreground.run(host, command(options, host.disk_names))
 
 
@@ -52,6 +52,14 @@ def refuse_bad_input(options: RunOptions) -> None:
                 " softhost --nvme IMAGE -- vestige run --disk vfio:00:10.0 …"
             )
         disks.open_disk(option).close()
+    for port in options.ports:
+        if port.backend.startswith(SOCKET):
+            raise UsageError(
+                f"--port {port.name}={port.backend}: sockets in the software host can't be reached"
+                " from outside; give a file, or run the socket's client in there too: vestige"
+                " softhost -- sh -c 'vestige run … & CLIENT'"
+            )
+        open_console(port.backend, f"--port {port.name}=").close()
     with closing(GuestMemory(options.memory)) as memory:
         config = MachineConfig(cpus=options.cpus, memory=options.memory)
         boot.load(
@@ -74,6 +82,11 @@ def command(options: RunOptions, disk_names: list[str]) -> list[str]:
     words += ["--on-reboot", options.on_reboot, *(["--hpet"] if options.hpet else [])]
     for disk, name in zip(options.disks, disk_names, strict=True):
         words += ["--disk", disk_words(DiskOption(name, disk.bus, disk.read_only))]
+    if options.console.device == VIRTIO:
+        words += ["--console", "virtio,early" if options.console.early else "virtio"]
+    for port in options.ports:
+        words += ["--port", f"{port.name}={port.backend}"]
+    words += ["--rng", "on" if options.entropy else "off"]
     for option, value in (
         ("--initrd", options.initrd),
         ("--timeout", options.timeout),

@@ -33,6 +33,24 @@ def place(config: abi.Config, disks: Sequence[DiskOption], cpus: int) -> None:
             ide += 1
 
 
+def place_consoles(config: abi.Config) -> None:
+    """Behind those, the virtio console with the ports there are, if any."""
+    count = max((n + 1 for n, port in enumerate(config.ports) if port.present), default=0)
+    if count:
+        _add(config, abi.VirtioKind.CONSOLE, 2 * count + 2)
+
+
+def place_entropy(config: abi.Config) -> None:
+    """Behind those, the virtio entropy device."""
+    _add(config, abi.VirtioKind.ENTROPY, 1)
+
+
+def _add(config: abi.Config, kind: abi.VirtioKind, queues: int) -> None:
+    """A function at the next place there is; there are places for all that can be asked for."""
+    function = next(one for one in config.virtio if one.kind == abi.VirtioKind.NONE)
+    function.kind, function.queues = kind, queues
+
+
 class VirtioWiring:
     """Doorbells for every vector, and notifications that wake the worker without an exit.
 

@@ -1,4 +1,4 @@
-"""The other side of the guest's serial port: the terminal, a file, or a Unix socket.
+"""The other side of a console or a port: the terminal, a file, or a Unix socket.
 
 The monitor moves the bytes itself, through the ring's fixed files `output` and `input`.
 """
@@ -9,6 +9,7 @@ import termios
 
 from vestige.errors import UsageError
 from vestige.host.messages import tell
+from vestige.host.options import SOCKET, STDIO
 from vestige.lang.types import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 ESCAPE = b"\x1d"  # Ctrl-]
 DISABLED = b"\0"  # _POSIX_VDISABLE
-STDIO = "stdio"
-UNIX_PREFIX = "unix:"
 
 # Indices into termios attributes.
 INPUT_MODES, LOCAL_MODES, CHARACTERS = 0, 3, 6
@@ -77,13 +76,14 @@ class Terminal(Console):
 class File(Console):
     """Output into a file, a pipe or a device; a terminal device also gives input, as it is."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, option: str) -> None:
+        """`option` is how the command line asks for it, for messages. Raises UsageError."""
         try:
             self._descriptor: int | None = _open_output(path)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise UsageError(
-                f"--console {path}: {reason}; give stdio, a file's path or unix:PATH"
+                f"{option}: {reason}; give the path of a file that can be written, or unix:PATH"
             ) from None
         output = self._descriptor
         super().__init__(output, output if os.isatty(output) else None)
@@ -106,15 +106,18 @@ def occupy_standard_files() -> None:
     os.close(descriptor)
 
 
-def open_console(name: str) -> Console:
-    """The console `name`: stdio, unix:PATH, or a file's path. Raises UsageError."""
+def open_console(name: str, option: str = "--console ") -> Console:
+    """The console `name`: stdio, unix:PATH, or a file's path; `option` is what stands before it.
+
+    Raises UsageError.
+    """
     if name == STDIO:
         return Terminal()
-    if name.startswith(UNIX_PREFIX):
+    if name.startswith(SOCKET):
         from vestige.host.console_socket import Socket  # noqa: PLC0415 - imports socket
 
-        return Socket(name[len(UNIX_PREFIX) :])
-    return File(name)
+        return Socket(name[len(SOCKET) :], option + name)
+    return File(name, option + name)
 
 
 def raw(attributes: "list[Any]") -> "list[Any]":

@@ -1,4 +1,4 @@
-"""The serial port behind a listening Unix socket.
+"""A console or a port behind a listening Unix socket.
 
 Clients come and go, and the ring's files are fixed: so a socket pair stands between, one end
 the ring's, and this process moves bytes between the other end and the client.
@@ -22,10 +22,10 @@ HANGUP = select.POLLHUP | select.POLLERR
 class Socket(Console):
     """One client at a time, the next one waits; output without a client: the latest is kept."""
 
-    def __init__(self, path: str) -> None:
-        """Listen at `path`. Raises UsageError."""
+    def __init__(self, path: str, option: str) -> None:
+        """Listen at `path`; `option` is for messages. Raises UsageError."""
         self._path: str | None = path
-        self._listener = _listen(path)
+        self._listener = _listen(path, option)
         self._guest, self._ring = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._guest.setblocking(False)
         self._client: socket.socket | None = None
@@ -95,32 +95,30 @@ class Socket(Console):
             Path(path).unlink()
 
 
-def _listen(path: str) -> socket.socket:
+def _listen(path: str, option: str) -> socket.socket:
     """Listen at `path`, taking over a name whose owner is gone."""
     size = len(os.fsencode(path))
     if not 1 <= size <= PATH_LIMIT:
-        raise UsageError(
-            f"--console unix:{path}: a path of {size} bytes; a socket's has 1 to {PATH_LIMIT}"
-        )
+        raise UsageError(f"{option}: a path of {size} bytes; a socket's has 1 to {PATH_LIMIT}")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         try:
             listener.bind(path)
         except OSError:
-            _remove_stale(path)
+            _remove_stale(path, option)
             listener.bind(path)
         listener.listen(1)
     except (OSError, ValueError) as error:
         listener.close()
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"--console unix:{path}: {reason}; give another path") from None
+        raise UsageError(f"{option}: {reason}; give another path") from None
     except UsageError:
         listener.close()
         raise
     return listener
 
 
-def _remove_stale(path: str) -> None:
+def _remove_stale(path: str, option: str) -> None:
     """Remove the socket at `path` if nobody listens there. Raises UsageError if someone does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
@@ -130,7 +128,7 @@ def _remove_stale(path: str) -> None:
         except OSError:
             return  # nothing there, or no socket: binding again says what
         else:
-            raise UsageError(f"--console unix:{path}: another process listens there; end it first")
+            raise UsageError(f"{option}: another process listens there; end it first")
     # A plain file refuses a connection too; only a socket is ours to remove.
     if Path(path).is_socket():
         Path(path).unlink()

@@ -15,6 +15,11 @@ IDE, VIRTIO = "ide", "virtio"
 RINGS = ("auto", "kick", "poll")
 BUSES = (VIRTIO, IDE)
 MAXIMUM_DISKS = 4
+STDIO, SOCKET = "stdio", "unix:"  # what a console is connected to; else a file
+UART = "uart"  # the other device a console may be; VIRTIO is one
+EARLY = "early"
+MAXIMUM_PORTS = 6  # beside the console itself: abi.MAX_PORTS
+LONGEST_PORT = 32  # characters of a port's name: abi.PORT_NAME_SIZE
 ACCELERATORS = ("auto", "kvm", "soft")
 IDE_IN_MEMORY = "memory"
 IDE_PLACES = ("ports", IDE_IN_MEMORY)
@@ -60,17 +65,38 @@ class DiskOption(Record):
         return self.path.removeprefix(CONTROLLER) if self.path.startswith(CONTROLLER) else None
 
 
+class ConsoleOption(Record):
+    """`--console`: what it is connected to, and which device the guest finds.
+
+    `early`: what the guest sends to its serial port goes there too.
+    """
+
+    __slots__ = ("backend", "device", "early")
+
+    def __init__(self, backend: str = STDIO, device: str = UART, early: bool = False) -> None:
+        self.backend, self.device, self.early = backend, device, early
+
+
+class PortOption(Record):
+    """One `--port`: its name in the guest, and what it is connected to."""
+
+    __slots__ = ("backend", "name")
+
+    def __init__(self, name: str, backend: str) -> None:
+        self.name, self.backend = name, backend
+
+
 class RunOptions(Record):
     """One `vestige run`. Units: `memory` bytes, `timeout` seconds; `ide` is one of IDE_PLACES.
 
-    `console` is "stdio", a file's path, or unix:PATH; `stats` where to write the statistics;
-    `on_reboot`, one of REBOOTS, what a reset by the guest does; `hpet` whether there is one;
-    `ring`, one of RINGS, who takes the entries of the io_uring.
+    `entropy`: a virtio entropy device; `hpet`: a high precision event timer; `stats`: where to
+    write the statistics; `on_reboot`, one of REBOOTS, what a reset by the guest does; `ring`, one
+    of RINGS, who takes the entries of the io_uring.
     """
 
     __slots__ = (
-        "accel", "append", "console", "cpus", "disks", "hpet", "ide", "initrd", "kernel",
-        "memory", "on_reboot", "ring", "stats", "timeout",
+        "accel", "append", "console", "cpus", "disks", "entropy", "hpet", "ide", "initrd",
+        "kernel", "memory", "on_reboot", "ports", "ring", "stats", "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -82,7 +108,9 @@ class RunOptions(Record):
         memory: int = DEFAULT_MEMORY,
         cpus: int = 1,
         disks: tuple[DiskOption, ...] = (),
-        console: str = "stdio",
+        console: ConsoleOption = ConsoleOption(),  # noqa: B008 - never changed
+        ports: tuple[PortOption, ...] = (),
+        entropy: bool = True,
         timeout: float | None = None,
         stats: str | None = None,
         accel: str = "auto",
@@ -93,7 +121,8 @@ class RunOptions(Record):
     ) -> None:
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.disks = memory, cpus, disks
-        self.console, self.timeout, self.stats, self.accel = console, timeout, stats, accel
+        self.console, self.ports, self.entropy = console, ports, entropy
+        self.timeout, self.stats, self.accel = timeout, stats, accel
         self.ide = ide
         self.on_reboot, self.hpet, self.ring = on_reboot, hpet, ring
 
@@ -159,6 +188,54 @@ def parse_disk(text: str) -> DiskOption:
     return DiskOption(path, bus, read_only)
 
 
+def parse_console(text: str) -> ConsoleOption:
+    """[virtio[,early]:]stdio|FILE|unix:PATH; virtio alone is on stdio.
+
+    ./virtio is a file of that name.
+    """
+    words, colon, backend = text.partition(":")
+    device, *more = words.split(",")
+    if device != VIRTIO:
+        device, more, backend = UART, [], text
+    elif not colon:
+        backend = STDIO
+    for word in more:
+        if word != EARLY:
+            raise UsageError(
+                f"--console {text}: unknown option {word!r}; there is virtio,early"
+                " (a file of that name is written ./virtio…)"
+            )
+    if not backend:
+        raise UsageError(f"--console {text}: no name; give stdio, a file's path or unix:PATH")
+    return ConsoleOption(backend, device, EARLY in more)
+
+
+def parse_port(text: str) -> PortOption:
+    """NAME=FILE or NAME=unix:PATH. A name is what may be a file's name under /dev/virtio-ports."""
+    name, equals, backend = text.partition("=")
+    if not (equals and backend):
+        raise UsageError(f"--port {text}: give NAME=unix:PATH or NAME=FILE")
+    plain = name.isascii() and name.replace(".", "").replace("-", "").replace("_", "").isalnum()
+    if not plain or len(name) > LONGEST_PORT:
+        raise UsageError(
+            f"--port {text}: {name!r} can't be a port's name; give 1 to {LONGEST_PORT} letters,"
+            " digits, and . _ -"
+        )
+    if backend == STDIO:
+        raise UsageError(
+            f"--port {text}: standard input and output are the console's; give unix:PATH or a"
+            " file's path (./stdio is a file of that name)"
+        )
+    return PortOption(name, backend)
+
+
+def parse_switch(option: str, text: str) -> bool:
+    """Whether `text` is on; else it must be off."""
+    if text not in ("on", "off"):
+        raise UsageError(f"{option} {text}: give on or off")
+    return text == "on"
+
+
 def _pci_address(words: str, text: str) -> str:
     """A PCI address as sysfs writes it, from what `lspci` shows."""
     import re  # noqa: PLC0415 - slow to import, and few runs name a controller
@@ -192,5 +269,23 @@ def check(options: RunOptions) -> None:
         raise UsageError(f"--ide {options.ide}: there are {', '.join(IDE_PLACES)}")
     if options.on_reboot not in REBOOTS:
         raise UsageError(f"--on-reboot {options.on_reboot}: there are {', '.join(REBOOTS)}")
-    if not options.console:
-        raise UsageError("--console: no name; give stdio, a file's path or unix:PATH")
+    _check_ports(options)
+
+
+def _check_ports(options: RunOptions) -> None:
+    """Every port has a name and another side of its own, and there are not too many."""
+    if len(options.ports) > MAXIMUM_PORTS:
+        raise UsageError(
+            f"{len(options.ports)} ports: there may be at most {MAXIMUM_PORTS}; give fewer --port"
+        )
+    names = [port.name for port in options.ports]
+    backends = [options.console.backend]
+    for port in options.ports:
+        if names.count(port.name) > 1:
+            raise UsageError(f"--port {port.name}: given twice; give each port a name of its own")
+        if port.backend in backends:
+            raise UsageError(
+                f"--port {port.name}={port.backend}: another console is connected there; give"
+                " each its own"
+            )
+        backends.append(port.backend)

@@ -5,11 +5,12 @@ import time
 from _collections_abc import Sequence
 
 from vestige import abi
-from vestige.errors import GuestError
+from vestige.errors import GuestError, UsageError
 from vestige.host import buses, disks, failure, guest, images, kvm, options, statistics
 from vestige.host.background import Background
 from vestige.host.code import MonitorCode
-from vestige.host.console import Console, occupy_standard_files, open_console
+from vestige.host.console import occupy_standard_files
+from vestige.host.consoles import Consoles
 from vestige.host.memory import GuestMemory
 from vestige.host.messages import tell
 from vestige.host.resources import Resources
@@ -53,7 +54,8 @@ class Run:
             for number, disk in enumerate(asked.disks)
             if disk.controller is None
         }
-        self.console = resources.keep(open_console(asked.console))
+        self.console = resources.keep(Consoles(asked.console, asked.ports))
+        self.entropy = _open_entropy(resources) if asked.entropy else None
         self.code: MonitorCode | None = None
         self.runner: Runner | None = None
         self.signals: Signals | None = None
@@ -87,12 +89,12 @@ class Run:
             twin = resources.keep(Twin(self.system, memory, asked.cpus))
             pages = _take_controllers(asked, twin, resources)
             ring = resources.keep(
-                _connect_ring(twin, self.disks, self.console, resources, polls(asked))
+                _connect_ring(twin, self.disks, self.console, self.entropy, resources, polls(asked))
             )
             in_memory = asked.ide == options.IDE_IN_MEMORY
             if in_memory:
                 twin.place_ide_in_memory()
-            buses.place(twin.private.shared().config, asked.disks, asked.cpus)
+            _place_devices(asked, twin)
             wiring = resources.keep(Background(twin.wire))
             _load_guest(asked, self.config, twin)
             code, runner = self._compiled()
@@ -153,6 +155,24 @@ def _load_guest(asked: options.RunOptions, config: MachineConfig, twin: Twin) ->
     guest.set_start(twin.guest.cpus[0], state)
 
 
+def _open_entropy(resources: Resources) -> int:
+    """The kernel's random bytes, the same that getrandom(2) gives."""
+    try:
+        descriptor = os.open("/dev/urandom", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"/dev/urandom: {error.strerror}; make it, or give --rng off") from None
+    return resources.keep_file(descriptor)
+
+
+def _place_devices(asked: options.RunOptions, twin: Twin) -> None:
+    """Where the guest finds what was asked for."""
+    config = twin.private.shared().config
+    buses.place(config, asked.disks, asked.cpus)
+    buses.place_consoles(config)
+    if asked.entropy:
+        buses.place_entropy(config)
+
+
 def _take_controllers(
     asked: options.RunOptions, twin: Twin, resources: Resources
 ) -> Sequence[tuple[int, int, int]]:
@@ -188,22 +208,21 @@ def polls(asked: options.RunOptions) -> bool:
 def _connect_ring(
     twin: Twin,
     images_of_disks: dict[int, disks.DiskImage],
-    console: Console,
+    console: Consoles,
+    entropy: int | None,
     resources: Resources,
     polled: bool,
 ) -> Ring:
-    """Make the ring over the disks and the console, and tell the monitor of all three."""
+    """Make the ring over the disks, consoles and random bytes, and tell the monitor of all."""
     config = twin.private.shared().config
     files: list[int] = []
     for number, image in images_of_disks.items():
         image.describe(config.disks[number], number, len(files))
         files.append(image.descriptor)
-    config.console.present = 1
-    config.console.output, config.console.input = len(files), -1
-    files.append(console.output)
-    if console.input is not None:
-        config.console.input = len(files)
-        files.append(console.input)
+    console.describe(config, files)
+    if entropy is not None:
+        config.entropy = len(files)
+        files.append(entropy)
     eventfd = resources.keep_file(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
     twin.monitor.connect_interrupt(abi.Irq.RING, eventfd)
     state = twin.private.host_address(abi.STATE)

@@ -1,0 +1,80 @@
+"""All consoles of one run: the guest's own, by UART or virtio, and the named virtio ports."""
+
+import os
+from _collections_abc import Sequence
+
+from vestige import abi
+from vestige.host.console import Console, open_console
+from vestige.host.options import VIRTIO, ConsoleOption, PortOption
+
+
+class Consoles(Console):
+    """Opened, watched and closed together."""
+
+    def __init__(self, console: ConsoleOption, ports: Sequence[PortOption]) -> None:
+        """Open what is asked for. Raises UsageError."""
+        self._option = console
+        self._names = [port.name for port in ports]
+        words = "--console virtio:" if console.device == VIRTIO else "--console "
+        self._all = [open_console(console.backend, words)]
+        try:
+            for port in ports:
+                self._all.append(open_console(port.backend, f"--port {port.name}="))
+        except BaseException:
+            self.close()
+            raise
+        super().__init__(self._all[0].output, self._all[0].input)
+
+    def describe(self, config: abi.Config, files: list[int]) -> None:
+        """Add the consoles' descriptors to the ring's `files`, and tell the monitor of them."""
+        output, input_ = _add(self._all[0], files)
+        uart = config.console
+        uart.present, uart.output, uart.input = 1, -1, -1
+        if self._option.device != VIRTIO:
+            uart.output, uart.input = output, input_
+        else:
+            uart.output = output if self._option.early else -1
+            port = config.ports[0]
+            port.present, port.output, port.input = 1, output, input_
+            if os.isatty(self.output):
+                config.columns, config.rows = os.get_terminal_size(self.output)
+        for number, name in enumerate(self._names, start=1):
+            port = config.ports[number]
+            port.present = 1
+            port.output, port.input = _add(self._all[number], files)
+            word = name.encode()
+            port.name_length = len(word)
+            for index, byte in enumerate(word):
+                port.name[index] = byte
+
+    def start(self) -> None:
+        """The guest is about to run."""
+        for console in self._all:
+            console.start()
+
+    def waits_for(self) -> dict[int, int]:
+        """What any of them waits for."""
+        events: dict[int, int] = {}
+        for console in self._all:
+            events |= console.waits_for()
+        return events
+
+    def serve(self, ready: dict[int, int]) -> None:
+        """Each looks for its own descriptors in `ready`."""
+        for console in self._all:
+            console.serve(ready)
+
+    def close(self) -> None:
+        """Close all."""
+        for console in self._all:
+            console.close()
+
+
+def _add(console: Console, files: list[int]) -> tuple[int, int]:
+    """Fixed file numbers of a console's output and input, -1 for none."""
+    output, input_ = len(files), -1
+    files.append(console.output)
+    if console.input is not None:
+        input_ = len(files)
+        files.append(console.input)
+    return output, input_
