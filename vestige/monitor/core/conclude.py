@@ -203,6 +203,7 @@ def end_machine(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     The lock is held, and given back here; other CPUs go on until the host stops them.
     """
     machine.console.hurry = 1
+    machine.ports.hurry = 1
     limit = u64(time(machine, shared) + FLUSH_LIMIT)
     conclude(cpu, machine, shared)
     while not written(machine) and time(machine, shared) < limit:

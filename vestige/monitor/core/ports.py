@@ -7,10 +7,10 @@ on memory of its own. The entropy device's bytes are read as a port's input is.
 from vestige.abi import MAX_PORTS, Config, Ring
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, i32, u8, u32, u64
-from vestige.monitor.core.console import RETRY
+from vestige.monitor.core.console import END_OF_LINE, PATIENCE, RETRY
 from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.devices.virtio_console.model import VirtioConsole
-from vestige.monitor.devices.virtio_console.port import INPUT_SIZE, VirtioPort
+from vestige.monitor.devices.virtio_console.port import INPUT_SIZE, OUTPUT_SIZE, VirtioPort
 from vestige.monitor.devices.virtio_rng.model import POOL_SIZE, VirtioEntropy
 from vestige.monitor.drivers.ring.driver import Driver, Owner
 from vestige.monitor.drivers.ring.spec import Errno
@@ -23,12 +23,14 @@ class PortLink(Struct):
     input_ended: u8
     input_after: u64
     output_after: u64
+    output_due: u64  # when to write what waits
 
 
 class PortLinks(Struct):
     """Those of all ports."""
 
     links: PortLink[7]  # MAX_PORTS
+    hurry: u8  # 1: write at once what waits
 
     def connect(self, config: Config) -> None:
         """Nothing waits; a port without a file to read has no input."""
@@ -44,6 +46,8 @@ class PortLinks(Struct):
                 due = min(due, link.input_after)
             if link.output_after:
                 due = min(due, link.output_after)
+            if link.output_due:
+                due = min(due, max(link.output_due, link.output_after))
         return due
 
     def take_answers(self, console: VirtioConsole, driver: Driver, now: u64) -> bool:
@@ -88,17 +92,34 @@ class PortLinks(Struct):
             files = config.ports[number]
             if now >= link.output_after:
                 link.output_after = 0
-                if port.output_count > 0 and files.output >= 0:
+                owner = output_owner(number)
+                if port.output_count == 0 or driver.busy(owner):
+                    link.output_due = 0
+                elif self.ready(number, port, now):
                     address = u64(address_of(port.output) + port.output_first)
                     length = port.output_length()
-                    owner = output_owner(number)
-                    driver.write_stream(owner, u32(files.output), address, length, ring)
+                    if driver.write_stream(owner, u32(files.output), address, length, ring):
+                        link.output_due = 0
             if now >= link.input_after:
                 link.input_after = 0
                 if port.open and port.input_count == 0 and not link.input_ended:
                     address = address_of(port.input)
                     owner = input_owner(number)
                     driver.read_stream(owner, u32(files.input), address, INPUT_SIZE, ring)
+
+    def ready(self, number: u8, port: VirtioPort, now: u64) -> bool:
+        """Whether to write what waits.
+
+        At once; but the console's by lines, as drivers send it in pieces of a few bytes: Linux
+        of 16.
+        """
+        if number > 0 or self.hurry or port.output_count >= OUTPUT_SIZE // 2:
+            return True
+        link = self.links[number]
+        if link.output_due == 0:
+            link.output_due = u64(now + PATIENCE)
+        last = port.output[(port.output_first + port.output_count - 1) % OUTPUT_SIZE]
+        return last == END_OF_LINE or now >= link.output_due
 
     def idle(self, console: VirtioConsole) -> bool:
         """Whether all output has been written, or can't be."""
