@@ -10,7 +10,7 @@ from vestige.cli import run as run_command
 from vestige.cli import soft_run
 from vestige.errors import UsageError
 from vestige.host.console import Console
-from vestige.host.options import DiskOption, RunOptions
+from vestige.host.options import ConsoleOption, DiskOption, PortOption, RunOptions
 
 OPTIONS = RunOptions(
     kernel="boot/vmlinuz",
@@ -24,6 +24,8 @@ OPTIONS = RunOptions(
     accel="soft",
     on_reboot="restart",
     hpet=True,
+    ports=(PortOption("org.a", "log"), PortOption("b", "other=log")),
+    entropy=False,
 )
 
 
@@ -35,6 +37,24 @@ def test_the_inner_command_means_what_the_outer_one_meant() -> None:
     assert inner.disks == (DiskOption("/dev/vda"), DiskOption("/dev/vdb", read_only=True))
     inner.accel, inner.disks = OPTIONS.accel, OPTIONS.disks
     assert inner == OPTIONS
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_the_inner_console_is_the_same_device_on_standard_input_and_output(early: bool) -> None:
+    options = RunOptions("k", console=ConsoleOption("unix:/run/c", "virtio", early))
+    words = soft_run.command(options, [])
+    inner = run_command.options_of(run_command.SYNTAX.read(words[words.index("run") + 1 :]))
+    assert inner.console == ConsoleOption("stdio", "virtio", early)
+    assert inner.entropy
+
+
+def test_ports_are_looked_at_before_anything_is_booted(tmp_path: Path) -> None:
+    for backend, complaint in (
+        (f"unix:{tmp_path}/s", "can't be reached from outside; give a file"),
+        (f"{tmp_path}/none/log", "--port p=.*/none/log: No such file or directory"),
+    ):
+        with pytest.raises(UsageError, match=complaint):
+            soft_run.run(RunOptions("k", ports=(PortOption("p", backend),)))
 
 
 @pytest.mark.parametrize("missing", ["kernel", "disk"])

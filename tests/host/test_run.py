@@ -11,6 +11,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -344,6 +345,22 @@ def test_a_terminated_run_puts_the_terminal_back(terminal: Typist) -> None:
     terminal.process.terminate()
     assert terminal.process.wait(PATIENCE) == 143
     assert termios.tcgetattr(terminal.device) == terminal.before
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_virtio_console_on_a_terminal_leaves_it_as_it_was(kernels: Kernels, early: bool) -> None:
+    words = "virtio,early" if early else "virtio"
+    with closing(Typist("--kernel", kernels("idle"), "--console", words)) as terminal:
+        terminal.read_until(HELLO.strip() if early else b"Ctrl-] ends the guest")
+        terminal.process.terminate()
+        assert terminal.process.wait(PATIENCE) == 143
+        assert termios.tcgetattr(terminal.device) == terminal.before
+        assert early or HELLO.strip() not in terminal.screen
+
+
+def test_a_serial_port_that_is_connected_to_nothing_holds_up_no_guest(kernels: Kernels) -> None:
+    done = run("--kernel", kernels("hello"), "--console", "virtio", "--rng", "off")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 # ---- disks -------------------------------------------------------------------------------------

@@ -1,0 +1,94 @@
+"""Debian's kernel on the virtio console and the entropy device: a shell, a port, random bytes.
+
+One boot in the software host; consoles_inside.py talks to it.
+"""
+
+import hashlib
+import json
+import shutil
+import sys
+from typing import Any
+
+import pytest
+
+from tests.guests import initramfs, kernels
+from tests.guests.consoles_inside import COLUMNS, PATIENCE, PORT, ROWS, TEXT
+from vestige.host import images
+from vestige.softhost import SoftHost
+
+pytestmark = [
+    pytest.mark.softhost,
+    pytest.mark.xdist_group("softhost"),
+    pytest.mark.skipif(
+        not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86_64 (software host)"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What consoles_inside found."""
+    kernel = kernels.kernel("cloud").bzimage
+    initrd = initramfs.consoles("cloud")
+    images.ensure()
+    with SoftHost() as host:
+        done = host.capture(
+            [
+                *(sys.executable, "-m", "tests.guests.consoles_inside"),
+                *(kernel, initrd, tmp_path_factory.mktemp("consoles")),
+            ],
+            timeout=2 * PATIENCE,
+        )
+    assert done.status == 0, done.stderr.decode()
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_a_text_goes_in_and_out_of_hvc0_unharmed(found: dict[str, Any]) -> None:
+    assert len(TEXT) > 1024
+    assert found["received"] == hashlib.sha256(TEXT.encode()).hexdigest()
+    assert found["sent"] == TEXT
+
+
+def test_hvc0_is_the_kernels_console(found: dict[str, Any]) -> None:
+    assert [line.split()[0] for line in found["consoles"].splitlines()] == ["hvc0"]
+    assert "console [hvc0] enabled" in found["messages"]
+
+
+def test_the_terminals_keys_and_size_are_the_guests(found: dict[str, Any]) -> None:
+    assert found["raw"]
+    assert found["interrupted"] == "130"
+    assert found["size"] == f"{ROWS} {COLUMNS}"
+
+
+def test_the_terminal_is_put_back(found: dict[str, Any]) -> None:
+    assert found["restored"]
+    assert (found["status"], found["errors"]) == (
+        0,
+        "vestige: Ctrl-] ends the guest, Ctrl-C is the guest's\n",
+    )
+
+
+def test_ports_have_their_names(found: dict[str, Any]) -> None:
+    assert found["ports"] == [f"vport0p1 {PORT}", "vport0p2 log"]
+
+
+def test_a_program_answers_through_a_socket(found: dict[str, Any]) -> None:
+    assert found["echoed"] is True
+
+
+def test_a_port_writes_a_file(found: dict[str, Any]) -> None:
+    assert found["log"] == "to the log\n"
+
+
+def test_the_entropy_device_gives_other_bytes_each_time(found: dict[str, Any]) -> None:
+    assert found["generator"] == "virtio_rng.0"
+    first, second = found["random"]
+    assert first != second
+    nothing = hashlib.sha256(b"").hexdigest()
+    assert nothing not in (first.split()[0], second.split()[0])
+
+
+def test_no_driver_broke_a_device(found: dict[str, Any]) -> None:
+    assert [counters["failures"] for counters in found["counters"]] == [0, 0]
+    assert [counters["notifications"] for counters in found["counters"]] == [0, 0]
