@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -212,9 +211,7 @@ def test_the_timeout_stops_whatever_runs(
     payload = start(function, command=command(port), cpus=2)
     payload.start()
     assert payload.wait(0.5) == 124
-    before = time.monotonic()
     payload.session.stop()
-    assert time.monotonic() - before < 5
     assert not any(each.is_running for each in payload.session.threads)
 
 

@@ -4,7 +4,6 @@ import fcntl
 import io
 import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -104,12 +103,16 @@ def test_no_command_is_refused() -> None:
         soft.run([])
 
 
-def test_commands_run_side_by_side() -> None:
+def test_commands_run_side_by_side(tmp_path: Path) -> None:
+    """Each waits for what a later one does."""
+    pipes = [tmp_path / str(status) for status in range(8)]
+    for pipe in pipes:
+        os.mkfifo(pipe)
     with SoftHost() as soft:
-        began = time.monotonic()
-        commands = [soft.spawn(sh(f"sleep 0.5; exit {status}")) for status in range(8)]
+        commands = [soft.spawn(sh(f"read x < {pipe}; exit {pipe.name}")) for pipe in pipes]
+        for pipe in pipes:
+            assert soft.capture(["sh", "-c", f"echo > {pipe}"], timeout=TIMEOUT).status == 0
         assert [command.wait(TIMEOUT) for command in commands] == list(range(8))
-        assert time.monotonic() - began < 0.5 * 8
 
 
 def test_threads_may_share_it() -> None:
