@@ -51,7 +51,15 @@ GOALS = (
         for ours in (OURS, MEMORY)
     ),
 )
-COLOURS = ("#1b6ca8", "#0b3c5d", "#c0392b", "#7f8c8d", "#5fa8d3", "#e08e79", "#b8a9c9", "#922b21")
+COLOURS = {
+    OURS: "#1b6ca8",
+    MEMORY: "#0b3c5d",
+    THEIRS: "#c0392b",
+    LIMIT: "#7f8c8d",
+    "Vestige, IDE on a file": "#5fa8d3",
+    "QEMU, IDE on a file": "#e08e79",
+    MICROVM: "#b8a9c9",
+}
 
 
 def report(result: Mapping[str, Any], *, page: bool) -> None:
@@ -64,8 +72,7 @@ def report(result: Mapping[str, Any], *, page: bool) -> None:
         for goal in GOALS
     ]
     write_json(NAME, {**result, "goals": goals})
-    colours = dict(zip(rounds, COLOURS, strict=False))
-    plot.bars(RESULTS / f"{NAME}.svg", "IDE disks in the software host", panels(rounds), colours)
+    plot.bars(RESULTS / f"{NAME}.svg", "IDE disks in the software host", panels(rounds), COLOURS)
     lines = page_lines(result)
     print("\n".join(lines))
     if page:

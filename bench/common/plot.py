@@ -36,7 +36,7 @@ def bars(path: Path, title: str, panels: Sequence[Panel], colours: Mapping[str, 
         if panel.mark is not None:
             label, value = panel.mark
             axes.axvline(value, color="black", linestyle=":", linewidth=1)
-            axes.text(value, -0.45, f" {label}", fontsize=7, va="bottom")
+            axes.text(value, len(names) - 0.6, f"{label} ", fontsize=7, ha="right")
         axes.invert_yaxis()
         axes.set_title(panel.title, fontsize=10)
         axes.set_xlabel(panel.unit, fontsize=8)
