@@ -25,7 +25,7 @@ OPTIONS = RunOptions(
     on_reboot="restart",
     hpet=True,
     ports=(PortOption("org.a", "log"), PortOption("b", "other=log")),
-    entropy=False,
+    entropy=True,
 )
 
 
@@ -45,7 +45,7 @@ def test_the_inner_console_is_the_same_device_on_standard_input_and_output(early
     words = soft_run.command(options, [])
     inner = run_command.options_of(run_command.SYNTAX.read(words[words.index("run") + 1 :]))
     assert inner.console == ConsoleOption("stdio", "virtio", early)
-    assert inner.entropy
+    assert not inner.entropy
 
 
 def test_ports_are_looked_at_before_anything_is_booted(tmp_path: Path) -> None:

@@ -159,13 +159,6 @@ def test_ports_are_few_and_differ() -> None:
         options.check(RunOptions("k", console=ConsoleOption("f0"), ports=ports[:1]))
 
 
-def test_a_switch_is_on_or_off() -> None:
-    assert options.parse_switch("--rng", "on")
-    assert not options.parse_switch("--rng", "off")
-    with pytest.raises(UsageError, match="--rng yes: give on or off"):
-        options.parse_switch("--rng", "yes")
-
-
 def test_limits_are_the_machines() -> None:
     assert options.MAXIMUM_PORTS == abi.MAX_PORTS - 1
     assert options.LONGEST_PORT == abi.PORT_NAME_SIZE

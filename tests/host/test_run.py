@@ -359,7 +359,7 @@ def test_a_virtio_console_on_a_terminal_leaves_it_as_it_was(kernels: Kernels, ea
 
 
 def test_a_serial_port_that_is_connected_to_nothing_holds_up_no_guest(kernels: Kernels) -> None:
-    done = run("--kernel", kernels("hello"), "--console", "virtio", "--rng", "off")
+    done = run("--kernel", kernels("hello"), "--console", "virtio", "--rng")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 

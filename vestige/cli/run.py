@@ -49,7 +49,7 @@ SYNTAX = Syntax(
             repeated=True,
             help="a virtio port, /dev/virtio-ports/NAME in the guest; up to six",
         ),
-        Option("--rng", "on|off", help="a virtio entropy device (default on)"),
+        Option("--rng", help="give the guest a virtio entropy device"),
         Option(
             "--on-reboot",
             "exit|restart",
@@ -87,8 +87,7 @@ def options_of(arguments: Arguments) -> read.RunOptions:
     if (console := given("--console")) is not None:
         options.console = read.parse_console(console)
     options.ports = tuple(read.parse_port(text) for text in arguments.all("--port"))
-    if (entropy := given("--rng")) is not None:
-        options.entropy = read.parse_switch("--rng", entropy)
+    options.entropy = arguments.has("--rng")
     options.hpet = arguments.has("--hpet")
     if (on_reboot := given("--on-reboot")) is not None:
         options.on_reboot = on_reboot

@@ -86,7 +86,7 @@ def command(options: RunOptions, disk_names: list[str]) -> list[str]:
         words += ["--console", "virtio,early" if options.console.early else "virtio"]
     for port in options.ports:
         words += ["--port", f"{port.name}={port.backend}"]
-    words += ["--rng", "on" if options.entropy else "off"]
+    words += ["--rng"] if options.entropy else []
     for option, value in (
         ("--initrd", options.initrd),
         ("--timeout", options.timeout),

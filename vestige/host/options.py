@@ -110,7 +110,7 @@ class RunOptions(Record):
         disks: tuple[DiskOption, ...] = (),
         console: ConsoleOption = ConsoleOption(),  # noqa: B008 - never changed
         ports: tuple[PortOption, ...] = (),
-        entropy: bool = True,
+        entropy: bool = False,
         timeout: float | None = None,
         stats: str | None = None,
         accel: str = "auto",
@@ -227,13 +227,6 @@ def parse_port(text: str) -> PortOption:
             " file's path (./stdio is a file of that name)"
         )
     return PortOption(name, backend)
-
-
-def parse_switch(option: str, text: str) -> bool:
-    """Whether `text` is on; else it must be off."""
-    if text not in ("on", "off"):
-        raise UsageError(f"{option} {text}: give on or off")
-    return text == "on"
 
 
 def _pci_address(words: str, text: str) -> str:

@@ -160,7 +160,7 @@ def _open_entropy(resources: Resources) -> int:
     try:
         descriptor = os.open("/dev/urandom", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise UsageError(f"/dev/urandom: {error.strerror}; make it, or give --rng off") from None
+        raise UsageError(f"/dev/urandom: {error.strerror}; make it, or leave --rng out") from None
     return resources.keep_file(descriptor)
 
 
