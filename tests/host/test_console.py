@@ -46,6 +46,21 @@ def test_a_terminal_device_gives_input_too() -> None:
     os.close(theirs)
 
 
+def test_a_terminal_that_does_not_control_us_gives_input() -> None:
+    ours, theirs = pty.openpty()
+    script = "from vestige.host.console import Terminal; print(Terminal().input)"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        stdin=theirs,
+        capture_output=True,
+        start_new_session=True,
+        check=False,
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert (done.stdout, done.stderr) == (b"0\n", b"")
+
+
 def test_bad_console_paths_are_refused(tmp_path: Path) -> None:
     assert "Is a directory; give the path of a file that can be written, or unix:PATH" in refusal(
         str(tmp_path)

@@ -157,4 +157,9 @@ def _open_output(path: str) -> int:
 
 def _in_background() -> bool:
     """Whether reading or changing our terminal would stop us: its foreground is another's."""
-    return os.isatty(0) and os.tcgetpgrp(0) != os.getpgrp()
+    if not os.isatty(0):
+        return False
+    try:
+        return os.tcgetpgrp(0) != os.getpgrp()
+    except OSError:  # a terminal that does not control us stops nobody
+        return False
