@@ -1,42 +1,18 @@
 """The entropy device: whose bytes go where, and that each goes once."""
 
-import ctypes
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.devices.virtio.bench import EVENT_IDX, NEEDS_RESET
-from tests.devices.virtio.plain import ROOM, PlainBench
+from tests.devices.virtio.plain import ROOM
 from tests.devices.virtio.reference import Buffer, Driver, PackedDriver, SplitDriver
 from tests.devices.virtio.twice import compiled
-from vestige import abi
-from vestige.lang.intrinsics import address_of
+from tests.devices.virtio_rng.bench import EntropyBench
 from vestige.monitor.devices.virtio_rng.model import POOL_SIZE, VirtioEntropy
 
 KINDS = pytest.mark.parametrize("kind", [SplitDriver, PackedDriver])
 FORMATS = st.sampled_from([SplitDriver, PackedDriver])
-
-
-class EntropyBench(PlainBench):
-    """The entropy device. Its bytes are 1, 2, 3 and so on."""
-
-    def __init__(self) -> None:
-        config = abi.Config()
-        config.virtio[0].kind, config.virtio[0].queues = abi.VirtioKind.ENTROPY, 1
-        super().__init__(config, lambda virtio: virtio.entropy)
-        self.entropy = self.virtio.entropy
-        self.next = 0
-
-    def fill(self, count: int = POOL_SIZE) -> bytes:
-        """What the core does where bytes are wanted."""
-        assert VirtioEntropy.wants(self.entropy, self.device)
-        data = bytes((self.next + i) % 255 + 1 for i in range(count))
-        self.next += count
-        ctypes.memmove(address_of(self.entropy.pool), data, count)
-        self.entropy.filled(count)
-        self.service()
-        return data
 
 
 def room(length: int, place: int = ROOM) -> Buffer:
