@@ -16,6 +16,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from pathlib import Path
@@ -26,14 +27,16 @@ TEXT = "".join(f"{line:03} The quick brown fox jumps over the lazy dog.\n" for l
 ECHOED = 200_000  # bytes through the port
 PORT = "org.vestige.echo"
 COLUMNS, ROWS = 120, 40
+LOCAL = "/dev/shm"  # a folder of the software host's own: sockets work there
 END_OF_FILE, INTERRUPT = b"\x04", b"\x03"
 
 
 class Person:
     """At a terminal: types, and reads what appears."""
 
-    def __init__(self, terminal: int) -> None:
+    def __init__(self, terminal: int, guest: subprocess.Popen[bytes]) -> None:
         self.terminal = terminal
+        self.guest = guest
         self.seen = b""
 
     def type(self, text: str | bytes) -> None:
@@ -44,10 +47,12 @@ class Person:
         """All that appears before `mark`, line ends as newlines."""
         deadline = time.monotonic() + PATIENCE
         while mark not in self.seen:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self.terminal], [], [], left)[0]:
-                raise TimeoutError(f"{mark!r} does not come; there is {self.seen!r}")
-            self.seen += os.read(self.terminal, 4096).replace(b"\r", b"")
+            if time.monotonic() > deadline or self.guest.poll() is not None:
+                self.guest.kill()
+                errors = self.guest.communicate()[1].decode()
+                raise TimeoutError(f"{mark!r} does not come; there is {self.seen!r}, {errors}")
+            if select.select([self.terminal], [], [], 1)[0]:
+                self.seen += os.read(self.terminal, 4096).replace(b"\r", b"")
         before, _, self.seen = self.seen.partition(mark)
         return before
 
@@ -63,13 +68,13 @@ def main() -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     before = termios.tcgetattr(theirs)
-    path = f"{folder}/echo"
+    path = f"{tempfile.mkdtemp(dir=LOCAL)}/echo"
     guest = subprocess.Popen(
         [
             *(sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm"),
             *("--kernel", kernel, "--initrd", initrd, "--timeout", str(2 * PATIENCE)),
             *("--append", "console=hvc0 loglevel=1 panic=-1", "--stats", f"{folder}/stats"),
-            *("--console", "virtio", "--port", f"{PORT}=unix:{path}"),
+            *("--rng", "--console", "virtio", "--port", f"{PORT}=unix:{path}"),
             *("--port", f"log=file-{PORT}"),
         ],
         stdin=theirs,
@@ -79,7 +84,7 @@ def main() -> None:
         start_new_session=True,
     )
     try:
-        found = talk(Person(ours), path)
+        found = talk(Person(ours, guest), path)
         found["raw"] = termios.tcgetattr(theirs) != before
         os.write(ours, b"exit\n")
         _, errors = guest.communicate(timeout=PATIENCE)

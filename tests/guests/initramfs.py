@@ -15,7 +15,7 @@ SCRIPTS = Path(__file__).parent / "scripts"
 # Applets that the scripts call by their bare names.
 _APPLETS = (
     *("cat", "dd", "dmesg", "findfs", "grep", "insmod", "mount", "poweroff", "reboot", "sed"),
-    *("sh", "sleep", "switch_root", "tr", "umount"),
+    *("setsid", "sh", "sha256sum", "sleep", "stty", "switch_root", "tr", "umount"),
 )
 
 _FOLDERS = ("bin", "dev", "modules", "proc", "root", "sys")
@@ -55,6 +55,13 @@ def platform(flavour: Flavour) -> Path:
     """Reboots, or whatever else the command line's do= says; see the script."""
     modules = modules_for(flavour, "sd_mod", "ata_piix", "pvpanic_mmio")
     return _archive(f"platform-{flavour}", SCRIPTS / "platform-init", modules)
+
+
+@cache
+def consoles(flavour: Flavour) -> Path:
+    """A root shell on the virtio console, with the entropy device beside it."""
+    modules = modules_for(flavour, "virtio_pci", "virtio_console", "virtio_rng")
+    return _archive(f"consoles-{flavour}", SCRIPTS / "consoles-init", modules)
 
 
 def with_programs(name: str, init: Path, flavour: Flavour, programs: Mapping[str, Path]) -> Path:
