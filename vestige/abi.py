@@ -13,7 +13,7 @@ from vestige.lang.types import Struct, i64, u8, u16, u32, u64
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
-MAX_CPUS = 8
+MAX_CPUS = 32
 MAX_DISKS = 4
 MAX_NVME = 4  # controllers handed over by VFIO
 PINS = 24  # of the IOAPIC; GSI n is pin n

@@ -33,7 +33,7 @@ def test_every_command_has_its_own_help(command: str, capsys: pytest.CaptureFixt
         (["run", "--kernel"], "argument --kernel: expected one argument"),
         (["run", "--kernel", "k", "--mem", "1G"], "unrecognized arguments: --mem 1G"),
         (["run", "--kernel", "k", "--memory", "much"], "--memory much: not a size"),
-        (["run", "--kernel", "k", "--cpus", "9"], "--cpus 9: give a number from 1 to 8"),
+        (["run", "--kernel", "k", "--cpus", "33"], "--cpus 33: give a number from 1 to 32"),
         (["run", "--kernel", "k", "--timeout", "0"], "--timeout 0: give a number of seconds"),
         (["run", "--kernel", "k", "--disk", "a,bus=scsi"], "--disk a,bus=scsi: no bus 'scsi'"),
         (["run", "--kernel", "k", "--disk", "a,fast"], "--disk a,fast: unknown option 'fast'"),

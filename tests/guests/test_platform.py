@@ -58,3 +58,9 @@ def test_the_hpet_is_a_clock_source_that_goes_as_kvm_clock_does() -> None:
     longest = stamps["after last"] - stamps["before first"]
     assert 0.99 * shortest - 0.02 <= passed <= 1.01 * longest + 0.02
     assert guest.status == 0
+
+
+def test_linux_brings_up_sixteen_cpus() -> None:
+    guest = boot(kernels.kernel("cloud").vmlinux, initramfs.reached(), "", *("--cpus", "16"))
+    assert guest.after("cpus:") == ["16"], guest
+    assert guest.status == 0

@@ -1,7 +1,7 @@
 """Guests for tests: small programs that drive monitor_payload's ports. Typed Python."""
 
 from tests.host.monitor_payload import GUEST_VECTOR, Port
-from vestige.abi import PORT_IDE, PORT_PCI_ADDRESS
+from vestige.abi import MAX_CPUS, PORT_IDE, PORT_PCI_ADDRESS
 from vestige.lang.intrinsics import (
     load8,
     load32,
@@ -146,7 +146,7 @@ def start_others(report: Report) -> None:
     running: u32 = 0
     while running != report.command:
         running = 0
-        for cpu in range(1, 8):
+        for cpu in range(1, MAX_CPUS):
             running = u32(running + load8(u64(STARTED + cpu)))
     report.values[0] = GUEST_VECTOR
     power_off()

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,22 @@ def test_a_kernel_that_is_too_old_is_told_what_it_lacks(
     with pytest.raises(UsageError, match=rf"KVM_CAP_{capability.name}; use Linux \d"):
         kvm.System("/dev/null")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("most", "recommended", "allowed"), [(1024, 8, 32), (17, 8, 16), (0, 9, 8), (0, 0, 3)]
+)
+def test_more_cpus_than_kvm_allows_are_refused(
+    monkeypatch: pytest.MonkeyPatch, most: int, recommended: int, allowed: int
+) -> None:
+    numbers: dict[int, int] = {kvm.Request.GET_API_VERSION: 12}
+    numbers |= {kvm.Capability.MAX_VCPUS: most, kvm.Capability.NR_VCPUS: recommended}
+    fake(monkeypatch, numbers)
+    with closing(kvm.System("/dev/null")) as system:
+        system.check_cpus(allowed)
+        if allowed < 32:
+            with pytest.raises(UsageError, match=f"--cpus 33: .*; give at most {allowed}$"):
+                system.check_cpus(33)
 
 
 def test_requests_are_repeated_when_a_signal_comes(monkeypatch: pytest.MonkeyPatch) -> None:

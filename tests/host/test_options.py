@@ -30,13 +30,13 @@ def test_the_largest_memory_fits_the_rings_table_of_buffers() -> None:
     assert options.MAXIMUM_DISKS == abi.MAX_DISKS
 
 
-def test_cpus_are_one_to_eight() -> None:
-    assert [options.parse_cpus(str(n)) for n in range(1, 9)] == list(range(1, 9))
+def test_cpus_are_one_to_thirty_two() -> None:
+    assert [options.parse_cpus(str(n)) for n in range(1, 33)] == list(range(1, 33))
 
 
-@pytest.mark.parametrize("text", ["0", "9", "-1", "two", "", "1.0", "²"])
+@pytest.mark.parametrize("text", ["0", "33", "-1", "two", "", "1.0", "²"])
 def test_other_numbers_of_cpus_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"1 to 8"):
+    with pytest.raises(UsageError, match=r"1 to 32"):
         options.parse_cpus(text)
 
 

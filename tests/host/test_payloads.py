@@ -76,7 +76,7 @@ def test_a_guest_with_little_memory_has_none_above_4_gib(start: Start) -> None:
     assert "page fault (error code 0x0, address 0x100000000)" in ending(start(guests.high_memory))
 
 
-@pytest.mark.parametrize("cpus", [2, 8])
+@pytest.mark.parametrize("cpus", [2, 32])
 def test_other_cpus_start_by_init_and_sipi(start: Start, cpus: int) -> None:
     payload = start(guests.start_others, cpus=cpus, command=cpus - 1)
     assert payload.run() == 0

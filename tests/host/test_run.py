@@ -92,7 +92,7 @@ def test_a_guest_that_powers_off_ends_with_0(kernels: Kernels) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("--memory", "64M"), ("--memory", "5G", "--cpus", "8"), ("--ide", "memory", "--cpus", "8")],
+    [("--memory", "64M"), ("--memory", "5G", "--cpus", "32"), ("--ide", "memory", "--cpus", "8")],
 )
 def test_machines_of_many_sizes_run(kernels: Kernels, words: tuple[str, ...]) -> None:
     done = run("--kernel", kernels("hello"), *words)
@@ -426,7 +426,7 @@ def test_a_killed_runs_image_holds_all_that_the_guest_flushed(
         (("--disk", "/"), b"/: a directory"),
         (("--disk", "/dev/null"), b"/dev/null: neither a file nor a block device"),
         (("--memory", "64G"), b"--memory 64G: a guest has 64M to 30G"),
-        (("--cpus", "9"), b"--cpus 9: give a number from 1 to 8"),
+        (("--cpus", "33"), b"--cpus 33: give a number from 1 to 32"),
         (("--timeout", "x"), b"--timeout x"),
         (("--ide", "nonsense"), b"--ide nonsense: there are ports, memory"),
         (("--initrd", "none"), b"none: no such file"),

@@ -62,7 +62,7 @@ def leaves(
     return result
 
 
-@pytest.mark.parametrize("cpus", [1, 2, 3, 8, 9])
+@pytest.mark.parametrize("cpus", [1, 2, 3, 8, 9, 32])
 def test_every_leaf_that_tells_the_apic_id_tells_the_same(cpus: int) -> None:
     for cpu in range(cpus):
         found = leaves(AMD, cpu=cpu, cpus=cpus, topology_v2=True, last=0x1F)
@@ -71,7 +71,9 @@ def test_every_leaf_that_tells_the_apic_id_tells_the_same(cpus: int) -> None:
         assert found[0x8000_001E, 0][0] == cpu
 
 
-@pytest.mark.parametrize(("cpus", "bits"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (8, 3), (9, 4)])
+@pytest.mark.parametrize(
+    ("cpus", "bits"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (8, 3), (9, 4), (32, 5)]
+)
 def test_cores_of_one_thread_make_one_package(cpus: int, bits: int) -> None:
     found = leaves(cpus=cpus)
     assert found[0xB, 0] == (0, 1, 0x100, 0)  # thread level

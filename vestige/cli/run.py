@@ -11,7 +11,7 @@ SYNTAX = Syntax(
         Option("--initrd", "PATH", help="initial RAM disk"),
         Option("--append", "TEXT", help="kernel command line"),
         Option("--memory", "SIZE", help="RAM, 64M to 30G (default 512M)"),
-        Option("--cpus", "N", help="virtual CPUs, 1 to 8 (default 1)"),
+        Option("--cpus", "N", help="virtual CPUs, 1 to 32 (default 1)"),
         Option(
             "--disk",
             "PATH|vfio:ADDRESS[,bus=virtio|ide][,readonly]",

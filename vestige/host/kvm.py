@@ -54,12 +54,14 @@ class Capability(IntEnum):
 
     USER_MEMORY = 3
     EXT_CPUID = 7
+    NR_VCPUS = 9
     MP_STATE = 14
     COALESCED_MMIO = 15  # answers the ring's page in a vCPU's mapping
     IRQ_ROUTING = 25
     IRQFD = 32
     IOEVENTFD = 36
     GET_TSC_KHZ = 61
+    MAX_VCPUS = 66
     TSC_DEADLINE_TIMER = 72
     READONLY_MEM = 81
     SPLIT_IRQCHIP = 121
@@ -363,6 +365,18 @@ class System:
     def has(self, capability: Capability) -> int:
         """The kernel's answer about `capability`: 0 is no."""
         return call(self.descriptor, Request.CHECK_EXTENSION, capability)
+
+    def check_cpus(self, cpus: int) -> None:
+        """Raise UsageError for a guest of `cpus` where a VM can't have those and a worker more.
+
+        api.rst, KVM_CAP_MAX_VCPUS: a kernel without it means the recommended number, or 4.
+        """
+        most = self.has(Capability.MAX_VCPUS) or self.has(Capability.NR_VCPUS) or 4
+        if cpus + 1 > most:
+            raise UsageError(
+                f"--cpus {cpus}: this kernel's KVM allows {most} virtual CPUs a machine, of which"
+                f" Vestige needs one; give at most {most - 1}"
+            )
 
     def supported_cpuid(self) -> Cpuid:
         """What CPUID may show: the processor's features that KVM passes on. Not to be changed."""

@@ -49,6 +49,7 @@ class Run:
         self.counters: dict[str, object] | None = None
         self.config = MachineConfig(cpus=asked.cpus, memory=asked.memory, hpet=asked.hpet)
         self.system = resources.keep(kvm.System())
+        self.system.check_cpus(asked.cpus)
         self.disks = {
             number: resources.keep(disks.open_disk(disk))
             for number, disk in enumerate(asked.disks)

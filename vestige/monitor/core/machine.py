@@ -47,7 +47,7 @@ class Machine(Struct):
     kick_due: u64  # when to enter the ring again that took nothing; NEVER: no need
     stopping: u32  # 1: a CPU has begun to end the machine
     crash_told: u32  # 1: the user has been told that a crash kernel takes over
-    traps: Trap[8]  # MAX_CPUS; each is its CPU's own
+    traps: Trap[32]  # MAX_CPUS; each is its CPU's own
 
     def reset(self, config: Config) -> None:
         """Power on, but for the disks behind NVMe controllers: core/controllers.py."""

@@ -45,7 +45,7 @@ WATCH = 500 * MILLISECOND  # between looks at a controller that owes answers
 ADMIN_TIMEOUT = 10_000 * MILLISECOND
 RESTARTS = 4  # in a row, without a command done in between, until it is given up
 
-MAX_QUEUES = 8  # MAX_CPUS
+MAX_QUEUES = 8  # of more CPUs than these, some share one
 DEPTH = 64  # entries of a queue: a page of commands
 ADMIN_DEPTH = 8
 MAX_TRANSFER = 2 << 20  # bytes of a command: PRP 1 and one page of a list

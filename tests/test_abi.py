@@ -1,0 +1,30 @@
+"""The monitor's private memory: every area is where no other is, however many CPUs there are."""
+
+import ctypes
+from itertools import pairwise
+
+from vestige import abi
+from vestige.host.memory import PRIVATE, PRIVATE_SIZE
+from vestige.monitor.core.machine import Machine
+
+
+def test_no_area_reaches_into_the_next() -> None:
+    areas = [
+        (abi.SHARED, ctypes.sizeof(abi.Shared)),
+        (abi.STATE, abi.STATE_SIZE),
+        (abi.STACKS, (abi.MAX_CPUS + 1) * abi.STACK_SIZE),
+        (abi.TABLES, 2 * abi.MIB),
+        (abi.RUN_PAGES, abi.MAX_CPUS * abi.RUN_STRIDE),
+        (abi.RING, 2 * abi.MIB),
+        (abi.RING_ENTRIES, 2 * abi.MIB),
+        (abi.BARS, abi.MAX_NVME * abi.BAR_STRIDE),
+        (abi.NVME_QUEUES, abi.MAX_NVME * abi.NVME_QUEUES_SIZE),
+    ]
+    for (start, size), (following, _) in pairwise(areas):
+        assert start + size <= following
+    assert abi.TABLES + 2 * abi.MIB <= PRIVATE + PRIVATE_SIZE <= abi.RUN_PAGES
+
+
+def test_the_state_of_all_cpus_has_room() -> None:
+    assert ctypes.sizeof(Machine) <= abi.STATE_SIZE
+    assert len(Machine().traps) == abi.MAX_CPUS
