@@ -18,7 +18,7 @@ import pytest
 
 from tests.host import kernel_payload
 from tests.host.harness import why_not
-from tests.host.kernel_payload import HELLO
+from tests.host.kernel_payload import FEW_SECTORS, HELLO
 from vestige.host import images
 
 pytestmark = [
@@ -403,10 +403,11 @@ def test_a_killed_run_leaves_no_process_and_no_socket_that_blocks_the_next(
 
 
 @pytest.mark.parametrize("stops", [1, 100])
+@pytest.mark.parametrize(("kernel", "bus"), [("flush", "ide"), ("virtio_flush", "virtio")])
 def test_a_killed_runs_image_holds_all_that_the_guest_flushed(
-    kernels: Kernels, start: Start, image: str, stops: int
+    kernels: Kernels, start: Start, image: str, stops: int, kernel: str, bus: str
 ) -> None:
-    process = start("--kernel", kernels("flush"), "--disk", f"{image},bus=ide")
+    process = start("--kernel", kernels(kernel), "--disk", f"{image},bus={bus}")
     assert process.stdout is not None
     flushed = b""
     while len(flushed) < stops:
@@ -417,6 +418,23 @@ def test_a_killed_runs_image_holds_all_that_the_guest_flushed(
     content = Path(image).read_bytes()
     held = [int.from_bytes(content[512 * n : 512 * n + 8], "little") for n in range(len(flushed))]
     assert held == [n + 1 for n in range(len(flushed))]
+
+
+@pytest.mark.parametrize("ring", ["kick", "poll"])
+def test_a_virtio_request_is_no_exit_of_the_guest(
+    kernels: Kernels, image: str, ring: str, tmp_path: Path
+) -> None:
+    stats = tmp_path / "stats.json"
+    words = ("--disk", image, "--ring", ring, "--stats", str(stats))
+    done = run("--kernel", kernels("virtio_few"), *words)
+    assert (done.returncode, done.stdout) == (0, b"." * FEW_SECTORS), done
+    content = Path(image).read_bytes()
+    held = [int.from_bytes(content[512 * n : 512 * n + 8], "little") for n in range(FEW_SECTORS)]
+    assert held == [n + 1 for n in range(FEW_SECTORS)]
+    counters = json.loads(stats.read_text())
+    (function,) = counters["virtio"]
+    assert (function["requests"], function["notifications"]) == (2 * FEW_SECTORS, 0)
+    assert counters["guest_exits"]["MMIO"] < 30, "setting up is all there is"
 
 
 @pytest.mark.parametrize(
