@@ -11,6 +11,7 @@ import struct
 from vestige.errors import UsageError
 
 OPERATIONS = "hhqqi"  # struct flock, fcntl(2), with the compiler's padding
+WHOLE_FILE = 0  # a length
 FIRST_BYTE = (0, 0, 1, 0)  # from the start, offset, length; an open file's locks name no process
 
 
@@ -32,10 +33,14 @@ def wait_for_operations(descriptor: int, path: str, read_only: bool) -> None:
 
     `descriptor` is the open file that operations will go through, which the kernel keeps open
     until the last of them is done: its own lock (F_OFD_SETLKW, fcntl(2)) is free only then.
-    Raises UsageError where the file system has no such locks.
+    NFS and 9p make flock's lock one of this kind, of the whole file: it is not waited for, as it
+    is our own. Raises UsageError where the file system has no such locks.
     """
     kind = fcntl.F_RDLCK if read_only else fcntl.F_WRLCK
+    wanted = struct.pack(OPERATIONS, kind, *FIRST_BYTE)
     try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, struct.pack(OPERATIONS, kind, *FIRST_BYTE))
+        found = struct.unpack(OPERATIONS, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, wanted))
+        if found[0] == fcntl.F_UNLCK or found[3] != WHOLE_FILE:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, wanted)
     except OSError as error:
         raise UsageError(f"{path}: can't be locked: {error.strerror}") from None

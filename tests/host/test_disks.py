@@ -1,7 +1,9 @@
 """Disk images: what is opened, what is refused and with which words, and who holds the lock."""
 
+import fcntl
 import os
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -174,6 +176,25 @@ def test_operations_of_a_killed_run_are_waited_for(image: Path) -> None:
         finally:
             os.close(left)
         opening.result(PATIENCE).close()
+
+
+def test_flocks_lock_is_not_waited_for_where_it_is_one_of_the_other_kind(image: Path) -> None:
+    """NFS and 9p turn it into a lock of the whole file that conflicts with operations' locks."""
+    whole_file = struct.pack(image_lock.OPERATIONS, fcntl.F_WRLCK, 0, 0, 0, 0)
+    claim = os.open(image, os.O_RDWR)
+    operations = os.open(image, os.O_RDWR)
+    try:
+        fcntl.fcntl(claim, fcntl.F_OFD_SETLK, whole_file)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(
+                image_lock.wait_for_operations, operations, str(image), read_only=False
+            )
+            try:
+                waiting.result(PATIENCE)
+            finally:
+                os.close(claim)
+    finally:
+        os.close(operations)
 
 
 def test_a_restart_waits_for_the_operations_of_the_guest_before(image: Path) -> None:
