@@ -123,7 +123,7 @@ def talk(person: Person, path: str) -> dict[str, Any]:
     random_bytes = "dd if=/dev/hwrng bs=64 count=8 2>/dev/null | sha256sum"
     found["random"] = [person.ask(random_bytes) for _ in range(2)]
     person.ask("echo to the log > /dev/vport0p2")
-    person.ask("cat <> /dev/vport0p1 >&0 &")
+    person.ask("(cat <> /dev/vport0p1 >&0 &)")
     found["echoed"] = echo(path)
     return found
 
