@@ -256,6 +256,7 @@ class VirtioKind(IntEnum):
     """Device types, virtio 1.2, chapter 5."""
 
     NONE = 0
+    NET = 1
     BLOCK = 2
     CONSOLE = 3
     ENTROPY = 4
@@ -282,6 +283,23 @@ class Port(Struct):
     output: i64
 
 
+class NetBackend(IntEnum):
+    """What is on the other side of the network interface."""
+
+    NONE = 0
+    STREAM = 1  # a stream socket: frames with their length in front (32 bits, big-endian)
+    TAP = 2  # a tap: a frame at a time, with virtio's header of 12 bytes in front
+
+
+class Net(Struct):
+    """The network interface: a fixed file of the ring."""
+
+    backend: u8  # NetBackend
+    mac: u8[6]
+    mtu: u16  # told to the driver; 0: nothing is
+    file: u32
+
+
 class Console(Struct):
     """The UART's other side: fixed files of the ring."""
 
@@ -304,6 +322,7 @@ class Config(Struct):
     disks: Disk[4]  # MAX_DISKS
     nvme: Nvme[4]  # MAX_NVME
     virtio: Virtio[8]  # MAX_VIRTIO
+    net: Net
     console: Console
     ports: Port[7]  # MAX_PORTS
     columns: u16  # of port 0's terminal; 0: it is none
@@ -380,6 +399,18 @@ class VirtioReport(Struct):
     resets: u64
 
 
+class NetReport(Struct):
+    """What the monitor tells of the network interface. Threat: wrong numbers."""
+
+    down: u8  # the other side has failed, or is gone
+    received: u64  # frames to the guest, and bytes
+    received_bytes: u64
+    received_dropped: u64
+    sent: u64
+    sent_bytes: u64
+    sent_dropped: u64
+
+
 class Statistics(Struct):
     """What `--stats` shows of the monitor; the host only reads it. Threat: wrong numbers."""
 
@@ -394,6 +425,7 @@ class Statistics(Struct):
     ring_errors: u64
     nvme: NvmeReport[4]  # MAX_NVME
     virtio: VirtioReport[8]  # MAX_VIRTIO
+    net: NetReport
     doorbells: u64
     worker_wakeups: u64
     fences: u64  # times a CPU waited for posted starts

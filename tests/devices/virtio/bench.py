@@ -5,6 +5,7 @@ twice, in CPython and compiled. The block driver below is the test.
 """
 
 import ctypes
+from collections.abc import Callable
 from functools import cache
 
 from tests.devices.virtio.reference import Driver, GuestRam, SplitDriver
@@ -54,7 +55,7 @@ class Bench:
             disk.serial[index] = byte
         self.virtio = Virtio()
         parts = (self.virtio.functions[0], self.virtio.blocks[0], self.virtio.chain)
-        self.call = Twice(native(), (*parts, self.ram.bytes))
+        self.call: Callable[..., int] = Twice(native(), (*parts, self.ram.bytes))
         self.call(Virtio.attach_disk, self.virtio, self.config, 0)
         self.function = self.virtio.functions[0]
         self.device = self.function.device

@@ -6,6 +6,7 @@ from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.core.clock import Clock
 from vestige.monitor.core.console import ConsoleLink
 from vestige.monitor.core.lock import Fence, Lock
+from vestige.monitor.core.network import NetworkLink
 from vestige.monitor.core.ports import PortLinks
 from vestige.monitor.core.shadow import clear_shadow
 from vestige.monitor.core.trap import Trap
@@ -40,6 +41,7 @@ class Machine(Struct):
     virtio: Virtio
     console: ConsoleLink
     ports: PortLinks
+    network: NetworkLink
     driver: Driver
     nvme: NvmeDriver
     armed: u64  # what the worker's timer is set to, or is being told to set it to
@@ -93,6 +95,7 @@ class Machine(Struct):
             self.hpet.next_deadline(),
             self.console.next_deadline(),
             self.ports.next_deadline(),
+            self.network.next_deadline(),
             self.nvme.next_deadline(),
             self.kick_due,
         )

@@ -28,6 +28,8 @@ def move_virtio(
                     move_console(machine, config, number, now)
                 case VirtioKind.ENTROPY:
                     move_random(machine, config, number)
+                case VirtioKind.NET:
+                    move_network(machine, config, statistics, number, now)
                 case _:
                     pass
             machine.virtio.signal(number, config.ram)
@@ -68,6 +70,25 @@ def move_random(machine: Machine, config: Config, number: u32) -> None:
     if move_entropy(entropy, device, config.entropy, machine.driver, config.ring):
         machine.virtio.service(number, config.ram)
         move_entropy(entropy, device, config.entropy, machine.driver, config.ring)
+
+
+def move_network(
+    machine: Machine, config: Config, statistics: Statistics, number: u32, now: u64
+) -> None:
+    """Frames in both directions, as far as they get."""
+    device = machine.virtio.functions[number].device
+    net = machine.virtio.network
+    machine.network.move(
+        net, device, machine.virtio.chain, config.net, machine.driver, config.ring, config.ram, now
+    )
+    shown = statistics.net
+    shown.down = net.link == 0
+    shown.received = net.received
+    shown.received_bytes = net.received_bytes
+    shown.received_dropped = net.received_dropped
+    shown.sent = net.sent
+    shown.sent_bytes = net.sent_bytes
+    shown.sent_dropped = net.sent_dropped
 
 
 def report(function: VirtioFunction, statistics: Statistics, number: u32) -> None:

@@ -25,6 +25,8 @@ from vestige.monitor.devices.virtio_console import spec as console
 from vestige.monitor.devices.virtio_console.model import VirtioConsole
 from vestige.monitor.devices.virtio_rng import spec as rng
 from vestige.monitor.devices.virtio_rng.model import VirtioEntropy
+from vestige.monitor.devices.virtio_net import spec as net
+from vestige.monitor.devices.virtio_net.model import VirtioNet
 
 NOWHERE = MAX_VIRTIO  # the number of no function
 SLOT_SHIFT = 3  # device number in bus, device and function
@@ -37,6 +39,7 @@ class Virtio(Struct):
     blocks: VirtioBlock[4]  # MAX_DISKS
     console: VirtioConsole
     entropy: VirtioEntropy
+    network: VirtioNet
     chain: Chain
     zeroes: u8[65536]  # what disks write zeroes from
 
@@ -55,6 +58,9 @@ class Virtio(Struct):
                     self.power_on(number, config, console.PCI_CLASS, self.console.features())
                 case VirtioKind.ENTROPY:
                     self.power_on(number, config, rng.PCI_CLASS, 0)
+                case VirtioKind.NET:
+                    self.network.attach(config.net)
+                    self.power_on(number, config, net.PCI_CLASS, self.network.features())
                 case _:
                     pass
 
@@ -149,6 +155,8 @@ class Virtio(Struct):
                 return self.blocks[function.index].read_config(offset)
             case VirtioKind.CONSOLE:
                 return self.console.read_config(offset)
+            case VirtioKind.NET:
+                return self.network.read_config(offset)
             case _:
                 return 0
 
@@ -162,6 +170,8 @@ class Virtio(Struct):
                 self.console.service(function.device, self.chain, ram)
             case VirtioKind.ENTROPY:
                 self.entropy.service(function.device, self.chain, ram)
+            case VirtioKind.NET:
+                self.network.settle(function.device, ram)
             case _:
                 pass
 

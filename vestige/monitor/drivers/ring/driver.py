@@ -31,6 +31,7 @@ RETRIES = 64  # of one operation; see `Driver.answer`
 STREAM_PLACES = 2  # kept free for the console
 FIRST_STREAM = 192  # operations' owners below are requests of disks, by number
 STREAMS = 64
+NET_TRANSMITS = 6
 
 
 class Owner(IntEnum):
@@ -39,6 +40,8 @@ class Owner(IntEnum):
     CONSOLE_OUTPUT = FIRST_STREAM
     CONSOLE_INPUT = FIRST_STREAM + 1
     ENTROPY = FIRST_STREAM + 2
+    NET_RECEIVE = FIRST_STREAM + 3
+    NET_TRANSMIT = FIRST_STREAM + 4  # + n, n below NET_TRANSMITS
     PORT_OUTPUT = FIRST_STREAM + 16  # of the virtio console's port p: + 2 * p
     PORT_INPUT = FIRST_STREAM + 17
 

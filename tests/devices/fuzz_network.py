@@ -1,0 +1,167 @@
+"""Arbitrary buffers, frames and bytes at the virtio network device, in CPython and compiled.
+
+    python -m tests.devices.fuzz_network --count 20000 --seed 1
+
+The driver's buffers are of any size and direction, its headers say anything, the other side gives
+any bytes, takes any part of what it is given, and fails; every step's state must be the same in
+compiled code. Prints the number of steps and the seed; exit status 1 at a failure.
+"""
+
+import argparse
+import random
+import struct
+import sys
+import time
+
+from tests.devices.virtio.reference import Buffer, Driver, PackedDriver, SplitDriver
+from tests.devices.virtio_net.bench import (
+    CSUM,
+    GUEST_CSUM,
+    HEADER,
+    MERGEABLE,
+    OUT,
+    SPACE,
+    TSO4,
+    TSO6,
+    NetBench,
+    prefixed,
+)
+from vestige.abi import NetBackend
+from vestige.monitor.devices.virtio_net.batch import BATCH_FRAMES, BATCH_SIZE
+
+LENGTH = 60  # steps of one sequence, from power-on
+DEFAULT = 6_000  # steps
+SIZES = (1, 11, 12, 13, 26, 60, 1514, 4096, 9000, 65_535, 65_536, 65_565, 65_566, 80_000)
+
+
+class Sequence:
+    """One device from power-on, and what may happen to it."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.bench = NetBench(chance.choice((NetBackend.STREAM, NetBackend.TAP)))
+        self.receive, self.transmit = self.start()
+
+    def start(self) -> tuple[Driver, Driver]:
+        """A driver that agrees to any of it, in either format."""
+        kind = self.chance.choice((SplitDriver, PackedDriver))
+        features = self.chance.getrandbits(13) & (CSUM | GUEST_CSUM | TSO4 | TSO6)
+        features |= self.chance.choice((0, MERGEABLE))
+        return self.bench.go_with(features & self.bench.offered(), kind, 64)
+
+    def size(self) -> int:
+        """Some number of bytes."""
+        return self.chance.choice((self.chance.choice(SIZES), self.chance.randrange(1, 3000)))
+
+    def step(self) -> None:
+        """Anything."""
+        match self.chance.choice(
+            ("space", "space", "send", "send", "read", "read", "write", "odd")
+        ):
+            case "space":
+                at = SPACE + self.chance.randrange(0x1_0000)
+                self.receive.add([Buffer(at, self.size(), writable=True)])
+            case "send":
+                self.send()
+            case "read" if self.bench.reads():
+                self.bring()
+                return
+            case "write" if self.bench.writes():
+                self.accept()
+                return
+            case "odd" if self.chance.random() < 0.2:
+                self.receive, self.transmit = self.start()
+            case "odd":
+                parts = [
+                    Buffer(SPACE, self.size(), writable=self.chance.random() < 0.3)
+                    for _ in range(self.chance.randrange(1, 4))
+                ]
+                parts.sort(key=lambda each: each.writable)
+                self.chance.choice((self.receive, self.transmit)).add(parts)
+            case _:
+                pass
+        self.bench.step()
+
+    def header(self) -> bytes:
+        """Any, most of them nearly right."""
+        if self.chance.random() < 0.2:
+            return self.chance.randbytes(12)
+        kinds = self.chance.choice((0, 0, 1, 4, 3, 0x81)), self.chance.choice((0, 14, 34, 65_535))
+        flags, offset = (
+            self.chance.choice((0, 1, 1, 2, 255)),
+            self.chance.choice((0, 6, 16, 65_535)),
+        )
+        return struct.pack(HEADER, flags, kinds[0], 54, 1460, kinds[1], offset, 0)
+
+    def send(self) -> None:
+        """A frame in one buffer or in two."""
+        data = self.header() + self.chance.randbytes(self.size())
+        self.bench.ram.put(OUT, data)
+        cut = self.chance.choice((0, 3, 12, 13))
+        parts = [Buffer(OUT, cut, writable=False)] if cut else []
+        self.transmit.add([*parts, Buffer(OUT + cut, len(data) - cut, writable=False)])
+
+    def bring(self) -> None:
+        """The other side gives something, sense or nonsense, or fails."""
+        (read,) = self.bench.reads()
+        if self.chance.random() < 0.05:
+            self.bench.finish(read, self.chance.choice((0, -4, -11, -32, -104)))
+            return
+        frame = self.chance.randbytes(self.size())
+        if self.bench.config.net.backend == NetBackend.TAP:
+            data = self.header() + frame
+        else:
+            data = prefixed(frame) if self.chance.random() < 0.98 else frame
+        self.bench.bring_some(data[: read.length])
+
+    def accept(self) -> None:
+        """The other side takes some or all of a write, or fails."""
+        write = self.chance.choice(self.bench.writes())
+        if self.chance.random() < 0.1:
+            self.bench.finish(write, self.chance.choice((0, -4, -11, -5, -32)))
+        elif self.bench.config.net.backend == NetBackend.TAP:
+            self.bench.finish(write, write.length)
+        else:
+            self.bench.finish(write, self.chance.randrange(1, write.length + 1))
+
+    def check(self) -> None:
+        """What always holds."""
+        link = self.bench.machine.network
+        assert link.first <= link.end <= len(link.inbox)
+        for batch in link.batches:
+            assert batch.sent <= batch.used <= BATCH_SIZE
+            assert batch.pending <= batch.count <= BATCH_FRAMES
+            assert batch.given <= batch.count
+
+
+def main() -> int:
+    """Fuzz for so many steps or so long."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, help=f"steps (default {DEFAULT})")
+    parser.add_argument("--seconds", type=float, help="or how long")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    options = parser.parse_args()
+    count = options.count or (sys.maxsize if options.seconds else DEFAULT)
+    end = time.monotonic() + options.seconds if options.seconds else None
+    done, problem = fuzz(count, end, random.Random(options.seed))
+    print(f"virtio-net: {done} steps, seed {options.seed}: {problem or 'no failure'}")
+    return int(problem is not None)
+
+
+def fuzz(count: int, end: float | None, chance: random.Random) -> tuple[int, str | None]:
+    """How many steps were made, and what went wrong."""
+    done = 0
+    while done < count and (end is None or time.monotonic() < end):
+        sequence = Sequence(chance)
+        for _ in range(min(LENGTH, count - done)):
+            done += 1
+            try:
+                sequence.step()
+                sequence.check()
+            except (ArithmeticError, AssertionError, IndexError, RuntimeError, ValueError) as error:
+                return done, f"{type(error).__name__}: {error}"
+    return done, None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The virtio network device and its way to the ring."""

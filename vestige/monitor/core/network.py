@@ -1,0 +1,205 @@
+"""Between the network device and its file: a stream socket to passt, or a tap.
+
+One read is under way at a time, into `inbox`; of what it brought nothing is lost while the driver
+has no buffers, and nothing more is read. Frames to be sent collect in one batch while the ring
+has the other; while both are full nothing is taken from the driver. A file that fails takes the
+link down: the driver is told, and what it sends is dropped.
+"""
+
+from vestige.abi import Net, NetBackend, Ring
+from vestige.lang.intrinsics import address_of, copy, fill
+from vestige.lang.memory import Memory
+from vestige.lang.types import Struct, i32, u8, u32, u64
+from vestige.monitor.core.clock import MILLISECOND
+from vestige.monitor.devices.virtio.chain import Chain
+from vestige.monitor.devices.virtio.device import VirtioDevice
+from vestige.monitor.devices.virtio_net.batch import Batch
+from vestige.monitor.devices.virtio_net.model import LENGTH_SIZE, STREAM_FRAME, VirtioNet
+from vestige.monitor.devices.virtio_net.spec import ETHERNET_HEADER, HEADER_SIZE
+from vestige.monitor.drivers.ring.driver import NET_TRANSMITS, Driver, Owner
+from vestige.monitor.drivers.ring.spec import Errno, Opcode
+from vestige.monitor.line import NEVER
+
+INBOX = 0x2_2000  # bytes: two of the longest packets, and what is in front of the first
+# In front of a stream's frame there is its length, where virtio's header, which is longer, will
+# be: before the first frame there has to be room for that.
+FRONT = 8
+LONGEST = 0x1_0100  # more than any packet
+RETRY = 10 * MILLISECOND  # after EAGAIN
+
+
+class NetworkLink(Struct):
+    """What was read and is not delivered is inbox[first:end]."""
+
+    first: u32
+    end: u32
+    packet: u32  # bytes, with the header, of the packet being delivered; 0: none
+    sending: u8  # which batch the ring has
+    again: u64  # when to try once more what the file was not ready for; 0: no need
+    batches: Batch[2]
+    inbox: u8[139264]  # INBOX
+
+    def next_deadline(self) -> u64:
+        """When `move` has something to do though nothing else happens."""
+        return self.again if self.again else NEVER
+
+    def move(
+        self,
+        net: VirtioNet,
+        device: VirtioDevice,
+        chain: Chain,
+        file: Net,
+        driver: Driver,
+        ring: Ring,
+        ram: Memory,
+        now: u64,
+    ) -> None:
+        """Move on what can be moved."""
+        if now >= self.again:
+            self.again = 0
+        self.take_read(net, device, driver, now)
+        self.deliver(net, device, chain, ram)
+        self.read(net, device, file, driver, ring)
+        self.take_written(net, device, driver, now)
+        self.send(net, device, chain, file, driver, ring, ram)
+
+    def fail(self, net: VirtioNet, device: VirtioDevice) -> None:
+        """The other side is gone, or talks nonsense."""
+        if net.link:
+            net.link = 0
+            device.config_changed()
+        self.first = 0
+        self.end = 0
+        self.packet = 0
+
+    # ---- from the file --------------------------------------------------------------------
+
+    def take_read(self, net: VirtioNet, device: VirtioDevice, driver: Driver, now: u64) -> None:
+        """Look whether the read has brought something. 0 is the end of a stream."""
+        if not driver.take_answer(Owner.NET_RECEIVE) or not net.link:
+            return
+        result = driver.result_of(Owner.NET_RECEIVE)
+        if 0 < result <= INBOX - self.end:
+            self.end = u32(self.end + result)
+        elif result == -Errno.EAGAIN:
+            self.again = u64(now + RETRY)
+        elif result != -Errno.EINTR:
+            self.fail(net, device)
+
+    def deliver(self, net: VirtioNet, device: VirtioDevice, chain: Chain, ram: Memory) -> None:
+        """Give the driver every packet that is here in full."""
+        while self.packet > 0 or self.next_packet(net, device):
+            start = u64(address_of(self.inbox) + self.first)
+            if not net.receive(device, chain, start, self.packet, ram):
+                return
+            self.first = u32(self.first + self.packet)
+            self.packet = 0
+
+    def next_packet(self, net: VirtioNet, device: VirtioDevice) -> bool:
+        """Make `packet` the next one; False: there is none, or not all of it."""
+        waiting = u32(self.end - self.first)
+        if net.backend == NetBackend.TAP:
+            if 0 < waiting < HEADER_SIZE + ETHERNET_HEADER:
+                self.first = self.end
+                return False
+            self.packet = waiting
+            return waiting > 0
+        if waiting < LENGTH_SIZE:
+            return False
+        length = u32(0)
+        for i in range(LENGTH_SIZE):
+            length = length << 8 & 0xFFFF_FF00 | self.inbox[self.first + i]
+        if not ETHERNET_HEADER <= length <= STREAM_FRAME:
+            self.fail(net, device)
+            return False
+        if waiting < LENGTH_SIZE + length:
+            return False
+        self.first = u32(self.first - (HEADER_SIZE - LENGTH_SIZE))
+        fill(u64(address_of(self.inbox) + self.first), 0, HEADER_SIZE)
+        self.packet = u32(HEADER_SIZE + length)
+        return True
+
+    def read(
+        self, net: VirtioNet, device: VirtioDevice, file: Net, driver: Driver, ring: Ring
+    ) -> None:
+        """Ask for more when all that is whole is delivered."""
+        if self.packet > 0 or driver.busy(Owner.NET_RECEIVE) or self.again or not net.link:
+            return
+        waiting = u32(self.end - self.first)
+        if waiting == 0 or self.end > INBOX - LONGEST:
+            inbox = address_of(self.inbox)
+            copy(u64(inbox + FRONT), u64(inbox + self.first), waiting)
+            self.first = FRONT
+            self.end = u32(FRONT + waiting)
+        place = u64(address_of(self.inbox) + self.end)
+        size = u32(INBOX - self.end)
+        driver.stream(Owner.NET_RECEIVE, Opcode.READ_FIXED, file.file, place, size, ring)
+
+    # ---- to the file ----------------------------------------------------------------------
+
+    def take_written(self, net: VirtioNet, device: VirtioDevice, driver: Driver, now: u64) -> None:
+        """Look which writes are done."""
+        batch = self.batches[self.sending & 1]
+        for i in range(NET_TRANSMITS):
+            owner = u8(Owner.NET_TRANSMIT + i)
+            if driver.take_answer(owner):
+                batch.pending -= 1
+                self.written(net, device, batch, driver.result_of(owner), now)
+
+    def written(
+        self, net: VirtioNet, device: VirtioDevice, batch: Batch, result: i32, now: u64
+    ) -> None:
+        """One write's result. A tap that refuses a frame has dropped that frame."""
+        if net.backend == NetBackend.TAP:
+            if result < 0:
+                net.sent_dropped = u64(net.sent_dropped + 1)
+        elif 0 < result <= u32(batch.used - batch.sent):
+            batch.sent = u32(batch.sent + result)
+        elif result == -Errno.EAGAIN:
+            self.again = u64(now + RETRY)
+        elif result != -Errno.EINTR:
+            batch.sent = batch.used
+            self.fail(net, device)
+
+    def send(
+        self,
+        net: VirtioNet,
+        device: VirtioDevice,
+        chain: Chain,
+        file: Net,
+        driver: Driver,
+        ring: Ring,
+        ram: Memory,
+    ) -> None:
+        """Collect frames, and give them to the ring; what the ring has is left alone."""
+        batch = self.batches[self.sending & 1]
+        if batch.gone(net.backend):
+            batch.reset()
+            self.sending ^= 1
+            batch = self.batches[self.sending & 1]
+        following = self.batches[self.sending & 1 ^ 1]
+        if following.count == 0:
+            net.transmit(device, chain, batch, ram)
+        self.submit(net, batch, file, driver, ring)
+        net.transmit(device, chain, following, ram)
+
+    def submit(self, net: VirtioNet, batch: Batch, file: Net, driver: Driver, ring: Ring) -> None:
+        """Give the ring what it can take of a batch: frames of a tap, the rest of a stream."""
+        data = address_of(batch.data)
+        if net.backend == NetBackend.STREAM:
+            left = u32(batch.used - batch.sent)
+            if left > 0 and batch.pending == 0 and not self.again:
+                place = u64(data + batch.sent)
+                owner = u8(Owner.NET_TRANSMIT)
+                if driver.stream(owner, Opcode.WRITE_FIXED, file.file, place, left, ring):
+                    batch.pending = 1
+            return
+        for i in range(NET_TRANSMITS):
+            owner = u8(Owner.NET_TRANSMIT + i)
+            if batch.given < batch.count and not driver.busy(owner):
+                start = batch.starts[batch.given]
+                length = u32(batch.starts[batch.given + 1] - start)
+                place = u64(data + start)
+                if driver.stream(owner, Opcode.WRITE_FIXED, file.file, place, length, ring):
+                    batch.given += 1
+                    batch.pending += 1

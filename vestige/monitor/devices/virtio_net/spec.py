@@ -1,0 +1,69 @@
+"""The network device. Virtio 1.2, 5.1. Definitions only."""
+
+from enum import IntEnum, IntFlag
+
+PCI_CLASS = 0x0200  # Ethernet controller
+
+RECEIVE, TRANSMIT = 0, 1  # queues, 5.1.2
+QUEUES = 2
+
+HEADER_SIZE = 12  # bytes in front of every frame, 5.1.6: with num_buffers, always there since 1.0
+ETHERNET_HEADER = 14
+# The longest frame: an IP packet of 65,535 bytes, the Ethernet header, a VLAN tag.
+MAX_FRAME = 65_535 + ETHERNET_HEADER + 4
+MAX_PACKET = HEADER_SIZE + MAX_FRAME
+
+
+class Feature(IntEnum):
+    """Feature bits, 5.1.3; bit numbers."""
+
+    CSUM = 0  # the device completes checksums
+    GUEST_CSUM = 1  # the driver takes frames whose checksum is not complete
+    MTU = 3
+    MAC = 5
+    GUEST_TSO4 = 7  # the driver takes TCP segments yet to be cut
+    GUEST_TSO6 = 8
+    HOST_TSO4 = 11  # the device does
+    HOST_TSO6 = 12
+    MRG_RXBUF = 15
+    STATUS = 16
+
+
+class Header(IntEnum):
+    """Fields of struct virtio_net_hdr, 5.1.6, little-endian."""
+
+    FLAGS = 0  # 8 bits
+    GSO_TYPE = 1  # 8
+    HEADER_LENGTH = 2  # 16
+    GSO_SIZE = 4  # 16
+    CHECKSUM_START = 6  # 16, from the frame's first byte
+    CHECKSUM_OFFSET = 8  # 16, from there
+    BUFFERS = 10  # 16; of a received frame alone
+
+
+class Flag(IntFlag):
+    """Header flags."""
+
+    NEEDS_CSUM = 1
+    DATA_VALID = 2
+
+
+class Gso(IntEnum):
+    """What a frame is to be cut into."""
+
+    NONE = 0
+    TCPV4 = 1
+    TCPV6 = 4
+
+
+class Config(IntEnum):
+    """Fields of the device configuration structure, 5.1.4; all RO here."""
+
+    MAC = 0  # 6 bytes
+    STATUS = 6  # 16 bits
+    MAX_PAIRS = 8  # 16
+    MTU = 10  # 16
+    SIZE = 12
+
+
+LINK_UP = 1  # Config.STATUS
