@@ -55,6 +55,12 @@ SYNTAX = Syntax(
             "exit|restart",
             help="a guest that resets itself ends the run (default) or starts anew",
         ),
+        Option(
+            "--net",
+            "user|tap:NAME",
+            repeated=True,
+            help="a network interface, through passt or through a tap that exists",
+        ),
         Option("--timeout", "SECONDS", help="end the guest after this time, exit status 124"),
         Option("--stats", "FILE.json", help="write counters of the run here"),
     ),
@@ -91,6 +97,7 @@ def options_of(arguments: Arguments) -> read.RunOptions:
     options.hpet = arguments.has("--hpet")
     if (on_reboot := given("--on-reboot")) is not None:
         options.on_reboot = on_reboot
+    options.net = read.parse_net(arguments.all("--net"))
     if (timeout := given("--timeout")) is not None:
         options.timeout = read.parse_timeout(timeout)
     read.check(options)

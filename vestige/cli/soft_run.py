@@ -15,7 +15,8 @@ from vestige.errors import UsageError
 from vestige.host import disks, images, statistics
 from vestige.host.console import Console, open_console
 from vestige.host.memory import GuestMemory
-from vestige.host.options import SOCKET, STDIO, VIRTIO, DiskOption, RunOptions
+from vestige.host.network import find_passt
+from vestige.host.options import SOCKET, STDIO, USER, VIRTIO, DiskOption, RunOptions
 from vestige.machine import boot
 from vestige.machine.config import MachineConfig
 from vestige.softhost import SoftHost, foreground
@@ -37,6 +38,7 @@ def run(options: RunOptions) -> int:
     host = SoftHost(
         memory=max(MINIMUM, options.memory + OVERHEAD),
         disks=[(disk.path, disk.read_only) for disk in options.disks],
+        network=options.net is not None,
     )
     with connected(options.console.backend):
         return foreground.run(host, command(options, host.disk_names))
@@ -60,6 +62,13 @@ def refuse_bad_input(options: RunOptions) -> None:
                 " softhost -- sh -c 'vestige run … & CLIENT'"
             )
         open_console(port.backend, f"--port {port.name}=").close()
+    if options.net == USER:
+        find_passt()
+    elif options.net is not None:
+        raise UsageError(
+            f"--net {options.net}: the software host can't reach this machine's taps; run where"
+            " /dev/kvm works (`vestige doctor`), or give --net user"
+        )
     with closing(GuestMemory(options.memory)) as memory:
         config = MachineConfig(cpus=options.cpus, memory=options.memory)
         boot.load(
@@ -89,6 +98,7 @@ def command(options: RunOptions, disk_names: list[str]) -> list[str]:
     words += ["--rng"] if options.entropy else []
     for option, value in (
         ("--initrd", options.initrd),
+        ("--net", options.net),
         ("--timeout", options.timeout),
         ("--stats", options.stats),
     ):

@@ -33,6 +33,11 @@ def place(config: abi.Config, disks: Sequence[DiskOption], cpus: int) -> None:
             ide += 1
 
 
+def place_network(config: abi.Config) -> None:
+    """Behind those, the virtio network interface: a queue to receive from, and one to send to."""
+    _add(config, abi.VirtioKind.NET, 2)
+
+
 def place_consoles(config: abi.Config) -> None:
     """Behind those, the virtio console with the ports there are, if any."""
     count = max((n + 1 for n, port in enumerate(config.ports) if port.present), default=0)

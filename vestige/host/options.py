@@ -20,6 +20,8 @@ UART = "uart"  # the other device a console may be; VIRTIO is one
 EARLY = "early"
 MAXIMUM_PORTS = 6  # beside the console itself: abi.MAX_PORTS
 LONGEST_PORT = 32  # characters of a port's name: abi.PORT_NAME_SIZE
+USER, TAP = "user", "tap:"  # --net
+LONGEST_INTERFACE = 15  # characters of a network interface's name
 ACCELERATORS = ("auto", "kvm", "soft")
 IDE_IN_MEMORY = "memory"
 IDE_PLACES = ("ports", IDE_IN_MEMORY)
@@ -89,14 +91,14 @@ class PortOption(Record):
 class RunOptions(Record):
     """One `vestige run`. Units: `memory` bytes, `timeout` seconds; `ide` is one of IDE_PLACES.
 
-    `entropy`: a virtio entropy device; `hpet`: a high precision event timer; `stats`: where to
-    write the statistics; `on_reboot`, one of REBOOTS, what a reset by the guest does; `ring`, one
-    of RINGS, who takes the entries of the io_uring.
+    `net`: "user", tap:NAME or None; `entropy`: a virtio entropy device; `hpet`: a high precision
+    event timer; `stats`: where to write the statistics; `on_reboot`, one of REBOOTS, what a reset
+    by the guest does; `ring`, one of RINGS, who takes the entries of the io_uring.
     """
 
     __slots__ = (
         "accel", "append", "console", "cpus", "disks", "entropy", "hpet", "ide", "initrd",
-        "kernel", "memory", "on_reboot", "ports", "ring", "stats", "timeout",
+        "kernel", "memory", "net", "on_reboot", "ports", "ring", "stats", "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -111,6 +113,7 @@ class RunOptions(Record):
         console: ConsoleOption = ConsoleOption(),  # noqa: B008 - never changed
         ports: tuple[PortOption, ...] = (),
         entropy: bool = False,
+        net: str | None = None,
         timeout: float | None = None,
         stats: str | None = None,
         accel: str = "auto",
@@ -122,6 +125,7 @@ class RunOptions(Record):
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.disks = memory, cpus, disks
         self.console, self.ports, self.entropy = console, ports, entropy
+        self.net = net
         self.timeout, self.stats, self.accel = timeout, stats, accel
         self.ide = ide
         self.on_reboot, self.hpet, self.ring = on_reboot, hpet, ring
@@ -147,6 +151,24 @@ def parse_cpus(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAXIMUM_CPUS:
         raise UsageError(f"--cpus {text}: give a number from 1 to {MAXIMUM_CPUS}")
     return int(text)
+
+
+def parse_net(words: list[str]) -> str | None:
+    """The one network interface: "user" or "tap:NAME"; None: there is none."""
+    if not words:
+        return None
+    if len(words) > 1:
+        raise UsageError(f"{len(words)} times --net: a guest has one network interface; give one")
+    (text,) = words
+    name = text.removeprefix(TAP)
+    if text.startswith(TAP):
+        if not 0 < len(name) <= LONGEST_INTERFACE or not name.isascii() or not name.isprintable():
+            raise UsageError(f"--net {text}: a tap's name has 1 to {LONGEST_INTERFACE} characters")
+        if "/" in name or " " in name or name in (".", ".."):
+            raise UsageError(f"--net {text}: {name!r} can't be an interface's name")
+    elif text != USER:
+        raise UsageError(f"--net {text}: give user (passt) or tap:NAME")
+    return text
 
 
 def parse_timeout(text: str) -> float:

@@ -4,10 +4,10 @@ Linux 6.1's include/uapi/linux/io_uring.h; io_uring_setup(2), io_uring_register(
 
 Threats. The monitor writes submission entries as it likes; the kernel refuses all but
 READ_FIXED, WRITE_FIXED and FSYNC on registered files and registered buffers, and those are
-the guest's own disks, consoles and RAM, the monitor's STATE, and /dev/urandom, to be read. The
-restriction lets one register operation through, BUFFERS_UPDATE, for guest RAM that is registered
-at its first use: register operations are system calls of this process, which the monitor can't
-make, and the only buffers this module ever registers are guest RAM and STATE.
+the guest's own disks, consoles, network and RAM, the monitor's STATE, and /dev/urandom, to be
+read. The restriction lets one register operation through, BUFFERS_UPDATE, for guest RAM that is
+registered at its first use: register operations are system calls of this process, which the monitor
+can't make, and the only buffers this module ever registers are guest RAM and STATE.
 """
 
 import mmap
@@ -149,7 +149,7 @@ class Descriptor(Struct):
 
 
 class Descriptors(Struct):
-    """The fixed files: disks, output and input of consoles, random bytes; -1 is none."""
+    """The fixed files: disks, consoles (output, input), random bytes, the network; -1 is none."""
 
     values: i32[32]
 

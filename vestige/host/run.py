@@ -19,8 +19,12 @@ from vestige.host.session import Runner, Session
 from vestige.host.signals import Signals
 from vestige.host.twin import Twin
 from vestige.host.wait import RESET, wait
+from vestige.lang.types import TYPE_CHECKING
 from vestige.machine import boot
 from vestige.machine.config import MachineConfig
+
+if TYPE_CHECKING:
+    from vestige.host.network import Network
 
 
 def run(asked: options.RunOptions) -> int:
@@ -37,7 +41,7 @@ def run(asked: options.RunOptions) -> int:
 
 
 class Run:
-    """What stays as it is when the guest restarts: disks, console, signals, deadline.
+    """What stays as it is when the guest restarts: disks, console, network, signals, deadline.
 
     All else is made anew for each machine: RAM, both VMs, the ring, the controllers' queues.
     """
@@ -57,6 +61,11 @@ class Run:
         }
         self.console = resources.keep(Consoles(asked.console, asked.ports))
         self.entropy = _open_entropy(resources) if asked.entropy else None
+        self.network: Network | None = None
+        if asked.net is not None:
+            from vestige.host.network import open_network  # noqa: PLC0415 - few runs need it
+
+            self.network = resources.keep(open_network(asked.net))
         self.code: MonitorCode | None = None
         self.runner: Runner | None = None
         self.signals: Signals | None = None
@@ -72,6 +81,8 @@ class Run:
             while status == RESET and self.asked.on_reboot == "restart":
                 for disk in self.disks.values():
                     disk.renew()
+                if self.network is not None:
+                    self.network.renew()
                 self.restarts += 1
                 status = self._machine()
         finally:
@@ -90,7 +101,15 @@ class Run:
             twin = resources.keep(Twin(self.system, memory, asked.cpus))
             pages = _take_controllers(asked, twin, resources)
             ring = resources.keep(
-                _connect_ring(twin, self.disks, self.console, self.entropy, resources, polls(asked))
+                _connect_ring(
+                    twin,
+                    self.disks,
+                    self.console,
+                    self.entropy,
+                    self.network,
+                    resources,
+                    polls(asked),
+                )
             )
             in_memory = asked.ide == options.IDE_IN_MEMORY
             if in_memory:
@@ -132,7 +151,7 @@ class Run:
                     self.console.start()
                     self.first_instruction = statistics.milliseconds_since_start()
                 session.start()
-            return wait(session, signals, self.console, self.deadline)
+            return wait(session, signals, self.console, self.deadline, self.network)
         finally:
             session.stop()
             if self.stats is not None:
@@ -169,6 +188,8 @@ def _place_devices(asked: options.RunOptions, twin: Twin) -> None:
     """Where the guest finds what was asked for."""
     config = twin.private.shared().config
     buses.place(config, asked.disks, asked.cpus)
+    if asked.net is not None:
+        buses.place_network(config)
     buses.place_consoles(config)
     if asked.entropy:
         buses.place_entropy(config)
@@ -211,10 +232,11 @@ def _connect_ring(
     images_of_disks: dict[int, disks.DiskImage],
     console: Consoles,
     entropy: int | None,
+    network: "Network | None",
     resources: Resources,
     polled: bool,
 ) -> Ring:
-    """Make the ring over the disks, consoles and random bytes, and tell the monitor of all."""
+    """Make the ring over all files, and tell the monitor of them."""
     config = twin.private.shared().config
     files: list[int] = []
     for number, image in images_of_disks.items():
@@ -224,6 +246,9 @@ def _connect_ring(
     if entropy is not None:
         config.entropy = len(files)
         files.append(entropy)
+    if network is not None:
+        network.describe(config.net, len(files))
+        files.append(network.descriptor)
     eventfd = resources.keep_file(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
     twin.monitor.connect_interrupt(abi.Irq.RING, eventfd)
     state = twin.private.host_address(abi.STATE)

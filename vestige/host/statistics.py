@@ -82,6 +82,7 @@ def collect(
             for number in range(abi.MAX_VIRTIO)
             if shared.config.virtio[number].kind
         ],
+        "network": _numbers(monitor.net) if shared.config.net.backend else None,
         "worker": _worker(session),
         "doorbells": monitor.doorbells,
         "worker_wakeups": monitor.worker_wakeups,
@@ -115,7 +116,7 @@ def _worker(session: Session) -> "dict[str, Any]":
     }
 
 
-def _numbers(struct: abi.NvmeReport | abi.VirtioReport) -> dict[str, int]:
+def _numbers(struct: abi.NvmeReport | abi.VirtioReport | abi.NetReport) -> dict[str, int]:
     return {name: getattr(struct, name) for name, *_ in struct._fields_}
 
 

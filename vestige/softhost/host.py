@@ -59,12 +59,14 @@ class SoftHost:
         memory: int = DEFAULT_MEMORY,
         disks: Sequence[tuple[str | Path, bool]] = (),
         nvme: Sequence[str | Path] = (),
+        network: bool = False,
         verbose: bool = False,
     ) -> None:
         """`memory` is in bytes. `disks` are (image, read-only), inside /dev/vda, /dev/vdb and on.
 
         `nvme` are images, each behind an NVMe controller that vfio-pci holds, at
-        `nvme_addresses`. Images are locked (flock) while the software host is up. `verbose`
+        `nvme_addresses`. With `network` there is one, by QEMU's: the caller's, behind 10.0.2.2,
+        and /dev/net/tun. Images are locked (flock) while the software host is up. `verbose`
         copies the console to standard error.
 
         Raises UsageError for too little memory or an image that isn't there.
@@ -78,6 +80,7 @@ class SoftHost:
             memory=memory,
             disks=[(Path(path), read_only) for path, read_only in disks],
             nvme=[Path(path) for path in nvme],
+            network=network,
             verbose=verbose,
         )
         self._link: Link | None = None
@@ -147,6 +150,7 @@ class SoftHost:
             package_parent=str(_PACKAGE.parent),
             cached_trees=_cached_trees(),
             vfio=bool(self._configuration.nvme),
+            network=self._configuration.network,
         )
         link = Link(
             lambda: qemu.Process(self._configuration, kernel, boot, self._locks),

@@ -34,7 +34,8 @@ for tree in {trees}; do
     busybox mount -o bind "/cached$tree" "/root$tree" || fail "$tree: no cached copy"
 done
 {vfio}
-for device in /dev/kvm /dev/vd* /dev/vfio/[0-9]*; do
+{network}
+for device in /dev/kvm /dev/net/tun /dev/vd* /dev/vfio/[0-9]*; do
     [ -e "$device" ] && busybox chmod 0666 "$device"
 done
 busybox mount -t proc proc /root/proc || fail "no /proc in the caller's file system"
@@ -69,21 +70,32 @@ _BIND_NVME = """for device in /sys/bus/pci/devices/*; do
     [ -e "$device/driver" ] || fail "$device: vfio-pci does not take it"
 done"""
 
+# QEMU's own network: its host is .2, and its name server .3. A caller's file that is no file at
+# all, or leads nowhere, stays as it is. Anyone may ping, as systemd has it.
+_NETWORK = """busybox ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up || fail "no network"
+busybox route add default gw 10.0.2.2
+echo nameserver 10.0.2.3 > /resolv.conf
+busybox mount -o bind /resolv.conf /root/etc/resolv.conf
+echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range"""
 
-def boot_archive(*, python: str, package_parent: str, cached_trees: list[str], vfio: bool) -> bytes:
+
+def boot_archive(
+    *, python: str, package_parent: str, cached_trees: list[str], vfio: bool, network: bool
+) -> bytes:
     """The archive to append to the cached one: /init for this boot.
 
     `python` and `package_parent` (the directory that holds the package vestige) are paths on the
     caller's file system, `cached_trees` directories that won't change while the host is up.
     """
     script = _SCRIPT.format(
-        lists="base vfio" if vfio else "base",
+        lists="base" + " vfio" * vfio + " network" * network,
         live=LIVE_TAG,
         live_options=f"{_TRANSPORT},cache=mmap",
         cached=CACHED_TAG,
         cached_options=f"{_TRANSPORT},cache=loose,ro",
         trees=" ".join(shlex.quote(tree) for tree in cached_trees),
         vfio=_BIND_NVME if vfio else "",
+        network=_NETWORK if network else "",
         package_parent=shlex.quote(package_parent),
         python=shlex.quote(python),
     )

@@ -25,6 +25,9 @@ _BASE = ["virtio_pci", "9p", "9pnet_virtio", "virtio_console", "virtio_blk", "kv
 # Loaded where there are NVMe controllers to hand over: /modules/vfio.
 _VFIO = ["vfio_pci", "vfio_iommu_type1"]
 
+# Loaded where there is a network: /modules/network.
+_NETWORK = ["virtio_net", "tun"]
+
 _FORMAT = 2  # of the cached directory
 
 Progress = Callable[[str], None]
@@ -41,7 +44,7 @@ class Kernel:
 
 def cached() -> Path:
     """The directory of the cached kernel, whether it is there yet or not."""
-    recipe = repr((_FORMAT, _FLAVOUR, _SHELL_PACKAGE, _BASE, _VFIO))
+    recipe = repr((_FORMAT, _FLAVOUR, _SHELL_PACKAGE, _BASE, _VFIO, _NETWORK))
     key = hashlib.sha256(recipe.encode()).hexdigest()[:12]
     return packages.cache_directory("softhost") / f"debian-{key}"
 
@@ -118,7 +121,12 @@ def _base_archive(paths: dict[str, Path], shell: bytes) -> bytes:
     try:
         requirements = {name: modules.needs(path.read_bytes()) for name, path in paths.items()}
         base = modules.load_order(_BASE, requirements)
-        vfio = [name for name in modules.load_order(_VFIO, requirements) if name not in base]
+        more = {
+            "vfio": [name for name in modules.load_order(_VFIO, requirements) if name not in base],
+            "network": [
+                name for name in modules.load_order(_NETWORK, requirements) if name not in base
+            ],
+        }
     except modules.ModuleError as error:
         raise UsageError(f"Debian's kernel package is not as expected: {error}") from None
     archive = Archive()
@@ -126,8 +134,9 @@ def _base_archive(paths: dict[str, Path], shell: bytes) -> bytes:
         archive.directory(directory)
     archive.file("bin/busybox", shell, executable=True)
     archive.link("bin/sh", "busybox")
-    for name in [*base, *vfio]:
+    for name in dict.fromkeys([*base, *more["vfio"], *more["network"]]):
         archive.file(f"modules/{name}.ko", paths[name].read_bytes())
     archive.file("modules/base", "".join(f"{name}\n" for name in base).encode())
-    archive.file("modules/vfio", "".join(f"{name}\n" for name in vfio).encode())
+    for kind, names in more.items():
+        archive.file(f"modules/{kind}", "".join(f"{name}\n" for name in names).encode())
     return archive.finish()

@@ -44,7 +44,7 @@ class Configuration:
     """What the software host is made of.
 
     `memory` is in bytes; `disks` are (path, read-only) pairs, /dev/vda and on inside; `nvme` are
-    images behind NVMe controllers that vfio-pci holds.
+    images behind NVMe controllers that vfio-pci holds; `network` is QEMU's own, with no privileges.
     """
 
     def __init__(
@@ -53,11 +53,13 @@ class Configuration:
         memory: int,
         disks: list[tuple[Path, bool]],
         nvme: list[Path],
+        network: bool,
         verbose: bool,
     ) -> None:
         self.memory = memory
         self.disks = disks
         self.nvme = nvme
+        self.network = network
         self.verbose = verbose
 
 
@@ -103,6 +105,8 @@ def _command_line(
             f"cache=writeback,readonly={'on' if read_only else 'off'}",
             "-device", f"virtio-blk-pci,drive=disk{index},serial=disk{index}",
         ]
+    if configuration.network:
+        line += ["-netdev", "user,id=network", "-device", "virtio-net-pci,netdev=network,romfile="]
     if configuration.nvme:
         line += ["-device", "intel-iommu,intremap=on,caching-mode=on"]
     for index, path in enumerate(configuration.nvme):

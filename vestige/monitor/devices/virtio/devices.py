@@ -23,10 +23,10 @@ from vestige.monitor.devices.virtio_blk import spec as blk
 from vestige.monitor.devices.virtio_blk.model import VirtioBlock
 from vestige.monitor.devices.virtio_console import spec as console
 from vestige.monitor.devices.virtio_console.model import VirtioConsole
-from vestige.monitor.devices.virtio_rng import spec as rng
-from vestige.monitor.devices.virtio_rng.model import VirtioEntropy
 from vestige.monitor.devices.virtio_net import spec as net
 from vestige.monitor.devices.virtio_net.model import VirtioNet
+from vestige.monitor.devices.virtio_rng import spec as rng
+from vestige.monitor.devices.virtio_rng.model import VirtioEntropy
 
 NOWHERE = MAX_VIRTIO  # the number of no function
 SLOT_SHIFT = 3  # device number in bus, device and function
