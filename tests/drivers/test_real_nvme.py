@@ -1,4 +1,4 @@
-"""Debian's kernel on IDE disks whose controllers are QEMU's NVMe, in the software host.
+"""Debian's kernel on IDE and virtio disks over QEMU's NVMe controllers, in the software host.
 
 The root's file system begins at sector 63 of a drive with blocks of 4 KiB, so that every page
 Linux writes there begins and ends inside a block.
@@ -52,6 +52,7 @@ class Ran:
     data: Path
     pristine: bytes  # what was on the data drive
     counters: dict[str, Any]
+    places: tuple[str, str]  # of both disks, as the guest calls them
 
     def after(self, prefix: str) -> list[str]:
         """What follows `prefix` in each line that begins with it."""
@@ -72,9 +73,11 @@ def misaligned_root(image: Path) -> None:
         file.truncate(-(-size // 4096) * 4096)
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+@pytest.fixture(scope="module", params=["ide", "virtio"])
+def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """A guest on two controllers: its root on one, data to read and write on the other."""
+    bus = str(request.param)
+    places = ("0:0", "0:1") if bus == "ide" else ("@2", "@3")
     folder = tmp_path_factory.mktemp("nvme")
     qemu = shutil.which("qemu-system-x86_64")
     program = folder / "qemu-system-x86_64"
@@ -90,12 +93,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
         with SoftHost(nvme=[root, data]) as host:
-            disks = [f"vfio:{address},bus=ide" for address in host.nvme_addresses]
+            disks = [f"vfio:{address},bus={bus}" for address in host.nvme_addresses]
             done = host.capture(
                 [
                     *(sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm"),
                     *("--kernel", kernel, "--initrd", initrd, "--memory", "256M", "--cpus", "2"),
-                    *("--append", f"{append} show=0:1 write=0:1 show=0:1"),
+                    *("--append", f"{append} show={places[1]} write={places[1]} show={places[1]}"),
                     *("--disk", disks[0], "--disk", disks[1], "--stats", stats),
                     *("--timeout", str(GUEST_TIMEOUT)),
                 ],
@@ -105,11 +108,11 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     errors = done.stderr.decode(errors="replace")
     assert stats.exists(), errors
     counters = json.loads(stats.read_text())
-    return Ran(done.status, lines, errors, root, data, source.read_bytes(), counters)
+    return Ran(done.status, lines, errors, root, data, source.read_bytes(), counters, places)
 
 
 def test_the_guest_runs_from_it_and_powers_off(ran: Ran) -> None:
-    assert ran.after("root:") == ["0:0 partition 1 rw"], ran
+    assert ran.after("root:") == [f"{ran.places[0]} partition 1 rw"], ran
     assert ran.after("guest:") == ["done"]
     assert ran.status == 0
 
@@ -117,10 +120,9 @@ def test_the_guest_runs_from_it_and_powers_off(ran: Ran) -> None:
 def test_what_the_guest_reads_is_on_the_drive_and_what_it_writes_gets_there(ran: Ran) -> None:
     pattern = roots.pattern()
     after = pattern + ran.pristine[len(pattern) :]
-    told = [
-        f"0:1 sectors {len(content) // SECTOR} sha256 {hashlib.sha256(content).hexdigest()}"
-        for content in (ran.pristine, after, after)
-    ]
+    digests = [hashlib.sha256(content).hexdigest() for content in (ran.pristine, after, after)]
+    sectors = len(after) // SECTOR
+    told = [f"{ran.places[1]} sectors {sectors} sha256 {digest}" for digest in digests]
     assert ran.after("disk:") == told
     assert ran.data.read_bytes() == after
 
