@@ -172,7 +172,9 @@ def open_tap(name: str, interfaces: str = INTERFACES) -> Network:
     wanted = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | int(flags, 16) & IFF_MULTI_QUEUE
     descriptor = -1
     try:
-        descriptor = os.open(TUN, os.O_RDWR | os.O_CLOEXEC)
+        # Without O_NONBLOCK Linux before 6.4 gives each operation of the ring to a thread of its
+        # own, since a tap does not say that it can do without: slow, and frames change places.
+        descriptor = os.open(TUN, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         _configure(descriptor, name, wanted)
     except OSError as error:
         if descriptor >= 0:
