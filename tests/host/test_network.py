@@ -87,7 +87,7 @@ def test_without_passt_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPa
 
 
 @NEEDS_PASST
-def test_passt_answers_dhcp_on_the_stream() -> None:
+def test_passt_answers_dhcp_on_the_stream(capfd: pytest.CaptureFixture[str]) -> None:
     if not has_default_route():
         pytest.skip("passt needs a default route on this machine")
     with closing(open_network("user")) as passt:
@@ -97,7 +97,14 @@ def test_passt_answers_dhcp_on_the_stream() -> None:
         data = b""
         while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
             assert select.select([passt.descriptor], [], [], PATIENCE)[0]
-            data += os.read(passt.descriptor, 4096)
+            part = os.read(passt.descriptor, 4096)
+            if not part:  # the machine forbids it its namespaces, say
+                (watch,) = passt.waits_for()
+                poll = select.poll()
+                poll.register(watch, select.POLLIN)
+                passt.serve(dict(poll.poll(PATIENCE * 1000)))
+                pytest.skip(f"passt does not run here: {capfd.readouterr().err.strip()}")
+            data += part
     assert data[4:10] == network.MAC_OF_USER
     assert data[4 + 42] == 2  # BOOTREPLY
     assert DISCOVER[4:8] in data
