@@ -21,6 +21,7 @@ OPTIONS = RunOptions(
     disks=(DiskOption("a.img"), DiskOption("b,c.img", read_only=True)),
     timeout=60.0,
     stats="out.json",
+    net="user",
     accel="soft",
     on_reboot="restart",
     hpet=True,
@@ -64,6 +65,12 @@ def test_bad_input_is_refused_before_anything_is_booted(missing: str, tmp_path: 
         image.write_bytes(bytes(512))
     options = RunOptions(kernel=str(tmp_path / "vmlinuz"), disks=(DiskOption(str(image)),))
     with pytest.raises(UsageError, match=str(tmp_path)):
+        soft_run.run(options)
+
+
+def test_a_tap_of_this_machine_is_refused_before_anything_is_booted() -> None:
+    options = RunOptions(kernel="vmlinuz", net="tap:vm0")
+    with pytest.raises(UsageError, match=r"^--net tap:vm0: the software host can't reach"):
         soft_run.run(options)
 
 
