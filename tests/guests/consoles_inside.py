@@ -27,6 +27,7 @@ TEXT = "".join(f"{line:03} The quick brown fox jumps over the lazy dog.\n" for l
 ECHOED = 200_000  # bytes through the port
 PORT = "org.vestige.echo"
 COLUMNS, ROWS = 120, 40
+KERNEL_LINE = "an emergency, for whom it concerns"
 LOCAL = "/dev/shm"  # a folder of the software host's own: sockets work there
 END_OF_FILE, INTERRUPT = b"\x04", b"\x03"
 
@@ -112,6 +113,8 @@ def talk(person: Person, path: str) -> dict[str, Any]:
     found["size"] = person.ask("stty size").strip()
     found["consoles"] = person.ask("cat /proc/consoles")
     found["messages"] = person.ask("dmesg")
+    person.type(f"echo '<0>{KERNEL_LINE}' > /dev/kmsg\n")
+    found["kernel"] = person.read_until(f"{KERNEL_LINE}\n".encode()).decode()
     person.type("echo waiting; cat\n")
     person.read_until(b"waiting\n")
     person.type(INTERRUPT)

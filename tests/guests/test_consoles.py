@@ -53,6 +53,7 @@ def test_a_text_goes_in_and_out_of_hvc0_unharmed(found: dict[str, Any]) -> None:
 def test_hvc0_is_the_kernels_console(found: dict[str, Any]) -> None:
     assert [line.split()[0] for line in found["consoles"].splitlines()] == ["hvc0"]
     assert "console [hvc0] enabled" in found["messages"]
+    assert found["kernel"].rstrip().endswith("]")
 
 
 def test_the_terminals_keys_and_size_are_the_guests(found: dict[str, Any]) -> None:
