@@ -133,7 +133,7 @@ def test_the_cloud_kernel_runs_from_a_whole_disk_beside_two_others(tmp_path: Pat
 
 def test_the_cloud_kernel_runs_with_its_ide_in_memory(tmp_path: Path) -> None:
     root = images.copy(roots.small_disk(partition=True), tmp_path / "root.img")
-    source = roots.data_disk(DATA_MEBIBYTES, seed=1)
+    source = roots.data_disk(DATA_MEBIBYTES, seed=2)
     writable = images.copy(source, tmp_path / "writable.img")
     stats = tmp_path / "stats.json"
     guest = boot(
