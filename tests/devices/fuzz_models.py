@@ -6,11 +6,10 @@ Every device's rules are checked after every access; answers and final state mus
 in compiled code. Prints the number of accesses and the seed; exit status 1 at a failure.
 """
 
-import argparse
 import random
 import sys
-import time
 
+from tests.devices import fuzzing
 from tests.devices.models import MODELS, Model, Step, execute, interpret, random_steps
 
 LENGTH = 500  # accesses in one sequence, from reset
@@ -19,34 +18,28 @@ DEFAULT = 200_000  # accesses a device
 
 def main() -> int:
     """Fuzz the devices asked for, each for so many accesses or so long."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, help=f"accesses a device (default {DEFAULT})")
-    parser.add_argument("--seconds", type=float, help="or how long, all devices together")
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    parser = fuzzing.parser(__doc__, "accesses a device", DEFAULT)
     parser.add_argument("--device", choices=MODELS, action="append", help="all without it")
     options = parser.parse_args()
     devices = options.device or list(MODELS)
-    count = options.count or (sys.maxsize if options.seconds else DEFAULT)
     failed = False
     for name in devices:
-        end = time.monotonic() + options.seconds / len(devices) if options.seconds else None
-        done, problem = fuzz(MODELS[name], count, end, random.Random(options.seed))
+        limit = fuzzing.limit(options, DEFAULT, share=len(devices))
+        done, problem = fuzz(MODELS[name], limit, random.Random(options.seed))
         print(f"{name}: {done} accesses, seed {options.seed}: {problem or 'no failure'}")
         failed |= problem is not None
     return int(failed)
 
 
-def fuzz(
-    model: Model, count: int, end: float | None, chance: random.Random
-) -> tuple[int, str | None]:
+def fuzz(model: Model, limit: fuzzing.Limit, chance: random.Random) -> tuple[int, str | None]:
     """How many accesses were made, and what went wrong."""
     done = 0
-    while done < count and (end is None or time.monotonic() < end):
-        steps = random_steps(model, min(LENGTH, count - done), chance)
+    while left := limit.left(done):
+        steps = random_steps(model, min(LENGTH, left), chance)
         done += len(steps)
         try:
             answers, state = interpret(model, steps)
-        except (ArithmeticError, AssertionError, IndexError, RuntimeError, ValueError) as error:
+        except fuzzing.FAILURES as error:
             return done, f"{type(error).__name__}: {error} in {spelled(steps)}"
         if execute(model, steps) != (answers, state):
             return done, f"compiled code differs in {spelled(steps)}"

@@ -7,12 +7,11 @@ any bytes, takes any part of what it is given, and fails; every step's state mus
 compiled code. Prints the number of steps and the seed; exit status 1 at a failure.
 """
 
-import argparse
 import random
 import struct
 import sys
-import time
 
+from tests.devices import fuzzing
 from tests.devices.virtio.reference import Buffer, Driver, PackedDriver, SplitDriver
 from tests.devices.virtio_net.bench import (
     CSUM,
@@ -134,34 +133,20 @@ class Sequence:
             assert batch.given <= batch.count
 
 
-def main() -> int:
-    """Fuzz for so many steps or so long."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, help=f"steps (default {DEFAULT})")
-    parser.add_argument("--seconds", type=float, help="or how long")
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
-    options = parser.parse_args()
-    count = options.count or (sys.maxsize if options.seconds else DEFAULT)
-    end = time.monotonic() + options.seconds if options.seconds else None
-    done, problem = fuzz(count, end, random.Random(options.seed))
-    print(f"virtio-net: {done} steps, seed {options.seed}: {problem or 'no failure'}")
-    return int(problem is not None)
-
-
-def fuzz(count: int, end: float | None, chance: random.Random) -> tuple[int, str | None]:
+def fuzz(limit: fuzzing.Limit, chance: random.Random) -> tuple[int, str | None]:
     """How many steps were made, and what went wrong."""
     done = 0
-    while done < count and (end is None or time.monotonic() < end):
+    while left := limit.left(done):
         sequence = Sequence(chance)
-        for _ in range(min(LENGTH, count - done)):
+        for _ in range(min(LENGTH, left)):
             done += 1
             try:
                 sequence.step()
                 sequence.check()
-            except (ArithmeticError, AssertionError, IndexError, RuntimeError, ValueError) as error:
+            except fuzzing.FAILURES as error:
                 return done, f"{type(error).__name__}: {error}"
     return done, None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(fuzzing.main(__doc__, "virtio-net", "steps", DEFAULT, fuzz))

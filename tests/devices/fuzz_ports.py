@@ -8,12 +8,11 @@ are checked, and compiled code must have done to memory exactly what CPython did
 of steps and the seed; exit status 1 at a failure.
 """
 
-import argparse
 import random
 import sys
-import time
 import traceback
 
+from tests.devices import fuzzing
 from tests.devices.virtio.bench import DRIVER_OK, EVENT_IDX, NEEDS_RESET
 from tests.devices.virtio.plain import ROOM
 from tests.devices.virtio.reference import RAM_SIZE, Buffer, Driver, PackedDriver, SplitDriver
@@ -140,13 +139,12 @@ def offer(driver: Driver, chance: random.Random) -> None:
     driver.add(parts, indirect=chance.random() < 0.3)
 
 
-def fuzz(kind: type[ConsoleRun | EntropyRun], count: int, end: float | None, seed: int) -> int:
+def fuzz(kind: type[ConsoleRun | EntropyRun], limit: fuzzing.Limit, chance: random.Random) -> int:
     """How many steps were made. Raises AssertionError where something is wrong."""
-    chance = random.Random(seed)
     done = 0
-    while done < count and (end is None or time.monotonic() < end):
+    while left := limit.left(done):
         run = kind(chance)
-        for _ in range(min(LENGTH, count - done)):
+        for _ in range(min(LENGTH, left)):
             run.step()
             done += 1
     return done
@@ -154,18 +152,13 @@ def fuzz(kind: type[ConsoleRun | EntropyRun], count: int, end: float | None, see
 
 def main() -> int:
     """Fuzz both devices, each for so many steps or half the time."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, help=f"steps a device (default {DEFAULT})")
-    parser.add_argument("--seconds", type=float, help="or how long, both devices together")
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
-    options = parser.parse_args()
-    count = options.count or (sys.maxsize if options.seconds else DEFAULT)
+    options = fuzzing.parser(__doc__, "steps a device", DEFAULT).parse_args()
     status = 0
     for name, kind in (("console", ConsoleRun), ("entropy", EntropyRun)):
-        end = time.monotonic() + options.seconds / 2 if options.seconds else None
+        limit = fuzzing.limit(options, DEFAULT, share=2)
         try:
-            done = fuzz(kind, count, end, options.seed)
-        except (ArithmeticError, AssertionError, IndexError, RuntimeError, ValueError) as error:
+            done = fuzz(kind, limit, random.Random(options.seed))
+        except fuzzing.FAILURES as error:
             traceback.print_exception(error)
             print(f"virtio {name}: seed {options.seed}: a failure")
             status = 1

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.devices.fuzz_network import fuzz
+from tests.devices.fuzzing import Limit
 from tests.devices.virtio.bench import DRIVER_OK, NEEDS_RESET
 from tests.devices.virtio.reference import Buffer, Driver, PackedDriver, SplitDriver
 from tests.devices.virtio_net.bench import (
@@ -335,7 +336,7 @@ def test_a_buffer_to_be_sent_that_is_writable_breaks_the_device(stream: NetBench
 
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_happens_is_answered_and_compiled_alike(seed: int) -> None:
-    assert fuzz(150, None, random.Random(seed)) == (150, None)
+    assert fuzz(Limit(150), random.Random(seed)) == (150, None)
 
 
 # ---- all of it --------------------------------------------------------------------------------
