@@ -100,28 +100,33 @@ def test_the_standard_kernel_runs_from_a_partition_of_a_read_only_disk(tmp_path:
     assert disk.read_bytes() == content
 
 
-def test_the_cloud_kernel_runs_from_a_whole_disk_beside_two_others(tmp_path: Path) -> None:
-    root = images.copy(roots.small_disk(partition=False), tmp_path / "root.img")
+def runs_beside_two_others(
+    folder: Path, bus: str, names: tuple[str, str, str], *words: str
+) -> None:
+    """The root on a whole disk, one to write and a read-only one, by the guest's names for them."""
+    first, second, third = names
+    root = images.copy(roots.small_disk(partition=False), folder / "root.img")
     source = roots.data_disk(DATA_MEBIBYTES, seed=2)
-    writable = images.copy(source, tmp_path / "writable.img")
-    read_only = images.copy(source, tmp_path / "read-only.img")
+    writable = images.copy(source, folder / "writable.img")
+    read_only = images.copy(source, folder / "read-only.img")
     guest = boot(
         kernels.kernel("cloud").bzimage,
         initramfs.root("cloud"),
-        f"root={roots.small_root(partition=False)} rw show=0:1 write=0:1 write=1:0",
-        *("--disk", f"{root},bus=ide", "--disk", f"{writable},bus=ide"),
-        *("--disk", f"{read_only},bus=ide,readonly"),
+        f"root={roots.small_root(partition=False)} rw show={second} write={second} write={third}",
+        *("--disk", f"{root},bus={bus}", "--disk", f"{writable},bus={bus}"),
+        *("--disk", f"{read_only},bus={bus},readonly", *words),
     )
     before = source.read_bytes()
     pattern = roots.pattern()
     after = pattern + before[len(pattern) :]
+    assert after != before
     sectors = len(before) // images.SECTOR
-    assert guest.after("root:") == ["0:0 whole rw"], guest
-    assert guest.after("write:") == ["0:1 ok", "1:0 failed"]
+    assert guest.after("root:") == [f"{first} whole rw"], guest
+    assert guest.after("write:") == [f"{second} ok", f"{third} failed"]
     assert guest.after("disk:") == [
-        f"0:1 sectors {sectors} sha256 {digest(before)}",
-        f"0:1 sectors {sectors} sha256 {digest(after)}",
-        f"1:0 sectors {sectors} sha256 {digest(before)}",
+        f"{second} sectors {sectors} sha256 {digest(before)}",
+        f"{second} sectors {sectors} sha256 {digest(after)}",
+        f"{third} sectors {sectors} sha256 {digest(before)}",
     ]
     assert guest.after("file:") == ["written"]
     assert guest.status == 0, guest
@@ -129,6 +134,10 @@ def test_the_cloud_kernel_runs_from_a_whole_disk_beside_two_others(tmp_path: Pat
     assert read_only.read_bytes() == before
     images.check_ext4(root)
     assert images.read_file(root, "/written") == b"written by the guest\n"
+
+
+def test_the_cloud_kernel_runs_from_a_whole_disk_beside_two_others(tmp_path: Path) -> None:
+    runs_beside_two_others(tmp_path, "ide", ("0:0", "0:1", "1:0"))
 
 
 def test_the_cloud_kernel_runs_with_its_ide_in_memory(tmp_path: Path) -> None:
@@ -162,36 +171,8 @@ def test_the_cloud_kernel_runs_with_its_ide_in_memory(tmp_path: Path) -> None:
 
 
 def test_the_cloud_kernel_runs_from_a_virtio_disk_beside_two_others(tmp_path: Path) -> None:
-    root = images.copy(roots.small_disk(partition=False), tmp_path / "root.img")
-    source = roots.data_disk(DATA_MEBIBYTES, seed=2)
-    writable = images.copy(source, tmp_path / "writable.img")
-    read_only = images.copy(source, tmp_path / "read-only.img")
     statistics = tmp_path / "statistics.json"
-    guest = boot(
-        kernels.kernel("cloud").bzimage,
-        initramfs.root("cloud"),
-        f"root={roots.small_root(partition=False)} rw show=@3 write=@3 write=@4",
-        *("--disk", f"{root},bus=virtio", "--disk", f"{writable},bus=virtio"),
-        *("--disk", f"{read_only},bus=virtio,readonly", "--stats", str(statistics)),
-    )
-    before = source.read_bytes()
-    pattern = roots.pattern()
-    after = pattern + before[len(pattern) :]
-    assert after != before
-    sectors = len(before) // images.SECTOR
-    assert guest.after("root:") == ["@2 whole rw"], guest
-    assert guest.after("write:") == ["@3 ok", "@4 failed"]
-    assert guest.after("disk:") == [
-        f"@3 sectors {sectors} sha256 {digest(before)}",
-        f"@3 sectors {sectors} sha256 {digest(after)}",
-        f"@4 sectors {sectors} sha256 {digest(before)}",
-    ]
-    assert guest.after("file:") == ["written"]
-    assert guest.status == 0, guest
-    assert writable.read_bytes() == after
-    assert read_only.read_bytes() == before
-    images.check_ext4(root)
-    assert images.read_file(root, "/written") == b"written by the guest\n"
+    runs_beside_two_others(tmp_path, "virtio", ("@2", "@3", "@4"), "--stats", str(statistics))
     functions = json.loads(statistics.read_text())["virtio"]
     assert len(functions) == 3
     for function in functions:
