@@ -90,7 +90,7 @@ def _io_uring() -> Finding:
     try:
         with (
             closing(GuestMemory(MINIMUM_MEMORY)) as memory,
-            closing(Region("state", 1 << 20)) as state,
+            closing(Region(1 << 20)) as state,
             closing(Ring(memory, state.address, [eventfd], eventfd)),
         ):
             return Finding("io_uring", True, "restricted rings work")

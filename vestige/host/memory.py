@@ -1,11 +1,10 @@
 """The memory of both VMs: guest RAM, and the private memory only the monitor VM maps.
 
-Each is one memfd mapped once. Both are sparse: a page exists from its first use.
+Each is one anonymous mapping. Both are sparse: a page exists from its first use.
 """
 
 import ctypes
 import mmap
-import os
 
 from vestige import abi
 from vestige.errors import GuestError
@@ -13,27 +12,38 @@ from vestige.errors import GuestError
 MAP_NORESERVE = 0x4000  # asm-generic/mman-common.h; the mmap module has it from Python 3.13
 PRIVATE = abi.IMAGE  # image, Shared, STATE, stacks and tables, in one stretch
 PRIVATE_SIZE = 50 * abi.MIB  # to the end of the tables
+LARGE_PAGE = 2 * abi.MIB
 
 
 class Region:
-    """A memfd, mapped: `view` for Python, `address` for the kernel and compiled code."""
+    """Anonymous memory: `view` for Python, `address` for the kernel and compiled code.
 
-    def __init__(self, name: str, size: int) -> None:
+    It begins at a multiple of LARGE_PAGE, as guest-physical addresses of RAM do: only then can
+    KVM map a large page as one. Processes forked from this one do not have it.
+    """
+
+    def __init__(self, size: int) -> None:
         """`size` bytes of zeroes. Raises GuestError where this process may not have them."""
         self.size = size
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
         try:
-            self.descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
-            try:
-                os.ftruncate(self.descriptor, size)
-                flags = mmap.MAP_SHARED | MAP_NORESERVE
-                self._mapping = mmap.mmap(self.descriptor, size, flags)
-            except OSError:
-                os.close(self.descriptor)
-                raise
+            self._mapping = mmap.mmap(-1, size + LARGE_PAGE, flags)
         except OSError as error:
             raise GuestError(f"{size >> 20} MiB of memory: {error.strerror}") from None
-        self.view = memoryview(self._mapping)
-        self.address = address_of(self._mapping)
+        self._mapping.madvise(mmap.MADV_DONTFORK)
+        self._skipped = -address_of(self._mapping) % LARGE_PAGE
+        self.address = address_of(self._mapping) + self._skipped
+        self.view = memoryview(self._mapping)[self._skipped : self._skipped + size]
+
+    def prefer_large_pages(self, start: int) -> None:
+        """From offset `start` on, a multiple of a page, exist in large pages where Linux has them.
+
+        One fault instead of 512 each, of the host's and of the guest's.
+        """
+        try:
+            self._mapping.madvise(mmap.MADV_HUGEPAGE, self._skipped + start, self.size - start)
+        except OSError:
+            return  # a kernel without them
 
     def close(self) -> None:
         """Unmap and give the memory back. Nothing may use it any more."""
@@ -42,7 +52,6 @@ class Region:
             self._mapping.close()
         except BufferError:
             pass  # an error on its way up keeps the views of those it passed: they end with it
-        os.close(self.descriptor)
 
 
 class GuestMemory:
@@ -53,7 +62,9 @@ class GuestMemory:
         self.size = size
         self.low_size = min(size, abi.LOW_RAM_LIMIT)
         self.high_size = size - self.low_size
-        self.region = Region("guest-ram", size)
+        self.region = Region(size)
+        # What every guest uses lies in the first: the least of them needs no large page.
+        self.region.prefer_large_pages(min(size, LARGE_PAGE))
 
     def parts(self) -> list[tuple[int, int, int]]:
         """(guest-physical address, size, host address) of each stretch of RAM."""
@@ -79,7 +90,7 @@ class PrivateMemory:
 
     def __init__(self) -> None:
         """Zeroes, at monitor address PRIVATE."""
-        self.region = Region("monitor", PRIVATE_SIZE)
+        self.region = Region(PRIVATE_SIZE)
 
     def host_address(self, address: int) -> int:
         """Where the monitor's `address` is in this process."""

@@ -63,7 +63,7 @@ class PassThrough:
         stack: ExitStack,
     ) -> None:
         """Give controller `index` its queues and its interrupt, and the monitor its registers."""
-        queues = stack.enter_context(closing(Region("nvme-queues", abi.NVME_QUEUES_SIZE)))
+        queues = stack.enter_context(closing(Region(abi.NVME_QUEUES_SIZE)))
         shown = twin.private.shared().config.nvme[index]
         shown.present = 1
         shown.vectors = 1
