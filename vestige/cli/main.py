@@ -1,7 +1,7 @@
 """Entry point of `vestige`: picks the subcommand, turns errors into a line and an exit status."""
 
 import sys
-from _collections_abc import Sequence
+from _collections_abc import Callable, Sequence
 
 from vestige.cli import arguments as words
 from vestige.errors import GuestError, UsageError
@@ -56,10 +56,10 @@ def dispatch(arguments: Sequence[str]) -> int:
     return status
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `vestige` with `arguments` (default: the process's own); return the exit status."""
+def told(command: Callable[[], int]) -> int:
+    """Call `command`; its exit status, or that of its error, which is told in a line."""
     try:
-        return dispatch(sys.argv[1:] if arguments is None else arguments)
+        return command()
     except UsageError as error:
         print(f"vestige: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -71,6 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return EXIT_FAILED
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `vestige` with `arguments` (default: the process's own); return the exit status."""
+    return told(lambda: dispatch(sys.argv[1:] if arguments is None else arguments))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from vestige.host.memory import GuestMemory
 from vestige.host.messages import tell
 from vestige.host.resources import Resources
 from vestige.host.ring import Ring
-from vestige.host.session import Runner, Session
+from vestige.host.session import Session
 from vestige.host.signals import Signals
 from vestige.host.twin import Twin
 from vestige.host.wait import RESET, wait
@@ -27,8 +27,19 @@ if TYPE_CHECKING:
     from vestige.host.network import Network
 
 
-def run(asked: options.RunOptions) -> int:
-    """Run one guest to its end; the exit status.
+class Compiled:
+    """The monitor and the run loop, from the cache or compiled. Runs leave them as they are."""
+
+    __slots__ = ("code", "runner")
+
+    def __init__(self) -> None:
+        key = images.key()
+        self.code = MonitorCode(images.monitor_image(key))
+        self.runner = images.runner_of(images.run_loop_image(key))
+
+
+def run(asked: options.RunOptions, compiled: Compiled | None = None) -> int:
+    """Run one guest to its end; the exit status. `compiled` spares it the loading.
 
     0: the guest powered off. 3: it reset itself, and `on_reboot` is exit. 124: the timeout.
     128 + n: signal n. Raises UsageError for bad input and a machine that can't, GuestError where
@@ -37,7 +48,7 @@ def run(asked: options.RunOptions) -> int:
     options.check(asked)
     occupy_standard_files()
     with Resources() as resources:
-        return Run(asked, resources).to_the_end()
+        return Run(asked, resources, compiled).to_the_end()
 
 
 class Run:
@@ -46,7 +57,9 @@ class Run:
     All else is made anew for each machine: RAM, both VMs, the ring, the controllers' queues.
     """
 
-    def __init__(self, asked: options.RunOptions, resources: Resources) -> None:
+    def __init__(
+        self, asked: options.RunOptions, resources: Resources, compiled: Compiled | None
+    ) -> None:
         """Each resource is closed by `resources` after what uses it."""
         self.asked = asked
         self.stats = resources.keep(statistics.open_file(asked.stats)) if asked.stats else None
@@ -66,8 +79,7 @@ class Run:
             from vestige.host.network import open_network  # noqa: PLC0415 - few runs need it
 
             self.network = resources.keep(open_network(asked.net))
-        self.code: MonitorCode | None = None
-        self.runner: Runner | None = None
+        self.compiled = compiled
         self.signals: Signals | None = None
         self.deadline: float | None = None
         self.first_instruction = 0.0
@@ -117,23 +129,16 @@ class Run:
             _place_devices(asked, twin)
             wiring = resources.keep(Background(twin.wire))
             _load_guest(asked, self.config, twin)
-            code, runner = self._compiled()
-            twin.load(code, pages)
+            if self.compiled is None:  # late, as bad input is told before anything is compiled
+                self.compiled = Compiled()
+            twin.load(self.compiled.code, pages)
             twin.configure()
             twin.private.shared().config.hpet = asked.hpet
             twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if in_memory else ())
             signals = self._listen()
-            session = resources.keep(Session(twin, code, ring, runner))
+            session = resources.keep(Session(twin, self.compiled.code, ring, self.compiled.runner))
             wiring.wait()
             return self._session(session, twin, signals)
-
-    def _compiled(self) -> tuple[MonitorCode, Runner]:
-        """The monitor and the run loop; late, as bad input is told before anything is compiled."""
-        if self.code is None or self.runner is None:
-            key = images.key()
-            self.code = MonitorCode(images.monitor_image(key))
-            self.runner = images.runner_of(images.run_loop_image(key))
-        return self.code, self.runner
 
     def _listen(self) -> Signals:
         """From the first machine on signals end the run in order, and the timeout counts."""

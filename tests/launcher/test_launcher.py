@@ -1,0 +1,293 @@
+"""Machines started from Python: their options and streams, how they end, and who ends them."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.host import kernel_payload
+from tests.host.harness import why_not
+from tests.host.kernel_payload import HELLO
+from vestige.errors import GuestError, UsageError
+from vestige.host import images
+from vestige.launcher import Launcher, launcher
+from vestige.launcher.launcher import command_line
+
+PATIENCE = 30.0  # seconds, for anything
+
+pytestmark = [
+    pytest.mark.kvm,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+
+Kernels = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+    images.ensure()
+    folder = tmp_path_factory.mktemp("kernels")
+
+    def kernel(name: str) -> Path:
+        path = folder / name
+        if not path.exists():
+            kernel_payload.write(name, path)
+        return path
+
+    return kernel
+
+
+@pytest.fixture(scope="module")
+def ready() -> Iterator[Launcher]:
+    images.ensure()
+    with Launcher() as made:
+        yield made
+
+
+class Pipe:
+    """What a machine writes."""
+
+    def __init__(self) -> None:
+        self._read, self.end = os.pipe()
+
+    def take(self, size: int) -> bytes:
+        """The next `size` bytes, less at the end."""
+        data = b""
+        while len(data) < size:
+            assert select.select([self._read], [], [], PATIENCE)[0], f"only {data!r} came"
+            if not (more := os.read(self._read, size - len(data))):
+                break
+            data += more
+        return data
+
+    def close(self) -> None:
+        os.close(self._read)
+        os.close(self.end)
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    made = Pipe()
+    yield made
+    made.close()
+
+
+def over(pid: int) -> bool:
+    """Wait until process `pid`, whoever's child it is, is no more."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], PATIENCE)[0])
+    finally:
+        os.close(descriptor)
+
+
+# ---- options --------------------------------------------------------------------------------
+
+
+def test_options_become_the_words_of_a_command_line() -> None:
+    assert command_line(
+        {
+            "kernel": Path("/boot/vmlinuz"),
+            "cpus": 2,
+            "append": "console=ttyS0 --quiet",
+            "disk": ["root.img", "data.img,readonly"],
+            "on_reboot": "restart",
+            "hpet": True,
+            "rng": False,
+            "initrd": None,
+        }
+    ) == [
+        "--kernel=/boot/vmlinuz",
+        "--cpus=2",
+        "--append=console=ttyS0 --quiet",
+        "--disk=root.img",
+        "--disk=data.img,readonly",
+        "--on-reboot=restart",
+        "--hpet",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({}, "the following arguments are required: --kernel"),
+        ({"kernel": "k", "colour": "red"}, "unrecognized arguments: --colour=red"),
+        ({"kernel": "k", "hpet": "yes"}, "argument --hpet: takes no word, not 'yes'"),
+        ({"kernel": "k", "memory": "1M"}, "1M"),
+        ({"kernel": "k", "append": "x" * (1 << 17)}, "at most 131072 expected; shorten them"),
+        ({"kernel": "k", "accel": "soft"}, "run on this machine's KVM; leave accel out"),
+    ],
+)
+def test_wrong_options_are_told_before_anything_starts(
+    ready: Launcher, options: dict[str, str], line: str
+) -> None:
+    with pytest.raises(UsageError) as told:
+        ready.start(**options)  # type: ignore[arg-type]
+    assert line in str(told.value)
+
+
+# ---- runs -----------------------------------------------------------------------------------
+
+
+def test_a_machine_runs_and_its_status_is_the_guest_s(
+    ready: Launcher, kernels: Kernels, pipe: Pipe
+) -> None:
+    with ready.start(kernel=kernels("hello"), stdout=pipe.end) as machine:
+        assert machine.wait(PATIENCE) == machine.poll() == machine.wait() == 0
+    assert pipe.take(len(HELLO)) == HELLO
+
+
+def test_a_guest_that_fails_ends_its_machine_with_a_line(
+    ready: Launcher, kernels: Kernels, pipe: Pipe
+) -> None:
+    with ready.start(kernel=kernels("crash"), stderr=pipe.end) as machine:
+        assert machine.wait(PATIENCE) == 1
+    assert pipe.take(9) == b"vestige: "
+
+
+def test_a_file_that_is_not_there_ends_its_machine_with_status_2(
+    ready: Launcher, pipe: Pipe
+) -> None:
+    with ready.start(kernel="/nothing", stderr=pipe.end) as machine:
+        assert machine.wait(PATIENCE) == 2
+    line = b"vestige: /nothing: no such file or directory; give an x86-64 kernel\n"
+    assert pipe.take(len(line)) == line
+
+
+def test_paths_are_relative_to_the_directory_of_the_moment(
+    ready: Launcher,
+    kernels: Kernels,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("kernel").write_bytes(kernels("hello").read_bytes())
+    with ready.start(kernel="kernel", console="said") as machine:
+        assert machine.wait(PATIENCE) == 0
+    assert Path("said").read_bytes() == HELLO
+
+
+def test_a_machine_gets_input_only_if_it_is_given(
+    ready: Launcher, kernels: Kernels, tmp_path: Path, pipe: Pipe
+) -> None:
+    typed = tmp_path / "typed"
+    typed.write_bytes(b"abc.def")
+    with (
+        typed.open("rb") as file,
+        ready.start(kernel=kernels("echo"), stdin=file, stdout=pipe.end) as machine,
+    ):
+        assert machine.wait(PATIENCE) == 0
+    assert pipe.take(len(HELLO) + 4) == HELLO + b"abc."
+
+
+def test_machines_are_processes_of_their_own(ready: Launcher, kernels: Kernels, pipe: Pipe) -> None:
+    idle = kernels("idle")
+    with (
+        ready.start(kernel=idle, memory="64M", stdout=pipe.end) as one,
+        ready.start(kernel=idle, memory="64M", stdout=pipe.end) as other,
+    ):
+        assert len({one.pid, other.pid, os.getpid()}) == 3
+        assert sorted(pipe.take(2 * len(HELLO))) == sorted(2 * HELLO)
+        assert one.poll() is other.poll() is None
+        one.stop()
+        assert one.wait(PATIENCE) == 128 + signal.SIGTERM
+        other.kill()
+        assert other.wait(PATIENCE) == 128 + signal.SIGKILL
+
+
+def test_a_machine_has_nothing_of_its_launcher_s_open(
+    ready: Launcher, kernels: Kernels, pipe: Pipe
+) -> None:
+    idle = kernels("idle")
+    with (
+        ready.start(kernel=idle, stdout=subprocess.DEVNULL),
+        ready.start(kernel=idle, stdout=pipe.end) as machine,
+    ):
+        pipe.take(len(HELLO))
+        files = [str(each.readlink()) for each in Path(f"/proc/{machine.pid}/fd").iterdir()]
+    assert not [name for name in files if name.startswith(("socket:", "anon_inode:[pidfd]"))]
+
+
+def test_waiting_takes_no_longer_than_one_wants(ready: Launcher, kernels: Kernels) -> None:
+    with (
+        ready.start(kernel=kernels("idle"), stdout=subprocess.DEVNULL) as machine,
+        pytest.raises(TimeoutError, match=r"has not ended within 0\.01 s"),
+    ):
+        machine.wait(0.01)
+
+
+# ---- who ends machines ----------------------------------------------------------------------
+
+
+def test_closing_a_launcher_ends_its_machines(kernels: Kernels, pipe: Pipe) -> None:
+    with Launcher() as own:
+        machine = own.start(kernel=kernels("idle"), stdout=pipe.end)
+        pipe.take(len(HELLO))
+    assert machine.wait(PATIENCE) == 128 + signal.SIGTERM
+    machine.close()
+
+
+def test_a_caller_that_is_killed_takes_its_machines_along(kernels: Kernels) -> None:
+    script = (
+        "import sys, time; from vestige.launcher import Launcher; launcher = Launcher();"
+        f"machine = launcher.start(kernel={str(kernels('idle'))!r});"
+        "print(machine.pid, flush=True); machine.wait()"
+    )
+    caller = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert caller.stdout is not None
+    pid = int(caller.stdout.readline())
+    caller.kill()
+    caller.communicate()
+    assert over(pid)
+
+
+def test_a_template_that_is_killed_takes_its_machines_along(kernels: Kernels, pipe: Pipe) -> None:
+    with Launcher() as own:
+        machine = own.start(kernel=kernels("idle"), stdout=pipe.end)
+        pipe.take(len(HELLO))
+        status = Path(f"/proc/{machine.pid}/status").read_text().split()
+        os.kill(int(status[status.index("PPid:") + 1]), signal.SIGKILL)
+        with pytest.raises(GuestError, match="ended with its launcher's process"):
+            machine.wait(PATIENCE)
+        assert over(machine.pid)
+        with pytest.raises(GuestError, match="make another launcher"):
+            own.start(kernel=kernels("idle"))
+
+
+# ---- a template that is never ready ---------------------------------------------------------
+
+
+def template(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> None:
+    """Let launchers run `text` in place of their template."""
+    (folder / "own_template.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setattr(launcher, "TEMPLATE", "own_template")
+
+
+def test_a_machine_without_kvm_is_bad_input(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = (
+        "from functools import partial\n"
+        "from vestige.host import kvm\n"
+        "from vestige.launcher import template\n"
+        "kvm.System = partial(kvm.System, '/dev/there-is-no-kvm')\n"
+        "template.main()\n"
+    )
+    template(monkeypatch, tmp_path, text)
+    with pytest.raises(UsageError, match="/dev/there-is-no-kvm"):
+        Launcher()
+
+
+def test_a_template_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    template(monkeypatch, tmp_path, "raise SystemExit(3)")
+    with pytest.raises(GuestError, match="failed at its start"):
+        Launcher()

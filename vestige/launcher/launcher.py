@@ -1,0 +1,235 @@
+"""The caller's side: a Launcher has a template process, and each Machine it starts is a copy."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Self
+
+from vestige.cli.run import SYNTAX, options_of
+from vestige.errors import GuestError, UsageError
+from vestige.launcher import messages
+
+PACKAGES = Path(__file__).resolve().parent.parent.parent  # where vestige is imported from
+TEMPLATE = "vestige.launcher.template"
+PATIENCE = 15.0  # seconds in which machines that were told to end are gone
+
+Word = str | int | os.PathLike[str]
+Value = Word | bool | list[Word] | None
+Stream = int | IO[bytes] | IO[str] | None
+
+
+class Machine:
+    """A guest in a process of its own, started by a Launcher.
+
+    It is over when `wait` or `poll` says so, and its descriptors are given back by `close`. As a
+    context it is ended, waited for and closed. `pid` is the process's.
+    """
+
+    def __init__(self, end: socket.socket, pid: int, process: int) -> None:
+        """`end`: where its status comes from; `process`: a pidfd."""
+        self.pid = pid
+        self._end = end
+        self._process = process
+        self._status: int | None = None
+
+    def fileno(self) -> int:
+        """For select and the like: readable once the machine is over."""
+        return self._end.fileno()
+
+    def poll(self) -> int | None:
+        """The exit status, those of `vestige run`; None: it runs. Raises GuestError as `wait`."""
+        return self._receive() if self._status is None and self._ends_within(0) else self._status
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end, at most `timeout` seconds; the exit status, those of `vestige run`.
+
+        Raises TimeoutError, and GuestError where the launcher's own process was killed.
+        """
+        if self._status is not None:
+            return self._status
+        if not self._ends_within(timeout):
+            raise TimeoutError(f"machine {self.pid} has not ended within {timeout} s")
+        return self._receive()
+
+    def _ends_within(self, seconds: float | None) -> bool:
+        poll = select.poll()
+        poll.register(self, select.POLLIN)
+        return bool(poll.poll(None if seconds is None else 1000 * seconds))
+
+    def _receive(self) -> int:
+        try:
+            _, status, _ = messages.receive(self._end)
+        except EOFError:
+            raise GuestError(
+                f"machine {self.pid} ended with its launcher's process, which was killed"
+            ) from None
+        self._status = int(status)
+        return self._status
+
+    def stop(self) -> None:
+        """Tell it to end, in order: what the guest flushed is safe, its status will be 143."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once; its status will be 137."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):  # it is over
+            signal.pidfd_send_signal(self._process, number)
+
+    def close(self) -> None:
+        """Give back the descriptors; a machine that runs goes on until its launcher is closed."""
+        if self._process >= 0:
+            self._end.close()
+            os.close(self._process)
+            self._process = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        try:
+            self.stop()
+            self.wait()
+        finally:
+            self.close()
+
+
+class Launcher:
+    """Starts guests on this machine's KVM, each in a process of its own, without their start-up.
+
+    What `vestige run` does before it looks at a guest (starting Python, importing, loading the
+    monitor) is done once, in a process that waits: the template. A machine is a fork of it. When
+    the launcher is closed, or its process ends, its machines are ended too.
+    """
+
+    def __init__(self) -> None:
+        """Start the template, and wait until it is ready.
+
+        Raises UsageError where this machine's KVM can't be used, GuestError where the template
+        fails otherwise.
+        """
+        self._template, other = messages.pair()
+        path = os.pathsep.join(filter(None, (str(PACKAGES), os.environ.get("PYTHONPATH"))))
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", TEMPLATE],
+                stdin=other.fileno(),
+                stdout=subprocess.DEVNULL,
+                env=os.environ | {"PYTHONPATH": path},
+                start_new_session=True,  # the terminal's Ctrl-C is the caller's alone
+            )
+        except BaseException:
+            self._template.close()
+            raise
+        finally:
+            other.close()
+        try:
+            kind, value, _ = messages.receive(self._template)
+        except EOFError:
+            self.close()
+            raise GuestError("the launcher's process failed at its start") from None
+        if kind != messages.READY:
+            self.close()
+            raise UsageError(value)
+
+    def start(
+        self,
+        *,
+        stdin: Stream = subprocess.DEVNULL,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        **options: Value,
+    ) -> Machine:
+        """Start a guest; it begins while this returns.
+
+        `options` are those of `vestige run`, by the same names: `on_reboot="restart"`,
+        `disk=["root.img", "data.img,readonly"]`, `hpet=True`. Streams are as subprocess.Popen has
+        them (no PIPE), but that there is no input unless it is given. Relative paths are relative
+        to the working directory of now. Raises UsageError for options that are wrong in
+        themselves, GuestError where there is no further process. What only opening a file tells
+        ends the machine: with status 2 and a line on its standard error.
+        """
+        words = command_line(options)
+        checked = options_of(SYNTAX.read(words))
+        if checked.accel == "soft":
+            raise UsageError("a launcher's guests run on this machine's KVM; leave accel out")
+        opened: list[int] = []
+        near, far = messages.pair()
+        try:
+            streams = [
+                _descriptor(stream, own, opened)
+                for stream, own in ((stdin, 0), (stdout, 1), (stderr, 2))
+            ]
+            opened.append(os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+            passed = (*streams, opened[-1], far.fileno())
+            _send(self._template, words, passed)
+            far.close()
+            kind, value, descriptors = messages.receive(near)
+        except EOFError:
+            near.close()
+            raise GuestError("the launcher's process is gone; make another launcher") from None
+        except BaseException:
+            near.close()
+            raise
+        finally:
+            far.close()
+            for descriptor in opened:
+                os.close(descriptor)
+        if kind == messages.REFUSED:
+            near.close()
+            raise GuestError(f"a machine can't be started: {value}")
+        return Machine(near, value, descriptors[0])
+
+    def close(self) -> None:
+        """End all machines in order, and the template; a second time does nothing."""
+        self._template.close()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def command_line(options: dict[str, Value]) -> list[str]:
+    """The words of `vestige run` that mean `options`."""
+    return [word for name, value in options.items() for word in _words(name, value)]
+
+
+def _words(name: str, value: Value) -> Iterator[str]:
+    option = f"--{name.replace('_', '-')}"
+    if value is True:
+        yield option
+    elif value is not None and value is not False:
+        for each in value if isinstance(value, list) else [value]:
+            yield f"{option}={os.fspath(each) if isinstance(each, os.PathLike) else each}"
+
+
+def _descriptor(stream: Stream, own: int, opened: list[int]) -> int:
+    """The descriptor that `stream` means; one that is opened for it is added to `opened`."""
+    if stream is None:
+        return own
+    if stream == subprocess.DEVNULL:
+        opened.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+        return opened[-1]
+    return stream if isinstance(stream, int) else stream.fileno()
+
+
+def _send(template: socket.socket, words: list[str], descriptors: tuple[int, ...]) -> None:
+    try:
+        messages.send(template, messages.WORDS, words, descriptors)
+    except BrokenPipeError:
+        raise EOFError from None

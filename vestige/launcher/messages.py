@@ -1,0 +1,47 @@
+"""What a launcher and its template say to each other, a JSON object a datagram.
+
+The launcher sends a Start with DESCRIPTORS on the template's socket; its last descriptor is the
+machine's own socket, on which the template answers twice: with the process (and a pidfd), or why
+there is none; and, when it is over, with its exit status. The template's first message on its own
+socket is READY, or why it can't be.
+"""
+
+import json
+import socket
+from typing import Any
+
+from vestige.errors import UsageError
+
+DESCRIPTORS = 5  # standard input, output and errors, the working directory, the machine's socket
+LIMIT = 1 << 17  # bytes of one message; Linux takes a bit more by default
+READY = "ready"
+UNUSABLE = "unusable"  # value: the error's line; a UsageError's
+WORDS = "words"
+PROCESS = "process"
+REFUSED = "refused"  # value: why there is no process
+STATUS = "status"
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends that keep messages apart, and tell the end of the other side."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def send(end: socket.socket, kind: str, value: object, descriptors: tuple[int, ...] = ()) -> None:
+    """One message. Raises OSError where the other side is gone, UsageError if it is too long."""
+    data = json.dumps([kind, value]).encode()
+    if len(data) > LIMIT:
+        raise UsageError(f"options of {len(data)} bytes, at most {LIMIT} expected; shorten them")
+    socket.send_fds(end, [data], list(descriptors))
+
+
+def receive(end: socket.socket) -> tuple[str, Any, list[int]]:
+    """The next message: kind, value, descriptors. Raises EOFError where there is none to come."""
+    try:
+        data, descriptors, _, _ = socket.recv_fds(end, LIMIT, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionError:
+        data, descriptors = b"", []
+    if not data:
+        raise EOFError
+    kind, value = json.loads(data)
+    return kind, value, descriptors

@@ -1,0 +1,147 @@
+"""The process a launcher's machines are forks of: everything imported, the monitor in memory.
+
+    python -m vestige.launcher.template      with the launcher's socket as its standard input
+
+It has one thread, no guest, and nothing open but that socket and, for each machine, a pidfd and the
+socket that its status goes to. A fork gives all of that up before it looks at its words.
+"""
+
+import gc
+import os
+import select
+import signal
+import socket
+import time
+import traceback
+from typing import NoReturn
+
+from vestige.cli.main import told
+from vestige.cli.run import SYNTAX, options_of
+from vestige.errors import GuestError, UsageError
+from vestige.host import kvm
+from vestige.host import run as native
+from vestige.lang.intrinsics import syscall
+from vestige.launcher import messages
+
+SYS_PRCTL = 157
+PR_SET_PDEATHSIG = 1
+PATIENCE = 10.0  # seconds in which a machine that was told to end does so
+SIGNALLED = 128  # and the signal's number, as shells have it
+FAILED = 1
+
+
+class Template:
+    """Forks machines as `requests` asks for them, and tells how each ended."""
+
+    def __init__(self, requests: socket.socket, compiled: native.Compiled) -> None:
+        self._requests = requests
+        self._compiled = compiled
+        self._own = os.getpid()
+        self._machines: dict[int, tuple[int, socket.socket]] = {}  # by pidfd: process, its socket
+        self._poll = select.poll()
+        self._poll.register(requests, select.POLLIN)
+
+    def serve(self) -> None:
+        """Until the launcher is gone; then end all machines."""
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor != self._requests.fileno():
+                    self._bury(descriptor)
+                elif not self._take():
+                    self._end_all()
+                    return
+
+    def _take(self) -> bool:
+        """Start what the launcher asks for; False: it asks no more."""
+        try:
+            _, words, descriptors = messages.receive(self._requests)
+        except EOFError:
+            return False
+        *given, last = descriptors
+        with socket.socket(fileno=last) as end:
+            try:
+                process = os.fork()
+            except OSError as error:
+                messages.send(end, messages.REFUSED, error.strerror)
+                process = -1
+            if process == 0:
+                self._become(words, given)
+            for descriptor in given:
+                os.close(descriptor)
+            if process > 0:
+                self._watch(process, end.dup())
+        return True
+
+    def _watch(self, process: int, end: socket.socket) -> None:
+        """Tell the machine's owner of its process, and wait for its end from now on."""
+        descriptor = os.pidfd_open(process)
+        self._machines[descriptor] = process, end
+        self._poll.register(descriptor, select.POLLIN)
+        _tell(end, messages.PROCESS, process, descriptor)
+
+    def _bury(self, descriptor: int) -> None:
+        """Tell how the machine ended that is behind a pidfd."""
+        process, end = self._machines.pop(descriptor)
+        self._poll.unregister(descriptor)
+        os.close(descriptor)
+        _, status = os.waitpid(process, 0)
+        code = os.waitstatus_to_exitcode(status)
+        _tell(end, messages.STATUS, code if code >= 0 else SIGNALLED - code)
+        end.close()
+
+    def _end_all(self) -> None:
+        self._poll.unregister(self._requests)
+        deadline = time.monotonic() + PATIENCE
+        for process, _ in self._machines.values():
+            os.kill(process, signal.SIGTERM)  # not waited for yet: the number is still its own
+        while self._machines:
+            ready = self._poll.poll(1000 * max(deadline - time.monotonic(), 0))
+            for descriptor, _ in ready:
+                self._bury(descriptor)
+            if not ready:
+                for process, _ in self._machines.values():
+                    os.kill(process, signal.SIGKILL)
+                deadline += PATIENCE
+
+    def _become(self, words: list[str], given: list[int]) -> NoReturn:
+        """Be the machine: with its streams and its directory, and nothing else open."""
+        status = FAILED
+        try:
+            *streams, directory = given
+            os.fchdir(directory)
+            for number, descriptor in enumerate(streams):
+                os.dup2(descriptor, number)
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+            syscall(SYS_PRCTL, PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0, 0)
+            if os.getppid() == self._own:  # else that signal would never come
+                status = told(lambda: native.run(options_of(SYNTAX.read(words)), self._compiled))
+        except BaseException:  # noqa: BLE001 - a bug of ours, and no frame above may see it
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
+
+def _tell(end: socket.socket, kind: str, value: int, *descriptors: int) -> None:
+    try:
+        messages.send(end, kind, value, descriptors)
+    except OSError:
+        return  # its owner closed it, and does not want to know
+
+
+def main() -> None:
+    """Be ready, say so, and serve."""
+    with socket.socket(fileno=os.dup(0)) as requests:
+        try:
+            kvm.System().close()
+            compiled = native.Compiled()
+        except (UsageError, GuestError) as error:
+            messages.send(requests, messages.UNUSABLE, str(error))
+            return
+        gc.collect()
+        gc.freeze()  # a collection in a fork would touch, and so copy, all of it
+        messages.send(requests, messages.READY, None)
+        Template(requests, compiled).serve()
+
+
+if __name__ == "__main__":
+    main()
