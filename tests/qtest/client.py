@@ -1,7 +1,8 @@
 """QEMU under its qtest protocol: a machine that runs no code, whose ports and RAM a test drives.
 
 Debian builds QEMU without `-accel qtest`; there the machine has a CPU which is never started
-(`-S`), so no guest code runs either way, but `clock_step` isn't to be had.
+(`-S`), so no guest code runs either way, but `clock_step` isn't to be had. Some devices do nothing
+while their machine is stopped: for those it runs, with a firmware that halts.
 
 Protocol: QEMU's docs/devel/qtest.rst. Commands are queued and go out together at `flush`: one
 round trip for a whole sequence. RAM is a shared mapping, so it costs none.
@@ -18,6 +19,9 @@ from pathlib import Path
 QEMU = "qemu-system-x86_64"
 RAM_SIZE = 16 << 20
 IO_SUFFIX = {1: "b", 2: "w", 4: "l"}
+FIRMWARE_SIZE = 1 << 16
+HALT = bytes.fromhex("fa f4 ebfd")  # at the reset vector: cli; hlt; jmp to the hlt
+RESET_VECTOR = FIRMWARE_SIZE - 16
 
 
 class QtestError(RuntimeError):
@@ -91,8 +95,17 @@ class Qtest:
 
 
 @contextlib.contextmanager
-def qemu(folder: Path, arguments: Sequence[str], *, timeout: float = 60) -> Iterator[Qtest]:
+def qemu(
+    folder: Path,
+    arguments: Sequence[str],
+    *,
+    files: Sequence[int] = (),
+    running: bool = False,
+    timeout: float = 60,
+) -> Iterator[Qtest]:
     """A `pc` machine with these further arguments; files of its own go to `folder`.
+
+    It keeps the descriptors `files`, by their numbers. It is stopped, or `running` and halted.
 
     Raises QtestError, TimeoutError where QEMU doesn't answer within `timeout` seconds.
     """
@@ -102,16 +115,21 @@ def qemu(folder: Path, arguments: Sequence[str], *, timeout: float = 60) -> Iter
     memory.write_bytes(b"")
     os.truncate(memory, RAM_SIZE)
     backend = f"memory-backend-file,id=ram,size={RAM_SIZE},mem-path={memory},share=on"
+    firmware = folder / "qemu-firmware"
+    firmware.write_bytes(HALT.rjust(RESET_VECTOR + len(HALT), b"\0").ljust(FIRMWARE_SIZE, b"\0"))
     command = [
-        QEMU, "-nodefaults", "-display", "none", "-S", "-accel", "qtest", "-accel", "tcg",
+        QEMU, "-nodefaults", "-display", "none", "-accel", "qtest", "-accel", "tcg",
         "-machine", "pc,memory-backend=ram", "-m", str(RAM_SIZE >> 20), "-object", backend,
         "-chardev", f"socket,id=qtest,fd={theirs.fileno()}", "-qtest", "chardev:qtest",
-        "-qtest-log", "none", *arguments,
+        "-qtest-log", "none", *(["-bios", str(firmware)] if running else ["-S"]), *arguments,
     ]  # fmt: skip
     with ours, memory.open("r+b") as file, mmap.mmap(file.fileno(), RAM_SIZE) as ram:
         with (folder / "qemu-errors").open("wb") as errors:
             process = subprocess.Popen(
-                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stderr=errors
+                command,
+                pass_fds=[theirs.fileno(), *files],
+                stdin=subprocess.DEVNULL,
+                stderr=errors,
             )
         theirs.close()
         try:
