@@ -75,6 +75,8 @@ def main() -> int:
     finally:
         server.kill()
         server.wait()
+        if words:
+            subprocess.run(["ip", "link", "delete", name], check=True)
 
 
 if __name__ == "__main__":

@@ -178,26 +178,3 @@ def test_the_cloud_kernel_runs_from_a_virtio_disk_beside_two_others(tmp_path: Pa
     for function in functions:
         assert function["requests"] > 0
         assert function["notifications"] == function["failures"] == 0
-
-
-def test_a_running_virtio_disk_costs_no_exit_to_user_space(tmp_path: Path) -> None:
-    disk = images.copy(roots.data_disk(64, seed=2), tmp_path / "disk.img")
-    stats = tmp_path / "stats.json"
-    reads = 400
-    guest = boot(
-        kernels.kernel("cloud").bzimage,
-        initramfs.reads("cloud"),
-        f"reads={reads}",
-        *("--disk", f"{disk},bus=virtio", "--ring", "poll", "--stats", str(stats)),
-    )
-    assert guest.status == 0, guest
-    assert f"reads: {reads} ok" in guest.lines[0], guest
-    counters = json.loads(stats.read_text())
-    (function,) = counters["virtio"]
-    assert function["requests"] >= reads
-    assert function["interrupts"] >= reads // 2
-    assert function["notifications"] == 0
-    registers = [trap for trap in counters["traps"] if trap["address"].startswith("0xd10")]
-    assert sum(trap["count"] for trap in registers) < reads / 4, "setting up is all there is"
-    assert not [trap for trap in counters["traps"] if trap["access"] == "eoi"]
-    assert counters["worker"]["returns_to_user_space"] < reads / 4
