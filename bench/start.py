@@ -10,7 +10,8 @@ before exec to the program's first effect outside: all there is in between, and 
 "first instruction": the program is the guest's kernel, and the byte is what its first three
 instructions do. QEMU runs its firmware before; "at reset" is QEMU with the program in place of
 its firmware. Both natively, where KVM runs such a program, and in a software host.
-"init": the program is the init of Debian's cloud kernel. In a software host only.
+"init": the program is the init of Debian's cloud kernel. In a software host only. QEMU also with
+its RTC: without one, its tables still promise it, and Linux waits for its answer for seconds.
 
 Memory: the most that was resident until then, less the guest RAM that is. Prints a table and
 writes bench/results/start.json.
@@ -20,45 +21,24 @@ import argparse
 import json
 import os
 import select
-import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from bench.common import tiny_guest
+from bench.common.tiny_guest import INIT, INIT_ADDRESS, SIGNAL, VESTIGE, elf, qemu
+
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "bench"
-SIGNAL = b"!"
 MEMORY = 512 << 20
 LIMIT = 240.0  # seconds, of one start
 # No console: what Linux prints on one costs each in its own way.
 APPEND = "quiet panic=-1"
 
-# mov edx, 0x3F8; mov al, '!'; out dx, al; cli; again: hlt; jmp again
-KERNEL = bytes.fromhex("ba f8030000 b0 21 ee fa f4 eb fd")
-# The same, as the processor starts: in 16-bit code.
-FIRMWARE = bytes.fromhex("ba f803 b0 21 ee fa f4 eb fd")
-# ioperm(0x3F8, 1, 1); mov edx, 0x3F8; mov al, '!'; out dx, al; again: pause(); jmp again
-INIT = bytes.fromhex(
-    "b8 ad000000 bf f8030000 be 01000000 ba 01000000 0f05"
-    "ba f8030000 b0 21 ee b8 22000000 0f05 eb f7"
-)
-KERNEL_ADDRESS = 1 << 20
-INIT_ADDRESS = 1 << 22
-FIRMWARE_SIZE = 64 << 10
-RESET_VECTOR = FIRMWARE_SIZE - 16
-
-QEMU = (
-    *("qemu-system-x86_64", "-no-user-config", "-nodefaults", "-display", "none", "-machine"),
-    "microvm,accel=kvm,pic=off,pit=off,rtc=off,isa-serial=off,pcie=off,usb=off"
-    ",x-option-roms=off,auto-kernel-cmdline=off,acpi=on",
-    *("-m", f"{MEMORY >> 20}M", "-chardev", "stdio,id=out"),
-    *("-device", "isa-debugcon,iobase=0x3f8,chardev=out"),
-)
-VESTIGE = (str(Path(sys.executable).with_name("vestige")), "run", "--accel", "kvm")
-
-OURS, THEIRS, AT_RESET = "Vestige", "QEMU microvm", "QEMU microvm, at reset"
-COLOURS = {OURS: "tab:green", THEIRS: "tab:gray", AT_RESET: "tab:gray"}
+OURS, THEIRS = "Vestige", "QEMU microvm"
+AT_RESET, WITH_RTC = f"{THEIRS}, at reset", f"{THEIRS}, with RTC"
+COLOURS = {OURS: "tab:green"} | dict.fromkeys((THEIRS, AT_RESET, WITH_RTC), "tab:gray")
 NATIVE, INSIDE, BOOT = "native", "software host", "Linux in the software host"
 GOALS = (  # what is reached there, and the most it may take of QEMU's time
     (NATIVE, "first instruction", 0.35),
@@ -119,7 +99,11 @@ def in_the_software_host(rounds: int, boots: int, kernel: str, initrd: str) -> d
     """Inside: the little programs, then Linux."""
     guest = ("--kernel", kernel, "--initrd", initrd, "--append", APPEND)
     theirs = ("-kernel", kernel, "-initrd", initrd, "-append", APPEND)
-    commands = {OURS: (*VESTIGE, *guest), THEIRS: (*QEMU, *theirs)}
+    commands = {
+        OURS: (*VESTIGE, *guest),
+        THEIRS: (*qemu(MEMORY), *theirs),
+        WITH_RTC: (*qemu(MEMORY, rtc=True), *theirs),
+    }
     return {
         INSIDE: first_instructions(rounds),
         BOOT: in_turns(commands, boots),
@@ -130,14 +114,12 @@ def first_instructions(rounds: int) -> Places:
     """Start the little programs; seconds and bytes by who starts them."""
     WORK.mkdir(parents=True, exist_ok=True)
     kernel, firmware = WORK / "first.elf", WORK / "first.rom"
-    kernel.write_bytes(elf(KERNEL, KERNEL_ADDRESS, pvh=True))
-    reset = bytearray(FIRMWARE_SIZE)
-    reset[RESET_VECTOR : RESET_VECTOR + len(FIRMWARE)] = FIRMWARE
-    firmware.write_bytes(reset)
+    tiny_guest.write_kernel(kernel)
+    tiny_guest.write_firmware(firmware)
     commands = {
         OURS: (*VESTIGE, "--kernel", str(kernel)),
-        THEIRS: (*QEMU, "-kernel", str(kernel)),
-        AT_RESET: (*QEMU, "-bios", str(firmware)),
+        THEIRS: (*qemu(MEMORY), "-kernel", str(kernel)),
+        AT_RESET: (*qemu(MEMORY), "-bios", str(firmware)),
     }
     return in_turns(commands, rounds)
 
@@ -188,21 +170,6 @@ def beyond_guest_memory(pid: int) -> int:
         if line.startswith("VmHWM:"):
             return (int(line.split()[1]) << 10) - guest
     raise SystemExit(f"process {pid} has no memory")
-
-
-def elf(code: bytes, address: int, *, pvh: bool = False) -> bytes:
-    """A program of `code` at `address`; with `pvh`, a kernel to QEMU and Vestige."""
-    headers, offset = 64, 4096
-    note = struct.pack("<III4sI", 4, 4, 18, b"Xen", address)  # XEN_ELFNOTE_PHYS32_ENTRY
-    note_offset = headers + 2 * 56
-    data = struct.pack(
-        "<16sHHIQQQIHHHHHH",
-        b"\x7fELF\x02\x01\x01", 2, 62, 1, address, headers, 0, 0, headers, 56, 1 + pvh, 0, 0, 0,
-    )  # fmt: skip
-    size = len(code)
-    data += struct.pack("<IIQQQQQQ", 1, 5, offset, address, address, size, size, offset)
-    data += struct.pack("<IIQQQQQQ", 4, 4, note_offset, 0, 0, len(note), len(note), 4)
-    return (data + note).ljust(offset, b"\0") + code
 
 
 def report(measured: dict[str, Places]) -> None:

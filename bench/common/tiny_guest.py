@@ -1,0 +1,66 @@
+"""Guests of a few instructions, for measuring starts; and how Vestige and QEMU start a guest.
+
+Each writes SIGNAL to port 0x3F8, which is Vestige's UART and QEMU's isa-debugcon, and then sleeps.
+Imports nothing that takes long: it is used inside a software host too.
+"""
+
+import struct
+import sys
+from pathlib import Path
+
+SIGNAL = b"\n"  # ends a line: where none ends, Vestige waits 10 ms for more of it
+
+# mov edx, 0x3F8; mov al, SIGNAL; out dx, al; cli; again: hlt; jmp again
+KERNEL = bytes.fromhex("ba f8030000 b0 0a ee fa f4 eb fd")
+# The same, as the processor starts: in 16-bit code.
+FIRMWARE = bytes.fromhex("ba f803 b0 0a ee fa f4 eb fd")
+# ioperm(0x3F8, 1, 1); mov edx, 0x3F8; mov al, SIGNAL; out dx, al; again: pause(); jmp again
+INIT = bytes.fromhex(
+    "b8 ad000000 bf f8030000 be 01000000 ba 01000000 0f05"
+    "ba f8030000 b0 0a ee b8 22000000 0f05 eb f7"
+)
+KERNEL_ADDRESS = 1 << 20
+INIT_ADDRESS = 1 << 22
+FIRMWARE_SIZE = 64 << 10
+RESET_VECTOR = FIRMWARE_SIZE - 16
+
+VESTIGE = (str(Path(sys.executable).with_name("vestige")), "run", "--accel", "kvm")
+MIB = 1 << 20
+
+
+def qemu(memory: int, *, rtc: bool = False) -> tuple[str, ...]:
+    """QEMU's microvm with `memory` bytes of RAM and all its legacy off; the RTC on if asked."""
+    return (
+        *("qemu-system-x86_64", "-no-user-config", "-nodefaults", "-display", "none", "-machine"),
+        "microvm,accel=kvm,pic=off,pit=off,isa-serial=off,pcie=off,usb=off"
+        f",x-option-roms=off,auto-kernel-cmdline=off,acpi=on,rtc={'on' if rtc else 'off'}",
+        *("-m", f"{memory // MIB}M", "-chardev", "stdio,id=out"),
+        *("-device", "isa-debugcon,iobase=0x3f8,chardev=out"),
+    )
+
+
+def write_kernel(path: Path) -> None:
+    """A kernel to QEMU and Vestige."""
+    path.write_bytes(elf(KERNEL, KERNEL_ADDRESS, pvh=True))
+
+
+def write_firmware(path: Path) -> None:
+    """The same for QEMU's -bios: its very first instructions."""
+    image = bytearray(FIRMWARE_SIZE)
+    image[RESET_VECTOR : RESET_VECTOR + len(FIRMWARE)] = FIRMWARE
+    path.write_bytes(image)
+
+
+def elf(code: bytes, address: int, *, pvh: bool = False) -> bytes:
+    """A program of `code` at `address`; with `pvh`, a kernel to QEMU and Vestige."""
+    headers, offset = 64, 4096
+    note = struct.pack("<III4sI", 4, 4, 18, b"Xen", address)  # XEN_ELFNOTE_PHYS32_ENTRY
+    note_offset = headers + 2 * 56
+    data = struct.pack(
+        "<16sHHIQQQIHHHHHH",
+        b"\x7fELF\x02\x01\x01", 2, 62, 1, address, headers, 0, 0, headers, 56, 1 + pvh, 0, 0, 0,
+    )  # fmt: skip
+    size = len(code)
+    data += struct.pack("<IIQQQQQQ", 1, 5, offset, address, address, size, size, offset)
+    data += struct.pack("<IIQQQQQQ", 4, 4, note_offset, 0, 0, len(note), len(note), 4)
+    return (data + note).ljust(offset, b"\0") + code

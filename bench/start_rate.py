@@ -1,0 +1,219 @@
+"""How many guests a second can be started, natively, and what memory they take.
+
+    python -m bench.start_rate [--rounds 7]
+
+1, 10 and 50 guests of a few instructions (bench/common/tiny_guest.py), all at once, in turns: by
+vestige.launcher, by as many `vestige run`s, by as many of QEMU's microvm with all its legacy off.
+Each guest writes a byte to a pipe that all share. The time is from the first start to the last
+guest's byte; what is made once, a launcher's template or a compiled monitor, is made before.
+
+Memory: when all guests have written, they sleep, and nothing has ended: Rss and Pss of each process
+(proc(5), smaps_rollup), the few pages of RAM that a guest has touched included; a launcher's
+template is shared out among its guests. Prints a table and writes bench/results/start_rate.json.
+"""
+
+import argparse
+import os
+import select
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.common import plot, results, tiny_guest
+from bench.common.guests import WORK
+from vestige.launcher import Launcher, Machine
+
+COUNTS = (1, 10, 50)
+MEMORY = 64 * tiny_guest.MIB
+LIMIT = 120.0  # seconds, until the last of a batch has started
+LAUNCHER, COMMAND, QEMU = "Vestige, vestige.launcher", "Vestige, vestige run", "QEMU microvm"
+COLOURS = {LAUNCHER: "tab:green", COMMAND: "tab:olive", QEMU: "tab:gray"}
+RATE, RSS, PSS = "rate", "rss", "pss"
+UNITS = {RATE: "guests a second", RSS: "MiB", PSS: "MiB"}
+GOAL = 3.0  # times QEMU's rate
+
+Round = dict[str, float]
+Batches = dict[str, list[Round]]  # by who starts
+
+
+class Batch(ABC):
+    """Guests that were started together; `output` is the pipe they write to."""
+
+    def __init__(self, output: int) -> None:
+        self.output = output
+
+    @abstractmethod
+    def start(self) -> None:
+        """One more guest."""
+
+    @abstractmethod
+    def processes(self) -> list[int]:
+        """The guests' processes, and those made for them all."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Kill all, and wait."""
+
+
+class Commands(Batch):
+    """A command a guest."""
+
+    def __init__(self, output: int, command: tuple[str, ...]) -> None:
+        super().__init__(output)
+        self._command = command
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        self._processes.append(
+            subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=self.output)
+        )
+
+    def processes(self) -> list[int]:
+        return [process.pid for process in self._processes]
+
+    def end(self) -> None:
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.wait()
+
+
+class Machines(Batch):
+    """Machines of a launcher."""
+
+    def __init__(self, output: int, launcher: Launcher, kernel: Path) -> None:
+        super().__init__(output)
+        self._launcher, self._kernel = launcher, kernel
+        self._machines: list[Machine] = []
+
+    def start(self) -> None:
+        machine = self._launcher.start(
+            kernel=self._kernel, memory=f"{MEMORY >> 20}M", stdout=self.output
+        )
+        self._machines.append(machine)
+
+    def processes(self) -> list[int]:
+        status = Path(f"/proc/{self._machines[0].pid}/status").read_text().split()
+        template = int(status[status.index("PPid:") + 1])
+        return [template, *(machine.pid for machine in self._machines)]
+
+    def end(self) -> None:
+        for machine in self._machines:
+            machine.kill()
+        for machine in self._machines:
+            machine.wait()
+            machine.close()
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7, help="of each count (default 7)")
+    options = parser.parse_args()
+    WORK.mkdir(parents=True, exist_ok=True)
+    kernel = WORK / "first.elf"
+    tiny_guest.write_kernel(kernel)
+    ours = (*tiny_guest.VESTIGE, "--memory", f"{MEMORY >> 20}M", "--kernel", str(kernel))
+    theirs = (*tiny_guest.qemu(MEMORY), "-kernel", str(kernel))
+    with Launcher() as launcher:
+        ways: dict[str, Callable[[int], Batch]] = {
+            LAUNCHER: lambda output: Machines(output, launcher, kernel),
+            COMMAND: lambda output: Commands(output, ours),
+            QEMU: lambda output: Commands(output, theirs),
+        }
+        measured = {count: in_turns(ways, count, options.rounds) for count in COUNTS}
+    report(measured)
+    return 0
+
+
+def in_turns(ways: dict[str, Callable[[int], Batch]], count: int, rounds: int) -> Batches:
+    """Each way once a round; the first round fills caches and does not count."""
+    batches: Batches = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, way in ways.items():
+            batch = measured_batch(way, count)
+            print(f"{count} x {name}: {batch[RATE]:.1f}/s", file=sys.stderr)
+            if number:
+                batches[name].append(batch)
+    return batches
+
+
+def measured_batch(way: Callable[[int], Batch], count: int) -> Round:
+    """Start `count` guests, wait until each has run, look at their memory, and end them."""
+    output, its_output = os.pipe()
+    batch = way(its_output)
+    try:
+        began = time.monotonic()
+        for _ in range(count):
+            batch.start()
+        wait_for(output, count)
+        seconds = time.monotonic() - began
+        sizes = [memory_of(pid) for pid in batch.processes()]
+    finally:
+        batch.end()
+        os.close(output)
+        os.close(its_output)
+    return {
+        RATE: round(count / seconds, 2),
+        RSS: round(max(size[RSS] for size in sizes), 2),
+        PSS: round(sum(size[PSS] for size in sizes) / count, 2),
+    }
+
+
+def wait_for(output: int, count: int) -> None:
+    """Read a byte of each of `count` guests."""
+    while count:
+        ready, _, _ = select.select([output], [], [], LIMIT)
+        data = os.read(output, count) if ready else b""
+        if data != tiny_guest.SIGNAL * len(data) or not data:
+            raise SystemExit(f"start_rate: {count} guests have not started; {data!r} came")
+        count -= len(data)
+
+
+def memory_of(pid: int) -> Round:
+    """MiB of process `pid`, resident, and its share of them."""
+    words = Path(f"/proc/{pid}/smaps_rollup").read_text().split()
+    sizes = {name: int(words[words.index(f"{name}:") + 1]) / 1024 for name in ("Rss", "Pss")}
+    return {RSS: sizes["Rss"], PSS: sizes["Pss"]}
+
+
+def report(measured: dict[int, Batches]) -> None:
+    """JSON, a plot, and the table in docs/performance.md."""
+    rows, panels = [], []
+    for count, batches in measured.items():
+        for measure, unit in UNITS.items():
+            medians = {name: results.median(batches, name, measure) or 0.0 for name in batches}
+            values = {name: [each[measure] for each in batches[name]] for name in batches}
+            panels.append(plot.Panel(f"{count} at once: {measure}", unit, values, medians))
+        for name in batches:
+            cells = [results.number(results.median(batches, name, measure)) for measure in UNITS]
+            rows.append((str(count), name, *cells, *verdict(batches, name)))
+    results.write_json("start_rate", {str(count): batches for count, batches in measured.items()})
+    plot.bars(results.RESULTS / "start_rate.svg", "Many guests", panels, COLOURS)
+    head = (
+        "at once",
+        "",
+        "guests a second",
+        "largest Rss, MiB",
+        "Pss a guest, MiB",
+        "rate",
+        "goal",
+    )
+    lines = results.table(head, rows)
+    results.write_section("start-rate", lines)
+    print("\n".join(lines))
+
+
+def verdict(batches: Batches, name: str) -> tuple[str, str]:
+    """How many times QEMU's rate, and whether that is the goal."""
+    if name == QEMU:
+        return "1", ""
+    ratio = results.ratio(batches, results.Goal(RATE, name, QEMU, GOAL))
+    return f"{ratio:.2f} x", f"≥ {GOAL:g} x: {'met' if ratio >= GOAL else '**missed**'}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
