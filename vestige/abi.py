@@ -209,7 +209,8 @@ class Disk(Struct):
     unit: u8  # device 0 or 1 on the channel
     kind: u8  # DiskKind
     nvme: u8  # index into Config.nvme, for DiskKind.NVME
-    can_discard: u8  # sectors can be given back; the monitor's to fill in
+    can_discard: u8  # sectors can be given back; of an NVMe drive the monitor's to fill in
+    discards_to_zeroes: u8  # what is given back reads as zeroes
     file: u32  # fixed file number in the ring, for DiskKind.RING
     sectors: u64  # of 512 bytes
     serial: u8[20]  # ASCII, space padded
@@ -422,6 +423,7 @@ class Statistics(Struct):
     writes: u64
     write_bytes: u64
     flushes: u64
+    discards: u64
     ring_errors: u64
     nvme: NvmeReport[4]  # MAX_NVME
     virtio: VirtioReport[8]  # MAX_VIRTIO

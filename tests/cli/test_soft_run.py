@@ -18,7 +18,7 @@ OPTIONS = RunOptions(
     append="--quiet root=/dev/sda1",
     memory=1 << 30,
     cpus=2,
-    disks=(DiskOption("a.img"), DiskOption("b,c.img", read_only=True)),
+    disks=(DiskOption("a.img", discard=True), DiskOption("b,c.img", read_only=True)),
     timeout=60.0,
     stats="out.json",
     net="user",
@@ -35,7 +35,10 @@ def test_the_inner_command_means_what_the_outer_one_meant() -> None:
     start = words.index("run")
     inner = run_command.options_of(run_command.SYNTAX.read(words[start + 1 :]))
     assert inner.accel == "kvm"
-    assert inner.disks == (DiskOption("/dev/vda"), DiskOption("/dev/vdb", read_only=True))
+    assert inner.disks == (
+        DiskOption("/dev/vda", discard=True),
+        DiskOption("/dev/vdb", read_only=True),
+    )
     inner.accel, inner.disks = OPTIONS.accel, OPTIONS.disks
     assert inner == OPTIONS
 

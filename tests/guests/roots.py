@@ -52,17 +52,8 @@ _DATA_MEBIBYTES = 96  # the 64 MiB that the demo writes, and the journal
 _SCRATCH_MEBIBYTES = 64
 _SMALL_MEBIBYTES = 16
 _SMALL_APPLETS = [
-    "awk",
-    "cat",
-    "cut",
-    "dd",
-    "ls",
-    "mount",
-    "poweroff",
-    "readlink",
-    "sed",
-    "sh",
-    "sha256sum",
+    *("awk", "blkdiscard", "cat", "cut", "dd", "fstrim", "ls", "mount", "poweroff", "readlink"),
+    *("rm", "sed", "sh", "sha256sum", "sync"),
 ]
 _PATTERN_SEED = 1
 

@@ -27,6 +27,7 @@ pytestmark = [
 GUEST_TIMEOUT = 480  # seconds
 CONSOLE = "console=ttyS0 quiet panic=-1"
 DATA_MEBIBYTES = 4
+HOLE = 2 * images.MEBIBYTE  # where the guest discards one
 
 
 @dataclass(frozen=True)
@@ -109,29 +110,39 @@ def runs_beside_two_others(
     source = roots.data_disk(DATA_MEBIBYTES, seed=2)
     writable = images.copy(source, folder / "writable.img")
     read_only = images.copy(source, folder / "read-only.img")
+    blocks = [root.stat().st_blocks, writable.stat().st_blocks]
     guest = boot(
         kernels.kernel("cloud").bzimage,
         initramfs.root("cloud"),
-        f"root={roots.small_root(partition=False)} rw show={second} write={second} write={third}",
-        *("--disk", f"{root},bus={bus}", "--disk", f"{writable},bus={bus}"),
+        f"root={roots.small_root(partition=False)} rw show={second} write={second} write={third}"
+        f" discard={second} trim",
+        *("--disk", f"{root},bus={bus},discard=unmap"),
+        *("--disk", f"{writable},bus={bus},discard=unmap"),
         *("--disk", f"{read_only},bus={bus},readonly", *words),
     )
     before = source.read_bytes()
     pattern = roots.pattern()
-    after = pattern + before[len(pattern) :]
-    assert after != before
+    written = pattern + before[len(pattern) :]
+    assert written != before
+    after = written[:HOLE] + bytes(images.MEBIBYTE) + written[HOLE + images.MEBIBYTE :]
     sectors = len(before) // images.SECTOR
     assert guest.after("root:") == [f"{first} whole rw"], guest
     assert guest.after("write:") == [f"{second} ok", f"{third} failed"]
     assert guest.after("disk:") == [
         f"{second} sectors {sectors} sha256 {digest(before)}",
-        f"{second} sectors {sectors} sha256 {digest(after)}",
+        f"{second} sectors {sectors} sha256 {digest(written)}",
         f"{third} sectors {sectors} sha256 {digest(before)}",
+        f"{second} sectors {sectors} sha256 {digest(after)}",
     ]
+    assert guest.after("discard:") == [f"{second} ok"]
+    assert guest.after("trim:") == ["ok"]
     assert guest.after("file:") == ["written"]
     assert guest.status == 0, guest
     assert writable.read_bytes() == after
     assert read_only.read_bytes() == before
+    # Of the root, 4 MiB were written and given back; the rest of what it grew by is its journal.
+    assert root.stat().st_blocks < blocks[0] + 2 * images.MEBIBYTE // 512
+    assert writable.stat().st_blocks < blocks[1] - images.MEBIBYTE * 3 // 4 // 512
     images.check_ext4(root)
     assert images.read_file(root, "/written") == b"written by the guest\n"
 

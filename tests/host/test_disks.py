@@ -1,5 +1,6 @@
 """Disk images: what is opened, what is refused and with which words, and who holds the lock."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 
 from vestige import abi, image_lock
 from vestige.errors import UsageError
+from vestige.host import disks
 from vestige.host.disks import open_disk
 from vestige.host.options import DiskOption
 
@@ -66,6 +68,24 @@ def test_an_image_is_described_to_the_monitor(image: Path) -> None:
     assert described.sectors == 8
     assert bytes(described.serial) == b"VESTIGE0004         "
     assert bytes(described.model).rstrip() == b"VESTIGE DISK"
+
+
+def test_an_image_that_may_shrink_says_so_and_is_left_as_it_is(image: Path) -> None:
+    described = abi.Disk()
+    image.write_bytes(b"content!" * 512)
+    with closing(open_disk(DiskOption(str(image), discard=True))) as disk:
+        disk.describe(described, 0, 0)
+    assert (described.can_discard, described.discards_to_zeroes) == (1, 1)
+    assert image.read_bytes() == b"content!" * 512
+
+
+def test_an_image_where_no_holes_can_be_made_is_refused(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disks, "_punch", lambda *_: errno.EOPNOTSUPP)
+    with pytest.raises(UsageError, match=r"file system makes no holes \(.*leave discard=unmap out"):
+        open_disk(DiskOption(str(image), discard=True))
+    open_disk(DiskOption(str(image))).close()
 
 
 def test_a_read_only_disk_can_not_be_written_by_its_descriptor(image: Path) -> None:

@@ -54,6 +54,8 @@ def test_a_timeout_is_seconds_above_zero() -> None:
         ("a.img,readonly", DiskOption("a.img", read_only=True)),
         ("/dev/sdb,bus=ide,readonly", DiskOption("/dev/sdb", "ide", True)),
         ("a,,b.img,bus=ide", DiskOption("a,b.img", "ide")),
+        ("a.img,discard=unmap", DiskOption("a.img", discard=True)),
+        ("a.img,discard=ignore", DiskOption("a.img")),
     ],
 )
 def test_a_disk_is_a_path_and_options(text: str, disk: DiskOption) -> None:
@@ -70,6 +72,10 @@ def test_a_disk_is_a_path_and_options(text: str, disk: DiskOption) -> None:
         ("a,readonly=1", "unknown option 'readonly=1'"),
         ("a,", "unknown option ''"),
         ("a,rw", "unknown option 'rw'"),
+        ("a,discard", "unknown option 'discard'.*discard=unmap|ignore"),
+        ("a,discard=on", "unknown option 'discard=on'"),
+        ("a,discard=unmap,readonly", "only read; leave discard=unmap out"),
+        ("vfio:01:00.0,discard=unmap", "a controller discards by itself; leave"),
     ],
 )
 def test_an_unknown_disk_option_is_named(text: str, complaint: str) -> None:

@@ -6,15 +6,18 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 
 from vestige import abi
 from vestige.errors import GuestError, UsageError
+from vestige.host import file_size
 from vestige.host import ring as module
+from vestige.host.disks import PUNCH_HOLE
+from vestige.host.file_size import FileSizeLimit
 from vestige.host.memory import GuestMemory, PrivateMemory
-from vestige.host.ring import FIXED_FILE, FSYNC, READ_FIXED, WRITE_FIXED, Ring
+from vestige.host.ring import FALLOCATE, FIXED_FILE, FSYNC, READ_FIXED, WRITE_FIXED, Ring
 from vestige.lang.intrinsics import load32, store32, syscall
 
 ENTRY = struct.Struct("<BBHiQQIIQHHIQQ")
@@ -25,14 +28,25 @@ READV, OPENAT, NOP = 1, 18, 0
 class Rig:
     """A ring over a file, and the monitor's part played by the test."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, polled: bool = False, insists: bool = True, discards: bool = False
+    ) -> None:
         self.memory = GuestMemory(SIZE)
         self.private = PrivateMemory()
         self.file = os.memfd_create("disk")
         os.ftruncate(self.file, 1 << 20)
         self.eventfd = os.eventfd(0, os.EFD_NONBLOCK)
         state = self.private.host_address(abi.STATE)
-        self.ring = Ring(self.memory, state, [self.file], self.eventfd)
+        files = [self.file]
+        self.ring = Ring(
+            self.memory,
+            state,
+            files,
+            self.eventfd,
+            polled=polled,
+            insists=insists,
+            discards=discards,
+        )
         self.shown = abi.Ring()
         self.ring.describe(self.shown)
         self.places = [(address, size, host) for address, size, host in self.ring.mappings()]
@@ -81,13 +95,19 @@ class Rig:
         os.close(self.eventfd)
 
 
-@pytest.fixture
-def rig() -> Iterator[Rig]:
+@contextmanager
+def opened(*, polled: bool = False, insists: bool = True, discards: bool = False) -> Iterator[Rig]:
     try:
-        made = Rig()
+        made = Rig(polled=polled, insists=insists, discards=discards)
     except UsageError as error:
         pytest.skip(str(error))
     with closing(made):
+        yield made
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with opened() as made:
         yield made
 
 
@@ -113,6 +133,56 @@ def test_the_monitors_state_is_buffer_zero(rig: Rig) -> None:
 @pytest.mark.parametrize("operation", [NOP, READV, 2, OPENAT, 22, 23, 26, 46])
 def test_other_operations_are_refused(rig: Rig, operation: int) -> None:
     assert rig.submit(operation, rig.shown.host_state, 512, 0) == -errno.EACCES
+
+
+def test_holes_are_made_where_they_are_allowed_and_nowhere_else(rig: Rig) -> None:
+    os.pwrite(rig.file, b"x" * 8192, 0)
+    hole = (FALLOCATE, 4096, PUNCH_HOLE, 0)  # an entry's address is the length, its length the mode
+    assert rig.submit(*hole, offset=4096) == -errno.EACCES
+    with opened(discards=True) as other:
+        os.pwrite(other.file, b"x" * 8192, 0)
+        assert other.submit(*hole, offset=4096) == 0
+        assert os.pread(other.file, 8192, 0) == b"x" * 4096 + bytes(4096)
+        assert other.submit(OPENAT, other.shown.host_state, 512, 0) == -errno.EACCES
+    assert os.pread(rig.file, 8192, 0) == b"x" * 8192
+
+
+def test_a_write_behind_the_end_does_not_make_a_file_longer_than_the_limit(rig: Rig) -> None:
+    write = (WRITE_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER)
+    largest = file_size.LEAST
+    with closing(FileSizeLimit(largest, [rig.eventfd])):
+        assert rig.submit(*write, offset=largest - 4096) == 4096
+        assert rig.submit(*write, offset=largest) == -errno.EFBIG
+        assert rig.submit(*write, offset=1 << 40) == -errno.EFBIG
+        assert os.fstat(rig.file).st_size == largest
+    assert rig.submit(*write, offset=largest) == 4096
+
+
+def test_a_console_in_a_file_may_grow(rig: Rig) -> None:
+    write = (WRITE_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER)
+    with closing(FileSizeLimit(4096, [rig.file])):
+        assert rig.submit(*write, offset=file_size.LEAST) == 4096
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.ENOMEM, errno.EAGAIN])
+def test_a_kernel_that_gives_no_thread(monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    def refuse_threads(number: int, entries: int, parameters: int, *rest: int) -> int:
+        flags = module.Parameters.at(parameters).flags if number == module.SYS_SETUP else 0
+        if flags & module.SETUP_POLLED:
+            return -error
+        return syscall(number, entries, parameters, *rest)
+
+    monkeypatch.setattr(module, "syscall", refuse_threads)
+    with opened(polled=True, insists=False) as rig:
+        assert (rig.ring.polled, rig.shown.polled) == (False, 0)
+        assert rig.submit(READ_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER) == 4096
+    with pytest.raises(UsageError, match=r"^--ring poll: .*give --ring kick$"):
+        Rig(polled=True)
+
+
+def test_a_thread_of_the_kernel_takes_the_entries_where_it_may() -> None:
+    with opened(polled=True) as rig:
+        assert (rig.ring.polled, rig.shown.polled) == (True, 1)
 
 
 def test_a_plain_descriptor_is_refused(rig: Rig) -> None:

@@ -111,10 +111,12 @@ class FakeRing:
         if opcode == Opcode.FSYNC:
             self.flushed.append(submission.file)
             return 0
+        file = self.files[submission.file]
+        if opcode == Opcode.FALLOCATE:
+            return self.punch(submission, file)
         base, size = self.buffers.get(submission.buffer, (0, 0))
         if not base <= address <= base + size - length:
             return -Errno.EFAULT
-        file = self.files[submission.file]
         if isinstance(file, list):
             return self.perform_stream(opcode, file, address, length)
         data = memoryview(file)[submission.offset : submission.offset + length]
@@ -123,6 +125,15 @@ class FakeRing:
         else:
             data[:] = ctypes.string_at(address, len(data))
         return len(data)
+
+    def punch(self, submission: Submission, file: bytearray | list[bytes]) -> int:
+        """A hole, which reads as zeroes. The kernel refuses an entry with more in it than that."""
+        assert isinstance(file, bytearray)
+        assert (submission.length, submission.buffer, submission.operation_flags) == (3, 0, 0)
+        end = submission.offset + submission.address
+        assert end <= len(file)
+        file[submission.offset : end] = bytes(submission.address)
+        return 0
 
     def perform_stream(self, opcode: Opcode, file: list[bytes], address: int, length: int) -> int:
         """A read takes the first element; a write adds one."""

@@ -312,6 +312,38 @@ def test_two_channels_share_the_ring_and_the_console_keeps_its_place(bench: Benc
     assert bench.driver.finished(1, other)
 
 
+def discard(bench: Bench, *ranges: tuple[int, int]) -> None:
+    """Ranges of (sector, sectors)."""
+    bench.begin(Operation.DISCARD, 0, [])
+    for first, sectors in ranges:
+        bench.request.add(first, sectors)
+
+
+def test_ranges_that_are_discarded_become_holes(bench: Bench) -> None:
+    expected = bytearray(bench.disk)
+    for first, sectors in ((3, 5), (100, 1), (DISK_SECTORS - 7, 7)):
+        expected[first * 512 : (first + sectors) * 512] = bytes(sectors * 512)
+    discard(bench, (3, 5), (100, 1), (DISK_SECTORS - 7, 7))
+    assert bench.run() == 0
+    assert bench.disk == expected
+    counted = bench.statistics
+    assert (counted.discards, counted.flushes, counted.ring_errors) == (3, 0, 0)
+
+
+def test_more_ranges_than_there_are_places_wait_for_room() -> None:
+    bench = Bench(entries=4)
+    discard(bench, *((2 * number, 1) for number in range(MAX_SEGMENTS)))
+    assert bench.run() == 0
+    assert len(bench.ring.log) == MAX_SEGMENTS
+    assert not any(bench.disk[2 * 512 * (MAX_SEGMENTS - 1) : 2 * 512 * MAX_SEGMENTS - 512])
+
+
+def test_a_hole_that_can_not_be_made_is_an_error(bench: Bench) -> None:
+    bench.ring.answer = lambda submission: -95 if submission.offset else None
+    discard(bench, (0, 1), (5, 1))
+    assert bench.run() == 95
+
+
 def test_random_requests_read_and_write_what_they_should(bench: Bench) -> None:
     model = bytearray(bench.disk)
 

@@ -14,10 +14,11 @@ SYNTAX = Syntax(
         Option("--cpus", "N", help="virtual CPUs, 1 to 32 (default 1)"),
         Option(
             "--disk",
-            "PATH|vfio:ADDRESS[,bus=virtio|ide][,readonly]",
+            "PATH|vfio:ADDRESS[,bus=virtio|ide][,readonly][,discard=unmap]",
             repeated=True,
             help="raw image, block device, or the PCI address of an NVMe controller; up to four,"
-            " on virtio (default) or IDE",
+            " on virtio (default) or IDE; discard=unmap: what the guest discards becomes a hole in"
+            " the image",
         ),
         Option(
             "--ide",

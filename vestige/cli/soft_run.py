@@ -16,7 +16,7 @@ from vestige.host import disks, images, statistics
 from vestige.host.console import Console, open_console
 from vestige.host.memory import GuestMemory
 from vestige.host.network import find_passt
-from vestige.host.options import SOCKET, STDIO, USER, VIRTIO, DiskOption, RunOptions
+from vestige.host.options import SOCKET, STDIO, UNMAP, USER, VIRTIO, DiskOption, RunOptions
 from vestige.machine import boot
 from vestige.machine.config import MachineConfig
 from vestige.softhost import SoftHost, foreground
@@ -90,7 +90,7 @@ def command(options: RunOptions, disk_names: list[str]) -> list[str]:
     words += ["--ide", options.ide, "--ring", options.ring]
     words += ["--on-reboot", options.on_reboot, *(["--hpet"] if options.hpet else [])]
     for disk, name in zip(options.disks, disk_names, strict=True):
-        words += ["--disk", disk_words(DiskOption(name, disk.bus, disk.read_only))]
+        words += ["--disk", disk_words(DiskOption(name, disk.bus, disk.read_only, disk.discard))]
     if options.console.device == VIRTIO:
         words += ["--console", "virtio,early" if options.console.early else "virtio"]
     for port in options.ports:
@@ -109,7 +109,10 @@ def command(options: RunOptions, disk_names: list[str]) -> list[str]:
 
 def disk_words(disk: DiskOption) -> str:
     """One `--disk` as it is typed."""
-    return f"{disk.path},bus={disk.bus}" + (",readonly" if disk.read_only else "")
+    words = [disk.path, f"bus={disk.bus}"]
+    words += ["readonly"] if disk.read_only else []
+    words += [f"discard={UNMAP}"] if disk.discard else []
+    return ",".join(words)
 
 
 @contextmanager

@@ -25,6 +25,10 @@ class Consoles(Console):
             raise
         super().__init__(self._all[0].output, self._all[0].input)
 
+    def outputs(self) -> list[int]:
+        """The descriptors that the guest's output goes to."""
+        return [console.output for console in self._all]
+
     def describe(self, config: abi.Config, files: list[int]) -> None:
         """Add the consoles' descriptors to the ring's `files`, and tell the monitor of them."""
         output, input_ = _add(self._all[0], files)

@@ -13,7 +13,10 @@ import stat
 from vestige import abi, image_lock
 from vestige.errors import UsageError
 from vestige.host.options import DiskOption
+from vestige.lang.intrinsics import syscall
 
+SYS_FALLOCATE = 285
+PUNCH_HOLE = 0x03  # with KEEP_SIZE
 BLKGETSIZE64 = 0x8008_1272  # linux/fs.h
 MODEL = "VESTIGE DISK"
 FIRMWARE = "1.0"
@@ -23,7 +26,7 @@ class DiskImage:
     """One raw image or block device, open and locked."""
 
     def __init__(
-        self, path: str, claim: int, descriptor: int, sectors: int, read_only: bool
+        self, path: str, claim: int, descriptor: int, sectors: int, read_only: bool, discard: bool
     ) -> None:
         """Take over the open files: `claim` is locked, I/O goes through `descriptor`."""
         self.path = path
@@ -31,6 +34,7 @@ class DiskImage:
         self.descriptor = descriptor
         self.sectors = sectors
         self.read_only = read_only
+        self.discard = discard
 
     def describe(self, disk: abi.Disk, number: int, file: int) -> None:
         """Fill in what the monitor is told of disk `number`: its size and identity.
@@ -39,6 +43,7 @@ class DiskImage:
         """
         disk.present = 1
         disk.read_only = self.read_only
+        disk.can_discard = disk.discards_to_zeroes = self.discard
         disk.file = file
         disk.sectors = self.sectors
         for field, text in (
@@ -83,7 +88,10 @@ def open_disk(option: DiskOption) -> DiskImage:
     try:
         image_lock.lock(claim, path, read_only)
         sectors = _sectors(claim, path)
-        return DiskImage(path, claim, _for_operations(claim, path, read_only), sectors, read_only)
+        if option.discard:
+            _check_holes(claim, path, sectors)
+        descriptor = _for_operations(claim, path, read_only)
+        return DiskImage(path, claim, descriptor, sectors, read_only, option.discard)
     except BaseException:
         os.close(claim)
         raise
@@ -126,6 +134,37 @@ def _not_opened(path: str, error: OSError | ValueError) -> str:
     if error.errno == errno.ENOENT:
         return f"{path}: no such disk image; make one: truncate -s 1G {path}"
     return f"{path}: {error.strerror}"
+
+
+def _check_holes(descriptor: int, path: str, sectors: int) -> None:
+    """Raise UsageError where no holes can be made. A file is asked for one behind its end."""
+    status = os.fstat(descriptor)
+    if stat.S_ISBLK(status.st_mode):
+        error = 0 if _zeroes_at_once(status.st_rdev) else errno.EOPNOTSUPP
+    else:
+        error = _punch(descriptor, sectors * abi.SECTOR, abi.SECTOR)
+    if error:
+        what = "device" if stat.S_ISBLK(status.st_mode) else "file system"
+        raise UsageError(
+            f"{path}: its {what} makes no holes ({os.strerror(error)}); leave discard=unmap out"
+        )
+
+
+def _punch(descriptor: int, offset: int, length: int) -> int:
+    """fallocate(2), which the os module doesn't have with a mode; the errno, or 0."""
+    return max(-syscall(SYS_FALLOCATE, descriptor, PUNCH_HOLE, offset, length, 0, 0), 0)
+
+
+def _zeroes_at_once(device: int) -> bool:
+    """Whether a block device, or the one it is a partition of, writes zeroes by a command."""
+    folder = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"
+    for place in (folder, f"{folder}/.."):
+        try:
+            with open(f"{place}/queue/write_zeroes_max_bytes", "rb") as file:  # noqa: PTH123
+                return int(file.read()) > 0
+        except FileNotFoundError:
+            pass
+    return False
 
 
 def _sectors(descriptor: int, path: str) -> int:

@@ -15,6 +15,8 @@ IDE, VIRTIO = "ide", "virtio"
 RINGS = ("auto", "kick", "poll")
 BUSES = (VIRTIO, IDE)
 MAXIMUM_DISKS = 4
+UNMAP = "unmap"  # discard=: a guest's discards become holes in the image
+DISCARDS = (UNMAP, "ignore")
 STDIO, SOCKET = "stdio", "unix:"  # what a console is connected to; else a file
 UART = "uart"  # the other device a console may be; VIRTIO is one
 EARLY = "early"
@@ -52,14 +54,20 @@ class Record:
 
 
 class DiskOption(Record):
-    """One `--disk`: a raw image file, a block device, or vfio: and an NVMe's PCI address."""
+    """One `--disk`: a raw image file, a block device, or vfio: and an NVMe's PCI address.
 
-    __slots__ = ("bus", "path", "read_only")
+    `discard`: the guest may give back sectors of an image, which lets its file shrink.
+    """
 
-    def __init__(self, path: str, bus: str = VIRTIO, read_only: bool = False) -> None:
+    __slots__ = ("bus", "discard", "path", "read_only")
+
+    def __init__(
+        self, path: str, bus: str = VIRTIO, read_only: bool = False, discard: bool = False
+    ) -> None:
         self.path = path
         self.bus = bus
         self.read_only = read_only
+        self.discard = discard
 
     @property
     def controller(self) -> str | None:
@@ -183,7 +191,7 @@ def parse_timeout(text: str) -> float:
 
 
 def parse_disk(text: str) -> DiskOption:
-    """PATH[,bus=virtio|ide][,readonly]; a comma in PATH is written twice.
+    """PATH[,bus=virtio|ide][,readonly][,discard=unmap|ignore]; a comma in PATH is written twice.
 
     PATH is also vfio:[DOMAIN:]BUS:DEVICE.FUNCTION; ./vfio:… is a file of that name.
     """
@@ -191,9 +199,10 @@ def parse_disk(text: str) -> DiskOption:
     path = path.replace("\0", ",")
     if not path:
         raise UsageError(f"--disk {text}: no path; give PATH[,bus=virtio|ide][,readonly]")
-    if path.startswith(CONTROLLER):
+    controller = path.startswith(CONTROLLER)
+    if controller:
         path = CONTROLLER + _pci_address(path.removeprefix(CONTROLLER), text)
-    bus, read_only = VIRTIO, False
+    bus, read_only, discard = VIRTIO, False, False
     for word in words:
         name, equals, value = word.replace("\0", ",,").partition("=")
         if name == "bus" and equals:
@@ -202,12 +211,17 @@ def parse_disk(text: str) -> DiskOption:
             bus = value
         elif name == "readonly" and not equals:
             read_only = True
+        elif name == "discard" and value in DISCARDS:
+            discard = value == UNMAP
         else:
             raise UsageError(
-                f"--disk {text}: unknown option {word!r}; there are bus=virtio|ide and readonly"
-                " (a comma in the path is written twice)"
+                f"--disk {text}: unknown option {word!r}; there are bus=virtio|ide, readonly and"
+                " discard=unmap|ignore (a comma in the path is written twice)"
             )
-    return DiskOption(path, bus, read_only)
+    if discard and (read_only or controller):
+        reason = "a drive that is only read" if read_only else "a controller discards by itself"
+        raise UsageError(f"--disk {text}: {reason}; leave discard=unmap out")
+    return DiskOption(path, bus, read_only, discard)
 
 
 def parse_console(text: str) -> ConsoleOption:

@@ -5,7 +5,12 @@ Linux 6.1's include/uapi/linux/io_uring.h; io_uring_setup(2), io_uring_register(
 Threats. The monitor writes submission entries as it likes; the kernel refuses all but
 READ_FIXED, WRITE_FIXED and FSYNC on registered files and registered buffers, and those are
 the guest's own disks, consoles, network and RAM, the monitor's STATE, and /dev/urandom, to be
-read. The restriction lets one register operation through, BUFFERS_UPDATE, for guest RAM that is
+read. A restriction knows operations, not offsets nor lengths: what a write beyond an image's end
+would do to the host's disk, the process's limit on the size of files stops (host/file_size.py).
+Where the user lets an image give back what its guest discards, FALLOCATE is let through too, of any
+mode, which that limit does not stop: such a monitor could fill the images' file system.
+
+The restriction lets one register operation through, BUFFERS_UPDATE, for guest RAM that is
 registered at its first use: register operations are system calls of this process, which the monitor
 can't make, and the only buffers this module ever registers are guest RAM and STATE.
 """
@@ -46,6 +51,7 @@ REGISTER_BUFFERS_UPDATE = 16
 RESTRICT_REGISTER, RESTRICT_OPERATION, RESTRICT_ALLOWED, RESTRICT_REQUIRED = 0, 1, 2, 3
 FSYNC, READ_FIXED, WRITE_FIXED = 3, 4, 5  # operations
 FIXED_FILE = 1 << 0  # flag of an entry
+FALLOCATE = 17  # the operation that discards
 RESTRICTIONS = (
     (RESTRICT_OPERATION, FSYNC),
     (RESTRICT_OPERATION, READ_FIXED),
@@ -109,9 +115,9 @@ class Restriction(Struct):
 
 
 class Restrictions(Struct):
-    """As many as RESTRICTIONS has."""
+    """As many as RESTRICTIONS has, and one."""
 
-    entries: Restriction[6]
+    entries: Restriction[7]
 
 
 class RegisterBuffers(Struct):
@@ -165,27 +171,38 @@ class Ring:
         eventfd: int,
         *,
         polled: bool = False,
+        insists: bool = True,
+        discards: bool = False,
     ) -> None:
         """`state`: host address of STATE; `files`: descriptors, their index the fixed number.
 
-        `eventfd` is written at every completion. Where it is `polled` a thread of the kernel
-        takes the entries, and Call.KICK is only needed when that sleeps. Raises UsageError where
-        io_uring is switched off, GuestError where the kernel refuses something else.
+        With `discards` the monitor may make holes in files. `eventfd` is written at every
+        completion. Where it is `polled` a thread of the kernel takes the entries, and Call.KICK is
+        only needed when that sleeps; unless it `insists` a kernel that gives no thread makes it
+        a ring that is not. Raises UsageError where io_uring is switched off or the thread refused,
+        GuestError where the kernel refuses something else.
         """
-        self.polled = polled
         self._memory = memory
         self._state = state
         self._pinned: dict[int, None] = {}  # chunks, the oldest first
-        flags = SETUP_DISABLED | SETUP_SUBMIT_ALL | (SETUP_POLLED if polled else 0)
-        parameters = Parameters(flags=flags, sq_thread_idle=POLL_IDLE if polled else 0)
-        answer = syscall(SYS_SETUP, ENTRIES, struct_address(parameters), 0, 0, 0, 0)
-        if answer < 0:
-            raise UsageError(_unavailable(-answer))
-        self.descriptor = answer
+        parameters, descriptor = _setup(polled)
+        if descriptor < 0 and polled:
+            error = -descriptor
+            parameters, descriptor = _setup(polled=False)
+            if descriptor >= 0 and insists:
+                os.close(descriptor)
+                raise UsageError(
+                    f"--ring poll: the kernel gives the ring no thread ({os.strerror(error)}); give"
+                    " --ring kick"
+                )
+        if descriptor < 0:
+            raise UsageError(_unavailable(-descriptor))
+        self.descriptor = descriptor
         self.parameters = parameters
+        self.polled = bool(parameters.flags & SETUP_POLLED)
         try:
             self._map()
-            self._restrict(files, eventfd)
+            self._restrict(files, eventfd, discards)
         except BaseException:
             os.close(self.descriptor)
             raise
@@ -200,12 +217,13 @@ class Ring:
         entries = _pages(ENTRY_SIZE * parameters.sq_entries)
         self._entries = mmap.mmap(self.descriptor, entries, offset=MAP_ENTRIES)
 
-    def _restrict(self, files: Sequence[int], eventfd: int) -> None:
+    def _restrict(self, files: Sequence[int], eventfd: int, discards: bool) -> None:
         """All of it before the ring is enabled: afterwards nothing can be added."""
         restrictions = Restrictions()
-        for entry, (kind, value) in zip(restrictions.entries, RESTRICTIONS, strict=True):
+        rules = RESTRICTIONS + (((RESTRICT_OPERATION, FALLOCATE),) if discards else ())
+        for entry, (kind, value) in zip(restrictions.entries, rules, strict=False):
             entry.kind, entry.value = kind, value
-        self._register(REGISTER_RESTRICTIONS, restrictions, len(RESTRICTIONS))
+        self._register(REGISTER_RESTRICTIONS, restrictions, len(rules))
         chunks = -(-self._memory.size // abi.CHUNK)
         table = RegisterBuffers(count=abi.FIRST_CHUNK_BUFFER + chunks, flags=SPARSE)
         self._register(REGISTER_BUFFERS2, table, 32)
@@ -288,6 +306,13 @@ class Ring:
         self._rings.close()
         self._entries.close()
         os.close(self.descriptor)
+
+
+def _setup(polled: bool) -> tuple[Parameters, int]:
+    """io_uring_setup: what it filled in, and its answer, a descriptor or a negative errno."""
+    flags = SETUP_DISABLED | SETUP_SUBMIT_ALL | (SETUP_POLLED if polled else 0)
+    parameters = Parameters(flags=flags, sq_thread_idle=POLL_IDLE if polled else 0)
+    return parameters, syscall(SYS_SETUP, ENTRIES, struct_address(parameters), 0, 0, 0, 0)
 
 
 def _pages(size: int) -> int:

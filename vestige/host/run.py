@@ -11,6 +11,7 @@ from vestige.host.background import Background
 from vestige.host.code import MonitorCode
 from vestige.host.console import occupy_standard_files
 from vestige.host.consoles import Consoles
+from vestige.host.file_size import FileSizeLimit
 from vestige.host.memory import GuestMemory
 from vestige.host.messages import tell
 from vestige.host.resources import Resources
@@ -112,17 +113,8 @@ class Run:
             memory = resources.keep(GuestMemory(asked.memory))
             twin = resources.keep(Twin(self.system, memory, asked.cpus))
             pages = _take_controllers(asked, twin, resources)
-            ring = resources.keep(
-                _connect_ring(
-                    twin,
-                    self.disks,
-                    self.console,
-                    self.entropy,
-                    self.network,
-                    resources,
-                    polls(asked),
-                )
-            )
+            resources.keep(self._limit_files())
+            ring = resources.keep(self._connect_ring(twin, resources))
             in_memory = asked.ide == options.IDE_IN_MEMORY
             if in_memory:
                 twin.place_ide_in_memory()
@@ -139,6 +131,38 @@ class Run:
             session = resources.keep(Session(twin, self.compiled.code, ring, self.compiled.runner))
             wiring.wait()
             return self._session(session, twin, signals)
+
+    def _connect_ring(self, twin: Twin, resources: Resources) -> Ring:
+        """Make the ring over all files, and tell the monitor of them."""
+        config = twin.private.shared().config
+        files: list[int] = []
+        for number, image in self.disks.items():
+            image.describe(config.disks[number], number, len(files))
+            files.append(image.descriptor)
+        self.console.describe(config, files)
+        if self.entropy is not None:
+            config.entropy = len(files)
+            files.append(self.entropy)
+        if self.network is not None:
+            self.network.describe(config.net, len(files))
+            files.append(self.network.descriptor)
+        eventfd = resources.keep_file(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+        twin.monitor.connect_interrupt(abi.Irq.RING, eventfd)
+        ring = Ring(
+            twin.memory,
+            twin.private.host_address(abi.STATE),
+            files,
+            eventfd,
+            polled=polls(self.asked),
+            insists=self.asked.ring != "auto",
+            discards=any(image.discard for image in self.disks.values()),
+        )
+        twin.connect(ring)
+        return ring
+
+    def _limit_files(self) -> FileSizeLimit:
+        largest = max((image.sectors * abi.SECTOR for image in self.disks.values()), default=0)
+        return FileSizeLimit(largest, self.console.outputs())
 
     def _listen(self) -> Signals:
         """From the first machine on signals end the run in order, and the timeout counts."""
@@ -230,33 +254,3 @@ def polls(asked: options.RunOptions) -> bool:
         return asked.ring == "poll"
     without_exits = any(disk.bus == options.VIRTIO and not disk.controller for disk in asked.disks)
     return without_exits and len(os.sched_getaffinity(0)) > asked.cpus
-
-
-def _connect_ring(
-    twin: Twin,
-    images_of_disks: dict[int, disks.DiskImage],
-    console: Consoles,
-    entropy: int | None,
-    network: "Network | None",
-    resources: Resources,
-    polled: bool,
-) -> Ring:
-    """Make the ring over all files, and tell the monitor of them."""
-    config = twin.private.shared().config
-    files: list[int] = []
-    for number, image in images_of_disks.items():
-        image.describe(config.disks[number], number, len(files))
-        files.append(image.descriptor)
-    console.describe(config, files)
-    if entropy is not None:
-        config.entropy = len(files)
-        files.append(entropy)
-    if network is not None:
-        network.describe(config.net, len(files))
-        files.append(network.descriptor)
-    eventfd = resources.keep_file(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
-    twin.monitor.connect_interrupt(abi.Irq.RING, eventfd)
-    state = twin.private.host_address(abi.STATE)
-    ring = Ring(twin.memory, state, files, eventfd, polled=polled)
-    twin.connect(ring)
-    return ring

@@ -65,11 +65,13 @@ def collect(
         "traps": _traps(monitor),
         "traps_elsewhere": monitor.traps_elsewhere,
         "ring": {
+            "polled": bool(shared.config.ring.polled),
             "reads": monitor.reads,
             "read_bytes": monitor.read_bytes,
             "writes": monitor.writes,
             "written_bytes": monitor.write_bytes,
             "flushes": monitor.flushes,
+            "discards": monitor.discards,
             "errors": monitor.ring_errors,
         },
         "nvme": [

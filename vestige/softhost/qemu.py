@@ -102,7 +102,7 @@ def _command_line(
     for index, (path, read_only) in enumerate(configuration.disks):
         line += [
             "-drive", f"file={_quoted(path)},if=none,id=disk{index},format=raw,"
-            f"cache=writeback,readonly={'on' if read_only else 'off'}",
+            f"cache=writeback,discard=unmap,readonly={'on' if read_only else 'off'}",
             "-device", f"virtio-blk-pci,drive=disk{index},serial=disk{index}",
         ]
     if configuration.network:

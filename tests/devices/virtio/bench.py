@@ -42,7 +42,12 @@ class Bench:
     """One function in the first slot, which is disk 0."""
 
     def __init__(
-        self, *, queues: int = 2, read_only: bool = False, can_discard: bool = False
+        self,
+        *,
+        queues: int = 2,
+        read_only: bool = False,
+        can_discard: bool = False,
+        to_zeroes: bool = False,
     ) -> None:
         self.ram = GuestRam()
         self.config = abi.Config()
@@ -51,6 +56,7 @@ class Bench:
         disk = self.config.disks[0]
         disk.present, disk.bus, disk.sectors = 1, abi.Bus.VIRTIO, SECTORS
         disk.read_only, disk.can_discard = read_only, can_discard
+        disk.discards_to_zeroes = to_zeroes
         for index, byte in enumerate(SERIAL.ljust(20)):
             disk.serial[index] = byte
         self.virtio = Virtio()

@@ -294,6 +294,48 @@ def test_ranges_that_are_not_discarded(each: list[tuple[int, int, int]], expecte
     assert status(bench) == expected
 
 
+@pytest.mark.parametrize("to_zeroes", [False, True])
+def test_zeroes_may_be_made_by_discarding(to_zeroes: bool) -> None:
+    bench = Bench(can_discard=True, to_zeroes=to_zeroes)
+    driver, _ = bench.start()
+    assert bench.read(0x2000 + 56, 1) == to_zeroes
+    ask(bench, driver, WRITE_ZEROES, 0, ranges(bench, (5, 300, 1)))
+    ((number, asked),) = bench.asked()
+    if to_zeroes:
+        assert asked.operation == Operation.DISCARD
+        assert segments(asked) == [(5, 300)]
+    else:
+        assert (asked.operation, asked.lba, asked.sectors) == (Operation.WRITE, 5, 300)
+    bench.answer(number)
+    assert status(bench) == OK
+    ask(bench, driver, WRITE_ZEROES, 0, ranges(bench, (5, 300, 0)))
+    ((number, asked),) = bench.asked()
+    assert asked.operation == Operation.WRITE, "a driver that does not allow it keeps its sectors"
+
+
+@pytest.mark.parametrize(("error", "expected"), [(5, IOERR), (95, UNSUPP)])
+def test_a_discard_that_fails(error: int, expected: int) -> None:
+    bench = Bench(can_discard=True)
+    driver, _ = bench.start()
+    ask(bench, driver, DISCARD, 0, ranges(bench, (5, 3, 0)))
+    ((number, _),) = bench.asked()
+    bench.answer(number, error)
+    assert status(bench) == expected
+
+
+def test_without_flush_a_discard_is_flushed_before_it_is_answered() -> None:
+    bench = Bench(can_discard=True)
+    driver, _ = bench.start(features=1 << 13)
+    ask(bench, driver, DISCARD, 0, ranges(bench, (5, 3, 0)))
+    ((number, _),) = bench.asked()
+    bench.answer(number)
+    assert driver.collect() == []
+    ((number, asked),) = bench.asked()
+    assert asked.operation == Operation.FLUSH
+    bench.answer(number)
+    assert status(bench) == OK
+
+
 # ---- many at once ----------------------------------------------------------------------------
 
 

@@ -31,6 +31,7 @@ DISCARD_SECTORS = 1 << 22  # of one range: 2 GiB
 ZEROES = 0x1_0000  # bytes of the buffer that WRITE_ZEROES writes from
 ZEROES_SECTORS = MAX_SEGMENTS * ZEROES >> SECTOR_SHIFT
 SPACE = 0x20
+NOT_SUPPORTED = 95  # EOPNOTSUPP: what is below the image has no holes after all
 
 
 class Flight(Struct):
@@ -49,6 +50,7 @@ class VirtioBlock(Struct):
     number: u8  # of the drive: BlockRequest.drive
     read_only: u8
     can_discard: u8
+    can_unmap: u8  # what is given back reads as zeroes
     queue_count: u16
     turn: u16  # the queue to look at first
     sectors: u64
@@ -66,6 +68,7 @@ class VirtioBlock(Struct):
         self.number = number
         self.read_only = disk.read_only
         self.can_discard = disk.can_discard
+        self.can_unmap = disk.discards_to_zeroes
         self.sectors = disk.sectors
         self.queue_count = queues
         length = u32(IDENTITY_SIZE)
@@ -116,6 +119,8 @@ class VirtioBlock(Struct):
                 return ZEROES_SECTORS
             case Config.MAX_WRITE_ZEROES_SEG:
                 return 1
+            case Config.WRITE_ZEROES_MAY_UNMAP:
+                return self.can_unmap
             case _:
                 return 0
 
@@ -234,19 +239,25 @@ class VirtioBlock(Struct):
         return UNDER_WAY
 
     def write_zeroes(self, request: BlockRequest, chain: Chain, ram: Memory) -> u8:
-        """Write a range full of zeroes. What it says of giving back may be ignored, 5.2.6.2."""
+        """Write a range full of zeroes, or give it back where that is allowed and does the same."""
         if self.read_only:
             return Answer.IOERR
         if chain.readable != HEADER_SIZE + RANGE_SIZE:
             return Answer.IOERR
         sector = chain.read64(HEADER_SIZE, ram)
         sectors = chain.read32(HEADER_SIZE + 8, ram)
-        if chain.read32(HEADER_SIZE + 12, ram) & ~UNMAP:
+        flags = chain.read32(HEADER_SIZE + 12, ram)
+        if flags & ~UNMAP:
             return Answer.UNSUPP
         if sectors > ZEROES_SECTORS or not self.inside(sector, sectors):
             return Answer.IOERR
         if sectors == 0:
             return Answer.OK
+        if flags & UNMAP and self.can_unmap:
+            request.prepare(Operation.DISCARD, self.number, 0, 0)
+            request.add(sector, sectors)
+            request.submit()
+            return UNDER_WAY
         request.prepare(Operation.WRITE, self.number, sector, sectors)
         left = u32(sectors << SECTOR_SHIFT)
         while left > 0:
@@ -263,15 +274,19 @@ class VirtioBlock(Struct):
     # ---- answers ----------------------------------------------------------------------------
 
     def request_done(self, device: VirtioDevice, number: u8, ram: Memory) -> None:
-        """`requests[number]` is answered. Without FLUSH every write is flushed: 5.2.6.2."""
+        """`requests[number]` is answered. Without FLUSH every change is flushed: 5.2.6.2."""
         request = self.requests[number]
         error = request.error
         request.release()
-        if request.operation == Operation.WRITE and error == 0 and not device.has(Feature.FLUSH):
+        changed = request.operation in (Operation.WRITE, Operation.DISCARD)
+        if changed and error == 0 and not device.has(Feature.FLUSH):
             request.prepare(Operation.FLUSH, self.number, 0, 0)
             request.submit()
             return
-        self.finish(device, number, Answer.IOERR if error else Answer.OK, ram)
+        answer = Answer.IOERR if error else Answer.OK
+        if request.operation == Operation.DISCARD and error == NOT_SUPPORTED:
+            answer = Answer.UNSUPP
+        self.finish(device, number, answer, ram)
 
     def finish(self, device: VirtioDevice, number: u8, answer: u8, ram: Memory) -> None:
         """Set the status byte and give the buffer back."""

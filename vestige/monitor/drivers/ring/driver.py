@@ -24,7 +24,7 @@ from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
 from vestige.monitor.block import BlockRequest, Operation
 from vestige.monitor.drivers.ring.queue import Queue
-from vestige.monitor.drivers.ring.spec import DATA_ONLY, FIXED_FILE, Errno, Opcode
+from vestige.monitor.drivers.ring.spec import DATA_ONLY, FIXED_FILE, PUNCH_HOLE, Errno, Opcode
 
 PLACES = 256  # operations in flight
 RETRIES = 64  # of one operation; see `Driver.answer`
@@ -108,7 +108,7 @@ class Driver(Struct):
     def start(self, tag: u8, request: BlockRequest) -> None:
         """Take over a request, `tag` being its number; `advance` submits it."""
         transfer = self.transfers[tag]
-        check(not transfer.active and request.operation != Operation.DISCARD)
+        check(not transfer.active)
         transfer.active = 1
         transfer.error = 0
         transfer.segment = 0
@@ -124,6 +124,9 @@ class Driver(Struct):
                 transfer.pending = 1
                 self.submit(self.take(tag, Opcode.FSYNC, file), ring)
             return
+        if request.operation == Operation.DISCARD:
+            self.punch(tag, request, file, ring)
+            return
         opcode = Opcode.READ_FIXED if request.operation == Operation.READ else Opcode.WRITE_FIXED
         while (
             transfer.segment < request.segment_count
@@ -132,6 +135,24 @@ class Driver(Struct):
         ):
             number = self.take(tag, opcode, file)
             self.fill_in(number, transfer, request, ram, ring)
+            self.submit(number, ring)
+
+    def punch(self, tag: u8, request: BlockRequest, file: u32, ring: Ring) -> None:
+        """Make holes in the file where the ranges are, as many as there are places for."""
+        transfer = self.transfers[tag]
+        while (
+            transfer.segment < request.segment_count
+            and transfer.error == 0
+            and self.room(ring, STREAM_PLACES)
+        ):
+            sectors = request.segments[transfer.segment]
+            number = self.take(tag, Opcode.FALLOCATE, file)
+            place = self.places[number]
+            place.offset = u64(sectors.address * SECTOR)
+            place.address = u64(sectors.length * SECTOR)
+            place.length = PUNCH_HOLE
+            transfer.segment = u32(transfer.segment + 1)
+            transfer.pending = u32(transfer.pending + 1)
             self.submit(number, ring)
 
     def fill_in(
@@ -317,7 +338,7 @@ class Driver(Struct):
         if transfer.error == 0:
             if result < 0:
                 transfer.error = u8(min(-result, 255))
-            elif result == 0 and place.opcode != Opcode.FSYNC:
+            elif result == 0 and place.opcode in (Opcode.READ_FIXED, Opcode.WRITE_FIXED):
                 transfer.error = Errno.EIO  # the file has become shorter than its disk
         transfer.pending = u32(transfer.pending - 1)
         self.release(number)
@@ -346,5 +367,7 @@ def count_operation(place: Place, result: i32, statistics: Statistics) -> None:
     elif place.opcode == Opcode.WRITE_FIXED:
         statistics.writes = u64(statistics.writes + 1)
         statistics.write_bytes = u64(statistics.write_bytes + result)
-    else:
+    elif place.opcode == Opcode.FSYNC:
         statistics.flushes = u64(statistics.flushes + 1)
+    else:
+        statistics.discards = u64(statistics.discards + 1)

@@ -14,10 +14,12 @@ class Opcode(IntEnum):
     FSYNC = 3
     READ_FIXED = 4
     WRITE_FIXED = 5
+    FALLOCATE = 17  # only where the run's restrictions do
 
 
 FIXED_FILE = 1 << 0  # Submission.flags: `file` is the number of a registered file
 DATA_ONLY = 1 << 0  # Submission.operation_flags of FSYNC: as fdatasync(2)
+PUNCH_HOLE = 0x03  # Submission.length of FALLOCATE, whose length is `address`: also KEEP_SIZE
 STREAM = (1 << 64) - 1  # Submission.offset: where the file's own position is
 
 
