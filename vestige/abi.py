@@ -132,7 +132,8 @@ TIMER_VECTOR = 0x41
 FENCE_VECTOR = 0x42
 START_VECTOR = 0x50  # START_VECTOR + n for Irq.START + n
 FENCE_SIGNAL = 4  # index into Cpu.signals; a start's is n
-SIGNALS = 5
+TIMER_SIGNAL = 5
+SIGNALS = 6
 
 SECTOR = 512  # bytes; disks count in these
 CHUNK = 2 * MIB  # guest RAM is registered with the ring by chunks
@@ -179,6 +180,7 @@ class Cpu(Struct):
     argument: u64[4]  # of the call being made
     calls: u64[8]  # calls made, by number
     signals: u8[8]  # 1: this interrupt has come; the worker's, who clears it
+    ended: u32[1]  # bit 0: KVM has ended the interrupt under way; the worker's, core/timer.py
 
 
 class DiskKind(IntEnum):
@@ -315,6 +317,7 @@ class Config(Struct):
     cpus: u32
     tsc_khz: u32
     ram: Memory
+    paravirtual_eoi: u8  # this KVM has MSR_KVM_EOI_EN
     ide_in_memory: u8  # IDE_MEMORY is used, and POSTED_STARTS are wired
     shadow: u64  # SHADOW where the guest reads it; 0: its reads exit
     coalesced: u64  # address of KVM's coalesced-write ring page; 0: not available

@@ -12,6 +12,7 @@ from vestige.host.options import VIRTIO, DiskOption
 from vestige.lang.intrinsics import address_of
 from vestige.monitor.core import conclude, entry, posted, timer
 from vestige.monitor.core.machine import Machine
+from vestige.monitor.line import NEVER
 
 RAM_SIZE = 8 * abi.MIB
 TSC_KHZ = 1_000_000  # a counter of nanoseconds
@@ -60,6 +61,7 @@ class Rig:
         self.calls: list[int] = []
         self.wakes = 0  # of the worker, by another CPU
         self.timer = 0  # its initial count
+        self.expiry = NEVER  # and when that has run down
         self.now = 0
         self.step = 100  # ns between two looks at the time
         self.configure(cpus, console, reads_input, read_only)
@@ -136,6 +138,7 @@ class Rig:
                 self.wakes += 1
         elif number == timer.INITIAL_COUNT:
             self.timer = value
+            self.expiry = self.now + value
 
     @contextmanager
     def entered(self, cpu: abi.Cpu) -> Iterator[None]:
@@ -232,7 +235,10 @@ class Rig:
         self.enter(cpu)
 
     def work(self) -> None:
-        """The worker wakes."""
+        """The worker wakes; its timer too, if it has run down."""
+        if self.now >= self.expiry:
+            self.expiry = NEVER
+            self.worker.signals[abi.TIMER_SIGNAL] = 1
         with self.entered(self.worker):
             entry.work(self.worker, self.machine, self.shared)
         assert not self.machine.lock.held

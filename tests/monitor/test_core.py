@@ -239,6 +239,33 @@ def test_a_worker_that_posts_starts_is_woken_for_its_signals() -> None:
     assert rig.wakes == 1
 
 
+def test_a_timer_that_is_set_for_earlier_is_left_alone(rig: Rig) -> None:
+    rig.out(UART, ord("x"))
+    rig.work()
+    first = rig.timer
+    rig.timer = 0
+    rig.now += first // 2
+    rig.ring.enter()
+    rig.out(UART, ord("y"))
+    rig.work()
+    assert (rig.timer, rig.wakes) == (0, 1)
+    rig.now += first
+    rig.work()
+    rig.out(UART, ord("z"))
+    rig.work()
+    assert 0 < rig.timer <= PATIENCE
+
+
+def test_a_quiet_read_wakes_a_worker_that_came_meanwhile() -> None:
+    rig = Rig(disks=[bytearray(8 * 512)], console=False).start()
+    rig.write(abi.ECAM + (abi.IDE_SLOT << 15) + 4, 5, 2)  # decode ports
+    rig.work()
+    come_in_vain(rig)
+    rig.inp(abi.PORT_IDE + 7)
+    assert rig.wakes == 1
+    assert rig.machine.lock.left == 0
+
+
 def test_the_timer_is_armed_as_far_as_it_reaches() -> None:
     assert reachable(7, 5) == 7
     assert reachable(3 * LONGEST, 5) == LONGEST + 5

@@ -24,7 +24,7 @@ class MonitorCode:
         symbols = {name: abi.IMAGE + offset for name, offset in image.symbols.items()}
         self.vcpu_main, self.worker_main = symbols["vcpu_main"], symbols["worker_main"]
         names = {vector: f"exception_{vector}" for vector in range(EXCEPTIONS)}
-        names |= {abi.WORKER_VECTOR: WAKE, abi.TIMER_VECTOR: WAKE}
+        names |= {abi.WORKER_VECTOR: WAKE, abi.TIMER_VECTOR: SIGNAL.format(abi.TIMER_SIGNAL)}
         names |= {abi.START_VECTOR + n: SIGNAL.format(n) for n in range(len(abi.POSTED_STARTS))}
         names |= {abi.FENCE_VECTOR: SIGNAL.format(abi.FENCE_SIGNAL)}
         self.handlers = {vector: symbols[name] for vector, name in names.items() if name in symbols}

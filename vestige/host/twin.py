@@ -76,6 +76,7 @@ class Twin:
         monitor_tables.build(private, ram, size, memory_size, code.handlers, devices)
         supported = self.system.supported_cpuid()
         deadline = bool(self.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
+        private.shared().config.paravirtual_eoi = vm.has_paravirtual_eoi(supported)
         for cpu in self.monitor.cpus:
             shown = private.cpu(cpu.index)
             shown.index = cpu.index

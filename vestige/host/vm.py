@@ -20,6 +20,8 @@ CPUID_TOPOLOGY = (0xB, 0x1F)
 X2APIC = 1 << 21  # leaf 1 ECX
 TSC_DEADLINE = 1 << 24
 HYPERVISOR = 1 << 31
+CPUID_KVM_FEATURES = 0x4000_0001  # Linux, Documentation/virt/kvm/x86/cpuid.rst
+PARAVIRTUAL_EOI = 1 << 6  # its EAX: KVM_FEATURE_PV_EOI
 
 
 class VirtualCpu:
@@ -186,6 +188,12 @@ def monitor_cpuid(supported: kvm.Cpuid, index: int, has_deadline: bool) -> kvm.C
         elif entry.function in CPUID_TOPOLOGY:
             entry.edx = index
     return table
+
+
+def has_paravirtual_eoi(supported: kvm.Cpuid) -> bool:
+    """Whether KVM ends interrupts by itself for who asks. It gives what it has, asked or not."""
+    entries = (supported.entries[number] for number in range(supported.count))
+    return any(e.function == CPUID_KVM_FEATURES and e.eax & PARAVIRTUAL_EOI for e in entries)
 
 
 def check_run_size(system: kvm.System) -> None:

@@ -95,10 +95,17 @@ class Driver:
                 check(channel)
 
     def read(self, port: int, size: int) -> None:
+        quiet = size == 1 and self.rig.ide.is_quiet_read(port)
+        before = bytes(self.rig.ide)
         self.answers.append(self.rig.read(port, size))
+        assert not quiet or bytes(self.rig.ide) == before
 
     def write(self, port: int, size: int, value: int) -> None:
-        self.rig.write(port, value & (1 << 8 * size) - 1, size)
+        value &= (1 << 8 * size) - 1
+        quiet = self.rig.ide.is_quiet_write(port, size, value)
+        before = moving(self.rig.ide)
+        self.rig.write(port, value, size)
+        assert not quiet or moving(self.rig.ide) == before
 
     def load(self, address: int, size: int) -> None:
         self.answers.append(self.rig.load(address, size))
@@ -176,6 +183,17 @@ class Driver:
     def break_disk(self, unit: int, error: int) -> None:
         """From now on flushing fails, or no longer."""
         self.rig.disks[unit].flush_error = error
+
+
+def moving(ide: Ide) -> list[tuple[object, ...]]:
+    """What the core looks at after an event, of each channel, and what a command would change."""
+    return [
+        (
+            bytes(channel.line), channel.request.state, channel.transfer, channel.resetting,
+            channel.offer, channel.bus_master.running(), channel.drive().interrupt_pending,
+        )
+        for channel in ide.channels
+    ]  # fmt: skip
 
 
 def check(channel: Channel) -> None:

@@ -12,7 +12,7 @@ from vestige.abi import (
     PORT_IDE_SECONDARY,
     PORT_IDE_SECONDARY_CONTROL,
 )
-from vestige.monitor.devices.piix3_ide.spec import Command
+from vestige.monitor.devices.piix3_ide.spec import Command, Device, Register
 
 
 @pytest.fixture
@@ -143,3 +143,39 @@ def test_string_writes_of_a_register_come_one_by_one(rig: Rig) -> None:
 def test_unclaimed_ports_read_ones_and_forget(rig: Rig) -> None:
     rig.write(0x300, 0x55)
     assert rig.read(0x300, 4) == 0xFFFF_FFFF
+
+
+# ---- what needs no look at the machine afterwards ------------------------------------------
+
+
+def test_reads_are_quiet_but_of_data_and_of_an_interrupt(rig: Rig) -> None:
+    status, alternate = PRIMARY + Register.STATUS, CONTROL[PRIMARY]
+    quiet = rig.ide.is_quiet_read
+    assert [quiet(port) for port in (status, alternate, PORT_IDE_BUS_MASTER)] == [True] * 3
+    assert not quiet(PRIMARY + Register.DATA)
+    assert not quiet(0x80)
+    rig.command(Command.FLUSH_CACHE)
+    assert not quiet(status)
+    assert quiet(alternate)
+
+
+def test_nothing_is_quiet_for_who_polls(make_rig: MakeRig) -> None:
+    rig = make_rig(immediate=False)
+    rig.command(Command.READ_SECTORS, count=1)
+    assert not rig.ide.is_quiet_read(CONTROL[PRIMARY])
+    rig.serve(0)
+    assert rig.ide.is_quiet_read(CONTROL[PRIMARY])
+
+
+def test_writes_of_the_task_file_are_quiet_till_the_command(rig: Rig) -> None:
+    quiet = rig.ide.is_quiet_write
+    for register in (Register.FEATURES, Register.COUNT, Register.LBA_LOW, Register.LBA_HIGH):
+        assert quiet(PRIMARY + register, 1, 0)
+    assert quiet(PRIMARY + Register.DEVICE, 1, 0xE0)
+    assert not quiet(PRIMARY + Register.DEVICE, 1, 0xE0 | Device.DEV)
+    assert not quiet(PRIMARY + Register.STATUS, 1, Command.READ_DMA)
+    assert not quiet(PRIMARY + Register.COUNT, 2, 0)
+    assert quiet(PORT_IDE_BUS_MASTER + 2, 1, 0x04)
+    assert quiet(PORT_IDE_BUS_MASTER + 4, 4, 0x1000)
+    assert not quiet(PORT_IDE_BUS_MASTER, 1, 0x09)
+    assert not quiet(CONTROL[PRIMARY], 1, 0x04)

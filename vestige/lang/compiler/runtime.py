@@ -21,6 +21,7 @@ def assembly(runtime: str) -> str:
         "PORT_CALL": abi.PORT_CALL,
         "CALL_PANIC": abi.Call.PANIC,
         "CPU_SIGNALS": abi.Cpu.signals.offset,  # type: ignore[attr-defined]
+        "CPU_ENDED": abi.Cpu.ended.offset,  # type: ignore[attr-defined]
         **{
             f"PANIC_{field[0].upper()}": getattr(abi.Panic, field[0]).offset
             for field in abi.Panic._fields_

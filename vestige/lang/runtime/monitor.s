@@ -50,7 +50,7 @@ interrupt_signal_\number:
     jmp note
 .endm
 
-.irp number, 0, 1, 2, 3, 4
+.irp number, 0, 1, 2, 3, 4, 5
 signal \number
 .endr
 
@@ -67,6 +67,10 @@ note:                           # stack: index into Cpu.signals, which is set; t
 
 interrupt_wake:                 # nothing but end-of-interrupt: HLT returns, the worker looks
     pushq %rax
+    movq %rsp, %rax
+    andq $-STACK_SIZE, %rax
+    btrl $0, CPU_ENDED(%rax)    # where KVM has done it, that spares an exit
+    jc 1f
     pushq %rcx
     pushq %rdx
     movl $0x80B, %ecx           # x2APIC EOI register
@@ -75,5 +79,5 @@ interrupt_wake:                 # nothing but end-of-interrupt: HLT returns, the
     wrmsr
     popq %rdx
     popq %rcx
-    popq %rax
+1:  popq %rax
     iretq

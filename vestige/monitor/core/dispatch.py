@@ -18,6 +18,20 @@ from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.trap import Kind, Trap
 
 
+def is_quiet(machine: Machine, trap: Trap) -> bool:
+    """Whether nothing can move because of this trap, and its guest waits for nothing.
+
+    Only what is frequent is looked at: of a disk command's traps the most are such reads.
+    """
+    return (
+        trap.kind == Kind.PORT
+        and not trap.write
+        and trap.count == 1
+        and trap.size == 1
+        and machine.ide.is_quiet_read(u16(trap.address))
+    )
+
+
 def handle(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:
     """Carry out one trap; a read's answer is at `trap.data` afterwards."""
     statistics = shared.statistics

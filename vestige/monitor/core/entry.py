@@ -1,6 +1,6 @@
 """Where the host enters the monitor: one function for the paired CPUs, one for the worker."""
 
-from vestige.abi import SHARED, STATE, Call, Cpu, Shared
+from vestige.abi import SHARED, STATE, TIMER_SIGNAL, Call, Cpu, Shared
 from vestige.lang.intrinsics import wait_for_interrupt
 from vestige.lang.types import u64
 from vestige.monitor.core.conclude import (
@@ -10,14 +10,16 @@ from vestige.monitor.core.conclude import (
     stand_in,
     tell_crash,
     time,
+    unlock,
     unlock_in_time,
 )
 from vestige.monitor.core.controllers import start_controllers
-from vestige.monitor.core.dispatch import handle
+from vestige.monitor.core.dispatch import handle, is_quiet
 from vestige.monitor.core.kvm import drain, fetch
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.posted import await_starts, follows_starts, take_signals
 from vestige.monitor.core.timer import reachable, set_timer, start_interrupts
+from vestige.monitor.line import NEVER
 
 
 def vcpu_main(cpu: Cpu) -> None:
@@ -44,7 +46,11 @@ def serve(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     if follows_starts(machine, trap):
         await_starts(machine, shared)
     now = time(machine, shared)
-    drain(machine, shared, now)
+    moving = drain(machine, shared, now)
+    if not moving and is_quiet(machine, trap):
+        handle(machine, shared, trap, now)
+        unlock(machine, shared)
+        return
     handle(machine, shared, trap, now)
     conclude(cpu, machine, shared)
     stand_in(cpu, machine, shared)
@@ -60,7 +66,7 @@ def worker_main(cpu: Cpu) -> None:
     """The worker: completions, timers and posted starts, for ever. It alone sleeps."""
     machine = Machine.at(STATE)
     shared = Shared.at(SHARED)
-    start_interrupts()
+    start_interrupts(cpu, shared.config)
     if shared.config.ide_in_memory:
         machine.lock.acquire()
         machine.ide.take_posted_starts()
@@ -73,7 +79,9 @@ def worker_main(cpu: Cpu) -> None:
 def work(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     """Do what has become due, and set the timer for what is due next.
 
-    Not where another CPU keeps the lock: it then does some of that, or wakes this one again.
+    A timer that is set for earlier is left alone, as setting it costs an exit: most deadlines
+    are those of commands, which are answered long before. Nothing is done where another CPU
+    keeps the lock: it then does some of that, or wakes this one again.
     """
     if not machine.lock.take_or_leave():
         return
@@ -86,7 +94,14 @@ def work(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     conclude(cpu, machine, shared)
     now = time(machine, shared)
     deadline = reachable(machine.next_deadline(), now)
-    machine.armed = deadline
+    if cpu.signals[TIMER_SIGNAL]:
+        cpu.signals[TIMER_SIGNAL] = 0
+        machine.timer = NEVER
+    sooner = deadline < machine.timer
+    if sooner:
+        machine.timer = deadline
+    machine.armed = machine.timer
     machine.told = 0
     machine.lock.release()
-    set_timer(deadline, now)
+    if sooner:
+        set_timer(deadline, now)

@@ -73,29 +73,33 @@ def fetch_memory(record: RunMmio, trap: Trap) -> None:
     trap.data = address_of(record.data)
 
 
-def drain(machine: Machine, shared: Shared, now: u64) -> None:
+def drain(machine: Machine, shared: Shared, now: u64) -> bool:
     """Carry out the writes that KVM queued, in order. They came before the trap at hand.
 
-    The lock is held: it makes us the ring's one consumer. Writes that other CPUs queue
-    meanwhile have no order to ours, so one look at the producer's index is enough.
+    Whether anything may move because of them. The lock is held: it makes us the ring's one
+    consumer. Writes that other CPUs queue meanwhile have no order to ours, so one look at the
+    producer's index is enough.
     """
+    moving = False
     page = shared.config.coalesced
     if page == 0:
-        return
+        return moving
     last = load_acquire32(u64(page + LAST))
     place = CoalescedRing.at(page).first
     if place == last:
-        return
+        return moving
     while place != last:
         check(place < shared.config.coalesced_entries)
         entry = CoalescedWrite.at(u64(page + ENTRIES + ENTRY_SIZE * place))
-        carry_out(machine, shared, entry, now)
+        if not carry_out(machine, shared, entry, now):
+            moving = True
         place = u32(place + 1) % shared.config.coalesced_entries
     store_release32(page, place)
+    return moving
 
 
-def carry_out(machine: Machine, shared: Shared, entry: CoalescedWrite, now: u64) -> None:
-    """One queued write."""
+def carry_out(machine: Machine, shared: Shared, entry: CoalescedWrite, now: u64) -> bool:
+    """One queued write; whether it is quiet: nothing can move because of it."""
     statistics = shared.statistics
     statistics.coalesced_writes = u64(statistics.coalesced_writes + 1)
     size = u8(entry.length)
@@ -104,8 +108,11 @@ def carry_out(machine: Machine, shared: Shared, entry: CoalescedWrite, now: u64)
     if entry.port:
         check(size in (1, 2, 4))
         count_trap(statistics, entry.address, TrapKind.PORT | kind)
-        write_port(machine, shared.config, u16(entry.address), size, u32(value), now)
-    else:
-        check(1 <= size <= 8)
-        count_trap(statistics, entry.address, TrapKind.MEMORY | kind)
-        write_memory(machine, shared.config, entry.address, size, value)
+        port = u16(entry.address)
+        quiet = machine.ide.is_quiet_write(port, size, u32(value))
+        write_port(machine, shared.config, port, size, u32(value), now)
+        return quiet
+    check(1 <= size <= 8)
+    count_trap(statistics, entry.address, TrapKind.MEMORY | kind)
+    write_memory(machine, shared.config, entry.address, size, value)
+    return False

@@ -44,7 +44,8 @@ class Machine(Struct):
     network: NetworkLink
     driver: Driver
     nvme: NvmeDriver
-    armed: u64  # what the worker's timer is set to, or is being told to set it to
+    timer: u64  # what the worker's timer is set to; NEVER: it isn't, or its interrupt has come
+    armed: u64  # the same, or what the worker is being told to set it to
     told: u32  # 1: it is being told to; until it has
     kick_due: u64  # when to enter the ring again that took nothing; NEVER: no need
     stopping: u32  # 1: a CPU has begun to end the machine
@@ -53,6 +54,7 @@ class Machine(Struct):
 
     def reset(self, config: Config) -> None:
         """Power on, but for the disks behind NVMe controllers: core/controllers.py."""
+        self.timer = NEVER
         self.armed = NEVER
         self.told = 0
         self.kick_due = NEVER

@@ -31,6 +31,7 @@ from vestige.lang.intrinsics import (
 )
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u16, u32, u64
+from vestige.monitor.block import State
 from vestige.monitor.devices.pci.config_space import ConfigSpace
 from vestige.monitor.devices.pci.spec import Command
 from vestige.monitor.devices.pci.spec import Register as PciRegister
@@ -58,6 +59,7 @@ from vestige.monitor.devices.piix3_ide.spec import (
     COMMAND_BLOCK_SIZE,
     CONTROL_BLOCK_SIZE,
     DEVICE_CONTROL,
+    Device,
 )
 from vestige.monitor.devices.piix3_ide.spec import Register as AtaRegister
 from vestige.monitor.devices.piix3_ide.transfer import (
@@ -223,6 +225,33 @@ class Ide(Struct):
             if base != 0 and port == base + DEVICE_CONTROL:
                 return Block.CONTROL, i, DEVICE_CONTROL
         return Block.NONE, 0, 0
+
+    def is_quiet_read(self, port: u16) -> bool:
+        """Whether a read of the byte at `port` changes nothing, and nobody waits for its answer.
+
+        Who does is a guest that polls while its channel's request is under way.
+        """
+        block, number, offset = self.locate(port)
+        channel = self.channels[number & 1]
+        if channel.request.state != State.IDLE:
+            return False
+        if block == Block.COMMAND:
+            if offset == AtaRegister.STATUS:
+                return channel.drive().interrupt_pending == 0
+            return offset != AtaRegister.DATA
+        return block != Block.NONE
+
+    def is_quiet_write(self, port: u16, size: u8, value: u32) -> bool:
+        """Whether a write changes no more than registers that a later command or start looks at."""
+        block, number, offset = self.locate(port)
+        if block == Block.BUS_MASTER:
+            status = offset == BusMasterRegister.STATUS and size == 1
+            return status or offset == BusMasterRegister.TABLE
+        if block != Block.COMMAND or size != 1:
+            return False
+        if offset == AtaRegister.DEVICE:
+            return (value & Device.DEV != 0) == (self.channels[number & 1].selected != 0)
+        return offset not in (AtaRegister.DATA, AtaRegister.COMMAND)
 
     def claims(self, port: u16) -> bool:
         """Whether an access that begins at `port` is for this function."""

@@ -53,6 +53,7 @@ class NvmeDriver(Struct):
     controllers: Controller[4]  # MAX_NVME
     transfers: Transfer[130]  # REQUESTS
     active: u32  # how many of them are under way
+    held: u8  # 1: some of them may wait for another one, for a place, or for the controller
 
     # ---- set-up ---------------------------------------------------------------------------
 
@@ -94,6 +95,7 @@ class NvmeDriver(Struct):
         transfer.start(request, address_of(request), target.block_shift)
         transfer.controller = controller
         self.active = u32(self.active + 1)
+        self.held = 1
         if target.state == State.FAILED or target.queue_count == 0:
             transfer.error = Errno.ENODEV
         else:
@@ -102,13 +104,19 @@ class NvmeDriver(Struct):
     def advance(self, tag: u8, now: u64) -> None:
         """Make as much of the request commands as there are places for."""
         transfer = self.transfers[tag]
-        if not transfer.active or transfer.cut_all():
-            return
+        if transfer.active and not transfer.cut_all():
+            self.cut(tag, now)
+            if not transfer.cut_all():
+                self.held = 1
+
+    def cut(self, tag: u8, now: u64) -> None:
+        """The same of a request that is not all commands yet."""
+        transfer = self.transfers[tag]
         controller = self.controllers[transfer.controller]
         if controller.state != State.READY:
             return
         if not transfer.begun:
-            if self.must_wait(tag):
+            if self.active > 1 and self.must_wait(tag):
                 return
             transfer.begun = 1
         while controller.places.free and not transfer.cut_all():
@@ -140,7 +148,8 @@ class NvmeDriver(Struct):
 
     def publish(self, now: u64) -> None:
         """Advance what waited for another request or a place, and ring the doorbells."""
-        if self.active:
+        if self.held:
+            self.held = 0
             for tag in range(REQUESTS):
                 self.advance(tag, now)
         for i in range(MAX_NVME):
