@@ -192,6 +192,14 @@ def test_a_signal_ends_with_128_and_its_number(
     assert process.wait(PATIENCE) == 128 + number
 
 
+def test_a_runs_threads_have_names(kernels: Kernels, start: Start) -> None:
+    process = start("--kernel", kernels("idle"), "--cpus", "2")
+    wait_for_output(process)
+    threads = Path(f"/proc/{process.pid}/task").iterdir()
+    names = {(thread / "comm").read_text().strip() for thread in threads}
+    assert {"CPU 0", "CPU 1", "the worker"} <= names
+
+
 def test_a_second_run_imports_no_compiler_and_nothing_slow(kernels: Kernels) -> None:
     script = (
         "import sys; before = set(sys.modules); from vestige.cli.main import main; status = main();"

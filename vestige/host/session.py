@@ -16,14 +16,23 @@ from vestige.host.messages import tell
 from vestige.host.ring import Ring
 from vestige.host.runloop import Leave, Loop
 from vestige.host.twin import Twin
-from vestige.lang.intrinsics import syscall
+from vestige.lang.intrinsics import address_of, syscall
+from vestige.lang.types import Struct, u8
 
+SYS_PRCTL = 157
 SYS_TGKILL = 234
+SET_NAME = 15  # prctl(2)
 NUDGE = 10  # SIGUSR1: only there to end a KVM_RUN
 NUDGE_INTERVAL = 0.1  # seconds between signals to a thread that hasn't left yet
 EINVAL = 22
 
 Runner = Callable[[Loop], int]
+
+
+class ThreadName(Struct):
+    """What the kernel calls a thread: 15 characters and a NUL."""
+
+    text: u8[16]
 
 
 class Outcome:
@@ -72,6 +81,7 @@ class CpuThread:
 
         def body() -> None:
             self._native_id = get_native_id()
+            set_thread_name(self.who)
             try:
                 run(self)
             finally:
@@ -95,6 +105,14 @@ class CpuThread:
                 syscall(SYS_TGKILL, os.getpid(), self._native_id, NUDGE, 0, 0, 0)
             if self._running.acquire(timeout=NUDGE_INTERVAL):
                 self._running.release()
+
+
+def set_thread_name(name: str) -> None:
+    """Have `top -H` and the like show the calling thread by this name."""
+    shown = ThreadName()
+    for index, byte in enumerate(name.encode("ascii")[:15]):
+        shown.text[index] = byte
+    syscall(SYS_PRCTL, SET_NAME, address_of(shown), 0, 0, 0, 0)
 
 
 class Session:
