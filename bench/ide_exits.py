@@ -5,23 +5,27 @@
 Counted by Linux's tracepoint kvm:kvm_userspace_exit in one software host, where Vestige (its disk
 an NVMe controller passed through, its IDE's registers at ports, then in memory) and QEMU's pc (its
 disk a file) boot the same kernel and the same initial RAM disk. Each boots twice; the difference
-of the counts over the difference of the commands is what a command costs. Prints a table and
-writes bench/results/ide_exits.json.
+of the counts over the difference of the commands is what a command costs. Writes
+bench/results/ide_exits.json and the table in docs/performance.md.
 """
 
 import argparse
 import json
-import subprocess
+import os
 import sys
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "bench" / "results"
+from bench.common import command, guests, results
+from bench.common.guests import WORK, Guest
+from tests.guests import images as disks
+from tests.guests import initramfs, kernels, roots
+from vestige.errors import UsageError
+from vestige.host import images
+from vestige.softhost import SoftHost
+
+NAME = "ide_exits"
 COUNTS = (64, 576)  # commands of the two boots
-APPEND = "console=ttyS0 quiet panic=-1 reads={}"
-TRACING = Path("/sys/kernel/tracing")
-EVENT = TRACING / "events/kvm/kvm_userspace_exit"
+MEMORY = 512  # MiB of each guest
 BOOT_TIMEOUT = 180.0  # seconds, of one guest
 REGISTERS = {
     "port 0xc007": "Status or Command",
@@ -33,11 +37,12 @@ REGISTERS = {
     "memory 0xd0002002": "bus-master status",
 }
 VESTIGE = {"ports": "Vestige, IDE at ports", "memory": "Vestige, IDE in memory"}
+PLACES = {name: place for place, name in VESTIGE.items()}
 QEMU = "QEMU pc"
 EXITS = "guest exits to user space"
 RETURNS = "returns of KVM_RUN, the monitor VM's included"
-WORKER = "returns of the worker"
-POSTED = "posted starts: wake the worker, no exit"
+WORKER = "returns of the worker to user space"
+POSTED = "posted starts, which wake the worker without an exit"
 WAITS = "waits for posted starts"
 NOISE = 0.05
 
@@ -45,96 +50,51 @@ NOISE = 0.05
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--inside", nargs=4, metavar="PATH", help=argparse.SUPPRESS)
-    inside = parser.parse_args().inside
-    if inside:
-        print(json.dumps(measure(*inside)))
-        return 0
-    costs = {name: slopes(boots) for name, boots in outside().items()}
-    RESULTS.mkdir(exist_ok=True)
-    result = {"commands": COUNTS, "cost of one": costs}
-    (RESULTS / "ide_exits.json").write_text(json.dumps(result, indent=1) + "\n")
-    for line in table(costs):
-        print(line)
+    parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md alone")
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        raise UsageError("needs root's rights, inside of the software host: run it as root")
+    costs = {name: slopes(boots) for name, boots in measure().items()}
+    results.write_json(NAME, {"commands": COUNTS, "cost of one": costs})
+    lines = table(costs)
+    print("\n".join(lines))
+    if not arguments.no_page:
+        results.write_section(NAME, lines)
     return 0
 
 
-def outside() -> dict[str, Any]:
-    """Prepare the guest, and measure in a software host."""
-    from tests.guests import images as disks  # noqa: PLC0415 - not needed inside
-    from tests.guests import initramfs, kernels, roots  # noqa: PLC0415
-    from vestige.host import images  # noqa: PLC0415
-    from vestige.softhost import SoftHost  # noqa: PLC0415
-
+def measure() -> dict[str, list[dict[str, Any]]]:
+    """Boot each twice, in one software host."""
+    say = command.Progress(NAME)
+    say("preparing the guest, from Debian's packages")
     images.ensure()
-    kernel, initrd = kernels.kernel("cloud"), initramfs.reads("cloud")
+    guest = Guest(kernels.kernel("cloud").bzimage, initramfs.reads("cloud"), MEMORY)
     pristine = roots.data_disk(COUNTS[-1] // 8, 1)
-    work = ROOT / "build" / "bench"
-    work.mkdir(parents=True, exist_ok=True)
-    ours, theirs = (disks.copy(pristine, work / name) for name in ("nvme.img", "file.img"))
-    with SoftHost(nvme=[ours]) as host:
-        words = ["-m", "bench.ide_exits", "--inside", kernel.bzimage, initrd, theirs]
-        argv = [sys.executable, *words, host.nvme_addresses[0]]
-        done = host.capture([str(word) for word in argv], timeout=7 * BOOT_TIMEOUT, cwd=ROOT)
-    if done.status:
-        raise SystemExit(f"ide_exits: {done.stderr.decode(errors='replace')}")
-    measured: dict[str, Any] = json.loads(done.stdout)
-    return measured
-
-
-def measure(kernel: str, initrd: str, disk: str, address: str) -> dict[str, Any]:
-    """Inside: boot each twice."""
-    if not EVENT.exists():
-        subprocess.run(["mount", "-t", "tracefs", "tracefs", str(TRACING)], check=True)
-    stats = Path("/dev/shm/ide_exits.json")
-    commands = {
-        name: [
-            *(sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm"),
-            *("--kernel", kernel, "--initrd", initrd, "--disk", f"vfio:{address},bus=ide"),
-            *("--ide", place, "--stats", str(stats), "--append"),
-        ]
-        for place, name in VESTIGE.items()
-    }
-    commands[QEMU] = [
-        *("qemu-system-x86_64", "-machine", "pc,accel=kvm", "-m", "512M", "-nodefaults"),
-        *("-display", "none", "-serial", "stdio", "-no-reboot", "-kernel", kernel),
-        *("-initrd", initrd, "-drive", f"file={disk},if=ide,format=raw", "-append"),
-    ]
-    boots: dict[str, list[dict[str, Any]]] = {}
-    for name, command in commands.items():
-        boots[name] = []
-        for count in COUNTS:
-            stats.unlink(missing_ok=True)
-            boot: dict[str, Any] = {"reads": count}
-            boot["returns"], boot["console"] = counted([*command, APPEND.format(count)])
-            if stats.exists():
-                boot["stats"] = json.loads(stats.read_text())
-            boots[name].append(boot)
+    WORK.mkdir(parents=True, exist_ok=True)
+    ours, theirs = (disks.copy(pristine, WORK / name) for name in ("nvme.img", "file.img"))
+    stats = WORK / "ide_exits.stats.json"
+    host = SoftHost(nvme=[ours])
+    host.start(say)
+    with host:
+        disk = f"vfio:{host.nvme_addresses[0]},bus=ide"
+        boots: dict[str, list[dict[str, Any]]] = {}
+        for name in (*VESTIGE.values(), QEMU):
+            boots[name] = []
+            for count in COUNTS:
+                say(f"{name}, {count} commands")
+                append = f"reads={count}"
+                if name == QEMU:
+                    drive = ("-drive", f"file={theirs},if=ide,format=raw")
+                    argv = guests.qemu(guest, append, drive, guests.PC)
+                else:
+                    words = ("--ide", PLACES[name], "--disk", disk, "--stats", str(stats))
+                    argv = guests.vestige(guest, append, words)
+                run = guests.observe(host, argv, BOOT_TIMEOUT, f"reads: {count} ok ")
+                boot: dict[str, Any] = {"reads": count, "returns": run.exits}
+                if name != QEMU:
+                    boot["stats"] = json.loads(stats.read_text())
+                boots[name].append(boot)
     return boots
-
-
-def counted(command: list[str]) -> tuple[int, str]:
-    """Run a guest; how often KVM_RUN returned in all, and its console's last line."""
-    (TRACING / "trace").write_text("")
-    (EVENT / "enable").write_text("1")
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=BOOT_TIMEOUT,
-        check=False,
-    )
-    (EVENT / "enable").write_text("0")
-    said = [line for line in done.stdout.splitlines() if line.startswith("reads: ")]
-    if done.returncode or not said or " ok " not in said[0]:
-        raise SystemExit(f"{command[0]}: status {done.returncode}: {done.stdout}{done.stderr}")
-    total = 0
-    for file in TRACING.glob("per_cpu/cpu*/stats"):
-        words = file.read_text().split()
-        total += int(words[words.index("entries:") + 1]) + int(words[words.index("overrun:") + 1])
-    return total, said[0]
 
 
 def table(costs: dict[str, dict[str, float]]) -> list[str]:
@@ -184,4 +144,4 @@ def counters(boot: dict[str, Any]) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.status(NAME, main))

@@ -11,33 +11,31 @@ the disks. Writes bench/results/ide_speed.json and .svg and the tables in docs/p
 import argparse
 import os
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.common import guests, readings
+from bench.common import command, guests, readings
 from bench.common.guests import ROOT, WORK, Guest
 from bench.common.ide_speed_report import report
 from tests.guests import images as disks
 from tests.guests import initramfs, kernels, programs, roots
-from vestige.errors import GuestError, UsageError
+from vestige.errors import UsageError
 from vestige.host import images
 from vestige.softhost import SoftHost
 
 GUEST = ROOT / "bench" / "guest"
 MEMORY = 384  # MiB of each guest: fio's libraries are 80
 DISK = 256  # MiB, of the NVMe controller's and of the raw file
+NAME = "ide_speed"
 CLOSING = "bench: done"
 BOOT_TIMEOUT = 240.0  # seconds, of a guest, besides what it measures
 STATUS = 0x1F7  # of QEMU's PIIX3; Vestige's is in native mode, at its BAR 0
 OUR_STATUS = 0xC007
 LINE_STATUS = 0x3FD  # of the UART: microvm has no IDE
 FILES = "/dev/shm/files"  # inside, where the ext4 with the raw file is
-PC = "pc,smm=off"  # why: bench.common.guests.qemu
 AIO = ("native", "io_uring")
 
 
@@ -49,6 +47,7 @@ class Bench(NamedTuple):
     seconds: float
     address: str  # of the NVMe controller, inside
     raw_file: str
+    say: command.Progress
 
 
 class Configuration(NamedTuple):
@@ -77,6 +76,7 @@ def main() -> int:
 
 def measure(rounds: int, seconds: float) -> dict[str, object]:
     """All of it, in one software host."""
+    say = command.Progress(NAME)
     say("preparing the guest, from Debian's packages")
     images.ensure()
     kernel = kernels.kernel("cloud")
@@ -86,12 +86,12 @@ def measure(rounds: int, seconds: float) -> dict[str, object]:
     pristine = roots.data_disk(DISK, 1)
     WORK.mkdir(parents=True, exist_ok=True)
     nvme = disks.copy(pristine, WORK / "nvme.img")
-    host = SoftHost(nvme=[nvme], disks=[(disk_of_files(pristine), False)])
+    host = SoftHost(nvme=[nvme], disks=[(guests.disk_of_files(pristine, DISK), False)])
     host.start(say)
     with host:
         guests.load_modules(host, release, modules)
         guests.inside(host, "mkdir $1 && mount -t ext4 $2 $1", FILES, host.disk_names[0])
-        bench = Bench(host, guest, seconds, host.nvme_addresses[0], f"{FILES}/disk.img")
+        bench = Bench(host, guest, seconds, host.nvme_addresses[0], f"{FILES}/disk.img", say)
         aio = choose_aio(bench)
         table = configurations(str(aio["chosen"]))
         measured: dict[str, list[dict[str, float]]] = {name: [] for name in table}
@@ -136,17 +136,17 @@ def vestige_memory(bench: Bench, append: str, _device: str) -> list[str]:
 def qemu_nvme(aio: str) -> Callable[[Bench, str, str], list[str]]:
     """The controller is the software host's own, QEMU reads past its page cache."""
 
-    def command(bench: Bench, append: str, device: str) -> list[str]:
+    def words(bench: Bench, append: str, device: str) -> list[str]:
         drive = f"file={device},if=ide,format=raw,cache=none,aio={aio}"
-        return guests.qemu(bench.guest, append, ["-drive", drive], PC)
+        return guests.qemu(bench.guest, append, ["-drive", drive], guests.PC)
 
-    return command
+    return words
 
 
 def qemu_pass_through(bench: Bench, append: str, _device: str) -> list[str]:
     """The controller is the guest's: no monitor can be faster."""
     device = f"vfio-pci,host={bench.address}"
-    return guests.qemu(bench.guest, append, ["-device", device], PC)
+    return guests.qemu(bench.guest, append, ["-device", device], guests.PC)
 
 
 def vestige_file(bench: Bench, append: str, _device: str) -> list[str]:
@@ -157,7 +157,7 @@ def vestige_file(bench: Bench, append: str, _device: str) -> list[str]:
 def qemu_file(bench: Bench, append: str, _device: str) -> list[str]:
     """Through the page cache too: QEMU's default."""
     drive = f"file={bench.raw_file},if=ide,format=raw,cache=writeback"
-    return guests.qemu(bench.guest, append, ["-drive", drive], PC)
+    return guests.qemu(bench.guest, append, ["-drive", drive], guests.PC)
 
 
 def qemu_microvm(bench: Bench, append: str, _device: str) -> list[str]:
@@ -169,11 +169,11 @@ def choose_aio(bench: Bench) -> dict[str, object]:
     """Which aio= serves QEMU better on the controller: fio's jobs once with each."""
     rates: dict[str, dict[str, float]] = {}
     for aio in AIO:
-        say(f"QEMU's aio={aio}")
+        bench.say(f"QEMU's aio={aio}")
         configuration = Configuration(None, "sda", "nvme", qemu_nvme(aio))
         rates[aio] = one(bench, configuration)
     chosen = max(AIO, key=lambda aio: statistics.geometric_mean(rates[aio].values()))
-    say(f"aio={chosen} is the faster")
+    bench.say(f"aio={chosen} is the faster")
     return {"chosen": chosen, "measured": rates}
 
 
@@ -187,9 +187,9 @@ def one(bench: Bench, configuration: Configuration) -> dict[str, float]:
         words.append(f"port={configuration.port}")
     if configuration.disk is not None:
         words.append(f"disk={configuration.disk}")
-    command = configuration.command(bench, " ".join(words), device)
+    argv = configuration.command(bench, " ".join(words), device)
     timeout = BOOT_TIMEOUT + 20 * bench.seconds
-    console = guests.boot(bench.host, command, timeout, CLOSING)
+    console = guests.boot(bench.host, argv, timeout, CLOSING)
     found: dict[str, float] = {}
     if configuration.port is not None:
         found["status read"] = readings.port_time(console)
@@ -198,7 +198,7 @@ def one(bench: Bench, configuration: Configuration) -> dict[str, float]:
         for name, job in readings.fio(console).items():
             sequential = name.startswith("sequential")
             found[name] = job.mebibytes if sequential else job.operations
-    say("  " + ", ".join(f"{name} {value:,.1f}" for name, value in found.items()))
+    bench.say("  " + ", ".join(f"{name} {value:,.1f}" for name, value in found.items()))
     return found
 
 
@@ -212,33 +212,5 @@ def initial_disk() -> Path:
     return initramfs.with_programs("bench", GUEST / "init", "cloud", files)
 
 
-def disk_of_files(content: Path) -> Path:
-    """An image of an ext4 file system that holds `content` as disk.img."""
-    tree = WORK / "files"
-    tree.mkdir(parents=True, exist_ok=True)
-    (tree / "disk.img").unlink(missing_ok=True)
-    (tree / "disk.img").hardlink_to(content)
-    image = WORK / "files.img"
-    disks.whole_disk(image, disks.FileSystem(DISK + DISK // 4, tree))
-    return image
-
-
-_BEGAN = time.monotonic()
-
-
-def say(text: str) -> None:
-    """Progress."""
-    print(f"ide_speed: {time.monotonic() - _BEGAN:4.0f} s: {text}", file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (GuestError, UsageError, readings.ReadingError, subprocess.CalledProcessError) as error:
-        print(f"ide_speed: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
-    except TimeoutError as error:
-        print(f"ide_speed: a guest did not end in time: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(command.status(NAME, main))

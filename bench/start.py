@@ -1,6 +1,6 @@
-"""How long from exec to a guest's first instruction and to its init, and in how much memory.
+"""How long from exec to a guest's first instruction, and in how much memory.
 
-    python -m bench.start [--rounds 9] [--boots 5]
+    python -m bench.start [--rounds 9]
 
 Vestige against QEMU's microvm with all its legacy off, in turns. Each is started with a pipe as
 its standard output, and killed when the first byte comes out of it. The guest's program writes
@@ -10,8 +10,6 @@ before exec to the program's first effect outside: all there is in between, and 
 "first instruction": the program is the guest's kernel, and the byte is what its first three
 instructions do. QEMU runs its firmware before; "at reset" is QEMU with the program in place of
 its firmware. Both natively, where KVM runs such a program, and in a software host.
-"init": the program is the init of Debian's cloud kernel. In a software host only. QEMU also with
-its RTC: without one, its tables still promise it, and Linux waits for its answer for seconds.
 
 Memory: the most that was resident until then, less the guest RAM that is. Prints a table and
 writes bench/results/start.json.
@@ -26,24 +24,22 @@ import sys
 import time
 from pathlib import Path
 
-from bench.common import tiny_guest
-from bench.common.tiny_guest import INIT, INIT_ADDRESS, SIGNAL, VESTIGE, elf, qemu
+from bench.common import command, tiny_guest
+from bench.common.tiny_guest import SIGNAL, VESTIGE, qemu
+from bench.inside.processes import beyond_guest_memory
+from vestige.errors import GuestError
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "bench"
 MEMORY = 512 << 20
 LIMIT = 240.0  # seconds, of one start
-# No console: what Linux prints on one costs each in its own way.
-APPEND = "quiet panic=-1"
-
 OURS, THEIRS = "Vestige", "QEMU microvm"
-AT_RESET, WITH_RTC = f"{THEIRS}, at reset", f"{THEIRS}, with RTC"
-COLOURS = {OURS: "tab:green"} | dict.fromkeys((THEIRS, AT_RESET, WITH_RTC), "tab:gray")
-NATIVE, INSIDE, BOOT = "native", "software host", "Linux in the software host"
+AT_RESET = f"{THEIRS}, at reset"
+COLOURS = {OURS: "tab:green"} | dict.fromkeys((THEIRS, AT_RESET), "tab:gray")
+NATIVE, INSIDE = "native", "software host"
 GOALS = (  # what is reached there, and the most it may take of QEMU's time
     (NATIVE, "first instruction", 0.35),
     (INSIDE, "first instruction", 0.35),
-    (BOOT, "init", 0.6),
 )
 RESIDENT = 15  # MiB beyond guest RAM
 TIME, MEMORY_USED = "time", "memory"
@@ -56,58 +52,39 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=9, help="of starts (default 9)")
-    parser.add_argument("--boots", type=int, default=5, help="rounds of boots (default 5)")
-    parser.add_argument("--inside", nargs=2, metavar="PATH", help=argparse.SUPPRESS)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
-        print(json.dumps(in_the_software_host(options.rounds, options.boots, *options.inside)))
+        print(json.dumps(first_instructions(options.rounds)))
         return 0
-    report(prepared(options))
+    report(prepared(options.rounds))
     return 0
 
 
-def prepared(options: argparse.Namespace) -> dict[str, Places]:
+def prepared(rounds: int) -> dict[str, Places]:
     """Everything measured, by place; the compiled images are in a cache of the benchmark's own."""
     WORK.mkdir(parents=True, exist_ok=True)
-    command = [VESTIGE[0], "build"]
-    subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, timeout=LIMIT)
-    return {NATIVE: first_instructions(options.rounds), **outside(options)}
+    build = [VESTIGE[0], "build"]
+    subprocess.run(build, env=ENVIRONMENT, check=True, capture_output=True, timeout=LIMIT)
+    say = command.Progress("start")
+    say("natively")
+    native = first_instructions(rounds)
+    return {NATIVE: native, INSIDE: in_the_software_host(rounds, say)}
 
 
-def outside(options: argparse.Namespace) -> dict[str, Places]:
-    """Prepare a guest and measure in a software host."""
-    from tests.guests import kernels  # noqa: PLC0415 - not needed inside
-    from vestige.softhost import SoftHost  # noqa: PLC0415
-    from vestige.softhost.cpio import Archive  # noqa: PLC0415
+def in_the_software_host(rounds: int, say: command.Progress) -> Places:
+    """The same there."""
+    from vestige.softhost import SoftHost  # noqa: PLC0415 - not needed inside
 
-    archive = Archive()
-    archive.file("init", elf(INIT, INIT_ADDRESS), executable=True)
-    initrd = WORK / "init.cpio"
-    initrd.write_bytes(archive.finish())
-    argv = [sys.executable, "-m", "bench.start", "--rounds", str(options.rounds)]
-    argv += ["--boots", str(options.boots), "--inside"]
-    argv += [str(kernels.kernel("cloud").bzimage), str(initrd)]
-    with SoftHost() as host:
+    argv = [sys.executable, "-m", "bench.start", "--rounds", str(rounds), "--inside"]
+    host = SoftHost()
+    host.start(say)
+    with host:
         done = host.capture(argv, timeout=3600, cwd=ROOT)
     if done.status:
-        raise SystemExit(f"start: {done.stderr.decode(errors='replace')}")
-    measured: dict[str, Places] = json.loads(done.stdout)
+        raise GuestError(done.stderr.decode(errors="replace"))
+    measured: Places = json.loads(done.stdout)
     return measured
-
-
-def in_the_software_host(rounds: int, boots: int, kernel: str, initrd: str) -> dict[str, Places]:
-    """Inside: the little programs, then Linux."""
-    guest = ("--kernel", kernel, "--initrd", initrd, "--append", APPEND)
-    theirs = ("-kernel", kernel, "-initrd", initrd, "-append", APPEND)
-    commands = {
-        OURS: (*VESTIGE, *guest),
-        THEIRS: (*qemu(MEMORY), *theirs),
-        WITH_RTC: (*qemu(MEMORY, rtc=True), *theirs),
-    }
-    return {
-        INSIDE: first_instructions(rounds),
-        BOOT: in_turns(commands, boots),
-    }
 
 
 def first_instructions(rounds: int) -> Places:
@@ -128,48 +105,35 @@ def in_turns(commands: dict[str, tuple[str, ...]], rounds: int) -> Places:
     """Each command once a round; the first round fills caches and does not count."""
     starts: Places = {name: [] for name in commands}
     for number in range(rounds + 1):
-        for name, command in commands.items():
-            start = started(command)
+        for name, words in commands.items():
+            start = started(words)
             if number:
                 starts[name].append(start)
     return starts
 
 
-def started(command: tuple[str, ...]) -> dict[str, float]:
-    """Run `command` until its first byte; the time until then, its memory then."""
+def started(words: tuple[str, ...]) -> dict[str, float]:
+    """Run `words` until its first byte; the time until then, its memory then."""
     output, its_output = os.pipe()
     errors = WORK / "errors"
     began = time.monotonic()
     with errors.open("wb") as file:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=its_output, stderr=file, env=ENVIRONMENT
+            words, stdin=subprocess.DEVNULL, stdout=its_output, stderr=file, env=ENVIRONMENT
         )
     os.close(its_output)
-    ready, _, _ = select.select([output], [], [], LIMIT)
-    seconds = time.monotonic() - began
-    byte = os.read(output, 1) if ready else b""
-    size = beyond_guest_memory(process.pid) if byte else 0
-    process.kill()
-    process.wait()
-    os.close(output)
+    try:
+        ready, _, _ = select.select([output], [], [], LIMIT)
+        seconds = time.monotonic() - began
+        byte = os.read(output, 1) if ready else b""
+        size = beyond_guest_memory(process.pid, MEMORY) if byte else 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(output)
     if byte != SIGNAL:
-        raise SystemExit(f"{' '.join(command)}: {errors.read_text(errors='replace')}")
+        raise GuestError(f"{' '.join(words)}: {errors.read_text(errors='replace')}")
     return {TIME: round(1000 * seconds, 2), MEMORY_USED: round(size / (1 << 20), 2)}
-
-
-def beyond_guest_memory(pid: int) -> int:
-    """The most bytes process `pid` had resident, less the guest RAM it has resident now."""
-    guest, mapping = 0, 0
-    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
-        name, *words = line.split()
-        if name == "Size:":
-            mapping = int(words[0]) << 10
-        elif name == "Rss:" and mapping >= MEMORY:
-            guest += int(words[0]) << 10
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return (int(line.split()[1]) << 10) - guest
-    raise SystemExit(f"process {pid} has no memory")
 
 
 def report(measured: dict[str, Places]) -> None:
@@ -198,4 +162,4 @@ def report(measured: dict[str, Places]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.status("start", main))

@@ -1,18 +1,30 @@
 """What the benchmarks boot, and how: Vestige's and QEMU's command lines, one boot, the NVMe."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.guests import images as disks
 from tests.guests.initramfs import busybox
 from vestige.errors import GuestError
 from vestige.softhost import SoftHost
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORK = ROOT / "build" / "bench"
-APPEND = "console=ttyS0 quiet panic=-1"
+QUIET = "quiet panic=-1"
+APPEND = f"console=ttyS0 {QUIET}"
+VIRTIO_APPEND = f"console=hvc0 {QUIET}"
+VIRTIO = "virtio"  # a virtio console on standard input and output
+MODERN = "disable-legacy=on,disable-modern=off"  # of QEMU's virtio devices
+# QEMU's smallest machine, without all its legacy; then with its RTC again: its tables promise one
+# in any case, and Linux would ask it for the time for seconds.
+BARE_MICROVM = "microvm,pic=off,pit=off,rtc=off,isa-serial=off,usb=off,x-option-roms=off,acpi=on"
+MICROVM = BARE_MICROVM.replace("rtc=off", "rtc=on")
+MICROVM_PCI = f"{MICROVM},pcie=on"
+PC = "pc,smm=off"  # why: `_qemu`
 _SHORT = 60.0  # seconds, of a command that is no guest
 
 # The driver that is wanted takes the controller; Linux probes NVMe disks in the background.
@@ -41,18 +53,37 @@ class Guest(NamedTuple):
     memory: int
 
 
-def vestige(guest: Guest, append: str, arguments: Sequence[str]) -> list[str]:
-    """A `vestige run` inside the software host."""
+def vestige(
+    guest: Guest, append: str, arguments: Sequence[str], *, console: str = "stdio"
+) -> list[str]:
+    """A `vestige run` inside the software host; `console` is for --console."""
+    words = VIRTIO_APPEND if console == VIRTIO else APPEND
     return [
         *(sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm"),
-        *("--kernel", str(guest.kernel), "--initrd", str(guest.initrd)),
-        *("--memory", f"{guest.memory}M", "--append", f"{APPEND} {append}"),
+        *("--kernel", str(guest.kernel), "--initrd", str(guest.initrd), "--console", console),
+        *("--memory", f"{guest.memory}M", "--append", f"{words} {append}"),
         *arguments,
     ]
 
 
 def qemu(guest: Guest, append: str, arguments: Sequence[str], machine: str) -> list[str]:
-    """QEMU inside the software host.
+    """QEMU inside the software host, its console a serial port."""
+    return _qemu(guest, f"{APPEND} {append}", ["-serial", "stdio", *arguments], machine)
+
+
+def qemu_virtio(
+    guest: Guest, append: str, arguments: Sequence[str], machine: str, *, pci: bool = True
+) -> list[str]:
+    """The same with a virtio console, over PCI or at an address (virtio-mmio)."""
+    console = [
+        *("-device", f"virtio-serial-pci,{MODERN}" if pci else "virtio-serial-device"),
+        *("-chardev", "stdio,id=console", "-device", "virtconsole,chardev=console"),
+    ]
+    return _qemu(guest, f"{VIRTIO_APPEND} {append}", [*console, *arguments], machine)
+
+
+def _qemu(guest: Guest, append: str, arguments: Sequence[str], machine: str) -> list[str]:
+    """QEMU.
 
     Without vapic and smm: each has QEMU read and set the guest's segments while the guest runs,
     and TCG then no longer lets programs use the ports they were given (ioperm).
@@ -60,9 +91,9 @@ def qemu(guest: Guest, append: str, arguments: Sequence[str], machine: str) -> l
     return [
         *("qemu-system-x86_64", "-machine", f"{machine},accel=kvm", "-cpu", "host"),
         *("-global", "kvm-apic.vapic=off"),
-        *("-m", f"{guest.memory}M", "-nodefaults", "-display", "none", "-serial", "stdio"),
+        *("-m", f"{guest.memory}M", "-nodefaults", "-display", "none"),
         *("-no-reboot", "-kernel", str(guest.kernel), "-initrd", str(guest.initrd)),
-        *("-append", f"{APPEND} {append}"),
+        *("-append", append),
         *arguments,
     ]
 
@@ -74,10 +105,40 @@ def boot(host: SoftHost, command: list[str], timeout: float, closing: str) -> st
     """
     done = host.capture(command, timeout=timeout, cwd=ROOT)
     console = done.stdout.decode(errors="replace").replace("\r", "")
-    if done.status or closing not in console.splitlines():
+    if done.status or not says(console, closing):
         said = console + done.stderr.decode(errors="replace")
         raise GuestError(f"{' '.join(command)}: status {done.status}, no {closing!r}\n{said}")
     return console
+
+
+class Observed(NamedTuple):
+    """A guest's run: its console, and what was counted, in all and between its marks.
+
+    See inside/observe.py.
+    """
+
+    console: str
+    exits: int
+    spans: dict[str, dict[str, float]]
+
+
+def observe(host: SoftHost, command: list[str], timeout: float, closing: str) -> Observed:
+    """As `boot`, and count; a guest with a virtio console may set marks."""
+    argv = [sys.executable, "-S", "-m", "bench.inside.observe", "--", *command]
+    done = host.capture(argv, timeout=timeout, cwd=ROOT)
+    if done.status:
+        said = done.stderr.decode(errors="replace")
+        raise GuestError(f"{' '.join(argv)}: status {done.status}\n{said}")
+    run = json.loads(done.stdout)
+    if run["status"] or not says(run["console"], closing):
+        said = run["console"] + run["errors"]
+        raise GuestError(f"{' '.join(command)}: status {run['status']}, no {closing!r}\n{said}")
+    return Observed(run["console"], run["exits"], run["spans"])
+
+
+def says(console: str, closing: str) -> bool:
+    """Whether a line begins so."""
+    return any(line.startswith(closing) for line in console.splitlines())
 
 
 def inside(host: SoftHost, script: str, *arguments: str) -> str:
@@ -122,3 +183,14 @@ def compile_program(source: Path) -> Path:
     flags = ("-O2", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector")
     subprocess.run(["gcc", *flags, "-o", str(program), str(source)], check=True)
     return program
+
+
+def disk_of_files(content: Path, mebibytes: int) -> Path:
+    """An image of an ext4 file system that holds `content`, of that size, as disk.img."""
+    tree = WORK / "files"
+    tree.mkdir(parents=True, exist_ok=True)
+    (tree / "disk.img").unlink(missing_ok=True)
+    (tree / "disk.img").hardlink_to(content)
+    image = WORK / "files.img"
+    disks.whole_disk(image, disks.FileSystem(mebibytes + mebibytes // 4, tree))
+    return image

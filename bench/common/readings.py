@@ -1,5 +1,6 @@
-"""What programs in the guest say, as numbers: port (bench/guest), hdparm -t, fio's terse output."""
+"""What programs in the guest say, as numbers: port (bench/guest), hdparm -t, fio, iperf3."""
 
+import json
 import re
 import statistics
 from typing import NamedTuple
@@ -17,10 +18,11 @@ class ReadingError(Exception):
 
 
 class Job(NamedTuple):
-    """What one of fio's jobs moved in a second."""
+    """What one of fio's jobs moved in a second, and KiB in all."""
 
     mebibytes: float
     operations: float
+    kibibytes: int
 
 
 def port_time(console: str) -> float:
@@ -52,8 +54,36 @@ def fio(console: str) -> dict[str, Job]:
         if fields[side + _TOTAL] == "0":
             raise ReadingError(f"fio's {fields[_JOB]} moved nothing")
         jobs[fields[_JOB]] = Job(
-            int(fields[side + _BANDWIDTH]) / 1024, float(fields[side + _OPERATIONS])
+            int(fields[side + _BANDWIDTH]) / 1024,
+            float(fields[side + _OPERATIONS]),
+            int(fields[side + _TOTAL]),
         )
     if not jobs:
         raise ReadingError(f"no line of fio's terse output, version 3:\n{console}")
     return jobs
+
+
+class Transfer(NamedTuple):
+    """What one run of iperf3 moved: in a second, and in all."""
+
+    mebibytes: float
+    total: float  # MiB
+
+
+def iperf3(console: str) -> dict[str, Transfer]:
+    """Each run by its name, from its JSON between "iperf3: NAME" and "iperf3: end"."""
+    runs = {}
+    for part in console.split("iperf3: ")[1::2]:
+        name, _, text = part.partition("\n")
+        try:
+            said = json.loads(text)
+        except json.JSONDecodeError:
+            raise ReadingError(f"iperf3's {name} said no JSON:\n{text}") from None
+        if "error" in said:
+            raise ReadingError(f"iperf3's {name} ended with an error: {said['error']}")
+        received = said["end"]["sum_received"]
+        mebibytes = received["bytes"] / (1 << 20)
+        runs[name] = Transfer(mebibytes / received["seconds"], mebibytes)
+    if not runs:
+        raise ReadingError(f"no run of iperf3:\n{console}")
+    return runs

@@ -14,13 +14,7 @@ SIGNAL = b"\n"  # ends a line: where none ends, Vestige waits 10 ms for more of 
 KERNEL = bytes.fromhex("ba f8030000 b0 0a ee fa f4 eb fd")
 # The same, as the processor starts: in 16-bit code.
 FIRMWARE = bytes.fromhex("ba f803 b0 0a ee fa f4 eb fd")
-# ioperm(0x3F8, 1, 1); mov edx, 0x3F8; mov al, SIGNAL; out dx, al; again: pause(); jmp again
-INIT = bytes.fromhex(
-    "b8 ad000000 bf f8030000 be 01000000 ba 01000000 0f05"
-    "ba f8030000 b0 0a ee b8 22000000 0f05 eb f7"
-)
 KERNEL_ADDRESS = 1 << 20
-INIT_ADDRESS = 1 << 22
 FIRMWARE_SIZE = 64 << 10
 RESET_VECTOR = FIRMWARE_SIZE - 16
 
@@ -28,12 +22,12 @@ VESTIGE = (str(Path(sys.executable).with_name("vestige")), "run", "--accel", "kv
 MIB = 1 << 20
 
 
-def qemu(memory: int, *, rtc: bool = False) -> tuple[str, ...]:
-    """QEMU's microvm with `memory` bytes of RAM and all its legacy off; the RTC on if asked."""
+def qemu(memory: int) -> tuple[str, ...]:
+    """QEMU's microvm with `memory` bytes of RAM and all its legacy off."""
     return (
         *("qemu-system-x86_64", "-no-user-config", "-nodefaults", "-display", "none", "-machine"),
         "microvm,accel=kvm,pic=off,pit=off,isa-serial=off,pcie=off,usb=off"
-        f",x-option-roms=off,auto-kernel-cmdline=off,acpi=on,rtc={'on' if rtc else 'off'}",
+        ",x-option-roms=off,auto-kernel-cmdline=off,acpi=on,rtc=off",
         *("-m", f"{memory // MIB}M", "-chardev", "stdio,id=out"),
         *("-device", "isa-debugcon,iobase=0x3f8,chardev=out"),
     )

@@ -1,9 +1,11 @@
 """What programs in the guest say, read."""
 
+import json
+
 import pytest
 
 from bench.common import readings
-from bench.common.readings import Job, ReadingError
+from bench.common.readings import Job, ReadingError, Transfer
 
 HDPARM = """
 /dev/sda:
@@ -50,8 +52,8 @@ def test_fios_jobs_are_read_from_the_side_that_moved_something() -> None:
         ]
     )
     assert readings.fio(console) == {
-        "sequential-read": Job(50.0, 400.0),
-        "random-write": Job(1.0, 256.0),
+        "sequential-read": Job(50.0, 400.0, 204800),
+        "random-write": Job(1.0, 256.0, 4096),
     }
 
 
@@ -68,3 +70,34 @@ def test_a_job_that_moved_nothing_is_an_error() -> None:
 def test_no_job_at_all_is_an_error() -> None:
     with pytest.raises(ReadingError, match="terse"):
         readings.fio("fio: unknown option\n")
+
+
+def run(name: str, said: object) -> str:
+    """What the guest's job prints for one run of iperf3."""
+    return f"iperf3: {name}\n{json.dumps(said, indent=1)}\niperf3: end\n"
+
+
+def test_iperf3s_runs_are_read_as_their_receiver_saw_them() -> None:
+    ends = [{"sum_received": {"bytes": bytes_, "seconds": 4.0}} for bytes_ in (8 << 20, 2 << 20)]
+    console = "".join(
+        run(name, {"end": end}) for name, end in zip(("send", "receive"), ends, strict=True)
+    )
+    assert readings.iperf3(f"login:\n{console}bench: done\n") == {
+        "send": Transfer(2.0, 8.0),
+        "receive": Transfer(0.5, 2.0),
+    }
+
+
+def test_a_run_of_iperf3_that_failed_is_an_error() -> None:
+    with pytest.raises(ReadingError, match="send ended with an error: unable to connect"):
+        readings.iperf3(run("send", {"error": "unable to connect"}))
+
+
+def test_no_run_of_iperf3_is_an_error() -> None:
+    with pytest.raises(ReadingError, match="no run"):
+        readings.iperf3("bench: done\n")
+
+
+def test_iperf3_that_was_cut_off_is_an_error() -> None:
+    with pytest.raises(ReadingError, match="receive said no JSON"):
+        readings.iperf3("iperf3: receive\n{\niperf3: end\n")

@@ -64,9 +64,16 @@ def consoles(flavour: Flavour) -> Path:
     return _archive(f"consoles-{flavour}", SCRIPTS / "consoles-init", modules)
 
 
-def with_programs(name: str, init: Path, flavour: Flavour, programs: Mapping[str, Path]) -> Path:
-    """Has `init`, a disk's modules and executable files, by their places in the archive."""
-    return _archive(name, init, kernel(flavour).modules, programs)
+def with_programs(
+    name: str,
+    init: Path,
+    flavour: Flavour,
+    programs: Mapping[str, Path],
+    modules: tuple[Path, ...] = (),
+) -> Path:
+    """Has `init`, executable files by their places in the archive, and modules: a disk's if none
+    are given."""
+    return _archive(name, init, modules or kernel(flavour).modules, programs)
 
 
 def _archive(

@@ -1,0 +1,163 @@
+"""How long from exec to the init of Debian's cloud kernel, and in how much memory.
+
+    python -m bench.boot [--rounds 3]
+
+One software host; the same kernel and initial RAM disk for Vestige, for QEMU's microvm with all
+its legacy off and with no more than its RTC, and for QEMU's pc, each with a virtio console. Each is
+started once a round, and killed when init writes to an I/O port, which KVM itself records. Writes
+bench/results/boot.json and .svg and the table in docs/performance.md.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.common import command, guests, results, tiny_guest
+from bench.common.guests import ROOT, WORK, Guest
+from tests.guests import kernels
+from vestige.errors import GuestError, UsageError
+from vestige.host import images
+from vestige.softhost import SoftHost
+from vestige.softhost.cpio import Archive
+
+NAME = "boot"
+MEMORY = 512  # MiB of each guest
+LIMIT = 240.0  # seconds, of one boot
+PORT = 0xE9  # that Linux never writes to
+INSIDE = "/dev/shm"  # the software host's own memory: nobody's boot waits for the shared files
+OURS, MICROVM, WITH_RTC, PC = "Vestige", "QEMU microvm", "QEMU microvm, with RTC", "QEMU pc"
+THEIRS = (MICROVM, WITH_RTC, PC)
+COLOURS = {OURS: "#1b6ca8", MICROVM: "#c0392b", WITH_RTC: "#e08e79", PC: "#7f8c8d"}
+TIME, MEMORY_USED = "time", "memory"
+UNITS = {TIME: "ms", MEMORY_USED: "MiB"}
+MOST_TIME = 0.5  # of QEMU's
+
+# ioperm(PORT, 1, 1); mov edx, PORT; mov al, '!'; out dx, al; again: pause(); jmp again
+INIT = bytes.fromhex(
+    f"b8 ad000000 bf {PORT:02x}000000 be 01000000 ba 01000000 0f05"
+    f"ba {PORT:02x}000000 b0 21 ee b8 22000000 0f05 eb f7"
+)
+INIT_ADDRESS = 1 << 22
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3, help="of all machines (3)")
+    parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md alone")
+    arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        raise UsageError("at least one round")
+    if os.geteuid() != 0:
+        raise UsageError("needs root's rights, inside of the software host: run it as root")
+    report(measure(arguments.rounds), write_page=not arguments.no_page)
+    return 0
+
+
+def measure(rounds: int) -> dict[str, object]:
+    """All of it, in one software host. The first round fills caches and does not count."""
+    say = command.Progress(NAME)
+    say("preparing the guest, from Debian's packages")
+    images.ensure()
+    kernel = kernels.kernel("cloud")
+    archive = Archive()
+    archive.file("init", tiny_guest.elf(INIT, INIT_ADDRESS), executable=True)
+    WORK.mkdir(parents=True, exist_ok=True)
+    initrd = WORK / "init.cpio"
+    initrd.write_bytes(archive.finish())
+    host = SoftHost()
+    host.start(say)
+    with host:
+        guests.inside(host, 'cp "$1" "$2" "$3"', str(kernel.bzimage), str(initrd), INSIDE)
+        guest = Guest(Path(INSIDE, kernel.bzimage.name), Path(INSIDE, initrd.name), MEMORY)
+        table = machines(guest)
+        measured: dict[str, list[dict[str, float]]] = {name: [] for name in table}
+        for number in range(rounds + 1):
+            for name, argv in table.items():
+                say(f"round {number} of {rounds}: {name}")
+                found = boot(host, argv)
+                say(f"  {found[TIME]:,.0f} ms, {found[MEMORY_USED]:.1f} MiB")
+                if number:
+                    measured[name].append(found)
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "kernel": kernel.release,
+        "rounds": rounds,
+        "measured": measured,
+    }
+
+
+def machines(guest: Guest) -> dict[str, list[str]]:
+    """Every one's command line, in the order of a round."""
+    return {
+        OURS: guests.vestige(guest, "", (), console=guests.VIRTIO),
+        MICROVM: guests.qemu_virtio(guest, "", (), guests.BARE_MICROVM, pci=False),
+        WITH_RTC: guests.qemu_virtio(guest, "", (), guests.MICROVM, pci=False),
+        PC: guests.qemu_virtio(guest, "", (), guests.PC),
+    }
+
+
+def boot(host: SoftHost, argv: Sequence[str]) -> dict[str, float]:
+    """One boot to init: milliseconds and MiB. Raises GuestError if it does not get there."""
+    words = (str(PORT), str(MEMORY << 20), str(LIMIT))
+    line = [sys.executable, "-S", "-m", "bench.inside.until_port", *words, "--", *argv]
+    done = host.capture(line, timeout=LIMIT + 60, cwd=ROOT)
+    if done.status:
+        raise GuestError(done.stderr.decode(errors="replace"))
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def report(result: dict[str, object], *, write_page: bool) -> None:
+    """JSON, a plot, and the table in docs/performance.md."""
+    from bench.common import plot  # noqa: PLC0415 - matplotlib is an extra, and slow to import
+
+    results.write_json(NAME, result)
+    measured: results.Rounds = result["measured"]  # type: ignore[assignment]
+    panels = []
+    for measure_, unit in UNITS.items():
+        found = {
+            name: [each[measure_] for each in measured[name] if measure_ in each]
+            for name in measured
+        }
+        values = {name: some for name, some in found.items() if some}
+        medians = {name: statistics.median(some) for name, some in values.items()}
+        panels.append(plot.Panel(f"{measure_} to init", unit, values, medians))
+    plot.bars(results.RESULTS / f"{NAME}.svg", "Linux in the software host", panels, COLOURS)
+    lines = page_lines(result)
+    print("\n".join(lines))
+    if write_page:
+        results.write_section(NAME, lines)
+
+
+def page_lines(result: dict[str, object]) -> list[str]:
+    """The table for docs/performance.md."""
+    measured: results.Rounds = result["measured"]  # type: ignore[assignment]
+    rows = []
+    for name in (OURS, *THEIRS):
+        medians = [results.median(measured, name, each) for each in UNITS]
+        figures = [
+            "" if median is None else f"{results.number(median)} {unit}"
+            for median, unit in zip(medians, UNITS.values(), strict=True)
+        ]
+        verdict = ""
+        if name != OURS:
+            goal = results.Goal(TIME, OURS, name, MOST_TIME, at_most=True)
+            ratio = results.ratio(measured, goal)
+            verdict = f"{ratio:.2f}: {'met' if goal.met(ratio) else '**missed**'}"
+        rows.append([name, *figures, verdict])
+    head = ["to init", *UNITS, f"Vestige's time ≤ {MOST_TIME} of it"]
+    return [
+        f"Medians of {result['rounds']} rounds, {result['date']}.",
+        "",
+        *results.table(head, rows),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(command.status(NAME, main))

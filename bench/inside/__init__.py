@@ -1,0 +1,1 @@
+"""What benchmarks run inside the software host: standard library only, as Python starts slowly."""

@@ -1,0 +1,211 @@
+"""How fast a virtio network interface is on Vestige and on QEMU, and what it costs their host.
+
+    python -m bench.virtio_net [--rounds 3] [--seconds 2]
+
+One software host; the same kernel and initial RAM disk for every guest. Each round boots every
+configuration once and runs iperf3 in it, to the software host and from it, over a tap and through
+passt. Besides throughput: processor time of the host and exits to user space for one MiB. Writes
+bench/results/virtio_net.json and .svg and the tables in docs/performance.md.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.common import command, guests, readings, virtio_report
+from bench.common.guests import ROOT, Guest
+from bench.common.virtio_report import Page, span_costs
+from tests.guests import initramfs, kernels, programs
+from vestige.errors import UsageError
+from vestige.host import images
+from vestige.softhost import SoftHost
+
+NAME = "virtio_net"
+GUEST = ROOT / "bench" / "guest"
+MEMORY = 256  # MiB of each guest
+CLOSING = "bench: done"
+BOOT_TIMEOUT = 240.0  # seconds, of a guest, besides what it measures
+TAP, TAP_HOST, TAP_GUEST = "vm0", "10.9.8.1", "10.9.8.2"
+# To a guest behind passt the software host's gateway is the software host, and its address its own.
+USER_HOST, USER_GUEST = "10.0.2.2", "10.0.2.15"
+PASST_SOCKET = "/dev/shm/passt.socket"
+PASST_MTU = 65_520  # as Vestige's interface has it there
+OURS, USER = "Vestige, a tap", "Vestige, --net user"
+VHOST_OFF, VHOST_ON, PASST = "QEMU, vhost=off", "QEMU, vhost=on", "QEMU, passt"
+JOBS = {"send": "the guest sends", "receive": "the guest receives"}
+PAGE = Page(
+    name=NAME,
+    title="Virtio networks in the software host",
+    operation="MiB",
+    jobs=JOBS,
+    units=dict.fromkeys(JOBS, "MiB/s"),
+    pairs=((OURS, VHOST_OFF), (OURS, VHOST_ON), (USER, PASST)),
+    colours={
+        OURS: "#1b6ca8",
+        VHOST_OFF: "#c0392b",
+        VHOST_ON: "#7f8c8d",
+        USER: "#5fa8d3",
+        PASST: "#e08e79",
+    },
+)
+_MAKE_TAP = """
+ip tuntap add "$1" mode tap && ip address add "$2/24" dev "$1" && ip link set "$1" up
+"""
+# passt ends with its one client. Its shell's exec keeps QEMU the process that is observed.
+_WITH_PASST = """
+rm -f "$0"
+passt --foreground --quiet --one-off --socket "$0" &
+tries=300
+until [ -S "$0" ]; do
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || exit 1
+    sleep 0.1
+done
+exec "$@"
+"""
+Configuration = Callable[[Guest, str], list[str]]
+
+
+class Bench(NamedTuple):
+    """What every configuration is made of."""
+
+    host: SoftHost
+    guest: Guest
+    seconds: float
+    say: command.Progress
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3, help="of all configurations (3)")
+    parser.add_argument("--seconds", type=int, default=2, help="that iperf3 takes each way (2)")
+    parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md alone")
+    arguments = parser.parse_args()
+    if arguments.rounds < 1 or arguments.seconds < 1:
+        raise UsageError("at least one round, of at least one second")
+    if os.geteuid() != 0:
+        raise UsageError("needs root's rights, inside of the software host: run it as root")
+    result = measure(arguments.rounds, arguments.seconds)
+    virtio_report.report(PAGE, result, write_page=not arguments.no_page)
+    return 0
+
+
+def measure(rounds: int, seconds: int) -> dict[str, object]:
+    """All of it, in one software host."""
+    say = command.Progress(NAME)
+    say("preparing the guest, from Debian's packages")
+    images.ensure()
+    kernel = kernels.kernel("cloud")
+    modules = kernels.modules_for("standard", "vhost_net")
+    release = kernels.kernel("standard").release
+    guest = Guest(kernel.bzimage, initial_disk(), MEMORY)
+    host = SoftHost(network=True)
+    host.start(say)
+    with host:
+        guests.load_modules(host, release, modules)
+        guests.inside(host, _MAKE_TAP, TAP, TAP_HOST)
+        bench = Bench(host, guest, seconds, say)
+        table = configurations()
+        measured: dict[str, list[dict[str, float]]] = {name: [] for name in table}
+        with server(host):
+            for number in range(1, rounds + 1):
+                for name, configuration in table.items():
+                    say(f"round {number} of {rounds}: {name}")
+                    measured[name].append(one(bench, configuration))
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "kernel": kernel.release,
+        "seconds": seconds,
+        "rounds": rounds,
+        "said": "",
+        "measured": measured,
+    }
+
+
+@contextmanager
+def server(host: SoftHost) -> Iterator[None]:
+    """iperf3, inside; it keeps what it sends in a file without a name, as /dev/shm has them."""
+    serving = host.spawn(
+        ["iperf3", "--server"],
+        env={**os.environ, "TMPDIR": "/dev/shm"},
+        stdout=(null := os.open(os.devnull, os.O_WRONLY)),
+    )
+    try:
+        yield
+    finally:
+        serving.kill()
+        os.close(null)
+
+
+def configurations() -> dict[str, Configuration]:
+    """Every one, in the order of a round."""
+    tap = f"tap,id=net,ifname={TAP},script=no,downscript=no"
+    stream = f"stream,id=net,server=off,addr.type=unix,addr.path={PASST_SOCKET}"
+    return {
+        OURS: vestige(f"tap:{TAP}", TAP_WORDS),
+        VHOST_OFF: qemu(f"{tap},vhost=off"),
+        VHOST_ON: qemu(f"{tap},vhost=on"),
+        USER: vestige("user", USER_WORDS),
+        PASST: qemu_passt(qemu(stream, f",host_mtu={PASST_MTU}", USER_WORDS)),
+    }
+
+
+TAP_WORDS = f"host={TAP_HOST} address={TAP_GUEST}"
+USER_WORDS = f"host={USER_HOST} address={USER_GUEST}"
+
+
+def vestige(net: str, words: str) -> Configuration:
+    """A tap, or passt, which Vestige starts; its ring is kicked, as without a virtio disk it is."""
+    return lambda guest, append: guests.vestige(
+        guest, f"{words} {append}", ("--net", net), console=guests.VIRTIO
+    )
+
+
+def qemu(netdev: str, more: str = "", words: str = TAP_WORDS) -> Configuration:
+    """QEMU's virtio-net over PCI, modern only."""
+    device = f"virtio-net-pci,netdev=net,romfile=,{guests.MODERN}{more}"
+    net = ("-netdev", netdev, "-device", device)
+    return lambda guest, append: guests.qemu_virtio(
+        guest, f"{words} {append}", net, guests.MICROVM_PCI
+    )
+
+
+def qemu_passt(configuration: Configuration) -> Configuration:
+    """The same with a passt of its own, whose processor time counts as it does with Vestige."""
+    return lambda guest, append: [
+        *("sh", "-c", _WITH_PASST, PASST_SOCKET),
+        *configuration(guest, append),
+    ]
+
+
+def one(bench: Bench, configuration: Configuration) -> dict[str, float]:
+    """Boot once; every measure of both ways."""
+    argv = configuration(bench.guest, f"seconds={bench.seconds}")
+    timeout = BOOT_TIMEOUT + 10 * bench.seconds
+    run = guests.observe(bench.host, argv, timeout, CLOSING)
+    found: dict[str, float] = {}
+    for way, moved in readings.iperf3(run.console).items():
+        found |= span_costs(way, moved.mebibytes, moved.total, run.spans[way])
+    bench.say("  " + virtio_report.summary(PAGE, found))
+    return found
+
+
+def initial_disk() -> Path:
+    """The guest's initial RAM disk."""
+    files = {
+        **programs.programs("iperf3"),
+        "bin/mark": GUEST / "mark",
+        "job": GUEST / "net-job",
+    }
+    modules = kernels.modules_for("cloud", "virtio_pci", "virtio_console", "virtio_net")
+    return initramfs.with_programs(NAME, GUEST / "virtio-init", "cloud", files, modules)
+
+
+if __name__ == "__main__":
+    sys.exit(command.status(NAME, main))

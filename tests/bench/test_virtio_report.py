@@ -1,0 +1,59 @@
+"""What the virtio benchmarks make of what was counted."""
+
+from bench.common import virtio_report
+from bench.common.virtio_report import EXITS, GUEST_EXITS, HOST, RATE, WHOLE, Page, key
+from bench.inside import observe
+
+PAGE = Page(
+    name="nothing",
+    title="Nothing",
+    operation="operation",
+    jobs={"read": "reads"},
+    units={"read": "MiB/s"},
+    pairs=(("ours", "theirs"),),
+    colours={},
+)
+
+
+def round_of(rate: float, host: float, exits: float) -> dict[str, float]:
+    """One round of a configuration."""
+    return {
+        key("read", RATE): rate,
+        key("read", HOST): host,
+        key("read", EXITS): exits,
+        key("read", GUEST_EXITS): 0.0,
+    }
+
+
+def test_an_operation_costs_what_the_span_took_without_the_guest() -> None:
+    span = {
+        "seconds": 2.0, "cpu": 1.5, "guest": 0.5, "exits": 300.0, "worker": 200.0, "switches": 1.0,
+    }  # fmt: skip
+    found = virtio_report.span_costs("read", 7.0, 100.0, span)
+    assert found[key("read", RATE)] == 7.0
+    assert found[key("read", HOST)] == 10_000.0
+    assert found[key("read", WHOLE)] == 15_000.0
+    assert found[key("read", EXITS)] == 3.0
+    assert found[key("read", GUEST_EXITS)] == 1.0
+
+
+def test_the_guests_time_is_its_share_of_the_ticks() -> None:
+    taken = {"cpu": 1.5, "busy": 2.0, "busy ticks": 100.0, "guest ticks": 25.0}
+    assert observe.span(taken) == {"cpu": 1.5, "guest": 0.5}
+
+
+def test_a_span_without_a_tick_has_no_guests_time() -> None:
+    taken = {"cpu": 0.0, "busy": 0.001, "busy ticks": 0.0, "guest ticks": 0.0}
+    assert observe.span(taken) == {"cpu": 0.0, "guest": 0.0}
+
+
+def test_misses_are_shown_as_plainly_as_hits() -> None:
+    measured = {"ours": [round_of(20.0, 8.0, 0.01)], "theirs": [round_of(10.0, 10.0, 3.0)]}
+    result = {"date": "2026-01-02", "rounds": 1, "said": "So.", "measured": measured}
+    lines = virtio_report.page_lines(PAGE, result)
+    assert lines[0] == "Medians of 1 rounds, 2026-01-02. So."
+    assert "| reads, MiB/s | 20 | 10 |" in lines
+    assert "| reads | 0.01 | 3.00 |" in lines
+    assert "| reads: throughput ≥ 1.0 x QEMU's | 2.00 x, met |" in lines
+    assert "| reads: host CPU ≤ 0.7 x QEMU's | 0.80 x, **missed** |" in lines
+    assert "| reads: 0 exits to user space | 0.01, met |" in lines
