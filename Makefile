@@ -8,7 +8,7 @@ SEED ?=
 
 # What the tool, its tests and the demo run: the software host and the tests' second opinion
 # (QEMU), ACPI's and ELF's own tools, the makers of disk images, and what moves and judges frames.
-DEBIAN_PACKAGES = qemu-system-x86 acpica-tools binutils e2fsprogs fdisk gdb iperf3 iproute2 passt
+DEBIAN_PACKAGES = qemu-system-x86 acpica-tools binutils debootstrap e2fsprogs fdisk gdb iperf3 iproute2 passt
 
 AS_ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BIN = .venv/bin
@@ -16,7 +16,7 @@ PACKAGES_STAMP = .venv/.debian-packages
 VENV_STAMP = .venv/.stamp
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-nvme test lint format fuzz bench clean distclean
+.PHONY: help setup demo demo-nvme demo-debian debian-image test lint format fuzz bench clean distclean
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.* ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -31,6 +31,12 @@ demo: setup ## Boot Debian with its root on an IDE disk that exists only inside 
 
 demo-nvme: setup ## The same, the disk an NVMe controller that only the monitor drives
 	@$(BIN)/python -m examples.demo_nvme.driver
+
+demo-debian: setup ## A complete Debian: its login prompt, behind virtio and PCIe alone
+	@$(BIN)/python -m examples.debian.driver --boot
+
+debian-image: setup ## The image of it, and the line that boots it, without booting (uses sudo)
+	@$(BIN)/python -m examples.debian.driver
 
 test: setup ## Run the test suite (PYTEST_ARGS="-k ide" and the like)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)

@@ -35,9 +35,12 @@ END_OF_FILE, INTERRUPT = b"\x04", b"\x03"
 class Person:
     """At a terminal: types, and reads what appears."""
 
-    def __init__(self, terminal: int, guest: subprocess.Popen[bytes]) -> None:
+    def __init__(
+        self, terminal: int, guest: subprocess.Popen[bytes], patience: float = PATIENCE
+    ) -> None:
         self.terminal = terminal
         self.guest = guest
+        self.patience = patience
         self.seen = b""
 
     def type(self, text: str | bytes) -> None:
@@ -46,7 +49,7 @@ class Person:
 
     def read_until(self, mark: bytes) -> bytes:
         """All that appears before `mark`, line ends as newlines."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while mark not in self.seen:
             if time.monotonic() > deadline or self.guest.poll() is not None:
                 self.guest.kill()

@@ -9,6 +9,7 @@ import random
 import shlex
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -19,7 +20,7 @@ FIRST_PARTITION = MEBIBYTE  # bytes: where today's partitioning tools begin
 _TIMEOUT = 300.0
 _PARTITION_TABLE = 446  # bytes from the start of an MBR
 _NAMESPACE = "7e571ce0-0000-4000-8000-{:012x}"  # UUIDs and hash seeds: the same in every image
-_TOOLS = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # not in every user's PATH
+TOOLS = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # not in every user's PATH
 
 
 class ImageError(Exception):
@@ -55,10 +56,13 @@ def partitioned(image: Path, file_systems: list[FileSystem]) -> None:
         _make_ext4(image, each, number, start)
 
 
-def whole_disk(image: Path, file_system: FileSystem) -> None:
-    """Write a disk that is one file system, without a partition table."""
+def whole_disk(image: Path, file_system: FileSystem, before: Sequence[str] = ()) -> None:
+    """Write a disk that is one file system, without a partition table.
+
+    `before` stands before the command that reads the tree: sudo, for one that only root can read.
+    """
     _allocate(image, file_system.mebibytes * MEBIBYTE)
-    _make_ext4(image, file_system, 0, 0)
+    _make_ext4(image, file_system, 0, 0, before)
 
 
 def partition_offset(image: Path, number: int) -> int:
@@ -110,9 +114,12 @@ def _allocate(image: Path, size: int) -> None:
         file.truncate(size)
 
 
-def _make_ext4(image: Path, file_system: FileSystem, number: int, offset: int) -> None:
+def _make_ext4(
+    image: Path, file_system: FileSystem, number: int, offset: int, before: Sequence[str] = ()
+) -> None:
     identifier = file_system_uuid(number)
     argv = [
+        *before,
         tool("mkfs.ext4"),
         *("-q", "-F", "-m", "0", "-b", "4096", "-U", identifier),
         *("-E", f"offset={offset},hash_seed={identifier},root_owner=0:0,lazy_itable_init=0"),
@@ -139,4 +146,4 @@ def _run(argv: list[str], stdin: IO[bytes] | None = None) -> None:
 
 def tool(name: str) -> str:
     """The path of one of Debian's administration tools."""
-    return shutil.which(name, path=_TOOLS) or name
+    return shutil.which(name, path=TOOLS) or name

@@ -5,7 +5,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from tests.guests.kernels import Flavour, kernel, modules_for
+from tests.guests.kernels import ROOT_MODULES, Flavour, kernel, modules_for
 from tests.guests.store import built
 from vestige.softhost import packages
 from vestige.softhost.cpio import Archive
@@ -42,6 +42,14 @@ def reached() -> Path:
 def root(flavour: Flavour) -> Path:
     """Mounts the command line's root= on an IDE disk (ro or rw) and runs its init=."""
     return _archive(f"root-{flavour}", SCRIPTS / "root-init", kernel(flavour).modules)
+
+
+@cache
+def debian(flavour: Flavour) -> Path:
+    """As root(), with what a whole Debian wants of a kernel besides: console, network, entropy."""
+    more = ("virtio_console", "virtio_net", "virtio_rng", "af_packet")
+    modules = modules_for(flavour, *ROOT_MODULES, *more)
+    return _archive(f"debian-{flavour}", SCRIPTS / "root-init", modules)
 
 
 @cache

@@ -14,7 +14,7 @@ Flavour = Literal["cloud", "standard"]
 _META_PACKAGES = {"cloud": "cloud-amd64", "standard": "amd64"}
 
 # ext4 asks for crc32c by the algorithm's name, which .modinfo does not list.
-_ROOT_MODULES = ("crc32c_generic", "sd_mod", "ata_piix", "virtio_pci", "virtio_blk", "ext4")
+ROOT_MODULES = ("crc32c_generic", "sd_mod", "ata_piix", "virtio_pci", "virtio_blk", "ext4")
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ def kernel(flavour: Flavour) -> Kernel:
         image = (tree / "boot" / f"vmlinuz-{release}").read_bytes()
         (directory / "vmlinuz").write_bytes(image)
         (directory / "vmlinux").write_bytes(bzimage.extract(image))
-        _keep_modules(tree / "lib" / "modules" / release, _ROOT_MODULES, directory)
+        _keep_modules(tree / "lib" / "modules" / release, ROOT_MODULES, directory)
         shutil.rmtree(tree)
 
-    directory = built(f"kernel-{flavour}", (package.file_name, *_ROOT_MODULES), build)
+    directory = built(f"kernel-{flavour}", (package.file_name, *ROOT_MODULES), build)
     return Kernel(
         release=release,
         bzimage=directory / "vmlinuz",

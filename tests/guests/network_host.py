@@ -24,7 +24,7 @@ def send(connection: socket.socket) -> None:
     """An answer of HTTP to whatever is asked first."""
     with connection:
         connection.recv(1 << 16)
-        connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + DATA)
+        connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE + DATA)
 
 
 def receive(connection: socket.socket) -> None:

@@ -151,3 +151,35 @@ def test_a_damaged_package_is_refused_by_name(tmp_path: Path) -> None:
     damaged.write_bytes(whole.read_bytes()[:80])
     with pytest.raises(UsageError, match=r"damaged\.deb|tar"):
         packages.unpack([damaged], tmp_path / "tree")
+
+
+def test_an_index_entry_names_the_file_where_it_is(machine: Path) -> None:
+    (machine / "lists" / "shell").write_text("Package: shell\nFilename: pool/s/shell.deb\n")
+    with (machine / "lists" / "shell").open("a") as file:
+        file.write("Version: 1\nArchitecture: all\nSize: 5\n")
+    (shell,) = packages.describe(["shell"])
+    assert shell.index_entry("here/shell.deb").splitlines() == [
+        *("Package: shell", "Version: 1", "Architecture: all", "Size: 5"),
+        "Filename: here/shell.deb",
+    ]
+
+
+def test_packages_are_found_by_their_priority(machine: Path) -> None:
+    paragraphs = [
+        *("Package: login\nPriority: required", "Package: nano\nPriority: important"),
+        *("Package: emacs\nPriority: optional", "Package: apt\nPriority: required"),
+    ]
+    text = "\n\n".join(paragraphs)
+    tool(machine / "tools", "apt-cache", f"cat << END\n{text}\nEND")
+    assert packages.of_priority("required") == ["apt", "login"]
+    assert packages.of_priority("required", "important") == ["apt", "login", "nano"]
+
+
+def test_sources_are_apts_own_without_their_passwords(machine: Path) -> None:
+    lines = ["http://one.example/debian stable main", "https://me:secret@two.example/x y contrib"]
+    text = "\n".join(lines)
+    tool(machine / "tools", "apt-get", f"cat << END\n{text}\nEND")
+    assert packages.sources() == [
+        "deb http://one.example/debian stable main",
+        "deb https://two.example/x y contrib",
+    ]

@@ -20,13 +20,22 @@ _UNPACK_TIMEOUT = 300.0
 class Package:
     """One package as apt's lists describe it, and the name of its file."""
 
-    def __init__(self, fields: dict[str, str]) -> None:
+    def __init__(self, entry: str) -> None:
+        """`entry` is the package's paragraph in apt's lists."""
+        pairs = (line.partition(": ") for line in entry.splitlines())
+        fields = {key: value for key, _, value in pairs}
+        self._entry = entry
         self.name = fields["Package"]
         self.version = fields["Version"]
         self.size = int(fields["Size"])
         self.depends = fields.get("Depends", "")
         version = self.version.replace(":", "%3a")  # as apt-get download writes an epoch's colon
         self.file_name = f"{self.name}_{version}_{fields['Architecture']}.deb"
+
+    def index_entry(self, place: str) -> str:
+        """The package's paragraph for the index of an archive that has its file at `place`."""
+        lines = [line for line in self._entry.splitlines() if not line.startswith("Filename: ")]
+        return "\n".join([*lines, f"Filename: {place}"])
 
 
 def cache_directory(name: str) -> Path:
@@ -83,8 +92,7 @@ def describe(names: Iterable[str]) -> list[Package]:
     text = command(["apt-cache", "show", "--no-all-versions", *wanted], timeout=_QUERY_TIMEOUT)
     found: dict[str, Package] = {}
     for paragraph in text.strip().split("\n\n"):
-        pairs = (line.partition(": ") for line in paragraph.splitlines())
-        package = Package({key: value for key, _, value in pairs})
+        package = Package(paragraph)
         found[package.name] = package
     missing = [name for name in wanted if name not in found]
     if missing:
@@ -92,6 +100,32 @@ def describe(names: Iterable[str]) -> list[Package]:
             f"apt knows no package {missing[0]}; run 'apt-get update' as root and try again"
         )
     return [found[name] for name in wanted]
+
+
+def of_priority(*priorities: str) -> list[str]:
+    """The names of all packages that apt's lists give one of these priorities, sorted."""
+    lines = {f"Priority: {priority}" for priority in priorities}
+    text = command(["apt-cache", "dumpavail"], timeout=_QUERY_TIMEOUT)
+    names = set()
+    for paragraph in text.split("\n\n"):
+        fields = paragraph.splitlines()
+        if not lines.isdisjoint(fields):
+            names.add(fields[0].removeprefix("Package: "))
+    return sorted(names)
+
+
+def sources() -> list[str]:
+    """apt's sources of binary packages, as lines of a sources.list, without names and passwords."""
+    form = "$(SITE) $(RELEASE) $(COMPONENT)"
+    wanted = ["Created-By: Packages", "Origin: Debian"]
+    text = command(["apt-get", "indextargets", "--format", form, *wanted], timeout=_QUERY_TIMEOUT)
+    lines = []
+    for line in text.splitlines():
+        site, release, component = line.split()
+        scheme, slashes, rest = site.partition("//")
+        path = rest.rpartition("@")[2]
+        lines.append(f"deb {scheme}{slashes}{path} {release} {component}")
+    return lines
 
 
 def kernel_package(flavour: str) -> Package:
