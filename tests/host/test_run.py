@@ -457,6 +457,11 @@ def test_a_virtio_request_is_no_exit_of_the_guest(
         (("--ide", "nonsense"), b"--ide nonsense: there are ports, memory"),
         (("--initrd", "none"), b"none: no such file"),
         (("--on-reboot", "never"), b"--on-reboot never: there are exit, restart"),
+        (("--net", "tap:vestigeX"), b"--net tap:vestigeX: no such interface; make it: sudo ip"),
+        (("--net", "tap:lo"), b"--net tap:lo: not a tap; give one made by"),
+        (("--console", f"unix:{'x' * 200}"), b"--console unix:" + b"x" * 200 + b": a path of 200"),
+        (("--console", "virtio:no/file"), b"--console virtio:no/file: No such file or directory"),
+        (("--port", f"a=unix:{'x' * 200}"), b"--port a=unix:" + b"x" * 200 + b": a path of 200"),
     ],
 )
 def test_bad_words_end_with_2_and_one_line(
@@ -467,6 +472,17 @@ def test_bad_words_end_with_2_and_one_line(
     assert done.stderr.startswith(b"vestige: " + line)
     assert done.stderr.count(b"\n") == 1
     assert done.stdout == b""
+
+
+def test_without_passt_a_run_ends_with_2_and_says_how_to_install_it(
+    kernels: Kernels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = run("--kernel", kernels("hello"), "--net", "user")
+    assert done.returncode == 2
+    assert (
+        done.stderr == b"vestige: --net user: passt not found; install it: sudo apt install passt\n"
+    )
 
 
 def test_standard_files_that_are_closed_are_no_obstacle(kernels: Kernels, image: str) -> None:

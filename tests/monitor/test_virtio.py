@@ -145,6 +145,58 @@ def test_a_broken_disk_leaves_the_other_alone() -> None:
     assert rig.shared.statistics.virtio[0].failures == 1
 
 
+def test_a_driver_that_never_acknowledges_features_leaves_the_other_disk_alone() -> None:
+    rig = a_machine(2)
+    second = VirtioDisk(rig, 1)
+    config = abi.ECAM + (abi.VIRTIO_SLOT << 15)
+    rig.write(config + 4, 6, 2)
+    bar = rig.read(config + 0x10) & ~15
+    for status in (1, 3, 7):  # DRIVER_OK without FEATURES_OK
+        rig.write(bar + 0x14, status, 1)
+        rig.write(bar + 0x1C, 1, 2)
+        rig.write(bar + 0x3000, 0, 2)
+        rig.work()
+    assert rig.read(bar + 0x14, 1) & 4 == 0
+    assert rig.shared.statistics.virtio[0].requests == 0
+    assert second.do(IN, 0, Buffer(DATA, 512, writable=True)) == 0
+    first = VirtioDisk(rig, 0)
+    assert first.do(IN, 0, Buffer(DATA, 512, writable=True)) == 0
+
+
+def test_rings_of_queues_nobody_set_up_are_heard_by_none() -> None:
+    rig = a_machine(2)
+    disks = [VirtioDisk(rig, 0), VirtioDisk(rig, 1)]
+    for disk in disks:
+        for queue in (1, 2, 16, 17, 1023):
+            rig.write(disk.bar + 0x3000 + 4 * queue, queue, 2)
+        rig.work()
+    for disk in disks:
+        assert rig.read(disk.bar + 0x14, 1) == 15
+        assert disk.do(IN, 0, Buffer(DATA, 512, writable=True)) == 0
+    assert [rig.shared.statistics.virtio[disk.number].failures for disk in disks] == [0, 0]
+
+
+def test_a_reset_in_the_middle_of_a_request_leaves_the_other_disks_alone() -> None:
+    rig = a_machine(2)
+    disks = [VirtioDisk(rig, 0), VirtioDisk(rig, 1)]
+    rig.ring.inline = False
+    numbers = []
+    for disk in disks:
+        numbers.append(disk.ask(IN, 0, Buffer(DATA + 4096 * disk.number, 512, writable=True)))
+        disk.notify()
+    rig.write(disks[0].bar + 0x14, 0, 1)
+    while rig.ring.taken:
+        rig.ring.complete()
+    rig.work()
+    assert rig.read(disks[0].bar + 0x14, 1) == 0
+    assert disks[0].done() == {}
+    assert disks[1].done() == {numbers[1]: 0}
+    rig.ring.inline = True
+    disks[0].ram.put(disks[0].driver.descriptors, bytes(0x4000))  # a driver's areas begin as zeros
+    again = VirtioDisk(rig, 0)
+    assert again.do(IN, 0, Buffer(DATA, 512, writable=True)) == 0
+
+
 def test_a_reset_while_the_ring_works_waits_for_it() -> None:
     rig = a_machine()
     disk = VirtioDisk(rig)
