@@ -3,7 +3,8 @@
 Why these flags: with one CPU, since TCG loses an interrupt shadow with two and one guest in ten
 then panics; EPYC with SVM and nested paging is what kvm-amd wants, without XSAVE, since TCG does
 not let KVM see a guest's XSETBV and every guest's Linux then complains of it; `tsc=reliable` since
-Linux would otherwise mistrust TCG's TSC and read the HPET at every look at the clock.
+Linux would otherwise mistrust TCG's TSC and read the HPET at every look at the clock;
+`no_timer_check` since it panics where the timer's first interrupts are late, as on a busy machine.
 """
 
 import os
@@ -19,8 +20,8 @@ from vestige.softhost.kernel import Kernel
 
 PROGRAM, PACKAGE = "qemu-system-x86_64", "qemu-system-x86"
 _KERNEL_ARGUMENTS = (
-    "console=ttyS0 panic=-1 oops=panic tsc=reliable nowatchdog mitigations=off audit=0 "
-    "random.trust_cpu=on cryptomgr.notests rcupdate.rcu_expedited=1"
+    "console=ttyS0 panic=-1 oops=panic tsc=reliable no_timer_check nowatchdog mitigations=off "
+    "audit=0 random.trust_cpu=on cryptomgr.notests rcupdate.rcu_expedited=1"
 )
 _FIRST_NVME_SLOT = 0x10
 
