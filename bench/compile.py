@@ -13,6 +13,8 @@ import statistics
 import subprocess
 import sys
 
+from bench.common import command
+
 PROMISE = 5.0  # seconds
 COLD = """
 import json, time
@@ -36,8 +38,8 @@ print(json.dumps({
 
 def cold_build() -> dict[str, float]:
     """Compile everything in a fresh process; seconds and sizes."""
-    command = [sys.executable, "-c", COLD]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    cold = [sys.executable, "-c", COLD]
+    done = subprocess.run(cold, capture_output=True, text=True, check=True, timeout=300)
     measured: dict[str, float] = json.loads(done.stdout)
     return measured
 
@@ -60,4 +62,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.status("compile", main))

@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 
+from bench.common import command
 from vestige.softhost import SoftHost
 from vestige.softhost import kernel as kernels
 
@@ -41,4 +42,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.status("softhost_ready", main))

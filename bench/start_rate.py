@@ -22,8 +22,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.common import plot, results, tiny_guest
+from bench.common import command, plot, results, tiny_guest
 from bench.common.guests import WORK
+from vestige.errors import GuestError
 from vestige.launcher import Launcher, Machine
 
 COUNTS = (1, 10, 50)
@@ -169,7 +170,7 @@ def wait_for(output: int, count: int) -> None:
         ready, _, _ = select.select([output], [], [], LIMIT)
         data = os.read(output, count) if ready else b""
         if data != tiny_guest.SIGNAL * len(data) or not data:
-            raise SystemExit(f"start_rate: {count} guests have not started; {data!r} came")
+            raise GuestError(f"{count} guests have not started; {data!r} came")
         count -= len(data)
 
 
@@ -216,4 +217,4 @@ def verdict(batches: Batches, name: str) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.status("start_rate", main))
