@@ -66,9 +66,8 @@ def reset(report: Report) -> None:
 
 
 def doorbell(report: Report) -> None:
-    """Three interrupts by doorbells: two GSIs that are routed, after one that isn't."""
+    """Three interrupts by doorbells, of two GSIs."""
     start_interrupts()
-    port_out8(Port.RING_BELL, 9)
     port_out8(Port.ROUTE, 5)
     port_out8(Port.ROUTE, 23)
     for number in range(3):

@@ -16,28 +16,31 @@ MSI_DESTINATION = 12  # bit of the APIC ID in an MSI's address, Intel SDM vol. 3
 
 
 class Doorbells:
-    """The doorbells and the routes behind them: of every pin, and of what is added."""
+    """The doorbells and the routes behind them.
+
+    The monitor has a GSI's message routed before it first rings for it, and that wires the GSI: of
+    24 pins few are ever used. Only an MSI-X vector, whose message may be none, is wired beforehand.
+    """
 
     def __init__(self, guest: VirtualMachine, monitor: VirtualMachine) -> None:
-        """Wire every pin."""
+        """None is wired yet."""
         self._guest = guest
         self._monitor = monitor
         self._routes: dict[int, tuple[int, int]] = {}
         self._lock = allocate_lock()  # any vCPU's thread may route
-        self._eventfds: list[int] = []
-        for gsi in range(abi.PINS):
-            self.add(gsi)
+        self._eventfds: dict[int, int] = {}  # by GSI
 
     def add(self, gsi: int) -> None:
         """Wire one GSI; it has no route yet, so it does not reach the guest."""
-        eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._eventfds.append(eventfd)
+        eventfd = self._eventfds[gsi] = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._guest.connect_interrupt(gsi, eventfd)
         self._monitor.connect_port(abi.PORT_DOORBELL + gsi, eventfd)
 
     def route(self, gsi: int, address: int, data: int) -> None:
         """From now on `gsi` is the message (address, data); address 0 is none."""
         with self._lock:
+            if gsi not in self._eventfds:
+                self.add(gsi)
             if address:
                 self._routes[gsi] = (address, data)
             else:
@@ -46,7 +49,7 @@ class Doorbells:
 
     def close(self) -> None:
         """Close the eventfds; the VMs must be closed first."""
-        for eventfd in self._eventfds:
+        for eventfd in self._eventfds.values():
             os.close(eventfd)
 
 
