@@ -10,13 +10,11 @@ docs/performance.md.
 
 import argparse
 import os
-import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 
 from bench import ide_speed
-from bench.common import guests, results, trace
+from bench.common import command, guests, results, trace
 from bench.common.guests import ROOT, WORK, Guest
 from bench.common.trace import GUEST, MONITOR, WHO, WORKER, Share
 from tests.guests import images as disks
@@ -25,6 +23,7 @@ from vestige.errors import GuestError, UsageError
 from vestige.host import images
 from vestige.softhost import SoftHost
 
+NAME = "ide_time"
 LEAST = 200  # requests, to have enough that look alike
 MEMORY = 256  # MiB of each guest
 DISK = 256  # MiB
@@ -57,10 +56,10 @@ def main() -> int:
     shares = measure(arguments.requests)
     date = datetime.now(UTC).strftime("%Y-%m-%d")
     result = {name: share._asdict() for name, share in shares.items()}
-    results.write_json("ide_time", {"date": date, "measured": result})
+    results.write_json(NAME, {"date": date, "measured": result})
     lines = [f"Taken on {date}, of {arguments.requests} requests each.", "", *table(shares)]
     if not arguments.no_page:
-        results.write_section("ide_time", lines)
+        results.write_section(NAME, lines)
     print("\n".join(lines))
     return 0
 
@@ -77,17 +76,18 @@ def measure(requests: int) -> dict[str, Share]:
         "Vestige, IDE in memory": ("vfio-pci", ide_speed.vestige_memory),
         "QEMU pc, IDE": ("nvme", ide_speed.qemu_nvme("native")),
     }
+    say = command.Progress(NAME)
     host = SoftHost(nvme=[drive])
     host.start(say)
     shares = {}
     with host:
         guests.load_modules(host, kernels.kernel("standard").release, modules)
         address = host.nvme_addresses[0]
-        bench = ide_speed.Bench(host, guest, 0, address, "")
-        for name, (driver, command) in configurations.items():
+        bench = ide_speed.Bench(host, guest, 0, address, "", say)
+        for name, (driver, boot) in configurations.items():
             say(name)
             device = guests.bind(host, address, driver)
-            argv = command(bench, f"reads={requests}", device)
+            argv = boot(bench, f"reads={requests}", device)
             shares[name] = traced(host, argv, driver)
     return shares
 
@@ -120,22 +120,5 @@ def table(shares: dict[str, Share]) -> list[str]:
     return results.table(["per 128 KiB read", *shares], rows)
 
 
-_BEGAN = time.monotonic()
-
-
-def say(text: str) -> None:
-    """Progress."""
-    print(f"ide_time: {time.monotonic() - _BEGAN:4.0f} s: {text}", file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (GuestError, UsageError, subprocess.CalledProcessError) as error:
-        print(f"ide_time: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
-    except TimeoutError as error:
-        print(f"ide_time: a guest did not end in time: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(command.status(NAME, main))
