@@ -44,6 +44,11 @@ def root(flavour: Flavour) -> Path:
     return _archive(f"root-{flavour}", SCRIPTS / "root-init", kernel(flavour).modules)
 
 
+def root_of(name: str, modules: tuple[Path, ...]) -> Path:
+    """The same for any kernel, with these modules of it."""
+    return _archive(f"root-{name}", SCRIPTS / "root-init", modules)
+
+
 @cache
 def debian(flavour: Flavour) -> Path:
     """As root(), with what a whole Debian wants of a kernel besides: console, network, entropy."""

@@ -1,5 +1,6 @@
 """Debian's kernels, unmodified, and the modules that a root on an IDE or virtio disk needs."""
 
+import lzma
 import shutil
 from dataclasses import dataclass
 from functools import cache
@@ -39,15 +40,14 @@ def kernel(flavour: Flavour) -> Kernel:
         image = (tree / "boot" / f"vmlinuz-{release}").read_bytes()
         (directory / "vmlinuz").write_bytes(image)
         (directory / "vmlinux").write_bytes(bzimage.extract(image))
-        _keep_modules(tree / "lib" / "modules" / release, ROOT_MODULES, directory)
-        shutil.rmtree(tree)
+        keep_modules(tree, release, ROOT_MODULES, directory)
 
     directory = built(f"kernel-{flavour}", (package.file_name, *ROOT_MODULES), build)
     return Kernel(
         release=release,
         bzimage=directory / "vmlinuz",
         vmlinux=directory / "vmlinux",
-        modules=_in_order(directory),
+        modules=in_order(directory),
     )
 
 
@@ -60,28 +60,39 @@ def modules_for(flavour: Flavour, *names: str) -> tuple[Path, ...]:
         tree = directory / "tree"
         packages.unpack(packages.fetch([package]), tree)
         release = package.name.removeprefix("linux-image-")
-        _keep_modules(tree / "lib" / "modules" / release, names, directory)
-        shutil.rmtree(tree)
+        keep_modules(tree, release, names, directory)
 
     recipe = (package.file_name, names)
-    return _in_order(built(f"modules-{flavour}-{'-'.join(names)}", recipe, build))
+    return in_order(built(f"modules-{flavour}-{'-'.join(names)}", recipe, build))
 
 
-def _in_order(directory: Path) -> tuple[Path, ...]:
+def in_order(directory: Path) -> tuple[Path, ...]:
+    """What `keep_modules` has put into a directory."""
     order = (directory / "order").read_text().split()
     return tuple(directory / f"{name}.ko" for name in order)
 
 
-def _keep_modules(tree: Path, names: tuple[str, ...], directory: Path) -> None:
-    """Copy the named modules and all they need, and write down their order."""
-    paths = {modules.canonical(path.stem): path for path in tree.rglob("*.ko")}
+def keep_modules(tree: Path, release: str, names: tuple[str, ...], directory: Path) -> None:
+    """Of a package unpacked into `tree`, which goes, keep the named modules and all they need.
+
+    Each module is a .ko file in `directory` then; their order is written down beside them.
+    """
+    folder = tree / "lib" / "modules" / release
+    paths = {modules.canonical(path.name.partition(".")[0]): path for path in folder.rglob("*.ko*")}
     built_in = {
         modules.canonical(Path(line).stem)
-        for line in (tree / "modules.builtin").read_text().splitlines()
+        for line in (folder / "modules.builtin").read_text().splitlines()
     }
-    requirements = {name: modules.needs(path.read_bytes()) for name, path in paths.items()}
+    requirements = {name: modules.needs(_module(path)) for name, path in paths.items()}
     wanted = [name for name in names if modules.canonical(name) not in built_in]
     order = modules.load_order(wanted, requirements)
     for name in order:
-        (directory / f"{name}.ko").write_bytes(paths[name].read_bytes())
+        (directory / f"{name}.ko").write_bytes(_module(paths[name]))
     (directory / "order").write_text("".join(f"{name}\n" for name in order))
+    shutil.rmtree(tree)
+
+
+def _module(path: Path) -> bytes:
+    """A module's ELF file: newer packages have it compressed."""
+    content = path.read_bytes()
+    return lzma.decompress(content) if path.suffix == ".xz" else content

@@ -9,6 +9,7 @@ from tests.guests import kernels
 from tests.guests.store import ROOT
 from vestige.softhost import SoftHost
 
+CONSOLE = "console=ttyS0 quiet panic=-1"
 TIMEOUT = 480  # seconds
 TAP_HOST, TAP_GUEST = "10.9.8.1", "10.9.8.2"
 SERIAL_PORT = range(0x3F8, 0x400)
@@ -16,12 +17,14 @@ GUEST_EXITS = 0.01  # of one more operation: none, but what Linux may do for rea
 GATEWAY = "10.0.2.2"  # of QEMU's network; to a guest behind passt the software host itself
 
 
-def command(initrd: Path, *words: str, memory: str) -> list[str]:
-    """The guest's run."""
+def command(
+    initrd: Path, *words: str, memory: str, kernel: Path | None = None, append: str = CONSOLE
+) -> list[str]:
+    """The guest's run, with Debian's cloud kernel if no other is given."""
     return [
         *(sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm"),
-        *("--kernel", str(kernels.kernel("cloud").vmlinux), "--initrd", str(initrd)),
-        *("--append", "console=ttyS0 quiet panic=-1", "--memory", memory),
+        *("--kernel", str(kernel or kernels.kernel("cloud").vmlinux), "--initrd", str(initrd)),
+        *("--append", append, "--memory", memory),
         *("--timeout", str(TIMEOUT), *words),
     ]
 
@@ -37,13 +40,21 @@ class Guest:
         *words: str,
         tap: str = "",
         memory: str = "256M",
+        kernel: Path | None = None,
+        append: str = CONSOLE,
     ) -> None:
         stats = folder / "stats.json"
         stats.unlink(missing_ok=True)
         tapped = ["--tap", tap, f"{TAP_HOST}/24"] if tap else []
         line = [
             *(sys.executable, "-m", "tests.guests.network_host", *tapped, "--"),
-            *command(initrd, "--stats", str(stats), *words, memory=memory),
+            *command(
+                initrd,
+                *("--stats", str(stats), *words),
+                memory=memory,
+                kernel=kernel,
+                append=append,
+            ),
         ]
         done = host.capture(line, timeout=TIMEOUT + 60, cwd=ROOT)
         self.status = done.status

@@ -52,8 +52,9 @@ _DATA_MEBIBYTES = 96  # the 64 MiB that the demo writes, and the journal
 _SCRATCH_MEBIBYTES = 64
 _SMALL_MEBIBYTES = 16
 _SMALL_APPLETS = [
-    *("awk", "blkdiscard", "cat", "cut", "dd", "fstrim", "ls", "mount", "poweroff", "readlink"),
-    *("rm", "sed", "sh", "sha256sum", "sync"),
+    *("awk", "blkdiscard", "cat", "cut", "dd", "fstrim", "grep", "ip", "ls", "mount", "nproc"),
+    *("poweroff", "printf", "readlink", "rm", "sed", "sh", "sha256sum", "sleep", "sync"),
+    *("taskset", "uname", "wget"),
 ]
 _PATTERN_SEED = 1
 

@@ -1,0 +1,63 @@
+"""Another series of Debian's kernel, with two CPUs, on virtio alone: disk, network and console."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tests.guests import backports, images, initramfs, kernels, network, network_host, roots
+from tests.guests.network_guest import TAP_GUEST, TAP_HOST, Guest
+from vestige.softhost import SoftHost
+
+pytestmark = [pytest.mark.softhost, pytest.mark.xdist_group("softhost")]
+
+CPUS = 2
+MODULES = (*kernels.ROOT_MODULES, *network.MODULES, "virtio_console")
+
+
+def newest() -> backports.Kernel:
+    """The backports' kernel, and where there are none the standard kernel."""
+    newer = backports.kernel(*MODULES)
+    if newer is not None:
+        return newer
+    standard = kernels.kernel("standard")
+    modules = kernels.modules_for("standard", *MODULES)
+    return backports.Kernel(standard.release, standard.bzimage, modules)
+
+
+def interrupts(guest: Guest) -> dict[str, list[int]]:
+    """Of each virtio vector, by its name: the CPUs' counts."""
+    rows = [line.split() for line in guest.after("interrupts:")]
+    return {row[-1]: [int(count) for count in row[1 : 1 + CPUS]] for row in rows}
+
+
+def test_another_kernel_runs_on_virtio_alone(networked: SoftHost, tmp_path: Path) -> None:
+    kernel = newest()
+    disk = images.copy(roots.small_disk(partition=True), tmp_path / "disk.img")
+    guest = Guest(
+        networked,
+        tmp_path,
+        initramfs.root_of("virtio", kernel.modules),
+        *("--disk", str(disk), "--net", "tap:alone", "--console", "virtio"),
+        *("--cpus", str(CPUS)),
+        tap="alone",
+        kernel=kernel.bzimage,
+        append=f"console=hvc0 quiet panic=-1 root={roots.small_root(partition=True)} rw"
+        f" address={TAP_GUEST}/24 download={TAP_HOST}:{network_host.SEND} cpus=@2",
+    )
+    assert guest.after("kernel:") == [f"{kernel.release}, {CPUS} CPUs"], guest.words()
+    assert guest.after("root:") == ["@2 partition 1 rw"]
+    assert guest.after("file:") == ["written"]
+    sent = hashlib.sha256(network_host.DATA).hexdigest()
+    assert guest.after("download:") == [f"{sent}  -"]
+    assert guest.after("guest:") == ["done"]
+    assert guest.status == 0, guest.words()
+    images.check_ext4(disk, images.partition_offset(disk, 1))
+    # Each CPU has a queue of the disk, whose interrupts come to it.
+    counts = interrupts(guest)
+    queues = [counts[f"virtio0-req.{cpu}"] for cpu in range(CPUS)]
+    assert all(queue[cpu] > 0 for cpu, queue in enumerate(queues)), counts
+    assert any(sum(each) > 0 for name, each in counts.items() if "-input." in name), counts
+    for function in guest.stats["virtio"]:
+        assert function["requests"] > 0
+        assert function["notifications"] == function["failures"] == 0
