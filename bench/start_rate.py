@@ -15,14 +15,12 @@ template is shared out among its guests. Prints a table and writes bench/results
 import argparse
 import os
 import select
-import subprocess
 import sys
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable
 from pathlib import Path
 
 from bench.common import command, plot, results, tiny_guest
+from bench.common.batches import Commands, Machines, Way
 from bench.common.guests import WORK
 from vestige.errors import GuestError
 from vestige.launcher import Launcher, Machine
@@ -40,75 +38,6 @@ Round = dict[str, float]
 Batches = dict[str, list[Round]]  # by who starts
 
 
-class Batch(ABC):
-    """Guests that were started together; `output` is the pipe they write to."""
-
-    def __init__(self, output: int) -> None:
-        self.output = output
-
-    @abstractmethod
-    def start(self) -> None:
-        """One more guest."""
-
-    @abstractmethod
-    def processes(self) -> list[int]:
-        """The guests' processes, and those made for them all."""
-
-    @abstractmethod
-    def end(self) -> None:
-        """Kill all, and wait."""
-
-
-class Commands(Batch):
-    """A command a guest."""
-
-    def __init__(self, output: int, command: tuple[str, ...]) -> None:
-        super().__init__(output)
-        self._command = command
-        self._processes: list[subprocess.Popen[bytes]] = []
-
-    def start(self) -> None:
-        self._processes.append(
-            subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=self.output)
-        )
-
-    def processes(self) -> list[int]:
-        return [process.pid for process in self._processes]
-
-    def end(self) -> None:
-        for process in self._processes:
-            process.kill()
-        for process in self._processes:
-            process.wait()
-
-
-class Machines(Batch):
-    """Machines of a launcher."""
-
-    def __init__(self, output: int, launcher: Launcher, kernel: Path) -> None:
-        super().__init__(output)
-        self._launcher, self._kernel = launcher, kernel
-        self._machines: list[Machine] = []
-
-    def start(self) -> None:
-        machine = self._launcher.start(
-            kernel=self._kernel, memory=f"{MEMORY >> 20}M", stdout=self.output
-        )
-        self._machines.append(machine)
-
-    def processes(self) -> list[int]:
-        status = Path(f"/proc/{self._machines[0].pid}/status").read_text().split()
-        template = int(status[status.index("PPid:") + 1])
-        return [template, *(machine.pid for machine in self._machines)]
-
-    def end(self) -> None:
-        for machine in self._machines:
-            machine.kill()
-        for machine in self._machines:
-            machine.wait()
-            machine.close()
-
-
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -119,18 +48,23 @@ def main() -> int:
     tiny_guest.write_kernel(kernel)
     ours = (*tiny_guest.VESTIGE, "--memory", f"{MEMORY >> 20}M", "--kernel", str(kernel))
     theirs = (*tiny_guest.qemu(MEMORY), "-kernel", str(kernel))
+    errors = WORK / "errors"
     with Launcher() as launcher:
-        ways: dict[str, Callable[[int], Batch]] = {
-            LAUNCHER: lambda output: Machines(output, launcher, kernel),
-            COMMAND: lambda output: Commands(output, ours),
-            QEMU: lambda output: Commands(output, theirs),
+
+        def start(output: int) -> Machine:
+            return launcher.start(kernel=kernel, memory=f"{MEMORY >> 20}M", stdout=output)
+
+        ways: dict[str, Way] = {
+            LAUNCHER: lambda output: Machines(output, start),
+            COMMAND: lambda output: Commands(output, ours, errors),
+            QEMU: lambda output: Commands(output, theirs, errors),
         }
         measured = {count: in_turns(ways, count, options.rounds) for count in COUNTS}
     report(measured)
     return 0
 
 
-def in_turns(ways: dict[str, Callable[[int], Batch]], count: int, rounds: int) -> Batches:
+def in_turns(ways: dict[str, Way], count: int, rounds: int) -> Batches:
     """Each way once a round; the first round fills caches and does not count."""
     batches: Batches = {name: [] for name in ways}
     for number in range(rounds + 1):
@@ -142,7 +76,7 @@ def in_turns(ways: dict[str, Callable[[int], Batch]], count: int, rounds: int) -
     return batches
 
 
-def measured_batch(way: Callable[[int], Batch], count: int) -> Round:
+def measured_batch(way: Way, count: int) -> Round:
     """Start `count` guests, wait until each has run, look at their memory, and end them."""
     output, its_output = os.pipe()
     batch = way(its_output)
@@ -152,14 +86,14 @@ def measured_batch(way: Callable[[int], Batch], count: int) -> Round:
             batch.start()
         wait_for(output, count)
         seconds = time.monotonic() - began
-        sizes = [memory_of(pid) for pid in batch.processes()]
+        sizes = [memory_of(pid) for pid in (*batch.guests(), *batch.shared())]
     finally:
         batch.end()
         os.close(output)
         os.close(its_output)
     return {
         RATE: round(count / seconds, 2),
-        RSS: round(max(size[RSS] for size in sizes), 2),
+        RSS: round(max(size[RSS] for size in sizes[:count]), 2),
         PSS: round(sum(size[PSS] for size in sizes) / count, 2),
     }
 

@@ -7,7 +7,7 @@ import pytest
 
 from vestige.abi import MIB
 from vestige.errors import GuestError
-from vestige.host.memory import LARGE_PAGE, GuestMemory, Region
+from vestige.host.memory import LARGE_PAGE, GuestMemory, PrivateMemory, Region
 
 LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -32,6 +32,14 @@ def test_guest_ram_from_its_second_large_page_on_prefers_them() -> None:
     flags = [flags_at(memory.region.address + offset) for offset in (0, LARGE_PAGE, 62 * MIB)]
     memory.close()
     assert ["hg" in each for each in flags] == [False, True, True]
+    assert ["nh" in each for each in flags] == [True, False, False]
+
+
+@pytest.mark.skipif(not LARGE_PAGES.exists(), reason="this kernel has no large pages")
+def test_other_memory_has_small_pages_even_where_large_ones_are_the_rule() -> None:
+    memory = PrivateMemory()
+    assert "nh" in flags_at(memory.region.address)
+    memory.close()
 
 
 def test_a_forked_process_does_not_have_the_memory() -> None:

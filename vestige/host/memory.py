@@ -19,7 +19,9 @@ class Region:
     """Anonymous memory: `view` for Python, `address` for the kernel and compiled code.
 
     It begins at a multiple of LARGE_PAGE, as guest-physical addresses of RAM do: only then can
-    KVM map a large page as one. Processes forked from this one do not have it.
+    KVM map a large page as one. Its pages are small unless asked otherwise: where Linux makes all
+    memory of large pages, the little that is used here and there would take megabytes. Processes
+    forked from this one do not have it.
     """
 
     def __init__(self, size: int) -> None:
@@ -31,6 +33,7 @@ class Region:
         except OSError as error:
             raise GuestError(f"{size >> 20} MiB of memory: {error.strerror}") from None
         self._mapping.madvise(mmap.MADV_DONTFORK)
+        self._advise(mmap.MADV_NOHUGEPAGE, 0, size + LARGE_PAGE)
         self._skipped = -address_of(self._mapping) % LARGE_PAGE
         self.address = address_of(self._mapping) + self._skipped
         self.view = memoryview(self._mapping)[self._skipped : self._skipped + size]
@@ -40,10 +43,13 @@ class Region:
 
         One fault instead of 512 each, of the host's and of the guest's.
         """
+        self._advise(mmap.MADV_HUGEPAGE, self._skipped + start, self.size - start)
+
+    def _advise(self, advice: int, start: int, size: int) -> None:
         try:
-            self._mapping.madvise(mmap.MADV_HUGEPAGE, self._skipped + start, self.size - start)
+            self._mapping.madvise(advice, start, size)
         except OSError:
-            return  # a kernel without them
+            return  # a kernel without large pages
 
     def close(self) -> None:
         """Unmap and give the memory back. Nothing may use it any more."""

@@ -91,18 +91,11 @@ def _pci_root(config: MachineConfig) -> bytes:
 
 def _routing() -> bytes:
     """_PRT (6.2.13): INTA to INTD of every device on links A to D, unswizzled."""
-    return aml.package(
-        *(
-            aml.package(
-                aml.integer(device << 16 | EVERY_FUNCTION),
-                aml.integer(pin),
-                aml.path(f"\\_SB.{link}"),
-                aml.ZERO,
-            )
-            for device in range(DEVICES_ON_BUS)
-            for pin, link in enumerate(LINKS)
-        )
-    )
+    lines = [
+        (aml.integer(pin), aml.path(f"\\_SB.{link}"), aml.ZERO) for pin, link in enumerate(LINKS)
+    ]
+    devices = [aml.integer(number << 16 | EVERY_FUNCTION) for number in range(DEVICES_ON_BUS)]
+    return aml.package(*(aml.package(device, *line) for device in devices for line in lines))
 
 
 def _operating_system_capabilities() -> bytes:
