@@ -10,9 +10,9 @@ from vestige.monitor.core.machine import Machine
 
 def test_no_area_reaches_into_the_next() -> None:
     areas = [
-        (abi.SHARED, ctypes.sizeof(abi.Shared)),
-        (abi.STATE, abi.STATE_SIZE),
-        (abi.STACKS, (abi.MAX_CPUS + 1) * abi.STACK_SIZE),
+        (abi.SHARED, abi.MAX_DOMAINS * abi.SHARED_STRIDE),
+        (abi.STATE, abi.MAX_DOMAINS * abi.STATE_SIZE),
+        (abi.STACKS, (abi.MAX_CPUS + abi.MAX_DOMAINS) * abi.STACK_SIZE),
         (abi.TABLES, 2 * abi.MIB),
         (abi.RUN_PAGES, abi.MAX_CPUS * abi.RUN_STRIDE),
         (abi.RING, 2 * abi.MIB),
@@ -27,4 +27,7 @@ def test_no_area_reaches_into_the_next() -> None:
 
 def test_the_state_of_all_cpus_has_room() -> None:
     assert ctypes.sizeof(Machine) <= abi.STATE_SIZE
+    assert ctypes.sizeof(abi.Shared) <= abi.SHARED_STRIDE
+    assert abi.MAX_DOMAINS * abi.RING_STRIDE <= 2 * abi.MIB
+    assert len(abi.Config().homes) == abi.MAX_VIRTIO
     assert len(Machine().traps) == abi.MAX_CPUS

@@ -14,6 +14,7 @@ from vestige.lang.types import Struct, i64, u8, u16, u32, u64
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 MAX_CPUS = 32
+MAX_DOMAINS = 8  # shares of the machine's devices, each with a worker
 MAX_DISKS = 4
 MAX_NVME = 4  # controllers handed over by VFIO
 PINS = 24  # of the IOAPIC; GSI n is pin n
@@ -105,17 +106,19 @@ POSTED_STARTS = (
 
 # ---- The monitor's private memory; the guest VM maps none of it but SHADOW, read-only ---------
 IMAGE = 0xC000_0000  # code and constants, read-only, then its bss
-SHARED = 0xC100_0000  # one Shared
+SHARED = 0xC100_0000  # a Shared for each domain
+SHARED_STRIDE = 64 * KIB
 SHADOW = 0xC140_0000  # IDE_MEMORY_PAGES pages that the guest reads at IDE_MEMORY, if it may
-STATE = 0xC180_0000  # device state: the ring's fixed buffer 0
-STATE_SIZE = 1 * MIB
-STACKS = 0xC200_0000  # one stack a monitor vCPU, its Cpu at the bottom
+STATE = 0xC180_0000  # each domain's device state, its ring's fixed buffer 0
+STATE_SIZE = 1 * MIB  # of one domain; the next follows it
+STACKS = 0xC280_0000  # one stack a monitor vCPU, its Cpu at the bottom
 STACK_SIZE = 64 * KIB  # also their alignment: RSP & -STACK_SIZE finds the Cpu
 TABLES = 0xC300_0000  # page tables, GDT, IDT
 RUN_PAGES = 0xC400_0000  # the guest vCPUs' kvm_run mappings
 RUN_STRIDE = 64 * KIB
-RING = 0xC500_0000  # SQ and CQ ring
-RING_ENTRIES = 0xC580_0000  # SQEs
+RING = 0xC500_0000  # each domain's SQ and CQ ring
+RING_ENTRIES = 0xC580_0000  # each domain's SQEs
+RING_STRIDE = 256 * KIB
 BARS = 0xC800_0000  # BAR 0 of NVMe controller n is at BARS + n * BAR_STRIDE
 BAR_STRIDE = 1 * MIB
 NVME_QUEUES = 0xC900_0000  # controller n's DMA memory, at NVME_QUEUES + n * NVME_QUEUES_SIZE
@@ -145,9 +148,9 @@ class Call(IntEnum):
     """Monitor to host, all of them; arguments in the Cpu. Threat: a subverted monitor."""
 
     DONE = 0  # the trap is answered. Threat: none, the guest goes on.
-    ROUTE = 2  # [gsi]: take Shared.routes[gsi]. Threat: an MSI to its own LAPICs.
-    KICK = 3  # io_uring_enter. Threat: CPU time of its own thread.
-    PIN = 4  # [chunk]: register RAM with the ring. Threat: pins at most its own RAM.
+    ROUTE = 2  # [gsi, domain]: take its Shared.routes[gsi]. Threat: an MSI to its own LAPICs.
+    KICK = 3  # [domain]: io_uring_enter of its ring. Threat: CPU time of its own thread.
+    PIN = 4  # [chunk, domain]: register RAM with its ring. Threat: pins at most its own RAM.
     POWER = 5  # [Power]: the guest ends. Threat: none.
     PANIC = 6  # Cpu.panic says why. Threat: text taken from there is bounded and escaped.
     LOG = 7  # [length]: Shared.log, escaped by the host. Threat: the trace's disk space.
@@ -175,12 +178,12 @@ class Cpu(Struct):
     """One monitor vCPU; at the lowest address of its stack. Host writes the first part."""
 
     panic: Panic  # first: the panic routine finds it by masking RSP
-    index: u64  # guest vCPU it is paired with; the worker's is Config.cpus
-    run: u64  # address of that vCPU's kvm_run; 0 for the worker
+    index: u64  # guest vCPU it is paired with; of domain d's worker it is Config.cpus + d
+    run: u64  # address of that vCPU's kvm_run; 0 for a worker
     argument: u64[4]  # of the call being made
     calls: u64[8]  # calls made, by number
-    signals: u8[8]  # 1: this interrupt has come; the worker's, who clears it
-    ended: u32[1]  # bit 0: KVM has ended the interrupt under way; the worker's, core/timer.py
+    signals: u8[8]  # 1: this interrupt has come; a worker's, who clears it
+    ended: u32[1]  # bit 0: KVM has ended the interrupt under way; a worker's, core/timer.py
 
 
 class DiskKind(IntEnum):
@@ -312,8 +315,15 @@ class Console(Struct):
 
 
 class Config(Struct):
-    """Written by the host before the monitor's first instruction, read-only after."""
+    """Written by the host before the monitor's first instruction, read-only after.
 
+    Each domain has one, which lists what is in that domain. Domain 0, the first, has all that is
+    not a virtio function of another.
+    """
+
+    domain: u32  # which this is of
+    domains: u32  # how many there are; 0 is 1, too
+    homes: u8[8]  # MAX_VIRTIO: the domain of each virtio function; the first's alone
     cpus: u32
     tsc_khz: u32
     ram: Memory
@@ -394,7 +404,7 @@ class NvmeReport(Struct):
 
 
 class VirtioReport(Struct):
-    """What the monitor tells of one virtio function. Threat: wrong numbers."""
+    """What its domain tells of one virtio function. Threat: wrong numbers."""
 
     requests: u64  # chains of descriptors taken
     notifications: u64  # that came as exits, because the BAR was moved or the write was odd
@@ -416,7 +426,7 @@ class NetReport(Struct):
 
 
 class Statistics(Struct):
-    """What `--stats` shows of the monitor; the host only reads it. Threat: wrong numbers."""
+    """What `--stats` shows of one domain; the host only reads it. Threat: wrong numbers."""
 
     traps: TrapCount[512]  # open addressing by address and kind
     traps_elsewhere: u64  # that found no free slot
@@ -437,7 +447,7 @@ class Statistics(Struct):
 
 
 class Shared(Struct):
-    """The page the host and the monitor both look at."""
+    """What the host and the monitor both look at, of one domain."""
 
     config: Config
     routes: Route[168]  # GSIS
@@ -446,13 +456,14 @@ class Shared(Struct):
 
 
 class Irq(IntEnum):
-    """GSIs of the monitor VM: what wakes the worker."""
+    """GSIs of the monitor VM: what wakes the workers."""
 
-    RING = 0  # completions
-    NVME = 1  # NVME + n: MSI-X of controller n, to NVME + MAX_NVME - 1
-    VIRTIO = 5  # a driver has notified a virtio function; which queue the monitor looks for
-    START = 6  # START + n: POSTED_STARTS[n]
-    COUNT = 10
+    RING = 0  # RING + d: completions of domain d's ring, to RING + MAX_DOMAINS - 1
+    VIRTIO = 8  # VIRTIO + d: a driver has notified a virtio function of domain d; which queue the
+    # monitor looks for
+    NVME = 16  # NVME + n: MSI-X of controller n, to NVME + MAX_NVME - 1
+    START = 20  # START + n: POSTED_STARTS[n]
+    COUNT = 24
 
 
 # KVM's coalesced ring, Linux 6.x include/uapi/linux/kvm.h struct kvm_coalesced_mmio.

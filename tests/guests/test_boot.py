@@ -183,9 +183,15 @@ def test_the_cloud_kernel_runs_with_its_ide_in_memory(tmp_path: Path) -> None:
 
 def test_the_cloud_kernel_runs_from_a_virtio_disk_beside_two_others(tmp_path: Path) -> None:
     statistics = tmp_path / "statistics.json"
-    runs_beside_two_others(tmp_path, "virtio", ("@2", "@3", "@4"), "--stats", str(statistics))
-    functions = json.loads(statistics.read_text())["virtio"]
+    words = ("--cpus", "2", "--stats", str(statistics))
+    runs_beside_two_others(tmp_path, "virtio", ("@2", "@3", "@4"), *words)
+    counters = json.loads(statistics.read_text())
+    functions = counters["virtio"]
     assert len(functions) == 3
     for function in functions:
         assert function["requests"] > 0
         assert function["notifications"] == function["failures"] == 0
+    workers = counters["workers"]
+    assert [worker["virtio"] for worker in workers] == [[0, 2], [1]]
+    for worker in workers:
+        assert worker["wakeups"] > 1

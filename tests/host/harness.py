@@ -91,18 +91,18 @@ class Payload:
             if ide_in_memory:
                 self.twin.place_ide_in_memory()
             self.twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if ide_in_memory else ())
-            ring = None
+            rings = []
             if files:
                 eventfd = os.eventfd(0, os.EFD_NONBLOCK)
                 stack.callback(os.close, eventfd)
                 self.twin.monitor.connect_interrupt(abi.Irq.RING, eventfd)
                 state = self.twin.private.host_address(abi.STATE)
-                ring = stack.enter_context(closing(Ring(self.memory, state, files, eventfd)))
-                self.twin.connect(ring)
+                rings = [stack.enter_context(closing(Ring(self.memory, state, files, eventfd)))]
+                self.twin.connect(rings[0])
             self.twin.wire()
             self.signals = stack.enter_context(closing(Signals()))
             run = runloop.run if interpreted else runner()
-            self.session = stack.enter_context(closing(Session(self.twin, self.code, ring, run)))
+            self.session = stack.enter_context(closing(Session(self.twin, self.code, rings, run)))
             self._write_guest(guest_image(function), function.__name__, interrupts)
             self.report.command = command
             self._stack = stack.pop_all()

@@ -15,6 +15,7 @@ from vestige.abi import (
     PORT_UART,
     RESET_VALUE,
     SLEEP_TYPE_S5,
+    VIRTIO_BAR_SIZE,
     VIRTIO_BARS,
     VIRTIO_NOTIFY,
     VIRTIO_SLOT,
@@ -137,10 +138,15 @@ def flush() -> None:
     power_off()
 
 
-VIRTIO_COMMAND = 0x8000_0004 | VIRTIO_SLOT << 11
+VIRTIO_CONFIGURATION = 0x8000_0000 | VIRTIO_SLOT << 11
+NEXT_SLOT = 1 << 11
+COMMAND = 4
 MEMORY_AND_BUS_MASTER = 6
-DESCRIPTORS, AVAILABLE, USED = 0x30_0000, 0x30_1000, 0x30_2000  # a split queue of 4
-HEADER, STATUS = 0x30_3000, 0x30_3010
+VIRTIO_DISK = 0x1042_1AF4
+# A split queue of 4 for each disk, and what a request needs; the next disk's are DISK_AREA on.
+DESCRIPTORS, AVAILABLE, USED = 0x30_0000, 0x30_1000, 0x30_2000
+HEADER, STATUS, DATA = 0x30_3000, 0x30_3010, 0x30_3200
+DISK_AREA = 0x4000
 OUT, FLUSH = 1, 4
 NEXT, WRITE = 1, 2
 FLUSH_FEATURE = 1 << 9
@@ -148,70 +154,101 @@ VERSION_1 = 1  # of the upper half of the features
 FEW_SECTORS = 50
 
 
-def find_virtio_disk() -> None:
+def has_virtio_disk(disk: u32) -> bool:
+    """Whether function number `disk` is one."""
+    port_out32(PORT_PCI_ADDRESS, u32(VIRTIO_CONFIGURATION + disk * NEXT_SLOT))
+    return port_in32(PORT_PCI_DATA) == VIRTIO_DISK
+
+
+def find_virtio_disk(disk: u32) -> None:
     """Negotiate FLUSH and set one queue up. Virtio 1.2, 3.1.1 and 4.1.4.3."""
-    port_out32(PORT_PCI_ADDRESS, VIRTIO_COMMAND)
+    port_out32(PORT_PCI_ADDRESS, u32(VIRTIO_CONFIGURATION + disk * NEXT_SLOT + COMMAND))
     port_out32(PORT_PCI_DATA, MEMORY_AND_BUS_MASTER)
-    store8(VIRTIO_BARS + 0x14, 0)
-    store8(VIRTIO_BARS + 0x14, 3)
-    store32(VIRTIO_BARS + 8, 0)
-    store32(VIRTIO_BARS + 12, FLUSH_FEATURE)
-    store32(VIRTIO_BARS + 8, 1)
-    store32(VIRTIO_BARS + 12, VERSION_1)
-    store8(VIRTIO_BARS + 0x14, 11)
-    store16(VIRTIO_BARS + 0x18, 4)
-    store32(VIRTIO_BARS + 0x20, DESCRIPTORS)
-    store32(VIRTIO_BARS + 0x28, AVAILABLE)
-    store32(VIRTIO_BARS + 0x30, USED)
-    store16(VIRTIO_BARS + 0x1C, 1)
-    store8(VIRTIO_BARS + 0x14, 15)
+    bar = u32(VIRTIO_BARS + disk * VIRTIO_BAR_SIZE)
+    area = disk * DISK_AREA
+    store8(u32(bar + 0x14), 0)
+    store8(u32(bar + 0x14), 3)
+    store32(u32(bar + 8), 0)
+    store32(u32(bar + 12), FLUSH_FEATURE)
+    store32(u32(bar + 8), 1)
+    store32(u32(bar + 12), VERSION_1)
+    store8(u32(bar + 0x14), 11)
+    store16(u32(bar + 0x18), 4)
+    store32(u32(bar + 0x20), u32(DESCRIPTORS + area))
+    store32(u32(bar + 0x28), u32(AVAILABLE + area))
+    store32(u32(bar + 0x30), u32(USED + area))
+    store16(u32(bar + 0x1C), 1)
+    store8(u32(bar + 0x14), 15)
 
 
-def descriptor(number: u32, address: u32, length: u32, flags: u32) -> None:
+def descriptor(disk: u32, number: u32, address: u32, length: u32, flags: u32) -> None:
     """Fill one in; the next one is the next in the table."""
-    place = u32(DESCRIPTORS + 16 * number)
-    store64(place, address)
+    place = u32(DESCRIPTORS + disk * DISK_AREA + 16 * number)
+    store64(place, u32(address + disk * DISK_AREA))
     store32(u32(place + 8), length)
     store32(u32(place + 12), u32(flags | (number + 1) << 16))
 
 
-def virtio(kind: u32, sector: u32, place: u32) -> None:
-    """The request that is number `place` of all: notify the device, and wait for the answer."""
-    store32(HEADER, kind)
-    store64(HEADER + 8, sector)
-    descriptor(0, HEADER, 16, NEXT)
+def ask(disk: u32, kind: u32, sector: u32, place: u32) -> None:
+    """Make the request that is number `place` of all available, and notify the device."""
+    area = disk * DISK_AREA
+    store32(u32(HEADER + area), kind)
+    store64(u32(HEADER + area + 8), sector)
+    descriptor(disk, 0, HEADER, 16, NEXT)
     if kind == OUT:
-        descriptor(1, SECTOR_BUFFER, 512, NEXT)
-        descriptor(2, STATUS, 1, WRITE)
+        descriptor(disk, 1, DATA, 512, NEXT)
+        descriptor(disk, 2, STATUS, 1, WRITE)
     else:
-        descriptor(1, STATUS, 1, WRITE)
-    store16(u32(AVAILABLE + 4 + 2 * (place & 3)), 0)
-    done = u16(place + 1)
-    store16(AVAILABLE + 2, done)
-    store16(VIRTIO_BARS + VIRTIO_NOTIFY, 0)
-    while load16(USED + 2) != done:
+        descriptor(disk, 1, STATUS, 1, WRITE)
+    available = u32(AVAILABLE + area)
+    store16(u32(available + 4 + 2 * (place & 3)), 0)
+    store16(u32(available + 2), u16(place + 1))
+    store16(u32(VIRTIO_BARS + disk * VIRTIO_BAR_SIZE + VIRTIO_NOTIFY), 0)
+
+
+def await_answer(disk: u32, place: u32) -> u8:
+    """Wait for it; its status."""
+    while load16(u32(USED + disk * DISK_AREA + 2)) != u16(place + 1):
         pause()
+    return load8(u32(STATUS + disk * DISK_AREA))
 
 
-def write_by_virtio(sectors: u32) -> None:
-    """Write sector after sector, its number in it; say a full stop when it is flushed."""
-    find_virtio_disk()
+def write_by_virtio(sectors: u32, disks: u32) -> None:
+    """Write sector after sector, its number and the disk's in it; then say a full stop.
+
+    All disks do so at a time.
+    """
+    for disk in range(disks):
+        find_virtio_disk(disk)
     for sector in range(sectors):
-        store64(SECTOR_BUFFER, sector + 1)
-        virtio(OUT, sector, u32(2 * sector))
-        virtio(FLUSH, 0, u32(2 * sector + 1))
-        say(u8(46 + load8(STATUS)))
+        failed: u8 = 0
+        for step in range(2):
+            place = u32(2 * sector + step)
+            for disk in range(disks):
+                store64(u32(DATA + disk * DISK_AREA), (sector + 1) | disk << 32)
+                ask(disk, FLUSH if step else OUT, sector, place)
+            for disk in range(disks):
+                failed |= await_answer(disk, place)
+        say(u8(46 + failed))
     power_off()
 
 
 def virtio_flush() -> None:
     """As flush, by virtio."""
-    write_by_virtio(FLUSHED_SECTORS)
+    write_by_virtio(FLUSHED_SECTORS, 1)
 
 
 def virtio_few() -> None:
     """The same for FEW_SECTORS."""
-    write_by_virtio(FEW_SECTORS)
+    write_by_virtio(FEW_SECTORS, 1)
+
+
+def virtio_disks() -> None:
+    """The same on all disks."""
+    disks: u32 = 0
+    while has_virtio_disk(disks):
+        disks = u32(disks + 1)
+    write_by_virtio(FEW_SECTORS, disks)
 
 
 REMEMBERED = 0x20_2000  # RAM that a guest fills and a reset must clear

@@ -252,7 +252,7 @@ def test_closing_leaves_no_thread_and_no_descriptor() -> None:
 def test_statistics_hold_what_was_counted(start: Start) -> None:
     payload = start(guests.echoes)
     assert payload.run() == 0
-    counters = statistics.collect(payload.session, payload.twin.private.shared(), 12.34)
+    counters = statistics.collect(payload.session, payload.twin.shared(), 12.34)
     assert counters["guest_exits"] == {"IO": 41}
     assert counters["forwards"] == 41
     assert counters["host_calls"] == {"DONE": 41, "POWER": 1}

@@ -260,7 +260,7 @@ file = os.memfd_create("disk")
 made = ring.Ring(ram, private.host_address(abi.STATE), [file], os.eventfd(0))
 for chunk in range(32):
     assert made.pin(chunk) == 0, chunk
-assert 31 in made._pinned and 0 not in made._pinned, made._pinned
+assert (made, 31) in made._pinned and (made, 0) not in made._pinned, made._pinned
 assert made.pin(0) == 0
 print("fine")
 """

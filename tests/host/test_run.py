@@ -446,6 +446,35 @@ def test_a_virtio_request_is_no_exit_of_the_guest(
 
 
 @pytest.mark.parametrize(
+    ("cpus", "disks", "ring"), [(1, 2, "kick"), (2, 2, "kick"), (4, 3, "poll"), (32, 4, "auto")]
+)
+def test_disks_of_a_guest_with_many_cpus_have_workers_of_their_own(
+    kernels: Kernels, tmp_path: Path, cpus: int, disks: int, ring: str
+) -> None:
+    stats = tmp_path / "stats.json"
+    images = [tmp_path / f"{number}.img" for number in range(disks)]
+    for each in images:
+        each.write_bytes(bytes(1 << 20))
+    words = [word for each in images for word in ("--disk", str(each))]
+    words += ["--cpus", str(cpus), "--ring", ring, "--stats", str(stats)]
+    done = run("--kernel", kernels("virtio_disks"), *words)
+    assert (done.returncode, done.stdout) == (0, b"." * FEW_SECTORS), done
+    for disk, each in enumerate(images):
+        content = each.read_bytes()
+        held = [content[512 * n : 512 * n + 8] for n in range(FEW_SECTORS)]
+        assert held == [(n + 1 | disk << 32).to_bytes(8, "little") for n in range(FEW_SECTORS)]
+    counters = json.loads(stats.read_text())
+    workers = counters["workers"]
+    homes = [[n for n in range(disks) if n % len(workers) == d] for d in range(len(workers))]
+    assert [worker["virtio"] for worker in workers] == homes
+    assert len(workers) == min(cpus, disks)
+    assert all(worker["wakeups"] > 1 for worker in workers)
+    assert counters["worker_wakeups"] == sum(worker["wakeups"] for worker in workers)
+    assert [each["requests"] for each in counters["virtio"]] == [2 * FEW_SECTORS] * disks
+    assert [each["notifications"] for each in counters["virtio"]] == [0] * disks
+
+
+@pytest.mark.parametrize(
     ("words", "line"),
     [
         (("--disk", "none.img"), b"none.img: no such disk image"),

@@ -9,9 +9,9 @@ from vestige import abi
 from vestige.host import failure, runloop
 from vestige.host.runloop import KVM_RUN, REASONS, Leave, Loop
 from vestige.lang.intrinsics import address_of
-from vestige.lang.types import Struct, u8
+from vestige.lang.types import Struct, u8, u64
 
-GUEST, MONITOR, RING = 100, 101, 102
+GUEST, MONITOR, RING, OTHER_RING = 100, 101, 102, 103
 
 
 class Page(Struct):
@@ -20,27 +20,36 @@ class Page(Struct):
     bytes: u8[4096]
 
 
+class Argument(Struct):
+    """The first argument of the monitor's call."""
+
+    value: u64
+
+
 class Rig:
     """A loop whose system calls are answered by `script`, in turn."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.guest, self.monitor = Page(), Page()
+        self.argument = Argument()
         self.loop = Loop(
             guest=GUEST,
             guest_run=address_of(self.guest),
             monitor=MONITOR,
             monitor_run=address_of(self.monitor),
             run_size=4096,
-            ring=RING,
+            argument=address_of(self.argument),
+            ring_count=2,
             ring_entries=256,
         )
+        self.loop.rings[0], self.loop.rings[1] = RING, OTHER_RING
         self.script: list[tuple[int, Callable[[], int]]] = []
         monkeypatch.setattr(runloop, "syscall", self.answer)
 
     def answer(self, _number: int, descriptor: int, *arguments: int) -> int:
         expected, act = self.script.pop(0)
         assert descriptor == expected
-        assert arguments[0] == (256 if descriptor == RING else KVM_RUN)
+        assert arguments[0] == (256 if descriptor in (RING, OTHER_RING) else KVM_RUN)
         return act()
 
     def guest_exits(self, reason: int) -> None:
@@ -59,8 +68,10 @@ class Rig:
         direction: int = 1,
         size: int = 1,
         offset: int = 2048,
+        argument: int = 0,
     ) -> None:
         def act() -> int:
+            self.argument.value = argument
             abi.RunPage.at(address_of(self.monitor)).exit_reason = reason
             record = abi.RunIo.at(address_of(self.monitor) + abi.RUN_UNION)
             record.port, record.direction, record.size = port, direction, size
@@ -133,9 +144,20 @@ def test_a_kick_enters_the_ring_and_goes_on_in_the_monitor(rig: Rig) -> None:
     assert rig.loop.error == errno.EBADF
 
 
-def test_without_a_ring_a_kick_is_for_python_to_refuse(rig: Rig) -> None:
-    rig.loop.in_monitor, rig.loop.ring_entries = 1, 0
-    rig.monitor_calls(abi.Call.KICK)
+def test_a_kick_enters_the_ring_that_it_names(rig: Rig) -> None:
+    rig.loop.in_monitor = 1
+    for number, ring in enumerate((RING, OTHER_RING)):
+        rig.monitor_calls(abi.Call.KICK, argument=number)
+        rig.script.append((ring, lambda: 3))
+    rig.monitor_calls(abi.Call.DONE)
+    rig.guest_exits(8)
+    assert rig.run() == Leave.GUEST
+
+
+@pytest.mark.parametrize("number", [2, 7, 8, 1 << 32, (1 << 64) - 1])
+def test_a_kick_for_a_ring_that_is_not_there_is_for_python_to_refuse(rig: Rig, number: int) -> None:
+    rig.loop.in_monitor = 1
+    rig.monitor_calls(abi.Call.KICK, argument=number)
     assert rig.run() == Leave.CALL
 
 

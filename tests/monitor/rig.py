@@ -8,6 +8,7 @@ from unittest import mock
 from tests.monitor.fake_ring import FakeRing
 from vestige import abi
 from vestige.host.buses import place
+from vestige.host.domains import deal_out
 from vestige.host.options import VIRTIO, DiskOption
 from vestige.lang.intrinsics import address_of
 from vestige.monitor.core import conclude, entry, posted, timer
@@ -39,27 +40,41 @@ class Rig:
         read_only: bool = False,
         ide_in_memory: bool = False,
         virtio: bool = False,
+        domains: int = 1,
     ) -> None:
         self.disks = disks or []
         self.output: list[bytes] = []
         self.input: list[bytes] = []
-        self.ring = FakeRing([*self.disks, self.output, self.input])
+        files: list[bytearray | list[bytes]] = [*self.disks, self.output, self.input]
+        self.rings = [FakeRing(files) for _ in range(domains)]
+        self.ring = self.rings[0]
         self.memory = (ctypes.c_uint8 * RAM_SIZE)()
-        self.state = (ctypes.c_uint8 * abi.STATE_SIZE)()
-        self.machine = Machine.from_buffer(self.state)
-        self.shared = abi.Shared()
+        self.running = abi.Cpu()  # whose call is being served
+        self.state = (ctypes.c_uint8 * (domains * abi.STATE_SIZE))()
+        self.machines = [
+            Machine.from_buffer(self.state, domain * abi.STATE_SIZE) for domain in range(domains)
+        ]
+        self.machine = self.machines[0]
+        self.shared_memory = (ctypes.c_uint8 * (domains * abi.SHARED_STRIDE))()
+        self.shared_by_domain = [
+            abi.Shared.from_buffer(self.shared_memory, domain * abi.SHARED_STRIDE)
+            for domain in range(domains)
+        ]
+        self.shared = self.shared_by_domain[0]
         self.cpus = [abi.Cpu(index=index) for index in range(cpus)]
         self.pages = [(ctypes.c_uint8 * abi.RUN_STRIDE)() for _ in range(cpus)]
         for cpu, page in zip(self.cpus, self.pages, strict=True):
             cpu.run = ctypes.addressof(page)
-        self.worker = abi.Cpu(index=cpus)
+        self.workers = [abi.Cpu(index=cpus + domain) for domain in range(domains)]
+        self.worker = self.workers[0]
         self.rung: list[int] = []
         self.routed: list[tuple[int, int, int]] = []
         self.pinned: list[int] = []
         self.told: list[bytes] = []
         self.pin_answer = 0
         self.calls: list[int] = []
-        self.wakes = 0  # of the worker, by another CPU
+        self.wakes = 0  # of the first worker, by another CPU
+        self.woken: list[int] = []  # workers, by another CPU
         self.timer = 0  # its initial count
         self.expiry = NEVER  # and when that has run down
         self.now = 0
@@ -71,14 +86,19 @@ class Rig:
             self.shared.config.shadow = ctypes.addressof(self.pages_shown)
         if virtio:
             place(self.shared.config, [DiskOption("", VIRTIO)] * len(self.disks), cpus)
+        deal_out(self.shared_by_domain)
 
     def configure(self, cpus: int, console: bool, reads_input: bool, read_only: bool) -> None:
         """What the host writes before the monitor's first instruction."""
+        for domain, shared in enumerate(self.shared_by_domain):
+            config = shared.config
+            config.cpus = cpus
+            config.tsc_khz = TSC_KHZ
+            config.ram.low = ctypes.addressof(self.memory)
+            config.ram.low_size = RAM_SIZE
+            ram, state = ctypes.addressof(self.memory), address_of(self.machines[domain])
+            self.rings[domain].describe(config.ring, ram, state)
         config = self.shared.config
-        config.cpus = cpus
-        config.tsc_khz = TSC_KHZ
-        config.ram.low = ctypes.addressof(self.memory)
-        config.ram.low_size = RAM_SIZE
         for number, data in enumerate(self.disks):
             disk = config.disks[number]
             disk.present = 1
@@ -89,7 +109,6 @@ class Rig:
         config.console.present = console
         config.console.output = len(self.disks)
         config.console.input = len(self.disks) + 1 if reads_input else -1
-        self.ring.describe(config.ring, ctypes.addressof(self.memory), address_of(self.machine))
 
     # ---- the host --------------------------------------------------------------------------
 
@@ -98,44 +117,55 @@ class Rig:
         if port == abi.PORT_CALL:
             self.serve(abi.Call(value))
         else:
-            assert self.machine.lock.held
-            assert abi.PORT_DOORBELL <= port < abi.PORT_DOORBELL + abi.GSIS
-            self.rung.append(port - abi.PORT_DOORBELL)
+            gsi = port - abi.PORT_DOORBELL
+            assert 0 <= gsi < abi.GSIS
+            assert self.machines[self.domain_of(gsi)].lock.held
+            self.rung.append(gsi)
+
+    def domain_of(self, gsi: int) -> int:
+        """Whose a doorbell is."""
+        function = (gsi - abi.VIRTIO_GSI) // abi.VIRTIO_VECTORS
+        return self.shared.config.homes[function] if function >= 0 else 0
 
     def serve(self, call: abi.Call) -> None:
         """One host call, of whichever CPU is running."""
         self.calls.append(call)
         argument = self.running.argument[0]
+        domain = self.running.argument[1]
         if call == abi.Call.KICK:
-            assert not self.machine.lock.held
-            self.ring.enter()
+            assert not self.machines[argument].lock.held
+            self.rings[argument].enter()
         elif call == abi.Call.PIN:
             self.pinned.append(argument)
             self.running.argument[0] = self.pin_answer
             if not self.pin_answer:
-                self.register(argument)
+                self.register(argument, domain)
         elif call == abi.Call.ROUTE:
-            route = self.shared.routes[argument]
+            assert domain == self.domain_of(argument)
+            route = self.shared_by_domain[domain].routes[argument]
             self.routed.append((argument, route.address, route.data))
         elif call == abi.Call.LOG:
             self.told.append(bytes(self.shared.log[index] for index in range(argument)))
         elif call == abi.Call.POWER:
             raise PoweredOff(abi.Power(argument).name)
 
-    def register(self, chunk: int) -> None:
-        """Make a chunk of RAM a buffer of the ring."""
+    def register(self, chunk: int, domain: int = 0) -> None:
+        """Make a chunk of RAM a buffer of a domain's ring."""
         address = ctypes.addressof(self.memory) + chunk * abi.CHUNK
-        self.ring.buffers[abi.FIRST_CHUNK_BUFFER + chunk] = (address, abi.CHUNK)
+        self.rings[domain].buffers[abi.FIRST_CHUNK_BUFFER + chunk] = (address, abi.CHUNK)
 
     def write_msr(self, number: int, value: int) -> None:
-        """WRMSR: an IPI to the worker, or its timer."""
+        """WRMSR: an IPI to a worker, or its timer."""
         if number == conclude.X2APIC_INTERRUPT_COMMAND:
-            assert value >> 32 == len(self.cpus)
+            domain = (value >> 32) - len(self.cpus)
+            assert 0 <= domain < len(self.workers)
             if value & 0xFF == abi.FENCE_VECTOR:
+                assert domain == 0
                 self.worker.signals[abi.FENCE_SIGNAL] = 1
             else:
                 assert value & 0xFF == abi.WORKER_VECTOR
-                self.wakes += 1
+                self.wakes += domain == 0
+                self.woken.append(domain)
         elif number == timer.INITIAL_COUNT:
             self.timer = value
             self.expiry = self.now + value
@@ -169,16 +199,18 @@ class Rig:
 
     def start(self) -> "Rig":
         """Power on."""
-        self.machine.reset(self.shared.config)
+        for machine, shared in zip(self.machines, self.shared_by_domain, strict=True):
+            machine.reset(shared.config)
         if self.shared.config.ide_in_memory:
             self.machine.ide.take_posted_starts()  # the worker's first act
         return self
 
     def enter(self, cpu: int = 0) -> None:
         """The monitor's answer to the exit in this CPU's kvm_run page."""
+        held = [machine.lock.held for machine in self.machines]
         with self.entered(self.cpus[cpu]):
             entry.serve(self.cpus[cpu], self.machine, self.shared)
-        assert not self.machine.lock.held
+        assert [machine.lock.held for machine in self.machines] == held
 
     def port(self, port: int, size: int, data: bytes, *, write: bool, cpu: int = 0) -> bytes:
         """A port access of len(data) / size times; what stands in its place afterwards."""
@@ -234,14 +266,15 @@ class Rig:
         abi.RunEoi.at(page + abi.RUN_UNION).vector = vector
         self.enter(cpu)
 
-    def work(self) -> None:
-        """The worker wakes; its timer too, if it has run down."""
-        if self.now >= self.expiry:
+    def work(self, domain: int = 0) -> None:
+        """A worker wakes; the first one's timer too, if it has run down."""
+        if domain == 0 and self.now >= self.expiry:
             self.expiry = NEVER
             self.worker.signals[abi.TIMER_SIGNAL] = 1
-        with self.entered(self.worker):
-            entry.work(self.worker, self.machine, self.shared)
-        assert not self.machine.lock.held
+        worker, machine = self.workers[domain], self.machines[domain]
+        with self.entered(worker):
+            entry.work(worker, machine, self.shared_by_domain[domain])
+        assert not machine.lock.held
 
     def enable_pin(self, pin: int, vector: int, flags: int = 0) -> None:
         """Program a redirection entry, unmasked, as a guest does."""

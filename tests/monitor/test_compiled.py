@@ -14,6 +14,7 @@ from vestige.lang.build import compile_functions
 from vestige.lang.native import NativeImage
 from vestige.lang.types import Struct
 from vestige.monitor.core.dispatch import handle
+from vestige.monitor.core.domains import domain_at, domain_of_port
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.posted import follows_starts, take_signals
 from vestige.monitor.core.settle import settle
@@ -29,6 +30,8 @@ PORTS = (
 BASES = (
     *(abi.IOAPIC, abi.IOAPIC + 0x10, abi.ECAM, abi.ECAM + 0x8000, abi.ECAM + 0x10000),
     *(abi.VIRTIO_BARS + page for page in range(0, 0x6000, 0x1000)),
+    *(abi.VIRTIO_BARS + abi.VIRTIO_BAR_SIZE + page for page in range(0, 0x6000, 0x1000)),
+    abi.ECAM + ((abi.VIRTIO_SLOT + 1) << 15),
 )
 VIRTIO_COMMAND = abi.ECAM + (abi.VIRTIO_SLOT << 15) + 4
 STEPS = 300
@@ -41,6 +44,8 @@ def native() -> NativeImage:
     functions: list[Callable[..., Any]] = [
         Machine.reset,
         handle,
+        domain_at,
+        domain_of_port,
         settle,
         show_registers,
         follows_starts,
@@ -56,20 +61,23 @@ class Pair:
     """One machine's memory, on which each step is run twice: in CPython, then compiled."""
 
     def __init__(self, *, ide_in_memory: bool, virtio: bool) -> None:
-        disks = [bytearray(1 << 20)]
-        self.rig = Rig(disks=disks, ide_in_memory=ide_in_memory, virtio=virtio)
+        domains = 2 if virtio else 1
+        disks = [bytearray(1 << 20) for _ in range(domains)]
+        self.rig = Rig(disks=disks, ide_in_memory=ide_in_memory, virtio=virtio, domains=domains)
         self.parts = [
-            self.rig.state, self.rig.shared, self.rig.ring.words, self.rig.ring.submissions,
-            self.rig.ring.array, self.rig.pages[0], self.rig.ring.completions,
+            self.rig.state, self.rig.shared_memory, self.rig.pages[0],
             self.rig.pages_shown, self.rig.worker,
         ]  # fmt: skip
+        for ring in self.rig.rings:
+            self.parts += [ring.words, ring.submissions, ring.array, ring.completions]
         self.now = 0
-        self.both("Machine.reset", Machine.reset, self.rig.machine, self.rig.shared.config)
+        for machine, shared in zip(self.rig.machines, self.rig.shared_by_domain, strict=True):
+            self.both("Machine.reset", Machine.reset, machine, shared.config)
         if ide_in_memory:
             self.both("Ide.take_posted_starts", Ide.take_posted_starts, self.rig.machine.ide)
 
-    def both(self, name: str, function: Callable[..., Any], *arguments: int | Struct) -> None:
-        """A function on this memory in CPython and, from the same state, compiled."""
+    def both(self, name: str, function: Callable[..., Any], *arguments: int | Struct) -> int:
+        """A function on this memory in CPython and, from the same state, compiled; its answer."""
         before = [bytes(part) for part in self.parts]
         answer = function(*arguments)
         after = [bytes(part) for part in self.parts]
@@ -78,17 +86,22 @@ class Pair:
         compiled = native()[name](*arguments)
         assert [bytes(part) for part in self.parts] == after
         assert int(compiled or 0) == int(answer or 0)
+        return int(answer or 0)
 
     def trap(self, trap: Trap, data: bytes) -> None:
         """One trap, then what follows from it."""
         page = ctypes.addressof(self.rig.pages[0])
         ctypes.memmove(page + DATA_OFFSET, data, len(data))
         trap.data = page + DATA_OFFSET
-        machine, shared = self.rig.machine, self.rig.shared
+        first, config = self.rig.machine, self.rig.shared.config
         self.now += random.choice((1, 1000, 1_000_000))
-        self.both("follows_starts", follows_starts, machine, trap)
+        self.both("follows_starts", follows_starts, first, trap)
+        domain = self.both("domain_at", domain_at, first, config, trap)
+        domain |= self.both("domain_of_port", domain_of_port, first, config, trap)
+        machine, shared = self.rig.machines[domain], self.rig.shared_by_domain[domain]
+        machine.pci.address = first.pci.address
         self.both("handle", handle, machine, shared, trap, self.now)
-        self.settle()
+        self.settle(domain)
 
     def signal(self, number: int) -> None:
         """An interrupt of the worker that it notes, and the worker's turn."""
@@ -97,9 +110,15 @@ class Pair:
         self.both("take_signals", take_signals, self.rig.worker, machine, shared)
         self.settle()
 
-    def settle(self) -> None:
-        """What the core does after every event."""
-        machine, shared = self.rig.machine, self.rig.shared
+    def settle(self, domain: int = 0) -> None:
+        """What the core does after every event: in another domain, then in the first."""
+        if domain:
+            self.settle_one(domain)
+        self.settle_one(0)
+
+    def settle_one(self, domain: int) -> None:
+        """What it does in one domain."""
+        machine, shared = self.rig.machines[domain], self.rig.shared_by_domain[domain]
         self.both("settle", settle, machine, shared.config, shared.statistics, self.now, 0)
         self.both("show_registers", show_registers, machine.ide, shared.config)
         machine.driver.pin_count = 0
@@ -140,16 +159,19 @@ def random_trap() -> Trap:
 def test_compiled_code_does_what_cpython_does(seed: int, ide_in_memory: bool) -> None:
     random.seed(seed)
     pair = Pair(ide_in_memory=ide_in_memory, virtio=seed % 2 != 0)
-    command = Trap(kind=Kind.MEMORY, write=1, size=2, count=1, address=VIRTIO_COMMAND)
-    pair.trap(command, (6).to_bytes(8, "little"))
+    for function in range(2):
+        address = VIRTIO_COMMAND + (function << 15)
+        command = Trap(kind=Kind.MEMORY, write=1, size=2, count=1, address=address)
+        pair.trap(command, (6).to_bytes(8, "little"))
     pair.out(abi.PORT_PCI_ADDRESS, CONFIG | 4, 4)
     pair.out(abi.PORT_PCI_DATA, 7, 2)
     pair.out(abi.PORT_UART, ord("\n"), 1)
     for _ in range(STEPS):
         pair.trap(random_trap(), random.randbytes(1024))
         if random.random() < 0.3:
-            pair.rig.ring.enter()
-            pair.settle()
+            for domain, ring in enumerate(pair.rig.rings):
+                ring.enter()
+                pair.settle(domain)
         if ide_in_memory and random.random() < 0.1:
             pair.signal(random.randrange(abi.SIGNALS))
     assert pair.rig.output

@@ -66,7 +66,7 @@ class VirtioDisk:
     def notify(self) -> None:
         """Tell the device, if it asked for that: the worker wakes, as the ioeventfd wakes it."""
         if self.driver.kick():
-            self.rig.work()
+            self.rig.work(self.rig.shared.config.homes[self.number])
 
     def done(self) -> dict[int, int]:
         """Status bytes of the requests used since this was last asked."""

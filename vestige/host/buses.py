@@ -57,7 +57,7 @@ def _add(config: abi.Config, kind: abi.VirtioKind, queues: int) -> None:
 
 
 class VirtioWiring:
-    """Doorbells for every vector, and notifications that wake the worker without an exit.
+    """Doorbells for every vector, and notifications that wake a domain's worker without an exit.
 
     Threat: a guest that notifies without end makes its own worker work.
     """
@@ -69,9 +69,11 @@ class VirtioWiring:
         monitor: VirtualMachine,
         doorbells: Doorbells,
     ) -> None:
-        """Wire all functions that `config` lists, at the addresses where their BARs begin."""
+        """Wire all functions that a domain's `config` lists, at the addresses where their BARs
+        begin.
+        """
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        monitor.connect_interrupt(abi.Irq.VIRTIO, self._eventfd)
+        monitor.connect_interrupt(abi.Irq.VIRTIO + config.domain, self._eventfd)
         for number, function in enumerate(config.virtio):
             if function.kind == abi.VirtioKind.NONE:
                 continue

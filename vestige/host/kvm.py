@@ -366,16 +366,16 @@ class System:
         """The kernel's answer about `capability`: 0 is no."""
         return call(self.descriptor, Request.CHECK_EXTENSION, capability)
 
-    def check_cpus(self, cpus: int) -> None:
-        """Raise UsageError for a guest of `cpus` where a VM can't have those and a worker more.
+    def check_cpus(self, cpus: int, workers: int = 1) -> None:
+        """Raise UsageError for a guest of `cpus` where a VM can't have those and `workers` more.
 
         api.rst, KVM_CAP_MAX_VCPUS: a kernel without it means the recommended number, or 4.
         """
         most = self.has(Capability.MAX_VCPUS) or self.has(Capability.NR_VCPUS) or 4
-        if cpus + 1 > most:
+        if cpus + workers > most:
             raise UsageError(
                 f"--cpus {cpus}: this kernel's KVM allows {most} virtual CPUs a machine, of which"
-                f" Vestige needs one; give at most {most - 1}"
+                f" Vestige needs {workers}; give at most {most - workers}"
             )
 
     def supported_cpuid(self) -> Cpuid:

@@ -107,9 +107,9 @@ class PrivateMemory:
         offset = address - PRIVATE
         self.region.view[offset : offset + len(data)] = data
 
-    def shared(self) -> abi.Shared:
-        """The page host and monitor both look at: live, and the monitor's to write."""
-        return abi.Shared.at(self.host_address(abi.SHARED))
+    def shared(self, domain: int = 0) -> abi.Shared:
+        """What host and monitor both look at: live, and the monitor's to write."""
+        return abi.Shared.at(self.host_address(abi.SHARED + domain * abi.SHARED_STRIDE))
 
     def cpu(self, index: int) -> abi.Cpu:
         """The Cpu of monitor vCPU `index`: live, and the monitor's to write."""

@@ -38,8 +38,8 @@ APIC_BOOT_PROCESSOR = 1 << 8
 RFLAGS = 1 << 1  # the bit that is always 1; interrupts are off
 
 LARGE_DATA = (  # private memory in 2 MiB pages; the image has its own, small ones
-    (abi.SHARED, abi.STATE + abi.STATE_SIZE - abi.SHARED),
-    (abi.STACKS, (abi.MAX_CPUS + 1) * abi.STACK_SIZE),
+    (abi.SHARED, abi.STATE + abi.MAX_DOMAINS * abi.STATE_SIZE - abi.SHARED),
+    (abi.STACKS, (abi.MAX_CPUS + abi.MAX_DOMAINS) * abi.STACK_SIZE),
     (abi.RUN_PAGES, abi.MAX_CPUS * abi.RUN_STRIDE),
     (abi.RING, LARGE),
     (abi.RING_ENTRIES, LARGE),

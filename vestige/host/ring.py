@@ -173,18 +173,23 @@ class Ring:
         polled: bool = False,
         insists: bool = True,
         discards: bool = False,
+        domain: int = 0,
+        pinned: "dict[tuple[Ring, int], None] | None" = None,
     ) -> None:
         """`state`: host address of STATE; `files`: descriptors, their index the fixed number.
 
         With `discards` the monitor may make holes in files. `eventfd` is written at every
         completion. Where it is `polled` a thread of the kernel takes the entries, and Call.KICK is
         only needed when that sleeps; unless it `insists` a kernel that gives no thread makes it
-        a ring that is not. Raises UsageError where io_uring is switched off or the thread refused,
-        GuestError where the kernel refuses something else.
+        a ring that is not. `domain` is whose it is. Chunks of all rings count together against
+        RLIMIT_MEMLOCK, so a machine's rings have one `pinned`: ring and chunk, the oldest first.
+        Raises UsageError where io_uring is switched off or the thread refused, GuestError where the
+        kernel refuses something else.
         """
         self._memory = memory
         self._state = state
-        self._pinned: dict[int, None] = {}  # chunks, the oldest first
+        self._pinned = {} if pinned is None else pinned
+        self.domain = domain
         parameters, descriptor = _setup(polled)
         if descriptor < 0 and polled:
             error = -descriptor
@@ -256,44 +261,46 @@ class Ring:
         Where RLIMIT_MEMLOCK allows no more, the chunks pinned longest ago make room: what the
         monitor submits with one of them is answered EFAULT, and it pins that one again.
         """
-        if chunk in self._pinned:
+        if (self, chunk) in self._pinned:
             return 0
         place = self._memory.chunk(chunk)
         if place is None:
             return 22
         error = self._set_buffer(abi.FIRST_CHUNK_BUFFER + chunk, *place)
         while error == ENOMEM and self._pinned:
-            oldest = next(iter(self._pinned))
-            del self._pinned[oldest]
-            self._set_buffer(abi.FIRST_CHUNK_BUFFER + oldest, 0, 0)
+            ring, oldest = next(iter(self._pinned))
+            del self._pinned[ring, oldest]
+            ring._set_buffer(abi.FIRST_CHUNK_BUFFER + oldest, 0, 0)
             error = self._set_buffer(abi.FIRST_CHUNK_BUFFER + chunk, *place)
         if not error:
-            self._pinned[chunk] = None
+            self._pinned[self, chunk] = None
         return error
 
     def mappings(self) -> list[tuple[int, int, int]]:
         """(monitor address, size, host address) of the rings and of the entries."""
+        place = self.domain * abi.RING_STRIDE
         return [
-            (abi.RING, len(self._rings), address_of(self._rings)),
-            (abi.RING_ENTRIES, len(self._entries), address_of(self._entries)),
+            (abi.RING + place, len(self._rings), address_of(self._rings)),
+            (abi.RING_ENTRIES + place, len(self._entries), address_of(self._entries)),
         ]
 
     def describe(self, ring: abi.Ring) -> None:
         """Fill in what the monitor is told."""
         sq, cq = self.parameters.sq, self.parameters.cq
+        rings = abi.RING + self.domain * abi.RING_STRIDE
         ring.present = 1
         ring.polled = self.polled
         ring.entries = self.parameters.sq_entries
         ring.completion_entries = self.parameters.cq_entries
-        ring.sq_head = abi.RING + sq.head
-        ring.sq_tail = abi.RING + sq.tail
-        ring.sq_flags = abi.RING + sq.flags
-        ring.sq_array = abi.RING + sq.array
-        ring.cq_head = abi.RING + cq.head
-        ring.cq_tail = abi.RING + cq.tail
-        ring.cq_flags = abi.RING + cq.flags
-        ring.cqes = abi.RING + cq.cqes
-        ring.sqes = abi.RING_ENTRIES
+        ring.sq_head = rings + sq.head
+        ring.sq_tail = rings + sq.tail
+        ring.sq_flags = rings + sq.flags
+        ring.sq_array = rings + sq.array
+        ring.cq_head = rings + cq.head
+        ring.cq_tail = rings + cq.tail
+        ring.cq_flags = rings + cq.flags
+        ring.cqes = rings + cq.cqes
+        ring.sqes = abi.RING_ENTRIES + self.domain * abi.RING_STRIDE
         ring.host_ram = self._memory.region.address
         ring.host_state = self._state
 

@@ -74,10 +74,17 @@ class PostedStarts:
             os.close(eventfd)
 
 
-def route_to_worker(monitor: VirtualMachine, worker: int) -> None:
-    """From now on each abi.Irq wakes monitor vCPU `worker`, starts by vectors of their own."""
-    address = abi.LOCAL_APIC | worker << MSI_DESTINATION
-    vectors = dict.fromkeys(range(abi.Irq.COUNT), int(abi.WORKER_VECTOR))
+def route_to_workers(monitor: VirtualMachine, first: int, domains: int) -> None:
+    """From now on each abi.Irq wakes a worker: a domain's own its own, all others the first.
+
+    Monitor vCPU `first` is that one. Posted starts have vectors of their own.
+    """
+    address = abi.LOCAL_APIC | first << MSI_DESTINATION
+    routes = dict.fromkeys(range(abi.Irq.COUNT), (address, int(abi.WORKER_VECTOR)))
     for number in range(len(abi.POSTED_STARTS)):
-        vectors[abi.Irq.START + number] = abi.START_VECTOR + number
-    monitor.set_routes({gsi: (address, vector) for gsi, vector in vectors.items()})
+        routes[abi.Irq.START + number] = address, abi.START_VECTOR + number
+    for domain in range(1, domains):
+        address = abi.LOCAL_APIC | first + domain << MSI_DESTINATION
+        routes[abi.Irq.RING + domain] = address, abi.WORKER_VECTOR
+        routes[abi.Irq.VIRTIO + domain] = address, abi.WORKER_VECTOR
+    monitor.set_routes(routes)

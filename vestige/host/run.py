@@ -6,7 +6,7 @@ from _collections_abc import Sequence
 
 from vestige import abi
 from vestige.errors import GuestError, UsageError
-from vestige.host import buses, disks, failure, guest, images, kvm, options, statistics
+from vestige.host import buses, disks, domains, failure, guest, images, kvm, options, statistics
 from vestige.host.background import Background
 from vestige.host.code import MonitorCode
 from vestige.host.console import occupy_standard_files
@@ -67,7 +67,8 @@ class Run:
         self.counters: dict[str, object] | None = None
         self.config = MachineConfig(cpus=asked.cpus, memory=asked.memory, hpet=asked.hpet)
         self.system = resources.keep(kvm.System())
-        self.system.check_cpus(asked.cpus)
+        self.domains = domains.count(asked.disks, asked.net is not None, asked.cpus)
+        self.system.check_cpus(asked.cpus, self.domains)
         self.disks = {
             number: resources.keep(disks.open_disk(disk))
             for number, disk in enumerate(asked.disks)
@@ -111,14 +112,15 @@ class Run:
         asked = self.asked
         with Resources() as resources:
             memory = resources.keep(GuestMemory(asked.memory))
-            twin = resources.keep(Twin(self.system, memory, asked.cpus))
+            twin = resources.keep(Twin(self.system, memory, asked.cpus, self.domains))
             pages = _take_controllers(asked, twin, resources)
             resources.keep(self._limit_files())
-            ring = resources.keep(self._connect_ring(twin, resources))
+            rings = self._connect_rings(twin, resources)
             in_memory = asked.ide == options.IDE_IN_MEMORY
             if in_memory:
                 twin.place_ide_in_memory()
             _place_devices(asked, twin)
+            domains.deal_out(twin.shared())
             wiring = resources.keep(Background(twin.wire))
             _load_guest(asked, self.config, twin)
             if self.compiled is None:  # late, as bad input is told before anything is compiled
@@ -128,12 +130,12 @@ class Run:
             twin.private.shared().config.hpet = asked.hpet
             twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if in_memory else ())
             signals = self._listen()
-            session = resources.keep(Session(twin, self.compiled.code, ring, self.compiled.runner))
+            session = resources.keep(Session(twin, self.compiled.code, rings, self.compiled.runner))
             wiring.wait()
             return self._session(session, twin, signals)
 
-    def _connect_ring(self, twin: Twin, resources: Resources) -> Ring:
-        """Make the ring over all files, and tell the monitor of them."""
+    def _connect_rings(self, twin: Twin, resources: Resources) -> list[Ring]:
+        """Make each domain's ring, over all files, and tell the monitor of them."""
         config = twin.private.shared().config
         files: list[int] = []
         for number, image in self.disks.items():
@@ -146,19 +148,25 @@ class Run:
         if self.network is not None:
             self.network.describe(config.net, len(files))
             files.append(self.network.descriptor)
-        eventfd = resources.keep_file(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
-        twin.monitor.connect_interrupt(abi.Irq.RING, eventfd)
-        ring = Ring(
-            twin.memory,
-            twin.private.host_address(abi.STATE),
-            files,
-            eventfd,
-            polled=polls(self.asked),
-            insists=self.asked.ring != "auto",
-            discards=any(image.discard for image in self.disks.values()),
-        )
-        twin.connect(ring)
-        return ring
+        rings: list[Ring] = []
+        pinned: dict[tuple[Ring, int], None] = {}
+        for domain in range(self.domains):
+            eventfd = resources.keep_file(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+            twin.monitor.connect_interrupt(abi.Irq.RING + domain, eventfd)
+            ring = Ring(
+                twin.memory,
+                twin.private.host_address(abi.STATE + domain * abi.STATE_SIZE),
+                files,
+                eventfd,
+                polled=polls(self.asked, self.domains),
+                insists=self.asked.ring != "auto",
+                discards=any(image.discard for image in self.disks.values()),
+                domain=domain,
+                pinned=pinned,
+            )
+            rings.append(resources.keep(ring))
+            twin.connect(ring)
+        return rings
 
     def _limit_files(self) -> FileSizeLimit:
         largest = max((image.sectors * abi.SECTOR for image in self.disks.values()), default=0)
@@ -184,9 +192,8 @@ class Run:
         finally:
             session.stop()
             if self.stats is not None:
-                shared = twin.private.shared()
                 self.counters = statistics.collect(
-                    session, shared, self.first_instruction, self.restarts
+                    session, twin.shared(), self.first_instruction, self.restarts
                 )
 
 
@@ -244,13 +251,13 @@ def _check_controllers(asked: options.RunOptions, twin: Twin) -> None:
             raise GuestError(f"--disk vfio:{address}: {failure.controller(report)}")
 
 
-def polls(asked: options.RunOptions) -> bool:
-    """Whether a kernel thread takes the ring's entries.
+def polls(asked: options.RunOptions, rings: int = 1) -> bool:
+    """Whether a kernel thread for each of the rings takes their entries.
 
     It pays where a driver's requests reach the ring without an exit, and where there is a CPU
-    that the guest leaves free: on one that it shares, its looking takes the guest's time.
+    for it that the guest leaves free: on one that it shares, its looking takes the guest's time.
     """
     if asked.ring != "auto":
         return asked.ring == "poll"
     without_exits = any(disk.bus == options.VIRTIO and not disk.controller for disk in asked.disks)
-    return without_exits and len(os.sched_getaffinity(0)) > asked.cpus
+    return without_exits and len(os.sched_getaffinity(0)) >= asked.cpus + rings

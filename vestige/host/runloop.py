@@ -7,14 +7,15 @@ as Leave.CALL; calling `run` again goes on where it was.
 
 Threats: the guest's kvm_run page is mapped in the monitor VM, so all of it may hold anything
 at any time. This loop reads one word there, `exit_reason`, to choose between forwarding and
-leaving; each choice is one the guest could have caused. The monitor may clear the page's
+leaving; each choice is one the guest could have caused. Which ring a KICK is for is compared
+with how many there are. The monitor may clear the page's
 `immediate_exit`: so `stop` is looked at before every entry, and who stops a thread repeats
 its signal until the thread has left. The monitor vCPU's own kvm_run page is mapped nowhere.
 """
 
 from vestige.abi import PORT_CALL, RUN_UNION, Call, ExitReason, RunIo, RunPage
 from vestige.lang.enumeration import IntEnum
-from vestige.lang.intrinsics import load8, syscall
+from vestige.lang.intrinsics import load8, load64, syscall
 from vestige.lang.types import Struct, u8, u32, u64
 
 KVM_RUN = 0xAE80
@@ -44,13 +45,15 @@ class Leave(IntEnum):
 class Loop(Struct):
     """What one thread's loop works on; memory of the host alone."""
 
-    guest: u64  # descriptor of the guest vCPU; unused by the worker
-    guest_run: u64  # address of its kvm_run page; 0: this is the worker's loop
+    guest: u64  # descriptor of the guest vCPU; unused by a worker
+    guest_run: u64  # address of its kvm_run page; 0: this is a worker's loop
     monitor: u64  # descriptor of the monitor vCPU
     monitor_run: u64
     run_size: u32  # bytes of each kvm_run mapping
-    ring: u64  # descriptor of the io_uring
-    ring_entries: u32  # 0: there is no ring
+    argument: u64  # address of the monitor's Cpu.argument[0]
+    rings: u64[8]  # MAX_DOMAINS: descriptors of the io_urings
+    ring_count: u32
+    ring_entries: u32
     ring_flags: u32  # of io_uring_enter
     stop: u32  # set by another thread: leave at the next chance
     first: u32  # leave with READY at the next DONE
@@ -121,8 +124,10 @@ def serve(loop: Loop, call: u8) -> u8:
     loop.call = call
     if call < 8:
         loop.calls[call] = u64(loop.calls[call] + 1)
-    if call == Call.KICK and loop.ring_entries != 0:
-        return kick(loop)
+    if call == Call.KICK:
+        number = load64(loop.argument)
+        if number < loop.ring_count:
+            return kick(loop, u32(number))
     if call != Call.DONE:
         return Leave.CALL
     if loop.guest_run != 0:
@@ -133,12 +138,13 @@ def serve(loop: Loop, call: u8) -> u8:
     return Leave.GO_ON
 
 
-def kick(loop: Loop) -> u8:
-    """Submit all that is queued in the ring, or wake who does; wait for none of it.
+def kick(loop: Loop, number: u32) -> u8:
+    """Submit all that is queued in a ring, or wake who does; wait for none of it.
 
     EAGAIN and EBUSY leave entries queued: the monitor sees that and kicks again.
     """
-    answer = syscall(SYS_IO_URING_ENTER, loop.ring, loop.ring_entries, 0, loop.ring_flags, 0, 0)
+    ring = loop.rings[number]
+    answer = syscall(SYS_IO_URING_ENTER, ring, loop.ring_entries, 0, loop.ring_flags, 0, 0)
     if answer >= 0:
         return Leave.GO_ON
     return failed(loop, u32(-answer), Leave.RING_ERROR)

@@ -1,11 +1,11 @@
-"""The threads of a running twin: one a guest vCPU, one for the worker; and the monitor's calls.
+"""The threads of a running twin: one a guest vCPU, one a worker; and the monitor's calls.
 
 Threats of the calls are beside their numbers in abi.py. Arguments come from memory the
 monitor writes: each is checked here, against a constant, before it is used.
 """
 
 import os
-from _collections_abc import Callable
+from _collections_abc import Callable, Sequence
 from _thread import allocate_lock, get_native_id, start_new_thread
 
 from vestige import abi
@@ -44,12 +44,12 @@ class Outcome:
 
 
 class CpuThread:
-    """One vCPU pair, or the worker, with its loop, and the thread that runs it."""
+    """One vCPU pair, or a worker, with its loop, and the thread that runs it."""
 
-    def __init__(self, twin: Twin, index: int, ring: Ring | None) -> None:
+    def __init__(self, twin: Twin, index: int, rings: Sequence[Ring]) -> None:
         """`index` is the monitor vCPU's."""
-        self.is_worker = index == len(twin.guest.cpus)
-        self.who = "the worker" if self.is_worker else f"CPU {index}"
+        self.is_worker = index >= len(twin.guest.cpus)
+        self.who = twin.name_of(index)
         self.guest = None if self.is_worker else twin.guest.cpus[index]
         self.monitor = twin.monitor.cpus[index]
         self.shown = twin.private.cpu(index)
@@ -62,10 +62,12 @@ class CpuThread:
         if self.guest is not None:
             self.loop.guest = self.guest.descriptor
             self.loop.guest_run = self.guest.run_address
-        if ring is not None:
-            self.loop.ring = ring.descriptor
+        self.loop.argument = address_of(self.shown.argument)
+        self.loop.ring_count = len(rings)
+        for ring in rings:
+            self.loop.rings[ring.domain] = ring.descriptor
             self.loop.ring_entries = ring.parameters.sq_entries
-            self.loop.ring_flags = ring.enter_flags()
+            self.loop.ring_flags |= ring.enter_flags()
         self._native_id = 0  # of the thread, once it runs
         self._running = allocate_lock()  # held as long as the thread is in its loop
 
@@ -121,16 +123,20 @@ class Session:
     signals.Signals must be open for as long as a session is: NUDGE's default is to kill.
     """
 
-    def __init__(self, twin: Twin, code: MonitorCode, ring: Ring | None, runner: Runner) -> None:
-        """`runner` is runloop.run, compiled; each thread calls it with its own Loop."""
+    def __init__(
+        self, twin: Twin, code: MonitorCode, rings: Sequence[Ring], runner: Runner
+    ) -> None:
+        """`rings`: one a domain, in their order, or none. Each thread calls `runner`, which is
+        runloop.run, compiled, with its own Loop.
+        """
         self._twin = twin
         self._code = code
-        self._ring = ring
+        self._rings = rings
         self._runner = runner
         self._lock = allocate_lock()
         self.ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.outcome: Outcome | None = None
-        self.threads = [CpuThread(twin, index, ring) for index in range(len(twin.monitor.cpus))]
+        self.threads = [CpuThread(twin, index, rings) for index in range(len(twin.monitor.cpus))]
 
     def prepare(self) -> bool:
         """Let the monitor initialise, before anything else runs; False if that ended it all."""
@@ -139,7 +145,7 @@ class Session:
         return self._run(first) == Leave.READY
 
     def start(self) -> None:
-        """Start the guest's CPUs and the worker."""
+        """Start the guest's CPUs and the workers."""
         for each in self.threads:
             each.start(self._run)
 
@@ -187,9 +193,9 @@ class Session:
         argument = each.shown.argument
         match each.loop.call:
             case abi.Call.ROUTE:
-                self._route(argument[0])
+                self._route(argument[0], argument[1])
             case abi.Call.PIN:
-                argument[0] = self._pin(argument[0])
+                argument[0] = self._pin(argument[0], argument[1])
             case abi.Call.LOG:
                 self._log(argument[0])
             case abi.Call.POWER:
@@ -211,16 +217,16 @@ class Session:
         else:
             self._end(f"the monitor ended the guest in way {how}, which there isn't")
 
-    def _route(self, gsi: int) -> None:
-        if gsi < abi.GSIS:
-            route = self._twin.private.shared().routes[gsi]
+    def _route(self, gsi: int, domain: int) -> None:
+        if gsi < abi.GSIS and domain < abi.MAX_DOMAINS:
+            route = self._twin.private.shared(domain).routes[gsi]
             self._twin.doorbells.route(gsi, route.address, route.data)
 
-    def _pin(self, chunk: int) -> int:
-        if self._ring is None:
+    def _pin(self, chunk: int, domain: int) -> int:
+        if domain >= len(self._rings):
             return EINVAL
         with self._lock:
-            return self._ring.pin(chunk)
+            return self._rings[domain].pin(chunk)
 
     def _log(self, length: int) -> None:
         log = self._twin.private.shared().log

@@ -46,11 +46,19 @@ def peak_memory() -> int:
 
 
 def collect(
-    session: Session, shared: abi.Shared, first_instruction: float, restarts: int = 0
+    session: Session, shared: "list[abi.Shared]", first_instruction: float, restarts: int = 0
 ) -> "dict[str, Any]":
-    """All counters of a machine that is over; `first_instruction` is in ms from the start."""
+    """All counters of a machine that is over; `first_instruction` is in ms from the start.
+
+    `shared` is each domain's. A virtio function is counted in its own, all else is added up.
+    """
     loops = [each.loop for each in session.threads]
-    monitor = shared.statistics
+    config = shared[0].config
+    monitors = [each.statistics for each in shared]
+
+    def total(name: str) -> int:
+        return sum(getattr(monitor, name) for monitor in monitors)
+
     exits = _sums([loop.exits for loop in loops], REASONS)
     calls = _sums([loop.calls for loop in loops], 8)
     return {
@@ -61,34 +69,43 @@ def collect(
         "forwards": sum(loop.forwards for loop in loops),
         "interrupted_runs": sum(loop.interrupted for loop in loops),
         "host_calls": {_call_name(number): count for number, count in calls.items()},
-        "coalesced_writes": monitor.coalesced_writes,
-        "traps": _traps(monitor),
-        "traps_elsewhere": monitor.traps_elsewhere,
+        "coalesced_writes": total("coalesced_writes"),
+        "traps": _traps(monitors),
+        "traps_elsewhere": total("traps_elsewhere"),
         "ring": {
-            "polled": bool(shared.config.ring.polled),
-            "reads": monitor.reads,
-            "read_bytes": monitor.read_bytes,
-            "writes": monitor.writes,
-            "written_bytes": monitor.write_bytes,
-            "flushes": monitor.flushes,
-            "discards": monitor.discards,
-            "errors": monitor.ring_errors,
+            "polled": any(each.config.ring.polled for each in shared),
+            "reads": total("reads"),
+            "read_bytes": total("read_bytes"),
+            "writes": total("writes"),
+            "written_bytes": total("write_bytes"),
+            "flushes": total("flushes"),
+            "discards": total("discards"),
+            "errors": total("ring_errors"),
         },
         "nvme": [
-            _numbers(monitor.nvme[index])
+            _numbers(monitors[0].nvme[index])
             for index in range(abi.MAX_NVME)
-            if shared.config.nvme[index].present
+            if config.nvme[index].present
         ],
         "virtio": [
-            _numbers(monitor.virtio[number])
-            for number in range(abi.MAX_VIRTIO)
-            if shared.config.virtio[number].kind
+            _numbers(shared[home].statistics.virtio[number])
+            for number, home in enumerate(config.homes)
+            if shared[home].config.virtio[number].kind
         ],
-        "network": _numbers(monitor.net) if shared.config.net.backend else None,
+        "network": _network(shared),
         "worker": _worker(session),
-        "doorbells": monitor.doorbells,
-        "worker_wakeups": monitor.worker_wakeups,
-        "waits_for_posted_starts": monitor.fences,
+        "worker_wakeups": total("worker_wakeups"),
+        "workers": [
+            {
+                "wakeups": each.statistics.worker_wakeups,
+                "virtio": [
+                    number for number, function in enumerate(each.config.virtio) if function.kind
+                ],
+            }
+            for each in shared
+        ],
+        "doorbells": total("doorbells"),
+        "waits_for_posted_starts": monitors[0].fences,
     }
 
 
@@ -107,14 +124,23 @@ def _sums(tables: "list[Array[int]]", size: int) -> dict[int, int]:
     return {number: total for number, total in totals.items() if total}
 
 
+def _network(shared: "list[abi.Shared]") -> dict[str, int] | None:
+    """The network interface's counters, if there is one."""
+    for each in shared:
+        if any(function.kind == abi.VirtioKind.NET for function in each.config.virtio):
+            return _numbers(each.statistics.net)
+    return None
+
+
 def _worker(session: Session) -> "dict[str, Any]":
-    """How often the worker left the kernel, and what for: interrupts alone never make it."""
-    (loop,) = (each.loop for each in session.threads if each.is_worker)
-    calls = {_call_name(number): count for number, count in enumerate(loop.calls) if count}
+    """How often the workers left the kernel, and what for: interrupts alone never make them."""
+    loops = [each.loop for each in session.threads if each.is_worker]
+    calls = {_call_name(n): count for n, count in _sums([loop.calls for loop in loops], 8).items()}
+    interrupted = sum(loop.interrupted for loop in loops)
     return {
-        "returns_to_user_space": sum(calls.values()) + loop.interrupted,
+        "returns_to_user_space": sum(calls.values()) + interrupted,
         "host_calls": calls,
-        "interrupted_runs": loop.interrupted,
+        "interrupted_runs": interrupted,
     }
 
 
@@ -126,23 +152,22 @@ def _call_name(number: int) -> str:
     return abi.Call(number).name if number in set(abi.Call) else f"call {number}"
 
 
-def _traps(statistics: abi.Statistics) -> "list[dict[str, Any]]":
-    """The monitor's counts, the most frequent first."""
+def _traps(monitors: "list[abi.Statistics]") -> "list[dict[str, Any]]":
+    """The monitor's counts, the most frequent first. Each domain counts for itself."""
     kind = abi.TrapKind
+    counts: dict[tuple[int, int], int] = {}
+    for trap in [trap for monitor in monitors for trap in monitor.traps if trap.count]:
+        place = trap.address, trap.kind
+        counts[place] = counts.get(place, 0) + trap.count
     traps = [
         {
-            "where": "memory" if trap.kind & kind.MEMORY else "port",
-            "address": f"{trap.address:#x}",
-            "access": "eoi"
-            if trap.kind & kind.EOI
-            else "write"
-            if trap.kind & kind.WRITE
-            else "read",
-            "coalesced": bool(trap.kind & kind.COALESCED),
-            "posted": bool(trap.kind & kind.POSTED),
-            "count": trap.count,
+            "where": "memory" if flags & kind.MEMORY else "port",
+            "address": f"{address:#x}",
+            "access": "eoi" if flags & kind.EOI else "write" if flags & kind.WRITE else "read",
+            "coalesced": bool(flags & kind.COALESCED),
+            "posted": bool(flags & kind.POSTED),
+            "count": count,
         }
-        for trap in statistics.traps
-        if trap.count
+        for (address, flags), count in counts.items()
     ]
     return sorted(traps, key=lambda trap: -int(trap["count"]))

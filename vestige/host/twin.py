@@ -3,7 +3,7 @@
 The guest VM maps RAM and nothing else (but pages to read, where the IDE is in memory), so
 whatever else the guest touches exits. The monitor VM maps the same RAM at the same addresses,
 its private memory, the guest vCPUs' kvm_run mappings and the ring. Guest vCPU n is paired with
-monitor vCPU n; the last monitor vCPU is the worker.
+monitor vCPU n; behind those are the workers, one for each domain.
 """
 
 import mmap
@@ -15,7 +15,7 @@ from vestige.host.buses import VirtioWiring
 from vestige.host.code import MonitorCode
 from vestige.host.memory import PRIVATE, PRIVATE_SIZE, GuestMemory, PrivateMemory
 from vestige.host.ring import Ring
-from vestige.host.routing import Doorbells, PostedStarts, route_to_worker
+from vestige.host.routing import Doorbells, PostedStarts, route_to_workers
 
 RING_ENTRY_SIZE = 24  # struct kvm_coalesced_mmio
 RING_HEADER_SIZE = 8
@@ -24,8 +24,10 @@ RING_HEADER_SIZE = 8
 class Twin:
     """Guest VM, monitor VM, doorbells, to be wired, loaded, and given the guest CPUs' state."""
 
-    def __init__(self, system: kvm.System, memory: GuestMemory, cpus: int) -> None:
-        """Create both VMs with `cpus` pairs of vCPUs and the worker."""
+    def __init__(
+        self, system: kvm.System, memory: GuestMemory, cpus: int, domains: int = 1
+    ) -> None:
+        """Create both VMs with `cpus` pairs of vCPUs and a worker for each of `domains`."""
         vm.check_run_size(system)
         self.system = system
         self.memory = memory
@@ -36,18 +38,18 @@ class Twin:
         for _ in range(cpus):
             self.guest.add_cpu()
             self.monitor.add_cpu()
-        self.worker = self.monitor.add_cpu()
+        self.workers = [self.monitor.add_cpu() for _ in range(domains)]
         self.doorbells = Doorbells(self.guest, self.monitor)
         self._posted: PostedStarts | None = None
-        self._virtio: VirtioWiring | None = None
+        self._virtio: list[VirtioWiring] = []
 
     def wire(self) -> None:
-        """Show both VMs their memory, with the ring if one is connected; let the worker be woken.
+        """Show both VMs their memory, with the ring if one is connected; let workers be woken.
 
         Nothing else here takes as long: for each stretch of memory, and for the routes of
         interrupts, KVM waits until no CPU can be using the former list of them.
         """
-        route_to_worker(self.monitor, self.worker.index)
+        route_to_workers(self.monitor, self.workers[0].index, len(self.workers))
         for address, size, host_address in self.memory.parts():
             self.guest.map(address, size, host_address)
             self.monitor.map(address, size, host_address)
@@ -60,9 +62,20 @@ class Twin:
             size = abi.IDE_MEMORY_PAGES * abi.IDE_MEMORY_PAGE
             pages = self.private.host_address(shadow)
             self.guest.map(abi.IDE_MEMORY, size, pages, read_only=True)
-        config = self.private.shared().config
-        if any(function.kind != abi.VirtioKind.NONE for function in config.virtio):
-            self._virtio = VirtioWiring(config, self.guest, self.monitor, self.doorbells)
+        for shared in self.shared():
+            if any(function.kind != abi.VirtioKind.NONE for function in shared.config.virtio):
+                wiring = VirtioWiring(shared.config, self.guest, self.monitor, self.doorbells)
+                self._virtio.append(wiring)
+
+    def shared(self) -> list[abi.Shared]:
+        """What each domain shares with the host."""
+        return [self.private.shared(domain) for domain in range(len(self.workers))]
+
+    def name_of(self, index: int) -> str:
+        """What monitor vCPU `index` is called when it is told of."""
+        if index < len(self.guest.cpus):
+            return f"CPU {index}"
+        return "the worker" if len(self.workers) == 1 else f"worker {index - len(self.guest.cpus)}"
 
     def load(self, code: MonitorCode, devices: Sequence[tuple[int, int, int]] = ()) -> None:
         """Place the monitor's image and put its vCPUs at their entries.
@@ -76,7 +89,8 @@ class Twin:
         monitor_tables.build(private, ram, size, memory_size, code.handlers, devices)
         supported = self.system.supported_cpuid()
         deadline = bool(self.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
-        private.shared().config.paravirtual_eoi = vm.has_paravirtual_eoi(supported)
+        for shared in self.shared():
+            shared.config.paravirtual_eoi = vm.has_paravirtual_eoi(supported)
         for cpu in self.monitor.cpus:
             shown = private.cpu(cpu.index)
             shown.index = cpu.index
@@ -86,7 +100,7 @@ class Twin:
             registers = cpu.system_registers()
             monitor_tables.set_system_registers(registers, cpu.index)
             cpu.set_system_registers(registers)
-            entry = code.worker_main if cpu is self.worker else code.vcpu_main
+            entry = code.vcpu_main if cpu.index < cpus else code.worker_main
             cpu.set_registers(monitor_tables.entry_registers(entry, cpu.index))
 
     def place_ide_in_memory(self) -> None:
@@ -117,16 +131,17 @@ class Twin:
 
     def configure(self) -> None:
         """Tell the monitor what only the VMs know: CPUs, clock, RAM."""
-        config = self.private.shared().config
-        config.cpus = len(self.guest.cpus)
-        config.tsc_khz = self.worker.tsc_khz()
-        config.ram.low, config.ram.low_size = 0, self.memory.low_size
-        config.ram.high, config.ram.high_size = abi.HIGH_RAM, self.memory.high_size
+        for shared in self.shared():
+            config = shared.config
+            config.cpus = len(self.guest.cpus)
+            config.tsc_khz = self.workers[0].tsc_khz()
+            config.ram.low, config.ram.low_size = 0, self.memory.low_size
+            config.ram.high, config.ram.high_size = abi.HIGH_RAM, self.memory.high_size
 
     def connect(self, ring: Ring) -> None:
-        """Tell the monitor of the ring, which `wire` will show it."""
-        self._rings = ring.mappings()
-        ring.describe(self.private.shared().config.ring)
+        """Tell the ring's domain of it, which `wire` will show the monitor."""
+        self._rings += ring.mappings()
+        ring.describe(self.private.shared(ring.domain).config.ring)
 
     def close(self) -> None:
         """Close everything; no thread may be in a vCPU. The guest's RAM stays its owner's."""
@@ -135,8 +150,8 @@ class Twin:
         self.doorbells.close()
         if self._posted is not None:
             self._posted.close()
-        if self._virtio is not None:
-            self._virtio.close()
+        for wiring in self._virtio:
+            wiring.close()
         self.private.close()
 
 

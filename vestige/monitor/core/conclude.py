@@ -66,7 +66,7 @@ def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     send_interrupts(cpu, machine, shared)
     if not shared.config.ring.present:
         return False
-    pin_chunks(cpu, machine)
+    pin_chunks(cpu, machine, shared)
     kick = machine.driver.queue.publish(shared.config.ring)
     if not kick:
         machine.kick_due = NEVER
@@ -79,6 +79,7 @@ def enter_ring(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     head = load_acquire32(ring.sq_head)
     machine.driver.queue.begin_kick(ring)
     unlock(machine, shared)
+    cpu.argument[0] = shared.config.domain
     call(cpu, Call.KICK)
     machine.lock.acquire()
     machine.driver.queue.end_kick(ring)
@@ -118,17 +119,19 @@ def send(cpu: Cpu, shared: Shared, gsi: u32, address: u64, data: u32) -> None:
         route.address = address
         route.data = data
         cpu.argument[0] = gsi
+        cpu.argument[1] = shared.config.domain
         call(cpu, Call.ROUTE)
     port_out8(u16(PORT_DOORBELL + gsi), 0)
     shared.statistics.doorbells = u64(shared.statistics.doorbells + 1)
 
 
-def pin_chunks(cpu: Cpu, machine: Machine) -> None:
+def pin_chunks(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     """Register the chunks that the entries about to be published use for the first time."""
     driver = machine.driver
     for i in range(driver.pin_count):
         chunk = driver.pins[i]
         cpu.argument[0] = chunk
+        cpu.argument[1] = shared.config.domain
         call(cpu, Call.PIN)
         if cpu.argument[0] != 0:
             driver.forget(chunk)
@@ -141,7 +144,7 @@ def unlock(machine: Machine, shared: Shared) -> None:
     After the release: on the worker's processor this one may not run until the worker sleeps.
     """
     if machine.lock.release():
-        wake_worker(shared)
+        wake_worker(shared, shared.config.domain)
 
 
 def unlock_in_time(machine: Machine, shared: Shared) -> None:
@@ -156,14 +159,15 @@ def unlock_in_time(machine: Machine, shared: Shared) -> None:
         machine.armed = deadline
         machine.told = 1
         machine.lock.release()
-        wake_worker(shared)
+        wake_worker(shared, shared.config.domain)
     else:
         unlock(machine, shared)
 
 
-def wake_worker(shared: Shared) -> None:
-    """Interrupt the worker."""
-    write_msr(X2APIC_INTERRUPT_COMMAND, u64(shared.config.cpus << 32 | WORKER_VECTOR))
+def wake_worker(shared: Shared, domain: u32) -> None:
+    """Interrupt a domain's worker."""
+    worker = shared.config.cpus + domain
+    write_msr(X2APIC_INTERRUPT_COMMAND, u64(worker << 32 | WORKER_VECTOR))
 
 
 def stand_in(cpu: Cpu, machine: Machine, shared: Shared) -> None:

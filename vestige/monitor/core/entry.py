@@ -1,8 +1,8 @@
-"""Where the host enters the monitor: one function for the paired CPUs, one for the worker."""
+"""Where the host enters the monitor: one function for the paired CPUs, one for the workers."""
 
 from vestige.abi import SHARED, STATE, TIMER_SIGNAL, Call, Cpu, Shared
 from vestige.lang.intrinsics import wait_for_interrupt
-from vestige.lang.types import u64
+from vestige.lang.types import u32, u64
 from vestige.monitor.core.conclude import (
     call,
     conclude,
@@ -12,13 +12,16 @@ from vestige.monitor.core.conclude import (
     time,
     unlock,
     unlock_in_time,
+    wake_worker,
 )
 from vestige.monitor.core.controllers import start_controllers
 from vestige.monitor.core.dispatch import handle, is_quiet
+from vestige.monitor.core.domains import domain_at, domain_of_port, machine_of, shared_of
 from vestige.monitor.core.kvm import drain, fetch
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.posted import await_starts, follows_starts, take_signals
 from vestige.monitor.core.timer import reachable, set_timer, start_interrupts
+from vestige.monitor.core.trap import Kind, Trap
 from vestige.monitor.line import NEVER
 
 
@@ -30,18 +33,34 @@ def vcpu_main(cpu: Cpu) -> None:
     machine = Machine.at(STATE)
     shared = Shared.at(SHARED)
     if cpu.index == 0:
-        machine.reset(shared.config)
-        start_controllers(machine, shared)
+        power_on(machine, shared)
         call(cpu, Call.DONE)
     while True:
         serve(cpu, machine, shared)
         call(cpu, Call.DONE)
 
 
+def power_on(machine: Machine, shared: Shared) -> None:
+    """All domains; `machine` and `shared` are the first's."""
+    machine.reset(shared.config)
+    start_controllers(machine, shared)
+    for domain in range(1, shared.config.domains):
+        machine_of(machine, domain).reset(shared_of(shared, domain).config)
+
+
 def serve(cpu: Cpu, machine: Machine, shared: Shared) -> None:
-    """Answer one trap."""
+    """Answer one trap; `machine` and `shared` are the first domain's."""
     trap = machine.traps[cpu.index]
     fetch(cpu, trap)
+    domain = domain_at(machine, shared.config, trap)
+    if domain:
+        serve_there(cpu, machine, shared, trap, domain, 0)
+    else:
+        serve_here(cpu, machine, shared, trap)
+
+
+def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> None:
+    """Answer a trap in the first domain, or find that it leads to another."""
     machine.lock.acquire()
     if follows_starts(machine, trap):
         await_starts(machine, shared)
@@ -51,7 +70,10 @@ def serve(cpu: Cpu, machine: Machine, shared: Shared) -> None:
         handle(machine, shared, trap, now)
         unlock(machine, shared)
         return
-    handle(machine, shared, trap, now)
+    domain = domain_of_port(machine, shared.config, trap)
+    address = machine.pci.address
+    if domain == 0:
+        handle(machine, shared, trap, now)
     conclude(cpu, machine, shared)
     stand_in(cpu, machine, shared)
     tell_crash(cpu, machine, shared)
@@ -60,12 +82,44 @@ def serve(cpu: Cpu, machine: Machine, shared: Shared) -> None:
         end_machine(cpu, machine, shared)
         return
     unlock_in_time(machine, shared)
+    if domain:
+        serve_there(cpu, machine, shared, trap, domain, address)
+
+
+def serve_there(
+    cpu: Cpu, first: Machine, first_shared: Shared, trap: Trap, domain: u32, address: u32
+) -> None:
+    """Answer a trap in another domain than the first, whose lock is not held.
+
+    `address`: what CONFIG_ADDRESS was when a port led here.
+    """
+    machine = machine_of(first, domain)
+    shared = shared_of(first_shared, domain)
+    machine.lock.acquire()
+    if trap.kind == Kind.PORT:
+        machine.pci.address = address
+    handle(machine, shared, trap, time(machine, shared))
+    conclude(cpu, machine, shared)
+    stand_in(cpu, machine, shared)
+    news = machine.wires.take_news()
+    unlock_in_time(machine, shared)
+    if news:
+        look_at_lines(cpu, first, first_shared)
+
+
+def look_at_lines(cpu: Cpu, first: Machine, shared: Shared) -> None:
+    """Another domain's lines have changed: let the I/O APIC know before the guest goes on."""
+    first.lock.acquire()
+    conclude(cpu, first, shared)
+    stand_in(cpu, first, shared)
+    unlock_in_time(first, shared)
 
 
 def worker_main(cpu: Cpu) -> None:
-    """The worker: completions, timers and posted starts, for ever. It alone sleeps."""
-    machine = Machine.at(STATE)
-    shared = Shared.at(SHARED)
+    """A worker: completions, timers and posted starts, for ever. Workers alone sleep."""
+    domain = u32(cpu.index - Shared.at(SHARED).config.cpus)
+    machine = machine_of(Machine.at(STATE), domain)
+    shared = shared_of(Shared.at(SHARED), domain)
     start_interrupts(cpu, shared.config)
     if shared.config.ide_in_memory:
         machine.lock.acquire()
@@ -102,6 +156,9 @@ def work(cpu: Cpu, machine: Machine, shared: Shared) -> None:
         machine.timer = deadline
     machine.armed = machine.timer
     machine.told = 0
+    news = machine.wires.take_news()
     machine.lock.release()
     if sooner:
         set_timer(deadline, now)
+    if news:
+        wake_worker(shared, 0)

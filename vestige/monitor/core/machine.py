@@ -1,4 +1,4 @@
-"""All state of the monitor: every device, what lies between them, what waits to be done."""
+"""All state of a domain: every device, what lies between them, what waits to be done."""
 
 from vestige.abi import MAX_DISKS, Bus, Config, DiskKind
 from vestige.lang.intrinsics import address_of
@@ -10,6 +10,7 @@ from vestige.monitor.core.network import NetworkLink
 from vestige.monitor.core.ports import PortLinks
 from vestige.monitor.core.shadow import clear_shadow
 from vestige.monitor.core.trap import Trap
+from vestige.monitor.core.wires import Wires
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
 from vestige.monitor.devices.acpi_registers.spec import Power
 from vestige.monitor.devices.hpet.model import Hpet
@@ -26,10 +27,14 @@ from vestige.monitor.line import NEVER
 
 
 class Machine(Struct):
-    """Lives at abi.STATE, zeroed by the host. All but `traps` is guarded by `lock`."""
+    """Lives at abi.STATE, zeroed by the host. All but `traps` is guarded by `lock`.
+
+    Those of other domains (core/domains.py) follow.
+    """
 
     lock: Lock
     fence: Fence
+    wires: Wires
     clock: Clock
     pci: PciRoot
     ioapic: IoApic
@@ -50,7 +55,7 @@ class Machine(Struct):
     kick_due: u64  # when to enter the ring again that took nothing; NEVER: no need
     stopping: u32  # 1: a CPU has begun to end the machine
     crash_told: u32  # 1: the user has been told that a crash kernel takes over
-    traps: Trap[32]  # MAX_CPUS; each is its CPU's own
+    traps: Trap[32]  # MAX_CPUS; each is its CPU's own, in the first domain
 
     def reset(self, config: Config) -> None:
         """Power on, but for the disks behind NVMe controllers: core/controllers.py."""

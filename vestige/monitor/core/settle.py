@@ -5,8 +5,9 @@ Nothing here calls the host; what remains to be done out there is left in `IoApi
 here, by loads and stores.
 """
 
-from vestige.abi import MAX_VIRTIO, PIN_UART, Config, Statistics, VirtioKind
+from vestige.abi import MAX_VIRTIO, PIN_UART, PINS, Config, Statistics, VirtioKind
 from vestige.lang.types import u8, u32, u64
+from vestige.monitor.core.domains import machine_of
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.requests import answered
 from vestige.monitor.core.virtio import move_virtio
@@ -27,7 +28,7 @@ def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, c
     machine.nvme.publish(now)
     if config.console.present:
         machine.console.move(machine.uart, config.console, machine.driver, config.ring, now)
-    move_interrupts(machine)
+    move_interrupts(machine, config)
 
 
 def move_channel(machine: Machine, config: Config, channel: u8, now: u64, cpu: u64) -> None:
@@ -37,8 +38,14 @@ def move_channel(machine: Machine, config: Config, channel: u8, now: u64, cpu: u
         machine.ide.request_done(channel, config.ram)
 
 
-def move_interrupts(machine: Machine) -> None:
-    """Lines to pins. Each source's own edge counts, as two may share a pin declared edge."""
+def move_interrupts(machine: Machine, config: Config) -> None:
+    """Lines to pins. Each source's own edge counts, as two may share a pin declared edge.
+
+    The pins are the first domain's; another's lines come to it over `wires`.
+    """
+    if config.domain:
+        show_lines(machine)
+        return
     asserted = u32(machine.uart.line.level << PIN_UART)
     if machine.uart.line.take_edge():
         machine.ioapic.edge(PIN_UART)
@@ -61,4 +68,25 @@ def move_interrupts(machine: Machine) -> None:
             asserted |= u32((function.device.line.level & 1) << (pin & 31))
             if function.device.line.take_edge():
                 machine.ioapic.edge(pin)
+    for domain in range(1, config.domains):
+        wires = machine_of(machine, domain).wires
+        asserted |= wires.level()
+        edges = wires.take_edges()
+        for pin in range(PINS):
+            if edges >> pin & 1:
+                machine.ioapic.edge(pin)
     machine.ioapic.drive(asserted)
+
+
+def show_lines(machine: Machine) -> None:
+    """The lines of the virtio functions, all that a domain but the first has, to the first."""
+    asserted: u32 = 0
+    rose: u32 = 0
+    for number in range(MAX_VIRTIO):
+        function = machine.virtio.functions[number]
+        if function.kind != VirtioKind.NONE:
+            pin = function.interrupt_pin()
+            asserted |= u32((function.device.line.level & 1) << (pin & 31))
+            if function.device.line.take_edge():
+                rose |= u32(1 << (pin & 31))
+    machine.wires.show(asserted, rose)

@@ -1,0 +1,206 @@
+"""No wake-up of a worker is lost, however CPUs, workers, drivers and the kernel take their turns.
+
+The code is the monitor's own, in CPython; a step is a place where it touches what others do.
+"""
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from tests.devices.virtio.reference import Buffer
+from tests.monitor.fake_ring import FakeRing
+from tests.monitor.interleaving import Schedule
+from tests.monitor.rig import Rig
+from tests.monitor.virtio_guest import DATA, IN, VirtioDisk
+from vestige import abi
+from vestige.monitor.core import conclude, entry, lock, timer
+from vestige.monitor.devices.virtio import queue as virtio_queue
+from vestige.monitor.drivers.ring import queue as ring_queue
+from vestige.monitor.drivers.ring.spec import CompletionFlag, Submission
+
+REQUESTS = 3  # of each disk
+TRAPS = 4  # of each CPU
+RUNS = 12  # of each kind
+SPINS = 1
+SHARED = {
+    lock: ("atomic_exchange32", "load_acquire32", "store_release32"),
+    ring_queue: ("load32", "store32", "load_acquire32", "store_release32", "fence"),
+    virtio_queue: ("fence",),
+}
+
+
+class Race:
+    """One machine, and one order of all that happens to it."""
+
+    def __init__(self, seed: int, *, domains: int, inline: bool, uart: bool) -> None:
+        self.schedule = Schedule(seed, (0.05, 0.2, 0.5)[seed % 3])
+        disks = [bytearray([number]) * 4096 for number in range(domains)]
+        self.rig = Rig(disks=disks, virtio=True, cpus=2, domains=domains).start()
+        self.disks = [VirtioDisk(self.rig, number) for number in range(domains)]
+        self.pending = [False] * domains  # interrupts in the workers' local APICs
+        self.uart = uart
+        self.asked: list[set[int]] = [set() for _ in range(domains)]
+        for domain in range(domains):
+            self.rig.rings[domain].inline = inline
+            self.rig.work(domain)
+            self.schedule.add(f"worker {domain}", partial(self.worker, domain))
+            self.schedule.add(f"driver {domain}", partial(self.driver, domain))
+            if not inline:
+                self.schedule.add(f"kernel {domain}", partial(self.kernel, domain))
+        for cpu in range(2):
+            self.schedule.add(f"CPU {cpu}", partial(self.cpu, cpu))
+
+    # ---- the actors ------------------------------------------------------------------------
+
+    def worker(self, domain: int) -> None:
+        """Sleeps in HLT; an interrupt that came meanwhile ends that at once."""
+        rig = self.rig
+        while True:
+            self.schedule.wait(lambda: self.pending[domain] or self.others_are_done())
+            if not self.pending[domain]:
+                return
+            self.pending[domain] = False
+            entry.work(rig.workers[domain], rig.machines[domain], rig.shared_by_domain[domain])
+
+    def others_are_done(self) -> bool:
+        """Whether nobody is left who could wake anybody."""
+        others = [actor for actor in self.schedule.actors if not actor.name.startswith("worker")]
+        return all(actor.over for actor in others) and not any(self.pending)
+
+    def driver(self, domain: int) -> None:
+        """A guest's virtio driver, which asks for one thing after the other, and waits for none."""
+        disk = self.disks[domain]
+        for number in range(REQUESTS):
+            place = Buffer(DATA + 512 * (8 * domain + number), 512, writable=True)
+            self.asked[domain].add(disk.ask(IN, number, place))
+            self.schedule.step()
+            if disk.driver.kick():
+                self.schedule.step()
+                self.pending[domain] = True
+            self.schedule.step()
+
+    def kernel(self, domain: int) -> None:
+        """Completes what was taken, at any later time."""
+        ring = self.rig.rings[domain]
+        for _ in range(REQUESTS):
+            self.schedule.wait(lambda: len(ring.taken) > 0)
+            ring.complete()
+
+    def cpu(self, number: int) -> None:
+        """A guest's CPU that traps now and then, in any domain."""
+        rig = self.rig
+        page = rig.cpus[number].run
+        for turn in range(TRAPS):
+            record = abi.RunIo.at(page + abi.RUN_UNION)
+            abi.RunPage.at(page).exit_reason = abi.ExitReason.IO
+            record.direction, record.size, record.count, record.data_offset = 1, 1, 1, 4096
+            record.port = abi.PORT_UART if self.uart else 0x80
+            if turn % 2:
+                abi.RunPage.at(page).exit_reason = abi.ExitReason.MMIO
+                access = abi.RunMmio.at(page + abi.RUN_UNION)
+                access.address = self.disks[-1].bar + 0x14
+                access.length, access.is_write = 1, 0
+            entry.serve(rig.cpus[number], rig.machine, rig.shared)
+            self.schedule.step()
+
+    # ---- what they share -------------------------------------------------------------------
+
+    def run(self) -> None:
+        """To the end; then nothing may be left."""
+        with ExitStack() as stack:
+            for module, names in SHARED.items():
+                for name in names:
+                    stack.enter_context(
+                        mock.patch.object(module, name, self.stepping(module, name))
+                    )
+            patches: list[tuple[Any, str, Any]] = [
+                (lock, "SPINS", SPINS),
+                (lock, "pause", self.pause),
+                (conclude, "port_out8", self.port_out8),
+                (conclude, "write_msr", self.write_msr),
+                (timer, "write_msr", self.write_msr),
+                (conclude, "timestamp", self.rig.timestamp),
+                (FakeRing, "finish", self.finishing()),
+            ]
+            for module, name, value in patches:
+                stack.enter_context(mock.patch.object(module, name, value))
+            self.schedule.run()
+        for disk, asked in zip(self.disks, self.asked, strict=True):
+            assert set(disk.done()) == asked
+        for machine in self.rig.machines:
+            assert machine.lock.held == machine.lock.left == 0
+            assert machine.armed <= machine.next_deadline()
+
+    def stepping(self, module: object, name: str) -> Callable[..., Any]:
+        """The intrinsic, with a step before it."""
+        real = getattr(module, name)
+
+        def stepped(*arguments: int) -> Any:
+            self.schedule.step()
+            return real(*arguments)
+
+        return stepped
+
+    def pause(self) -> None:
+        """Who may leave its turn goes on; who may not waits until the lock is free."""
+        frame = sys._getframe(1)
+        if frame.f_code.co_name == "take_or_leave":
+            self.schedule.step()
+        else:
+            held = frame.f_locals["self"]
+            self.schedule.wait(lambda: held.held == 0)
+
+    def port_out8(self, port: int, value: int) -> None:
+        """A doorbell, or a call of the running CPU."""
+        self.schedule.step()
+        if port == abi.PORT_CALL:
+            name = self.schedule.now.name  # type: ignore[union-attr]
+            number = int(name.split()[1])
+            self.rig.running = (
+                self.rig.cpus[number] if name.startswith("CPU") else self.rig.workers[number]
+            )
+        if (port, value) == (abi.PORT_CALL, abi.Call.KICK):
+            self.rig.rings[self.rig.running.argument[0]].enter()
+        else:
+            self.rig.port_out8(port, value)
+        self.schedule.step()
+
+    def write_msr(self, number: int, value: int) -> None:
+        """An interrupt of a worker, or its timer."""
+        self.schedule.step()
+        if number == conclude.X2APIC_INTERRUPT_COMMAND:
+            self.pending[(value >> 32) - 2] = True
+
+    def finishing(self) -> Callable[[FakeRing, Submission], None]:
+        """FakeRing.finish, with the kernel's steps: the tail, then the flag, then the eventfd."""
+        rings = self.rig.rings
+
+        def finish(ring: FakeRing, submission: Submission) -> None:
+            result = ring.perform(submission)
+            self.schedule.step()
+            place = ring.completions[ring.words.cq_tail % (2 * ring.entries)]
+            place.user_data, place.result = submission.user_data, result
+            ring.words.cq_tail = ring.words.cq_tail + 1
+            self.schedule.step()
+            if not ring.words.cq_flags & CompletionFlag.EVENTFD_DISABLED:
+                self.schedule.step()
+                self.pending[rings.index(ring)] = True
+
+        return finish
+
+
+@pytest.mark.parametrize("uart", [False, True])
+@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize("domains", [1, 2])
+def test_no_order_loses_a_wakeup(domains: int, inline: bool, uart: bool) -> None:
+    for seed in range(RUNS):
+        try:
+            Race(seed, domains=domains, inline=inline, uart=uart).run()
+        except BaseException as error:
+            error.add_note(f"seed {seed}")
+            raise

@@ -1,0 +1,82 @@
+"""Domains: each has a Machine, a Shared, a lock, a worker and a ring of its own.
+
+Domain 0, the first, is the whole machine but for virtio functions that live in another. In
+another one everything else of its Machine is as after power-on and answers to nobody. No CPU holds
+two domains' locks at a time. What one has to say to another are the lines of its functions, which
+lead to the first one's I/O APIC.
+"""
+
+from vestige.abi import (
+    ECAM,
+    ECAM_SIZE,
+    IOAPIC,
+    MAX_VIRTIO,
+    SHARED_STRIDE,
+    STATE_SIZE,
+    VIRTIO_BAR_SIZE,
+    VIRTIO_BARS,
+    VIRTIO_SLOT,
+    Config,
+    Shared,
+)
+from vestige.lang.intrinsics import address_of
+from vestige.lang.types import u16, u32, u64
+from vestige.monitor.core.bus import IOAPIC_SIZE, is_hpet, is_pci_data
+from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.trap import Kind, Trap
+from vestige.monitor.devices.virtio.devices import SLOT_SHIFT
+
+
+def machine_of(first: Machine, domain: u32) -> Machine:
+    """A domain's Machine."""
+    return Machine.at(u64(address_of(first) + domain * STATE_SIZE))
+
+
+def shared_of(first: Shared, domain: u32) -> Shared:
+    """A domain's Shared."""
+    return Shared.at(u64(address_of(first) + domain * SHARED_STRIDE))
+
+
+def domain_at(first: Machine, config: Config, trap: Trap) -> u32:
+    """Which domain an access to memory is for; all others are for the first, or seem to be.
+
+    No lock is held: a BAR that another CPU moves at this moment may be found at either place.
+    """
+    address = trap.address
+    if config.domains <= 1 or trap.kind != Kind.MEMORY:
+        return 0
+    if ECAM <= address < ECAM + ECAM_SIZE:
+        return home_of(config, u32(address - ECAM) >> 12)
+    if IOAPIC <= address < IOAPIC + IOAPIC_SIZE or is_hpet(config, address):
+        return 0
+    if VIRTIO_BARS <= address < VIRTIO_BARS + MAX_VIRTIO * VIRTIO_BAR_SIZE:
+        likely = u32(address - VIRTIO_BARS) // VIRTIO_BAR_SIZE
+        if claims(first, config, likely, address):
+            return config.homes[likely]
+    for number in range(MAX_VIRTIO):
+        if claims(first, config, number, address):
+            return config.homes[number]
+    return 0
+
+
+def claims(first: Machine, config: Config, number: u32, address: u64) -> bool:
+    """Whether the BAR of virtio function `number` is there."""
+    home = machine_of(first, config.homes[number])
+    return home.virtio.functions[number].claims(address)
+
+
+def domain_of_port(first: Machine, config: Config, trap: Trap) -> u32:
+    """Which domain an access to a port is for: CONFIG_DATA may lead to any. The lock is held."""
+    if config.domains <= 1 or trap.kind != Kind.PORT:
+        return 0
+    if not is_pci_data(first, u16(trap.address), trap.size):
+        return 0
+    return home_of(config, first.pci.function())
+
+
+def home_of(config: Config, function: u32) -> u32:
+    """The domain of the function that bus, device and function name."""
+    slot = function >> SLOT_SHIFT
+    if function & 7 or not VIRTIO_SLOT <= slot < VIRTIO_SLOT + MAX_VIRTIO:
+        return 0
+    return config.homes[slot - VIRTIO_SLOT]
