@@ -71,7 +71,7 @@ echo "fio: $status, $(grep -c 'err= 0' /fio.txt) jobs"
 [ $status = 0 ] || cat /fio.txt
 ip address add {TAP_GUEST}/24 dev eth0
 for way in "" -R; do
-    timeout 120 iperf3 -c {TAP_HOST} -n {load.stream} $way > /iperf3.txt 2>&1
+    timeout 300 iperf3 -c {TAP_HOST} -n {load.stream} $way > /iperf3.txt 2>&1
     status=$?
     echo "iperf3: $status"
     [ $status = 0 ] || cat /iperf3.txt
