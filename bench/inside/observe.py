@@ -11,9 +11,9 @@ seconds  by the clock
 cpu      seconds of processor time of all of COMMAND's threads and processes, those that the kernel
          made for it too (io_uring's, vhost's): what an accounting group of its own is charged
 guest    seconds of these in which a CPU ran the guest: their share of the scheduler's ticks. Not
-         what Vestige's worker runs, the monitor VM, which is part of the host's work
+         what Vestige's workers run, the monitor VM, which is part of the host's work
 exits    returns to user space of KVM_RUN (the tracepoint kvm:kvm_userspace_exit)
-worker   those of Vestige's worker among them: the monitor's calls
+worker   those of Vestige's workers among them: the monitor's calls
 switches changes of context, of the whole machine
 """
 
@@ -32,7 +32,7 @@ from bench.inside.tracing import Counter
 
 ACCOUNTING = Path("/dev/shm/accounting")  # in a file system of the software host's own
 MARK = "mark: "
-WORKER = "the worker"  # what Vestige calls that thread
+WORKER = "worker"  # in what Vestige calls such threads: "the worker", or "worker 0" and on
 GUEST_TIME = 42  # of the fields of /proc/PID/stat, from 0: proc(5)
 BUSY = (0, 1, 2, 5, 6)  # of those of /proc/stat: user, nice, system, irq, softirq
 
@@ -120,8 +120,8 @@ def snapshot(pid: int, group: Path, exits: Counter) -> Snapshot:
     counts = exits.read()
     guest, worker = 0, 0
     for task in Path(f"/proc/{pid}/task").iterdir():
-        if (task / "comm").read_text().strip() == WORKER:
-            worker = counts.get(int(task.name), 0)
+        if WORKER in (task / "comm").read_text():
+            worker += counts.get(int(task.name), 0)
         else:
             after_name = (task / "stat").read_text().rpartition(") ")[2].split()
             guest += int(after_name[GUEST_TIME - 2])
