@@ -258,10 +258,18 @@ resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
 ram, private = memory.GuestMemory(64 * abi.MIB), memory.PrivateMemory()
 file = os.memfd_create("disk")
 made = ring.Ring(ram, private.host_address(abi.STATE), [file], os.eventfd(0))
+pinned = made._pinned
+state = private.host_address(abi.STATE + abi.STATE_SIZE)
+other = ring.Ring(ram, state, [file], os.eventfd(0), domain=1, pinned=pinned)
 for chunk in range(32):
     assert made.pin(chunk) == 0, chunk
 assert (made, 31) in made._pinned and (made, 0) not in made._pinned, made._pinned
 assert made.pin(0) == 0
+for chunk in range(32):
+    assert other.pin(chunk) == 0, chunk
+assert {owner for owner, _ in pinned} == {other}, pinned
+assert made.pin(0) == 0
+assert {owner for owner, _ in pinned} == {made, other}, pinned
 print("fine")
 """
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.devices.virtio.reference import Buffer
 from tests.monitor.rig import Rig
-from tests.monitor.virtio_guest import DATA, IN, OUT, VirtioDisk
+from tests.monitor.virtio_guest import DATA, IN, OUT, WRITE_ZEROES, VirtioDisk
 from vestige import abi
 from vestige.monitor.core.wires import Wires
 
@@ -43,6 +43,16 @@ def test_each_domain_does_the_requests_of_its_own_functions() -> None:
         [0, 2, 0, 0],
         [0, 0, 2, 0],
     ]
+
+
+def test_zeroes_come_from_the_domains_own_state() -> None:
+    rig = a_machine()
+    disk = VirtioDisk(rig, 1)
+    disk.ram.poke(DATA, "QII", 8, 200, 0)
+    assert disk.do(WRITE_ZEROES, 0, Buffer(DATA, 16, writable=False)) == 0
+    assert not any(rig.disks[1][8 * 512 : 208 * 512])
+    assert set(rig.disks[1][208 * 512 :]) == {1}
+    assert not rig.ring.log
 
 
 def test_a_domain_is_served_while_the_others_are_locked() -> None:
