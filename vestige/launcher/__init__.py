@@ -1,10 +1,24 @@
 """Guests started from Python, quickly: see docs/launcher.md.
 
-with Launcher() as launcher:
-    machine = launcher.start(kernel="vmlinuz", memory="128M", console="guest.log")
-    status = machine.wait()
+    with Launcher() as launcher:
+        machine = launcher.start(kernel="vmlinuz", memory="128M", console="guest.log")
+        status = machine.wait()
+
+`Launcher` and `Machine` load on first use: the template imports this package too, and each machine
+has what it imports.
 """
 
-from vestige.launcher.launcher import Launcher, Machine
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vestige.launcher.launcher import Launcher, Machine
 
 __all__ = ["Launcher", "Machine"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from vestige.launcher import launcher  # noqa: PLC0415
+
+    return getattr(launcher, name)

@@ -11,8 +11,8 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
-import traceback
 from typing import NoReturn
 
 from vestige.cli.main import told
@@ -116,7 +116,7 @@ class Template:
             if os.getppid() == self._own:  # else that signal would never come
                 status = told(lambda: native.run(options_of(SYNTAX.read(words)), self._compiled))
         except BaseException:  # noqa: BLE001 - a bug of ours, and no frame above may see it
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())
         finally:
             os._exit(status)
 
