@@ -315,7 +315,7 @@ class Console(Struct):
 
 
 class Config(Struct):
-    """Written by the host before the monitor's first instruction, read-only after.
+    """Written by the host before the monitor's first instruction, all but a size not after.
 
     Each domain has one, which lists what is in that domain. Domain 0, the first, has all that is
     not a virtio function of another.
@@ -339,7 +339,7 @@ class Config(Struct):
     net: Net
     console: Console
     ports: Port[7]  # MAX_PORTS
-    columns: u16  # of port 0's terminal; 0: it is none
+    columns: u16  # of port 0's terminal, 0: it is none; the host writes what they become
     rows: u16
     entropy: u32  # fixed file number of random bytes, for a VirtioKind.ENTROPY
     ring: Ring
@@ -458,7 +458,9 @@ class Shared(Struct):
 class Irq(IntEnum):
     """GSIs of the monitor VM: what wakes the workers."""
 
-    RING = 0  # RING + d: completions of domain d's ring, to RING + MAX_DOMAINS - 1
+    # RING + d: completions of domain d's ring, to RING + MAX_DOMAINS - 1; to RING itself also the
+    # host's word that a terminal has another size
+    RING = 0
     VIRTIO = 8  # VIRTIO + d: a driver has notified a virtio function of domain d; which queue the
     # monitor looks for
     NVME = 16  # NVME + n: MSI-X of controller n, to NVME + MAX_NVME - 1

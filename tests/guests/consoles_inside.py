@@ -12,6 +12,7 @@ import os
 import pty
 import random
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -27,6 +28,7 @@ TEXT = "".join(f"{line:03} The quick brown fox jumps over the lazy dog.\n" for l
 ECHOED = 200_000  # bytes through the port
 PORT = "org.vestige.echo"
 COLUMNS, ROWS = 120, 40
+LARGER = (50, 132)  # rows and columns, later
 KERNEL_LINE = "an emergency, for whom it concerns"
 LOCAL = "/dev/shm"  # a folder of the software host's own: sockets work there
 END_OF_FILE, INTERRUPT = b"\x04", b"\x03"
@@ -114,6 +116,11 @@ def talk(person: Person, path: str) -> dict[str, Any]:
     found["received"] = person.ask("sha256sum < /text").split()[0]
     found["sent"] = person.ask("cat /text")
     found["size"] = person.ask("stty size").strip()
+    fcntl.ioctl(person.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *LARGER, 0, 0))
+    os.kill(person.guest.pid, signal.SIGWINCH)  # a terminal that it controlled would say it
+    found["larger"] = person.ask(
+        f"until [ '{LARGER[0]} {LARGER[1]}' = \"$(stty size)\" ]; do :; done"
+    )
     found["consoles"] = person.ask("cat /proc/consoles")
     found["messages"] = person.ask("dmesg")
     person.type(f"echo '<0>{KERNEL_LINE}' > /dev/kmsg\n")

@@ -62,6 +62,10 @@ def test_the_terminals_keys_and_size_are_the_guests(found: dict[str, Any]) -> No
     assert found["size"] == f"{ROWS} {COLUMNS}"
 
 
+def test_a_new_size_of_the_terminal_reaches_the_guest(found: dict[str, Any]) -> None:
+    assert found["larger"] == ""
+
+
 def test_the_terminal_is_put_back(found: dict[str, Any]) -> None:
     assert found["restored"]
     assert (found["status"], found["errors"]) == (

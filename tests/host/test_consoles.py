@@ -84,6 +84,25 @@ def test_a_terminals_size_is_told() -> None:
     os.close(theirs)
 
 
+def test_the_monitor_is_told_of_a_terminals_new_size_once() -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
+    wake = os.eventfd(0, os.EFD_NONBLOCK)
+    with closing(Consoles(ConsoleOption(os.ttyname(theirs), VIRTIO), ())) as consoles:
+        config, _ = described(consoles)
+        consoles.follow_size(config, wake)
+        consoles.serve({})
+        with pytest.raises(BlockingIOError):
+            os.eventfd_read(wake)
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        consoles.serve({})
+        assert (config.columns, config.rows) == (100, 30)
+        consoles.serve({})
+        assert os.eventfd_read(wake) == 1
+    for descriptor in (ours, theirs, wake):
+        os.close(descriptor)
+
+
 def test_each_client_talks_to_its_own_port(tmp_path: Path) -> None:
     paths = [f"{tmp_path}/{number}" for number in range(6)]
     ports = [PortOption(f"p{number}", f"unix:{path}") for number, path in enumerate(paths)]

@@ -4,7 +4,7 @@ from tests.devices.virtio.reference import Buffer, GuestRam, SplitDriver
 from tests.monitor.rig import Rig
 from vestige import abi
 
-VERSION_1, MULTIPORT = 1 << 32, 1 << 1
+VERSION_1, CONSOLE_SIZE, MULTIPORT = 1 << 32, 1 << 0, 1 << 1
 QUEUES, SIZE = 0x1000, 16
 ROOM = 0x14000  # for data
 READY, PORT_READY, OPEN = 0, 3, 6
@@ -71,12 +71,16 @@ class PortGuest:
             self.queues[3].collect()
 
 
-def console_rig(*, ports: int = 1, input_: bool = True) -> Rig:
-    """A machine with a virtio console of so many ports; file 2p is p's output, 2p + 1 its input."""
+def console_rig(*, ports: int = 1, input_: bool = True, columns: int = 0, rows: int = 0) -> Rig:
+    """A machine with a virtio console of so many ports; file 2p is p's output, 2p + 1 its input.
+
+    Port 0 is a terminal where `columns` is not 0.
+    """
     rig = Rig(console=False)
     config = rig.shared.config
     function = config.virtio[0]
     function.kind, function.queues = abi.VirtioKind.CONSOLE, 2 * ports + 2
+    config.columns, config.rows = columns, rows
     rig.ring.files[:] = [[] for _ in range(2 * ports)]
     for number in range(ports):
         port = config.ports[number]

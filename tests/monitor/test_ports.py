@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.monitor.port_guest import MULTIPORT, PortGuest, console_rig, entropy_rig
+from tests.monitor.port_guest import CONSOLE_SIZE, MULTIPORT, PortGuest, console_rig, entropy_rig
 from tests.monitor.rig import PoweredOff, Rig
 from vestige import abi
 from vestige.monitor.core.console import PATIENCE, RETRY
@@ -154,6 +154,22 @@ def test_what_waits_is_written_before_the_machine_ends() -> None:
     with pytest.raises(PoweredOff):
         rig.out(abi.PORT_SLEEP_CONTROL, abi.SLEEP_TYPE_S5 << 2 | 1 << 5)
     assert output(rig) == [b"no end of line"]
+
+
+def test_a_terminals_new_size_interrupts_the_driver() -> None:
+    rig = console_rig(columns=80, rows=24)
+    guest = PortGuest(rig, 2, CONSOLE_SIZE)
+    rig.write(guest.bar + 0x10, 0, 2)  # the configuration's vector
+    assert rig.read(guest.bar + 0x2000) == 80 | 24 << 16
+    rig.rung.clear()
+    rig.work()
+    assert rig.rung == []
+    rig.shared.config.columns, rig.shared.config.rows = 132, 50
+    rig.work()
+    assert rig.rung == [abi.VIRTIO_GSI]
+    assert rig.read(guest.bar + 0x2000) == 132 | 50 << 16
+    rig.work()
+    assert rig.rung == [abi.VIRTIO_GSI]
 
 
 def test_random_bytes() -> None:

@@ -24,6 +24,8 @@ class Consoles(Console):
             self.close()
             raise
         super().__init__(self._all[0].output, self._all[0].input)
+        self._config: abi.Config | None = None
+        self._wake = -1
 
     def outputs(self) -> list[int]:
         """The descriptors that the guest's output goes to."""
@@ -41,7 +43,7 @@ class Consoles(Console):
             port = config.ports[0]
             port.present, port.output, port.input = 1, output, input_
             if os.isatty(self.output):
-                config.columns, config.rows = os.get_terminal_size(self.output)
+                config.columns, config.rows = self._size()
         for number, name in enumerate(self._names, start=1):
             port = config.ports[number]
             port.present = 1
@@ -50,6 +52,18 @@ class Consoles(Console):
             port.name_length = len(word)
             for index, byte in enumerate(word):
                 port.name[index] = byte
+
+    def follow_size(self, config: abi.Config, wake: int) -> None:
+        """From now on tell the monitor of the terminal's size; `wake` is the worker's eventfd.
+
+        Threat: none, the monitor may know the size of its own terminal.
+        """
+        self._config, self._wake = (config, wake) if config.columns else (None, -1)
+
+    def _size(self) -> tuple[int, int]:
+        """The terminal's columns and rows, as far as 16 bits tell them."""
+        columns, rows = os.get_terminal_size(self.output)
+        return columns & 0xFFFF, rows & 0xFFFF
 
     def start(self) -> None:
         """The guest is about to run."""
@@ -67,6 +81,10 @@ class Consoles(Console):
         """Each looks for its own descriptors in `ready`."""
         for console in self._all:
             console.serve(ready)
+        config = self._config
+        if config is not None and (size := self._size()) != (config.columns, config.rows):
+            config.columns, config.rows = size
+            os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
         """Close all."""

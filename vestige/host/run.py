@@ -165,6 +165,8 @@ class Run:
                 pinned=pinned,
             )
             rings.append(resources.keep(ring))
+            if domain == 0:  # the console's
+                self.console.follow_size(config, eventfd)
             twin.connect(ring)
         return rings
 

@@ -19,14 +19,17 @@ def _ignore(_number: int, _frame: "FrameType | None") -> None:
 
 
 class Signals:
-    """While open, ENDING and the vCPU threads' nudge do nothing but fill the pipe."""
+    """While open, ENDING, a terminal's new size and the vCPU threads' nudge do nothing but fill
+    the pipe.
+    """
 
     def __init__(self) -> None:
         """Main thread only."""
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._handlers: dict[signal.Signals, Any] = {
-            number: signal.signal(number, _ignore) for number in (*ENDING, signal.SIGUSR1)
+            number: signal.signal(number, _ignore)
+            for number in (*ENDING, signal.SIGUSR1, signal.SIGWINCH)
         }
 
     def fileno(self) -> int:

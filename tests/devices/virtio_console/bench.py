@@ -11,6 +11,7 @@ from tests.devices.virtio.twice import Twice, compiled
 from vestige import abi
 from vestige.lang.intrinsics import address_of
 from vestige.lang.native import NativeImage
+from vestige.monitor.devices.virtio_console.model import VirtioConsole
 from vestige.monitor.devices.virtio_console.port import VirtioPort
 
 SIZE, MULTIPORT = 1 << 0, 1 << 1
@@ -31,9 +32,13 @@ class Message(NamedTuple):
 
 @cache
 def native() -> NativeImage:
-    """What the core calls of a port."""
+    """What the core calls of the console and of a port."""
     return compiled(
-        VirtioPort.output_length, VirtioPort.output_done, VirtioPort.hang_up, VirtioPort.input_done
+        VirtioConsole.resize,
+        VirtioPort.output_length,
+        VirtioPort.output_done,
+        VirtioPort.hang_up,
+        VirtioPort.input_done,
     )
 
 
@@ -54,7 +59,7 @@ class ConsoleBench(PlainBench):
         config.columns, config.rows = columns, rows
         super().__init__(config, lambda virtio: virtio.console)
         self.console = self.virtio.console
-        self.core = Twice(native(), (self.console,))
+        self.core = Twice(native(), (self.console, self.function))
         self.said = 0
         self.listening: dict[int, int] = {}
 

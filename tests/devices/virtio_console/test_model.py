@@ -22,6 +22,7 @@ from tests.devices.virtio_console.bench import (
     ConsoleBench,
     Message,
 )
+from vestige.monitor.devices.virtio_console.model import VirtioConsole
 from vestige.monitor.devices.virtio_console.port import INPUT_SIZE, OUTPUT_SIZE, VirtioPort
 
 KINDS = pytest.mark.parametrize("kind", [SplitDriver, PackedDriver])
@@ -88,6 +89,24 @@ def test_what_a_driver_is_told(named: ConsoleBench, kind: type[Driver]) -> None:
         Message(1, NAME, 1, b"org.example.agent"),
         Message(1, OPEN, 1),
     ]
+
+
+@KINDS
+def test_a_new_size_is_told_to_a_driver_that_is_ready(
+    named: ConsoleBench, kind: type[Driver]
+) -> None:
+    drivers = named.start(kind, MULTIPORT | SIZE)
+    generation = named.read(0x15, 1)
+    named.core(VirtioConsole.resize, named.console, named.device, 100, 30)
+    named.service()
+    assert named.heard(drivers) == []
+    named.say(drivers, 0, PORT_READY)
+    assert named.heard(drivers)[-1] == Message(0, RESIZE, 0, b"\x64\x00\x1e\x00")
+    named.core(VirtioConsole.resize, named.console, named.device, 90, 20)
+    named.service()
+    assert named.heard(drivers) == [Message(0, RESIZE, 0, b"\x5a\x00\x14\x00")]
+    assert named.read(0x2000, 4) == 90 | 20 << 16
+    assert named.read(0x15, 1) == generation + 2
 
 
 def test_a_driver_without_size_is_told_none(named: ConsoleBench) -> None:

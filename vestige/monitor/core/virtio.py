@@ -58,6 +58,10 @@ def move_disk(machine: Machine, config: Config, number: u32, now: u64, cpu: u64)
 def move_console(machine: Machine, config: Config, number: u32, now: u64) -> None:
     """The console's ports: what has been written makes room for output, what came is input."""
     console = machine.virtio.console
+    resized = config.columns != console.columns or config.rows != console.rows
+    if resized and console.columns and config.columns:
+        console.resize(machine.virtio.functions[number].device, config.columns, config.rows)
+        machine.virtio.service(number, config.ram)
     if machine.ports.take_answers(console, machine.driver, now):
         machine.virtio.service(number, config.ram)
     machine.ports.move(console, config, machine.driver, config.ring, now)

@@ -52,6 +52,16 @@ class VirtioConsole(Struct):
             case _:
                 return 0
 
+    def resize(self, device: VirtioDevice, columns: u16, rows: u16) -> None:
+        """The terminal has another size: told by the registers, and to a driver that heeds messages
+        by one. 5.3.4, 5.3.6.2.
+        """
+        self.columns = columns
+        self.rows = rows
+        device.config_changed()
+        if self.ports[0].ready and device.has(Feature.SIZE):
+            self.ports[0].due |= Due.SIZE
+
     # ---- after every event ------------------------------------------------------------------
 
     def service(self, device: VirtioDevice, chain: Chain, ram: Memory) -> None:
@@ -96,6 +106,7 @@ class VirtioConsole(Struct):
             port = self.ports[number]
             if event == Event.PORT_READY:
                 port.open = 0
+                port.ready = yes
                 if yes:
                     port.due |= Due.OPEN
                     if port.name_length:

@@ -17,6 +17,7 @@ class VirtioPort(Struct):
     present: u8
     open: u8  # a program of the guest's has it: input may come
     due: u8  # Due: messages to be sent
+    ready: u8  # the driver knows of it and wants to hear of it
     deaf: u8  # nobody is on the other side any more: output is dropped
     name: u8[32]  # abi.PORT_NAME_SIZE
     name_length: u8
@@ -39,6 +40,7 @@ class VirtioPort(Struct):
     def forget(self) -> None:
         """The driver has reset the device. What it sent before is sent, what came waits on."""
         self.open = 0
+        self.ready = 0
         self.due = 0
 
     # ---- the driver's side ------------------------------------------------------------------
