@@ -6,6 +6,7 @@ from itertools import pairwise
 from vestige import abi
 from vestige.host.memory import PRIVATE, PRIVATE_SIZE
 from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.network import NetworkLink
 
 
 def test_no_area_reaches_into_the_next() -> None:
@@ -30,4 +31,7 @@ def test_the_state_of_all_cpus_has_room() -> None:
     assert ctypes.sizeof(abi.Shared) <= abi.SHARED_STRIDE
     assert abi.MAX_DOMAINS * abi.RING_STRIDE <= 2 * abi.MIB
     assert len(abi.Config().homes) == abi.MAX_VIRTIO
+    others = (abi.MAX_NET_PAIRS - 1) * ctypes.sizeof(NetworkLink)  # at the end
+    assert ctypes.sizeof(Machine) - others <= abi.STATE_FIRST
+    assert len(Machine().networks) == abi.MAX_NET_PAIRS
     assert len(Machine().traps) == abi.MAX_CPUS

@@ -19,8 +19,9 @@ MAX_DISKS = 4
 MAX_NVME = 4  # controllers handed over by VFIO
 PINS = 24  # of the IOAPIC; GSI n is pin n
 MAX_VIRTIO = 8  # virtio functions
-VIRTIO_QUEUES = 17  # of a function at most: eight pairs and a control queue
+VIRTIO_QUEUES = 17  # of a function at most
 VIRTIO_VECTORS = VIRTIO_QUEUES + 1
+MAX_NET_PAIRS = 4  # of the network interface's queues
 MAX_PORTS = 7  # of the virtio console: a pair of queues each, and one to talk about them
 PORT_NAME_SIZE = 32  # bytes
 VIRTIO_GSI = PINS  # vector v of function n is GSI VIRTIO_GSI + n * VIRTIO_VECTORS + v
@@ -110,7 +111,8 @@ SHARED = 0xC100_0000  # a Shared for each domain
 SHARED_STRIDE = 64 * KIB
 SHADOW = 0xC140_0000  # IDE_MEMORY_PAGES pages that the guest reads at IDE_MEMORY, if it may
 STATE = 0xC180_0000  # each domain's device state, its ring's fixed buffer 0
-STATE_SIZE = 1 * MIB  # of one domain; the next follows it
+STATE_SIZE = 2 * MIB  # of one domain; the next follows it
+STATE_FIRST = 1 * MIB  # all of that but for the network's pairs of queues behind the first
 STACKS = 0xC280_0000  # one stack a monitor vCPU, its Cpu at the bottom
 STACK_SIZE = 64 * KIB  # also their alignment: RSP & -STACK_SIZE finds the Cpu
 TABLES = 0xC300_0000  # page tables, GDT, IDT
@@ -298,12 +300,13 @@ class NetBackend(IntEnum):
 
 
 class Net(Struct):
-    """The network interface: a fixed file of the ring."""
+    """The network interface: fixed files of the ring, one for each pair of queues."""
 
     backend: u8  # NetBackend
     mac: u8[6]
     mtu: u16  # told to the driver; 0: nothing is
-    file: u32
+    pairs: u16  # 1 to MAX_NET_PAIRS
+    files: u32[4]  # MAX_NET_PAIRS
 
 
 class Console(Struct):

@@ -45,7 +45,7 @@ class Guest:
     ) -> None:
         stats = folder / "stats.json"
         stats.unlink(missing_ok=True)
-        tapped = ["--tap", tap, f"{TAP_HOST}/24"] if tap else []
+        tapped = ["--tap", f"{TAP_HOST}/24", *tap.split()] if tap else []
         line = [
             *(sys.executable, "-m", "tests.guests.network_host", *tapped, "--"),
             *command(

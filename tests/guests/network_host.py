@@ -1,6 +1,6 @@
 """Inside the software host: the servers that a guest on a network talks to, and the guest's run.
 
-    python network_host.py [--tap NAME ADDRESS] -- COMMAND...
+    python network_host.py [--tap ADDRESS NAME [multi_queue]] -- COMMAND...
 
 Sends DATA to whoever connects to SEND, and takes what comes to RECEIVE; iperf3 serves at its own
 port. Runs the command, prints "received: BYTES SHA256" for every upload, and ends as it did.
@@ -55,9 +55,9 @@ def main() -> int:
     end = words.index("--")
     words, command = words[:end], words[end + 1 :]
     if words:
-        _, name, address = words
+        _, address, name, *several = words
         for line in (
-            ["tuntap", "add", name, "mode", "tap"],
+            ["tuntap", "add", name, "mode", "tap", *several],
             ["address", "add", address, "dev", name],
             ["link", "set", name, "up"],
         ):

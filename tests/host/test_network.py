@@ -93,7 +93,7 @@ def test_passt_answers_dhcp_on_the_stream(capfd: pytest.CaptureFixture[str]) -> 
     with closing(open_network("user")) as passt:
         assert passt.backend == abi.NetBackend.STREAM
         try:
-            data = first_answer(passt.descriptor, discover())
+            data = first_answer(passt.descriptors[0], discover())
         except ConnectionError:  # the machine forbids it its namespaces, say
             (watch,) = passt.waits_for()
             poll = select.poll()
@@ -142,7 +142,7 @@ def test_a_passt_that_ends_is_told_with_its_last_words(
         poll.register(watch, select.POLLIN)
         passt.serve(dict(poll.poll(PATIENCE * 1000)))
         assert passt.waits_for() == {}
-        assert os.read(passt.descriptor, 1) == b""
+        assert os.read(passt.descriptors[0], 1) == b""
     said = capfd.readouterr().err
     assert said == (
         "vestige: passt has ended (status 3): the guest's network is down;"
@@ -232,7 +232,7 @@ def test_a_tap_that_can_not_be_had_is_refused(
     monkeypatch.setattr(network, "_configure", refuse)
     before = descriptors()
     with pytest.raises(UsageError, match=f"^--net tap:vm0: .*{words}"):
-        open_tap("vm0", str(interfaces))
+        open_tap("vm0", 1, str(interfaces))
     assert descriptors() == before
 
 
@@ -241,7 +241,7 @@ def test_without_the_tun_device_it_is_said_how_to_get_it(
 ) -> None:
     monkeypatch.setattr(network, "TUN", str(interfaces / "none"))
     with pytest.raises(UsageError, match=r"^--net tap:vm0: there is no .*modprobe tun"):
-        open_tap("vm0", str(interfaces))
+        open_tap("vm0", 1, str(interfaces))
 
 
 def test_a_taps_guest_has_an_address_of_its_own(
@@ -250,8 +250,27 @@ def test_a_taps_guest_has_an_address_of_its_own(
     monkeypatch.setattr(network, "TUN", os.devnull)
     monkeypatch.setattr(network, "_configure", lambda *_: None)
     described = abi.Net()
-    with closing(open_tap("vm0", str(interfaces))) as tap:
+    with closing(open_tap("vm0", 1, str(interfaces))) as tap:
         assert isinstance(tap, Network)
         tap.describe(described, 5)
     assert bytes(described.mac) == bytes.fromhex("525400010203")
-    assert (described.backend, described.mtu, described.file) == (abi.NetBackend.TAP, 1500, 5)
+    assert (described.backend, described.mtu, described.files[0]) == (abi.NetBackend.TAP, 1500, 5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "cpus", "pairs"), [("0x1002", 8, 1), ("0x1102", 3, 3), ("0x1102", 32, 4)]
+)
+def test_a_tap_made_with_several_queues_is_opened_for_each_cpu(
+    interfaces: Path, monkeypatch: pytest.MonkeyPatch, flags: str, cpus: int, pairs: int
+) -> None:
+    (interfaces / "vm0" / "tun_flags").write_text(flags + "\n")
+    monkeypatch.setattr(network, "TUN", os.devnull)
+    monkeypatch.setattr(network, "_configure", lambda *_: None)
+    described = abi.Net()
+    before = descriptors()
+    with closing(open_tap("vm0", cpus, str(interfaces))) as tap:
+        tap.describe(described, 7)
+        assert len(set(tap.descriptors)) == pairs
+    assert descriptors() == before
+    assert described.pairs == pairs
+    assert list(described.files)[:pairs] == list(range(7, 7 + pairs))

@@ -208,7 +208,7 @@ def test_addresses_outside_of_their_buffer_are_refused(rig: Rig) -> None:
         (ram - 512, 512, 1),
         (ram + abi.CHUNK - 256, 512, 1),
         (ram + abi.CHUNK, 512, 1),
-        (rig.shown.host_state + abi.STATE_SIZE, 512, 0),
+        (rig.shown.host_state + abi.STATE_FIRST, 512, 0),
         (rig.private.host_address(abi.IMAGE), 512, 0),
         (2**64 - 256, 512, 0),
         (ram, 512, 2),  # not pinned

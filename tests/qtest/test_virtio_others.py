@@ -1,6 +1,7 @@
 """The same sequences to the entropy, console and network devices, ours and QEMU's."""
 
 import shutil
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -32,6 +33,7 @@ NEXT, WRITE, TABLE = 1, 2, 4
 OUTSIDE = 1 << 40
 MULTIPORT = 1 << 1
 MERGEABLE = 1 << 15
+CONTROL = 1 << 17 | 1 << 18 | 1 << 19 | 1 << 20 | 1 << 23  # the queue, and all filters
 READY, ADD, PORT_READY, CONSOLE_PORT, OPEN, NAME = 0, 1, 3, 4, 6, 7  # the console's events
 
 
@@ -319,3 +321,98 @@ def test_a_receive_buffer_to_be_read_breaks_both(theirs: list[Pair]) -> None:
         each.other.bring(0, frame(100))
         each.guest.side.settle([incoming], 3)
         assert each.guest.side.read("common", 0x14, 1) & NEEDS_RESET
+
+
+def command(pair: Pair, driver: Driver, data: bytes, at: int = DATA + 0x2000) -> int:
+    """What the network's control queue answers, in a byte."""
+    pair.guest.ram.put(at, data + b"\xee")
+    room = Buffer(at + len(data), 1, writable=True)
+    driver.add([Buffer(at, len(data), writable=False), room])
+    pair.guest.notify(2)
+    ((_, written),) = pair.guest.side.settle([driver], 1)
+    assert written == 1
+    return pair.guest.ram.get(at + len(data), 1)[0]
+
+
+def table(unicast: list[bytes], multicast: list[bytes]) -> bytes:
+    """The command that sets both."""
+    parts = [struct.pack("<I", len(each)) + b"".join(each) for each in (unicast, multicast)]
+    return b"\1\0" + b"".join(parts)
+
+
+STRANGER, GROUP = bytes.fromhex("020000000009"), bytes.fromhex("010000000009")
+
+
+@pytest.mark.parametrize(
+    ("data", "answer"),
+    [
+        (b"\0\0\1", 0), (b"\0\1\0", 0), (b"\0\2\1", 0), (b"\0\3\1", 0), (b"\0\4\1", 0),
+        (b"\0\5\1", 0), (b"\0\6\1", 1), (b"\0\0", 1), (b"\7\0\1", 1),
+        (table([], []), 0), (table([STRANGER], [GROUP, GROUP]), 0),
+        (table([STRANGER] * 65, [GROUP]), 0), (table([STRANGER], []) + b"x", 1),
+        (table([STRANGER], [])[:-1], 1), (b"\1\0", 1), (b"\1\0" + b"\xff" * 8, 1),
+        (b"\1\1" + STRANGER, 0), (b"\1\1" + STRANGER[1:], 1), (b"\1\1" + STRANGER + b"x", 1),
+        (b"\1\2", 1), (b"\2\0\5\0", 0), (b"\2\1\5\0", 0), (b"\2\0\0\x10", 1),
+        (b"\2\2\5\0", 1), (b"\2\0\5", 1), (b"\4\0\1\0", 1), (b"\4\0\2\0", 1),
+        (b"\5\0" + bytes(8), 1),
+    ],
+)  # fmt: skip
+def test_commands_are_answered_alike(theirs: list[Pair], data: bytes, answer: int) -> None:
+    for each in both(theirs, NETWORK):
+        *_, control = each.guest.start(SplitDriver, MERGEABLE | CONTROL, 0, 1, 2)
+        assert command(each, control, data) == answer
+
+
+@pytest.mark.parametrize(("data", "answer"), [(b"\0", 1), (b"\0\0\1", 0)])
+def test_a_buffer_that_is_no_command_breaks_both(
+    theirs: list[Pair], data: bytes, answer: int
+) -> None:
+    for each in both(theirs, NETWORK):
+        *_, control = each.guest.start(SplitDriver, MERGEABLE | CONTROL, 0, 1, 2)
+        parts = [Buffer(DATA, len(data), writable=False)]
+        control.add([*parts, *([Buffer(DATA + 64, 1, writable=True)] if answer else [])])
+        each.guest.notify(2)
+        each.guest.side.settle([control], 1)
+        assert each.guest.side.read("common", 0x14, 1) & NEEDS_RESET
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        [],
+        [b"\0\0\0"],
+        [b"\0\0\0", b"\0\1\1"],
+        [b"\0\0\0", b"\0\2\1"],
+        [b"\0\0\0", b"\0\1\1", b"\0\3\1"],
+        [b"\0\0\0", b"\0\5\1"],
+        [b"\0\0\0", b"\1\1" + STRANGER],
+        [b"\0\0\0", table([STRANGER], [])],
+        [b"\0\0\0", table([], [GROUP])],
+        [b"\0\0\0", table([STRANGER], [bytes([1, 0, 0, 0, 0, n]) for n in range(100, 165)])],
+        [b"\0\0\0", b"\2\0\5\0"],
+    ],
+)
+def test_both_let_the_same_frames_through(theirs: list[Pair], commands: list[bytes]) -> None:
+    """Each followed by a broadcast, or by one to us where those are not wanted."""
+    seen = []
+    for each in both(theirs, NETWORK):
+        incoming, _, control = each.guest.start(SplitDriver, MERGEABLE | CONTROL, 0, 1, 2)
+        for data in commands:
+            assert command(each, control, data) == 0
+        known = frame(60) if b"\0\5\1" in commands else b"\xff" * 6 + frame(60)[6:]
+        got = []
+        for address in (frame(60)[:6], STRANGER, GROUP, b"\xff" * 6):
+            for tag in (b"", b"\x81\0\0\5", b"\x81\0\0\6"):
+                data = address + known[6:12] + tag + known[12:]
+                room(incoming, 200)
+                each.guest.notify(0)
+                each.other.bring(0, data)
+                each.other.bring(0, known + bytes(4))
+                first = receive(each.guest.side, incoming)[0][12:]
+                got.append(first == data)
+                if got[-1]:
+                    room(incoming, 200)
+                    each.guest.notify(0)
+                    assert receive(each.guest.side, incoming)[0][12:] == known + bytes(4)
+        seen.append(got)
+    assert seen[0] == seen[1]

@@ -28,7 +28,7 @@ MTU = 65_520
 # By number of QEMU's function: what is the same of both sides is set to ours.
 COMMON = "disable-legacy=on,packed=on,ioeventfd=off"
 ENTROPY, CONSOLE, NETWORK = range(3)
-QUEUES = (1, 6, 2)
+QUEUES = (1, 6, 3)
 
 
 class Other(Protocol):
@@ -180,7 +180,7 @@ def arguments(files: Sequence[int]) -> list[str]:
         *("-device", f"virtserialport,bus=serial.0,nr=1,chardev=port,name={PORT_NAME}"),
         *("-netdev", f"socket,id=net,fd={files[2]}"),
         *("-device", f"virtio-net-pci,netdev=net,addr={SLOT + 2},mac={MAC},host_mtu={MTU},"
-                     f"ctrl_vq=off,vectors=3,tx_queue_size=256,{COMMON}"),
+                     f"vectors=4,tx_queue_size=256,{COMMON}"),
     ]  # fmt: skip
 
 

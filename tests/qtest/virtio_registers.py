@@ -12,7 +12,7 @@ from tests.qtest.virtio_pair import QUEUE_AREA, QUEUES, VERSION_1, Guest
 ACCESSES = 60  # in one sequence
 # What a driver may accept of both sides: indirect descriptors, events, the packed format.
 COMMON_FEATURES = (1 << 28, 1 << 29, 1 << 34, 1 << 40)
-READABLE = {0x00: 4, 0x08: 4, 0x0C: 4, 0x10: 2, 0x14: 1, 0x15: 1, 0x16: 2}
+READABLE = {0x00: 4, 0x08: 4, 0x0C: 4, 0x10: 2, 0x12: 2, 0x14: 1, 0x15: 1, 0x16: 2}
 QUEUE_READABLE = {0x18: 2, 0x1A: 2, 0x1C: 2, 0x1E: 2, 0x3A: 2}
 AREAS = range(0x20, 0x38, 4)
 ABSENT = 20  # a queue that no device has

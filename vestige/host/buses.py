@@ -34,8 +34,8 @@ def place(config: abi.Config, disks: Sequence[DiskOption], cpus: int) -> None:
 
 
 def place_network(config: abi.Config) -> None:
-    """Behind those, the virtio network interface: a queue to receive from, and one to send to."""
-    _add(config, abi.VirtioKind.NET, 2)
+    """Behind those, the virtio network interface: queues to receive and to send by, and control."""
+    _add(config, abi.VirtioKind.NET, 2 * config.net.pairs + 1)
 
 
 def place_consoles(config: abi.Config) -> None:

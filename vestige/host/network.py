@@ -10,6 +10,7 @@ one socket, or this one tap's file, and nothing else of the network.
 import os
 import select
 import signal
+from _collections_abc import Sequence
 
 from vestige import abi
 from vestige.errors import UsageError
@@ -29,22 +30,26 @@ TUNSETIFF = 0x4004_54CA
 TUNSETOFFLOAD = 0x4004_54D0
 TUNSETVNETHDRSZ = 0x4004_54D8
 IFF_TAP, IFF_MULTI_QUEUE, IFF_NO_PI, IFF_VNET_HDR = 0x2, 0x100, 0x1000, 0x4000
-TUN_F_CSUM = 0x1
+TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6 = 0x1, 0x2, 0x4
 HEADER_SIZE = 12  # virtio's
 INTERFACES = "/sys/class/net"
 
 
 class Network:
-    """An open interface: `descriptor` is the file the monitor reads and writes."""
+    """An open interface: the files the monitor reads and writes, one for each pair of queues."""
 
-    def __init__(self, backend: abi.NetBackend, descriptor: int, mac: bytes, mtu: int) -> None:
-        self.backend, self.descriptor, self.mac, self.mtu = backend, descriptor, mac, mtu
+    def __init__(
+        self, backend: abi.NetBackend, descriptors: Sequence[int], mac: bytes, mtu: int
+    ) -> None:
+        self.backend, self.descriptors, self.mac, self.mtu = backend, descriptors, mac, mtu
 
     def describe(self, net: abi.Net, file: int) -> None:
-        """Fill in what the monitor is told; `file` is its number among the ring's files."""
+        """Fill in what the monitor is told; `file` is the first's number among the ring's files."""
         net.backend = self.backend
         net.mtu = self.mtu
-        net.file = file
+        net.pairs = len(self.descriptors)
+        for number in range(len(self.descriptors)):
+            net.files[number] = file + number
         for index, byte in enumerate(self.mac):
             net.mac[index] = byte
 
@@ -63,7 +68,8 @@ class Network:
 
     def close(self) -> None:
         """End it."""
-        os.close(self.descriptor)
+        for descriptor in self.descriptors:
+            os.close(descriptor)
 
 
 class Passt(Network):
@@ -71,7 +77,7 @@ class Passt(Network):
 
     def __init__(self) -> None:
         """Start passt. Raises UsageError where there is none."""
-        super().__init__(abi.NetBackend.STREAM, self._start(), MAC_OF_USER, PASST_MTU)
+        super().__init__(abi.NetBackend.STREAM, [self._start()], MAC_OF_USER, PASST_MTU)
 
     def _start(self) -> int:
         """Start passt; our end of its socket."""
@@ -126,7 +132,7 @@ class Passt(Network):
     def renew(self) -> None:
         """A new passt: the old one may be in the middle of a frame."""
         self.close()
-        self.descriptor = self._start()
+        self.descriptors = [self._start()]
 
     def close(self) -> None:
         """End passt: our process by its number, which is its own until it is waited for."""
@@ -153,48 +159,54 @@ def find_passt() -> str:
     return program
 
 
-def open_network(words: str) -> Network:
+def open_network(words: str, cpus: int = 1) -> Network:
     """What `--net` asks for. Raises UsageError saying what is wrong with it."""
-    return Passt() if words == USER else open_tap(words.removeprefix(TAP))
+    return Passt() if words == USER else open_tap(words.removeprefix(TAP), cpus)
 
 
-def open_tap(name: str, interfaces: str = INTERFACES) -> Network:
-    """A tap that exists. Its frames come with virtio's header, checksums left to the driver."""
+def open_tap(name: str, cpus: int = 1, interfaces: str = INTERFACES) -> Network:
+    """A tap that exists. Its frames come with virtio's header, checksums and cutting left to us.
+
+    One that was made with `multi_queue` has a pair of queues for each of the guest's CPUs.
+    """
     folder = f"{interfaces}/{name}"
     if not os.path.exists(folder):  # noqa: PTH110 - pathlib is slow to import
         raise UsageError(
             f"--net tap:{name}: no such interface; make it: sudo ip tuntap add {name} mode tap"
             f" user {os.getuid()}; sudo ip link set {name} up"
         )
-    flags = _attribute(folder, "tun_flags")
-    if flags is None or not int(flags, 16) & IFF_TAP:
+    flags = int(_attribute(folder, "tun_flags") or "0", 16)
+    if not flags & IFF_TAP:
         raise UsageError(f"--net tap:{name}: not a tap; give one made by `ip tuntap add mode tap`")
-    wanted = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | int(flags, 16) & IFF_MULTI_QUEUE
-    descriptor = -1
+    pairs = min(cpus, abi.MAX_NET_PAIRS) if flags & IFF_MULTI_QUEUE else 1
+    wanted = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags & IFF_MULTI_QUEUE
+    descriptors: list[int] = []
     try:
-        # Without O_NONBLOCK Linux before 6.4 gives each operation of the ring to a thread of its
-        # own, since a tap does not say that it can do without: slow, and frames change places.
-        descriptor = os.open(TUN, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-        _configure(descriptor, name, wanted)
+        for _ in range(pairs):
+            # Without O_NONBLOCK Linux before 6.4 gives each operation of the ring to a thread of
+            # its own, since a tap does not say that it can do without: slow, and frames change
+            # places.
+            descriptors.append(os.open(TUN, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
+            _configure(descriptors[-1], name, wanted)
     except OSError as error:
-        if descriptor >= 0:
+        for descriptor in descriptors:
             os.close(descriptor)
         raise UsageError(f"--net tap:{name}: {_refusal(name, error)}") from None
     mac = bytes.fromhex((_attribute(folder, "address") or "00:00:00:00:00:00").replace(":", ""))
     mtu = int(_attribute(folder, "mtu") or 0)
     return Network(
-        abi.NetBackend.TAP, descriptor, MAC_PREFIX + mac[3:6], mtu if mtu < 1 << 16 else 0
+        abi.NetBackend.TAP, descriptors, MAC_PREFIX + mac[3:6], mtu if mtu < 1 << 16 else 0
     )
 
 
 def _configure(descriptor: int, name: str, flags: int) -> None:
-    """Attach to the tap, and settle the form of its frames."""
+    """Attach to the tap, or to one more of its queues, and settle the form of its frames."""
     import fcntl  # noqa: PLC0415 - few runs need these
     import struct  # noqa: PLC0415
 
     fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", name.encode(), flags))
     fcntl.ioctl(descriptor, TUNSETVNETHDRSZ, struct.pack("i", HEADER_SIZE))
-    fcntl.ioctl(descriptor, TUNSETOFFLOAD, TUN_F_CSUM)
+    fcntl.ioctl(descriptor, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)
 
 
 def _attribute(folder: str, name: str) -> str | None:

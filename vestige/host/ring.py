@@ -170,13 +170,15 @@ class Ring:
         files: Sequence[int],
         eventfd: int,
         *,
+        state_size: int = abi.STATE_FIRST,
         polled: bool = False,
         insists: bool = True,
         discards: bool = False,
         domain: int = 0,
         pinned: "dict[tuple[Ring, int], None] | None" = None,
     ) -> None:
-        """`state`: host address of STATE; `files`: descriptors, their index the fixed number.
+        """`state`: host address of STATE, of which the ring has so much; `files`: descriptors,
+        their index the fixed number.
 
         With `discards` the monitor may make holes in files. `eventfd` is written at every
         completion. Where it is `polled` a thread of the kernel takes the entries, and Call.KICK is
@@ -188,6 +190,7 @@ class Ring:
         """
         self._memory = memory
         self._state = state
+        self._state_size = state_size
         self._pinned = {} if pinned is None else pinned
         self.domain = domain
         parameters, descriptor = _setup(polled)
@@ -237,7 +240,7 @@ class Ring:
             descriptors.values[number] = file
         self._register(REGISTER_FILES, descriptors, len(files))
         self._register(REGISTER_EVENTFD, Descriptor(value=eventfd), 1)
-        if error := self._set_buffer(abi.STATE_BUFFER, self._state, abi.STATE_SIZE):
+        if error := self._set_buffer(abi.STATE_BUFFER, self._state, self._state_size):
             raise GuestError(f"io_uring: the monitor's state: {os.strerror(error)}")
         self._register(REGISTER_ENABLE, None, 0)
 

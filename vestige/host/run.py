@@ -80,7 +80,7 @@ class Run:
         if asked.net is not None:
             from vestige.host.network import open_network  # noqa: PLC0415 - few runs need it
 
-            self.network = resources.keep(open_network(asked.net))
+            self.network = resources.keep(open_network(asked.net, asked.cpus))
         self.compiled = compiled
         self.signals: Signals | None = None
         self.deadline: float | None = None
@@ -147,7 +147,9 @@ class Run:
             files.append(self.entropy)
         if self.network is not None:
             self.network.describe(config.net, len(files))
-            files.append(self.network.descriptor)
+            files.extend(self.network.descriptors)
+        # It is pinned: no more of it than is used.
+        size = abi.STATE_SIZE if config.net.pairs > 1 else abi.STATE_FIRST
         rings: list[Ring] = []
         pinned: dict[tuple[Ring, int], None] = {}
         for domain in range(self.domains):
@@ -158,6 +160,7 @@ class Run:
                 twin.private.host_address(abi.STATE + domain * abi.STATE_SIZE),
                 files,
                 eventfd,
+                state_size=size,
                 polled=polls(self.asked, self.domains),
                 insists=self.asked.ring != "auto",
                 discards=any(image.discard for image in self.disks.values()),

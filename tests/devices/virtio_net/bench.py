@@ -27,6 +27,7 @@ from vestige.lang.intrinsics import address_of
 from vestige.lang.native import NativeImage
 from vestige.lang.types import Struct
 from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.network import NetworkLink
 from vestige.monitor.core.settle import settle
 from vestige.monitor.drivers.ring.queue import Queue
 from vestige.monitor.drivers.ring.spec import Opcode, Submission
@@ -37,7 +38,10 @@ OUT = 0x5_0000  # and what they send
 MAC = bytes.fromhex("525400123456")
 MTU = 65_520
 RECEIVE, TRANSMIT = 0, 1
+COMMANDS = 0x1_E000  # for the control queue
 CSUM, GUEST_CSUM, TSO4, TSO6, MERGEABLE = 1, 1 << 1, 1 << 11, 1 << 12, 1 << 15
+GUEST_OFFLOADS, GUEST_TSO4, GUEST_TSO6 = 1 << 2, 1 << 7, 1 << 8
+CONTROL, RX, VLAN, RX_EXTRA, MQ, ADDRESS = (1 << bit for bit in (17, 18, 19, 20, 22, 23))
 NEEDS_CSUM, TCPV4, TCPV6 = 1, 1, 4
 HEADER = "<BBHHHHH"
 
@@ -66,26 +70,31 @@ def in_cpython(function: Callable[..., Any], *arguments: int | Struct) -> int:
 
 
 class NetBench(Bench):
-    """The device alone in the machine. `sent` is what its file was given, in order."""
+    """The device alone in the machine. Its files have the numbers of their pairs of queues."""
 
-    def __init__(self, backend: NetBackend = NetBackend.STREAM) -> None:
+    def __init__(self, backend: NetBackend = NetBackend.STREAM, pairs: int = 1) -> None:
         self.ram = GuestRam()
         self.ram.bytes = (ctypes.c_uint8 * RAM_SIZE)()
         self.ram.memory.low, self.ram.memory.low_size = ctypes.addressof(self.ram.bytes), RAM_SIZE
-        self.state = (ctypes.c_uint8 * abi.STATE_SIZE)()
-        self.machine = Machine.from_buffer(self.state)
+        self.pairs = pairs
+        absent = (abi.MAX_NET_PAIRS - pairs) * ctypes.sizeof(NetworkLink)  # at the end
+        size = ctypes.sizeof(Machine) - absent
+        memory = (ctypes.c_uint8 * abi.STATE_SIZE)()
+        self.state = (ctypes.c_uint8 * size).from_buffer(memory)  # what of it is used
+        self.machine = Machine.from_buffer(memory)
         self.shared = abi.Shared()
         self.config = self.shared.config
         self.config.ram = self.ram.memory
         self.config.tsc_khz = 1_000_000
         description = self.config.virtio[0]
-        description.kind, description.queues = abi.VirtioKind.NET, 2
+        description.kind, description.queues = abi.VirtioKind.NET, 2 * pairs + 1
         net = self.config.net
-        net.backend, net.mtu = backend, MTU
+        net.backend, net.mtu, net.pairs = backend, MTU, pairs
+        for number in range(pairs):
+            net.files[number] = number
         for index, byte in enumerate(MAC):
             net.mac[index] = byte
-        self.sent: list[bytes] = []
-        self.ring = FakeRing([self.sent])
+        self.ring = FakeRing([[] for _ in range(pairs)])
         self.ring.inline = False
         self.ring.describe(self.config.ring, net.mtu, address_of(self.machine))
         ring = self.ring
@@ -104,16 +113,39 @@ class NetBench(Bench):
     def go_with(
         self, features: int = MERGEABLE, kind: type[Driver] = SplitDriver, size: int = 16
     ) -> tuple[Driver, Driver]:
-        """Negotiate these, start both queues; the drivers of both."""
+        """Negotiate these, start all queues; the drivers of the first two. `queues` has all."""
         extra = 1 << 34 if kind.packed else 0
         assert self.negotiate(VERSION_1 | extra | features)
         self.ram.put(QUEUE_AREA, bytes(TABLES - QUEUE_AREA))
-        drivers = [kind(self.ram, size, event_index=False, queue=n) for n in (RECEIVE, TRANSMIT)]
-        for number, driver in enumerate(drivers):
+        count = 2 * self.pairs if features & MQ else 2
+        self.queues = []
+        for number in range(count + (1 if features & CONTROL else 0)):
+            driver = kind(self.ram, size, event_index=False, queue=number)
+            driver.descriptors = QUEUE_AREA + 0x2000 * number
+            driver.driver = driver.descriptors + 0x1000
+            driver.device = driver.descriptors + 0x1800
             self.enable(number, driver, number)
+            self.queues.append(driver)
         self.go()
         self.step()
-        return drivers[0], drivers[1]
+        return self.queues[0], self.queues[1]
+
+    own = MAC  # what the interface is known by
+
+    def command(self, data: bytes, answer: int = 1) -> int | None:
+        """What the control queue, the last there is, answers; None where it breaks the device."""
+        self.ram.put(COMMANDS, data)
+        place = COMMANDS + len(data)
+        self.ram.poke(place, "B", 0xEE)
+        parts = [Buffer(COMMANDS, len(data), writable=False)] if data else []
+        room = [Buffer(place, answer, writable=True)] if answer else []
+        assert self.queues[-1].add([*parts, *room]) is not None
+        self.step()
+        done = self.queues[-1].collect()
+        if not done:
+            return None
+        assert done[0][1] == 1
+        return self.ram.peek(place, "B")
 
     # ---- what the core does -----------------------------------------------------------------
 
@@ -131,9 +163,13 @@ class NetBench(Bench):
 
     # ---- the file ---------------------------------------------------------------------------
 
-    def reads(self) -> list[Submission]:
-        """The reads under way."""
-        return [each for each in self.ring.taken if each.opcode == Opcode.READ_FIXED]
+    def reads(self, file: int = 0) -> list[Submission]:
+        """The reads of a file under way."""
+        return [
+            each
+            for each in self.ring.taken
+            if each.opcode == Opcode.READ_FIXED and each.file == file
+        ]
 
     def writes(self) -> list[Submission]:
         """The writes under way, in order."""
@@ -146,17 +182,17 @@ class NetBench(Bench):
         self.ring.finish(submission)
         self.step()
 
-    def bring_some(self, data: bytes) -> None:
+    def bring_some(self, data: bytes, file: int = 0) -> None:
         """The read under way ends with `data`, which is no longer than it asked for."""
-        (read,) = self.reads()
+        (read,) = self.reads(file)
         ctypes.memmove(read.address, data, len(data))
         self.finish(read, len(data))
 
-    def bring(self, data: bytes) -> None:
+    def bring(self, data: bytes, file: int = 0) -> None:
         """The file has `data`: the read under way ends with it, or with its beginning."""
         while data:
-            (read,) = self.reads()
-            self.bring_some(data[: read.length])
+            (read,) = self.reads(file)
+            self.bring_some(data[: read.length], file)
             data = data[read.length :]
 
     def take(self, most: int = 1 << 30) -> bytes:

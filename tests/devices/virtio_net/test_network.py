@@ -12,19 +12,28 @@ from tests.devices.fuzzing import Limit
 from tests.devices.virtio.bench import DRIVER_OK, NEEDS_RESET
 from tests.devices.virtio.reference import Buffer, Driver, PackedDriver, SplitDriver
 from tests.devices.virtio_net.bench import (
+    ADDRESS,
+    CONTROL,
     CSUM,
     GUEST_CSUM,
+    GUEST_OFFLOADS,
+    GUEST_TSO4,
+    GUEST_TSO6,
     HEADER,
     MAC,
     MERGEABLE,
+    MQ,
     MTU,
     NEEDS_CSUM,
     OUT,
+    RX,
+    RX_EXTRA,
     SPACE,
     TCPV4,
     TCPV6,
     TSO4,
     TSO6,
+    VLAN,
     Header,
     NetBench,
     prefixed,
@@ -76,8 +85,11 @@ def test_the_driver_finds_address_link_and_mtu(stream: NetBench) -> None:
 
 def test_only_a_tap_gives_frames_without_checksums(stream: NetBench, tap: NetBench) -> None:
     both = CSUM | TSO4 | TSO6 | MERGEABLE | 1 << 3 | 1 << 5 | 1 << 16
+    both |= CONTROL | RX | VLAN | RX_EXTRA | ADDRESS
     assert stream.offered() & 0xFF_FFFF == both
-    assert tap.offered() & 0xFF_FFFF == both | GUEST_CSUM
+    taken = GUEST_CSUM | GUEST_TSO4 | GUEST_TSO6 | GUEST_OFFLOADS
+    assert tap.offered() & 0xFF_FFFF == both | taken
+    assert NetBench(NetBackend.TAP, 3).offered() & 0xFF_FFFF == both | taken | MQ
 
 
 # ---- receive ----------------------------------------------------------------------------------

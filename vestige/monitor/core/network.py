@@ -1,22 +1,22 @@
-"""Between the network device and its file: a stream socket to passt, or a tap.
+"""Between the network device and its files: a stream socket to passt, or a tap's queues.
 
-One read is under way at a time, into `inbox`; of what it brought nothing is lost while the driver
-has no buffers, and nothing more is read. Frames to be sent collect in one batch while the ring
-has the other; while both are full nothing is taken from the driver. A file that fails takes the
-link down: the driver is told, and what it sends is dropped.
+Of each file one read is under way at a time, into `inbox`; of what it brought nothing is lost
+while the driver has no buffers, and nothing more is read. Frames to be sent collect in one batch
+while the ring has the other; while both are full nothing is taken from the driver. A file that
+fails takes the link down: the driver is told, and what it sends is dropped.
 """
 
-from vestige.abi import Net, NetBackend, Ring
+from vestige.abi import Config, NetBackend, Ring
 from vestige.lang.intrinsics import address_of, copy, fill
 from vestige.lang.memory import Memory
-from vestige.lang.types import Struct, i32, u8, u32, u64
+from vestige.lang.types import Struct, i32, u8, u16, u32, u64
 from vestige.monitor.core.clock import MILLISECOND
-from vestige.monitor.devices.virtio.chain import Chain
 from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.devices.virtio_net.batch import Batch
 from vestige.monitor.devices.virtio_net.model import LENGTH_SIZE, STREAM_FRAME, VirtioNet
+from vestige.monitor.devices.virtio_net.segments import Segments
 from vestige.monitor.devices.virtio_net.spec import ETHERNET_HEADER, HEADER_SIZE
-from vestige.monitor.drivers.ring.driver import NET_TRANSMITS, Driver, Owner
+from vestige.monitor.drivers.ring.driver import NET_OPERATIONS, NET_TRANSMITS, Driver, Owner
 from vestige.monitor.drivers.ring.spec import Errno, Opcode
 from vestige.monitor.line import NEVER
 
@@ -29,39 +29,47 @@ RETRY = 10 * MILLISECOND  # after EAGAIN
 
 
 class NetworkLink(Struct):
-    """What was read and is not delivered is inbox[first:end]."""
+    """One file, and the pair of queues of its number. inbox[first:end] is not delivered."""
 
+    pair: u16
+    file: u32
     first: u32
     end: u32
     packet: u32  # bytes, with the header, of the packet being delivered; 0: none
     sending: u8  # which batch the ring has
     again: u64  # when to try once more what the file was not ready for; 0: no need
+    segments: Segments
     batches: Batch[2]
     inbox: u8[139264]  # INBOX
+
+    def attach(self, pair: u16, file: u32) -> None:
+        """Power on: the state is zero."""
+        self.pair = pair
+        self.file = file
 
     def next_deadline(self) -> u64:
         """When `move` has something to do though nothing else happens."""
         return self.again if self.again else NEVER
 
     def move(
-        self,
-        net: VirtioNet,
-        device: VirtioDevice,
-        chain: Chain,
-        file: Net,
-        driver: Driver,
-        ring: Ring,
-        ram: Memory,
-        now: u64,
+        self, net: VirtioNet, device: VirtioDevice, config: Config, driver: Driver, now: u64
     ) -> None:
         """Move on what can be moved."""
         if now >= self.again:
             self.again = 0
         self.take_read(net, device, driver, now)
-        self.deliver(net, device, chain, ram)
-        self.read(net, device, file, driver, ring)
+        self.deliver(net, device, config.ram)
+        self.read(net, driver, config.ring)
         self.take_written(net, device, driver, now)
-        self.send(net, device, chain, file, driver, ring, ram)
+        self.send(net, device, config, driver)
+
+    def receive_owner(self) -> u8:
+        """Whose the reads are in the ring."""
+        return u8(Owner.NET + NET_OPERATIONS * self.pair)
+
+    def transmit_owner(self, number: u8) -> u8:
+        """Whose its writes are, by number below NET_TRANSMITS."""
+        return u8(Owner.NET + NET_OPERATIONS * self.pair + 1 + number)
 
     def fail(self, net: VirtioNet, device: VirtioDevice) -> None:
         """The other side is gone, or talks nonsense."""
@@ -71,14 +79,16 @@ class NetworkLink(Struct):
         self.first = 0
         self.end = 0
         self.packet = 0
+        self.segments.size = 0
 
     # ---- from the file --------------------------------------------------------------------
 
     def take_read(self, net: VirtioNet, device: VirtioDevice, driver: Driver, now: u64) -> None:
         """Look whether the read has brought something. 0 is the end of a stream."""
-        if not driver.take_answer(Owner.NET_RECEIVE) or not net.link:
+        owner = self.receive_owner()
+        if not driver.take_answer(owner) or not net.link:
             return
-        result = driver.result_of(Owner.NET_RECEIVE)
+        result = driver.result_of(owner)
         if 0 < result <= INBOX - self.end:
             self.end = u32(self.end + result)
         elif result == -Errno.EAGAIN:
@@ -86,24 +96,20 @@ class NetworkLink(Struct):
         elif result != -Errno.EINTR:
             self.fail(net, device)
 
-    def deliver(self, net: VirtioNet, device: VirtioDevice, chain: Chain, ram: Memory) -> None:
+    def deliver(self, net: VirtioNet, device: VirtioDevice, ram: Memory) -> None:
         """Give the driver every packet that is here in full."""
         while self.packet > 0 or self.next_packet(net, device):
             start = u64(address_of(self.inbox) + self.first)
-            if not net.receive(device, chain, start, self.packet, ram):
+            if not net.receive(device, self.pair, start, self.packet, ram):
                 return
             self.first = u32(self.first + self.packet)
             self.packet = 0
 
     def next_packet(self, net: VirtioNet, device: VirtioDevice) -> bool:
         """Make `packet` the next one; False: there is none, or not all of it."""
-        waiting = u32(self.end - self.first)
         if net.backend == NetBackend.TAP:
-            if 0 < waiting < HEADER_SIZE + ETHERNET_HEADER:
-                self.first = self.end
-                return False
-            self.packet = waiting
-            return waiting > 0
+            return self.next_of_tap(net, device)
+        waiting = u32(self.end - self.first)
         if waiting < LENGTH_SIZE:
             return False
         length = u32(0)
@@ -119,11 +125,31 @@ class NetworkLink(Struct):
         self.packet = u32(HEADER_SIZE + length)
         return True
 
-    def read(
-        self, net: VirtioNet, device: VirtioDevice, file: Net, driver: Driver, ring: Ring
-    ) -> None:
+    def next_of_tap(self, net: VirtioNet, device: VirtioDevice) -> bool:
+        """What was read is one packet, or what is left of one being cut."""
+        waiting = u32(self.end - self.first)
+        place = u64(address_of(self.inbox) + self.first)
+        if self.segments.size == 0:
+            if waiting < HEADER_SIZE + ETHERNET_HEADER:
+                self.first = self.end
+                return False
+            if not net.must_be_cut(device, place):
+                self.packet = waiting
+                return True
+            if not self.segments.begin(place, waiting):
+                net.traffic.drop_received()
+                self.first = self.end
+                return False
+            self.first = u32(self.first + self.segments.size)
+            waiting = u32(waiting - self.segments.size)
+        self.first = u32(self.first - self.segments.size)
+        self.packet = self.segments.cut(u64(address_of(self.inbox) + self.first), waiting)
+        return True
+
+    def read(self, net: VirtioNet, driver: Driver, ring: Ring) -> None:
         """Ask for more when all that is whole is delivered."""
-        if self.packet > 0 or driver.busy(Owner.NET_RECEIVE) or self.again or not net.link:
+        owner = self.receive_owner()
+        if self.packet > 0 or driver.busy(owner) or self.again or not net.link:
             return
         waiting = u32(self.end - self.first)
         if waiting == 0 or self.end > INBOX - LONGEST:
@@ -133,7 +159,7 @@ class NetworkLink(Struct):
             self.end = u32(FRONT + waiting)
         place = u64(address_of(self.inbox) + self.end)
         size = u32(INBOX - self.end)
-        driver.stream(Owner.NET_RECEIVE, Opcode.READ_FIXED, file.file, place, size, ring)
+        driver.stream(owner, Opcode.READ_FIXED, self.file, place, size, ring)
 
     # ---- to the file ----------------------------------------------------------------------
 
@@ -141,7 +167,7 @@ class NetworkLink(Struct):
         """Look which writes are done."""
         batch = self.batches[self.sending & 1]
         for i in range(NET_TRANSMITS):
-            owner = u8(Owner.NET_TRANSMIT + i)
+            owner = self.transmit_owner(i)
             if driver.take_answer(owner):
                 batch.pending -= 1
                 self.written(net, device, batch, driver.result_of(owner), now)
@@ -152,7 +178,7 @@ class NetworkLink(Struct):
         """One write's result. A tap that refuses a frame has dropped that frame."""
         if net.backend == NetBackend.TAP:
             if result < 0:
-                net.sent_dropped = u64(net.sent_dropped + 1)
+                net.traffic.drop_sent()
         elif 0 < result <= u32(batch.used - batch.sent):
             batch.sent = u32(batch.sent + result)
         elif result == -Errno.EAGAIN:
@@ -161,16 +187,7 @@ class NetworkLink(Struct):
             batch.sent = batch.used
             self.fail(net, device)
 
-    def send(
-        self,
-        net: VirtioNet,
-        device: VirtioDevice,
-        chain: Chain,
-        file: Net,
-        driver: Driver,
-        ring: Ring,
-        ram: Memory,
-    ) -> None:
+    def send(self, net: VirtioNet, device: VirtioDevice, config: Config, driver: Driver) -> None:
         """Collect frames, and give them to the ring; what the ring has is left alone."""
         batch = self.batches[self.sending & 1]
         if batch.gone(net.backend):
@@ -179,27 +196,27 @@ class NetworkLink(Struct):
             batch = self.batches[self.sending & 1]
         following = self.batches[self.sending & 1 ^ 1]
         if following.count == 0:
-            net.transmit(device, chain, batch, ram)
-        self.submit(net, batch, file, driver, ring)
-        net.transmit(device, chain, following, ram)
+            net.transmit(device, self.pair, batch, config.ram)
+        self.submit(net, batch, driver, config.ring)
+        net.transmit(device, self.pair, following, config.ram)
 
-    def submit(self, net: VirtioNet, batch: Batch, file: Net, driver: Driver, ring: Ring) -> None:
+    def submit(self, net: VirtioNet, batch: Batch, driver: Driver, ring: Ring) -> None:
         """Give the ring what it can take of a batch: frames of a tap, the rest of a stream."""
         data = address_of(batch.data)
         if net.backend == NetBackend.STREAM:
             left = u32(batch.used - batch.sent)
             if left > 0 and batch.pending == 0 and not self.again:
                 place = u64(data + batch.sent)
-                owner = u8(Owner.NET_TRANSMIT)
-                if driver.stream(owner, Opcode.WRITE_FIXED, file.file, place, left, ring):
+                owner = self.transmit_owner(0)
+                if driver.stream(owner, Opcode.WRITE_FIXED, self.file, place, left, ring):
                     batch.pending = 1
             return
         for i in range(NET_TRANSMITS):
-            owner = u8(Owner.NET_TRANSMIT + i)
+            owner = self.transmit_owner(i)
             if batch.given < batch.count and not driver.busy(owner):
                 start = batch.starts[batch.given]
                 length = u32(batch.starts[batch.given + 1] - start)
                 place = u64(data + start)
-                if driver.stream(owner, Opcode.WRITE_FIXED, file.file, place, length, ring):
+                if driver.stream(owner, Opcode.WRITE_FIXED, self.file, place, length, ring):
                     batch.given += 1
                     batch.pending += 1

@@ -4,7 +4,7 @@ A notification carries nothing that is not in the queues, so none is needed to l
 one is no more than a reason to wake up: every event of the machine looks at every queue in use.
 """
 
-from vestige.abi import MAX_VIRTIO, Config, Statistics, VirtioKind
+from vestige.abi import MAX_NET_PAIRS, MAX_VIRTIO, Config, Statistics, VirtioKind
 from vestige.lang.types import u8, u32, u64
 from vestige.monitor.block import DISK_REQUESTS, IDE_REQUESTS
 from vestige.monitor.core.machine import Machine
@@ -79,20 +79,23 @@ def move_random(machine: Machine, config: Config, number: u32) -> None:
 def move_network(
     machine: Machine, config: Config, statistics: Statistics, number: u32, now: u64
 ) -> None:
-    """Frames in both directions, as far as they get."""
+    """Frames in both directions, as far as they get; those half in a queue's buffers first."""
     device = machine.virtio.functions[number].device
     net = machine.virtio.network
-    machine.network.move(
-        net, device, machine.virtio.chain, config.net, machine.driver, config.ring, config.ram, now
-    )
+    for i in range(MAX_NET_PAIRS):
+        if net.is_halfway(i):
+            machine.networks[i].deliver(net, device, config.ram)
+    for i in range(MAX_NET_PAIRS):
+        if i < config.net.pairs:
+            machine.networks[i].move(net, device, config, machine.driver, now)
     shown = statistics.net
     shown.down = net.link == 0
-    shown.received = net.received
-    shown.received_bytes = net.received_bytes
-    shown.received_dropped = net.received_dropped
-    shown.sent = net.sent
-    shown.sent_bytes = net.sent_bytes
-    shown.sent_dropped = net.sent_dropped
+    shown.received = net.traffic.received
+    shown.received_bytes = net.traffic.received_bytes
+    shown.received_dropped = net.traffic.received_dropped
+    shown.sent = net.traffic.sent
+    shown.sent_bytes = net.traffic.sent_bytes
+    shown.sent_dropped = net.traffic.sent_dropped
 
 
 def report(function: VirtioFunction, statistics: Statistics, number: u32) -> None:

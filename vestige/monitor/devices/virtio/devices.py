@@ -171,7 +171,7 @@ class Virtio(Struct):
             case VirtioKind.ENTROPY:
                 self.entropy.service(function.device, self.chain, ram)
             case VirtioKind.NET:
-                self.network.settle(function.device, ram)
+                self.network.service(function.device, ram)
             case _:
                 pass
 

@@ -31,7 +31,8 @@ RETRIES = 64  # of one operation; see `Driver.answer`
 STREAM_PLACES = 2  # kept free for the console
 FIRST_STREAM = 192  # operations' owners below are requests of disks, by number
 STREAMS = 64
-NET_TRANSMITS = 6
+NET_TRANSMITS = 6  # of a pair of the network's queues
+NET_OPERATIONS = NET_TRANSMITS + 1
 
 
 class Owner(IntEnum):
@@ -40,10 +41,9 @@ class Owner(IntEnum):
     CONSOLE_OUTPUT = FIRST_STREAM
     CONSOLE_INPUT = FIRST_STREAM + 1
     ENTROPY = FIRST_STREAM + 2
-    NET_RECEIVE = FIRST_STREAM + 3
-    NET_TRANSMIT = FIRST_STREAM + 4  # + n, n below NET_TRANSMITS
     PORT_OUTPUT = FIRST_STREAM + 16  # of the virtio console's port p: + 2 * p
     PORT_INPUT = FIRST_STREAM + 17
+    NET = FIRST_STREAM + 32  # of pair p: + NET_OPERATIONS * p the read, behind it the writes
 
 
 class Place(Struct):
