@@ -15,9 +15,12 @@ _OUTPUT = 1
 
 
 def size() -> tuple[int, int]:
-    """Rows and columns of the terminal on standard output."""
+    """Rows and columns of the terminal on standard output, of one that does not know them 24, 80.
+
+    A serial line says 0, which would mean no terminal at all inside.
+    """
     found = os.get_terminal_size(_OUTPUT)
-    return found.lines, found.columns
+    return found.lines or 24, found.columns or 80
 
 
 @contextlib.contextmanager
