@@ -8,9 +8,7 @@ started once a round, and killed when init writes to an I/O port, which KVM itse
 bench/results/boot.json and .svg and the table in docs/performance.md.
 """
 
-import argparse
 import json
-import os
 import statistics
 import sys
 from collections.abc import Sequence
@@ -20,7 +18,7 @@ from pathlib import Path
 from bench.common import command, guests, results, tiny_guest
 from bench.common.guests import ROOT, WORK, Guest
 from tests.guests import kernels
-from vestige.errors import GuestError, UsageError
+from vestige.errors import GuestError
 from vestige.host import images
 from vestige.softhost import SoftHost
 from vestige.softhost.cpio import Archive
@@ -47,14 +45,7 @@ INIT_ADDRESS = 1 << 22
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3, help="of all machines (3)")
-    parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md alone")
-    arguments = parser.parse_args()
-    if arguments.rounds < 1:
-        raise UsageError("at least one round")
-    if os.geteuid() != 0:
-        raise UsageError("needs root's rights, inside of the software host: run it as root")
+    arguments = command.arguments(__doc__.partition("\n")[0], rounds="of all machines")
     report(measure(arguments.rounds), write_page=not arguments.no_page)
     return 0
 

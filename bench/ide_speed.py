@@ -8,8 +8,6 @@ One NVMe controller, handed to and fro between vfio-pci and Linux's own driver, 
 the disks. Writes bench/results/ide_speed.json and .svg and the tables in docs/performance.md.
 """
 
-import argparse
-import os
 import statistics
 import sys
 from collections.abc import Callable
@@ -22,7 +20,6 @@ from bench.common.guests import ROOT, WORK, Guest
 from bench.common.ide_speed_report import report
 from tests.guests import images as disks
 from tests.guests import initramfs, kernels, programs, roots
-from vestige.errors import UsageError
 from vestige.host import images
 from vestige.softhost import SoftHost
 
@@ -61,15 +58,9 @@ class Configuration(NamedTuple):
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3, help="of all configurations (3)")
-    parser.add_argument("--seconds", type=float, default=4, help="that each fio job takes (4)")
-    parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md alone")
-    arguments = parser.parse_args()
-    if arguments.rounds < 1 or arguments.seconds < 1:
-        raise UsageError("at least one round, of at least one second")
-    if os.geteuid() != 0:
-        raise UsageError("needs root's rights, inside of the software host: run it as root")
+    arguments = command.arguments(
+        __doc__.partition("\n")[0], seconds="each fio job takes", each=4.0
+    )
     report(measure(arguments.rounds, arguments.seconds), page=not arguments.no_page)
     return 0
 

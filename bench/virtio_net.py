@@ -8,7 +8,6 @@ passt. Besides throughput: processor time of the host and exits to user space fo
 bench/results/virtio_net.json and .svg and the tables in docs/performance.md.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +20,6 @@ from bench.common import command, guests, readings, virtio_report
 from bench.common.guests import ROOT, Guest
 from bench.common.virtio_report import Page, span_costs
 from tests.guests import initramfs, kernels, programs
-from vestige.errors import UsageError
 from vestige.host import images
 from vestige.softhost import SoftHost
 
@@ -82,15 +80,9 @@ class Bench(NamedTuple):
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3, help="of all configurations (3)")
-    parser.add_argument("--seconds", type=int, default=2, help="that iperf3 takes each way (2)")
-    parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md alone")
-    arguments = parser.parse_args()
-    if arguments.rounds < 1 or arguments.seconds < 1:
-        raise UsageError("at least one round, of at least one second")
-    if os.geteuid() != 0:
-        raise UsageError("needs root's rights, inside of the software host: run it as root")
+    arguments = command.arguments(
+        __doc__.partition("\n")[0], seconds="iperf3 takes each way", each=2
+    )
     result = measure(arguments.rounds, arguments.seconds)
     virtio_report.report(PAGE, result, write_page=not arguments.no_page)
     return 0

@@ -1,5 +1,7 @@
 """What every benchmark's command line does alike: its progress, and how it ends."""
 
+import argparse
+import os
 import subprocess
 import sys
 import time
@@ -9,6 +11,27 @@ from bench.common.readings import ReadingError
 from vestige.errors import GuestError, UsageError
 
 INTERRUPTED = 130
+
+
+def arguments(
+    summary: str, *, rounds: str = "of all configurations", seconds: str = "", each: float = 0
+) -> argparse.Namespace:
+    """The usual words: `rounds` of what, `seconds` of what and how many `each` takes, if any.
+
+    Raises UsageError for what can't be, and for who can't be root in the software host.
+    """
+    parser = argparse.ArgumentParser(description=summary)
+    parser.add_argument("--rounds", type=int, default=3, help=f"{rounds} (3)")
+    if seconds:
+        text = f"that {seconds} ({each})"
+        parser.add_argument("--seconds", type=type(each), default=each, help=text)
+    parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md alone")
+    found = parser.parse_args()
+    if found.rounds < 1 or (seconds and found.seconds < 1):
+        raise UsageError("at least one round" + (", of at least one second" if seconds else ""))
+    if os.geteuid() != 0:
+        raise UsageError("needs root's rights, inside of the software host: run it as root")
+    return found
 
 
 class Progress:
