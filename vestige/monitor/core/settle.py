@@ -12,6 +12,8 @@ from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.requests import answered
 from vestige.monitor.core.virtio import move_virtio
 from vestige.monitor.devices.hpet.spec import TIMERS
+from vestige.monitor.devices.ioapic.model import IoApic
+from vestige.monitor.line import Line
 
 CHANNELS = 2  # of the IDE function
 
@@ -46,36 +48,33 @@ def move_interrupts(machine: Machine, config: Config) -> None:
     if config.domain:
         show_lines(machine)
         return
-    asserted = u32(machine.uart.line.level << PIN_UART)
-    if machine.uart.line.take_edge():
-        machine.ioapic.edge(PIN_UART)
+    ioapic = machine.ioapic
+    asserted = lead(machine.uart.line, ioapic, PIN_UART)
     for channel in range(CHANNELS):
-        pin = machine.ide.interrupt_pin(channel)
         line = machine.ide.channels[channel].line
-        asserted |= u32((line.level & 1) << (pin & 31))
-        if line.take_edge():
-            machine.ioapic.edge(pin)
+        asserted |= lead(line, ioapic, machine.ide.interrupt_pin(channel))
     for number in range(TIMERS):
         timer = machine.hpet.timers[number]
-        pin = timer.route()
-        asserted |= u32((timer.line.level & 1) << (pin & 31))
-        if timer.line.take_edge():
-            machine.ioapic.edge(pin)
+        asserted |= lead(timer.line, ioapic, timer.route())
     for number in range(MAX_VIRTIO):
         function = machine.virtio.functions[number]
         if function.kind != VirtioKind.NONE:
-            pin = function.interrupt_pin()
-            asserted |= u32((function.device.line.level & 1) << (pin & 31))
-            if function.device.line.take_edge():
-                machine.ioapic.edge(pin)
+            asserted |= lead(function.device.line, ioapic, function.interrupt_pin())
     for domain in range(1, config.domains):
         wires = machine_of(machine, domain).wires
         asserted |= wires.level()
         edges = wires.take_edges()
         for pin in range(PINS):
             if edges >> pin & 1:
-                machine.ioapic.edge(pin)
-    machine.ioapic.drive(asserted)
+                ioapic.edge(pin)
+    ioapic.drive(asserted)
+
+
+def lead(line: Line, ioapic: IoApic, pin: u32) -> u32:
+    """A line to its pin: tell of its edge; its level, as that pin's bit."""
+    if line.take_edge():
+        ioapic.edge(pin)
+    return u32((line.level & 1) << (pin & 31))
 
 
 def show_lines(machine: Machine) -> None:
