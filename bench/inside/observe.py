@@ -120,11 +120,12 @@ def snapshot(pid: int, group: Path, exits: Counter) -> Snapshot:
     counts = exits.read()
     guest, worker = 0, 0
     for task in Path(f"/proc/{pid}/task").iterdir():
-        if WORKER in (task / "comm").read_text():
-            worker += counts.get(int(task.name), 0)
-        else:
-            after_name = (task / "stat").read_text().rpartition(") ")[2].split()
-            guest += int(after_name[GUEST_TIME - 2])
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # io_uring's come and go
+            if WORKER in (task / "comm").read_text():
+                worker += counts.get(int(task.name), 0)
+            else:
+                after_name = (task / "stat").read_text().rpartition(") ")[2].split()
+                guest += int(after_name[GUEST_TIME - 2])
     machine = dict(line.split(maxsplit=1) for line in Path("/proc/stat").read_text().splitlines())
     ticks = [int(word) for word in machine["cpu"].split()]
     return {
