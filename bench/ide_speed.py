@@ -85,11 +85,7 @@ def measure(rounds: int, seconds: float) -> dict[str, object]:
         bench = Bench(host, guest, seconds, host.nvme_addresses[0], f"{FILES}/disk.img", say)
         aio = choose_aio(bench)
         table = configurations(str(aio["chosen"]))
-        measured: dict[str, list[dict[str, float]]] = {name: [] for name in table}
-        for number in range(1, rounds + 1):
-            for name, configuration in table.items():
-                say(f"round {number} of {rounds}: {name}")
-                measured[name].append(one(bench, configuration))
+        measured = command.by_turns(table, rounds, lambda each: one(bench, each), say)
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "kernel": kernel.release,

@@ -104,12 +104,8 @@ def measure(rounds: int, seconds: int) -> dict[str, object]:
         guests.inside(host, _MAKE_TAP, TAP, TAP_HOST)
         bench = Bench(host, guest, seconds, say)
         table = configurations()
-        measured: dict[str, list[dict[str, float]]] = {name: [] for name in table}
         with server(host):
-            for number in range(1, rounds + 1):
-                for name, configuration in table.items():
-                    say(f"round {number} of {rounds}: {name}")
-                    measured[name].append(one(bench, configuration))
+            measured = command.by_turns(table, rounds, lambda each: one(bench, each), say)
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "kernel": kernel.release,

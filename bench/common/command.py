@@ -5,12 +5,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from bench.common.readings import ReadingError
 from vestige.errors import GuestError, UsageError
 
 INTERRUPTED = 130
+Configuration = TypeVar("Configuration")
+Measured = dict[str, list[dict[str, float]]]  # by configuration, a dict a round
 
 
 def arguments(
@@ -45,6 +48,21 @@ class Progress:
         """Say it."""
         seconds = time.monotonic() - self._began
         print(f"{self._name}: {seconds:4.0f} s: {text}", file=sys.stderr, flush=True)
+
+
+def by_turns(
+    table: Mapping[str, Configuration],
+    rounds: int,
+    one: Callable[[Configuration], dict[str, float]],
+    say: Progress,
+) -> Measured:
+    """Measure every configuration once a round, so that the machine's own speed meets them all."""
+    measured: Measured = {name: [] for name in table}
+    for number in range(1, rounds + 1):
+        for name, configuration in table.items():
+            say(f"round {number} of {rounds}: {name}")
+            measured[name].append(one(configuration))
+    return measured
 
 
 def status(name: str, main: Callable[[], int]) -> int:

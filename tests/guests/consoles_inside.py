@@ -20,6 +20,7 @@ import sys
 import tempfile
 import termios
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,21 @@ class Person:
         return self.read_until(b"done-42\n").decode()
 
 
+def start(words: Sequence[str], terminal: int, folder: str) -> subprocess.Popen[bytes]:
+    """`vestige run` at a terminal, with what it writes in `folder`: the file stats, too."""
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm"),
+            *("--stats", f"{folder}/stats", *words),
+        ],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        start_new_session=True,
+    )
+
+
 def main() -> None:
     """All of it, with one guest."""
     kernel, initrd, folder = sys.argv[1:4]
@@ -75,20 +91,13 @@ def main() -> None:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     before = termios.tcgetattr(theirs)
     path = f"{tempfile.mkdtemp(dir=LOCAL)}/echo"
-    guest = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm"),
-            *("--kernel", kernel, "--initrd", initrd, "--timeout", str(2 * PATIENCE)),
-            *("--append", "console=hvc0 loglevel=1 panic=-1", "--stats", f"{folder}/stats"),
-            *("--rng", "--console", "virtio", "--port", f"{PORT}=unix:{path}"),
-            *("--port", f"log=file-{PORT}"),
-        ],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=subprocess.PIPE,
-        cwd=folder,
-        start_new_session=True,
+    words = (
+        *("--kernel", kernel, "--initrd", initrd, "--timeout", str(2 * PATIENCE)),
+        *("--append", "console=hvc0 loglevel=1 panic=-1"),
+        *("--rng", "--console", "virtio", "--port", f"{PORT}=unix:{path}"),
+        *("--port", f"log=file-{PORT}"),
     )
+    guest = start(words, theirs, folder)
     try:
         found = talk(Person(ours, guest), path)
         found["raw"] = termios.tcgetattr(theirs) != before

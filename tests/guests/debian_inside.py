@@ -8,12 +8,11 @@ what came back.
 
 import json
 import pty
-import subprocess
 import sys
 from pathlib import Path
 
 from tests.guests import network_host
-from tests.guests.consoles_inside import Person
+from tests.guests.consoles_inside import Person, start
 
 PATIENCE = 540  # seconds to the login prompt, for an answer, and for the end
 TIMEOUT = 3 * PATIENCE  # of the guest
@@ -45,19 +44,11 @@ def main() -> None:
     network_host.serve(network_host.SEND, network_host.send)
     skipped = " ".join(f"systemd.mask={unit}" for unit in SKIPPED)
     ours, theirs = pty.openpty()
-    guest = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm"),
-            *("--kernel", kernel, "--initrd", initrd, "--append", f"{APPEND} {skipped}"),
-            *("--disk", disk, "--net", "user", "--console", "virtio"),
-            *("--timeout", str(TIMEOUT), "--stats", f"{folder}/stats"),
-        ],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=subprocess.PIPE,
-        cwd=folder,
-        start_new_session=True,
+    words = (
+        *("--kernel", kernel, "--initrd", initrd, "--append", f"{APPEND} {skipped}"),
+        *("--disk", disk, "--net", "user", "--console", "virtio", "--timeout", str(TIMEOUT)),
     )
+    guest = start(words, theirs, folder)
     try:
         found = log_in(Person(ours, guest, PATIENCE))
         _, errors = guest.communicate(timeout=PATIENCE)
