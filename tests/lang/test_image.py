@@ -54,6 +54,9 @@ def disassembled(elf: Path) -> list[tuple[int, str]]:
 
 def test_addr2line_and_the_image_agree_on_every_instruction(image: Image, elf: Path) -> None:
     addresses = [address for address, _ in disassembled(elf)]
+    # The linker puts the runtime's assembly, which has no lines, in front of what was compiled.
+    symbols = (line.split() for line in run("nm", elf).splitlines())
+    compiled = next(int(value, 16) for value, _, name in symbols if name == "vcpu_main")
     lines = run("addr2line", "-e", elf, *(hex(address) for address in addresses)).splitlines()
     known = 0
     for address, said in zip(addresses, lines, strict=True):
@@ -63,9 +66,11 @@ def test_addr2line_and_the_image_agree_on_every_instruction(image: Image, elf: P
             assert line in ("?", "0")
         else:
             known += 1
+            assert address >= compiled
             assert file.endswith(place[0])
             assert int(line) == place[1]
-    assert known > len(addresses) / 2
+    ours = sum(address >= compiled for address in addresses)
+    assert known > 0.9 * ours, (known, ours)  # LLVM gives some of what it moves no line
 
 
 def test_a_division_is_on_the_line_that_divides(image: Image, elf: Path) -> None:

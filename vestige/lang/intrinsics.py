@@ -88,12 +88,12 @@ def store64(address: u64, value: u64) -> None:
 
 
 def copy(destination: u64, source: u64, length: u64) -> None:
-    """REP MOVSB of `length` bytes; overlapping regions copy as memmove does."""
+    """REP MOVS of `length` bytes; overlapping regions copy as memmove does."""
     ctypes.memmove(destination, source, length)
 
 
 def fill(destination: u64, value: u8, length: u64) -> None:
-    """REP STOSB of `length` bytes."""
+    """REP STOS of `length` bytes."""
     ctypes.memset(destination, value, length)
 
 
