@@ -22,7 +22,7 @@ from tests.devices.virtio.reference import (
 from tests.devices.virtio.twice import Twice, compiled
 from vestige.lang.native import NativeImage
 from vestige.monitor.devices.virtio.chain import Chain
-from vestige.monitor.devices.virtio.queue import give, take, take_interrupt
+from vestige.monitor.devices.virtio.queue import ask, give, take, take_interrupt
 from vestige.monitor.devices.virtio.virtqueue import Taken, Virtqueue
 
 FORMATS: tuple[type[Driver], ...] = (SplitDriver, PackedDriver)
@@ -31,7 +31,8 @@ FORMATS: tuple[type[Driver], ...] = (SplitDriver, PackedDriver)
 @cache
 def native() -> NativeImage:
     """The queue as machine code."""
-    return compiled(take, give, take_interrupt, Virtqueue.begin, Virtqueue.sound, Virtqueue.reset)
+    methods = (Virtqueue.begin, Virtqueue.sound, Virtqueue.reset)
+    return compiled(ask, take, give, take_interrupt, *methods)
 
 
 class Bench:
@@ -54,6 +55,10 @@ class Bench:
     def take(self) -> Taken:
         """The device looks for a buffer."""
         return Taken(self.call(take, self.queue, self.chain, self.ram.memory))
+
+    def ask(self) -> bool:
+        """The device goes to sleep: whether there is a buffer after all."""
+        return self.call(ask, self.queue, self.ram.memory) != 0
 
     def taken(self) -> list[Buffer]:
         """What the chain says it is."""
@@ -117,6 +122,7 @@ def test_every_buffer_arrives_and_returns_and_nobody_waits_in_vain(
     used: list[tuple[int, int]] = []  # given, not collected
     asleep = True  # the device has found nothing, and waits for a notification
     assert bench.take() == Taken.NOTHING
+    assert not bench.ask()
     driver.want_interrupt()
     armed = True  # the driver waits for an interrupt
     for name, *arguments in steps:
@@ -134,6 +140,7 @@ def test_every_buffer_arrives_and_returns_and_nobody_waits_in_vain(
                 taken = bench.take()
                 if not waiting:
                     assert taken == Taken.NOTHING
+                    assert not bench.ask()
                     asleep = True
                     driver.kick()
                     break
@@ -168,6 +175,7 @@ def test_many_rounds_of_the_ring(kind: type[Driver], event_index: bool) -> None:
     buffers = [Buffer(DATA, 16, writable=False), Buffer(DATA + 64, 512, writable=True)]
     bench.take()
     for turn in range(200):
+        assert not bench.ask()
         number = bench.driver.add(buffers, indirect=turn % 3 == 0)
         assert bench.driver.kick()
         bench.driver.want_interrupt()
@@ -177,6 +185,26 @@ def test_many_rounds_of_the_ring(kind: type[Driver], event_index: bool) -> None:
         assert not bench.take_interrupt()
         assert bench.take() == Taken.NOTHING
         assert bench.driver.collect() == [(number, turn)]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_device_that_is_awake_is_not_notified(kind: type[Driver]) -> None:
+    bench = Bench(kind, 8, event_index=True)
+    buffers = [Buffer(DATA, 16, writable=False)]
+    assert bench.take() == Taken.NOTHING
+    assert not bench.ask()
+    bench.driver.add(buffers)
+    assert bench.driver.kick()
+    assert bench.take() == Taken.CHAIN
+    assert bench.take() == Taken.NOTHING
+    bench.driver.add(buffers)
+    assert not bench.driver.kick()
+    assert bench.ask()
+    assert bench.take() == Taken.CHAIN
+    assert bench.take() == Taken.NOTHING
+    assert not bench.ask()
+    bench.driver.add(buffers)
+    assert bench.driver.kick()
 
 
 def test_a_driver_that_wants_no_interrupt_gets_none() -> None:

@@ -51,12 +51,17 @@ def time(machine: Machine, shared: Shared) -> u64:
 def conclude(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     """Settle until nothing moves. The lock is held on entry and on return, not in between.
 
-    After every KICK comes a step: the completions it brought wake nobody but us.
+    After every KICK comes a step: the completions it brought wake nobody but us. Virtio drivers
+    are asked for notifications when all is done, by the worker if it is in its turn, at the end
+    of that: what they make available until then costs them none.
     """
-    kick = step(cpu, machine, shared)
-    while kick:
-        moved = enter_ring(cpu, machine, shared)
-        kick = step(cpu, machine, shared) and moved
+    looking = True
+    while looking:
+        kick = step(cpu, machine, shared)
+        while kick:
+            moved = enter_ring(cpu, machine, shared)
+            kick = step(cpu, machine, shared) and moved
+        looking = not machine.at_work and machine.virtio.ask(shared.config.ram)
 
 
 def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:

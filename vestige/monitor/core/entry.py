@@ -131,14 +131,21 @@ def worker_main(cpu: Cpu) -> None:
 
 
 def work(cpu: Cpu, machine: Machine, shared: Shared) -> None:
-    """Do what has become due, and set the timer for what is due next.
+    """Take turns until there is nothing to do. Only then may virtio drivers have to notify."""
+    while take_turn(cpu, machine, shared):
+        pass
+
+
+def take_turn(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
+    """Do what has become due, and set the timer for what is due next; whether more has come.
 
     A timer that is set for earlier is left alone, as setting it costs an exit: most deadlines
     are those of commands, which are answered long before. Nothing is done where another CPU
     keeps the lock: it then does some of that, or wakes this one again.
     """
     if not machine.lock.take_or_leave():
-        return
+        return False
+    machine.at_work = 1
     shared.statistics.worker_wakeups = u64(shared.statistics.worker_wakeups + 1)
     now = time(machine, shared)
     drain(machine, shared, now)
@@ -156,9 +163,12 @@ def work(cpu: Cpu, machine: Machine, shared: Shared) -> None:
         machine.timer = deadline
     machine.armed = machine.timer
     machine.told = 0
+    machine.at_work = 0
+    more = machine.virtio.ask(shared.config.ram)
     news = machine.wires.take_news()
     machine.lock.release()
     if sooner:
         set_timer(deadline, now)
     if news:
         wake_worker(shared, 0)
+    return more

@@ -51,6 +51,7 @@ class Machine(Struct):
     timer: u64  # what the worker's timer is set to; NEVER: it isn't, or its interrupt has come
     armed: u64  # the same, or what the worker is being told to set it to
     told: u32  # 1: it is being told to; until it has
+    at_work: u32  # 1: the worker is in its turn, and asks for notifications at the end of it
     kick_due: u64  # when to enter the ring again that took nothing; NEVER: no need
     stopping: u32  # 1: a CPU has begun to end the machine
     crash_told: u32  # 1: the user has been told that a crash kernel takes over

@@ -10,7 +10,7 @@ from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.devices.virtio.chain import Chain
 from vestige.monitor.devices.virtio.msix import Msix
-from vestige.monitor.devices.virtio.queue import give, take, take_interrupt
+from vestige.monitor.devices.virtio.queue import ask, give, take, take_interrupt
 from vestige.monitor.devices.virtio.spec import (
     MAX_QUEUE_SIZE,
     NO_VECTOR,
@@ -100,6 +100,19 @@ class VirtioDevice(Struct):
                 return False
             case _:
                 return False
+
+    def ask(self, ram: Memory) -> bool:
+        """Have the driver notify of what comes next; whether something has come already.
+
+        Before this a driver with EVENT_IDX may keep silent about all that it makes available.
+        """
+        come = False
+        if self.running():
+            for i in range(VIRTIO_QUEUES):
+                queue = self.queues[i]
+                if queue.enabled and not queue.resetting and ask(queue, ram):
+                    come = True
+        return come
 
     def lost(self, queue: u16) -> bool:
         """Whether a buffer of that queue can only be forgotten: its memory is the driver's again.

@@ -175,6 +175,15 @@ class Virtio(Struct):
             case _:
                 pass
 
+    def ask(self, ram: Memory) -> bool:
+        """Have every driver notify of what comes next; whether something has come already."""
+        come = False
+        for number in range(MAX_VIRTIO):
+            function = self.functions[number]
+            if function.kind != VirtioKind.NONE and function.device.ask(ram):
+                come = True
+        return come
+
     def signal(self, number: u32, ram: Memory) -> None:
         """Interrupt the driver for all that was given back, if it wants that."""
         device = self.functions[number].device

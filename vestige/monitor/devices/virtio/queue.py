@@ -13,25 +13,36 @@ WRAP = 17  # in Virtqueue.asked: above a split ring's index and NOTHING_ASKED
 def take(queue: Virtqueue, chain: Chain, ram: Memory) -> Taken:
     """The next buffer the driver made available.
 
-    Where there is none the driver is asked to notify at the next, and looked at once more: what
-    it made available between our look and our asking it would not tell us of.
+    Where there is none, whoever goes to sleep has to `ask` for a notification before.
     """
     if not available(queue, ram):
-        asked = u32(queue.next_avail | queue.avail_wrap << WRAP)
-        if not queue.event_index or queue.asked == asked:
-            return Taken.NOTHING
-        queue.asked = asked
-        if queue.packed:
-            packed.ask(queue, ram)
-        else:
-            split.ask(queue, ram)
-        fence()
-        if not available(queue, ram):
-            return Taken.NOTHING
+        queue.drained = 1
+        return Taken.NOTHING
     taken = packed.take(queue, chain, ram) if queue.packed else split.take(queue, chain, ram)
     if taken == Taken.CHAIN:
         queue.in_flight = u16(queue.in_flight + 1)
     return taken
+
+
+def ask(queue: Virtqueue, ram: Memory) -> bool:
+    """Have the driver notify at its next buffer, if nothing was left; whether there is one now.
+
+    What it made available between our last look and our asking it will not tell us of. Without
+    EVENT_IDX it notifies at every buffer.
+    """
+    if not queue.drained:
+        return False
+    queue.drained = 0
+    asked = u32(queue.next_avail | queue.avail_wrap << WRAP)
+    if not queue.event_index or queue.asked == asked:
+        return False
+    queue.asked = asked
+    if queue.packed:
+        packed.ask(queue, ram)
+    else:
+        split.ask(queue, ram)
+    fence()
+    return available(queue, ram)
 
 
 def available(queue: Virtqueue, ram: Memory) -> bool:

@@ -48,6 +48,7 @@ class Virtqueue(Struct):
     next_used: u16
     used_since: u16  # entries used since the driver was last interrupted, or let off
     asked: u32  # what the driver was last asked to notify at, or NOTHING_ASKED
+    drained: u8  # 1: nothing was left at our last look, and the driver is to be asked
     in_flight: u16  # buffers taken and not given back
 
     def reset(self) -> None:
@@ -72,6 +73,7 @@ class Virtqueue(Struct):
         self.next_used = 0
         self.used_since = 0
         self.asked = NOTHING_ASKED
+        self.drained = 0
         self.enabled = 1
 
     def sound(self, packed: bool, ram: Memory) -> bool:
