@@ -11,7 +11,7 @@ from vestige.lang.image import Image
 from vestige.lang.native import NativeImage
 
 MONITOR, RUN_LOOP = "monitor", "run-loop"  # names in the cache
-SOURCES = ("monitor", "host/runloop.py")
+SOURCES = ("monitor", "host/runloop.py", "host/patience.py")
 
 
 def key() -> str:

@@ -14,6 +14,7 @@ its signal until the thread has left. The monitor vCPU's own kvm_run page is map
 """
 
 from vestige.abi import PORT_CALL, RUN_UNION, Call, ExitReason, RunIo, RunPage
+from vestige.host.patience import Patience
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import load8, load64, syscall
 from vestige.lang.types import Struct, u8, u32, u64
@@ -65,6 +66,7 @@ class Loop(Struct):
     exits: u64[64]  # of the guest, by reason
     forwards: u64
     calls: u64[8]  # of the monitor, by number
+    patience: Patience  # a worker's
 
 
 def run(loop: Loop) -> u8:
@@ -145,9 +147,10 @@ def kick(loop: Loop, number: u32) -> u8:
     """
     ring = loop.rings[number]
     answer = syscall(SYS_IO_URING_ENTER, ring, loop.ring_entries, 0, loop.ring_flags, 0, 0)
-    if answer >= 0:
-        return Leave.GO_ON
-    return failed(loop, u32(-answer), Leave.RING_ERROR)
+    if answer < 0:
+        return failed(loop, u32(-answer), Leave.RING_ERROR)
+    loop.patience.kicked(u32(answer))
+    return Leave.GO_ON
 
 
 def failed(loop: Loop, error: u32, leave: u8) -> u8:

@@ -84,6 +84,8 @@ class CpuThread:
         def body() -> None:
             self._native_id = get_native_id()
             set_thread_name(self.who)
+            if self.is_worker:
+                self.loop.patience.start(os.sched_getscheduler(0))
             try:
                 run(self)
             finally:
