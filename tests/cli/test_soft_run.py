@@ -1,6 +1,7 @@
 """A run in the software host: the same command inside, refused early when its input is bad."""
 
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -25,13 +26,13 @@ OPTIONS = RunOptions(
     accel="soft",
     on_reboot="restart",
     hpet=True,
-    ports=(PortOption("org.a", "log"), PortOption("b", "other=log")),
+    ports=(PortOption("a", "log"), PortOption("org.b", "unix:b"), PortOption("c", "other=log")),
     entropy=True,
 )
 
 
 def test_the_inner_command_means_what_the_outer_one_meant() -> None:
-    words = soft_run.command(OPTIONS, ["/dev/vda", "/dev/vdb"])
+    words = soft_run.command(OPTIONS, ["/dev/vda", "/dev/vdb"], ["/dev/vport0p2"])
     start = words.index("run")
     inner = run_command.options_of(run_command.SYNTAX.read(words[start + 1 :]))
     assert inner.accel == "kvm"
@@ -39,26 +40,48 @@ def test_the_inner_command_means_what_the_outer_one_meant() -> None:
         DiskOption("/dev/vda", discard=True),
         DiskOption("/dev/vdb", read_only=True),
     )
-    inner.accel, inner.disks = OPTIONS.accel, OPTIONS.disks
+    first, second, third = OPTIONS.ports
+    assert inner.ports == (first, PortOption(second.name, "/dev/vport0p2"), third)
+    inner.accel, inner.disks, inner.ports = OPTIONS.accel, OPTIONS.disks, OPTIONS.ports
     assert inner == OPTIONS
 
 
 @pytest.mark.parametrize("early", [False, True])
 def test_the_inner_console_is_the_same_device_on_standard_input_and_output(early: bool) -> None:
     options = RunOptions("k", console=ConsoleOption("unix:/run/c", "virtio", early))
-    words = soft_run.command(options, [])
+    words = soft_run.command(options, [], [])
     inner = run_command.options_of(run_command.SYNTAX.read(words[words.index("run") + 1 :]))
     assert inner.console == ConsoleOption("stdio", "virtio", early)
     assert not inner.entropy
 
 
 def test_ports_are_looked_at_before_anything_is_booted(tmp_path: Path) -> None:
-    for backend, complaint in (
-        (f"unix:{tmp_path}/s", "can't be reached from outside; give a file"),
-        (f"{tmp_path}/none/log", "--port p=.*/none/log: No such file or directory"),
-    ):
-        with pytest.raises(UsageError, match=complaint):
-            soft_run.run(RunOptions("k", ports=(PortOption("p", backend),)))
+    options = RunOptions("k", ports=(PortOption("p", f"{tmp_path}/none/log"),))
+    with pytest.raises(UsageError, match=r"--port p=.*/none/log: No such file or directory"):
+        soft_run.run(options)
+
+
+def test_sockets_of_ports_are_served_out_here(tmp_path: Path) -> None:
+    log, first, second = (str(tmp_path / name) for name in ("log", "first", "second"))
+    ports = (
+        PortOption("a", f"unix:{first}"),
+        PortOption("b", log),
+        PortOption("c", f"unix:{second}"),
+    )
+    with soft_run.connected(RunOptions("k", ports=ports)) as streams:
+        for path, stream in zip((first, second), streams, strict=True):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+                client.connect(path)
+                client.sendall(b"in")
+                assert os.read(stream, 10) == b"in"
+                os.write(stream, b"out")
+                assert client.recv(10) == b"out"
+        with (
+            pytest.raises(UsageError, match=f"--port d=unix:{first}: another process listens"),
+            soft_run.connected(RunOptions("k", ports=(PortOption("d", f"unix:{first}"),))),
+        ):
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("missing", ["kernel", "disk"])

@@ -1,18 +1,22 @@
 """Debian's kernel on the virtio console and the entropy device: a shell, a port, random bytes.
 
-One boot in the software host; consoles_inside.py talks to it.
+One boot in the software host, where consoles_inside.py talks to it, and one through sockets.
 """
 
 import hashlib
 import json
 import shutil
+import socket
+import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.guests import initramfs, kernels
-from tests.guests.consoles_inside import COLUMNS, PATIENCE, PORT, ROWS, TEXT
+from tests.guests.consoles_inside import COLUMNS, PATIENCE, PORT, ROWS, TEXT, Person, echo
 from vestige.host import images
 from vestige.softhost import SoftHost
 
@@ -97,3 +101,45 @@ def test_the_entropy_device_gives_other_bytes_each_time(found: dict[str, Any]) -
 def test_no_driver_broke_a_device(found: dict[str, Any]) -> None:
     assert [counters["failures"] for counters in found["counters"]] == [0, 0]
     assert [counters["notifications"] for counters in found["counters"]] == [0, 0]
+
+
+def test_console_and_ports_have_their_sockets_where_the_command_was_typed(tmp_path: Path) -> None:
+    """A shell by the console's socket starts a program that answers by a port's."""
+    shell, port = tmp_path / "shell", tmp_path / "port"
+    guest = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "vestige.cli.main", "run"),
+            *("--kernel", kernels.kernel("cloud").vmlinux, "--initrd", initramfs.consoles("cloud")),
+            *("--append", "console=hvc0 loglevel=1 panic=-1", "--timeout", str(PATIENCE)),
+            *("--console", f"virtio:unix:{shell}", "--port", f"{PORT}=unix:{port}"),
+        ],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            connect(client, shell, guest)
+            person = Person(client.fileno(), guest)
+            person.read_until(b"# ")
+            person.type("(cat <> /dev/vport0p1 >&0 &)\n")
+            assert echo(str(port))
+            person.type("exit\n")
+            errors = guest.communicate(timeout=PATIENCE)[1]
+    finally:
+        guest.kill()
+    assert guest.returncode == 0, errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def connect(client: socket.socket, path: Path, guest: subprocess.Popen[bytes]) -> None:
+    """Connect once `guest` listens at `path`."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            client.connect(str(path))
+        except OSError:
+            assert guest.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return

@@ -1,6 +1,7 @@
 """The software host itself, booted: the run's shared one, and one of its own for devices."""
 
 import shutil
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -125,18 +126,34 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def with_devices(images: list[Path]) -> Iterator[SoftHost]:
-    """A software host with two disks and an NVMe controller."""
+def streams() -> Iterator[list[socket.socket]]:
+    """Our ends of two streams, then theirs."""
+    pairs = [socket.socketpair() for _ in range(2)]
+    ends = [end for side in zip(*pairs, strict=True) for end in side]
+    yield ends
+    for end in ends:
+        end.close()
+
+
+@pytest.fixture(scope="module")
+def with_devices(images: list[Path], streams: list[socket.socket]) -> Iterator[SoftHost]:
+    """A software host with two disks, an NVMe controller and two streams."""
     if shutil.which("qemu-system-x86_64") is None:
         pytest.skip("needs qemu-system-x86_64")
-    host = SoftHost(disks=[(images[0], False), (images[1], True)], nvme=[images[2]])
+    host = SoftHost(
+        disks=[(images[0], False), (images[1], True)],
+        nvme=[images[2]],
+        streams=[end.fileno() for end in streams[2:]],
+    )
     yield host
     host.stop()
 
 
 @pytest.mark.softhost
 @pytest.mark.xdist_group("softhost")
-def test_disks_nvme_and_a_panic(with_devices: SoftHost, images: list[Path]) -> None:
+def test_disks_nvme_streams_and_a_panic(
+    with_devices: SoftHost, images: list[Path], streams: list[socket.socket]
+) -> None:
     soft = with_devices
     soft.start()
     assert soft.disk_names == ["/dev/vda", "/dev/vdb"]
@@ -152,6 +169,13 @@ def test_disks_nvme_and_a_panic(with_devices: SoftHost, images: list[Path]) -> N
     driver, alone, *nodes = soft.capture(["sh", "-c", script], timeout=TIMEOUT).stdout.split()
     assert (driver, alone.decode()) == (b"vfio-pci", address)
     assert len(nodes) == 2  # the group's and vfio itself
+
+    for name, end in zip(soft.stream_names, streams, strict=False):
+        end.sendall(f"to {name}\n".encode())
+        script = f"read -r line; echo $line; echo from {name} >&0"
+        done = soft.capture(["sh", "-c", f"exec <> {name}; {script}"], timeout=TIMEOUT)
+        assert done.stdout == f"to {name}\n".encode()
+        assert end.recv(100) == f"from {name}\n".encode()
 
     with pytest.raises(SoftHostError, match=r"its kernel panicked \(not syncing: sysrq"):
         soft.run(["sh", "-c", "echo c > /proc/sysrq-trigger; sleep 60"], timeout=TIMEOUT)

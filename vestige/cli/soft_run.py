@@ -1,7 +1,8 @@
 """`vestige run` in the software host: the same command, inside, on a real /dev/kvm.
 
 The inner run's disks are the software host's own block devices, so that a guest's flush is a
-flush of the image; its console is standard input and output, which this side connects.
+flush of the image. Its console is standard input and output, which this side connects. Sockets are
+this side's too: a port that has one is connected to a stream inside.
 """
 
 import os
@@ -14,6 +15,7 @@ from contextlib import closing, contextmanager
 from vestige.errors import UsageError
 from vestige.host import disks, images, statistics
 from vestige.host.console import Console, open_console
+from vestige.host.consoles import Consoles
 from vestige.host.memory import GuestMemory
 from vestige.host.network import find_passt
 from vestige.host.options import SOCKET, STDIO, UNMAP, USER, VIRTIO, DiskOption, RunOptions
@@ -35,13 +37,14 @@ def run(options: RunOptions) -> int:
     """
     refuse_bad_input(options)
     images.ensure()  # here: inside, the compiler takes ten times as long
-    host = SoftHost(
-        memory=max(MINIMUM, options.memory + OVERHEAD),
-        disks=[(disk.path, disk.read_only) for disk in options.disks],
-        network=options.net is not None,
-    )
-    with connected(options.console.backend):
-        return foreground.run(host, command(options, host.disk_names))
+    with connected(options) as streams:
+        host = SoftHost(
+            memory=max(MINIMUM, options.memory + OVERHEAD),
+            disks=[(disk.path, disk.read_only) for disk in options.disks],
+            network=options.net is not None,
+            streams=streams,
+        )
+        return foreground.run(host, command(options, host.disk_names, host.stream_names))
 
 
 def refuse_bad_input(options: RunOptions) -> None:
@@ -55,13 +58,8 @@ def refuse_bad_input(options: RunOptions) -> None:
             )
         disks.open_disk(option).close()
     for port in options.ports:
-        if port.backend.startswith(SOCKET):
-            raise UsageError(
-                f"--port {port.name}={port.backend}: sockets in the software host can't be reached"
-                " from outside; give a file, or run the socket's client in there too: vestige"
-                " softhost -- sh -c 'vestige run … & CLIENT'"
-            )
-        open_console(port.backend, f"--port {port.name}=").close()
+        if not port.backend.startswith(SOCKET):
+            open_console(port.backend, f"--port {port.name}=").close()
     if options.net == USER:
         find_passt()
     elif options.net is not None:
@@ -82,8 +80,9 @@ def refuse_bad_input(options: RunOptions) -> None:
         statistics.open_file(options.stats).close()
 
 
-def command(options: RunOptions, disk_names: list[str]) -> list[str]:
+def command(options: RunOptions, disk_names: list[str], stream_names: list[str]) -> list[str]:
     """The words of the run inside."""
+    streams = iter(stream_names)
     words = [sys.executable, "-c", PROGRAM, "run", "--accel", "kvm"]
     words += ["--kernel", options.kernel, f"--append={options.append}"]
     words += ["--memory", f"{options.memory >> 20}M", "--cpus", str(options.cpus)]
@@ -94,7 +93,8 @@ def command(options: RunOptions, disk_names: list[str]) -> list[str]:
     if options.console.device == VIRTIO:
         words += ["--console", "virtio,early" if options.console.early else "virtio"]
     for port in options.ports:
-        words += ["--port", f"{port.name}={port.backend}"]
+        backend = next(streams) if port.backend.startswith(SOCKET) else port.backend
+        words += ["--port", f"{port.name}={backend}"]
     words += ["--rng"] if options.entropy else []
     for option, value in (
         ("--initrd", options.initrd),
@@ -116,22 +116,21 @@ def disk_words(disk: DiskOption) -> str:
 
 
 @contextmanager
-def connected(name: str) -> Iterator[None]:
-    """Make the console `name` this process's standard input and output, for good.
+def connected(options: RunOptions) -> Iterator[list[int]]:
+    """Make the console this process's standard input and output, for good, and serve all sockets.
 
-    Raises UsageError for a console that can't be opened.
+    Yields the streams of the ports that have sockets. Raises UsageError for what can't be opened.
     """
-    if name == STDIO:
-        yield
-        return
-    with closing(open_console(name)) as console:
-        source = os.open(os.devnull, os.O_RDONLY) if console.input is None else console.input
-        os.dup2(source, 0)
-        os.dup2(console.output, 1)
-        pump = Pump(console)
+    sockets = [port for port in options.ports if port.backend.startswith(SOCKET)]
+    with closing(Consoles(options.console, sockets)) as consoles:
+        if options.console.backend != STDIO:
+            source = consoles.input
+            os.dup2(os.open(os.devnull, os.O_RDONLY) if source is None else source, 0)
+            os.dup2(consoles.output, 1)
+        pump = Pump(consoles)
         pump.start()
         try:
-            yield
+            yield consoles.outputs()[1:]
         finally:
             pump.stop()
 

@@ -5,6 +5,7 @@ The monitor moves the bytes itself, through the ring's fixed files `output` and 
 
 import atexit
 import os
+import stat
 import termios
 
 from vestige.errors import UsageError
@@ -74,19 +75,19 @@ class Terminal(Console):
 
 
 class File(Console):
-    """Output into a file, a pipe or a device; a terminal device also gives input, as it is."""
+    """Output into a file, a pipe or a device; a terminal or virtio port gives input, as it is."""
 
     def __init__(self, path: str, option: str) -> None:
         """`option` is how the command line asks for it, for messages. Raises UsageError."""
         try:
-            self._descriptor: int | None = _open_output(path)
+            output, gives_input = _open_output(path)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise UsageError(
                 f"{option}: {reason}; give the path of a file that can be written, or unix:PATH"
             ) from None
-        output = self._descriptor
-        super().__init__(output, output if os.isatty(output) else None)
+        self._descriptor: int | None = output
+        super().__init__(output, output if gives_input else None)
 
     def close(self) -> None:
         """Close the file."""
@@ -146,13 +147,27 @@ def raw(attributes: "list[Any]") -> "list[Any]":
     return changed
 
 
-def _open_output(path: str) -> int:
+def _open_output(path: str) -> tuple[int, bool]:
+    """A descriptor to write to, and whether to read from it too."""
     common = os.O_NOCTTY | os.O_CLOEXEC
+    if _is_virtio_port(path):  # to close one drops what it has received: it is opened once
+        return os.open(path, os.O_RDWR | common), True
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | common, 0o666)
     if not os.isatty(descriptor):
-        return descriptor
+        return descriptor, False
     os.close(descriptor)
-    return os.open(path, os.O_RDWR | common)
+    return os.open(path, os.O_RDWR | common), True
+
+
+def _is_virtio_port(path: str) -> bool:
+    """Whether `path` is a port of this machine's own virtio console."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - pathlib is slow to import
+    except OSError:  # opening says why
+        return False
+    device = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+    subsystem = os.path.realpath(f"/sys/dev/char/{device}/subsystem")
+    return stat.S_ISCHR(status.st_mode) and subsystem.endswith("/virtio-ports")
 
 
 def _in_background() -> bool:

@@ -331,18 +331,20 @@ def _become(start: wire.Start) -> None:
         os._exit(_NOT_FOUND if error.errno == errno.ENOENT else _NOT_EXECUTABLE)
 
 
-def _find_port() -> int:
-    """Open the virtio-serial port by its name. Raises FileNotFoundError if there is none."""
+def _open_streams_to_everyone() -> None:
+    """Let commands open the virtio-serial ports; of each the kernel lets in one process at a time.
+
+    All are there: they are announced together, and the driver was loaded before all was mounted.
+    """
     for entry in os.listdir(_PORTS):  # noqa: PTH208 - pathlib is slow to import here
-        with open(f"{_PORTS}/{entry}/name") as file:  # noqa: PTH123
-            if file.read().strip() == wire.PORT_NAME:
-                return os.open(f"/dev/{entry}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    raise FileNotFoundError(errno.ENOENT, "no virtio-serial port", wire.PORT_NAME)
+        os.chmod(f"/dev/{entry}", 0o666)  # noqa: PTH101
 
 
 def main() -> None:
     """Serve, then write everything back and switch the machine off."""
-    agent = Agent(_find_port())
+    port = wire.port_path(wire.AGENT_PORT)
+    agent = Agent(os.open(port, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    _open_streams_to_everyone()
     agent.serve()
     with contextlib.suppress(ProcessLookupError):  # none but this one
         os.kill(-1, signal.SIGKILL)

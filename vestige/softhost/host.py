@@ -60,14 +60,17 @@ class SoftHost:
         disks: Sequence[tuple[str | Path, bool]] = (),
         nvme: Sequence[str | Path] = (),
         network: bool = False,
+        streams: Sequence[int] = (),
         verbose: bool = False,
     ) -> None:
         """`memory` is in bytes. `disks` are (image, read-only), inside /dev/vda, /dev/vdb and on.
 
         `nvme` are images, each behind an NVMe controller that vfio-pci holds, at
         `nvme_addresses`. With `network` there is one, by QEMU's: the caller's, behind 10.0.2.2,
-        and /dev/net/tun. Images are locked (flock) while the software host is up. `verbose`
-        copies the console to standard error.
+        and /dev/net/tun. `streams` are connected sockets that the caller keeps open: what is
+        written to each comes out of a character device inside, one of `stream_names`, and the
+        other way round. Images are locked (flock) while the software host is up. `verbose` copies
+        the console to standard error.
 
         Raises UsageError for too little memory or an image that isn't there.
         """
@@ -81,6 +84,7 @@ class SoftHost:
             disks=[(Path(path), read_only) for path, read_only in disks],
             nvme=[Path(path) for path in nvme],
             network=network,
+            streams=list(streams),
             verbose=verbose,
         )
         self._link: Link | None = None
@@ -98,6 +102,11 @@ class SoftHost:
     def disk_names(self) -> list[str]:
         """The block devices inside, in the order of their images."""
         return [f"/dev/vd{chr(ord('a') + i)}" for i in range(len(self._configuration.disks))]
+
+    @property
+    def stream_names(self) -> list[str]:
+        """The character devices inside, in the order of their streams."""
+        return [qemu.stream_name(index) for index in range(len(self._configuration.streams))]
 
     @property
     def pid(self) -> int:

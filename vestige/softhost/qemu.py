@@ -33,6 +33,11 @@ def nvme_address(index: int) -> str:
     return f"0000:00:{_FIRST_NVME_SLOT + index:02x}.0"
 
 
+def stream_name(index: int) -> str:
+    """The character device inside whose far side is the stream number `index`."""
+    return wire.port_path(wire.FIRST_STREAM_PORT + index)
+
+
 def find_program(name: str, package: str) -> str:
     """The path of a program that a Debian package holds. Raises UsageError without it."""
     path = shutil.which(name)
@@ -47,7 +52,8 @@ class Configuration:
     """What the software host is made of.
 
     `memory` is in bytes; `disks` are (path, read-only) pairs, /dev/vda and on inside; `nvme` are
-    images behind NVMe controllers that vfio-pci holds; `network` is QEMU's own, with no privileges.
+    images behind NVMe controllers that vfio-pci holds; `network` is QEMU's own, with no privileges;
+    `streams` are sockets, the far sides of serial ports at `stream_name`.
     """
 
     def __init__(
@@ -57,12 +63,14 @@ class Configuration:
         disks: list[tuple[Path, bool]],
         nvme: list[Path],
         network: bool,
+        streams: list[int],
         verbose: bool,
     ) -> None:
         self.memory = memory
         self.disks = disks
         self.nvme = nvme
         self.network = network
+        self.streams = streams
         self.verbose = verbose
 
 
@@ -95,8 +103,13 @@ def _command_line(
         "-chardev", f"socket,id=console,fd={console}", "-serial", "chardev:console",
         "-device", "virtio-serial-pci",
         "-chardev", f"socket,id=agent,fd={agent}",
-        "-device", f"virtserialport,chardev=agent,name={wire.PORT_NAME}",
+        "-device", f"virtserialport,chardev=agent,nr={wire.AGENT_PORT}",
     ]
+    for index, stream in enumerate(configuration.streams):
+        line += [
+            "-chardev", f"socket,id=stream{index},fd={stream}",
+            "-device", f"virtserialport,chardev=stream{index},nr={wire.FIRST_STREAM_PORT + index}",
+        ]
     for tag, options in ((LIVE_TAG, ""), (CACHED_TAG, ",readonly=on")):
         line += [
             "-virtfs",
@@ -151,7 +164,10 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=far_console.fileno(),
                 stderr=far_console.fileno(),
-                pass_fds=[far_agent.fileno(), far_console.fileno(), initramfs, *inherited],
+                pass_fds=[
+                    *(far_agent.fileno(), far_console.fileno(), initramfs),
+                    *(*inherited, *configuration.streams),
+                ],
                 start_new_session=True,  # the terminal's Ctrl-C is for the command, not for QEMU
             )
         except BaseException:

@@ -1,6 +1,6 @@
 """Frames between a program and the agent in its software host.
 
-Both directions of the virtio-serial port `vestige` carry frames: a header of kind (one byte),
+Both directions of the virtio-serial port AGENT_PORT carry frames: a header of kind (one byte),
 command number and payload length (32 bits each, little-endian), then the payload. Command
 numbers are chosen by the caller; 0 stands for the software host itself.
 
@@ -10,7 +10,10 @@ side consumes them, so that one stalled reader stalls nobody else.
 
 import struct
 
-PORT_NAME = "vestige"
+# Ports of the serial bus inside, whose number 0 could only be a console's.
+AGENT_PORT = 1
+FIRST_STREAM_PORT = 2
+
 WINDOW = 256 * 1024
 CHUNK = 32 * 1024
 MAXIMUM_PAYLOAD = 8 * 1024 * 1024
@@ -37,6 +40,11 @@ CREDIT = 32
 _HEADER = struct.Struct("<BII")
 _PAIR = struct.Struct("<II")
 _WORD = struct.Struct("<I")
+
+
+def port_path(number: int) -> str:
+    """The character device inside of a port: the serial bus is the first virtio device."""
+    return f"/dev/vport0p{number}"
 
 
 class Frame:
