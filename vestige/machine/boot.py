@@ -187,22 +187,11 @@ def _enter_linux_64(ram: Ram, kernel: Kernel, initrd: tuple[int, int]) -> CpuSta
         E820_ENTRY.pack_into(parameters, E820_TABLE + index * E820_ENTRY.size, *entry)
     ram.write(BOOT_PARAMS, bytes(parameters))
     _write_page_tables(ram)
-    code = Segment(CODE_SELECTOR, CODE, long=True, default_32=False)
-    data, task = Segment(DATA_SELECTOR, DATA), _task()
-    return CpuState(
-        rip=kernel.entry,
-        rsi=BOOT_PARAMS,
-        rsp=STACK_TOP,
-        code=code,
-        data=data,
-        task=task,
-        gdt_base=GDT,
-        gdt_limit=_write_gdt(ram, code, data, task),
-        cr0=CR0_PE | CR0_ET | CR0_NE | CR0_WP | CR0_PG,
-        cr3=PAGE_TABLES,
-        cr4=CR4_PAE,
-        efer=EFER_LME | EFER_LMA,
-    )
+    state = _at_entry(ram, kernel, Segment(CODE_SELECTOR, CODE, long=True, default_32=False))
+    state.rsi, state.rsp = BOOT_PARAMS, STACK_TOP
+    state.cr0 |= CR0_NE | CR0_WP | CR0_PG
+    state.cr3, state.cr4, state.efer = PAGE_TABLES, CR4_PAE, EFER_LME | EFER_LMA
+    return state
 
 
 def _enter_pvh(ram: Ram, kernel: Kernel, initrd: tuple[int, int]) -> CpuState:
@@ -225,22 +214,27 @@ def _enter_pvh(ram: Ram, kernel: Kernel, initrd: tuple[int, int]) -> CpuState:
     data += MODULE_ENTRY.pack(address, size, 0, 0)
     data += b"".join(MEMORY_ENTRY.pack(*entry, 0) for entry in ranges)
     ram.write(PVH_START_INFO, data)
-    code, flat, task = Segment(CODE_SELECTOR, CODE), Segment(DATA_SELECTOR, DATA), _task()
+    state = _at_entry(ram, kernel, Segment(CODE_SELECTOR, CODE))
+    state.rbx = PVH_START_INFO
+    return state
+
+
+def _at_entry(ram: Ram, kernel: Kernel, code: Segment) -> CpuState:
+    """A CPU in protected mode without paging at the kernel's entry, its segments flat.
+
+    Nothing uses its TSS, but VM entry demands a busy one.
+    """
+    data = Segment(DATA_SELECTOR, DATA)
+    task = Segment(TASK_SELECTOR, TSS, limit=TASK_LIMIT, default_32=False, nonsystem=False)
     return CpuState(
         rip=kernel.entry,
-        rbx=PVH_START_INFO,
         code=code,
-        data=flat,
+        data=data,
         task=task,
         gdt_base=GDT,
-        gdt_limit=_write_gdt(ram, code, flat, task),
+        gdt_limit=_write_gdt(ram, code, data, task),
         cr0=CR0_PE | CR0_ET,
     )
-
-
-def _task() -> Segment:
-    """A TSS that nothing uses: VM entry demands a busy one."""
-    return Segment(TASK_SELECTOR, TSS, limit=TASK_LIMIT, default_32=False, nonsystem=False)
 
 
 def _write_gdt(ram: Ram, *segments: Segment) -> int:
