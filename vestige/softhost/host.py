@@ -4,13 +4,12 @@ import contextlib
 import io
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, TypedDict, Unpack
 
 import vestige
 from vestige import image_lock
@@ -29,6 +28,17 @@ _BOOT_TIMEOUT = 120.0
 _BOOT_ATTEMPTS = 2
 _STOP_TIMEOUT = 20.0
 _KILL_TIMEOUT = 10.0
+
+
+class Surroundings(TypedDict, total=False):
+    """Where and with what a command runs. What is not given is the caller's, but for the input.
+
+    `stdin` is a descriptor, a file, or the bytes themselves; without it there is no input.
+    """
+
+    cwd: str | Path
+    env: Mapping[str, str]
+    stdin: int | BinaryIO | bytes
 
 
 class Completed:
@@ -90,8 +100,6 @@ class SoftHost:
         self._link: Link | None = None
         self._locks: list[int] = []
         self._numbers = count(1)
-        self._restart_lock = threading.Lock()
-        self._progress: Callable[[str], None] = _say_nothing
 
     @property
     def nvme_addresses(self) -> list[str]:
@@ -125,7 +133,7 @@ class SoftHost:
     ) -> None:
         self.stop()
 
-    def start(self, progress: Callable[[str], None] | None = None) -> None:
+    def start(self, progress: Callable[[str], None] = _say_nothing) -> None:
         """Boot, and return when commands can run. `progress` gets a line now and then.
 
         A boot that hangs or panics is tried once more. Raises UsageError if this machine lacks
@@ -133,26 +141,25 @@ class SoftHost:
         """
         if self._link is not None:
             return
-        self._progress = progress or _say_nothing
-        kernel = kernels.ensure(self._progress)
+        kernel = kernels.ensure(progress)
         self._lock_images()
         try:
             for attempt in range(1, _BOOT_ATTEMPTS + 1):
                 try:
-                    self._boot(kernel)
+                    self._boot(kernel, progress)
                 except SoftHostError as error:
                     if attempt == _BOOT_ATTEMPTS:
                         raise
-                    self._progress(f"{error}\nonce more, in a fresh one")
+                    progress(f"{error}\nonce more, in a fresh one")
                 else:
                     return
         except BaseException:
             self._unlock_images()
             raise
 
-    def _boot(self, kernel: kernels.Kernel) -> None:
+    def _boot(self, kernel: kernels.Kernel, progress: Callable[[str], None]) -> None:
         release = ".".join(kernel.release.split(".")[:2])
-        self._progress(f"booting Debian's Linux {release} under QEMU (about 10 s)")
+        progress(f"booting Debian's Linux {release} under QEMU (about 10 s)")
         began = time.monotonic()
         boot = boot_archive(
             python=sys.executable,
@@ -178,7 +185,7 @@ class SoftHost:
             link.close()
             raise link.failure
         self._link = link
-        self._progress(f"ready in {time.monotonic() - began:.1f} s")
+        progress(f"ready in {time.monotonic() - began:.1f} s")
 
     def stop(self) -> None:
         """End every command, write everything back, and end the software host."""
@@ -194,19 +201,15 @@ class SoftHost:
         self,
         argv: Sequence[str | Path],
         *,
-        cwd: str | Path | None = None,
-        env: Mapping[str, str] | None = None,
-        stdin: int | BinaryIO | bytes | None = None,
-        stdout: Sink | None = None,
-        stderr: Sink | None = None,
+        stdout: Sink = 1,
+        stderr: Sink = 2,
         terminal: tuple[int, int] | None = None,
+        **surroundings: Unpack[Surroundings],
     ) -> Command:
         """Start a command as the caller's user; call `wait` on the result.
 
-        `cwd` and `env` default to the caller's. `stdin` is a descriptor, a file, the bytes
-        themselves, or None for no input; `stdout` and `stderr` are descriptors or files, None
-        for the caller's. `terminal` (rows, columns) gives the command a terminal of its own,
-        with both outputs on `stdout`.
+        `stdout` and `stderr` are descriptors or files. `terminal` (rows, columns) gives the
+        command a terminal of its own, with both outputs on `stdout`.
 
         Raises UsageError for an empty command, SoftHostError if the software host is not up.
         """
@@ -215,22 +218,18 @@ class SoftHost:
         link = self._link
         if link is None:
             raise SoftHostError("the software host is not started")
-        command = Command(
-            next(self._numbers),
-            link.send,
-            1 if stdout is None else stdout,
-            2 if stderr is None else stderr,
-        )
+        command = Command(next(self._numbers), link.send, stdout, stderr)
         start = wire.Start(
             argv=[os.fsencode(argument) for argument in argv],
-            cwd=os.fsencode(Path.cwd() if cwd is None else Path(cwd).absolute()),
-            environment=_environment(os.environ if env is None else env),
+            cwd=os.fsencode(Path(surroundings.get("cwd", "")).absolute()),
+            environment=_environment(surroundings.get("env", os.environ)),
             groups=(os.geteuid(), os.getegid(), os.getgroups()),
             umask=_umask(),
             terminal=terminal or (0, 0),
         )
         link.attach(command)
         link.send(wire.encode(wire.START, command.number, wire.encode_start(start)))
+        stdin = surroundings.get("stdin")
         if stdin is None:
             link.send(wire.encode(wire.INPUT, command.number))
         elif isinstance(stdin, bytes):
@@ -244,71 +243,28 @@ class SoftHost:
         self,
         argv: Sequence[str | Path],
         *,
-        cwd: str | Path | None = None,
-        env: Mapping[str, str] | None = None,
-        stdin: int | BinaryIO | bytes | None = None,
-        stdout: Sink | None = None,
-        stderr: Sink | None = None,
         timeout: float | None = None,
-        retry: bool = False,
+        **surroundings: Unpack[Surroundings],
     ) -> int:
         """Run a command to its end; its exit status, 128 + N where signal N ended it.
 
-        As `spawn`. With `retry`, a command whose software host fails runs once more, from its
-        beginning, in a fresh one: only for a command that may run twice. Raises TimeoutError
-        after `timeout` seconds, the command killed; SoftHostError if the software host fails.
+        As `spawn`, with the caller's outputs. Raises TimeoutError after `timeout` seconds, the
+        command killed; SoftHostError if the software host fails.
         """
-        link = self._link
-        try:
-            command = self.spawn(argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
-            return _wait_or_kill(command, timeout)
-        except SoftHostError as error:
-            if not retry:
-                raise
-            self._progress(f"{error}\nonce more, in a fresh one")
-        self._restart(link)
-        return self.run(
-            argv, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr, timeout=timeout
-        )
+        return _wait_or_kill(self.spawn(argv, **surroundings), timeout)
 
     def capture(
         self,
         argv: Sequence[str | Path],
         *,
-        cwd: str | Path | None = None,
-        env: Mapping[str, str] | None = None,
-        stdin: int | BinaryIO | bytes | None = None,
         timeout: float | None = None,
-        retry: bool = False,
+        **surroundings: Unpack[Surroundings],
     ) -> Completed:
         """As `run`, with the output kept."""
-        for last in (not retry, True):
-            link = self._link
-            output, errors = io.BytesIO(), io.BytesIO()
-            try:
-                status = self.run(
-                    argv,
-                    cwd=cwd,
-                    env=env,
-                    stdin=stdin,
-                    stdout=output,
-                    stderr=errors,
-                    timeout=timeout,
-                )
-            except SoftHostError:
-                if last:
-                    raise
-                self._restart(link)
-            else:
-                return Completed(status, output.getvalue(), errors.getvalue())
-        raise SoftHostError("the software host failed twice")
-
-    def _restart(self, failed: Link | None) -> None:
-        """Replace a software host that failed, once for all the commands that were in it."""
-        with self._restart_lock:
-            if self._link is failed:
-                self.stop()
-                self.start(self._progress)
+        output, errors = io.BytesIO(), io.BytesIO()
+        command = self.spawn(argv, stdout=output, stderr=errors, **surroundings)
+        status = _wait_or_kill(command, timeout)
+        return Completed(status, output.getvalue(), errors.getvalue())
 
     def _lock_images(self) -> None:
         """Lock every image, as long as this process or QEMU lives. Raises UsageError."""
