@@ -19,7 +19,7 @@ from vestige.lang.build import compile_functions
 from vestige.lang.memory import Memory
 from vestige.lang.native import NativeImage
 from vestige.lang.types import Struct
-from vestige.monitor.block import BlockRequest, State
+from vestige.monitor.block import BlockRequest, Operation, State
 from vestige.monitor.drivers.nvme.driver import NvmeDriver
 from vestige.monitor.drivers.ring.driver import Driver
 from vestige.monitor.drivers.ring.queue import Queue
@@ -317,3 +317,19 @@ class NvmeBench(Bench):
 
     def counters(self) -> abi.NvmeReport:
         return self.report
+
+    def lengths(self) -> list[int]:
+        """Bytes of each I/O command carried out."""
+        return [command.blocks * self.fake.block_size for command in self.fake.log]
+
+    def read(self, lba: int = 0, segments: Segments | None = None) -> int:
+        """A read, its data compared; its error."""
+        segments = segments or [(0x1000, 4096)]
+        error = self.do(Operation.READ, lba, segments)
+        if error == 0:
+            data = self.contents(segments)
+            assert data == self.disk[lba * SECTOR : lba * SECTOR + len(data)]
+        return error
+
+
+MakeNvme = Callable[..., NvmeBench]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.drivers.benches import Bench, NvmeBench, RingBench
+from tests.drivers.benches import Bench, MakeNvme, NvmeBench, RingBench
 
 BENCHES: dict[str, Callable[[bool], Bench]] = {
     "ring": RingBench,
@@ -18,6 +18,12 @@ BENCHES: dict[str, Callable[[bool], Bench]] = {
 def compiled(request: pytest.FixtureRequest) -> bool:
     """Whether the driver runs as machine code."""
     return bool(request.param == "compiled")
+
+
+@pytest.fixture
+def make(compiled: bool) -> MakeNvme:
+    """Makes an NVMe bench; keywords are the fake controller's."""
+    return lambda **keywords: NvmeBench(compiled, **keywords)
 
 
 @pytest.fixture(params=BENCHES)
