@@ -313,6 +313,20 @@ ECHO = (
 )
 
 
+class Kernels:
+    """Kernels in a folder, each made when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, name: str) -> str:
+        """The path of the kernel `name`."""
+        path = self._folder / name
+        if not path.exists():
+            write(name, path)
+        return str(path)
+
+
 def write(name: str, path: Path) -> None:
     """Make an ELF kernel of the function `name`, or of ECHO, at `path`."""
     if name == "echo":

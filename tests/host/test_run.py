@@ -16,9 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.host import kernel_payload
 from tests.host.harness import why_not
-from tests.host.kernel_payload import FEW_SECTORS, HELLO
+from tests.host.kernel_payload import FEW_SECTORS, HELLO, Kernels
 from vestige.host import images
 
 pytestmark = [
@@ -31,20 +30,9 @@ PATIENCE = 30
 
 
 @pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
     images.ensure()
-    folder = tmp_path_factory.mktemp("kernels")
-
-    def kernel(name: str) -> str:
-        path = folder / name
-        if not path.exists():
-            kernel_payload.write(name, path)
-        return str(path)
-
-    return kernel
-
-
-Kernels = Callable[[str], str]
+    return Kernels(tmp_path_factory.mktemp("kernels"))
 
 
 def run(*words: str, **options: object) -> subprocess.CompletedProcess[bytes]:

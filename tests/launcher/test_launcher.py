@@ -5,14 +5,13 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.host import kernel_payload
 from tests.host.harness import why_not
-from tests.host.kernel_payload import HELLO
+from tests.host.kernel_payload import HELLO, Kernels
 from vestige.errors import GuestError, UsageError
 from vestige.host import images
 from vestige.launcher import Launcher, launcher
@@ -25,21 +24,11 @@ pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
 
-Kernels = Callable[[str], Path]
-
 
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
     images.ensure()
-    folder = tmp_path_factory.mktemp("kernels")
-
-    def kernel(name: str) -> Path:
-        path = folder / name
-        if not path.exists():
-            kernel_payload.write(name, path)
-        return path
-
-    return kernel
+    return Kernels(tmp_path_factory.mktemp("kernels"))
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +158,7 @@ def test_paths_are_relative_to_the_directory_of_the_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("kernel").write_bytes(kernels("hello").read_bytes())
+    Path("kernel").symlink_to(kernels("hello"))
     with ready.start(kernel="kernel", console="said") as machine:
         assert machine.wait(PATIENCE) == 0
     assert Path("said").read_bytes() == HELLO
@@ -238,7 +227,7 @@ def test_closing_a_launcher_ends_its_machines(kernels: Kernels, pipe: Pipe) -> N
 def test_a_caller_that_is_killed_takes_its_machines_along(kernels: Kernels) -> None:
     script = (
         "import sys, time; from vestige.launcher import Launcher; launcher = Launcher();"
-        f"machine = launcher.start(kernel={str(kernels('idle'))!r});"
+        f"machine = launcher.start(kernel={kernels('idle')!r});"
         "print(machine.pid, flush=True); machine.wait()"
     )
     caller = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
