@@ -10,13 +10,12 @@ bench/results/virtio_disk.json and .svg and the tables in docs/performance.md.
 
 import statistics
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.common import command, guests, readings, virtio_report
 from bench.common.guests import ROOT, Guest
+from bench.common.virtio_bench import Bench, Configuration
 from bench.common.virtio_report import Page, span_costs
 from tests.guests import initramfs, kernels, programs, roots
 from vestige.host import images
@@ -26,8 +25,6 @@ NAME = "virtio_disk"
 GUEST = ROOT / "bench" / "guest"
 MEMORY = 384  # MiB of each guest: fio's libraries are 80
 DISK = 256  # MiB
-CLOSING = "bench: done"
-BOOT_TIMEOUT = 240.0  # seconds, of a guest, besides what it measures
 FILES = "/dev/shm/files"  # inside, where the ext4 with the raw file is
 RAW_FILE = f"{FILES}/disk.img"
 KICK, POLL, THEIRS = "Vestige, --ring kick", "Vestige, --ring poll", "QEMU"
@@ -74,15 +71,6 @@ class Drive(NamedTuple):
 DRIVES = (Drive("io_uring", True), Drive("io_uring", False), Drive("threads", True))
 
 
-class Bench(NamedTuple):
-    """What every configuration is made of."""
-
-    host: SoftHost
-    guest: Guest
-    seconds: float
-    say: command.Progress
-
-
 def main() -> int:
     """The command line."""
     arguments = command.arguments(
@@ -112,18 +100,8 @@ def measure(rounds: int, seconds: float) -> dict[str, object]:
         bench = Bench(host, guest, seconds, say)
         drive = choose_drive(bench)
         table = {KICK: vestige("kick"), POLL: vestige("poll"), THEIRS: qemu(drive)}
-        measured = command.by_turns(table, rounds, lambda each: one(bench, each), say)
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "kernel": kernel.release,
-        "seconds": seconds,
-        "rounds": rounds,
-        "said": f"QEMU: {drive.words}.",
-        "measured": measured,
-    }
-
-
-Configuration = Callable[[Guest, str], list[str]]
+        said = f"QEMU: {drive.words}."
+        return bench.result(table, rounds, one, kernel=kernel.release, said=said)
 
 
 def vestige(ring: str) -> Configuration:
@@ -159,9 +137,7 @@ def choose_drive(bench: Bench) -> Drive:
 
 def one(bench: Bench, configuration: Configuration) -> dict[str, float]:
     """Boot once; every measure of every job."""
-    argv = configuration(bench.guest, f"seconds={bench.seconds:g}")
-    timeout = BOOT_TIMEOUT + 20 * bench.seconds
-    run = guests.observe(bench.host, argv, timeout, CLOSING)
+    run = bench.boot(configuration)
     found: dict[str, float] = {}
     for job, moved in readings.fio(run.console).items():
         rate = moved.mebibytes if JOBS[job] == 128 else moved.operations

@@ -10,14 +10,13 @@ bench/results/virtio_net.json and .svg and the tables in docs/performance.md.
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from bench.common import command, guests, readings, virtio_report
 from bench.common.guests import ROOT, Guest
+from bench.common.virtio_bench import Bench, Configuration
 from bench.common.virtio_report import Page, span_costs
 from tests.guests import initramfs, kernels, programs
 from vestige.host import images
@@ -26,8 +25,6 @@ from vestige.softhost import SoftHost
 NAME = "virtio_net"
 GUEST = ROOT / "bench" / "guest"
 MEMORY = 256  # MiB of each guest
-CLOSING = "bench: done"
-BOOT_TIMEOUT = 240.0  # seconds, of a guest, besides what it measures
 TAP, TAP_HOST, TAP_GUEST = "vm0", "10.9.8.1", "10.9.8.2"
 # To a guest behind passt the software host's gateway is the software host, and its address its own.
 USER_HOST, USER_GUEST = "10.0.2.2", "10.0.2.15"
@@ -66,16 +63,6 @@ until [ -S "$0" ]; do
 done
 exec "$@"
 """
-Configuration = Callable[[Guest, str], list[str]]
-
-
-class Bench(NamedTuple):
-    """What every configuration is made of."""
-
-    host: SoftHost
-    guest: Guest
-    seconds: float
-    say: command.Progress
 
 
 def main() -> int:
@@ -105,15 +92,7 @@ def measure(rounds: int, seconds: int) -> dict[str, object]:
         bench = Bench(host, guest, seconds, say)
         table = configurations()
         with server(host):
-            measured = command.by_turns(table, rounds, lambda each: one(bench, each), say)
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "kernel": kernel.release,
-        "seconds": seconds,
-        "rounds": rounds,
-        "said": "",
-        "measured": measured,
-    }
+            return bench.result(table, rounds, one, kernel=kernel.release)
 
 
 @contextmanager
@@ -174,9 +153,7 @@ def qemu_passt(configuration: Configuration) -> Configuration:
 
 def one(bench: Bench, configuration: Configuration) -> dict[str, float]:
     """Boot once; every measure of both ways."""
-    argv = configuration(bench.guest, f"seconds={bench.seconds}")
-    timeout = BOOT_TIMEOUT + 10 * bench.seconds
-    run = guests.observe(bench.host, argv, timeout, CLOSING)
+    run = bench.boot(configuration)
     found: dict[str, float] = {}
     for way, moved in readings.iperf3(run.console).items():
         found |= span_costs(way, moved.mebibytes, moved.total, run.spans[way])

@@ -1,0 +1,50 @@
+"""What the virtio benchmarks measure with: a guest in a software host, booted again and again."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from bench.common import command, guests
+from bench.common.guests import Guest, Observed
+from vestige.softhost import SoftHost
+
+CLOSING = "bench: done"
+BOOT_TIMEOUT = 240.0  # seconds, of a guest, besides what it measures
+MOST_JOBS = 20  # of a guest, and the time between them
+
+Configuration = Callable[[Guest, str], list[str]]  # to a guest and more for its command line
+
+
+class Bench(NamedTuple):
+    """What every configuration is made of."""
+
+    host: SoftHost
+    guest: Guest
+    seconds: float  # of each job
+    say: command.Progress
+
+    def boot(self, configuration: Configuration) -> Observed:
+        """One guest, and what it took."""
+        argv = configuration(self.guest, f"seconds={self.seconds:g}")
+        timeout = BOOT_TIMEOUT + MOST_JOBS * self.seconds
+        return guests.observe(self.host, argv, timeout, CLOSING)
+
+    def result(
+        self,
+        table: Mapping[str, Configuration],
+        rounds: int,
+        one: Callable[["Bench", Configuration], dict[str, float]],
+        *,
+        kernel: str,
+        said: str = "",
+    ) -> dict[str, object]:
+        """Every configuration by turns, as virtio_report takes it; `one` boots and measures one."""
+        measured = command.by_turns(table, rounds, lambda each: one(self, each), self.say)
+        return {
+            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "kernel": kernel,
+            "seconds": self.seconds,
+            "rounds": rounds,
+            "said": said,
+            "measured": measured,
+        }
