@@ -6,6 +6,8 @@ level, active low, whose end of interrupt would be one more exit from the guest.
 not wires but messages sent once an edge, so nothing else would be true. Linux (drivers/acpi/
 pci_link.c) takes trigger and polarity from _PRS, wants the same GSI in _CRS, and calls _SRS
 with it when the first driver asks; there is nothing to switch, so _SRS and _DIS are empty.
+
+What is the same on every machine is made once, at import: the constants at the end.
 """
 
 from vestige.abi import (
@@ -45,16 +47,14 @@ def definition_block(config: MachineConfig) -> bytes:
     """The DSDT's AML."""
     devices = [_processor(cpu) for cpu in range(config.cpus)]
     if config.ioapic:
-        devices += [_link(index) for index in range(len(LINKS))]
+        devices.append(INTERRUPT_LINKS)
     devices.append(_pci_root(config))
-    devices.append(_motherboard())
-    devices.append(_pvpanic())
+    devices += [MOTHERBOARD, PANIC_EVENT]
     if config.hpet:
-        devices.append(_hpet())
+        devices.append(TIMER)
     if config.uart:
-        devices.append(_uart(config))
-    soft_off = [aml.integer(SLEEP_TYPE_S5), aml.integer(SLEEP_TYPE_S5), aml.ZERO, aml.ZERO]
-    return aml.scope("\\_SB", *devices) + aml.name("\\_S5", aml.package(*soft_off))
+        devices.append(UART if config.ioapic else UART_WITHOUT_INTERRUPT)
+    return aml.scope("\\_SB", *devices) + SOFT_OFF
 
 
 def _processor(cpu: int) -> bytes:
@@ -68,25 +68,34 @@ def _processor(cpu: int) -> bytes:
 
 def _pci_root(config: MachineConfig) -> bytes:
     layout = MemoryMap(config.memory)
+    high = resources.memory_window_64(layout.window_64, layout.window_64_size)
+    windows = aml.name("_CRS", resources.template(PCI_WINDOWS, high))
+    terms = (ROOT_IDENTITY, windows, ROOT_CAPABILITIES)
+    return aml.device("PCI0", *terms, ROUTING if config.ioapic else b"")
+
+
+def _pci_windows() -> bytes:
+    """What leads to the bus, but for the window that lies behind RAM."""
     after = PORT_PCI_ADDRESS + PCI_CONFIGURATION_PORTS
-    windows = resources.template(
-        resources.bus_numbers(0, ECAM_SIZE // MIB),
-        resources.ports(PORT_PCI_ADDRESS, PCI_CONFIGURATION_PORTS),
-        resources.port_window(0, PORT_PCI_ADDRESS),
-        resources.port_window(after, PORTS_END - after),
-        resources.memory_window(PCI_WINDOW, ECAM - PCI_WINDOW),
-        resources.memory_window_64(layout.window_64, layout.window_64_size),
+    return b"".join(
+        (
+            resources.bus_numbers(0, ECAM_SIZE // MIB),
+            resources.ports(PORT_PCI_ADDRESS, PCI_CONFIGURATION_PORTS),
+            resources.port_window(0, PORT_PCI_ADDRESS),
+            resources.port_window(after, PORTS_END - after),
+            resources.memory_window(PCI_WINDOW, ECAM - PCI_WINDOW),
+        )
     )
-    terms = [
-        aml.name("_HID", aml.eisa_id("PNP0A08")),  # PCI Express root, so ECAM
-        aml.name("_CID", aml.eisa_id("PNP0A03")),
-        aml.name("_UID", aml.ZERO),
-        aml.name("_CRS", windows),
-        _operating_system_capabilities(),
-    ]
-    if config.ioapic:
-        terms.append(aml.name("_PRT", _routing()))
-    return aml.device("PCI0", *terms)
+
+
+def _root_identity() -> bytes:
+    return b"".join(
+        (
+            aml.name("_HID", aml.eisa_id("PNP0A08")),  # PCI Express root, so ECAM
+            aml.name("_CID", aml.eisa_id("PNP0A03")),
+            aml.name("_UID", aml.ZERO),
+        )
+    )
 
 
 def _routing() -> bytes:
@@ -95,7 +104,8 @@ def _routing() -> bytes:
         (aml.integer(pin), aml.path(f"\\_SB.{link}"), aml.ZERO) for pin, link in enumerate(LINKS)
     ]
     devices = [aml.integer(number << 16 | EVERY_FUNCTION) for number in range(DEVICES_ON_BUS)]
-    return aml.package(*(aml.package(device, *line) for device in devices for line in lines))
+    table = aml.package(*(aml.package(device, *line) for device in devices for line in lines))
+    return aml.name("_PRT", table)
 
 
 def _operating_system_capabilities() -> bytes:
@@ -171,13 +181,28 @@ def _hpet() -> bytes:
     )
 
 
-def _uart(config: MachineConfig) -> bytes:
-    descriptors = [resources.ports(PORT_UART, UART_PORTS)]
-    if config.ioapic:
-        descriptors.append(resources.edge_interrupt(PIN_UART))
+def _uart(*interrupt: bytes) -> bytes:
     return aml.device(
         "COM1",
         aml.name("_HID", aml.eisa_id("PNP0501")),
         aml.name("_UID", aml.ZERO),
-        aml.name("_CRS", resources.template(*descriptors)),
+        aml.name("_CRS", resources.template(resources.ports(PORT_UART, UART_PORTS), *interrupt)),
     )
+
+
+def _soft_off() -> bytes:
+    states = (aml.integer(SLEEP_TYPE_S5), aml.integer(SLEEP_TYPE_S5), aml.ZERO, aml.ZERO)
+    return aml.name("\\_S5", aml.package(*states))
+
+
+PCI_WINDOWS = _pci_windows()
+ROOT_IDENTITY = _root_identity()
+ROOT_CAPABILITIES = _operating_system_capabilities()
+ROUTING = _routing()
+INTERRUPT_LINKS = b"".join(_link(index) for index in range(len(LINKS)))
+MOTHERBOARD = _motherboard()
+PANIC_EVENT = _pvpanic()
+TIMER = _hpet()
+UART = _uart(resources.edge_interrupt(PIN_UART))
+UART_WITHOUT_INTERRUPT = _uart()
+SOFT_OFF = _soft_off()
