@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from vestige import abi
 from vestige.host.memory import PRIVATE, PRIVATE_SIZE
+from vestige.lang.intrinsics import address_of
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.network import NetworkLink
 
@@ -31,6 +32,9 @@ def test_the_state_of_all_cpus_has_room() -> None:
     assert ctypes.sizeof(abi.Shared) <= abi.SHARED_STRIDE
     assert abi.MAX_DOMAINS * abi.RING_STRIDE <= 2 * abi.MIB
     assert len(abi.Config().homes) == abi.MAX_VIRTIO
+    machine = Machine()
+    assert address_of(machine.virtio) - address_of(machine) <= abi.STATE_PLAIN
+    assert address_of(machine.networks[0]) - address_of(machine) <= abi.STATE_VIRTIO
     others = (abi.MAX_NET_PAIRS - 1) * ctypes.sizeof(NetworkLink)  # at the end
     assert ctypes.sizeof(Machine) - others <= abi.STATE_FIRST
     assert len(Machine().networks) == abi.MAX_NET_PAIRS

@@ -112,7 +112,11 @@ SHARED_STRIDE = 64 * KIB
 SHADOW = 0xC140_0000  # IDE_MEMORY_PAGES pages that the guest reads at IDE_MEMORY, if it may
 STATE = 0xC180_0000  # each domain's device state, its ring's fixed buffer 0
 STATE_SIZE = 2 * MIB  # of one domain; the next follows it
-STATE_FIRST = 1 * MIB  # all of that but for the network's pairs of queues behind the first
+# What of it the ring has where there are no virtio functions, or no network interface, or no pairs
+# of its queues but the first.
+STATE_PLAIN = 80 * KIB
+STATE_VIRTIO = 512 * KIB
+STATE_FIRST = 1 * MIB
 STACKS = 0xC280_0000  # one stack a monitor vCPU, its Cpu at the bottom
 STACK_SIZE = 64 * KIB  # also their alignment: RSP & -STACK_SIZE finds the Cpu
 TABLES = 0xC300_0000  # page tables, GDT, IDT

@@ -228,12 +228,14 @@ def ring_read(cpu: Cpu, state: State, shared: Shared, sector: u8) -> None:
 
 
 def worker_main(cpu: Cpu) -> None:
-    """At each completion: keep its result, ring GSI 1."""
+    """Once interrupts are let in, at each completion: keep its result, ring GSI 1."""
     state = State.at(STATE)
     shared = Shared.at(SHARED)
     ring = shared.config.ring
     write_msr(X2APIC_SPURIOUS, 0x1FF)
-    while True:  # looks before it first waits: an interrupt before the APIC was on is lost
+    call(cpu, Call.DONE)
+    while True:
+        wait_for_interrupt()
         shared.statistics.worker_wakeups = u64(shared.statistics.worker_wakeups + 1)
         while load32(ring.cq_head) != load32(ring.cq_tail):
             head = load32(ring.cq_head)
@@ -241,4 +243,3 @@ def worker_main(cpu: Cpu) -> None:
             state.result = load32(u64(ring.cqes + u64(index) * 16 + 8))
             store32(ring.cq_head, u32(head + 1))
             port_out8(PORT_DOORBELL + 1, 1)
-        wait_for_interrupt()

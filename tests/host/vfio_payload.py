@@ -115,11 +115,12 @@ def worker_main(cpu: Cpu) -> None:
     nvme = Shared.at(SHARED).config.nvme[0]
     queue = u64(nvme.queues + QUEUE)
     write_msr(X2APIC_SPURIOUS, 0x1FF)
+    port_out8(PORT_CALL, Call.DONE)
     while True:
+        wait_for_interrupt()
         while load32(u64(queue + u64(state.completions & 15) * 16 + 12)) & 1 << 16 != 0:
             state.completions = u32(state.completions + 1)
             store32(u64(nvme.bar + DOORBELL + 4), state.completions & 15)
-        wait_for_interrupt()
 
 
 def guest_main(report: Report) -> None:

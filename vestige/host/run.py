@@ -148,8 +148,7 @@ class Run:
         if self.network is not None:
             self.network.describe(config.net, len(files))
             files.extend(self.network.descriptors)
-        # It is pinned: no more of it than is used.
-        size = abi.STATE_SIZE if config.net.pairs > 1 else abi.STATE_FIRST
+        size = self._state_size(config)
         rings: list[Ring] = []
         pinned: dict[tuple[Ring, int], None] = {}
         for domain in range(self.domains):
@@ -172,6 +171,15 @@ class Run:
                 self.console.follow_size(config, eventfd)
             twin.connect(ring)
         return rings
+
+    def _state_size(self, config: abi.Config) -> int:
+        """How much of a domain's STATE its ring has: it is pinned, so no more than is used."""
+        if config.net.pairs:
+            return abi.STATE_SIZE if config.net.pairs > 1 else abi.STATE_FIRST
+        asked = self.asked
+        others = any(port.present for port in config.ports) or asked.entropy
+        disks = any(disk.bus == options.VIRTIO for disk in asked.disks)
+        return abi.STATE_VIRTIO if disks or others else abi.STATE_PLAIN
 
     def _limit_files(self) -> FileSizeLimit:
         largest = max((image.sectors * abi.SECTOR for image in self.disks.values()), default=0)

@@ -141,10 +141,19 @@ class Session:
         self.threads = [CpuThread(twin, index, rings) for index in range(len(twin.monitor.cpus))]
 
     def prepare(self) -> bool:
-        """Let the monitor initialise, before anything else runs; False if that ended it all."""
-        first = self.threads[0]
-        first.loop.first = first.loop.in_monitor = 1
-        return self._run(first) == Leave.READY
+        """Let the monitor initialise, before anything else runs; False if that ended it all.
+
+        CPU 0's powers the machine on; then each worker makes itself ready to be woken.
+        """
+        first, *others = self.threads
+        return all(map(self._initialise, (first, *(one for one in others if one.is_worker))))
+
+    def _initialise(self, each: CpuThread) -> bool:
+        each.loop.first = each.loop.in_monitor = 1
+        ready = self._run(each) == Leave.READY
+        if each.is_worker:  # of a worker is counted what its thread returns from the kernel for
+            each.loop.calls[abi.Call.DONE] = 0
+        return ready
 
     def start(self) -> None:
         """Start the guest's CPUs and the workers."""

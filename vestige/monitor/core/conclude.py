@@ -104,6 +104,8 @@ def send_interrupts(cpu: Cpu, machine: Machine, shared: Shared) -> None:
             if requests & 1 << pin:
                 address = machine.ioapic.message_address(pin)
                 send(cpu, shared, pin, address, machine.ioapic.message_data(pin))
+    if not machine.virtio.present:
+        return
     for number in range(MAX_VIRTIO):
         msix = machine.virtio.functions[number].device.msix
         requests = msix.take_requests()

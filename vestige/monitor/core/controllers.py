@@ -18,6 +18,8 @@ def start_controllers(machine: Machine, shared: Shared) -> None:
     config = shared.config
     nvme = machine.nvme
     nvme.reset(config, time(machine, shared))
+    if not nvme.present:
+        return
     nvme.reap(shared.statistics, time(machine, shared))
     while not nvme.settled():
         pause()

@@ -116,7 +116,11 @@ def look_at_lines(cpu: Cpu, first: Machine, shared: Shared) -> None:
 
 
 def worker_main(cpu: Cpu) -> None:
-    """A worker: completions, timers and posted starts, for ever. Workers alone sleep."""
+    """A worker: completions, timers and posted starts, for ever. Workers alone sleep.
+
+    It is entered once before any guest runs, alone, to let interrupts in: what comes from then on
+    wakes it, so there is nothing to look for before it first sleeps.
+    """
     domain = u32(cpu.index - Shared.at(SHARED).config.cpus)
     machine = machine_of(Machine.at(STATE), domain)
     shared = shared_of(Shared.at(SHARED), domain)
@@ -125,9 +129,10 @@ def worker_main(cpu: Cpu) -> None:
         machine.lock.acquire()
         machine.ide.take_posted_starts()
         machine.lock.release()
+    call(cpu, Call.DONE)
     while True:
-        work(cpu, machine, shared)
         wait_for_interrupt()
+        work(cpu, machine, shared)
 
 
 def work(cpu: Cpu, machine: Machine, shared: Shared) -> None:

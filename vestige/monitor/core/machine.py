@@ -1,6 +1,6 @@
 """All state of a domain: every device, what lies between them, what waits to be done."""
 
-from vestige.abi import MAX_DISKS, MAX_NET_PAIRS, Bus, Config, DiskKind
+from vestige.abi import MAX_DISKS, MAX_NET_PAIRS, Bus, Config, DiskKind, NetBackend
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.core.clock import Clock
@@ -43,7 +43,6 @@ class Machine(Struct):
     acpi: AcpiRegisters
     pvpanic: Pvpanic
     ide: Ide
-    virtio: Virtio
     console: ConsoleLink
     ports: PortLinks
     driver: Driver
@@ -56,6 +55,8 @@ class Machine(Struct):
     stopping: u32  # 1: a CPU has begun to end the machine
     crash_told: u32  # 1: the user has been told that a crash kernel takes over
     traps: Trap[32]  # MAX_CPUS; each is its CPU's own, in the first domain
+    # From here on the ring has as much as the machine needs: abi.STATE_PLAIN.
+    virtio: Virtio
     networks: NetworkLink[4]  # MAX_NET_PAIRS; what is behind the first may not be the ring's
 
     def reset(self, config: Config) -> None:
@@ -76,8 +77,9 @@ class Machine(Struct):
         self.ports.connect(config)
         if config.ring.present:
             self.driver.reset(config.ring, address_of(self))
-            for i in range(MAX_NET_PAIRS):
-                self.networks[i].attach(i, config.net.files[i])
+            if config.net.backend != NetBackend.NONE:
+                for i in range(MAX_NET_PAIRS):
+                    self.networks[i].attach(i, config.net.files[i])
             self.virtio.reset(config)
             for i in range(MAX_DISKS):
                 if config.disks[i].present and config.disks[i].kind == DiskKind.RING:
@@ -100,15 +102,15 @@ class Machine(Struct):
 
     def next_deadline(self) -> u64:
         """When something has to happen though nobody asks: the nearest of all."""
-        network = NEVER
-        for i in range(MAX_NET_PAIRS):
-            network = min(network, self.networks[i].next_deadline())
-        return min(
-            network,
+        due = min(
             self.uart.next_deadline(),
             self.hpet.next_deadline(),
             self.console.next_deadline(),
-            self.ports.next_deadline(),
             self.nvme.next_deadline(),
             self.kick_due,
         )
+        if self.virtio.present:
+            due = min(due, self.ports.next_deadline())
+            for i in range(MAX_NET_PAIRS):
+                due = min(due, self.networks[i].next_deadline())
+        return due

@@ -56,10 +56,11 @@ def move_interrupts(machine: Machine, config: Config) -> None:
     for number in range(TIMERS):
         timer = machine.hpet.timers[number]
         asserted |= lead(timer.line, ioapic, timer.route())
-    for number in range(MAX_VIRTIO):
-        function = machine.virtio.functions[number]
-        if function.kind != VirtioKind.NONE:
-            asserted |= lead(function.device.line, ioapic, function.interrupt_pin())
+    if machine.virtio.present:
+        for number in range(MAX_VIRTIO):
+            function = machine.virtio.functions[number]
+            if function.kind != VirtioKind.NONE:
+                asserted |= lead(function.device.line, ioapic, function.interrupt_pin())
     for domain in range(1, config.domains):
         wires = machine_of(machine, domain).wires
         asserted |= wires.level()

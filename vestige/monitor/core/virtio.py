@@ -17,6 +17,8 @@ def move_virtio(
     machine: Machine, config: Config, statistics: Statistics, now: u64, cpu: u64
 ) -> None:
     """All functions, until nothing of theirs moves; `cpu` is who does it."""
+    if not machine.virtio.present:
+        return
     for number in range(MAX_VIRTIO):
         function = machine.virtio.functions[number]
         if function.kind != VirtioKind.NONE:

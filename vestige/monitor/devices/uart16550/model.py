@@ -287,11 +287,13 @@ class Uart(Struct):
             return
         left = 0
         for i in range(FIFO_SIZE):
-            if i < waiting and self.output_count < OUTPUT_SIZE:
+            if i >= waiting:
+                break
+            if self.output_count < OUTPUT_SIZE:
                 last = (self.output_first + self.output_count) % OUTPUT_SIZE
                 self.output[last] = self.transmitting[i]
                 self.output_count = u16(self.output_count + 1)
-            elif i < waiting:
+            else:
                 self.transmitting[left % FIFO_SIZE] = self.transmitting[i]
                 left = u8(left + 1)
         self.transmitting_count = left

@@ -35,6 +35,7 @@ SLOT_SHIFT = 3  # device number in bus, device and function
 class Virtio(Struct):
     """The functions, the devices by type, and what they use one after the other."""
 
+    present: u8  # 1: there is a function
     functions: VirtioFunction[8]  # MAX_VIRTIO
     blocks: VirtioBlock[4]  # MAX_DISKS
     console: VirtioConsole
@@ -79,6 +80,7 @@ class Virtio(Struct):
         description = config.virtio[number]
         queues = min(description.queues, VIRTIO_QUEUES)
         function = self.functions[number]
+        self.present = 1
         function.reset(number, description.kind, description.index, class_code)
         function.add_vectors(u16(queues + 1))
         function.device.reset(queues, u64(COMMON_FEATURES | features))

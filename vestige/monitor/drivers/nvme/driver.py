@@ -50,6 +50,7 @@ class Errno(IntEnum):
 class NvmeDriver(Struct):
     """All controllers, and the requests on their way to them by number."""
 
+    present: u8  # 1: there is a controller
     controllers: Controller[4]  # MAX_NVME
     transfers: Transfer[130]  # REQUESTS
     active: u32  # how many of them are under way
@@ -61,6 +62,7 @@ class NvmeDriver(Struct):
         """Begin to bring up every controller there is: `reap` goes on until `settled`."""
         for i in range(MAX_NVME):
             if config.nvme[i].present:
+                self.present = 1
                 start(self.controllers[i], config.nvme[i], config.cpus, now)
 
     def settled(self) -> bool:
@@ -152,6 +154,8 @@ class NvmeDriver(Struct):
             self.held = 0
             for tag in range(REQUESTS):
                 self.advance(tag, now)
+        if not self.present:
+            return
         for i in range(MAX_NVME):
             controller = self.controllers[i]
             if controller.state == State.READY:
@@ -163,6 +167,8 @@ class NvmeDriver(Struct):
     def next_deadline(self) -> u64:
         """When `reap` has to look though no interrupt came."""
         due = NEVER
+        if not self.present:
+            return due
         for i in range(MAX_NVME):
             if self.controllers[i].state != State.OFF:
                 due = min(due, self.controllers[i].due)
@@ -170,6 +176,8 @@ class NvmeDriver(Struct):
 
     def reap(self, statistics: Statistics, now: u64) -> None:
         """Take every answer there is; see to controllers that are late, or coming up."""
+        if not self.present:
+            return
         for i in range(MAX_NVME):
             controller = self.controllers[i]
             if controller.state != State.OFF:

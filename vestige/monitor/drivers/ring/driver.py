@@ -84,7 +84,7 @@ class Driver(Struct):
     queue: Queue
     state: u64
     places: Place[256]  # PLACES
-    free: u16[256]  # stack of free places
+    free: u16[256]  # stack of free places, each stored as what it differs by from its position
     free_count: u32
     again: u16[256]  # stack of places to be submitted (once more)
     again_count: u32
@@ -95,13 +95,10 @@ class Driver(Struct):
     pin_count: u32
 
     def reset(self, ring: Ring, state: u64) -> None:
-        """Begin with an empty ring."""
+        """Begin with an empty ring, all places free: `free`, being zero, has each at its own."""
         self.queue.reset(ring)
         self.state = state
-        count = min(PLACES, ring.completion_entries)
-        for i in range(count):
-            self.free[i] = i
-        self.free_count = count
+        self.free_count = min(PLACES, ring.completion_entries)
 
     # ---- requests of the models -----------------------------------------------------------
 
@@ -248,7 +245,7 @@ class Driver(Struct):
     def take(self, owner: u8, opcode: u8, file: u32) -> u32:
         """A free place; `room` must be there."""
         self.free_count = u32(self.free_count - 1)
-        number = self.free[self.free_count]
+        number = self.free[self.free_count] ^ self.free_count
         place = self.places[number]
         place.owner = owner
         place.opcode = opcode
@@ -268,6 +265,7 @@ class Driver(Struct):
         entry = self.queue.next_entry(ring)
         entry.opcode = place.opcode
         entry.flags = FIXED_FILE
+        entry.priority = 0
         entry.file = i32(place.file)
         entry.offset = place.offset
         entry.address = place.address
@@ -275,6 +273,10 @@ class Driver(Struct):
         entry.operation_flags = DATA_ONLY if place.opcode == Opcode.FSYNC else 0
         entry.user_data = number
         entry.buffer = place.buffer
+        entry.personality = 0
+        entry.splice_file = 0
+        entry.padding[0] = 0
+        entry.padding[1] = 0
 
     def want(self, chunk: u32) -> None:
         """See to it that a chunk gets registered; at most one a place, so `pins` suffices."""
@@ -345,7 +347,7 @@ class Driver(Struct):
 
     def release(self, number: u32) -> None:
         """The place is free."""
-        self.free[self.free_count] = number
+        self.free[self.free_count] = number ^ self.free_count
         self.free_count = u32(self.free_count + 1)
 
 

@@ -6,7 +6,6 @@ Who calls these holds the machine's lock; the other party is the host's kernel, 
 from vestige.abi import Ring
 from vestige.lang.intrinsics import (
     fence,
-    fill,
     load32,
     load_acquire32,
     store32,
@@ -30,21 +29,23 @@ class Queue(Struct):
     kickers: u32  # CPUs inside Call.KICK
 
     def reset(self, ring: Ring) -> None:
-        """An entry's place in the array of places is its own number, for ever."""
+        """Begin where the kernel does."""
         self.tail = load32(ring.sq_tail)
-        for i in range(ring.entries):
-            store32(u64(ring.sq_array + 4 * i), i)
 
     def space(self, ring: Ring) -> u32:
         """How many entries may be filled in."""
         return u32(ring.entries - u32(self.tail - load_acquire32(ring.sq_head)))
 
     def next_entry(self, ring: Ring) -> Submission:
-        """The next free entry, zeroed, which is now ours to fill in; `space` must be there."""
-        place = u64(ring.sqes + ENTRY_SIZE * (self.tail & u32(ring.entries - 1)))
-        fill(place, 0, ENTRY_SIZE)
+        """The next free entry, all of whose fields are now ours to fill in; `space` must be there.
+
+        Its place in the array of places is its own number. That is stored here and not once for
+        all of them: a machine that starts has hundreds, and uses few.
+        """
+        number = self.tail & u32(ring.entries - 1)
+        store32(u64(ring.sq_array + 4 * number), number)
         self.tail = u32(self.tail + 1)
-        return Submission.at(place)
+        return Submission.at(u64(ring.sqes + ENTRY_SIZE * number))
 
     def publish(self, ring: Ring) -> bool:
         """Show the kernel the entries filled in; whether it must be told with Call.KICK.
