@@ -1,6 +1,7 @@
 """The monitor's compiled image as the host needs it: where it starts, and what its words mean."""
 
 from vestige import abi
+from vestige.host import monitor_tables
 from vestige.lang.image import Image
 
 EXCEPTIONS = 32
@@ -11,11 +12,10 @@ SIGNAL = "interrupt_signal_{}"  # and the index into Cpu.signals
 class MonitorCode:
     """An image linked at abi.IMAGE; all addresses are the monitor's.
 
-    `memory_size` is that of the code and the data behind it, in bytes; `handlers` maps a vector
-    to the address of its entry.
+    `memory_size` is that of the code and the data behind it, in bytes; `interrupts` is the IDT.
     """
 
-    __slots__ = ("_image", "code", "handlers", "memory_size", "vcpu_main", "worker_main")
+    __slots__ = ("_image", "code", "interrupts", "memory_size", "vcpu_main", "worker_main")
 
     def __init__(self, image: Image) -> None:
         self._image = image
@@ -27,7 +27,8 @@ class MonitorCode:
         names |= {abi.WORKER_VECTOR: WAKE, abi.TIMER_VECTOR: SIGNAL.format(abi.TIMER_SIGNAL)}
         names |= {abi.START_VECTOR + n: SIGNAL.format(n) for n in range(len(abi.POSTED_STARTS))}
         names |= {abi.FENCE_VECTOR: SIGNAL.format(abi.FENCE_SIGNAL)}
-        self.handlers = {vector: symbols[name] for vector, name in names.items() if name in symbols}
+        handlers = {vector: symbols[name] for vector, name in names.items() if name in symbols}
+        self.interrupts = monitor_tables.interrupt_table(handlers)
 
     def site(self, number: int) -> str | None:
         """A check's number as "FILE:LINE: REASON"."""

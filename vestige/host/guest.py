@@ -1,34 +1,27 @@
 """The state in which the guest's CPUs start, as machine/ describes it, in KVM's terms."""
 
+from _collections_abc import Sequence
+
 from vestige.host import kvm
 from vestige.host.vm import VirtualCpu
 from vestige.machine import cpuid
 from vestige.machine.cpu import CpuState, Segment
 
 
-def set_cpuid(cpu: VirtualCpu, supported: kvm.Cpuid, cpus: int, deadline: bool) -> None:
+def set_cpuid(cpu: VirtualCpu, supported: Sequence[cpuid.Entry], cpus: int, deadline: bool) -> None:
     """Show CPU `cpu` of `cpus` the processor that machine/cpuid.py makes of `supported`."""
-    entries = [_tuple(supported.entries[number]) for number in range(supported.count)]
     adjusted = cpuid.adjust(
-        entries, cpu=cpu.index, cpus=cpus, tsc_khz=cpu.tsc_khz(), tsc_deadline=deadline
+        supported, cpu=cpu.index, cpus=cpus, tsc_khz=cpu.tsc_khz(), tsc_deadline=deadline
     )
-    table = kvm.Cpuid(count=len(adjusted))
-    for number, entry in enumerate(adjusted):
-        table.entries[number] = kvm.CpuidEntry(*entry)
-    cpu.set_cpuid(table)
-
-
-def _tuple(entry: kvm.CpuidEntry) -> cpuid.Entry:
-    numbers = (entry.eax, entry.ebx, entry.ecx, entry.edx)
-    return (entry.function, entry.index, entry.flags, *numbers)
+    cpu.set_cpuid(kvm.cpuid_table(adjusted))
 
 
 def set_start(cpu: VirtualCpu, state: CpuState) -> None:
     """Put the boot CPU where `state` says."""
     registers = cpu.system_registers()
     registers.cs = _segment(state.code)
-    for name in ("ds", "es", "fs", "gs", "ss"):
-        setattr(registers, name, _segment(state.data))
+    data = _segment(state.data)
+    registers.ds = registers.es = registers.fs = registers.gs = registers.ss = data
     registers.tr = _segment(state.task)
     registers.ldt = kvm.Segment(unusable=1)
     registers.gdt = kvm.DescriptorTable(base=state.gdt_base, limit=state.gdt_limit)

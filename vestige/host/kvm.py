@@ -5,11 +5,14 @@ each is in the kernel's Documentation/virt/kvm/api.rst.
 """
 
 import os
+import struct
+from _collections_abc import Iterable, Sequence
 
 from vestige.errors import GuestError, UsageError
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
+from vestige.machine.cpuid import Entry
 
 DEVICE = "/dev/kvm"
 SYS_IOCTL = 16
@@ -295,6 +298,10 @@ class Cpuid(Struct):
     entries: CpuidEntry[256]
 
 
+CPUID_ENTRIES = 8  # their offset in Cpuid
+CPUID_ENTRY = struct.Struct("<7I12x")  # a CpuidEntry, as an Entry
+
+
 class ModelSpecificRegister(Struct):
     """struct kvm_msr_entry."""
 
@@ -331,22 +338,59 @@ def call(descriptor: int, request: Request, argument: int | Struct = 0) -> int:
     return answer
 
 
+def cpuid_table(entries: Iterable[Entry]) -> Cpuid:
+    """For SET_CPUID2."""
+    data = b"".join([CPUID_ENTRY.pack(*entry) for entry in entries])
+    table = Cpuid(count=len(data) // CPUID_ENTRY.size)
+    memoryview(table).cast("B")[CPUID_ENTRIES : CPUID_ENTRIES + len(data)] = data
+    return table
+
+
+class Known:
+    """What this machine's KVM has said of itself, which it will say again."""
+
+    __slots__ = ("answers", "cpuid", "run_size")
+
+    def __init__(self, run_size: int) -> None:
+        self.run_size = run_size
+        self.answers: dict[int, int] = {}  # by capability
+        self.cpuid: Sequence[Entry] = ()
+
+
 class System:
     """/dev/kvm: what this kernel can do, and the source of VMs."""
 
-    def __init__(self, device: str = DEVICE) -> None:
-        """Open `device`. Raises UsageError: absent, no permission, not KVM, or too old."""
+    def __init__(self, device: str = DEVICE, known: Known | None = None) -> None:
+        """Open `device`. Raises UsageError: absent, no permission, not KVM, or too old.
+
+        `known` is what another System has learnt, and need not be asked for again.
+        """
         try:
             self.descriptor = os.open(device, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             raise UsageError(_opening_failed(device, error)) from None
+        if known is not None:
+            self._known = known
+            return
+        self._known = Known(0)
         try:
             self._check(device)
         except BaseException:
             os.close(self.descriptor)
             raise
-        self.run_size = call(self.descriptor, Request.GET_VCPU_MMAP_SIZE)
-        self._cpuid = Cpuid()
+        self._known.run_size = call(self.descriptor, Request.GET_VCPU_MMAP_SIZE)
+
+    @property
+    def run_size(self) -> int:
+        """Bytes of a vCPU's mapping."""
+        return self._known.run_size
+
+    def learn(self) -> Known:
+        """All that can be asked for."""
+        for capability in Capability:
+            self.has(capability)
+        self.supported_cpuid()
+        return self._known
 
     def _check(self, device: str) -> None:
         try:
@@ -364,7 +408,10 @@ class System:
 
     def has(self, capability: Capability) -> int:
         """The kernel's answer about `capability`: 0 is no."""
-        return call(self.descriptor, Request.CHECK_EXTENSION, capability)
+        answers = self._known.answers
+        if capability not in answers:
+            answers[capability] = call(self.descriptor, Request.CHECK_EXTENSION, capability)
+        return answers[capability]
 
     def check_cpus(self, cpus: int, workers: int = 1) -> None:
         """Raise UsageError for a guest of `cpus` where a VM can't have those and `workers` more.
@@ -378,12 +425,15 @@ class System:
                 f" Vestige needs {workers}; give at most {most - workers}"
             )
 
-    def supported_cpuid(self) -> Cpuid:
-        """What CPUID may show: the processor's features that KVM passes on. Not to be changed."""
-        if not self._cpuid.count:
-            self._cpuid.count = 256
-            call(self.descriptor, Request.GET_SUPPORTED_CPUID, self._cpuid)
-        return self._cpuid
+    def supported_cpuid(self) -> Sequence[Entry]:
+        """What CPUID may show: the processor's features that KVM passes on."""
+        if not self._known.cpuid:
+            table = Cpuid(count=256)
+            call(self.descriptor, Request.GET_SUPPORTED_CPUID, table)
+            end = CPUID_ENTRIES + table.count * CPUID_ENTRY.size
+            data = memoryview(table).cast("B")[CPUID_ENTRIES:end]
+            self._known.cpuid = list(CPUID_ENTRY.iter_unpack(data))
+        return self._known.cpuid
 
     def close(self) -> None:
         """Close the device; VMs live on."""

@@ -96,14 +96,14 @@ def build(
     ram: Sequence[tuple[int, int]],
     code_size: int,
     image_size: int,
-    handlers: dict[int, int],
+    interrupts: bytes,
     devices: Sequence[tuple[int, int, int]] = (),
 ) -> None:
     """Write all tables.
 
     `ram` is (address, size) of each stretch of guest RAM; the image's first `code_size` bytes
-    are code and constants, the rest to `image_size` its data; `handlers` maps a vector to the
-    address of its entry; `devices` are (address, size, attributes) of what else there is.
+    are code and constants, the rest to `image_size` its data; `interrupts` is the IDT; `devices`
+    are (address, size, attributes) of what else there is.
     """
     tables = PageTables(memory)
     for start, size in (*ram, *LARGE_DATA):
@@ -116,8 +116,15 @@ def build(
         tables.map(start, size, attributes, page=PAGE)
     tables.map(abi.TABLES, LARGE, CONSTANT)
     memory.write(GDT, struct.pack("<3Q", *GDT_ENTRIES))
+    memory.write(IDT, interrupts)
+
+
+def interrupt_table(handlers: dict[int, int]) -> bytes:
+    """The IDT: `handlers` maps a vector to the address of its entry."""
+    table = bytearray(16 * (max(handlers, default=0) + 1))
     for vector, address in handlers.items():
-        memory.write(IDT + 16 * vector, _gate(address))
+        table[16 * vector : 16 * vector + 16] = _gate(address)
+    return bytes(table)
 
 
 def _gate(address: int) -> bytes:
@@ -131,15 +138,24 @@ def entry_registers(entry: int, index: int) -> kvm.Registers:
     return kvm.Registers(rip=entry, rdi=cpu, rsp=cpu + abi.STACK_SIZE - 8, rflags=RFLAGS)
 
 
-def set_system_registers(registers: kvm.SystemRegisters, index: int) -> None:
-    """Put monitor vCPU `index` into 64-bit mode on these tables, its APIC into x2APIC mode."""
+def system_registers(index: int) -> kvm.SystemRegisters:
+    """Monitor vCPU `index` in 64-bit mode on these tables, its APIC in x2APIC mode."""
+    registers = kvm.SystemRegisters.from_buffer_copy(COMMON_REGISTERS)
+    registers.apic_base = APIC_BASE | (APIC_BOOT_PROCESSOR if index == 0 else 0)
+    return registers
+
+
+def _common_registers() -> kvm.SystemRegisters:
     flat = {"limit": 0xFFFF_FFFF, "present": 1, "s": 1, "g": 1}
+    registers = kvm.SystemRegisters(cr0=CR0, cr3=ROOT, cr4=CR4, efer=EFER)
     registers.cs = kvm.Segment(selector=CODE_SELECTOR, type=0xB, l=1, **flat)
-    for name in ("ds", "es", "fs", "gs", "ss"):
-        setattr(registers, name, kvm.Segment(selector=DATA_SELECTOR, type=0x3, db=1, **flat))
+    data = kvm.Segment(selector=DATA_SELECTOR, type=0x3, db=1, **flat)
+    registers.ds = registers.es = registers.fs = registers.gs = registers.ss = data
     registers.tr = kvm.Segment(type=0xB, present=1, limit=0x67)
     registers.ldt = kvm.Segment(unusable=1)
     registers.gdt = kvm.DescriptorTable(base=GDT, limit=8 * len(GDT_ENTRIES) - 1)
     registers.idt = kvm.DescriptorTable(base=IDT, limit=16 * 256 - 1)
-    registers.cr0, registers.cr3, registers.cr4, registers.efer = CR0, ROOT, CR4, EFER
-    registers.apic_base = APIC_BASE | (APIC_BOOT_PROCESSOR if index == 0 else 0)
+    return registers
+
+
+COMMON_REGISTERS = bytes(_common_registers())

@@ -39,8 +39,10 @@ class Compiled:
         self.runner = images.runner_of(images.run_loop_image(key))
 
 
-def run(asked: options.RunOptions, compiled: Compiled | None = None) -> int:
-    """Run one guest to its end; the exit status. `compiled` spares it the loading.
+def run(
+    asked: options.RunOptions, compiled: Compiled | None = None, known: kvm.Known | None = None
+) -> int:
+    """Run one guest to its end; the exit status. `compiled` spares it the loading, `known` asking.
 
     0: the guest powered off. 3: it reset itself, and `on_reboot` is exit. 124: the timeout.
     128 + n: signal n. Raises UsageError for bad input and a machine that can't, GuestError where
@@ -49,7 +51,7 @@ def run(asked: options.RunOptions, compiled: Compiled | None = None) -> int:
     options.check(asked)
     occupy_standard_files()
     with Resources() as resources:
-        return Run(asked, resources, compiled).to_the_end()
+        return Run(asked, resources, compiled, known).to_the_end()
 
 
 class Run:
@@ -59,14 +61,18 @@ class Run:
     """
 
     def __init__(
-        self, asked: options.RunOptions, resources: Resources, compiled: Compiled | None
+        self,
+        asked: options.RunOptions,
+        resources: Resources,
+        compiled: Compiled | None,
+        known: kvm.Known | None,
     ) -> None:
         """Each resource is closed by `resources` after what uses it."""
         self.asked = asked
         self.stats = resources.keep(statistics.open_file(asked.stats)) if asked.stats else None
         self.counters: dict[str, object] | None = None
         self.config = MachineConfig(cpus=asked.cpus, memory=asked.memory, hpet=asked.hpet)
-        self.system = resources.keep(kvm.System())
+        self.system = resources.keep(kvm.System(known=known))
         self.domains = domains.count(asked.disks, asked.net is not None, asked.cpus)
         self.system.check_cpus(asked.cpus, self.domains)
         self.disks = {

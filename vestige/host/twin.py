@@ -86,7 +86,7 @@ class Twin:
         private.write(abi.IMAGE, code.code)
         ram = [(address, size) for address, size, _ in self.memory.parts()]
         size, memory_size = len(code.code), code.memory_size
-        monitor_tables.build(private, ram, size, memory_size, code.handlers, devices)
+        monitor_tables.build(private, ram, size, memory_size, code.interrupts, devices)
         supported = self.system.supported_cpuid()
         deadline = bool(self.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
         for shared in self.shared():
@@ -97,9 +97,7 @@ class Twin:
             shown.run = _run_page(cpu.index) if cpu.index < cpus else 0
             cpu.set_cpuid(vm.monitor_cpuid(supported, cpu.index, deadline))
             cpu.make_runnable()
-            registers = cpu.system_registers()
-            monitor_tables.set_system_registers(registers, cpu.index)
-            cpu.set_system_registers(registers)
+            cpu.set_system_registers(monitor_tables.system_registers(cpu.index))
             entry = code.vcpu_main if cpu.index < cpus else code.worker_main
             cpu.set_registers(monitor_tables.entry_registers(entry, cpu.index))
 

@@ -5,11 +5,13 @@ Both use KVM's split irqchip: local APICs in the kernel, no PIC, IOAPIC or PIT t
 
 import mmap
 import os
+from _collections_abc import Sequence
 
 from vestige import abi
 from vestige.errors import GuestError
 from vestige.host import kvm
 from vestige.host.memory import address_of
+from vestige.machine.cpuid import Entry
 
 # Intel processors that can't run real mode need four pages nobody uses, below 4 GiB.
 IDENTITY_MAP = 0xFFFB_C000
@@ -176,24 +178,23 @@ def coalesced_page(system: kvm.System) -> int:
     return page if (page + 1) * mmap.PAGESIZE <= system.run_size else 0
 
 
-def monitor_cpuid(supported: kvm.Cpuid, index: int, has_deadline: bool) -> kvm.Cpuid:
+def monitor_cpuid(supported: Sequence[Entry], index: int, has_deadline: bool) -> kvm.Cpuid:
     """CPUID of monitor vCPU `index`: all KVM has, x2APIC, and the APIC's deadline timer."""
-    table = kvm.Cpuid.from_buffer_copy(supported)
-    deadline = TSC_DEADLINE if has_deadline else 0
-    for number in range(table.count):
-        entry = table.entries[number]
-        if entry.function == CPUID_FEATURES:
-            entry.ebx = (entry.ebx & 0xFF_FFFF) | index << 24
-            entry.ecx |= X2APIC | HYPERVISOR | deadline
-        elif entry.function in CPUID_TOPOLOGY:
-            entry.edx = index
-    return table
+    entries = list(supported)
+    more = X2APIC | HYPERVISOR | (TSC_DEADLINE if has_deadline else 0)
+    for number, (function, leaf, flags, eax, ebx, ecx, edx) in enumerate(supported):
+        if function == CPUID_FEATURES:
+            own = (ebx & 0xFF_FFFF) | index << 24
+            entries[number] = function, leaf, flags, eax, own, ecx | more, edx
+        elif function in CPUID_TOPOLOGY:
+            entries[number] = function, leaf, flags, eax, ebx, ecx, index
+    return kvm.cpuid_table(entries)
 
 
-def has_paravirtual_eoi(supported: kvm.Cpuid) -> bool:
+def has_paravirtual_eoi(supported: Sequence[Entry]) -> bool:
     """Whether KVM ends interrupts by itself for who asks. It gives what it has, asked or not."""
-    entries = (supported.entries[number] for number in range(supported.count))
-    return any(e.function == CPUID_KVM_FEATURES and e.eax & PARAVIRTUAL_EOI for e in entries)
+    eax = [entry[3] for entry in supported if entry[0] == CPUID_KVM_FEATURES]
+    return any(each & PARAVIRTUAL_EOI for each in eax)
 
 
 def check_run_size(system: kvm.System) -> None:

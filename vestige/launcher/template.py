@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import closing
 from typing import NoReturn
 
 from vestige.cli.main import told
@@ -33,9 +34,12 @@ FAILED = 1
 class Template:
     """Forks machines as `requests` asks for them, and tells how each ended."""
 
-    def __init__(self, requests: socket.socket, compiled: native.Compiled) -> None:
+    def __init__(
+        self, requests: socket.socket, compiled: native.Compiled, known: kvm.Known
+    ) -> None:
         self._requests = requests
         self._compiled = compiled
+        self._known = known
         self._own = os.getpid()
         self._machines: dict[int, tuple[int, socket.socket]] = {}  # by pidfd: process, its socket
         self._poll = select.poll()
@@ -114,11 +118,14 @@ class Template:
             os.closerange(3, os.sysconf("SC_OPEN_MAX"))
             syscall(SYS_PRCTL, PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0, 0)
             if os.getppid() == self._own:  # else that signal would never come
-                status = told(lambda: native.run(options_of(SYNTAX.read(words)), self._compiled))
+                status = told(lambda: self._run(words))
         except BaseException:  # noqa: BLE001 - a bug of ours, and no frame above may see it
             sys.excepthook(*sys.exc_info())
         finally:
             os._exit(status)
+
+    def _run(self, words: list[str]) -> int:
+        return native.run(options_of(SYNTAX.read(words)), self._compiled, self._known)
 
 
 def _tell(end: socket.socket, kind: str, value: int, *descriptors: int) -> None:
@@ -132,7 +139,8 @@ def main() -> None:
     """Be ready, say so, and serve."""
     with socket.socket(fileno=os.dup(0)) as requests:
         try:
-            kvm.System().close()
+            with closing(kvm.System()) as system:
+                known = system.learn()
             compiled = native.Compiled()
         except (UsageError, GuestError) as error:
             messages.send(requests, messages.UNUSABLE, str(error))
@@ -140,7 +148,7 @@ def main() -> None:
         gc.collect()
         gc.freeze()  # a collection in a fork would touch, and so copy, all of it
         messages.send(requests, messages.READY, None)
-        Template(requests, compiled).serve()
+        Template(requests, compiled, known).serve()
 
 
 if __name__ == "__main__":

@@ -46,6 +46,9 @@ PRIVATE_CACHE_LEVEL = 2  # L1 and L2 are a core's own, L3 is everybody's
 REMOVED = frozenset(
     (TOPOLOGY, TOPOLOGY_V2, TSC_FREQUENCY, HYPERVISOR_TIMING)  # written anew
 ) | {SECURE_VIRTUAL_MACHINE, MEMORY_ENCRYPTION}  # no nested virtualisation
+ADJUSTED = frozenset((BASIC, FEATURES, CACHES, HYPERVISOR)) | {
+    EXTENDED_FEATURES, EXTENDED_SIZES, EXTENDED_CACHES, EXTENDED_TOPOLOGY
+}  # fmt: skip
 
 
 def adjust(
@@ -59,14 +62,19 @@ def adjust(
     """
     everything = list(entries)
     supported = [entry for entry in everything if entry[0] not in REMOVED]
-    amd = any(entry[0] == BASIC and entry[4] in AMD_VENDORS for entry in supported)
-    result = [_adjusted(entry, cpu, cpus, tsc_khz, tsc_deadline, amd) for entry in supported]
+    functions = {entry[0] for entry in everything}
+    vendors = [entry[4] for entry in supported if entry[0] == BASIC]
+    amd = any(vendor in AMD_VENDORS for vendor in vendors)
+    result = [
+        _adjusted(entry, cpu, cpus, tsc_khz, tsc_deadline, amd) if entry[0] in ADJUSTED else entry
+        for entry in supported
+    ]
     result += _topology(TOPOLOGY, cpu, cpus)
-    if any(entry[0] == TOPOLOGY_V2 for entry in everything):
+    if TOPOLOGY_V2 in functions:
         result += _topology(TOPOLOGY_V2, cpu, cpus)
     if tsc_khz:
         result.append(tsc_frequency(tsc_khz))
-        if any(entry[0] == HYPERVISOR for entry in supported):
+        if HYPERVISOR in functions:
             result.append((HYPERVISOR_TIMING, 0, 0, tsc_khz, TIMER_KHZ, 0, 0))
     return result
 
