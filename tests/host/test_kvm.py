@@ -94,6 +94,26 @@ def test_more_cpus_than_kvm_allows_are_refused(
                 system.check_cpus(33)
 
 
+def test_what_one_system_has_learnt_another_need_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(monkeypatch, {kvm.Request.GET_API_VERSION: 12, kvm.Capability.COALESCED_MMIO: 2})
+    with closing(kvm.System("/dev/null")) as system:
+        known = system.learn()
+    monkeypatch.setattr(kvm, "call", lambda *_: pytest.fail("KVM was asked again"))
+    with closing(kvm.System("/dev/null", known)) as system:
+        assert system.has(kvm.Capability.COALESCED_MMIO) == 2
+        assert system.run_size == known.run_size
+        assert system.supported_cpuid() is known.cpuid
+        system.check_cpus(1, 0)
+
+
+def test_cpuid_goes_to_the_kernel_and_comes_back() -> None:
+    entries = [(1, 0, 0, 2, 3, 4, 5), (0xB, 1, 1, 0, 0, 0xFFFF_FFFF, 7)]
+    table = kvm.cpuid_table(entries)
+    assert table.count == 2
+    last = table.entries[1]
+    assert (last.function, last.index, last.flags, last.ecx, last.edx) == (0xB, 1, 1, 2**32 - 1, 7)
+
+
 def test_requests_are_repeated_when_a_signal_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [-errno.EINTR, -errno.EINTR, 5]
     monkeypatch.setattr(kvm, "syscall", lambda *_: answers.pop(0))

@@ -236,6 +236,22 @@ def test_a_bug_in_a_thread_ends_the_run_with_a_line(start: Start) -> None:
         payload.wait()
 
 
+def test_a_worker_is_woken_by_what_came_before_its_thread(start: Start) -> None:
+    payload = start(guests.sleep_for_ever)
+    statistics_ = payload.twin.private.shared().statistics
+    eventfd = os.eventfd(0, os.EFD_NONBLOCK)
+    try:
+        payload.twin.monitor.connect_interrupt(abi.Irq.VIRTIO, eventfd)
+        assert payload.session.prepare()
+        assert statistics_.worker_wakeups == 0
+        os.eventfd_write(eventfd, 1)
+        payload.session.start()
+        assert payload.wait(0.5) == 124
+        assert statistics_.worker_wakeups == 1
+    finally:
+        os.close(eventfd)
+
+
 def test_closing_leaves_no_thread_and_no_descriptor() -> None:
     def descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))  # noqa: PTH208

@@ -65,6 +65,8 @@ class Syntax:
     def __init__(self, options: Sequence[Option] = (), *, rest: str = "", note: str = "") -> None:
         """`note` ends the help."""
         self.options = tuple(options)
+        self._by_name = {option.name: option for option in self.options}
+        self._required = [option.name for option in self.options if option.required]
         self.rest = rest
         self.note = note
 
@@ -74,7 +76,7 @@ class Syntax:
         A word that starts with -- is taken as an option; as an option's word it needs the form
         --name=word.
         """
-        options = {option.name: option for option in self.options}
+        options = self._by_name
         given: dict[str, list[str]] = {}
         rest: list[str] = []
         unknown: list[str] = []
@@ -99,10 +101,7 @@ class Syntax:
                 unknown.append(word)
         if unknown or (rest and not self.rest):
             raise UsageError(f"unrecognized arguments: {' '.join(unknown + rest)}")
-        missing = [
-            name for name, option in options.items() if option.required and name not in given
-        ]
-        if missing:
+        if missing := [name for name in self._required if name not in given]:
             raise UsageError(f"the following arguments are required: {', '.join(missing)}")
         return Arguments(given, rest)
 

@@ -7,7 +7,6 @@ from _collections_abc import Sequence
 from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host import buses, disks, domains, failure, guest, images, kvm, options, statistics
-from vestige.host.background import Background
 from vestige.host.code import MonitorCode
 from vestige.host.console import occupy_standard_files
 from vestige.host.consoles import Consoles
@@ -127,7 +126,7 @@ class Run:
                 twin.place_ide_in_memory()
             _place_devices(asked, twin)
             domains.deal_out(twin.shared())
-            wiring = resources.keep(Background(twin.wire))
+            twin.wire()
             _load_guest(asked, self.config, twin)
             if self.compiled is None:  # late, as bad input is told before anything is compiled
                 self.compiled = Compiled()
@@ -137,7 +136,6 @@ class Run:
             twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if in_memory else ())
             signals = self._listen()
             session = resources.keep(Session(twin, self.compiled.code, rings, self.compiled.runner))
-            wiring.wait()
             return self._session(session, twin, signals)
 
     def _connect_rings(self, twin: Twin, resources: Resources) -> list[Ring]:
@@ -205,7 +203,8 @@ class Run:
                 _check_controllers(self.asked, twin)
                 if not self.restarts:
                     self.console.start()
-                    self.first_instruction = statistics.milliseconds_since_start()
+                    if self.stats is not None:
+                        self.first_instruction = statistics.milliseconds_since_start()
                 session.start()
             return wait(session, signals, self.console, self.deadline, self.network)
         finally:

@@ -44,11 +44,7 @@ class Twin:
         self._virtio: list[VirtioWiring] = []
 
     def wire(self) -> None:
-        """Show both VMs their memory, with the ring if one is connected; let workers be woken.
-
-        Nothing else here takes as long: for each stretch of memory, and for the routes of
-        interrupts, KVM waits until no CPU can be using the former list of them.
-        """
+        """Show both VMs their memory, with the ring if one is connected; let workers be woken."""
         route_to_workers(self.monitor, self.workers[0].index, len(self.workers))
         for address, size, host_address in self.memory.parts():
             self.guest.map(address, size, host_address)

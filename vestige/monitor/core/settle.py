@@ -53,9 +53,10 @@ def move_interrupts(machine: Machine, config: Config) -> None:
     for channel in range(CHANNELS):
         line = machine.ide.channels[channel].line
         asserted |= lead(line, ioapic, machine.ide.interrupt_pin(channel))
-    for number in range(TIMERS):
-        timer = machine.hpet.timers[number]
-        asserted |= lead(timer.line, ioapic, timer.route())
+    if config.hpet:
+        for number in range(TIMERS):
+            timer = machine.hpet.timers[number]
+            asserted |= lead(timer.line, ioapic, timer.route())
     if machine.virtio.present:
         for number in range(MAX_VIRTIO):
             function = machine.virtio.functions[number]
