@@ -27,6 +27,11 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
+def end_of(descriptor: int) -> socket.socket:
+    """One of them, by its descriptor, which is known to be one: nobody has to ask the kernel."""
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, descriptor)
+
+
 def send(end: socket.socket, kind: str, value: object, descriptors: tuple[int, ...] = ()) -> None:
     """One message. Raises OSError where the other side is gone, UsageError if it is too long."""
     data = json.dumps([kind, value]).encode()

@@ -62,18 +62,19 @@ class Template:
         except EOFError:
             return False
         *given, last = descriptors
-        with socket.socket(fileno=last) as end:
-            try:
-                process = os.fork()
-            except OSError as error:
+        end = messages.end_of(last)
+        try:
+            process = os.fork()
+        except OSError as error:
+            with end:
                 messages.send(end, messages.REFUSED, error.strerror)
-                process = -1
-            if process == 0:
-                self._become(words, given)
-            for descriptor in given:
-                os.close(descriptor)
-            if process > 0:
-                self._watch(process, end.dup())
+            process = -1
+        if process == 0:
+            self._become(words, given)
+        for descriptor in given:
+            os.close(descriptor)
+        if process > 0:
+            self._watch(process, end)
         return True
 
     def _watch(self, process: int, end: socket.socket) -> None:
