@@ -205,6 +205,25 @@ def test_a_machine_has_nothing_of_its_launcher_s_open(
     assert not [name for name in files if name.startswith(("socket:", "anon_inode:[pidfd]"))]
 
 
+def test_machines_share_no_memory_that_one_of_them_could_write(
+    ready: Launcher, kernels: Kernels, pipe: Pipe
+) -> None:
+    with ready.start(kernel=kernels("idle"), stdout=pipe.end) as machine:
+        pipe.take(len(HELLO))
+        status = Path(f"/proc/{machine.pid}/status").read_text().split()
+        template = int(status[status.index("PPid:") + 1])
+        shared = [shared_mappings(process) for process in (machine.pid, template)]
+    assert shared[0]  # its vCPUs' and its ring's
+    assert not shared[1]
+
+
+def shared_mappings(process: int) -> list[str]:
+    """Those that a fork has in common with its parent for good; none is a file that is read."""
+    lines = Path(f"/proc/{process}/maps").read_text().splitlines()
+    fields = [line.split(maxsplit=5) for line in lines]
+    return [each[5] for each in fields if each[1].endswith("s") and not Path(each[5]).exists()]
+
+
 def test_waiting_takes_no_longer_than_one_wants(ready: Launcher, kernels: Kernels) -> None:
     with (
         ready.start(kernel=kernels("idle"), stdout=subprocess.DEVNULL) as machine,

@@ -24,6 +24,7 @@ LIMITS = {
 ADDRESS = LIMITS["u64"]
 MAX_ARGUMENTS = 6
 PROT_READ_EXECUTE = mmap.PROT_READ | mmap.PROT_EXEC
+OWN = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # a process that is forked off has a copy of its own
 
 
 class Panic(RuntimeError):
@@ -49,7 +50,7 @@ class _Stack:
     """A stack aligned to its size."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 2 * abi.STACK_SIZE)
+        self._memory = mmap.mmap(-1, 2 * abi.STACK_SIZE, OWN)
         start = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         self.top = (start + 2 * abi.STACK_SIZE) & -abi.STACK_SIZE
 
@@ -86,7 +87,7 @@ class NativeImage:
         if image.runtime != "process" or image.base is not None:
             raise ValueError("only a position-independent image for a process can be mapped")
         self.image = image
-        self._memory = mmap.mmap(-1, image.memory_size)
+        self._memory = mmap.mmap(-1, image.memory_size, OWN)
         self._memory[: image.code_size] = image.code
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         _protect(self.address, image.code_size)
