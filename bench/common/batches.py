@@ -4,8 +4,10 @@ import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vestige.launcher import Machine
+if TYPE_CHECKING:  # slow to import in a software host, where commands do without
+    from vestige.launcher import Machine
 
 
 class Batch(ABC):
@@ -62,7 +64,7 @@ class Commands(Batch):
 class Machines(Batch):
     """Machines of a launcher."""
 
-    def __init__(self, output: int, start: Callable[[int], Machine]) -> None:
+    def __init__(self, output: int, start: "Callable[[int], Machine]") -> None:
         """`start` starts one that writes to a descriptor."""
         self._output, self._start = output, start
         self._machines: list[Machine] = []

@@ -53,10 +53,10 @@ class PortWrite:
         self._pipe = os.open(TRACING / "trace_pipe", os.O_RDONLY | os.O_NONBLOCK)
         (_PORT_WRITE / "enable").write_text("1")
 
-    def wait(self, process: "subprocess.Popen[bytes]", seconds: float) -> float | None:
+    def wait(self, process: int, seconds: float) -> float | None:
         """When it was, by time.monotonic(); None where `process` ends, or time is up, before."""
         limit = time.monotonic() + seconds
-        ended = os.pidfd_open(process.pid)
+        ended = os.pidfd_open(process)
         try:
             while (left := limit - time.monotonic()) > 0:
                 ready, _, _ = select.select([self._pipe, ended], [], [], left)
