@@ -180,6 +180,8 @@ class Virtio(Struct):
     def ask(self, ram: Memory) -> bool:
         """Have every driver notify of what comes next; whether something has come already."""
         come = False
+        if not self.present:
+            return come
         for number in range(MAX_VIRTIO):
             function = self.functions[number]
             if function.kind != VirtioKind.NONE and function.device.ask(ram):
