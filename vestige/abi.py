@@ -24,8 +24,10 @@ VIRTIO_VECTORS = VIRTIO_QUEUES + 1
 MAX_NET_PAIRS = 4  # of the network interface's queues
 MAX_PORTS = 7  # of the virtio console: a pair of queues each, and one to talk about them
 PORT_NAME_SIZE = 32  # bytes
-VIRTIO_GSI = PINS  # vector v of function n is GSI VIRTIO_GSI + n * VIRTIO_VECTORS + v
-GSIS = VIRTIO_GSI + MAX_VIRTIO * VIRTIO_VECTORS
+# Vector v of function n, sent by replica s of it: GSI VIRTIO_GSI + (s * MAX_VIRTIO + n) *
+# VIRTIO_VECTORS + v. Two replicas may send the same vector; who sends knows what is routed.
+VIRTIO_GSI = PINS
+GSIS = VIRTIO_GSI + MAX_DOMAINS * MAX_VIRTIO * VIRTIO_VECTORS
 
 # ---- What the guest finds, by guest-physical address and port (design, section 3) ----------
 LOW_RAM_LIMIT = 3 * GIB
@@ -280,6 +282,8 @@ class Virtio(Struct):
     kind: u8  # VirtioKind; NONE: there is no such function
     index: u8  # which of its kind: of a BLOCK the number of its disk
     queues: u16  # 1 to VIRTIO_QUEUES; it has one more interrupt vector
+    share: u8  # which replica of it this domain has
+    shares: u8  # how many there are, 0 is 1, too; queue q is served by replica q % shares
 
 
 class Port(Struct):
@@ -330,7 +334,10 @@ class Config(Struct):
 
     domain: u32  # which this is of
     domains: u32  # how many there are; 0 is 1, too
-    homes: u8[8]  # MAX_VIRTIO: the domain of each virtio function; the first's alone
+    # Of each virtio function the domain, the first of them where it is shared, and how many have
+    # it: they follow each other. Both are in the first domain's Config alone.
+    homes: u8[8]  # MAX_VIRTIO
+    shares: u8[8]  # MAX_VIRTIO; 0 is 1, too
     cpus: u32
     tsc_khz: u32
     ram: Memory
@@ -457,7 +464,7 @@ class Shared(Struct):
     """What the host and the monitor both look at, of one domain."""
 
     config: Config
-    routes: Route[168]  # GSIS
+    routes: Route[1176]  # GSIS
     statistics: Statistics
     log: u8[1024]
 

@@ -195,3 +195,37 @@ def test_the_cloud_kernel_runs_from_a_virtio_disk_beside_two_others(tmp_path: Pa
     assert [worker["virtio"] for worker in workers] == [[0, 2], [1]]
     for worker in workers:
         assert worker["wakeups"] > 1
+
+
+def test_workers_share_a_disk_of_a_guest_with_eight_cpus(tmp_path: Path) -> None:
+    cpus, part = 8, 256 << 10
+    root = images.copy(roots.small_disk(partition=False), tmp_path / "root.img")
+    source = roots.data_disk(DATA_MEBIBYTES, seed=2)
+    image = images.copy(source, tmp_path / "data.img")
+    statistics = tmp_path / "statistics.json"
+    guest = boot(
+        kernels.kernel("cloud").bzimage,
+        initramfs.root("cloud"),
+        f"root={roots.small_root(partition=False)} rw each=@2 cpus=@2",
+        *("--disk", f"{root},bus=ide", "--disk", str(image)),
+        *("--cpus", str(cpus), "--stats", str(statistics)),
+    )
+    assert guest.status == 0, guest
+    pattern = roots.pattern()[:part]
+    assert guest.after("cpu ") == [f"{cpu}: {digest(pattern)}" for cpu in range(cpus)], guest
+    written = pattern * cpus + source.read_bytes()[part * cpus :]
+    sectors = len(written) // images.SECTOR
+    assert guest.after("disk:") == [f"@2 sectors {sectors} sha256 {digest(written)}"]
+    assert image.read_bytes() == written
+    rows = [line.split() for line in guest.after("interrupts:")]
+    counts = {row[-1]: [int(count) for count in row[1 : 1 + cpus]] for row in rows}
+    queues = [counts[f"virtio0-req.{cpu}"] for cpu in range(cpus)]
+    assert all(queue[cpu] > 0 for cpu, queue in enumerate(queues)), counts
+    counters = json.loads(statistics.read_text())
+    (function,) = counters["virtio"]
+    assert function["requests"] >= (4 + 4 + 16) * cpus
+    assert function["notifications"] == function["failures"] == 0
+    workers = counters["workers"]
+    assert [worker["virtio"] for worker in workers] == [[0], [0]]
+    assert all(worker["requests"] >= (4 + 4 + 16) * cpus // 2 for worker in workers), workers
+    assert sum(worker["requests"] for worker in workers) == function["requests"]

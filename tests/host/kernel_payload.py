@@ -18,6 +18,7 @@ from vestige.abi import (
     VIRTIO_BAR_SIZE,
     VIRTIO_BARS,
     VIRTIO_NOTIFY,
+    VIRTIO_NOTIFY_STRIDE,
     VIRTIO_SLOT,
 )
 from vestige.lang.build import compile_functions
@@ -34,7 +35,7 @@ from vestige.lang.intrinsics import (
     store32,
     store64,
 )
-from vestige.lang.types import u8, u16, u32
+from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor.devices.piix3_ide.spec import Command, Register
 from vestige.monitor.devices.pvpanic.spec import Event
 
@@ -143,10 +144,11 @@ NEXT_SLOT = 1 << 11
 COMMAND = 4
 MEMORY_AND_BUS_MASTER = 6
 VIRTIO_DISK = 0x1042_1AF4
-# A split queue of 4 for each disk, and what a request needs; the next disk's are DISK_AREA on.
+# A split queue of 4, and what a request on it needs; the next queue's are QUEUE_AREA on.
 DESCRIPTORS, AVAILABLE, USED = 0x30_0000, 0x30_1000, 0x30_2000
 HEADER, STATUS, DATA = 0x30_3000, 0x30_3010, 0x30_3200
-DISK_AREA = 0x4000
+QUEUE_AREA = 0x4000
+QUEUES = 4  # of each disk that virtio_queues uses
 OUT, FLUSH = 1, 4
 NEXT, WRITE = 1, 2
 FLUSH_FEATURE = 1 << 9
@@ -160,12 +162,19 @@ def has_virtio_disk(disk: u32) -> bool:
     return port_in32(PORT_PCI_DATA) == VIRTIO_DISK
 
 
-def find_virtio_disk(disk: u32) -> None:
-    """Negotiate FLUSH and set one queue up. Virtio 1.2, 3.1.1 and 4.1.4.3."""
+def virtio_disk_count() -> u32:
+    """How many there are."""
+    disks: u32 = 0
+    while has_virtio_disk(disks):
+        disks = u32(disks + 1)
+    return disks
+
+
+def find_virtio_disk(disk: u32, queues: u32) -> None:
+    """Negotiate FLUSH and set so many queues up. Virtio 1.2, 3.1.1 and 4.1.4.3."""
     port_out32(PORT_PCI_ADDRESS, u32(VIRTIO_CONFIGURATION + disk * NEXT_SLOT + COMMAND))
     port_out32(PORT_PCI_DATA, MEMORY_AND_BUS_MASTER)
     bar = u32(VIRTIO_BARS + disk * VIRTIO_BAR_SIZE)
-    area = disk * DISK_AREA
     store8(u32(bar + 0x14), 0)
     store8(u32(bar + 0x14), 3)
     store32(u32(bar + 8), 0)
@@ -173,82 +182,95 @@ def find_virtio_disk(disk: u32) -> None:
     store32(u32(bar + 8), 1)
     store32(u32(bar + 12), VERSION_1)
     store8(u32(bar + 0x14), 11)
-    store16(u32(bar + 0x18), 4)
-    store32(u32(bar + 0x20), u32(DESCRIPTORS + area))
-    store32(u32(bar + 0x28), u32(AVAILABLE + area))
-    store32(u32(bar + 0x30), u32(USED + area))
-    store16(u32(bar + 0x1C), 1)
+    for queue in range(queues):
+        area = u32((disk * queues + queue) * QUEUE_AREA)
+        store16(u32(bar + 0x16), u16(queue))
+        store16(u32(bar + 0x18), 4)
+        store32(u32(bar + 0x20), u32(DESCRIPTORS + area))
+        store32(u32(bar + 0x28), u32(AVAILABLE + area))
+        store32(u32(bar + 0x30), u32(USED + area))
+        store16(u32(bar + 0x1C), 1)
     store8(u32(bar + 0x14), 15)
 
 
-def descriptor(disk: u32, number: u32, address: u32, length: u32, flags: u32) -> None:
+def descriptor(area: u32, number: u32, address: u32, length: u32, flags: u32) -> None:
     """Fill one in; the next one is the next in the table."""
-    place = u32(DESCRIPTORS + disk * DISK_AREA + 16 * number)
-    store64(place, u32(address + disk * DISK_AREA))
+    place = u32(DESCRIPTORS + area + 16 * number)
+    store64(place, u32(address + area))
     store32(u32(place + 8), length)
     store32(u32(place + 12), u32(flags | (number + 1) << 16))
 
 
-def ask(disk: u32, kind: u32, sector: u32, place: u32) -> None:
-    """Make the request that is number `place` of all available, and notify the device."""
-    area = disk * DISK_AREA
+def ask(each: u32, queues: u32, kind: u32, sector: u32, place: u32) -> None:
+    """Make the request that is number `place` of all available, and notify the device.
+
+    It is queue `each` of all disks, which have so many `queues` each.
+    """
+    area = u32(each * QUEUE_AREA)
     store32(u32(HEADER + area), kind)
     store64(u32(HEADER + area + 8), sector)
-    descriptor(disk, 0, HEADER, 16, NEXT)
+    descriptor(area, 0, HEADER, 16, NEXT)
     if kind == OUT:
-        descriptor(disk, 1, DATA, 512, NEXT)
-        descriptor(disk, 2, STATUS, 1, WRITE)
+        descriptor(area, 1, DATA, 512, NEXT)
+        descriptor(area, 2, STATUS, 1, WRITE)
     else:
-        descriptor(disk, 1, STATUS, 1, WRITE)
+        descriptor(area, 1, STATUS, 1, WRITE)
     available = u32(AVAILABLE + area)
     store16(u32(available + 4 + 2 * (place & 3)), 0)
     store16(u32(available + 2), u16(place + 1))
-    store16(u32(VIRTIO_BARS + disk * VIRTIO_BAR_SIZE + VIRTIO_NOTIFY), 0)
+    bar = u32(VIRTIO_BARS + each // queues * VIRTIO_BAR_SIZE)
+    queue = each % queues
+    store16(u32(bar + VIRTIO_NOTIFY + queue * VIRTIO_NOTIFY_STRIDE), u16(queue))
 
 
-def await_answer(disk: u32, place: u32) -> u8:
+def await_answer(each: u32, place: u32) -> u8:
     """Wait for it; its status."""
-    while load16(u32(USED + disk * DISK_AREA + 2)) != u16(place + 1):
+    area = u32(each * QUEUE_AREA)
+    while load16(u32(USED + area + 2)) != u16(place + 1):
         pause()
-    return load8(u32(STATUS + disk * DISK_AREA))
+    return load8(u32(STATUS + area))
 
 
-def write_by_virtio(sectors: u32, disks: u32) -> None:
+def write_by_virtio(sectors: u32, disks: u32, queues: u32) -> None:
     """Write sector after sector, its number and the disk's in it; then say a full stop.
 
-    All disks do so at a time.
+    All disks do so at a time, and all queues, each for its part of the sectors.
     """
+    total = u32(disks * queues)
     for disk in range(disks):
-        find_virtio_disk(disk)
-    for sector in range(sectors):
+        find_virtio_disk(disk, queues)
+    for turn in range(sectors):
         failed: u8 = 0
         for step in range(2):
-            place = u32(2 * sector + step)
-            for disk in range(disks):
-                store64(u32(DATA + disk * DISK_AREA), (sector + 1) | disk << 32)
-                ask(disk, FLUSH if step else OUT, sector, place)
-            for disk in range(disks):
-                failed |= await_answer(disk, place)
+            place = u32(2 * turn + step)
+            for each in range(total):
+                sector = u32(each % queues * sectors + turn)
+                store64(u32(DATA + each * QUEUE_AREA), u64((sector + 1) | each // queues << 32))
+                ask(each, queues, FLUSH if step else OUT, sector, place)
+            for each in range(total):
+                failed |= await_answer(each, place)
         say(u8(46 + failed))
     power_off()
 
 
 def virtio_flush() -> None:
     """As flush, by virtio."""
-    write_by_virtio(FLUSHED_SECTORS, 1)
+    write_by_virtio(FLUSHED_SECTORS, 1, 1)
 
 
 def virtio_few() -> None:
     """The same for FEW_SECTORS."""
-    write_by_virtio(FEW_SECTORS, 1)
+    write_by_virtio(FEW_SECTORS, 1, 1)
 
 
 def virtio_disks() -> None:
     """The same on all disks."""
-    disks: u32 = 0
-    while has_virtio_disk(disks):
-        disks = u32(disks + 1)
-    write_by_virtio(FEW_SECTORS, disks)
+    write_by_virtio(FEW_SECTORS, virtio_disk_count(), 1)
+
+
+def virtio_queues() -> None:
+    """The same by several queues of each."""
+    write_by_virtio(FEW_SECTORS, virtio_disk_count(), QUEUES)
 
 
 REMEMBERED = 0x20_2000  # RAM that a guest fills and a reset must clear

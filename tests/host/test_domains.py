@@ -18,17 +18,23 @@ def disks(count: int, bus: str = VIRTIO, path: str = "") -> list[DiskOption]:
     ("options", "network", "cpus", "expected"),
     [
         ([], False, 32, 1),
-        (disks(1), False, 32, 1),
+        (disks(1), False, 7, 1),
+        (disks(1), False, 8, 2),
+        (disks(1), False, 31, 7),
+        (disks(1), False, 32, 8),
         (disks(4), True, 1, 1),
         (disks(2), False, 2, 2),
         (disks(4), True, 4, 4),
-        (disks(4), True, 32, 5),
+        (disks(4), True, 19, 5),
+        (disks(4), True, 32, 8),
         (disks(1), True, 2, 2),
-        (disks(4, IDE), True, 8, 1),
+        (disks(1), True, 16, 4),
+        ([], True, 32, 1),
+        (disks(4, IDE), True, 32, 1),
         (disks(4, VIRTIO, "vfio:0000:01:00.0"), True, 8, 1),
     ],
 )
-def test_there_is_a_domain_for_each_function_and_no_more_than_cpus(
+def test_there_is_a_domain_for_each_function_and_for_four_cpus_and_no_more_than_cpus(
     monkeypatch: pytest.MonkeyPatch,
     options: list[DiskOption],
     network: bool,
@@ -69,6 +75,7 @@ def test_disks_of_the_ring_and_the_network_are_dealt_out_and_nothing_else() -> N
     domains.deal_out(shared)
     assert [each.config.domain for each in shared] == [0, 1, 2]
     assert {each.config.domains for each in shared} == {3}
+    assert [config.shares[number] for number in range(6)] == [1] * 6
     homes = [config.homes[number] for number in range(6)]
     assert homes == [0, 0, 1, 2, 0, 0]
     for domain, each in enumerate(shared):
@@ -77,3 +84,47 @@ def test_disks_of_the_ring_and_the_network_are_dealt_out_and_nothing_else() -> N
     assert [disk.present for disk in config.disks] == [1, 1, 0, 1]
     assert [disk.sectors for disk in shared[1].config.disks] == [0, 0, 102, 0]
     assert shared[2].config.net.mtu == 1500
+
+
+@pytest.mark.parametrize(
+    ("count", "network", "domains_there", "homes", "shares"),
+    [
+        (1, False, 1, [0], [1]),
+        (1, False, 3, [0], [3]),
+        (1, True, 2, [0, 1], [1, 1]),
+        (1, True, 4, [0, 3], [3, 1]),
+        (2, True, 2, [0, 1, 0], [1, 1, 1]),
+        (2, True, 6, [0, 3, 5], [3, 2, 1]),
+        (4, True, 8, [0, 2, 4, 6, 7], [2, 2, 2, 1, 1]),
+    ],
+)
+def test_domains_that_are_left_share_the_disks(
+    count: int, network: bool, domains_there: int, homes: list[int], shares: list[int]
+) -> None:
+    shared = [abi.Shared() for _ in range(domains_there)]
+    config = shared[0].config
+    place(config, disks(count), 32)
+    for number in range(count):
+        config.disks[number].present = 1
+        config.disks[number].sectors = 100 + number
+    if network:
+        config.net.pairs = 1
+        place_network(config)
+    place_entropy(config)
+    listed = [(each.kind, each.index, each.queues) for each in config.virtio]
+    domains.deal_out(shared)
+    assert list(config.homes)[: len(homes) + 1] == [*homes, 0]
+    assert list(config.shares)[: len(shares) + 1] == [*shares, 1]
+    for number, (home, share) in enumerate(zip(homes, shares, strict=True)):
+        for domain, each in enumerate(shared):
+            function = each.config.virtio[number]
+            if home <= domain < home + share:
+                assert (function.kind, function.index, function.queues) == listed[number]
+                assert (function.share, function.shares) == (domain - home, share)
+            else:
+                assert function.kind == abi.VirtioKind.NONE
+            if number < count:
+                disk = each.config.disks[number]
+                there = function.kind != abi.VirtioKind.NONE
+                assert disk.present == there
+                assert domain == 0 or disk.sectors == (100 + number if there else 0)

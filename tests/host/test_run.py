@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.harness import why_not
-from tests.host.kernel_payload import FEW_SECTORS, HELLO, Kernels
+from tests.host.kernel_payload import FEW_SECTORS, HELLO, QUEUES, Kernels
 from vestige.host import images
 
 pytestmark = [
@@ -434,7 +434,7 @@ def test_a_virtio_request_is_no_exit_of_the_guest(
 
 
 @pytest.mark.parametrize(
-    ("cpus", "disks", "ring"), [(1, 2, "kick"), (2, 2, "kick"), (4, 3, "poll"), (32, 4, "auto")]
+    ("cpus", "disks", "ring"), [(1, 2, "kick"), (2, 2, "kick"), (4, 3, "poll"), (16, 4, "auto")]
 )
 def test_disks_of_a_guest_with_many_cpus_have_workers_of_their_own(
     kernels: Kernels, tmp_path: Path, cpus: int, disks: int, ring: str
@@ -460,6 +460,45 @@ def test_disks_of_a_guest_with_many_cpus_have_workers_of_their_own(
     assert counters["worker_wakeups"] == sum(worker["wakeups"] for worker in workers)
     assert [each["requests"] for each in counters["virtio"]] == [2 * FEW_SECTORS] * disks
     assert [each["notifications"] for each in counters["virtio"]] == [0] * disks
+
+
+@pytest.mark.parametrize(
+    ("cpus", "disks", "ring", "homes"),
+    [
+        (7, 1, "kick", [[0]]),
+        (8, 1, "kick", [[0]] * 2),
+        (16, 2, "poll", [[0], [0], [1], [1]]),
+        (32, 1, "auto", [[0]] * 8),
+    ],
+)
+def test_workers_share_a_disk_of_a_guest_with_more_cpus(
+    kernels: Kernels, tmp_path: Path, cpus: int, disks: int, ring: str, homes: list[list[int]]
+) -> None:
+    stats = tmp_path / "stats.json"
+    images = [tmp_path / f"{number}.img" for number in range(disks)]
+    for each in images:
+        each.write_bytes(bytes(1 << 20))
+    words = [word for each in images for word in ("--disk", str(each))]
+    words += ["--cpus", str(cpus), "--ring", ring, "--stats", str(stats)]
+    done = run("--kernel", kernels("virtio_queues"), *words)
+    assert (done.returncode, done.stdout) == (0, b"." * FEW_SECTORS), done
+    sectors = QUEUES * FEW_SECTORS
+    for disk, each in enumerate(images):
+        content = each.read_bytes()
+        held = [content[512 * n : 512 * n + 8] for n in range(sectors)]
+        assert held == [(n + 1 | disk << 32).to_bytes(8, "little") for n in range(sectors)]
+    counters = json.loads(stats.read_text())
+    workers = counters["workers"]
+    shares = len(workers) // disks
+    assert [worker["virtio"] for worker in workers] == homes
+    served = [range(n % shares, QUEUES, shares) for n in range(len(workers))]
+    assert [worker["requests"] for worker in workers] == [
+        2 * FEW_SECTORS * len(queues) for queues in served
+    ]
+    for function in counters["virtio"]:
+        assert function["requests"] == 2 * sectors
+        assert function["notifications"] == function["failures"] == 0
+        assert function["resets"] == 1
 
 
 @pytest.mark.parametrize(

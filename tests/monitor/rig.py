@@ -27,7 +27,8 @@ class PoweredOff(Exception):
 class Rig:
     """One machine. `routed`, `pinned`, `told` and `rung` are what the host has seen.
 
-    With `ide_in_memory`, `pages_shown` are what the guest reads at abi.IDE_MEMORY.
+    With `ide_in_memory`, `pages_shown` are what the guest reads at abi.IDE_MEMORY. A virtio disk
+    has as many `queues` as there are CPUs, unless told.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Rig:
         ide_in_memory: bool = False,
         virtio: bool = False,
         domains: int = 1,
+        queues: int | None = None,
     ) -> None:
         self.disks = disks or []
         self.output: list[bytes] = []
@@ -69,6 +71,7 @@ class Rig:
         self.worker = self.workers[0]
         self.rung: list[int] = []
         self.routed: list[tuple[int, int, int]] = []
+        self.wired: set[int] = set()  # GSIs
         self.pinned: list[int] = []
         self.told: list[bytes] = []
         self.pin_answer = 0
@@ -85,7 +88,7 @@ class Rig:
             self.shared.config.ide_in_memory = 1
             self.shared.config.shadow = ctypes.addressof(self.pages_shown)
         if virtio:
-            place(self.shared.config, [DiskOption("", VIRTIO)] * len(self.disks), cpus)
+            place(self.shared.config, [DiskOption("", VIRTIO)] * len(self.disks), queues or cpus)
         deal_out(self.shared_by_domain)
 
     def configure(self, cpus: int, console: bool, reads_input: bool, read_only: bool) -> None:
@@ -120,12 +123,22 @@ class Rig:
             gsi = port - abi.PORT_DOORBELL
             assert 0 <= gsi < abi.GSIS
             assert self.machines[self.domain_of(gsi)].lock.held
+            assert gsi in self.wired
             self.rung.append(gsi)
 
     def domain_of(self, gsi: int) -> int:
         """Whose a doorbell is."""
         function = (gsi - abi.VIRTIO_GSI) // abi.VIRTIO_VECTORS
-        return self.shared.config.homes[function] if function >= 0 else 0
+        if function < 0:
+            return 0
+        share, number = divmod(function, abi.MAX_VIRTIO)
+        assert share < self.shared.config.shares[number]
+        return self.shared.config.homes[number] + share
+
+    def domain_of_queue(self, number: int, queue: int) -> int:
+        """Who serves a queue of a virtio function."""
+        config = self.shared.config
+        return config.homes[number] + queue % config.shares[number]
 
     def serve(self, call: abi.Call) -> None:
         """One host call, of whichever CPU is running."""
@@ -143,6 +156,7 @@ class Rig:
         elif call == abi.Call.ROUTE:
             assert domain == self.domain_of(argument)
             route = self.shared_by_domain[domain].routes[argument]
+            self.wired.add(argument)
             self.routed.append((argument, route.address, route.data))
         elif call == abi.Call.LOG:
             self.told.append(bytes(self.shared.log[index] for index in range(argument)))

@@ -16,7 +16,7 @@ from tests.devices.virtio.reference import Buffer
 from tests.monitor.fake_ring import FakeRing
 from tests.monitor.interleaving import Schedule
 from tests.monitor.rig import Rig
-from tests.monitor.virtio_guest import DATA, IN, VirtioDisk
+from tests.monitor.virtio_guest import DATA, IN, DiskQueue, VirtioDisk
 from vestige import abi
 from vestige.monitor.core import conclude, entry, lock, timer
 from vestige.monitor.devices.virtio import queue as virtio_queue
@@ -25,7 +25,9 @@ from vestige.monitor.drivers.ring.spec import CompletionFlag, Submission
 
 REQUESTS = 3  # of each disk
 TRAPS = 4  # of each CPU
+WRITES = 3  # of each CPU, to a register that both write
 RUNS = 12  # of each kind
+CONFIG_VECTOR, STATUS = 0x10, 0x14
 SPINS = 1
 SHARED = {
     lock: ("atomic_exchange32", "load_acquire32", "store_release32"),
@@ -37,11 +39,18 @@ SHARED = {
 class Race:
     """One machine, and one order of all that happens to it."""
 
-    def __init__(self, seed: int, *, domains: int, inline: bool, uart: bool) -> None:
+    def __init__(
+        self, seed: int, *, domains: int, inline: bool, uart: bool, share: bool = False
+    ) -> None:
         self.schedule = Schedule(seed, (0.05, 0.2, 0.5)[seed % 3])
-        disks = [bytearray([number]) * 4096 for number in range(domains)]
-        self.rig = Rig(disks=disks, virtio=True, cpus=2, domains=domains).start()
-        self.disks = [VirtioDisk(self.rig, number) for number in range(domains)]
+        count = 1 if share else domains
+        disks = [bytearray([number]) * 4096 for number in range(count)]
+        each = domains // count
+        self.rig = Rig(disks=disks, virtio=True, cpus=2, domains=domains, queues=each).start()
+        self.share = share
+        whole = [VirtioDisk(self.rig, number, queues=each) for number in range(count)]
+        self.disks: list[DiskQueue] = [queue for disk in whole for queue in disk.queues]
+        self.bar = whole[-1].bar
         self.pending = [False] * domains  # interrupts in the workers' local APICs
         self.uart = uart
         self.asked: list[set[int]] = [set() for _ in range(domains)]
@@ -103,8 +112,13 @@ class Race:
             if turn % 2:
                 abi.RunPage.at(page).exit_reason = abi.ExitReason.MMIO
                 access = abi.RunMmio.at(page + abi.RUN_UNION)
-                access.address = self.disks[-1].bar + 0x14
-                access.length, access.is_write = 1, 0
+                access.address, access.length, access.is_write = self.bar + STATUS, 1, 0
+            entry.serve(rig.cpus[number], rig.machine, rig.shared)
+            self.schedule.step()
+        for _ in range(WRITES if self.share else 0):
+            access = abi.RunMmio.at(page + abi.RUN_UNION)
+            access.address, access.length, access.is_write = self.bar + CONFIG_VECTOR, 2, 1
+            access.data[0] = number
             entry.serve(rig.cpus[number], rig.machine, rig.shared)
             self.schedule.step()
 
@@ -132,6 +146,9 @@ class Race:
             self.schedule.run()
         for disk, asked in zip(self.disks, self.asked, strict=True):
             assert set(disk.done()) == asked
+        devices = [machine.virtio.functions[0].device for machine in self.rig.machines]
+        assert not self.share or len({device.config_vector for device in devices}) == 1
+        assert self.rig.machine.sharing.held == 0
         for machine in self.rig.machines:
             assert machine.lock.held == machine.lock.left == 0
             assert machine.armed <= machine.next_deadline()
@@ -201,6 +218,20 @@ def test_no_order_loses_a_wakeup(domains: int, inline: bool, uart: bool) -> None
     for seed in range(RUNS):
         try:
             Race(seed, domains=domains, inline=inline, uart=uart).run()
+        except BaseException as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+
+@pytest.mark.parametrize("uart", [False, True])
+@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize("domains", [2, 3])
+def test_nor_where_domains_share_a_disk_and_both_cpus_access_it(
+    domains: int, inline: bool, uart: bool
+) -> None:
+    for seed in range(RUNS):
+        try:
+            Race(seed, domains=domains, inline=inline, uart=uart, share=True).run()
         except BaseException as error:
             error.add_note(f"seed {seed}")
             raise

@@ -9,7 +9,6 @@ from _collections_abc import Sequence
 
 from vestige import abi
 from vestige.host.options import VIRTIO, DiskOption
-from vestige.host.routing import Doorbells
 from vestige.host.vm import VirtualMachine
 
 
@@ -57,18 +56,12 @@ def _add(config: abi.Config, kind: abi.VirtioKind, queues: int) -> None:
 
 
 class VirtioWiring:
-    """Doorbells for every vector, and notifications that wake a domain's worker without an exit.
+    """Notifications of the queues that a domain serves wake its worker without an exit.
 
     Threat: a guest that notifies without end makes its own worker work.
     """
 
-    def __init__(
-        self,
-        config: abi.Config,
-        guest: VirtualMachine,
-        monitor: VirtualMachine,
-        doorbells: Doorbells,
-    ) -> None:
+    def __init__(self, config: abi.Config, guest: VirtualMachine, monitor: VirtualMachine) -> None:
         """Wire all functions that a domain's `config` lists, at the addresses where their BARs
         begin.
         """
@@ -77,10 +70,8 @@ class VirtioWiring:
         for number, function in enumerate(config.virtio):
             if function.kind == abi.VirtioKind.NONE:
                 continue
-            for vector in range(function.queues + 1):
-                doorbells.add(abi.VIRTIO_GSI + number * abi.VIRTIO_VECTORS + vector)
             notify = abi.VIRTIO_BARS + number * abi.VIRTIO_BAR_SIZE + abi.VIRTIO_NOTIFY
-            for queue in range(function.queues):
+            for queue in range(function.share, function.queues, max(function.shares, 1)):
                 place = notify + queue * abi.VIRTIO_NOTIFY_STRIDE
                 guest.connect_store(place, abi.VIRTIO_NOTIFY_SIZE, self._eventfd)
 

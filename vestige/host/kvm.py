@@ -176,7 +176,7 @@ class Routing(Struct):
 
     count: u32
     flags: u32
-    entries: RoutingEntry[168]
+    entries: RoutingEntry[1176]
 
 
 class EnableCapability(Struct):

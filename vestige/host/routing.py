@@ -19,7 +19,7 @@ class Doorbells:
     """The doorbells and the routes behind them.
 
     The monitor has a GSI's message routed before it first rings for it, and that wires the GSI: of
-    24 pins few are ever used. Only an MSI-X vector, whose message may be none, is wired beforehand.
+    the pins and vectors there may be few are ever used.
     """
 
     def __init__(self, guest: VirtualMachine, monitor: VirtualMachine) -> None:

@@ -50,7 +50,7 @@ def collect(
 ) -> "dict[str, Any]":
     """All counters of a machine that is over; `first_instruction` is in ms from the start.
 
-    `shared` is each domain's. A virtio function is counted in its own, all else is added up.
+    `shared` is each domain's. A virtio function is counted in its own; all else is added up.
     """
     loops = [each.loop for each in session.threads]
     config = shared[0].config
@@ -88,7 +88,7 @@ def collect(
             if config.nvme[index].present
         ],
         "virtio": [
-            _numbers(shared[home].statistics.virtio[number])
+            _function(shared[home : home + max(config.shares[number], 1)], number)
             for number, home in enumerate(config.homes)
             if shared[home].config.virtio[number].kind
         ],
@@ -98,6 +98,7 @@ def collect(
         "workers": [
             {
                 "wakeups": each.statistics.worker_wakeups,
+                "requests": sum(function.requests for function in each.statistics.virtio),
                 "virtio": [
                     number for number, function in enumerate(each.config.virtio) if function.kind
                 ],
@@ -122,6 +123,13 @@ def _sums(tables: "list[Array[int]]", size: int) -> dict[int, int]:
     """Number to total over all `tables`, without zeroes."""
     totals = {number: sum(table[number] for table in tables) for number in range(size)}
     return {number: total for number, total in totals.items() if total}
+
+
+def _function(shared: "list[abi.Shared]", number: int) -> dict[str, int]:
+    """A virtio function's counters, of all who share it; exits and resets each of them sees."""
+    reports = [_numbers(each.statistics.virtio[number]) for each in shared]
+    added = ("requests", "interrupts", "failures")
+    return reports[0] | {name: sum(report[name] for report in reports) for name in added}
 
 
 def _network(shared: "list[abi.Shared]") -> dict[str, int] | None:

@@ -60,7 +60,7 @@ class Twin:
             self.guest.map(abi.IDE_MEMORY, size, pages, read_only=True)
         for shared in self.shared():
             if any(function.kind != abi.VirtioKind.NONE for function in shared.config.virtio):
-                wiring = VirtioWiring(shared.config, self.guest, self.monitor, self.doorbells)
+                wiring = VirtioWiring(shared.config, self.guest, self.monitor)
                 self._virtio.append(wiring)
 
     def shared(self) -> list[abi.Shared]:

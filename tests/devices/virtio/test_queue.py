@@ -31,7 +31,7 @@ FORMATS: tuple[type[Driver], ...] = (SplitDriver, PackedDriver)
 @cache
 def native() -> NativeImage:
     """The queue as machine code."""
-    methods = (Virtqueue.begin, Virtqueue.sound, Virtqueue.reset)
+    methods = (Virtqueue.begin, Virtqueue.sound, Virtqueue.clear, Virtqueue.stop)
     return compiled(ask, take, give, take_interrupt, *methods)
 
 
@@ -44,7 +44,8 @@ class Bench:
         self.queue = Virtqueue()
         self.chain = Chain()
         self.call = Twice(native(), (self.ram.bytes, self.queue, self.chain))
-        self.call(Virtqueue.reset, self.queue)
+        self.call(Virtqueue.clear, self.queue)
+        self.call(Virtqueue.stop, self.queue)
         self.queue.size = size
         self.queue.descriptors = self.driver.descriptors
         self.queue.driver = self.driver.driver

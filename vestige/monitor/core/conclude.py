@@ -111,16 +111,22 @@ def send_interrupts(cpu: Cpu, machine: Machine, shared: Shared) -> None:
         requests = msix.take_requests()
         if requests:
             report = shared.statistics.virtio[number]
+            function = shared.config.virtio[number].share * MAX_VIRTIO + number
             for vector in range(VIRTIO_VECTORS):
                 if requests & 1 << vector:
-                    gsi = VIRTIO_GSI + number * VIRTIO_VECTORS + vector
+                    gsi = u32(VIRTIO_GSI + function * VIRTIO_VECTORS + vector)
                     address = msix.message_address(vector)
                     send(cpu, shared, gsi, address, msix.message_data(vector))
                     report.interrupts = u64(report.interrupts + 1)
 
 
 def send(cpu: Cpu, shared: Shared, gsi: u32, address: u64, data: u32) -> None:
-    """Ring the doorbell of a GSI; before, give the host its message if that has changed."""
+    """Ring the doorbell of a GSI; before, give the host its message if that has changed.
+
+    One with address 0 is none, as an MSI-X table holds it that the guest has not written.
+    """
+    if address == 0:
+        return
     route = shared.routes[gsi]
     if route.address != address or route.data != data:
         route.address = address

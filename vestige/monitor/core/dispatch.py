@@ -1,6 +1,6 @@
 """From a trap to the bus: every access counted, string instructions taken apart."""
 
-from vestige.abi import HPET, Shared, TrapKind
+from vestige.abi import HPET, Shared, Statistics, TrapKind
 from vestige.lang.intrinsics import (
     load8,
     load16,
@@ -33,14 +33,27 @@ def is_quiet(machine: Machine, trap: Trap) -> bool:
 
 
 def handle(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:
-    """Carry out one trap; a read's answer is at `trap.data` afterwards."""
-    statistics = shared.statistics
+    """Count one trap and carry it out; a read's answer is at `trap.data` afterwards."""
+    count(shared.statistics, trap)
+    perform(machine, shared, trap, now)
+
+
+def count(statistics: Statistics, trap: Trap) -> None:
+    """Count it, whatever it does."""
     write = TrapKind.WRITE if trap.write else 0
     if trap.kind == Kind.PORT:
         count_trap(statistics, trap.address, TrapKind.PORT | write)
-        handle_port(machine, shared, trap, now)
     elif trap.kind == Kind.MEMORY:
         count_trap(statistics, trap.address, TrapKind.MEMORY | write)
+    elif trap.kind == Kind.END_OF_INTERRUPT:
+        count_trap(statistics, trap.vector, TrapKind.EOI)
+
+
+def perform(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:
+    """Carry it out."""
+    if trap.kind == Kind.PORT:
+        handle_port(machine, shared, trap, now)
+    elif trap.kind == Kind.MEMORY:
         if is_hpet(shared.config, trap.address):
             handle_hpet(machine, trap, now)
         elif trap.write:
@@ -48,7 +61,6 @@ def handle(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:
         else:
             store64(trap.data, read_memory(machine, trap.address, trap.size))
     elif trap.kind == Kind.END_OF_INTERRUPT:
-        count_trap(statistics, trap.vector, TrapKind.EOI)
         machine.ioapic.end_of_interrupt(trap.vector)
 
 

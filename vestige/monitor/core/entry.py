@@ -16,12 +16,14 @@ from vestige.monitor.core.conclude import (
 )
 from vestige.monitor.core.controllers import start_controllers
 from vestige.monitor.core.dispatch import handle, is_quiet
-from vestige.monitor.core.domains import domain_at, domain_of_port, machine_of, shared_of
+from vestige.monitor.core.domains import function_at, function_of_port, machine_of, shared_of
 from vestige.monitor.core.kvm import drain, fetch
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.posted import await_starts, follows_starts, take_signals
+from vestige.monitor.core.replicas import move_on, serve_shared
 from vestige.monitor.core.timer import reachable, set_timer, start_interrupts
 from vestige.monitor.core.trap import Kind, Trap
+from vestige.monitor.devices.virtio.devices import NOWHERE
 from vestige.monitor.line import NEVER
 
 
@@ -52,11 +54,11 @@ def serve(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     """Answer one trap; `machine` and `shared` are the first domain's."""
     trap = machine.traps[cpu.index]
     fetch(cpu, trap)
-    domain = domain_at(machine, shared.config, trap)
-    if domain:
-        serve_there(cpu, machine, shared, trap, domain, 0)
-    else:
+    number = function_at(machine, shared.config, trap)
+    if number == NOWHERE:
         serve_here(cpu, machine, shared, trap)
+    else:
+        serve_away(cpu, machine, shared, trap, number, 0)
 
 
 def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> None:
@@ -70,9 +72,9 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> None:
         handle(machine, shared, trap, now)
         unlock(machine, shared)
         return
-    domain = domain_of_port(machine, shared.config, trap)
+    number = function_of_port(machine, shared.config, trap)
     address = machine.pci.address
-    if domain == 0:
+    if number == NOWHERE:
         handle(machine, shared, trap, now)
     conclude(cpu, machine, shared)
     stand_in(cpu, machine, shared)
@@ -82,17 +84,27 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> None:
         end_machine(cpu, machine, shared)
         return
     unlock_in_time(machine, shared)
-    if domain:
-        serve_there(cpu, machine, shared, trap, domain, address)
+    if number != NOWHERE:
+        serve_away(cpu, machine, shared, trap, number, address)
+
+
+def serve_away(
+    cpu: Cpu, machine: Machine, shared: Shared, trap: Trap, number: u32, address: u32
+) -> None:
+    """Answer a trap at virtio function `number`, which is not the first domain's alone.
+
+    No lock is held. `address`: what CONFIG_ADDRESS was when a port led here.
+    """
+    if shared.config.shares[number] > 1:
+        serve_shared(cpu, machine, shared, trap, number, address)
+    else:
+        serve_there(cpu, machine, shared, trap, u32(shared.config.homes[number]), address)
 
 
 def serve_there(
     cpu: Cpu, first: Machine, first_shared: Shared, trap: Trap, domain: u32, address: u32
 ) -> None:
-    """Answer a trap in another domain than the first, whose lock is not held.
-
-    `address`: what CONFIG_ADDRESS was when a port led here.
-    """
+    """Answer a trap in another domain than the first."""
     machine = machine_of(first, domain)
     shared = shared_of(first_shared, domain)
     machine.lock.acquire()
@@ -103,16 +115,8 @@ def serve_there(
     stand_in(cpu, machine, shared)
     news = machine.wires.take_news()
     unlock_in_time(machine, shared)
-    if news:
-        look_at_lines(cpu, first, first_shared)
-
-
-def look_at_lines(cpu: Cpu, first: Machine, shared: Shared) -> None:
-    """Another domain's lines have changed: let the I/O APIC know before the guest goes on."""
-    first.lock.acquire()
-    conclude(cpu, first, shared)
-    stand_in(cpu, first, shared)
-    unlock_in_time(first, shared)
+    if news:  # its lines have changed: the I/O APIC sees it before the guest goes on
+        move_on(cpu, first, first_shared, 0)
 
 
 def worker_main(cpu: Cpu) -> None:

@@ -35,6 +35,7 @@ class Machine(Struct):
     lock: Lock
     fence: Fence
     wires: Wires
+    sharing: Lock  # core/replicas.py; the first domain's
     clock: Clock
     pci: PciRoot
     ioapic: IoApic

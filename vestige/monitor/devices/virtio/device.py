@@ -54,22 +54,33 @@ class VirtioDevice(Struct):
         self.queue_count = queues
         self.offered = features
         self.msix.reset(u16(queues + 1))
+        self.clear()
         self.forget()
 
-    def forget(self) -> None:
-        """As after a reset by the driver."""
-        self.accepted = 0
+    def share_out(self, share: u8, shares: u8) -> None:
+        """Be one of several replicas: every so many-th queue is this one's to serve."""
+        for i in range(VIRTIO_QUEUES):
+            self.queues[i].elsewhere = i % max(shares, 1) != share
+
+    def clear(self) -> None:
+        """Forget what the driver has set, all but what a reset waits with: it begins."""
         self.device_feature_select = 0
         self.driver_feature_select = 0
-        self.status = 0
-        self.resetting = 0
         self.queue_select = 0
         self.config_vector = NO_VECTOR
+        for i in range(VIRTIO_QUEUES):
+            self.queues[i].clear()
+
+    def forget(self) -> None:
+        """As after a reset by the driver, which is over."""
+        self.accepted = 0
+        self.status = 0
+        self.resetting = 0
         self.interrupts = 0
         self.was_reset = 1
         self.msix.forget()
         for i in range(VIRTIO_QUEUES):
-            self.queues[i].reset()
+            self.queues[i].stop()
         self.drive()
 
     # ---- for the device behind --------------------------------------------------------------
@@ -89,7 +100,8 @@ class VirtioDevice(Struct):
         A malformed one breaks the device.
         """
         virtqueue = self.queues[queue]
-        if not virtqueue.enabled or virtqueue.resetting or not self.running():
+        ready = virtqueue.enabled and not virtqueue.elsewhere and not virtqueue.resetting
+        if not ready or not self.running():
             return False
         match take(virtqueue, chain, ram):
             case Taken.CHAIN:
@@ -245,6 +257,7 @@ class VirtioDevice(Struct):
                 case Common.QUEUE_RESET:
                     if value == 1 and self.has(Feature.RING_RESET) and queue.enabled:
                         queue.resetting = 1
+                        queue.clear()
                         self.settle_resets()
                 case _:
                     pass
@@ -271,6 +284,7 @@ class VirtioDevice(Struct):
         """The driver's steps, 3.1.1. Bits stay until a reset; none is set before its time."""
         if value == 0:
             self.resetting = 1
+            self.clear()
             self.settle_resets()
             return
         if self.resetting:
@@ -287,13 +301,13 @@ class VirtioDevice(Struct):
         return self.accepted & ~self.offered == 0 and self.has(Feature.VERSION_1)
 
     def enable(self, queue: Virtqueue, ram: Memory) -> None:
-        """A queue goes live: if it can't be, the device needs a reset."""
+        """A queue goes live: if it can't be, the device needs a reset, says who would serve it."""
         if queue.enabled or not self.status & Status.FEATURES_OK:
             return
         packed = self.has(Feature.RING_PACKED)
         if queue.sound(packed, ram):
             queue.begin(packed, self.has(Feature.INDIRECT_DESC), self.has(Feature.EVENT_IDX))
-        else:
+        elif not queue.elsewhere:
             self.fail()
 
     def settle_resets(self) -> None:
@@ -301,14 +315,15 @@ class VirtioDevice(Struct):
 
         What the ring or a controller has begun can't be called back, and may still be written
         to the driver's memory. Until it is done the status, or queue_reset, is not what the
-        driver waits for (2.4.1, 2.6.1.1).
+        driver waits for (2.4.1, 2.6.1.1); all else is as after the reset already, so that it is
+        the same in all replicas of a device, one of which may wait.
         """
         in_flight = u32(0)
         for i in range(VIRTIO_QUEUES):
             queue = self.queues[i]
             in_flight = u32(in_flight + queue.in_flight)
             if queue.resetting and queue.in_flight == 0:
-                queue.reset()
+                queue.stop()
         if self.resetting and in_flight == 0:
             self.resets = u64(self.resets + 1)
             self.forget()

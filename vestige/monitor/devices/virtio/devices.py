@@ -84,6 +84,7 @@ class Virtio(Struct):
         function.reset(number, description.kind, description.index, class_code)
         function.add_vectors(u16(queues + 1))
         function.device.reset(queues, u64(COMMON_FEATURES | features))
+        function.device.share_out(description.share, description.shares)
 
     # ---- configuration space --------------------------------------------------------------
 

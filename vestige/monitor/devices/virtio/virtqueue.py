@@ -50,14 +50,19 @@ class Virtqueue(Struct):
     asked: u32  # what the driver was last asked to notify at, or NOTHING_ASKED
     drained: u8  # 1: nothing was left at our last look, and the driver is to be asked
     in_flight: u16  # buffers taken and not given back
+    elsewhere: u8  # another replica of the device serves it; what the driver sets is kept here, too
 
-    def reset(self) -> None:
-        """As it is before a driver has set anything."""
+    def clear(self) -> None:
+        """Forget what the driver has set, but not whether it is enabled: a reset begins."""
         self.size = MAX_QUEUE_SIZE
         self.vector = NO_VECTOR
         self.descriptors = 0
         self.driver = 0
         self.device = 0
+        self.used_since = 0
+
+    def stop(self) -> None:
+        """Nothing of it is under way any more: it is as before a driver has set anything."""
         self.enabled = 0
         self.resetting = 0
         self.in_flight = 0
