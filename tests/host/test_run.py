@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -433,25 +434,33 @@ def test_a_virtio_request_is_no_exit_of_the_guest(
     assert counters["guest_exits"]["MMIO"] < 30, "setting up is all there is"
 
 
+def run_with_disks(
+    kernel: str, folder: Path, disks: int, sectors: int, *options: str
+) -> dict[str, Any]:
+    """What --stats says of a guest that has written its `sectors` to each of its disks."""
+    stats = folder / "stats.json"
+    images = [folder / f"{number}.img" for number in range(disks)]
+    for each in images:
+        each.write_bytes(bytes(1 << 20))
+    words = [word for each in images for word in ("--disk", str(each))]
+    done = run("--kernel", kernel, *words, *options, "--stats", str(stats))
+    assert (done.returncode, done.stdout) == (0, b"." * FEW_SECTORS), done
+    for disk, each in enumerate(images):
+        content = each.read_bytes()
+        held = [content[512 * n : 512 * n + 8] for n in range(sectors)]
+        assert held == [(n + 1 | disk << 32).to_bytes(8, "little") for n in range(sectors)]
+    counters: dict[str, Any] = json.loads(stats.read_text())
+    return counters
+
+
 @pytest.mark.parametrize(
     ("cpus", "disks", "ring"), [(1, 2, "kick"), (2, 2, "kick"), (4, 3, "poll"), (16, 4, "auto")]
 )
 def test_disks_of_a_guest_with_many_cpus_have_workers_of_their_own(
     kernels: Kernels, tmp_path: Path, cpus: int, disks: int, ring: str
 ) -> None:
-    stats = tmp_path / "stats.json"
-    images = [tmp_path / f"{number}.img" for number in range(disks)]
-    for each in images:
-        each.write_bytes(bytes(1 << 20))
-    words = [word for each in images for word in ("--disk", str(each))]
-    words += ["--cpus", str(cpus), "--ring", ring, "--stats", str(stats)]
-    done = run("--kernel", kernels("virtio_disks"), *words)
-    assert (done.returncode, done.stdout) == (0, b"." * FEW_SECTORS), done
-    for disk, each in enumerate(images):
-        content = each.read_bytes()
-        held = [content[512 * n : 512 * n + 8] for n in range(FEW_SECTORS)]
-        assert held == [(n + 1 | disk << 32).to_bytes(8, "little") for n in range(FEW_SECTORS)]
-    counters = json.loads(stats.read_text())
+    options = ("--cpus", str(cpus), "--ring", ring)
+    counters = run_with_disks(kernels("virtio_disks"), tmp_path, disks, FEW_SECTORS, *options)
     workers = counters["workers"]
     homes = [[n for n in range(disks) if n % len(workers) == d] for d in range(len(workers))]
     assert [worker["virtio"] for worker in workers] == homes
@@ -474,20 +483,9 @@ def test_disks_of_a_guest_with_many_cpus_have_workers_of_their_own(
 def test_workers_share_a_disk_of_a_guest_with_more_cpus(
     kernels: Kernels, tmp_path: Path, cpus: int, disks: int, ring: str, homes: list[list[int]]
 ) -> None:
-    stats = tmp_path / "stats.json"
-    images = [tmp_path / f"{number}.img" for number in range(disks)]
-    for each in images:
-        each.write_bytes(bytes(1 << 20))
-    words = [word for each in images for word in ("--disk", str(each))]
-    words += ["--cpus", str(cpus), "--ring", ring, "--stats", str(stats)]
-    done = run("--kernel", kernels("virtio_queues"), *words)
-    assert (done.returncode, done.stdout) == (0, b"." * FEW_SECTORS), done
     sectors = QUEUES * FEW_SECTORS
-    for disk, each in enumerate(images):
-        content = each.read_bytes()
-        held = [content[512 * n : 512 * n + 8] for n in range(sectors)]
-        assert held == [(n + 1 | disk << 32).to_bytes(8, "little") for n in range(sectors)]
-    counters = json.loads(stats.read_text())
+    options = ("--cpus", str(cpus), "--ring", ring)
+    counters = run_with_disks(kernels("virtio_queues"), tmp_path, disks, sectors, *options)
     workers = counters["workers"]
     shares = len(workers) // disks
     assert [worker["virtio"] for worker in workers] == homes

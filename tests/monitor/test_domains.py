@@ -4,7 +4,14 @@ import pytest
 
 from tests.devices.virtio.reference import Buffer
 from tests.monitor.rig import Rig
-from tests.monitor.virtio_guest import DATA, IN, OUT, WRITE_ZEROES, VirtioDisk
+from tests.monitor.virtio_guest import (
+    DATA,
+    IN,
+    OUT,
+    WRITE_ZEROES,
+    ConfigurationSpace,
+    VirtioDisk,
+)
 from vestige import abi
 from vestige.monitor.core.wires import Wires
 
@@ -73,33 +80,19 @@ def test_a_domain_is_served_while_the_others_are_locked() -> None:
 @pytest.mark.parametrize("by_port", [False, True])
 def test_configuration_space_leads_to_a_functions_domain(by_port: bool) -> None:
     rig = a_machine()
-    slot = abi.VIRTIO_SLOT + 1
-
-    def read(register: int) -> int:
-        if not by_port:
-            return rig.read(abi.ECAM + (slot << 15) + register)
-        rig.out(abi.PORT_PCI_ADDRESS, 1 << 31 | slot << 11 | register, 4)
-        return rig.inp(abi.PORT_PCI_DATA, 4)
-
-    def write(register: int, value: int) -> None:
-        if not by_port:
-            rig.write(abi.ECAM + (slot << 15) + register, value)
-            return
-        rig.out(abi.PORT_PCI_ADDRESS, 1 << 31 | slot << 11 | register, 4)
-        rig.out(abi.PORT_PCI_DATA, value, 4)
-
-    assert read(0) == 0x1042_1AF4
-    write(BAR, MOVED)
-    assert read(BAR) == MOVED
+    space = ConfigurationSpace(rig, abi.VIRTIO_SLOT + 1, by_port=by_port)
+    assert space.read(0) == 0x1042_1AF4
+    space.write(BAR, MOVED)
+    assert space.read(BAR) == MOVED
     assert rig.read(MOVED, 4) == 0xFFFF_FFFF
-    write(COMMAND, 6)
+    space.write(COMMAND, 6)
     assert rig.read(MOVED + 0x12, 2) == 2, "queues"
     assert rig.read(abi.VIRTIO_BARS + abi.VIRTIO_BAR_SIZE) == 0xFFFF_FFFF
-    write(COMMAND, 0)
+    space.write(COMMAND, 0)
     assert rig.read(MOVED, 4) == 0xFFFF_FFFF
     # What is no function of another domain stays where it was.
     assert rig.read(abi.ECAM + ((abi.VIRTIO_SLOT + 2) << 15)) == 0xFFFF_FFFF
-    assert rig.read(abi.ECAM + (slot << 15) + 0x1000) == 0xFFFF_FFFF
+    assert rig.read(space.place + 0x1000) == 0xFFFF_FFFF
 
 
 def test_a_moved_bar_is_notified_in_its_domain() -> None:

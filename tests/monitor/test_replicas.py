@@ -6,7 +6,15 @@ import pytest
 
 from tests.devices.virtio.reference import Buffer
 from tests.monitor.rig import Rig
-from tests.monitor.virtio_guest import DATA, IN, OUT, VECTOR, DiskQueue, VirtioDisk
+from tests.monitor.virtio_guest import (
+    DATA,
+    IN,
+    OUT,
+    VECTOR,
+    ConfigurationSpace,
+    DiskQueue,
+    VirtioDisk,
+)
 from vestige import abi
 
 SIZE = 1 << 20
@@ -143,31 +151,17 @@ def test_a_notification_that_exits_reaches_the_queues_domain() -> None:
 @pytest.mark.parametrize("disks", [1, 2])
 def test_configuration_space_is_one(disks: int, by_port: bool) -> None:
     rig = a_machine(2 * disks, disks)
-    slot = abi.VIRTIO_SLOT + disks - 1
-
-    def read(register: int) -> int:
-        if not by_port:
-            return rig.read(abi.ECAM + (slot << 15) + register)
-        rig.out(abi.PORT_PCI_ADDRESS, 1 << 31 | slot << 11 | register, 4)
-        return rig.inp(abi.PORT_PCI_DATA, 4)
-
-    def write(register: int, value: int) -> None:
-        if not by_port:
-            rig.write(abi.ECAM + (slot << 15) + register, value)
-            return
-        rig.out(abi.PORT_PCI_ADDRESS, 1 << 31 | slot << 11 | register, 4)
-        rig.out(abi.PORT_PCI_DATA, value, 4)
-
-    assert read(0) == 0x1042_1AF4
-    write(BAR, MOVED)
-    assert read(BAR) == MOVED
-    write(COMMAND, 6)
+    space = ConfigurationSpace(rig, abi.VIRTIO_SLOT + disks - 1, by_port=by_port)
+    assert space.read(0) == 0x1042_1AF4
+    space.write(BAR, MOVED)
+    assert space.read(BAR) == MOVED
+    space.write(COMMAND, 6)
     assert rig.read(MOVED + 0x12, 2) == 4, "queues"
     assert rig.read(abi.VIRTIO_BARS + (disks - 1) * abi.VIRTIO_BAR_SIZE) == ONES
-    write(COMMAND, 0)
+    space.write(COMMAND, 0)
     assert rig.read(MOVED, 4) == ONES
     if by_port:
-        assert rig.inp(abi.PORT_PCI_ADDRESS, 4) == 1 << 31 | slot << 11 | COMMAND
+        assert rig.inp(abi.PORT_PCI_ADDRESS, 4) == space.address | COMMAND
 
 
 def test_a_string_instruction_is_one_access_after_the_other() -> None:

@@ -13,6 +13,30 @@ IN, OUT, FLUSH_OUT, GET_ID, WRITE_ZEROES = 0, 1, 4, 8, 13
 VECTOR = 0x51
 
 
+class ConfigurationSpace:
+    """A function's, by ECAM or by the two ports. `address` is what CONFIG_ADDRESS names it by."""
+
+    def __init__(self, rig: Rig, slot: int, *, by_port: bool) -> None:
+        self.rig, self.by_port = rig, by_port
+        self.place = abi.ECAM + (slot << 15)
+        self.address = 1 << 31 | slot << 11
+
+    def read(self, register: int) -> int:
+        """32 bits."""
+        if not self.by_port:
+            return self.rig.read(self.place + register)
+        self.rig.out(abi.PORT_PCI_ADDRESS, self.address | register, 4)
+        return self.rig.inp(abi.PORT_PCI_DATA, 4)
+
+    def write(self, register: int, value: int) -> None:
+        """32 bits."""
+        if not self.by_port:
+            self.rig.write(self.place + register, value)
+            return
+        self.rig.out(abi.PORT_PCI_ADDRESS, self.address | register, 4)
+        self.rig.out(abi.PORT_PCI_DATA, value, 4)
+
+
 class DiskQueue:
     """One queue of function `number`, whose vector is the queue's number; its memory is `area`."""
 
