@@ -198,6 +198,18 @@ def stand_in(cpu: Cpu, machine: Machine, shared: Shared) -> None:
         conclude(cpu, machine, shared)
 
 
+def leave(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
+    """Conclude a CPU's access to a domain whose lock is held, and give it back.
+
+    Whether its lines have changed, which the I/O APIC sees in the first domain.
+    """
+    conclude(cpu, machine, shared)
+    stand_in(cpu, machine, shared)
+    news = machine.wires.take_news()
+    unlock_in_time(machine, shared)
+    return news
+
+
 def tell_crash(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     """Tell the user, once, of a panic that a crash kernel takes care of. The lock is held."""
     if machine.pvpanic.events & Event.CRASH_LOADED and not machine.crash_told:

@@ -7,6 +7,7 @@ from vestige.monitor.core.conclude import (
     call,
     conclude,
     end_machine,
+    leave,
     stand_in,
     tell_crash,
     time,
@@ -111,11 +112,7 @@ def serve_there(
     if trap.kind == Kind.PORT:
         machine.pci.address = address
     handle(machine, shared, trap, time(machine, shared))
-    conclude(cpu, machine, shared)
-    stand_in(cpu, machine, shared)
-    news = machine.wires.take_news()
-    unlock_in_time(machine, shared)
-    if news:  # its lines have changed: the I/O APIC sees it before the guest goes on
+    if leave(cpu, machine, shared):  # the I/O APIC sees its lines before the guest goes on
         move_on(cpu, first, first_shared, 0)
 
 

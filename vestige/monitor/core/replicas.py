@@ -14,7 +14,7 @@ never while one is held.
 from vestige.abi import Cpu, Shared
 from vestige.lang.intrinsics import load64, store64
 from vestige.lang.types import u32, u64
-from vestige.monitor.core.conclude import conclude, stand_in, time, unlock, unlock_in_time
+from vestige.monitor.core.conclude import leave, time, unlock
 from vestige.monitor.core.dispatch import count, load_sized, perform, store_sized
 from vestige.monitor.core.domains import machine_of, shared_of
 from vestige.monitor.core.machine import Machine
@@ -95,7 +95,4 @@ def move_on(cpu: Cpu, first: Machine, first_shared: Shared, domain: u32) -> None
     machine = machine_of(first, domain)
     shared = shared_of(first_shared, domain)
     machine.lock.acquire()
-    conclude(cpu, machine, shared)
-    stand_in(cpu, machine, shared)
-    machine.wires.take_news()
-    unlock_in_time(machine, shared)
+    leave(cpu, machine, shared)
