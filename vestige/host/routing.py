@@ -30,22 +30,21 @@ class Doorbells:
         self._lock = allocate_lock()  # any vCPU's thread may route
         self._eventfds: dict[int, int] = {}  # by GSI
 
-    def add(self, gsi: int) -> None:
-        """Wire one GSI; it has no route yet, so it does not reach the guest."""
-        eventfd = self._eventfds[gsi] = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._guest.connect_interrupt(gsi, eventfd)
-        self._monitor.connect_port(abi.PORT_DOORBELL + gsi, eventfd)
-
     def route(self, gsi: int, address: int, data: int) -> None:
         """From now on `gsi` is the message (address, data); address 0 is none."""
         with self._lock:
             if gsi not in self._eventfds:
-                self.add(gsi)
+                self._wire(gsi)
             if address:
                 self._routes[gsi] = (address, data)
             else:
                 self._routes.pop(gsi, None)
             self._guest.set_routes(self._routes)
+
+    def _wire(self, gsi: int) -> None:
+        eventfd = self._eventfds[gsi] = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._guest.connect_interrupt(gsi, eventfd)
+        self._monitor.connect_port(abi.PORT_DOORBELL + gsi, eventfd)
 
     def close(self) -> None:
         """Close the eventfds; the VMs must be closed first."""
