@@ -168,7 +168,11 @@ def write_msr(number: u32, value: u64) -> None:
 
 
 def wait_for_interrupt() -> None:
-    """STI; HLT; CLI: sleep until an interrupt, with no window in which one is missed."""
+    """STI; HLT; CLI: sleep until an interrupt, with no window in which one is missed.
+
+    Handlers return behind HLT, should one have come before it: not all that emulates a processor
+    keeps STI's promise.
+    """
     raise OnlyInAVm("wait_for_interrupt")
 
 
