@@ -5,12 +5,8 @@ fetched and unpacked into the cache directory. The cloud flavour of the kernel w
 has no 9p.
 """
 
-import contextlib
-import fcntl
 import hashlib
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from vestige.errors import UsageError
@@ -55,48 +51,21 @@ def ensure(progress: Progress) -> Kernel:
     Raises UsageError if it can't be fetched or kept.
     """
     ready = cached()
-    cache = ready.parent
-    if ready.is_dir():
-        return Kernel(ready)
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with _locked(cache / "lock"):
-            if not ready.is_dir():
-                _fetch(cache, ready, progress)
-    except OSError as error:
-        raise UsageError(
-            f"{error.filename or cache}: {error.strerror}; the software host's kernel needs "
-            "500 MB of free space here for a moment, or set XDG_CACHE_HOME to another place"
-        ) from None
+    needs = "the software host's kernel needs 500 MB"
+    packages.keep(ready, lambda incoming: _fetch(incoming, progress), needs)
     return Kernel(ready)
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file: who comes second waits, then finds the work done."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _fetch(cache: Path, ready: Path, progress: Progress) -> None:
-    """Fill `ready`, which appears whole or not at all. The caller holds the lock."""
-    for left_over in cache.glob("incoming-*"):
-        shutil.rmtree(left_over, ignore_errors=True)
-    incoming = Path(tempfile.mkdtemp(prefix="incoming-", dir=cache))
-    try:
-        kernel = packages.kernel_package(_FLAVOUR)
-        needed = [kernel, *packages.describe([_SHELL_PACKAGE])]
-        size = sum(package.size for package in needed) // 1_000_000
-        progress(f"fetching and unpacking Debian's {kernel.name} ({size} MB, once)")
-        tree = incoming / "tree"
-        packages.unpack(packages.fetch(needed), tree)
-        result = incoming / "result"
-        result.mkdir()
-        _assemble(tree, kernel.name.removeprefix("linux-image-"), result)
-        result.rename(ready)
-    finally:
-        shutil.rmtree(incoming, ignore_errors=True)
+def _fetch(incoming: Path, progress: Progress) -> None:
+    kernel = packages.kernel_package(_FLAVOUR)
+    needed = [kernel, *packages.describe([_SHELL_PACKAGE])]
+    size = sum(package.size for package in needed) // 1_000_000
+    progress(f"fetching and unpacking Debian's {kernel.name} ({size} MB, once)")
+    tree = incoming / "tree"
+    packages.unpack(packages.fetch(needed), tree)
+    result = incoming / "result"
+    result.mkdir()
+    _assemble(tree, kernel.name.removeprefix("linux-image-"), result)
 
 
 def _assemble(tree: Path, release: str, result: Path) -> None:

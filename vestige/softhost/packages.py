@@ -1,12 +1,17 @@
 """Debian's packages as files: resolved by apt, kept in the user's cache, unpacked, not installed.
 
-Sources: apt-get(8), apt-cache(8), dpkg-deb(1), deb-control(5).
+apt is the machine's own, or one with other lists where a function is given a `configuration`, the
+path of a file as apt.conf(5) has it. Sources: apt-get(8), apt-cache(8), dpkg-deb(1),
+deb-control(5).
 """
 
+import contextlib
+import fcntl
 import os
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -45,19 +50,74 @@ def cache_directory(name: str) -> Path:
     return root / "vestige" / name
 
 
+def find_program(name: str, package: str) -> str:
+    """The path of a program that a Debian package holds. Raises UsageError without it."""
+    path = shutil.which(name)
+    if path is None:
+        raise UsageError(
+            f"{name}: not found; the software host needs it: 'apt-get install {package}' as root"
+        )
+    return path
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file: who comes second waits, then finds the work done."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def keep(ready: Path, fill: Callable[[Path], None], needs: str) -> None:
+    """Have the directory `ready` of the cache made where it isn't there yet, by one process.
+
+    `fill` gets a directory to work in, and makes `result` there, which becomes `ready`: that
+    appears whole or not at all. `needs` is for the error of who has no room: "X needs 5 MB".
+
+    Raises UsageError if it can't be kept, and what `fill` raises.
+    """
+    if ready.is_dir():
+        return
+    cache = ready.parent
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with locked(cache / "lock"):
+            if not ready.is_dir():
+                _make(ready, fill)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or cache}: {error.strerror}; {needs} of free space here for a "
+            "moment, or set XDG_CACHE_HOME to another place"
+        ) from None
+
+
+def _make(ready: Path, fill: Callable[[Path], None]) -> None:
+    """The caller holds the lock."""
+    for left_over in ready.parent.glob("incoming-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    incoming = Path(tempfile.mkdtemp(prefix="incoming-", dir=ready.parent))
+    try:
+        fill(incoming)
+        (incoming / "result").rename(ready)
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+
+
 def command(
     argv: list[str],
     *,
     timeout: float,
     cwd: Path | None = None,
     stdin: IO[bytes] | None = None,
+    configuration: Path | None = None,
 ) -> str:
     """Run one of Debian's tools; its standard output. Raises UsageError with its complaint."""
+    apt = {} if configuration is None else {"APT_CONFIG": str(configuration)}
     try:
         done = subprocess.run(
             argv,
             cwd=cwd,
-            env={**os.environ, "LC_ALL": "C"},
+            env={**os.environ, "LC_ALL": "C", **apt},
             stdin=stdin or subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -83,13 +143,17 @@ def command(
     return done.stdout
 
 
-def describe(names: Iterable[str]) -> list[Package]:
+def describe(names: Iterable[str], configuration: Path | None = None) -> list[Package]:
     """The candidate versions of the named packages, sorted by name.
 
     Raises UsageError if apt knows no such package.
     """
     wanted = sorted(set(names))
-    text = command(["apt-cache", "show", "--no-all-versions", *wanted], timeout=_QUERY_TIMEOUT)
+    text = command(
+        ["apt-cache", "show", "--no-all-versions", *wanted],
+        timeout=_QUERY_TIMEOUT,
+        configuration=configuration,
+    )
     found: dict[str, Package] = {}
     for paragraph in text.strip().split("\n\n"):
         package = Package(paragraph)
@@ -128,16 +192,16 @@ def sources() -> list[str]:
     return lines
 
 
-def kernel_package(flavour: str) -> Package:
+def kernel_package(flavour: str, configuration: Path | None = None) -> Package:
     """The package that linux-image-FLAVOUR stands for now, such as linux-image-6.1.0-56-amd64.
 
     `flavour` is "amd64" or "cloud-amd64".
     """
-    (meta,) = describe([f"linux-image-{flavour}"])
+    (meta,) = describe([f"linux-image-{flavour}"], configuration)
     for dependency in meta.depends.split(","):
         name = dependency.split()[0] if dependency.split() else ""
         if name.startswith("linux-image-"):
-            return describe([name])[0]
+            return describe([name], configuration)[0]
     raise UsageError(
         f"{meta.name} {meta.version} names no kernel package (Depends: {meta.depends})"
     )
@@ -160,7 +224,7 @@ def closure(names: Iterable[str]) -> list[Package]:
     return describe(line.split()[1] for line in plan.splitlines() if line.startswith("Inst "))
 
 
-def fetch(packages: Iterable[Package]) -> list[Path]:
+def fetch(packages: Iterable[Package], configuration: Path | None = None) -> list[Path]:
     """The packages' files, in the order given; those the cache lacks are downloaded.
 
     apt verifies what it downloads. Raises UsageError if a package can't be had or kept.
@@ -171,7 +235,7 @@ def fetch(packages: Iterable[Package]) -> list[Path]:
         cache.mkdir(parents=True, exist_ok=True)
         missing = [package for package in wanted if not _is_cached(cache, package)]
         if missing:
-            _download(missing, cache)
+            _download(missing, cache, configuration)
     except OSError as error:
         raise UsageError(
             f"{error.filename or cache}: {error.strerror}; Debian's packages are kept here, "
@@ -203,7 +267,7 @@ def _is_cached(cache: Path, package: Package) -> bool:
     return file.is_file() and file.stat().st_size == package.size
 
 
-def _download(missing: list[Package], cache: Path) -> None:
+def _download(missing: list[Package], cache: Path, configuration: Path | None) -> None:
     """Download into a directory of this call's own; each file then appears whole or not at all."""
     with tempfile.TemporaryDirectory(prefix="incoming-", dir=cache) as name:
         incoming = Path(name)
@@ -211,6 +275,7 @@ def _download(missing: list[Package], cache: Path) -> None:
             ["apt-get", "-q", "download", *(f"{each.name}={each.version}" for each in missing)],
             timeout=_DOWNLOAD_TIMEOUT,
             cwd=incoming,
+            configuration=configuration,
         )
         for package in missing:
             file = incoming / package.file_name
