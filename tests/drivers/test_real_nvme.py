@@ -17,7 +17,7 @@ import pytest
 
 from tests.guests import images, initramfs, kernels, roots
 from vestige.host import images as machine_code
-from vestige.softhost import SoftHost
+from vestige.softhost import SoftHost, emulator
 
 pytestmark = [
     pytest.mark.softhost,
@@ -36,8 +36,8 @@ DATA_MEBIBYTES = 4
 LARGE_BLOCKS = """#!{python}
 import os, sys
 extra = ",logical_block_size=4096,physical_block_size=4096,mdts=4"
-words = [word + extra * word.startswith("nvme,drive=nvme0,") for word in sys.argv]
-os.execv({qemu!r}, words)
+words = [word + extra * word.startswith("nvme,drive=nvme0,") for word in sys.argv[1:]]
+os.execv({qemu[0]!r}, {qemu!r} + words)
 """
 
 
@@ -79,7 +79,7 @@ def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     bus = str(request.param)
     places = ("0:0", "0:1") if bus == "ide" else ("@2", "@3")
     folder = tmp_path_factory.mktemp("nvme")
-    qemu = shutil.which("qemu-system-x86_64")
+    qemu = emulator.ensure(print).words
     program = folder / "qemu-system-x86_64"
     program.write_text(LARGE_BLOCKS.format(python=sys.executable, qemu=qemu))
     program.chmod(0o755)

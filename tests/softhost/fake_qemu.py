@@ -32,6 +32,9 @@ def panic() -> None:
 
 def main() -> None:
     """Behave as told."""
+    if "--version" in sys.argv:
+        print("QEMU emulator version 10.0.0")
+        return
     behaviour, _, marker = os.environ["VESTIGE_FAKE_QEMU"].partition(":")
     if behaviour == "panics":
         panic()

@@ -1,10 +1,10 @@
 """Debian's packages as files, against stand-ins for apt and real .deb files."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.softhost.debian import deb, tool
 from vestige.errors import UsageError
 from vestige.softhost import packages
 
@@ -29,12 +29,6 @@ Size: 5
 """
 
 
-def tool(directory: Path, name: str, script: str) -> None:
-    path = directory / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-
-
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A PATH whose apt-cache prints the asked paragraphs of LISTS; a cache of its own."""
@@ -50,21 +44,6 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
-
-
-def deb(directory: Path, name: str, files: dict[str, str]) -> Path:
-    """A real package that holds `files`."""
-    tree = directory / f"{name}.tree"
-    for path, content in {
-        **files,
-        "DEBIAN/control": f"Package: {name}\nVersion: 1\nArchitecture: all\n"
-        "Maintainer: Nobody <nobody@example.org>\nDescription: a test\n",
-    }.items():
-        (tree / path).parent.mkdir(parents=True, exist_ok=True)
-        (tree / path).write_text(content)
-    target = directory / f"{name}.deb"
-    subprocess.run(["dpkg-deb", "--build", tree, target], check=True, capture_output=True)
-    return target
 
 
 @pytest.mark.usefixtures("machine")

@@ -34,6 +34,13 @@ def test_kvm_is_real_and_has_nested_paging(softhost: SoftHost) -> None:
     assert done.stdout.split() == [b"12", b"1", b"Y"]
 
 
+def test_no_nested_guest_sleeps_through_an_interrupt(softhost: SoftHost) -> None:
+    """One that waits behind STI comes after HLT, and ends it: not before, as in QEMU 7.2."""
+    inside = [sys.executable, "-m", "tests.softhost.sleep_inside"]
+    done = softhost.capture(inside, timeout=TIMEOUT)
+    assert (done.stdout, done.stderr) == (b"1\n", b"")
+
+
 def test_our_own_detection_calls_it_good(softhost: SoftHost) -> None:
     done = softhost.capture(
         [sys.executable, "-c", "from vestige.softhost.detect import *; print(kvm_state().kvm)"],

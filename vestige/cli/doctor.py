@@ -13,7 +13,7 @@ from vestige.host import kvm, vfio_sysfs
 from vestige.host.memory import GuestMemory, Region
 from vestige.host.options import MINIMUM_MEMORY
 from vestige.host.ring import Ring
-from vestige.softhost import kernel, qemu
+from vestige.softhost import emulator, kernel
 from vestige.softhost.detect import KvmState, kvm_state
 
 CAN_RUN = 0
@@ -116,11 +116,15 @@ def nvme_controllers(places: vfio_sysfs.Places | None = None) -> Iterator[Findin
 
 def _qemu() -> Finding:
     try:
-        path = qemu.find_program(qemu.PROGRAM, qemu.PACKAGE)
+        program, version = emulator.installed()
     except UsageError as error:
         found, _, cure = str(error).partition("; ")
         return Finding("software host", False, found, cure)
-    return Finding("software host", True, path)
+    if emulator.is_sound(version):
+        return Finding("software host", True, str(program))
+    if emulator.cached().is_dir():
+        return Finding("software host", True, str(emulator.cached()))
+    return Finding("software host", True, f"{program}; a newer one is fetched at the first use")
 
 
 def _kernel() -> Finding:

@@ -14,6 +14,7 @@ from typing import BinaryIO, TypedDict, Unpack
 import vestige
 from vestige import image_lock
 from vestige.errors import UsageError
+from vestige.softhost import emulator as emulators
 from vestige.softhost import kernel as kernels
 from vestige.softhost import qemu, wire
 from vestige.softhost.command import Command, Sink, SoftHostError
@@ -141,12 +142,12 @@ class SoftHost:
         """
         if self._link is not None:
             return
-        kernel = kernels.ensure(progress)
+        emulator, kernel = emulators.ensure(progress), kernels.ensure(progress)
         self._lock_images()
         try:
             for attempt in range(1, _BOOT_ATTEMPTS + 1):
                 try:
-                    self._boot(kernel, progress)
+                    self._boot(emulator, kernel, progress)
                 except SoftHostError as error:
                     if attempt == _BOOT_ATTEMPTS:
                         raise
@@ -157,7 +158,12 @@ class SoftHost:
             self._unlock_images()
             raise
 
-    def _boot(self, kernel: kernels.Kernel, progress: Callable[[str], None]) -> None:
+    def _boot(
+        self,
+        emulator: emulators.Emulator,
+        kernel: kernels.Kernel,
+        progress: Callable[[str], None],
+    ) -> None:
         release = ".".join(kernel.release.split(".")[:2])
         progress(f"booting Debian's Linux {release} under QEMU (about 10 s)")
         began = time.monotonic()
@@ -169,7 +175,7 @@ class SoftHost:
             network=self._configuration.network,
         )
         link = Link(
-            lambda: qemu.Process(self._configuration, kernel, boot, self._locks),
+            lambda: qemu.Process(self._configuration, emulator, kernel, boot, self._locks),
             _to_standard_error if self._configuration.verbose else None,
         )
         link.start()

@@ -10,17 +10,15 @@ busy machine.
 """
 
 import os
-import shutil
 import socket
 import subprocess
 from pathlib import Path
 
-from vestige.errors import UsageError
-from vestige.softhost import wire
+from vestige.softhost import packages, wire
+from vestige.softhost.emulator import Emulator
 from vestige.softhost.initramfs import CACHED_TAG, LIVE_TAG
 from vestige.softhost.kernel import Kernel
 
-PROGRAM, PACKAGE = "qemu-system-x86_64", "qemu-system-x86"
 _KERNEL_ARGUMENTS = (
     "console=ttyS0 panic=-1 oops=panic tsc=reliable no_timer_check nowatchdog mitigations=off "
     "audit=0 random.trust_cpu=on cryptomgr.notests rcupdate.rcu_expedited=1"
@@ -36,16 +34,6 @@ def nvme_address(index: int) -> str:
 def stream_name(index: int) -> str:
     """The character device inside whose far side is the stream number `index`."""
     return wire.port_path(wire.FIRST_STREAM_PORT + index)
-
-
-def find_program(name: str, package: str) -> str:
-    """The path of a program that a Debian package holds. Raises UsageError without it."""
-    path = shutil.which(name)
-    if path is None:
-        raise UsageError(
-            f"{name}: not found; the software host needs it: 'apt-get install {package}' as root"
-        )
-    return path
 
 
 class Configuration:
@@ -80,7 +68,12 @@ def _quoted(path: Path) -> str:
 
 
 def _command_line(
-    configuration: Configuration, kernel: Kernel, agent: int, console: int, initramfs: int
+    configuration: Configuration,
+    emulator: Emulator,
+    kernel: Kernel,
+    agent: int,
+    console: int,
+    initramfs: int,
 ) -> list[str]:
     """QEMU's arguments. The last three are descriptors it inherits."""
     arguments = _KERNEL_ARGUMENTS + ("" if configuration.verbose else " quiet")
@@ -88,8 +81,8 @@ def _command_line(
         arguments += " intel_iommu=on iommu=nopt"
     # fmt: off
     line = [
-        find_program("setpriv", "util-linux"), "--pdeathsig", "KILL", "--",
-        find_program(PROGRAM, PACKAGE),
+        packages.find_program("setpriv", "util-linux"), "--pdeathsig", "KILL", "--",
+        *emulator.words,
         "-name", "vestige-softhost",
         "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
         "-machine", "q35,hpet=off",
@@ -143,11 +136,16 @@ class Process:
     """
 
     def __init__(
-        self, configuration: Configuration, kernel: Kernel, boot: bytes, inherited: list[int]
+        self,
+        configuration: Configuration,
+        emulator: Emulator,
+        kernel: Kernel,
+        boot: bytes,
+        inherited: list[int],
     ) -> None:
         """Start QEMU; `inherited` are descriptors it holds open for as long as it lives.
 
-        Raises UsageError if there is no QEMU on this machine.
+        Raises UsageError if this machine lacks setpriv.
         """
         self.agent, far_agent = socket.socketpair()
         self.console, far_console = socket.socketpair()
@@ -157,7 +155,12 @@ class Process:
                 file.write(kernel.initramfs.read_bytes())
                 file.write(boot)
             line = _command_line(
-                configuration, kernel, far_agent.fileno(), far_console.fileno(), initramfs
+                configuration,
+                emulator,
+                kernel,
+                far_agent.fileno(),
+                far_console.fileno(),
+                initramfs,
             )
             self._process = subprocess.Popen(
                 line,

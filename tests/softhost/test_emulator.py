@@ -1,0 +1,131 @@
+"""Which QEMU the software host takes, against stand-ins for QEMU, apt and real .deb files."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.softhost.debian import deb, tool
+from vestige.errors import UsageError
+from vestige.softhost import emulator, packages
+
+OLD = 'echo "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)"'
+NEW = 'echo "QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2~bpo12+1)"'
+OFFLINE = 'echo "E: no route to the mirror" >&2; exit 100'
+FIRMWARE = "usr/share/qemu/pvh.bin"
+TARGETS = "bookworm mirror:/here"
+
+Provide = Callable[[str], None]
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Path:
+    """What apt-get was called with, a line each."""
+    (tmp_path / "calls").touch()
+    return tmp_path / "calls"
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The machine's programs: an old QEMU; an apt without a network; a cache of its own."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    tool(tools, emulator.PROGRAM, OLD)
+    tool(tools, "apt-get", OFFLINE)
+    monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tools
+
+
+@pytest.fixture
+def backports(tmp_path: Path, installed: Path, calls: Path) -> Provide:
+    """Makes the backports have a QEMU that is such a shell script."""
+
+    def provide(script: str) -> None:
+        contents = {
+            "qemu-system-x86": {f"usr/bin/{emulator.PROGRAM}": f"#!/bin/sh\n{script}\n"},
+            "qemu-system-data": {FIRMWARE: "firmware"},
+        }
+        paragraphs, downloads = [], []
+        for name, files in contents.items():
+            file = deb(tmp_path, name, files)
+            paragraphs += [f"Package: {name}", "Version: 1:10.0.2+ds-2~bpo12+1"]
+            paragraphs += ["Architecture: all", f"Size: {file.stat().st_size}", ""]
+            downloads.append(f"cp {file} {name}_1%3a10.0.2+ds-2~bpo12+1_all.deb")
+        text, copies = "\n".join(paragraphs), "; ".join(downloads)
+        tool(installed, "apt-cache", f'[ "$APT_CONFIG" ] && cat << END\n{text}\nEND')
+        cases = f'indextargets*) echo "{TARGETS}";; "-q download"*) {copies};;'
+        tool(installed, "apt-get", f'echo "$@" >> {calls}; case "$*" in {cases} esac')
+
+    return provide
+
+
+def test_a_sound_qemu_is_taken_as_it_is(installed: Path) -> None:
+    tool(installed, emulator.PROGRAM, NEW)
+    found = emulator.ensure(pytest.fail)
+    assert found.words == [str(installed / emulator.PROGRAM)]
+
+
+def test_in_place_of_an_old_one_that_of_the_backports_is_fetched_once(
+    backports: Provide, calls: Path
+) -> None:
+    backports(NEW)
+    said: list[str] = []
+    found = emulator.ensure(said.append)
+    kept = emulator.cached()
+    assert found.program == kept / emulator.PROGRAM
+    assert found.words == [str(found.program), "-L", str(kept / "firmware")]
+    assert (kept / "firmware" / "pvh.bin").read_text() == "firmware"
+    assert said == ["fetching QEMU 10.0.2 from Debian's backports (0 MB, once)"]
+    source = packages.cache_directory("backports") / "sources.list"
+    assert source.read_text().split()[2:] == ["mirror:/here", "bookworm-backports", "main"]
+
+    asked = calls.read_text()
+    assert emulator.ensure(pytest.fail).words == found.words
+    assert calls.read_text() == asked
+
+
+def test_without_backports_the_old_one_is_taken_and_that_is_said(installed: Path) -> None:
+    said: list[str] = []
+    found = emulator.ensure(said.append)
+    assert found.words == [str(installed / emulator.PROGRAM)]
+    complaint, consequence = said
+    assert "no route to the mirror" in complaint
+    assert "guests may stand still at times in QEMU 7.2: 10.0 or newer is wanted" in consequence
+
+
+def test_backports_that_could_not_be_had_are_tried_again_after_a_day(
+    installed: Path, backports: Provide
+) -> None:
+    emulator.ensure(lambda _line: None)
+    backports(NEW)
+    said: list[str] = []
+    assert emulator.ensure(said.append).program == installed / emulator.PROGRAM
+    assert len(said) == 1
+    (stamp,) = emulator.cached().parent.glob("*.failed")
+    yesterday = time.time() - 25 * 3600
+    os.utime(stamp, (yesterday, yesterday))
+    assert emulator.ensure(said.append).program == emulator.cached() / emulator.PROGRAM
+
+
+@pytest.mark.parametrize("script", [OLD, "echo 'libmissing.so.1: not found' >&2; exit 127"])
+def test_backports_whose_qemu_is_old_or_does_not_run_are_none(
+    installed: Path, backports: Provide, script: str
+) -> None:
+    backports(script)
+    said: list[str] = []
+    assert emulator.ensure(said.append).program == installed / emulator.PROGRAM
+    assert "too old as well" in said[1] or "libmissing.so.1" in said[1]
+    assert not emulator.cached().exists()
+    assert sorted(path.name for path in emulator.cached().parent.iterdir()) == [
+        "lock",
+        "qemu-1.failed",
+    ]
+
+
+def test_a_qemu_that_says_no_version_is_refused(installed: Path) -> None:
+    tool(installed, emulator.PROGRAM, "echo 'Bus error' >&2; exit 135")
+    with pytest.raises(UsageError, match=r"says no version \(Bus error\); install"):
+        emulator.ensure(pytest.fail)

@@ -1,0 +1,136 @@
+"""Which QEMU the software host is: one whose nested guests wake up when they are interrupted.
+
+QEMU 7.2, Debian 12's, saves the interrupt shadow of STI where a nested guest exits, and does not
+load it again at VMRUN (AMD APM volume 2, 15.21.5): an interrupt that KVM held back until after STI
+and HLT comes before HLT, and the guest sleeps through what it was woken for, for seconds or for
+ever. 10.0, of Debian's backports, loads it. Where the installed QEMU is too old that one is
+fetched, and kept as the software host's kernel is.
+"""
+
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from vestige.errors import UsageError
+from vestige.softhost import backports, packages
+
+PROGRAM, PACKAGE = "qemu-system-x86_64", "qemu-system-x86"
+FIRST_SOUND = (10, 0)  # the first version seen to load the shadow
+_NEEDED = (PACKAGE, "qemu-system-data")  # whose other needs the installed QEMU brought
+_VERSION_TIMEOUT = 30.0  # seconds
+_NEXT_TRY = 24 * 3600.0  # seconds, where the backports could not be had
+_FORMAT = 1  # of the cached directory
+
+Version = tuple[int, ...]
+
+
+class Emulator:
+    """A QEMU: `words` begin its command line."""
+
+    def __init__(self, program: Path, firmware: Path | None = None) -> None:
+        """`firmware` is a directory of its own, to be looked in first."""
+        self.program = program
+        self.words = [str(program)] if firmware is None else [str(program), "-L", str(firmware)]
+
+
+def cached() -> Path:
+    """The directory of the fetched QEMU, whether it is there yet or not."""
+    return packages.cache_directory("softhost") / f"qemu-{_FORMAT}"
+
+
+def installed() -> tuple[Path, Version]:
+    """The machine's QEMU and its version. Raises UsageError if there is none that runs."""
+    program = Path(packages.find_program(PROGRAM, PACKAGE))
+    return program, version_of(program)
+
+
+def is_sound(version: Version) -> bool:
+    """Whether nested guests of this version wake up."""
+    return version >= FIRST_SOUND
+
+
+def ensure(progress: Callable[[str], None]) -> Emulator:
+    """The QEMU to be used, fetched first where that is needed; `progress` is told of it.
+
+    Where it can't be fetched, the installed one; that is tried again after a day. Raises
+    UsageError if none is installed.
+    """
+    program, version = installed()
+    if is_sound(version):
+        return Emulator(program)
+    ready = cached()
+    if not ready.is_dir() and not _failed_lately():
+        try:
+            packages.keep(ready, lambda incoming: _fetch(incoming, progress), "QEMU needs 150 MB")
+        except UsageError as error:
+            _note_failure()
+            progress(f"{error}")
+    if ready.is_dir():
+        return Emulator(ready / PROGRAM, ready / "firmware")
+    progress(f"guests may stand still at times in QEMU {_shown(version)}: 10.0 or newer is wanted")
+    return Emulator(program)
+
+
+def version_of(program: Path) -> Version:
+    """Such as (7, 2, 22). Raises UsageError if it does not say."""
+    try:
+        done = subprocess.run(
+            [program, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_VERSION_TIMEOUT,
+            check=False,
+        )
+        said, complaint = done.stdout, done.stderr.strip().partition("\n")[0]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said, complaint = "", str(error)
+    found = re.search(r"version (\d+(?:\.\d+)+)", said)
+    if found is None:
+        raise UsageError(
+            f"{program} --version says no version ({complaint or 'nothing at all'}); install "
+            f"Debian's {PACKAGE} anew"
+        )
+    return tuple(map(int, found[1].split(".")))
+
+
+def _fetch(incoming: Path, progress: Callable[[str], None]) -> None:
+    configuration = backports.configuration()
+    needed = packages.describe(_NEEDED, configuration)
+    size = sum(package.size for package in needed) // 1_000_000
+    version = needed[-1].version.partition(":")[2].partition("+")[0]
+    progress(f"fetching QEMU {version} from Debian's backports ({size} MB, once)")
+    tree = incoming / "tree"
+    packages.unpack(packages.fetch(needed, configuration), tree)
+    result = incoming / "result"
+    result.mkdir()
+    (tree / "usr" / "bin" / PROGRAM).rename(result / PROGRAM)
+    (tree / "usr" / "share" / "qemu").rename(result / "firmware")
+    if not is_sound(version_of(result / PROGRAM)):
+        raise UsageError(f"Debian's backports have QEMU {version}, which is too old as well")
+
+
+def _stamp() -> Path:
+    return cached().with_suffix(".failed")
+
+
+def _failed_lately() -> bool:
+    try:
+        age = time.time() - _stamp().stat().st_mtime
+    except OSError:
+        return False
+    return 0 <= age < _NEXT_TRY
+
+
+def _note_failure() -> None:
+    try:
+        _stamp().touch()
+    except OSError:
+        return  # no place to keep anything: tried again at the next start
+
+
+def _shown(version: Version) -> str:
+    return ".".join(map(str, version[:2]))
