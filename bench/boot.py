@@ -13,7 +13,6 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.common import command, guests, results, tiny_guest
@@ -85,7 +84,7 @@ def measure(rounds: int) -> dict[str, object]:
                 if number:
                     measured[name].append(found)
     return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "date": results.today(),
         "kernel": kernel.release,
         "rounds": rounds,
         "measured": measured,
@@ -167,7 +166,7 @@ def verdict(measured: results.Rounds, ours: str, theirs: str) -> str:
     """What part of QEMU's time ours is, and whether that is the goal."""
     goal = results.Goal(TIME, ours, theirs, MOST_TIME, at_most=True)
     ratio = results.ratio(measured, goal)
-    return f"{ratio:.2f}: {'met' if goal.met(ratio) else '**missed**'}"
+    return f"{ratio:.2f}: {results.verdict(goal.met(ratio))}"
 
 
 if __name__ == "__main__":

@@ -11,11 +11,10 @@ the disks. Writes bench/results/ide_speed.json and .svg and the tables in docs/p
 import statistics
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.common import command, guests, readings
+from bench.common import command, guests, readings, results
 from bench.common.guests import ROOT, WORK, Guest
 from bench.common.ide_speed_report import report
 from tests.guests import images as disks
@@ -87,7 +86,7 @@ def measure(rounds: int, seconds: float) -> dict[str, object]:
         table = configurations(str(aio["chosen"]))
         measured = command.by_turns(table, rounds, lambda each: one(bench, each), say)
     return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "date": results.today(),
         "kernel": kernel.release,
         "fio seconds": seconds,
         "rounds": rounds,

@@ -11,7 +11,6 @@ docs/performance.md.
 import argparse
 import os
 import sys
-from datetime import UTC, datetime
 
 from bench import ide_speed
 from bench.common import command, guests, results, trace
@@ -54,7 +53,7 @@ def main() -> int:
     if os.geteuid() != 0:
         raise UsageError("needs root's rights, inside of the software host: run it as root")
     shares = measure(arguments.requests)
-    date = datetime.now(UTC).strftime("%Y-%m-%d")
+    date = results.today()
     result = {name: share._asdict() for name, share in shares.items()}
     results.write_json(NAME, {"date": date, "measured": result})
     lines = [f"Taken on {date}, of {arguments.requests} requests each.", "", *table(shares)]

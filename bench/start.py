@@ -163,7 +163,7 @@ def report(measured: dict[str, Places]) -> None:
                 ratio = results.ratio(rounds, results.Goal(measure, ours, other, bound))
                 met = ratio <= bound if measure == TIME else medians[ours] < RESIDENT
                 figures = [f"{results.number(medians[name])} {unit}" for name in (ours, other)]
-                verdict = f"{goals[measure]}: {'met' if met else '**missed**'}"
+                verdict = f"{goals[measure]}: {results.verdict(met)}"
                 rows.append((f"{place}: {what}", ours, other, *figures, f"{ratio:.2f}", verdict))
     results.write_json("start", measured)
     plot.bars(results.RESULTS / "start.svg", "From exec to a guest", panels, COLOURS)

@@ -147,7 +147,7 @@ def verdict(batches: Batches, name: str) -> tuple[str, str]:
     if name == QEMU:
         return "1", ""
     ratio = results.ratio(batches, results.Goal(RATE, name, QEMU, GOAL))
-    return f"{ratio:.2f} x", f"≥ {GOAL:g} x: {'met' if ratio >= GOAL else '**missed**'}"
+    return f"{ratio:.2f} x", f"≥ {GOAL:g} x: {results.verdict(ratio >= GOAL)}"
 
 
 if __name__ == "__main__":

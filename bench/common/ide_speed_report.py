@@ -12,6 +12,7 @@ from bench.common.results import (
     number,
     ratio,
     table,
+    verdict,
     write_json,
     write_section,
 )
@@ -134,4 +135,4 @@ def goal_row(rounds: Rounds, goal: Goal) -> list[str]:
     found = ratio(rounds, goal)
     sign = "≤" if goal.at_most else "≥"
     words = f"{WORDS[goal.measure]}: {sign} {goal.bound} x {goal.theirs}"
-    return [words, goal.ours, f"{found:.2f} x", "met" if goal.met(found) else "**missed**"]
+    return [words, goal.ours, f"{found:.2f} x", verdict(goal.met(found))]

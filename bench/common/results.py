@@ -3,6 +3,7 @@
 import json
 import statistics
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +44,16 @@ def ratio(rounds: Rounds, goal: Goal) -> float:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table."""
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def verdict(met: bool) -> str:
+    """Whether a promise holds, plainly."""
+    return "met" if met else "**missed**"
+
+
+def today() -> str:
+    """The day a result was taken, as all of them say it."""
+    return datetime.now(UTC).strftime("%Y-%m-%d")
 
 
 def number(value: float | None) -> str:

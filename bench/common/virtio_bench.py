@@ -1,10 +1,9 @@
 """What the virtio benchmarks measure with: a guest in a software host, booted again and again."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import NamedTuple
 
-from bench.common import command, guests
+from bench.common import command, guests, results
 from bench.common.guests import Guest, Observed
 from vestige.softhost import SoftHost
 
@@ -41,7 +40,7 @@ class Bench(NamedTuple):
         """Every configuration by turns, as virtio_report takes it; `one` boots and measures one."""
         measured = command.by_turns(table, rounds, lambda each: one(self, each), self.say)
         return {
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+            "date": results.today(),
             "kernel": kernel,
             "seconds": self.seconds,
             "rounds": rounds,

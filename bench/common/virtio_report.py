@@ -16,6 +16,7 @@ from bench.common.results import (
     number,
     ratio,
     table,
+    verdict,
     write_json,
     write_section,
 )
@@ -144,8 +145,3 @@ def goal_rows(page: Page, rounds: Rounds) -> list[list[str]]:
         row = [f"{count:.2f}, {verdict(count <= NO_EXITS)}" for count in counts]
         rows.append([f"{words}: 0 exits to user space", *row])
     return rows
-
-
-def verdict(met: bool) -> str:
-    """Plainly."""
-    return "met" if met else "**missed**"
