@@ -178,10 +178,15 @@ def test_no_driver_at_all(machine: Machine) -> None:
     assert "unbind" not in refusal
 
 
-def test_a_controller_with_a_mounted_file_system_is_not_to_be_unbound(machine: Machine) -> None:
-    (machine.device(NVME, driver="nvme") / "nvme/nvme0/nvme0n1").mkdir(parents=True)
+@pytest.mark.parametrize("name", ["nvme0n1", "nvme0c0n1", "nvme0c12n1"])
+def test_a_controller_with_a_mounted_file_system_is_not_to_be_unbound(
+    machine: Machine, name: str
+) -> None:
+    """Whether or not the namespace is one to which there may be several paths."""
+    (machine.device(NVME, driver="nvme") / "nvme/nvme0" / name).mkdir(parents=True)
     (machine.folder / "mounts").write_text(
-        "/dev/nvme1n1p1 /other ext4 rw 0 0\n/dev/nvme0n1p2 /home ext4 rw 0 0\n"
+        "/dev/nvme1n1p1 /other ext4 rw 0 0\n/dev/nvme0n11 /else ext4 rw 0 0\n"
+        "/dev/nvme0n1p2 /home ext4 rw 0 0\n"
     )
     refusal = machine.refusal()
     assert f"{NVME}: in use by this machine: /dev/nvme0n1p2 on /home; unmount it" in refusal

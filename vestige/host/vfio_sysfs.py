@@ -80,19 +80,19 @@ class Device:
     def mounted(self, places: Places) -> str | None:
         """A mounted device of its namespaces and where, like "/dev/nvme0n1p2 on /home"."""
         instances = _names(f"{self.path}/nvme")
-        prefixes = tuple(
-            f"/dev/{name}"
+        disks = [
+            f"/dev/{_disk(name)}"
             for instance in instances
             for name in _names(f"{self.path}/nvme/{instance}")
             if name.startswith("nvme")
-        )
+        ]
         try:
             with open(places.mounts, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
                 lines = [line.split() for line in file]
         except OSError:
             return None
         for device, place, *_ in lines:
-            if prefixes and device.startswith(prefixes):
+            if any(device == disk or device.startswith(f"{disk}p") for disk in disks):
                 return f"{device} on {place}"
         return None
 
@@ -216,6 +216,14 @@ def _target(link: str) -> str | None:
         return os.readlink(link).rpartition("/")[2]  # noqa: PTH115
     except OSError:
         return None
+
+
+def _disk(namespace: str) -> str:
+    """A namespace's block device. Where Linux allows for several paths to it, nvme0c1n1 is one of
+    them, by controller 1, and what is mounted is nvme0n1.
+    """
+    subsystem, path, rest = namespace.partition("c")
+    return f"{subsystem}n{rest.partition('n')[2]}" if path else namespace
 
 
 def _names(directory: str) -> list[str]:
