@@ -36,7 +36,9 @@ echo "$1" > /sys/bus/pci/drivers_probe
 [ "$(basename "$(readlink "$device/driver")")" = "$2" ] || exit 1
 [ "$2" = nvme ] || exit 0
 tries=300
-until disk=$(ls "$device"/nvme/nvme*/ | grep -x 'nvme[0-9]*n[0-9]*') && [ -b "/dev/$disk" ]; do
+# Where there may be several paths to a disk, nvme0c0n1 is one of them, and nvme0n1 the disk.
+until disk=$(ls "$device"/nvme/nvme*/ | sed -n 's/c[0-9]*n/n/; /^nvme[0-9]*n[0-9]*$/p') \\
+        && [ -b "/dev/$disk" ]; do
     tries=$((tries - 1))
     [ "$tries" -gt 0 ] || exit 1
     sleep 0.1
