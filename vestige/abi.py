@@ -157,7 +157,10 @@ class Call(IntEnum):
 
     DONE = 0  # the trap is answered. Threat: none, the guest goes on.
     ROUTE = 2  # [gsi, domain]: take its Shared.routes[gsi]. Threat: an MSI to its own LAPICs.
-    KICK = 3  # [domain]: io_uring_enter of its ring. Threat: CPU time of its own thread.
+    # [domain, handed]: io_uring_enter of its ring; unless `handed` is 0 other threads on this
+    # processor, to one of which the kernel hands what was entered, run first. Threat: CPU time
+    # of its own thread.
+    KICK = 3
     PIN = 4  # [chunk, domain]: register RAM with its ring. Threat: pins at most its own RAM.
     POWER = 5  # [Power]: the guest ends. Threat: none.
     PANIC = 6  # Cpu.panic says why. Threat: text taken from there is bounded and escaped.

@@ -21,9 +21,10 @@ class Page(Struct):
 
 
 class Argument(Struct):
-    """The first argument of the monitor's call."""
+    """The first arguments of the monitor's call."""
 
     value: u64
+    handed: u64  # of a KICK
 
 
 class Rig:
@@ -44,9 +45,13 @@ class Rig:
         )
         self.loop.rings[0], self.loop.rings[1] = RING, OTHER_RING
         self.script: list[tuple[int, Callable[[], int]]] = []
+        self.yields: list[int] = []  # how much of the script was left at each
         monkeypatch.setattr(runloop, "syscall", self.answer)
 
-    def answer(self, _number: int, descriptor: int, *arguments: int) -> int:
+    def answer(self, number: int, descriptor: int, *arguments: int) -> int:
+        if number == runloop.SYS_SCHED_YIELD:
+            self.yields.append(len(self.script))
+            return 0
         expected, act = self.script.pop(0)
         assert descriptor == expected
         assert arguments[0] == (256 if descriptor in (RING, OTHER_RING) else KVM_RUN)
@@ -69,9 +74,11 @@ class Rig:
         size: int = 1,
         offset: int = 2048,
         argument: int = 0,
+        handed: int = 0,
     ) -> None:
         def act() -> int:
             self.argument.value = argument
+            self.argument.handed = handed
             abi.RunPage.at(address_of(self.monitor)).exit_reason = reason
             record = abi.RunIo.at(address_of(self.monitor) + abi.RUN_UNION)
             record.port, record.direction, record.size = port, direction, size
@@ -142,6 +149,17 @@ def test_a_kick_enters_the_ring_and_goes_on_in_the_monitor(rig: Rig) -> None:
     rig.fails(RING, errno.EBADF)
     assert rig.run() == Leave.RING_ERROR
     assert rig.loop.error == errno.EBADF
+
+
+def test_what_a_kick_hands_to_another_thread_runs_before_the_monitor(rig: Rig) -> None:
+    rig.loop.in_monitor = 1
+    for handed in (0, 1, 0):
+        rig.monitor_calls(abi.Call.KICK, handed=handed)
+        rig.script.append((RING, lambda: 3))
+    rig.monitor_calls(abi.Call.DONE)
+    rig.guest_exits(8)
+    assert rig.run() == Leave.GUEST
+    assert rig.yields == [4]  # after the second KICK: the third's two steps and the last two
 
 
 def test_a_kick_enters_the_ring_that_it_names(rig: Rig) -> None:

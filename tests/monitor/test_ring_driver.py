@@ -258,6 +258,20 @@ def test_what_the_kernel_did_not_take_needs_another_kick(bench: Bench) -> None:
     assert not bench.publish()
 
 
+@pytest.mark.parametrize(
+    ("operation", "handed"), [(Operation.READ, 0), (Operation.WRITE, 1), (Operation.FLUSH, 1)]
+)
+def test_what_may_wait_in_a_file_system_is_handed_to_a_thread(
+    bench: Bench, operation: Operation, handed: int
+) -> None:
+    bench.begin(operation, 0, [(0, 512)] if operation != Operation.FLUSH else [])
+    bench.publish()
+    bench.driver.write_stream(
+        Owner.CONSOLE_OUTPUT, 1, address_of(bench.state), 1, bench.description
+    )
+    assert [bench.driver.take_handed() for _ in range(2)] == [handed, 0]
+
+
 def test_a_polling_thread_is_told_only_when_it_sleeps(bench: Bench) -> None:
     bench.description.polled = 1
     bench.begin(Operation.READ, 0, [(0, 512)])

@@ -83,8 +83,10 @@ def enter_ring(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     ring = shared.config.ring
     head = load_acquire32(ring.sq_head)
     machine.driver.queue.begin_kick(ring)
+    handed = machine.driver.take_handed()
     unlock(machine, shared)
     cpu.argument[0] = shared.config.domain
+    cpu.argument[1] = handed
     call(cpu, Call.KICK)
     machine.lock.acquire()
     machine.driver.queue.end_kick(ring)

@@ -93,6 +93,7 @@ class Driver(Struct):
     pinned: u64[256]  # bitmap of chunks registered
     pins: u16[256]  # chunks to be registered before the entries are published
     pin_count: u32
+    handed: u8  # 1: the kernel hands one of the entries since the last KICK to another thread
 
     def reset(self, ring: Ring, state: u64) -> None:
         """Begin with an empty ring, all places free: `free`, being zero, has each at its own."""
@@ -260,6 +261,8 @@ class Driver(Struct):
     def submit(self, number: u32, ring: Ring) -> None:
         """Fill in an entry of the ring for this place; there must be space."""
         place = self.places[number]
+        if place.owner < FIRST_STREAM and place.opcode != Opcode.READ_FIXED:
+            self.handed = 1
         if place.buffer != STATE_BUFFER:
             self.want(u32(place.buffer - FIRST_CHUNK_BUFFER))
         entry = self.queue.next_entry(ring)
@@ -277,6 +280,16 @@ class Driver(Struct):
         entry.splice_file = 0
         entry.padding[0] = 0
         entry.padding[1] = 0
+
+    def take_handed(self) -> u8:
+        """Whether the kernel hands something of what the next KICK is for to another thread.
+
+        io_uring does so with what may wait in a file system: writes through the page cache, flushes
+        and holes. What is read from the page cache is done within the KICK.
+        """
+        handed = self.handed
+        self.handed = 0
+        return handed
 
     def want(self, chunk: u32) -> None:
         """See to it that a chunk gets registered; at most one a place, so `pins` suffices."""
