@@ -27,6 +27,7 @@ EINTR = 4
 EAGAIN = 11
 EBUSY = 16
 OUT = 1  # RunIo.direction
+HANDED = 8  # offset of a KICK's second argument from its first
 REASONS = 64  # exit reasons counted apart; the last counts all from there on
 
 
@@ -153,7 +154,7 @@ def kick(loop: Loop, number: u32) -> u8:
     if answer < 0:
         return failed(loop, u32(-answer), Leave.RING_ERROR)
     loop.patience.kicked(u32(answer))
-    if load64(u64(loop.argument + 8)) != 0:
+    if load64(u64(loop.argument + HANDED)) != 0:
         syscall(SYS_SCHED_YIELD, 0, 0, 0, 0, 0, 0)
     return Leave.GO_ON
 
