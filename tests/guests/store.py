@@ -1,12 +1,11 @@
 """Where built guests are kept: one directory per recipe below build/, whole or not there at all."""
 
-import fcntl
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+
+from vestige.softhost import packages
 
 ROOT = Path(__file__).resolve().parents[2]
 STORE = ROOT / "build" / "guests"
@@ -31,15 +30,6 @@ def built(name: str, recipe: tuple[object, ...], build: Callable[[Path], None]) 
     """
     key = hashlib.sha256(repr((recipe, _sources())).encode()).hexdigest()[:12]
     ready = STORE / f"{name}-{key}"
-    if ready.is_dir():
-        return ready
     STORE.mkdir(parents=True, exist_ok=True)
-    with (STORE / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not ready.is_dir():
-            for left_over in STORE.glob(f"incoming-{name}-*"):
-                shutil.rmtree(left_over, ignore_errors=True)
-            incoming = Path(tempfile.mkdtemp(prefix=f"incoming-{name}-", dir=STORE))
-            build(incoming)
-            incoming.rename(ready)
+    packages.make_once(ready, build, STORE / f"{name}.lock")
     return ready

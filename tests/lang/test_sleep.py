@@ -8,17 +8,16 @@ from vestige.abi import WORKER_VECTOR, Call, Cpu
 from vestige.lang.build import compile_functions
 from vestige.lang.intrinsics import wait_for_interrupt, write_msr
 from vestige.monitor.core.conclude import call
+from vestige.monitor.core.timer import ENABLED, SPURIOUS, SPURIOUS_VECTOR
 
-SPURIOUS = 0x80F  # x2APIC registers
-SELF = 0x83F
-ENABLED = 0x1FF
+SELF = 0x83F  # the x2APIC register that interrupts its own processor
 INTERRUPTS = 1 << 9  # RFLAGS.IF
 STI, HLT, CLI = b"\xfb", b"\xf4", b"\xfa"
 
 
 def vcpu_main(cpu: Cpu) -> None:
     """Send oneself an interrupt, call the host, sleep, call again."""
-    write_msr(SPURIOUS, ENABLED)
+    write_msr(SPURIOUS, ENABLED | SPURIOUS_VECTOR)
     write_msr(SELF, WORKER_VECTOR)
     call(cpu, Call.DONE)
     wait_for_interrupt()

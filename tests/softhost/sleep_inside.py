@@ -28,12 +28,10 @@ SPURIOUS, APIC_ENABLED = 0x80F, 0x1FF
 SET_VCPU_EVENTS = 0x4040_AEA0
 EVENTS = struct.Struct("<11x B 8x I 40x")  # interrupt.shadow, flags
 VALID_SHADOW, SHADOW_OF_STI = 4, 2
-RUN = 0xAE80
 
 
 def main() -> None:
     """One entry."""
-
     memory = Region(2 << 20)
     memory.view[CODE : CODE + len(HLT)] = HLT
     memory.view[HANDLER : HANDLER + len(OUT)] = OUT
@@ -54,7 +52,7 @@ def main() -> None:
     machine.connect_interrupt(0, eventfd)
     os.eventfd_write(eventfd, 1)
     fcntl.ioctl(cpu.descriptor, SET_VCPU_EVENTS, EVENTS.pack(SHADOW_OF_STI, VALID_SHADOW))
-    fcntl.ioctl(cpu.descriptor, RUN, 0)
+    fcntl.ioctl(cpu.descriptor, kvm.Request.RUN)
     (returns_to,) = struct.unpack("<H", memory.view[STACK - 6 : STACK - 4])
     print(returns_to - CODE)
 

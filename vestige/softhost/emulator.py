@@ -8,6 +8,7 @@ fetched, and kept as the software host's kernel is.
 """
 
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -63,7 +64,7 @@ def ensure(progress: Callable[[str], None]) -> Emulator:
     ready = cached()
     if not ready.is_dir() and not _failed_lately():
         try:
-            packages.keep(ready, lambda incoming: _fetch(incoming, progress), "QEMU needs 150 MB")
+            packages.keep(ready, lambda directory: _fetch(directory, progress), "QEMU needs 150 MB")
         except UsageError as error:
             _note_failure()
             progress(f"{error}")
@@ -97,19 +98,18 @@ def version_of(program: Path) -> Version:
     return tuple(map(int, found[1].split(".")))
 
 
-def _fetch(incoming: Path, progress: Callable[[str], None]) -> None:
+def _fetch(directory: Path, progress: Callable[[str], None]) -> None:
     configuration = backports.configuration()
     needed = packages.describe(_NEEDED, configuration)
     size = sum(package.size for package in needed) // 1_000_000
     version = needed[-1].version.partition(":")[2].partition("+")[0]
     progress(f"fetching QEMU {version} from Debian's backports ({size} MB, once)")
-    tree = incoming / "tree"
+    tree = directory / "tree"
     packages.unpack(packages.fetch(needed, configuration), tree)
-    result = incoming / "result"
-    result.mkdir()
-    (tree / "usr" / "bin" / PROGRAM).rename(result / PROGRAM)
-    (tree / "usr" / "share" / "qemu").rename(result / "firmware")
-    if not is_sound(version_of(result / PROGRAM)):
+    (tree / "usr" / "bin" / PROGRAM).rename(directory / PROGRAM)
+    (tree / "usr" / "share" / "qemu").rename(directory / "firmware")
+    shutil.rmtree(tree)
+    if not is_sound(version_of(directory / PROGRAM)):
         raise UsageError(f"Debian's backports have QEMU {version}, which is too old as well")
 
 

@@ -6,6 +6,7 @@ has no 9p.
 """
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,20 +53,19 @@ def ensure(progress: Progress) -> Kernel:
     """
     ready = cached()
     needs = "the software host's kernel needs 500 MB"
-    packages.keep(ready, lambda incoming: _fetch(incoming, progress), needs)
+    packages.keep(ready, lambda directory: _fetch(directory, progress), needs)
     return Kernel(ready)
 
 
-def _fetch(incoming: Path, progress: Progress) -> None:
+def _fetch(directory: Path, progress: Progress) -> None:
     kernel = packages.kernel_package(_FLAVOUR)
     needed = [kernel, *packages.describe([_SHELL_PACKAGE])]
     size = sum(package.size for package in needed) // 1_000_000
     progress(f"fetching and unpacking Debian's {kernel.name} ({size} MB, once)")
-    tree = incoming / "tree"
+    tree = directory / "tree"
     packages.unpack(packages.fetch(needed), tree)
-    result = incoming / "result"
-    result.mkdir()
-    _assemble(tree, kernel.name.removeprefix("linux-image-"), result)
+    _assemble(tree, kernel.name.removeprefix("linux-image-"), directory)
+    shutil.rmtree(tree)
 
 
 def _assemble(tree: Path, release: str, result: Path) -> None:

@@ -69,21 +69,15 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def keep(ready: Path, fill: Callable[[Path], None], needs: str) -> None:
-    """Have the directory `ready` of the cache made where it isn't there yet, by one process.
+    """Have the directory `ready` of the cache filled where it isn't there yet: see `make_once`.
 
-    `fill` gets a directory to work in, and makes `result` there, which becomes `ready`: that
-    appears whole or not at all. `needs` is for the error of who has no room: "X needs 5 MB".
-
-    Raises UsageError if it can't be kept, and what `fill` raises.
+    `needs` is for the error of who has no room: "X needs 5 MB". Raises UsageError if it can't be
+    kept, and what `fill` raises.
     """
-    if ready.is_dir():
-        return
     cache = ready.parent
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with locked(cache / "lock"):
-            if not ready.is_dir():
-                _make(ready, fill)
+        make_once(ready, fill, cache / "lock")
     except OSError as error:
         raise UsageError(
             f"{error.filename or cache}: {error.strerror}; {needs} of free space here for a "
@@ -91,16 +85,25 @@ def keep(ready: Path, fill: Callable[[Path], None], needs: str) -> None:
         ) from None
 
 
-def _make(ready: Path, fill: Callable[[Path], None]) -> None:
-    """The caller holds the lock."""
-    for left_over in ready.parent.glob("incoming-*"):
-        shutil.rmtree(left_over, ignore_errors=True)
-    incoming = Path(tempfile.mkdtemp(prefix="incoming-", dir=ready.parent))
-    try:
-        fill(incoming)
-        (incoming / "result").rename(ready)
-    finally:
-        shutil.rmtree(incoming, ignore_errors=True)
+def make_once(ready: Path, fill: Callable[[Path], None], lock: Path) -> None:
+    """Have `fill` fill the directory `ready` where it isn't there yet; whole or not at all.
+
+    `lock` is a file beside it: one process at a time fills what has this lock, and others wait.
+    """
+    if ready.is_dir():
+        return
+    prefix = f"incoming-{lock.stem}-"
+    with locked(lock):
+        if ready.is_dir():
+            return
+        for left_over in ready.parent.glob(f"{prefix}*"):
+            shutil.rmtree(left_over, ignore_errors=True)
+        incoming = Path(tempfile.mkdtemp(prefix=prefix, dir=ready.parent))
+        try:
+            fill(incoming)
+            incoming.rename(ready)
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
 
 
 def command(
