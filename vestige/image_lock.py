@@ -9,6 +9,7 @@ import fcntl
 import struct
 
 from vestige.errors import UsageError
+from vestige.signals import Watch
 
 OPERATIONS = "hhqqi"  # struct flock, fcntl(2), with the compiler's padding
 WHOLE_FILE = 0  # a length
@@ -28,19 +29,33 @@ def lock(descriptor: int, path: str, read_only: bool) -> None:
         raise UsageError(f"{path}: can't be locked: {error.strerror}") from None
 
 
-def wait_for_operations(descriptor: int, path: str, read_only: bool) -> None:
+def wait_for_operations(
+    descriptor: int, path: str, read_only: bool, watch: Watch | None = None
+) -> None:
     """Wait until nothing is under way on files that other processes passed here and left.
 
     `descriptor` is the open file that operations will go through, which the kernel keeps open
     until the last of them is done: its own lock (F_OFD_SETLKW, fcntl(2)) is free only then.
     NFS and 9p make flock's lock one of this kind, of the whole file: it is not waited for, as it
-    is our own. Raises UsageError where the file system has no such locks.
+    is our own. Raises UsageError where the file system has no such locks, and Ended where `watch`
+    ends the wait.
     """
     kind = fcntl.F_RDLCK if read_only else fcntl.F_WRLCK
     wanted = struct.pack(OPERATIONS, kind, *FIRST_BYTE)
     try:
         found = struct.unpack(OPERATIONS, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, wanted))
         if found[0] == fcntl.F_UNLCK or found[3] != WHOLE_FILE:
-            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, wanted)
+            _lock_part(descriptor, wanted, watch)
     except OSError as error:
         raise UsageError(f"{path}: can't be locked: {error.strerror}") from None
+
+
+def _lock_part(descriptor: int, wanted: bytes, watch: Watch | None) -> None:
+    """Lock what `wanted` says, at once where that is possible. Raises OSError."""
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)
+    except BlockingIOError:
+        if watch is None:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, wanted)
+        else:
+            watch.call(lambda: fcntl.fcntl(descriptor, fcntl.F_OFD_SETLKW, wanted))

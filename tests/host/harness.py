@@ -1,7 +1,6 @@
 """Runs a payload guest with the payload monitor, on this machine's /dev/kvm."""
 
 import os
-import time
 from array import array
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
@@ -18,13 +17,13 @@ from vestige.host.memory import GuestMemory
 from vestige.host.options import DiskOption
 from vestige.host.ring import Ring
 from vestige.host.session import Session
-from vestige.host.signals import Signals
 from vestige.host.twin import Twin
 from vestige.host.vfio_twin import PassThrough
 from vestige.host.wait import wait
 from vestige.lang.build import compile_functions
 from vestige.lang.image import Image
 from vestige.machine.cpu import CODE, DATA, TSS, CpuState, Segment
+from vestige.signals import Ended, Signals, Watch
 
 GUEST = 0x10_0000
 REPORT = 0x20_0000
@@ -158,7 +157,10 @@ class Payload:
 
     def wait(self, seconds: float = PATIENCE) -> int:
         """Wait for its end: the exit status."""
-        return wait(self.session, self.signals, Console(1, None), time.monotonic() + seconds)
+        try:
+            return wait(self.session, Watch(self.signals, seconds), Console(1, None))
+        except Ended as ended:
+            return ended.status
 
     def run(self) -> int:
         """Start and wait."""

@@ -16,8 +16,9 @@ import pytest
 
 from vestige.errors import UsageError
 from vestige.host import console_socket
-from vestige.host.console import CHARACTERS, Console, File, open_console, raw
+from vestige.host.console import Console, File, open_console
 from vestige.host.console_socket import Socket
+from vestige.terminal import CHARACTERS, guest_keys
 
 
 def refusal(name: str) -> str:
@@ -196,7 +197,7 @@ KEEPER = """
 import os, sys
 os.close(os.open(os.ttyname(0), os.O_RDWR))  # make it this session's
 from vestige.host.console import open_console
-from vestige.host.signals import Signals
+from vestige.signals import Signals
 signals = Signals()
 console = open_console("stdio")
 console.start()
@@ -245,7 +246,7 @@ class OnATerminal:
 def test_a_raw_terminal_gives_every_key_but_one_to_the_guest() -> None:
     ours, theirs = pty.openpty()
     attributes = termios.tcgetattr(theirs)
-    changed = raw(attributes)
+    changed = guest_keys(attributes)
     assert changed[CHARACTERS][termios.VINTR] == b"\x1d"
     termios.tcsetattr(theirs, termios.TCSANOW, changed)
     os.write(ours, b"\x03\x1a\x1c\r\x04")

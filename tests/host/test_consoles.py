@@ -15,7 +15,7 @@ import pytest
 from vestige import abi
 from vestige.errors import UsageError
 from vestige.host import buses
-from vestige.host.consoles import Consoles
+from vestige.host.consoles import Consoles, open_consoles
 from vestige.host.options import STDIO, ConsoleOption, PortOption
 
 VIRTIO = "virtio"
@@ -29,7 +29,7 @@ def described(consoles: Consoles) -> tuple[abi.Config, list[int]]:
 
 
 def test_the_serial_port_alone() -> None:
-    with closing(Consoles(ConsoleOption(STDIO), ())) as consoles:
+    with closing(open_consoles(ConsoleOption(STDIO), ())) as consoles:
         config, files = described(consoles)
     assert (config.console.present, config.console.output) == (1, 1)
     assert not any(port.present for port in config.ports)
@@ -41,7 +41,7 @@ def test_the_serial_port_alone() -> None:
 @pytest.mark.parametrize("early", [False, True])
 def test_the_virtio_console_alone(tmp_path: Path, early: bool) -> None:
     option = ConsoleOption(str(tmp_path / "log"), VIRTIO, early)
-    with closing(Consoles(option, ())) as consoles:
+    with closing(open_consoles(option, ())) as consoles:
         config, files = described(consoles)
         assert files == [99, consoles.output]
     assert (config.console.present, config.console.input) == (1, -1)
@@ -55,7 +55,7 @@ def test_the_virtio_console_alone(tmp_path: Path, early: bool) -> None:
 
 def test_ports_beside_the_serial_port(tmp_path: Path) -> None:
     ports = [PortOption("log", str(tmp_path / "log")), PortOption("a.b", f"unix:{tmp_path}/s")]
-    with closing(Consoles(ConsoleOption(str(tmp_path / "out")), ports)) as consoles:
+    with closing(open_consoles(ConsoleOption(str(tmp_path / "out")), ports)) as consoles:
         config, files = described(consoles)
     assert len(files) == 5
     assert not config.ports[0].present
@@ -76,7 +76,7 @@ def test_ports_beside_the_serial_port(tmp_path: Path) -> None:
 def test_a_terminals_size_is_told() -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
-    with closing(Consoles(ConsoleOption(os.ttyname(theirs), VIRTIO), ())) as consoles:
+    with closing(open_consoles(ConsoleOption(os.ttyname(theirs), VIRTIO), ())) as consoles:
         config, _ = described(consoles)
     assert (config.columns, config.rows) == (132, 50)
     assert config.ports[0].input >= 0
@@ -88,7 +88,7 @@ def test_the_monitor_is_told_of_a_terminals_new_size_once() -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
     wake = os.eventfd(0, os.EFD_NONBLOCK)
-    with closing(Consoles(ConsoleOption(os.ttyname(theirs), VIRTIO), ())) as consoles:
+    with closing(open_consoles(ConsoleOption(os.ttyname(theirs), VIRTIO), ())) as consoles:
         config, _ = described(consoles)
         consoles.follow_size(config, wake)
         consoles.serve({})
@@ -106,7 +106,7 @@ def test_the_monitor_is_told_of_a_terminals_new_size_once() -> None:
 def test_each_client_talks_to_its_own_port(tmp_path: Path) -> None:
     paths = [f"{tmp_path}/{number}" for number in range(6)]
     ports = [PortOption(f"p{number}", f"unix:{path}") for number, path in enumerate(paths)]
-    with closing(Consoles(ConsoleOption(f"{tmp_path}/out"), ports)) as consoles:
+    with closing(open_consoles(ConsoleOption(f"{tmp_path}/out"), ports)) as consoles:
         config, files = described(consoles)
         clients = [socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) for _ in paths]
         for number, (client, path) in enumerate(zip(clients, paths, strict=True)):
@@ -148,7 +148,7 @@ def test_what_cant_be_opened_is_named_as_it_was_asked_for(
         taken.bind("taken")
         taken.listen(8)
         with pytest.raises(UsageError, match=complaint):
-            Consoles(ConsoleOption(option, VIRTIO), [PortOption("p", port)])
+            open_consoles(ConsoleOption(option, VIRTIO), [PortOption("p", port)])
     assert Path("taken").is_socket()
 
 
@@ -156,6 +156,6 @@ def test_a_bad_port_closes_what_was_opened_before_it(tmp_path: Path) -> None:
     path = f"{tmp_path}/console"
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(UsageError):
-        Consoles(ConsoleOption(f"unix:{path}"), [PortOption("p", str(tmp_path))])
+        open_consoles(ConsoleOption(f"unix:{path}"), [PortOption("p", str(tmp_path))])
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert not Path(path).exists()

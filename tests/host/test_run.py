@@ -283,6 +283,32 @@ def test_a_bad_console_is_refused(kernels: Kernels, tmp_path: Path) -> None:
     assert done.stderr.endswith(b"give the path of a file that can be written, or unix:PATH\n")
 
 
+def test_a_guest_whose_output_nobody_reads_any_more_is_ended(kernels: Kernels) -> None:
+    script = '"$@" | head -1; exit ${PIPESTATUS[0]}'
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", *COMMAND, "--kernel", kernels("idle")],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (141, HELLO)
+    assert (
+        done.stderr == b"vestige: nobody reads the guest's console any more, which ends the run\n"
+    )
+
+
+def test_a_fifo_that_nobody_reads_holds_up_no_signal(
+    kernels: Kernels, start: Start, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    process = start("--kernel", kernels("hello"), "--port", f"p={tmp_path}/fifo")
+    assert process.stderr is not None
+    assert process.stderr.readline().endswith(b"/fifo: waiting for somebody who reads it\n")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 143
+
+
 class Typist:
     """`vestige run` on a terminal, and who types there."""
 
@@ -342,6 +368,21 @@ def test_a_terminated_run_puts_the_terminal_back(terminal: Typist) -> None:
     terminal.process.terminate()
     assert terminal.process.wait(PATIENCE) == 143
     assert termios.tcgetattr(terminal.device) == terminal.before
+
+
+def test_a_stopped_run_that_goes_on_takes_the_terminal_again(terminal: Typist) -> None:
+    terminal.read_until(HELLO.strip())
+    raw = termios.tcgetattr(terminal.device)
+    terminal.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED | os.WNOWAIT)
+    termios.tcsetattr(terminal.device, termios.TCSANOW, terminal.before)  # as a shell does
+    terminal.process.send_signal(signal.SIGCONT)
+    deadline = time.monotonic() + PATIENCE
+    while termios.tcgetattr(terminal.device) != raw:
+        assert time.monotonic() < deadline
+        select.select([], [], [], 0.01)
+    os.write(terminal.ours, b".")
+    assert terminal.process.wait(PATIENCE) == 0
 
 
 @pytest.mark.parametrize("early", [False, True])

@@ -2,8 +2,14 @@
 
 import mmap
 import struct
+from contextlib import ExitStack
 from pathlib import Path
 
+from vestige.machine import boot
+from vestige.machine.config import MachineConfig
+from vestige.machine.cpu import CpuState
+from vestige.machine.files import open_input
+from vestige.machine.kernel import AUTO, EXPECTED
 from vestige.machine.memory_map import MemoryMap
 
 MIB = 1 << 20
@@ -85,3 +91,19 @@ def write(directory: Path, data: bytes | bytearray, name: str = "kernel") -> str
     path = directory / name
     path.write_bytes(data)
     return str(path)
+
+
+def load(
+    memory: memoryview,
+    config: MachineConfig,
+    kernel: str,
+    *,
+    initrd: str | None = None,
+    append: str = "",
+    protocol: str = AUTO,
+) -> CpuState:
+    """boot.load of the files at these paths."""
+    with ExitStack() as stack:
+        file = stack.enter_context(open_input(kernel, EXPECTED))
+        disk = None if initrd is None else stack.enter_context(open_input(initrd, "an initrd"))
+        return boot.load(memory, config, file, initrd=disk, append=append, protocol=protocol)

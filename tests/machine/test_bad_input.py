@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.machine import images
-from tests.machine.images import BZIMAGE_CODE, INIT_SIZE, LOAD_ADDRESS, MIB, bzimage, elf, ram
+from tests.machine.images import BZIMAGE_CODE, INIT_SIZE, LOAD_ADDRESS, MIB, bzimage, elf, load, ram
 from vestige.abi import GIB
 from vestige.errors import UsageError
-from vestige.machine import boot
 from vestige.machine.config import MachineConfig
 from vestige.machine.kernel import PVH
 
@@ -25,7 +24,7 @@ NOBODY = 65534
 def refusal(kernel: str, *, memory: int = 64 * MIB, **options: str) -> str:
     """The message for a start that must be refused, without the kernel's path."""
     with pytest.raises(UsageError) as error:
-        boot.load(ram(memory), MachineConfig(memory=memory), kernel, **options)
+        load(ram(memory), MachineConfig(memory=memory), kernel, **options)
     message = str(error.value)
     assert "\n" not in message
     return message.removeprefix(f"{kernel}: ")
@@ -47,9 +46,8 @@ def test_a_directory(tmp_path: Path) -> None:
     assert refusal(str(tmp_path)) == f"a directory; {GIVE}"
 
 
-def test_a_fifo_does_not_block(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    assert refusal(str(tmp_path / "pipe")) == f"not a regular file; {GIVE}"
+def test_a_device(tmp_path: Path) -> None:
+    assert refusal("/dev/zero") == f"neither a regular file nor a pipe; {GIVE}"
 
 
 def test_a_path_with_a_nul(tmp_path: Path) -> None:
@@ -247,7 +245,7 @@ def test_any_damage_is_either_refused_in_one_line_or_harmless(
         kernel = images.write(Path(directory), image[:length])
         message = f"{kernel}: started"
         try:
-            boot.load(ram(64 * MIB), CONFIG, kernel)
+            load(ram(64 * MIB), CONFIG, kernel)
         except UsageError as error:
             message = str(error)
     assert message.startswith(f"{kernel}: ")
@@ -283,7 +281,7 @@ def test_an_initrd_larger_than_memory(kernel: bytes, size: int, tmp_path: Path) 
 
 def test_a_command_line_longer_than_the_kernel_takes(tmp_path: Path) -> None:
     kernel = images.write(tmp_path, bzimage(command_line_size=255))
-    boot.load(ram(64 * MIB), CONFIG, kernel, append="x" * 255)
+    load(ram(64 * MIB), CONFIG, kernel, append="x" * 255)
     assert refusal(kernel, append="x" * 256) == (
         "the kernel command line has 256 bytes, this kernel takes 255; shorten it"
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.machine import images
-from tests.machine.images import BZIMAGE_CODE, INIT_SIZE, LOAD_ADDRESS, MIB, bzimage, elf, ram
+from tests.machine.images import BZIMAGE_CODE, INIT_SIZE, LOAD_ADDRESS, MIB, bzimage, elf, load, ram
 from vestige import abi
-from vestige.machine import acpi, boot
+from vestige.machine import acpi
 from vestige.machine.config import MachineConfig
 from vestige.machine.kernel import AUTO, LINUX_64
 from vestige.machine.memory_map import COMMAND_LINE, MemoryMap
@@ -54,7 +54,7 @@ def test_a_bzimage_lies_at_its_preferred_address_and_starts_at_its_64_bit_entry(
     tmp_path: Path,
 ) -> None:
     memory = ram(SMALL.memory)
-    state = boot.load(memory, SMALL, images.write(tmp_path, bzimage()))
+    state = load(memory, SMALL, images.write(tmp_path, bzimage()))
     assert memory[LOAD_ADDRESS : LOAD_ADDRESS + len(BZIMAGE_CODE)] == BZIMAGE_CODE
     assert state.rip == LOAD_ADDRESS + 0x200
 
@@ -63,7 +63,7 @@ def test_a_bzimage_lies_at_its_preferred_address_and_starts_at_its_64_bit_entry(
 def test_the_code_starts_after_the_setup_sectors(setup_sectors: int, tmp_path: Path) -> None:
     memory = ram(SMALL.memory)
     kernel = images.write(tmp_path, bzimage(setup_sectors=setup_sectors))
-    boot.load(memory, SMALL, kernel)
+    load(memory, SMALL, kernel)
     assert memory[LOAD_ADDRESS : LOAD_ADDRESS + len(BZIMAGE_CODE)] == BZIMAGE_CODE
 
 
@@ -75,7 +75,7 @@ def test_the_load_address_is_aligned_and_above_1_mib(
     preferred: int, alignment: int, address: int, tmp_path: Path
 ) -> None:
     kernel = images.write(tmp_path, bzimage(preferred=preferred, alignment=alignment))
-    state = boot.load(ram(SMALL.memory), SMALL, kernel)
+    state = load(ram(SMALL.memory), SMALL, kernel)
     assert state.rip == address + 0x200
 
 
@@ -83,7 +83,7 @@ def test_boot_params_hold_the_kernel_s_header_and_what_the_loader_must_say(
     tmp_path: Path,
 ) -> None:
     memory = ram(SMALL.memory)
-    state = boot.load(memory, SMALL, images.write(tmp_path, bzimage()), append="quiet")
+    state = load(memory, SMALL, images.write(tmp_path, bzimage()), append="quiet")
     page = bytes(memory[state.rsi : state.rsi + 4096])
     assert page[0x202:0x206] == b"HdrS"
     assert u32(page, 0x238) == 2047  # cmdline_size, the kernel's own
@@ -97,7 +97,7 @@ def test_boot_params_hold_the_kernel_s_header_and_what_the_loader_must_say(
 
 def test_boot_params_are_zero_outside_of_what_is_set(tmp_path: Path) -> None:
     memory = ram(SMALL.memory)
-    state = boot.load(memory, SMALL, images.write(tmp_path, bzimage()))
+    state = load(memory, SMALL, images.write(tmp_path, bzimage()))
     page = bytes(memory[state.rsi : state.rsi + 4096])
     assert not any(page[:0x70])  # screen_info: no display
     assert not any(page[0x78:0x1E8])
@@ -108,7 +108,7 @@ def test_boot_params_are_zero_outside_of_what_is_set(tmp_path: Path) -> None:
 def test_boot_params_hold_the_memory_map(size: int, tmp_path: Path) -> None:
     memory = ram(size)
     config = MachineConfig(memory=size)
-    state = boot.load(memory, config, images.write(tmp_path, bzimage()))
+    state = load(memory, config, images.write(tmp_path, bzimage()))
     page = bytes(memory[state.rsi : state.rsi + 4096])
     table = page[0x2D0 : 0x2D0 + 20 * page[0x1E8]]
     assert list(struct.iter_unpack("<QQI", table)) == MemoryMap(size).e820()
@@ -119,14 +119,14 @@ def test_a_header_that_claims_to_be_long_does_not_spill_over(tmp_path: Path) -> 
     image[0x201] = 0xFF
     image[0x290:0x300] = b"\xee" * 0x70
     memory = ram(SMALL.memory)
-    state = boot.load(memory, SMALL, images.write(tmp_path, image))
+    state = load(memory, SMALL, images.write(tmp_path, image))
     assert not any(memory[state.rsi + 0x290 : state.rsi + 0x2D0])
 
 
 @pytest.mark.parametrize("kernel", [bytes(bzimage()), elf()], ids=["bzimage", "elf"])
 def test_the_acpi_tables_are_in_place(kernel: bytes, tmp_path: Path) -> None:
     memory = ram(SMALL.memory)
-    boot.load(memory, SMALL, images.write(tmp_path, kernel))
+    load(memory, SMALL, images.write(tmp_path, kernel))
     tables = acpi.build(SMALL)
     assert memory[abi.ACPI_TABLES : abi.ACPI_TABLES + len(tables)] == tables
 
@@ -135,7 +135,7 @@ def test_a_jump_to_the_bios_in_real_mode_resets(tmp_path: Path) -> None:
     if shutil.which("objdump") is None:
         pytest.skip("needs objdump")
     memory = ram(SMALL.memory)
-    boot.load(memory, SMALL, images.write(tmp_path, elf()))
+    load(memory, SMALL, images.write(tmp_path, elf()))
     (tmp_path / "bios").write_bytes(memory[0xFFFF0:0xFFFF9])
     words = ["objdump", "-D", "-b", "binary", "-m", "i8086", "--no-show-raw-insn", "bios"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -151,7 +151,7 @@ def test_a_jump_to_the_bios_in_real_mode_resets(tmp_path: Path) -> None:
 
 def test_the_64_bit_entry_is_in_long_mode_with_4_gib_mapped_one_to_one(tmp_path: Path) -> None:
     memory = ram(SMALL.memory)
-    state = boot.load(memory, SMALL, images.write(tmp_path, bzimage()))
+    state = load(memory, SMALL, images.write(tmp_path, bzimage()))
     assert state.cr0 & 0x8000_0001 == 0x8000_0001  # PG, PE
     assert state.cr4 == 1 << 5  # PAE
     assert state.efer == 1 << 8 | 1 << 10  # LME, LMA
@@ -163,7 +163,7 @@ def test_the_64_bit_entry_is_in_long_mode_with_4_gib_mapped_one_to_one(tmp_path:
 
 def test_the_64_bit_entry_s_segments_match_their_descriptors(tmp_path: Path) -> None:
     memory = ram(SMALL.memory)
-    state = boot.load(memory, SMALL, images.write(tmp_path, bzimage()))
+    state = load(memory, SMALL, images.write(tmp_path, bzimage()))
     assert (state.code.selector, state.data.selector) == (0x10, 0x18)
     assert limit_and_flags(memory, state.gdt_base, 0x10) == (0xFFFFF, 0x9B, 0xA)  # L, G
     assert limit_and_flags(memory, state.gdt_base, 0x18) == (0xFFFFF, 0x93, 0xC)  # D, G
@@ -173,7 +173,7 @@ def test_the_64_bit_entry_s_segments_match_their_descriptors(tmp_path: Path) -> 
 
 def test_an_elf_kernel_with_a_pvh_note_starts_by_it(tmp_path: Path) -> None:
     memory = ram(SMALL.memory)
-    state = boot.load(memory, SMALL, images.write(tmp_path, elf()))
+    state = load(memory, SMALL, images.write(tmp_path, elf()))
     assert state.rip == LOAD_ADDRESS + 0x20
     assert state.cr0 == 0x11  # PE, ET: no paging
     assert (state.cr3, state.cr4, state.efer) == (0, 0, 0)
@@ -186,7 +186,7 @@ def test_pvh_start_info_says_where_everything_is(tmp_path: Path) -> None:
     size = 5 * GIB
     memory = ram(size)
     initrd = images.write(tmp_path, b"initrd" * 1000, "initrd")
-    state = boot.load(
+    state = load(
         memory,
         MachineConfig(memory=size),
         images.write(tmp_path, elf()),
@@ -206,7 +206,7 @@ def test_pvh_start_info_says_where_everything_is(tmp_path: Path) -> None:
 
 def test_without_an_initrd_pvh_has_no_module(tmp_path: Path) -> None:
     memory = ram(SMALL.memory)
-    state = boot.load(memory, SMALL, images.write(tmp_path, elf()))
+    state = load(memory, SMALL, images.write(tmp_path, elf()))
     assert u32(memory, state.rbx + 12) == 0
 
 
@@ -216,7 +216,7 @@ def test_an_elf_kernel_without_a_note_starts_at_its_entry_point(
 ) -> None:
     memory = ram(SMALL.memory)
     kernel = images.write(tmp_path, elf(pvh_entry=None))
-    state = boot.load(memory, SMALL, kernel, protocol=protocol)
+    state = load(memory, SMALL, kernel, protocol=protocol)
     assert state.rip == LOAD_ADDRESS
     assert state.efer
     page = bytes(memory[state.rsi : state.rsi + 4096])
@@ -227,14 +227,14 @@ def test_an_elf_kernel_without_a_note_starts_at_its_entry_point(
 
 def test_the_64_bit_entry_can_be_asked_for_where_there_is_a_note(tmp_path: Path) -> None:
     kernel = images.write(tmp_path, elf())
-    state = boot.load(ram(SMALL.memory), SMALL, kernel, protocol=LINUX_64)
+    state = load(ram(SMALL.memory), SMALL, kernel, protocol=LINUX_64)
     assert state.rip == LOAD_ADDRESS
     assert state.efer
 
 
 def test_an_entry_point_given_as_virtual_address_becomes_physical(tmp_path: Path) -> None:
     kernel = images.write(tmp_path, elf(pvh_entry=None, entry=0xFFFF_FFFF_8100_0010))
-    assert boot.load(ram(SMALL.memory), SMALL, kernel).rip == LOAD_ADDRESS + 0x10
+    assert load(ram(SMALL.memory), SMALL, kernel).rip == LOAD_ADDRESS + 0x10
 
 
 @pytest.mark.parametrize("kernel", [bytes(bzimage()), elf()], ids=["bzimage", "elf"])
@@ -243,7 +243,7 @@ def test_the_initrd_is_as_high_as_low_ram_goes_and_page_aligned(
 ) -> None:
     memory = ram(SMALL.memory)
     data = os.urandom(5000)
-    boot.load(
+    load(
         memory,
         SMALL,
         images.write(tmp_path, kernel),
@@ -255,7 +255,7 @@ def test_the_initrd_is_as_high_as_low_ram_goes_and_page_aligned(
 def test_the_initrd_stays_below_the_kernel_s_limit(tmp_path: Path) -> None:
     memory = ram(SMALL.memory)
     kernel = images.write(tmp_path, bzimage(initrd_maximum=40 * MIB - 1))
-    state = boot.load(memory, SMALL, kernel, initrd=images.write(tmp_path, b"x" * 10, "initrd"))
+    state = load(memory, SMALL, kernel, initrd=images.write(tmp_path, b"x" * 10, "initrd"))
     assert u32(memory, state.rsi + 0x218) == 40 * MIB - 4096
     assert u32(memory, state.rsi + 0x21C) == 10
 
@@ -265,7 +265,7 @@ def test_an_initrd_too_large_for_low_ram_goes_above_4_gib(tmp_path: Path) -> Non
     memory = ram(size)
     kernel = images.write(tmp_path, bzimage(initrd_maximum=LOAD_ADDRESS + INIT_SIZE + 4095))
     data = os.urandom(10_000)
-    state = boot.load(
+    state = load(
         memory,
         MachineConfig(memory=size),
         kernel,
@@ -285,19 +285,19 @@ def test_an_initrd_that_just_fits_beside_the_kernel_is_taken(tmp_path: Path) -> 
     initrd = tmp_path / "initrd"
     initrd.touch()
     os.truncate(initrd, room)
-    state = boot.load(memory, SMALL, images.write(tmp_path, bzimage()), initrd=str(initrd))
+    state = load(memory, SMALL, images.write(tmp_path, bzimage()), initrd=str(initrd))
     assert u32(memory, state.rsi + 0x218) == LOAD_ADDRESS + INIT_SIZE
 
 
 def test_every_cpu_is_given_write_back_memory(tmp_path: Path) -> None:
-    state = boot.load(ram(SMALL.memory), SMALL, images.write(tmp_path, bzimage()))
+    state = load(ram(SMALL.memory), SMALL, images.write(tmp_path, bzimage()))
     assert state.msrs == ((0x2FF, 1 << 11 | 6),)  # MTRRs on, write-back by default
 
 
 def test_a_command_line_of_any_bytes_arrives_unchanged(tmp_path: Path) -> None:
     memory = ram(SMALL.memory)
     append = os.fsdecode(b"name=\xff\xc3\xa9")
-    boot.load(memory, SMALL, images.write(tmp_path, bzimage()), append=append)
+    load(memory, SMALL, images.write(tmp_path, bzimage()), append=append)
     assert bytes(memory[COMMAND_LINE : COMMAND_LINE + 9]) == b"name=\xff\xc3\xa9\0"
 
 

@@ -7,9 +7,8 @@ import pytest
 
 from tests.guests import kernels
 from tests.guests.kernels import Kernel
-from tests.machine.images import MIB, ram
+from tests.machine.images import MIB, load, ram
 from vestige.errors import UsageError
-from vestige.machine import boot
 from vestige.machine.config import MachineConfig
 from vestige.machine.cpu import CpuState
 from vestige.machine.kernel import AUTO, LINUX_64, PVH
@@ -28,7 +27,7 @@ def kernel(request: pytest.FixtureRequest) -> Kernel:
 
 def start(path: Path, protocol: str) -> tuple[memoryview, CpuState]:
     memory = ram(SIZE)
-    return memory, boot.load(memory, CONFIG, str(path), protocol=protocol)
+    return memory, load(memory, CONFIG, str(path), protocol=protocol)
 
 
 def test_the_bzimage_s_code_is_in_ram_to_its_last_byte(kernel: Kernel) -> None:
@@ -66,5 +65,5 @@ def test_too_little_memory_is_refused_with_what_the_kernel_needs(kernel: Kernel)
     needed = -(-(preferred + size) // MIB)
     assert needed > 64
     with pytest.raises(UsageError) as error:
-        boot.load(ram(64 * MIB), MachineConfig(memory=64 * MIB), str(kernel.bzimage))
+        load(ram(64 * MIB), MachineConfig(memory=64 * MIB), str(kernel.bzimage))
     assert f"needs memory up to {needed} MiB to start" in str(error.value)

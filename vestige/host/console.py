@@ -3,35 +3,36 @@
 The monitor moves the bytes itself, through the ring's fixed files `output` and `input`.
 """
 
-import atexit
 import os
+import select
 import stat
-import termios
 
 from vestige.errors import UsageError
 from vestige.host.messages import tell
 from vestige.host.options import SOCKET, STDIO
-from vestige.lang.types import TYPE_CHECKING
+from vestige.host.outputs import empty, open_output
+from vestige.signals import Watch
+from vestige.terminal import RawTerminal, guest_keys, in_background
 
-if TYPE_CHECKING:
-    from typing import Any
-
-ESCAPE = b"\x1d"  # Ctrl-]
-DISABLED = b"\0"  # _POSIX_VDISABLE
-
-# Indices into termios attributes.
-INPUT_MODES, LOCAL_MODES, CHARACTERS = 0, 3, 6
+DESERTED = "nobody reads the guest's console any more, which ends the run"
 
 
 class Console:
-    """A console's descriptors: `output` always, `input` or None. Who opens one closes it."""
+    """A console's descriptors: `output` always, `input` or None. Who opens one closes it.
+
+    `deserted`: nobody will ever read the output any more, and the guest is to end for it.
+    """
 
     def __init__(self, output: int, input_: int | None) -> None:
         self.output = output
         self.input = input_
+        self.deserted = False
 
     def start(self) -> None:
         """The guest is about to run."""
+
+    def go_on(self) -> None:
+        """The process was stopped, and goes on."""
 
     def waits_for(self) -> dict[int, int]:
         """Descriptors this process must watch for the console, each with its poll events."""
@@ -51,36 +52,45 @@ class Terminal(Console):
     """
 
     def __init__(self) -> None:
-        self._saved: list[Any] | None = None
-        super().__init__(1, None if _in_background() else 0)
+        background = os.isatty(0) and in_background(0)
+        super().__init__(1, None if background else 0)
+        self._raw = RawTerminal(0, guest_keys)
 
     def start(self) -> None:
         """Make a terminal raw, and say how to leave."""
         if self.input is None or not os.isatty(self.input):
             return
         tell("Ctrl-] ends the guest, Ctrl-C is the guest's")
-        self._saved = termios.tcgetattr(self.input)
-        atexit.register(self.close)
-        termios.tcsetattr(self.input, termios.TCSANOW, raw(self._saved))
+        self._raw.start()
+
+    def go_on(self) -> None:
+        """The shell had the terminal meanwhile."""
+        self._raw.take_again()
+
+    def waits_for(self) -> dict[int, int]:
+        """The end of who reads: poll(2) tells of it unasked."""
+        return {self.output: 0}
+
+    def serve(self, ready: dict[int, int]) -> None:
+        """As a program that writes to a closed pipe ends, so does a guest that prints there."""
+        if ready.get(self.output, 0) & (select.POLLERR | select.POLLHUP):
+            self.deserted = True
 
     def close(self) -> None:
         """Restore the terminal."""
-        saved, self._saved = self._saved, None
-        if saved is not None and self.input is not None:
-            try:  # noqa: SIM105 - contextlib is slow to import
-                termios.tcsetattr(self.input, termios.TCSANOW, saved)
-            except termios.error:
-                pass  # a terminal that hung up needs nothing
-            atexit.unregister(self.close)
+        self._raw.close()
 
 
 class File(Console):
     """Output into a file, a pipe or a device; a terminal or virtio port gives input, as it is."""
 
-    def __init__(self, path: str, option: str) -> None:
-        """`option` is how the command line asks for it, for messages. Raises UsageError."""
+    def __init__(self, path: str, option: str, watch: Watch | None = None) -> None:
+        """`option` is how the command line asks for it, for messages.
+
+        Raises UsageError, and Ended where `watch` ends the wait for who reads a FIFO.
+        """
         try:
-            output, gives_input = _open_output(path)
+            output, gives_input = _open_output(path, watch)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise UsageError(
@@ -88,6 +98,10 @@ class File(Console):
             ) from None
         self._descriptor: int | None = output
         super().__init__(output, output if gives_input else None)
+
+    def start(self) -> None:
+        """What an earlier guest has written goes."""
+        empty(self.output)
 
     def close(self) -> None:
         """Close the file."""
@@ -107,10 +121,10 @@ def occupy_standard_files() -> None:
     os.close(descriptor)
 
 
-def open_console(name: str, option: str = "--console ") -> Console:
+def open_console(name: str, option: str = "--console ", watch: Watch | None = None) -> Console:
     """The console `name`: stdio, unix:PATH, or a file's path; `option` is what stands before it.
 
-    Raises UsageError.
+    Raises UsageError, and Ended as File does.
     """
     if name == STDIO:
         return Terminal()
@@ -118,45 +132,18 @@ def open_console(name: str, option: str = "--console ") -> Console:
         from vestige.host.console_socket import Socket  # noqa: PLC0415 - imports socket
 
         return Socket(name[len(SOCKET) :], option + name)
-    return File(name, option + name)
+    return File(name, option + name, watch)
 
 
-def raw(attributes: "list[Any]") -> "list[Any]":
-    """`attributes` of a terminal with every key given to the guest but Ctrl-].
-
-    Output keeps its processing, so that our own messages stay lines.
-    """
-    changed = list(attributes)
-    changed[INPUT_MODES] &= ~(
-        termios.IGNBRK
-        | termios.BRKINT
-        | termios.PARMRK
-        | termios.ISTRIP
-        | termios.INLCR
-        | termios.IGNCR
-        | termios.ICRNL
-        | termios.IXON
-    )
-    changed[LOCAL_MODES] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.IEXTEN)
-    changed[LOCAL_MODES] |= termios.ISIG
-    characters = list(attributes[CHARACTERS])
-    characters[termios.VINTR] = ESCAPE
-    characters[termios.VQUIT] = characters[termios.VSUSP] = DISABLED
-    characters[termios.VMIN], characters[termios.VTIME] = 1, 0
-    changed[CHARACTERS] = characters
-    return changed
-
-
-def _open_output(path: str) -> tuple[int, bool]:
+def _open_output(path: str, watch: Watch | None) -> tuple[int, bool]:
     """A descriptor to write to, and whether to read from it too."""
-    common = os.O_NOCTTY | os.O_CLOEXEC
     if _is_virtio_port(path):  # to close one drops what it has received: it is opened once
-        return os.open(path, os.O_RDWR | common), True
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | common, 0o666)
+        return open_output(path, watch, os.O_RDWR), True
+    descriptor = open_output(path, watch)
     if not os.isatty(descriptor):
         return descriptor, False
     os.close(descriptor)
-    return os.open(path, os.O_RDWR | common), True
+    return open_output(path, watch, os.O_RDWR), True
 
 
 def _is_virtio_port(path: str) -> bool:
@@ -168,13 +155,3 @@ def _is_virtio_port(path: str) -> bool:
     device = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
     subsystem = os.path.realpath(f"/sys/dev/char/{device}/subsystem")
     return stat.S_ISCHR(status.st_mode) and subsystem.endswith("/virtio-ports")
-
-
-def _in_background() -> bool:
-    """Whether reading or changing our terminal would stop us: its foreground is another's."""
-    if not os.isatty(0):
-        return False
-    try:
-        return os.tcgetpgrp(0) != os.getpgrp()
-    except OSError:  # a terminal that does not control us stops nobody
-        return False

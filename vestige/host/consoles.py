@@ -6,34 +6,51 @@ from _collections_abc import Sequence
 from vestige import abi
 from vestige.host.console import Console, open_console
 from vestige.host.options import VIRTIO, ConsoleOption, PortOption
+from vestige.signals import Watch
+
+
+def open_consoles(
+    console: ConsoleOption, ports: Sequence[PortOption], watch: Watch | None = None
+) -> "Consoles":
+    """Open what is asked for. Raises UsageError, and Ended as `watch` does."""
+    words = "--console virtio:" if console.device == VIRTIO else "--console "
+    opened = [open_console(console.backend, words, watch)]
+    try:
+        for port in ports:
+            opened.append(open_console(port.backend, f"--port {port.name}=", watch))
+    except BaseException:
+        for each in opened:
+            each.close()
+        raise
+    return Consoles(console, ports, opened)
 
 
 class Consoles(Console):
-    """Opened, watched and closed together."""
+    """Watched and closed together."""
 
-    def __init__(self, console: ConsoleOption, ports: Sequence[PortOption]) -> None:
-        """Open what is asked for. Raises UsageError."""
+    def __init__(
+        self, console: ConsoleOption, ports: Sequence[PortOption], opened: Sequence[Console]
+    ) -> None:
+        """`opened`: the guest's own, then those of the ports."""
         self._option = console
         self._names = [port.name for port in ports]
-        words = "--console virtio:" if console.device == VIRTIO else "--console "
-        self._all = [open_console(console.backend, words)]
-        try:
-            for port in ports:
-                self._all.append(open_console(port.backend, f"--port {port.name}="))
-        except BaseException:
-            self.close()
-            raise
-        super().__init__(self._all[0].output, self._all[0].input)
+        self.all = opened
+        super().__init__(self.all[0].output, self.all[0].input)
         self._config: abi.Config | None = None
         self._wake = -1
 
+    @property
+    def ports(self) -> Sequence[Console]:
+        """All but the guest's own console."""
+        return self.all[1:]
+
     def outputs(self) -> list[int]:
         """The descriptors that the guest's output goes to."""
-        return [console.output for console in self._all]
+        return [console.output for console in self.all]
 
     def describe(self, config: abi.Config, files: list[int]) -> None:
         """Add the consoles' descriptors to the ring's `files`, and tell the monitor of them."""
-        output, input_ = _add(self._all[0], files)
+        output, input_ = _add(self.all[0], files)
         uart = config.console
         uart.present, uart.output, uart.input = 1, -1, -1
         if self._option.device != VIRTIO:
@@ -47,7 +64,7 @@ class Consoles(Console):
         for number, name in enumerate(self._names, start=1):
             port = config.ports[number]
             port.present = 1
-            port.output, port.input = _add(self._all[number], files)
+            port.output, port.input = _add(self.all[number], files)
             word = name.encode()
             port.name_length = len(word)
             for index, byte in enumerate(word):
@@ -67,20 +84,26 @@ class Consoles(Console):
 
     def start(self) -> None:
         """The guest is about to run."""
-        for console in self._all:
+        for console in self.all:
             console.start()
+
+    def go_on(self) -> None:
+        """The process was stopped, and goes on."""
+        for console in self.all:
+            console.go_on()
 
     def waits_for(self) -> dict[int, int]:
         """What any of them waits for."""
         events: dict[int, int] = {}
-        for console in self._all:
+        for console in self.all:
             events |= console.waits_for()
         return events
 
     def serve(self, ready: dict[int, int]) -> None:
         """Each looks for its own descriptors in `ready`."""
-        for console in self._all:
+        for console in self.all:
             console.serve(ready)
+            self.deserted |= console.deserted
         config = self._config
         if config is not None and (size := self._size()) != (config.columns, config.rows):
             config.columns, config.rows = size
@@ -88,7 +111,7 @@ class Consoles(Console):
 
     def close(self) -> None:
         """Close all."""
-        for console in self._all:
+        for console in self.all:
             console.close()
 
 

@@ -14,6 +14,7 @@ from vestige import abi, image_lock
 from vestige.errors import UsageError
 from vestige.host.options import DiskOption
 from vestige.lang.intrinsics import syscall
+from vestige.signals import Watch
 
 SYS_FALLOCATE = 285
 PUNCH_HOLE = 0x03  # with KEEP_SIZE
@@ -54,14 +55,15 @@ class DiskImage:
             for index, byte in enumerate(text.ljust(len(field)).encode("ascii")):
                 field[index] = byte
 
-    def renew(self) -> None:
+    def renew(self, watch: Watch | None = None) -> None:
         """Another open file for operations, once none is under way on the present one.
 
-        The image stays locked. Raises UsageError where it can't be opened any more.
+        The image stays locked. Raises UsageError where it can't be opened any more, and Ended as
+        open_disk does.
         """
         os.close(self.descriptor)
         self.descriptor = -1
-        self.descriptor = _for_operations(self.claim, self.path, self.read_only)
+        self.descriptor = _for_operations(self.claim, self.path, self.read_only, watch)
 
     def close(self) -> None:
         """Close, and unlock."""
@@ -70,8 +72,11 @@ class DiskImage:
         os.close(self.claim)
 
 
-def open_disk(option: DiskOption) -> DiskImage:
-    """Open, check and lock the image. Raises UsageError saying what is wrong with it."""
+def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
+    """Open, check and lock the image. Raises UsageError saying what is wrong with it.
+
+    Raises Ended where `watch` ends the wait for what a killed run still writes.
+    """
     path, read_only = option.path, option.read_only
     try:
         kind = _kind(path)
@@ -90,14 +95,14 @@ def open_disk(option: DiskOption) -> DiskImage:
         sectors = _sectors(claim, path)
         if option.discard:
             _check_holes(claim, path, sectors)
-        descriptor = _for_operations(claim, path, read_only)
+        descriptor = _for_operations(claim, path, read_only, watch)
         return DiskImage(path, claim, descriptor, sectors, read_only, option.discard)
     except BaseException:
         os.close(claim)
         raise
 
 
-def _for_operations(claim: int, path: str, read_only: bool) -> int:
+def _for_operations(claim: int, path: str, read_only: bool, watch: Watch | None) -> int:
     """The image's second open file, once no operation of an earlier guest is under way.
 
     It is the file that `claim` is, whatever has its name meanwhile.
@@ -108,7 +113,7 @@ def _for_operations(claim: int, path: str, read_only: bool) -> int:
     except OSError as error:
         raise UsageError(_not_opened(path, error)) from None
     try:
-        image_lock.wait_for_operations(descriptor, path, read_only)
+        image_lock.wait_for_operations(descriptor, path, read_only, watch)
     except BaseException:
         os.close(descriptor)
         raise

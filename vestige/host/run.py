@@ -1,56 +1,70 @@
 """`vestige run` on this machine's KVM: put everything together, wait for the end, clean up."""
 
 import os
-import time
-from _collections_abc import Sequence
+from _collections_abc import Callable, Sequence
 
 from vestige import abi
 from vestige.errors import GuestError, UsageError
-from vestige.host import buses, disks, domains, failure, guest, images, kvm, options, statistics
+from vestige.host import buses, domains, failure, guest, images, kvm, options, statistics
 from vestige.host.code import MonitorCode
-from vestige.host.console import occupy_standard_files
-from vestige.host.consoles import Consoles
+from vestige.host.ending import until_ended
 from vestige.host.file_size import FileSizeLimit
+from vestige.host.files import Files, open_files
 from vestige.host.memory import GuestMemory
 from vestige.host.messages import tell
 from vestige.host.resources import Resources
 from vestige.host.ring import Ring
 from vestige.host.session import Session
-from vestige.host.signals import Signals
 from vestige.host.twin import Twin
 from vestige.host.wait import RESET, wait
+from vestige.lang.image import Image
 from vestige.lang.types import TYPE_CHECKING
 from vestige.machine import boot
 from vestige.machine.config import MachineConfig
+from vestige.signals import Watch
 
 if TYPE_CHECKING:
     from vestige.host.network import Network
 
 
+Opener = Callable[[options.RunOptions, Resources, Watch], Files]
+
+
 class Compiled:
-    """The monitor and the run loop, from the cache or compiled. Runs leave them as they are."""
+    """The monitor and the run loop. Runs leave them as they are."""
 
     __slots__ = ("code", "runner")
 
-    def __init__(self) -> None:
-        key = images.key()
-        self.code = MonitorCode(images.monitor_image(key))
-        self.runner = images.runner_of(images.run_loop_image(key))
+    def __init__(self, monitor: Image, run_loop: Image) -> None:
+        self.code = MonitorCode(monitor)
+        self.runner = images.runner_of(run_loop)
+
+
+def compiled_here() -> Compiled:
+    """Both, from the cache or compiled."""
+    key = images.key()
+    return Compiled(images.monitor_image(key), images.run_loop_image(key))
 
 
 def run(
-    asked: options.RunOptions, compiled: Compiled | None = None, known: kvm.Known | None = None
+    asked: options.RunOptions,
+    compiled: Compiled | None = None,
+    known: kvm.Known | None = None,
+    opened: Opener = open_files,
 ) -> int:
     """Run one guest to its end; the exit status. `compiled` spares it the loading, `known` asking.
 
-    0: the guest powered off. 3: it reset itself, and `on_reboot` is exit. 124: the timeout.
-    128 + n: signal n. Raises UsageError for bad input and a machine that can't, GuestError where
-    the guest or its monitor fails.
+    `opened` says what the names in `asked` stand for. 0: the guest powered off. 3: it reset itself,
+    and `on_reboot` is exit. 124: the timeout. 128 + n: signal n, SIGPIPE too. Raises UsageError for
+    bad input and a machine that can't, GuestError where the guest or its monitor fails.
     """
+
+    def work(resources: Resources, watch: Watch) -> int:
+        files = opened(asked, resources, watch)
+        return Run(asked, files, watch, resources, compiled, known).to_the_end()
+
     options.check(asked)
-    occupy_standard_files()
-    with Resources() as resources:
-        return Run(asked, resources, compiled, known).to_the_end()
+    return until_ended(asked.timeout, work)
 
 
 class Run:
@@ -62,24 +76,20 @@ class Run:
     def __init__(
         self,
         asked: options.RunOptions,
+        files: Files,
+        watch: Watch,
         resources: Resources,
         compiled: Compiled | None,
         known: kvm.Known | None,
     ) -> None:
         """Each resource is closed by `resources` after what uses it."""
-        self.asked = asked
-        self.stats = resources.keep(statistics.open_file(asked.stats)) if asked.stats else None
+        self.asked, self.files, self.watch = asked, files, watch
         self.counters: dict[str, object] | None = None
         self.config = MachineConfig(cpus=asked.cpus, memory=asked.memory, hpet=asked.hpet)
         self.system = resources.keep(kvm.System(known=known))
         self.domains = domains.count(asked.disks, asked.net is not None, asked.cpus)
         self.system.check_cpus(asked.cpus, self.domains)
-        self.disks = {
-            number: resources.keep(disks.open_disk(disk))
-            for number, disk in enumerate(asked.disks)
-            if disk.controller is None
-        }
-        self.console = resources.keep(Consoles(asked.console, asked.ports))
+        self.disks, self.console = files.disks, files.consoles
         self.entropy = _open_entropy(resources) if asked.entropy else None
         self.network: Network | None = None
         if asked.net is not None:
@@ -87,11 +97,8 @@ class Run:
 
             self.network = resources.keep(open_network(asked.net, asked.cpus))
         self.compiled = compiled
-        self.signals: Signals | None = None
-        self.deadline: float | None = None
         self.first_instruction = 0.0
         self.restarts = 0
-        self._resources = resources
 
     def to_the_end(self) -> int:
         """One machine after the other, as long as the guest resets and may; the exit status."""
@@ -99,15 +106,15 @@ class Run:
             status = self._machine()
             while status == RESET and self.asked.on_reboot == "restart":
                 for disk in self.disks.values():
-                    disk.renew()
+                    disk.renew(self.watch)
                 if self.network is not None:
                     self.network.renew()
                 self.restarts += 1
                 status = self._machine()
         finally:
             self.console.close()
-            if self.stats is not None and self.counters is not None:
-                statistics.write(self.stats, self.counters)
+            if self.files.stats is not None and self.counters is not None:
+                statistics.write(self.files.stats, self.counters)
         if status == RESET:
             tell(failure.RESET)
         return status
@@ -127,16 +134,15 @@ class Run:
             _place_devices(asked, twin)
             domains.deal_out(twin.shared())
             twin.wire()
-            _load_guest(asked, self.config, twin)
+            _load_guest(asked, self.files, self.config, twin)
             if self.compiled is None:  # late, as bad input is told before anything is compiled
-                self.compiled = Compiled()
+                self.compiled = compiled_here()
             twin.load(self.compiled.code, pages)
             twin.configure()
             twin.private.shared().config.hpet = asked.hpet
             twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if in_memory else ())
-            signals = self._listen()
             session = resources.keep(Session(twin, self.compiled.code, rings, self.compiled.runner))
-            return self._session(session, twin, signals)
+            return self._session(session, twin)
 
     def _connect_rings(self, twin: Twin, resources: Resources) -> list[Ring]:
         """Make each domain's ring, over all files, and tell the monitor of them."""
@@ -189,36 +195,29 @@ class Run:
         largest = max((image.sectors * abi.SECTOR for image in self.disks.values()), default=0)
         return FileSizeLimit(largest, self.console.outputs())
 
-    def _listen(self) -> Signals:
-        """From the first machine on signals end the run in order, and the timeout counts."""
-        if self.signals is None:
-            self.signals = self._resources.keep(Signals())
-            if self.asked.timeout is not None:
-                self.deadline = time.monotonic() + self.asked.timeout
-        return self.signals
-
-    def _session(self, session: Session, twin: Twin, signals: Signals) -> int:
+    def _session(self, session: Session, twin: Twin) -> int:
         try:
             if session.prepare():
                 _check_controllers(self.asked, twin)
                 if not self.restarts:
-                    self.console.start()
-                    if self.stats is not None:
+                    self.files.start()
+                    self.watch.begin()
+                    if self.files.stats is not None:
                         self.first_instruction = statistics.milliseconds_since_start()
                 session.start()
-            return wait(session, signals, self.console, self.deadline, self.network)
+            return wait(session, self.watch, self.console, self.network)
         finally:
             session.stop()
-            if self.stats is not None:
+            if self.files.stats is not None:
                 self.counters = statistics.collect(
                     session, twin.shared(), self.first_instruction, self.restarts
                 )
 
 
-def _load_guest(asked: options.RunOptions, config: MachineConfig, twin: Twin) -> None:
+def _load_guest(asked: options.RunOptions, files: Files, config: MachineConfig, twin: Twin) -> None:
     """Fill RAM and give the guest's CPUs their first state."""
     state = boot.load(
-        twin.memory.region.view, config, asked.kernel, initrd=asked.initrd, append=asked.append
+        twin.memory.region.view, config, files.kernel, initrd=files.initrd, append=asked.append
     )
     supported = twin.system.supported_cpuid()
     deadline = bool(twin.system.has(kvm.Capability.TSC_DEADLINE_TIMER))

@@ -7,25 +7,16 @@ import os
 import time
 
 from vestige import abi
-from vestige.errors import UsageError
 from vestige.host import kvm
+from vestige.host.messages import tell
 from vestige.host.runloop import REASONS
 from vestige.host.session import Session
 from vestige.lang.types import TYPE_CHECKING, Array
 
 if TYPE_CHECKING:
-    from typing import Any, TextIO
+    from typing import Any
 
 START_TIME = 19  # field 22 of proc(5)'s stat, counted from field 3, behind the name
-
-
-def open_file(path: str) -> "TextIO":
-    """Open `path` for the statistics, early: a bad path is told before the guest runs."""
-    try:
-        return open(path, "w", encoding="ascii")  # noqa: PTH123 - the caller closes it
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"--stats {path}: {reason}; give a file that can be written") from None
 
 
 def milliseconds_since_start() -> float:
@@ -110,13 +101,16 @@ def collect(
     }
 
 
-def write(file: "TextIO", counters: "dict[str, Any]") -> None:
-    """Write `counters` as JSON and close the file."""
+def write(descriptor: int, counters: "dict[str, Any]") -> None:
+    """Write `counters` as JSON, or say why that can't be: how the guest ended counts more."""
     import json  # noqa: PLC0415 - only needed here
 
-    with file:
-        json.dump(counters, file, indent=1)
-        file.write("\n")
+    text = json.dumps(counters, indent=1) + "\n"
+    try:
+        with open(descriptor, "w", encoding="ascii", closefd=False) as file:
+            file.write(text)
+    except OSError as error:
+        tell(f"--stats: the counters can't be written: {error.strerror}")
 
 
 def _sums(tables: "list[Array[int]]", size: int) -> dict[int, int]:

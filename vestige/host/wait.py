@@ -1,58 +1,55 @@
-"""Waiting for what ends a run: the guest itself, a signal, the deadline."""
+"""Waiting for what ends a run: the guest itself, a signal, the deadline, nobody who reads."""
 
 import select
-import time
 
 from vestige.errors import GuestError
-from vestige.host.console import Console
+from vestige.host.console import DESERTED, Console
 from vestige.host.messages import tell
 from vestige.host.session import Session
-from vestige.host.signals import Signals
 from vestige.lang.types import TYPE_CHECKING
+from vestige.signals import SIGNALLED, Ended, Watch
 
 if TYPE_CHECKING:
     from vestige.host.network import Network
 
 POWERED_OFF = 0
 RESET = 3  # the guest asked for it; the caller begins anew, or ends the run with this status
-TIMED_OUT = 124
-SIGNALLED = 128  # and the signal's number
+SIGPIPE = 13
 
 
-def wait(
-    session: Session,
-    signals: Signals,
-    console: Console,
-    deadline: float | None,
-    network: "Network | None" = None,
-) -> int:
+def wait(session: Session, watch: Watch, console: Console, network: "Network | None" = None) -> int:
     """Serve `console` and `network` until the end; the exit status, see run.py.
 
-    `deadline` is of time.monotonic. Raises GuestError where the guest or its monitor failed.
+    Raises GuestError where the guest or its monitor failed, Ended where `watch` ends it.
     """
     while True:
-        poll = select.poll()
-        poll.register(signals, select.POLLIN)
-        poll.register(session.ended, select.POLLIN)
-        for descriptor, events in console.waits_for().items():
-            poll.register(descriptor, events)
+        wanted = {session.ended: select.POLLIN} | console.waits_for()
         if network is not None:
-            for descriptor, events in network.waits_for().items():
-                poll.register(descriptor, events)
-        left = None if deadline is None else max(deadline - time.monotonic(), 0) * 1000
-        ready = dict(poll.poll(left))
+            wanted |= network.waits_for()
+        ready, ended = _wait(watch, wanted)
         outcome = session.outcome
         if outcome is not None and not outcome.reset:
             if outcome.error is not None:
                 raise GuestError(outcome.error)
             return POWERED_OFF
-        if (number := signals.take()) is not None:
-            return SIGNALLED + number
-        if deadline is not None and time.monotonic() >= deadline:
-            tell("the timeout is over")
-            return TIMED_OUT
+        if ended is not None:
+            raise ended
         if outcome is not None:  # last: a guest that resets for ever can be stopped
             return RESET
+        if watch.signals.continued:
+            watch.signals.continued = False
+            console.go_on()
         console.serve(ready)
+        if console.deserted:
+            tell(DESERTED)
+            return SIGNALLED + SIGPIPE
         if network is not None:
             network.serve(ready)
+
+
+def _wait(watch: Watch, wanted: dict[int, int]) -> tuple[dict[int, int], Ended | None]:
+    """What came, and what ended the wait: the guest's own end counts before that."""
+    try:
+        return watch.wait(wanted), None
+    except Ended as ended:
+        return {}, ended

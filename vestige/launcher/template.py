@@ -142,7 +142,7 @@ def main() -> None:
         try:
             with closing(kvm.System()) as system:
                 known = system.learn()
-            compiled = native.Compiled()
+            compiled = native.compiled_here()
         except (UsageError, GuestError) as error:
             messages.send(requests, messages.UNUSABLE, str(error))
             return

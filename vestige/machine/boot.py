@@ -26,7 +26,7 @@ from vestige.machine.cpu import (
     CpuState,
     Segment,
 )
-from vestige.machine.files import open_regular, read_at
+from vestige.machine.files import InputFile
 from vestige.machine.kernel import AUTO, EXPECTED, LINUX_64, PVH, Kernel
 from vestige.machine.memory_map import (
     BIOS_ENTRY,
@@ -83,9 +83,9 @@ BIOS = (
 def load(
     ram: memoryview,
     config: MachineConfig,
-    kernel: str,
+    kernel: InputFile,
     *,
-    initrd: str | None = None,
+    initrd: InputFile | None = None,
     append: str = "",
     protocol: str = AUTO,
 ) -> CpuState:
@@ -108,18 +108,17 @@ def load(
     return _enter_linux_64(space, loaded, initrd_at)
 
 
-def _load_kernel(ram: Ram, path: str, protocol: str) -> Kernel:
-    file, size = open_regular(path, EXPECTED)
-    with file:
-        first = bytearray(min(size, PAGE))
-        read_at(file, path, 0, memoryview(first))
-        header = bytes(first)
-        if elf.is_elf(header):
-            return elf.load(file, path, size, header, ram, protocol)
-        if bzimage.is_bzimage(header):
-            if protocol == PVH:
-                raise UsageError(f"{path}: a bzImage has no PVH entry; give its vmlinux")
-            return bzimage.load(file, path, size, header, ram)
+def _load_kernel(ram: Ram, file: InputFile, protocol: str) -> Kernel:
+    path, size = file.path, file.size
+    first = bytearray(min(size, PAGE))
+    file.read_at(0, memoryview(first))
+    header = bytes(first)
+    if elf.is_elf(header):
+        return elf.load(file, path, size, header, ram, protocol)
+    if bzimage.is_bzimage(header):
+        if protocol == PVH:
+            raise UsageError(f"{path}: a bzImage has no PVH entry; give its vmlinux")
+        return bzimage.load(file, path, size, header, ram)
     if header[ARM64_MAGIC_OFFSET:].startswith(ARM64_MAGIC):
         raise UsageError(f'{path}: an arm64 Image ("ARM\\x64" at 56); give {EXPECTED}')
     raise UsageError(f'{path}: not a bzImage (no "HdrS" at 0x202) nor an ELF file; give {EXPECTED}')
@@ -140,29 +139,28 @@ def _command_line(text: str, maximum: int) -> bytes:
     return line + b"\0"
 
 
-def _load_initrd(ram: Ram, kernel: Kernel, path: str) -> tuple[int, int]:
+def _load_initrd(ram: Ram, kernel: Kernel, file: InputFile) -> tuple[int, int]:
     """Put the initrd as high as the kernel lets it be; its (address, size).
 
     Below 4 GiB first: every kernel finds it there.
     """
-    file, size = open_regular(path, "an initrd")
-    with file:
-        layout = ram.memory_map
-        address = (min(layout.low_size, kernel.initrd_limit) - size) // PAGE * PAGE
-        if address < kernel.end and kernel.initrd_anywhere:
-            address = (HIGH_RAM + layout.high_size - size) // PAGE * PAGE
-            fits = address >= HIGH_RAM
-        else:
-            fits = address >= kernel.end
-        if not fits:
-            free = max(min(layout.low_size, kernel.initrd_limit) - kernel.end, 0)
-            if kernel.initrd_anywhere:
-                free = max(free, layout.high_size)
-            raise UsageError(
-                f"{path}: an initrd of {size} bytes, the machine's memory has {free} bytes free "
-                "for it beside the kernel; give it more memory"
-            )
-        read_at(file, path, 0, ram.at(address, size))
+    size = file.size
+    layout = ram.memory_map
+    address = (min(layout.low_size, kernel.initrd_limit) - size) // PAGE * PAGE
+    if address < kernel.end and kernel.initrd_anywhere:
+        address = (HIGH_RAM + layout.high_size - size) // PAGE * PAGE
+        fits = address >= HIGH_RAM
+    else:
+        fits = address >= kernel.end
+    if not fits:
+        free = max(min(layout.low_size, kernel.initrd_limit) - kernel.end, 0)
+        if kernel.initrd_anywhere:
+            free = max(free, layout.high_size)
+        raise UsageError(
+            f"{file.path}: an initrd of {size} bytes, the machine's memory has {free} bytes free "
+            "for it beside the kernel; give it more memory"
+        )
+    file.read_at(0, ram.at(address, size))
     return address, size
 
 

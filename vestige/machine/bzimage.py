@@ -4,12 +4,11 @@ Source: Linux, Documentation/arch/x86/boot.rst: "The Real-Mode Kernel Header" (t
 below are from the start of the file) and "64-bit Boot Protocol".
 """
 
-import io
 import struct
 
 from vestige.abi import MIB
 from vestige.errors import UsageError
-from vestige.machine.files import read_at
+from vestige.machine.files import InputFile
 from vestige.machine.kernel import EXPECTED, LINUX_64, Kernel
 from vestige.machine.memory_map import KERNEL_FLOOR
 from vestige.machine.ram import Ram
@@ -44,7 +43,7 @@ def is_bzimage(header: bytes) -> bool:
     return header[SIGNATURE : SIGNATURE + 4] == MAGIC
 
 
-def load(file: io.FileIO, path: str, size: int, header: bytes, ram: Ram) -> Kernel:
+def load(file: InputFile, path: str, size: int, header: bytes, ram: Ram) -> Kernel:
     """Put the protected-mode code of a bzImage at its preferred address.
 
     `header` is the file's start, a page or all of it. Raises UsageError if the file is
@@ -64,7 +63,7 @@ def load(file: io.FileIO, path: str, size: int, header: bytes, ram: Ram) -> Kern
             f"{path}: needs memory up to {-(-end // MIB)} MiB to start, the machine has "
             f"{ram.memory_map.low_size // MIB} MiB there; give it more memory"
         )
-    read_at(file, path, setup, ram.at(start, code_size))
+    file.read_at(setup, ram.at(start, code_size))
     return Kernel(
         protocol=LINUX_64,
         entry=start + ENTRY_64,

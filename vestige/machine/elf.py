@@ -4,13 +4,12 @@ Sources: System V ABI, "ELF-64 Object File Format" (header, program headers, not
 docs/misc/pvh.pandoc and xen/include/public/elfnote.h (XEN_ELFNOTE_PHYS32_ENTRY).
 """
 
-import io
 import struct
 from _collections_abc import Iterator
 
 from vestige.abi import MIB
 from vestige.errors import UsageError
-from vestige.machine.files import read_at
+from vestige.machine.files import InputFile
 from vestige.machine.kernel import (
     AUTO,
     ELF_COMMAND_LINE_MAXIMUM,
@@ -60,7 +59,7 @@ def is_elf(header: bytes) -> bool:
     return header.startswith(MAGIC)
 
 
-def load(file: io.FileIO, path: str, size: int, header: bytes, ram: Ram, protocol: str) -> Kernel:
+def load(file: InputFile, path: str, size: int, header: bytes, ram: Ram, protocol: str) -> Kernel:
     """Put an ELF kernel's segments at their physical addresses; RAM must be zero there.
 
     `protocol` AUTO takes the PVH entry where the file has its note, as that is the documented
@@ -82,7 +81,7 @@ def load(file: io.FileIO, path: str, size: int, header: bytes, ram: Ram, protoco
         protocol, entry = LINUX_64, int.from_bytes(header[24:32], "little")
     entry = _physical(entry, loaded, path)
     for segment in loaded:
-        read_at(file, path, segment.offset, ram.at(segment.address, segment.size))
+        file.read_at(segment.offset, ram.at(segment.address, segment.size))
     return Kernel(
         protocol=protocol,
         entry=entry,
@@ -112,7 +111,7 @@ def _check(header: bytes, path: str) -> None:
         raise UsageError(f"{path}: an ELF file of type {kind}, not executable; give {EXPECTED}")
 
 
-def _segments(file: io.FileIO, path: str, size: int, header: bytes) -> list[Segment]:
+def _segments(file: InputFile, path: str, size: int, header: bytes) -> list[Segment]:
     (table,) = struct.unpack_from("<Q", header, 32)
     entry_size, count = struct.unpack_from("<HH", header, 54)
     if count and entry_size != PROGRAM_HEADER.size:
@@ -123,7 +122,7 @@ def _segments(file: io.FileIO, path: str, size: int, header: bytes) -> list[Segm
     length = count * PROGRAM_HEADER.size
     _check_inside(path, "program headers", table + length, size)
     data = bytearray(length)
-    read_at(file, path, table, memoryview(data))
+    file.read_at(table, memoryview(data))
     return [Segment(fields) for fields in PROGRAM_HEADER.iter_unpack(data)]
 
 
@@ -170,13 +169,13 @@ def _physical(entry: int, segments: list[Segment], path: str) -> int:
     raise UsageError(f"{path}: entry point {entry:#x} is in no segment; give {EXPECTED}")
 
 
-def _pvh_entry(file: io.FileIO, path: str, size: int, segments: list[Segment]) -> int | None:
+def _pvh_entry(file: InputFile, path: str, size: int, segments: list[Segment]) -> int | None:
     for segment in segments:
         if segment.type != PT_NOTE or segment.size > NOTES_LIMIT:
             continue
         _check_inside(path, "notes", segment.offset + segment.size, size)
         data = bytearray(segment.size)
-        read_at(file, path, segment.offset, memoryview(data))
+        file.read_at(segment.offset, memoryview(data))
         for name, kind, descriptor in _notes(bytes(data)):
             if name == XEN_NOTE and kind == PHYS32_ENTRY:
                 return int.from_bytes(descriptor[:8], "little")

@@ -1,17 +1,58 @@
-"""Opens the files a user names and reads them straight into guest RAM, or says what is wrong."""
+"""The files a guest starts from: open, and read straight into guest RAM; or what is wrong."""
 
-import io
 import os
 import stat
 
 from vestige.errors import UsageError
+from vestige.lang.types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
-def open_regular(path: str, expected: str) -> tuple[io.FileIO, int]:
-    """The file at `path`, unbuffered, and its size in bytes (at least 1).
+class InputFile:
+    """A kernel or an initrd, open: the `size` bytes from `start` on of what `descriptor` is.
 
-    Raises UsageError, one line that names `expected`, for anything but a readable regular file
-    with something in it.
+    `path` is its name in messages.
+    """
+
+    __slots__ = ("descriptor", "path", "size", "start")
+
+    def __init__(self, path: str, descriptor: int, size: int, start: int = 0) -> None:
+        self.path, self.descriptor, self.size, self.start = path, descriptor, size, start
+
+    def read_at(self, offset: int, target: memoryview) -> None:
+        """Fill `target` from `offset` on. Raises UsageError if the file ends first or fails."""
+        done = 0
+        while done < len(target):
+            place = self.start + offset + done
+            try:
+                count = os.preadv(self.descriptor, [target[done:]], place)
+            except OSError as error:
+                raise UsageError(f"{self.path}: reading failed: {error.strerror}") from None
+            if count == 0:
+                raise UsageError(
+                    f"{self.path}: ended at byte {offset + done} while being read, "
+                    f"{offset + len(target)} expected; don't change it while a guest starts"
+                )
+            done += count
+
+    def close(self) -> None:
+        """Close it."""
+        os.close(self.descriptor)
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def open_input(path: str, expected: str) -> InputFile:
+    """The file at `path`. One that is no regular file has the size 0: its end is to be found.
+
+    Raises UsageError, one line that names `expected`, for what can't be a kernel or an initrd.
+    Waits for nothing.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -22,27 +63,11 @@ def open_regular(path: str, expected: str) -> tuple[io.FileIO, int]:
     problem = None
     if stat.S_ISDIR(status.st_mode):
         problem = "a directory"
-    elif not stat.S_ISREG(status.st_mode):
-        problem = "not a regular file"
-    elif status.st_size == 0:
+    elif stat.S_ISREG(status.st_mode) and status.st_size == 0:
         problem = "an empty file"
+    elif not (stat.S_ISREG(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
+        problem = "neither a regular file nor a pipe"
     if problem is not None:
         os.close(descriptor)
         raise UsageError(f"{path}: {problem}; give {expected}")
-    return io.FileIO(descriptor, "r"), status.st_size
-
-
-def read_at(file: io.FileIO, path: str, offset: int, target: memoryview) -> None:
-    """Fill `target` from `offset` on. Raises UsageError if the file ends first or fails."""
-    done = 0
-    while done < len(target):
-        try:
-            count = os.preadv(file.fileno(), [target[done:]], offset + done)
-        except OSError as error:
-            raise UsageError(f"{path}: reading failed: {error.strerror}") from None
-        if count == 0:
-            raise UsageError(
-                f"{path}: ended at byte {offset + done} while being read, "
-                f"{offset + len(target)} expected; don't change it while a guest starts"
-            )
-        done += count
+    return InputFile(path, descriptor, 0 if stat.S_ISFIFO(status.st_mode) else status.st_size)

@@ -1,0 +1,102 @@
+"""Signals that are noted, and waits that they and deadlines end."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from vestige.signals import Ended, Signals, Watch
+
+
+@pytest.fixture
+def signals() -> Iterator[Signals]:
+    with Signals() as opened:
+        yield opened
+
+
+def test_a_signal_is_noted_and_raises_nothing(signals: Signals) -> None:
+    assert signals.take() is None
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert select.select([signals], [], [], 10)[0]
+    assert signals.take() == signal.SIGTERM
+    assert signals.take() is None
+
+
+def test_the_end_of_a_stop_is_noted(signals: Signals) -> None:
+    os.kill(os.getpid(), signal.SIGCONT)
+    assert select.select([signals], [], [], 10)[0]
+    assert signals.take() is None
+    assert signals.continued
+
+
+def test_a_signal_that_was_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Signals() as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signals.take() is None
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_handlers_are_put_back() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGCONT)]
+    Signals().close()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGCONT)] == before
+
+
+def test_a_wait_ends_by_what_it_waits_for(signals: Signals) -> None:
+    event = os.eventfd(1)
+    assert Watch(signals).wait({event: select.POLLIN}) == {event: select.POLLIN}
+    os.close(event)
+    assert Watch(signals).wait({}, 0.01) == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_wait(signals: Signals, number: signal.Signals) -> None:
+    threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+    with pytest.raises(Ended) as ended:
+        Watch(signals).wait({}, 10)
+    assert ended.value.status == 128 + number
+
+
+def test_the_deadline_ends_a_wait_and_counts_anew_from_its_beginning(signals: Signals) -> None:
+    watch = Watch(signals, 0.05)
+    with pytest.raises(Ended) as ended:
+        watch.wait({}, 10)
+    assert ended.value.status == 124
+    assert watch.left() == 0
+    watch.begin()
+    assert watch.left()
+    assert Watch(signals).left() is None
+
+
+def test_a_call_answers_or_raises_as_its_function_does(signals: Signals) -> None:
+    watch = Watch(signals)
+    assert watch.call(lambda: 7) == 7
+    with pytest.raises(FileNotFoundError):
+        watch.call(lambda: os.open("/no/such/file", os.O_RDONLY))
+
+
+def test_a_call_that_blocks_is_left_to_itself(signals: Signals) -> None:
+    reader, writer = os.pipe()
+    with pytest.raises(Ended):
+        Watch(signals, 0.05).call(lambda: os.read(reader, 1))
+    os.write(writer, b"x")
+
+
+def test_a_blocked_call_holds_up_no_end() -> None:
+    script = (
+        "import os; from vestige.signals import *\n"
+        "reader, writer = os.pipe()\n"
+        "with Signals() as signals:\n"
+        "    try: Watch(signals, 0.05).call(lambda: os.read(reader, 1))\n"
+        "    except Ended as ended: raise SystemExit(ended.status)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], timeout=20, check=False).returncode == 124

@@ -1,0 +1,18 @@
+"""The caller's terminal."""
+
+import os
+
+import pytest
+
+from vestige import terminal
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "expected"), [(132, 50, (50, 132)), (0, 0, (24, 80)), (0, 30, (30, 80))]
+)
+def test_a_terminal_that_does_not_know_its_size_has_one(
+    monkeypatch: pytest.MonkeyPatch, columns: int, rows: int, expected: tuple[int, int]
+) -> None:
+    found = os.terminal_size((columns, rows))
+    monkeypatch.setattr(os, "get_terminal_size", lambda _descriptor: found)
+    assert terminal.size(1) == expected

@@ -1,0 +1,21 @@
+"""How a run is ended from outside: by a signal, or by its timeout; what it has open is closed."""
+
+from _collections_abc import Callable
+
+from vestige.host.console import occupy_standard_files
+from vestige.host.messages import tell
+from vestige.host.resources import Resources
+from vestige.signals import TIMED_OUT, Ended, Signals, Watch
+
+
+def until_ended(timeout: float | None, work: Callable[[Resources, Watch], int]) -> int:
+    """What `work` answers, or the exit status of what ended it. Main thread only."""
+    occupy_standard_files()
+    with Resources() as resources:
+        watch = Watch(resources.keep(Signals()), timeout)
+        try:
+            return work(resources, watch)
+        except Ended as ended:
+            if ended.status == TIMED_OUT:
+                tell("the timeout is over")
+            return ended.status

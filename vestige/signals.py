@@ -1,0 +1,149 @@
+"""Signals and deadlines: noted when they come, acted upon where a program waits.
+
+A handler that raises does so wherever the program happens to be, in the middle of a clean-up as
+well, and what it raises may be swallowed there. So the handlers here do nothing: the interpreter
+writes each signal's number into a pipe (signal.set_wakeup_fd), and every wait of the program looks
+at that pipe beside what it waits for.
+"""
+
+import os
+import select
+import time
+from _collections_abc import Callable
+from _thread import start_new_thread
+
+from vestige.lang.types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import signal
+    from types import FrameType
+    from typing import Any, Self, TypeVar
+
+    T = TypeVar("T")
+else:
+    import _signal as signal  # signal itself makes enumerations of all numbers, and imports enum
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Those that interrupt a system call, so that whoever waits looks again: a vCPU thread's nudge, the
+# terminal's new size, and the end of a stop.
+NOTED = (signal.SIGUSR1, signal.SIGWINCH, signal.SIGCONT)
+
+TIMED_OUT = 124  # exit statuses, as timeout(1) and shells have them
+SIGNALLED = 128  # and the signal's number
+
+
+class Ended(Exception):
+    """A signal or the deadline ended what was waited for; `status` is the exit status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def _note(_number: int, _frame: "FrameType | None") -> None:
+    """A handler that only makes system calls return; the pipe tells of the signal."""
+
+
+class Signals:
+    """While open, ENDING and NOTED do nothing but fill the pipe.
+
+    Of ENDING, those that were ignored stay so: nohup(1) asks for that.
+    """
+
+    def __init__(self) -> None:
+        """Main thread only."""
+        self.continued = False  # the process was stopped, and goes on
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._handlers: dict[signal.Signals, Any] = {
+            number: signal.signal(number, _note)
+            for number in (*ENDING, *NOTED)
+            if number in NOTED or signal.getsignal(number) != signal.SIG_IGN
+        }
+
+    def fileno(self) -> int:
+        """Readable when a signal came."""
+        return self._read
+
+    def take(self) -> int | None:
+        """The first ending signal that came since last time."""
+        try:
+            numbers = os.read(self._read, 4096)
+        except BlockingIOError:
+            return None
+        self.continued |= signal.SIGCONT in numbers
+        return next((number for number in numbers if number in ENDING), None)
+
+    def close(self) -> None:
+        """Put the handlers back as they were."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        os.close(self._read)
+        os.close(self._write)
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+class Watch:
+    """Waits that `signals` end, and the deadline `timeout` seconds from now, where there is one."""
+
+    def __init__(self, signals: Signals, timeout: float | None = None) -> None:
+        self.signals = signals
+        self.timeout = timeout
+        self.deadline: float | None = None  # of time.monotonic
+        self.begin()
+
+    def begin(self) -> None:
+        """The deadline counts from now."""
+        self.deadline = None if self.timeout is None else time.monotonic() + self.timeout
+
+    def left(self) -> float | None:
+        """Seconds until the deadline, 0 once it has passed; None: there is none."""
+        return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
+
+    def wait(self, wanted: dict[int, int], seconds: float | None = None) -> dict[int, int]:
+        """Descriptors with the poll events that came, of those `wanted`; {} after `seconds`.
+
+        Raises Ended where a signal or the deadline comes first.
+        """
+        least = min((each for each in (seconds, self.left()) if each is not None), default=None)
+        poll = select.poll()
+        poll.register(self.signals, select.POLLIN)
+        for descriptor, events in wanted.items():
+            poll.register(descriptor, events)
+        ready = dict(poll.poll(None if least is None else 1000 * least))
+        if (number := self.signals.take()) is not None:
+            raise Ended(SIGNALLED + number)
+        if self.left() == 0:
+            raise Ended(TIMED_OUT)
+        ready.pop(self.signals.fileno(), None)
+        return ready
+
+    def call(self, function: "Callable[[], T]") -> "T":
+        """What `function` returns or raises, which may block: a thread calls it meanwhile.
+
+        Raises Ended where a signal or the deadline comes first; the thread is left to itself then.
+        """
+        outcome: list[tuple[T | None, Exception | None]] = []
+        done = os.eventfd(0, os.EFD_CLOEXEC)
+
+        def body() -> None:
+            try:
+                outcome.append((function(), None))
+            except Exception as error:  # noqa: BLE001 - raised again below
+                outcome.append((None, error))
+            os.eventfd_write(done, 1)
+
+        start_new_thread(body, ())
+        while not outcome:
+            self.wait({done: select.POLLIN})
+        os.close(done)
+        result, error = outcome[0]
+        if error is not None:
+            raise error
+        return result  # type: ignore[return-value] # what `function` returned

@@ -1,0 +1,104 @@
+"""The caller's terminal: raw while something runs on it, and then as it was. termios(3)."""
+
+import atexit
+import os
+import termios
+from _collections_abc import Callable
+
+TYPE_CHECKING = False  # typing's, which would be slow to import
+if TYPE_CHECKING:
+    from typing import Any
+
+ESCAPE = b"\x1d"  # Ctrl-]
+DISABLED = b"\0"  # _POSIX_VDISABLE
+INPUT_MODES, OUTPUT_MODES, CONTROL_MODES, LOCAL_MODES, CHARACTERS = 0, 1, 2, 3, 6
+DEFAULT_SIZE = (24, 80)
+
+
+def in_background(descriptor: int) -> bool:
+    """Whether reading or changing the terminal would stop us: its foreground is another's."""
+    try:
+        return os.tcgetpgrp(descriptor) != os.getpgrp()
+    except OSError:  # a terminal that does not control us stops nobody
+        return False
+
+
+def size(descriptor: int) -> tuple[int, int]:
+    """Rows and columns of a terminal, of one that does not know them DEFAULT_SIZE.
+
+    A serial line says 0, which would mean no terminal at all to whom it is told.
+    """
+    found = os.get_terminal_size(descriptor)
+    return found.lines or DEFAULT_SIZE[0], found.columns or DEFAULT_SIZE[1]
+
+
+def all_keys(attributes: "list[Any]") -> "list[Any]":
+    """`attributes` of a terminal that gives every key as it is, and changes nothing it is sent."""
+    changed = guest_keys(attributes)
+    changed[OUTPUT_MODES] &= ~termios.OPOST
+    changed[LOCAL_MODES] &= ~termios.ISIG
+    return changed
+
+
+def guest_keys(attributes: "list[Any]") -> "list[Any]":
+    """`attributes` of a terminal with every key given to the guest but Ctrl-].
+
+    Output keeps its processing, so that our own messages stay lines.
+    """
+    changed = list(attributes)
+    changed[INPUT_MODES] &= ~(
+        termios.IGNBRK
+        | termios.BRKINT
+        | termios.PARMRK
+        | termios.ISTRIP
+        | termios.INLCR
+        | termios.IGNCR
+        | termios.ICRNL
+        | termios.IXON
+    )
+    changed[CONTROL_MODES] &= ~(termios.CSIZE | termios.PARENB)
+    changed[CONTROL_MODES] |= termios.CS8
+    changed[LOCAL_MODES] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.IEXTEN)
+    changed[LOCAL_MODES] |= termios.ISIG
+    characters = list(attributes[CHARACTERS])
+    characters[termios.VINTR] = ESCAPE
+    characters[termios.VQUIT] = characters[termios.VSUSP] = DISABLED
+    characters[termios.VMIN], characters[termios.VTIME] = 1, 0
+    changed[CHARACTERS] = characters
+    return changed
+
+
+class RawTerminal:
+    """A terminal in a mode of ours, from `start` to `close`. What was typed before is kept."""
+
+    def __init__(self, descriptor: int, mode: "Callable[[list[Any]], list[Any]]") -> None:
+        """`mode` makes our attributes from the terminal's: guest_keys or all_keys."""
+        self._descriptor = descriptor
+        self._mode = mode
+        self._saved: list[Any] | None = None
+
+    def start(self) -> None:
+        """Take it, and put it back at the end of the process at the latest."""
+        if self._saved is not None:
+            return
+        self._saved = termios.tcgetattr(self._descriptor)
+        atexit.register(self.close)
+        termios.tcsetattr(self._descriptor, termios.TCSANOW, self._mode(self._saved))
+
+    def take_again(self) -> None:
+        """We were stopped and go on: whoever had it meanwhile may have changed it."""
+        if self._saved is not None and not in_background(self._descriptor):
+            termios.tcsetattr(self._descriptor, termios.TCSANOW, self._mode(self._saved))
+
+    def close(self) -> None:
+        """Put it back as it was; a second time does nothing."""
+        saved, self._saved = self._saved, None
+        if saved is None:
+            return
+        atexit.unregister(self.close)
+        if in_background(self._descriptor):  # whose it is now has set it as it should be
+            return
+        try:  # noqa: SIM105 - contextlib is slow to import
+            termios.tcsetattr(self._descriptor, termios.TCSANOW, saved)
+        except termios.error:
+            pass  # a terminal that hung up needs nothing
