@@ -18,7 +18,14 @@ def fake_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Behave:
 
     Call the result to choose a behaviour other than `works`.
     """
-    programs = tmp_path / "programs"
+    for name, value in fake_environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    return lambda behaviour: monkeypatch.setenv("VESTIGE_FAKE_QEMU", behaviour)
+
+
+def fake_environment(folder: Path) -> dict[str, str]:
+    """What has a program find both, which are made in `folder`."""
+    programs = folder / "programs"
     programs.mkdir()
     program = programs / "qemu-system-x86_64"
     script = Path(__file__).with_name("fake_qemu.py")
@@ -26,12 +33,13 @@ def fake_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Behave:
         f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(script))} "$@"\n'
     )
     program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("VESTIGE_FAKE_QEMU", "works")
-    directory = kernel.cached()
+    directory = folder / "cache" / "vestige" / "softhost" / kernel.cached().name
     directory.mkdir(parents=True)
     for name in ("kernel", "initramfs.cpio"):
         (directory / name).touch()
     (directory / "release").write_text("6.1.0-0-amd64\n")
-    return lambda behaviour: monkeypatch.setenv("VESTIGE_FAKE_QEMU", behaviour)
+    return {
+        "PATH": f"{programs}:/usr/bin:/bin",
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "VESTIGE_FAKE_QEMU": "works",
+    }

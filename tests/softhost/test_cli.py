@@ -1,16 +1,22 @@
 """`vestige softhost` as a person and a shell see it, with a fake QEMU."""
 
 import os
+import pty
+import random
 import select
+import shlex
 import signal
 import subprocess
 import sys
 import termios
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.devices.fuzzing import Limit
+from tests.softhost import fuzz_signals
 from tests.softhost.conftest import Behave
 from vestige.softhost import packages
 
@@ -204,3 +210,84 @@ def test_on_a_terminal_the_command_has_one_and_ours_is_restored() -> None:
     assert termios.tcgetattr(terminal) == before
     os.close(terminal)
     os.close(far_end)
+
+
+class Shell:
+    """An interactive shell on a terminal, in which a person types."""
+
+    def __init__(self) -> None:
+        self.process, self.terminal = pty.fork()
+        if self.process == 0:
+            os.execvp("bash", ["bash", "--norc", "-i"])
+        os.write(self.terminal, b"PS1='$ '; bind 'set enable-bracketed-paste off'; echo be''gun\r")
+        self.screen = read_until(self.terminal, b"begun\r\n")
+
+    def type(self, line: str) -> None:
+        os.write(self.terminal, line.encode() + b"\r")
+
+    def expect(self, text: bytes) -> None:
+        self.screen = read_until(self.terminal, text)
+
+    def close(self) -> None:
+        os.kill(self.process, signal.SIGKILL)
+        os.close(self.terminal)
+        os.waitpid(self.process, 0)
+
+
+def test_in_the_background_of_a_terminal_a_command_runs_without_it() -> None:
+    with closing(Shell()) as shell:
+        words = shlex.join([*VESTIGE, "--", "sh", "-c", "cat; echo do''ne"])
+        shell.type(f"{words} & wait; echo st''atus=$?")
+        shell.expect(b"status=0")
+        assert b"done" in shell.screen
+
+
+def test_a_command_stands_still_while_its_caller_is_stopped(tmp_path: Path) -> None:
+    beats = tmp_path / "beats"
+    beats.touch()
+    script = f"echo 0; while sleep 0.05; do echo >> {beats}; done"
+    process = start(script)
+    assert first_number(process) == 0
+    process.send_signal(signal.SIGSTOP)
+
+    def stands_still() -> bool:
+        before = beats.stat().st_size
+        time.sleep(0.5)
+        return beats.stat().st_size == before
+
+    deadline = time.monotonic() + TIMEOUT
+    while not stands_still():
+        assert time.monotonic() < deadline
+    process.send_signal(signal.SIGCONT)
+    while stands_still():
+        assert time.monotonic() < deadline
+    process.send_signal(signal.SIGINT)
+    assert process.wait(TIMEOUT) == 128 + signal.SIGINT
+
+
+def test_a_reader_that_stalls_does_not_keep_a_signal_from_ending_it() -> None:
+    process = subprocess.Popen(
+        [*VESTIGE, "--", "sh", "-c", "echo 0 >&2; exec cat /dev/zero"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    while process.stderr.readline() != b"0\n":
+        pass
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(TIMEOUT) == 128 + signal.SIGTERM
+    process.communicate()
+
+
+def test_a_directory_that_does_not_exist_inside_is_refused_before_the_boot() -> None:
+    done = subprocess.run(
+        [*VESTIGE, "--", "true"], cwd="/dev/shm", capture_output=True, timeout=TIMEOUT, check=False
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("vestige: /dev/shm: the software host has a /dev of its own")
+
+
+def test_a_signal_ends_it_at_any_moment() -> None:
+    done, problem = fuzz_signals.fuzz(Limit(24), random.Random(1))
+    assert (done, problem) == (24, None)

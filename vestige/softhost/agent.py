@@ -9,6 +9,7 @@ import errno
 import os
 import select
 import signal
+import time
 
 from vestige.softhost import wire
 
@@ -61,6 +62,8 @@ class Agent:
         self._commands: dict[int, _Command] = {}
         self._outgoing = bytearray()
         self._decoder = wire.Decoder()
+        self._heard = time.monotonic()  # when the caller last said something
+        self._held: list[int] = []  # process groups that stand still since it says nothing
 
     def serve(self) -> None:
         """Handle frames and streams until STOP or the end of the port."""
@@ -71,13 +74,35 @@ class Agent:
             owners: dict[int, tuple[_Command, _Source | None]] = {}
             for command in self._commands.values():
                 self._register(poller, command, owners)
-            for descriptor, events in poller.poll():
+            ready = poller.poll(self._patience())
+            if self._commands and not any(descriptor == self._port for descriptor, _ in ready):
+                self._hold()
+            for descriptor, events in ready:
                 if descriptor == self._port:
                     if not self._serve_port(events):
                         return
                 elif descriptor in owners:
                     command, source = owners[descriptor]
                     self._serve_stream(command, source, descriptor)
+
+    def _patience(self) -> float | None:
+        """Milliseconds until the caller has been silent for too long, if that matters."""
+        if not self._commands or self._held:
+            return None
+        return max(0.0, self._heard + wire.SILENCE - time.monotonic()) * 1000
+
+    def _hold(self) -> None:
+        """Have the commands stand still where the caller has been silent for too long."""
+        if not self._held and time.monotonic() >= self._heard + wire.SILENCE:
+            self._held = [command.process for command in self._commands.values()]
+            for group in self._held:
+                _kill(group, signal.SIGSTOP)
+
+    def _release(self) -> None:
+        """The caller speaks: what stands still for its silence goes on."""
+        self._heard = time.monotonic()
+        while self._held:
+            _kill(self._held.pop(), signal.SIGCONT)
 
     def _register(
         self,
@@ -117,6 +142,7 @@ class Agent:
                 return True
             if not data:
                 return False
+            self._release()
             for frame in self._decoder.feed(data):
                 if not self._handle(frame):
                     return False
@@ -155,17 +181,12 @@ class Agent:
             _resize(command.sink, *wire.decode_pair(frame.payload))
 
     def _start(self, number: int, start: wire.Start) -> None:
-        if start.terminal[0]:
-            process, terminal = _spawn_on_terminal(start)
-            os.set_blocking(terminal, False)
-            self._commands[number] = _Command(
-                number, process, [_Source(wire.OUTPUT, terminal)], terminal
-            )
-            return
-        process, sink, output, errors = _spawn(start)
-        for descriptor in (sink, output, errors):
+        process, sink, output, errors = (_spawn_on_terminal if start.terminal[0] else _spawn)(start)
+        sources = [_Source(wire.OUTPUT, output)]
+        if errors >= 0:
+            sources.append(_Source(wire.ERRORS, errors))
+        for descriptor in {sink, *(source.descriptor for source in sources)}:
             os.set_blocking(descriptor, False)
-        sources = [_Source(wire.OUTPUT, output), _Source(wire.ERRORS, errors)]
         self._commands[number] = _Command(number, process, sources, sink)
 
     def _serve_stream(self, command: _Command, source: _Source | None, descriptor: int) -> None:
@@ -292,9 +313,17 @@ def _spawn(start: wire.Start) -> tuple[int, int, int, int]:
     return process, sink, output, errors
 
 
-def _spawn_on_terminal(start: wire.Start) -> tuple[int, int]:
-    """Start a command on a terminal of its own: its process, our end of the terminal."""
+def _spawn_on_terminal(start: wire.Start) -> tuple[int, int, int, int]:
+    """As _spawn, on a terminal of its own; errors are -1 where they go there too."""
     terminal, far_end = os.openpty()
+    errors, errors_end = -1, far_end
+    if start.raw:
+        import termios  # noqa: PLC0415
+
+        from vestige.terminal import all_keys  # noqa: PLC0415
+
+        termios.tcsetattr(far_end, termios.TCSANOW, all_keys(termios.tcgetattr(far_end)))
+        errors, errors_end = os.pipe()
     _resize(terminal, *start.terminal)
     process = os.fork()
     if process == 0:
@@ -302,12 +331,13 @@ def _spawn_on_terminal(start: wire.Start) -> tuple[int, int]:
 
         os.setsid()
         fcntl.ioctl(far_end, _TIOCSCTTY, 0)
-        for target in range(3):
-            os.dup2(far_end, target)
+        for target, descriptor in enumerate((far_end, far_end, errors_end)):
+            os.dup2(descriptor, target)
         os.fchown(far_end, start.groups[0], -1)
         _become(start)
-    os.close(far_end)
-    return process, terminal
+    for descriptor in {far_end, errors_end}:
+        os.close(descriptor)
+    return process, terminal, terminal, errors
 
 
 def _become(start: wire.Start) -> None:

@@ -21,17 +21,31 @@ class SoftHostError(GuestError):
 class Command:
     """A command that runs, or has ended, in the software host.
 
-    Made by `SoftHost.spawn`. `wait` has to be called, by one thread: it carries the output.
+    Made by `SoftHost.spawn`. Somebody has to carry the output: `wait` does, called by one thread;
+    or who has a loop of its own takes `events` and calls `taken`.
     """
 
     def __init__(
-        self, number: int, send: Callable[[bytes], None], stdout: Sink, stderr: Sink
+        self,
+        number: int,
+        send: Callable[[bytes], None],
+        stdout: Sink,
+        stderr: Sink,
+        wake: int | None = None,
     ) -> None:
+        """`wake` is an eventfd, written whenever there is an event."""
         self.number = number
         self.events: SimpleQueue[tuple[int, bytes]] = SimpleQueue()
         self._send = send
+        self._wake = wake
         self._sinks = {wire.OUTPUT: stdout, wire.ERRORS: stderr}
         self._status: int | None = None
+
+    def tell(self, kind: int, payload: bytes) -> None:
+        """An event: output, the end, or link.FAILED. Called by the link's thread."""
+        self.events.put((kind, payload))
+        if self._wake is not None:
+            os.eventfd_write(self._wake, 1)
 
     def wait(self, timeout: float | None = None) -> int:
         """Carry output until the command ends; its exit status, 128 + N where signal N ended it.
@@ -46,12 +60,10 @@ class Command:
                 kind, payload = self.events.get(timeout=remaining)
             except Empty:
                 raise TimeoutError(f"the command did not end within {timeout:g} s") from None
-            if kind == wire.EXIT:
-                self._status = wire.decode_word(payload)
-            elif kind in self._sinks:
+            if kind in self._sinks:
                 self._deliver(kind, payload)
             else:
-                raise SoftHostError(payload.decode(errors="replace"))
+                self._status = status_of(kind, payload)
         return self._status
 
     def signal(self, number: int) -> None:
@@ -81,7 +93,18 @@ class Command:
                 f"the command's output can't be written: {error.strerror}; make room or send it "
                 "elsewhere"
             ) from None
-        self._send(wire.encode_pair(wire.CREDIT, self.number, kind, len(payload)))
+        self.taken(kind, len(payload))
+
+    def taken(self, kind: int, count: int) -> None:
+        """So many bytes of the stream `kind` have been carried off: there may be as many more."""
+        self._send(wire.encode_pair(wire.CREDIT, self.number, kind, count))
+
+
+def status_of(kind: int, payload: bytes) -> int:
+    """The exit status in an event that is no output. Raises SoftHostError: the host has failed."""
+    if kind != wire.EXIT:
+        raise SoftHostError(payload.decode(errors="replace"))
+    return wire.decode_word(payload)
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -1,60 +1,52 @@
 """A software host for one command in the foreground: signals, the terminal, a clean end."""
 
 import os
+import select
 import signal
-import sys
+import time
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from types import FrameType
+from queue import Empty
 
-from vestige.softhost import terminal
-from vestige.softhost.command import Command, SoftHostError
-from vestige.softhost.host import SoftHost
+from vestige import terminal
+from vestige.errors import UsageError
+from vestige.host.console import DESERTED, Console
+from vestige.host.messages import tell
+from vestige.signals import SIGNALLED, Ended, Signals, Watch
+from vestige.softhost import prepare, wire
+from vestige.softhost.command import SoftHostError, status_of
+from vestige.softhost.host import SoftHost, refuse_hidden
+from vestige.softhost.outlet import Outlet
+from vestige.softhost.prepare import say
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ERRORS = 2
 _GRACE = 10.0  # seconds for the command to end after a signal
-_SIGNAL_BASE = 128  # a shell's exit status for what a signal ended
 
 
-class _EndedError(BaseException):
-    """A signal asked to end, and there is no command (any more) to pass it to."""
+class Streams(Console):
+    """The caller's own standard input and output, as a command of its own has them.
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-class _Signals:
-    """Passes signals to the command while there is one; the second ends the software host."""
+    On a terminal the command has one of its own, and every key; in the background none.
+    """
 
     def __init__(self) -> None:
-        self.command: Command | None = None
-        self._number = 0  # of the signal that came
+        background = os.isatty(0) and terminal.in_background(0)
+        super().__init__(1, None if background else 0)
+        self._raw = terminal.RawTerminal(0, terminal.all_keys)
 
-    def install(self) -> None:
-        """Handle the signals that end programs, but those that nohup and the like ignore."""
-        for number in _SIGNALS:
-            if signal.getsignal(number) != signal.SIG_IGN:
-                signal.signal(number, self._handle)
+    def start(self) -> None:
+        """Give every key to the command's terminal."""
+        if self.input is not None and os.isatty(self.input) and os.isatty(self.output):
+            self._raw.start()
 
-    def ignore(self) -> None:
-        """Let nothing disturb the end."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+    def go_on(self) -> None:
+        """The shell had the terminal meanwhile."""
+        self._raw.take_again()
 
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self.command is None or self._number:
-            raise _EndedError(self._number or number)
-        self._number = number
-        self.command.signal(number)
-        signal.signal(signal.SIGALRM, self._handle)
-        signal.setitimer(signal.ITIMER_REAL, _GRACE)
-
-
-def say(message: str) -> None:
-    """Tell the person at standard error how it goes."""
-    print(f"vestige: software host: {message}", file=sys.stderr, flush=True)
+    def close(self) -> None:
+        """Restore the terminal."""
+        self._raw.close()
 
 
 def run(host: SoftHost, argv: Sequence[str | Path], *, retry: bool = False) -> int:
@@ -62,37 +54,173 @@ def run(host: SoftHost, argv: Sequence[str | Path], *, retry: bool = False) -> i
 
     For the main thread of a program that ends afterwards: SIGINT, SIGTERM and SIGHUP are passed
     to the command, which has 10 s to end (a second one ends everything at once, status 128 + N),
-    and are ignored from then on. On a terminal the command has one of its own. With `retry`, a
+    and do nothing from then on. On a terminal the command has one of its own. With `retry`, a
     command whose software host fails runs once more, from its beginning, in a fresh one.
 
     Raises UsageError and SoftHostError as SoftHost does.
     """
-    signals = _Signals()
-    signals.install()
-    try:
-        host.start(say)
+    with Signals() as signals, closing(Streams()) as streams:
+        refuse_hidden([Path.cwd()])
         try:
-            return _run_command(host, argv, signals)
+            return attend(host, argv, streams, Watch(signals), retry=retry)
+        except Ended as ended:
+            return ended.status
+
+
+def attend(
+    host: SoftHost,
+    argv: Sequence[str | Path],
+    console: Console,
+    watch: Watch,
+    *,
+    guest: bool = False,
+    retry: bool = False,
+) -> int:
+    """Run one command in `host`, its input and output those of `console`; its exit status.
+
+    With `guest` the command is a guest's run: its terminal passes bytes as they are, and it ends
+    when nobody reads its output any more. Raises Ended for a signal where there is no command to
+    pass it to, or a second one; UsageError and SoftHostError as SoftHost does.
+    """
+    wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+    try:
+        prepare.ensure(watch)
+        host.start(say, watch)
+        try:
+            return _Attended(host, argv, console, watch.signals, wake, guest).to_the_end()
         except SoftHostError as error:
             if not retry:
                 raise
             say(f"{error}\nonce more, in a fresh one")
-        signals.command = None
         host.stop()
-        host.start(say)
-        return _run_command(host, argv, signals)
-    except _EndedError as ended:
-        return _SIGNAL_BASE + ended.number
+        host.start(say, watch)
+        return _Attended(host, argv, console, watch.signals, wake, guest).to_the_end()
     finally:
-        signals.ignore()
-        host.stop()
+        host.stop()  # signals are noted meanwhile, and nobody looks
+        os.close(wake)
 
 
-def _run_command(host: SoftHost, argv: Sequence[str | Path], signals: _Signals) -> int:
-    interactive = os.isatty(0) and os.isatty(1)
-    command = host.spawn(argv, stdin=0, terminal=terminal.size() if interactive else None)
-    signals.command = command
-    if interactive:
-        with terminal.raw(command):
-            return command.wait()
-    return command.wait()
+class _Attended:
+    """A command, its streams, and the signals for it, served by one loop."""
+
+    def __init__(
+        self,
+        host: SoftHost,
+        argv: Sequence[str | Path],
+        console: Console,
+        signals: Signals,
+        wake: int,
+        guest: bool,
+    ) -> None:
+        self._console, self._signals, self._wake, self._guest = console, signals, wake, guest
+        self._size = self._now() if self._has_terminal() else None
+        self._outlets = {wire.OUTPUT: Outlet(console.output), wire.ERRORS: Outlet(_ERRORS)}
+        self._command = host.spawn(
+            argv,
+            stdin=console.input,
+            terminal=self._size,
+            raw=guest,
+            wake=wake,
+            cwd="/" if guest else "",  # a guest's run has no use for the caller's
+        )
+        self._signal: int | None = None  # the first that the command has been sent
+        self._deadline: float | None = None  # of time.monotonic, from that signal on
+        self._status: int | None = None
+        self._deserted = False
+
+    def _has_terminal(self) -> bool:
+        """A guest's run has one where its output goes to one, any other command to be typed at."""
+        is_typed_at = self._console.input is not None and os.isatty(self._console.input)
+        return os.isatty(self._console.output) and (self._guest or is_typed_at)
+
+    def _now(self) -> tuple[int, int]:
+        return terminal.size(self._console.output)
+
+    def to_the_end(self) -> int:
+        """Serve until the command has ended and all it wrote is written; its exit status."""
+        try:
+            self._console.start()
+            while self._status is None or any(each.waiting for each in self._outlets.values()):
+                self._wait()
+                self._take_signals()
+                self._carry()
+                if self._console.deserted:
+                    self._nobody_reads()
+            return SIGNALLED + signal.SIGPIPE if self._guest and self._deserted else self._status
+        finally:
+            for outlet in self._outlets.values():
+                outlet.close()
+
+    def _wait(self) -> None:
+        """Wait for whatever comes next, and let the console do what it has to."""
+        wanted = {self._signals.fileno(): select.POLLIN, self._wake: select.POLLIN}
+        for each in (self._console.waits_for(), *(out.events() for out in self._outlets.values())):
+            for descriptor, events in each.items():
+                wanted[descriptor] = wanted.get(descriptor, 0) | events
+        if self._deserted:  # poll would tell of it for ever
+            wanted.pop(self._console.output, None)
+        poll = select.poll()
+        for descriptor, events in wanted.items():
+            poll.register(descriptor, events)
+        left = None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
+        self._console.serve(dict(poll.poll(None if left is None else 1000 * left)))
+
+    def _take_signals(self) -> None:
+        number = self._signals.take()
+        if self._signals.continued:
+            self._signals.continued = False
+            self._console.go_on()
+        if self._size is not None and self._now() != self._size:
+            self._size = self._now()
+            self._command.resize(*self._size)
+        late = self._deadline is not None and time.monotonic() >= self._deadline
+        if late or (number is not None and (self._signal or self._status is not None)):
+            raise Ended(SIGNALLED + (self._signal or number or 0))
+        if number is not None:
+            self._send(number)
+
+    def _send(self, number: int) -> None:
+        """Pass a signal on, once; the command has _GRACE to end for it."""
+        if self._signal is None:
+            self._signal = number
+            self._deadline = time.monotonic() + _GRACE
+            self._command.signal(number)
+
+    def _nobody_reads(self) -> None:
+        """End the command as it would end out here; a run ends by itself, with its statistics."""
+        if not self._deserted and self._guest:
+            tell(DESERTED)
+        self._deserted = True
+        self._send(signal.SIGTERM if self._guest else signal.SIGPIPE)
+
+    def _carry(self) -> None:
+        """Take what the command has written, or its end; write what can be written."""
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+        for kind, outlet in self._outlets.items():
+            self._gone(kind, outlet.flush())
+        while True:
+            try:
+                kind, payload = self._command.events.get_nowait()
+            except Empty:
+                return
+            if kind in self._outlets:
+                self._gone(kind, self._outlets[kind].put(payload))
+            else:
+                self._status = status_of(kind, payload)
+
+    def _gone(self, kind: int, count: int) -> None:
+        """So much has been written; what can't be ends the command, as it would out here."""
+        if not count:
+            return
+        self._command.taken(kind, count)
+        failure = self._outlets[kind].failure
+        if failure is None or kind == wire.ERRORS:
+            return
+        if isinstance(failure, BrokenPipeError):
+            self._nobody_reads()
+        elif not self._guest:
+            raise UsageError(
+                f"the command's output can't be written: {failure.strerror}; make room or send it "
+                "elsewhere"
+            )

@@ -3,9 +3,10 @@
 import contextlib
 import io
 import os
+import select
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from typing import BinaryIO, TypedDict, Unpack
 import vestige
 from vestige import image_lock
 from vestige.errors import UsageError
+from vestige.signals import Watch
 from vestige.softhost import emulator as emulators
 from vestige.softhost import kernel as kernels
 from vestige.softhost import qemu, wire
@@ -23,6 +25,8 @@ from vestige.softhost.link import Link
 
 DEFAULT_MEMORY = 4 << 30
 MINIMUM_MEMORY = 512 << 20  # bytes; the kernel and its file systems take 150 MiB of it
+
+_HIDDEN = ("/dev", "/proc", "/sys")
 
 _PACKAGE = Path(vestige.__file__).resolve().parent
 _BOOT_TIMEOUT = 120.0
@@ -34,12 +38,13 @@ _KILL_TIMEOUT = 10.0
 class Surroundings(TypedDict, total=False):
     """Where and with what a command runs. What is not given is the caller's, but for the input.
 
-    `stdin` is a descriptor, a file, or the bytes themselves; without it there is no input.
+    `stdin` is a descriptor, a file, or the bytes themselves; without it, or with None, there is no
+    input.
     """
 
     cwd: str | Path
     env: Mapping[str, str]
-    stdin: int | BinaryIO | bytes
+    stdin: int | BinaryIO | bytes | None
 
 
 class Completed:
@@ -68,20 +73,23 @@ class SoftHost:
         self,
         *,
         memory: int = DEFAULT_MEMORY,
-        disks: Sequence[tuple[str | Path, bool]] = (),
+        disks: Sequence[tuple[str | Path | int, bool]] = (),
         nvme: Sequence[str | Path] = (),
         network: bool = False,
         streams: Sequence[int] = (),
+        held: Sequence[int] = (),
         verbose: bool = False,
     ) -> None:
         """`memory` is in bytes. `disks` are (image, read-only), inside /dev/vda, /dev/vdb and on.
+        An image is a path, or a descriptor that the caller keeps open and has locked if need be;
+        QEMU keeps it open too for as long as it lives, and those in `held`.
 
         `nvme` are images, each behind an NVMe controller that vfio-pci holds, at
         `nvme_addresses`. With `network` there is one, by QEMU's: the caller's, behind 10.0.2.2,
         and /dev/net/tun. `streams` are connected sockets that the caller keeps open: what is
         written to each comes out of a character device inside, one of `stream_names`, and the
-        other way round. Images are locked (flock) while the software host is up. `verbose` copies
-        the console to standard error.
+        other way round. Images by their paths are locked (flock) while the software host is up.
+        `verbose` copies the console to standard error.
 
         Raises UsageError for too little memory or an image that isn't there.
         """
@@ -90,32 +98,27 @@ class SoftHost:
                 f"{memory} bytes of memory for the software host; give {MINIMUM_MEMORY >> 20}M "
                 "or more"
             )
-        self._configuration = qemu.Configuration(
-            memory=memory,
-            disks=[(Path(path), read_only) for path, read_only in disks],
-            nvme=[Path(path) for path in nvme],
-            network=network,
-            streams=list(streams),
-            verbose=verbose,
-        )
+        self._memory, self._network, self._verbose = memory, network, verbose
+        self._disks, self._nvme = list(disks), list(nvme)
+        self._streams, self._held = list(streams), list(held)
         self._link: Link | None = None
-        self._locks: list[int] = []
+        self._opened: list[int] = []  # images by their paths
         self._numbers = count(1)
 
     @property
     def nvme_addresses(self) -> list[str]:
         """The PCI addresses inside of the NVMe controllers, in the order of their images."""
-        return [qemu.nvme_address(index) for index in range(len(self._configuration.nvme))]
+        return [qemu.nvme_address(index) for index in range(len(self._nvme))]
 
     @property
     def disk_names(self) -> list[str]:
         """The block devices inside, in the order of their images."""
-        return [f"/dev/vd{chr(ord('a') + i)}" for i in range(len(self._configuration.disks))]
+        return [f"/dev/vd{chr(ord('a') + i)}" for i in range(len(self._disks))]
 
     @property
     def stream_names(self) -> list[str]:
         """The character devices inside, in the order of their streams."""
-        return [qemu.stream_name(index) for index in range(len(self._configuration.streams))]
+        return [qemu.stream_name(index) for index in range(len(self._streams))]
 
     @property
     def pid(self) -> int:
@@ -134,20 +137,24 @@ class SoftHost:
     ) -> None:
         self.stop()
 
-    def start(self, progress: Callable[[str], None] = _say_nothing) -> None:
+    def start(
+        self, progress: Callable[[str], None] = _say_nothing, watch: Watch | None = None
+    ) -> None:
         """Boot, and return when commands can run. `progress` gets a line now and then.
 
         A boot that hangs or panics is tried once more. Raises UsageError if this machine lacks
-        something or an image is in use, SoftHostError if the second boot fails too.
+        something or an image is in use, SoftHostError if the second boot fails too, Ended where
+        `watch` ends the boot.
         """
         if self._link is not None:
             return
+        refuse_hidden(_trees())
         emulator, kernel = emulators.ensure(progress), kernels.ensure(progress)
-        self._lock_images()
         try:
+            configuration = self._configuration()
             for attempt in range(1, _BOOT_ATTEMPTS + 1):
                 try:
-                    self._boot(emulator, kernel, progress)
+                    self._boot(configuration, emulator, kernel, progress, watch)
                 except SoftHostError as error:
                     if attempt == _BOOT_ATTEMPTS:
                         raise
@@ -155,14 +162,16 @@ class SoftHost:
                 else:
                     return
         except BaseException:
-            self._unlock_images()
+            self._close_images()
             raise
 
     def _boot(
         self,
+        configuration: qemu.Configuration,
         emulator: emulators.Emulator,
         kernel: kernels.Kernel,
         progress: Callable[[str], None],
+        watch: Watch | None,
     ) -> None:
         release = ".".join(kernel.release.split(".")[:2])
         progress(f"booting Debian's Linux {release} under QEMU (about 10 s)")
@@ -171,16 +180,19 @@ class SoftHost:
             python=sys.executable,
             package_parent=str(_PACKAGE.parent),
             cached_trees=_cached_trees(),
-            vfio=bool(self._configuration.nvme),
-            network=self._configuration.network,
+            vfio=bool(configuration.nvme),
+            network=configuration.network,
         )
         link = Link(
-            lambda: qemu.Process(self._configuration, emulator, kernel, boot, self._locks),
-            _to_standard_error if self._configuration.verbose else None,
+            lambda: qemu.Process(configuration, emulator, kernel, boot),
+            _to_standard_error if configuration.verbose else None,
         )
         link.start()
         try:
-            in_time = link.ready.wait(_BOOT_TIMEOUT)
+            if watch is None:
+                in_time = link.ready.wait(_BOOT_TIMEOUT)
+            else:
+                in_time = bool(watch.wait({link.decided: select.POLLIN}, _BOOT_TIMEOUT))
         except BaseException:
             _abandon(link)
             raise
@@ -201,7 +213,7 @@ class SoftHost:
             if not link.ended.wait(_STOP_TIMEOUT):
                 link.abandon()
             link.close()
-        self._unlock_images()
+        self._close_images()
 
     def spawn(
         self,
@@ -210,12 +222,15 @@ class SoftHost:
         stdout: Sink = 1,
         stderr: Sink = 2,
         terminal: tuple[int, int] | None = None,
+        raw: bool = False,
+        wake: int | None = None,
         **surroundings: Unpack[Surroundings],
     ) -> Command:
         """Start a command as the caller's user; call `wait` on the result.
 
         `stdout` and `stderr` are descriptors or files. `terminal` (rows, columns) gives the
-        command a terminal of its own, with both outputs on `stdout`.
+        command a terminal of its own, with both outputs on `stdout`; one that is `raw` passes every
+        byte on as it is, and the command's errors beside it. `wake`: see Command.
 
         Raises UsageError for an empty command, SoftHostError if the software host is not up.
         """
@@ -224,7 +239,7 @@ class SoftHost:
         link = self._link
         if link is None:
             raise SoftHostError("the software host is not started")
-        command = Command(next(self._numbers), link.send, stdout, stderr)
+        command = Command(next(self._numbers), link.send, stdout, stderr, wake)
         start = wire.Start(
             argv=[os.fsencode(argument) for argument in argv],
             cwd=os.fsencode(Path(surroundings.get("cwd", "")).absolute()),
@@ -232,6 +247,7 @@ class SoftHost:
             groups=(os.geteuid(), os.getegid(), os.getgroups()),
             umask=_umask(),
             terminal=terminal or (0, 0),
+            raw=raw,
         )
         link.attach(command)
         link.send(wire.encode(wire.START, command.number, wire.encode_start(start)))
@@ -272,19 +288,27 @@ class SoftHost:
         status = _wait_or_kill(command, timeout)
         return Completed(status, output.getvalue(), errors.getvalue())
 
-    def _lock_images(self) -> None:
-        """Lock every image, as long as this process or QEMU lives. Raises UsageError."""
-        images = [*self._configuration.disks, *((path, False) for path in self._configuration.nvme)]
-        try:
-            for path, read_only in images:
-                self._locks.append(_locked_image(path, read_only))
-        except UsageError:
-            self._unlock_images()
-            raise
+    def _configuration(self) -> qemu.Configuration:
+        """What QEMU is to have, with the images of paths open and locked. Raises UsageError."""
+        return qemu.Configuration(
+            memory=self._memory,
+            disks=[self._drive(image, read_only) for image, read_only in self._disks],
+            nvme=[self._drive(image, read_only=False) for image in self._nvme],
+            network=self._network,
+            streams=self._streams,
+            held=self._held,
+            verbose=self._verbose,
+        )
 
-    def _unlock_images(self) -> None:
-        while self._locks:
-            os.close(self._locks.pop())
+    def _drive(self, image: str | Path | int, read_only: bool) -> qemu.Drive:
+        if not isinstance(image, int):
+            image = _locked_image(Path(image), read_only)
+            self._opened.append(image)
+        return qemu.Drive(image, read_only)
+
+    def _close_images(self) -> None:
+        while self._opened:
+            os.close(self._opened.pop())
 
 
 def _locked_image(path: Path, read_only: bool) -> int:
@@ -320,11 +344,26 @@ def _wait_or_kill(command: Command, timeout: float | None) -> int:
         raise
 
 
+def refuse_hidden(paths: Iterable[Path]) -> None:
+    """Raise UsageError for a path below which a software host has files of its own."""
+    for path in paths:
+        for hidden in _HIDDEN:
+            if path.is_relative_to(hidden):
+                raise UsageError(
+                    f"{path}: the software host has a {hidden} of its own, in which this is not; "
+                    "have it in another directory, or run where /dev/kvm works (`vestige doctor`)"
+                )
+
+
+def _trees() -> list[Path]:
+    """The directories a software host can't do without."""
+    return [Path(name).resolve() for name in ("/usr", sys.base_prefix, sys.prefix, _PACKAGE)]
+
+
 def _cached_trees() -> list[str]:
     """Directories that don't change while a software host is up: /usr, Python's, Vestige's."""
     trees: list[Path] = []
-    for name in ("/usr", sys.base_prefix, sys.prefix, _PACKAGE):
-        tree = Path(name).resolve()
+    for tree in _trees():
         if tree != Path("/") and not any(tree.is_relative_to(known) for known in trees):
             trees.append(tree)
     return [str(tree) for tree in trees]

@@ -16,8 +16,8 @@ from vestige.softhost.qemu import Process
 
 FAILED = 255  # an event of a command, not a frame: its payload says why the software host failed
 
-_PING_INTERVAL = 10.0  # seconds
-_MISSED_PINGS = 9  # then the software host hangs
+_PING_INTERVAL = wire.PING_INTERVAL
+_MISSED_PINGS = 99  # then the software host hangs
 _STOP_GRACE = 10.0  # seconds, for QEMU to close its images
 _LOG_BYTES = 64 * 1024
 _LOG_LINES = 15
@@ -45,6 +45,7 @@ class Link(threading.Thread):
         super().__init__(name="vestige-softhost", daemon=True)
         self.ready = threading.Event()  # the agent answers, or the software host failed
         self.ended = threading.Event()  # QEMU has gone
+        self.decided = os.eventfd(0, os.EFD_CLOEXEC)  # readable once `ready` is set
         self.failure: Exception | None = None
         self.pid = 0  # of QEMU
         self._launch = launch
@@ -104,6 +105,7 @@ class Link(threading.Thread):
         self.join()
         self._wake.close()
         self._waker.close()
+        os.close(self.decided)
 
     def run(self) -> None:
         """Start QEMU and serve until it ends."""
@@ -131,9 +133,13 @@ class Link(threading.Thread):
         with self._commands_lock:
             self.ended.set()
             for command in self._commands.values():
-                command.events.put((FAILED, reason.encode()))
+                command.tell(FAILED, reason.encode())
             self._commands.clear()
+        self._decide()
+
+    def _decide(self) -> None:
         self.ready.set()
+        os.eventfd_write(self.decided, 1)
 
     def _serve(self, process: Process) -> Exception | None:
         """The loop. Returns why it ended; None when the agent stopped as asked."""
@@ -206,7 +212,7 @@ class Link(threading.Thread):
 
     def _dispatch(self, frame: wire.Frame) -> None:
         if frame.kind == wire.READY:
-            self.ready.set()
+            self._decide()
         elif frame.kind == wire.STOPPED:
             self._stopped = True
         elif frame.kind == wire.CREDIT:
@@ -224,7 +230,7 @@ class Link(threading.Thread):
                     if source.command.number == frame.command:
                         self._end_input(source)
             if command is not None:
-                command.events.put((frame.kind, frame.payload))
+                command.tell(frame.kind, frame.payload)
         elif frame.kind != wire.PONG:
             raise wire.FrameError(f"a frame of kind {frame.kind}")
 

@@ -11,8 +11,8 @@ busy machine.
 
 import os
 import socket
+import stat
 import subprocess
-from pathlib import Path
 
 from vestige.softhost import packages, wire
 from vestige.softhost.emulator import Emulator
@@ -36,22 +36,57 @@ def stream_name(index: int) -> str:
     return wire.port_path(wire.FIRST_STREAM_PORT + index)
 
 
+class Drive:
+    """An image by its descriptor, open for reading alone or for both. It holds the image's lock,
+    where it has one.
+    """
+
+    __slots__ = ("descriptor", "read_only")
+
+    def __init__(self, descriptor: int, read_only: bool) -> None:
+        self.descriptor, self.read_only = descriptor, read_only
+
+    def words(self, name: str) -> list[str]:
+        """QEMU's words for it as the drive `name`."""
+        block = stat.S_ISBLK(os.fstat(self.descriptor).st_mode)
+        options = {
+            "if": "none",
+            "id": name,
+            "format": "raw",
+            "file.driver": "host_device" if block else "file",
+            "file.filename": f"/dev/fdset/{self.descriptor}",
+            # Else it is opened for reading alone, and once more for the first write.
+            "auto-read-only": "off",
+            "file.auto-read-only": "off",
+            "cache": "writeback",
+            "readonly": "on" if self.read_only else "off",
+            "discard": "unmap",
+            # Else QEMU stops where there is no room, and waits for somebody who makes some.
+            "werror": "report",
+            "rerror": "report",
+        }
+        drive = ",".join(f"{name}={value}" for name, value in options.items())
+        return ["-add-fd", f"fd={self.descriptor},set={self.descriptor}", "-drive", drive]
+
+
 class Configuration:
     """What the software host is made of.
 
-    `memory` is in bytes; `disks` are (path, read-only) pairs, /dev/vda and on inside; `nvme` are
-    images behind NVMe controllers that vfio-pci holds; `network` is QEMU's own, with no privileges;
-    `streams` are sockets, the far sides of serial ports at `stream_name`.
+    `memory` is in bytes; `disks` are /dev/vda and on inside; `nvme` are behind NVMe controllers
+    that vfio-pci holds; `network` is QEMU's own, with no privileges; `streams` are sockets, the far
+    sides of serial ports at `stream_name`. `held` are further descriptors that are to stay open for
+    as long as QEMU lives.
     """
 
     def __init__(
         self,
         *,
         memory: int,
-        disks: list[tuple[Path, bool]],
-        nvme: list[Path],
+        disks: list[Drive],
+        nvme: list[Drive],
         network: bool,
         streams: list[int],
+        held: list[int],
         verbose: bool,
     ) -> None:
         self.memory = memory
@@ -59,12 +94,13 @@ class Configuration:
         self.nvme = nvme
         self.network = network
         self.streams = streams
+        self.held = held
         self.verbose = verbose
 
-
-def _quoted(path: Path) -> str:
-    """A path as a value of a QEMU option, where a comma is written twice."""
-    return str(path.absolute()).replace(",", ",,")
+    def inherited(self) -> list[int]:
+        """The descriptors that QEMU is to have."""
+        drives = [drive.descriptor for drive in (*self.disks, *self.nvme)]
+        return [*drives, *self.streams, *self.held]
 
 
 def _command_line(
@@ -108,19 +144,16 @@ def _command_line(
             "-virtfs",
             f"local,path=/,mount_tag={tag},security_model=none,multidevs=remap{options}",
         ]
-    for index, (path, read_only) in enumerate(configuration.disks):
-        line += [
-            "-drive", f"file={_quoted(path)},if=none,id=disk{index},format=raw,"
-            f"cache=writeback,discard=unmap,readonly={'on' if read_only else 'off'}",
-            "-device", f"virtio-blk-pci,drive=disk{index},serial=disk{index}",
-        ]
+    for index, drive in enumerate(configuration.disks):
+        line += drive.words(f"disk{index}")
+        line += ["-device", f"virtio-blk-pci,drive=disk{index},serial=disk{index}"]
     if configuration.network:
         line += ["-netdev", "user,id=network", "-device", "virtio-net-pci,netdev=network,romfile="]
     if configuration.nvme:
         line += ["-device", "intel-iommu,intremap=on,caching-mode=on"]
-    for index, path in enumerate(configuration.nvme):
+    for index, drive in enumerate(configuration.nvme):
+        line += drive.words(f"nvme{index}")
         line += [
-            "-drive", f"file={_quoted(path)},if=none,id=nvme{index},format=raw,cache=writeback",
             "-device", f"nvme,drive=nvme{index},serial=nvme{index},"
             f"addr={_FIRST_NVME_SLOT + index:#x}",
         ]
@@ -141,12 +174,8 @@ class Process:
         emulator: Emulator,
         kernel: Kernel,
         boot: bytes,
-        inherited: list[int],
     ) -> None:
-        """Start QEMU; `inherited` are descriptors it holds open for as long as it lives.
-
-        Raises UsageError if this machine lacks setpriv.
-        """
+        """Start QEMU. Raises UsageError if this machine lacks setpriv."""
         self.agent, far_agent = socket.socketpair()
         self.console, far_console = socket.socketpair()
         initramfs = os.memfd_create("initramfs")
@@ -169,7 +198,7 @@ class Process:
                 stderr=far_console.fileno(),
                 pass_fds=[
                     *(far_agent.fileno(), far_console.fileno(), initramfs),
-                    *(*inherited, *configuration.streams),
+                    *configuration.inherited(),
                 ],
                 start_new_session=True,  # the terminal's Ctrl-C is for the command, not for QEMU
             )

@@ -14,6 +14,11 @@ import struct
 AGENT_PORT = 1
 FIRST_STREAM_PORT = 2
 
+# A caller that runs says PING this often, in seconds. One that is silent for SILENCE has been
+# stopped, as by SIGSTOP, and its commands stand still until it speaks again.
+PING_INTERVAL = 1.0
+SILENCE = 3.0
+
 WINDOW = 256 * 1024
 CHUNK = 32 * 1024
 MAXIMUM_PAYLOAD = 8 * 1024 * 1024
@@ -124,10 +129,11 @@ class Decoder:
 class Start:
     """What to run: the payload of a START frame.
 
-    `terminal` is (rows, columns) where the command gets a terminal of its own, else (0, 0).
+    `terminal` is (rows, columns) where the command gets a terminal of its own, else (0, 0). One
+    that is `raw` is for input and output alone, and passes every byte on as it is.
     """
 
-    __slots__ = ("argv", "cwd", "environment", "groups", "terminal", "umask")
+    __slots__ = ("argv", "cwd", "environment", "groups", "raw", "terminal", "umask")
 
     def __init__(
         self,
@@ -137,6 +143,7 @@ class Start:
         groups: tuple[int, int, list[int]],
         umask: int,
         terminal: tuple[int, int],
+        raw: bool = False,
     ) -> None:
         self.argv = argv
         self.cwd = cwd
@@ -144,12 +151,14 @@ class Start:
         self.groups = groups  # user, group, supplementary groups
         self.umask = umask
         self.terminal = terminal
+        self.raw = raw
 
 
 def encode_start(start: Start) -> bytes:
     """Numbers, then NUL-terminated strings: cwd, arguments, name=value."""
     user, group, supplementary = start.groups
-    numbers = [user, group, start.umask, *start.terminal, len(start.argv), *supplementary]
+    terminal = [*start.terminal, int(start.raw)]
+    numbers = [user, group, start.umask, *terminal, len(start.argv), *supplementary]
     strings = [start.cwd, *start.argv]
     strings += [name + b"=" + value for name, value in start.environment.items()]
     head = " ".join(str(number) for number in numbers).encode()
@@ -160,7 +169,7 @@ def decode_start(payload: bytes) -> Start:
     """The inverse of `encode_start`. Raises FrameError if `payload` is not one."""
     head, *strings = payload.split(b"\0")
     try:
-        user, group, umask, rows, columns, count, *supplementary = map(int, head.split())
+        user, group, umask, rows, columns, raw, count, *supplementary = map(int, head.split())
     except ValueError as error:
         raise FrameError(f"START: {error}") from None
     if not 1 <= count < len(strings):
@@ -173,4 +182,5 @@ def decode_start(payload: bytes) -> Start:
         groups=(user, group, supplementary),
         umask=umask,
         terminal=(rows, columns),
+        raw=bool(raw),
     )

@@ -1,0 +1,78 @@
+"""A guest's run in the foreground, with a fake QEMU and a command that stands for the run."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from tests.softhost.test_cli import read_until
+
+pytestmark = pytest.mark.usefixtures("fake_qemu")
+
+TIMEOUT = 20.0
+ATTEND = """
+import os, sys
+if os.isatty(0):
+    os.close(os.open(os.ttyname(0), os.O_RDWR))  # make it this session's
+from vestige.host.console import Terminal
+from vestige.signals import Ended, Signals, Watch
+from vestige.softhost import SoftHost, foreground
+with Signals() as signals:
+    console = Terminal()
+    try:
+        command = ["sh", "-c", sys.argv[1]]
+        sys.exit(foreground.attend(SoftHost(), command, console, Watch(signals), guest=True))
+    except Ended as ended:
+        sys.exit(ended.status)
+    finally:
+        console.close()
+"""
+
+
+def attend(script: str) -> list[str]:
+    return [sys.executable, "-c", ATTEND, script]
+
+
+def test_when_nobody_reads_the_run_is_told_to_end_and_the_status_is_that_of_a_closed_pipe(
+    tmp_path: Path,
+) -> None:
+    script = f"trap 'echo orderly > {tmp_path}/end; exit 3' TERM; echo begun; sleep 60 & wait"
+    shell = '"$@" | head -1; exit ${PIPESTATUS[0]}'
+    done = subprocess.run(
+        ["bash", "-c", shell, "bash", *attend(script)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (128 + signal.SIGPIPE, b"begun\n")
+    assert done.stderr.count(b"nobody reads the guest's console any more") == 1
+    assert (tmp_path / "end").read_text() == "orderly\n"
+
+
+def test_a_runs_terminal_changes_no_byte_and_its_errors_stay_apart(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (33, 99))
+    before = termios.tcgetattr(theirs)
+    script = "stty size; echo apart >&2; head -c 4 | od -An -tx1; exec cat"
+    with (tmp_path / "errors").open("wb") as errors:
+        process = subprocess.Popen(
+            attend(script), stdin=theirs, stdout=theirs, stderr=errors, start_new_session=True
+        )
+    read_until(ours, b"33 99\r\n")
+    os.write(ours, b"\x03\r\n\x1a")
+    read_until(ours, b" 03 0d 0a 1a\r\n")
+    os.write(ours, b"\x1d")  # Ctrl-] is a signal out here
+    try:
+        assert process.wait(TIMEOUT) == 128 + signal.SIGINT
+    finally:
+        process.kill()
+    assert termios.tcgetattr(theirs) == before
+    assert b"apart\n" in (tmp_path / "errors").read_bytes()
+    os.close(ours)
+    os.close(theirs)
