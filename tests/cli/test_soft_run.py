@@ -1,17 +1,25 @@
 """A run in the software host: the same command inside, refused early when its input is bad."""
 
 import os
+import pty
+import select
 import socket
-import threading
+import time
+import tty
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.machine import images
 from vestige.cli import run as run_command
-from vestige.cli import soft_run
+from vestige.cli import soft_inside, soft_run
 from vestige.errors import UsageError
-from vestige.host.console import Console
+from vestige.host.files import open_files
 from vestige.host.options import ConsoleOption, DiskOption, PortOption, RunOptions
+from vestige.host.resources import Resources
+from vestige.signals import Signals, Watch
 
 OPTIONS = RunOptions(
     kernel="boot/vmlinuz",
@@ -31,57 +39,136 @@ OPTIONS = RunOptions(
 )
 
 
+def inside(words: list[str]) -> tuple[RunOptions, list[str]]:
+    """What the run inside makes of its words, and the devices it is given."""
+    start = words.index(soft_inside.PROGRAM) + 2
+    arguments = soft_inside.SYNTAX.read(words[start:])
+    return run_command.options_of(arguments), arguments.rest
+
+
 def test_the_inner_command_means_what_the_outer_one_meant() -> None:
-    words = soft_run.command(OPTIONS, ["/dev/vda", "/dev/vdb"], ["/dev/vport0p2"])
-    start = words.index("run")
-    inner = run_command.options_of(run_command.SYNTAX.read(words[start + 1 :]))
+    inner, places = inside(soft_run.command(OPTIONS, ["/dev/vdc", "10"]))
+    assert places == ["/dev/vdc", "10"]
     assert inner.accel == "kvm"
-    assert inner.disks == (
-        DiskOption("/dev/vda", discard=True),
-        DiskOption("/dev/vdb", read_only=True),
-    )
-    first, second, third = OPTIONS.ports
-    assert inner.ports == (first, PortOption(second.name, "/dev/vport0p2"), third)
-    inner.accel, inner.disks, inner.ports = OPTIONS.accel, OPTIONS.disks, OPTIONS.ports
+    inner.accel = OPTIONS.accel
     assert inner == OPTIONS
 
 
 @pytest.mark.parametrize("early", [False, True])
 def test_the_inner_console_is_the_same_device_on_standard_input_and_output(early: bool) -> None:
     options = RunOptions("k", console=ConsoleOption("unix:/run/c", "virtio", early))
-    words = soft_run.command(options, [], [])
-    inner = run_command.options_of(run_command.SYNTAX.read(words[words.index("run") + 1 :]))
+    inner, _ = inside(soft_run.command(options, ["/dev/vda"]))
     assert inner.console == ConsoleOption("stdio", "virtio", early)
     assert not inner.entropy
 
 
-def test_ports_are_looked_at_before_anything_is_booted(tmp_path: Path) -> None:
-    options = RunOptions("k", ports=(PortOption("p", f"{tmp_path}/none/log"),))
+def test_nothing_of_the_working_directory_or_the_environment_is_imported() -> None:
+    flags = soft_run.command(OPTIONS, [])[1:3]
+    assert flags == ["-I", "-S"]
+
+
+def test_ports_are_looked_at_before_anything_is_booted(kernel: str, tmp_path: Path) -> None:
+    options = RunOptions(kernel, ports=(PortOption("p", f"{tmp_path}/none/log"),))
     with pytest.raises(UsageError, match=r"--port p=.*/none/log: No such file or directory"):
         soft_run.run(options)
 
 
-def test_sockets_of_ports_are_served_out_here(tmp_path: Path) -> None:
-    log, first, second = (str(tmp_path / name) for name in ("log", "first", "second"))
-    ports = (
-        PortOption("a", f"unix:{first}"),
-        PortOption("b", log),
-        PortOption("c", f"unix:{second}"),
+@pytest.fixture
+def kernel(tmp_path: Path) -> str:
+    return images.write(tmp_path, images.bzimage())
+
+
+@pytest.fixture
+def opened(kernel: str) -> Iterator[Callable[..., soft_run.Connected]]:
+    """Opens the files of a run with these ports, and connects them."""
+    with Signals() as signals, Resources() as resources:
+
+        def connect(*ports: PortOption, **more: Any) -> soft_run.Connected:
+            options = RunOptions(kernel, ports=ports, **more)
+            files = open_files(options, resources, Watch(signals))
+            return soft_run.Connected(options, files, resources)
+
+        yield connect
+
+
+def serve_until(connected: soft_run.Connected, done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not done():
+        assert time.monotonic() < deadline
+        poll = select.poll()
+        for descriptor, events in connected.waits_for().items():
+            poll.register(descriptor, events)
+        connected.serve(dict(poll.poll(100)))
+
+
+def test_ports_have_streams_and_their_files_stay_out_here(
+    opened: Callable[..., soft_run.Connected], tmp_path: Path
+) -> None:
+    log, stats = tmp_path / "log", tmp_path / "stats"
+    ports = PortOption("a", f"unix:{tmp_path}/socket"), PortOption("b", str(log))
+    connected = opened(*ports, stats=str(stats))
+    socket_stream, log_stream, stats_stream = connected.streams
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.connect(f"{tmp_path}/socket")
+        client.setblocking(False)
+        client.sendall(b"in")
+        os.write(socket_stream, b"out")
+        serve_until(connected, lambda: bool(select.select([socket_stream], [], [], 0)[0]))
+        assert os.read(socket_stream, 10) == b"in"
+        serve_until(connected, lambda: bool(select.select([client], [], [], 0)[0]))
+        assert client.recv(10) == b"out"
+    os.write(log_stream, b"logged")
+    os.write(stats_stream, b"{}")
+    serve_until(connected, lambda: log.read_bytes() == b"logged" and stats.read_bytes() == b"{}")
+
+
+def test_a_terminal_gives_a_port_input_and_takes_its_output(
+    opened: Callable[..., soft_run.Connected],
+) -> None:
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    connected = opened(PortOption("t", os.ttyname(theirs)))
+    (stream,) = connected.streams
+    os.write(ours, b"typed")
+    serve_until(connected, lambda: bool(select.select([stream], [], [], 0)[0]))
+    assert os.read(stream, 10) == b"typed"
+    os.write(stream, b"shown")
+    serve_until(connected, lambda: bool(select.select([ours], [], [], 0)[0]))
+    assert os.read(ours, 10) == b"shown"
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_port_whose_file_takes_no_more_says_so_once_and_holds_up_nobody(
+    opened: Callable[..., soft_run.Connected], capfd: pytest.CaptureFixture[str]
+) -> None:
+    connected = opened(PortOption("full", "/dev/full"))
+    (stream,) = connected.streams
+    (lent,) = connected.lent
+    said = ""
+    for _ in range(2):
+        os.write(stream, bytes(1000))
+        serve_until(connected, lambda: not select.select([lent._near], [], [], 0)[0])
+        said += capfd.readouterr().err
+    assert said == (
+        "vestige: --port full=/dev/full: No space left on device; what else the guest writes there"
+        " is lost\n"
     )
-    with soft_run.connected(RunOptions("k", ports=ports)) as streams:
-        for path, stream in zip((first, second), streams, strict=True):
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-                client.connect(path)
-                client.sendall(b"in")
-                assert os.read(stream, 10) == b"in"
-                os.write(stream, b"out")
-                assert client.recv(10) == b"out"
-        with (
-            pytest.raises(UsageError, match=f"--port d=unix:{first}: another process listens"),
-            soft_run.connected(RunOptions("k", ports=(PortOption("d", f"unix:{first}"),))),
-        ):
-            pass
-    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_only_read_is_one_file(kernel: str, tmp_path: Path) -> None:
+    initrd = images.write(tmp_path, b"initrd", "initrd")
+    with Signals() as signals, Resources() as resources:
+        options = RunOptions(kernel, initrd=initrd)
+        files = open_files(options, resources, Watch(signals))
+        inputs, sizes = soft_run.together(files, [b"monitor", b"loop"])
+        size = Path(kernel).stat().st_size
+        assert sizes == [size, 6, 7, 4]
+        content = os.pread(inputs, 1 << 20, 0)
+        assert content == Path(kernel).read_bytes() + b"initrdmonitorloop"
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.write(inputs, b"x")
+        os.close(inputs)
 
 
 @pytest.mark.parametrize("missing", ["kernel", "disk"])
@@ -98,33 +185,3 @@ def test_a_tap_of_this_machine_is_refused_before_anything_is_booted() -> None:
     options = RunOptions(kernel="vmlinuz", net="tap:vm0")
     with pytest.raises(UsageError, match=r"^--net tap:vm0: the software host can't reach"):
         soft_run.run(options)
-
-
-class Pipe(Console):
-    """A console whose served bytes a test can count."""
-
-    def __init__(self) -> None:
-        self.reader, writer = os.pipe()
-        super().__init__(writer, None)
-        self.served = threading.Event()
-
-    def waits_for(self) -> dict[int, int]:
-        """Bytes from the guest."""
-        return {self.reader: 1}
-
-    def serve(self, ready: dict[int, int]) -> None:
-        """Take one byte."""
-        os.read(self.reader, 1)
-        self.served.set()
-
-
-def test_the_pump_serves_a_console_until_it_is_stopped() -> None:
-    console = Pipe()
-    pump = soft_run.Pump(console)
-    pump.start()
-    os.write(console.output, b"x")
-    assert console.served.wait(10)
-    pump.stop()
-    assert not pump.is_alive()
-    os.close(console.reader)
-    os.close(console.output)

@@ -1,33 +1,38 @@
-"""`vestige run` in the software host: the same command, inside, on a real /dev/kvm.
+"""`vestige run` in the software host: the same run inside, on a real /dev/kvm.
 
-The inner run's disks are the software host's own block devices, so that a guest's flush is a
-flush of the image. Its console is standard input and output, which this side connects. Sockets are
-this side's too: a port that has one is connected to a stream inside.
+All that the user names is opened out here, by the code of any run (host/files.py), and reaches the
+run inside as a device: the images of disks, and one more with all that is only read, are block
+devices; ports and statistics are streams of bytes; the console is standard input and output. So
+names mean what they mean out here, a guest's flush is a flush of the image, and nothing in there
+waits for a file.
 """
 
 import os
-import select
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from pathlib import Path
 
+import vestige
+from vestige.cli import soft_inside
 from vestige.errors import UsageError
-from vestige.host import disks, images, statistics
-from vestige.host.console import Console, open_console
-from vestige.host.consoles import Consoles
+from vestige.host import images
+from vestige.host.console import Console
+from vestige.host.console_socket import Socket
+from vestige.host.ending import until_ended
+from vestige.host.files import Files, open_files
 from vestige.host.memory import GuestMemory
 from vestige.host.network import find_passt
-from vestige.host.options import SOCKET, STDIO, UNMAP, USER, VIRTIO, DiskOption, RunOptions
+from vestige.host.options import UNMAP, USER, VIRTIO, DiskOption, RunOptions
+from vestige.host.resources import Resources
 from vestige.machine import boot
 from vestige.machine.config import MachineConfig
+from vestige.signals import Watch
 from vestige.softhost import SoftHost, foreground
+from vestige.softhost.lent import Lent
 
 # What the software host's own kernel and tools have beside the guest's RAM.
 OVERHEAD = 2 << 30
 MINIMUM = 4 << 30
-# Not `-m`: what finds the module would be imported first, which takes a while in there.
-PROGRAM = "import sys; from vestige.cli.main import main; sys.exit(main())"
+PACKAGES = str(Path(vestige.__file__).resolve().parent.parent)
 
 
 def run(options: RunOptions) -> int:
@@ -35,20 +40,39 @@ def run(options: RunOptions) -> int:
 
     Raises UsageError for what is wrong with the input before anything is booted.
     """
-    refuse_bad_input(options)
-    images.ensure()  # here: inside, the compiler takes ten times as long
-    with connected(options) as streams:
-        host = SoftHost(
-            memory=max(MINIMUM, options.memory + OVERHEAD),
-            disks=[(disk.path, disk.read_only) for disk in options.disks],
-            network=options.net is not None,
-            streams=streams,
-        )
-        return foreground.run(host, command(options, host.disk_names, host.stream_names))
+    return until_ended(options.timeout, lambda resources, watch: _run(options, resources, watch))
 
 
-def refuse_bad_input(options: RunOptions) -> None:
-    """Open the disks and load the kernel once, for nothing but the errors of it."""
+def _run(options: RunOptions, resources: Resources, watch: Watch) -> int:
+    refuse_unreachable(options)
+    files = open_files(options, resources, watch)
+    check(options, files)
+    key = images.key()  # compiled here: inside, the compiler takes ten times as long
+    code = [images.monitor_image(key).to_bytes(), images.run_loop_image(key).to_bytes()]
+    inputs, sizes = together(files, code)
+    resources.keep_file(inputs)
+    connected = Connected(options, files, resources)
+    host = SoftHost(
+        memory=max(MINIMUM, options.memory + OVERHEAD),
+        disks=[
+            *((image.descriptor, image.read_only) for image in files.disks.values()),
+            (inputs, True),
+        ],
+        network=options.net is not None,
+        streams=connected.streams,
+        held=[image.claim for image in files.disks.values()],
+    )
+    *disks, device = host.disk_names
+    places = [device, *map(str, sizes), *disks, *host.stream_names]
+    patient = Watch(watch.signals)  # the timeout is the guest's: it counts inside
+    status = foreground.attend(host, command(options, places), connected, patient, guest=True)
+    for lent in connected.lent:
+        lent.finish(patient)
+    return status
+
+
+def refuse_unreachable(options: RunOptions) -> None:
+    """Raise UsageError for what of this machine can't be had in there."""
     for option in options.disks:
         if option.controller is not None:
             raise UsageError(
@@ -56,10 +80,6 @@ def refuse_bad_input(options: RunOptions) -> None:
                 " run where /dev/kvm works (`vestige doctor`), or try it over an image: vestige"
                 " softhost --nvme IMAGE -- vestige run --disk vfio:00:10.0 …"
             )
-        disks.open_disk(option).close()
-    for port in options.ports:
-        if not port.backend.startswith(SOCKET):
-            open_console(port.backend, f"--port {port.name}=").close()
     if options.net == USER:
         find_passt()
     elif options.net is not None:
@@ -67,34 +87,98 @@ def refuse_bad_input(options: RunOptions) -> None:
             f"--net {options.net}: the software host can't reach this machine's taps; run where"
             " /dev/kvm works (`vestige doctor`), or give --net user"
         )
-    with closing(GuestMemory(options.memory)) as memory:
+
+
+def check(options: RunOptions, files: Files) -> None:
+    """Load the kernel once, for nothing but the errors of it."""
+    with Resources() as resources:
+        memory = resources.keep(GuestMemory(options.memory))
         config = MachineConfig(cpus=options.cpus, memory=options.memory)
-        boot.load(
-            memory.region.view,
-            config,
-            options.kernel,
-            initrd=options.initrd,
-            append=options.append,
-        )
-    if options.stats is not None:
-        statistics.open_file(options.stats).close()
+        view = memory.region.view
+        boot.load(view, config, files.kernel, initrd=files.initrd, append=options.append)
 
 
-def command(options: RunOptions, disk_names: list[str], stream_names: list[str]) -> list[str]:
-    """The words of the run inside."""
-    streams = iter(stream_names)
-    words = [sys.executable, "-c", PROGRAM, "run", "--accel", "kvm"]
-    words += ["--kernel", options.kernel, f"--append={options.append}"]
+def together(files: Files, code: list[bytes]) -> tuple[int, list[int]]:
+    """One file, only to be read, of kernel, initrd, monitor and run loop; the size of each."""
+    made = os.memfd_create("inputs", os.MFD_CLOEXEC)
+    try:
+        sizes = []
+        for file in (files.kernel, files.initrd):
+            sizes.append(0 if file is None else file.size)
+            position = 0
+            while file is not None and position < file.size:
+                data = bytearray(min(file.size - position, 1 << 20))
+                file.read_at(position, memoryview(data))
+                position += os.write(made, data)
+        sizes += [os.write(made, image) for image in code]
+        return os.open(f"/proc/self/fd/{made}", os.O_RDONLY | os.O_CLOEXEC), sizes
+    finally:
+        os.close(made)
+
+
+class Connected(Console):
+    """The consoles, ports and statistics of a run whose other side is a software host's.
+
+    The console's own descriptors are this one's; all others have `streams`, in order.
+    """
+
+    def __init__(self, options: RunOptions, files: Files, resources: Resources) -> None:
+        """Whatever is opened for it is closed by `resources`."""
+        super().__init__(files.consoles.output, files.consoles.input)
+        self._files = files
+        self.lent: list[Lent] = []
+        self.streams: list[int] = []
+        for port, console in zip(options.ports, files.consoles.ports, strict=True):
+            if isinstance(console, Socket):  # a socket already
+                self.streams.append(console.output)
+            else:
+                self._lend(console, f"--port {port.name}={port.backend}", resources)
+        if files.stats is not None:
+            self._lend(Console(files.stats, None), f"--stats {options.stats}", resources)
+
+    def _lend(self, console: Console, name: str, resources: Resources) -> None:
+        lent = resources.keep(Lent(console, name))
+        self.lent.append(lent)
+        self.streams.append(lent.output)
+
+    def start(self) -> None:
+        """The guest is about to run."""
+        self._files.start()
+
+    def go_on(self) -> None:
+        """The process was stopped, and goes on."""
+        self._files.consoles.go_on()
+
+    def waits_for(self) -> dict[int, int]:
+        """What any of them waits for."""
+        events = self._files.consoles.waits_for()
+        for lent in self.lent:
+            events |= lent.waits_for()
+        return events
+
+    def serve(self, ready: dict[int, int]) -> None:
+        """Each looks for its own descriptors in `ready`."""
+        self._files.consoles.serve(ready)
+        self.deserted = self._files.consoles.deserted
+        for lent in self.lent:
+            lent.serve(ready)
+
+
+def command(options: RunOptions, places: list[str]) -> list[str]:
+    """The words of the run inside; `places` are what soft_inside takes.
+
+    Isolated: nothing of the caller's environment or directory has Python import anything.
+    """
+    words = [sys.executable, "-I", "-S", "-c", soft_inside.PROGRAM, PACKAGES]
+    words += ["--accel", "kvm", f"--kernel={options.kernel}", f"--append={options.append}"]
     words += ["--memory", f"{options.memory >> 20}M", "--cpus", str(options.cpus)]
     words += ["--ide", options.ide, "--ring", options.ring]
     words += ["--on-reboot", options.on_reboot, *(["--hpet"] if options.hpet else [])]
-    for disk, name in zip(options.disks, disk_names, strict=True):
-        words += ["--disk", disk_words(DiskOption(name, disk.bus, disk.read_only, disk.discard))]
+    for disk in options.disks:
+        words += [f"--disk={disk_words(disk)}"]
     if options.console.device == VIRTIO:
         words += ["--console", "virtio,early" if options.console.early else "virtio"]
-    for port in options.ports:
-        backend = next(streams) if port.backend.startswith(SOCKET) else port.backend
-        words += ["--port", f"{port.name}={backend}"]
+    words += [f"--port={port.name}={port.backend}" for port in options.ports]
     words += ["--rng"] if options.entropy else []
     for option, value in (
         ("--initrd", options.initrd),
@@ -103,61 +187,13 @@ def command(options: RunOptions, disk_names: list[str], stream_names: list[str])
         ("--stats", options.stats),
     ):
         if value is not None:
-            words += [option, str(value)]
-    return words
+            words += [f"{option}={value}"]
+    return [*words, "--", *places]
 
 
 def disk_words(disk: DiskOption) -> str:
-    """One `--disk` as it is typed."""
-    words = [disk.path, f"bus={disk.bus}"]
+    """One `--disk` as it is typed. What kind of image it is was looked at out here."""
+    words = [disk.path.replace(",", ",,"), f"bus={disk.bus}"]
     words += ["readonly"] if disk.read_only else []
     words += [f"discard={UNMAP}"] if disk.discard else []
     return ",".join(words)
-
-
-@contextmanager
-def connected(options: RunOptions) -> Iterator[list[int]]:
-    """Make the console this process's standard input and output, for good, and serve all sockets.
-
-    Yields the streams of the ports that have sockets. Raises UsageError for what can't be opened.
-    """
-    sockets = [port for port in options.ports if port.backend.startswith(SOCKET)]
-    with closing(Consoles(options.console, sockets)) as consoles:
-        if options.console.backend != STDIO:
-            source = consoles.input
-            os.dup2(os.open(os.devnull, os.O_RDONLY) if source is None else source, 0)
-            os.dup2(consoles.output, 1)
-        pump = Pump(consoles)
-        pump.start()
-        try:
-            yield consoles.outputs()[1:]
-        finally:
-            pump.stop()
-
-
-class Pump(threading.Thread):
-    """Serves a console that needs this process's help, until told to stop."""
-
-    def __init__(self, console: Console) -> None:
-        """Serve `console`."""
-        super().__init__(daemon=True)
-        self._console = console
-        self._stopping = os.eventfd(0, os.EFD_CLOEXEC)
-
-    def run(self) -> None:
-        """Wait for the console's events and serve them."""
-        while True:
-            poll = select.poll()
-            poll.register(self._stopping, select.POLLIN)
-            for descriptor, events in self._console.waits_for().items():
-                poll.register(descriptor, events)
-            ready = dict(poll.poll())
-            if self._stopping in ready:
-                return
-            self._console.serve(ready)
-
-    def stop(self) -> None:
-        """End the thread, and wait for its end."""
-        os.eventfd_write(self._stopping, 1)
-        self.join()
-        os.close(self._stopping)

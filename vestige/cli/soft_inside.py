@@ -1,0 +1,89 @@
+"""The inner half of a run in the software host: `vestige run`, whose files are devices.
+
+What soft_run.py has opened out there is found here as devices, named behind the words of the run:
+
+    RUN'S WORDS -- INPUTS KERNEL INITRD MONITOR LOOP DISK... STREAM...
+
+INPUTS is a block device with the kernel, the initrd (0: none) and the compiled images, one behind
+the other, of so many bytes each; then a device for each --disk, each --port, and --stats. Names in
+the run's words are for messages alone.
+"""
+
+import os
+
+from vestige.cli.arguments import Syntax
+from vestige.cli.main import told
+from vestige.cli.run import SYNTAX as RUN
+from vestige.cli.run import options_of
+from vestige.host import disks
+from vestige.host import run as native
+from vestige.host.console import Console, File
+from vestige.host.consoles import Consoles
+from vestige.host.files import Files
+from vestige.host.options import DiskOption, RunOptions
+from vestige.host.outputs import open_output
+from vestige.host.resources import Resources
+from vestige.lang.image import Image
+from vestige.machine.files import InputFile
+from vestige.signals import Watch
+
+SYNTAX = Syntax(RUN.options, rest="DEVICE...")
+# Not `-m`: what finds the module would be imported first, which takes a while in there.
+PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv[1])\n"
+    "from vestige.cli.soft_inside import main; sys.exit(main(sys.argv[2:]))"
+)
+
+
+class Places:
+    """The devices, as soft_run.py has named them."""
+
+    def __init__(self, words: list[str]) -> None:
+        device, *rest = words
+        self._inputs = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+        self._sizes = list(map(int, rest[:4]))
+        self._devices = rest[4:]
+
+    def _part(self, number: int, name: str) -> InputFile:
+        start = sum(self._sizes[:number])
+        return InputFile(name, self._inputs, self._sizes[number], start)
+
+    def compiled(self) -> native.Compiled:
+        """The monitor and the run loop."""
+        images = []
+        for number, name in enumerate(("the monitor", "the run loop"), start=2):
+            part = self._part(number, name)
+            data = bytearray(part.size)
+            part.read_at(0, memoryview(data))
+            images.append(Image.from_bytes(bytes(data)))
+        return native.Compiled(*images)
+
+    def open_files(self, asked: RunOptions, resources: Resources, watch: Watch) -> Files:
+        """As host.files.open_files, of the devices."""
+        resources.keep_file(self._inputs)
+        devices = iter(self._devices)
+        images = {}
+        for number, disk in enumerate(asked.disks):
+            device = DiskOption(next(devices), disk.bus, disk.read_only, disk.discard)
+            images[number] = resources.keep(disks.open_disk(device, watch))
+            images[number].path = disk.path
+        opened: list[Console] = [Console(1, 0)]
+        opened += [File(next(devices), f"--port {port.name}=") for port in asked.ports]
+        consoles = resources.keep(Consoles(asked.console, asked.ports, opened))
+        stats = None
+        if asked.stats is not None:
+            stats = resources.keep_file(open_output(next(devices), watch, os.O_RDWR))
+        initrd = None if asked.initrd is None else self._part(1, asked.initrd)
+        return Files(self._part(0, asked.kernel), initrd, images, consoles, stats)
+
+
+def main(words: list[str]) -> int:
+    """Run the guest; the exit status, with an error told in a line."""
+    return told(lambda: run(words))
+
+
+def run(words: list[str]) -> int:
+    """The same without that."""
+    arguments = SYNTAX.read(words)
+    places = Places(arguments.rest)
+    return native.run(options_of(arguments), places.compiled(), opened=places.open_files)
