@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vestige.machine.cpuid import Entry, adjust, tsc_frequency
+from tests.machine.processor_rules import broken
+from vestige.machine.cpu_features import Entry
+from vestige.machine.cpuid import of_cpu, of_machine, tsc_frequency
 
 INTEL = (0x756E_6547, 0x6C65_746E, 0x4965_6E69)  # EBX, ECX, EDX of leaf 0: "GenuineIntel"
 AMD = (0x6874_7541, 0x444D_4163, 0x6974_6E65)
@@ -22,7 +24,7 @@ def supported(
         (4, 0, 1, 0xFC00_4121 | 3 << 14, 0x1C0_003F, 0x3F, 0),  # L1 data, two threads
         (4, 3, 1, 0xFC00_4163 | 63 << 14, 0x1C0_003F, 0x3F, 0),  # L3, 64 threads
         (4, 4, 1, 0, 0, 0, 0),
-        (7, 0, 1, 0, 0x1234, 0x5678, 0x9ABC),
+        (7, 0, 1, 0, 0x388, 4, 0x2000_0000),
         (0xB, 0, 1, 1, 2, 0x100, 31),
         (0x4000_0000, 0, 0, 0x4000_0001, 0x4B4D_564B, 0x564B_4D56, 0x4D),
         (0x4000_0001, 0, 0, 0x0100_7EFB, 0, 0, 0),
@@ -50,13 +52,13 @@ def leaves(
     topology_v2: bool = False,
 ) -> dict[tuple[int, int], tuple[int, int, int, int]]:
     """(EAX, EBX, ECX, EDX) by (leaf, index)."""
-    entries = adjust(
+    machine = of_machine(
         supported(vendor, last=last, topology_v2=topology_v2),
-        cpu=cpu,
         cpus=cpus,
         tsc_khz=tsc_khz,
         tsc_deadline=tsc_deadline,
     )
+    entries = of_cpu(machine, cpu)
     result = {(entry[0], entry[1]): entry[3:] for entry in entries}
     assert len(result) == len(entries)  # no leaf twice
     return result
@@ -85,7 +87,7 @@ def test_cores_of_one_thread_make_one_package(cpus: int, bits: int) -> None:
 
 
 def test_topology_entries_hold_for_their_index_only() -> None:
-    entries = adjust(supported(INTEL), cpu=0, cpus=2, tsc_khz=0, tsc_deadline=False)
+    entries = of_machine(supported(INTEL), cpus=2, tsc_khz=0, tsc_deadline=False)
     assert {entry[2] for entry in entries if entry[0] == 0xB} == {1}
 
 
@@ -166,13 +168,21 @@ def test_a_higher_last_leaf_stays() -> None:
 
 def test_a_hypervisor_without_leaves_gets_no_timing_leaf() -> None:
     entries = [entry for entry in supported(INTEL) if entry[0] >> 28 != 4]
-    found = adjust(entries, cpu=0, cpus=1, tsc_khz=2_000_000, tsc_deadline=True)
+    found = of_machine(entries, cpus=1, tsc_khz=2_000_000, tsc_deadline=True)
     assert 0x4000_0010 not in [entry[0] for entry in found]
 
 
 def test_leaves_of_no_concern_are_untouched() -> None:
-    assert leaves()[7, 0] == (0, 0x1234, 0x5678, 0x9ABC)
+    assert leaves()[7, 0] == (0, 0x388, 4, 0x2000_0000)
     assert leaves()[0x4000_0001, 0] == (0x0100_7EFB, 0, 0, 0)
+
+
+@given(st.integers(0, ALL), st.integers(0, ALL), st.booleans())
+def test_whatever_is_supported_the_cpu_is_one_that_could_be(ecx: int, edx: int, late: bool) -> None:
+    """What the machine itself adds (x2APIC, the deadline timer) included."""
+    listed = [(1, 0, 0, 0, 0, ecx, edx) if each[0] == 1 else each for each in supported(AMD)]
+    machine = of_machine(listed, cpus=2, tsc_khz=0, tsc_deadline=late)
+    assert broken({(entry[0], entry[1]): entry[3:] for entry in of_cpu(machine, 1)}) == []
 
 
 @given(st.integers(1, 8), st.data())
@@ -186,7 +196,8 @@ def test_every_register_has_32_bits(cpus: int, data: st.DataObject) -> None:
         *[register] * 4,
     )
     entries = data.draw(st.lists(entry, unique_by=lambda one: one[0]))
-    for result in adjust(entries, cpu=cpu, cpus=cpus, tsc_khz=3_000_000, tsc_deadline=True):
+    machine = of_machine(entries, cpus=cpus, tsc_khz=3_000_000, tsc_deadline=True)
+    for result in of_cpu(machine, cpu):
         assert all(0 <= value <= ALL for value in result)
 
 

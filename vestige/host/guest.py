@@ -6,14 +6,16 @@ from vestige.host import kvm
 from vestige.host.vm import VirtualCpu
 from vestige.machine import cpuid
 from vestige.machine.cpu import CpuState, Segment
+from vestige.machine.cpu_features import Entry
 
 
-def set_cpuid(cpu: VirtualCpu, supported: Sequence[cpuid.Entry], cpus: int, deadline: bool) -> None:
-    """Show CPU `cpu` of `cpus` the processor that machine/cpuid.py makes of `supported`."""
-    adjusted = cpuid.adjust(
-        supported, cpu=cpu.index, cpus=cpus, tsc_khz=cpu.tsc_khz(), tsc_deadline=deadline
+def set_cpuid(cpus: Sequence[VirtualCpu], supported: Sequence[Entry], deadline: bool) -> None:
+    """Show the guest's CPUs the processor that machine/cpuid.py makes of `supported`."""
+    machine = cpuid.of_machine(
+        supported, cpus=len(cpus), tsc_khz=cpus[0].tsc_khz(), tsc_deadline=deadline
     )
-    cpu.set_cpuid(kvm.cpuid_table(adjusted))
+    for cpu in cpus:
+        cpu.set_cpuid(kvm.cpuid_table(cpuid.of_cpu(machine, cpu.index)))
 
 
 def set_start(cpu: VirtualCpu, state: CpuState) -> None:

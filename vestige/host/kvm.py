@@ -12,7 +12,7 @@ from vestige.errors import GuestError, UsageError
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
-from vestige.machine.cpuid import Entry
+from vestige.machine.cpu_features import Entry
 
 DEVICE = "/dev/kvm"
 SYS_IOCTL = 16

@@ -219,10 +219,9 @@ def _load_guest(asked: options.RunOptions, files: Files, config: MachineConfig, 
     state = boot.load(
         twin.memory.region.view, config, files.kernel, initrd=files.initrd, append=asked.append
     )
-    supported = twin.system.supported_cpuid()
     deadline = bool(twin.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
+    guest.set_cpuid(twin.guest.cpus, twin.system.supported_cpuid(), deadline)
     for cpu in twin.guest.cpus:
-        guest.set_cpuid(cpu, supported, asked.cpus, deadline)
         for number, value in state.msrs:
             cpu.set_msr(number, value)
     guest.set_start(twin.guest.cpus[0], state)

@@ -11,7 +11,7 @@ from vestige import abi
 from vestige.errors import GuestError
 from vestige.host import kvm
 from vestige.host.memory import address_of
-from vestige.machine.cpuid import Entry
+from vestige.machine.cpu_features import Entry
 
 # Intel processors that can't run real mode need four pages nobody uses, below 4 GiB.
 IDENTITY_MAP = 0xFFFB_C000

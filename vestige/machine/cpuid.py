@@ -1,13 +1,15 @@
 """What CPUID tells the guest: the features the hypervisor supports, made into this machine's.
 
+No more of them than go together: see consistent.py.
+
 Sources: Intel SDM vol. 2A, CPUID; AMD APM vol. 3, appendix E; Linux, Documentation/virt/kvm/
 x86/cpuid.rst; VMware's timing leaf 0x40000010, as lkml.org/lkml/2008/10/1/246 proposes it.
-An entry is (function, index, flags, eax, ebx, ecx, edx).
 """
 
 from _collections_abc import Iterable
 
-Entry = tuple[int, int, int, int, int, int, int]
+from vestige.machine.consistent import consistent
+from vestige.machine.cpu_features import Entry
 
 SIGNIFICANT_INDEX = 1  # flag of an entry that holds for its index only
 AMD_VENDORS = (0x6874_7541, 0x6F67_7948)  # EBX of leaf 0: "Auth"enticAMD, "Hygo"nGenuine
@@ -49,12 +51,13 @@ REMOVED = frozenset(
 ADJUSTED = frozenset((BASIC, FEATURES, CACHES, HYPERVISOR)) | {
     EXTENDED_FEATURES, EXTENDED_SIZES, EXTENDED_CACHES, EXTENDED_TOPOLOGY
 }  # fmt: skip
+NUMBERED = frozenset((FEATURES, TOPOLOGY, TOPOLOGY_V2, EXTENDED_TOPOLOGY))  # tell the CPU its ID
 
 
-def adjust(
-    entries: Iterable[Entry], *, cpu: int, cpus: int, tsc_khz: int, tsc_deadline: bool
+def of_machine(
+    entries: Iterable[Entry], *, cpus: int, tsc_khz: int, tsc_deadline: bool
 ) -> list[Entry]:
-    """The CPUID entries of CPU number `cpu` (its APIC ID too) of `cpus`, one package of cores.
+    """The CPUID entries of the first of `cpus` CPUs, which are one package of cores.
 
     `entries` are those the hypervisor supports. `tsc_khz` 0 means unknown: it is published
     nowhere then. `tsc_deadline` says whether the local APIC's timer has that mode: the
@@ -65,13 +68,13 @@ def adjust(
     functions = {entry[0] for entry in everything}
     vendors = [entry[4] for entry in supported if entry[0] == BASIC]
     amd = any(vendor in AMD_VENDORS for vendor in vendors)
-    result = [
-        _adjusted(entry, cpu, cpus, tsc_khz, tsc_deadline, amd) if entry[0] in ADJUSTED else entry
+    result = consistent(
+        _adjusted(entry, cpus, tsc_khz, tsc_deadline, amd) if entry[0] in ADJUSTED else entry
         for entry in supported
-    ]
-    result += _topology(TOPOLOGY, cpu, cpus)
+    )
+    result += _topology(TOPOLOGY, cpus)
     if TOPOLOGY_V2 in functions:
-        result += _topology(TOPOLOGY_V2, cpu, cpus)
+        result += _topology(TOPOLOGY_V2, cpus)
     if tsc_khz:
         result.append(tsc_frequency(tsc_khz))
         if HYPERVISOR in functions:
@@ -79,14 +82,28 @@ def adjust(
     return result
 
 
-def _adjusted(
-    entry: Entry, cpu: int, cpus: int, tsc_khz: int, tsc_deadline: bool, amd: bool
-) -> Entry:
+def of_cpu(machine: Iterable[Entry], cpu: int) -> list[Entry]:
+    """What `of_machine` has found, as CPU number `cpu` (its APIC ID too) has it."""
+    return [_numbered(entry, cpu) if entry[0] in NUMBERED else entry for entry in machine]
+
+
+def _numbered(entry: Entry, cpu: int) -> Entry:
+    function, index, flags, eax, ebx, ecx, edx = entry
+    if function == FEATURES:
+        ebx |= cpu << 24
+    elif function == EXTENDED_TOPOLOGY:
+        eax, ebx = cpu, cpu  # APIC ID; core ID, one thread a core
+    else:
+        edx = cpu  # x2APIC ID
+    return function, index, flags, eax, ebx, ecx, edx
+
+
+def _adjusted(entry: Entry, cpus: int, tsc_khz: int, tsc_deadline: bool, amd: bool) -> Entry:
     function, index, flags, eax, ebx, ecx, edx = entry
     if function == BASIC:
         eax = max(eax, TSC_FREQUENCY if tsc_khz else TOPOLOGY)
     elif function == FEATURES:
-        ebx = (ebx & 0xFFFF) | cpus << 16 | cpu << 24
+        ebx = (ebx & 0xFFFF) | cpus << 16
         ecx = ecx & ~(ECX_VMX | ECX_TSC_DEADLINE) | ECX_X2APIC | ECX_HYPERVISOR
         ecx |= ECX_TSC_DEADLINE if tsc_deadline else 0
         edx = edx & ~EDX_HTT | (EDX_HTT if cpus > 1 else 0)
@@ -100,7 +117,7 @@ def _adjusted(
     elif function == EXTENDED_SIZES and amd:
         ecx = ecx & ~ECX_CORES | id_bits(cpus) << 12 | cpus - 1
     elif function == EXTENDED_TOPOLOGY:
-        eax, ebx, ecx = cpu, cpu, 0  # APIC ID; core ID, one thread a core; one node
+        eax, ebx, ecx = 0, 0, 0  # see _numbered; one node
     return function, index, flags, eax, ebx, ecx, edx
 
 
@@ -117,12 +134,12 @@ def _cache(eax: int, cpus: int, *, has_core_count: bool) -> int:
     return eax
 
 
-def _topology(function: int, cpu: int, cpus: int) -> list[Entry]:
+def _topology(function: int, cpus: int) -> list[Entry]:
     """Extended topology: cores of one thread, then one package of them."""
     return [
-        (function, 0, SIGNIFICANT_INDEX, 0, 1, SMT_LEVEL << 8 | 0, cpu),
-        (function, 1, SIGNIFICANT_INDEX, id_bits(cpus), cpus, CORE_LEVEL << 8 | 1, cpu),
-        (function, 2, SIGNIFICANT_INDEX, 0, 0, 2, cpu),
+        (function, 0, SIGNIFICANT_INDEX, 0, 1, SMT_LEVEL << 8 | 0, 0),
+        (function, 1, SIGNIFICANT_INDEX, id_bits(cpus), cpus, CORE_LEVEL << 8 | 1, 0),
+        (function, 2, SIGNIFICANT_INDEX, 0, 0, 2, 0),
     ]
 
 
