@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.machine.processor_rules import Registers, broken
 from vestige.softhost import SoftHost, SoftHostError
 from vestige.softhost.host import Completed
 
@@ -39,6 +40,20 @@ def test_no_nested_guest_sleeps_through_an_interrupt(softhost: SoftHost) -> None
     inside = [sys.executable, "-m", "tests.softhost.sleep_inside"]
     done = softhost.capture(inside, timeout=TIMEOUT)
     assert (done.stdout, done.stderr) == (b"1\n", b"")
+
+
+def test_its_processor_is_one_that_could_be_and_its_guests_are_too(softhost: SoftHost) -> None:
+    inside = [sys.executable, "-m", "tests.softhost.cpuid_inside"]
+    done = softhost.capture(inside, timeout=TIMEOUT)
+    assert done.stderr == b""
+    leaves: dict[str, dict[tuple[int, int], Registers]] = {"host": {}, "guest": {}}
+    for line in done.stdout.decode().splitlines():
+        whose, *words = line.split()
+        leaf, index, eax, ebx, ecx, edx = (int(word, 16) for word in words)
+        leaves[whose][leaf, index] = eax, ebx, ecx, edx
+    assert broken(leaves["host"]) == []
+    assert broken(leaves["guest"]) == []
+    assert all((1, 0) in processor for processor in leaves.values())
 
 
 def test_our_own_detection_calls_it_good(softhost: SoftHost) -> None:

@@ -2,11 +2,11 @@
 
 Why these flags: with one CPU, since TCG loses an interrupt shadow with two and one guest in ten
 then panics; EPYC with SVM and nested paging is what kvm-amd wants, without XSAVE, since TCG does
-not let KVM see a guest's XSETBV and every guest's Linux then complains of it; without CMPXCHG16B,
-after which QEMU 7.2's flags are garbage and Linux 6.12 crashes, as it does in QEMU alone;
-`tsc=reliable` since Linux would otherwise mistrust TCG's TSC and read the HPET at every look at
-the clock; `no_timer_check` since it panics where the timer's first interrupts are late, as on a
-busy machine.
+not let KVM see a guest's XSETBV and every guest's Linux then complains of it, and without all that
+needs XSAVE, which QEMU would leave and Linux 7.3 use; without CMPXCHG16B, after which QEMU 7.2's
+flags are garbage and Linux 6.12 crashes, as it does in QEMU alone; `tsc=reliable` since Linux would
+otherwise mistrust TCG's TSC and read the HPET at every look at the clock; `no_timer_check` since it
+panics where the timer's first interrupts are late, as on a busy machine.
 """
 
 import os
@@ -23,6 +23,7 @@ _KERNEL_ARGUMENTS = (
     "console=ttyS0 panic=-1 oops=panic tsc=reliable no_timer_check nowatchdog mitigations=off "
     "audit=0 random.trust_cpu=on cryptomgr.notests rcupdate.rcu_expedited=1"
 )
+_PROCESSOR = "EPYC,+svm,+npt,-cx16,-xsave,-xsaveopt,-xsavec,-xgetbv1,-xsaves,-avx,-avx2,-fma,-f16c"
 _FIRST_NVME_SLOT = 0x10
 
 
@@ -123,7 +124,7 @@ def _command_line(
         "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
         "-machine", "q35,hpet=off",
         "-accel", "tcg,thread=multi",
-        "-cpu", "EPYC,+svm,+npt,-xsave,-cx16",
+        "-cpu", _PROCESSOR,
         "-smp", "1",
         "-m", f"{configuration.memory >> 20}M",
         "-kernel", str(kernel.image),
