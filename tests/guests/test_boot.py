@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guests import images, initramfs, kernels, roots
+from tests.guests import images, initramfs, interrupts, kernels, roots
 
 pytestmark = [
     pytest.mark.softhost,
@@ -217,10 +217,7 @@ def test_workers_share_a_disk_of_a_guest_with_eight_cpus(tmp_path: Path) -> None
     sectors = len(written) // images.SECTOR
     assert guest.after("disk:") == [f"@2 sectors {sectors} sha256 {digest(written)}"]
     assert image.read_bytes() == written
-    rows = [line.split() for line in guest.after("interrupts:")]
-    counts = {row[-1]: [int(count) for count in row[1 : 1 + cpus]] for row in rows}
-    queues = [counts[f"virtio0-req.{cpu}"] for cpu in range(cpus)]
-    assert all(queue[cpu] > 0 for cpu, queue in enumerate(queues)), counts
+    interrupts.check_that_each_cpu_has_a_queue(guest, cpus)
     counters = json.loads(statistics.read_text())
     (function,) = counters["virtio"]
     assert function["requests"] >= (4 + 4 + 16) * cpus
