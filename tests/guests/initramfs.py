@@ -29,7 +29,7 @@ def busybox() -> Path:
     def build(directory: Path) -> None:
         packages.unpack(packages.fetch([package]), directory)
 
-    return built("busybox", (package.file_name,), build) / "bin" / "busybox"
+    return packages.place(built("busybox", (package.file_name,), build), "bin/busybox")
 
 
 @cache

@@ -1,11 +1,20 @@
-"""Another series of Debian's kernel, with two CPUs, on virtio alone: disk, network and console."""
+"""The newest of Debian's kernels, with two CPUs, on virtio alone: disk, network and console."""
 
 import hashlib
 from pathlib import Path
 
 import pytest
 
-from tests.guests import backports, images, initramfs, kernels, network, network_host, roots
+from tests.guests import (
+    images,
+    initramfs,
+    interrupts,
+    kernels,
+    network,
+    network_host,
+    newest,
+    roots,
+)
 from tests.guests.network_guest import TAP_GUEST, TAP_HOST, Guest
 from vestige.softhost import SoftHost
 
@@ -15,24 +24,8 @@ CPUS = 2
 MODULES = (*kernels.ROOT_MODULES, *network.MODULES, "virtio_console")
 
 
-def newest() -> backports.Kernel:
-    """The backports' kernel, and where there are none the standard kernel."""
-    newer = backports.kernel(*MODULES)
-    if newer is not None:
-        return newer
-    standard = kernels.kernel("standard")
-    modules = kernels.modules_for("standard", *MODULES)
-    return backports.Kernel(standard.release, standard.bzimage, modules)
-
-
-def interrupts(guest: Guest) -> dict[str, list[int]]:
-    """Of each virtio vector, by its name: the CPUs' counts."""
-    rows = [line.split() for line in guest.after("interrupts:")]
-    return {row[-1]: [int(count) for count in row[1 : 1 + CPUS]] for row in rows}
-
-
-def test_another_kernel_runs_on_virtio_alone(networked: SoftHost, tmp_path: Path) -> None:
-    kernel = newest()
+def test_the_newest_kernel_runs_on_virtio_alone(networked: SoftHost, tmp_path: Path) -> None:
+    kernel = newest.kernel(*MODULES)
     disk = images.copy(roots.small_disk(partition=True), tmp_path / "disk.img")
     guest = Guest(
         networked,
@@ -53,10 +46,8 @@ def test_another_kernel_runs_on_virtio_alone(networked: SoftHost, tmp_path: Path
     assert guest.after("guest:") == ["done"]
     assert guest.status == 0, guest.words()
     images.check_ext4(disk, images.partition_offset(disk, 1))
-    # Each CPU has a queue of the disk, whose interrupts come to it.
-    counts = interrupts(guest)
-    queues = [counts[f"virtio0-req.{cpu}"] for cpu in range(CPUS)]
-    assert all(queue[cpu] > 0 for cpu, queue in enumerate(queues)), counts
+    interrupts.check_that_each_cpu_has_a_queue(guest, CPUS)
+    counts = interrupts.of_vectors(guest, CPUS)
     assert any(sum(each) > 0 for name, each in counts.items() if "-input." in name), counts
     for function in guest.stats["virtio"]:
         assert function["requests"] > 0

@@ -8,7 +8,13 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.softhost import test_zstd
 from vestige.softhost import bzimage
+
+
+def pack_zstd(content: bytes) -> bytes:
+    return test_zstd.pack(content)[:-4]
+
 
 KERNEL = b"\x7fELF" + bytes(range(256)) * 40
 
@@ -34,12 +40,13 @@ def image(payload: bytes, *, version: int = 0x20F, setup_sectors: int = 4) -> by
         gzip.compress,
         bz2.compress,
         lzma.compress,
+        pack_zstd,
         lambda data: lzma.compress(data, format=lzma.FORMAT_ALONE),
         lambda data: lzma.compress(
             data, filters=[{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2}]
         ),
     ],
-    ids=["gzip", "bzip2", "xz", "lzma", "xz with the x86 filter"],
+    ids=["gzip", "bzip2", "xz", "zstd", "lzma", "xz with the x86 filter"],
 )
 def test_the_kernel_comes_out(pack: Callable[[bytes], bytes]) -> None:
     assert bzimage.extract(image(pack(KERNEL) + unpacked_size(KERNEL))) == KERNEL
@@ -59,7 +66,8 @@ def test_zero_setup_sectors_mean_four() -> None:
         (image(gzip.compress(KERNEL))[:0x220], "truncated"),
         (image(gzip.compress(KERNEL))[:-10], "truncated"),
         (image(gzip.compress(KERNEL), version=0x207), "boot protocol 0x207"),
-        (image(b"\x28\xb5\x2f\xfd" + bytes(100)), "unknown method .begins 28b52ffd"),
+        (image(b"\x89LZO\0\r\n" + bytes(100)), "unknown method .begins 894c5a4f000d"),
+        (image(b"\x28\xb5\x2f\xfd" + bytes(100)), "damaged"),
         (image(gzip.compress(b"hello")), "no ELF file"),
         (image(b"\xfd7zXZ\0" + bytes(100)), "damaged"),
         (image(b"\x1f\x8b" + bytes(100)), "damaged"),

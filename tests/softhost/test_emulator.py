@@ -79,7 +79,7 @@ def test_in_place_of_an_old_one_that_of_the_backports_is_fetched_once(
     assert found.words == [str(found.program), "-L", str(kept / "firmware")]
     assert (kept / "firmware" / "pvh.bin").read_text() == "firmware"
     assert said == ["fetching QEMU 10.0.2 from Debian's backports (0 MB, once)"]
-    source = packages.cache_directory("backports") / "sources.list"
+    source = packages.cache_directory("suites") / "bookworm-backports" / "sources.list"
     assert source.read_text().split()[2:] == ["mirror:/here", "bookworm-backports", "main"]
 
     asked = calls.read_text()

@@ -9,17 +9,11 @@ from vestige.errors import UsageError
 from vestige.softhost import packages
 
 LISTS = """\
-Package: linux-image-amd64
-Version: 6.1.9-1
-Architecture: amd64
-Depends: linux-base (>= 4), linux-image-6.1.0-9-amd64 (= 6.1.9-1)
-Size: 10
-
-Package: linux-image-6.1.0-9-amd64
-Version: 6.1.9-1
+Package: nano
+Version: 7.2-1
 Architecture: amd64
 Size: 7
-Description: a kernel
+Description: an editor
  with a second line: and a colon
 
 Package: shell
@@ -47,10 +41,10 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("machine")
-def test_the_meta_package_leads_to_the_kernel_it_stands_for() -> None:
-    kernel = packages.kernel_package("amd64")
-    assert kernel.name == "linux-image-6.1.0-9-amd64"
-    assert kernel.file_name == "linux-image-6.1.0-9-amd64_6.1.9-1_amd64.deb"
+def test_packages_come_sorted_by_name() -> None:
+    nano, shell = packages.describe(["shell", "nano", "shell"])
+    assert (nano.file_name, nano.size) == ("nano_7.2-1_amd64.deb", 7)
+    assert shell.name == "shell"
 
 
 @pytest.mark.usefixtures("machine")
@@ -122,6 +116,13 @@ def test_unpacking_keeps_the_links_of_a_merged_tree(tmp_path: Path) -> None:
     packages.unpack(archives, tree)
     assert (tree / "bin").is_symlink()
     assert sorted(path.name for path in (tree / "usr/bin").iterdir()) == ["first", "second"]
+
+
+def test_what_was_below_bin_is_found_where_the_package_has_it(tmp_path: Path) -> None:
+    packages.unpack([deb(tmp_path, "early", {"bin/shell": ""})], tmp_path / "12")
+    packages.unpack([deb(tmp_path, "late", {"usr/bin/shell": ""})], tmp_path / "13")
+    assert packages.place(tmp_path / "12", "bin/shell") == tmp_path / "12/bin/shell"
+    assert packages.place(tmp_path / "13", "bin/shell") == tmp_path / "13/usr/bin/shell"
 
 
 def test_a_damaged_package_is_refused_by_name(tmp_path: Path) -> None:

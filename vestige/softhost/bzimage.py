@@ -9,7 +9,7 @@ import struct
 import zlib
 from collections.abc import Callable
 
-from vestige.softhost import lz4
+from vestige.softhost import lz4, zstd
 
 _MAGIC_OFFSET = 0x202
 _SETUP_SECTORS_OFFSET = 0x1F1
@@ -46,14 +46,14 @@ _DECOMPRESSORS: dict[bytes, Callable[[bytes], bytes]] = {
     b"\x5d\0\0": _unlzma,
     b"BZh": _bunzip2,
     lz4.MAGIC: lz4.decompress,
+    zstd.MAGIC: zstd.decompress,
 }
 
 
 def extract(image: bytes) -> bytes:
     """The ELF file inside a bzImage.
 
-    Raises ImageError if `image` is no bzImage, is damaged, or is packed with a method that
-    Python's standard library lacks (lzo, zstd).
+    Raises ImageError if `image` is no bzImage, is damaged, or is packed with another method (LZO).
     """
     if image[_MAGIC_OFFSET : _MAGIC_OFFSET + 4] != b"HdrS":
         raise ImageError('not a bzImage (no "HdrS" at 0x202)')
@@ -77,7 +77,7 @@ def extract(image: bytes) -> bytes:
 def _decompressed(decompress: Callable[[bytes], bytes], payload: bytes) -> bytes:
     try:
         kernel = decompress(payload)
-    except (lzma.LZMAError, zlib.error, lz4.Lz4Error, OSError, EOFError) as error:
+    except (lzma.LZMAError, zlib.error, lz4.Lz4Error, zstd.ZstdError, OSError, EOFError) as error:
         raise ImageError(f"damaged: {error}") from None
     if not kernel.startswith(b"\x7fELF"):
         raise ImageError(f"no ELF file inside (begins {kernel[:4].hex()})")

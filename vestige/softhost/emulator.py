@@ -3,8 +3,8 @@
 QEMU 7.2, Debian 12's, saves the interrupt shadow of STI where a nested guest exits, and does not
 load it again at VMRUN (AMD APM volume 2, 15.21.5): an interrupt that KVM held back until after STI
 and HLT comes before HLT, and the guest sleeps through what it was woken for, for seconds or for
-ever. 10.0, of Debian's backports, loads it. Where the installed QEMU is too old that one is
-fetched, and kept as the software host's kernel is.
+ever. 10.0, of Debian 12's backports and Debian 13, loads it. Where the installed QEMU is too old
+that one is fetched, and kept as the software host's kernel is.
 """
 
 import re
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vestige.errors import UsageError
-from vestige.softhost import backports, packages
+from vestige.softhost import packages, suites
 
 PROGRAM, PACKAGE = "qemu-system-x86_64", "qemu-system-x86"
 FIRST_SOUND = (10, 0)  # the first version seen to load the shadow
@@ -99,7 +99,7 @@ def version_of(program: Path) -> Version:
 
 
 def _fetch(directory: Path, progress: Callable[[str], None]) -> None:
-    configuration = backports.configuration()
+    configuration = suites.configuration(suites.backports())
     needed = packages.describe(_NEEDED, configuration)
     size = sum(package.size for package in needed) // 1_000_000
     version = needed[-1].version.partition(":")[2].partition("+")[0]

@@ -10,8 +10,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from vestige.errors import UsageError
-from vestige.softhost import bzimage, modules, packages
+from vestige.softhost import bzimage, debian_kernel, packages
 from vestige.softhost.cpio import Archive
 
 _FLAVOUR = "amd64"
@@ -58,54 +57,43 @@ def ensure(progress: Progress) -> Kernel:
 
 
 def _fetch(directory: Path, progress: Progress) -> None:
-    kernel = packages.kernel_package(_FLAVOUR)
-    needed = [kernel, *packages.describe([_SHELL_PACKAGE])]
+    kernel = debian_kernel.current(_FLAVOUR)
+    needed = [*kernel.all, *packages.describe([_SHELL_PACKAGE])]
     size = sum(package.size for package in needed) // 1_000_000
-    progress(f"fetching and unpacking Debian's {kernel.name} ({size} MB, once)")
+    progress(f"fetching and unpacking Debian's {kernel.all[0].name} ({size} MB, once)")
     tree = directory / "tree"
     packages.unpack(packages.fetch(needed), tree)
-    _assemble(tree, kernel.name.removeprefix("linux-image-"), directory)
+    _assemble(tree, kernel.release, directory)
     shutil.rmtree(tree)
 
 
 def _assemble(tree: Path, release: str, result: Path) -> None:
     """Write kernel, initial RAM file system and release into `result`."""
-    packed = (tree / "boot" / f"vmlinuz-{release}").read_bytes()
+    kernel = debian_kernel.Tree(tree, release)
+    packed = kernel.image.read_bytes()
     try:
-        kernel = bzimage.extract(packed)
+        image = bzimage.extract(packed)
     except bzimage.ImageError:
-        kernel = packed  # packed with a method Python lacks: QEMU boots it all the same, slower
-    (result / "kernel").write_bytes(kernel)
-    shell = (tree / "bin" / "busybox").read_bytes()
-    paths = {
-        modules.canonical(path.name.removesuffix(".ko")): path
-        for path in (tree / "lib" / "modules" / release / "kernel").rglob("*.ko")
-    }
-    (result / "initramfs.cpio").write_bytes(_base_archive(paths, shell))
+        image = packed  # packed in an unknown way: QEMU boots it all the same, slower
+    (result / "kernel").write_bytes(image)
+    shell = packages.place(tree, "bin/busybox").read_bytes()
+    (result / "initramfs.cpio").write_bytes(_base_archive(kernel, shell))
     (result / "release").write_text(release + "\n")
 
 
-def _base_archive(paths: dict[str, Path], shell: bytes) -> bytes:
+def _base_archive(kernel: debian_kernel.Tree, shell: bytes) -> bytes:
     """Busybox, the modules, and the orders in which to load them."""
-    try:
-        requirements = {name: modules.needs(path.read_bytes()) for name, path in paths.items()}
-        base = modules.load_order(_BASE, requirements)
-        more = {
-            "vfio": [name for name in modules.load_order(_VFIO, requirements) if name not in base],
-            "network": [
-                name for name in modules.load_order(_NETWORK, requirements) if name not in base
-            ],
-        }
-    except modules.ModuleError as error:
-        raise UsageError(f"Debian's kernel package is not as expected: {error}") from None
+    base = kernel.load_order(_BASE)
+    orders = {"base": base}
+    for kind, wanted in (("vfio", _VFIO), ("network", _NETWORK)):
+        orders[kind] = [name for name in kernel.load_order(wanted) if name not in base]
     archive = Archive()
     for directory in ("bin", "modules", "proc", "sys", "dev", "cached", "root"):
         archive.directory(directory)
     archive.file("bin/busybox", shell, executable=True)
     archive.link("bin/sh", "busybox")
-    for name in dict.fromkeys([*base, *more["vfio"], *more["network"]]):
-        archive.file(f"modules/{name}.ko", paths[name].read_bytes())
-    archive.file("modules/base", "".join(f"{name}\n" for name in base).encode())
-    for kind, names in more.items():
-        archive.file(f"modules/{kind}", "".join(f"{name}\n" for name in names).encode())
+    for name in dict.fromkeys(name for order in orders.values() for name in order):
+        archive.file(f"modules/{name}.ko", kernel.module(name))
+    for kind, order in orders.items():
+        archive.file(f"modules/{kind}", "".join(f"{name}\n" for name in order).encode())
     return archive.finish()

@@ -6,6 +6,7 @@ include/linux/module.h (MODULE_INFO).
 """
 
 import struct
+from collections.abc import Callable, Iterable
 
 _ELF_MAGIC = b"\x7fELF\x02\x01"
 _SECTION_TABLE = struct.Struct("<40xQ10xHHH")  # e_shoff, e_shentsize, e_shnum, e_shstrndx
@@ -50,11 +51,11 @@ def canonical(name: str) -> str:
     return name.replace("-", "_")
 
 
-def load_order(wanted: list[str], requirements: dict[str, list[str]]) -> list[str]:
+def load_order(wanted: Iterable[str], needs_of: Callable[[str], list[str] | None]) -> list[str]:
     """`wanted` and all they need, each after what it needs.
 
-    `requirements` maps each known module to those it needs. Names that `requirements` lacks
-    are errors (ModuleError), as are circles.
+    `needs_of` says what a module needs; None: there is no such module, which is an error
+    (ModuleError), as is a circle.
     """
     order: list[str] = []
     open_names: list[str] = []
@@ -64,11 +65,12 @@ def load_order(wanted: list[str], requirements: dict[str, list[str]]) -> list[st
             return
         if name in open_names:
             raise ModuleError("modules need each other: " + " -> ".join([*open_names, name]))
-        if name not in requirements:
+        needs = needs_of(name)
+        if needs is None:
             needer = f", needed by {open_names[-1]}" if open_names else ""
             raise ModuleError(f"the kernel package has no module {name}{needer}")
         open_names.append(name)
-        for need in requirements[name]:
+        for need in needs:
             visit(need)
         open_names.pop()
         order.append(name)

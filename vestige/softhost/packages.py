@@ -195,21 +195,6 @@ def sources() -> list[str]:
     return lines
 
 
-def kernel_package(flavour: str, configuration: Path | None = None) -> Package:
-    """The package that linux-image-FLAVOUR stands for now, such as linux-image-6.1.0-56-amd64.
-
-    `flavour` is "amd64" or "cloud-amd64".
-    """
-    (meta,) = describe([f"linux-image-{flavour}"], configuration)
-    for dependency in meta.depends.split(","):
-        name = dependency.split()[0] if dependency.split() else ""
-        if name.startswith("linux-image-"):
-            return describe([name], configuration)[0]
-    raise UsageError(
-        f"{meta.name} {meta.version} names no kernel package (Depends: {meta.depends})"
-    )
-
-
 def closure(names: Iterable[str]) -> list[Package]:
     """The named packages and all they need on a machine on which nothing is installed."""
     plan = command(
@@ -263,6 +248,12 @@ def unpack(archives: Iterable[Path], tree: Path) -> None:
             command(extract, timeout=_UNPACK_TIMEOUT, stdin=source.stdout)
         if source.returncode != 0:
             raise UsageError(f"{archive}: not a whole Debian package; remove it and try again")
+
+
+def place(tree: Path, path: str) -> Path:
+    """Where unpacked packages have `path`, below /bin, /lib or /sbin: from Debian 13 on in /usr."""
+    later = tree / "usr" / path
+    return later if later.exists() else tree / path
 
 
 def _is_cached(cache: Path, package: Package) -> bool:

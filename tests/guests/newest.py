@@ -1,0 +1,52 @@
+"""The newest of Debian's cloud kernels that can be had, from whatever suite of its archive."""
+
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.guests import kernels
+from tests.guests.store import built
+from vestige.errors import UsageError
+from vestige.softhost import debian_kernel, packages, suites
+
+FLAVOUR = "cloud-amd64"
+# Stable's own is older than its backports', testing's comes from unstable.
+LATER = ("trixie-backports", "sid")
+
+
+class Kernel(NamedTuple):
+    """`modules` are .ko files, each after those it needs."""
+
+    release: str  # such as 7.3.4+deb13-cloud-amd64
+    bzimage: Path
+    modules: tuple[Path, ...]
+
+
+@cache
+def kernel(*names: str) -> Kernel:
+    """The kernel with the named modules and all they need.
+
+    Where later suites can't be had it is that of the release's backports, and without these that of
+    the release. Raises UsageError if apt has none at all.
+    """
+    for wanted in (lambda: LATER, lambda: (suites.backports(),)):
+        try:
+            configuration = suites.configuration(*wanted())
+            current = debian_kernel.current(FLAVOUR, configuration)
+            packages.fetch(current.all, configuration)
+        except UsageError:
+            continue
+        return _kept(current, configuration, names)
+    return _kept(debian_kernel.current(FLAVOUR), None, names)
+
+
+def _kept(
+    current: debian_kernel.KernelPackages, configuration: Path | None, names: tuple[str, ...]
+) -> Kernel:
+    def build(directory: Path) -> None:
+        with kernels.unpacked(current, configuration) as tree:
+            (directory / "vmlinuz").write_bytes(tree.image.read_bytes())
+            kernels.keep_modules(tree, names, directory)
+
+    directory = built("kernel-newest", (kernels.files_of(current), names), build)
+    return Kernel(current.release, directory / "vmlinuz", kernels.in_order(directory))

@@ -1,0 +1,74 @@
+"""Other suites of Debian's archive than the machine's: the release's backports, or later ones.
+
+By apt's lists of their own, which the machine's apt need not know of: they are asked for at the
+mirror it has Debian from. Sources: apt.conf(5), apt_preferences(5), apt-get(8) indextargets.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from vestige.errors import UsageError
+from vestige.softhost import packages
+
+_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
+_TIMEOUT = 120.0  # seconds
+_CONFIGURATION = """\
+Dir::Etc::sourcelist "{folder}/sources.list";
+Dir::Etc::sourceparts "-";
+Dir::Etc::preferences "{folder}/preferences";
+Dir::Etc::preferencesparts "/dev/null";
+Dir::State::lists "{folder}/lists";
+Dir::Cache "{folder}/cache";
+APT::Sandbox::User "root";
+"""
+# Backports and others don't count as candidates otherwise where there is an older version.
+_PREFERENCES = "Package: *\nPin: release c=main\nPin-Priority: 500\n"
+
+
+class Release(NamedTuple):
+    """`codename` is such as bookworm; `mirror` is the address the machine has it from."""
+
+    codename: str
+    mirror: str
+
+
+def release() -> Release:
+    """The machine's own. Raises UsageError if apt has no lists of any."""
+    targets = ["apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)"]
+    ours = ["Label: Debian", "Created-By: Packages"]
+    for line in packages.command([*targets, *ours], timeout=_TIMEOUT).splitlines():
+        codename, _, mirror = line.partition(" ")
+        if "-" not in codename:  # not its updates
+            return Release(codename, mirror)
+    raise UsageError("apt has no lists of any Debian release; run 'apt-get update' as root")
+
+
+def backports() -> str:
+    """The suite of the machine's release that has newer packages for it."""
+    return f"{release().codename}-backports"
+
+
+def configuration(*names: str) -> Path:
+    """Of an apt that knows these suites, as they are now, and nothing else; for `packages`.
+
+    Of a package that several have, the newest counts. Raises UsageError where a suite isn't there,
+    or without a network.
+    """
+    mirror = release().mirror
+    folder = packages.cache_directory("suites") / "-".join(names)
+    file = folder / "apt.conf"
+    try:
+        for name in ("lists/partial", "cache/archives/partial"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        with packages.locked(folder / "lock"):
+            lines = [f"deb [signed-by={_KEYS}] {mirror} {name} main\n" for name in names]
+            (folder / "sources.list").write_text("".join(lines))
+            (folder / "preferences").write_text(_PREFERENCES)
+            file.write_text(_CONFIGURATION.format(folder=folder))
+            packages.command(["apt-get", "-q", "update"], timeout=_TIMEOUT, configuration=file)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or folder}: {error.strerror}; apt's lists of other suites are kept "
+            "here, set XDG_CACHE_HOME to another place if need be"
+        ) from None
+    return file
