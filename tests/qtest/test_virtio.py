@@ -1,6 +1,7 @@
 """The same virtqueue sequences to our virtio disk and to QEMU's, well-formed and malformed."""
 
 import shutil
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ pytestmark = [
 ]
 
 NEXT, WRITE, TABLE = 1, 2, 4
-IN, OUT, FLUSH_OUT, GET_ID = 0, 1, 4, 8
+IN, OUT, FLUSH_OUT, GET_ID, WRITE_ZEROES = 0, 1, 4, 8, 13
 OUTSIDE = 1 << 40
 DATA = PAYLOAD
 
@@ -89,6 +90,30 @@ def test_requests_are_refused_alike(
     statuses = [
         guest.ask(guest.start(SplitDriver, FLUSH)[0], kind, sector, part)[0] for guest in pair
     ]
+    assert statuses[0] == statuses[1] != 0
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        [(0, 1, 0), (1, 1, 0)],
+        [(0, 1, 0), (1, 1, 2)],
+        [(0, 1, 2)],
+        [(1000, 1, 0)],
+        [(999, 2, 1)],
+        [(0, 0xFFFF_FFFF, 0)],
+    ],
+)
+def test_ranges_of_zeroes_are_refused_alike(
+    pair: tuple[DiskGuest, DiskGuest], ranges: list[tuple[int, int, int]]
+) -> None:
+    content = b"".join(struct.pack("<QII", *each) for each in ranges)
+    statuses = []
+    for guest in pair:
+        (driver,) = guest.start(SplitDriver, FLUSH)
+        guest.ram.put(DATA, content)
+        part = Buffer(DATA, len(content), writable=False)
+        statuses.append(guest.ask(driver, WRITE_ZEROES, 0, part)[0])
     assert statuses[0] == statuses[1] != 0
 
 

@@ -261,7 +261,21 @@ def test_zeroes_that_are_not_written(
     ask(bench, driver, WRITE_ZEROES, 0, ranges(bench, each))
     assert bench.asked() == []
     assert status(bench) == expected
-    ask(bench, driver, WRITE_ZEROES, 0, ranges(bench, (0, 1, 0), (1, 1, 0)))
+
+
+@pytest.mark.parametrize(("size", "expected"), [(15, IOERR), (24, IOERR), (32, UNSUPP)])
+def test_zeroes_take_one_whole_range(bench: Bench, size: int, expected: int) -> None:
+    driver, _ = bench.start()
+    ask(bench, driver, WRITE_ZEROES, 0, data(size))
+    assert bench.asked() == []
+    assert status(bench) == expected
+
+
+@pytest.mark.parametrize("kind", [DISCARD, WRITE_ZEROES])
+def test_no_range_at_all_is_the_drivers_error(kind: int) -> None:
+    bench = Bench(can_discard=True)
+    driver, _ = bench.start()
+    ask(bench, driver, kind, 0)
     assert status(bench) == IOERR
 
 
@@ -282,7 +296,9 @@ def test_ranges_are_discarded_in_one_request() -> None:
     [
         ([(SECTORS, 1, 0)], IOERR),
         ([(0, 1, 1)], UNSUPP),
-        ([(0, 1, 0)] * (RANGES + 1), IOERR),
+        ([(0, 1, 0), (0, SECTORS + 1, 0)], IOERR),
+        ([(SECTORS, 1, 0), (0, 1, 2)], UNSUPP),
+        ([(0, 1, 0)] * (RANGES + 1), UNSUPP),
         ([(0, 0, 0)], OK),
     ],
 )

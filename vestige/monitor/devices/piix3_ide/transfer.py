@@ -167,7 +167,11 @@ def run_dma(channel: Channel, ram: Memory) -> None:
 
 
 def run_trim(channel: Channel, ram: Memory) -> None:
-    """Read the sector of ranges when the bus master is ready, and let the sectors go."""
+    """Read the sector of ranges when the bus master is ready, and let the sectors go.
+
+    A range that isn't all on the drive aborts the command (ACS-3, DATA SET MANAGEMENT, error
+    outputs); IDNF is for commands whose own address is wrong.
+    """
     request = channel.request
     if request.state != State.IDLE or not channel.bus_master.running():
         return
@@ -183,7 +187,7 @@ def run_trim(channel: Channel, ram: Memory) -> None:
         count = entry >> 48
         if count > 0:
             if first >= drive.sectors or count > u64(drive.sectors - first):
-                channel.fail(Error.IDNF)
+                channel.abort()
                 return
             request.add(first, count)
     drive.status = Status.BSY | Status.DRDY

@@ -215,13 +215,17 @@ class VirtioBlock(Struct):
         return UNDER_WAY
 
     def discard(self, request: BlockRequest, chain: Chain, ram: Memory) -> u8:
-        """Forget ranges of sectors. 5.2.6.2: a range's flags are reserved, and have to be 0."""
+        """Forget ranges of sectors.
+
+        5.2.6.2: UNSUPP if any range has a flag, whatever is wrong with the ranges besides.
+        """
         size = u64(chain.readable - HEADER_SIZE)
         count = size // RANGE_SIZE
         if self.read_only or not self.can_discard:
             return Answer.UNSUPP
-        if size % RANGE_SIZE or not 0 < count <= RANGES:
-            return Answer.IOERR
+        answer = whole_ranges(size, RANGES)
+        if answer != Answer.OK:
+            return answer
         request.prepare(Operation.DISCARD, self.number, 0, 0)
         for i in range(count):
             place = u64(HEADER_SIZE + RANGE_SIZE * i)
@@ -230,11 +234,11 @@ class VirtioBlock(Struct):
             if chain.read32(u64(place + 12), ram) != 0:
                 return Answer.UNSUPP
             if sectors > DISCARD_SECTORS or not self.inside(sector, sectors):
-                return Answer.IOERR
-            if sectors > 0:
+                answer = Answer.IOERR
+            elif sectors > 0:
                 request.add(sector, sectors)
-        if request.segment_count == 0:
-            return Answer.OK
+        if answer != Answer.OK or request.segment_count == 0:
+            return answer
         request.submit()
         return UNDER_WAY
 
@@ -242,8 +246,9 @@ class VirtioBlock(Struct):
         """Write a range full of zeroes, or give it back where that is allowed and does the same."""
         if self.read_only:
             return Answer.IOERR
-        if chain.readable != HEADER_SIZE + RANGE_SIZE:
-            return Answer.IOERR
+        answer = whole_ranges(u64(chain.readable - HEADER_SIZE), 1)
+        if answer != Answer.OK:
+            return answer
         sector = chain.read64(HEADER_SIZE, ram)
         sectors = chain.read32(HEADER_SIZE + 8, ram)
         flags = chain.read32(HEADER_SIZE + 12, ram)
@@ -299,6 +304,17 @@ class VirtioBlock(Struct):
 
 
 UNDER_WAY = 255  # no Answer
+
+
+def whole_ranges(size: u64, most: u32) -> u8:
+    """Whether `size` bytes are one range or several, up to `most`. 5.2.6.
+
+    IOERR is for an error of the driver's, such as a part of a range; UNSUPP for what the device
+    does not support, such as more ranges than it says it takes. QEMU decides likewise.
+    """
+    if size == 0 or size % RANGE_SIZE:
+        return Answer.IOERR
+    return Answer.OK if size // RANGE_SIZE <= most else Answer.UNSUPP
 
 
 def lowest_clear(places: u32) -> u8:
