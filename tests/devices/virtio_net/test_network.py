@@ -181,13 +181,32 @@ def test_a_reset_gives_up_a_packet_half_way(stream: NetBench) -> None:
     assert stream.received(receive) == [PLAIN + frame(3000)]
 
 
-@pytest.mark.parametrize("length", [0, 13, 65_536, 0xFFFF_FFFF])
+@pytest.mark.parametrize("length", [65_536, 0xFFFF_FFFF])
 def test_an_impossible_length_takes_the_link_down(stream: NetBench, length: int) -> None:
     stream.go_with()
     stream.bring(struct.pack(">I", length))
     assert stream.read(0x2006, 2) == 0
     assert stream.reads() == []
     assert stream.shared.statistics.net.down
+
+
+def test_frames_below_an_ethernet_header_are_dropped_and_counted(stream: NetBench) -> None:
+    receive, _ = stream.go_with()
+    stream.space(receive, 200, 200)
+    stream.bring(prefixed(b"", frame(60), b"", b"", frame(13), frame(14)))
+    assert stream.received(receive) == [PLAIN + frame(60), PLAIN + frame(14)]
+    assert stream.shared.statistics.net.received_dropped == 4
+    assert stream.read(0x2006, 2) == 1
+
+
+def test_a_frame_that_is_dropped_may_come_in_parts(stream: NetBench) -> None:
+    receive, _ = stream.go_with()
+    stream.space(receive, 200)
+    data = prefixed(frame(13), frame(60))
+    for number in range(len(data)):
+        stream.bring(data[number : number + 1])
+    assert stream.received(receive) == [PLAIN + frame(60)]
+    assert stream.shared.statistics.net.received_dropped == 1
 
 
 @pytest.mark.parametrize("result", [0, -104])
@@ -211,6 +230,7 @@ def test_a_short_packet_of_a_tap_is_nothing(tap: NetBench) -> None:
     tap.space(receive, 200, 200)
     tap.bring(bytes(25))
     assert tap.received(receive) == []
+    assert tap.shared.statistics.net.received_dropped == 1
     tap.bring(bytes(12) + frame(60))
     assert tap.received(receive) == [PLAIN + frame(60)]
 

@@ -109,21 +109,23 @@ class NetworkLink(Struct):
         """Make `packet` the next one; False: there is none, or not all of it."""
         if net.backend == NetBackend.TAP:
             return self.next_of_tap(net, device)
-        waiting = u32(self.end - self.first)
-        if waiting < LENGTH_SIZE:
-            return False
-        length = u32(0)
-        for i in range(LENGTH_SIZE):
-            length = length << 8 & 0xFFFF_FF00 | self.inbox[self.first + i]
-        if not ETHERNET_HEADER <= length <= STREAM_FRAME:
-            self.fail(net, device)
-            return False
-        if waiting < LENGTH_SIZE + length:
-            return False
-        self.first = u32(self.first - (HEADER_SIZE - LENGTH_SIZE))
-        fill(u64(address_of(self.inbox) + self.first), 0, HEADER_SIZE)
-        self.packet = u32(HEADER_SIZE + length)
-        return True
+        while self.end - self.first >= LENGTH_SIZE:
+            length = u32(0)
+            for i in range(LENGTH_SIZE):
+                length = length << 8 & 0xFFFF_FF00 | self.inbox[self.first + i]
+            if length > STREAM_FRAME:
+                self.fail(net, device)
+                return False
+            if self.end - self.first < LENGTH_SIZE + length:
+                return False
+            if length >= ETHERNET_HEADER:
+                self.first = u32(self.first - (HEADER_SIZE - LENGTH_SIZE))
+                fill(u64(address_of(self.inbox) + self.first), 0, HEADER_SIZE)
+                self.packet = u32(HEADER_SIZE + length)
+                return True
+            net.traffic.drop_received()
+            self.first = u32(self.first + LENGTH_SIZE + length)
+        return False
 
     def next_of_tap(self, net: VirtioNet, device: VirtioDevice) -> bool:
         """What was read is one packet, or what is left of one being cut."""
@@ -131,6 +133,8 @@ class NetworkLink(Struct):
         place = u64(address_of(self.inbox) + self.first)
         if self.segments.size == 0:
             if waiting < HEADER_SIZE + ETHERNET_HEADER:
+                if waiting > 0:
+                    net.traffic.drop_received()
                 self.first = self.end
                 return False
             if not net.must_be_cut(device, place):

@@ -24,7 +24,7 @@ class Traffic(Struct):
         self.sent_bytes = u64(self.sent_bytes + size)
 
     def drop_received(self) -> None:
-        """A frame found no room."""
+        """A frame found no room, or is none."""
         self.received_dropped = u64(self.received_dropped + 1)
 
     def drop_sent(self) -> None:
