@@ -1,6 +1,7 @@
 """The caller's terminal."""
 
 import os
+import termios
 
 import pytest
 
@@ -16,3 +17,19 @@ def test_a_terminal_that_does_not_know_its_size_has_one(
     found = os.terminal_size((columns, rows))
     monkeypatch.setattr(os, "get_terminal_size", lambda _descriptor: found)
     assert terminal.size(1) == expected
+
+
+@pytest.mark.parametrize("mode", [terminal.guest_keys, terminal.all_keys])
+def test_what_was_typed_before_the_terminal_is_raw_is_kept(mode: terminal.Mode) -> None:
+    ours, theirs = os.openpty()
+    try:
+        before = termios.tcgetattr(theirs)
+        os.write(ours, b"echo FIRST\necho")
+        raw = terminal.RawTerminal(theirs, mode)
+        raw.start()
+        assert os.read(theirs, 64) == b"echo FIRST\necho"
+        raw.close()
+        assert termios.tcgetattr(theirs) == before
+    finally:
+        os.close(ours)
+        os.close(theirs)

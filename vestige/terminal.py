@@ -14,6 +14,8 @@ DISABLED = b"\0"  # _POSIX_VDISABLE
 INPUT_MODES, OUTPUT_MODES, CONTROL_MODES, LOCAL_MODES, CHARACTERS = 0, 1, 2, 3, 6
 DEFAULT_SIZE = (24, 80)
 
+Mode = Callable[["list[Any]"], "list[Any]"]
+
 
 def in_background(descriptor: int) -> bool:
     """Whether reading or changing the terminal would stop us: its foreground is another's."""
@@ -71,7 +73,7 @@ def guest_keys(attributes: "list[Any]") -> "list[Any]":
 class RawTerminal:
     """A terminal in a mode of ours, from `start` to `close`. What was typed before is kept."""
 
-    def __init__(self, descriptor: int, mode: "Callable[[list[Any]], list[Any]]") -> None:
+    def __init__(self, descriptor: int, mode: Mode) -> None:
         """`mode` makes our attributes from the terminal's: guest_keys or all_keys."""
         self._descriptor = descriptor
         self._mode = mode

@@ -24,7 +24,7 @@ from vestige.monitor.devices.pci.host_bridge import HostBridgeFunction
 from vestige.monitor.devices.pci.root import PciRoot
 from vestige.monitor.devices.pvpanic.model import Pvpanic
 from vestige.monitor.devices.pvpanic.spec import KNOWN
-from vestige.monitor.devices.uart16550.model import OUTPUT_SIZE, Uart
+from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE, Uart
 from vestige.monitor.devices.uart16550.spec import FIFO_SIZE, Identity
 from vestige.monitor.line import NEVER
 
@@ -58,6 +58,7 @@ class Step(NamedTuple):
 def check_uart(uart: Uart) -> None:
     """Counts stay in their arrays; the line says what the identity says."""
     assert uart.received_count <= (FIFO_SIZE if uart.fifos() else 1)
+    assert uart.input_count <= INPUT_SIZE
     assert uart.transmitting_count <= FIFO_SIZE
     assert uart.output_count <= OUTPUT_SIZE
     assert uart.output_first < OUTPUT_SIZE
@@ -139,7 +140,8 @@ MODELS = {
             Operation(Uart.write, ((0,), range(BYTE)), timed=True),
             Operation(Uart.receive, (range(BYTE),), timed=True),
             Operation(Uart.expire, (), timed=True),
-            Operation(Uart.room, ()),
+            Operation(Uart.arrive, (range(INPUT_SIZE),), timed=True),
+            Operation(Uart.waiting, ()),
             Operation(Uart.next_deadline, ()),
         ),
         check_uart,

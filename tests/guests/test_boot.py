@@ -28,6 +28,7 @@ GUEST_TIMEOUT = 480  # seconds
 CONSOLE = "console=ttyS0 quiet panic=-1"
 DATA_MEBIBYTES = 4
 HOLE = 2 * images.MEBIBYTE  # where the guest discards one
+TYPED = [f"{number:02} typed before anything could read it" for number in range(12)]
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Boot:
         return [line.removeprefix(prefix).strip() for line in self.lines if line.startswith(prefix)]
 
 
-def boot(kernel: Path, initrd: Path, append: str, *options: str) -> Boot:
-    """Run a guest to its end."""
+def boot(kernel: Path, initrd: Path, append: str, *options: str, typed: str = "") -> Boot:
+    """Run a guest to its end; its console's input is `typed`."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "vestige.cli.main", "run"),
@@ -52,7 +53,7 @@ def boot(kernel: Path, initrd: Path, append: str, *options: str) -> Boot:
             *("--append", f"{CONSOLE} {append}", "--timeout", str(GUEST_TIMEOUT)),
             *options,
         ],
-        stdin=subprocess.DEVNULL,
+        input=typed,
         capture_output=True,
         text=True,
         errors="replace",
@@ -70,14 +71,16 @@ def test_the_cloud_kernels_elf_file_boots_on_two_cpus() -> None:
     guest = boot(
         kernels.kernel("cloud").vmlinux,
         initramfs.reached(),
-        "marker=one",
+        "marker=one typed earlyprintk=ttyS0",
         *("--cpus", "2", "--memory", "256M"),
+        typed="".join(f"{line}\n" for line in [*TYPED, "end"]),
     )
     assert "INIT-REACHED" in guest.lines, guest
     assert guest.after("cpus:") == ["2"]
     assert "marker=one" in guest.after("command line:")[0].split()
     (memory,) = guest.after("memory:")
     assert 200 << 10 < int(memory.removesuffix(" KiB")) <= 256 << 10
+    assert guest.after("typed:") == TYPED
     assert guest.status == 0, guest
 
 

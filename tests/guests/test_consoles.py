@@ -120,8 +120,8 @@ def test_console_and_ports_have_their_sockets_where_the_command_was_typed(tmp_pa
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             connect(client, shell, guest)
             person = Person(client.fileno(), guest)
+            person.type("(cat <> /dev/vport0p1 >&0 &)\n")  # before there is a hvc0
             person.read_until(b"# ")
-            person.type("(cat <> /dev/vport0p1 >&0 &)\n")
             assert echo(str(port))
             person.type("exit\n")
             errors = guest.communicate(timeout=PATIENCE)[1]

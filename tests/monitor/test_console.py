@@ -4,8 +4,8 @@ import pytest
 
 from tests.monitor.rig import Rig
 from vestige import abi
-from vestige.monitor.core.console import INPUT_SIZE, PATIENCE, RETRY
-from vestige.monitor.devices.uart16550.model import OUTPUT_SIZE
+from vestige.monitor.core.console import PATIENCE, RETRY
+from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE
 from vestige.monitor.drivers.ring.spec import Errno, Opcode, Submission
 
 UART = abi.PORT_UART
@@ -30,14 +30,14 @@ def send(rig: Rig, text: bytes) -> None:
         rig.out(UART, character)
 
 
-def ready(rig: Rig) -> None:
-    """The guest can receive: FIFOs on, trigger level 8, RTS."""
+def listen(rig: Rig) -> None:
+    """The guest is interrupted for what it receives: FIFOs on, trigger level 8."""
     rig.out(UART + 2, 0x81)
-    rig.out(UART + 4, 2)
+    rig.out(UART + 1, 1)
 
 
 def receive(rig: Rig) -> bytes:
-    """What a polling guest gets."""
+    """What a guest reads until the line status shows nothing more."""
     received = b""
     while rig.inp(LINE_STATUS) & 1:
         received += bytes([rig.inp(UART)])
@@ -133,14 +133,24 @@ def test_output_nobody_can_take_any_more_is_dropped(rig: Rig) -> None:
 def test_input_waits_until_the_guest_can_receive(typed: Rig) -> None:
     typed.input.append(b"ls\n")
     assert receive(typed) == b""
-    ready(typed)
+    assert typed.input == [b"ls\n"], "it was read too early"
+    listen(typed)
     assert receive(typed) == b"ls\n"
 
 
-def test_input_comes_in_order_and_none_is_lost(typed: Rig) -> None:
+def test_input_comes_to_a_guest_that_polls(typed: Rig) -> None:
+    typed.input.append(b"ls\n")
+    assert [receive(typed) for _ in range(3)] == [b"", b"", b"ls\n"]
+
+
+@pytest.mark.parametrize("polling", [False, True])
+def test_input_comes_in_order_and_none_is_lost(typed: Rig, polling: bool) -> None:
     text = bytes(range(256)) * 2
     typed.input += [text[i : i + INPUT_SIZE] for i in range(0, len(text), INPUT_SIZE)]
-    ready(typed)
+    if polling:
+        assert receive(typed) + receive(typed) == b""
+    else:
+        listen(typed)
     assert receive(typed) == text
     assert not typed.inp(LINE_STATUS) & 2
 
@@ -149,8 +159,7 @@ def test_input_interrupts_at_the_trigger_level_or_after_a_while(typed: Rig) -> N
     rig = typed
     rig.ring.inline = False
     rig.enable_pin(abi.PIN_UART, 0x41)
-    ready(rig)
-    rig.out(UART + 1, 1)
+    listen(rig)
     rig.input += [b"x", b"12345678"]
     rig.ring.complete()
     rig.work()
@@ -166,7 +175,7 @@ def test_input_interrupts_at_the_trigger_level_or_after_a_while(typed: Rig) -> N
 
 
 def test_the_end_of_the_input_is_looked_at_once(typed: Rig) -> None:
-    ready(typed)
+    listen(typed)
     for _ in range(10):
         typed.inp(LINE_STATUS)
     assert len([opcode for opcode, *_ in typed.ring.log if opcode == Opcode.READ_FIXED]) == 1
@@ -174,7 +183,7 @@ def test_the_end_of_the_input_is_looked_at_once(typed: Rig) -> None:
 
 def test_no_input_file_is_never_read() -> None:
     rig = Rig().start()
-    ready(rig)
+    listen(rig)
     assert rig.ring.log == []
 
 

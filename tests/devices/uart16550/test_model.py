@@ -317,25 +317,210 @@ def test_in_loopback_what_is_sent_is_received_and_goes_nowhere_else(uart: Uart) 
     assert uart.read(Register.LINE_STATUS, 0) & LineStatus.EMPTY
 
 
-def test_the_other_side_waits_for_rts_or_the_receive_interrupt(uart: Uart) -> None:
-    assert uart.room() == 0
-    uart.write(Register.MODEM_CONTROL, ModemControl.RTS, 0)
-    assert uart.room() == 1
-    uart.write(Register.MODEM_CONTROL, 0, 0)
+# ---- what comes by the line -------------------------------------------------------------------
+
+
+def typed(uart: Uart, text: bytes, now: int = 0) -> None:
+    """The other side has typed that."""
+    for place, character in enumerate(text):
+        uart.input[place] = character
+    uart.arrive(len(text), now)
+
+
+def polled(uart: Uart) -> bytes:
+    """What a guest gets that waits by polling and stops when it sees nothing more."""
+    uart.read(Register.LINE_STATUS, 0)
+    taken = b""
+    while uart.read(Register.LINE_STATUS, 0) & LineStatus.DATA_READY:
+        taken += bytes([uart.read(Register.DATA, 0)])
+    return taken
+
+
+def clear(uart: Uart) -> None:
+    """What drivers read once to clear it."""
+    for register in (
+        Register.LINE_STATUS,
+        Register.DATA,
+        Register.INTERRUPT_IDENTITY,
+        Register.MODEM_STATUS,
+    ):
+        uart.read(register, 0)
+
+
+def clear_fifos(uart: Uart) -> None:
+    """Linux's serial8250_clear_fifos()."""
+    resets = Fifo.RESET_RECEIVER | Fifo.RESET_TRANSMITTER
+    for value in (Fifo.ENABLE, Fifo.ENABLE | resets, 0):
+        uart.write(Register.FIFO_CONTROL, value, 0)
+
+
+def test_what_was_typed_waits_for_the_received_data_interrupt(uart: Uart) -> None:
+    typed(uart, b"ls")
+    assert not uart.read(Register.LINE_STATUS, 0) & LineStatus.DATA_READY
+    assert uart.read(Register.DATA, 0) == 0
     uart.write(Register.INTERRUPT_ENABLE, Enable.RECEIVED, 0)
-    assert uart.room() == 1
-    uart.write(Register.MODEM_CONTROL, ModemControl.LOOP | ModemControl.RTS, 0)
-    assert uart.room() == 0
+    assert uart.line.level == 1
+    assert identity(uart) == Identity.RECEIVED
+    assert uart.read(Register.LINE_STATUS, 0) & LineStatus.DATA_READY
+    assert [uart.read(Register.DATA, 0) for _ in range(2)] == list(b"ls")
+    assert uart.line.level == 0
+    assert not uart.read(Register.LINE_STATUS, 0) & LineStatus.DATA_READY
 
 
-def test_the_other_side_fills_the_fifo_up_to_the_trigger_level(uart: Uart) -> None:
-    uart.write(Register.MODEM_CONTROL, ModemControl.RTS, 0)
+def test_what_was_typed_comes_to_a_guest_that_polls(uart: Uart) -> None:
+    typed(uart, b"ls\n")
+    assert polled(uart) == b"ls\n"
+    typed(uart, b"q")
+    assert uart.read(Register.LINE_STATUS, 0) & LineStatus.DATA_READY
+
+
+@pytest.mark.parametrize("register", [Register.DATA, Register.MODEM_CONTROL])
+def test_a_guest_that_polls_to_send_does_not_wait_for_characters(uart: Uart, register: int) -> None:
+    typed(uart, b"ls")
+    for _ in range(10):
+        assert not uart.read(Register.LINE_STATUS, 0) & LineStatus.DATA_READY
+        uart.write(register, 3, 0)
+    assert polled(uart) == b"ls"
+
+
+def test_looking_at_other_registers_is_no_end_of_polling(uart: Uart) -> None:
+    """A BIOS's INT 14h, function 3, reads the modem status beside."""
+    typed(uart, b"x")
+    uart.read(Register.LINE_STATUS, 0)
+    uart.read(Register.MODEM_STATUS, 0)
+    assert uart.read(Register.LINE_STATUS, 0) & LineStatus.DATA_READY
+
+
+@pytest.mark.parametrize("modem_control", [0, ModemControl.DTR | ModemControl.RTS])
+def test_clearing_the_receiver_takes_nothing_of_what_was_typed(
+    uart: Uart, modem_control: int
+) -> None:
+    uart.write(Register.MODEM_CONTROL, modem_control, 0)
+    typed(uart, b"ls")
+    clear_fifos(uart)
+    clear(uart)
+    clear(uart)
+    assert polled(uart) == b"ls"
+
+
+@pytest.mark.parametrize("fifo_control", [0, FIFOS_ON, FIFOS_ON | Fifo.RESET_RECEIVER])
+def test_a_fifo_that_is_reset_has_nothing_of_the_line(uart: Uart, fifo_control: int) -> None:
+    """What waits behind the received data interrupt is still to come."""
+    uart.write(Register.INTERRUPT_ENABLE, Enable.RECEIVED, 0)
+    typed(uart, b"ls")
+    assert uart.read(Register.LINE_STATUS, 0) & LineStatus.DATA_READY
+    uart.write(Register.FIFO_CONTROL, fifo_control, 0)
+    assert [uart.read(Register.DATA, 0) for _ in range(2)] == list(b"ls")
+
+
+def test_switching_the_interrupt_off_stops_the_line(uart: Uart) -> None:
+    uart.write(Register.INTERRUPT_ENABLE, Enable.RECEIVED, 0)
+    typed(uart, b"ls")
+    assert uart.read(Register.DATA, 0) == ord("l")
+    uart.write(Register.INTERRUPT_ENABLE, 0, 0)
+    clear(uart)
+    assert uart.line.level == 0
+    uart.write(Register.INTERRUPT_ENABLE, Enable.RECEIVED, 0)
+    assert uart.read(Register.DATA, 0) == ord("s")
+
+
+def test_the_line_is_not_connected_in_loopback(uart: Uart) -> None:
+    uart.write(Register.INTERRUPT_ENABLE, Enable.RECEIVED, 0)
+    typed(uart, b"ls")
+    uart.write(Register.MODEM_CONTROL, ModemControl.LOOP, 0)
+    assert uart.line.level == 0
+    uart.write(Register.DATA, ord("x"), 0)
+    assert uart.read(Register.DATA, 0) == ord("x")
+    assert not uart.read(Register.LINE_STATUS, 0) & LineStatus.DATA_READY
+    uart.write(Register.MODEM_CONTROL, 0, 0)
+    assert uart.read(Register.DATA, 0) == ord("l")
+
+
+def test_what_came_by_loopback_is_read_before_what_was_typed(uart: Uart) -> None:
+    uart.write(Register.FIFO_CONTROL, FIFOS_ON, 0)
+    uart.write(Register.INTERRUPT_ENABLE, Enable.RECEIVED, 0)
+    typed(uart, b"ls")
+    uart.write(Register.MODEM_CONTROL, ModemControl.LOOP, 0)
+    for character in b"xy":
+        uart.write(Register.DATA, character, 0)
+    uart.write(Register.MODEM_CONTROL, 0, 0)
+    assert bytes(uart.read(Register.DATA, 0) for _ in range(4)) == b"xyls"
+
+
+@pytest.mark.parametrize(("code", "level"), [(0, 1), (1, 4), (2, 8), (3, 14)])
+def test_the_line_interrupts_at_the_trigger_level(uart: Uart, code: int, level: int) -> None:
+    uart.write(Register.FIFO_CONTROL, FIFOS_ON | code << 6, 0)
+    uart.write(Register.INTERRUPT_ENABLE, Enable.RECEIVED, 0)
+    typed(uart, bytes(level))
+    assert identity(uart) == Identity.RECEIVED
+    uart.read(Register.DATA, 0)
+    assert identity(uart) == Identity.NONE
+
+
+def test_fewer_characters_interrupt_four_character_times_after_the_guest_can_take_them(
+    uart: Uart,
+) -> None:
+    uart.write(Register.FIFO_CONTROL, FIFOS_ON | Fifo.TRIGGER, 0)
+    typed(uart, b"ls", 0)
+    assert uart.next_deadline() == NEVER
+    uart.write(Register.INTERRUPT_ENABLE, Enable.RECEIVED, 5 * CHARACTER)
+    assert abs(uart.next_deadline() - 9 * CHARACTER) <= 4
+    uart.expire(9 * CHARACTER)
+    assert identity(uart) == Identity.TIMEOUT
+    uart.write(Register.MODEM_CONTROL, ModemControl.LOOP, 9 * CHARACTER)
+    assert identity(uart) == Identity.NONE
+
+
+@pytest.mark.parametrize("modem_control", [0, ModemControl.DTR | ModemControl.RTS])
+def test_nothing_typed_is_lost_while_linux_opens_the_port(uart: Uart, modem_control: int) -> None:
+    """The steps of Linux 6.1's serial8250_do_startup() and serial8250_do_set_termios().
+
+    With RTS as it leaves it for a terminal set to -hupcl, too.
+    """
+    uart.write(Register.MODEM_CONTROL, modem_control, 0)
+    typed(uart, b"echo FIRST\n")
+    clear_fifos(uart)
+    clear(uart)
+    uart.read(Register.LINE_STATUS, 0)  # 0xFF: no UART
+    uart.read(Register.LINE_STATUS, 0)  # wait_for_xmitr()
+    for value in (Enable.TRANSMITTER_EMPTY, 0, Enable.TRANSMITTER_EMPTY, 0):
+        uart.write(Register.INTERRUPT_ENABLE, value, 0)
+        uart.read(Register.INTERRUPT_IDENTITY, 0)
+    uart.write(Register.LINE_CONTROL, 3, 0)
+    uart.write(Register.MODEM_CONTROL, modem_control | ModemControl.OUT2, 0)
+    uart.write(Register.INTERRUPT_ENABLE, Enable.TRANSMITTER_EMPTY, 0)
+    uart.read(Register.LINE_STATUS, 0)
+    uart.read(Register.INTERRUPT_IDENTITY, 0)
+    uart.write(Register.INTERRUPT_ENABLE, 0, 0)
+    clear(uart)
+    uart.write(Register.INTERRUPT_ENABLE, Enable.LINE_STATUS | Enable.RECEIVED, 0)
+    uart.read(Register.INTERRUPT_IDENTITY, 0)  # the handler on another CPU, before it waits
+    uart.write(Register.LINE_CONTROL, LineControl.DIVISOR_LATCH | 3, 0)
+    uart.write(Register.DATA, 1, 0)
+    uart.write(Register.INTERRUPT_ENABLE, 0, 0)
+    uart.write(Register.LINE_CONTROL, 3, 0)
+    uart.write(Register.FIFO_CONTROL, FIFOS_ON, 0)
     uart.write(Register.FIFO_CONTROL, FIFOS_ON | 2 << 6, 0)
-    assert uart.room() == 8
-    for count in range(16):
-        assert uart.room() > 0
-        uart.receive(count, 0)
-    assert uart.room() == 0
+    lines = ModemControl.OUT2 | ModemControl.DTR | ModemControl.RTS
+    uart.write(Register.MODEM_CONTROL, lines, 0)
+    taken = b""
+    while uart.read(Register.LINE_STATUS, 0) & LineStatus.DATA_READY:
+        taken += bytes([uart.read(Register.DATA, 0)])
+    assert taken == b"echo FIRST\n"
+
+
+def test_nothing_typed_is_lost_while_linux_closes_the_port(uart: Uart) -> None:
+    """serial8250_do_shutdown(), with characters that it has been interrupted for."""
+    uart.write(Register.FIFO_CONTROL, FIFOS_ON | 2 << 6, 0)
+    uart.write(Register.INTERRUPT_ENABLE, Enable.LINE_STATUS | Enable.RECEIVED, 0)
+    typed(uart, b"echo SECOND\n")
+    assert identity(uart) == Identity.RECEIVED
+    uart.write(Register.INTERRUPT_ENABLE, 0, 0)
+    uart.write(Register.MODEM_CONTROL, 0, 0)
+    clear_fifos(uart)
+    uart.read(Register.DATA, 0)
+    uart.write(Register.INTERRUPT_ENABLE, Enable.LINE_STATUS | Enable.RECEIVED, 0)
+    assert bytes(uart.read(Register.DATA, 0) for _ in range(12)) == b"echo SECOND\n"
 
 
 def test_linux_takes_it_for_a_16550a(uart: Uart) -> None:

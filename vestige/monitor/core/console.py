@@ -1,7 +1,7 @@
 """Between the UART and the console's files: characters out, characters in, never waiting.
 
 Each direction has at most one operation in the ring, on memory that stays as it is meanwhile:
-a part of the UART's output ring, or `input` here. A file that takes or gives nothing for hours
+a part of the UART's output ring, or its empty input. A file that takes or gives nothing for hours
 holds up that operation and nothing else.
 """
 
@@ -9,12 +9,11 @@ from vestige.abi import Config, Console, Ring
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.core.clock import MILLISECOND
-from vestige.monitor.devices.uart16550.model import OUTPUT_SIZE, Uart
+from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE, Uart
 from vestige.monitor.drivers.ring.driver import Driver, Owner
 from vestige.monitor.drivers.ring.spec import Errno
 from vestige.monitor.line import NEVER
 
-INPUT_SIZE = 64
 PATIENCE = 10 * MILLISECOND  # how long output without an end of line may wait for more of it
 RETRY = 10 * MILLISECOND  # after EAGAIN: the file is a terminal or pipe in non-blocking mode
 END_OF_LINE = 10
@@ -23,9 +22,6 @@ END_OF_LINE = 10
 class ConsoleLink(Struct):
     """What lies between, and when to look again. Times are nanoseconds."""
 
-    input: u8[64]  # INPUT_SIZE
-    input_first: u8
-    input_count: u8
     input_ended: u8
     input_after: u64  # not before this time
     output_failed: u8  # nobody reads any more: what is sent is dropped
@@ -48,9 +44,8 @@ class ConsoleLink(Struct):
             self.output_due = NEVER
         else:
             self.write(uart, files, driver, ring, now)
-        self.take_read(driver, now)
-        self.feed(uart, now)
-        self.read(files, driver, ring, now)
+        self.take_read(uart, driver, now)
+        self.read(uart, files, driver, ring, now)
 
     def next_deadline(self) -> u64:
         """When `move` has something to do though nothing else happens."""
@@ -101,30 +96,24 @@ class ConsoleLink(Struct):
 
     # ---- input ----------------------------------------------------------------------------
 
-    def take_read(self, driver: Driver, now: u64) -> None:
+    def take_read(self, uart: Uart, driver: Driver, now: u64) -> None:
         """Look whether the last read has brought something."""
         if not driver.take_answer(Owner.CONSOLE_INPUT):
             return
         result = driver.result_of(Owner.CONSOLE_INPUT)
         if result > 0:
-            self.input_first = 0
-            self.input_count = u8(result)
+            uart.arrive(u8(result), now)
         elif result == -Errno.EAGAIN:
             self.input_after = u64(now + RETRY)
         elif result != -Errno.EINTR:
             self.input_ended = 1
 
-    def feed(self, uart: Uart, now: u64) -> None:
-        """Give the UART what it has room for."""
-        while self.input_count > 0 and uart.room() > 0:
-            uart.receive(self.input[self.input_first % INPUT_SIZE], now)
-            self.input_first = u8(self.input_first + 1)
-            self.input_count = u8(self.input_count - 1)
-
-    def read(self, files: Console, driver: Driver, ring: Ring, now: u64) -> None:
-        """Ask for more when all is given."""
-        if self.input_count > 0 or self.input_ended or now < self.input_after:
+    def read(self, uart: Uart, files: Console, driver: Driver, ring: Ring, now: u64) -> None:
+        """Ask for more when the guest has read all and waits for it: till then it stays there."""
+        if uart.input_count > 0 or self.input_ended or now < self.input_after:
             return
         self.input_after = 0
-        address = address_of(self.input)
+        if not uart.listens():
+            return
+        address = address_of(uart.input)
         driver.read_stream(Owner.CONSOLE_INPUT, u32(files.input), address, INPUT_SIZE, ring)

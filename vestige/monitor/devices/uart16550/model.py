@@ -3,7 +3,9 @@
 The line itself is ideal: a character takes no time to send, none is ever damaged, and it has
 8 bits whatever the word length (5 after reset, which many a small guest never sets). What is
 sent collects in `output`, from where the core takes it; the transmitter stays full while there
-is no space, so a guest that honours THRE loses nothing. Times are nanoseconds.
+is no space, so a guest that honours THRE loses nothing. What comes waits in `input`, and shows in
+the receiver while the guest listens; until it is read, nothing that clears the receiver touches it.
+Times are nanoseconds.
 """
 
 from vestige.lang.types import Struct, u8, u16, u32, u64
@@ -23,6 +25,8 @@ from vestige.monitor.devices.uart16550.spec import (
 from vestige.monitor.line import NEVER, Line
 
 OUTPUT_SIZE = 4096
+INPUT_SIZE = 64
+POLLS = 2  # this many reads of the line status in a row are a guest that waits for a character
 TIMEOUT_CHARACTERS = 4  # 8.11: how long characters may wait below the trigger level
 CONNECTED = ModemStatus.CTS | ModemStatus.DSR | ModemStatus.DCD  # the console is always there
 
@@ -42,10 +46,14 @@ class Uart(Struct):
     empty_pending: u8  # the transmitter-empty interrupt, until IIR shows it or THR is written
     timeout_pending: u8
     buffer: u8  # the last character received without FIFOs
-    received: u8[16]  # FIFO_SIZE; without FIFOs only one is used
+    received: u8[16]  # FIFO_SIZE: what came by loopback; without FIFOs only one is used
     received_first: u8
     received_count: u8
     received_time: u64  # of the last character received, or read by the guest
+    input: u8[64]  # INPUT_SIZE: what comes by the line, and the guest has not read
+    input_first: u8
+    input_count: u8
+    polls: u8  # reads of the line status since the guest did something else here, up to POLLS
     transmitting: u8[16]  # FIFO_SIZE; characters `output` has no space for
     transmitting_count: u8
     output: u8[4096]  # OUTPUT_SIZE: a ring
@@ -83,6 +91,7 @@ class Uart(Struct):
     def write(self, offset: u8, value: u8, now: u64) -> None:
         """A register write; `offset` 0 to 7."""
         self.advance(now)
+        self.polls = 0
         latch = self.line_control & LineControl.DIVISOR_LATCH
         match offset:
             case Register.DATA:
@@ -94,7 +103,7 @@ class Uart(Struct):
                 if latch:
                     self.divisor = (self.divisor & 0xFF) | value << 8
                 else:
-                    self.write_enable(value)
+                    self.write_enable(value, now)
             case Register.FIFO_CONTROL:
                 self.write_fifo_control(value)
             case Register.LINE_CONTROL:
@@ -115,6 +124,13 @@ class Uart(Struct):
             value = self.received[self.received_first % FIFO_SIZE]
             self.received_first = (self.received_first + 1) % FIFO_SIZE
             self.received_count = u8(self.received_count - 1)
+        elif self.waiting() > 0:
+            value = self.input[self.input_first % INPUT_SIZE]
+            self.input_first = (self.input_first + 1) % INPUT_SIZE
+            self.input_count = u8(self.input_count - 1)
+            self.buffer = value
+        else:
+            self.polls = 0
         self.update()
         return value
 
@@ -134,7 +150,7 @@ class Uart(Struct):
             self.transmitting_count = u8(self.transmitting_count + 1)
         self.transmit()
 
-    def write_enable(self, value: u8) -> None:
+    def write_enable(self, value: u8, now: u64) -> None:
         """8.7. Enabling the transmitter's interrupt while it is empty raises it.
 
         The data sheet says so nowhere; Linux's 8250 driver tests for it and calls its absence
@@ -144,6 +160,8 @@ class Uart(Struct):
         self.enable = value & Enable.ALL
         if self.enable & ~before & Enable.TRANSMITTER_EMPTY and self.transmitting_count == 0:
             self.empty_pending = 1
+        if self.enable & ~before & Enable.RECEIVED and self.received_count == 0:
+            self.received_time = now
         self.update()
 
     def read_identity(self) -> u8:
@@ -155,7 +173,11 @@ class Uart(Struct):
         return identity | Identity.FIFOS if self.fifos() else identity
 
     def write_fifo_control(self, value: u8) -> None:
-        """8.5. Switching the FIFOs on or off empties both."""
+        """8.5. Switching the FIFOs on or off empties both.
+
+        What comes by the line is still on it, so that is not lost. Linux switches them on behind
+        the received data interrupt.
+        """
         switched = (value ^ self.fifo_control) & Fifo.ENABLE
         if switched or value & (Fifo.ENABLE | Fifo.RESET_RECEIVER) == 3:
             self.received_count = 0
@@ -182,8 +204,9 @@ class Uart(Struct):
 
     def read_line_status(self) -> u8:
         """8.4. Reading it clears the error bits."""
+        self.polls = min(self.polls + 1, POLLS)
         status = self.errors
-        if self.received_count > 0:
+        if self.waiting() > 0:
             status |= LineStatus.DATA_READY
         if self.transmitting_count == 0:
             status |= LineStatus.HOLDING_EMPTY | LineStatus.EMPTY
@@ -200,26 +223,27 @@ class Uart(Struct):
 
     # ---- the core -------------------------------------------------------------------------
 
-    def room(self) -> u8:
-        """How many characters the receiver takes now without disturbing the guest's driver.
+    def listens(self) -> bool:
+        """Whether the guest waits for characters: by interrupt, or by reading the line status.
 
-        Up to the trigger level and not the whole FIFO: else the trigger level the driver chose
-        would mean nothing. In loopback the line is not connected. The other side waits for RTS,
-        or what was typed early would be lost when the driver empties the FIFO (Linux does when
-        it opens the port); enabling the interrupt counts as well, as some (xv6) set no RTS.
+        Drivers clear the receiver when they begin and end (Linux: FIFOs reset, then the line
+        status and the data read once), with the received data interrupt off. What was typed
+        before must outlast that. RTS says nothing: some guests (xv6) never set it, Linux's early
+        console does and never reads. In loopback the line is not connected.
         """
-        ready = self.modem_control & ModemControl.RTS or self.enable & Enable.RECEIVED
-        if self.modem_control & ModemControl.LOOP or not ready:
-            return 0
-        if not self.fifos():
-            return 0 if self.received_count else 1
-        trigger = self.trigger()
-        if self.received_count < trigger:
-            return u8(trigger - self.received_count)
-        return 1 if self.received_count < FIFO_SIZE else 0
+        if self.modem_control & ModemControl.LOOP:
+            return False
+        return self.enable & Enable.RECEIVED != 0 or self.polls >= POLLS
+
+    def arrive(self, count: u8, now: u64) -> None:
+        """So many characters, at most INPUT_SIZE, have come into the `input` that was empty."""
+        self.input_first = 0
+        self.input_count = min(count, INPUT_SIZE)
+        self.received_time = now
+        self.update()
 
     def receive(self, value: u8, now: u64) -> None:
-        """A character arrives. One too many is an overrun: a FIFO keeps what it has, 8.4 bit 1."""
+        """A character comes back by loopback. Into a full FIFO it is an overrun: 8.4 bit 1."""
         capacity = FIFO_SIZE if self.fifos() else 1
         if capacity == 1:
             self.buffer = value
@@ -246,7 +270,7 @@ class Uart(Struct):
 
     def next_deadline(self) -> u64:
         """When to call `expire`: where characters wait and only time brings the interrupt."""
-        if not self.enable & Enable.RECEIVED or self.received_count >= self.trigger():
+        if not self.enable & Enable.RECEIVED or self.waiting() >= self.trigger():
             return NEVER
         return self.timeout()
 
@@ -259,6 +283,18 @@ class Uart(Struct):
     def fifos(self) -> bool:
         """Whether the FIFOs are on."""
         return self.fifo_control & Fifo.ENABLE != 0
+
+    def waiting(self) -> u8:
+        """How many characters the receiver has for the guest.
+
+        Of the line's as many as the trigger level and not the whole FIFO: else the level the
+        driver chose would mean nothing. Those of a loopback are read first.
+        """
+        if self.received_count > 0:
+            return self.received_count
+        if not self.listens():
+            return 0
+        return min(self.input_count, self.trigger() if self.fifos() else 1)
 
     def trigger(self) -> u8:
         """The receiver's trigger level, in characters."""
@@ -307,7 +343,7 @@ class Uart(Struct):
 
     def timeout(self) -> u64:
         """When the characters in the FIFO have waited too long, NEVER where none wait. 8.11."""
-        if not self.fifos() or self.received_count == 0 or self.timeout_pending:
+        if not self.fifos() or self.waiting() == 0 or self.timeout_pending:
             return NEVER
         return u64(self.received_time + TIMEOUT_CHARACTERS * self.character_time())
 
@@ -331,10 +367,12 @@ class Uart(Struct):
         """The pending interrupt of highest priority. Table IV."""
         if self.enable & Enable.LINE_STATUS and self.errors:
             return Identity.LINE_STATUS
-        if self.enable & Enable.RECEIVED and self.timeout_pending:
-            return Identity.TIMEOUT
-        if self.enable & Enable.RECEIVED and self.received_count >= self.trigger():
-            return Identity.RECEIVED
+        if self.enable & Enable.RECEIVED:
+            waiting = self.waiting()
+            if self.timeout_pending and waiting > 0:
+                return Identity.TIMEOUT
+            if waiting >= self.trigger():
+                return Identity.RECEIVED
         if self.enable & Enable.TRANSMITTER_EMPTY and self.empty_pending:
             return Identity.TRANSMITTER_EMPTY
         if self.enable & Enable.MODEM_STATUS and self.modem_deltas:
