@@ -46,6 +46,15 @@ def test_the_listing_shows_source_between_machine_code(cache: Path) -> None:
     assert "ret" in listing
 
 
+def test_a_cache_that_cannot_be_filled_is_told(tmp_path: Path) -> None:
+    (tmp_path / "vestige").touch()
+    failed = vestige(tmp_path, "build")
+    assert failed.returncode == 2
+    assert f"vestige: {tmp_path}/vestige/images/monitor-" in failed.stderr
+    assert "can't be kept; make room" in failed.stderr
+    assert failed.stdout == ""
+
+
 LOADED = """
 import sys
 from vestige.cli import run

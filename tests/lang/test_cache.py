@@ -113,12 +113,15 @@ def test_llvmlites_version_is_the_real_one() -> None:
     assert cache.llvmlite_version() == llvmlite.__version__
 
 
-def test_new_images_replace_old_ones_of_their_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_images_replace_old_ones_of_their_name(
+    monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
     cache.image("b", cache.key(["abi.py"]), image)
     for version in range(cache.KEPT + 2):
         monkeypatch.setattr(cache, "llvmlite_version", lambda version=version: str(version))
         cache.image("a", cache.key(["abi.py"]), image)
-    names = [name.split("-")[0] for name in os.listdir(cache.folder())]  # noqa: PTH208
+    place = home / "vestige" / "images"
+    names = [path.name.split("-")[0] for path in place.iterdir()]
     assert (names.count("a"), names.count("b")) == (cache.KEPT, 1)
     assert cache.image("a", cache.key(["abi.py"]), unexpected).code == image().code
 
@@ -138,9 +141,13 @@ def test_a_cache_that_cannot_be_written_is_no_error(
     assert cache.image("a", cache.key(["abi.py"]), image).code == bytes(4096)
 
 
-def test_without_the_variable_the_cache_is_in_the_home_folder(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache.folder() == str(tmp_path / ".cache/vestige/images")
+def test_what_a_killed_process_was_writing_is_removed_once_that_is_sure(home: Path) -> None:
+    place = home / "vestige" / "images"
+    place.mkdir(parents=True)
+    old, new = place / f"{cache.INCOMING}1", place / f"{cache.INCOMING}2"
+    for file in (old, new):
+        file.write_bytes(b"half an im")
+    os.utime(old, (0, 0))
+    cache.image("a", cache.key(["abi.py"]), image)
+    assert not old.exists()
+    assert new.exists()

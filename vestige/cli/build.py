@@ -4,6 +4,7 @@ import sys
 import time
 
 from vestige.cli.arguments import Arguments, Option, Syntax
+from vestige.errors import UsageError
 from vestige.host import images
 
 SYNTAX = Syntax(
@@ -13,12 +14,20 @@ SYNTAX = Syntax(
 
 
 def run(arguments: Arguments) -> int:
-    """Build what is not cached, say where it is; with --listing, print the listing instead."""
+    """Build what is not cached, say where it is; with --listing, print the listing instead.
+
+    Raises UsageError where the cache can't keep them.
+    """
     began = time.monotonic()
-    images.ensure()
     if arguments.has("--listing"):
         print(images.monitor_image().listing(), end="")
         return 0
+    images.ensure()
+    if not images.are_cached():
+        raise UsageError(
+            f"{images.locations()[0]}: can't be kept; make room and let this user write there, or"
+            " set XDG_CACHE_HOME to another place"
+        )
     for path in images.locations():
         print(path)
     print(f"vestige: images ready in {time.monotonic() - began:.1f} s", file=sys.stderr)

@@ -5,8 +5,7 @@ llvmlite. It is kept too, with what the file system says of those files: as long
 same, none of them is read. A hit imports neither llvmlite nor the compiler.
 """
 # pathlib takes 5 ms to import, and this is on the way to every run.
-# ruff: noqa: PTH100, PTH103, PTH105, PTH108, PTH111, PTH112, PTH116, PTH117, PTH118, PTH120
-# ruff: noqa: PTH123, PTH208
+# ruff: noqa: PTH100, PTH103, PTH105, PTH108, PTH112, PTH116, PTH118, PTH120, PTH123, PTH208
 
 import os
 import sys
@@ -14,12 +13,16 @@ import time
 from _blake2 import blake2b  # hashlib would load OpenSSL: 4 ms
 from _collections_abc import Callable, Iterable, Iterator
 
+from vestige.cache_folder import folder
 from vestige.lang.image import Image, ImageError
 
 Build = Callable[[], Image]
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+FOLDER = "images"  # in the user's cache
 KEPT = 8  # files of one name, the newest ones
+INCOMING = "incoming-"  # what is being written; of a process that was killed, for good
+LEFT_OVER = 3600.0  # seconds after which nobody is writing it any more
 COMPILER = ("lang", "abi.py")
 SETTLED = 2_000_000_000  # ns after which another change has another time, on any file system
 
@@ -43,15 +46,7 @@ def image(name: str, key_: str, build: Build) -> Image:
 
 def location(name: str, key_: str) -> str:
     """Where the image is, or would be, kept."""
-    return os.path.join(folder(), f"{name}-{key_}.image")
-
-
-def folder() -> str:
-    """The user's cache folder for images."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(home):
-        home = os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(home, "vestige", "images")
+    return os.path.join(folder(FOLDER), f"{name}-{key_}.image")
 
 
 def key(sources: Iterable[str]) -> str:
@@ -64,7 +59,7 @@ def key(sources: Iterable[str]) -> str:
     files = sorted(_files((*COMPILER, *sources)))
     stamp, settled = _stamp(files, versions)
     where = blake2b("\0".join((PACKAGE, *sources)).encode(), digest_size=16).hexdigest()
-    place = os.path.join(folder(), f"sources-{where}.key")
+    place = os.path.join(folder(FOLDER), f"sources-{where}.key")
     try:
         with open(place, "rb") as file:
             kept_stamp, _, kept_key = file.read().partition(b" ")
@@ -128,20 +123,34 @@ def _keep(path: str, data: bytes, name: str) -> None:
 
     Several are kept: another checkout's run may be about to read its own.
     """
-    temporary = f"{path}.{os.getpid()}"
     directory = os.path.dirname(path)
+    temporary = os.path.join(directory, INCOMING + os.urandom(8).hex())
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
-        with open(temporary, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(data)
         os.replace(temporary, path)
-        kept = [other for other in os.listdir(directory) if other.rpartition("-")[0] == name]
-        kept.sort(key=lambda other: os.stat(os.path.join(directory, other)).st_mtime_ns)
-        replaced = kept[:-KEPT]
+        needless = [*_replaced(directory, name), *_left_over(directory)]
     except OSError:
-        replaced = [temporary]
-    for other in replaced:
-        _remove(os.path.join(directory, other))
+        needless = [temporary]
+    for other in needless:
+        _remove(other)
+
+
+def _replaced(directory: str, name: str) -> list[str]:
+    """All files of `name` but the newest."""
+    files = os.listdir(directory)
+    kept = [f"{directory}/{file}" for file in files if file.rpartition("-")[0] == name]
+    kept.sort(key=lambda path: os.stat(path).st_mtime_ns)
+    return kept[:-KEPT]
+
+
+def _left_over(directory: str) -> list[str]:
+    """What killed processes were writing."""
+    files = os.listdir(directory)
+    paths = [f"{directory}/{file}" for file in files if file.startswith(INCOMING)]
+    latest = time.time() - LEFT_OVER
+    return [path for path in paths if os.stat(path).st_mtime < latest]
 
 
 def _remove(path: str) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from vestige import cache_folder
 from vestige.errors import UsageError
 
 _DOWNLOAD_TIMEOUT = 900.0  # seconds
@@ -44,10 +45,8 @@ class Package:
 
 
 def cache_directory(name: str) -> Path:
-    """The directory `name` in the user's cache: $XDG_CACHE_HOME/vestige/NAME or the default."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    root = Path(base) if base.startswith("/") else Path.home() / ".cache"
-    return root / "vestige" / name
+    """The directory `name` in the user's cache: see vestige/cache_folder.py."""
+    return Path(cache_folder.folder(name))
 
 
 def find_program(name: str, package: str) -> str:
