@@ -12,7 +12,7 @@ ILL = Finding("x", False, "broken", "mend it")
 def test_a_finding_that_is_not_well_shows_its_cure() -> None:
     assert list(doctor.lines_of(ILL)) == [
         "x              no  broken",
-        "                   → mend it",
+        "                   -> mend it",
     ]
     assert list(doctor.lines_of(WELL)) == ["x              ok  fine"]
 

@@ -41,6 +41,8 @@ def test_every_command_has_its_own_help(command: str, capsys: pytest.CaptureFixt
         (["run", "--kernel", "k", "--accel", "hvf"], "--accel hvf: there are auto, kvm, soft"),
         (["run", "--kernel", "k", "--ide", "nonsense"], "--ide nonsense: there are ports, memory"),
         (["softhost"], "no command; give one after '--'"),
+        (["a\nb\x1b[1m\udcff"], r"a\nb\x1b[1m\udcff' is not a command"),
+        (["run", "--kernel", "a\nb", "--accel", "kvm"], r"a\nb: no such file"),
     ],
 )
 def test_bad_words_get_one_line_and_status_2(
@@ -59,7 +61,6 @@ def test_bad_words_get_one_line_and_status_2(
     [
         (UsageError("no such image"), 2, "vestige: no such image\n"),
         (GuestError("the monitor failed"), 1, "vestige: the monitor failed\n"),
-        (KeyboardInterrupt(), 130, "vestige: interrupted\n"),
     ],
 )
 def test_what_goes_wrong_decides_the_exit_status(

@@ -224,6 +224,21 @@ def shared_mappings(process: int) -> list[str]:
     return [each[5] for each in fields if each[1].endswith("s") and not Path(each[5]).exists()]
 
 
+@pytest.mark.parametrize("closed", ["0", "1", "2", "0, 1, 2"])
+def test_a_caller_may_have_closed_its_standard_files(kernels: Kernels, closed: str) -> None:
+    script = (
+        f"import os; [os.close(each) for each in [{closed}]];"
+        "from vestige.launcher import Launcher\n"
+        f"with Launcher() as own, own.start(kernel={kernels('hello')!r}) as machine:"
+        " os._exit(machine.wait())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, timeout=PATIENCE, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == (b"" if "1" in closed else HELLO)
+
+
 def test_waiting_takes_no_longer_than_one_wants(ready: Launcher, kernels: Kernels) -> None:
     with (
         ready.start(kernel=kernels("idle"), stdout=subprocess.DEVNULL) as machine,

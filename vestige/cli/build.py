@@ -1,11 +1,11 @@
 """`vestige build`: compile the monitor and the run loop, and keep the images in the cache."""
 
-import sys
 import time
 
 from vestige.cli.arguments import Arguments, Option, Syntax
 from vestige.errors import UsageError
 from vestige.host import images
+from vestige.host.messages import show, tell
 
 SYNTAX = Syntax(
     (Option("--listing", help="print the monitor's source interleaved with its machine code"),),
@@ -20,7 +20,7 @@ def run(arguments: Arguments) -> int:
     """
     began = time.monotonic()
     if arguments.has("--listing"):
-        print(images.monitor_image().listing(), end="")
+        show(images.monitor_image().listing())
         return 0
     images.ensure()
     if not images.are_cached():
@@ -29,6 +29,6 @@ def run(arguments: Arguments) -> int:
             " set XDG_CACHE_HOME to another place"
         )
     for path in images.locations():
-        print(path)
-    print(f"vestige: images ready in {time.monotonic() - began:.1f} s", file=sys.stderr)
+        show(f"{path}\n")
+    tell(f"images ready in {time.monotonic() - began:.1f} s")
     return 0

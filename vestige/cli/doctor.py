@@ -11,6 +11,7 @@ from vestige.cli.arguments import Arguments, Syntax
 from vestige.errors import GuestError, UsageError
 from vestige.host import kvm, vfio_sysfs
 from vestige.host.memory import GuestMemory, Region
+from vestige.host.messages import show
 from vestige.host.options import MINIMUM_MEMORY
 from vestige.host.ring import Ring
 from vestige.softhost import emulator, kernel
@@ -41,9 +42,9 @@ def run(_arguments: Arguments) -> int:
     compiler = _compiler()
     for finding in (*native, *software, compiler, *nvme_controllers()):
         for line in lines_of(finding):
-            print(line)
+            show(f"{line}\n")
     words, status = verdict(native, software, compiler)
-    print(words)
+    show(f"{words}\n")
     return status
 
 
@@ -51,7 +52,7 @@ def lines_of(finding: Finding) -> Iterator[str]:
     """A finding as a person reads it."""
     yield f"{finding.subject:<14} {'ok' if finding.well else 'no':<3} {finding.found}"
     if finding.cure:
-        yield f"{'':<14}     → {finding.cure}"
+        yield f"{'':<14}     -> {finding.cure}"
 
 
 def verdict(native: list[Finding], software: list[Finding], compiler: Finding) -> tuple[str, int]:
@@ -105,7 +106,7 @@ def nvme_controllers(places: vfio_sysfs.Places | None = None) -> Iterator[Findin
     """Each NVMe controller, and whether a guest can have it: one needs none to run."""
     addresses = vfio_sysfs.controllers(places)
     if not addresses:
-        yield Finding("NVMe", True, "no controller that a guest could have (--disk vfio:…)")
+        yield Finding("NVMe", True, "no controller that a guest could have (--disk vfio:ADDRESS)")
     for address in addresses:
         problem = vfio_sysfs.problem(address, places)
         found, cure = problem or (f"a guest can have it: --disk vfio:{address}", "")

@@ -5,6 +5,8 @@ from _collections_abc import Callable, Sequence
 
 from vestige.cli import arguments as words
 from vestige.errors import GuestError, UsageError
+from vestige.host.messages import UnreadError, show, tell
+from vestige.process import prepare
 
 COMMANDS = {
     "run": "start a guest",
@@ -15,7 +17,6 @@ COMMANDS = {
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def top_help() -> str:
@@ -37,7 +38,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     """Run the subcommand that `arguments` names and return its exit status."""
     name = arguments[0] if arguments else None
     if name in words.HELP:
-        print(top_help(), end="")
+        show(top_help())
         return 0
     if name not in COMMANDS:
         what = "no command" if name is None else f"{name!r} is not a command"
@@ -46,7 +47,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     syntax: words.Syntax = command.SYNTAX
     own = arguments[1:]
     if any(word in words.HELP for word in own[: own.index("--") if "--" in own else None]):
-        print(syntax.help(f"vestige {name}", COMMANDS[name]), end="")
+        show(syntax.help(f"vestige {name}", COMMANDS[name]))
         return 0
     try:
         given = syntax.read(own)
@@ -61,16 +62,20 @@ def told(command: Callable[[], int]) -> int:
     try:
         return command()
     except UsageError as error:
-        print(f"vestige: {error}", file=sys.stderr)
+        tell(_in_one_line(str(error)))
         return EXIT_USAGE
     except GuestError as error:
-        print(f"vestige: {error}", file=sys.stderr)
+        tell(str(error))
         return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("vestige: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:
+    except UnreadError:
         return EXIT_FAILED
+
+
+def _in_one_line(text: str) -> str:
+    """`text`, which may hold any file's name, with what can't be printed as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,4 +84,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare()
     sys.exit(main())

@@ -1,9 +1,8 @@
 """`vestige run`: read the options of one guest and start it, here or in the software host."""
 
-import sys
-
 from vestige.cli.arguments import Arguments, Option, Syntax
 from vestige.host import options as read
+from vestige.host.messages import tell
 
 SYNTAX = Syntax(
     (
@@ -113,7 +112,7 @@ def run(arguments: Arguments) -> int:
 
         state = kvm_state()
         if not state.is_good:
-            print(f"vestige: {state.words}: using the software host", file=sys.stderr)
+            tell(f"{state.words}: using the software host")
             options.accel = "soft"
     if options.accel == "soft":
         from vestige.cli import soft_run  # noqa: PLC0415 - brings QEMU's side

@@ -219,13 +219,24 @@ def _words(name: str, value: Value) -> Iterator[str]:
 
 
 def _descriptor(stream: Stream, own: int, opened: list[int]) -> int:
-    """The descriptor that `stream` means; one that is opened for it is added to `opened`."""
-    if stream is None:
+    """The descriptor that `stream` means; one that is opened for it is added to `opened`.
+
+    Like the calling program's `own`, but that one that is closed is an empty one.
+    """
+    if stream is None and _is_open(own):
         return own
-    if stream == subprocess.DEVNULL:
+    if stream is None or stream == subprocess.DEVNULL:
         opened.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
         return opened[-1]
     return stream if isinstance(stream, int) else stream.fileno()
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def _send(template: socket.socket, words: list[str], descriptors: tuple[int, ...]) -> None:

@@ -7,12 +7,15 @@ socket is READY, or why it can't be.
 """
 
 import json
+import os
 import socket
+from fcntl import F_DUPFD_CLOEXEC, fcntl
 from typing import Any
 
 from vestige.errors import UsageError
 
 DESCRIPTORS = 5  # standard input, output and errors, the working directory, the machine's socket
+STANDARD_ERROR = 2
 LIMIT = 1 << 17  # bytes of one message; Linux takes a bit more by default
 READY = "ready"
 UNUSABLE = "unusable"  # value: the error's line; a UsageError's
@@ -24,7 +27,8 @@ STATUS = "status"
 
 def pair() -> tuple[socket.socket, socket.socket]:
     """Two ends that keep messages apart, and tell the end of the other side."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    return end_of(_not_standard(one.detach())), end_of(_not_standard(other.detach()))
 
 
 def end_of(descriptor: int) -> socket.socket:
@@ -49,4 +53,17 @@ def receive(end: socket.socket) -> tuple[str, Any, list[int]]:
     if not data:
         raise EOFError
     kind, value = json.loads(data)
-    return kind, value, descriptors
+    return kind, value, [_not_standard(each) for each in descriptors]
+
+
+def _not_standard(descriptor: int) -> int:
+    """`descriptor`, or in its place one that is no standard file.
+
+    Where the calling program has closed its own, what is opened next would be one of them, and
+    passed to machines as such.
+    """
+    if descriptor > STANDARD_ERROR:
+        return descriptor
+    moved = fcntl(descriptor, F_DUPFD_CLOEXEC, STANDARD_ERROR + 1)
+    os.close(descriptor)
+    return moved

@@ -23,6 +23,7 @@ from vestige.host import kvm
 from vestige.host import run as native
 from vestige.lang.intrinsics import syscall
 from vestige.launcher import messages
+from vestige.process import prepare
 
 SYS_PRCTL = 157
 PR_SET_PDEATHSIG = 1
@@ -138,6 +139,7 @@ def _tell(end: socket.socket, kind: str, value: int, *descriptors: int) -> None:
 
 def main() -> None:
     """Be ready, say so, and serve."""
+    prepare()
     with socket.socket(fileno=os.dup(0)) as requests:
         try:
             with closing(kvm.System()) as system:

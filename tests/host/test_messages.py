@@ -1,0 +1,57 @@
+"""What cannot be printed: one line at most, the right status, nothing of Python's at the end."""
+
+import subprocess
+import sys
+
+import pytest
+
+PATIENCE = 60
+COMMAND = f"{sys.executable} -m vestige.cli.main"
+FULL = (
+    b"vestige: standard output can't be written: No space left on device; make room or send it"
+    b" elsewhere\n"
+)
+
+
+def shell(words: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{COMMAND} {words}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("words", ["--help", "run --help", "doctor"])
+def test_a_full_disk_is_told_in_a_line(words: str) -> None:
+    done = shell(f"{words} >/dev/full")
+    assert (done.returncode, done.stderr) == (2, FULL)
+
+
+@pytest.mark.parametrize("words", ["--help", "run --help", "doctor"])
+def test_a_pipe_that_nobody_reads_ends_a_command_without_a_word(words: str) -> None:
+    done = shell(f"{words} | true")
+    assert done.returncode in (0, 1)  # 0: `true` was slower
+    assert (done.stdout, done.stderr) == (b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("words", "status"), [("frob", 2), ("--help", 0), ("run --accel kvm --kernel /nothing", 2)]
+)
+@pytest.mark.parametrize("errors", ["2>/dev/full", "2>&-"])
+def test_a_line_that_cannot_be_told_changes_no_status(words: str, errors: str, status: int) -> None:
+    done = shell(f"{words} {errors}")
+    assert (done.returncode, done.stderr) == (status, b"")
+
+
+@pytest.mark.parametrize("files", ["<&-", ">&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [("--help", 0), ("frob", 2), ("doctor", None), ("run --accel kvm --kernel /nothing", 2)],
+)
+def test_commands_do_without_standard_files(words: str, status: int | None, files: str) -> None:
+    done = shell(f"{words} {files}")
+    assert done.returncode == status or (status is None and done.returncode in (0, 1))
+    assert b"Traceback" not in done.stderr
+    assert b"Exception" not in done.stderr
