@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -58,6 +59,17 @@ def refusal(path: Path | str, *, read_only: bool = False) -> str:
     with pytest.raises(UsageError) as error:
         open_disk(DiskOption(str(path), read_only=read_only))
     return str(error.value)
+
+
+def test_an_image_longer_than_this_process_may_write_is_refused_unless_it_is_read(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: (4095, 4095))
+    assert refusal(image) == (
+        f"{image}: 4096 bytes; RLIMIT_FSIZE allows 3 KiB of a file, raise it: ulimit -f unlimited,"
+        " or add ,readonly"
+    )
+    open_disk(DiskOption(str(image), read_only=True)).close()
 
 
 def test_an_image_is_described_to_the_monitor(image: Path) -> None:

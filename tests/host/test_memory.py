@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vestige.abi import MIB
-from vestige.errors import GuestError
+from vestige.errors import UsageError
 from vestige.host.memory import LARGE_PAGE, GuestMemory, PrivateMemory, Region
 
 LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
@@ -49,7 +49,7 @@ def test_a_forked_process_does_not_have_the_memory() -> None:
 
 
 def test_memory_that_can_not_be_had_is_one_line() -> None:
-    with pytest.raises(GuestError, match=r"^\d+ MiB of memory: Cannot allocate memory$"):
+    with pytest.raises(UsageError, match=r"^\d+ MiB of memory: Cannot allocate memory; "):
         Region(1 << 47)
 
 

@@ -247,6 +247,16 @@ def test_a_ring_that_is_switched_off_says_how_to_switch_it_on(
         Ring(memory, 0, [], 0)
 
 
+def test_memory_that_cannot_be_pinned_is_told_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rig.ring, "_set_buffer", lambda *_: errno.ENOMEM)
+    assert [rig.ring.pin(chunk) for chunk in range(3)] == [errno.ENOMEM] * 3
+    told = capsys.readouterr().err
+    assert told.startswith("vestige: the guest's transfers fail: io_uring: Cannot allocate memory")
+    assert told.count("\n") == 1
+
+
 LIMITED = """
 import ctypes, os, resource  # before privileges go: nothing can be imported after
 from vestige import abi

@@ -197,6 +197,26 @@ def test_a_monitor_that_leaves_otherwise_is_an_error(rig: Rig, record: dict[str,
     assert rig.run() == Leave.MONITOR
 
 
+@pytest.mark.parametrize(("boots", "forwards"), [(0, 0), (1, 1)])
+def test_a_processor_that_waits_or_that_ran_before_is_entered_again(
+    rig: Rig, boots: int, forwards: int
+) -> None:
+    rig.loop.boots, rig.loop.forwards = boots, forwards
+    rig.fails(GUEST, errno.EAGAIN)
+    rig.guest_exits(8)
+    assert rig.run() == Leave.GUEST
+
+
+def test_a_machine_that_gets_no_kernel_thread_at_its_beginning_is_over(rig: Rig) -> None:
+    rig.loop.boots = 1
+    rig.fails(GUEST, errno.EAGAIN)
+    assert rig.run() == Leave.GUEST_ERROR
+    rig.loop.in_monitor = rig.loop.first = 1
+    rig.fails(MONITOR, errno.EAGAIN)
+    assert rig.run() == Leave.MONITOR_ERROR
+    assert rig.loop.error == errno.EAGAIN
+
+
 def test_interrupted_runs_are_repeated_until_stop_is_set(rig: Rig) -> None:
     rig.fails(GUEST, errno.EINTR)
     rig.fails(GUEST, errno.EAGAIN)

@@ -61,14 +61,19 @@ def told(command: Callable[[], int]) -> int:
     """Call `command`; its exit status, or that of its error, which is told in a line."""
     try:
         return command()
-    except UsageError as error:
-        tell(_in_one_line(str(error)))
-        return EXIT_USAGE
-    except GuestError as error:
-        tell(str(error))
-        return EXIT_FAILED
     except UnreadError:
         return EXIT_FAILED
+    except (GuestError, UsageError, OSError, MemoryError, RuntimeError) as error:
+        from vestige.host.limits import line_of  # noqa: PLC0415 - not for a run without errors
+
+        line = line_of(error)
+        if line is None:
+            raise
+        if isinstance(error, GuestError):
+            tell(line)
+            return EXIT_FAILED
+        tell(_in_one_line(line))
+        return EXIT_USAGE
 
 
 def _in_one_line(text: str) -> str:

@@ -8,10 +8,12 @@ keeps it open until its last operation is done, which may be after the end of th
 import errno
 import fcntl
 import os
+import resource
 import stat
 
 from vestige import abi, image_lock
 from vestige.errors import UsageError
+from vestige.host import limits
 from vestige.host.options import DiskOption
 from vestige.lang.intrinsics import syscall
 from vestige.signals import Watch
@@ -93,6 +95,8 @@ def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
     try:
         image_lock.lock(claim, path, read_only)
         sectors = _sectors(claim, path)
+        if not read_only:
+            _check_length(claim, path)
         if option.discard:
             _check_holes(claim, path, sectors)
         descriptor = _for_operations(claim, path, read_only, watch)
@@ -139,6 +143,15 @@ def _not_opened(path: str, error: OSError | ValueError) -> str:
     if error.errno == errno.ENOENT:
         return f"{path}: no such disk image; make one: truncate -s 1G {path}"
     return f"{path}: {error.strerror}"
+
+
+def _check_length(descriptor: int, path: str) -> None:
+    """Raise UsageError where this process may not write to the end of the file."""
+    status = os.fstat(descriptor)
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if stat.S_ISREG(status.st_mode) and most != resource.RLIM_INFINITY and status.st_size > most:
+        remedy = limits.cure(errno.EFBIG)
+        raise UsageError(f"{path}: {status.st_size} bytes; {remedy}, or add ,readonly")
 
 
 def _check_holes(descriptor: int, path: str, sectors: int) -> None:

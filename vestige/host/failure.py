@@ -7,7 +7,7 @@ numbers, text is bounded and escaped.
 import os
 
 from vestige import abi
-from vestige.host import kvm
+from vestige.host import kvm, limits
 from vestige.host.code import MonitorCode
 from vestige.host.runloop import Leave, Loop
 from vestige.host.vm import VirtualCpu
@@ -80,13 +80,13 @@ def left(
         rip = monitor.registers().rip
         what = kvm.exit_name(loop.reason)
         return f"the monitor left without a call ({what}, RIP {rip:#x}), serving {who}"
-    error = os.strerror(loop.error)
+    error, remedy = os.strerror(loop.error), limits.cure(loop.error)
     operation = {
         Leave.GUEST_ERROR: "KVM_RUN of the guest",
         Leave.MONITOR_ERROR: "KVM_RUN of the monitor",
         Leave.RING_ERROR: "io_uring_enter",
     }.get(Leave(leave), "the run loop")
-    return f"{operation} failed on {who}: {error}"
+    return f"{operation} failed on {who}: {error}" + (f"; {remedy}" if remedy else "")
 
 
 def _guest_exit(reason: int, who: str, guest: VirtualCpu) -> str:

@@ -9,6 +9,7 @@ import struct
 from _collections_abc import Iterable, Sequence
 
 from vestige.errors import GuestError, UsageError
+from vestige.host import limits
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
@@ -327,14 +328,14 @@ class MultiprocessorState(Struct):
 def call(descriptor: int, request: Request, argument: int | Struct = 0) -> int:
     """One ioctl, again as long as a signal interrupts it.
 
-    Raises GuestError naming the request and the kernel's answer.
+    Raises GuestError naming the request and the kernel's answer; UsageError where a limit is why.
     """
     value = argument if isinstance(argument, int) else address_of(argument)
     answer = -EINTR
     while answer == -EINTR:
         answer = syscall(SYS_IOCTL, descriptor, request, value, 0, 0, 0)
     if answer < 0:
-        raise GuestError(f"KVM_{request.name}: {os.strerror(-answer)}")
+        raise limits.refusal(f"KVM_{request.name}", -answer)
     return answer
 
 

@@ -7,7 +7,7 @@ import ctypes
 import mmap
 
 from vestige import abi
-from vestige.errors import GuestError
+from vestige.host import limits
 
 MAP_NORESERVE = 0x4000  # asm-generic/mman-common.h; the mmap module has it from Python 3.13
 PRIVATE = abi.IMAGE  # image, Shared, STATE, stacks and tables, in one stretch
@@ -25,13 +25,13 @@ class Region:
     """
 
     def __init__(self, size: int) -> None:
-        """`size` bytes of zeroes. Raises GuestError where this process may not have them."""
+        """`size` bytes of zeroes. Raises UsageError where this process may not have them."""
         self.size = size
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
         try:
             self._mapping = mmap.mmap(-1, size + LARGE_PAGE, flags)
         except OSError as error:
-            raise GuestError(f"{size >> 20} MiB of memory: {error.strerror}") from None
+            raise limits.refusal(f"{size >> 20} MiB of memory", error.errno or 0) from None
         self._mapping.madvise(mmap.MADV_DONTFORK)
         self._advise(mmap.MADV_NOHUGEPAGE, 0, size + LARGE_PAGE)
         self._skipped = -address_of(self._mapping) % LARGE_PAGE

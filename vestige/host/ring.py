@@ -21,7 +21,9 @@ from _collections_abc import Sequence
 
 from vestige import abi
 from vestige.errors import GuestError, UsageError
+from vestige.host import limits
 from vestige.host.memory import GuestMemory, address_of
+from vestige.host.messages import tell
 from vestige.lang.intrinsics import address_of as struct_address
 from vestige.lang.intrinsics import syscall
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
@@ -185,13 +187,14 @@ class Ring:
         only needed when that sleeps; unless it `insists` a kernel that gives no thread makes it
         a ring that is not. `domain` is whose it is. Chunks of all rings count together against
         RLIMIT_MEMLOCK, so a machine's rings have one `pinned`: ring and chunk, the oldest first.
-        Raises UsageError where io_uring is switched off or the thread refused, GuestError where the
-        kernel refuses something else.
+        Raises UsageError where io_uring is switched off, the thread refused or a limit reached,
+        GuestError where the kernel refuses something else.
         """
         self._memory = memory
         self._state = state
         self._state_size = state_size
         self._pinned = {} if pinned is None else pinned
+        self._has_told = False  # that no chunk can be pinned
         self.domain = domain
         parameters, descriptor = _setup(polled)
         if descriptor < 0 and polled:
@@ -204,7 +207,7 @@ class Ring:
                     " --ring kick"
                 )
         if descriptor < 0:
-            raise UsageError(_unavailable(-descriptor))
+            raise _unavailable(-descriptor)
         self.descriptor = descriptor
         self.parameters = parameters
         self.polled = bool(parameters.flags & SETUP_POLLED)
@@ -241,14 +244,15 @@ class Ring:
         self._register(REGISTER_FILES, descriptors, len(files))
         self._register(REGISTER_EVENTFD, Descriptor(value=eventfd), 1)
         if error := self._set_buffer(abi.STATE_BUFFER, self._state, self._state_size):
-            raise GuestError(f"io_uring: the monitor's state: {os.strerror(error)}")
+            what = f"io_uring: the monitor's state, {self._state_size >> 10} KiB"
+            raise limits.ring_refusal(what, error)
         self._register(REGISTER_ENABLE, None, 0)
 
     def _register(self, operation: int, argument: Struct | None, count: int) -> None:
         address = 0 if argument is None else struct_address(argument)
         answer = syscall(SYS_REGISTER, self.descriptor, operation, address, count, 0, 0)
         if answer < 0:
-            raise GuestError(f"io_uring_register {operation}: {os.strerror(-answer)}")
+            raise limits.ring_refusal(f"io_uring_register {operation}", -answer)
 
     def _set_buffer(self, number: int, address: int, length: int) -> int:
         """Register one buffer, or none with length 0; the errno, or 0."""
@@ -262,7 +266,8 @@ class Ring:
         """Register chunk `chunk` of RAM; the errno, or 0. A chunk that is not RAM: EINVAL.
 
         Where RLIMIT_MEMLOCK allows no more, the chunks pinned longest ago make room: what the
-        monitor submits with one of them is answered EFAULT, and it pins that one again.
+        monitor submits with one of them is answered EFAULT, and it pins that one again. Where it
+        allows not even one, the guest's requests fail, and a line says why, once.
         """
         if (self, chunk) in self._pinned:
             return 0
@@ -277,6 +282,9 @@ class Ring:
             error = self._set_buffer(abi.FIRST_CHUNK_BUFFER + chunk, *place)
         if not error:
             self._pinned[self, chunk] = None
+        elif not self._has_told:
+            self._has_told = True
+            tell(f"the guest's transfers fail: {limits.ring_refusal('io_uring', error)}")
         return error
 
     def mappings(self) -> list[tuple[int, int, int]]:
@@ -329,11 +337,11 @@ def _pages(size: int) -> int:
     return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
-def _unavailable(error: int) -> str:
+def _unavailable(error: int) -> UsageError | GuestError:
     """Why there is no ring, and what to do."""
     if error in (1, 38):  # EPERM, ENOSYS
-        return (
+        return UsageError(
             "io_uring is switched off on this machine; allow it"
             " (sudo sysctl kernel.io_uring_disabled=0, or the container's seccomp profile)"
         )
-    return f"io_uring_setup: {os.strerror(error)}"
+    return limits.ring_refusal("io_uring_setup", error)

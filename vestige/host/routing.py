@@ -10,6 +10,7 @@ import os
 from _thread import allocate_lock  # what threading, slower to import, calls Lock
 
 from vestige import abi
+from vestige.host import limits
 from vestige.host.vm import VirtualMachine
 
 MSI_DESTINATION = 12  # bit of the APIC ID in an MSI's address, Intel SDM vol. 3, 11.11.1
@@ -42,7 +43,11 @@ class Doorbells:
             self._guest.set_routes(self._routes)
 
     def _wire(self, gsi: int) -> None:
-        eventfd = self._eventfds[gsi] = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        try:
+            eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        except OSError as error:
+            raise limits.refusal("a doorbell", error.errno or 0) from None
+        self._eventfds[gsi] = eventfd
         self._guest.connect_interrupt(gsi, eventfd)
         self._monitor.connect_port(abi.PORT_DOORBELL + gsi, eventfd)
 

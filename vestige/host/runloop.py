@@ -59,6 +59,7 @@ class Loop(Struct):
     ring_entries: u32
     ring_flags: u32  # of io_uring_enter
     stop: u32  # set by another thread: leave at the next chance
+    boots: u32  # the guest vCPU is the boot processor
     first: u32  # leave with READY at the next DONE
     in_monitor: u32  # the monitor is to be entered next
     call: u32
@@ -90,11 +91,13 @@ def run(loop: Loop) -> u8:
 def run_guest(loop: Loop) -> u8:
     """Enter the guest once; what it exits with decides who runs next.
 
-    EAGAIN: a processor that waits for its SIPI slept in the kernel and was woken.
+    EAGAIN: a processor that waits for its SIPI slept in the kernel and was woken. The boot
+    processor waits for none: at its beginning a VM was refused the kernel thread it needs.
     """
     answer = syscall(SYS_IOCTL, loop.guest, KVM_RUN, 0, 0, 0, 0)
     if answer < 0:
-        return failed(loop, u32(-answer), Leave.GUEST_ERROR)
+        begins = loop.boots != 0 and loop.forwards == 0
+        return failed(loop, u32(-answer), Leave.GUEST_ERROR, begins)
     reason = RunPage.at(loop.guest_run).exit_reason
     counter = reason if reason < REASONS else REASONS - 1
     loop.exits[counter] = u64(loop.exits[counter] + 1)
@@ -110,7 +113,7 @@ def run_monitor(loop: Loop) -> u8:
     """Enter the monitor once, and serve the call it leaves with."""
     answer = syscall(SYS_IOCTL, loop.monitor, KVM_RUN, 0, 0, 0, 0)
     if answer < 0:
-        return failed(loop, u32(-answer), Leave.MONITOR_ERROR)
+        return failed(loop, u32(-answer), Leave.MONITOR_ERROR, loop.first != 0)
     loop.reason = RunPage.at(loop.monitor_run).exit_reason
     if loop.reason != ExitReason.IO:
         return Leave.MONITOR
@@ -152,16 +155,19 @@ def kick(loop: Loop, number: u32) -> u8:
     ring = loop.rings[number]
     answer = syscall(SYS_IO_URING_ENTER, ring, loop.ring_entries, 0, loop.ring_flags, 0, 0)
     if answer < 0:
-        return failed(loop, u32(-answer), Leave.RING_ERROR)
+        return failed(loop, u32(-answer), Leave.RING_ERROR, False)
     loop.patience.kicked(u32(answer))
     if load64(u64(loop.argument + HANDED)) != 0:
         syscall(SYS_SCHED_YIELD, 0, 0, 0, 0, 0, 0)
     return Leave.GO_ON
 
 
-def failed(loop: Loop, error: u32, leave: u8) -> u8:
-    """Go on after an errno that only says 'not now', else leave with it."""
-    if error in (EINTR, EAGAIN, EBUSY):
+def failed(loop: Loop, error: u32, leave: u8, begins: bool) -> u8:
+    """Go on after an errno that only says 'not now', else leave with it.
+
+    Where a VM `begins` EAGAIN says 'never': it would be the same for ever.
+    """
+    if error in (EINTR, EBUSY) or (error == EAGAIN and not begins):
         loop.interrupted = u64(loop.interrupted + 1)
         return Leave.GO_ON
     loop.error = error

@@ -9,7 +9,7 @@ from _collections_abc import Callable, Sequence
 from _thread import allocate_lock, get_native_id, start_new_thread
 
 from vestige import abi
-from vestige.errors import GuestError
+from vestige.errors import GuestError, UsageError
 from vestige.host import failure
 from vestige.host.code import MonitorCode
 from vestige.host.messages import tell
@@ -62,6 +62,7 @@ class CpuThread:
         if self.guest is not None:
             self.loop.guest = self.guest.descriptor
             self.loop.guest_run = self.guest.run_address
+            self.loop.boots = index == 0
         self.loop.argument = address_of(self.shown.argument)
         self.loop.ring_count = len(rings)
         for ring in rings:
@@ -92,7 +93,11 @@ class CpuThread:
                 self._running.release()
 
         self._running.acquire()
-        start_new_thread(body, ())
+        try:
+            start_new_thread(body, ())
+        except BaseException:
+            self._running.release()  # there is no thread to wait for
+            raise
 
     def stop(self) -> None:
         """Make the thread leave its loop, and wait until it has.
@@ -175,7 +180,7 @@ class Session:
         leave: int | None = None
         try:
             leave = self._leave_of(each)
-        except GuestError as error:
+        except (GuestError, UsageError) as error:
             self._end(f"{error}, serving {each.who}")
             leave = Leave.STOPPED
         finally:

@@ -19,7 +19,7 @@ from typing import NoReturn
 from vestige.cli.main import told
 from vestige.cli.run import SYNTAX, options_of
 from vestige.errors import GuestError, UsageError
-from vestige.host import kvm
+from vestige.host import kvm, limits
 from vestige.host import run as native
 from vestige.lang.intrinsics import syscall
 from vestige.launcher import messages
@@ -145,8 +145,8 @@ def main() -> None:
             with closing(kvm.System()) as system:
                 known = system.learn()
             compiled = native.compiled_here()
-        except (UsageError, GuestError) as error:
-            messages.send(requests, messages.UNUSABLE, str(error))
+        except (GuestError, UsageError, OSError, MemoryError) as error:
+            messages.send(requests, messages.UNUSABLE, limits.line_of(error))
             return
         gc.collect()
         gc.freeze()  # a collection in a fork would touch, and so copy, all of it
