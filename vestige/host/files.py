@@ -9,7 +9,7 @@ import os
 import select
 
 from vestige.errors import UsageError
-from vestige.host import disks
+from vestige.host import collisions, disks
 from vestige.host.consoles import Consoles, open_consoles
 from vestige.host.options import RunOptions
 from vestige.host.outputs import empty, open_output
@@ -49,6 +49,7 @@ class Files:
 
 def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
     """Open them, and have `resources` close them. Raises UsageError, and Ended as `watch` does."""
+    collisions.check(asked)
     kernel = _open_input(asked.kernel, EXPECTED, asked.memory, resources, watch)
     initrd = None
     if asked.initrd is not None:
