@@ -56,6 +56,7 @@ def test_a_timeout_is_seconds_above_zero() -> None:
         ("a,,b.img,bus=ide", DiskOption("a,b.img", "ide")),
         ("a.img,discard=unmap", DiskOption("a.img", discard=True)),
         ("a.img,discard=ignore", DiskOption("a.img")),
+        ("a.img,format=raw,readonly", DiskOption("a.img", read_only=True, raw=True)),
     ],
 )
 def test_a_disk_is_a_path_and_options(text: str, disk: DiskOption) -> None:
@@ -76,6 +77,9 @@ def test_a_disk_is_a_path_and_options(text: str, disk: DiskOption) -> None:
         ("a,discard=on", "unknown option 'discard=on'"),
         ("a,discard=unmap,readonly", "only read; leave discard=unmap out"),
         ("vfio:01:00.0,discard=unmap", "a controller discards by itself; leave"),
+        ("a,format", "unknown option 'format'.*format=raw"),
+        ("a,format=qcow2", "no format 'qcow2'.*qemu-img convert -O raw a a.raw"),
+        ("vfio:01:00.0,format=raw", "leave format=raw out"),
     ],
 )
 def test_an_unknown_disk_option_is_named(text: str, complaint: str) -> None:

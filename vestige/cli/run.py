@@ -13,11 +13,11 @@ SYNTAX = Syntax(
         Option("--cpus", "N", help="virtual CPUs, 1 to 32 (default 1)"),
         Option(
             "--disk",
-            "PATH|vfio:ADDRESS[,bus=virtio|ide][,readonly][,discard=unmap]",
+            "PATH|vfio:ADDRESS[,bus=virtio|ide][,readonly][,discard=unmap][,format=raw]",
             repeated=True,
             help="raw image, block device, or the PCI address of an NVMe controller; up to four,"
             " on virtio (default) or IDE; discard=unmap: what the guest discards becomes a hole in"
-            " the image",
+            " the image; format=raw: take an image that looks like another format's as it is",
         ),
         Option(
             "--ide",

@@ -64,7 +64,8 @@ class Places:
         devices = iter(self._devices)
         images = {}
         for number, disk in enumerate(asked.disks):
-            device = DiskOption(next(devices), disk.bus, disk.read_only, disk.discard)
+            # What it looks like was asked out there.
+            device = DiskOption(next(devices), disk.bus, disk.read_only, disk.discard, raw=True)
             images[number] = resources.keep(disks.open_disk(device, watch))
             images[number].path = disk.path
         opened: list[Console] = [Console(1, 0)]

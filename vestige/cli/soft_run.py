@@ -21,7 +21,7 @@ from vestige.host.ending import until_ended
 from vestige.host.files import Files, open_files
 from vestige.host.memory import GuestMemory
 from vestige.host.network import find_passt
-from vestige.host.options import UNMAP, USER, VIRTIO, DiskOption, RunOptions
+from vestige.host.options import RAW, UNMAP, USER, VIRTIO, DiskOption, RunOptions
 from vestige.host.resources import Resources
 from vestige.machine import boot
 from vestige.machine.config import MachineConfig
@@ -192,8 +192,9 @@ def command(options: RunOptions, places: list[str]) -> list[str]:
 
 
 def disk_words(disk: DiskOption) -> str:
-    """One `--disk` as it is typed. What kind of image it is was looked at out here."""
+    """One `--disk` as it is typed."""
     words = [disk.path.replace(",", ",,"), f"bus={disk.bus}"]
     words += ["readonly"] if disk.read_only else []
     words += [f"discard={UNMAP}"] if disk.discard else []
+    words += [f"format={RAW}"] if disk.raw else []
     return ",".join(words)

@@ -13,7 +13,7 @@ import stat
 
 from vestige import abi, image_lock
 from vestige.errors import UsageError
-from vestige.host import limits
+from vestige.host import disk_formats, limits
 from vestige.host.options import DiskOption
 from vestige.lang.intrinsics import syscall
 from vestige.signals import Watch
@@ -94,6 +94,8 @@ def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
         raise UsageError(_not_opened(path, error)) from None
     try:
         image_lock.lock(claim, path, read_only)
+        if not option.raw:
+            disk_formats.check(claim, path, read_only)
         sectors = _sectors(claim, path)
         if not read_only:
             _check_length(claim, path)

@@ -17,6 +17,7 @@ BUSES = (VIRTIO, IDE)
 MAXIMUM_DISKS = 4
 UNMAP = "unmap"  # discard=: a guest's discards become holes in the image
 DISCARDS = (UNMAP, "ignore")
+RAW = "raw"  # format=: an image isn't asked whether it is raw
 STDIO, SOCKET = "stdio", "unix:"  # what a console is connected to; else a file
 UART = "uart"  # the other device a console may be; VIRTIO is one
 EARLY = "early"
@@ -56,18 +57,25 @@ class Record:
 class DiskOption(Record):
     """One `--disk`: a raw image file, a block device, or vfio: and an NVMe's PCI address.
 
-    `discard`: the guest may give back sectors of an image, which lets its file shrink.
+    `discard`: the guest may give back sectors of an image, which lets its file shrink. `raw`: the
+    image is taken as raw whatever it looks like.
     """
 
-    __slots__ = ("bus", "discard", "path", "read_only")
+    __slots__ = ("bus", "discard", "path", "raw", "read_only")
 
     def __init__(
-        self, path: str, bus: str = VIRTIO, read_only: bool = False, discard: bool = False
+        self,
+        path: str,
+        bus: str = VIRTIO,
+        read_only: bool = False,
+        discard: bool = False,
+        raw: bool = False,
     ) -> None:
         self.path = path
         self.bus = bus
         self.read_only = read_only
         self.discard = discard
+        self.raw = raw
 
     @property
     def controller(self) -> str | None:
@@ -191,7 +199,8 @@ def parse_timeout(text: str) -> float:
 
 
 def parse_disk(text: str) -> DiskOption:
-    """PATH[,bus=virtio|ide][,readonly][,discard=unmap|ignore]; a comma in PATH is written twice.
+    """PATH[,bus=virtio|ide][,readonly][,discard=unmap|ignore][,format=raw]; a comma in PATH is
+    written twice.
 
     PATH is also vfio:[DOMAIN:]BUS:DEVICE.FUNCTION; ./vfio:… is a file of that name.
     """
@@ -202,7 +211,7 @@ def parse_disk(text: str) -> DiskOption:
     controller = path.startswith(CONTROLLER)
     if controller:
         path = CONTROLLER + _pci_address(path.removeprefix(CONTROLLER), text)
-    bus, read_only, discard = VIRTIO, False, False
+    bus, read_only, discard, raw = VIRTIO, False, False, False
     for word in words:
         name, equals, value = word.replace("\0", ",,").partition("=")
         if name == "bus" and equals:
@@ -213,15 +222,24 @@ def parse_disk(text: str) -> DiskOption:
             read_only = True
         elif name == "discard" and value in DISCARDS:
             discard = value == UNMAP
+        elif name == "format" and value == RAW:
+            raw = True
+        elif name == "format" and value:
+            raise UsageError(
+                f"--disk {text}: no format {value!r}; an image is raw, make it so: qemu-img convert"
+                f" -O raw {path} {path}.raw"
+            )
         else:
             raise UsageError(
-                f"--disk {text}: unknown option {word!r}; there are bus=virtio|ide, readonly and"
-                " discard=unmap|ignore (a comma in the path is written twice)"
+                f"--disk {text}: unknown option {word!r}; there are bus=virtio|ide, readonly,"
+                " discard=unmap|ignore and format=raw (a comma in the path is written twice)"
             )
     if discard and (read_only or controller):
         reason = "a drive that is only read" if read_only else "a controller discards by itself"
         raise UsageError(f"--disk {text}: {reason}; leave discard=unmap out")
-    return DiskOption(path, bus, read_only, discard)
+    if raw and controller:
+        raise UsageError(f"--disk {text}: a controller is no image; leave format=raw out")
+    return DiskOption(path, bus, read_only, discard, raw)
 
 
 def parse_console(text: str) -> ConsoleOption:
