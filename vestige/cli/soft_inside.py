@@ -25,6 +25,7 @@ from vestige.host.outputs import open_output
 from vestige.host.resources import Resources
 from vestige.lang.image import Image
 from vestige.machine.files import InputFile
+from vestige.process import prepare
 from vestige.signals import Watch
 
 SYNTAX = Syntax(RUN.options, rest="DEVICE...")
@@ -80,6 +81,7 @@ class Places:
 
 def main(words: list[str]) -> int:
     """Run the guest; the exit status, with an error told in a line."""
+    prepare()
     return told(lambda: run(words))
 
 

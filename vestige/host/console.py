@@ -110,17 +110,6 @@ class File(Console):
             os.close(descriptor)
 
 
-def occupy_standard_files() -> None:
-    """Open /dev/null where standard input, output or errors are closed.
-
-    Before anything else is opened: a disk image must never become standard output.
-    """
-    descriptor = 0
-    while descriptor <= 2:
-        descriptor = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    os.close(descriptor)
-
-
 def open_console(name: str, option: str = "--console ", watch: Watch | None = None) -> Console:
     """The console `name`: stdio, unix:PATH, or a file's path; `option` is what stands before it.
 

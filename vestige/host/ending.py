@@ -2,7 +2,6 @@
 
 from _collections_abc import Callable
 
-from vestige.host.console import occupy_standard_files
 from vestige.host.messages import tell
 from vestige.host.resources import Resources
 from vestige.signals import TIMED_OUT, Ended, Signals, Watch
@@ -10,7 +9,6 @@ from vestige.signals import TIMED_OUT, Ended, Signals, Watch
 
 def until_ended(timeout: float | None, work: Callable[[Resources, Watch], int]) -> int:
     """What `work` answers, or the exit status of what ended it. Main thread only."""
-    occupy_standard_files()
     with Resources() as resources:
         watch = Watch(resources.keep(Signals()), timeout)
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from select import POLLIN
 
 import vestige
+from vestige import process
 from vestige.errors import UsageError
 from vestige.signals import Watch
 from vestige.softhost import emulator, kernel
@@ -38,21 +39,21 @@ def ensure(watch: Watch) -> None:
         text=True,
         errors="replace",
         start_new_session=True,  # so that apt-get ends with it
-    ) as process:
-        handle = os.pidfd_open(process.pid)
+    ) as child:
+        handle = os.pidfd_open(child.pid)
         try:
             watch.wait({handle: POLLIN})
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(child.pid, signal.SIGKILL)
             raise
         finally:
             os.close(handle)
-        complaint = process.communicate()[0].strip()
-    if process.returncode == _REFUSED:
+        complaint = child.communicate()[0].strip()
+    if child.returncode == _REFUSED:
         raise UsageError(complaint)
-    if process.returncode:
+    if child.returncode:
         raise UsageError(
-            f"fetching what the software host needs failed with status {process.returncode}; "
+            f"fetching what the software host needs failed with status {child.returncode}; "
             "standard error says why"
         )
 
@@ -71,6 +72,7 @@ def say(message: str) -> None:
 
 def main() -> int:
     """Fetch; what can't be goes to standard output, status 2."""
+    process.prepare()
     try:
         emulator.ensure(say)
         kernel.ensure(say)
