@@ -164,7 +164,9 @@ class Call(IntEnum):
     PIN = 4  # [chunk, domain]: register RAM with its ring. Threat: pins at most its own RAM.
     POWER = 5  # [Power]: the guest ends. Threat: none.
     PANIC = 6  # Cpu.panic says why. Threat: text taken from there is bounded and escaped.
-    LOG = 7  # [length]: Shared.log, escaped by the host. Threat: the trace's disk space.
+    # [length]: so much of Shared.log, escaped by the host; and what is new in Statistics.disks,
+    # once for each disk and errno. Threat: the trace's disk space.
+    LOG = 7
 
 
 class Power(IntEnum):
@@ -420,6 +422,18 @@ class NvmeReport(Struct):
     bounced_bytes: u64  # of those read and written, copied for their alignment
 
 
+class DiskReport(Struct):
+    """With which errno the latest operation on a disk's file that failed did so, by its kind.
+
+    0: none has. Threat: a wrong reason, told to the user.
+    """
+
+    read: u8
+    write: u8
+    flush: u8
+    discard: u8
+
+
 class VirtioReport(Struct):
     """What its domain tells of one virtio function. Threat: wrong numbers."""
 
@@ -455,6 +469,7 @@ class Statistics(Struct):
     flushes: u64
     discards: u64
     ring_errors: u64
+    disks: DiskReport[4]  # MAX_DISKS
     nvme: NvmeReport[4]  # MAX_NVME
     virtio: VirtioReport[8]  # MAX_VIRTIO
     net: NetReport

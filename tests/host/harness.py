@@ -13,6 +13,7 @@ from vestige.errors import UsageError
 from vestige.host import guest, images, kvm, runloop
 from vestige.host.code import MonitorCode
 from vestige.host.console import Console
+from vestige.host.disk_failures import DiskFailures
 from vestige.host.memory import GuestMemory
 from vestige.host.options import DiskOption
 from vestige.host.ring import Ring
@@ -101,7 +102,8 @@ class Payload:
             self.twin.wire()
             self.signals = stack.enter_context(closing(Signals()))
             run = runloop.run if interpreted else runner()
-            self.session = stack.enter_context(closing(Session(self.twin, self.code, rings, run)))
+            session = Session(self.twin, self.code, rings, run, DiskFailures({}))
+            self.session = stack.enter_context(closing(session))
             self._write_guest(guest_image(function), function.__name__, interrupts)
             self.report.command = command
             self._stack = stack.pop_all()

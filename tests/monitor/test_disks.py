@@ -12,6 +12,7 @@ COMMAND_BLOCK, BUS_MASTER = abi.PORT_IDE, abi.PORT_IDE_BUS_MASTER
 READ_SECTORS, READ_DMA, WRITE_DMA, FLUSH = 0x20, 0xC8, 0xCA, 0xE7
 VECTOR = 0x51
 DATA = 0x10_0000  # guest-physical
+ENOSPC = 28
 PRD = 0x1000
 
 
@@ -100,6 +101,40 @@ def test_an_error_of_the_backing_file_is_the_guests_ata_error(rig: Rig) -> None:
     start_dma(rig, READ_DMA, 0, [(DATA, 512)])
     assert rig.inp(COMMAND_BLOCK + 7) & 1
     assert rig.rung == [abi.PIN_PCI_INTA]
+
+
+def test_the_host_is_told_once_of_a_file_that_fails(rig: Rig) -> None:
+    rig.ring.answer = lambda submission: -ENOSPC
+    for _ in range(3):
+        start_dma(rig, WRITE_DMA, 0, [(DATA, 512)])
+        assert rig.inp(COMMAND_BLOCK + 7) == 0x41  # DRDY, ERR
+        assert rig.inp(COMMAND_BLOCK + 1) == 0x04  # ABRT
+    assert rig.told == [b""]
+    command(rig, FLUSH)
+    report = rig.shared.statistics.disks[0]
+    assert (report.read, report.write, report.flush, report.discard) == (0, ENOSPC, ENOSPC, 0)
+    assert rig.told == [b""] * 2
+    rig.ring.answer = lambda submission: None
+    start_dma(rig, READ_DMA, 0, [(DATA, 512)])
+    assert rig.inp(COMMAND_BLOCK + 7) == 0x50
+    assert rig.told == [b""] * 2
+
+
+def test_another_reason_is_told_again(rig: Rig) -> None:
+    answers = iter([-ENOSPC, -Errno.EIO])
+    rig.ring.answer = lambda submission: next(answers)
+    for _ in range(2):
+        start_dma(rig, WRITE_DMA, 0, [(DATA, 512)])
+    assert rig.told == [b""] * 2
+    assert rig.shared.statistics.disks[0].write == Errno.EIO
+
+
+def test_what_is_done_when_it_is_tried_again_is_no_failure(rig: Rig) -> None:
+    answers = iter([-Errno.EAGAIN, -Errno.EFAULT, None])
+    rig.ring.answer = lambda submission: next(answers)
+    start_dma(rig, WRITE_DMA, 0, [(DATA, 512)])
+    assert rig.inp(COMMAND_BLOCK + 7) == 0x50
+    assert rig.told == []
 
 
 def test_ram_that_cannot_be_registered_is_an_error_and_is_tried_anew(rig: Rig) -> None:

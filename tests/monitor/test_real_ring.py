@@ -1,5 +1,6 @@
 """The ring driver over the host's own restricted io_uring, both in this process."""
 
+import errno
 import os
 import random
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 
 from vestige import abi
 from vestige.errors import UsageError
+from vestige.host.file_size import LEAST, FileSizeLimit
 from vestige.host.memory import GuestMemory, PrivateMemory
 from vestige.host.ring import Ring
 from vestige.lang.intrinsics import syscall
@@ -118,6 +120,27 @@ def test_what_is_written_is_in_the_file_and_read_back(bench: Bench, path: Path) 
 def test_a_disk_that_became_shorter_is_an_error(bench: Bench, path: Path) -> None:
     os.truncate(path, DISK_SIZE // 2)
     assert bench.run(Operation.READ, DISK_SIZE // 512 - 1, [(0, 512)]) == 5
+
+
+def test_a_write_that_the_file_refuses_is_its_errno(bench: Bench, path: Path) -> None:
+    put(bench, [(0, 1024)], b"x" * 1024)
+    with closing(FileSizeLimit(LEAST, [])):
+        assert bench.run(Operation.WRITE, LEAST // 512 - 1, [(0, 1024)]) == errno.EFBIG
+        assert bench.run(Operation.READ, 0, [(0, 512)]) == 0
+    assert bench.run(Operation.WRITE, LEAST // 512 - 1, [(0, 1024)]) == 0
+
+
+def test_a_write_without_room_is_its_errno(path: Path) -> None:
+    full, eventfd = os.open("/dev/full", os.O_RDWR), os.eventfd(0)
+    try:
+        with closing(Bench(full, eventfd)) as bench:
+            assert bench.run(Operation.WRITE, 0, [(0, 512)]) == errno.ENOSPC
+            assert bench.run(Operation.READ, 0, [(0, 512)]) == 0
+    except UsageError as error:
+        pytest.skip(str(error))
+    finally:
+        os.close(full)
+        os.close(eventfd)
 
 
 def put(bench: Bench, segments: list[tuple[int, int]], data: bytes) -> None:

@@ -20,6 +20,7 @@ from vestige import abi
 from vestige.monitor.block import DISK_REQUESTS
 
 SIZE = 1 << 20
+ENOSPC = 28
 FORMATS = (SplitDriver, PackedDriver)
 
 
@@ -49,6 +50,17 @@ def test_data_moves_between_image_and_ram(kind: type[Driver]) -> None:
     assert disk.do(GET_ID, 0, Buffer(DATA, 20, writable=True)) == 0
     report = rig.shared.statistics.virtio[0]
     assert (report.requests, report.notifications, report.failures) == (5, 0, 0)
+
+
+def test_a_file_without_room_is_an_io_error_of_that_disk_alone_and_told() -> None:
+    rig = a_machine(2)
+    disks = [VirtioDisk(rig, number) for number in (0, 1)]
+    rig.ring.answer = lambda submission: None if submission.file else -ENOSPC
+    for _ in range(3):
+        data = Buffer(DATA, 512, writable=False)
+        assert [disk.do(OUT, 0, data) for disk in disks] == [1, 0]
+    assert rig.told == [b""]
+    assert [report.write for report in rig.shared.statistics.disks] == [ENOSPC, 0, 0, 0]
 
 
 def test_a_completion_is_the_vectors_message_and_routed_once() -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -158,17 +159,49 @@ def streams() -> Iterator[list[socket.socket]]:
 
 
 @pytest.fixture(scope="module")
-def with_devices(images: list[Path], streams: list[socket.socket]) -> Iterator[SoftHost]:
-    """A software host with two disks, an NVMe controller and two streams."""
+def crowded() -> Iterator[Path | None]:
+    """An image larger than its file system; None where only root could mount one for it.
+
+    The file system is in a namespace of its own, which that of a process there leads to.
+    """
+    script = (
+        "mount -t tmpfs -o size=1M none /mnt && truncate --size 8M /mnt/disk && echo && read line"
+    )
+    line = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        ready = holder.stdout.readline()
+        yield Path(f"/proc/{holder.pid}/root/mnt/disk") if ready else None
+        holder.communicate()
+
+
+@pytest.fixture(scope="module")
+def with_devices(
+    images: list[Path], streams: list[socket.socket], crowded: Path | None
+) -> Iterator[SoftHost]:
+    """A software host with two disks or three, an NVMe controller and two streams."""
     if shutil.which("qemu-system-x86_64") is None:
         pytest.skip("needs qemu-system-x86_64")
     host = SoftHost(
-        disks=[(images[0], False), (images[1], True)],
+        disks=[(images[0], False), (images[1], True), *([(crowded, False)] if crowded else [])],
         nvme=[images[2]],
         streams=[end.fileno() for end in streams[2:]],
     )
-    yield host
-    host.stop()
+    with host:
+        yield host
+
+
+@pytest.mark.softhost
+@pytest.mark.xdist_group("softhost")
+def test_a_full_file_system_is_an_io_error_and_no_standstill(
+    with_devices: SoftHost, crowded: Path | None
+) -> None:
+    if crowded is None:
+        pytest.skip("needs user namespaces (sysctl kernel.unprivileged_userns_clone=1)")
+    script = "dd if=/dev/zero of=/dev/vdc bs=64k count=32 oflag=direct; dd of=/dev/null < /dev/vdc"
+    done = with_devices.capture(["sh", "-c", f"LC_ALL=C; export LC_ALL; {script}"], timeout=TIMEOUT)
+    assert b"/dev/vdc': Input/output error" in done.stderr
+    assert done.status == 0, done.stderr
 
 
 @pytest.mark.softhost
@@ -177,8 +210,7 @@ def test_disks_nvme_streams_and_a_panic(
     with_devices: SoftHost, images: list[Path], streams: list[socket.socket]
 ) -> None:
     soft = with_devices
-    soft.start()
-    assert soft.disk_names == ["/dev/vda", "/dev/vdb"]
+    assert soft.disk_names[:2] == ["/dev/vda", "/dev/vdb"]
 
     script = "printf flushed | dd of=/dev/vda conv=fsync,notrunc status=none; head -c 7 /dev/vdb"
     assert soft.capture(["sh", "-c", script], timeout=TIMEOUT).stdout == b"content"

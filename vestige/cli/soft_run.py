@@ -62,7 +62,9 @@ def _run(options: RunOptions, resources: Resources, watch: Watch) -> int:
         streams=connected.streams,
         held=[image.claim for image in files.disks.values()],
     )
-    *disks, device = host.disk_names
+    *devices, device = host.disk_names
+    paths = [os.path.abspath(image.path) for image in files.disks.values()]  # noqa: PTH100
+    disks = [f"{name}={path}" for name, path in zip(devices, paths, strict=True)]
     places = [device, *map(str, sizes), *disks, *host.stream_names]
     patient = Watch(watch.signals)  # the timeout is the guest's: it counts inside
     status = foreground.attend(host, command(options, places), connected, patient, guest=True)

@@ -33,6 +33,7 @@ class DiskImage:
     ) -> None:
         """Take over the open files: `claim` is locked, I/O goes through `descriptor`."""
         self.path = path
+        self.place = path  # the file, which has another name where `descriptor` is a device for it
         self.claim = claim
         self.descriptor = descriptor
         self.sectors = sectors

@@ -7,6 +7,7 @@ from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host import buses, domains, failure, guest, images, kvm, options, statistics
 from vestige.host.code import MonitorCode
+from vestige.host.disk_failures import DiskFailures
 from vestige.host.ending import until_ended
 from vestige.host.file_size import FileSizeLimit
 from vestige.host.files import Files, open_files
@@ -90,6 +91,7 @@ class Run:
         self.domains = domains.count(asked.disks, asked.net is not None, asked.cpus)
         self.system.check_cpus(asked.cpus, self.domains)
         self.disks, self.console = files.disks, files.consoles
+        self.failures = DiskFailures(self.disks)
         self.entropy = _open_entropy(resources) if asked.entropy else None
         self.network: Network | None = None
         if asked.net is not None:
@@ -141,7 +143,8 @@ class Run:
             twin.configure()
             twin.private.shared().config.hpet = asked.hpet
             twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if in_memory else ())
-            session = resources.keep(Session(twin, self.compiled.code, rings, self.compiled.runner))
+            code, runner = self.compiled.code, self.compiled.runner
+            session = resources.keep(Session(twin, code, rings, runner, self.failures))
             return self._session(session, twin)
 
     def _connect_rings(self, twin: Twin, resources: Resources) -> list[Ring]:

@@ -12,6 +12,7 @@ from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host import failure
 from vestige.host.code import MonitorCode
+from vestige.host.disk_failures import DiskFailures
 from vestige.host.messages import tell
 from vestige.host.ring import Ring
 from vestige.host.runloop import Leave, Loop
@@ -131,15 +132,21 @@ class Session:
     """
 
     def __init__(
-        self, twin: Twin, code: MonitorCode, rings: Sequence[Ring], runner: Runner
+        self,
+        twin: Twin,
+        code: MonitorCode,
+        rings: Sequence[Ring],
+        runner: Runner,
+        failures: DiskFailures,
     ) -> None:
         """`rings`: one a domain, in their order, or none. Each thread calls `runner`, which is
-        runloop.run, compiled, with its own Loop.
+        runloop.run, compiled, with its own Loop. `failures` tells of the disks.
         """
         self._twin = twin
         self._code = code
         self._rings = rings
         self._runner = runner
+        self._failures = failures
         self._lock = allocate_lock()
         self.ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.outcome: Outcome | None = None
@@ -247,4 +254,6 @@ class Session:
     def _log(self, length: int) -> None:
         log = self._twin.private.shared().log
         text = bytes(log[index] for index in range(min(length, len(log))))
-        tell(f"monitor: {failure.escaped(text)}")
+        if text:
+            tell(f"monitor: {failure.escaped(text)}")
+        self._failures.tell(self._twin.shared())

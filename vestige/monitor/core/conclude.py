@@ -1,7 +1,8 @@
 """The end of every event: settle, then do outside what the models asked for.
 
 Calls to the host made while the lock is held: ROUTE, PIN and LOG, and no others. All are rare (a
-pin's message changed; the first I/O to 2 MiB of RAM; a guest's kernel crashed), and are steps
+pin's message changed; the first I/O to 2 MiB of RAM; a guest's kernel crashed, a disk's file fails
+as it did not before), and are steps
 which nobody may come between: a doorbell must not ring with another message, an entry must not
 be seen by the kernel before its buffer exists, a line must not be overwritten. A KICK may take
 long, so it is made without the lock.
@@ -69,6 +70,10 @@ def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     settle(machine, shared.config, shared.statistics, time(machine, shared), cpu.index)
     show_registers(machine.ide, shared.config)
     send_interrupts(cpu, machine, shared)
+    if machine.failures.news:
+        machine.failures.show(shared.statistics)
+        cpu.argument[0] = 0
+        call(cpu, Call.LOG)
     if not shared.config.ring.present:
         return False
     pin_chunks(cpu, machine, shared)

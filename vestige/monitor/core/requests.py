@@ -36,6 +36,8 @@ def advance(machine: Machine, config: Config, tag: u8, request: BlockRequest, no
         machine.driver.advance(tag, request, disk.file, config.ram, config.ring)
         finished = machine.driver.finished(tag, request)
         error = machine.driver.error_of(tag)
+        if finished and error:
+            machine.failures.note(request.drive, request.operation, error)
     if finished:
         request.complete(error)
     return finished
