@@ -51,11 +51,18 @@ def bzimage(
 
 
 def segment(
-    kind: int, offset: int, size: int, physical: int, *, virtual: int = 0, memory_size: int = 0
+    kind: int,
+    offset: int,
+    size: int,
+    physical: int,
+    *,
+    virtual: int = 0,
+    memory_size: int = 0,
+    alignment: int = 4096,
 ) -> bytes:
     """One program header."""
     return struct.pack(
-        "<IIQQQQQQ", kind, 7, offset, virtual, physical, size, memory_size or size, 4096
+        "<IIQQQQQQ", kind, 7, offset, virtual, physical, size, memory_size or size, alignment
     )
 
 
@@ -67,10 +74,16 @@ def elf_header(entry: int, count: int, *, machine: int = 62, kind: int = 2) -> b
     )
 
 
-def elf(*, pvh_entry: int | None = LOAD_ADDRESS + 0x20, entry: int = LOAD_ADDRESS) -> bytes:
+def elf(
+    *,
+    pvh_entry: int | None = LOAD_ADDRESS + 0x20,
+    entry: int = LOAD_ADDRESS,
+    code: bytes = b"\xf4" * 0x100,
+    notes_alignment: int = 4,
+) -> bytes:
     """A kernel like vmlinux: code at 16 MiB (linked high), zeroes after it, maybe a PVH note."""
-    code = b"\xf4" * 0x100
     other_note = struct.pack("<III4s4s", 4, 4, 6, b"Xen\0", b"abcd")
+    other_note += bytes(-len(other_note) % notes_alignment)
     note = struct.pack("<III4sI", 4, 4, NOTE_TYPE_PHYS32_ENTRY, b"Xen\0", pvh_entry or 0)
     notes = other_note + (note if pvh_entry is not None else b"")
     start = 64 + 2 * 56
@@ -82,7 +95,13 @@ def elf(*, pvh_entry: int | None = LOAD_ADDRESS + 0x20, entry: int = LOAD_ADDRES
         virtual=0xFFFF_FFFF_8100_0000,
         memory_size=3 * MIB + 5,
     )
-    note_segment = segment(PT_NOTE, start + len(code), len(notes), LOAD_ADDRESS + 0x1000)
+    note_segment = segment(
+        PT_NOTE,
+        start + len(code),
+        len(notes),
+        LOAD_ADDRESS + 0x1000,
+        alignment=notes_alignment,
+    )
     return elf_header(entry, 2) + load + note_segment + code + notes
 
 

@@ -160,6 +160,22 @@ def test_elf_files_for_something_else(
     assert refusal(kernel) == f"{message}; {GIVE}"
 
 
+@pytest.mark.parametrize(
+    ("kernel", "entry"),
+    [
+        (elf(pvh_entry=None, code=bytes(0x100)), LOAD_ADDRESS),
+        (elf(code=b"\xf4" * 0x20 + bytes(0xE0)), LOAD_ADDRESS + 0x20),
+        (elf(pvh_entry=None, entry=LOAD_ADDRESS + 2 * MIB), LOAD_ADDRESS + 2 * MIB),
+        (elf(pvh_entry=None, entry=LOAD_ADDRESS + 3 * MIB + 4), LOAD_ADDRESS + 3 * MIB + 4),
+    ],
+)
+def test_an_elf_file_whose_code_was_taken_out(kernel: bytes, entry: int, tmp_path: Path) -> None:
+    assert refusal(images.write(tmp_path, kernel)) == (
+        f"no code at its entry point {entry:#x}; give the kernel itself, not what `objcopy"
+        " --only-keep-debug` keeps of it"
+    )
+
+
 def test_an_elf_file_cut_within_its_header(tmp_path: Path) -> None:
     assert refusal(images.write(tmp_path, elf()[:63])) == (
         "a truncated ELF file: its header ends at byte 63; copy it again"

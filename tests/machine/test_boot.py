@@ -182,6 +182,11 @@ def test_an_elf_kernel_with_a_pvh_note_starts_by_it(tmp_path: Path) -> None:
     assert memory[LOAD_ADDRESS : LOAD_ADDRESS + 0x100] == b"\xf4" * 0x100
 
 
+def test_notes_padded_to_8_bytes_are_read_too(tmp_path: Path) -> None:
+    kernel = images.write(tmp_path, elf(notes_alignment=8))
+    assert load(ram(SMALL.memory), SMALL, kernel).rip == LOAD_ADDRESS + 0x20
+
+
 def test_pvh_start_info_says_where_everything_is(tmp_path: Path) -> None:
     size = 5 * GIB
     memory = ram(size)

@@ -36,6 +36,7 @@ PT_LOAD, PT_NOTE = 1, 4
 NOTE_HEADER = struct.Struct("<III")  # name size, descriptor size, type
 XEN_NOTE = b"Xen\0"
 PHYS32_ENTRY = 18
+FIRST_INSTRUCTIONS = 16  # bytes of code that can't all be zero
 NOTES_LIMIT = 1 * MIB  # Linux has some hundred bytes
 
 # The setup header that vmlinux has no place for: boot.rst's obligatory fields, as a bzImage of
@@ -46,12 +47,11 @@ SETUP_HEADER_END = 0x264
 class Segment:
     """A program header: `size` bytes of the file at `offset`, for RAM at `address`."""
 
-    __slots__ = ("address", "memory_size", "offset", "size", "type", "virtual")
+    __slots__ = ("address", "alignment", "memory_size", "offset", "size", "type", "virtual")
 
     def __init__(self, fields: tuple[int, ...]) -> None:
-        self.type, _, self.offset, self.virtual, self.address, self.size, self.memory_size, _ = (
-            fields
-        )
+        self.type, _, self.offset, self.virtual, self.address, *sizes = fields
+        self.size, self.memory_size, self.alignment = sizes
 
 
 def is_elf(header: bytes) -> bool:
@@ -82,6 +82,7 @@ def load(file: InputFile, path: str, size: int, header: bytes, ram: Ram, protoco
     entry = _physical(entry, loaded, path)
     for segment in loaded:
         file.read_at(segment.offset, ram.at(segment.address, segment.size))
+    _check_code(entry, ram, path)
     return Kernel(
         protocol=protocol,
         entry=entry,
@@ -169,6 +170,15 @@ def _physical(entry: int, segments: list[Segment], path: str) -> int:
     raise UsageError(f"{path}: entry point {entry:#x} is in no segment; give {EXPECTED}")
 
 
+def _check_code(entry: int, ram: Ram, path: str) -> None:
+    """Raise UsageError where the kernel would begin with zeroes."""
+    if not any(ram.at(entry, min(FIRST_INSTRUCTIONS, ram.memory_map.low_size - entry))):
+        raise UsageError(
+            f"{path}: no code at its entry point {entry:#x}; give the kernel itself, not what"
+            " `objcopy --only-keep-debug` keeps of it"
+        )
+
+
 def _pvh_entry(file: InputFile, path: str, size: int, segments: list[Segment]) -> int | None:
     for segment in segments:
         if segment.type != PT_NOTE or segment.size > NOTES_LIMIT:
@@ -176,21 +186,27 @@ def _pvh_entry(file: InputFile, path: str, size: int, segments: list[Segment]) -
         _check_inside(path, "notes", segment.offset + segment.size, size)
         data = bytearray(segment.size)
         file.read_at(segment.offset, memoryview(data))
-        for name, kind, descriptor in _notes(bytes(data)):
+        for name, kind, descriptor in _notes(bytes(data), segment.alignment):
             if name == XEN_NOTE and kind == PHYS32_ENTRY:
                 return int.from_bytes(descriptor[:8], "little")
     return None
 
 
-def _notes(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
-    """(name, type, descriptor) of each note, as far as they are whole."""
+def _notes(data: bytes, alignment: int) -> Iterator[tuple[bytes, int, bytes]]:
+    """(name, type, descriptor) of each note, as far as they are whole.
+
+    Descriptors and notes begin at multiples of 4, or of 8 where the segment is aligned so, as
+    binutils and glibc read them; the System V ABI says 8 for every 64-bit file, which few are.
+    """
+    step = 8 if alignment == 8 else 4
     position = 0
     while position + NOTE_HEADER.size <= len(data):
         name_size, descriptor_size, kind = NOTE_HEADER.unpack_from(data, position)
         name = position + NOTE_HEADER.size
-        descriptor = name + (name_size + 3 & ~3)
-        yield data[name : name + name_size], kind, data[descriptor : descriptor + descriptor_size]
-        position = descriptor + (descriptor_size + 3 & ~3)
+        descriptor = -(-(name + name_size) // step) * step
+        end = descriptor + descriptor_size
+        yield data[name : name + name_size], kind, data[descriptor:end]
+        position = -(-end // step) * step
 
 
 def _setup_header() -> bytes:
