@@ -1,5 +1,6 @@
 """Machines started from Python: their options and streams, how they end, and who ends them."""
 
+import io
 import os
 import select
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -104,12 +106,76 @@ def test_options_become_the_words_of_a_command_line() -> None:
     ]
 
 
+class Folder:
+    """Something with a path."""
+
+    def __fspath__(self) -> bytes:
+        return b"folder\xff"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("disk", ("a", Path("b")), ["--disk=a", "--disk=b"]),
+        ("disk", [], []),
+        ("disk", "a,readonly", ["--disk=a,readonly"]),
+        ("disk", Path("a,readonly"), ["--disk=a,,readonly"]),
+        ("disk", Path("vfio:00:10.0"), ["--disk=./vfio:00:10.0"]),
+        ("console", Path("virtio"), ["--console=./virtio"]),
+        ("console", Path("stdio"), ["--console=./stdio"]),
+        ("kernel", b"k\xff", ["--kernel=k\udcff"]),
+        ("kernel", Folder(), ["--kernel=folder\udcff"]),
+        ("timeout", 2.5, ["--timeout=2.5"]),
+        ("hpet", False, []),
+    ],
+)
+def test_values_become_words(name: str, value: Any, words: list[str]) -> None:
+    assert command_line({name: value}) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("colour", "red", "colour: no such option; there are kernel, initrd, "),
+        ("hpet", "yes", "hpet='yes': give True or False"),
+        ("hpet", 1, "hpet=1: give True or False"),
+        ("kernel", True, "kernel: True is a bool; give text, a number, a path"),
+        ("kernel", False, "kernel: False is a bool"),
+        ("kernel", ["a", "b"], "kernel=['a', 'b']: give one value, not a sequence"),
+        ("disk", {"a"}, "disk: {'a'} is a set; give text, a number, a path, or where"),
+        ("disk", {"a": 1}, "is a dict"),
+        ("disk", ["a", None], "disk: None is a NoneType"),
+        ("disk", ["a", ["b"]], "disk: ['b'] is a list"),
+        ("disk", bytearray(b"a"), "is a bytearray"),
+        ("console", io.BytesIO(), "is a BytesIO"),
+    ],
+)
+def test_values_that_are_no_words_are_refused_by_name(name: str, value: Any, line: str) -> None:
+    with pytest.raises(UsageError) as told:
+        command_line({name: value})
+    assert line in str(told.value)
+
+
+def closed_file() -> IO[bytes]:
+    with Path("/dev/null").open("rb") as file:
+        return file
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [io.BytesIO(), closed_file(), "log", True, subprocess.PIPE, subprocess.STDOUT, 10**6, object()],
+)
+def test_streams_without_a_file_of_the_system_are_refused_by_name(
+    ready: Launcher, stream: Any
+) -> None:
+    with pytest.raises(UsageError, match=r"^stdout=.*: not an open file of the operating system"):
+        ready.start(kernel="k", stdout=stream)
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
         ({}, "the following arguments are required: --kernel"),
-        ({"kernel": "k", "colour": "red"}, "unrecognized arguments: --colour=red"),
-        ({"kernel": "k", "hpet": "yes"}, "argument --hpet: takes no word, not 'yes'"),
         ({"kernel": "k", "memory": "1M"}, "1M"),
         ({"kernel": "k", "append": "x" * (1 << 17)}, "at most 131072 expected; shorten them"),
         ({"kernel": "k", "accel": "soft"}, "run on this machine's KVM; leave accel out"),
@@ -254,6 +320,9 @@ def test_closing_a_launcher_ends_its_machines(kernels: Kernels, pipe: Pipe) -> N
     with Launcher() as own:
         machine = own.start(kernel=kernels("idle"), stdout=pipe.end)
         pipe.take(len(HELLO))
+        own.close()
+        with pytest.raises(GuestError, match="the launcher is closed"):
+            own.start(kernel=kernels("idle"))
     assert machine.wait(PATIENCE) == 128 + signal.SIGTERM
     machine.close()
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Self
@@ -19,8 +19,12 @@ PACKAGES = Path(__file__).resolve().parent.parent.parent  # where vestige is imp
 TEMPLATE = "vestige.launcher.template"
 PATIENCE = 15.0  # seconds in which machines that were told to end are gone
 
-Word = str | int | os.PathLike[str]
-Value = Word | bool | list[Word] | None
+OPTIONS = {option.name[2:].replace("-", "_"): option for option in SYNTAX.options}
+TEXT = (str, bytes, bytearray, memoryview)  # sequences that are no lists
+NOT_PATHS = ("vfio:", "unix:", "virtio", "stdio")  # how words begin that are no path
+
+Word = str | bytes | int | float | os.PathLike[str] | os.PathLike[bytes]
+Value = Word | bool | Sequence[Word] | None
 Stream = int | IO[bytes] | IO[str] | None
 
 
@@ -151,12 +155,18 @@ class Launcher:
         """Start a guest; it begins while this returns.
 
         `options` are those of `vestige run`, by the same names: `on_reboot="restart"`,
-        `disk=["root.img", "data.img,readonly"]`, `hpet=True`. Streams are as subprocess.Popen has
-        them (no PIPE), but that there is no input unless it is given. Relative paths are relative
-        to the working directory of now. Raises UsageError for options that are wrong in
-        themselves, GuestError where there is no further process. What only opening a file tells
-        ends the machine: with status 2 and a line on its standard error.
+        `disk=["root.img", "data.img,readonly"]`, `hpet=True`. A value is text, as a command line
+        has it, a number, or a path object, of which every character is the path's. Streams are as
+        subprocess.Popen has them (no PIPE), but that there is no input unless it is given. Relative
+        paths are relative to the working directory of now.
+
+        Raises UsageError for options that are wrong in themselves, GuestError where there is no
+        further process. What only opening a file tells ends the machine: with status 2 and a line
+        on its standard error.
         """
+        if self._template.fileno() < 0:
+            raise GuestError("the launcher is closed; make another launcher")
+        given = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
         words = command_line(options)
         checked = options_of(SYNTAX.read(words))
         if checked.accel == "soft":
@@ -165,8 +175,8 @@ class Launcher:
         near, far = messages.pair()
         try:
             streams = [
-                _descriptor(stream, own, opened)
-                for stream, own in ((stdin, 0), (stdout, 1), (stderr, 2))
+                _descriptor(name, stream, own, opened)
+                for own, (name, stream) in enumerate(given.items())
             ]
             opened.append(os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
             passed = (*streams, opened[-1], far.fileno())
@@ -204,31 +214,72 @@ class Launcher:
         self.close()
 
 
-def command_line(options: dict[str, Value]) -> list[str]:
-    """The words of `vestige run` that mean `options`."""
+def command_line(options: Mapping[str, Value]) -> list[str]:
+    """The words of `vestige run` that mean `options`. Raises UsageError for what means none."""
     return [word for name, value in options.items() for word in _words(name, value)]
 
 
 def _words(name: str, value: Value) -> Iterator[str]:
-    option = f"--{name.replace('_', '-')}"
-    if value is True:
-        yield option
-    elif value is not None and value is not False:
-        for each in value if isinstance(value, list) else [value]:
-            yield f"{option}={os.fspath(each) if isinstance(each, os.PathLike) else each}"
+    option = OPTIONS.get(name)
+    if option is None:
+        raise UsageError(f"{name}: no such option; there are {', '.join(OPTIONS)}")
+    if value is None:  # not given
+        return
+    if not option.metavar:
+        if not isinstance(value, bool):
+            raise UsageError(f"{name}={value!r}: give True or False")
+        yield from [option.name] if value else []
+    elif isinstance(value, Sequence) and not isinstance(value, TEXT):
+        if not option.repeated:
+            raise UsageError(f"{name}={value!r}: give one value, not a sequence of them")
+        for each in value:
+            yield f"{option.name}={_text(name, each)}"
+    else:
+        yield f"{option.name}={_text(name, value)}"
 
 
-def _descriptor(stream: Stream, own: int, opened: list[int]) -> int:
+def _text(name: str, value: object) -> str:
+    """The word that `value` is on a command line. A path object is a path, whatever is in it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return os.fsdecode(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, os.PathLike):
+        raise UsageError(
+            f"{name}: {value!r} is a {type(value).__name__}; give text, a number, a path, or where"
+            " an option may be repeated a list of these"
+        )
+    path = os.fsdecode(value)
+    if name == "disk":
+        path = path.replace(",", ",,")
+    return f"./{path}" if path.startswith(NOT_PATHS) else path
+
+
+def _descriptor(name: str, stream: Stream, own: int, opened: list[int]) -> int:
     """The descriptor that `stream` means; one that is opened for it is added to `opened`.
 
-    Like the calling program's `own`, but that one that is closed is an empty one.
+    None is the calling program's `own`, or an empty one where that is closed. Raises UsageError for
+    what has no open file of the kernel's behind it.
     """
     if stream is None and _is_open(own):
         return own
-    if stream is None or stream == subprocess.DEVNULL:
+    if stream is None or (isinstance(stream, int) and stream == subprocess.DEVNULL):
         opened.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
         return opened[-1]
-    return stream if isinstance(stream, int) else stream.fileno()
+    descriptor: object = stream
+    if not isinstance(stream, int):
+        try:
+            descriptor = stream.fileno()
+        except (AttributeError, OSError, ValueError):  # as BytesIO, or a closed file
+            descriptor = None
+    if isinstance(descriptor, bool) or not isinstance(descriptor, int) or not _is_open(descriptor):
+        raise UsageError(
+            f"{name}={stream!r}: not an open file of the operating system's; give a descriptor, a"
+            " file that has one (fileno), subprocess.DEVNULL or None"
+        )
+    return descriptor
 
 
 def _is_open(descriptor: int) -> bool:
