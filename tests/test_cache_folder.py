@@ -1,6 +1,7 @@
 """Where the cache is, whoever the user is and whatever home there is."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from vestige import cache_folder
 from vestige.errors import UsageError
+from vestige.host import images
 from vestige.softhost import packages
 
 NOBODY = 12345  # no entry in the password file
@@ -133,12 +135,24 @@ def open_folder() -> Iterator[Path]:
         yield Path(name)
 
 
+def fill(cache: Path) -> None:
+    """Put what this user has compiled into `cache`, which becomes NOBODY's."""
+    images.ensure()
+    cache.mkdir(mode=0o700)
+    (cache / "images").mkdir()
+    for image in images.locations():
+        shutil.copy(image, cache / "images")
+    for path in (cache, *cache.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
 @pytest.mark.parametrize("words", [["build"], ["doctor"], ["run", "--help"]])
 def test_a_user_without_any_home_has_every_command(open_folder: Path, words: list[str]) -> None:
     place = open_folder / "here"
     place.mkdir()
     place.chmod(0o777)
+    fill(open_folder / f"vestige-{NOBODY}")
     user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     # Python may be in a folder that is root's alone.
     user += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]

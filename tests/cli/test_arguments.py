@@ -46,6 +46,25 @@ def test_words_behind_two_dashes_are_a_commands_own() -> None:
     assert read("ls here --fast").rest == ["ls", "here"]
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["--name", "-- quiet"], "; one that begins with -- is given as --name='-- quiet'"),
+        (["--name", "--quiet"], "; one that begins with -- is given as --name=--quiet"),
+        (["--name", "--"], "; one that begins with -- is given as --name=--"),
+        (["--name", "--disk=a"], ""),
+        (["--name", "--fast"], ""),
+        (["--name"], ""),
+    ],
+)
+def test_a_word_that_looks_like_an_option_is_told_how_to_be_given(
+    words: list[str], hint: str
+) -> None:
+    with pytest.raises(UsageError) as told:
+        SYNTAX.read(words)
+    assert str(told.value) == f"argument --name: expected one argument{hint}"
+
+
 def test_a_short_option_is_none_of_ours() -> None:
     with pytest.raises(UsageError, match="unrecognized arguments: -l"):
         read("ls -l")

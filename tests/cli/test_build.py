@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from vestige.cli import main
+from vestige.host import images
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -46,13 +49,16 @@ def test_the_listing_shows_source_between_machine_code(cache: Path) -> None:
     assert "ret" in listing
 
 
-def test_a_cache_that_cannot_be_filled_is_told(tmp_path: Path) -> None:
-    (tmp_path / "vestige").touch()
-    failed = vestige(tmp_path, "build")
-    assert failed.returncode == 2
-    assert f"vestige: {tmp_path}/vestige/images/monitor-" in failed.stderr
-    assert "can't be kept; make room" in failed.stderr
-    assert failed.stdout == ""
+def test_a_cache_that_cannot_be_filled_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(images, "ensure", lambda: None)  # builds, and keeps nothing
+    assert main.main(["build"]) == main.EXIT_USAGE
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"vestige: {tmp_path}/vestige/images/monitor-")
+    assert "can't be kept; make room" in shown.err
+    assert shown.out == ""
 
 
 LOADED = """

@@ -1,5 +1,7 @@
 """What every subcommand has in common: help, one line for what is wrong, exit statuses."""
 
+from importlib.metadata import version
+
 import pytest
 
 from vestige.cli import main as cli
@@ -11,6 +13,11 @@ def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
     assert cli.main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for name in cli.COMMANDS)
+
+
+def test_the_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"vestige {version('vestige')}\n"
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
@@ -34,7 +41,7 @@ def test_every_command_has_its_own_help(command: str, capsys: pytest.CaptureFixt
         (["run", "--kernel", "k", "--mem", "1G"], "unrecognized arguments: --mem 1G"),
         (["run", "--kernel", "k", "--memory", "much"], "--memory much: not a size"),
         (["run", "--kernel", "k", "--cpus", "33"], "--cpus 33: give a number from 1 to 32"),
-        (["run", "--kernel", "k", "--timeout", "0"], "--timeout 0: give a number of seconds"),
+        (["run", "--kernel", "k", "--timeout", "0"], "--timeout 0: give a time above 0"),
         (["run", "--kernel", "k", "--disk", "a,bus=scsi"], "--disk a,bus=scsi: no bus 'scsi'"),
         (["run", "--kernel", "k", "--disk", "a,fast"], "--disk a,fast: unknown option 'fast'"),
         (["run", "--kernel", "k", *["--disk", "a"] * 5], "5 disks: there may be at most 4"),

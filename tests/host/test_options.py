@@ -10,16 +10,42 @@ from vestige.host.options import ConsoleOption, DiskOption, PortOption, RunOptio
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("512M", 512 << 20), ("64m", 64 << 20), ("5G", 5 << 30), ("128", 128 << 20)],
+    [
+        ("512M", 512 << 20),
+        ("64m", 64 << 20),
+        ("5G", 5 << 30),
+        ("128", 128 << 20),
+        ("1.5G", 1536 << 20),
+        ("1GB", 1 << 30),
+        ("512MiB", 512 << 20),
+        ("0.5 gib", 512 << 20),
+        (".0625G", 64 << 20),
+        ("65536K", 64 << 20),
+    ],
 )
 def test_memory_is_a_number_with_a_unit(text: str, size: int) -> None:
     assert options.parse_memory(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "M", "1.5G", "-1G", "x", "63M", "31G", "65M", "٣G", "512MB"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "M", ".", ".G", "1..5G", "1.5.0G", "-1G", "x", "63M", "31G", "0.06G", "65M", "٣G"),
+        *("64B", "64MX", "64iB", "1e3M", "1" * 5000, "0." + "1" * 5000 + "G", "nan", "inf"),
+    ],
+)
 def test_other_memory_is_refused_with_the_words_given(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--memory "):
         options.parse_memory(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "next_size"), [("101M", "102M"), ("0.1G", "104M"), ("100000K", "98M"), ("65", "66M")]
+)
+def test_the_next_size_that_there_is_is_named(text: str, next_size: str) -> None:
+    with pytest.raises(UsageError, match=f"not a multiple of 2M; give {next_size}$"):
+        options.parse_memory(text)
+    assert options.parse_memory(next_size) % options.CHUNK == 0
 
 
 def test_the_largest_memory_fits_the_rings_table_of_buffers() -> None:
@@ -40,11 +66,18 @@ def test_other_numbers_of_cpus_are_refused(text: str) -> None:
         options.parse_cpus(text)
 
 
-def test_a_timeout_is_seconds_above_zero() -> None:
-    assert options.parse_timeout("2.5") == 2.5
-    for text in ("0", "-1", "nan", "inf", "soon", ""):
-        with pytest.raises(UsageError, match=r"^--timeout "):
-            options.parse_timeout(text)
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("2.5", 2.5), ("10s", 10), ("5m", 300), ("1.5 min", 90), ("2h", 7200), ("1e2S", 100)],
+)
+def test_a_timeout_is_a_time_above_zero(text: str, seconds: float) -> None:
+    assert options.parse_timeout(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "infs", "soon", "", "s", "5d", "1e9h"])
+def test_other_timeouts_are_refused_with_the_words_given(text: str) -> None:
+    with pytest.raises(UsageError, match=f"^--timeout {text}: give a time above 0"):
+        options.parse_timeout(text)
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ class Syntax:
             if name in options:
                 if options[name].metavar and not equals:
                     if not left or left[0].startswith("--"):
-                        raise UsageError(f"argument {name}: expected one argument")
+                        raise UsageError(self._missing(name, left))
                     value = left.pop(0)
                 elif equals and not options[name].metavar:
                     raise UsageError(f"argument {name}: takes no word, not {value!r}")
@@ -104,6 +104,15 @@ class Syntax:
         if missing := [name for name in self._required if name not in given]:
             raise UsageError(f"the following arguments are required: {', '.join(missing)}")
         return Arguments(given, rest)
+
+    def _missing(self, name: str, left: Sequence[str]) -> str:
+        """What to say of an option without a word, before the words in `left`."""
+        line = f"argument {name}: expected one argument"
+        if not left or left[0].partition("=")[0] in (*self._by_name, *HELP):
+            return line
+        import shlex  # noqa: PLC0415 - for an error alone
+
+        return f"{line}; one that begins with -- is given as {name}={shlex.quote(left[0])}"
 
     def help(self, program: str, summary: str) -> str:
         """What `program --help` prints."""

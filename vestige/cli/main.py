@@ -3,6 +3,7 @@
 import sys
 from _collections_abc import Callable, Sequence
 
+from vestige import __version__
 from vestige.cli import arguments as words
 from vestige.errors import GuestError, UsageError
 from vestige.host.messages import UnreadError, show, tell
@@ -29,7 +30,8 @@ def top_help() -> str:
             "",
             *words.table("commands", tuple(COMMANDS.items())),
             "",
-            "`vestige COMMAND --help` says what a command takes.\n",
+            "`vestige COMMAND --help` says what a command takes; `vestige --version` says which"
+            " vestige this is.\n",
         ]
     )
 
@@ -39,6 +41,9 @@ def dispatch(arguments: Sequence[str]) -> int:
     name = arguments[0] if arguments else None
     if name in words.HELP:
         show(top_help())
+        return 0
+    if name == "--version":
+        show(f"vestige {__version__}\n")
         return 0
     if name not in COMMANDS:
         what = "no command" if name is None else f"{name!r} is not a command"

@@ -61,7 +61,11 @@ SYNTAX = Syntax(
             repeated=True,
             help="a network interface, through passt or through a tap that exists",
         ),
-        Option("--timeout", "SECONDS", help="end the guest after this time, exit status 124"),
+        Option(
+            "--timeout",
+            "TIME",
+            help="end the guest after this time, exit status 124: seconds, or 5m, 2h",
+        ),
         Option("--stats", "FILE.json", help="write counters of the run here"),
     ),
     note=(

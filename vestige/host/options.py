@@ -29,7 +29,15 @@ ACCELERATORS = ("auto", "kvm", "soft")
 IDE_IN_MEMORY = "memory"
 IDE_PLACES = ("ports", IDE_IN_MEMORY)
 REBOOTS = ("exit", "restart")
-_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_SIZES = {"": MIB} | {
+    unit + more: 1 << 10 * power
+    for power, unit in enumerate("KMGT", start=1)
+    for more in ("", "B", "IB")
+}
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LONGEST_NUMBER = 30  # digits
+TIMES = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}  # units of a timeout, in seconds
+LONGEST_TIMEOUT = 1e9  # seconds
 CONTROLLER = "vfio:"
 
 
@@ -148,18 +156,28 @@ class RunOptions(Record):
 
 
 def parse_memory(text: str) -> int:
-    """Bytes of `text`: a whole number and an optional K, M or G; without one it is MiB."""
-    digits, unit = text, "M"
-    if text[-1:].upper() in _UNITS:
-        digits, unit = text[:-1], text[-1].upper()
-    if not (digits.isascii() and digits.isdigit()):
+    """Bytes of `text`: a number and K, M, G or T, or these with B or iB; without one it is MiB."""
+    number, unit = _number_and_unit(text)
+    whole, _, fraction = number.partition(".")
+    digits, factor = whole + fraction, _SIZES.get(unit.upper(), 0)
+    if not (digits.isascii() and digits.isdigit() and factor) or len(digits) > LONGEST_NUMBER:
         raise UsageError(f"--memory {text}: not a size; give a number and K, M or G, like 512M")
-    size = int(digits) * _UNITS[unit]
-    if not MINIMUM_MEMORY <= size <= MAXIMUM_MEMORY:
+    tenths: int = 10 ** len(fraction)
+    size = int(digits) * factor  # of those
+    if not MINIMUM_MEMORY * tenths <= size <= MAXIMUM_MEMORY * tenths:
         raise UsageError(f"--memory {text}: a guest has 64M to {MAXIMUM_MEMORY >> 30}G")
-    if size % CHUNK:
-        raise UsageError(f"--memory {text}: not a multiple of 2M")
-    return size
+    chunks = -(-size // (CHUNK * tenths))
+    if size != chunks * CHUNK * tenths:
+        raise UsageError(
+            f"--memory {text}: not a multiple of {CHUNK >> 20}M; give {chunks * CHUNK >> 20}M"
+        )
+    return chunks * CHUNK
+
+
+def _number_and_unit(text: str) -> tuple[str, str]:
+    """What stands before the letters at the end of `text`, and these."""
+    number = text.rstrip(_LETTERS)
+    return number.rstrip(" "), text[len(number) :]
 
 
 def parse_cpus(text: str) -> int:
@@ -188,13 +206,16 @@ def parse_net(words: list[str]) -> str | None:
 
 
 def parse_timeout(text: str) -> float:
-    """The seconds in `text`, a positive number."""
+    """The seconds in `text`: a positive number, of seconds unless one of TIMES is behind it."""
+    number, unit = _number_and_unit(text)
     try:
-        seconds = float(text)
-    except ValueError:
+        seconds = float(number) * TIMES[unit.lower()]
+    except (KeyError, ValueError):
         seconds = 0.0
-    if not 0 < seconds < 1e9:
-        raise UsageError(f"--timeout {text}: give a number of seconds above 0")
+    if not 0 < seconds < LONGEST_TIMEOUT:
+        raise UsageError(
+            f"--timeout {text}: give a time above 0, in seconds, or like 10s, 5m or 2h"
+        )
     return seconds
 
 
