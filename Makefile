@@ -82,7 +82,7 @@ distclean: clean ## Remove the tool's Python environment too
 
 # editable_mode=compat: a path in a file. The default is a finder that imports pathlib and more at
 # every start of Python, which is most of the time it takes.
-$(VENV_STAMP): pyproject.toml $(PACKAGES_STAMP)
+$(VENV_STAMP): pyproject.toml bin/vestige $(PACKAGES_STAMP)
 	@echo "setup: Python packages into .venv"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--config-settings editable_mode=compat --editable '.[dev]'
