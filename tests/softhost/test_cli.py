@@ -22,7 +22,7 @@ from vestige.softhost import packages
 
 pytestmark = pytest.mark.usefixtures("fake_qemu")
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 VESTIGE = [sys.executable, "-m", "vestige.cli.main", "softhost"]
 
 
@@ -93,15 +93,38 @@ def test_a_closed_pipe_ends_the_command() -> None:
         (["--memory", "lots", "--", "true"], "--memory lots: not a size"),
         (["--memory", "64M", "--", "true"], "give 512M or more"),
         (["--nvme", "/no/such/image", "--", "true"], "/no/such/image: No such file"),
+        (["--nvme", "{qcow2}", "--", "true"], "a qcow2 image, not a raw one"),
         (["--bogus", "--", "true"], "--bogus"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(arguments: list[str], reason: str) -> None:
-    done = vestige(*arguments)
+def test_bad_input_is_one_line_and_status_2(
+    arguments: list[str], reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "qcow2").write_bytes(b"QFI\xfb".ljust(512, b"\0"))
+    done = vestige(*(word.format(qcow2=tmp_path / "qcow2") for word in arguments))
     assert done.returncode == 2
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith("vestige: ")
     assert reason in line
+
+
+def test_an_image_that_looks_like_another_format_is_taken_as_raw_where_asked(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "qcow2").write_bytes(b"QFI\xfb".ljust(512, b"\0"))
+    assert vestige("--nvme", f"{tmp_path}/qcow2,format=raw", "--", "true").returncode == 0
+
+
+def test_too_few_open_files_are_named_with_the_cure() -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -n 20; exec "$@"', "sh", *VESTIGE, "--", "true"],
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("vestige: the software host needs 256 open files; RLIMIT_NOFILE")
 
 
 def test_without_apts_lists_the_next_step_is_named(

@@ -14,7 +14,7 @@ from tests.softhost.test_cli import read_until
 
 pytestmark = pytest.mark.usefixtures("fake_qemu")
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 ATTEND = """
 import os, sys
 if os.isatty(0):

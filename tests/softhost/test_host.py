@@ -14,7 +14,7 @@ from vestige.softhost import SoftHost, SoftHostError, host, link
 
 pytestmark = pytest.mark.usefixtures("fake_qemu")
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 def sh(script: str) -> list[str]:

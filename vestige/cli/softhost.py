@@ -1,19 +1,25 @@
 """`vestige softhost`: runs a command on a machine in software that has a real /dev/kvm."""
 
+import os
+import stat
 from pathlib import Path
 
 from vestige.cli.arguments import Arguments, Option, Syntax
 from vestige.errors import UsageError
-from vestige.host.options import parse_memory
+from vestige.host import disk_formats
+from vestige.host.options import RAW, parse_memory
+
+_AS_IT_IS = f",format={RAW}"
 
 SYNTAX = Syntax(
     (
         Option("--memory", "SIZE", help="its memory (default 4G)"),
         Option(
             "--nvme",
-            "IMAGE",
+            "IMAGE[,format=raw]",
             repeated=True,
-            help="an NVMe controller over this image, behind an IOMMU and held by vfio-pci",
+            help="an NVMe controller over this image, behind an IOMMU and held by vfio-pci;"
+            " format=raw: take one that looks like another format's as it is",
         ),
         Option("--verbose", help="show the boot console"),
         Option(
@@ -39,7 +45,23 @@ def run(arguments: Arguments) -> int:
 
     host = SoftHost(
         memory=parse_memory(arguments.last("--memory") or "4G"),
-        nvme=[Path(image) for image in arguments.all("--nvme")],
+        nvme=[_raw_image(words) for words in arguments.all("--nvme")],
         verbose=arguments.has("--verbose"),
     )
     return foreground.run(host, arguments.rest, retry=arguments.has("--retry"))
+
+
+def _raw_image(words: str) -> Path:
+    """The path in IMAGE[,format=raw]. Raises UsageError for an image that is not raw."""
+    path = words.removesuffix(_AS_IT_IS)
+    if path == words:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (OSError, ValueError):
+            return Path(path)  # who opens it for use says why it can't be
+        try:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                disk_formats.check(descriptor, path, read_only=False)
+        finally:
+            os.close(descriptor)
+    return Path(path)

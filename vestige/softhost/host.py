@@ -15,6 +15,7 @@ from typing import BinaryIO, TypedDict, Unpack
 import vestige
 from vestige import image_lock
 from vestige.errors import UsageError
+from vestige.host import limits
 from vestige.signals import Watch
 from vestige.softhost import emulator as emulators
 from vestige.softhost import kernel as kernels
@@ -26,6 +27,7 @@ from vestige.softhost.link import Link
 DEFAULT_MEMORY = 4 << 30
 MINIMUM_MEMORY = 512 << 20  # bytes; the kernel and its file systems take 150 MiB of it
 
+_FILES = 256  # open ones that QEMU needs: commands inside have the caller's files open through it
 _HIDDEN = ("/dev", "/proc", "/sys")
 
 _PACKAGE = Path(vestige.__file__).resolve().parent
@@ -149,6 +151,7 @@ class SoftHost:
         if self._link is not None:
             return
         refuse_hidden(_trees())
+        limits.require_files(_FILES, "the software host")
         emulator, kernel = emulators.ensure(progress), kernels.ensure(progress)
         try:
             configuration = self._configuration()

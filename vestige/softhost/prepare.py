@@ -14,6 +14,7 @@ from select import POLLIN
 import vestige
 from vestige import process
 from vestige.errors import UsageError
+from vestige.host.messages import tell
 from vestige.signals import Watch
 from vestige.softhost import emulator, kernel
 
@@ -67,7 +68,7 @@ def _is_here() -> bool:
 
 def say(message: str) -> None:
     """Tell the person at standard error how it goes."""
-    print(f"vestige: software host: {message}", file=sys.stderr, flush=True)
+    tell(f"software host: {message}")
 
 
 def main() -> int:
