@@ -164,8 +164,8 @@ class Call(IntEnum):
     PIN = 4  # [chunk, domain]: register RAM with its ring. Threat: pins at most its own RAM.
     POWER = 5  # [Power]: the guest ends. Threat: none.
     PANIC = 6  # Cpu.panic says why. Threat: text taken from there is bounded and escaped.
-    # [length]: so much of Shared.log, escaped by the host; and what is new in Statistics.disks,
-    # once for each disk and errno. Threat: the trace's disk space.
+    # [length]: so much of Shared.log, escaped by the host; and what is new in Statistics.disks and
+    # streams, once for each file and errno. Threat: the trace's disk space.
     LOG = 7
 
 
@@ -470,6 +470,7 @@ class Statistics(Struct):
     discards: u64
     ring_errors: u64
     disks: DiskReport[4]  # MAX_DISKS
+    streams: u8[7]  # MAX_PORTS: the errno that ended the output of the console, of each named port
     nvme: NvmeReport[4]  # MAX_NVME
     virtio: VirtioReport[8]  # MAX_VIRTIO
     net: NetReport

@@ -13,7 +13,7 @@ from vestige.errors import UsageError
 from vestige.host import guest, images, kvm, runloop
 from vestige.host.code import MonitorCode
 from vestige.host.console import Console
-from vestige.host.disk_failures import DiskFailures
+from vestige.host.file_failures import FileFailures
 from vestige.host.memory import GuestMemory
 from vestige.host.options import DiskOption
 from vestige.host.ring import Ring
@@ -102,7 +102,7 @@ class Payload:
             self.twin.wire()
             self.signals = stack.enter_context(closing(Signals()))
             run = runloop.run if interpreted else runner()
-            session = Session(self.twin, self.code, rings, run, DiskFailures({}))
+            session = Session(self.twin, self.code, rings, run, FileFailures({}))
             self.session = stack.enter_context(closing(session))
             self._write_guest(guest_image(function), function.__name__, interrupts)
             self.report.command = command

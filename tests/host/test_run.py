@@ -256,6 +256,15 @@ def test_a_file_takes_the_console(kernels: Kernels, tmp_path: Path) -> None:
     assert (tmp_path / "log").read_bytes() == HELLO
 
 
+def test_a_console_whose_file_takes_no_more_is_told(kernels: Kernels) -> None:
+    done = run("--kernel", kernels("hello"), "--console", "/dev/full")
+    assert done.returncode == 0
+    assert done.stderr == (
+        b"vestige: --console /dev/full: No space left on device;"
+        b" what else the guest writes there is lost\n"
+    )
+
+
 def test_a_unix_socket_takes_the_console(kernels: Kernels, start: Start, tmp_path: Path) -> None:
     path = tmp_path / "console"
     process = start("--kernel", kernels("echo"), "--console", f"unix:{path}")

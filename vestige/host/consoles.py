@@ -33,7 +33,7 @@ class Consoles(Console):
     ) -> None:
         """`opened`: the guest's own, then those of the ports."""
         self._option = console
-        self._names = [port.name for port in ports]
+        self._ports = ports
         self.all = opened
         super().__init__(self.all[0].output, self.all[0].input)
         self._config: abi.Config | None = None
@@ -43,6 +43,11 @@ class Consoles(Console):
     def ports(self) -> Sequence[Console]:
         """All but the guest's own console."""
         return self.all[1:]
+
+    def words(self) -> list[str]:
+        """How each was asked for, as messages name it."""
+        ports = [f"--port {port.name}={port.backend}" for port in self._ports]
+        return [f"--console {self._option.backend}", *ports]
 
     def outputs(self) -> list[int]:
         """The descriptors that the guest's output goes to."""
@@ -61,7 +66,7 @@ class Consoles(Console):
             port.present, port.output, port.input = 1, output, input_
             if os.isatty(self.output):
                 config.columns, config.rows = self._size()
-        for number, name in enumerate(self._names, start=1):
+        for number, name in enumerate([port.name for port in self._ports], start=1):
             port = config.ports[number]
             port.present = 1
             port.output, port.input = _add(self.all[number], files)

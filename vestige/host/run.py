@@ -7,8 +7,8 @@ from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host import buses, domains, failure, guest, images, kvm, options, statistics
 from vestige.host.code import MonitorCode
-from vestige.host.disk_failures import DiskFailures
 from vestige.host.ending import until_ended
+from vestige.host.file_failures import FileFailures
 from vestige.host.file_size import FileSizeLimit
 from vestige.host.files import Files, open_files
 from vestige.host.memory import GuestMemory
@@ -91,7 +91,7 @@ class Run:
         self.domains = domains.count(asked.disks, asked.net is not None, asked.cpus)
         self.system.check_cpus(asked.cpus, self.domains)
         self.disks, self.console = files.disks, files.consoles
-        self.failures = DiskFailures(self.disks)
+        self.failures = FileFailures(self.disks, self.console.words())
         self.entropy = _open_entropy(resources) if asked.entropy else None
         self.network: Network | None = None
         if asked.net is not None:

@@ -12,7 +12,7 @@ from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host import failure
 from vestige.host.code import MonitorCode
-from vestige.host.disk_failures import DiskFailures
+from vestige.host.file_failures import FileFailures
 from vestige.host.messages import tell
 from vestige.host.ring import Ring
 from vestige.host.runloop import Leave, Loop
@@ -137,7 +137,7 @@ class Session:
         code: MonitorCode,
         rings: Sequence[Ring],
         runner: Runner,
-        failures: DiskFailures,
+        failures: FileFailures,
     ) -> None:
         """`rings`: one a domain, in their order, or none. Each thread calls `runner`, which is
         runloop.run, compiled, with its own Loop. `failures` tells of the disks.

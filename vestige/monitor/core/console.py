@@ -7,8 +7,9 @@ holds up that operation and nothing else.
 
 from vestige.abi import Config, Console, Ring
 from vestige.lang.intrinsics import address_of
-from vestige.lang.types import Struct, u8, u32, u64
+from vestige.lang.types import Struct, i32, u8, u32, u64
 from vestige.monitor.core.clock import MILLISECOND
+from vestige.monitor.core.failures import FileFailures
 from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE, Uart
 from vestige.monitor.drivers.ring.driver import Driver, Owner
 from vestige.monitor.drivers.ring.spec import Errno
@@ -35,9 +36,17 @@ class ConsoleLink(Struct):
         self.output_failed = config.console.output < 0 or not config.ring.present
         self.input_ended = config.console.input < 0 or not config.ring.present
 
-    def move(self, uart: Uart, files: Console, driver: Driver, ring: Ring, now: u64) -> None:
+    def move(
+        self,
+        uart: Uart,
+        files: Console,
+        driver: Driver,
+        ring: Ring,
+        failures: FileFailures,
+        now: u64,
+    ) -> None:
         """Move on what can be moved."""
-        self.take_written(uart, driver, now)
+        self.take_written(uart, driver, failures, now)
         if self.output_failed:
             while uart.output_count > 0:
                 uart.output_done(uart.output_length())
@@ -62,7 +71,7 @@ class ConsoleLink(Struct):
 
     # ---- output ---------------------------------------------------------------------------
 
-    def take_written(self, uart: Uart, driver: Driver, now: u64) -> None:
+    def take_written(self, uart: Uart, driver: Driver, failures: FileFailures, now: u64) -> None:
         """Look whether the last write is done, and how far it came."""
         if not driver.take_answer(Owner.CONSOLE_OUTPUT):
             return
@@ -73,6 +82,7 @@ class ConsoleLink(Struct):
             self.output_after = u64(now + RETRY)
         elif result != -Errno.EINTR:
             self.output_failed = 1
+            failures.note_stream(0, errno_of(result))
 
     def write(self, uart: Uart, files: Console, driver: Driver, ring: Ring, now: u64) -> None:
         """Write what waits: a line, much, or what waited long enough."""
@@ -117,3 +127,8 @@ class ConsoleLink(Struct):
             return
         address = address_of(uart.input)
         driver.read_stream(Owner.CONSOLE_INPUT, u32(files.input), address, INPUT_SIZE, ring)
+
+
+def errno_of(result: i32) -> u8:
+    """The errno in a completion's result; 0 bytes written: EIO."""
+    return u8(min(-result, 255)) if result < 0 else Errno.EIO

@@ -5,7 +5,7 @@ from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.core.clock import Clock
 from vestige.monitor.core.console import ConsoleLink
-from vestige.monitor.core.failures import DiskFailures
+from vestige.monitor.core.failures import FileFailures
 from vestige.monitor.core.lock import Fence, Lock
 from vestige.monitor.core.network import NetworkLink
 from vestige.monitor.core.ports import PortLinks
@@ -48,7 +48,7 @@ class Machine(Struct):
     console: ConsoleLink
     ports: PortLinks
     driver: Driver
-    failures: DiskFailures
+    failures: FileFailures
     nvme: NvmeDriver
     timer: u64  # what the worker's timer is set to; NEVER: it isn't, or its interrupt has come
     armed: u64  # the same, or what the worker is being told to set it to

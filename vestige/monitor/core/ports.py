@@ -7,7 +7,8 @@ on memory of its own. The entropy device's bytes are read as a port's input is.
 from vestige.abi import MAX_PORTS, Config, Ring
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, i32, u8, u32, u64
-from vestige.monitor.core.console import END_OF_LINE, PATIENCE, RETRY
+from vestige.monitor.core.console import END_OF_LINE, PATIENCE, RETRY, errno_of
+from vestige.monitor.core.failures import FileFailures
 from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.devices.virtio_console.model import VirtioConsole
 from vestige.monitor.devices.virtio_console.port import INPUT_SIZE, OUTPUT_SIZE, VirtioPort
@@ -50,7 +51,9 @@ class PortLinks(Struct):
                 due = min(due, max(link.output_due, link.output_after))
         return due
 
-    def take_answers(self, console: VirtioConsole, driver: Driver, now: u64) -> bool:
+    def take_answers(
+        self, console: VirtioConsole, driver: Driver, failures: FileFailures, now: u64
+    ) -> bool:
         """Look what has been written and read; whether the driver is to be looked at for it."""
         moved = False
         for number in range(MAX_PORTS):
@@ -58,6 +61,8 @@ class PortLinks(Struct):
             port = console.ports[number]
             if driver.take_answer(output_owner(number)):
                 self.take_written(port, link, driver.result_of(output_owner(number)), now)
+                if port.deaf:
+                    failures.note_stream(number, errno_of(driver.result_of(output_owner(number))))
                 moved = True
             if driver.take_answer(input_owner(number)):
                 self.take_read(port, link, driver.result_of(input_owner(number)), now)

@@ -29,7 +29,9 @@ def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, c
     move_virtio(machine, config, statistics, now, cpu)
     machine.nvme.publish(now)
     if config.console.present:
-        machine.console.move(machine.uart, config.console, machine.driver, config.ring, now)
+        machine.console.move(
+            machine.uart, config.console, machine.driver, config.ring, machine.failures, now
+        )
     move_interrupts(machine, config)
 
 

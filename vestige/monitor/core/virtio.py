@@ -64,7 +64,7 @@ def move_console(machine: Machine, config: Config, number: u32, now: u64) -> Non
     if resized and console.columns and config.columns:
         console.resize(machine.virtio.functions[number].device, config.columns, config.rows)
         machine.virtio.service(number, config.ram)
-    if machine.ports.take_answers(console, machine.driver, now):
+    if machine.ports.take_answers(console, machine.driver, machine.failures, now):
         machine.virtio.service(number, config.ram)
     machine.ports.move(console, config, machine.driver, config.ring, now)
 

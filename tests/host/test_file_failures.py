@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from vestige import abi
-from vestige.host import disk_failures
-from vestige.host.disk_failures import EDQUOT, EFBIG, EIO, ENOSPC, EOPNOTSUPP, DiskFailures
+from vestige.host import file_failures
 from vestige.host.disks import DiskImage, open_disk
+from vestige.host.file_failures import EDQUOT, EFBIG, EIO, ENOSPC, EOPNOTSUPP, FileFailures
 from vestige.host.options import DiskOption
 
 SIZE = 8192
@@ -52,13 +52,13 @@ def reported(**errors: int) -> abi.Shared:
 def test_a_line_names_the_image_the_reason_and_the_cure(
     image: DiskImage, capsys: pytest.CaptureFixture[str], operation: str, error: int, told: str
 ) -> None:
-    DiskFailures({0: image}).tell([reported(**{operation: error})])
+    FileFailures({0: image}).tell([reported(**{operation: error})])
     assert capsys.readouterr().err == f"vestige: {image.path}: {told}\n"
 
 
 def test_an_image_that_became_shorter_is_told_as_that(image: DiskImage) -> None:
     os.truncate(image.path, SIZE // 2)
-    assert disk_failures.line(image, "read", EIO) == (
+    assert file_failures.line(image, "read", EIO) == (
         f"{image.path}: the file has become shorter than the disk: the guest's read failed"
     )
 
@@ -79,15 +79,15 @@ def test_an_error_that_says_nothing_is_looked_into(
 ) -> None:
     """As behind a device of the software host's, whose file's name the image has."""
     monkeypatch.setattr(os, "statvfs", lambda path: FULL)
-    assert disk_failures.line(image, operation, EIO) == f"{image.path}: {expected}"
+    assert file_failures.line(image, operation, EIO) == f"{image.path}: {expected}"
 
 
 def test_a_full_file_system_lacks_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "disk.img"
     path.write_bytes(b"x")
-    assert not disk_failures.lacks_room(str(path))
+    assert not file_failures.lacks_room(str(path))
     monkeypatch.setattr(os, "statvfs", lambda path: FULL)
-    assert disk_failures.lacks_room(str(path))
+    assert file_failures.lacks_room(str(path))
 
 
 @pytest.mark.parametrize("name", ["/dev/null", "/dev/no-such-device"])
@@ -95,13 +95,13 @@ def test_a_device_has_no_file_system_that_lacks_room(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "statvfs", lambda path: FULL)
-    assert not disk_failures.lacks_room(name)
+    assert not file_failures.lacks_room(name)
 
 
 def test_each_reason_is_told_once_however_often_and_by_whom(
     image: DiskImage, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    failures = DiskFailures({0: image})
+    failures = FileFailures({0: image})
     domains = [reported(), reported(write=ENOSPC), reported(write=ENOSPC, flush=ENOSPC)]
     for _ in range(3):
         failures.tell(domains)
@@ -114,7 +114,7 @@ def test_each_reason_is_told_once_however_often_and_by_whom(
 def test_what_is_no_failure_is_not_told(
     image: DiskImage, capsys: pytest.CaptureFixture[str], errors: Mapping[str, int]
 ) -> None:
-    DiskFailures({0: image}).tell([reported(**errors)])
+    FileFailures({0: image}).tell([reported(**errors)])
     assert capsys.readouterr().err == ""
 
 
@@ -122,10 +122,24 @@ def test_whatever_a_monitor_reports_is_a_line(
     image: DiskImage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One that a guest has taken over: of a disk there is not, too."""
-    failures = DiskFailures({0: image})
+    failures = FileFailures({0: image})
     shared = reported()
     shared.statistics.disks[3].write = ENOSPC
     for error in range(256):
         shared.statistics.disks[0].write = error
         failures.tell([shared])
     assert len(capsys.readouterr().err.splitlines()) == 255
+
+
+def test_a_console_or_port_whose_file_takes_no_more_is_told_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failures = FileFailures({}, ["--console log", "--port p=full"])
+    shared = abi.Shared()
+    shared.statistics.streams[1] = ENOSPC
+    failures.tell([shared])
+    failures.tell([shared])
+    assert capsys.readouterr().err == (
+        "vestige: --port p=full: No space left on device;"
+        " what else the guest writes there is lost\n"
+    )

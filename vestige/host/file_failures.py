@@ -1,4 +1,4 @@
-"""The lines that say why a disk's requests fail. The guest finds an I/O error, and goes on.
+"""The lines that say why a run's files fail. The guest goes on; of a disk it learns an I/O error.
 
 Threat: which operation failed, and with which errno, is what the monitor says.
 """
@@ -23,16 +23,18 @@ CURES = {
 LEAST_ROOM = 1 << 20  # bytes: a file system with less may fail any write
 
 
-class DiskFailures:
-    """Tells of each image and reason once, whichever domains say so and however often.
+class FileFailures:
+    """Tells of each file and reason once, whichever domains say so and however often.
 
-    That is 255 lines an image at most, of a monitor that a guest has taken over.
+    That is 255 lines a file at most, of a monitor that a guest has taken over.
     """
 
-    def __init__(self, images: Mapping[int, DiskImage]) -> None:
-        """`images` by the numbers of their disks."""
-        self._images = images
-        self._told: set[tuple[int, int]] = set()
+    def __init__(self, images: Mapping[int, DiskImage], streams: Sequence[str] = ()) -> None:
+        """`images` by the numbers of their disks; `streams`: how the console, then each named port
+        was asked for.
+        """
+        self._images, self._streams = images, streams
+        self._told: set[tuple[int | str, int]] = set()
         self._lock = allocate_lock()
 
     def tell(self, shared: Sequence[abi.Shared]) -> None:
@@ -43,6 +45,14 @@ class DiskFailures:
                     report = each.statistics.disks[number]
                     for operation in OPERATIONS:
                         self._tell(number, image, operation, getattr(report, operation))
+            for number, words in enumerate(self._streams):
+                for each in shared:
+                    self._tell_stream(words, each.statistics.streams[number])
+
+    def _tell_stream(self, words: str, error: int) -> None:
+        if error and (words, error) not in self._told:
+            self._told.add((words, error))
+            tell(f"{words}: {os.strerror(error)}; what else the guest writes there is lost")
 
     def _tell(self, number: int, image: DiskImage, operation: str, error: int) -> None:
         # A file system without holes is the guest's to hear of: that request is UNSUPP.
