@@ -2,7 +2,7 @@
 
 import pytest
 
-from vestige.cli.arguments import Arguments, Option, Syntax
+from vestige.cli.arguments import Arguments, Option, Syntax, choice, each, given, last
 from vestige.errors import UsageError
 
 SYNTAX = Syntax(
@@ -80,3 +80,29 @@ def test_the_help_has_every_option_within_its_width() -> None:
     assert all(option.usage in text and option.help in text for option in SYNTAX.options)
     assert text.startswith("usage: vestige test [--name NAME] [--disk PATH]... [--fast] -- COMMAND")
     assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_a_choice_takes_one_of_its_words_and_names_them_otherwise() -> None:
+    syntax = Syntax([choice("--accel", ("auto", "kvm"), "accel", help="where")])
+    assert syntax.options[0].usage == "--accel auto|kvm"
+    assert syntax.values(syntax.read(["--accel", "auto", "--accel=kvm"])) == {"accel": "kvm"}
+    with pytest.raises(UsageError, match="--accel xen: there are auto, kvm"):
+        syntax.values(syntax.read(["--accel", "xen"]))
+
+
+def test_values_are_those_of_the_options_that_were_given() -> None:
+    syntax = Syntax(
+        [
+            Option("--size", "N", field="size", read=last(int), help="how much"),
+            Option("--file", "PATH", repeated=True, field="files", read=each(len), help="where"),
+            Option("--name", "TEXT", field="name", help="what it is called"),
+            Option("--fast", field="fast", read=given, help="soon"),
+            Option("--slow", field="slow", read=given, help="later"),
+        ]
+    )
+    words = ["--size", "1", "--size=2", "--file=a", "--file", "bc", "--name=", "--fast"]
+    arguments = syntax.read(words)
+    expected = {"size": 2, "files": (1, 2), "name": "", "fast": True}
+    assert syntax.values(arguments) == expected
+    again = syntax.read(syntax.words(arguments))
+    assert syntax.values(again) == expected

@@ -3,7 +3,7 @@
 argparse does more, and importing it takes longer than starting a guest's machine does.
 """
 
-from _collections_abc import Sequence
+from _collections_abc import Callable, Sequence
 
 from vestige.errors import UsageError
 
@@ -15,10 +15,11 @@ WIDTH = 100
 class Option:
     """One `--name`; a flag where there is no `metavar`, else it takes a word.
 
-    The last of several words counts, unless the option is `repeated`.
+    The last of several words counts, unless the option is `repeated`. Where it means a value of a
+    record, `field` names that value, and `read` makes it of all words that were given.
     """
 
-    __slots__ = ("help", "metavar", "name", "repeated", "required")
+    __slots__ = ("field", "help", "metavar", "name", "read", "repeated", "required")
 
     def __init__(
         self,
@@ -28,14 +29,47 @@ class Option:
         help: str,  # noqa: A002 - the word for it
         required: bool = False,
         repeated: bool = False,
+        field: str = "",
+        read: "Callable[[list[str]], object] | None" = None,
     ) -> None:
         self.name, self.metavar, self.help = name, metavar, help
         self.required, self.repeated = required, repeated
+        self.field, self.read = field, read or _last
 
     @property
     def usage(self) -> str:
         """How it is typed."""
         return f"{self.name} {self.metavar}".rstrip()
+
+
+def _last(words: list[str]) -> object:
+    return words[-1]
+
+
+def last(read: Callable[[str], object]) -> Callable[[list[str]], object]:
+    """For Option.read: what `read` makes of the last word."""
+    return lambda words: read(words[-1])
+
+
+def each(read: Callable[[str], object]) -> Callable[[list[str]], object]:
+    """For Option.read: a tuple of what `read` makes of each word."""
+    return lambda words: tuple(map(read, words))
+
+
+def given(_words: list[str]) -> bool:
+    """For Option.read: a flag's value."""
+    return True
+
+
+def choice(name: str, words: Sequence[str], field: str, *, help: str) -> Option:  # noqa: A002
+    """An option that takes one of `words`."""
+
+    def read(word: str) -> str:
+        if word not in words:
+            raise UsageError(f"{name} {word}: there are {', '.join(words)}")
+        return word
+
+    return Option(name, "|".join(words), help=help, field=field, read=last(read))
 
 
 class Arguments:
@@ -104,6 +138,22 @@ class Syntax:
         if missing := [name for name in self._required if name not in given]:
             raise UsageError(f"the following arguments are required: {', '.join(missing)}")
         return Arguments(given, rest)
+
+    def values(self, arguments: Arguments) -> "dict[str, object]":
+        """What was given, by the options' fields. Raises UsageError as their readers do."""
+        return {
+            option.field: option.read(arguments.all(option.name))
+            for option in self.options
+            if arguments.has(option.name)
+        }
+
+    def words(self, arguments: Arguments) -> list[str]:
+        """Words that mean the same, but for the `rest`."""
+        return [
+            f"{option.name}={word}" if option.metavar else option.name
+            for option in self.options
+            for word in arguments.all(option.name)
+        ]
 
     def _missing(self, name: str, left: Sequence[str]) -> str:
         """What to say of an option without a word, before the words in `left`."""

@@ -21,7 +21,7 @@ from vestige.host.ending import until_ended
 from vestige.host.files import Files, open_files
 from vestige.host.memory import GuestMemory
 from vestige.host.network import find_passt
-from vestige.host.options import RAW, UNMAP, USER, VIRTIO, DiskOption, RunOptions
+from vestige.host.options import USER, RunOptions
 from vestige.host.resources import Resources
 from vestige.machine import boot
 from vestige.machine.config import MachineConfig
@@ -35,15 +35,20 @@ MINIMUM = 4 << 30
 PACKAGES = str(Path(vestige.__file__).resolve().parent.parent)
 
 
-def run(options: RunOptions) -> int:
+def run(options: RunOptions, words: list[str]) -> int:
     """Run one guest to its end in a fresh software host; the exit status as `vestige run`'s.
 
-    Raises UsageError for what is wrong with the input before anything is booted.
+    `words` of a command line mean `options`. Raises UsageError for what is wrong with the input
+    before anything is booted.
     """
-    return until_ended(options.timeout, lambda resources, watch: _run(options, resources, watch))
+
+    def work(resources: Resources, watch: Watch) -> int:
+        return _run(options, words, resources, watch)
+
+    return until_ended(options.timeout, work)
 
 
-def _run(options: RunOptions, resources: Resources, watch: Watch) -> int:
+def _run(options: RunOptions, words: list[str], resources: Resources, watch: Watch) -> int:
     refuse_unreachable(options)
     files = open_files(options, resources, watch)
     check(options, files)
@@ -67,7 +72,7 @@ def _run(options: RunOptions, resources: Resources, watch: Watch) -> int:
     disks = [f"{name}={path}" for name, path in zip(devices, paths, strict=True)]
     places = [device, *map(str, sizes), *disks, *host.stream_names]
     patient = Watch(watch.signals)  # the timeout is the guest's: it counts inside
-    status = foreground.attend(host, command(options, places), connected, patient, guest=True)
+    status = foreground.attend(host, command(words, places), connected, patient, guest=True)
     for lent in connected.lent:
         lent.finish(patient)
     return status
@@ -166,37 +171,10 @@ class Connected(Console):
             lent.serve(ready)
 
 
-def command(options: RunOptions, places: list[str]) -> list[str]:
-    """The words of the run inside; `places` are what soft_inside takes.
+def command(words: list[str], places: list[str]) -> list[str]:
+    """The run inside, of the same words; `places` are what soft_inside takes.
 
     Isolated: nothing of the caller's environment or directory has Python import anything.
     """
-    words = [sys.executable, "-I", "-S", "-c", soft_inside.PROGRAM, PACKAGES]
-    words += ["--accel", "kvm", f"--kernel={options.kernel}", f"--append={options.append}"]
-    words += ["--memory", f"{options.memory >> 20}M", "--cpus", str(options.cpus)]
-    words += ["--ide", options.ide, "--ring", options.ring]
-    words += ["--on-reboot", options.on_reboot, *(["--hpet"] if options.hpet else [])]
-    for disk in options.disks:
-        words += [f"--disk={disk_words(disk)}"]
-    if options.console.device == VIRTIO:
-        words += ["--console", "virtio,early" if options.console.early else "virtio"]
-    words += [f"--port={port.name}={port.backend}" for port in options.ports]
-    words += ["--rng"] if options.entropy else []
-    for option, value in (
-        ("--initrd", options.initrd),
-        ("--net", options.net),
-        ("--timeout", options.timeout),
-        ("--stats", options.stats),
-    ):
-        if value is not None:
-            words += [f"{option}={value}"]
-    return [*words, "--", *places]
-
-
-def disk_words(disk: DiskOption) -> str:
-    """One `--disk` as it is typed."""
-    words = [disk.path.replace(",", ",,"), f"bus={disk.bus}"]
-    words += ["readonly"] if disk.read_only else []
-    words += [f"discard={UNMAP}"] if disk.discard else []
-    words += [f"format={RAW}"] if disk.raw else []
-    return ",".join(words)
+    python = [sys.executable, "-I", "-S", "-c", soft_inside.PROGRAM, PACKAGES]
+    return [*python, *words, "--accel=kvm", "--", *places]

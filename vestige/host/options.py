@@ -319,7 +319,7 @@ def _pci_address(words: str, text: str) -> str:
 
 
 def check(options: RunOptions) -> None:
-    """Refuse what no parser above can see: too many disks, an unknown word of a few."""
+    """Refuse what no parser above can see: too many, or one thing twice."""
     if len(options.disks) > MAXIMUM_DISKS:
         raise UsageError(
             f"{len(options.disks)} disks: there may be at most {MAXIMUM_DISKS}, what the two"
@@ -329,14 +329,6 @@ def check(options: RunOptions) -> None:
     for controller in controllers:
         if controllers.count(controller) > 1:
             raise UsageError(f"--disk vfio:{controller}: given twice; one drive has it alone")
-    if options.accel not in ACCELERATORS:
-        raise UsageError(f"--accel {options.accel}: there are {', '.join(ACCELERATORS)}")
-    if options.ring not in RINGS:
-        raise UsageError(f"--ring {options.ring}: there are {', '.join(RINGS)}")
-    if options.ide not in IDE_PLACES:
-        raise UsageError(f"--ide {options.ide}: there are {', '.join(IDE_PLACES)}")
-    if options.on_reboot not in REBOOTS:
-        raise UsageError(f"--on-reboot {options.on_reboot}: there are {', '.join(REBOOTS)}")
     _check_ports(options)
 
 
