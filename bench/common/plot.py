@@ -8,6 +8,7 @@ import matplotlib as mpl
 
 mpl.use("svg")
 mpl.rcParams["svg.hashsalt"] = "vestige"
+mpl.rcParams["svg.fonttype"] = "none"  # text as text: as paths it is most of the file
 
 from matplotlib import pyplot  # noqa: E402 - after the choice of what it draws with
 
