@@ -16,8 +16,9 @@ import pytest
 
 from vestige.errors import UsageError
 from vestige.host import console_socket
-from vestige.host.console import Console, File, open_console
+from vestige.host.console import Console, File
 from vestige.host.console_socket import Socket
+from vestige.host.consoles import open_console
 from vestige.terminal import CHARACTERS, guest_keys
 
 
@@ -196,7 +197,7 @@ def test_bad_socket_paths_are_refused(tmp_path: Path) -> None:
 KEEPER = """
 import os, sys
 os.close(os.open(os.ttyname(0), os.O_RDWR))  # make it this session's
-from vestige.host.console import open_console
+from vestige.host.consoles import open_console
 from vestige.signals import Signals
 signals = Signals()
 console = open_console("stdio")

@@ -1,4 +1,4 @@
-"""The other side of a console or a port: the terminal, a file, or a Unix socket.
+"""The other side of a console or a port: the terminal, a file; a socket is in console_socket.py.
 
 The monitor moves the bytes itself, through the ring's fixed files `output` and `input`.
 """
@@ -9,7 +9,6 @@ import stat
 
 from vestige.errors import UsageError
 from vestige.host.messages import tell
-from vestige.host.options import SOCKET, STDIO
 from vestige.host.outputs import empty, open_output
 from vestige.signals import Watch
 from vestige.terminal import RawTerminal, guest_keys, in_background
@@ -108,20 +107,6 @@ class File(Console):
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
-
-
-def open_console(name: str, option: str = "--console ", watch: Watch | None = None) -> Console:
-    """The console `name`: stdio, unix:PATH, or a file's path; `option` is what stands before it.
-
-    Raises UsageError, and Ended as File does.
-    """
-    if name == STDIO:
-        return Terminal()
-    if name.startswith(SOCKET):
-        from vestige.host.console_socket import Socket  # noqa: PLC0415 - imports socket
-
-        return Socket(name[len(SOCKET) :], option + name)
-    return File(name, option + name, watch)
 
 
 def _open_output(path: str, watch: Watch | None) -> tuple[int, bool]:

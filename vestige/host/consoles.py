@@ -4,9 +4,23 @@ import os
 from _collections_abc import Sequence
 
 from vestige import abi
-from vestige.host.console import Console, open_console
-from vestige.host.options import VIRTIO, ConsoleOption, PortOption
+from vestige.host.console import Console, File, Terminal
+from vestige.host.options import SOCKET, STDIO, VIRTIO, ConsoleOption, PortOption
 from vestige.signals import Watch
+
+
+def open_console(name: str, option: str = "--console ", watch: Watch | None = None) -> Console:
+    """The console `name`: stdio, unix:PATH, or a file's path; `option` is what stands before it.
+
+    Raises UsageError, and Ended as File does.
+    """
+    if name == STDIO:
+        return Terminal()
+    if name.startswith(SOCKET):
+        from vestige.host.console_socket import Socket  # noqa: PLC0415 - imports socket
+
+        return Socket(name[len(SOCKET) :], option + name)
+    return File(name, option + name, watch)
 
 
 def open_consoles(
