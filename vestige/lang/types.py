@@ -83,16 +83,17 @@ else:
             return Array(self, length)
 
     class _StructMeta(type(ctypes.Structure)):
-        def __new__(mcs, name: str, bases: tuple, namespace: dict) -> type:
+        def __init__(cls, name: str, bases: tuple, namespace: dict) -> None:
+            if any(getattr(base, "_fields_", ()) for base in bases):
+                raise TypeError(f"{name}: a Struct can't be inherited from; nest it as a field")
+            super().__init__(name, bases, namespace)
             if bases != (ctypes.Structure,):
-                if any(getattr(base, "_fields_", ()) for base in bases):
-                    raise TypeError(f"{name}: a Struct can't be inherited from; nest it as a field")
-                scope = vars(sys.modules[namespace["__module__"]])
-                namespace["_fields_"] = [
+                scope = vars(sys.modules[cls.__module__])
+                # Of the class, not in `namespace`: from Python 3.14 on there is a function there.
+                cls._fields_ = [
                     (field, _ctype(f"{name}.{field}", _evaluated(kind, scope)))
-                    for field, kind in namespace.get("__annotations__", {}).items()
+                    for field, kind in cls.__annotations__.items()
                 ]
-            return super().__new__(mcs, name, bases, namespace)
 
         def __getitem__(cls, length: int) -> Array:
             return Array(cls, length)
