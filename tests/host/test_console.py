@@ -68,7 +68,7 @@ def test_bad_console_paths_are_refused(tmp_path: Path) -> None:
         str(tmp_path)
     )
     assert "No such file or directory" in refusal(str(tmp_path / "none" / "log"))
-    assert "null byte" in refusal("a\0b")
+    assert "embedded null" in refusal("a\0b")
 
 
 # ---- sockets ---------------------------------------------------------------------------------

@@ -177,6 +177,20 @@ def test_with_an_hpet_acpi_has_its_fixed_hardware() -> None:
     assert struct.unpack_from("<BBBBQ", fadt, 172) == (1, 16, 0, 2, abi.PORT_PM1_CONTROL)
 
 
+TEMPLATE = """DefinitionBlock ("", "DSDT", 2, "V", "V", 1) {
+Name (_CRS, ResourceTemplate () { IO (Decode16, 1, 1, 1, 1) }) }"""
+
+
+@pytest.fixture
+def templates(tmp_path: Path) -> None:
+    """For tests that read resource templates: iasl 20260408 shows even its own as bytes."""
+    (tmp_path / "template.asl").write_text(TEMPLATE)
+    iasl(tmp_path, "template.asl")
+    iasl(tmp_path, "-d", "template.aml")
+    if "ResourceTemplate" not in (tmp_path / "template.dsl").read_text():
+        pytest.skip("needs an iasl that reads resource templates, as 20250404 does")
+
+
 def source(config: MachineConfig, directory: Path) -> str:
     """The DSDT as iasl reads it, whitespace collapsed, comments gone."""
     (directory / "dsdt.dat").write_bytes(tables(config)["DSDT"])
@@ -186,6 +200,7 @@ def source(config: MachineConfig, directory: Path) -> str:
     return re.sub(r"\s+", " ", text)
 
 
+@pytest.mark.usefixtures("templates")
 def test_the_pci_root_has_its_windows(tmp_path: Path) -> None:
     text = source(MachineConfig(memory=6 * GIB), tmp_path)
     layout = MemoryMap(6 * GIB)
@@ -197,6 +212,7 @@ def test_the_pci_root_has_its_windows(tmp_path: Path) -> None:
     assert re.search(rf"QWordMemory \([^)]* 0x{first:016X}, 0x{last:016X},", text)
 
 
+@pytest.mark.usefixtures("templates")
 def test_ecam_is_reserved_by_the_motherboard(tmp_path: Path) -> None:
     text = source(MachineConfig(), tmp_path)
     board = text[text.index("Device (MBRD)") :]
@@ -204,6 +220,7 @@ def test_ecam_is_reserved_by_the_motherboard(tmp_path: Path) -> None:
     assert f"Memory32Fixed (ReadWrite, 0x{abi.ECAM:08X}, 0x{abi.ECAM_SIZE:08X}" in board
 
 
+@pytest.mark.usefixtures("templates")
 def test_links_declare_edge_triggered_active_high_lines(tmp_path: Path) -> None:
     text = source(MachineConfig(), tmp_path)
     for index, link in enumerate(LINKS):
@@ -215,7 +232,7 @@ def test_links_declare_edge_triggered_active_high_lines(tmp_path: Path) -> None:
 
 def test_every_device_s_inta_to_intd_go_through_links_a_to_d(tmp_path: Path) -> None:
     text = source(MachineConfig(), tmp_path)
-    entry = r"Package \(0x04\) { (0x[0-9A-F]+), (\w+), \\_SB\.(LNK.), Zero }"
+    entry = r"Package \(0x04\) { (0x[0-9A-F]+), (\w+), \\_SB\.(LNK.),(?: ,)? Zero }"  # as 20260408
     numbers = {"Zero": 0, "One": 1, "0x02": 2, "0x03": 3}
     routes = [
         (int(address, 16), numbers[pin], link) for address, pin, link in re.findall(entry, text)
@@ -225,6 +242,7 @@ def test_every_device_s_inta_to_intd_go_through_links_a_to_d(tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.usefixtures("templates")
 def test_the_uart_has_its_ports_and_its_pin(tmp_path: Path) -> None:
     text = source(MachineConfig(), tmp_path)
     uart = text[text.index("Device (COM1)") :]
@@ -232,6 +250,7 @@ def test_the_uart_has_its_ports_and_its_pin(tmp_path: Path) -> None:
     assert re.search(r"Interrupt \(ResourceConsumer, Edge, ActiveHigh, [^{]*{ 0x00000004", uart)
 
 
+@pytest.mark.usefixtures("templates")
 def test_pvpanic_has_its_port(tmp_path: Path) -> None:
     text = source(MachineConfig(), tmp_path)
     device = text[text.index("Device (PEVT)") :].split("Device (")[1]
