@@ -100,3 +100,30 @@ def test_a_blocked_call_holds_up_no_end() -> None:
         "    except Ended as ended: raise SystemExit(ended.status)"
     )
     assert subprocess.run([sys.executable, "-c", script], timeout=20, check=False).returncode == 124
+
+
+@pytest.mark.parametrize("number", [signal.SIGWINCH, signal.SIGCONT, signal.SIGUSR1])
+def test_a_signal_that_ends_nothing_ends_no_wait_but_of_who_asks(
+    signals: Signals, number: signal.Signals
+) -> None:
+    event = os.eventfd(0)
+    threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+    threading.Timer(0.1, os.eventfd_write, (event, 1)).start()
+    assert Watch(signals).wait({event: select.POLLIN}, 10) == {event: select.POLLIN}
+    threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
+    assert Watch(signals).wait({}, 10, noted=True) == {}
+    os.close(event)
+
+
+def test_a_deadline_in_many_years_is_one(signals: Signals) -> None:
+    event = os.eventfd(1)
+    assert Watch(signals, 9e8).wait({event: select.POLLIN}, 9e8) == {event: select.POLLIN}
+    os.close(event)
+
+
+def test_a_look_finds_a_signal_that_came_before(signals: Signals) -> None:
+    watch = Watch(signals)
+    watch.check()
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Ended):
+        watch.check()

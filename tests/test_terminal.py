@@ -33,3 +33,15 @@ def test_what_was_typed_before_the_terminal_is_raw_is_kept(mode: terminal.Mode) 
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+def test_a_terminal_that_has_hung_up_is_no_obstacle() -> None:
+    ours, theirs = os.openpty()
+    raw = terminal.RawTerminal(theirs, terminal.guest_keys)
+    raw.start()
+    os.close(ours)
+    raw.take_again()
+    raw.close()
+    terminal.RawTerminal(theirs, terminal.all_keys).start()
+    assert terminal.size(theirs) == terminal.DEFAULT_SIZE
+    os.close(theirs)

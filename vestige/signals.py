@@ -31,6 +31,8 @@ NOTED = (signal.SIGUSR1, signal.SIGWINCH, signal.SIGCONT)
 TIMED_OUT = 124  # exit statuses, as timeout(1) and shells have them
 SIGNALLED = 128  # and the signal's number
 
+LONGEST = 1e6  # seconds
+
 
 class Ended(Exception):
     """A signal or the deadline ended what was waited for; `status` is the exit status."""
@@ -106,23 +108,39 @@ class Watch:
         """Seconds until the deadline, 0 once it has passed; None: there is none."""
         return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
 
-    def wait(self, wanted: dict[int, int], seconds: float | None = None) -> dict[int, int]:
+    def wait(
+        self, wanted: dict[int, int], seconds: float | None = None, *, noted: bool = False
+    ) -> dict[int, int]:
         """Descriptors with the poll events that came, of those `wanted`; {} after `seconds`.
 
-        Raises Ended where a signal or the deadline comes first.
+        With `noted`, {} also when a signal came that ends nothing. Raises Ended where one that
+        does, or the deadline, comes first.
         """
-        least = min((each for each in (seconds, self.left()) if each is not None), default=None)
         poll = select.poll()
         poll.register(self.signals, select.POLLIN)
         for descriptor, events in wanted.items():
             poll.register(descriptor, events)
-        ready = dict(poll.poll(None if least is None else 1000 * least))
-        if (number := self.signals.take()) is not None:
-            raise Ended(SIGNALLED + number)
-        if self.left() == 0:
-            raise Ended(TIMED_OUT)
-        ready.pop(self.signals.fileno(), None)
-        return ready
+        end = None if seconds is None else time.monotonic() + seconds
+        while True:
+            ready = dict(poll.poll(self._patience(end)))
+            if (number := self.signals.take()) is not None:
+                raise Ended(SIGNALLED + number)
+            if self.left() == 0:
+                raise Ended(TIMED_OUT)
+            came = ready.pop(self.signals.fileno(), None) is not None
+            if ready or (noted and came) or (end is not None and time.monotonic() >= end):
+                return ready
+
+    def check(self) -> None:
+        """Raise Ended where a signal or the deadline has come."""
+        self.wait({}, 0)
+
+    def _patience(self, end: float | None) -> float | None:
+        """Milliseconds for poll(2), which takes an int of them: at most LONGEST, and then again."""
+        limits = [each for each in (end, self.deadline) if each is not None]
+        if not limits:
+            return None
+        return 1000 * min(max(min(limits) - time.monotonic(), 0.0), LONGEST)
 
     def call(self, function: "Callable[[], T]") -> "T":
         """What `function` returns or raises, which may block: a thread calls it meanwhile.

@@ -28,9 +28,13 @@ def in_background(descriptor: int) -> bool:
 def size(descriptor: int) -> tuple[int, int]:
     """Rows and columns of a terminal, of one that does not know them DEFAULT_SIZE.
 
-    A serial line says 0, which would mean no terminal at all to whom it is told.
+    A serial line says 0, which would mean no terminal at all to whom it is told; one that has hung
+    up says nothing.
     """
-    found = os.get_terminal_size(descriptor)
+    try:
+        found = os.get_terminal_size(descriptor)
+    except OSError:
+        return DEFAULT_SIZE
     return found.lines or DEFAULT_SIZE[0], found.columns or DEFAULT_SIZE[1]
 
 
@@ -83,14 +87,17 @@ class RawTerminal:
         """Take it, and put it back at the end of the process at the latest."""
         if self._saved is not None:
             return
-        self._saved = termios.tcgetattr(self._descriptor)
+        try:
+            self._saved = termios.tcgetattr(self._descriptor)
+        except termios.error:  # it has hung up
+            return
         atexit.register(self.close)
-        termios.tcsetattr(self._descriptor, termios.TCSANOW, self._mode(self._saved))
+        self._set(self._mode(self._saved))
 
     def take_again(self) -> None:
         """We were stopped and go on: whoever had it meanwhile may have changed it."""
         if self._saved is not None and not in_background(self._descriptor):
-            termios.tcsetattr(self._descriptor, termios.TCSANOW, self._mode(self._saved))
+            self._set(self._mode(self._saved))
 
     def close(self) -> None:
         """Put it back as it was; a second time does nothing."""
@@ -100,7 +107,10 @@ class RawTerminal:
         atexit.unregister(self.close)
         if in_background(self._descriptor):  # whose it is now has set it as it should be
             return
+        self._set(saved)
+
+    def _set(self, attributes: "list[Any]") -> None:
         try:  # noqa: SIM105 - contextlib is slow to import
-            termios.tcsetattr(self._descriptor, termios.TCSANOW, saved)
+            termios.tcsetattr(self._descriptor, termios.TCSANOW, attributes)
         except termios.error:
             pass  # a terminal that hung up needs nothing

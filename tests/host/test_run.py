@@ -11,7 +11,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -308,6 +308,57 @@ def test_a_guest_whose_output_nobody_reads_any_more_is_ended(kernels: Kernels) -
     )
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_a_run_whose_terminal_hangs_up_ends(kernels: Kernels, early: bool) -> None:
+    words = ("--kernel", kernels("idle"), *(("--console", "virtio,early") if early else ()))
+    with closing(Typist(*words, nohup=True)) as terminal:
+        terminal.read_until(HELLO.strip())
+        os.close(terminal.device)
+        os.close(terminal.ours)
+        terminal.ours = terminal.device = os.open(os.devnull, os.O_RDWR)
+        assert terminal.process.wait(PATIENCE) == 141
+        terminal.device = os.dup(terminal.ours)
+
+
+def test_standard_error_that_nobody_reads_holds_up_nothing(kernels: Kernels) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(65536))
+    os.set_blocking(writer, True)
+    done = run(
+        *("--kernel", kernels("idle"), "--timeout", "0.2"),
+        capture_output=False,
+        stdout=subprocess.PIPE,
+        stderr=writer,
+    )
+    assert done.returncode == 124
+    os.close(reader)
+    os.close(writer)
+
+
+def test_statistics_that_nobody_reads_hold_up_no_signal(
+    kernels: Kernels, start: Start, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    reader = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    filler = os.open(tmp_path / "fifo", os.O_WRONLY | os.O_NONBLOCK)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(filler, bytes(65536))
+    process = start("--kernel", kernels("hello"), "--stats", f"{tmp_path}/fifo")
+    wait_for_output(process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) in (143, 0)
+    os.close(filler)
+    os.close(reader)
+
+
+def test_a_timeout_of_years_is_one(kernels: Kernels) -> None:
+    assert run("--kernel", kernels("hello"), "--timeout", "9e8").returncode == 0
+
+
 def test_a_fifo_that_nobody_reads_holds_up_no_signal(
     kernels: Kernels, start: Start, tmp_path: Path
 ) -> None:
@@ -322,11 +373,13 @@ def test_a_fifo_that_nobody_reads_holds_up_no_signal(
 class Typist:
     """`vestige run` on a terminal, and who types there."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, nohup: bool = False) -> None:
         self.ours, self.device = pty.openpty()
         self.before = termios.tcgetattr(self.device)
+        ignored = "signal.signal(signal.SIGHUP, signal.SIG_IGN);" if nohup else ""
         script = (
-            "import os, sys; os.setsid(); os.close(os.open(os.ttyname(0), os.O_RDWR));"
+            "import os, signal, sys; os.setsid(); os.close(os.open(os.ttyname(0), os.O_RDWR));"
+            f"{ignored}"
             "os.execv(sys.argv[1], sys.argv[1:])"
         )
         self.process = subprocess.Popen(

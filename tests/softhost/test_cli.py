@@ -202,6 +202,22 @@ def test_a_signal_ends_the_boot(fake_qemu: Behave) -> None:
     assert process.wait(TIMEOUT) == 128 + signal.SIGINT
 
 
+@pytest.mark.parametrize("number", [signal.SIGWINCH, signal.SIGCONT])
+def test_a_signal_that_ends_nothing_does_not_end_the_boot(
+    fake_qemu: Behave, number: signal.Signals
+) -> None:
+    fake_qemu("silent")
+    process = subprocess.Popen([*VESTIGE, "--", "true"], stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    assert b"booting" in process.stderr.readline()
+    process.send_signal(number)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=TIMEOUT)[1] == b""
+    assert process.returncode == 128 + signal.SIGTERM
+
+
 def read_until(terminal: int, wanted: bytes) -> bytes:
     """What the terminal shows up to `wanted`. Fails after TIMEOUT."""
     shown = b""

@@ -97,8 +97,11 @@ class Consoles(Console):
         self._config, self._wake = (config, wake) if config.columns else (None, -1)
 
     def _size(self) -> tuple[int, int]:
-        """The terminal's columns and rows, as far as 16 bits tell them."""
-        columns, rows = os.get_terminal_size(self.output)
+        """The terminal's columns and rows, as far as 16 bits tell them; 0 once it has hung up."""
+        try:
+            columns, rows = os.get_terminal_size(self.output)
+        except OSError:
+            return 0, 0
         return columns & 0xFFFF, rows & 0xFFFF
 
     def start(self) -> None:

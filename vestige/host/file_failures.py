@@ -52,7 +52,7 @@ class FileFailures:
     def _tell_stream(self, words: str, error: int) -> None:
         if error and (words, error) not in self._told:
             self._told.add((words, error))
-            tell(f"{words}: {os.strerror(error)}; what else the guest writes there is lost")
+            tell(lost(words, error))
 
     def _tell(self, number: int, image: DiskImage, operation: str, error: int) -> None:
         # A file system without holes is the guest's to hear of: that request is UNSUPP.
@@ -60,6 +60,11 @@ class FileFailures:
         if error and not unsupported and (number, error) not in self._told:
             self._told.add((number, error))
             tell(line(image, operation, error))
+
+
+def lost(words: str, error: int | None) -> str:
+    """What is told of the file of a console or a port that takes no more."""
+    return f"{words}: {os.strerror(error or EIO)}; what else the guest writes there is lost"
 
 
 def line(image: DiskImage, operation: str, error: int) -> str:

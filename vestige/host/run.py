@@ -116,7 +116,8 @@ class Run:
         finally:
             self.console.close()
             if self.files.stats is not None and self.counters is not None:
-                statistics.write(self.files.stats, self.counters)
+                # The timeout may be over, and is no reason not to write.
+                statistics.write(self.files.stats, self.counters, Watch(self.watch.signals))
         if status == RESET:
             tell(failure.RESET)
         return status
@@ -145,6 +146,7 @@ class Run:
             twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if in_memory else ())
             code, runner = self.compiled.code, self.compiled.runner
             session = resources.keep(Session(twin, code, rings, runner, self.failures))
+            self.watch.check()  # all until here may have taken a while
             return self._session(session, twin)
 
     def _connect_rings(self, twin: Twin, resources: Resources) -> list[Ring]:

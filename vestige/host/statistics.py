@@ -9,13 +9,16 @@ import time
 from vestige import abi
 from vestige.host import kvm
 from vestige.host.messages import tell
+from vestige.host.outlet import Outlet
 from vestige.host.runloop import REASONS
 from vestige.host.session import Session
 from vestige.lang.types import TYPE_CHECKING, Array
+from vestige.signals import Watch
 
 if TYPE_CHECKING:
     from typing import Any
 
+GRACE = 10.0  # seconds for who reads the statistics
 START_TIME = 19  # field 22 of proc(5)'s stat, counted from field 3, behind the name
 
 
@@ -101,16 +104,24 @@ def collect(
     }
 
 
-def write(descriptor: int, counters: "dict[str, Any]") -> None:
-    """Write `counters` as JSON, or say why that can't be: how the guest ended counts more."""
+def write(descriptor: int, counters: "dict[str, Any]", watch: Watch) -> None:
+    """Write `counters` as JSON, or say why that can't be: how the guest ended counts more.
+
+    Raises Ended where `watch` ends the wait for who reads them.
+    """
     import json  # noqa: PLC0415 - only needed here
 
     text = json.dumps(counters, indent=1) + "\n"
+    outlet = Outlet(descriptor)
     try:
-        with open(descriptor, "w", encoding="ascii", closefd=False) as file:
-            file.write(text)
-    except OSError as error:
-        tell(f"--stats: the counters can't be written: {error.strerror}")
+        outlet.put(text.encode("ascii"))
+        outlet.finish(watch, GRACE)
+        if outlet.failure is not None:
+            tell(f"--stats: the counters can't be written: {outlet.failure.strerror}")
+        elif outlet.waiting:
+            tell("--stats: the counters can't be written: nobody reads them")
+    finally:
+        outlet.close()
 
 
 def _sums(tables: "list[Array[int]]", size: int) -> dict[int, int]:

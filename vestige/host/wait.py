@@ -50,6 +50,6 @@ def wait(session: Session, watch: Watch, console: Console, network: "Network | N
 def _wait(watch: Watch, wanted: dict[int, int]) -> tuple[dict[int, int], Ended | None]:
     """What came, and what ended the wait: the guest's own end counts before that."""
     try:
-        return watch.wait(wanted), None
+        return watch.wait(wanted, noted=True), None
     except Ended as ended:
         return {}, ended

@@ -12,12 +12,13 @@ from queue import Empty
 from vestige import terminal
 from vestige.errors import UsageError
 from vestige.host.console import DESERTED, Console
+from vestige.host.file_failures import lost
 from vestige.host.messages import tell
+from vestige.host.outlet import Outlet
 from vestige.signals import SIGNALLED, Ended, Signals, Watch
 from vestige.softhost import prepare, wire
 from vestige.softhost.command import SoftHostError, status_of
 from vestige.softhost.host import SoftHost, refuse_hidden
-from vestige.softhost.outlet import Outlet
 from vestige.softhost.prepare import say
 
 _ERRORS = 2
@@ -127,6 +128,7 @@ class _Attended:
         self._deadline: float | None = None  # of time.monotonic, from that signal on
         self._status: int | None = None
         self._deserted = False
+        self._told = False  # that output is lost
 
     def _has_terminal(self) -> bool:
         """A guest's run has one where its output goes to one, any other command to be typed at."""
@@ -219,7 +221,11 @@ class _Attended:
             return
         if isinstance(failure, BrokenPipeError):
             self._nobody_reads()
-        elif not self._guest:
+        elif self._guest:
+            if not self._told:
+                self._told = True
+                tell(lost("--console stdio", failure.errno))
+        else:
             raise UsageError(
                 f"the command's output can't be written: {failure.strerror}; make room or send it "
                 "elsewhere"

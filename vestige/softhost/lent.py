@@ -8,9 +8,10 @@ import select
 import socket
 
 from vestige.host.console import Console
+from vestige.host.file_failures import lost
 from vestige.host.messages import tell
+from vestige.host.outlet import Outlet
 from vestige.signals import Watch
-from vestige.softhost.outlet import Outlet
 
 _LIMIT = 64 * 1024  # bytes that wait for the file, or for the guest
 _PIECE = 16 * 1024
@@ -54,8 +55,7 @@ class Lent(Console):
             self._read(self._input)
         if self._outlet.failure is not None and not self._told:
             self._told = True
-            reason = self._outlet.failure.strerror
-            tell(f"{self._name}: {reason}; what else the guest writes there is lost")
+            tell(lost(self._name, self._outlet.failure.errno))
 
     def _take(self) -> bool:
         """Take what the guest has written; False: there is nothing."""
@@ -82,8 +82,7 @@ class Lent(Console):
         """
         while self._take():
             pass
-        while self._outlet.waiting and watch.wait(self._outlet.events(), _GRACE):
-            self._outlet.flush()
+        self._outlet.finish(watch, _GRACE)
 
     def close(self) -> None:
         """Close the socket."""

@@ -11,7 +11,7 @@ from contextlib import closing
 
 import pytest
 
-from vestige.softhost.outlet import Outlet
+from vestige.host.outlet import Outlet
 
 MUCH = bytes(range(256)) * 4096
 

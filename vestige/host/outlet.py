@@ -6,9 +6,9 @@ in non-blocking mode: so a terminal or a pipe is opened once more. pipe(7), tty(
 
 import os
 import select
-import socket
 import stat
-from contextlib import suppress
+
+from vestige.signals import Watch
 
 _PIECE = 4096  # PIPE_BUF: what a pipe that is ready takes at once
 
@@ -28,8 +28,10 @@ class Outlet:
         self._is_socket = stat.S_ISSOCK(kind)
         if stat.S_ISFIFO(kind) or os.isatty(descriptor):
             flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-            with suppress(OSError):  # another user's: its own open file, by pieces, has to do
+            try:  # noqa: SIM105 - contextlib is slow to import
                 self._own = os.open(f"/proc/self/fd/{descriptor}", flags)
+            except OSError:
+                pass  # another user's: its own open file, by pieces, has to do
 
     @property
     def waiting(self) -> int:
@@ -63,6 +65,8 @@ class Outlet:
         if self._own >= 0:
             return os.write(self._own, self._waiting)
         if self._is_socket:
+            import socket  # noqa: PLC0415 - few outputs are one
+
             with socket.socket(fileno=os.dup(self.descriptor)) as end:
                 return end.send(self._waiting, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         poll = select.poll()
@@ -70,6 +74,14 @@ class Outlet:
         if not poll.poll(0):
             raise BlockingIOError
         return os.write(self.descriptor, self._waiting[:_PIECE])
+
+    def finish(self, watch: Watch, seconds: float) -> None:
+        """Write what is left, as far as who reads it takes it in that time; what remains is lost.
+
+        Raises Ended as `watch` does.
+        """
+        while self._waiting and watch.wait(self.events(), seconds):
+            self.flush()
 
     def close(self) -> None:
         """Give back what was opened; the caller's own stays open."""
