@@ -12,6 +12,9 @@ COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 NUMBERS = (0, 1, 2, 3, 5, 7, 8, 10, 15, 16, 63, 64, 127, 128, 255, 256, 1000, 0x7FFF, 0xFFFF,
            1 << 31, (1 << 32) - 1, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)  # fmt: skip
 
+CONSTANT_CONDITIONS = ("LIMIT", "LIMIT > 20", "not LIMIT", "3 < LIMIT < 12", "LIMIT in OCTETS",
+                       "TABLE", "()", "Colour.RED == 1 or LIMIT")  # fmt: skip
+
 PRELUDE = '''\
 """Generated."""
 
@@ -217,6 +220,8 @@ class Case:
         """A truth value."""
         if depth <= 0:
             return f"{self.leaf()} {self.random.choice(COMPARISONS)} {self.leaf()}"
+        if self.random.random() < 0.06:
+            return self.random.choice(CONSTANT_CONDITIONS)
         kind = self.random.randrange(8)
         if kind == 0:
             operator = self.random.choice((" and ", " or "))
@@ -352,7 +357,7 @@ class Case:
         lines = [f"{name} = {start}", f"while {compare}:", f"    {name} -= 1"]
         lines += self._loop(min(depth, 2))
         self.fixed.remove(name)
-        return lines
+        return lines + self._else(depth)
 
     def _augmented(self, _depth: int) -> list[str]:
         operator = self.random.choice(("+", "-", "&", "|", "^", "*"))
@@ -412,12 +417,16 @@ class Case:
         self.in_loop -= 1
         return body
 
+    def _else(self, depth: int) -> list[str]:
+        """What a loop may end with."""
+        return ["else:", *self._scoped(depth)] if self.random.random() < 0.2 else []
+
     def _for(self, depth: int) -> list[str]:
         name = self._new("k")
         self.fixed.append(name)
         lines = [f"for {name} in range({self._range()}):", *self._loop(min(depth, 2))]
         self.fixed.remove(name)
-        return lines
+        return lines + self._else(depth)
 
     def _while(self, depth: int) -> list[str]:
         name, limit = self._new("n"), self.random.choice((3, 9, 20))
@@ -428,7 +437,7 @@ class Case:
         lines = [f"{name}{kind} = 0", f"while {name} < {limit}{more}:", f"    {name} += {step}"]
         lines += self._loop(min(depth, 2))
         self.fixed.remove(name)
-        return lines
+        return lines + self._else(depth)
 
     def _match(self, depth: int) -> list[str]:
         lines = [f"match {self.narrow(2)}:"]

@@ -371,6 +371,96 @@ def f(a: u8) -> u8:
     assert both(source, (9,)) == [3]
 
 
+def test_the_else_of_a_loop_runs_where_no_break_left_it(both: Both) -> None:
+    source = """
+def found(c: Channel, byte: u8) -> u8:
+    for i in range(len(c.data)):
+        if c.data[i] == byte:
+            break
+    else:
+        return 99
+    return i
+def f(c: Channel, a: u8) -> u32:
+    n, tries = 20, 0
+    c.data[5] = 7
+    while n > a:
+        n -= 3
+        if n == 11:
+            tries = u32(tries + 100)
+            break
+        if n == 14:
+            continue
+        tries = u32(tries + 1)
+    else:
+        tries = u32(tries + 1000)
+    return u32(u32(tries) * 100 + found(c, a))
+"""
+    inputs = [(0,), (7,), (11,), (14,), (20,)]
+    assert both(source, *inputs) == [10100, 10105, 10199, 100199, 100099]
+
+
+def test_a_loop_whose_else_returns_ends_a_function(both: Both) -> None:
+    source = """
+def f(a: u8) -> u8:
+    while True:
+        if a > 3:
+            break
+        return 1
+    for _ in range(a):
+        pass
+    else:
+        return 2
+"""
+    assert both(source, (0,), (4,)) == [1, 2]
+
+
+def test_what_no_way_leads_to_is_not_compiled(both: Both) -> None:
+    source = """
+DEBUG, LEVEL, NAMES = False, 3, ()
+def f(a: u8) -> u8:
+    if DEBUG or LEVEL < 2 or 5 < LEVEL < (a / 2):
+        return a / 2
+    elif NAMES and a / 2 or not LEVEL:
+        raise ValueError
+    while not LEVEL:
+        a = a / 2
+    b = a + 1 if 2 < LEVEL < 4 else a / 2
+    c = (DEBUG and a / 2) + (LEVEL or a / 2)
+    check(LEVEL == 3 or a / 2)
+    match a:
+        case 3 if DEBUG and a / 2:
+            return a / 2
+        case _:
+            return u8(b + c)
+            raise ValueError
+    assert a
+"""
+    assert both(source, (3,), (255,)) == [7, 3]
+
+
+def test_and_or_of_constants_with_others(both: Both) -> None:
+    source = """
+YES, NO = 5, 0
+def f(a: u8, b: u8) -> u64:
+    n = a and NO and b / 2
+    n = n * 10 + (a or YES or b / 2)
+    n = n * 1000 + (YES and a and YES and b)
+    n = n * 1000 + (NO or a or NO or b)
+    return u64(n * 10 + (not (YES and NO)) + (a < 7 < YES) + (NO < YES < a))
+"""
+    both(source, *((a, b) for a in (0, 3, 200) for b in (0, 4)))
+
+
+def test_nothing_is_in_an_empty_tuple(both: Both) -> None:
+    source = """
+def f(c: Channel, a: u8) -> u8:
+    if c.data[a] in () or 3 in (4, 5) or 3 not in (3, 4):
+        return 1
+    return (a in ()) + (a not in ()) * 2
+"""
+    assert both(source, (0,)) == [2]
+
+
 def test_raw_memory_and_atomics(both: Both) -> None:
     source = """
 def f(c: Channel) -> u64:

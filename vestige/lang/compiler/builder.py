@@ -53,7 +53,7 @@ class Builder:
         self.calls: list[graph.Call] = []
         self.names: dict[str, Local] = {}
         self.assigned = frozenset(function.python.__code__.co_varnames)
-        self.block = Block()
+        self.block = Block(entered=True)
         self.place(self.block)
         for parameter in function.parameters:
             kind = parameter.kind
@@ -66,15 +66,13 @@ class Builder:
 
     # ---- blocks --------------------------------------------------------------------------------
     def add(self, instruction: AnyInstruction) -> AnyInstruction:
-        """Append to the current block. After a jump there is a new one, which nothing reaches."""
-        if self.ended:
-            self.place(Block())
+        """Append to the current block."""
         self.block.instructions.append(instruction)
         return instruction
 
     @property
     def ended(self) -> bool:
-        """Whether the current block has its jump."""
+        """Whether no way leads here: what would follow is not lowered."""
         instructions = self.block.instructions
         return bool(instructions) and isinstance(instructions[-1], ENDS)
 
@@ -84,10 +82,25 @@ class Builder:
         self.blocks.append(block)
         self.block = block
 
+    def enter(self, block: Block) -> bool:
+        """Go on in `block` if a jump leads there; whether one does."""
+        if block.entered:
+            self.place(block)
+        return block.entered
+
     def jump(self, node: Node, target: Block) -> None:
         """Jump to `target`, unless the current block has ended."""
         if not self.ended:
+            target.entered = True
             self.add(graph.Jump(node, target))
+
+    def branch(self, node: Node, condition: Operand, then: Block, otherwise: Block) -> None:
+        """Jump to `then` if `condition` is true, else to `otherwise`. A constant decides now."""
+        if isinstance(condition, Static):
+            self.jump(node, then if condition.value else otherwise)
+        elif isinstance(condition, Instruction):
+            then.entered = otherwise.entered = True
+            self.add(graph.Branch(node, condition, then, otherwise))
 
     # ---- locals --------------------------------------------------------------------------------
     def new_local(self, name: str = "", reference: Reference | None = None) -> Local:
@@ -188,7 +201,7 @@ class Builder:
 
 def _is_table(value: object) -> bool:
     return isinstance(value, bytes) or (
-        isinstance(value, tuple) and bool(value) and all(isinstance(item, int) for item in value)
+        isinstance(value, tuple) and all(isinstance(item, int) for item in value)
     )
 
 

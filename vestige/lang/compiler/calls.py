@@ -256,9 +256,9 @@ class Calls:
         (argument,) = self._positional(node, "check", 1)
         good, bad = Block(), Block()
         self.expressions.conditions.jump(argument, good, bad)
-        self.builder.place(bad)
-        self.builder.add(graph.Panic(node, f"check failed: {ast.unparse(argument)}"))
-        self.builder.place(good)
+        if self.builder.enter(bad):
+            self.builder.add(graph.Panic(node, f"check failed: {ast.unparse(argument)}"))
+        self.builder.enter(good)
         return self._nothing(node, "check")
 
     def _panic(self, node: ast.Call) -> Operand:

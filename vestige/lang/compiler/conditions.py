@@ -30,7 +30,10 @@ class Conditions:
         self.expressions, self.builder = expressions, builder
 
     def jump(self, node: ast.expr, then: Block, otherwise: Block) -> None:
-        """Jump to `then` if the expression is true, else to `otherwise`, evaluating as Python."""
+        """Jump to `then` if the expression is true, else to `otherwise`, evaluating as Python.
+
+        What constants decide is decided here: no jump leads to the other block.
+        """
         match node:
             case ast.UnaryOp(ast.Not(), operand):
                 self.jump(operand, otherwise, then)
@@ -38,91 +41,104 @@ class Conditions:
                 for value in values[:-1]:
                     more = Block()
                     self.jump(value, more, otherwise)
-                    self.builder.place(more)
+                    if not self.builder.enter(more):
+                        return
                 self.jump(values[-1], then, otherwise)
             case ast.BoolOp(ast.Or(), values):
                 for value in values[:-1]:
                     more = Block()
                     self.jump(value, then, more)
-                    self.builder.place(more)
+                    if not self.builder.enter(more):
+                        return
                 self.jump(values[-1], then, otherwise)
             case ast.Compare() if len(node.ops) > 1:
                 self._chain(node, then, otherwise)
             case _:
-                self.builder.add(
-                    graph.Branch(node, self.expressions.integer(node), then, otherwise)
-                )
+                self.builder.branch(node, self._truth(node), then, otherwise)
+
+    def _truth(self, node: ast.expr) -> Static | Instruction:
+        """What is asked whether it is true: a constant, or an integer at run time."""
+        operand = self.expressions.lower(node)
+        if isinstance(operand, Static) and isinstance(operand.value, int | tuple | bytes):
+            return operand
+        return self.expressions.number(node, operand)
 
     def _chain(self, node: ast.Compare, then: Block, otherwise: Block) -> None:
         """`a < b < c`: c is evaluated only where a < b."""
-        left = self.expressions.integer(node.left)
-        for kind, comparator in zip(node.ops[:-1], node.comparators[:-1], strict=True):
+        left, first = node.left, self.expressions.lower(node.left)
+        for kind, right in zip(node.ops[:-1], node.comparators[:-1], strict=True):
             self._operator(node, kind)
-            more, right = Block(), self.expressions.integer(comparator)
-            test = self._comparison(node, kind, left, right)
-            self.builder.add(graph.Branch(node, test, more, otherwise))
-            self.builder.place(more)
-            left = right
-        kind, last = node.ops[-1], node.comparators[-1]
-        if isinstance(kind, ast.In | ast.NotIn):
-            test = self._member(node, kind, left, last)
-        else:
-            test = self._comparison(node, kind, left, self.expressions.integer(last))
-        self.builder.add(graph.Branch(node, test, then, otherwise))
+            more, second = Block(), self.expressions.lower(right)
+            test = self._comparison(node, kind, (left, first), (right, second))
+            self.builder.branch(node, test, more, otherwise)
+            if not self.builder.enter(more):
+                return
+            left, first = right, second
+        test = self._last(node, left, first)
+        self.builder.branch(node, test, then, otherwise)
 
     def logical(self, node: ast.BoolOp) -> Operand:
         """`a and b` as a value: Python's, the first operand that decides."""
-        result, done = self.builder.new_local(), Block()
-        for position, operand in enumerate(node.values):
-            value = self.expressions.integer(operand)
-            self.builder.add(graph.WriteLocal(operand, result, value))
-            if position < len(node.values) - 1:
-                more = Block()
-                then, otherwise = (more, done) if isinstance(node.op, ast.And) else (done, more)
-                self.builder.add(graph.Branch(operand, value, then, otherwise))
-                self.builder.place(more)
-        self.builder.jump(node, done)
-        self.builder.place(done)
-        return self.builder.add(graph.ReadLocal(node, result))
+        builder, goes_on = self.builder, isinstance(node.op, ast.And)
+        result, done = builder.new_local(), Block()
+        for operand in node.values[:-1]:
+            value = self._truth(operand)
+            if isinstance(value, Static):
+                if bool(value.value) == goes_on:
+                    continue
+                if not done.entered:
+                    return value
+            number, more = self.expressions.number(operand, value), Block()
+            builder.add(graph.WriteLocal(operand, result, number))
+            then, otherwise = (more, done) if goes_on else (done, more)
+            builder.branch(operand, value, then, otherwise)
+            if not builder.enter(more):
+                break
+        else:
+            last = self.expressions.lower(node.values[-1])
+            if not done.entered:
+                return last
+            number = self.expressions.number(node.values[-1], last)
+            builder.add(graph.WriteLocal(node.values[-1], result, number))
+            builder.jump(node, done)
+        builder.place(done)
+        return builder.add(graph.ReadLocal(node, result))
 
     def compare(self, node: ast.Compare) -> Operand:
         """A comparison, or a chain of them, as a value."""
         if len(node.ops) > 1:
             return self._from_condition(node)
-        kind, first = node.ops[0], self.expressions.lower(node.left)
-        if isinstance(kind, ast.In | ast.NotIn):
-            value = self.expressions.number(node.left, first)
-            return self._member(node, kind, value, node.comparators[0])
-        _, compute = self._operator(node, kind)
-        second = self.expressions.lower(node.comparators[0])
-        match first, second:
-            case Static(int() as left), Static(int() as right):
-                return Static(compute(left, right))
-        self._refuse_structs(node, first, second)
-        return self._comparison(
-            node,
-            kind,
-            self.expressions.number(node.left, first),
-            self.expressions.number(node.comparators[0], second),
-        )
+        return self._last(node, node.left, self.expressions.lower(node.left))
 
-    def _refuse_structs(self, node: ast.Compare, *operands: Operand) -> None:
-        if any(isinstance(item, Instruction) and item.reference for item in operands):
-            raise self.builder.refusal(
-                node, Rule.STRUCT, "structs are not compared", "compare their fields"
-            )
+    def _last(self, node: ast.Compare, left: ast.expr, first: Operand) -> Static | Instruction:
+        """The last comparison of a chain, or the only one."""
+        kind, right = node.ops[-1], node.comparators[-1]
+        if isinstance(kind, ast.In | ast.NotIn):
+            return self._member(node, kind, (left, first), right)
+        self._operator(node, kind)
+        return self._comparison(node, kind, (left, first), (right, self.expressions.lower(right)))
 
     def _member(
-        self, node: ast.Compare, kind: ast.In | ast.NotIn, value: Instruction, table: ast.expr
-    ) -> Instruction:
-        operand = self.expressions.lower(table)
+        self,
+        node: ast.Compare,
+        kind: ast.In | ast.NotIn,
+        left: tuple[ast.expr, Operand],
+        table: ast.expr,
+    ) -> Static | Instruction:
+        value, operand = left[1], self.expressions.lower(table)
         if not isinstance(operand, Static) or not isinstance(operand.value, tuple | bytes):
             raise self.builder.refusal(
                 table, Rule.EXPRESSION, "`in` needs a tuple of constants",
                 "compare one by one, with `or`",
             )  # fmt: skip
+        negated = isinstance(kind, ast.NotIn)
+        if isinstance(value, Static) and isinstance(value.value, int):
+            return Static((value.value in operand.value) != negated)
+        number = self.expressions.number(*left)
+        if not operand.value:
+            return Static(negated)
         constants = tuple(int(item) for item in operand.value)
-        return self.builder.add(graph.Member(node, value, constants, isinstance(kind, ast.NotIn)))
+        return self.builder.add(graph.Member(node, number, constants, negated))
 
     def _operator(
         self, node: ast.Compare, kind: ast.cmpop
@@ -135,16 +151,32 @@ class Conditions:
         )
 
     def _comparison(
-        self, node: ast.Compare, kind: ast.cmpop, left: Instruction, right: Instruction
-    ) -> Instruction:
-        symbol, _ = self._operator(node, kind)
-        return self.builder.add(graph.Compare(node, symbol, left, right))
+        self,
+        node: ast.Compare,
+        kind: ast.cmpop,
+        left: tuple[ast.expr, Operand],
+        right: tuple[ast.expr, Operand],
+    ) -> Static | Instruction:
+        """A comparison of two operands, each with what it is the value of."""
+        symbol, compute = self._operator(node, kind)
+        match left[1], right[1]:
+            case Static(int() as first), Static(int() as second):
+                return Static(compute(first, second))
+        if any(isinstance(item, Instruction) and item.reference for _, item in (left, right)):
+            raise self.builder.refusal(
+                node, Rule.STRUCT, "structs are not compared", "compare their fields"
+            )
+        number = self.expressions.number
+        return self.builder.add(graph.Compare(node, symbol, number(*left), number(*right)))
 
-    def _from_condition(self, node: ast.expr) -> Instruction:
+    def _from_condition(self, node: ast.expr) -> Operand:
         """A condition as a value: 1 or 0."""
         builder, result = self.builder, self.builder.new_local()
         then, otherwise, done = Block(), Block(), Block()
         self.jump(node, then, otherwise)
+        if not (then.entered and otherwise.entered):
+            builder.place(then if then.entered else otherwise)
+            return Static(then.entered)
         for block, number in ((then, 1), (otherwise, 0)):
             builder.place(block)
             builder.add(graph.WriteLocal(node, result, builder.constant(node, number)))
@@ -157,6 +189,9 @@ class Conditions:
         builder = self.builder
         then, otherwise, done = Block(), Block(), Block()
         self.jump(node.test, then, otherwise)
+        if not (then.entered and otherwise.entered):
+            builder.place(then if then.entered else otherwise)
+            return self.expressions.lower(node.body if then.entered else node.orelse)
         builder.place(then)
         value = self.expressions.value(node.body)
         result = builder.new_local(reference=value.reference)

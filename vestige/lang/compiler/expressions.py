@@ -216,6 +216,10 @@ class Expressions:
 
     def _table(self, node: ast.Subscript, table: tuple[int, ...] | bytes) -> Operand:
         operand = self.lower(node.slice)
+        if not table:
+            raise self.builder.refusal(
+                node, Rule.INDEX, "this table is empty", "ask its length before: if TABLE: …"
+            )
         if isinstance(operand, Static) and isinstance(operand.value, int):
             if not -len(table) <= operand.value < len(table):
                 raise self.builder.refusal(

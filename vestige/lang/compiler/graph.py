@@ -316,7 +316,7 @@ class Block:
     """Instructions without a jump among them but the last."""
 
     number: int = -1  # in the order of Graph.blocks
-    loop_head: bool = False
+    entered: bool = False  # a jump leads here
     instructions: list[Instruction] = field(default_factory=list)
     reached: bool = False  # by the analysis
 

@@ -2,13 +2,13 @@
 
 import ast
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from vestige.lang.compiler import graph
 from vestige.lang.compiler.builder import Builder, Several, Static
 from vestige.lang.compiler.expressions import Expressions
 from vestige.lang.compiler.graph import Block, Graph, Instruction, Local
 from vestige.lang.compiler.kinds import Integer
+from vestige.lang.compiler.loops import Loops
 from vestige.lang.compiler.program import Function, Program
 from vestige.lang.errors import Refusal, Rule
 
@@ -28,21 +28,13 @@ CURES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Loop:
-    """Where `continue` and `break` go."""
-
-    again: Block
-    done: Block
-
-
 class Statements:
     """Lowers the statements of one function."""
 
     def __init__(self, builder: Builder) -> None:
         self.builder = builder
         self.expressions = Expressions(builder)
-        self.loops: list[Loop] = []
+        self.loops = Loops(builder, self.expressions, self.lower)
         self._lower: dict[type[ast.stmt], Callable[..., None]] = {
             ast.Expr: self._expression,
             ast.Pass: lambda node: None,
@@ -51,16 +43,18 @@ class Statements:
             ast.AnnAssign: self._annotated,
             ast.AugAssign: self._augmented,
             ast.If: self._if,
-            ast.While: self._while,
-            ast.For: self._for,
-            ast.Break: lambda node: builder.jump(node, self.loops[-1].done),
-            ast.Continue: lambda node: builder.jump(node, self.loops[-1].again),
+            ast.While: self.loops.lower_while,
+            ast.For: self.loops.lower_for,
+            ast.Break: self.loops.leave,
+            ast.Continue: self.loops.go_on,
             ast.Match: self._match,
         }
 
     def lower(self, body: Sequence[ast.stmt]) -> None:
-        """A suite of statements."""
+        """A suite of statements, as far as a way leads."""
         for node in body:
+            if self.builder.ended:
+                return
             lower = self._lower.get(type(node))
             if lower is None:
                 kind = type(node).__name__
@@ -193,100 +187,11 @@ class Statements:
     def _if(self, node: ast.If) -> None:
         then, otherwise, done = Block(), Block(), Block()
         self.expressions.conditions.jump(node.test, then, otherwise)
-        self.builder.place(then)
-        self.lower(node.body)
-        self.builder.jump(node, done)
-        self.builder.place(otherwise)
-        self.lower(node.orelse)
-        self.builder.jump(node, done)
-        self.builder.place(done)
-
-    def _refuse_else(self, node: ast.While | ast.For) -> None:
-        if node.orelse:
-            raise self.builder.refusal(
-                node.orelse[0], Rule.STATEMENT, "a loop's else has no compiled form",
-                "set a local before break, and test it after the loop",
-            )  # fmt: skip
-
-    def _while(self, node: ast.While) -> None:
-        self._refuse_else(node)
-        head, body, done = Block(loop_head=True), Block(), Block()
-        self.builder.jump(node, head)
-        self.builder.place(head)
-        self.expressions.conditions.jump(node.test, body, done)
-        self.builder.place(body)
-        self._body(node, Loop(head, done))
-        self.builder.jump(node, head)
-        self.builder.place(done)
-
-    def _body(self, node: ast.While | ast.For, loop: Loop) -> None:
-        self.loops.append(loop)
-        self.lower(node.body)
-        self.loops.pop()
-
-    def _for(self, node: ast.For) -> None:
-        self._refuse_else(node)
-        if not isinstance(node.target, ast.Name):
-            raise self.builder.refusal(
-                node.target, Rule.LOOP, "a loop counts one name", "use one name"
-            )
-        start, stop, step = self._range(node)
-        builder, add = self.builder, self.builder.add
-        counter, limit = builder.new_local(), builder.new_local()
-        add(graph.StartCounter(node, counter, start, stop, step))
-        add(graph.WriteLocal(node.iter, limit, stop))
-        head, body, again, done = Block(loop_head=True), Block(), Block(), Block()
-        builder.jump(node, head)
-        builder.place(head)
-        test = graph.Compare(
-            node.iter, "<" if step > 0 else ">",
-            add(graph.ReadLocal(node, counter)), add(graph.ReadLocal(node, limit)),
-        )  # fmt: skip
-        add(graph.Branch(node, add(test), body, done))
-        builder.place(body)
-        builder.write(node.target, node.target.id, add(graph.ReadLocal(node, counter)))
-        self._body(node, Loop(again, done))
-        builder.jump(node, again)
-        builder.place(again)
-        self._step(node, counter, step)
-        builder.jump(node, head)
-        builder.place(done)
-
-    def _step(self, node: ast.For, counter: Local, step: int) -> None:
-        add = self.builder.add
-        following = graph.Binary(
-            node, "+", add(graph.ReadLocal(node, counter)), self.builder.constant(node, step)
-        )
-        add(graph.WriteLocal(node, counter, add(following)))
-
-    def _range(self, node: ast.For) -> tuple[Instruction, Instruction, int]:
-        call = node.iter
-        callee = self.expressions.lower(call.func) if isinstance(call, ast.Call) else None
-        if not isinstance(call, ast.Call) or callee != Static(range):
-            raise self.builder.refusal(
-                node.iter, Rule.LOOP, "for loops run over range(…) only",
-                "for i in range(len(table)): … table[i]",
-            )  # fmt: skip
-        if call.keywords or not 1 <= len(call.args) <= 3:
-            raise self.builder.refusal(
-                call, Rule.LOOP, "range takes one to three integers", "fix it"
-            )
-        step = 1
-        bounds = [self.expressions.integer(argument) for argument in call.args[:2]]
-        if len(call.args) == 3:
-            operand = self.expressions.lower(call.args[2])
-            if not isinstance(operand, Static) or not isinstance(operand.value, int):
-                step = 0
-            else:
-                step = int(operand.value)
-            if step == 0:
-                raise self.builder.refusal(
-                    call.args[2], Rule.LOOP, "the step is not a constant other than 0",
-                    "use a constant step, or while",
-                )  # fmt: skip
-        if len(bounds) == 1:
-            bounds.insert(0, self.builder.constant(call, 0))
-        return bounds[0], bounds[1], step
+        for block, body in ((then, node.body), (otherwise, node.orelse)):
+            if self.builder.enter(block):
+                self.lower(body)
+                self.builder.jump(node, done)
+        self.builder.enter(done)
 
     # ---- match ---------------------------------------------------------------------------------
     def _match(self, node: ast.Match) -> None:
@@ -300,16 +205,17 @@ class Statements:
         for case in node.cases:
             body, following = Block(), Block()
             self._pattern(case.pattern, local, body, following)
-            builder.place(body)
-            if case.guard is not None:
-                guarded = Block()
-                self.expressions.conditions.jump(case.guard, guarded, following)
-                builder.place(guarded)
-            self.lower(case.body)
-            builder.jump(case.pattern, done)
-            builder.place(following)
+            if builder.enter(body):
+                if case.guard is not None:
+                    body = Block()
+                    self.expressions.conditions.jump(case.guard, body, following)
+                if case.guard is None or builder.enter(body):
+                    self.lower(case.body)
+                    builder.jump(case.pattern, done)
+            if not builder.enter(following):
+                break
         builder.jump(node, done)
-        builder.place(done)
+        builder.enter(done)
 
     def _pattern(self, pattern: ast.pattern, local: Local, body: Block, following: Block) -> None:
         """Jump to `body` where the pattern matches, else to `following`."""
@@ -321,7 +227,8 @@ class Statements:
                 for alternative in patterns[:-1]:
                     more = Block()
                     self._pattern(alternative, local, body, more)
-                    builder.place(more)
+                    if not builder.enter(more):
+                        return
                 self._pattern(patterns[-1], local, body, following)
             case ast.MatchValue(expression):
                 number = self.expressions.lower(expression)
@@ -330,7 +237,7 @@ class Statements:
                 constant = self.expressions.at_run_time(expression, number)
                 read = builder.add(graph.ReadLocal(pattern, local))
                 test = builder.add(graph.Compare(pattern, "==", read, constant))
-                builder.add(graph.Branch(pattern, test, body, following))
+                builder.branch(pattern, test, body, following)
             case _:
                 raise self._pattern_refusal(pattern)
 
