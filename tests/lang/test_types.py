@@ -177,6 +177,8 @@ def f(c: Channel, i: u8) -> u32:
     reveal_type(c.drives)
     reveal_type(c.drives[i].buffer[3])
     c.drives[i].sectors = "no"
+    c.drives[i].sector = 1
+    c.reset()
     return c.drives[i].buffer
 """
 
@@ -192,5 +194,7 @@ def test_mypy_knows_fields_and_arrays(tmp_path: Path) -> None:
     assert re.search(r':11: note: Revealed type is ".*Array\[typed\.Drive\]"', said)
     assert re.search(r':12: note: Revealed type is "(builtins\.)?int"', said)
     assert ":13: error: Incompatible types in assignment" in said
-    assert ":14: error: Incompatible return value type" in said
-    assert said.count("error:") == 2
+    assert ':14: error: "Drive" has no attribute "sector"' in said
+    assert ':15: error: "Channel" has no attribute "reset"' in said
+    assert ":16: error: Incompatible return value type" in said
+    assert said.count("error:") == 4

@@ -32,8 +32,12 @@ if TYPE_CHECKING:
         def __setitem__(self, index: int, value: T) -> None: ...
         def __len__(self) -> int: ...
         def __iter__(self) -> Iterator[T]: ...
+        def __buffer__(self, flags: int, /) -> memoryview: ...
 
-    _Base: TypeAlias = ctypes.Structure
+    class _Base(ctypes.Structure):
+        # To a type checker a Structure has every attribute; a Struct has those it annotates.
+        __getattr__: None  # type: ignore[assignment,misc]
+        __setattr__: None  # type: ignore[assignment,misc]
 
 else:
 
