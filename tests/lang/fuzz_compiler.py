@@ -20,7 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tests.lang.generator import PRELUDE, Case
+from tests.lang.generator import Case
+from tests.lang.generator_prelude import PRELUDE
 from vestige.lang.build import assemble, find_entries
 from vestige.lang.compiler.program import Program
 from vestige.lang.compiler.whole import analyze

@@ -11,14 +11,16 @@ from typing import Any
 
 from vestige.lang.build import compile_functions
 from vestige.lang.image import Image
+from vestige.lang.types import Struct
 
 PRELUDE = """\
 from collections.abc import Callable
 from enum import IntEnum, IntFlag
-from typing import NoReturn
+from typing import NoReturn, Protocol
 from vestige.lang.intrinsics import *
 from vestige.lang.intrinsics import at_callers_line
 from vestige.lang.memory import Memory
+from vestige.lang.records import Record
 from vestige.lang.types import Struct, i8, i16, i32, i64, u8, u16, u32, u64
 class Reg(IntEnum):
     DATA = 0
@@ -35,6 +37,43 @@ class Channel(Struct):
     position: u16
     data: u8[16]
     drives: Drive[2]
+class Line(Record):
+    field: str
+    pin: u8
+class Place(Record):
+    field: str
+    first: u16
+    count: u16 = 8
+    timed: bool = False
+    lines: tuple[Line, ...] = ()
+    owner: str | None = None
+class Serial(Struct):
+    divisor: u16
+    ready: u8
+    alarm: u64
+    def read(self, offset: u8, now: u64) -> u8:
+        return u8(self.divisor >> 8 * (offset & 1))
+    def write(self, offset: u8, value: u8, now: u64) -> None:
+        self.divisor = self.divisor ^ value << (offset & 7)
+        self.alarm = now + self.divisor
+    def expire(self, now: u64) -> None:
+        self.ready = now >= self.alarm
+class Beeper(Struct):
+    tone: u8
+    sound: u8
+    silence: u8
+    def read(self, offset: u8, now: u64) -> u8:
+        return self.tone
+    def write(self, offset: u8, value: u8, now: u64) -> None:
+        self.tone = value
+        self.sound = value & 1
+class Board(Struct):
+    serial: Serial
+    beeper: Beeper
+    pins: u8[24]
+SERIAL = Place("serial", 0x3F8, timed=True, lines=(Line("ready", 4),))
+BEEPER = Place("beeper", 0x61, 1, lines=(Line("sound", 0), Line("silence", 2)), owner="serial")
+PLACES = (SERIAL, BEEPER)
 """
 PRELUDE_LINES = PRELUDE.count("\n")
 _numbers = itertools.count()
@@ -55,7 +94,7 @@ def load(source: str, folder: Path) -> ModuleType:
 
 
 def functions(source: str, module: ModuleType) -> list[Callable[..., Any]]:
-    """The functions and methods `source` defines, entries all."""
+    """The functions, and methods of Structs, that `source` defines: entries all."""
     found: list[Callable[..., Any]] = []
     for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -63,9 +102,10 @@ def functions(source: str, module: ModuleType) -> list[Callable[..., Any]]:
                 continue
             found.append(getattr(module, node.name))
         elif isinstance(node, ast.ClassDef):
-            scope = vars(getattr(module, node.name))
+            cls = getattr(module, node.name)
+            scope = vars(cls) if issubclass(cls, Struct) else {}
             names = [item.name for item in node.body if isinstance(item, ast.FunctionDef)]
-            found += [scope[name] for name in names if isinstance(scope[name], FunctionType)]
+            found += [scope[name] for name in names if isinstance(scope.get(name), FunctionType)]
     return found
 
 

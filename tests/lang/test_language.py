@@ -1,44 +1,8 @@
 """What is in the subset means what it means in CPython, one construct a test."""
 
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
-from typing import Any
-
 import pytest
 
-from tests.lang.snippets import functions, load
-from vestige.lang.build import compile_functions
-from vestige.lang.image import Image
-from vestige.lang.native import NativeImage
-
-Both = Callable[..., Any]
-
-
-@pytest.fixture
-def both(tmp_path: Path) -> Both:
-    """Compile a source; call its `f` in CPython and compiled; they must agree."""
-
-    def run(source: str, *inputs: tuple[int, ...]) -> list[Any]:
-        module = load(source, tmp_path)
-        native = NativeImage(compile_all(source, module))
-        answers = []
-        for values in inputs or ((),):
-            here, there = module.Channel(), module.Channel()
-            arguments = module.f.__code__.co_argcount
-            lead = len(values) < arguments
-            expected = module.f(*((here,) if lead else ()), *values)
-            found = native["f"](*((there,) if lead else ()), *values)
-            assert found == expected
-            assert bytes(here) == bytes(there)
-            answers.append(found)
-        return answers
-
-    return run
-
-
-def compile_all(source: str, module: ModuleType) -> Image:
-    return compile_functions(functions(source, module), base=None, runtime="process")
+from tests.lang.conftest import Both
 
 
 def test_while_break_and_continue(both: Both) -> None:

@@ -51,7 +51,7 @@ def test_is_refused(tmp_path: Path, case: Refused) -> None:
     with pytest.raises(Refusal) as caught:
         build(text, tmp_path)
     refusal = caught.value
-    head, source_line, caret, advice = refusal.describe().split("\n")
+    head, source_line, caret, *_, advice = refusal.describe().split("\n")
     place = f"{refusal.file}:{line + PRELUDE_LINES}:{column}: refused ({case.rule.value}): "
     assert head.startswith(place)
     assert case.reason in head
@@ -88,6 +88,33 @@ def test_a_refusal_names_every_refused_function(tmp_path: Path) -> None:
 
 def test_a_refusal_is_bad_input() -> None:
     assert issubclass(Refusal, UsageError)
+
+
+def test_a_refusal_in_an_unrolled_loop_names_the_record_and_where_it_was_made(
+    tmp_path: Path,
+) -> None:
+    source = """ROWS = (
+    SERIAL,
+    Place("beepr", 1, lines=(Line("a", 1), Line("b", 2))),
+)
+def f(b: Board) -> None:
+    for row in ROWS:
+        getattr(b, row.field).read(0, 0)
+def g(a: u8) -> u8:
+    for number, line in enumerate(BEEPER.lines):
+        if number == 1:
+            return a + line.pin
+    return 0
+"""
+    with pytest.raises(Refusal) as caught:
+        build(source, tmp_path)
+    refusals = (caught.value, *caught.value.others)
+    made = f"made at {refusals[0].file}:"
+    assert [refusal.describe().split("\n")[3] for refusal in refusals] == [
+        "    where: row is Place(field='beepr', first=1, count=8, timed=False, lines=(L…, "
+        f"{made}{PRELUDE_LINES + 3}",
+        f"    where: number is 1; line is Line(field='silence', pin=2), {made}{PRELUDE_LINES - 1}",
+    ]
 
 
 def test_columns_count_letters_not_bytes(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ Importing this package brings the CPython side only, never the compiler.
 """
 
 from vestige.lang.memory import Memory
+from vestige.lang.records import Record
 from vestige.lang.types import Array, Struct, i8, i16, i32, i64, u8, u16, u32, u64
 
 __all__ = [
-    "Array", "Memory", "Struct", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64",
+    "Array", "Memory", "Record", "Struct", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64",
 ]  # fmt: skip

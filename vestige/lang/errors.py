@@ -42,8 +42,8 @@ class Refusal(UsageError):
     """A construct that can't be compiled with CPython's meaning.
 
     `str()` of it is what a person reads: `file:line:column: refused (rule): reason`, the source
-    line, a caret below the construct, and the cure. `others` are the refusals of other
-    functions of the same build, also shown.
+    line, a caret below the construct, and the cure. `where`, if it is said, is the turn of an
+    unrolled loop. `others` are the refusals of other functions of the same build, also shown.
     """
 
     def __init__(
@@ -61,16 +61,18 @@ class Refusal(UsageError):
         self.rule, self.reason, self.cure = rule, reason, cure
         self.file, self.line, self.column = file, line, column
         self.source, self.width = source, width
+        self.where = ""
         self.others: tuple[Refusal, ...] = ()
         super().__init__(reason)
 
     def describe(self) -> str:
-        """This refusal alone, as four lines."""
+        """This refusal alone, as four lines, or five where it says in which turn of a loop."""
         head = f"{self.file}:{self.line}:{self.column}: refused ({self.rule.value}): {self.reason}"
         indent = self.source[: self.column - 1]
         margin = "".join("\t" if letter == "\t" else " " for letter in indent)
         caret = margin + "^" * max(1, min(self.width, len(self.source) - self.column + 1))
-        return f"{head}\n    {self.source}\n    {caret}\n    cure: {self.cure}"
+        where = f"\n    where: {self.where}" if self.where else ""
+        return f"{head}\n    {self.source}\n    {caret}{where}\n    cure: {self.cure}"
 
     def __str__(self) -> str:
         return "\n".join(refusal.describe() for refusal in (self, *self.others))

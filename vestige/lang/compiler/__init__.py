@@ -1,6 +1,6 @@
 """The compiler of typed Python: source → graph → intervals → LLVM → flat image.
 
-    program, builder, statements,
+    program, builder, statements, loops,
     expressions, conditions, calls                     Python's syntax tree to a graph
     graph, kinds, intervals                            what the others speak of
     analysis, transfer                                 what every integer can be; refusals

@@ -11,8 +11,9 @@ from vestige.lang.compiler import graph
 from vestige.lang.compiler.graph import Block, Graph, Instruction
 from vestige.lang.compiler.intervals import MIRRORED, NEGATED, UNSIGNED, Interval, refine
 from vestige.lang.compiler.kinds import BY_NAME, Integer
-from vestige.lang.compiler.program import Function
+from vestige.lang.compiler.program import Function, described
 from vestige.lang.compiler.transfer import State, Transfer
+from vestige.lang.errors import Refusal
 
 MAX_STEPS = 6  # widenings of one loop by the function's own constants
 TYPE_BOUNDS = sorted({bound for kind in BY_NAME.values() for bound in kind.interval[:2]} | {1})
@@ -49,8 +50,12 @@ class Analysis:
 
     def _visit(self, block: Block, state: State) -> None:
         apply = self.transfer.apply
-        for instruction in block.instructions:
-            apply(instruction, state)
+        try:
+            for instruction in block.instructions:
+                apply(instruction, state)
+        except Refusal as refusal:
+            refusal.where = described(block.rows)
+            raise
         last = block.instructions[-1] if block.instructions else None
         if isinstance(last, graph.Jump):
             self._flow(block, last.target, state)

@@ -13,6 +13,7 @@ from vestige.lang.compiler.kinds import BOOL, BY_NAME, Integer, Reference, evalu
 from vestige.lang.compiler.program import Function, Program
 from vestige.lang.enumeration import IntFlag
 from vestige.lang.errors import Refusal, Rule
+from vestige.lang.records import is_constant
 
 AnyInstruction = TypeVar("AnyInstruction", bound=Instruction)
 ENDS = (graph.Jump, graph.Branch, graph.Return, graph.Panic, graph.End, graph.Unreachable)
@@ -52,6 +53,8 @@ class Builder:
         self.locals: list[Local] = []
         self.calls: list[graph.Call] = []
         self.names: dict[str, Local] = {}
+        self.rows: dict[str, object] = {}  # names of the unrolled loops around, and what each is
+        self.gone: dict[str, int] = {}  # names an unrolled loop had, and the line of it
         self.assigned = frozenset(function.python.__code__.co_varnames)
         self.block = Block(entered=True)
         self.place(self.block)
@@ -62,7 +65,7 @@ class Builder:
 
     def refusal(self, node: Node, rule: Rule, reason: str, cure: str) -> Refusal:
         """Why the function is refused, pointing at `node`."""
-        return self.function.refusal(node, rule, reason, cure)
+        return self.function.refusal(node, rule, reason, cure, self.rows)
 
     # ---- blocks --------------------------------------------------------------------------------
     def add(self, instruction: AnyInstruction) -> AnyInstruction:
@@ -78,7 +81,7 @@ class Builder:
 
     def place(self, block: Block) -> None:
         """Go on in `block`, after all that is placed already."""
-        block.number = len(self.blocks)
+        block.number, block.rows = len(self.blocks), dict(self.rows)
         self.blocks.append(block)
         self.block = block
 
@@ -94,11 +97,13 @@ class Builder:
             target.entered = True
             self.add(graph.Jump(node, target))
 
-    def branch(self, node: Node, condition: Operand, then: Block, otherwise: Block) -> None:
+    def branch(
+        self, node: Node, condition: Static | Instruction, then: Block, otherwise: Block
+    ) -> None:
         """Jump to `then` if `condition` is true, else to `otherwise`. A constant decides now."""
         if isinstance(condition, Static):
             self.jump(node, then if condition.value else otherwise)
-        elif isinstance(condition, Instruction):
+        else:
             then.entered = otherwise.entered = True
             self.add(graph.Branch(node, condition, then, otherwise))
 
@@ -111,6 +116,7 @@ class Builder:
 
     def write(self, node: Node, name: str, value: Instruction) -> None:
         """Assign a named local; it keeps the kind of its first value."""
+        self.check_assignable(node, name)
         local = self.names.get(name)
         if local is None:
             local = self.names[name] = self.new_local(name, value.reference)
@@ -125,15 +131,37 @@ class Builder:
             value = self.fit(node, value, kind, name, f"wrap it: {name} = {kind.name}(…)")
         self.add(graph.WriteLocal(node, local, value))
 
-    def declare(self, node: Node, name: str, annotation: ast.expr) -> None:
-        """`name: annotation`, anywhere in the function."""
+    def check_assignable(self, node: Node, name: str) -> None:
+        """Refuse to assign the name of an unrolled loop."""
+        if name in self.rows:
+            raise self.refusal(
+                node, Rule.LOOP, f"{name} is a constant in each turn of its loop",
+                "assign to another name",
+            )  # fmt: skip
+
+    def declare(
+        self, node: Node, name: str, annotation: ast.expr, value: Instruction | None
+    ) -> None:
+        """`name: annotation = value`, anywhere in the function; the value may be missing.
+
+        A Protocol says to a type checker what the struct can do; here the struct itself is known.
+        """
+        self.check_assignable(node, name)
         code = compile(ast.Expression(annotation), self.function.source.name, "eval")
-        value = evaluated(code, self.function.python.__globals__)
-        kind = kind_of(value)
-        if kind is None and value is not int:
+        annotated = evaluated(code, self.function.python.__globals__)
+        kind = kind_of(annotated)
+        if kind is None and getattr(annotated, "_is_protocol", False):
+            if value is not None and value.reference is None:
+                raise self.refusal(
+                    annotation, Rule.ANNOTATION, f"{name} is an integer, and a Protocol a struct's",
+                    "annotate it with u8 … i64",
+                )  # fmt: skip
+            return
+        if kind is None and annotated is not int:
             raise self.refusal(
                 annotation, Rule.ANNOTATION, f"{name} is annotated with no type of typed Python",
-                "annotate it with u8 … i64, int, bool, an IntEnum, a Struct or an array T[n]",
+                "annotate it with u8 … i64, int, bool, an IntEnum, a Struct, an array T[n] or a "
+                "Protocol that the struct satisfies",
             )  # fmt: skip
         reference = kind if isinstance(kind, Reference) else None
         declared = kind if isinstance(kind, Integer) else None
@@ -159,9 +187,17 @@ class Builder:
 
     # ---- names and constants -------------------------------------------------------------------
     def name(self, node: ast.Name) -> Operand:
-        """What a name stands for here: a local, else a global, else a builtin."""
+        """What a name stands for here: a row, else a local, else a global, else a builtin."""
+        if node.id in self.rows:
+            return Static(self.rows[node.id])
         if node.id in self.names:
             return self.add(graph.ReadLocal(node, self.names[node.id]))
+        if node.id in self.gone:
+            raise self.refusal(
+                node, Rule.UNASSIGNED,
+                f"{node.id} is known only in a turn of the loop of line {self.gone[node.id]}",
+                "assign a local before the loop, and again inside",
+            )  # fmt: skip
         if node.id in self.assigned:
             raise self.refusal(
                 node, Rule.UNASSIGNED, f"{node.id} is used before it is assigned",
@@ -182,27 +218,20 @@ class Builder:
             raise self.refusal(
                 node, Rule.FLOAT, "there are no floats at run time", "count in smaller units"
             )
-        if isinstance(value, str):
-            raise self.refusal(
-                node, Rule.STRING, "there are no strings at run time",
-                "use a number, or a bytes constant that is indexed",
-            )  # fmt: skip
-        if isinstance(value, int | ModuleType) or callable(value) or _is_table(value):
+        if isinstance(value, ModuleType) or is_constant(value):
             return Static(value)
-        raise self.refusal(
+        raise self.no_form(node, value)
+
+    def no_form(self, node: Node, value: object) -> Refusal:
+        """Why `value` can't be used as it is."""
+        return self.refusal(
             node, Rule.VALUE, f"a {type(value).__name__} has no form at run time",
-            "constants are int, IntEnum, IntFlag, bytes, and tuples of these",
+            "constants are int, IntEnum, IntFlag, bytes, records, and tuples of these",
         )  # fmt: skip
 
     def constant(self, node: Node, value: int) -> Instruction:
         """An integer constant as an instruction."""
         return self.add(graph.Constant(node, int(value), isinstance(value, Flag | IntFlag)))
-
-
-def _is_table(value: object) -> bool:
-    return isinstance(value, bytes) or (
-        isinstance(value, tuple) and all(isinstance(item, int) for item in value)
-    )
 
 
 def _kind_name(reference: Reference | None) -> str:

@@ -13,6 +13,7 @@ from vestige.lang.compiler.graph import Block, Instruction, Node
 from vestige.lang.compiler.kinds import BY_NAME, BY_TYPE, Integer, Kind, Reference, kind_of
 from vestige.lang.compiler.program import REQUIRED, Function, Parameter
 from vestige.lang.errors import Refusal, Rule
+from vestige.lang.records import Record
 from vestige.lang.types import Struct
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Calls:
             abs: self._abs,
             int: self._int,
             bool: self._bool,
+            getattr: self._getattr,
             ctypes.sizeof: self._sizeof,
             intrinsics.check: self._check,
             intrinsics.panic: self._panic,
@@ -73,8 +75,12 @@ class Calls:
             cure = f"nest it as a field, or use {name}.at(address)"
         elif isinstance(value, type) and issubclass(value, int):
             reason, cure = f"{name}() makes an enum member", "use the integer itself"
-        elif value is range:
-            cure = "range stands only in for … in range(…)"
+        elif value is range or value is enumerate:
+            cure = f"{name} stands only in for … in {name}(…)"
+        elif value in (setattr, hasattr):
+            cure = "getattr(struct, record.field) names a field to assign to, or to ask"
+        elif isinstance(value, MethodType) and isinstance(value.__self__, Record):
+            cure = f"make {name} a property of the record, or a function that takes its fields"
         return self.builder.refusal(node, Rule.CALL, reason, cure)
 
     # ---- compiled functions --------------------------------------------------------------------
@@ -183,8 +189,27 @@ class Calls:
 
     def _bool(self, node: ast.Call) -> Operand:
         (argument,) = self._positional(node, "bool", 1)
-        value = self.expressions.integer(argument)
+        value = self.expressions.conditions.truth(argument)
+        if isinstance(value, Static):
+            return Static(bool(value.value))
         return self.builder.add(graph.Compare(node, "!=", value, self.builder.constant(node, 0)))
+
+    def _getattr(self, node: ast.Call) -> Operand:
+        """A field or method that a constant names."""
+        place, name = self._positional(node, "getattr", 2)
+        if isinstance(name, ast.Constant) and isinstance(name.value, str):
+            raise self.builder.refusal(
+                name, Rule.FIELD, "the name is known where this is written",
+                f"write {ast.unparse(place)}.{name.value}",
+            )  # fmt: skip
+        constant = self.expressions.lower(name)
+        if not isinstance(constant, Static) or not isinstance(constant.value, str):
+            raise self.builder.refusal(
+                name, Rule.FIELD, "only a string that is a record's field names an attribute here",
+                "getattr(struct, record.field), with field: str in the record's class",
+            )  # fmt: skip
+        access = ast.Attribute(place, constant.value, ast.Load())
+        return self.expressions.lower(ast.copy_location(access, node))
 
     def _len(self, node: ast.Call) -> Operand:
         (argument,) = self._positional(node, "len", 1)

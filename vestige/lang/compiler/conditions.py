@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from vestige.lang.compiler import graph
 from vestige.lang.compiler.builder import Builder, Operand, Static
 from vestige.lang.compiler.graph import Block, Instruction
-from vestige.lang.errors import Rule
+from vestige.lang.compiler.kinds import BY_NAME
+from vestige.lang.errors import Refusal, Rule
+from vestige.lang.records import Record, is_constant
 
 if TYPE_CHECKING:
     from vestige.lang.compiler.expressions import Expressions
@@ -54,14 +56,22 @@ class Conditions:
             case ast.Compare() if len(node.ops) > 1:
                 self._chain(node, then, otherwise)
             case _:
-                self.builder.branch(node, self._truth(node), then, otherwise)
+                self.builder.branch(node, self.truth(node), then, otherwise)
 
-    def _truth(self, node: ast.expr) -> Static | Instruction:
+    def truth(self, node: ast.expr) -> Static | Instruction:
         """What is asked whether it is true: a constant, or an integer at run time."""
         operand = self.expressions.lower(node)
-        if isinstance(operand, Static) and isinstance(operand.value, int | tuple | bytes):
-            return operand
+        if isinstance(operand, Static):  # a function is true: likely its call was meant
+            if is_constant(operand.value) and not callable(operand.value):
+                return operand
         return self.expressions.number(node, operand)
+
+    def negation(self, node: ast.UnaryOp) -> Operand:
+        """`not a`."""
+        value = self.truth(node.operand)
+        if isinstance(value, Static):
+            return Static(not value.value)
+        return self.builder.add(graph.Compare(node, "==", value, self.builder.constant(node, 0)))
 
     def _chain(self, node: ast.Compare, then: Block, otherwise: Block) -> None:
         """`a < b < c`: c is evaluated only where a < b."""
@@ -82,7 +92,7 @@ class Conditions:
         builder, goes_on = self.builder, isinstance(node.op, ast.And)
         result, done = builder.new_local(), Block()
         for operand in node.values[:-1]:
-            value = self._truth(operand)
+            value = self.truth(operand)
             if isinstance(value, Static):
                 if bool(value.value) == goes_on:
                     continue
@@ -115,6 +125,8 @@ class Conditions:
         kind, right = node.ops[-1], node.comparators[-1]
         if isinstance(kind, ast.In | ast.NotIn):
             return self._member(node, kind, (left, first), right)
+        if isinstance(kind, ast.Is | ast.IsNot):
+            return self._identity(node, kind, first, self.expressions.lower(right))
         self._operator(node, kind)
         return self._comparison(node, kind, (left, first), (right, self.expressions.lower(right)))
 
@@ -127,18 +139,39 @@ class Conditions:
     ) -> Static | Instruction:
         value, operand = left[1], self.expressions.lower(table)
         if not isinstance(operand, Static) or not isinstance(operand.value, tuple | bytes):
-            raise self.builder.refusal(
-                table, Rule.EXPRESSION, "`in` needs a tuple of constants",
-                "compare one by one, with `or`",
-            )  # fmt: skip
-        negated = isinstance(kind, ast.NotIn)
-        if isinstance(value, Static) and isinstance(value.value, int):
-            return Static((value.value in operand.value) != negated)
+            raise self._table_refusal(table, "constants")
+        items, negated = operand.value, isinstance(kind, ast.NotIn)
+        if isinstance(items, tuple) and isinstance(value, Static) and is_constant(value.value):
+            return Static((value.value in items) != negated)
         number = self.expressions.number(*left)
-        if not operand.value:
+        if isinstance(items, bytes):  # CPython raises ValueError for what is no byte
+            what = "what is looked for in bytes"
+            number = self.builder.fit(left[0], number, BY_NAME["u8"], what)
+        if not items:
             return Static(negated)
-        constants = tuple(int(item) for item in operand.value)
+        constants = tuple(int(item) for item in items if isinstance(item, int))
+        if len(constants) != len(items):
+            raise self._table_refusal(table, "integers")
         return self.builder.add(graph.Member(node, number, constants, negated))
+
+    def _table_refusal(self, table: ast.expr, what: str) -> Refusal:
+        return self.builder.refusal(
+            table, Rule.EXPRESSION, f"`in` needs a tuple of {what}",
+            "compare one by one, with `or`",
+        )  # fmt: skip
+
+    def _identity(
+        self, node: ast.Compare, kind: ast.Is | ast.IsNot, left: Operand, right: Operand
+    ) -> Static:
+        """`is` of two constants, one of them None, a record, a function or a class."""
+        match left, right:
+            case Static(first), Static(second):
+                if any(
+                    item is None or isinstance(item, Record) or callable(item)
+                    for item in (first, second)
+                ):
+                    return Static((first is second) != isinstance(kind, ast.IsNot))
+        raise self._operator_refusal(node, "is")
 
     def _operator(
         self, node: ast.Compare, kind: ast.cmpop
@@ -146,7 +179,10 @@ class Conditions:
         if type(kind) in COMPARISONS:
             return COMPARISONS[type(kind)]
         name = "in" if isinstance(kind, ast.In | ast.NotIn) else "is"
-        raise self.builder.refusal(
+        raise self._operator_refusal(node, name)
+
+    def _operator_refusal(self, node: ast.Compare, name: str) -> Refusal:
+        return self.builder.refusal(
             node, Rule.OPERATOR, f"`{name}` has no compiled form here", "compare with == or !="
         )
 
@@ -162,6 +198,9 @@ class Conditions:
         match left[1], right[1]:
             case Static(int() as first), Static(int() as second):
                 return Static(compute(first, second))
+            case Static(item), Static(other) if symbol in ("==", "!="):
+                if is_constant(item) and is_constant(other):
+                    return Static((item == other) == (symbol == "=="))
         if any(isinstance(item, Instruction) and item.reference for _, item in (left, right)):
             raise self.builder.refusal(
                 node, Rule.STRUCT, "structs are not compared", "compare their fields"

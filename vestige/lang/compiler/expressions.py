@@ -14,6 +14,7 @@ from vestige.lang.compiler.conditions import Conditions
 from vestige.lang.compiler.graph import Instruction, Node
 from vestige.lang.compiler.kinds import Integer, Kind, kind_of_ctype
 from vestige.lang.errors import Refusal, Rule
+from vestige.lang.records import Record, is_constant
 
 OPERATORS: dict[type[ast.operator], tuple[str, Callable[[int, int], int]]] = {
     ast.Add: ("+", operator.add),
@@ -88,6 +89,18 @@ class Expressions:
         match operand:
             case Static(int() as number):
                 return self.builder.constant(node, number)
+            case Static(str()):
+                raise self.builder.refusal(
+                    node, Rule.STRING, "there are no strings at run time",
+                    "use a number, or a bytes constant that is indexed",
+                )  # fmt: skip
+            case Static(None):
+                raise self.builder.no_form(node, None)
+            case Static(Record() as record):
+                raise self.builder.refusal(
+                    node, Rule.VALUE, f"a {type(record).__name__} is not a value at run time",
+                    f"name one of its fields: {ast.unparse(node)}.…",
+                )  # fmt: skip
             case Static(value):
                 what = getattr(value, "__name__", type(value).__name__)
                 raise self.builder.refusal(
@@ -129,9 +142,9 @@ class Expressions:
 
     def _tuple(self, node: ast.Tuple) -> Operand:
         operands = [self.lower(item) for item in node.elts]
-        statics = [item.value for item in operands if isinstance(item, Static)]
-        if len(statics) == len(operands) and all(isinstance(item, int) for item in statics):
-            return Static(tuple(statics))
+        statics = tuple(item.value for item in operands if isinstance(item, Static))
+        if len(statics) == len(operands) and is_constant(statics):
+            return Static(statics)
         return Several(
             tuple(
                 self.at_run_time(item, operand)
@@ -144,12 +157,14 @@ class Expressions:
         base = self.lower(node.value)
         if isinstance(base, Static):
             scope = base.value
-            if not isinstance(scope, type | ModuleType) or not hasattr(scope, node.attr):
+            if not isinstance(scope, type | ModuleType | Record) or not hasattr(scope, node.attr):
                 if not (isinstance(scope, int) and node.attr == "value"):
                     name = getattr(scope, "__name__", type(scope).__name__)
+                    near = difflib.get_close_matches(node.attr, dir(scope), 1)
                     raise self.builder.refusal(
-                        node, Rule.NAME, f"{name} has no attribute {node.attr}", "define it"
-                    )
+                        node, Rule.NAME, f"{name} has no attribute {node.attr}",
+                        f"did you mean {near[0]}?" if near else "define it",
+                    )  # fmt: skip
             return self.builder.static(node, getattr(scope, node.attr))
         value = self.at_run_time(node.value, base)
         if value.reference is not None and not value.reference.is_array:
@@ -214,7 +229,7 @@ class Expressions:
             return self.builder.constant(node, operand.value % length)
         return self.number(node, operand)
 
-    def _table(self, node: ast.Subscript, table: tuple[int, ...] | bytes) -> Operand:
+    def _table(self, node: ast.Subscript, table: tuple[object, ...] | bytes) -> Operand:
         operand = self.lower(node.slice)
         if not table:
             raise self.builder.refusal(
@@ -228,8 +243,13 @@ class Expressions:
                     f"use 0 to {len(table) - 1}",
                 )  # fmt: skip
             return Static(table[operand.value])
-        index = self.number(node.slice, operand)
-        return self.builder.add(graph.TableLoad(node, tuple(table), index))
+        numbers = tuple(item for item in table if isinstance(item, int))
+        if len(numbers) != len(table):
+            raise self.builder.refusal(
+                node, Rule.INDEX, "only a table of integers is indexed by a value of run time",
+                f"loop over it: for row in {ast.unparse(node.value)}: …",
+            )  # fmt: skip
+        return self.builder.add(graph.TableLoad(node, numbers, self.number(node.slice, operand)))
 
     def place(self, node: ast.Attribute | ast.Subscript) -> tuple[Instruction, Kind]:
         """The address of a field or an element, to store to."""
@@ -304,6 +324,8 @@ class Expressions:
         )
 
     def _unary(self, node: ast.UnaryOp) -> Operand:
+        if isinstance(node.op, ast.Not):
+            return self.conditions.negation(node)
         operand = self.lower(node.operand)
         if isinstance(operand, Static) and isinstance(operand.value, int):
             number = operand.value
@@ -312,8 +334,6 @@ class Expressions:
                     return Static(-number)
                 case ast.Invert():
                     return Static(int(number) ^ -1 if isinstance(number, bool) else ~number)
-                case ast.Not():
-                    return Static(not number)
             return Static(+number)
         value = self.number(node.operand, operand)
         add = self.builder.add
@@ -322,6 +342,4 @@ class Expressions:
                 return add(graph.Unary(node, "-", value))
             case ast.Invert():
                 return add(graph.Unary(node, "~", value))
-            case ast.Not():
-                return add(graph.Compare(node, "==", value, self.builder.constant(node, 0)))
         return add(graph.Plain(node, value))

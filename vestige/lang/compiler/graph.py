@@ -317,6 +317,7 @@ class Block:
 
     number: int = -1  # in the order of Graph.blocks
     entered: bool = False  # a jump leads here
+    rows: dict[str, object] = field(default_factory=dict)  # names that stand for constants here
     instructions: list[Instruction] = field(default_factory=list)
     reached: bool = False  # by the analysis
 

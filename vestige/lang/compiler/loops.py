@@ -1,4 +1,4 @@
-"""Loops: `while`, and `for` over a range."""
+"""Loops: `while`; `for` over a range; `for` over constants, which is unrolled."""
 
 import ast
 from collections.abc import Callable, Sequence
@@ -9,6 +9,8 @@ from vestige.lang.compiler.builder import Builder, Static
 from vestige.lang.compiler.expressions import Expressions
 from vestige.lang.compiler.graph import Block, Instruction, Local
 from vestige.lang.errors import Rule
+
+MAX_COPIES = 1024  # of one statement, by all the unrolled loops around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Loops:
     ) -> None:
         self.builder, self.expressions, self._lower = builder, expressions, lower
         self._around: list[Loop] = []  # the innermost last
+        self._copies = 1  # of what is lowered now
 
     def leave(self, node: ast.Break) -> None:
         """`break`."""
@@ -65,11 +68,33 @@ class Loops:
     # ---- for -----------------------------------------------------------------------------------
     def lower_for(self, node: ast.For) -> None:
         """`for`, and its `else`."""
-        if not isinstance(node.target, ast.Name):
+        call = node.iter
+        callee = self.expressions.lower(call.func) if isinstance(call, ast.Call) else None
+        if isinstance(call, ast.Call) and callee == Static(range):
+            self._count(node, call)
+        elif isinstance(call, ast.Call) and callee == Static(enumerate):
+            self._enumerate(node, call)
+        else:
+            (name,) = self._names(node, 1)
+            self._unroll(node, [{name: row} for row in self._rows(node.iter)])
+
+    def _names(self, node: ast.For, count: int) -> list[str]:
+        """The names a loop sets: one; two where it enumerates."""
+        target = node.target
+        items = target.elts if isinstance(target, ast.Tuple) and count > 1 else [target]
+        names = [item.id for item in items if isinstance(item, ast.Name)]
+        if len(names) != count:
+            what = "one name" if count == 1 else "a number and a name"
             raise self.builder.refusal(
-                node.target, Rule.LOOP, "a loop counts one name", "use one name"
-            )
-        start, stop, step = self._range(node)
+                target, Rule.LOOP, f"this loop sets {what}",
+                f"use {what}, and take a record's fields inside",
+            )  # fmt: skip
+        return names
+
+    def _count(self, node: ast.For, call: ast.Call) -> None:
+        """`for … in range(…)`."""
+        (name,) = self._names(node, 1)
+        start, stop, step = self._range(call)
         builder, add = self.builder, self.builder.add
         counter, limit = builder.new_local(), builder.new_local()
         add(graph.StartCounter(node, counter, start, stop, step))
@@ -83,7 +108,7 @@ class Loops:
         )  # fmt: skip
         builder.branch(node, add(test), body, otherwise)
         builder.place(body)
-        builder.write(node.target, node.target.id, add(graph.ReadLocal(node, counter)))
+        builder.write(node.target, name, add(graph.ReadLocal(node, counter)))
         self._body(node, Loop(again, done))
         builder.jump(node, again)
         if builder.enter(again):
@@ -98,14 +123,7 @@ class Loops:
         )
         add(graph.WriteLocal(node, counter, add(following)))
 
-    def _range(self, node: ast.For) -> tuple[Instruction, Instruction, int]:
-        call = node.iter
-        callee = self.expressions.lower(call.func) if isinstance(call, ast.Call) else None
-        if not isinstance(call, ast.Call) or callee != Static(range):
-            raise self.builder.refusal(
-                node.iter, Rule.LOOP, "for loops run over range(…) only",
-                "for i in range(len(table)): … table[i]",
-            )  # fmt: skip
+    def _range(self, call: ast.Call) -> tuple[Instruction, Instruction, int]:
         if call.keywords or not 1 <= len(call.args) <= 3:
             raise self.builder.refusal(
                 call, Rule.LOOP, "range takes one to three integers", "fix it"
@@ -126,3 +144,68 @@ class Loops:
         if len(bounds) == 1:
             bounds.insert(0, self.builder.constant(call, 0))
         return bounds[0], bounds[1], step
+
+    # ---- for over constants ----------------------------------------------------------------------
+    def _rows(self, node: ast.expr) -> tuple[object, ...] | bytes:
+        """The constants a loop runs over."""
+        operand = None if isinstance(node, ast.Call) else self.expressions.lower(node)
+        if not isinstance(operand, Static) or not isinstance(operand.value, tuple | bytes):
+            raise self.builder.refusal(
+                node, Rule.LOOP, "for loops run over range(…) and constant tuples only",
+                "for i in range(len(array)): … array[i]",
+            )  # fmt: skip
+        return operand.value
+
+    def _enumerate(self, node: ast.For, call: ast.Call) -> None:
+        """`for number, row in enumerate(ROWS)`."""
+        if call.keywords or len(call.args) != 1:
+            raise self.builder.refusal(
+                call, Rule.LOOP, "enumerate takes one constant tuple", "count from 0"
+            )
+        number, name = self._names(node, 2)
+        rows = self._rows(call.args[0])
+        self._unroll(node, [{number: position, name: row} for position, row in enumerate(rows)])
+
+    def _unroll(self, node: ast.For, turns: Sequence[dict[str, object]]) -> None:
+        """The body once for each turn, in which the loop's names are constants.
+
+        A local first assigned in a turn belongs to that turn, so that it can refer to a struct of
+        another type in each.
+        """
+        builder, outside, done = self.builder, self._copies, Block()
+        self._check_names(node, turns)
+        self._copies *= max(1, len(turns))
+        for turn in turns:
+            before, copy, following = dict(builder.names), Block(), Block()
+            builder.rows |= turn
+            builder.jump(node, copy)
+            builder.place(copy)
+            self._body(node, Loop(following, done))
+            builder.jump(node, following)
+            builder.gone |= dict.fromkeys(builder.names.keys() - before, node.lineno)
+            builder.names = before
+            if not builder.enter(following):
+                break
+        for name in turns[0] if turns else ():
+            del builder.rows[name]
+            builder.gone[name] = node.lineno
+        self._copies = outside
+        otherwise = Block()
+        builder.jump(node, otherwise)
+        self._end(node, otherwise, done)
+
+    def _check_names(self, node: ast.For, turns: Sequence[dict[str, object]]) -> None:
+        """Refuse names that are something else in this function, and more copies than are sane."""
+        for name in turns[0] if turns else ():
+            self.builder.check_assignable(node.target, name)
+            if name in self.builder.names:
+                raise self.builder.refusal(
+                    node.target, Rule.KIND, f"{name} is a local elsewhere in this function",
+                    "use another name",
+                )  # fmt: skip
+        copies = self._copies * len(turns)
+        if copies > MAX_COPIES:
+            raise self.builder.refusal(
+                node.iter, Rule.LOOP, f"the body would be there {copies} times, once for each turn",
+                f"for i in range(len(TABLE)), or at most {MAX_COPIES} turns",
+            )  # fmt: skip

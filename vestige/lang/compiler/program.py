@@ -11,8 +11,11 @@ from typing import Any, NoReturn, get_origin
 from vestige.lang.compiler.graph import Graph, Node
 from vestige.lang.compiler.kinds import NAMES, Kind, Reference, evaluated, kind_of, results_of
 from vestige.lang.errors import Refusal, Rule
+from vestige.lang.records import Record, made_at
 
 KINDS = f"{', '.join(NAMES)}, bool, an IntEnum, a Struct or an array T[n]"
+
+MAX_SHOWN = 60  # letters of a record in a refusal
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -22,10 +25,8 @@ class SourceFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        root = path.parent
-        while (root / "__init__.py").exists():
-            root = root.parent
-        self.root, self.name = root, str(path.relative_to(root))
+        self.root = _package_root(path)
+        self.name = str(path.relative_to(self.root))
         text = path.read_text(encoding="utf-8")
         self.lines = text.splitlines()
         self.functions = {
@@ -44,6 +45,30 @@ class SourceFile:
             rule, reason, cure, file=self.name, line=node.lineno, column=column,
             source=source, width=end - column + 1,
         )  # fmt: skip
+
+
+def _package_root(path: Path) -> Path:
+    """The folder that the top package of `path` is in."""
+    root = path.parent
+    while (root / "__init__.py").exists():
+        root = root.parent
+    return root
+
+
+def described(rows: dict[str, object]) -> str:
+    """What the names of unrolled loops stand for, and where those records were made."""
+    return "; ".join(f"{name} is {_shown(value)}" for name, value in rows.items())
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    if len(text) > MAX_SHOWN:
+        text = f"{text[:MAX_SHOWN]}…"
+    if not isinstance(value, Record):
+        return text
+    file, line = made_at(value)
+    path = Path(file).resolve()
+    return f"{text}, made at {path.relative_to(_package_root(path))}:{line}"
 
 
 def _definitions(scope: ast.Module | ast.stmt) -> Iterator[FunctionNode]:
@@ -97,9 +122,18 @@ class Function:
         """The function as a person calls it: `Channel.write`."""
         return self.python.__qualname__.rpartition("<locals>.")[2]
 
-    def refusal(self, node: Node | FunctionNode, rule: Rule, reason: str, cure: str) -> Refusal:
-        """Why this function is refused, pointing at `node`."""
-        return self.source.refusal(node, rule, reason, cure)
+    def refusal(
+        self,
+        node: Node | FunctionNode,
+        rule: Rule,
+        reason: str,
+        cure: str,
+        rows: dict[str, object] | None = None,
+    ) -> Refusal:
+        """Why this function is refused, pointing at `node`; in which turn of unrolled loops."""
+        refusal = self.source.refusal(node, rule, reason, cure)
+        refusal.where = described(rows or {})
+        return refusal
 
 
 class Program:
@@ -222,10 +256,10 @@ def _read_parameters(function: Function) -> None:
             kind = None if annotation is REQUIRED else kind_of(annotation)
         if kind is None:
             what = "has no annotation" if annotation is REQUIRED else "has no width"
+            cure = f"annotate it: {KINDS}"
             if isinstance(annotation, type) and not issubclass(annotation, int):
                 what = f"is a {annotation.__name__}"
-            raise function.refusal(
-                node, Rule.ANNOTATION, f"parameter {node.arg} {what}",
-                f"annotate it: {KINDS}",
-            )  # fmt: skip
+                if issubclass(annotation, Record):
+                    cure = "loop over the records here, or take what is needed of one"
+            raise function.refusal(node, Rule.ANNOTATION, f"parameter {node.arg} {what}", cure)
         function.parameters.append(Parameter(node.arg, kind, default, keyword_only, node))

@@ -11,6 +11,7 @@ from vestige.lang.compiler.kinds import Integer
 from vestige.lang.compiler.loops import Loops
 from vestige.lang.compiler.program import Function, Program
 from vestige.lang.errors import Refusal, Rule
+from vestige.lang.records import is_constant
 
 CURES = {
     ast.Assert: "use check(condition): a PANIC with this line",
@@ -109,8 +110,10 @@ class Statements:
     def _items(self, node: ast.expr, count: int) -> tuple[Instruction, ...]:
         """The items of a tuple, all evaluated."""
         operand = self.expressions.lower(node)
+        items: tuple[Instruction, ...]
         if isinstance(operand, Static) and isinstance(operand.value, tuple):
-            items = tuple(self.builder.constant(node, item) for item in operand.value)
+            at_run_time = self.expressions.at_run_time
+            items = tuple(at_run_time(node, Static(item)) for item in operand.value)
         elif isinstance(operand, Several):
             items = operand.items
         else:
@@ -142,7 +145,7 @@ class Statements:
                 node, Rule.ANNOTATION, "only locals are annotated here", "annotate it in the class"
             )
         value = self.expressions.value(node.value) if node.value is not None else None
-        self.builder.declare(node, node.target.id, node.annotation)
+        self.builder.declare(node, node.target.id, node.annotation, value)
         if value is not None:
             self.builder.write(node, node.target.id, value)
 
@@ -150,6 +153,7 @@ class Statements:
         self.expressions.check_operator(node, node.op)
         operate, integer = self.expressions.operate, self.expressions.integer
         if isinstance(node.target, ast.Name):
+            self.builder.check_assignable(node.target, node.target.id)
             old = self.expressions.number(node.target, self.builder.name(node.target))
             value = operate(node, node.op, old, integer(node.value))
             self.builder.write(node, node.target.id, value)
@@ -196,15 +200,10 @@ class Statements:
     # ---- match ---------------------------------------------------------------------------------
     def _match(self, node: ast.Match) -> None:
         builder, done = self.builder, Block()
-        value = self.expressions.integer(node.subject)
-        if isinstance(value, graph.ReadLocal):
-            local = value.local  # each test narrows what the local can be
-        else:
-            local = builder.new_local()
-            builder.add(graph.WriteLocal(node.subject, local, value))
+        subject = self._subject(node.subject)
         for case in node.cases:
             body, following = Block(), Block()
-            self._pattern(case.pattern, local, body, following)
+            self._pattern(case.pattern, subject, body, following)
             if builder.enter(body):
                 if case.guard is not None:
                     body = Block()
@@ -217,29 +216,55 @@ class Statements:
         builder.jump(node, done)
         builder.enter(done)
 
-    def _pattern(self, pattern: ast.pattern, local: Local, body: Block, following: Block) -> None:
+    def _subject(self, node: ast.expr) -> Static | Local:
+        """What is matched: a constant, or a local that each test narrows."""
+        operand = self.expressions.lower(node)
+        if isinstance(operand, Static) and is_constant(operand.value):
+            return operand
+        value = self.expressions.number(node, operand)
+        if isinstance(value, graph.ReadLocal):
+            return value.local
+        local = self.builder.new_local()
+        self.builder.add(graph.WriteLocal(node, local, value))
+        return local
+
+    def _pattern(
+        self, pattern: ast.pattern, subject: Static | Local, body: Block, following: Block
+    ) -> None:
         """Jump to `body` where the pattern matches, else to `following`."""
         builder = self.builder
-        match pattern:
-            case ast.MatchAs(None, None):
+        match pattern, subject:
+            case ast.MatchAs(None, None), _:
                 builder.jump(pattern, body)
-            case ast.MatchOr(patterns):
+            case ast.MatchOr(patterns), _:
                 for alternative in patterns[:-1]:
                     more = Block()
-                    self._pattern(alternative, local, body, more)
+                    self._pattern(alternative, subject, body, more)
                     if not builder.enter(more):
                         return
-                self._pattern(patterns[-1], local, body, following)
-            case ast.MatchValue(expression):
-                number = self.expressions.lower(expression)
-                if not isinstance(number, Static) or not isinstance(number.value, int):
-                    raise self._pattern_refusal(pattern)
-                constant = self.expressions.at_run_time(expression, number)
-                read = builder.add(graph.ReadLocal(pattern, local))
-                test = builder.add(graph.Compare(pattern, "==", read, constant))
+                self._pattern(patterns[-1], subject, body, following)
+            case ast.MatchSingleton(value), Static():
+                builder.branch(pattern, Static(subject.value is value), body, following)
+            case ast.MatchValue(expression), _:
+                test = self._equals(pattern, subject, expression)
                 builder.branch(pattern, test, body, following)
             case _:
                 raise self._pattern_refusal(pattern)
+
+    def _equals(
+        self, pattern: ast.pattern, subject: Static | Local, expression: ast.expr
+    ) -> Static | Instruction:
+        """Whether the subject is the constant of a pattern."""
+        constant = self.expressions.lower(expression)
+        if not isinstance(constant, Static) or not is_constant(constant.value):
+            raise self._pattern_refusal(pattern)
+        if isinstance(subject, Static):
+            return Static(subject.value == constant.value)
+        if not isinstance(constant.value, int):
+            raise self._pattern_refusal(pattern)
+        number = self.expressions.at_run_time(expression, constant)
+        read = self.builder.add(graph.ReadLocal(pattern, subject))
+        return self.builder.add(graph.Compare(pattern, "==", read, number))
 
     def _pattern_refusal(self, pattern: ast.pattern) -> Refusal:
         return self.builder.refusal(
