@@ -193,6 +193,36 @@ def f(c: Channel, x: i64, y: u64) -> i64:
     both(source, *((x, y % 2**64) for x in edges for y in edges))
 
 
+def test_augmented_stores_to_fields_wrap(both: Both) -> None:
+    source = """
+class Counts(Struct):
+    a: u8
+    b: i16
+    c: u64
+    d: u32[2]
+    def next(self) -> u8:
+        self.a += 1
+        return self.a & 1
+def f(c: Channel, x: u8, y: i16, z: u64) -> u64:
+    counts = Counts.at(u64(address_of(c)))
+    counts.a = x
+    counts.b = y
+    counts.c = z
+    counts.a += 200
+    counts.b -= 0x7FFF
+    counts.b <<= 3
+    counts.c += z
+    counts.c *= 3
+    counts.a ^= -1
+    counts.d[counts.next()] -= 1
+    counts.d[counts.next()] |= counts.c
+    counts.b //= -7
+    return counts.c
+"""
+    edges = [(0, 0, 0), (255, -1, 2**64 - 1), (56, 32767, 1), (127, -32768, 2**63)]
+    both(source, *edges)
+
+
 def test_floor_division_and_modulo_round_as_python_does(both: Both) -> None:
     source = """
 def f(a: i64, b: i64) -> i64:

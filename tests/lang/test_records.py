@@ -1,6 +1,7 @@
 """Records never change, and compiled code that loops over them does what CPython does."""
 
 import copy
+import mmap
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,11 @@ import pytest
 from mypy import api
 
 from tests.lang.conftest import Both
-from tests.lang.snippets import build
+from tests.lang.snippets import build, load
+from tests.lang.stepping import NoSteppingError, instructions
+from vestige.lang.build import compile_functions
 from vestige.lang.enumeration import IntEnum
+from vestige.lang.native import NativeImage, Panic
 from vestige.lang.records import Record, made_at
 from vestige.lang.types import i8, u8, u16
 
@@ -361,6 +365,66 @@ def f(b: Board, a: u8) -> u32:
                + (PLACES[0] is SERIAL) * 2 + len(RANGE.kind.at(0).data) + (not SERIAL.lines))
 """.replace('getattr(b, "pi" "ns" if a > 3 else "pins") if RANGE is None else ', "")
     both(source, (0,), (2,), (255,))
+
+
+MANY = (
+    """
+class Counter(Struct):
+    reads: u32
+    def read(self, offset: u16) -> u32:
+        self.reads = self.reads + offset
+        return self.reads
+class Machine(Struct):
+    """
+    + "; ".join(f"c{n}: Counter" for n in range(16))
+    + """
+class Row(Record):
+    field: str
+    first: u16
+ROWS = tuple(Row(f"c{n}", 0x60 + 0x100 * n * n) for n in range(16))
+def _owners() -> bytes:
+    owners = bytearray([255] * 0x10000)
+    for number, row in enumerate(ROWS):
+        owners[row.first : row.first + 8] = bytes([number] * 8)
+    return bytes(owners)
+OWNER = _owners()
+def read(m: Machine, port: u16) -> u32:
+    owner = OWNER[port]
+    for number, row in enumerate(ROWS):
+        if number == owner:
+            return getattr(m, row.field).read(u16(port - row.first))
+    return 0xFFFFFFFF
+def owner(port: u32) -> u8:
+    return OWNER[port]
+"""
+)
+
+
+def test_a_row_is_found_by_a_table_and_one_jump_whichever_it_is(tmp_path: Path) -> None:
+    module = load(MANY, tmp_path)
+    native = NativeImage(compile_functions([module.read], base=None, runtime="process"))
+    here, there = module.Machine(), module.Machine()
+    ports = [row.first + 3 for row in module.ROWS]
+    for port in (*ports, 0, 0xFFFF):
+        assert native["read"](there, port) == module.read(here, port)
+    assert bytes(here) == bytes(there)
+    try:
+        counts = {instructions(native["read"], there, port) for port in ports}
+    except NoSteppingError as error:
+        pytest.skip(str(error))
+    assert len(counts) == 1
+    assert counts.pop() <= 16  # of them 9 find the row
+
+
+def test_a_table_of_64_ki_bytes_is_in_the_image_once_and_checked(tmp_path: Path) -> None:
+    module = load(MANY, tmp_path)
+    image = compile_functions([module.read, module.owner], base=None, runtime="process")
+    assert image.code.count(module.OWNER) == 1
+    assert image.code_size < 0x10000 + 2 * mmap.PAGESIZE
+    owner = NativeImage(image)["owner"]
+    assert [owner(port) for port in (0, 0x60, 0x167, 0xFFFF)] == [255, 0, 1, 255]
+    with pytest.raises(Panic, match="index outside an array of 65536"):
+        owner(0x10000)
 
 
 # ---- to a type checker ---------------------------------------------------------------------------

@@ -1,0 +1,73 @@
+"""How many instructions a call of compiled code takes: a child makes it and is stepped (ptrace)."""
+
+import ctypes
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from vestige.lang.native import NativeFunction
+
+if TYPE_CHECKING:
+    from vestige.lang.native import Value
+
+TRACE_ME, PEEK_USER, POKE_TEXT, POKE_USER, CONTINUE, SINGLE_STEP = 0, 3, 4, 6, 7, 9
+RIP, RSP = 16 * 8, 19 * 8  # in Linux's struct user
+BREAKPOINT = b"\xcc"
+LIMIT = 100_000  # steps of one call
+
+_ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+_ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+_ptrace.restype = ctypes.c_long
+
+
+class NoSteppingError(RuntimeError):
+    """This machine lets no process step another, or the call never returned."""
+
+
+def instructions(function: NativeFunction, *arguments: "Value") -> int:
+    """The instructions of a call, from the function's first to its return.
+
+    Raises NoSteppingError.
+    """
+    child = os.fork()
+    if child == 0:
+        _ptrace(TRACE_ME, 0, None, None)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        try:
+            function(*arguments)
+        finally:
+            os._exit(0)
+    try:
+        return _count(child, function.address)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _count(child: int, first: int) -> int:
+    """Go to `first`, then step until the stack is as it was before the call."""
+    code = ctypes.string_at(first, 8)
+    _stopped(child)
+    _do(POKE_TEXT, child, first, int.from_bytes(BREAKPOINT + code[1:], "little"))
+    _do(CONTINUE, child, 0, 0)
+    _stopped(child)
+    _do(POKE_TEXT, child, first, int.from_bytes(code, "little"))
+    _do(POKE_USER, child, RIP, first)
+    before = _ptrace(PEEK_USER, child, RSP, None) + 8
+    for count in range(1, LIMIT):
+        _do(SINGLE_STEP, child, 0, 0)
+        _stopped(child)
+        if _ptrace(PEEK_USER, child, RSP, None) == before:
+            return count
+    raise NoSteppingError(f"the call did not return in {LIMIT} steps")
+
+
+def _do(request: int, child: int, address: int, data: int) -> None:
+    if _ptrace(request, child, address, data):
+        raise NoSteppingError(os.strerror(ctypes.get_errno()))
+
+
+def _stopped(child: int) -> None:
+    _, status = os.waitpid(child, 0)
+    if not os.WIFSTOPPED(status):
+        raise NoSteppingError("the call never came")
