@@ -94,10 +94,17 @@ class RawTerminal:
         atexit.register(self.close)
         self._set(self._mode(self._saved))
 
-    def take_again(self) -> None:
-        """We were stopped and go on: whoever had it meanwhile may have changed it."""
-        if self._saved is not None and not in_background(self._descriptor):
-            self._set(self._mode(self._saved))
+    def take_again(self) -> bool:
+        """We were stopped and go on: whoever had it meanwhile may have changed it.
+
+        False: it is still another's, which we are in the background of.
+        """
+        if self._saved is None:
+            return True
+        if in_background(self._descriptor):
+            return False
+        self._set(self._mode(self._saved))
+        return True
 
     def close(self) -> None:
         """Put it back as it was; a second time does nothing."""

@@ -135,7 +135,7 @@ def test_a_port_whose_file_takes_no_more_says_so_once_and_holds_up_nobody(
         serve_until(connected, lambda: not select.select([lent._near], [], [], 0)[0])
         said += capfd.readouterr().err
     assert said == (
-        "vestige: --port full=/dev/full: No space left on device; what else the guest writes there"
+        "vestige: --port full=/dev/full: No space left on device; what else is written there"
         " is lost\n"
     )
 

@@ -140,6 +140,5 @@ def test_a_console_or_port_whose_file_takes_no_more_is_told_once(
     failures.tell([shared])
     failures.tell([shared])
     assert capsys.readouterr().err == (
-        "vestige: --port p=full: No space left on device;"
-        " what else the guest writes there is lost\n"
+        "vestige: --port p=full: No space left on device; what else is written there is lost\n"
     )

@@ -262,7 +262,7 @@ def test_a_console_whose_file_takes_no_more_is_told(kernels: Kernels) -> None:
     assert done.returncode == 0
     assert done.stderr == (
         b"vestige: --console /dev/full: No space left on device;"
-        b" what else the guest writes there is lost\n"
+        b" what else is written there is lost\n"
     )
 
 

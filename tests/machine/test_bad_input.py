@@ -47,6 +47,16 @@ def test_a_directory(tmp_path: Path) -> None:
     assert refusal(str(tmp_path)) == f"a directory; {GIVE}"
 
 
+@pytest.mark.parametrize(
+    ("start", "program"), [(b"\x1f\x8b\x08", "zcat"), (b"\x28\xb5\x2f\xfd", "zstdcat")]
+)
+def test_a_packed_kernel_is_named_with_what_unpacks_it(
+    tmp_path: Path, start: bytes, program: str
+) -> None:
+    kernel = images.write(tmp_path, start + bytes(100))
+    assert refusal(kernel) == f"packed; {GIVE}: --kernel <({program} {kernel})"
+
+
 def test_a_device(tmp_path: Path) -> None:
     assert refusal("/dev/zero") == f"neither a regular file nor a pipe; {GIVE}"
 

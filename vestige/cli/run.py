@@ -16,7 +16,7 @@ SYNTAX = Syntax(
             "SIZE",
             field="memory",
             read=last(read.parse_memory),
-            help="RAM, 64M to 30G (default 512M)",
+            help="RAM, 64M to 30G (default 512M); a number alone is of MiB",
         ),
         Option(
             "--cpus",
@@ -33,7 +33,8 @@ SYNTAX = Syntax(
             read=each(read.parse_disk),
             help="raw image, block device, or the PCI address of an NVMe controller; up to four,"
             " on virtio (default) or IDE; discard=unmap: what the guest discards becomes a hole in"
-            " the image; format=raw: take an image that looks like another format's as it is",
+            " the image; format=raw: take an image that looks like another format's as it is; a"
+            " comma in PATH is written twice",
         ),
         choice(
             "--ide",

@@ -71,7 +71,7 @@ class Places:
             option = DiskOption(device, disk.bus, disk.read_only, disk.discard, raw=True)
             images[number] = resources.keep(disks.open_disk(option, watch))
             images[number].path, images[number].place = disk.path, place
-        opened: list[Console] = [Console(1, 0)]
+        opened: list[Console] = [Console(1, 0, f"--console {asked.console.backend}")]
         opened += [File(next(devices), f"--port {port.name}=") for port in asked.ports]
         consoles = resources.keep(Consoles(asked.console, asked.ports, opened))
         stats = None

@@ -131,20 +131,20 @@ class Connected(Console):
 
     def __init__(self, options: RunOptions, files: Files, resources: Resources) -> None:
         """Whatever is opened for it is closed by `resources`."""
-        super().__init__(files.consoles.output, files.consoles.input)
+        super().__init__(files.consoles.output, files.consoles.input, files.consoles.name)
         self._files = files
         self.lent: list[Lent] = []
         self.streams: list[int] = []
-        for port, console in zip(options.ports, files.consoles.ports, strict=True):
+        for console in files.consoles.ports:
             if isinstance(console, Socket):  # a socket already
                 self.streams.append(console.output)
             else:
-                self._lend(console, f"--port {port.name}={port.backend}", resources)
+                self._lend(console, resources)
         if files.stats is not None:
-            self._lend(Console(files.stats, None), f"--stats {options.stats}", resources)
+            self._lend(Console(files.stats, None, f"--stats {options.stats}"), resources)
 
-    def _lend(self, console: Console, name: str, resources: Resources) -> None:
-        lent = resources.keep(Lent(console, name))
+    def _lend(self, console: Console, resources: Resources) -> None:
+        lent = resources.keep(Lent(console))
         self.lent.append(lent)
         self.streams.append(lent.output)
 
@@ -155,6 +155,7 @@ class Connected(Console):
     def go_on(self) -> None:
         """The process was stopped, and goes on."""
         self._files.consoles.go_on()
+        self.look = self._files.consoles.look
 
     def waits_for(self) -> dict[int, int]:
         """What any of them waits for."""
@@ -167,6 +168,7 @@ class Connected(Console):
         """Each looks for its own descriptors in `ready`."""
         self._files.consoles.serve(ready)
         self.deserted = self._files.consoles.deserted
+        self.look = self._files.consoles.look
         for lent in self.lent:
             lent.serve(ready)
 

@@ -9,23 +9,29 @@ import stat
 
 from vestige.errors import UsageError
 from vestige.host.messages import tell
+from vestige.host.options import STDIO
 from vestige.host.outputs import empty, open_output
 from vestige.signals import Watch
 from vestige.terminal import RawTerminal, guest_keys, in_background
 
+LOOK = 0.5  # seconds between two looks whether the terminal is ours again
 DESERTED = "nobody reads the guest's console any more, which ends the run"
 
 
 class Console:
     """A console's descriptors: `output` always, `input` or None. Who opens one closes it.
 
-    `deserted`: nobody will ever read the output any more, and the guest is to end for it.
+    `name` is how it was asked for. `deserted`: nobody will ever read the output any more, and the
+    guest is to end for it. `look`: seconds after which `serve` is to be called though nothing has
+    come; None: no need.
     """
 
-    def __init__(self, output: int, input_: int | None) -> None:
+    def __init__(self, output: int, input_: int | None, name: str = "") -> None:
         self.output = output
         self.input = input_
+        self.name = name
         self.deserted = False
+        self.look: float | None = None
 
     def start(self) -> None:
         """The guest is about to run."""
@@ -52,7 +58,7 @@ class Terminal(Console):
 
     def __init__(self) -> None:
         background = os.isatty(0) and in_background(0)
-        super().__init__(1, None if background else 0)
+        super().__init__(1, None if background else 0, f"--console {STDIO}")
         self._raw = RawTerminal(0, guest_keys)
 
     def start(self) -> None:
@@ -63,8 +69,11 @@ class Terminal(Console):
         self._raw.start()
 
     def go_on(self) -> None:
-        """The shell had the terminal meanwhile."""
-        self._raw.take_again()
+        """The shell had the terminal meanwhile.
+
+        No signal tells when `bg` is followed by `fg`: so that has to be looked for now and then.
+        """
+        self.look = None if self._raw.take_again() else LOOK
 
     def waits_for(self) -> dict[int, int]:
         """The end of who reads: poll(2) tells of it unasked."""
@@ -74,6 +83,8 @@ class Terminal(Console):
         """As a program that writes to a closed pipe ends, so does a guest that prints there."""
         if ready.get(self.output, 0) & (select.POLLERR | select.POLLHUP):
             self.deserted = True
+        if self.look is not None:
+            self.go_on()
 
     def close(self) -> None:
         """Restore the terminal."""
@@ -96,7 +107,7 @@ class File(Console):
                 f"{option}: {reason}; give the path of a file that can be written, or unix:PATH"
             ) from None
         self._descriptor: int | None = output
-        super().__init__(output, output if gives_input else None)
+        super().__init__(output, output if gives_input else None, option)
 
     def start(self) -> None:
         """What an earlier guest has written goes."""

@@ -49,7 +49,7 @@ class Consoles(Console):
         self._option = console
         self._ports = ports
         self.all = opened
-        super().__init__(self.all[0].output, self.all[0].input)
+        super().__init__(self.all[0].output, self.all[0].input, self.all[0].name)
         self._config: abi.Config | None = None
         self._wake = -1
 
@@ -60,8 +60,7 @@ class Consoles(Console):
 
     def words(self) -> list[str]:
         """How each was asked for, as messages name it."""
-        ports = [f"--port {port.name}={port.backend}" for port in self._ports]
-        return [f"--console {self._option.backend}", *ports]
+        return [console.name for console in self.all]
 
     def outputs(self) -> list[int]:
         """The descriptors that the guest's output goes to."""
@@ -113,6 +112,7 @@ class Consoles(Console):
         """The process was stopped, and goes on."""
         for console in self.all:
             console.go_on()
+        self.look = self.all[0].look
 
     def waits_for(self) -> dict[int, int]:
         """What any of them waits for."""
@@ -126,6 +126,7 @@ class Consoles(Console):
         for console in self.all:
             console.serve(ready)
             self.deserted |= console.deserted
+        self.look = self.all[0].look
         config = self._config
         if config is not None and (size := self._size()) != (config.columns, config.rows):
             config.columns, config.rows = size

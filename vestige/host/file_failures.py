@@ -64,7 +64,7 @@ class FileFailures:
 
 def lost(words: str, error: int | None) -> str:
     """What is told of the file of a console or a port that takes no more."""
-    return f"{words}: {os.strerror(error or EIO)}; what else the guest writes there is lost"
+    return f"{words}: {os.strerror(error or EIO)}; what else is written there is lost"
 
 
 def line(image: DiskImage, operation: str, error: int) -> str:

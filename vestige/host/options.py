@@ -214,7 +214,8 @@ def parse_timeout(text: str) -> float:
         seconds = 0.0
     if not 0 < seconds < LONGEST_TIMEOUT:
         raise UsageError(
-            f"--timeout {text}: give a time above 0, in seconds, or like 10s, 5m or 2h"
+            f"--timeout {text}: give a time above 0 and below 30 years, in seconds, or like 10s, 5m"
+            " or 2h"
         )
     return seconds
 

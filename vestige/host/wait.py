@@ -26,7 +26,7 @@ def wait(session: Session, watch: Watch, console: Console, network: "Network | N
         wanted = {session.ended: select.POLLIN} | console.waits_for()
         if network is not None:
             wanted |= network.waits_for()
-        ready, ended = _wait(watch, wanted)
+        ready, ended = _wait(watch, wanted, console.look)
         outcome = session.outcome
         if outcome is not None and not outcome.reset:
             if outcome.error is not None:
@@ -47,9 +47,11 @@ def wait(session: Session, watch: Watch, console: Console, network: "Network | N
             network.serve(ready)
 
 
-def _wait(watch: Watch, wanted: dict[int, int]) -> tuple[dict[int, int], Ended | None]:
+def _wait(
+    watch: Watch, wanted: dict[int, int], seconds: float | None
+) -> tuple[dict[int, int], Ended | None]:
     """What came, and what ended the wait: the guest's own end counts before that."""
     try:
-        return watch.wait(wanted, noted=True), None
+        return watch.wait(wanted, seconds, noted=True), None
     except Ended as ended:
         return {}, ended

@@ -42,6 +42,13 @@ from vestige.machine.memory_map import (
 )
 from vestige.machine.ram import Ram
 
+PACKED = (  # bytes at the start, and what unpacks it
+    (b"\x1f\x8b", "zcat"),
+    (b"\xfd7zXZ\0", "xzcat"),
+    (b"\x28\xb5\x2f\xfd", "zstdcat"),
+    (b"\x04\x22\x4d\x18", "lz4cat"),
+    (b"BZh", "bzcat"),
+)
 ARM64_MAGIC = b"ARM\x64"  # Linux, Documentation/arm64/booting.rst
 ARM64_MAGIC_OFFSET = 56
 
@@ -119,6 +126,9 @@ def _load_kernel(ram: Ram, file: InputFile, protocol: str) -> Kernel:
         if protocol == PVH:
             raise UsageError(f"{path}: a bzImage has no PVH entry; give its vmlinux")
         return bzimage.load(file, path, size, header, ram)
+    for magic, program in PACKED:
+        if header.startswith(magic):
+            raise UsageError(f"{path}: packed; give {EXPECTED}: --kernel <({program} {path})")
     if header[ARM64_MAGIC_OFFSET:].startswith(ARM64_MAGIC):
         raise UsageError(f'{path}: an arm64 Image ("ARM\\x64" at 56); give {EXPECTED}')
     raise UsageError(f'{path}: not a bzImage (no "HdrS" at 0x202) nor an ELF file; give {EXPECTED}')

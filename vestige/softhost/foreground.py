@@ -11,7 +11,7 @@ from queue import Empty
 
 from vestige import terminal
 from vestige.errors import UsageError
-from vestige.host.console import DESERTED, Console
+from vestige.host.console import DESERTED, LOOK, Console
 from vestige.host.file_failures import lost
 from vestige.host.messages import tell
 from vestige.host.outlet import Outlet
@@ -21,7 +21,7 @@ from vestige.softhost.command import SoftHostError, status_of
 from vestige.softhost.host import SoftHost, refuse_hidden
 from vestige.softhost.prepare import say
 
-_ERRORS = 2
+STANDARD_OUTPUT, _ERRORS = 1, 2
 _GRACE = 10.0  # seconds for the command to end after a signal
 
 
@@ -42,8 +42,13 @@ class Streams(Console):
             self._raw.start()
 
     def go_on(self) -> None:
-        """The shell had the terminal meanwhile."""
-        self._raw.take_again()
+        """The shell had the terminal meanwhile; it may still have it."""
+        self.look = None if self._raw.take_again() else LOOK
+
+    def serve(self, ready: dict[int, int]) -> None:
+        """Look whether the terminal is ours again."""
+        if self.look is not None:
+            self.go_on()
 
     def close(self) -> None:
         """Restore the terminal."""
@@ -164,8 +169,10 @@ class _Attended:
         poll = select.poll()
         for descriptor, events in wanted.items():
             poll.register(descriptor, events)
-        left = None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
-        self._console.serve(dict(poll.poll(None if left is None else 1000 * left)))
+        limits = [] if self._console.look is None else [self._console.look]
+        if self._deadline is not None:
+            limits.append(max(self._deadline - time.monotonic(), 0.0))
+        self._console.serve(dict(poll.poll(1000 * min(limits) if limits else None)))
 
     def _take_signals(self) -> None:
         number = self._signals.take()
@@ -219,12 +226,14 @@ class _Attended:
         failure = self._outlets[kind].failure
         if failure is None or kind == wire.ERRORS:
             return
-        if isinstance(failure, BrokenPipeError):
-            self._nobody_reads()
-        elif self._guest:
-            if not self._told:
+        gone = isinstance(failure, BrokenPipeError)
+        if self._guest:
+            # The end of who reads standard output ends the run, and the console notices it.
+            if not self._told and not (gone and self._console.output == STANDARD_OUTPUT):
                 self._told = True
-                tell(lost("--console stdio", failure.errno))
+                tell(lost(self._console.name, failure.errno))
+        elif gone:
+            self._nobody_reads()
         else:
             raise UsageError(
                 f"the command's output can't be written: {failure.strerror}; make room or send it "

@@ -21,16 +21,16 @@ _GRACE = 10.0  # seconds for who reads the file to take what is left at the end
 class Lent(Console):
     """`console`, whose input and output are a socket here."""
 
-    def __init__(self, console: Console, name: str) -> None:
-        """`name` is for messages. Who opened `console` closes it."""
-        self._console, self._name = console, name
+    def __init__(self, console: Console) -> None:
+        """Who opened `console` closes it."""
         self._near, self._far = socket.socketpair()
         self._near.setblocking(False)
         self._outlet = Outlet(console.output)
         self._for_guest = bytearray()
         self._input = console.input
         self._told = False
-        super().__init__(self._far.fileno(), None if console.input is None else self._far.fileno())
+        far = self._far.fileno()
+        super().__init__(far, None if console.input is None else far, console.name)
 
     def waits_for(self) -> dict[int, int]:
         """Both ends, as far as there is room."""
@@ -55,7 +55,7 @@ class Lent(Console):
             self._read(self._input)
         if self._outlet.failure is not None and not self._told:
             self._told = True
-            tell(lost(self._name, self._outlet.failure.errno))
+            tell(lost(self.name, self._outlet.failure.errno))
 
     def _take(self) -> bool:
         """Take what the guest has written; False: there is nothing."""
