@@ -13,7 +13,8 @@ from tests.host.harness import Payload, why_not
 from tests.host.kernel_payload import Kernels
 from vestige.cli.main import EXIT_FAILED, EXIT_USAGE, told
 from vestige.errors import GuestError, UsageError
-from vestige.host import images, limits, session
+from vestige.host import disks, images, limits, session
+from vestige.host.options import DiskOption
 
 PATIENCE = 60
 needs_kvm = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -67,12 +68,29 @@ def test_a_line_about_a_file_gets_the_cure_of_the_limit_behind_it() -> None:
         try:
             raise OSError(errno.EMFILE, "Too many open files", "k")
         except OSError as error:
-            raise UsageError(f"k: {error.strerror}; give a kernel") from None
+            raise UsageError(f"k: {error.strerror}; give a kernel") from error
 
     with pytest.raises(UsageError) as raised:
         opens()
     assert limits.line_of(raised.value) == (
         "k: Too many open files; RLIMIT_NOFILE allows 65536 open files, raise it: ulimit -n 4096"
+    )
+
+
+@pytest.mark.usefixtures("tight")
+def test_a_locked_image_is_no_limit_of_threads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(bytes(512))
+    taken = disks.open_disk(DiskOption(str(image)))
+    try:
+        assert told(lambda: disks.open_disk(DiskOption(str(image))).sectors) == EXIT_USAGE
+    finally:
+        taken.close()
+    assert capsys.readouterr().err == (
+        f"vestige: {image}: in use by another run; end that one first, or give both of them"
+        " ,readonly\n"
     )
 
 

@@ -481,7 +481,10 @@ def test_an_image_in_use_by_another_run_is_refused_until_that_is_killed(
     wait_for_output(first)
     second = run("--kernel", kernels("hello"), "--disk", image)
     assert second.returncode == 2
-    assert b"in use by another run" in second.stderr
+    assert second.stderr.decode() == (
+        f"vestige: {image}: in use by another run; end that one first, or give both of them"
+        " ,readonly\n"
+    )
     first.send_signal(signal.SIGKILL)
     first.wait(PATIENCE)
     assert run("--kernel", kernels("hello"), "--disk", image).returncode == 0

@@ -92,7 +92,7 @@ def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
         access = os.O_RDONLY if read_only else os.O_RDWR
         claim = os.open(path, access | exclusive | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        raise UsageError(_not_opened(path, error)) from None
+        raise UsageError(_not_opened(path, error)) from error
     try:
         image_lock.lock(claim, path, read_only)
         if not option.raw:
@@ -118,7 +118,7 @@ def _for_operations(claim: int, path: str, read_only: bool, watch: Watch | None)
     try:
         descriptor = os.open(f"/proc/self/fd/{claim}", access | os.O_CLOEXEC)
     except OSError as error:
-        raise UsageError(_not_opened(path, error)) from None
+        raise UsageError(_not_opened(path, error)) from error
     try:
         image_lock.wait_for_operations(descriptor, path, read_only, watch)
     except BaseException:

@@ -72,7 +72,7 @@ def _open_statistics(path: str, watch: Watch) -> int:
         return open_output(path, watch)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"--stats {path}: {reason}; give a file that can be written") from None
+        raise UsageError(f"--stats {path}: {reason}; give a file that can be written") from error
 
 
 def _open_input(

@@ -369,7 +369,7 @@ class System:
         try:
             self.descriptor = os.open(device, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
-            raise UsageError(_opening_failed(device, error)) from None
+            raise UsageError(_opening_failed(device, error)) from error
         if known is not None:
             self._known = known
             return

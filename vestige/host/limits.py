@@ -82,11 +82,16 @@ def _error(words: str, remedy: str) -> UsageError | GuestError:
 
 
 def line_of(error: Exception) -> str | None:
-    """What to tell of an error that ends a command; None: it is a bug, and its traceback tells."""
+    """What to tell of an error that ends a command; None: it is a bug, and its traceback tells.
+
+    A UsageError raised `from` an OSError gets the cure of the limit behind that in place of its
+    own; one raised `from None` says all there is to say.
+    """
     if isinstance(error, GuestError):
         return str(error)
     if isinstance(error, UsageError):
-        line, cause = str(error), error.__context__
+        line = str(error)
+        cause = error.__cause__ if error.__suppress_context__ else error.__context__
         remedy = cure(cause.errno or 0) if isinstance(cause, OSError) else ""
         return line if not remedy or remedy in line else f"{line.partition('; ')[0]}; {remedy}"
     if isinstance(error, OSError):

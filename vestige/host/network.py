@@ -191,7 +191,7 @@ def open_tap(name: str, cpus: int = 1, interfaces: str = INTERFACES) -> Network:
     except OSError as error:
         for descriptor in descriptors:
             os.close(descriptor)
-        raise UsageError(f"--net tap:{name}: {_refusal(name, error)}") from None
+        raise UsageError(f"--net tap:{name}: {_refusal(name, error)}") from error
     mac = bytes.fromhex((_attribute(folder, "address") or "00:00:00:00:00:00").replace(":", ""))
     mtu = int(_attribute(folder, "mtu") or 0)
     return Network(

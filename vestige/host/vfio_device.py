@@ -31,7 +31,7 @@ class Container:
         try:
             self.descriptor = os.open(node, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
-            raise vfio_sysfs.not_opened("VFIO", node, error) from None
+            raise vfio_sysfs.not_opened("VFIO", node, error) from error
         self._is_typed = False
 
     def add(self, address: str, group: int) -> None:
@@ -95,7 +95,7 @@ class Controller:
             self.close()
             raise UsageError(
                 f"{address}: {error.filename}: {error.strerror}; `vestige doctor` looks closer"
-            ) from None
+            ) from error
         except BaseException:
             self.close()
             raise
@@ -121,7 +121,7 @@ class Controller:
         try:
             group = os.open(node, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
-            raise vfio_sysfs.not_opened(self.address, node, error) from None
+            raise vfio_sysfs.not_opened(self.address, node, error) from error
         self._open.append(group)
         status = vfio.sized(vfio.GroupStatus())
         vfio.call(group, vfio.Request.GROUP_GET_STATUS, status)

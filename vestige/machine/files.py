@@ -58,7 +58,7 @@ def open_input(path: str, expected: str) -> InputFile:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"{path}: {str(reason).lower()}; give {expected}") from None
+        raise UsageError(f"{path}: {str(reason).lower()}; give {expected}") from error
     status = os.fstat(descriptor)
     problem = None
     if stat.S_ISDIR(status.st_mode):

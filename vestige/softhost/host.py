@@ -319,7 +319,7 @@ def _locked_image(path: Path, read_only: bool) -> int:
     try:
         descriptor = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; give a disk image that exists") from None
+        raise UsageError(f"{path}: {error.strerror}; give a disk image that exists") from error
     try:
         image_lock.lock(descriptor, str(path), read_only)
     except UsageError:
