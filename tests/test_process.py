@@ -4,8 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from vestige.process import search_path
 
 PATIENCE = 60
 SCRIPT = "import os, sys; from vestige.process import prepare; prepare(); "
@@ -73,3 +76,52 @@ def test_ctrl_c_is_ignored_where_it_was() -> None:
         check=False,
     )
     assert done.returncode == 7
+
+
+# ---- an empty part of PYTHONPATH ------------------------------------------------------------
+
+PROGRAM = Path(__file__).parents[1] / "bin" / "vestige"
+
+
+def helped(path: str, folder: Path) -> str:
+    """What `vestige build --help` prints in `folder` with that PYTHONPATH."""
+    return subprocess.run(
+        [sys.executable, PROGRAM, "build", "--help"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    ).stdout
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> Path:
+    """A working directory with modules that print that they have been imported."""
+    (tmp_path / "vestige").mkdir()
+    for name in ("vestige/__init__.py", "textwrap.py"):
+        (tmp_path / name).write_text("print('imported'); raise SystemExit")
+    return tmp_path
+
+
+@pytest.mark.parametrize("path", [":/x", "/x:", "/x::/y", ":"])
+def test_the_working_directory_is_not_imported_from(path: str, trap: Path) -> None:
+    assert helped(path, trap).startswith("usage: vestige build")
+
+
+@pytest.mark.parametrize("path", [":{folder}", ":.", "{folder}"])
+def test_a_directory_that_is_named_is_imported_from(path: str, trap: Path) -> None:
+    assert helped(path.format(folder=trap), trap) == "imported\n"
+
+
+@pytest.mark.parametrize("folder", [PROGRAM.parents[1], Path(os.__file__).parent])
+def test_a_working_directory_that_python_has_anyway_stays(folder: Path) -> None:
+    assert helped(":/x", folder).startswith("usage: vestige build")
+
+
+def test_a_child_is_not_told_of_the_working_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", ":/x::.")
+    assert search_path("/own") == "/own:/x:."
+    monkeypatch.delenv("PYTHONPATH")
+    assert search_path() == ""

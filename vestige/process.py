@@ -24,6 +24,15 @@ def prepare() -> None:
     escape_output()
 
 
+def search_path(*first: str) -> str:
+    """PYTHONPATH for a child of ours: `first`, then what the caller's names.
+
+    Without its empty parts, which Python takes for the working directory, whatever is in there.
+    """
+    parts = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join(filter(None, (*first, *parts)))
+
+
 def end_at_interrupt() -> None:
     """Let Ctrl-C end this process at once, as it ends any program; unless it is ignored.
 

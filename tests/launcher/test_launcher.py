@@ -354,6 +354,16 @@ def test_a_template_that_is_killed_takes_its_machines_along(kernels: Kernels, pi
             own.start(kernel=kernels("idle"))
 
 
+def test_nothing_is_imported_from_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "socket.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", f":{tmp_path / 'other'}")
+    with Launcher():
+        pass
+
+
 # ---- a template that is never ready ---------------------------------------------------------
 
 

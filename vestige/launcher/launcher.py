@@ -14,6 +14,7 @@ from typing import IO, Self
 from vestige.cli.run import SYNTAX, options_of
 from vestige.errors import GuestError, UsageError
 from vestige.launcher import messages
+from vestige.process import search_path
 
 PACKAGES = Path(__file__).resolve().parent.parent.parent  # where vestige is imported from
 TEMPLATE = "vestige.launcher.template"
@@ -121,13 +122,12 @@ class Launcher:
         fails otherwise.
         """
         self._template, other = messages.pair()
-        path = os.pathsep.join(filter(None, (str(PACKAGES), os.environ.get("PYTHONPATH"))))
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", TEMPLATE],
                 stdin=other.fileno(),
                 stdout=subprocess.DEVNULL,
-                env=os.environ | {"PYTHONPATH": path},
+                env=os.environ | {"PYTHONPATH": search_path(str(PACKAGES))},
                 start_new_session=True,  # the terminal's Ctrl-C is the caller's alone
             )
         except BaseException:

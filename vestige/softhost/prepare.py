@@ -35,6 +35,7 @@ def ensure(watch: Watch) -> None:
         return
     with subprocess.Popen(
         [sys.executable, "-P", "-c", _PROGRAM, _PACKAGES],
+        env=os.environ | {"PYTHONPATH": process.search_path()},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
