@@ -13,6 +13,7 @@ from vestige.signals import Watch
 
 OPERATIONS = "hhqqi"  # struct flock, fcntl(2), with the compiler's padding
 WHOLE_FILE = 0  # a length
+OTHER_PLACE = "have it on a file system that has locks"
 FIRST_BYTE = (0, 0, 1, 0)  # from the start, offset, length; an open file's locks name no process
 
 
@@ -26,7 +27,7 @@ def lock(descriptor: int, path: str, read_only: bool) -> None:
             + ("" if read_only else ", or give both of them ,readonly")
         ) from None
     except OSError as error:
-        raise UsageError(f"{path}: can't be locked: {error.strerror}") from None
+        raise UsageError(f"{path}: can't be locked: {error.strerror}; {OTHER_PLACE}") from None
 
 
 def wait_for_operations(
@@ -47,7 +48,7 @@ def wait_for_operations(
         if found[0] == fcntl.F_UNLCK or found[3] != WHOLE_FILE:
             _lock_part(descriptor, wanted, watch)
     except OSError as error:
-        raise UsageError(f"{path}: can't be locked: {error.strerror}") from None
+        raise UsageError(f"{path}: can't be locked: {error.strerror}; {OTHER_PLACE}") from None
 
 
 def _lock_part(descriptor: int, wanted: bytes, watch: Watch | None) -> None:

@@ -112,6 +112,23 @@ def test_a_missing_image_is_refused(tmp_path: Path) -> None:
     assert "no such disk image; make one: truncate" in refusal(tmp_path / "none.img")
 
 
+def test_what_of_a_missing_image_is_missing_is_said(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("nowhere")
+    assert refusal(link) == (
+        f"{link}: a link to nowhere, which isn't there; have it lead to a disk image"
+    )
+    assert f"nor is there a directory {tmp_path}/no;" in refusal(tmp_path / "no" / "image")
+
+
+def test_what_can_not_be_opened_or_read_is_refused_with_a_cure(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
+    cure = "give a raw image or a block device"
+    assert refusal(loop) == f"{loop}: Too many levels of symbolic links; {cure}"
+    assert refusal("/proc/self/mem") == f"/proc/self/mem: Input/output error; {cure}"
+
+
 def test_a_directory_is_refused(tmp_path: Path) -> None:
     assert "a directory; give a raw image" in refusal(tmp_path)
 

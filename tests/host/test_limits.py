@@ -115,6 +115,19 @@ def test_every_error_of_a_start_has_its_line(
     assert capsys.readouterr().err.startswith(f"vestige: {line}")
 
 
+def test_a_working_directory_that_is_gone_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(FileNotFoundError) as raised:
+        Path.cwd()
+    assert limits.line_of(raised.value) == (
+        "the working directory is gone; change into one that exists"
+    )
+
+
 def test_a_bug_keeps_its_traceback() -> None:
     def fail() -> int:
         raise RuntimeError("dictionary changed size during iteration")

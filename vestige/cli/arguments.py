@@ -72,6 +72,18 @@ def choice(name: str, words: Sequence[str], field: str, *, help: str) -> Option:
     return Option(name, "|".join(words), help=help, field=field, read=last(read))
 
 
+def path(name: str, metavar: str = "PATH", *, help: str, required: bool = False) -> Option:  # noqa: A002
+    """An option that takes a file's path, for the field of its name."""
+
+    def read(word: str) -> str:
+        if not word:
+            raise UsageError(f"{name}: an empty path; give that of a file")
+        return word
+
+    field = name.lstrip("-")
+    return Option(name, metavar, help=help, required=required, field=field, read=last(read))
+
+
 class Arguments:
     """The words a command was given, by option; `rest` are those behind `--`, or of no option."""
 

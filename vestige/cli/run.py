@@ -1,15 +1,13 @@
 """`vestige run`: read the options of one guest and start it, here or in the software host."""
 
-from vestige.cli.arguments import Arguments, Option, Syntax, choice, each, given, last
+from vestige.cli.arguments import Arguments, Option, Syntax, choice, each, given, last, path
 from vestige.host import options as read
 from vestige.host.messages import tell
 
 SYNTAX = Syntax(
     (
-        Option(
-            "--kernel", "PATH", required=True, field="kernel", help="bzImage or ELF vmlinux, x86-64"
-        ),
-        Option("--initrd", "PATH", field="initrd", help="initial RAM disk"),
+        path("--kernel", required=True, help="bzImage or ELF vmlinux, x86-64"),
+        path("--initrd", help="initial RAM disk"),
         Option("--append", "TEXT", field="append", help="kernel command line"),
         Option(
             "--memory",
@@ -97,7 +95,7 @@ SYNTAX = Syntax(
             read=last(read.parse_timeout),
             help="end the guest after this time, exit status 124: seconds, or 5m, 2h",
         ),
-        Option("--stats", "FILE.json", field="stats", help="write counters of the run here"),
+        path("--stats", "FILE.json", help="write counters of the run here"),
     ),
     note=(
         "Exit status: 0 the guest powered off, 1 the guest or its monitor failed, 2 bad input,"

@@ -104,6 +104,9 @@ def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
             _check_holes(claim, path, sectors)
         descriptor = _for_operations(claim, path, read_only, watch)
         return DiskImage(path, claim, descriptor, sectors, read_only, option.discard)
+    except OSError as error:
+        os.close(claim)
+        raise UsageError(_not_opened(path, error)) from error
     except BaseException:
         os.close(claim)
         raise
@@ -144,8 +147,19 @@ def _not_opened(path: str, error: OSError | ValueError) -> str:
     if error.errno == errno.EBUSY:
         return f"{path}: this block device is in use (mounted?); unmount it, or add ,readonly"
     if error.errno == errno.ENOENT:
-        return f"{path}: no such disk image; make one: truncate -s 1G {path}"
-    return f"{path}: {error.strerror}"
+        return f"{path}: {_missing(path)}"
+    return f"{path}: {error.strerror}; give a raw image or a block device"
+
+
+def _missing(path: str) -> str:
+    """What of `path` isn't there, and what to do."""
+    if os.path.islink(path):  # noqa: PTH114
+        target = os.readlink(path)  # noqa: PTH115
+        return f"a link to {target}, which isn't there; have it lead to a disk image"
+    folder = os.path.dirname(path) or "."  # noqa: PTH120
+    if not os.path.isdir(folder):  # noqa: PTH112
+        return f"no such disk image, nor is there a directory {folder}; give one that exists"
+    return f"no such disk image; make one: truncate -s 1G {path}"
 
 
 def _check_length(descriptor: int, path: str) -> None:

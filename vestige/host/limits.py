@@ -98,6 +98,8 @@ def line_of(error: Exception) -> str | None:
         number = error.errno or 0
         names = [str(name) for name in (error.filename, error.filename2) if name is not None]
         words = ": ".join([*names, error.strerror or str(error)])
+        if number == errno.ENOENT and not names and not _has_working_directory():
+            words = "the working directory is gone; change into one that exists"
     elif isinstance(error, MemoryError):
         number, words = errno.ENOMEM, "no memory"
     elif str(error) == NO_THREAD:
@@ -106,6 +108,15 @@ def line_of(error: Exception) -> str | None:
         return None
     remedy = cure(number)
     return f"{words}; {remedy}" if remedy else words
+
+
+def _has_working_directory() -> bool:
+    """Whether relative paths mean anything; where they don't, asking for it fails, unnamed."""
+    try:
+        os.getcwd()  # noqa: PTH109 - pathlib is slow to import
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def require_files(least: int, who: str) -> None:

@@ -29,13 +29,19 @@ class InputFile:
             try:
                 count = os.preadv(self.descriptor, [target[done:]], place)
             except OSError as error:
-                raise UsageError(f"{self.path}: reading failed: {error.strerror}") from None
-            if count == 0:
                 raise UsageError(
-                    f"{self.path}: ended at byte {offset + done} while being read, "
-                    f"{offset + len(target)} expected; don't change it while a guest starts"
-                )
+                    f"{self.path}: reading failed: {error.strerror}; give a copy that can be read"
+                ) from None
+            if count == 0:
+                raise UsageError(self._ended(offset + done, offset + len(target)))
             done += count
+
+    def _ended(self, end: int, expected: int) -> str:
+        """Why there are only `end` bytes. The size of a file below /sys is only a guess."""
+        line = f"{self.path}: ended at byte {end} while being read, {expected} expected; "
+        if os.fstat(self.descriptor).st_size >= self.start + expected:
+            return line + "its size is not what its file system says; give a copy of it"
+        return line + "don't change it while a guest starts"
 
     def close(self) -> None:
         """Close it."""
