@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vestige.softhost import kernel
+from vestige.softhost import kernel, packages
 
 Behave = Callable[[str], None]
 
@@ -38,6 +38,7 @@ def fake_environment(folder: Path) -> dict[str, str]:
     for name in ("kernel", "initramfs.cpio"):
         (directory / name).touch()
     (directory / "release").write_text("6.1.0-0-amd64\n")
+    packages.note_sizes(directory)
     return {
         "PATH": f"{programs}:/usr/bin:/bin",
         "XDG_CACHE_HOME": str(folder / "cache"),

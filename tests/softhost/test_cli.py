@@ -10,7 +10,9 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ import pytest
 from tests.devices.fuzzing import Limit
 from tests.softhost import fuzz_signals
 from tests.softhost.conftest import Behave
-from vestige.softhost import packages
+from vestige.softhost import kernel, packages
 
 pytestmark = pytest.mark.usefixtures("fake_qemu")
 
@@ -140,6 +142,15 @@ def test_without_apts_lists_the_next_step_is_named(
     assert b"Traceback" not in done.stderr
     left = list(packages.cache_directory("softhost").iterdir())
     assert [path.name for path in left] == ["lock"]
+
+
+@pytest.mark.parametrize("change", [Path.unlink, partial(Path.write_bytes, data=b"x")])
+def test_a_damaged_cache_is_one_line_before_the_boot(change: Callable[[Path], object]) -> None:
+    change(kernel.cached() / "initramfs.cpio")
+    done = vestige("--", "true")
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert line.endswith(f"; remove {kernel.cached().parent} to have it fetched anew")
 
 
 def test_a_software_host_that_fails_is_status_1(fake_qemu: Behave) -> None:

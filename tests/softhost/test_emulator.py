@@ -110,6 +110,21 @@ def test_backports_that_could_not_be_had_are_tried_again_after_a_day(
     assert emulator.ensure(said.append).program == emulator.cached() / emulator.PROGRAM
 
 
+def test_a_fetched_qemu_that_does_not_run_is_refused_with_the_cure(
+    installed: Path, backports: Provide
+) -> None:
+    backports(NEW)
+    emulator.ensure(lambda _line: None)
+    program = emulator.cached() / emulator.PROGRAM
+    program.chmod(0o644)
+    with pytest.raises(UsageError) as raised:
+        emulator.ensure(pytest.fail)
+    assert str(raised.value) == (
+        f"{program}: it does not run (Permission denied); remove {program.parents[1]} to have it"
+        " fetched anew"
+    )
+
+
 @pytest.mark.parametrize("script", [OLD, "echo 'libmissing.so.1: not found' >&2; exit 127"])
 def test_backports_whose_qemu_is_old_or_does_not_run_are_none(
     installed: Path, backports: Provide, script: str
@@ -121,7 +136,7 @@ def test_backports_whose_qemu_is_old_or_does_not_run_are_none(
     assert not emulator.cached().exists()
     assert sorted(path.name for path in emulator.cached().parent.iterdir()) == [
         "lock",
-        "qemu-1.failed",
+        f"{emulator.cached().name}.failed",
     ]
 
 

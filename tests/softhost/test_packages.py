@@ -1,5 +1,6 @@
 """Debian's packages as files, against stand-ins for apt and real .deb files."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,44 @@ def test_unpacking_keeps_the_links_of_a_merged_tree(tmp_path: Path) -> None:
     packages.unpack(archives, tree)
     assert (tree / "bin").is_symlink()
     assert sorted(path.name for path in (tree / "usr/bin").iterdir()) == ["first", "second"]
+
+
+@pytest.fixture
+def kept(machine: Path) -> Path:
+    """A directory of the cache."""
+
+    def fill(directory: Path) -> None:
+        (directory / "folder").mkdir()
+        (directory / "folder" / "file").write_bytes(bytes(100))
+        (directory / "other").touch()
+
+    ready = packages.cache_directory("softhost") / "ready"
+    packages.keep(ready, fill, "it needs room")
+    return ready
+
+
+def test_what_is_kept_whole_is_used(kept: Path) -> None:
+    packages.check(kept)
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ("rm folder/file", "folder/file: No such file or directory"),
+        ("truncate -s 60 folder/file", "folder/file: 60 bytes, 100 expected"),
+        ("echo x > other", "other: 2 bytes, 0 expected"),
+        ("rm sizes", "sizes: No such file or directory"),
+        ("truncate -s 0 sizes", "sizes: empty"),
+        ("printf 'x\\377' > sizes", "sizes: not as it was written"),
+    ],
+)
+def test_what_is_not_as_it_was_kept_is_refused_with_the_cure(
+    kept: Path, script: str, found: str
+) -> None:
+    subprocess.run(["sh", "-c", script], cwd=kept, check=True)
+    with pytest.raises(UsageError) as raised:
+        packages.check(kept)
+    assert str(raised.value) == f"{kept}/{found}; remove {kept.parent} to have it fetched anew"
 
 
 def test_what_was_below_bin_is_found_where_the_package_has_it(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import NamedTuple
 
 from vestige.cli.arguments import Arguments, Syntax
@@ -14,7 +15,7 @@ from vestige.host.memory import GuestMemory, Region
 from vestige.host.messages import show
 from vestige.host.options import MINIMUM_MEMORY
 from vestige.host.ring import Ring
-from vestige.softhost import emulator, kernel
+from vestige.softhost import emulator, kernel, packages
 from vestige.softhost.detect import KvmState, kvm_state
 
 CAN_RUN = 0
@@ -124,7 +125,7 @@ def _qemu() -> Finding:
     if emulator.is_sound(version):
         return Finding("software host", True, str(program))
     if emulator.cached().is_dir():
-        return Finding("software host", True, str(emulator.cached()))
+        return _kept("software host", emulator.cached())
     return Finding("software host", True, f"{program}; a newer one is fetched at the first use")
 
 
@@ -132,10 +133,20 @@ def _kernel() -> Finding:
     """The software host's kernel: kept already, or to be had."""
     place = kernel.cached()
     if place.is_dir():
-        return Finding("its kernel", True, str(place))
+        return _kept("its kernel", place)
     if shutil.which("apt-get") and shutil.which("dpkg-deb"):
         return Finding("its kernel", True, "not here yet: fetched at the first use (70 MB)")
     return Finding("its kernel", False, "not here, and no apt-get to fetch it", "use Debian 12")
+
+
+def _kept(what: str, place: Path) -> Finding:
+    """Whether a directory of the cache is as it was filled."""
+    try:
+        packages.check(place)
+    except UsageError as error:
+        found, _, cure = str(error).partition("; ")
+        return Finding(what, False, found, cure)
+    return Finding(what, True, str(place))
 
 
 def _compiler() -> Finding:

@@ -22,7 +22,7 @@ FIRST_SOUND = (10, 0)  # the first version seen to load the shadow
 _NEEDED = (PACKAGE, "qemu-system-data")  # whose other needs the installed QEMU brought
 _VERSION_TIMEOUT = 30.0  # seconds
 _NEXT_TRY = 24 * 3600.0  # seconds, where the backports could not be had
-_FORMAT = 1  # of the cached directory
+_FORMAT = 2  # of the cached directory
 
 Version = tuple[int, ...]
 
@@ -56,7 +56,7 @@ def ensure(progress: Callable[[str], None]) -> Emulator:
     """The QEMU to be used, fetched first where that is needed; `progress` is told of it.
 
     Where it can't be fetched, the installed one; that is tried again after a day. Raises
-    UsageError if none is installed.
+    UsageError if none is installed, or the fetched one is not as it was kept or does not run.
     """
     program, version = installed()
     if is_sound(version):
@@ -69,6 +69,10 @@ def ensure(progress: Callable[[str], None]) -> Emulator:
             _note_failure()
             progress(f"{error}")
     if ready.is_dir():
+        packages.check(ready)
+        said, complaint = _said(ready / PROGRAM)
+        if _version_in(said) is None:
+            raise packages.damaged(ready / PROGRAM, f"it does not run ({complaint})")
         return Emulator(ready / PROGRAM, ready / "firmware")
     progress(f"guests may stand still at times in QEMU {_shown(version)}: 10.0 or newer is wanted")
     return Emulator(program)
@@ -76,6 +80,17 @@ def ensure(progress: Callable[[str], None]) -> Emulator:
 
 def version_of(program: Path) -> Version:
     """Such as (7, 2, 22). Raises UsageError if it does not say."""
+    said, complaint = _said(program)
+    found = _version_in(said)
+    if found is None:
+        raise UsageError(
+            f"{program} --version says no version ({complaint}); install Debian's {PACKAGE} anew"
+        )
+    return found
+
+
+def _said(program: Path) -> tuple[str, str]:
+    """What `program --version` prints; why it doesn't, for a person, where it prints no such."""
     try:
         done = subprocess.run(
             [program, "--version"],
@@ -86,16 +101,19 @@ def version_of(program: Path) -> Version:
             timeout=_VERSION_TIMEOUT,
             check=False,
         )
-        said, complaint = done.stdout, done.stderr.strip().partition("\n")[0]
-    except (OSError, subprocess.TimeoutExpired) as error:
-        said, complaint = "", str(error)
+    except OSError as error:
+        return "", str(error.strerror)
+    except subprocess.TimeoutExpired as error:
+        return "", str(error)
+    complaint = done.stderr.strip().partition("\n")[0]
+    if not complaint and done.returncode:
+        complaint = f"status {done.returncode}"
+    return done.stdout, complaint or "nothing at all"
+
+
+def _version_in(said: str) -> Version | None:
     found = re.search(r"version (\d+(?:\.\d+)+)", said)
-    if found is None:
-        raise UsageError(
-            f"{program} --version says no version ({complaint or 'nothing at all'}); install "
-            f"Debian's {PACKAGE} anew"
-        )
-    return tuple(map(int, found[1].split(".")))
+    return None if found is None else tuple(map(int, found[1].split(".")))
 
 
 def _fetch(directory: Path, progress: Callable[[str], None]) -> None:

@@ -24,7 +24,7 @@ _VFIO = ["vfio_pci", "vfio_iommu_type1"]
 # Loaded where there is a network: /modules/network.
 _NETWORK = ["virtio_net", "tun"]
 
-_FORMAT = 2  # of the cached directory
+_FORMAT = 3  # of the cached directory
 
 Progress = Callable[[str], None]
 
@@ -48,11 +48,12 @@ def cached() -> Path:
 def ensure(progress: Progress) -> Kernel:
     """The cached kernel, fetched first where there is none.
 
-    Raises UsageError if it can't be fetched or kept.
+    Raises UsageError if it can't be fetched or kept, or is not as it was kept.
     """
     ready = cached()
     needs = "the software host's kernel needs 500 MB"
     packages.keep(ready, lambda directory: _fetch(directory, progress), needs)
+    packages.check(ready)
     return Kernel(ready)
 
 

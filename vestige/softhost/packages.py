@@ -21,6 +21,7 @@ from vestige.errors import UsageError
 _DOWNLOAD_TIMEOUT = 900.0  # seconds
 _QUERY_TIMEOUT = 60.0
 _UNPACK_TIMEOUT = 300.0
+_SIZES = "sizes"  # in what `keep` filled: a line for each other file, its size and its path
 
 
 class Package:
@@ -70,18 +71,57 @@ def locked(path: Path) -> Iterator[None]:
 def keep(ready: Path, fill: Callable[[Path], None], needs: str) -> None:
     """Have the directory `ready` of the cache filled where it isn't there yet: see `make_once`.
 
+    `check` later tells whether it is still as it was filled.
+
     `needs` is for the error of who has no room: "X needs 5 MB". Raises UsageError if it can't be
     kept, and what `fill` raises.
     """
     cache = ready.parent
+
+    def fill_and_note_sizes(directory: Path) -> None:
+        fill(directory)
+        note_sizes(directory)
+
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        make_once(ready, fill, cache / "lock")
+        make_once(ready, fill_and_note_sizes, cache / "lock")
     except OSError as error:
         raise UsageError(
             f"{error.filename or cache}: {error.strerror}; {needs} of free space here for a "
             "moment, or set XDG_CACHE_HOME to another place"
         ) from None
+
+
+def note_sizes(directory: Path) -> None:
+    """Keep in `directory` what `check` compares: the sizes of its files. Raises OSError."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    lines = [f"{path.stat().st_size} {path.relative_to(directory)}\n" for path in files]
+    (directory / _SIZES).write_text("".join(lines))
+
+
+def check(ready: Path) -> None:
+    """Raise UsageError where a file of a directory that `keep` filled is missing, or cut short."""
+    file = ready / _SIZES
+    try:
+        lines = file.read_text().splitlines()
+        for line in lines:
+            expected, _, name = line.partition(" ")
+            file = ready / name
+            size = file.stat().st_size
+            if size != int(expected):
+                raise damaged(file, f"{size} bytes, {expected} expected")
+        if not lines:
+            raise damaged(file, "empty")
+    except OSError as error:
+        raise damaged(file, str(error.strerror)) from error
+    except ValueError:
+        raise damaged(ready / _SIZES, "not as it was written") from None
+
+
+def damaged(file: Path, problem: str) -> UsageError:
+    """What to say of a file in a directory that `keep` filled, or of one below that."""
+    cache = cache_directory("softhost")
+    return UsageError(f"{file}: {problem}; remove {cache} to have it fetched anew")
 
 
 def make_once(ready: Path, fill: Callable[[Path], None], lock: Path) -> None:
