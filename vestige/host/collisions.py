@@ -7,11 +7,12 @@ import os
 import stat
 
 from vestige.errors import UsageError
+from vestige.host import extents
+from vestige.host.extents import Extent
 from vestige.host.options import SOCKET, STDIO, RunOptions
+from vestige.host.outputs import own_descriptor
 
-Identity = tuple[object, ...]
-
-# What a file is for a run.
+# What a file is for a run. What is STANDARD is open already: written, never emptied.
 IMAGE, READ_ONLY_IMAGE, INPUT, OUTPUT, STANDARD = range(5)
 STANDARD_FILES = {1: "standard output", 2: "standard error"}
 
@@ -19,24 +20,28 @@ STANDARD_FILES = {1: "standard output", 2: "standard error"}
 class Use:
     """One file of a run: `words` are how the command line asks for it, `kind` one of the above."""
 
-    __slots__ = ("identity", "kind", "words")
+    __slots__ = ("extent", "kind", "words")
 
-    def __init__(self, words: str, kind: int, identity: Identity) -> None:
-        self.words, self.kind, self.identity = words, kind, identity
+    def __init__(self, words: str, kind: int, extent: Extent) -> None:
+        self.words, self.kind, self.extent = words, kind, extent
 
 
 def check(options: RunOptions) -> None:
-    """Raise UsageError for a file or block device that is named twice, by whichever paths."""
+    """Raise UsageError for a file or block device that is named twice, by whichever paths.
+
+    A loop device is its file, and a partition part of its disk. A file of an overlay and that of
+    the layer below are two files to Linux, and so they are here.
+    """
     uses: list[Use] = []
     for use in _uses(options):
         for other in uses:
-            if use.identity == other.identity and (problem := _problem(other, use)):
+            if use.extent.overlaps(other.extent) and (problem := _problem(other, use)):
                 raise UsageError(problem)
         uses.append(use)
 
 
 def _uses(options: RunOptions) -> list[Use]:
-    """All files that are, or would be, regular files or block devices; images first."""
+    """All that are, or would be, regular files or block devices: images first, STANDARD last."""
     named = [
         (f"--disk {disk.path}", disk.path, READ_ONLY_IMAGE if disk.read_only else IMAGE)
         for disk in options.disks
@@ -45,20 +50,22 @@ def _uses(options: RunOptions) -> list[Use]:
     backends = [("--console ", options.console.backend)]
     backends += [(f"--port {port.name}=", port.backend) for port in options.ports]
     outputs = [
-        (f"{words}{backend}", backend, OUTPUT)
+        (f"{words}{backend}", backend)
         for words, backend in backends
         if backend != STDIO and not backend.startswith(SOCKET)
     ]
     if options.stats is not None:
-        outputs.append((f"--stats {options.stats}", options.stats, OUTPUT))
+        outputs.append((f"--stats {options.stats}", options.stats))
     if not named and not outputs:
         return []
     named += [("--kernel " + options.kernel, options.kernel, INPUT)]
     if options.initrd is not None:
         named.append((f"--initrd {options.initrd}", options.initrd, INPUT))
-    found = [(words, kind, _identity(path)) for words, path, kind in named + outputs]
-    found += [(words, STANDARD, _identity(number)) for number, words in STANDARD_FILES.items()]
-    return [Use(words, kind, identity) for words, kind, identity in found if identity is not None]
+    named += [(words, path, OUTPUT) for words, path in outputs if own_descriptor(path) is None]
+    last = [(words, path, STANDARD) for words, path in outputs if own_descriptor(path) is not None]
+    found = [(words, kind, _extent(path)) for words, path, kind in named + last]
+    found += [(words, STANDARD, _extent(number)) for number, words in STANDARD_FILES.items()]
+    return [Use(words, kind, extent) for words, kind, extent in found if extent is not None]
 
 
 def _problem(first: Use, second: Use) -> str | None:
@@ -70,6 +77,11 @@ def _problem(first: Use, second: Use) -> str | None:
         how = "" if first.words == second.words else f", as {first.words} too"
         return f"{second.words}: given twice{how}; give it once, or both of them ,readonly"
     if STANDARD in kinds:
+        if OUTPUT in kinds:
+            return (
+                f"{first.words}: {second.words} goes into this file, which would be emptied; give"
+                " another file, or /dev/stdout"
+            )
         if not kinds & {IMAGE, READ_ONLY_IMAGE}:
             return None
         return f"{first.words}: {second.words} goes into this image; send it elsewhere"
@@ -80,26 +92,30 @@ def _problem(first: Use, second: Use) -> str | None:
     return None
 
 
-def _identity(place: str | int) -> Identity | None:
-    """What two names of one file have in common; None: not a file that could lose anything.
+def _extent(place: str | int) -> Extent | None:
+    """The bytes that a path or a descriptor stands for; None: no file that could lose anything.
 
     A file that isn't there yet is its name in its folder.
     """
     try:
         status = os.stat(place)  # noqa: PTH116 - pathlib is slow to import
     except FileNotFoundError:
-        return _new_identity(place) if isinstance(place, str) else None
+        return _new(place) if isinstance(place, str) else None
     except (OSError, ValueError):
         return None  # opening says why
     if stat.S_ISBLK(status.st_mode):
-        return "device", status.st_rdev
-    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+        return extents.of_device(_path(place), status.st_rdev)
+    return extents.of_file(status) if stat.S_ISREG(status.st_mode) else None
 
 
-def _new_identity(path: str) -> Identity | None:
-    folder, name = os.path.split(os.path.realpath(path))
+def _path(place: str | int) -> str:
+    return place if isinstance(place, str) else f"/proc/self/fd/{place}"
+
+
+def _new(path: str) -> Extent | None:
     try:
+        folder, name = os.path.split(os.path.realpath(path))
         status = os.stat(folder)  # noqa: PTH116
-    except OSError:
+    except OSError:  # the working directory may be gone
         return None
-    return status.st_dev, status.st_ino, name
+    return Extent((status.st_dev, status.st_ino, name))

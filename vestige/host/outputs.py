@@ -1,22 +1,33 @@
 """Files that a run writes: opened without being at the mercy of whoever reads them."""
 
 import errno
+import fcntl
 import os
 import stat
 
 from vestige.host.messages import tell
 from vestige.signals import Watch
 
+OWN = "/proc/self/fd"
+ACCESS = os.O_WRONLY | os.O_RDWR  # O_ACCMODE of fcntl(2)
+LINKS = 40  # that Linux follows, path_resolution(7)
+
 
 def open_output(path: str, watch: Watch | None, access: int = os.O_WRONLY) -> int:
     """Open what is written, made where it is missing; a FIFO as soon as somebody reads it.
 
+    One of this process's own descriptors, as /dev/stdout is, is itself, with its place in the file.
     Raises OSError, ValueError for a name that can't be one, and Ended as `watch` does.
     """
+    own = own_descriptor(path)
+    if own is not None and not os.isatty(own):  # a terminal is opened for what we do with it
+        return _again(own)
     flags = access | os.O_CREAT | os.O_NOCTTY | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
     except OSError as error:
+        if error.errno == errno.ENOENT and _is_lost(path):
+            raise OSError(errno.ENOENT, "the working directory has been removed") from None
         if error.errno != errno.ENXIO or not _is_fifo(path):
             raise
         tell(f"{path}: waiting for somebody who reads it")
@@ -26,9 +37,39 @@ def open_output(path: str, watch: Watch | None, access: int = os.O_WRONLY) -> in
 
 
 def empty(descriptor: int) -> None:
-    """Make a file empty; what is no file has nothing to lose."""
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+    """Make a file empty; what is no file has nothing to lose.
+
+    Nor is one emptied that was opened by somebody else who has written into it, or appends to it.
+    """
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return
+    appends = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND
+    if not appends and not os.lseek(descriptor, 0, os.SEEK_CUR):
         os.ftruncate(descriptor, 0)
+
+
+def own_descriptor(path: str) -> int | None:
+    """The number of this process's descriptor that `path` names, as /dev/stdout and /dev/fd/3 do.
+
+    None: it names something else, or a descriptor that isn't open.
+    """
+    for _ in range(LINKS):
+        folder, name = os.path.split(path)
+        try:
+            target = os.readlink(path)  # noqa: PTH115
+            if name.isdecimal() and os.path.realpath(folder) == os.path.realpath(OWN):
+                return int(name)
+        except (OSError, ValueError):  # no link: any other file
+            return None
+        path = os.path.join(folder, target)  # noqa: PTH118
+    return None
+
+
+def _again(own: int) -> int:
+    """Another descriptor of the same open file, which must have been given to us to write to."""
+    if not os.get_inheritable(own) or fcntl.fcntl(own, fcntl.F_GETFL) & ACCESS == os.O_RDONLY:
+        raise OSError(errno.EBADF, "not open for writing")
+    return os.dup(own)
 
 
 def _when_read(path: str, flags: int, watch: Watch | None) -> int:
@@ -39,3 +80,11 @@ def _when_read(path: str, flags: int, watch: Watch | None) -> int:
 
 def _is_fifo(path: str) -> bool:
     return stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116 - pathlib is slow to import
+
+
+def _is_lost(path: str) -> bool:
+    """Whether `path` begins in a working directory that has been removed."""
+    try:
+        return not path.startswith("/") and not os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        return True
