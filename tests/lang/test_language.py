@@ -193,6 +193,23 @@ def f(c: Channel, x: i64, y: u64) -> i64:
     both(source, *((x, y % 2**64) for x in edges for y in edges))
 
 
+def test_arrays_as_long_as_a_constant_says(both: Both) -> None:
+    source = """
+SIZE = 4
+class Buffer(Struct):
+    data: u8[SIZE]
+    more: u16[Reg.STATUS]
+def last(data: u8[SIZE]) -> u8:
+    return data[SIZE - 1]
+def f(b: Buffer, i: u8) -> u32:
+    b.data[SIZE - 1] = i
+    b.more[i] = last(b.data) + len(b.more)
+    data: u8[SIZE] = b.data
+    return data[-1] + b.more[-1]
+"""
+    assert both(source, (0,), (6,)) == [0, 19]
+
+
 def test_augmented_stores_to_fields_wrap(both: Both) -> None:
     source = """
 class Counts(Struct):

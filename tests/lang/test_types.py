@@ -165,6 +165,15 @@ def test_a_system_call_answers_as_the_kernel_does() -> None:
 # ---- mypy ----------------------------------------------------------------------------------------
 TYPED = """\
 from vestige.lang import Struct, u8, u32
+from vestige import abi
+from vestige.lang import types
+from vestige.lang.enumeration import IntEnum
+
+SECTOR = 512
+NAME = "512"
+
+class Reg(IntEnum):
+    COUNT = 3
 
 class Drive(Struct):
     buffer: u8[512]
@@ -172,14 +181,26 @@ class Drive(Struct):
 
 class Channel(Struct):
     drives: Drive[2]
+    sector: u8[SECTOR]
+    other: types.u8[abi.SECTOR]
+    registers: u8[Reg.COUNT]
 
-def f(c: Channel, i: u8) -> u32:
+def f(c: Channel, i: u8, sector: u8[SECTOR]) -> u32:
     reveal_type(c.drives)
     reveal_type(c.drives[i].buffer[3])
+    reveal_type(c.other[i] + c.sector[i] + c.registers[i] + sector[i])
     c.drives[i].sectors = "no"
     c.drives[i].sector = 1
     c.reset()
     return c.drives[i].buffer
+
+class Wrong(Struct):
+    a: u8[Drive]
+    b: u8[NAME]
+    c: u8[MISSING]
+    d: u8[1, 2]
+    e: u8["3"]
+    f: u8[Reg]
 """
 
 
@@ -191,10 +212,37 @@ def test_mypy_knows_fields_and_arrays(tmp_path: Path) -> None:
         ["--config-file", config, "--cache-dir", str(tmp_path / "cache"), str(path)]
     )
     assert status == 1
-    assert re.search(r':11: note: Revealed type is ".*Array\[typed\.Drive\]"', said)
-    assert re.search(r':12: note: Revealed type is "(builtins\.)?int"', said)
-    assert ":13: error: Incompatible types in assignment" in said
-    assert ':14: error: "Drive" has no attribute "sector"' in said
-    assert ':15: error: "Channel" has no attribute "reset"' in said
-    assert ":16: error: Incompatible return value type" in said
-    assert said.count("error:") == 4
+    found = re.findall(r"typed.py:(\d+): (.*)", said)
+    notes = [text for _, text in found if text.startswith("note: Revealed")]
+    assert [re.sub(r"(builtins|vestige\.lang\.types|typed)\.", "", note) for note in notes] == [
+        'note: Revealed type is "Array[Drive]"',
+        'note: Revealed type is "int"',
+        'note: Revealed type is "int"',
+    ]
+    lines = TYPED.splitlines()
+    errors = [(lines[int(line) - 1].strip(), text) for line, text in found if "error:" in text]
+    length = "error: an array's length is one integer, or a constant's name: u8[512], u8[SECTOR]"
+    expected = [
+        ('c.drives[i].sectors = "no"', "error: Incompatible types in assignment"),
+        ("c.drives[i].sector = 1", 'error: "Drive" has no attribute "sector"'),
+        ("c.reset()", 'error: "Channel" has no attribute "reset"'),
+        ("return c.drives[i].buffer", "error: Incompatible return value type"),
+        ("a: u8[Drive]", length),
+        ("b: u8[NAME]", length),
+        ("c: u8[MISSING]", 'error: Name "MISSING" is not defined'),
+        ("d: u8[1, 2]", length),
+        ('e: u8["3"]', length),
+        ("f: u8[Reg]", length),
+    ]
+    for place, text in expected:
+        assert any(line == place and error.startswith(text) for line, error in errors), place
+    assert len(errors) == len(expected)
+
+
+def test_an_array_s_length_may_be_a_constant_s_name() -> None:
+    scope: dict[str, Any] = {"__name__": __name__}
+    exec(TYPED[: TYPED.index("def f")], scope)
+    channel: Any = scope["Channel"]
+    assert [len(getattr(channel(), name)) for name in ("sector", "other", "registers")] == [
+        512, 512, 3,
+    ]  # fmt: skip
