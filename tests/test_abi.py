@@ -1,13 +1,32 @@
 """The monitor's private memory: every area is where no other is, however many CPUs there are."""
 
 import ctypes
+import re
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
-from vestige import abi
+from vestige import abi, lang
 from vestige.host.memory import PRIVATE, PRIVATE_SIZE
+from vestige.lang import vcpu
 from vestige.lang.intrinsics import address_of
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.network import NetworkLink
+
+
+def test_a_cpu_begins_as_compiled_code_needs_it() -> None:
+    needed: Any = vcpu.Vcpu
+    there: Any = abi.Cpu
+    for name, _ in needed._fields_:
+        assert getattr(there, name).offset == getattr(needed, name).offset
+        assert getattr(there, name).size == getattr(needed, name).size
+    assert len(abi.Cpu().signals) >= abi.SIGNALS
+
+
+def test_lang_knows_nothing_of_what_is_built_on_it() -> None:
+    for path in Path(lang.__file__).parent.rglob("*.py"):
+        for module in re.findall(r"^\s*(?:from|import) (vestige\S*)", path.read_text(), re.M):
+            assert module.startswith(("vestige.lang", "vestige.errors", "vestige.cache_folder"))
 
 
 def test_no_area_reaches_into_the_next() -> None:

@@ -7,6 +7,7 @@ listed here. All of what the monitor writes is untrusted by the host: the threat
 stands beside it.
 """
 
+from vestige.lang import vcpu
 from vestige.lang.enumeration import IntEnum, IntFlag
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, i64, u8, u16, u32, u64
@@ -120,7 +121,7 @@ STATE_PLAIN = 80 * KIB
 STATE_VIRTIO = 512 * KIB
 STATE_FIRST = 1 * MIB
 STACKS = 0xC280_0000  # one stack a monitor vCPU, its Cpu at the bottom
-STACK_SIZE = 64 * KIB  # also their alignment: RSP & -STACK_SIZE finds the Cpu
+STACK_SIZE = vcpu.STACK_SIZE  # also their alignment: RSP & -STACK_SIZE finds the Cpu
 TABLES = 0xC300_0000  # page tables, GDT, IDT
 RUN_PAGES = 0xC400_0000  # the guest vCPUs' kvm_run mappings
 RUN_STRIDE = 64 * KIB
@@ -133,7 +134,7 @@ NVME_QUEUES = 0xC900_0000  # controller n's DMA memory, at NVME_QUEUES + n * NVM
 NVME_QUEUES_SIZE = 1 * MIB  # queues, identify data, PRP lists, bounce pages
 
 # ---- Monitor ports: OUT only, not memory ------------------------------------------------------
-PORT_CALL = 0xF0  # OUT AL: leave for the host; AL is the Call
+PORT_CALL = vcpu.PORT_CALL  # OUT AL: leave for the host; AL is the Call
 PORT_DOORBELL = 0x1000  # OUT AL to PORT_DOORBELL + n: eventfd of GSI n, no exit
 
 WORKER_VECTOR = 0x40  # interrupt that wakes the worker
@@ -144,7 +145,7 @@ FENCE_VECTOR = 0x42
 START_VECTOR = 0x50  # START_VECTOR + n for Irq.START + n
 FENCE_SIGNAL = 4  # index into Cpu.signals; a start's is n
 TIMER_SIGNAL = 5
-SIGNALS = 6
+SIGNALS = vcpu.SIGNALS
 
 SECTOR = 512  # bytes; disks count in these
 CHUNK = 2 * MIB  # guest RAM is registered with the ring by chunks
@@ -163,7 +164,7 @@ class Call(IntEnum):
     KICK = 3
     PIN = 4  # [chunk, domain]: register RAM with its ring. Threat: pins at most its own RAM.
     POWER = 5  # [Power]: the guest ends. Threat: none.
-    PANIC = 6  # Cpu.panic says why. Threat: text taken from there is bounded and escaped.
+    PANIC = vcpu.PANIC  # Cpu.panic says why. Threat: text taken from there is bounded and escaped.
     # [length]: so much of Shared.log, escaped by the host; and what is new in Statistics.disks and
     # streams, once for each file and errno. Threat: the trace's disk space.
     LOG = 7
@@ -177,26 +178,19 @@ class Power(IntEnum):
     PANICKED = 2  # the guest's kernel says so
 
 
-class Panic(Struct):
-    """Why the monitor failed: a failed check of compiled code, or a CPU exception."""
-
-    site: u64  # index into the image's table of checks; 0: an exception, below
-    vector: u64
-    error: u64
-    rip: u64
-    address: u64  # CR2 for a page fault
+Panic = vcpu.Panic  # why the monitor failed
 
 
 class Cpu(Struct):
-    """One monitor vCPU; at the lowest address of its stack. Host writes the first part."""
+    """One monitor vCPU; at the lowest address of its stack. It begins as vcpu.Vcpu does."""
 
-    panic: Panic  # first: the panic routine finds it by masking RSP
+    panic: Panic
+    signals: u8[8]  # 1: this interrupt has come; a worker's, who clears it
+    ended: u32[1]  # bit 0: KVM has ended the interrupt under way; a worker's, core/timer.py
     index: u64  # guest vCPU it is paired with; of domain d's worker it is Config.cpus + d
     run: u64  # address of that vCPU's kvm_run; 0 for a worker
     argument: u64[4]  # of the call being made
     calls: u64[8]  # calls made, by number
-    signals: u8[8]  # 1: this interrupt has come; a worker's, who clears it
-    ended: u32[1]  # bit 0: KVM has ended the interrupt under way; a worker's, core/timer.py
 
 
 class DiskKind(IntEnum):

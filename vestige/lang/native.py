@@ -7,9 +7,9 @@ the GIL released; a failed check ends the call and raises `Panic`.
 import ctypes
 import mmap
 
-from vestige import abi
 from vestige.lang.image import Image
 from vestige.lang.types import TYPE_CHECKING
+from vestige.lang.vcpu import STACK_SIZE
 
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
@@ -50,9 +50,9 @@ class _Stack:
     """A stack aligned to its size."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 2 * abi.STACK_SIZE, OWN)
+        self._memory = mmap.mmap(-1, 2 * STACK_SIZE, OWN)
         start = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
-        self.top = (start + 2 * abi.STACK_SIZE) & -abi.STACK_SIZE
+        self.top = (start + 2 * STACK_SIZE) & -STACK_SIZE
 
 
 class NativeFunction:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vestige import abi
+from vestige.lang import vcpu
 
 FOLDER = Path(__file__).parent.parent / "runtime"
 RUNTIMES = ("monitor", "process")
@@ -10,21 +10,21 @@ RUNTIMES = ("monitor", "process")
 RUNTIME_NAMES = {
     "memset", "memcpy", "memmove", "vestige_call", "vestige_copy", "vestige_fill", "vestige_panic",
     "exception", "interrupt_wake", *(f"exception_{vector}" for vector in range(32)),
-    *(f"interrupt_signal_{number}" for number in range(abi.SIGNALS)),
+    *(f"interrupt_signal_{number}" for number in range(vcpu.SIGNALS)),
 }  # fmt: skip
 
 
 def assembly(runtime: str) -> str:
-    """The source for a runtime, with the addresses and offsets the host shares with it."""
+    """The source for a runtime, with the numbers and offsets of vcpu.py."""
     constants = {
-        "STACK_SIZE": abi.STACK_SIZE,
-        "PORT_CALL": abi.PORT_CALL,
-        "CALL_PANIC": abi.Call.PANIC,
-        "CPU_SIGNALS": abi.Cpu.signals.offset,  # type: ignore[attr-defined]
-        "CPU_ENDED": abi.Cpu.ended.offset,  # type: ignore[attr-defined]
+        "STACK_SIZE": vcpu.STACK_SIZE,
+        "PORT_CALL": vcpu.PORT_CALL,
+        "CALL_PANIC": vcpu.PANIC,
+        "CPU_SIGNALS": vcpu.Vcpu.signals.offset,  # type: ignore[attr-defined]
+        "CPU_ENDED": vcpu.Vcpu.ended.offset,  # type: ignore[attr-defined]
         **{
-            f"PANIC_{field[0].upper()}": getattr(abi.Panic, field[0]).offset
-            for field in abi.Panic._fields_
+            f"PANIC_{field[0].upper()}": getattr(vcpu.Panic, field[0]).offset
+            for field in vcpu.Panic._fields_
         },
     }
     lines = [f".set {name}, {int(value)}" for name, value in constants.items()]

@@ -1,5 +1,5 @@
-# Compiled code on a monitor vCPU. RSP & -STACK_SIZE is its abi.Cpu, which begins with an
-# abi.Panic. PANIC is a call to the host that is never answered.
+# Compiled code on a virtual CPU. RSP & -STACK_SIZE is its own struct, which begins as Vcpu of
+# lang/vcpu.py does. PANIC is a call to the host that is never answered.
 .text
 .hidden vestige_panic
 .globl vestige_panic, interrupt_wake
@@ -54,7 +54,7 @@ interrupt_signal_\number:
 signal \number
 .endr
 
-note:                           # stack: index into Cpu.signals, which is set; then as below
+note:                           # stack: index into Vcpu.signals, which is set; then as below
     pushq %rax
     pushq %rbx
     movq %rsp, %rbx
