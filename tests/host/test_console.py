@@ -1,23 +1,19 @@
-"""The console's other side: a terminal that is always put back, files, Unix sockets."""
+"""The console's other side: a terminal that is always put back, files."""
 
 import os
 import pty
 import select
-import socket
 import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from vestige.errors import UsageError
-from vestige.host import console_socket
-from vestige.host.console import Console, File
-from vestige.host.console_socket import Socket
+from vestige.host.console import File
 from vestige.host.consoles import open_console
 from vestige.terminal import CHARACTERS, guest_keys
 
@@ -69,127 +65,6 @@ def test_bad_console_paths_are_refused(tmp_path: Path) -> None:
     )
     assert "No such file or directory" in refusal(str(tmp_path / "none" / "log"))
     assert "embedded null" in refusal("a\0b")
-
-
-# ---- sockets ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> str:
-    return str(tmp_path / "console")
-
-
-def connect(path: str) -> socket.socket:
-    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    client.settimeout(10)
-    client.connect(path)
-    return client
-
-
-def serve_until_idle(console: Console) -> None:
-    """What the host's wait does, until there is nothing to do."""
-    while True:
-        poll = select.poll()
-        for descriptor, events in console.waits_for().items():
-            poll.register(descriptor, events)
-        ready = dict(poll.poll(20))
-        if not ready:
-            return
-        console.serve(ready)
-
-
-@pytest.fixture
-def console(path: str) -> Iterator[Socket]:
-    made = open_console(f"unix:{path}")
-    assert isinstance(made, Socket)
-    with closing(made):
-        yield made
-
-
-def test_a_client_and_the_guest_talk(console: Socket, path: str) -> None:
-    with connect(path) as client:
-        os.write(console.output, b"login: ")
-        client.send(b"root\n")
-        serve_until_idle(console)
-        assert client.recv(100) == b"login: "
-        assert console.input is not None
-        assert os.read(console.input, 100) == b"root\n"
-
-
-def test_output_waits_for_the_first_client(console: Socket, path: str) -> None:
-    os.write(console.output, b"early")
-    serve_until_idle(console)
-    with connect(path) as client:
-        serve_until_idle(console)
-        assert client.recv(100) == b"early"
-
-
-def test_only_the_latest_output_waits(console: Socket, path: str) -> None:
-    for number in range(200):
-        os.write(console.output, f"{number:04}".encode() * 256)
-        serve_until_idle(console)
-    with connect(path) as client:
-        serve_until_idle(console)
-        received = client.recv(1 << 20)
-    assert received.endswith(b"0199")
-    assert len(received) <= console_socket.BACKLOG
-
-
-def test_a_client_that_left_makes_room_for_the_next(console: Socket, path: str) -> None:
-    connect(path).close()
-    serve_until_idle(console)
-    with connect(path) as client:
-        os.write(console.output, b"again")
-        serve_until_idle(console)
-        assert client.recv(100) == b"again"
-
-
-def test_a_client_that_reads_nothing_holds_up_the_guest_not_the_host(
-    console: Socket, path: str
-) -> None:
-    os.set_blocking(console.output, False)
-    with connect(path):
-        serve_until_idle(console)
-        sent = 0
-        while sent < 1 << 22 and select.select([], [console.output], [], 0)[1]:
-            sent += os.write(console.output, bytes(4096))
-            serve_until_idle(console)
-        assert sent < 1 << 22
-
-
-def test_what_is_left_reaches_the_client_at_the_end(path: str) -> None:
-    console = open_console(f"unix:{path}")
-    with connect(path) as client:
-        serve_until_idle(console)
-        os.write(console.output, b"Power down")
-        console.close()
-        assert client.recv(100) == b"Power down"
-        assert client.recv(100) == b""
-    assert not Path(path).exists()
-
-
-def test_a_stale_socket_is_taken_over(path: str) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
-        dead.bind(path)
-    assert Path(path).is_socket()
-    open_console(f"unix:{path}").close()
-
-
-def test_a_socket_in_use_is_refused_and_left_alone(console: Socket, path: str) -> None:
-    assert "another process listens there" in refusal(f"unix:{path}")
-    connect(path).close()
-
-
-def test_a_file_in_the_sockets_place_is_refused_and_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("precious")
-    assert "Address already in use" in refusal(f"unix:{tmp_path}/file")
-    assert (tmp_path / "file").read_text() == "precious"
-
-
-def test_bad_socket_paths_are_refused(tmp_path: Path) -> None:
-    assert "a socket's has 1 to 107" in refusal("unix:")
-    assert "200 bytes" in refusal("unix:" + "x" * 200)
-    assert "No such file or directory" in refusal(f"unix:{tmp_path}/none/s")
 
 
 # ---- the terminal ------------------------------------------------------------------------------
