@@ -71,6 +71,7 @@ def test_bad_words_get_one_line_and_status_2(
     [
         (UsageError("no such image"), 2, "vestige: no such image\n"),
         (GuestError("the monitor failed"), 1, "vestige: the monitor failed\n"),
+        (GuestError("a\nb\x1b[1m"), 1, "vestige: a\\nb\\x1b[1m\n"),
     ],
 )
 def test_what_goes_wrong_decides_the_exit_status(

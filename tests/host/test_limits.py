@@ -101,7 +101,7 @@ def test_a_locked_image_is_no_limit_of_threads(
         (OSError(errno.EIO, "Input/output error", "a\nb"), EXIT_USAGE, r"a\nb: Input/output error"),
         (MemoryError(), EXIT_USAGE, "no memory; RLIMIT_AS allows 64 KiB"),
         (RuntimeError("can't start new thread"), EXIT_USAGE, "no thread can be started; RLIMIT_"),
-        (GuestError("two\nlines"), EXIT_FAILED, "two\nlines"),
+        (GuestError("two\nlines"), EXIT_FAILED, r"two\nlines"),
     ],
 )
 @pytest.mark.usefixtures("tight")

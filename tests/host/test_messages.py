@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from vestige.host.messages import tell
+
 PATIENCE = 60
 COMMAND = f"{sys.executable} -m vestige.cli.main"
 FULL = (
@@ -55,3 +57,19 @@ def test_commands_do_without_standard_files(words: str, status: int | None, file
     assert done.returncode == status or (status is None and done.returncode in (0, 1))
     assert b"Traceback" not in done.stderr
     assert b"Exception" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("f\n\x1b[31mx: waiting", r"f\n\x1b[31mx: waiting"),
+        ("\r\t\x00\x7f\x9b", r"\r\t\x00\x7f\x9b"),
+        ("a\u2028b\u202ec\udcff", r"a\u2028b\u202ec\udcff"),
+        ("größe \\n", "größe \\n"),
+    ],
+)
+def test_whatever_is_told_is_one_line_that_can_be_printed(
+    text: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell(text)
+    assert capsys.readouterr().err == f"vestige: {line}\n"

@@ -74,18 +74,8 @@ def told(command: Callable[[], int]) -> int:
         line = line_of(error)
         if line is None:
             raise
-        if isinstance(error, GuestError):
-            tell(line)
-            return EXIT_FAILED
-        tell(_in_one_line(line))
-        return EXIT_USAGE
-
-
-def _in_one_line(text: str) -> str:
-    """`text`, which may hold any file's name, with what can't be printed as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+        tell(line)
+        return EXIT_FAILED if isinstance(error, GuestError) else EXIT_USAGE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

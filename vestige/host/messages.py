@@ -28,7 +28,7 @@ def tell(line: str) -> None:
     if sys.stderr is None or not _takes_more(sys.stderr):
         return
     try:
-        sys.stderr.write(f"vestige: {line}\n")
+        sys.stderr.write(f"vestige: {in_one_line(line)}\n")
         sys.stderr.flush()
     except OSError:
         _give_up(sys.stderr)
@@ -72,3 +72,10 @@ def _give_up(stream: "TextIO") -> None:
         os.close(nowhere)
     except OSError:
         return  # then it complains
+
+
+def in_one_line(text: str) -> str:
+    """`text`, which may hold any file's name, with what can't be printed as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
