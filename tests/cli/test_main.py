@@ -41,6 +41,8 @@ def test_every_command_has_its_own_help(command: str, capsys: pytest.CaptureFixt
         (["run", "--kernel", "k", "--mem", "1G"], "unrecognized arguments: --mem 1G"),
         (["run", "--kernel", "k", "--memory", "much"], "--memory much: not a size"),
         (["run", "--kernel", "k", "--cpus", "33"], "--cpus 33: give a number from 1 to 32"),
+        (["run", "--kernel", "k", "--cpus", "9" * 5000], ": give a number from 1 to 32"),
+        (["run", "--kernel", "k", "--timeout", "9" * 5000], ": give a time above 0"),
         (["run", "--kernel", "k", "--timeout", "0"], "--timeout 0: give a time above 0"),
         (["run", "--kernel", "k", "--disk", "a,bus=scsi"], "--disk a,bus=scsi: no bus 'scsi'"),
         (["run", "--kernel", "k", "--disk", "a,fast"], "--disk a,fast: unknown option 'fast'"),

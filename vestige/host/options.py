@@ -182,7 +182,8 @@ def _number_and_unit(text: str) -> tuple[str, str]:
 
 def parse_cpus(text: str) -> int:
     """The number of virtual CPUs in `text`."""
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAXIMUM_CPUS:
+    digits = text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
+    if not digits or not 1 <= int(text) <= MAXIMUM_CPUS:
         raise UsageError(f"--cpus {text}: give a number from 1 to {MAXIMUM_CPUS}")
     return int(text)
 
