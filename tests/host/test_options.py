@@ -120,6 +120,31 @@ def test_an_unknown_disk_option_is_named(text: str, complaint: str) -> None:
         options.parse_disk(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "image"),
+    [
+        ("a.img", DiskOption("a.img")),
+        ("a,,b,readonly,format=raw", DiskOption("a,b", read_only=True, raw=True)),
+    ],
+)
+def test_a_software_hosts_image_is_a_path_and_options(text: str, image: DiskOption) -> None:
+    assert options.parse_nvme(text) == image
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "--nvme : no path"),
+        (",format=raw", "no path; give IMAGE"),
+        ("a,bus=ide", "unknown option 'bus=ide'; there are readonly and format=raw"),
+        ("a,format=qcow2", "no format 'qcow2'.*qemu-img convert -O raw a a.raw"),
+    ],
+)
+def test_an_unknown_option_of_such_an_image_is_named(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        options.parse_nvme(text)
+
+
 def test_five_disks_are_refused() -> None:
     with pytest.raises(UsageError, match="at most 4"):
         options.check(RunOptions(kernel="k", disks=(DiskOption("d"),) * 5))

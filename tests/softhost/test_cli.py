@@ -93,9 +93,16 @@ def test_a_closed_pipe_ends_the_command() -> None:
     [
         ([], "no command; give one after '--'"),
         (["--memory", "lots", "--", "true"], "--memory lots: not a size"),
-        (["--memory", "64M", "--", "true"], "give 512M or more"),
-        (["--nvme", "/no/such/image", "--", "true"], "/no/such/image: No such file"),
-        (["--nvme", "{qcow2}", "--", "true"], "a qcow2 image, not a raw one"),
+        (["--", ""], "an empty command; give one after '--'"),
+        (["--memory", "64M", "--", "true"], "--memory 64M: a software host has 512M to 30G"),
+        (["--memory", "", "--", "true"], "--memory : not a size"),
+        (["--nvme", "{folder}/none", "--", "true"], "none: no such disk image; make one"),
+        (["--nvme", "{folder}/qcow2", "--", "true"], "a qcow2 image, not a raw one"),
+        (["--nvme", "{folder}/fifo", "--", "true"], "fifo: neither a file nor a block device"),
+        (["--nvme", "/dev/null", "--", "true"], "neither a file nor a block device"),
+        (["--nvme", "{folder}/odd,readonly", "--", "true"], "odd: 1000 bytes, not a multiple"),
+        (["--nvme={folder}/good", "--nvme={folder}/./good", "--", "true"], "good: given twice"),
+        (["--nvme={folder}/good"] * 16 + ["--", "true"], "16 NVMe controllers: a software host ha"),
         (["--bogus", "--", "true"], "--bogus"),
     ],
 )
@@ -103,7 +110,10 @@ def test_bad_input_is_one_line_and_status_2(
     arguments: list[str], reason: str, tmp_path: Path
 ) -> None:
     (tmp_path / "qcow2").write_bytes(b"QFI\xfb".ljust(512, b"\0"))
-    done = vestige(*(word.format(qcow2=tmp_path / "qcow2") for word in arguments))
+    (tmp_path / "good").write_bytes(bytes(512))
+    (tmp_path / "odd").write_bytes(bytes(1000))
+    os.mkfifo(tmp_path / "fifo")
+    done = vestige(*(word.format(folder=tmp_path) for word in arguments))
     assert done.returncode == 2
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith("vestige: ")

@@ -1,25 +1,18 @@
 """`vestige softhost`: runs a command on a machine in software that has a real /dev/kvm."""
 
-import os
-import stat
-from pathlib import Path
-
 from vestige.cli.arguments import Arguments, Option, Syntax
 from vestige.errors import UsageError
-from vestige.host import disk_formats
-from vestige.host.options import RAW, parse_memory
-
-_AS_IT_IS = f",format={RAW}"
+from vestige.host.options import parse_memory, parse_nvme
 
 SYNTAX = Syntax(
     (
-        Option("--memory", "SIZE", help="its memory (default 4G)"),
+        Option("--memory", "SIZE", help="its memory, 512M to 30G (default 4G)"),
         Option(
             "--nvme",
-            "IMAGE[,format=raw]",
+            "IMAGE[,readonly][,format=raw]",
             repeated=True,
-            help="an NVMe controller over this image, behind an IOMMU and held by vfio-pci;"
-            " format=raw: take one that looks like another format's as it is",
+            help="an NVMe controller over this image, behind an IOMMU and held by vfio-pci; up to"
+            " 15; format=raw: take one that looks like another format's as it is",
         ),
         Option("--verbose", help="show the boot console"),
         Option(
@@ -37,31 +30,18 @@ SYNTAX = Syntax(
 
 def run(arguments: Arguments) -> int:
     """Run the command; its exit status. Raises UsageError and GuestError."""
-    if not arguments.rest:
-        raise UsageError(
-            "no command; give one after '--', such as: vestige softhost -- ls /dev/kvm"
-        )
+    if not arguments.rest or not arguments.rest[0]:
+        what = "an empty command" if arguments.rest else "no command"
+        raise UsageError(f"{what}; give one after '--', such as: vestige softhost -- ls /dev/kvm")
     from vestige.softhost import SoftHost, foreground  # noqa: PLC0415 - not for `--help`
+    from vestige.softhost.host import DEFAULT_MEMORY, MINIMUM_MEMORY  # noqa: PLC0415
 
+    memory, asked = DEFAULT_MEMORY, arguments.last("--memory")
+    if asked is not None:
+        memory = parse_memory(asked, MINIMUM_MEMORY, "a software host")
     host = SoftHost(
-        memory=parse_memory(arguments.last("--memory") or "4G"),
-        nvme=[_raw_image(words) for words in arguments.all("--nvme")],
+        memory=memory,
+        nvme=list(map(parse_nvme, arguments.all("--nvme"))),
         verbose=arguments.has("--verbose"),
     )
     return foreground.run(host, arguments.rest, retry=arguments.has("--retry"))
-
-
-def _raw_image(words: str) -> Path:
-    """The path in IMAGE[,format=raw]. Raises UsageError for an image that is not raw."""
-    path = words.removesuffix(_AS_IT_IS)
-    if path == words:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except (OSError, ValueError):
-            return Path(path)  # who opens it for use says why it can't be
-        try:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                disk_formats.check(descriptor, path, read_only=False)
-        finally:
-            os.close(descriptor)
-    return Path(path)

@@ -155,8 +155,11 @@ class RunOptions(Record):
         self.on_reboot, self.hpet, self.ring = on_reboot, hpet, ring
 
 
-def parse_memory(text: str) -> int:
-    """Bytes of `text`: a number and K, M, G or T, or these with B or iB; without one it is MiB."""
+def parse_memory(text: str, least: int = MINIMUM_MEMORY, who: str = "a guest") -> int:
+    """Bytes of `text`: a number and K, M, G or T, or these with B or iB; without one it is MiB.
+
+    `who` has `least` bytes or more.
+    """
     number, unit = _number_and_unit(text)
     whole, _, fraction = number.partition(".")
     digits, factor = whole + fraction, _SIZES.get(unit.upper(), 0)
@@ -164,8 +167,8 @@ def parse_memory(text: str) -> int:
         raise UsageError(f"--memory {text}: not a size; give a number and K, M or G, like 512M")
     tenths: int = 10 ** len(fraction)
     size = int(digits) * factor  # of those
-    if not MINIMUM_MEMORY * tenths <= size <= MAXIMUM_MEMORY * tenths:
-        raise UsageError(f"--memory {text}: a guest has 64M to {MAXIMUM_MEMORY >> 30}G")
+    if not least * tenths <= size <= MAXIMUM_MEMORY * tenths:
+        raise UsageError(f"--memory {text}: {who} has {least >> 20}M to {MAXIMUM_MEMORY >> 30}G")
     chunks = -(-size // (CHUNK * tenths))
     if size != chunks * CHUNK * tenths:
         raise UsageError(
@@ -227,16 +230,13 @@ def parse_disk(text: str) -> DiskOption:
 
     PATH is also vfio:[DOMAIN:]BUS:DEVICE.FUNCTION; ./vfio:… is a file of that name.
     """
-    path, *words = text.replace(",,", "\0").split(",")
-    path = path.replace("\0", ",")
-    if not path:
-        raise UsageError(f"--disk {text}: no path; give PATH[,bus=virtio|ide][,readonly]")
+    path, words = _path_and_words("--disk", text, "PATH[,bus=virtio|ide][,readonly]")
     controller = path.startswith(CONTROLLER)
     if controller:
         path = CONTROLLER + _pci_address(path.removeprefix(CONTROLLER), text)
     bus, read_only, discard, raw = VIRTIO, False, False, False
     for word in words:
-        name, equals, value = word.replace("\0", ",,").partition("=")
+        name, equals, value = word.partition("=")
         if name == "bus" and equals:
             if value not in BUSES:
                 raise UsageError(f"--disk {text}: no bus {value!r}; there is: {', '.join(BUSES)}")
@@ -245,24 +245,57 @@ def parse_disk(text: str) -> DiskOption:
             read_only = True
         elif name == "discard" and value in DISCARDS:
             discard = value == UNMAP
-        elif name == "format" and value == RAW:
-            raw = True
         elif name == "format" and value:
-            raise UsageError(
-                f"--disk {text}: no format {value!r}; an image is raw, make it so: qemu-img convert"
-                f" -O raw {path} {path}.raw"
-            )
+            raw = _is_raw("--disk", text, path, value)
         else:
-            raise UsageError(
-                f"--disk {text}: unknown option {word!r}; there are bus=virtio|ide, readonly,"
-                " discard=unmap|ignore and format=raw (a comma in the path is written twice)"
-            )
+            known = "bus=virtio|ide, readonly, discard=unmap|ignore and format=raw"
+            raise _unknown("--disk", text, word, known)
     if discard and (read_only or controller):
         reason = "a drive that is only read" if read_only else "a controller discards by itself"
         raise UsageError(f"--disk {text}: {reason}; leave discard=unmap out")
     if raw and controller:
         raise UsageError(f"--disk {text}: a controller is no image; leave format=raw out")
     return DiskOption(path, bus, read_only, discard, raw)
+
+
+def parse_nvme(text: str) -> DiskOption:
+    """IMAGE[,readonly][,format=raw], a software host's; a comma in IMAGE is written twice."""
+    path, words = _path_and_words("--nvme", text, "IMAGE[,readonly][,format=raw]")
+    read_only, raw = False, False
+    for word in words:
+        name, _, value = word.partition("=")
+        if word == "readonly":
+            read_only = True
+        elif name == "format" and value:
+            raw = _is_raw("--nvme", text, path, value)
+        else:
+            raise _unknown("--nvme", text, word, "readonly and format=raw")
+    return DiskOption(path, read_only=read_only, raw=raw)
+
+
+def _path_and_words(option: str, text: str, form: str) -> tuple[str, list[str]]:
+    """An image's path, in which two commas are one, and the words behind it."""
+    path, *words = text.replace(",,", "\0").split(",")
+    if not path:
+        raise UsageError(f"{option} {text}: no path; give {form}")
+    return path.replace("\0", ","), [word.replace("\0", ",,") for word in words]
+
+
+def _is_raw(option: str, text: str, path: str, form: str) -> bool:
+    """Whether format=`form` was given as it may be."""
+    if form != RAW:
+        raise UsageError(
+            f"{option} {text}: no format {form!r}; an image is raw, make it so: qemu-img convert"
+            f" -O raw {path} {path}.raw"
+        )
+    return True
+
+
+def _unknown(option: str, text: str, word: str, known: str) -> UsageError:
+    return UsageError(
+        f"{option} {text}: unknown option {word!r}; there are {known} (a comma in the path is"
+        " written twice)"
+    )
 
 
 def parse_console(text: str) -> ConsoleOption:

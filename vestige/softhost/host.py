@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import BinaryIO, TypedDict, Unpack
 
 import vestige
-from vestige import image_lock
 from vestige.errors import UsageError
 from vestige.host import limits
+from vestige.host.disks import DiskImage, open_disk
+from vestige.host.options import DiskOption
 from vestige.signals import Watch
 from vestige.softhost import emulator as emulators
 from vestige.softhost import kernel as kernels
@@ -76,7 +77,7 @@ class SoftHost:
         *,
         memory: int = DEFAULT_MEMORY,
         disks: Sequence[tuple[str | Path | int, bool]] = (),
-        nvme: Sequence[str | Path] = (),
+        nvme: Sequence[str | Path | DiskOption] = (),
         network: bool = False,
         streams: Sequence[int] = (),
         held: Sequence[int] = (),
@@ -86,25 +87,30 @@ class SoftHost:
         An image is a path, or a descriptor that the caller keeps open and has locked if need be;
         QEMU keeps it open too for as long as it lives, and those in `held`.
 
-        `nvme` are images, each behind an NVMe controller that vfio-pci holds, at
-        `nvme_addresses`. With `network` there is one, by QEMU's: the caller's, behind 10.0.2.2,
-        and /dev/net/tun. `streams` are connected sockets that the caller keeps open: what is
-        written to each comes out of a character device inside, one of `stream_names`, and the
-        other way round. Images by their paths are locked (flock) while the software host is up.
-        `verbose` copies the console to standard error.
+        `nvme` are images, at most 15, each behind an NVMe controller that vfio-pci holds, at
+        `nvme_addresses`; a DiskOption says how one is opened. With `network` there is one, by
+        QEMU's: the caller's, behind 10.0.2.2, and /dev/net/tun. `streams` are connected sockets
+        that the caller keeps open: what is written to each comes out of a character device inside,
+        one of `stream_names`, and the other way round. Images by their paths are locked (flock)
+        while the software host is up. `verbose` copies the console to standard error.
 
-        Raises UsageError for too little memory or an image that isn't there.
+        Raises UsageError for too little memory or too many controllers.
         """
         if memory < MINIMUM_MEMORY:
             raise UsageError(
                 f"{memory} bytes of memory for the software host; give {MINIMUM_MEMORY >> 20}M "
                 "or more"
             )
+        if len(nvme) > qemu.MAXIMUM_NVME:
+            raise UsageError(
+                f"{len(nvme)} NVMe controllers: a software host has at most {qemu.MAXIMUM_NVME};"
+                " give fewer --nvme"
+            )
         self._memory, self._network, self._verbose = memory, network, verbose
         self._disks, self._nvme = list(disks), list(nvme)
         self._streams, self._held = list(streams), list(held)
         self._link: Link | None = None
-        self._opened: list[int] = []  # images by their paths
+        self._opened: list[DiskImage] = []  # images by their paths
         self._numbers = count(1)
 
     @property
@@ -145,7 +151,7 @@ class SoftHost:
         """Boot, and return when commands can run. `progress` gets a line now and then.
 
         A boot that hangs or panics is tried once more. Raises UsageError if this machine lacks
-        something or an image is in use, SoftHostError if the second boot fails too, Ended where
+        something or an image can't be had, SoftHostError if the second boot fails too, Ended where
         `watch` ends the boot.
         """
         if self._link is not None:
@@ -154,7 +160,7 @@ class SoftHost:
         limits.require_files(_FILES, "the software host")
         emulator, kernel = emulators.ensure(progress), kernels.ensure(progress)
         try:
-            configuration = self._configuration()
+            configuration = self._configuration(watch)
             for attempt in range(1, _BOOT_ATTEMPTS + 1):
                 try:
                     self._boot(configuration, emulator, kernel, progress, watch)
@@ -237,7 +243,7 @@ class SoftHost:
 
         Raises UsageError for an empty command, SoftHostError if the software host is not up.
         """
-        if not argv:
+        if not argv or not os.fspath(argv[0]):
             raise UsageError("no command for the software host; give one after '--'")
         link = self._link
         if link is None:
@@ -291,41 +297,50 @@ class SoftHost:
         status = _wait_or_kill(command, timeout)
         return Completed(status, output.getvalue(), errors.getvalue())
 
-    def _configuration(self) -> qemu.Configuration:
-        """What QEMU is to have, with the images of paths open and locked. Raises UsageError."""
+    def _configuration(self, watch: Watch | None) -> qemu.Configuration:
+        """What QEMU is to have, with the images of paths open and locked. Raises UsageError, and
+        Ended as `watch` does.
+        """
+        drives = [self._drive(image, read_only, watch) for image, read_only in self._disks]
+        controllers = [self._drive(image, False, watch) for image in self._nvme]
         return qemu.Configuration(
             memory=self._memory,
-            disks=[self._drive(image, read_only) for image, read_only in self._disks],
-            nvme=[self._drive(image, read_only=False) for image in self._nvme],
+            disks=drives,
+            nvme=controllers,
             network=self._network,
             streams=self._streams,
-            held=self._held,
+            held=[*self._held, *(image.claim for image in self._opened)],
             verbose=self._verbose,
         )
 
-    def _drive(self, image: str | Path | int, read_only: bool) -> qemu.Drive:
-        if not isinstance(image, int):
-            image = _locked_image(Path(image), read_only)
-            self._opened.append(image)
-        return qemu.Drive(image, read_only)
+    def _drive(
+        self, image: str | Path | int | DiskOption, read_only: bool, watch: Watch | None
+    ) -> qemu.Drive:
+        """As `vestige run` opens images; what a mere path leads to is taken as raw."""
+        if isinstance(image, int):
+            return qemu.Drive(image, read_only)
+        if not isinstance(image, DiskOption):
+            image = DiskOption(os.fspath(image), read_only=read_only, raw=True)
+        self._refuse_twice(image)
+        opened = open_disk(image, watch)
+        self._opened.append(opened)
+        return qemu.Drive(opened.descriptor, opened.read_only)
+
+    def _refuse_twice(self, image: DiskOption) -> None:
+        """Raise UsageError for an image that is here already: it is no other run that has it."""
+        for other in self._opened:
+            try:
+                same = os.path.samestat(Path(image.path).stat(), os.fstat(other.claim))
+            except (OSError, ValueError):
+                return  # opening says why
+            if same and not (image.read_only and other.read_only):
+                raise UsageError(
+                    f"{image.path}: given twice; give it once, or both of them ,readonly"
+                )
 
     def _close_images(self) -> None:
         while self._opened:
-            os.close(self._opened.pop())
-
-
-def _locked_image(path: Path, read_only: bool) -> int:
-    """A descriptor that holds the image's lock: shared for read-only use, else exclusive."""
-    try:
-        descriptor = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; give a disk image that exists") from error
-    try:
-        image_lock.lock(descriptor, str(path), read_only)
-    except UsageError:
-        os.close(descriptor)
-        raise
-    return descriptor
+            self._opened.pop().close()
 
 
 def _abandon(link: Link) -> None:

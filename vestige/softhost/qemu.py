@@ -24,7 +24,8 @@ _KERNEL_ARGUMENTS = (
     "audit=0 random.trust_cpu=on cryptomgr.notests rcupdate.rcu_expedited=1"
 )
 _PROCESSOR = "EPYC,+svm,+npt,-cx16,-xsave,-xsaveopt,-xsavec,-xgetbv1,-xsaves,-avx,-avx2,-fma,-f16c"
-_FIRST_NVME_SLOT = 0x10
+_FIRST_NVME_SLOT, _CHIPSET_SLOT = 0x10, 0x1F  # the ICH9 is in that one
+MAXIMUM_NVME = _CHIPSET_SLOT - _FIRST_NVME_SLOT
 
 
 def nvme_address(index: int) -> str:
