@@ -10,3 +10,5 @@ class UsageError(Exception):
 
 class GuestError(Exception):
     """A guest, its monitor or the software host failed. The command line exits with status 1."""
+
+    has_lines = False  # whether an end of line in the text is one

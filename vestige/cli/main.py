@@ -74,8 +74,12 @@ def told(command: Callable[[], int]) -> int:
         line = line_of(error)
         if line is None:
             raise
-        tell(line)
-        return EXIT_FAILED if isinstance(error, GuestError) else EXIT_USAGE
+        if not isinstance(error, GuestError):
+            tell(line)
+            return EXIT_USAGE
+        for each in line.split("\n") if error.has_lines else [line]:
+            tell(each)
+        return EXIT_FAILED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

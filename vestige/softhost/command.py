@@ -15,7 +15,12 @@ Sink = int | BinaryIO
 
 
 class SoftHostError(GuestError):
-    """The software host itself failed: it did not boot, panicked, or fell silent."""
+    """The software host itself failed: it did not boot, panicked, or fell silent.
+
+    What its console said last follows, line by line.
+    """
+
+    has_lines = True
 
 
 class Command:

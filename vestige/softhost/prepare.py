@@ -68,8 +68,9 @@ def _is_here() -> bool:
 
 
 def say(message: str) -> None:
-    """Tell the person at standard error how it goes."""
-    tell(f"software host: {message}")
+    """Tell the person at standard error how it goes, in as many lines as `message` has."""
+    for line in message.split("\n"):
+        tell(f"software host: {line}")
 
 
 def main() -> int:
