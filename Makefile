@@ -1,4 +1,5 @@
-# Vestige from nothing on a fresh Debian 12: `make demo`, `make test`. `make help` lists the rest.
+# Vestige from nothing on a fresh Debian 12 to 14: `make demo`, `make test`. `make help` lists the
+# rest.
 
 PYTHON ?= python3
 PYTEST_ARGS ?=

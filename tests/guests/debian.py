@@ -1,4 +1,6 @@
-"""A complete Debian 12 on a disk image, by debootstrap, of packages that apt fetches and verifies.
+"""A complete Debian on a disk image, by debootstrap, of packages that apt fetches and verifies.
+
+The release is the machine's own.
 
 debootstrap would download by itself, past the machine's apt configuration. So it gets an archive
 of just these packages, in files.
@@ -18,9 +20,8 @@ from tests.guests.images import TOOLS, FileSystem, tool, whole_disk
 from tests.guests.initramfs import SCRIPTS
 from tests.guests.store import built
 from vestige.errors import UsageError
-from vestige.softhost import packages
+from vestige.softhost import packages, suites
 
-SUITE = "bookworm"
 # Those of any Debian: what debootstrap installs by itself.
 _PRIORITIES = ("required", "important")
 _ALSO = ("usr-is-merged",)
@@ -51,12 +52,12 @@ def disk(progress: Progress = _say_nothing) -> Path:
     """
     wanted = packages.closure((*packages.of_priority(*_PRIORITIES), *_ALSO))
     script = (SCRIPTS / "debian-configure").read_text()
-    sources = packages.sources()
+    sources, suite = packages.sources(), suites.release().codename
 
     def build(directory: Path) -> None:
         archive, tree = directory / "archive", directory / "tree"
-        _make_archive(archive, wanted)
-        _install(archive, tree, progress)
+        _make_archive(archive, wanted, suite)
+        _install(archive, tree, suite, progress)
         _run_as_root(["chroot", str(tree), "sh", "-e", "-c", script, "configure", *sources])
         whole_disk(directory / "disk.img", FileSystem(_MEBIBYTES, tree), as_root())
         shutil.rmtree(archive)
@@ -66,7 +67,7 @@ def disk(progress: Progress = _say_nothing) -> Path:
     return built("debian", recipe, build) / "disk.img"
 
 
-def _make_archive(archive: Path, wanted: list[packages.Package]) -> None:
+def _make_archive(archive: Path, wanted: list[packages.Package], suite: str) -> None:
     """An archive of `wanted` alone."""
     pool = archive / "pool"
     pool.mkdir(parents=True)
@@ -74,18 +75,18 @@ def _make_archive(archive: Path, wanted: list[packages.Package]) -> None:
         (pool / file.name).symlink_to(file)
     entries = [package.index_entry(f"pool/{package.file_name}") for package in wanted]
     content = "".join(f"{entry}\n\n" for entry in entries).encode()
-    release = archive / "dists" / SUITE
+    release = archive / "dists" / suite
     index = release / "main" / "binary-amd64" / "Packages"
     index.parent.mkdir(parents=True)
     index.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     (release / "Release").write_text(
-        f"Suite: {SUITE}\nCodename: {SUITE}\nComponents: main\nArchitectures: amd64\n"
+        f"Suite: {suite}\nCodename: {suite}\nComponents: main\nArchitectures: amd64\n"
         f"SHA256:\n {digest} {len(content)} {index.relative_to(release)}\n"
     )
 
 
-def _install(archive: Path, tree: Path, progress: Progress) -> None:
+def _install(archive: Path, tree: Path, suite: str, progress: Progress) -> None:
     """Have debootstrap install the archive's packages into `tree`.
 
     In a mount namespace of its own: what it mounts goes with it, however it ends. Nothing is left
@@ -93,7 +94,7 @@ def _install(archive: Path, tree: Path, progress: Progress) -> None:
     """
     argv = [
         *(*as_root(), "unshare", "--mount", tool("debootstrap"), "--no-check-gpg"),
-        *("--arch=amd64", SUITE, str(tree), f"file://{archive}"),
+        *("--arch=amd64", suite, str(tree), f"file://{archive}"),
     ]
     lines = ["no message"]
     try:

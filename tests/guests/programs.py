@@ -10,9 +10,10 @@ from elftools.elf.elffile import ELFFile
 from tests.guests.store import built
 from vestige.softhost import packages
 
-_MERGED = ("bin", "lib", "lib64", "sbin")  # into /usr, as Debian 12 has them
+_MERGED = ("bin", "lib", "lib64", "sbin")  # into /usr, as Debian has them since 12
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
 _LOADER = "ld-linux-x86-64.so.2"
+_UNWINDER = "libgcc_s.so.1"  # which the C library loads by itself to cancel a thread
 
 
 @cache
@@ -49,16 +50,21 @@ def _closure(tree: Path, names: tuple[str, ...]) -> dict[str, Path]:
     libraries = {path.name: path for path in (tree / _LIBRARIES).rglob("*.so*")}
     found = {f"lib64/{_LOADER}": libraries[_LOADER].resolve()}
     waiting = []
+
+    def add(library: str) -> None:
+        place = f"lib/x86_64-linux-gnu/{library}"
+        if place not in found:
+            found[place] = libraries[library].resolve()
+            waiting.append(found[place])
+
     for name in names:
         folder = next(each for each in ("bin", "sbin") if (tree / "usr" / each / name).exists())
         found[f"bin/{name}"] = tree / "usr" / folder / name
         waiting.append(found[f"bin/{name}"])
+    add(_UNWINDER)
     while waiting:
-        for name in _needed(waiting.pop()):
-            place = f"lib/x86_64-linux-gnu/{name}"
-            if place not in found:
-                found[place] = libraries[name].resolve()
-                waiting.append(found[place])
+        for library in _needed(waiting.pop()):
+            add(library)
     return found
 
 

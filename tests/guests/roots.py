@@ -60,7 +60,7 @@ _PATTERN_SEED = 1
 
 # A running system has no use for these.
 _UNUSED = ("doc", "info", "lintian", "locale", "man")
-_MERGED = ("bin", "lib", "lib64", "sbin")  # into /usr, as Debian 12 has them
+_MERGED = ("bin", "lib", "lib64", "sbin")  # into /usr, as Debian has them since 12
 
 
 def small_root(*, partition: bool) -> str:

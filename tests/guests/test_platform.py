@@ -63,5 +63,5 @@ def test_the_hpet_is_a_clock_source_that_goes_as_kvm_clock_does() -> None:
 def test_linux_brings_up_thirty_two_cpus_in_x2apic_mode() -> None:
     guest = boot(kernels.kernel("cloud").vmlinux, initramfs.reached(), "", *("--cpus", "32"))
     assert guest.after("cpus:") == ["32"], guest
-    assert guest.after("interrupts:") == ["physical x2apic."]
+    assert [mode.rstrip(".") for mode in guest.after("interrupts:")] == ["physical x2apic"]
     assert guest.status == 0

@@ -136,7 +136,8 @@ def _kernel() -> Finding:
         return _kept("its kernel", place)
     if shutil.which("apt-get") and shutil.which("dpkg-deb"):
         return Finding("its kernel", True, "not here yet: fetched at the first use (70 MB)")
-    return Finding("its kernel", False, "not here, and no apt-get to fetch it", "use Debian 12")
+    found = "not here, and no apt-get to fetch it"
+    return Finding("its kernel", False, found, "use Debian 12 to 14")
 
 
 def _kept(what: str, place: Path) -> Finding:
