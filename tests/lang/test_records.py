@@ -2,6 +2,7 @@
 
 import copy
 import mmap
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from mypy import api
 
 from tests.lang.conftest import Both
-from tests.lang.snippets import build, load
+from tests.lang.snippets import PRELUDE_LINES, build, load
 from tests.lang.stepping import NoSteppingError, instructions
 from vestige.lang.build import compile_functions
 from vestige.lang.enumeration import IntEnum
@@ -354,10 +355,16 @@ class Range(Record):
 def double(a: u8) -> u16:
     return a * 2
 RANGE = Range(0x300, (1, 2, 4), double, Channel)
+class Bell(Struct):
+    tone: u8
+    PLACE = BEEPER
+    def sounds(self) -> u16:
+        return self.PLACE.first + self.tone
 def f(b: Board, a: u8) -> u32:
     check(RANGE.first <= RANGE.last)
     getattr(b, SERIAL.field).divisor = a
     getattr(b, BEEPER.field).tone += 300
+    b.pins[20] = Bell.at(u64(address_of(b.beeper))).sounds()
     pins = getattr(b, "pi" "ns" if a > 3 else "pins") if RANGE is None else b.pins
     pins[RANGE.sizes[-1]] = SERIAL.lines[0].pin + len(PLACES) + (SERIAL in PLACES)
     size = RANGE.sizes[a % len(RANGE.sizes)] + (a in RANGE.sizes)
@@ -425,6 +432,28 @@ def test_a_table_of_64_ki_bytes_is_in_the_image_once_and_checked(tmp_path: Path)
     assert [owner(port) for port in (0, 0x60, 0x167, 0xFFFF)] == [255, 0, 1, 255]
     with pytest.raises(Panic, match="index outside an array of 65536"):
         owner(0x10000)
+
+
+def test_a_panic_in_a_turn_says_which_row_it_was(tmp_path: Path) -> None:
+    source = """
+def f(b: Board, offset: u8) -> u8:
+    for place in PLACES:
+        if place.timed == 0:
+            for number, line in enumerate(place.lines):
+                return b.pins[line.pin + offset]
+    return 0
+"""
+    module = load(source, tmp_path)
+    native = NativeImage(compile_functions([module.f], base=None, runtime="process"))
+    with pytest.raises(Panic) as caught:
+        native["f"](module.Board(), 24)
+    assert caught.value.line == PRELUDE_LINES + 6
+    assert re.fullmatch(
+        r"index outside an array of 24, where place is Place\(field='beeper', .*…, "
+        r"made at snippet\d+\.py:\d+; number is 0; line is Line\(field='sound', pin=0\), "
+        r"made at snippet\d+\.py:\d+",
+        caught.value.reason,
+    )
 
 
 # ---- to a type checker ---------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from vestige.lang.compiler.graph import Block, Graph, Instruction, Node
 from vestige.lang.compiler.intervals import SIGNED_LOW, WORD, Interval
 from vestige.lang.compiler.kinds import Integer, Kind
 from vestige.lang.compiler.module import ATTRIBUTES, Module, literal
-from vestige.lang.compiler.program import Function
+from vestige.lang.compiler.program import Function, described
 
 PREDICATES = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
 RING = {"+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor"}
@@ -30,6 +30,7 @@ class Emitter:
         self._scope = module.subprogram(function)
         self._locations: dict[int, int] = {}
         self._debug = ""
+        self._rows = ""  # the turn of the unrolled loops around, as refusals say it
         self._emit: dict[type[Instruction], Callable[[Any], None]] = {
             graph.ReadLocal: self._read,
             graph.WriteLocal: lambda node: self._write(node, node.value),
@@ -128,6 +129,7 @@ class Emitter:
 
     def _block(self, block: Block) -> None:
         self.lines.append(f"{_label(block)}:")
+        self._rows = f", where {described(block.rows)}" if block.rows else ""
         for instruction in block.instructions:
             emit = self._emit.get(type(instruction))
             if emit is not None:
@@ -150,7 +152,7 @@ class Emitter:
     def _site(self, node: Node, reason: str) -> str:
         if self.function.borrows_site:
             return "%site"
-        return str(self.module.site(self.function, node, reason))
+        return str(self.module.site(self.function, node, reason + self._rows))
 
     def _panic(self, node: graph.Panic) -> None:
         self.line(f"call void @vestige_panic(i64 {self._site(node.node, node.reason)})")

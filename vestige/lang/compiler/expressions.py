@@ -171,7 +171,7 @@ class Expressions:
             attribute = vars(value.reference.target).get(node.attr)
             if isinstance(attribute, FunctionType):
                 return Method(value, attribute)
-            if isinstance(attribute, int | tuple | bytes):
+            if isinstance(attribute, int | str | tuple | bytes | Record):
                 return self.builder.static(node, attribute)
             if isinstance(attribute, property | staticmethod | classmethod):
                 raise self.builder.refusal(
