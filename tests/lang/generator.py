@@ -14,8 +14,8 @@ class Case(Expressions):
     # ---- text ----------------------------------------------------------------------------------
     def source(self) -> str:
         """The struct, the helpers and the function."""
-        parts = [self._struct(), self._pair_helper(), self._scalar_helper(), self._main()]
-        return "\n\n".join(parts)
+        helpers = [self._pair_helper(), self._scalar_helper(), self._row_helper()]
+        return "\n\n".join([self._struct(), *helpers, self._main()])
 
     def _struct(self) -> str:
         lines = [f"class {self.struct}(Struct):"]
@@ -49,6 +49,21 @@ class Case(Expressions):
         return "\n".join(
             [
                 f"def scalar{self.number}(p0: u8, p1: i64) -> {'bool' if truth else 'i32'}:",
+                *(f"    {line}" for line in body),
+                f"    return {result}",
+            ]
+        )
+
+    def _row_helper(self) -> str:
+        """A function that each call gives a record."""
+        self.enter("row", ["u8"])
+        self.rows = ["row"]
+        body = self._block(1, 2)
+        result = self.cast("i64", self.expression(2))
+        self.rows = []
+        return "\n".join(
+            [
+                f"def row{self.number}(s: {self.struct}, row: Row, p0: u8 = 3) -> i64:",
                 *(f"    {line}" for line in body),
                 f"    return {result}",
             ]

@@ -130,6 +130,9 @@ class Expressions:
     def _call(self, depth: int) -> str:
         small, wide = self.narrow(depth - 1), self.narrow(depth - 1)
         if self.inside == "main":
+            if self.random.random() < 0.3:
+                row = self.random.choice([*self.rows, "ROWS[1]", "ROWS[-1]"])
+                return f"row{self.number}(s, {row}{self.random.choice(('', f', u8({small})'))})"
             if self.random.random() < 0.5:
                 keyword = self.random.choice(("", f", p1=i16({wide})"))
                 return f"s.method(u8({small}){keyword})"

@@ -434,6 +434,42 @@ def test_a_table_of_64_ki_bytes_is_in_the_image_once_and_checked(tmp_path: Path)
         owner(0x10000)
 
 
+def test_functions_and_methods_that_are_given_records(both: Both) -> None:
+    source = """
+class Range(Record):
+    first: u16
+    field: str = "serial"
+    def holds(self, port: u16) -> bool:
+        return self.first <= port < self.end()
+    def end(self, more: u8 = 0) -> u32:
+        return self.first + 8 + more
+class Wide(Range):
+    span: u16 = 100
+    def end(self, more: u8 = 0) -> u32:
+        return self.first + self.span + more
+RANGES = (Range(0x60), Wide(0x70, "beeper"), Wide(0x200, span=16), Range(0x60))
+def _tone(b: Board, name: str = "beeper", *, place: Place = BEEPER) -> u32:
+    if place is not BEEPER:
+        place_first = place.first
+        return getattr(b, name).read(1, 0) + place_first
+    return getattr(b, name).read(0, 0)
+def _same(one: Range, other: Range) -> bool:
+    return one is other or (one == other and one.field == "beeper")
+def f(b: Board, port: u16) -> u64:
+    b.beeper.tone = 77
+    b.serial.divisor = 0x1234
+    total: u64 = 0
+    for number, row in enumerate(RANGES):
+        if row.holds(port):
+            total = u64(total * 1000 + _tone(b, row.field) + number)
+        total = u64(total + row.end(more=1))
+        for other in RANGES:
+            total = u64(total * 2 + _same(other=other, one=row))
+    return u64(total + _tone(b) + _tone(b, place=SERIAL) + _tone(b, SERIAL.field, place=SERIAL))
+"""
+    both(source, *((port,) for port in (0, 0x60, 0x68, 0x70, 0xD4, 0x200, 0x210)))
+
+
 def test_a_panic_in_a_turn_says_which_row_it_was(tmp_path: Path) -> None:
     source = """
 def f(b: Board, offset: u8) -> u8:

@@ -96,6 +96,12 @@ def find_entries(program: Program, functions: Sequence[Callable[..., Any]]) -> l
             raise entry.refusal(
                 entry.tree, Rule.CALL, f"{entry.name} is a name of the runtime", "rename it"
             )
+        if entry.given:
+            raise entry.refusal(
+                entry.given[0].node, Rule.CALL,
+                f"{entry.name} is given a constant by each call, and an entry has none",
+                "make a function that calls it the entry",
+            )  # fmt: skip
         if entry.borrows_site:
             raise entry.refusal(
                 entry.tree, Rule.CALL, f"{entry.name} PANICs at its caller's line and has none",

@@ -53,7 +53,8 @@ class Builder:
         self.locals: list[Local] = []
         self.calls: list[graph.Call] = []
         self.names: dict[str, Local] = {}
-        self.rows: dict[str, object] = {}  # names of the unrolled loops around, and what each is
+        # Names of the unrolled loops around, and of parameters that are given, and what each is.
+        self.rows = dict(function.constants)
         self.gone: dict[str, int] = {}  # names an unrolled loop had, and the line of it
         self.assigned = frozenset(function.python.__code__.co_varnames)
         self.block = Block(entered=True)
@@ -132,7 +133,12 @@ class Builder:
         self.add(graph.WriteLocal(node, local, value))
 
     def check_assignable(self, node: Node, name: str) -> None:
-        """Refuse to assign the name of an unrolled loop."""
+        """Refuse to assign the name of an unrolled loop, or a parameter that is given."""
+        if name in self.function.constants:
+            raise self.refusal(
+                node, Rule.KIND, f"{name} is a constant in each call of {self.function.name}",
+                "assign to another name",
+            )  # fmt: skip
         if name in self.rows:
             raise self.refusal(
                 node, Rule.LOOP, f"{name} is a constant in each turn of its loop",

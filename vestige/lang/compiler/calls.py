@@ -11,7 +11,7 @@ from vestige.lang.compiler import graph
 from vestige.lang.compiler.builder import Builder, Method, Operand, Several, Static
 from vestige.lang.compiler.graph import Block, Instruction, Node
 from vestige.lang.compiler.kinds import BY_NAME, BY_TYPE, Integer, Kind, Reference, kind_of
-from vestige.lang.compiler.program import REQUIRED, Function, Parameter
+from vestige.lang.compiler.program import REQUIRED, Function, Given, Parameter
 from vestige.lang.errors import Refusal, Rule
 from vestige.lang.records import Record
 from vestige.lang.types import Struct
@@ -58,6 +58,9 @@ class Calls:
             if value.__module__ == intrinsics.__name__:
                 return self._intrinsic(node, value)
             return self._call(node, program.function(value))
+        if isinstance(value, MethodType) and isinstance(value.__self__, Record):
+            record = value.__self__
+            return self._call(node, program.function(value.__func__, type(record)), Static(record))
         if value in BY_TYPE:
             (argument,) = self._positional(node, BY_TYPE[value].name, 1)
             return self._cast(node, BY_TYPE[value], argument)
@@ -79,24 +82,26 @@ class Calls:
             cure = f"{name} stands only in for … in {name}(…)"
         elif value in (setattr, hasattr):
             cure = "getattr(struct, record.field) names a field to assign to, or to ask"
-        elif isinstance(value, MethodType) and isinstance(value.__self__, Record):
-            cure = f"make {name} a property of the record, or a function that takes its fields"
         return self.builder.refusal(node, Rule.CALL, reason, cure)
 
     # ---- compiled functions --------------------------------------------------------------------
     def _call(
-        self, node: ast.Call, function: Function, receiver: Instruction | None = None
+        self, node: ast.Call, function: Function, receiver: Instruction | Static | None = None
     ) -> Operand:
-        parameters = function.parameters
-        values: dict[str, Instruction] = {}
+        formal = function.formal
+        values: dict[str, Instruction | Static] = {}
         if receiver is not None:
-            if not parameters:
+            if not formal:
                 raise self._arguments_refusal(node, f"{function.name} takes no self")
-            values[parameters[0].name] = receiver
-            parameters = parameters[1:]
-        self._bind(node, function.name, parameters, values)
+            values[formal[0].name] = receiver
+            formal = formal[1:]
+        self._bind(node, function.name, formal, values)
+        constants = {name: item.value for name, item in values.items() if isinstance(item, Static)}
+        function = self.builder.program.with_constants(function, constants)
         arguments = tuple(
-            self._argument(node, function.name, parameter.name, parameter.kind, values)
+            self._argument(
+                node, function.name, parameter.name, parameter.kind, values[parameter.name]
+            )
             for parameter in function.parameters
         )
         call = self.builder.add(graph.Call(node, function, arguments))
@@ -112,8 +117,8 @@ class Calls:
         self,
         node: ast.Call,
         name: str,
-        parameters: list[Parameter],
-        values: dict[str, Instruction],
+        parameters: list[Parameter | Given],
+        values: dict[str, Instruction | Static],
     ) -> None:
         """Evaluate the arguments from left to right; give each to its parameter."""
         positional = [parameter for parameter in parameters if not parameter.keyword_only]
@@ -123,7 +128,7 @@ class Calls:
                 node, f"{name} takes {len(positional)} arguments, {len(node.args)} are given"
             )
         for parameter, argument in zip(positional, node.args, strict=False):
-            values[parameter.name] = self.expressions.value(argument)
+            values[parameter.name] = self._value(name, parameter, argument)
         for keyword in node.keywords:
             if keyword.arg is None:
                 raise self._arguments_refusal(node, f"{name} is called with ** arguments")
@@ -131,23 +136,42 @@ class Calls:
                 raise self._arguments_refusal(
                     node, f"{name} takes no further argument {keyword.arg}"
                 )
-            values[keyword.arg] = self.expressions.value(keyword.value)
+            values[keyword.arg] = self._value(name, by_name[keyword.arg], keyword.value)
         for parameter in parameters:
             if parameter.name in values:
                 continue
             default = parameter.default
-            if not isinstance(default, int):
-                what = "is missing" if default is REQUIRED else "has no integer default"
+            if isinstance(parameter, Given) and isinstance(default, parameter.type):
+                values[parameter.name] = Static(default)
+                continue
+            if isinstance(parameter, Given) or not isinstance(default, int):
+                what = "is missing" if default is REQUIRED else "has a default of another type"
                 raise self._arguments_refusal(node, f"argument {parameter.name} of {name} {what}")
             values[parameter.name] = self.builder.constant(node, default)
+
+    def _value(
+        self, name: str, parameter: Parameter | Given, argument: ast.expr
+    ) -> Instruction | Static:
+        """An argument: a value of run time, or the constant that is given."""
+        if isinstance(parameter, Parameter):
+            return self.expressions.value(argument)
+        operand = self.expressions.lower(argument)
+        if isinstance(operand, Static) and isinstance(operand.value, parameter.type):
+            return operand
+        raise self.builder.refusal(
+            argument, Rule.ARGUMENTS,
+            f"argument {parameter.name} of {name} is no constant {parameter.type.__name__}",
+            "pass a record, its field or the name of an unrolled loop",
+        )  # fmt: skip
 
     def _arguments_refusal(self, node: Node, reason: str) -> Refusal:
         return self.builder.refusal(node, Rule.ARGUMENTS, reason, "call it as it is defined")
 
     def _argument(
-        self, node: ast.Call, name: str, parameter: str, kind: Kind, values: dict[str, Instruction]
+        self, node: ast.Call, name: str, parameter: str, kind: Kind, value: Instruction | Static
     ) -> Instruction:
-        value = values[parameter]
+        if isinstance(value, Static):
+            value = self.expressions.at_run_time(node, value)
         what = f"argument {parameter} of {name}"
         where = value.node if isinstance(value.node, ast.expr) else node
         if isinstance(kind, Integer):

@@ -9,12 +9,14 @@ from types import FunctionType
 from typing import Any, NoReturn, get_origin
 
 from vestige.lang.compiler.graph import Graph, Node
-from vestige.lang.compiler.kinds import NAMES, Kind, Reference, evaluated, kind_of, results_of
+from vestige.lang.compiler.kinds import NAMES, Kind, evaluated, kind_of, results_of
 from vestige.lang.errors import Refusal, Rule
 from vestige.lang.records import Record, made_at
 
 KINDS = f"{', '.join(NAMES)}, bool, an IntEnum, a Struct or an array T[n]"
 
+OWNERS = (ctypes.Structure, Record)
+GIVEN = (str, Record)  # what a parameter can't be at run time
 MAX_SHOWN = 60  # letters of a record in a refusal
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -95,19 +97,32 @@ class Parameter:
     node: ast.arg
 
 
+@dataclass(slots=True)
+class Given:
+    """A parameter that is a constant in each call: a record or a string, of class `type`."""
+
+    name: str
+    type: type
+    default: object
+    keyword_only: bool
+    node: ast.arg
+
+
 REQUIRED = object()
 
 
 @dataclass(slots=True, eq=False)
 class Function:
-    """One function or method to compile."""
+    """One function or method to compile; one of several if it is given constants."""
 
     python: FunctionType
-    owner: type | None  # the Struct, for a method
+    owner: type | None  # the Struct or the record's class, for a method
     source: SourceFile
     tree: FunctionNode
     symbol: str
-    parameters: list[Parameter] = field(default_factory=list)
+    formal: list[Parameter | Given] = field(default_factory=list)  # as it is written
+    parameters: list[Parameter] = field(default_factory=list)  # of them those of run time
+    constants: dict[str, object] = field(default_factory=dict)  # what the others are here
     results: tuple[Kind, ...] = ()
     returns_tuple: bool = False
     never_returns: bool = False
@@ -121,6 +136,11 @@ class Function:
     def name(self) -> str:
         """The function as a person calls it: `Channel.write`."""
         return self.python.__qualname__.rpartition("<locals>.")[2]
+
+    @property
+    def given(self) -> list[Given]:
+        """The parameters that are constants in each call."""
+        return [parameter for parameter in self.formal if isinstance(parameter, Given)]
 
     def refusal(
         self,
@@ -141,18 +161,35 @@ class Program:
 
     def __init__(self, runtime: str) -> None:
         self.runtime = runtime
-        self.functions: dict[FunctionType, Function] = {}
+        self.functions: dict[tuple[object, ...], Function] = {}
         self.waiting: list[Function] = []
         self._files: dict[str, SourceFile] = {}
 
     def function(self, python: Callable[..., Any], owner: type | None = None) -> Function:
-        """The compiled side of a Python function; queued for compilation at first sight."""
+        """The compiled side of a Python function; queued for compilation at first sight.
+
+        One that is given constants is not: `with_constants` has what is compiled of it.
+        """
         if not isinstance(python, FunctionType):
             raise TypeError(f"{python!r} is not a Python function")
-        found = self.functions.get(python)
+        found = self.functions.get((python,))
         if found is None:
-            found = self._declare(python, owner)
-            self.functions[python] = found
+            found = self.functions[python,] = self._declare(python, owner)
+            if not found.given:
+                self.waiting.append(found)
+        return found
+
+    def with_constants(self, function: Function, constants: dict[str, object]) -> Function:
+        """`function` where it is given these constants."""
+        if not function.given:
+            return function
+        values = [constants[parameter.name] for parameter in function.given]
+        # Records by what they are, not what they equal: `is` tells them apart.
+        key = (function.python, *(item if isinstance(item, str) else id(item) for item in values))
+        found = self.functions.get(key)
+        if found is None:
+            found = self.functions[key] = self._declare(function.python, function.owner)
+            found.constants = constants
             self.waiting.append(found)
         return found
 
@@ -184,14 +221,14 @@ class Program:
 
 
 def _owner(python: FunctionType) -> type | None:
-    """The Struct a method belongs to, found by its qualified name."""
+    """The Struct or record's class a method belongs to, found by its qualified name."""
     *path, _ = python.__qualname__.rpartition("<locals>.")[2].split(".")
     scope: Any = python.__globals__
     for name in path:
         scope = scope.get(name) if isinstance(scope, dict) else vars(scope).get(name)
         if scope is None:
             return None
-    return scope if isinstance(scope, type) and issubclass(scope, ctypes.Structure) else None
+    return scope if isinstance(scope, type) and issubclass(scope, OWNERS) else None
 
 
 def _evaluated(function: Function, name: str) -> object:
@@ -251,15 +288,20 @@ def _read_parameters(function: Function) -> None:
             default = defaults[position - required] if position >= required else REQUIRED
         annotation = _evaluated(function, node.arg)
         if annotation is REQUIRED and position == 0 and function.owner is not None:
-            kind: Kind | None = Reference(function.owner)
-        else:
-            kind = None if annotation is REQUIRED else kind_of(annotation)
+            annotation = function.owner
+        if isinstance(annotation, type) and issubclass(annotation, GIVEN):
+            given = Given(node.arg, annotation, default, keyword_only, node)
+            function.formal.append(given)
+            continue
+        kind = None if annotation is REQUIRED else kind_of(annotation)
         if kind is None:
             what = "has no annotation" if annotation is REQUIRED else "has no width"
-            cure = f"annotate it: {KINDS}"
             if isinstance(annotation, type) and not issubclass(annotation, int):
                 what = f"is a {annotation.__name__}"
-                if issubclass(annotation, Record):
-                    cure = "loop over the records here, or take what is needed of one"
-            raise function.refusal(node, Rule.ANNOTATION, f"parameter {node.arg} {what}", cure)
-        function.parameters.append(Parameter(node.arg, kind, default, keyword_only, node))
+            raise function.refusal(
+                node, Rule.ANNOTATION, f"parameter {node.arg} {what}",
+                f"annotate it: {KINDS}, a Record or str",
+            )  # fmt: skip
+        parameter = Parameter(node.arg, kind, default, keyword_only, node)
+        function.formal.append(parameter)
+        function.parameters.append(parameter)
