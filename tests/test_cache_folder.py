@@ -99,6 +99,23 @@ def test_a_home_without_room_is_told_once_and_replaced_by_a_private_folder(
     assert not (tmp_path / "missing").exists()
 
 
+def test_a_place_in_which_no_folder_can_be_made_is_not_called_the_cache(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    temporary: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", "/nonexistent")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "file"))
+    place = f"{tmp_path}/file/{temporary.name}"
+    assert cache_folder.folder("images") == f"{place}/images"
+    assert capsys.readouterr().err == (
+        f"vestige: no cache can be made in /nonexistent, nor as {place}: there is none; "
+        f"{cache_folder.CURE}\n"
+    )
+
+
 @pytest.mark.parametrize("kind", ["others may look", "link", "file"])
 def test_a_folder_that_others_could_fill_is_no_cache(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, temporary: Path, kind: str

@@ -72,7 +72,9 @@ def _temporary(home: str) -> str:
     root = _private(f"{place if place.startswith('/') else '/tmp'}/vestige-{os.geteuid()}")
     os.environ[TEMPORARY] = root
     lack = f"no cache can be made in {home}" if home else "this user has no home"
-    tell(f"{lack}: the cache is {root}; {CURE}")
+    # What uses it says why it can't be made.
+    rest = f": the cache is {root}" if os.path.isdir(root) else f", nor as {root}: there is none"
+    tell(f"{lack}{rest}; {CURE}")
     return root
 
 

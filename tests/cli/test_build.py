@@ -58,6 +58,9 @@ def test_a_cache_that_cannot_be_filled_is_told(
     shown = capsys.readouterr()
     assert shown.err.startswith(f"vestige: {tmp_path}/vestige/images/monitor-")
     assert "can't be kept; make room" in shown.err
+    Path(images.locations()[0]).mkdir(parents=True)
+    assert main.main(["build"]) == main.EXIT_USAGE
+    assert "can't be kept; remove the directory of that name" in capsys.readouterr().err
     assert shown.out == ""
 
 

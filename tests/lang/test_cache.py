@@ -99,6 +99,19 @@ def test_settled_sources_are_not_read_again(
     assert cache.key(["abi.py"]) == "read again"
 
 
+@pytest.mark.parametrize("damage", [b"\xff" * 32, b"a\0b", b"../../elsewhere", b""])
+def test_a_kept_key_that_is_none_is_made_anew(
+    home: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes
+) -> None:
+    monkeypatch.setattr(cache, "SETTLED", -3600 * 10**9)
+    expected = cache.key(["abi.py"])
+    (file,) = (home / "vestige" / "images").glob("sources-*.key")
+    stamp, _, _ = file.read_bytes().partition(b" ")
+    file.write_bytes(stamp + b" " + damage)
+    assert cache.key(["abi.py"]) == expected
+    assert file.read_bytes() == stamp + b" " + expected.encode()
+
+
 def test_another_llvmlite_is_a_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = cache.key(["abi.py"])
     (tmp_path / "llvmlite-0.1.0.dist-info").mkdir()
@@ -139,6 +152,13 @@ def test_a_cache_that_cannot_be_written_is_no_error(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert cache.image("a", cache.key(["abi.py"]), image).code == bytes(4096)
+    assert cache.unusable() == f"{tmp_path}/file/vestige/images"
+
+
+def test_a_directory_in_an_images_place_is_no_image() -> None:
+    assert cache.unusable() is None
+    Path(cache.location("a", "key")).mkdir(parents=True)
+    assert cache.kept("a", "key") is None
 
 
 def test_what_a_killed_process_was_writing_is_removed_once_that_is_sure(home: Path) -> None:

@@ -1,6 +1,7 @@
 """`vestige build`: compile the monitor and the run loop, and keep the images in the cache."""
 
 import time
+from pathlib import Path
 
 from vestige.cli.arguments import Arguments, Option, Syntax
 from vestige.errors import UsageError
@@ -23,11 +24,11 @@ def run(arguments: Arguments) -> int:
         show(images.monitor_image().listing())
         return 0
     images.ensure()
-    if not images.are_cached():
-        raise UsageError(
-            f"{images.locations()[0]}: can't be kept; make room and let this user write there, or"
-            " set XDG_CACHE_HOME to another place"
-        )
+    for path in images.not_cached():
+        cure = "make room and let this user write there, or set XDG_CACHE_HOME to another place"
+        if Path(path).is_dir():
+            cure = "remove the directory of that name"
+        raise UsageError(f"{path}: can't be kept; {cure}")
     for path in images.locations():
         show(f"{path}\n")
     tell(f"images ready in {time.monotonic() - began:.1f} s")

@@ -153,7 +153,7 @@ def _kept(what: str, place: Path) -> Finding:
 def _compiler() -> Finding:
     from vestige.host import images  # noqa: PLC0415 - a machine may lack llvmlite
 
-    if images.are_cached():
+    if not images.not_cached():
         return Finding("compiler", True, "the monitor is compiled and cached")
     try:
         import llvmlite  # noqa: PLC0415

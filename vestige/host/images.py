@@ -1,8 +1,7 @@
 """The two compiled images of a run: the monitor, and the host's own run loop."""
 
-import os
-
 from vestige import abi
+from vestige.cache_folder import CURE
 from vestige.host import runloop
 from vestige.host.messages import tell
 from vestige.host.session import Runner
@@ -10,7 +9,7 @@ from vestige.lang import cache
 from vestige.lang.image import Image
 from vestige.lang.native import NativeImage
 
-MONITOR, RUN_LOOP = "monitor", "run-loop"  # names in the cache
+IMAGES = MONITOR, RUN_LOOP = "monitor", "run-loop"  # names in the cache
 SOURCES = ("monitor", "host/runloop.py", "host/patience.py")
 
 
@@ -32,12 +31,13 @@ def run_loop_image(key_: str | None = None) -> Image:
 def locations() -> list[str]:
     """The files in the cache that hold the images, or will."""
     key_ = key()
-    return [cache.location(name, key_) for name in (MONITOR, RUN_LOOP)]
+    return [cache.location(name, key_) for name in IMAGES]
 
 
-def are_cached() -> bool:
-    """Whether a run compiles nothing."""
-    return all(os.access(path, os.R_OK) for path in locations())
+def not_cached() -> list[str]:
+    """Those of them that a run would compile."""
+    key_ = key()
+    return [cache.location(name, key_) for name in IMAGES if cache.kept(name, key_) is None]
 
 
 def ensure() -> None:
@@ -51,7 +51,11 @@ def _build_monitor() -> Image:
     from vestige.lang.build import compile_functions  # noqa: PLC0415 - not where cached
     from vestige.monitor.core.entry import vcpu_main, worker_main  # noqa: PLC0415
 
-    tell("compiling the monitor, once (about 3 s)")
+    place = cache.unusable()
+    often = (
+        "once" if place is None else f"as every run does: nothing can be kept in {place}; {CURE}"
+    )
+    tell(f"compiling the monitor (about 3 s), {often}")
     return compile_functions([vcpu_main, worker_main], base=abi.IMAGE, runtime="monitor")
 
 

@@ -24,6 +24,8 @@ KEPT = 8  # files of one name, the newest ones
 INCOMING = "incoming-"  # what is being written; of a process that was killed, for good
 LEFT_OVER = 3600.0  # seconds after which nobody is writing it any more
 COMPILER = ("lang", "abi.py")
+DIGEST = 16  # bytes of a key
+HEXADECIMAL = b"0123456789abcdef"
 SETTLED = 2_000_000_000  # ns after which another change has another time, on any file system
 
 
@@ -33,15 +35,30 @@ def image(name: str, key_: str, build: Build) -> Image:
     key_: of what it is compiled from. A cache that can't be read or written is no error: the
     image is built. Raises what `build` raises.
     """
-    path = location(name, key_)
+    found = kept(name, key_)
+    if found is None:
+        found = build()
+        _keep(location(name, key_), found.to_bytes(), name)
+    return found
+
+
+def kept(name: str, key_: str) -> Image | None:
+    """The image `name` from the cache; None: there is none, or none that can be used."""
     try:
-        with open(path, "rb") as file:
+        with open(location(name, key_), "rb") as file:
             return Image.from_bytes(file.read())
     except (OSError, ImageError):
-        pass
-    built = build()
-    _keep(path, built.to_bytes(), name)
-    return built
+        return None
+
+
+def unusable() -> str | None:
+    """The folder of images, where nothing can be kept in it; None: what is built is kept."""
+    place = folder(FOLDER)
+    try:
+        os.makedirs(place, mode=0o700, exist_ok=True)
+    except OSError:
+        return place
+    return None if os.access(place, os.W_OK | os.X_OK) else place
 
 
 def location(name: str, key_: str) -> str:
@@ -65,7 +82,7 @@ def key(sources: Iterable[str]) -> str:
             kept_stamp, _, kept_key = file.read().partition(b" ")
     except OSError:
         kept_stamp = kept_key = b""
-    if kept_stamp == stamp.encode():
+    if kept_stamp == stamp.encode() and _is_digest(kept_key):
         return kept_key.decode()
     digest = _digest([name for name, _ in files], versions)
     if settled:
@@ -83,9 +100,13 @@ def _stamp(files: Iterable[tuple[str, os.stat_result]], versions: str) -> tuple[
     return digest.hexdigest(), latest + SETTLED < time.time_ns()
 
 
+def _is_digest(data: bytes) -> bool:
+    return len(data) == 2 * DIGEST and not data.translate(None, HEXADECIMAL)
+
+
 def _digest(names: Iterable[str], versions: str) -> str:
     """A digest of the files' contents, and of `versions`."""
-    digest = blake2b(versions.encode(), digest_size=16)
+    digest = blake2b(versions.encode(), digest_size=DIGEST)
     for name in names:
         digest.update(f"{name}\0".encode())
         with open(os.path.join(PACKAGE, name), "rb") as file:
