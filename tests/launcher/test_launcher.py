@@ -139,6 +139,9 @@ def test_values_become_words(name: str, value: Any, words: list[str]) -> None:
         ("colour", "red", "colour: no such option; there are kernel, initrd, "),
         ("hpet", "yes", "hpet='yes': give True or False"),
         ("hpet", 1, "hpet=1: give True or False"),
+        ("console", "unix:\0abc", r"console='unix:\x00abc': no option or path has a NUL in it"),
+        ("disk", Path("a\0b"), r"a\x00b'): no option or path has a NUL in it; leave it out"),
+        ("append", "\ud800", r"append='\ud800': surrogates not allowed; give text"),
         ("kernel", True, "kernel: True is a bool; give text, a number, a path"),
         ("kernel", False, "kernel: False is a bool"),
         ("kernel", ["a", "b"], "kernel=['a', 'b']: give one value, not a sequence"),
@@ -156,6 +159,11 @@ def test_values_that_are_no_words_are_refused_by_name(name: str, value: Any, lin
     assert line in str(told.value)
 
 
+def test_a_number_that_python_does_not_write_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^cpus: a number with too many digits"):
+        command_line({"cpus": 10**5000})
+
+
 def closed_file() -> IO[bytes]:
     with Path("/dev/null").open("rb") as file:
         return file
@@ -163,7 +171,17 @@ def closed_file() -> IO[bytes]:
 
 @pytest.mark.parametrize(
     "stream",
-    [io.BytesIO(), closed_file(), "log", True, subprocess.PIPE, subprocess.STDOUT, 10**6, object()],
+    [
+        io.BytesIO(),
+        closed_file(),
+        "log",
+        True,
+        subprocess.PIPE,
+        subprocess.STDOUT,
+        10**6,
+        10**30,
+        object(),
+    ],
 )
 def test_streams_without_a_file_of_the_system_are_refused_by_name(
     ready: Launcher, stream: Any
@@ -314,6 +332,22 @@ def test_waiting_takes_no_longer_than_one_wants(ready: Launcher, kernels: Kernel
 
 
 # ---- who ends machines ----------------------------------------------------------------------
+
+
+def test_no_time_to_wait_is_too_short_or_too_long(ready: Launcher, kernels: Kernels) -> None:
+    with ready.start(kernel=kernels("idle")) as machine:
+        with pytest.raises(TimeoutError):
+            machine.wait(-1)
+        machine.stop()
+        assert machine.wait(1e300) == 128 + signal.SIGTERM
+
+
+def test_a_closed_machine_says_so(ready: Launcher, kernels: Kernels) -> None:
+    with ready.start(kernel=kernels("hello"), stdout=subprocess.DEVNULL) as machine:
+        machine.close()
+    for ask in (machine.stop, machine.kill, machine.wait, machine.poll, machine.__enter__):
+        with pytest.raises(UsageError, match=f"machine {machine.pid} is closed"):
+            ask()
 
 
 def test_closing_a_launcher_ends_its_machines(kernels: Kernels, pipe: Pipe) -> None:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from vestige.process import search_path
 
 PACKAGES = Path(__file__).resolve().parent.parent.parent  # where vestige is imported from
 TEMPLATE = "vestige.launcher.template"
+LONGEST_WAIT = 1e6  # seconds; poll(2) takes twice as much
 PATIENCE = 15.0  # seconds in which machines that were told to end are gone
 
 OPTIONS = {option.name[2:].replace("-", "_"): option for option in SYNTAX.options}
@@ -48,13 +50,14 @@ class Machine:
         return self._end.fileno()
 
     def poll(self) -> int | None:
-        """The exit status, those of `vestige run`; None: it runs. Raises GuestError as `wait`."""
+        """The exit status, those of `vestige run`; None: it runs. Raises as `wait`."""
         return self._receive() if self._status is None and self._ends_within(0) else self._status
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end, at most `timeout` seconds; the exit status, those of `vestige run`.
 
-        Raises TimeoutError, and GuestError where the launcher's own process was killed.
+        Raises TimeoutError, GuestError where the launcher's own process was killed, and UsageError
+        where the machine was closed before it was over.
         """
         if self._status is not None:
             return self._status
@@ -63,9 +66,20 @@ class Machine:
         return self._receive()
 
     def _ends_within(self, seconds: float | None) -> bool:
+        self._refuse_closed()
         poll = select.poll()
         poll.register(self, select.POLLIN)
-        return bool(poll.poll(None if seconds is None else 1000 * seconds))
+        if seconds is None:
+            return bool(poll.poll())
+        deadline = time.monotonic() + seconds
+        while not poll.poll(1000 * min(max(deadline - time.monotonic(), 0), LONGEST_WAIT)):
+            if time.monotonic() >= deadline:
+                return False
+        return True
+
+    def _refuse_closed(self) -> None:
+        if self._process < 0:
+            raise UsageError(f"machine {self.pid} is closed; ask for what it does before that")
 
     def _receive(self) -> int:
         try:
@@ -78,7 +92,10 @@ class Machine:
         return self._status
 
     def stop(self) -> None:
-        """Tell it to end, in order: what the guest flushed is safe, its status will be 143."""
+        """Tell it to end, in order: what the guest flushed is safe, its status will be 143.
+
+        Raises UsageError where the machine was closed, as `kill` does.
+        """
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -86,6 +103,7 @@ class Machine:
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
+        self._refuse_closed()
         with suppress(ProcessLookupError):  # it is over
             signal.pidfd_send_signal(self._process, number)
 
@@ -97,9 +115,12 @@ class Machine:
             self._process = -1
 
     def __enter__(self) -> Self:
+        self._refuse_closed()
         return self
 
     def __exit__(self, *_error: object) -> None:
+        if self._process < 0:
+            return
         try:
             self.stop()
             self.wait()
@@ -233,13 +254,27 @@ def _words(name: str, value: Value) -> Iterator[str]:
         if not option.repeated:
             raise UsageError(f"{name}={value!r}: give one value, not a sequence of them")
         for each in value:
-            yield f"{option.name}={_text(name, each)}"
+            yield f"{option.name}={_word(name, each)}"
     else:
-        yield f"{option.name}={_text(name, value)}"
+        yield f"{option.name}={_word(name, value)}"
+
+
+def _word(name: str, value: object) -> str:
+    """The word that `value` is on a command line. Raises UsageError for what can't be one."""
+    try:
+        text = _text(name, value)
+        data = os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{name}={value!r}: {error.reason}; give text without that") from None
+    except ValueError:
+        raise UsageError(f"{name}: a number with too many digits; give a smaller one") from None
+    if b"\0" in data:
+        raise UsageError(f"{name}={value!r}: no option or path has a NUL in it; leave it out")
+    return text
 
 
 def _text(name: str, value: object) -> str:
-    """The word that `value` is on a command line. A path object is a path, whatever is in it."""
+    """`value` as text. A path object is a path, whatever is in it."""
     if isinstance(value, str):
         return value
     if isinstance(value, bytes):
@@ -285,7 +320,7 @@ def _descriptor(name: str, stream: Stream, own: int, opened: list[int]) -> int:
 def _is_open(descriptor: int) -> bool:
     try:
         os.fstat(descriptor)
-    except OSError:
+    except (OSError, OverflowError):
         return False
     return True
 
