@@ -31,11 +31,11 @@ def appended(log: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
-@pytest.mark.parametrize("folder", ["/dev/fd", "/proc/self/fd", f"/proc/{os.getpid()}/fd"])
+@pytest.mark.parametrize("folder", ["/dev/fd", "/proc/self/fd", "/proc/{}/fd"])
 def test_a_descriptor_of_ours_is_itself_and_its_file_keeps_what_it_has(
     folder: str, appended: int, log: Path
 ) -> None:
-    descriptor = open_output(f"{folder}/{appended}", None)
+    descriptor = open_output(f"{folder.format(os.getpid())}/{appended}", None)
     empty(descriptor)
     os.write(descriptor, b"more\n")
     os.close(descriptor)

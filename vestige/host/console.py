@@ -105,7 +105,7 @@ class File(Console):
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise UsageError(
                 f"{option}: {reason}; give the path of a file that can be written, or unix:PATH"
-            ) from None
+            ) from error
         self._descriptor: int | None = output
         super().__init__(output, output if gives_input else None, option)
 

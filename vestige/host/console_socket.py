@@ -187,7 +187,7 @@ def _listen(path: str, option: str) -> socket.socket:
     except (OSError, ValueError) as error:
         listener.close()
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"{option}: {reason}; give another path") from None
+        raise UsageError(f"{option}: {reason}; give another path") from error
     except UsageError:
         listener.close()
         raise
