@@ -43,7 +43,7 @@ class Model(NamedTuple):
     """One device: how it begins, what can be done, what holds after every operation."""
 
     structure: type[Struct]
-    reset: Callable[[Any], None] | None
+    reset: Callable[[Any], None]
     operations: tuple[Operation, ...]
     check: Callable[[Any], None]
 
@@ -135,9 +135,9 @@ MODELS = {
         Uart,
         Uart.reset,
         (
-            Operation(Uart.read, (range(8),), timed=True),
-            Operation(Uart.write, (range(8), range(BYTE)), timed=True),
-            Operation(Uart.write, ((0,), range(BYTE)), timed=True),
+            Operation(Uart.read, (range(8), (1,)), timed=True),
+            Operation(Uart.write, (range(8), (1,), range(BYTE)), timed=True),
+            Operation(Uart.write, ((0,), (1,), range(BYTE)), timed=True),
             Operation(Uart.receive, (range(BYTE),), timed=True),
             Operation(Uart.expire, (), timed=True),
             Operation(Uart.arrive, (range(INPUT_SIZE),), timed=True),
@@ -150,10 +150,11 @@ MODELS = {
         IoApic,
         IoApic.reset,
         (
-            Operation(IoApic.read, (REGISTERS,)),
-            Operation(IoApic.write, (REGISTERS, range(LONG))),
-            Operation(IoApic.write, ((0,), range(0x42))),
-            Operation(IoApic.write, ((0x10,), range(1 << 17))),
+            Operation(IoApic.read, (REGISTERS, (4,)), timed=True),
+            Operation(IoApic.read, (range(0x44), (1,)), timed=True),
+            Operation(IoApic.write, (REGISTERS, (1, 2, 4), range(LONG)), timed=True),
+            Operation(IoApic.write, ((0,), (4,), range(0x42)), timed=True),
+            Operation(IoApic.write, ((0x10,), (4,), range(1 << 17)), timed=True),
             Operation(IoApic.drive, (range(1 << PINS),)),
             Operation(IoApic.edge, (range(PINS),)),
             Operation(IoApic.end_of_interrupt, (range(BYTE),)),
@@ -187,14 +188,11 @@ MODELS = {
     ),
     "acpi": Model(
         AcpiRegisters,
-        None,
+        AcpiRegisters.reset,
         (
-            Operation(AcpiRegisters.read_sleep_control, ()),
-            Operation(AcpiRegisters.read_sleep_status, ()),
-            Operation(AcpiRegisters.write_sleep_control, (range(BYTE),)),
-            Operation(AcpiRegisters.write_reset, (range(BYTE),)),
-            Operation(AcpiRegisters.read_pm1, (range(6),)),
-            Operation(AcpiRegisters.write_pm1, (range(6), range(BYTE))),
+            Operation(AcpiRegisters.read, (range(0x18), (1,)), timed=True),
+            Operation(AcpiRegisters.write, (range(0x18), (1,), range(BYTE)), timed=True),
+            Operation(AcpiRegisters.write, ((0, 4, 0x15), (1,), range(BYTE)), timed=True),
         ),
         check_acpi,
     ),
@@ -215,8 +213,11 @@ MODELS = {
     ),
     "pvpanic": Model(
         Pvpanic,
-        None,
-        (Operation(Pvpanic.read, ()), Operation(Pvpanic.write, (range(BYTE),))),
+        Pvpanic.reset,
+        (
+            Operation(Pvpanic.read, ((0,), (1,)), timed=True),
+            Operation(Pvpanic.write, ((0,), (1,), range(BYTE)), timed=True),
+        ),
         check_pvpanic,
     ),
 }
@@ -238,8 +239,7 @@ def random_steps(model: Model, count: int, chance: random.Random) -> list[Step]:
 def interpret(model: Model, steps: Iterable[Step]) -> tuple[list[int], bytes]:
     """Run the steps in CPython, the model's rules checked after each; answers, final state."""
     struct = model.structure()
-    if model.reset is not None:
-        model.reset(struct)
+    model.reset(struct)
     answers = []
     for step in steps:
         answers.append(int(step.operation.method(struct, *step.arguments) or 0))
@@ -251,8 +251,7 @@ def execute(model: Model, steps: Iterable[Step]) -> tuple[list[int], bytes]:
     """Run the steps in compiled code; answers, final state."""
     native = compiled()
     struct = model.structure()
-    if model.reset is not None:
-        native[model.reset.__qualname__](struct)
+    native[model.reset.__qualname__](struct)
     answers = [
         int(native[step.operation.method.__qualname__](struct, *step.arguments) or 0)
         for step in steps
@@ -266,6 +265,6 @@ def compiled() -> NativeImage:
     functions = []
     for model in MODELS.values():
         for function in (model.reset, *(operation.method for operation in model.operations)):
-            if function is not None and function not in functions:
+            if function not in functions:
                 functions.append(function)
     return NativeImage(compile_functions(functions, base=None, runtime="process"))

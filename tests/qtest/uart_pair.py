@@ -88,9 +88,9 @@ def ours(uart: Uart, accesses: list[Access]) -> Iterator[int]:
     """Our answers; a write's is 0."""
     for step in accesses:
         if step.value is None:
-            yield uart.read(step.offset, 0)
+            yield uart.read(step.offset, 1, 0)
         else:
-            uart.write(step.offset, step.value, 0)
+            uart.write(step.offset, 1, step.value, 0)
             yield 0
         while length := uart.output_length():
             uart.output_done(length)

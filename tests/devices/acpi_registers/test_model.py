@@ -3,38 +3,38 @@
 import pytest
 
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
-from vestige.monitor.devices.acpi_registers.spec import Power
+from vestige.monitor.devices.acpi_registers.spec import Power, Register
 
 ENABLE = 1 << 5
 
 
 def test_s5_with_the_enable_bit_powers_off() -> None:
     acpi = AcpiRegisters()
-    acpi.write_sleep_control(5 << 2)
+    acpi.write(Register.SLEEP_CONTROL, 1, 5 << 2, 0)
     assert acpi.power == Power.ON
-    acpi.write_sleep_control(5 << 2 | ENABLE)
+    acpi.write(Register.SLEEP_CONTROL, 1, 5 << 2 | ENABLE, 0)
     assert acpi.power == Power.OFF
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2, 3, 4, 6, 7])
 def test_other_sleep_types_do_nothing(kind: int) -> None:
     acpi = AcpiRegisters()
-    acpi.write_sleep_control(kind << 2 | ENABLE)
+    acpi.write(Register.SLEEP_CONTROL, 1, kind << 2 | ENABLE, 0)
     assert acpi.power == Power.ON
 
 
 def test_the_enable_bit_reads_zero_and_the_type_stays() -> None:
     acpi = AcpiRegisters()
-    acpi.write_sleep_control(0xFF)
-    assert acpi.read_sleep_control() == 7 << 2
-    assert acpi.read_sleep_status() == 0
+    acpi.write(Register.SLEEP_CONTROL, 1, 0xFF, 0)
+    assert acpi.read(Register.SLEEP_CONTROL, 1, 0) == 7 << 2
+    assert acpi.read(Register.SLEEP_STATUS, 1, 0) == 0
 
 
 def test_only_the_reset_value_resets() -> None:
     acpi = AcpiRegisters()
     for value in range(256):
         if value != 1:
-            acpi.write_reset(value)
+            acpi.write(Register.RESET, 1, value, 0)
     assert acpi.power == Power.ON
-    acpi.write_reset(1)
+    acpi.write(Register.RESET, 1, 1, 0)
     assert acpi.power == Power.RESET

@@ -19,14 +19,14 @@ def ioapic() -> IoApic:
 
 def read(ioapic: IoApic, index: int) -> int:
     """An indirect register."""
-    ioapic.write(Register.SELECT, index)
-    return ioapic.read(Register.WINDOW)
+    ioapic.write(Register.SELECT, 4, index, 0)
+    return ioapic.read(Register.WINDOW, 4, 0)
 
 
 def write(ioapic: IoApic, index: int, value: int) -> None:
     """Set an indirect register."""
-    ioapic.write(Register.SELECT, index)
-    ioapic.write(Register.WINDOW, value)
+    ioapic.write(Register.SELECT, 4, index, 0)
+    ioapic.write(Register.WINDOW, 4, value, 0)
 
 
 def enter(ioapic: IoApic, low: int, pin: int = PIN) -> None:
@@ -60,7 +60,7 @@ def test_reserved_registers_read_zero_and_ignore_writes(ioapic: IoApic) -> None:
         write(ioapic, index, 0xFFFF_FFFF)
         assert read(ioapic, index) == 0
     assert bytes(ioapic)[1:] == before
-    assert ioapic.read(0x20) == 0
+    assert ioapic.read(0x20, 4, 0) == 0
 
 
 def test_status_bits_of_an_entry_cannot_be_written(ioapic: IoApic) -> None:
@@ -118,7 +118,7 @@ def test_the_eoi_register_does_what_a_local_apic_does(ioapic: IoApic) -> None:
     enter(ioapic, Entry.LEVEL | VECTOR)
     ioapic.drive(1 << PIN)
     ioapic.take_requests()
-    ioapic.write(Register.EOI, VECTOR)
+    ioapic.write(Register.EOI, 4, VECTOR, 0)
     assert ioapic.take_requests() == 1 << PIN
 
 

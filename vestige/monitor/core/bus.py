@@ -71,30 +71,31 @@ def write_port(machine: Machine, config: Config, port: u16, size: u8, value: u32
 def read_port_byte(machine: Machine, config: Config, port: u16, now: u64) -> u8:
     """One byte of a wider access, or a byte access."""
     if config.console.present and PORT_UART <= port < PORT_UART + 8:
-        return machine.uart.read(u8(port - PORT_UART), now)
-    if port == PORT_SLEEP_CONTROL:
-        return machine.acpi.read_sleep_control()
-    if port == PORT_SLEEP_STATUS:
-        return machine.acpi.read_sleep_status()
-    if PORT_PM1_EVENT <= port < PORT_PM1_END:
-        return machine.acpi.read_pm1(u8(port - PORT_PM1_EVENT))
+        return machine.uart.read(u8(port - PORT_UART), 1, now)
+    if is_acpi(port):
+        return machine.acpi.read(u8(port - PORT_SLEEP_CONTROL), 1, now)
     if port == PORT_PVPANIC:
-        return machine.pvpanic.read()
+        return machine.pvpanic.read(0, 1, now)
     return 0xFF
 
 
 def write_port_byte(machine: Machine, config: Config, port: u16, value: u8, now: u64) -> None:
     """One byte of a wider access, or a byte access."""
     if config.console.present and PORT_UART <= port < PORT_UART + 8:
-        machine.uart.write(u8(port - PORT_UART), value, now)
-    elif port == PORT_SLEEP_CONTROL:
-        machine.acpi.write_sleep_control(value)
-    elif port == PORT_RESET:
-        machine.acpi.write_reset(value)
-    elif PORT_PM1_EVENT <= port < PORT_PM1_END:
-        machine.acpi.write_pm1(u8(port - PORT_PM1_EVENT), value)
+        machine.uart.write(u8(port - PORT_UART), 1, value, now)
+    elif is_acpi(port):
+        machine.acpi.write(u8(port - PORT_SLEEP_CONTROL), 1, value, now)
     elif port == PORT_PVPANIC:
-        machine.pvpanic.write(value)
+        machine.pvpanic.write(0, 1, value, now)
+
+
+def is_acpi(port: u16) -> bool:
+    """Whether one of the sleep, reset and PM1 registers is there."""
+    return (
+        PORT_SLEEP_CONTROL <= port <= PORT_SLEEP_STATUS
+        or port == PORT_RESET
+        or PORT_PM1_EVENT <= port < PORT_PM1_END
+    )
 
 
 def is_pci_data(machine: Machine, port: u16, size: u8) -> bool:
@@ -146,26 +147,28 @@ def is_hpet(config: Config, address: u64) -> bool:
     return config.hpet != 0 and HPET <= address < HPET + HPET_SIZE
 
 
-def read_memory(machine: Machine, address: u64, size: u8) -> u64:
+def read_memory(machine: Machine, address: u64, size: u8, now: u64) -> u64:
     """A read of 1 to 8 bytes outside RAM. One that is not a register's own is made of bytes."""
     if natural(address, size):
-        return read_register(machine, address, size)
+        return read_register(machine, address, size, now)
     value = u64(0)
     for i in range(8):
         if i < size:
-            value |= u64(read_register(machine, u64(address + i), 1) << 8 * i)
+            value |= u64(read_register(machine, u64(address + i), 1, now) << 8 * i)
     return value
 
 
-def write_memory(machine: Machine, config: Config, address: u64, size: u8, value: u64) -> None:
+def write_memory(
+    machine: Machine, config: Config, address: u64, size: u8, value: u64, now: u64
+) -> None:
     """A write of 1 to 8 bytes outside RAM."""
     if natural(address, size):
-        write_register(machine, config, address, size, u32(value))
+        write_register(machine, config, address, size, u32(value), now)
         return
     for i in range(8):
         if i < size:
             byte = (value >> 8 * i) & 0xFF
-            write_register(machine, config, u64(address + i), 1, byte)
+            write_register(machine, config, u64(address + i), 1, byte, now)
 
 
 def natural(address: u64, size: u8) -> bool:
@@ -173,28 +176,28 @@ def natural(address: u64, size: u8) -> bool:
     return size in (1, 2, 4) and (address & 3) + size <= 4
 
 
-def read_register(machine: Machine, address: u64, size: u8) -> u32:
+def read_register(machine: Machine, address: u64, size: u8, now: u64) -> u32:
     """A natural read."""
     if ECAM <= address < ECAM + ECAM_SIZE:
         offset = u32(address - ECAM)
         return read_config(machine, offset >> 12, offset & 0xFFF, size)
     if IOAPIC <= address < IOAPIC + IOAPIC_SIZE:
-        offset = u32(address - IOAPIC)
-        return (machine.ioapic.read(offset & ~3) >> 8 * (offset & 3)) & ONES[size]
+        return machine.ioapic.read(u32(address - IOAPIC), size, now)
     number = machine.virtio.at_address(address)
     if number != NOWHERE:
         return machine.virtio.read_memory(number, address, size)
     return machine.ide.read_memory(address, size)
 
 
-def write_register(machine: Machine, config: Config, address: u64, size: u8, value: u32) -> None:
-    """A natural write. The I/O APIC takes whole registers only, 82093AA 3.0."""
+def write_register(
+    machine: Machine, config: Config, address: u64, size: u8, value: u32, now: u64
+) -> None:
+    """A natural write."""
     if ECAM <= address < ECAM + ECAM_SIZE:
         offset = u32(address - ECAM)
         write_config(machine, config, offset >> 12, offset & 0xFFF, size, value)
     elif IOAPIC <= address < IOAPIC + IOAPIC_SIZE:
-        if size == 4:
-            machine.ioapic.write(u32(address - IOAPIC), value)
+        machine.ioapic.write(u32(address - IOAPIC), size, value, now)
     else:
         number = machine.virtio.at_address(address)
         if number != NOWHERE:

@@ -57,9 +57,9 @@ def perform(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:
         if is_hpet(shared.config, trap.address):
             handle_hpet(machine, trap, now)
         elif trap.write:
-            write_memory(machine, shared.config, trap.address, trap.size, load64(trap.data))
+            write_memory(machine, shared.config, trap.address, trap.size, load64(trap.data), now)
         else:
-            store64(trap.data, read_memory(machine, trap.address, trap.size))
+            store64(trap.data, read_memory(machine, trap.address, trap.size, now))
     elif trap.kind == Kind.END_OF_INTERRUPT:
         machine.ioapic.end_of_interrupt(trap.vector)
 

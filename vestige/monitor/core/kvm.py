@@ -114,5 +114,5 @@ def carry_out(machine: Machine, shared: Shared, entry: CoalescedWrite, now: u64)
         return quiet
     check(1 <= size <= 8)
     count_trap(statistics, entry.address, TrapKind.MEMORY | kind)
-    write_memory(machine, shared.config, entry.address, size, value)
+    write_memory(machine, shared.config, entry.address, size, value, now)
     return False

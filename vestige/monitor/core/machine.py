@@ -72,6 +72,8 @@ class Machine(Struct):
         self.ioapic.reset()
         self.hpet.reset()
         self.uart.reset()
+        self.acpi.reset()
+        self.pvpanic.reset()
         self.ide.reset(True)
         if config.ide_in_memory:
             self.ide.place_in_memory()

@@ -5,7 +5,7 @@ host that pin's message and rings its doorbell. An input's polarity changes noth
 says that it asserts its line, and the tables say which way that is.
 """
 
-from vestige.lang.types import Struct, u8, u32
+from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.devices.ioapic.spec import (
     MESSAGE_ADDRESS,
     MESSAGE_ASSERT,
@@ -55,18 +55,15 @@ class IoApic(Struct):
 
     # ---- the guest ------------------------------------------------------------------------
 
-    def read(self, offset: u32) -> u32:
-        """The 32-bit register at `offset` (a multiple of 4); what is reserved reads 0."""
-        match offset:
-            case Register.SELECT:
-                return self.index
-            case Register.WINDOW:
-                return self.read_window()
-            case _:
-                return 0
+    def read(self, offset: u32, size: u8, now: u64) -> u32:
+        """1, 2 or 4 bytes of one 32-bit register; what is reserved reads 0."""
+        value = self.register(offset & ~3) >> 8 * (offset & 3)
+        return value & ((1 << 8 * (size & 7)) - 1)
 
-    def write(self, offset: u32, value: u32) -> None:
-        """A write of all 32 bits of a register."""
+    def write(self, offset: u32, size: u8, value: u32, now: u64) -> None:
+        """A write of a whole register; one of less does nothing, 82093AA 3.0."""
+        if size < 4:
+            return
         match offset:
             case Register.SELECT:
                 self.index = u8(value)
@@ -76,6 +73,16 @@ class IoApic(Struct):
                 self.end_of_interrupt(u8(value))
             case _:
                 pass
+
+    def register(self, offset: u32) -> u32:
+        """The 32 bits at `offset`."""
+        match offset:
+            case Register.SELECT:
+                return self.index
+            case Register.WINDOW:
+                return self.read_window()
+            case _:
+                return 0
 
     def read_window(self) -> u32:
         """The register IOREGSEL names."""

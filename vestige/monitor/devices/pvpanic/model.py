@@ -1,6 +1,6 @@
 """The pvpanic device: one register, two events. QEMU, docs/specs/pvpanic.rst."""
 
-from vestige.lang.types import Struct, u8
+from vestige.lang.types import Struct, u8, u64
 from vestige.monitor.devices.pvpanic.spec import KNOWN
 
 
@@ -9,10 +9,14 @@ class Pvpanic(Struct):
 
     events: u8  # output: every Event that was written since power-on
 
-    def read(self) -> u8:
-        """The events that this device knows."""
+    def reset(self) -> None:
+        """Nothing has happened."""
+        self.events = 0
+
+    def read(self, offset: u8, size: u8, now: u64) -> u8:
+        """The events that this device knows; `offset` 0, `size` 1."""
         return KNOWN
 
-    def write(self, value: u8) -> None:
+    def write(self, offset: u8, size: u8, value: u8, now: u64) -> None:
         """Something happened. Unknown events do nothing."""
         self.events |= value & KNOWN

@@ -66,8 +66,8 @@ class Uart(Struct):
 
     # ---- the guest ------------------------------------------------------------------------
 
-    def read(self, offset: u8, now: u64) -> u8:
-        """A register read; `offset` 0 to 7."""
+    def read(self, offset: u8, size: u8, now: u64) -> u8:
+        """A register read; `offset` 0 to 7, `size` 1."""
         self.advance(now)
         latch = self.line_control & LineControl.DIVISOR_LATCH
         match offset:
@@ -88,8 +88,8 @@ class Uart(Struct):
             case _:
                 return self.scratch
 
-    def write(self, offset: u8, value: u8, now: u64) -> None:
-        """A register write; `offset` 0 to 7."""
+    def write(self, offset: u8, size: u8, value: u8, now: u64) -> None:
+        """A register write; `offset` 0 to 7, `size` 1."""
         self.advance(now)
         self.polls = 0
         latch = self.line_control & LineControl.DIVISOR_LATCH
