@@ -10,7 +10,7 @@ from vestige.lang.image import Image
 from vestige.lang.native import NativeImage
 
 IMAGES = MONITOR, RUN_LOOP = "monitor", "run-loop"  # names in the cache
-SOURCES = ("monitor", "host/runloop.py", "host/patience.py")
+SOURCES = ("monitor", "devices.py", "place.py", "host/runloop.py", "host/patience.py")
 
 
 def key() -> str:

@@ -1,33 +1,18 @@
 """Which device answers at which port and address. What nobody answers reads all ones.
 
-A device of byte-wide registers sees a wider access as ISA makes it: one byte after the other,
-at rising ports. The PCI functions come first, as a guest may place them anywhere.
+A device with a fixed place is found by its row of `vestige/devices.py`. A device of byte-wide
+registers sees a wider access as ISA makes it: one byte after the other, at rising ports. The PCI
+functions come first, as a guest may place them anywhere.
 """
 
-from vestige.abi import (
-    ECAM,
-    ECAM_SIZE,
-    HPET,
-    HPET_SIZE,
-    IDE_SLOT,
-    IOAPIC,
-    PORT_PCI_ADDRESS,
-    PORT_PCI_DATA,
-    PORT_PM1_END,
-    PORT_PM1_EVENT,
-    PORT_PVPANIC,
-    PORT_RESET,
-    PORT_SLEEP_CONTROL,
-    PORT_SLEEP_STATUS,
-    PORT_UART,
-    Config,
-)
+from vestige.abi import ECAM, ECAM_SIZE, IDE_SLOT, PORT_PCI_ADDRESS, PORT_PCI_DATA, Config
+from vestige.devices import DEVICES, ROWS
 from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.devices.pci.spec import CONFIG_SIZE
 from vestige.monitor.devices.virtio.devices import NOWHERE
+from vestige.place import NOBODY, Access, Device
 
-IOAPIC_SIZE = 0x1000
 ONES = (0, 0xFF, 0xFFFF, 0xFF_FFFF, 0xFFFF_FFFF)  # by size
 HOST_BRIDGE = 0  # bus, device and function in one number
 IDE = IDE_SLOT << 3
@@ -40,6 +25,8 @@ def read_port(machine: Machine, config: Config, port: u16, size: u8, now: u64) -
     """IN of 1, 2 or 4 bytes."""
     if machine.ide.claims(port):
         return machine.ide.read(port, size, config.ram)
+    if size == 1 and row_of(port) != NOBODY:
+        return read_port_byte(machine, config, port, now)
     if port == PORT_PCI_ADDRESS and size == 4:
         return machine.pci.address
     if is_pci_data(machine, port, size):
@@ -56,6 +43,8 @@ def write_port(machine: Machine, config: Config, port: u16, size: u8, value: u32
     """OUT of 1, 2 or 4 bytes."""
     if machine.ide.claims(port):
         machine.ide.write(port, size, value, config.ram)
+    elif size == 1 and row_of(port) != NOBODY:
+        write_port_byte(machine, config, port, value & 0xFF, now)
     elif port == PORT_PCI_ADDRESS and size == 4:
         machine.pci.write_address(value)
     elif is_pci_data(machine, port, size):
@@ -70,32 +59,26 @@ def write_port(machine: Machine, config: Config, port: u16, size: u8, value: u32
 
 def read_port_byte(machine: Machine, config: Config, port: u16, now: u64) -> u8:
     """One byte of a wider access, or a byte access."""
-    if config.console.present and PORT_UART <= port < PORT_UART + 8:
-        return machine.uart.read(u8(port - PORT_UART), 1, now)
-    if is_acpi(port):
-        return machine.acpi.read(u8(port - PORT_SLEEP_CONTROL), 1, now)
-    if port == PORT_PVPANIC:
-        return machine.pvpanic.read(0, 1, now)
+    row = row_of(port)
+    for number, place in enumerate(DEVICES):
+        if place.ports and number == row and place.present(config):
+            device: Device = getattr(machine, place.field)
+            return device.read(u8(port - place.ports[0].first), 1, now)
     return 0xFF
 
 
 def write_port_byte(machine: Machine, config: Config, port: u16, value: u8, now: u64) -> None:
     """One byte of a wider access, or a byte access."""
-    if config.console.present and PORT_UART <= port < PORT_UART + 8:
-        machine.uart.write(u8(port - PORT_UART), 1, value, now)
-    elif is_acpi(port):
-        machine.acpi.write(u8(port - PORT_SLEEP_CONTROL), 1, value, now)
-    elif port == PORT_PVPANIC:
-        machine.pvpanic.write(0, 1, value, now)
+    row = row_of(port)
+    for number, place in enumerate(DEVICES):
+        if place.ports and number == row and place.present(config):
+            device: Device = getattr(machine, place.field)
+            device.write(u8(port - place.ports[0].first), 1, value, now)
 
 
-def is_acpi(port: u16) -> bool:
-    """Whether one of the sleep, reset and PM1 registers is there."""
-    return (
-        PORT_SLEEP_CONTROL <= port <= PORT_SLEEP_STATUS
-        or port == PORT_RESET
-        or PORT_PM1_EVENT <= port < PORT_PM1_END
-    )
+def row_of(port: u16) -> u8:
+    """Which of DEVICES claims a port, or NOBODY."""
+    return ROWS[port] if port < len(ROWS) else NOBODY
 
 
 def is_pci_data(machine: Machine, port: u16, size: u8) -> bool:
@@ -142,19 +125,28 @@ def write_config(
 # ---- memory -------------------------------------------------------------------------------------
 
 
-def is_hpet(config: Config, address: u64) -> bool:
-    """Whether an access is one to the HPET, where there is one."""
-    return config.hpet != 0 and HPET <= address < HPET + HPET_SIZE
+def is_fixed(config: Config, address: u64) -> bool:
+    """Whether a device answers there whose place in memory is fixed."""
+    for place in DEVICES:
+        if place.memory is not None and place.present(config):
+            if place.memory.address <= address < place.memory.end:
+                return True
+    return False
 
 
-def read_memory(machine: Machine, address: u64, size: u8, now: u64) -> u64:
+def read_memory(machine: Machine, config: Config, address: u64, size: u8, now: u64) -> u64:
     """A read of 1 to 8 bytes outside RAM. One that is not a register's own is made of bytes."""
+    for place in DEVICES:
+        if place.memory is not None and place.memory.access == Access.WHOLE:
+            if place.present(config) and place.memory.address <= address < place.memory.end:
+                device: Device = getattr(machine, place.field)
+                return device.read(u32(address - place.memory.address), size, now)
     if natural(address, size):
-        return read_register(machine, address, size, now)
+        return read_register(machine, config, address, size, now)
     value = u64(0)
     for i in range(8):
         if i < size:
-            value |= u64(read_register(machine, u64(address + i), 1, now) << 8 * i)
+            value |= u64(read_register(machine, config, u64(address + i), 1, now) << 8 * i)
     return value
 
 
@@ -162,6 +154,12 @@ def write_memory(
     machine: Machine, config: Config, address: u64, size: u8, value: u64, now: u64
 ) -> None:
     """A write of 1 to 8 bytes outside RAM."""
+    for place in DEVICES:
+        if place.memory is not None and place.memory.access == Access.WHOLE:
+            if place.present(config) and place.memory.address <= address < place.memory.end:
+                device: Device = getattr(machine, place.field)
+                device.write(u32(address - place.memory.address), size, value, now)
+                return
     if natural(address, size):
         write_register(machine, config, address, size, u32(value), now)
         return
@@ -173,16 +171,19 @@ def write_memory(
 
 def natural(address: u64, size: u8) -> bool:
     """Whether an access is 1, 2 or 4 bytes inside one aligned 32-bit register."""
-    return size in (1, 2, 4) and (address & 3) + size <= 4
+    return size != 3 and (address & 3) + size <= 4
 
 
-def read_register(machine: Machine, address: u64, size: u8, now: u64) -> u32:
+def read_register(machine: Machine, config: Config, address: u64, size: u8, now: u64) -> u32:
     """A natural read."""
     if ECAM <= address < ECAM + ECAM_SIZE:
         offset = u32(address - ECAM)
         return read_config(machine, offset >> 12, offset & 0xFFF, size)
-    if IOAPIC <= address < IOAPIC + IOAPIC_SIZE:
-        return machine.ioapic.read(u32(address - IOAPIC), size, now)
+    for place in DEVICES:
+        if place.memory is not None and place.memory.access == Access.NATURAL:
+            if place.present(config) and place.memory.address <= address < place.memory.end:
+                device: Device = getattr(machine, place.field)
+                return u32(device.read(u32(address - place.memory.address), size, now))
     number = machine.virtio.at_address(address)
     if number != NOWHERE:
         return machine.virtio.read_memory(number, address, size)
@@ -196,11 +197,15 @@ def write_register(
     if ECAM <= address < ECAM + ECAM_SIZE:
         offset = u32(address - ECAM)
         write_config(machine, config, offset >> 12, offset & 0xFFF, size, value)
-    elif IOAPIC <= address < IOAPIC + IOAPIC_SIZE:
-        machine.ioapic.write(u32(address - IOAPIC), size, value, now)
+        return
+    for place in DEVICES:
+        if place.memory is not None and place.memory.access == Access.NATURAL:
+            if place.present(config) and place.memory.address <= address < place.memory.end:
+                device: Device = getattr(machine, place.field)
+                device.write(u32(address - place.memory.address), size, value, now)
+                return
+    number = machine.virtio.at_address(address)
+    if number != NOWHERE:
+        machine.virtio.write_memory(number, address, size, value, config.ram)
     else:
-        number = machine.virtio.at_address(address)
-        if number != NOWHERE:
-            machine.virtio.write_memory(number, address, size, value, config.ram)
-        else:
-            machine.ide.write_memory(address, size, value, config.ram)
+        machine.ide.write_memory(address, size, value, config.ram)

@@ -1,6 +1,6 @@
 """From a trap to the bus: every access counted, string instructions taken apart."""
 
-from vestige.abi import HPET, Shared, Statistics, TrapKind
+from vestige.abi import Shared, Statistics, TrapKind
 from vestige.lang.intrinsics import (
     load8,
     load16,
@@ -12,7 +12,7 @@ from vestige.lang.intrinsics import (
     store64,
 )
 from vestige.lang.types import u8, u16, u32, u64
-from vestige.monitor.core.bus import is_hpet, read_memory, read_port, write_memory, write_port
+from vestige.monitor.core.bus import read_memory, read_port, write_memory, write_port
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.trap import Kind, Trap
@@ -54,23 +54,13 @@ def perform(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:
     if trap.kind == Kind.PORT:
         handle_port(machine, shared, trap, now)
     elif trap.kind == Kind.MEMORY:
-        if is_hpet(shared.config, trap.address):
-            handle_hpet(machine, trap, now)
-        elif trap.write:
-            write_memory(machine, shared.config, trap.address, trap.size, load64(trap.data), now)
+        config = shared.config
+        if trap.write:
+            write_memory(machine, config, trap.address, trap.size, load64(trap.data), now)
         else:
-            store64(trap.data, read_memory(machine, trap.address, trap.size, now))
+            store64(trap.data, read_memory(machine, config, trap.address, trap.size, now))
     elif trap.kind == Kind.END_OF_INTERRUPT:
         machine.ioapic.end_of_interrupt(trap.vector)
-
-
-def handle_hpet(machine: Machine, trap: Trap, now: u64) -> None:
-    """Its registers are of 64 bits, and what they say depends on the time."""
-    offset = u32(trap.address - HPET)
-    if trap.write:
-        machine.hpet.write(offset, trap.size, load64(trap.data), now)
-    else:
-        store64(trap.data, machine.hpet.read(offset, trap.size, now))
 
 
 def handle_port(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:

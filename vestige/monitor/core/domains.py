@@ -13,7 +13,6 @@ other (core/replicas.py), so what the guest sets is the same in all.
 from vestige.abi import (
     ECAM,
     ECAM_SIZE,
-    IOAPIC,
     MAX_VIRTIO,
     SHARED_STRIDE,
     STATE_SIZE,
@@ -25,7 +24,7 @@ from vestige.abi import (
 )
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import u16, u32, u64
-from vestige.monitor.core.bus import IOAPIC_SIZE, is_hpet, is_pci_data
+from vestige.monitor.core.bus import is_fixed, is_pci_data
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.trap import Kind, Trap
 from vestige.monitor.devices.virtio.devices import NOWHERE, SLOT_SHIFT
@@ -52,7 +51,7 @@ def function_at(first: Machine, config: Config, trap: Trap) -> u32:
         return NOWHERE
     if ECAM <= address < ECAM + ECAM_SIZE:
         return away(config, number_of(u32(address - ECAM) >> 12))
-    if IOAPIC <= address < IOAPIC + IOAPIC_SIZE or is_hpet(config, address):
+    if is_fixed(config, address):
         return NOWHERE
     if VIRTIO_BARS <= address < VIRTIO_BARS + MAX_VIRTIO * VIRTIO_BAR_SIZE:
         likely = u32(address - VIRTIO_BARS) // VIRTIO_BAR_SIZE

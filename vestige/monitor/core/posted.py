@@ -15,7 +15,6 @@ from vestige.abi import (
     FENCE_SIGNAL,
     FENCE_VECTOR,
     IDE_MEMORY_BUS_MASTER,
-    IOAPIC,
     PORT_PCI_DATA,
     Cpu,
     Shared,
@@ -23,11 +22,11 @@ from vestige.abi import (
 )
 from vestige.lang.intrinsics import address_of, load_acquire32, pause, store_release32, write_msr
 from vestige.lang.types import u16, u64
-from vestige.monitor.core.bus import IOAPIC_SIZE
 from vestige.monitor.core.conclude import X2APIC_INTERRUPT_COMMAND, unlock
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.trap import Kind, Trap
+from vestige.monitor.devices.ioapic.place import REGISTERS
 from vestige.monitor.devices.piix3_ide.function import Block
 from vestige.monitor.devices.virtio.devices import NOWHERE
 
@@ -43,7 +42,7 @@ def follows_starts(machine: Machine, trap: Trap) -> bool:
     if trap.write == 0 or not machine.ide.offers_start():
         return False
     if trap.kind == Kind.MEMORY:
-        if IOAPIC <= trap.address < IOAPIC + IOAPIC_SIZE:
+        if REGISTERS.address <= trap.address < REGISTERS.end:
             return False
         return machine.virtio.at_address(trap.address) == NOWHERE
     if trap.kind != Kind.PORT:

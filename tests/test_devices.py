@@ -1,0 +1,58 @@
+"""What the devices' places say is what is there: fields, models, pages."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vestige.devices import DEVICES, ROWS
+from vestige.monitor.core.machine import Machine
+from vestige.place import NOBODY, Place
+
+PAGES = Path(__file__).parents[1] / "docs" / "devices"
+EACH_PLACE = pytest.mark.parametrize("place", DEVICES, ids=lambda place: place.field)
+ROW = re.compile(r"^\| (0x[0-9A-F]+) \|(.*)$", re.MULTILINE)
+
+
+def claimed(place: Place) -> set[int]:
+    """Every port of it."""
+    return {port for ports in place.ports for port in range(ports.first, ports.end)}
+
+
+@EACH_PLACE
+def test_a_place_names_a_field_whose_model_has_the_common_shape(place: Place) -> None:
+    model = getattr(Machine(), place.field)
+    for name, arguments in (("reset", 0), ("read", 3), ("write", 4)):
+        assert getattr(type(model), name).__code__.co_argcount == 1 + arguments
+
+
+def test_no_field_has_two_places() -> None:
+    assert len({place.field for place in DEVICES}) == len(DEVICES)
+
+
+@EACH_PLACE
+def test_each_port_leads_to_its_place(place: Place) -> None:
+    number = DEVICES.index(place)
+    assert {port for port, row in enumerate(ROWS) if row == number} == claimed(place)
+
+
+def test_the_table_of_ports_ends_with_the_last_that_is_claimed() -> None:
+    assert ROWS[-1] != NOBODY
+
+
+@EACH_PLACE
+def test_the_page_names_the_same_ports(place: Place) -> None:
+    """The first column of its table: a register a line, of one byte where nothing else is said."""
+    if not place.ports:
+        return
+    text = (PAGES / f"{place.page}.md").read_text()
+    named = set()
+    for port, what in ROW.findall(text.partition("| port |")[2].partition("\n\n")[0]):
+        named |= {int(port, 16), int(port, 16) + ("(16 bits)" in what)}
+    assert named == claimed(place)
+
+
+@EACH_PLACE
+def test_the_page_names_the_same_address(place: Place) -> None:
+    text = (PAGES / f"{place.page}.md").read_text()
+    assert (place.memory is None) or f"0x{place.memory.address:08X}" in text

@@ -1,0 +1,11 @@
+"""The devices whose ports and memory are fixed, a line each."""
+
+from vestige.monitor.devices.acpi_registers.place import ACPI_REGISTERS
+from vestige.monitor.devices.hpet.place import HPET_TIMERS
+from vestige.monitor.devices.ioapic.place import IO_APIC
+from vestige.monitor.devices.pvpanic.place import PVPANIC
+from vestige.monitor.devices.uart16550.place import UART
+from vestige.place import rows
+
+DEVICES = (UART, ACPI_REGISTERS, PVPANIC, HPET_TIMERS, IO_APIC)
+ROWS = rows(DEVICES)  # the row of each port

@@ -1,0 +1,6 @@
+"""Where pvpanic is: QEMU's port, docs/specs/pvpanic.rst."""
+
+from vestige.abi import PORT_PVPANIC
+from vestige.place import Place, Ports
+
+PVPANIC = Place("pvpanic", "pvpanic", ports=(Ports(PORT_PVPANIC, 1),))
