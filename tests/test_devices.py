@@ -7,10 +7,12 @@ import pytest
 
 from vestige.devices import DEVICES, ROWS
 from vestige.monitor.core.machine import Machine
+from vestige.monitor.line import Line
 from vestige.place import NOBODY, Place
 
 PAGES = Path(__file__).parents[1] / "docs" / "devices"
 EACH_PLACE = pytest.mark.parametrize("place", DEVICES, ids=lambda place: place.field)
+LINES = {"uart": 1, "hpet": 3}
 ROW = re.compile(r"^\| (0x[0-9A-F]+) \|(.*)$", re.MULTILINE)
 
 
@@ -24,6 +26,31 @@ def test_a_place_names_a_field_whose_model_has_the_common_shape(place: Place) ->
     model = getattr(Machine(), place.field)
     for name, arguments in (("reset", 0), ("read", 3), ("write", 4)):
         assert getattr(type(model), name).__code__.co_argcount == 1 + arguments
+
+
+@EACH_PLACE
+def test_a_model_that_knows_deadlines_is_timed(place: Place) -> None:
+    model = type(getattr(Machine(), place.field))
+    assert [hasattr(model, name) for name in ("next_deadline", "expire")] == [place.timed] * 2
+
+
+@EACH_PLACE
+def test_a_place_s_lines_are_lines_of_its_model(place: Place) -> None:
+    model = getattr(Machine(), place.field)
+    lines = [getattr(model, wire.line) for wire in place.wires]
+    for routed in place.routed:
+        parts = getattr(model, routed.parts)
+        assert len(parts) == routed.count
+        lines += [part.line for part in parts]
+    assert all(type(line) is Line for line in lines)
+    assert len(lines) == LINES.get(place.field, 0)
+
+
+def test_the_io_apic_s_page_names_each_wire_s_pin() -> None:
+    text = (PAGES / "ioapic.md").read_text()
+    for place in DEVICES:
+        for wire in place.wires:
+            assert f"\n| {wire.pin} | {place.field.upper()} |" in text
 
 
 def test_no_field_has_two_places() -> None:

@@ -5,7 +5,8 @@ from vestige.monitor.devices.hpet.place import HPET_TIMERS
 from vestige.monitor.devices.ioapic.place import IO_APIC
 from vestige.monitor.devices.pvpanic.place import PVPANIC
 from vestige.monitor.devices.uart16550.place import UART
-from vestige.place import rows
+from vestige.place import check, rows
 
 DEVICES = (UART, ACPI_REGISTERS, PVPANIC, HPET_TIMERS, IO_APIC)
+check(DEVICES)
 ROWS = rows(DEVICES)  # the row of each port

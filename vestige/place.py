@@ -1,4 +1,4 @@
-"""Where a device is in the machine: a record of the ports and the memory it claims.
+"""Where a device is in the machine: a record of what it claims: ports, memory, pins.
 
 Each device with a fixed place has one, in `monitor/devices/NAME/place.py`, and `vestige/devices.py`
 lists them. The core loops over that list, which the compiler unrolls: what a device does not claim
@@ -9,7 +9,15 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Protocol
 
-from vestige.abi import PORT_PCI_ADDRESS, PORT_PCI_DATA, Config
+from vestige.abi import (
+    ECAM,
+    ECAM_SIZE,
+    PCI_WINDOW,
+    PINS,
+    PORT_PCI_ADDRESS,
+    PORT_PCI_DATA,
+    Config,
+)
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.records import Record, made_at
 from vestige.lang.types import u8, u16, u32, u64
@@ -30,6 +38,16 @@ class Device(Protocol):
 
     def write(self, offset: u32, size: u8, value: u64, now: u64) -> None:
         """A register write."""
+
+
+class Timed(Protocol):
+    """What those can do to which something happens though nobody asks; nanoseconds."""
+
+    def next_deadline(self) -> u64:
+        """When to call `expire`; line.NEVER: no need."""
+
+    def expire(self, now: u64) -> None:
+        """Time has passed."""
 
 
 class Ports(Record):
@@ -64,6 +82,20 @@ class Block(Record):
         return self.address + self.size
 
 
+class Wire(Record):
+    """One of the model's lines, and where it leads."""
+
+    line: str  # the Line's field
+    pin: u8  # of the I/O APIC
+
+
+class Routed(Record):
+    """An array of parts, each with a `line` that leads to the pin its `route()` says."""
+
+    parts: str  # the array's field
+    count: u8
+
+
 def always(config: Config) -> bool:
     """What every machine has."""
     return True
@@ -76,6 +108,9 @@ class Place(Record):
     page: str  # docs/devices/PAGE.md
     ports: tuple[Ports, ...] = ()
     memory: Block | None = None
+    wires: tuple[Wire, ...] = ()
+    routed: tuple[Routed, ...] = ()
+    timed: bool = False
     present: Callable[[Config], bool] = always
 
 
@@ -84,7 +119,6 @@ def rows(places: tuple[Place, ...]) -> bytes:
 
     Raises ValueError, with file and line, for a claim to what is another place's or is not there.
     """
-    check_memory(places)
     owners = bytearray([NOBODY] * max((p.end for place in places for p in place.ports), default=0))
     for number, place in enumerate(places):
         for ports in place.ports:
@@ -105,9 +139,16 @@ def rows(places: tuple[Place, ...]) -> bytes:
     return bytes(owners)
 
 
-def check_memory(places: tuple[Place, ...]) -> None:
-    """Raises ValueError, with file and line, where two places claim the same address."""
+def check(places: tuple[Place, ...]) -> None:
+    """What is not about ports: the same, where addresses overlap or a pin is not there."""
+    for place in places:
+        for wire in place.wires:
+            if wire.pin >= PINS:
+                raise refused(place, f"pin {wire.pin}; the I/O APIC has 0 to {PINS - 1}")
     blocks = [(place.memory, place) for place in places if place.memory is not None]
+    for block, place in blocks:
+        if block.address < ECAM + ECAM_SIZE and block.end > PCI_WINDOW:
+            raise refused(place, f"address {block.address:#x}, which is PCI's; give it another")
     blocks.sort(key=lambda pair: pair[0].address)
     for (block, place), (following, other) in pairwise(blocks):
         if following.address < block.end:

@@ -52,6 +52,7 @@ def native() -> NativeImage:
         follows_starts,
         take_signals,
         Ide.take_posted_starts,
+        Machine.expire,
         Machine.next_deadline,
         Queue.publish,
     ]
@@ -115,6 +116,7 @@ class Pair:
         self.rig.worker.signals[number] = 1
         machine, shared = self.rig.machine, self.rig.shared
         self.both("take_signals", take_signals, self.rig.worker, machine, shared)
+        self.both("Machine.expire", Machine.expire, machine, self.now)
         self.settle()
 
     def settle(self, domain: int = 0) -> None:

@@ -1,6 +1,7 @@
 """All state of a domain: every device, what lies between them, what waits to be done."""
 
 from vestige.abi import MAX_DISKS, MAX_NET_PAIRS, Bus, Config, DiskKind, NetBackend
+from vestige.devices import DEVICES
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.core.clock import Clock
@@ -25,6 +26,7 @@ from vestige.monitor.devices.virtio.devices import Virtio
 from vestige.monitor.drivers.nvme.driver import NvmeDriver
 from vestige.monitor.drivers.ring.driver import Driver
 from vestige.monitor.line import NEVER
+from vestige.place import Device, Timed
 
 
 class Machine(Struct):
@@ -68,12 +70,10 @@ class Machine(Struct):
         self.armed = NEVER
         self.told = 0
         self.kick_due = NEVER
+        for place in DEVICES:
+            device: Device = getattr(self, place.field)
+            device.reset()
         self.pci.reset()
-        self.ioapic.reset()
-        self.hpet.reset()
-        self.uart.reset()
-        self.acpi.reset()
-        self.pvpanic.reset()
         self.ide.reset(True)
         if config.ide_in_memory:
             self.ide.place_in_memory()
@@ -105,15 +105,20 @@ class Machine(Struct):
         """Whether the guest's kernel has panicked, with no crash kernel to take over."""
         return self.pvpanic.events & Event.PANICKED != 0
 
+    def expire(self, now: u64) -> None:
+        """Time has passed."""
+        for place in DEVICES:
+            if place.timed:
+                device: Timed = getattr(self, place.field)
+                device.expire(now)
+
     def next_deadline(self) -> u64:
         """When something has to happen though nobody asks: the nearest of all."""
-        due = min(
-            self.uart.next_deadline(),
-            self.hpet.next_deadline(),
-            self.console.next_deadline(),
-            self.nvme.next_deadline(),
-            self.kick_due,
-        )
+        due = min(self.console.next_deadline(), self.nvme.next_deadline(), self.kick_due)
+        for place in DEVICES:
+            if place.timed:
+                device: Timed = getattr(self, place.field)
+                due = min(due, device.next_deadline())
         if self.virtio.present:
             due = min(due, self.ports.next_deadline())
             for i in range(MAX_NET_PAIRS):

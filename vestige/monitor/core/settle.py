@@ -5,13 +5,13 @@ Nothing here calls the host; what remains to be done out there is left in `IoApi
 here, by loads and stores.
 """
 
-from vestige.abi import MAX_VIRTIO, PIN_UART, PINS, Config, Statistics, VirtioKind
+from vestige.abi import MAX_VIRTIO, PINS, Config, Statistics, VirtioKind
+from vestige.devices import DEVICES
 from vestige.lang.types import u8, u32, u64
 from vestige.monitor.core.domains import machine_of
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.requests import answered
 from vestige.monitor.core.virtio import move_virtio
-from vestige.monitor.devices.hpet.spec import TIMERS
 from vestige.monitor.devices.ioapic.model import IoApic
 from vestige.monitor.line import Line
 
@@ -51,14 +51,10 @@ def move_interrupts(machine: Machine, config: Config) -> None:
         show_lines(machine)
         return
     ioapic = machine.ioapic
-    asserted = lead(machine.uart.line, ioapic, PIN_UART)
+    asserted = lead_places(machine, config)
     for channel in range(CHANNELS):
         line = machine.ide.channels[channel].line
         asserted |= lead(line, ioapic, machine.ide.interrupt_pin(channel))
-    if config.hpet:
-        for number in range(TIMERS):
-            timer = machine.hpet.timers[number]
-            asserted |= lead(timer.line, ioapic, timer.route())
     if machine.virtio.present:
         for number in range(MAX_VIRTIO):
             function = machine.virtio.functions[number]
@@ -72,6 +68,21 @@ def move_interrupts(machine: Machine, config: Config) -> None:
             if edges >> pin & 1:
                 ioapic.edge(pin)
     ioapic.drive(asserted)
+
+
+def lead_places(machine: Machine, config: Config) -> u32:
+    """The lines of the devices with a fixed place to their pins; the asserted ones."""
+    asserted: u32 = 0
+    for place in DEVICES:
+        if place.present(config):
+            device = getattr(machine, place.field)
+            for wire in place.wires:
+                asserted |= lead(getattr(device, wire.line), machine.ioapic, wire.pin)
+            for routed in place.routed:
+                for number in range(routed.count):
+                    part = getattr(device, routed.parts)[number]
+                    asserted |= lead(part.line, machine.ioapic, part.route())
+    return asserted
 
 
 def lead(line: Line, ioapic: IoApic, pin: u32) -> u32:

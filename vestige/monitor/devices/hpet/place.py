@@ -1,7 +1,8 @@
 """Where the HPET is, if there is one. Its registers have 64 bits."""
 
 from vestige.abi import HPET, HPET_SIZE, Config
-from vestige.place import Access, Block, Place
+from vestige.monitor.devices.hpet.spec import TIMERS
+from vestige.place import Access, Block, Place, Routed
 
 
 def has_hpet(config: Config) -> bool:
@@ -9,4 +10,11 @@ def has_hpet(config: Config) -> bool:
     return config.hpet != 0
 
 
-HPET_TIMERS = Place("hpet", "hpet", memory=Block(HPET, HPET_SIZE, Access.WHOLE), present=has_hpet)
+HPET_TIMERS = Place(
+    "hpet",
+    "hpet",
+    memory=Block(HPET, HPET_SIZE, Access.WHOLE),
+    routed=(Routed("timers", TIMERS),),
+    timed=True,
+    present=has_hpet,
+)

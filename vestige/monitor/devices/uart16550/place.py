@@ -1,7 +1,7 @@
-"""Where the serial port is: COM1 of a PC."""
+"""Where the serial port is: COM1 of a PC, and its IRQ."""
 
-from vestige.abi import PORT_UART, Config
-from vestige.place import Place, Ports
+from vestige.abi import PIN_UART, PORT_UART, Config
+from vestige.place import Place, Ports, Wire
 
 
 def has_console(config: Config) -> bool:
@@ -9,4 +9,11 @@ def has_console(config: Config) -> bool:
     return config.console.present != 0
 
 
-UART = Place("uart", "uart16550", ports=(Ports(PORT_UART, 8),), present=has_console)
+UART = Place(
+    "uart",
+    "uart16550",
+    ports=(Ports(PORT_UART, 8),),
+    wires=(Wire("line", PIN_UART),),
+    timed=True,
+    present=has_console,
+)
