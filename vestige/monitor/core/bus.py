@@ -1,8 +1,8 @@
 """Which device answers at which port and address. What nobody answers reads all ones.
 
 A device with a fixed place is found by its row of `vestige/devices.py`. A device of byte-wide
-registers sees a wider access as ISA makes it: one byte after the other, at rising ports. The PCI
-functions come first, as a guest may place them anywhere.
+registers sees a wider access as ISA makes it: one byte after the other, at rising ports. At ports
+the IDE comes first, as a guest may place it anywhere.
 """
 
 from vestige.abi import ECAM, ECAM_SIZE, IDE_SLOT, PORT_PCI_ADDRESS, PORT_PCI_DATA, Config
