@@ -18,7 +18,7 @@ from vestige.lang.build import compile_functions
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.native import NativeImage, Panic
 from vestige.lang.records import Record, made_at
-from vestige.lang.types import i8, u8, u16
+from vestige.lang.types import i8, u8, u16, u32
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,6 +67,15 @@ def test_a_class_derived_from_one_adds_fields() -> None:
     function = Pci("ide", 0x1F0, slot=1)
     assert (function.first, function.slot) == (0x1F0, 1)
     assert not hasattr(Place("uart", 1), "slot")
+
+
+def test_a_field_annotated_again_stays_where_it_was() -> None:
+    class Wide(Place):
+        first: u32 = 0x1_0000
+        timed: bool = True
+
+    assert Wide("rom") == Wide("rom", 0x1_0000, True)
+    assert (Wide("rom").timed, Place("rom", 1).timed) == (True, False)
 
 
 def test_a_record_never_changes() -> None:

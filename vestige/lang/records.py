@@ -36,10 +36,11 @@ class Record:
 
     def __init_subclass__(cls) -> None:
         scope = vars(sys.modules[cls.__module__])
-        cls._fields += tuple(
-            (name, scope.get(kind) if isinstance(kind, str) else kind)
+        own = {
+            name: scope.get(kind) if isinstance(kind, str) else kind
             for name, kind in cls.__annotations__.items()
-        )
+        }
+        cls._fields = tuple({**dict(cls._fields), **own}.items())
 
     def __init__(self, *values: object, **named: object) -> None:
         kind, names = type(self).__name__, [name for name, _ in self._fields]
