@@ -194,6 +194,8 @@ class Hpet(Struct):
 
     def next_deadline(self) -> u64:
         """When the nearest timer fires. One that nobody would notice does not count."""
+        if not self.running():
+            return NEVER
         nearest = NEVER
         for i in range(TIMERS):
             timer = self.timers[i]
