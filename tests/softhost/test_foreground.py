@@ -76,3 +76,14 @@ def test_a_runs_terminal_changes_no_byte_and_its_errors_stay_apart(tmp_path: Pat
     assert b"apart\n" in (tmp_path / "errors").read_bytes()
     os.close(ours)
     os.close(theirs)
+
+
+def test_a_run_that_is_over_does_not_wait_for_ever_for_who_reads() -> None:
+    script = ATTEND.replace("with Signals()", "foreground._GRACE = 0.2\nwith Signals()")
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "head -c 200000 /dev/zero; exit 7"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.wait(TIMEOUT) == 7

@@ -131,6 +131,7 @@ class _Attended:
         )
         self._signal: int | None = None  # the first that the command has been sent
         self._deadline: float | None = None  # of time.monotonic, from that signal on
+        self._patience: float | None = None  # until when its last output is waited for
         self._status: int | None = None
         self._deserted = False
         self._told = False  # that output is lost
@@ -147,16 +148,31 @@ class _Attended:
         """Serve until the command has ended and all it wrote is written; its exit status."""
         try:
             self._console.start()
-            while self._status is None or any(each.waiting for each in self._outlets.values()):
+            while self._goes_on():
                 self._wait()
                 self._take_signals()
                 self._carry()
                 if self._console.deserted:
                     self._nobody_reads()
-            return SIGNALLED + signal.SIGPIPE if self._guest and self._deserted else self._status
+            if self._guest and self._deserted:
+                return SIGNALLED + signal.SIGPIPE
+            return self._status or 0
         finally:
             for outlet in self._outlets.values():
                 outlet.close()
+
+    def _goes_on(self) -> bool:
+        """Whether the command runs, or what it wrote is not written yet.
+
+        For who reads a guest's console that is over it waits no longer than natively.
+        """
+        if self._status is None:
+            return True
+        if not any(outlet.waiting for outlet in self._outlets.values()):
+            return False
+        if self._guest and self._patience is None:
+            self._patience = time.monotonic() + _GRACE
+        return self._patience is None or time.monotonic() < self._patience
 
     def _wait(self) -> None:
         """Wait for whatever comes next, and let the console do what it has to."""
@@ -170,8 +186,9 @@ class _Attended:
         for descriptor, events in wanted.items():
             poll.register(descriptor, events)
         limits = [] if self._console.look is None else [self._console.look]
-        if self._deadline is not None:
-            limits.append(max(self._deadline - time.monotonic(), 0.0))
+        for moment in (self._deadline, self._patience):
+            if moment is not None:
+                limits.append(max(moment - time.monotonic(), 0.0))
         self._console.serve(dict(poll.poll(1000 * min(limits) if limits else None)))
 
     def _take_signals(self) -> None:
