@@ -1,5 +1,6 @@
 """The newest of Debian's cloud kernels that can be had, from whatever suite of its archive."""
 
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,8 @@ from vestige.errors import UsageError
 from vestige.softhost import debian_kernel, packages, suites
 
 FLAVOUR = "cloud-amd64"
-# Stable's own is older than its backports', testing's comes from unstable.
+# Stable's own is older than its backports', testing's comes from unstable, and what experimental
+# has beyond these are candidates for a release.
 LATER = ("trixie-backports", "sid")
 
 
@@ -29,9 +31,12 @@ def kernel(*names: str) -> Kernel:
     Where later suites can't be had it is that of the release's backports, and without these that of
     the release. Raises UsageError if apt has none at all.
     """
-    for wanted in (lambda: LATER, lambda: (suites.backports(),)):
+    candidates: list[tuple[str, ...]] = [LATER]
+    with suppress(UsageError):
+        candidates.append((suites.backports(),))
+    for candidate in candidates:
         try:
-            configuration = suites.configuration(*wanted())
+            configuration = suites.configuration(*candidate)
             current = debian_kernel.current(FLAVOUR, configuration)
             packages.fetch(current.all, configuration)
         except UsageError:
