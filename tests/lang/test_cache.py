@@ -60,9 +60,9 @@ def test_the_second_run_imports_no_compiler() -> None:
 
 
 def test_what_is_kept_is_found(home: Path) -> None:
-    cache.image("a", cache.key(["abi.py"]), lambda: image(b"x" * 4096))
-    assert cache.image("a", cache.key(["abi.py"]), unexpected).code == b"x" * 4096
-    assert Path(cache.location("a", cache.key(["abi.py"]))).is_relative_to(home / "vestige")
+    cache.image("a", cache.key(["abi"]), lambda: image(b"x" * 4096))
+    assert cache.image("a", cache.key(["abi"]), unexpected).code == b"x" * 4096
+    assert Path(cache.location("a", cache.key(["abi"]))).is_relative_to(home / "vestige")
 
 
 def test_other_sources_are_another_image() -> None:
@@ -71,13 +71,13 @@ def test_other_sources_are_another_image() -> None:
 
 
 @pytest.mark.parametrize(
-    "edited", ["monitor/model.py", "lang/compiler/emit.py", "lang/runtime/x.s"]
+    "edited", ["monitor/model.py", "lang/compiler/emit.py", "lang/runtime/x.s", "abi/layout.py"]
 )
 def test_an_edited_source_is_a_miss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: str
 ) -> None:
     package = tmp_path / "vestige"
-    for name in ("monitor/model.py", "lang/compiler/emit.py", "lang/runtime/x.s", "abi.py"):
+    for name in ("monitor/model.py", "lang/compiler/emit.py", "lang/runtime/x.s", "abi/layout.py"):
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_text("one")
     monkeypatch.setattr(cache, "PACKAGE", str(package))
@@ -89,14 +89,15 @@ def test_an_edited_source_is_a_miss(
 def test_settled_sources_are_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "abi.py").write_text("one")
+    (tmp_path / "abi").mkdir()
+    (tmp_path / "abi" / "layout.py").write_text("one")
     monkeypatch.setattr(cache, "PACKAGE", str(tmp_path))
     monkeypatch.setattr(cache, "SETTLED", -3600 * 10**9)  # as if an hour had gone by
-    before = cache.key(["abi.py"])
+    before = cache.key(["abi"])
     monkeypatch.setattr(cache, "_digest", lambda names, versions: "read again")
-    assert cache.key(["abi.py"]) == before
-    (tmp_path / "abi.py").write_text("three")
-    assert cache.key(["abi.py"]) == "read again"
+    assert cache.key(["abi"]) == before
+    (tmp_path / "abi" / "layout.py").write_text("three")
+    assert cache.key(["abi"]) == "read again"
 
 
 @pytest.mark.parametrize("damage", [b"\xff" * 32, b"a\0b", b"../../elsewhere", b""])
@@ -104,20 +105,20 @@ def test_a_kept_key_that_is_none_is_made_anew(
     home: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes
 ) -> None:
     monkeypatch.setattr(cache, "SETTLED", -3600 * 10**9)
-    expected = cache.key(["abi.py"])
+    expected = cache.key(["abi"])
     (file,) = (home / "vestige" / "images").glob("sources-*.key")
     stamp, _, _ = file.read_bytes().partition(b" ")
     file.write_bytes(stamp + b" " + damage)
-    assert cache.key(["abi.py"]) == expected
+    assert cache.key(["abi"]) == expected
     assert file.read_bytes() == stamp + b" " + expected.encode()
 
 
 def test_another_llvmlite_is_a_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = cache.key(["abi.py"])
+    before = cache.key(["abi"])
     (tmp_path / "llvmlite-0.1.0.dist-info").mkdir()
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     assert cache.llvmlite_version() == "0.1.0"
-    assert cache.key(["abi.py"]) != before
+    assert cache.key(["abi"]) != before
 
 
 def test_llvmlites_version_is_the_real_one() -> None:
@@ -129,21 +130,21 @@ def test_llvmlites_version_is_the_real_one() -> None:
 def test_new_images_replace_old_ones_of_their_name(
     monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
-    cache.image("b", cache.key(["abi.py"]), image)
+    cache.image("b", cache.key(["abi"]), image)
     for version in range(cache.KEPT + 2):
         monkeypatch.setattr(cache, "llvmlite_version", lambda version=version: str(version))
-        cache.image("a", cache.key(["abi.py"]), image)
+        cache.image("a", cache.key(["abi"]), image)
     place = home / "vestige" / "images"
     names = [path.name.split("-")[0] for path in place.iterdir()]
     assert (names.count("a"), names.count("b")) == (cache.KEPT, 1)
-    assert cache.image("a", cache.key(["abi.py"]), unexpected).code == image().code
+    assert cache.image("a", cache.key(["abi"]), unexpected).code == image().code
 
 
 def test_a_damaged_image_is_built_again() -> None:
-    cache.image("a", cache.key(["abi.py"]), image)
-    Path(cache.location("a", cache.key(["abi.py"]))).write_bytes(b"damaged")
-    assert cache.image("a", cache.key(["abi.py"]), lambda: image(b"y" * 4096)).code == b"y" * 4096
-    assert cache.image("a", cache.key(["abi.py"]), unexpected).code == b"y" * 4096
+    cache.image("a", cache.key(["abi"]), image)
+    Path(cache.location("a", cache.key(["abi"]))).write_bytes(b"damaged")
+    assert cache.image("a", cache.key(["abi"]), lambda: image(b"y" * 4096)).code == b"y" * 4096
+    assert cache.image("a", cache.key(["abi"]), unexpected).code == b"y" * 4096
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(
@@ -151,7 +152,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert cache.image("a", cache.key(["abi.py"]), image).code == bytes(4096)
+    assert cache.image("a", cache.key(["abi"]), image).code == bytes(4096)
     assert cache.unusable() == f"{tmp_path}/file/vestige/images"
 
 
@@ -168,6 +169,6 @@ def test_what_a_killed_process_was_writing_is_removed_once_that_is_sure(home: Pa
     for file in (old, new):
         file.write_bytes(b"half an im")
     os.utime(old, (0, 0))
-    cache.image("a", cache.key(["abi.py"]), image)
+    cache.image("a", cache.key(["abi"]), image)
     assert not old.exists()
     assert new.exists()

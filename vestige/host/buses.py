@@ -1,7 +1,7 @@
 """Where the guest's devices are: drives on IDE channels, virtio functions on the PCI bus.
 
 Places alone: what a device is and does is the monitor's. The wiring of a virtio function is the
-same for all of them, by the numbers in abi.py.
+same for all of them, by the numbers in abi/.
 """
 
 import os

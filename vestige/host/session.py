@@ -1,6 +1,6 @@
 """The threads of a running twin: one a guest vCPU, one a worker; and the monitor's calls.
 
-Threats of the calls are beside their numbers in abi.py. Arguments come from memory the
+Threats of the calls are beside their numbers in abi/calls.py. Arguments come from memory the
 monitor writes: each is checked here, against a constant, before it is used.
 """
 

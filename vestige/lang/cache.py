@@ -23,7 +23,7 @@ FOLDER = "images"  # in the user's cache
 KEPT = 8  # files of one name, the newest ones
 INCOMING = "incoming-"  # what is being written; of a process that was killed, for good
 LEFT_OVER = 3600.0  # seconds after which nobody is writing it any more
-COMPILER = ("lang", "abi.py")
+COMPILER = ("lang", "abi")
 DIGEST = 16  # bytes of a key
 HEXADECIMAL = b"0123456789abcdef"
 SETTLED = 2_000_000_000  # ns after which another change has another time, on any file system
@@ -70,7 +70,7 @@ def key(sources: Iterable[str]) -> str:
     """A digest of everything an image from `sources` depends on.
 
     sources: what it is compiled from: files and folders, relative to the vestige package.
-    The compiler's own and abi.py are always added.
+    The compiler's own and abi are always added.
     """
     versions = f"{sys.version}\0{llvmlite_version()}\0"
     files = sorted(_files((*COMPILER, *sources)))

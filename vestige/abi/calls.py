@@ -1,0 +1,48 @@
+"""What the monitor asks of the host, and how: the calls, and the Cpu that holds their arguments."""
+
+from vestige.lang import vcpu
+from vestige.lang.enumeration import IntEnum
+from vestige.lang.types import Struct, u8, u32, u64
+
+# A port of the monitor VM, OUT only, not memory.
+PORT_CALL = vcpu.PORT_CALL  # OUT AL: leave for the host; AL is the Call
+
+
+class Call(IntEnum):
+    """Monitor to host, all of them; arguments in the Cpu. Threat: a subverted monitor."""
+
+    DONE = 0  # the trap is answered. Threat: none, the guest goes on.
+    ROUTE = 2  # [gsi, domain]: take its Shared.routes[gsi]. Threat: an MSI to its own LAPICs.
+    # [domain, handed]: io_uring_enter of its ring; unless `handed` is 0 other threads on this
+    # processor, to one of which the kernel hands what was entered, run first. Threat: CPU time
+    # of its own thread.
+    KICK = 3
+    PIN = 4  # [chunk, domain]: register RAM with its ring. Threat: pins at most its own RAM.
+    POWER = 5  # [Power]: the guest ends. Threat: none.
+    PANIC = vcpu.PANIC  # Cpu.panic says why. Threat: text taken from there is bounded and escaped.
+    # [length]: so much of Shared.log, escaped by the host; and what is new in Statistics.disks and
+    # streams, once for each file and errno. Threat: the trace's disk space.
+    LOG = 7
+
+
+class Power(IntEnum):
+    """Argument of Call.POWER."""
+
+    OFF = 0
+    RESET = 1
+    PANICKED = 2  # the guest's kernel says so
+
+
+Panic = vcpu.Panic  # why the monitor failed
+
+
+class Cpu(Struct):
+    """One monitor vCPU; at the lowest address of its stack. It begins as vcpu.Vcpu does."""
+
+    panic: Panic
+    signals: u8[8]  # 1: this interrupt has come; a worker's, who clears it
+    ended: u32[1]  # bit 0: KVM has ended the interrupt under way; a worker's, core/timer.py
+    index: u64  # guest vCPU it is paired with; of domain d's worker it is Config.cpus + d
+    run: u64  # address of that vCPU's kvm_run; 0 for a worker
+    argument: u64[4]  # of the call being made
+    calls: u64[8]  # calls made, by number

@@ -1,0 +1,170 @@
+"""What the host tells the monitor of the machine, before the monitor's first instruction."""
+
+from vestige.lang.enumeration import IntEnum
+from vestige.lang.memory import Memory
+from vestige.lang.types import Struct, i64, u8, u16, u32, u64
+
+
+class DiskKind(IntEnum):
+    """Which driver reaches a drive's sectors."""
+
+    RING = 0
+    NVME = 1
+
+
+class Bus(IntEnum):
+    """What the guest finds a drive on."""
+
+    IDE = 0
+    VIRTIO = 1
+
+
+class Disk(Struct):
+    """One drive: what the host tells of a backing file, or which controller has it.
+
+    Of an NVMe drive the host knows neither size nor names: the monitor asks the controller
+    and fills in sectors, serial, firmware and model itself.
+    """
+
+    present: u8
+    read_only: u8
+    bus: u8  # Bus
+    channel: u8  # IDE channel, 0 or 1
+    unit: u8  # device 0 or 1 on the channel
+    kind: u8  # DiskKind
+    nvme: u8  # index into Config.nvme, for DiskKind.NVME
+    can_discard: u8  # sectors can be given back; of an NVMe drive the monitor's to fill in
+    discards_to_zeroes: u8  # what is given back reads as zeroes
+    file: u32  # fixed file number in the ring, for DiskKind.RING
+    sectors: u64  # of 512 bytes
+    serial: u8[20]  # ASCII, space padded
+    firmware: u8[8]
+    model: u8[40]
+
+
+class Ring(Struct):
+    """The restricted io_uring: ring offsets from io_uring_params, addresses in the monitor."""
+
+    present: u8
+    polled: u8  # an SQPOLL thread runs
+    entries: u32  # SQ entries; the CQ has completion_entries
+    completion_entries: u32
+    sq_head: u64  # addresses, not offsets, from here on
+    sq_tail: u64
+    sq_flags: u64
+    sq_array: u64
+    cq_head: u64
+    cq_tail: u64
+    cq_flags: u64
+    cqes: u64
+    sqes: u64
+    host_ram: u64  # host virtual address of GPA 0; high RAM follows low RAM
+    host_state: u64  # host virtual address of STATE
+
+
+class Nvme(Struct):
+    """One NVMe controller handed over by VFIO; only the monitor drives it.
+
+    The controller's IOMMU domain has guest RAM, STATE and `queues` at the addresses the
+    monitor sees them at, and nothing else: a pointer is a PRP. Its MSI-X table is not mapped;
+    every vector below `vectors` raises GSI Irq.NVME + its index, which wakes the worker.
+    """
+
+    present: u8
+    vectors: u32  # MSI-X vectors wired, at least 1
+    bar: u64  # address of BAR 0
+    bar_size: u64  # bytes mapped there from offset 0: registers and doorbells
+    queues: u64  # NVME_QUEUES_SIZE bytes, zeroed, DMA-mapped at this address
+
+
+class VirtioKind(IntEnum):
+    """Device types, virtio 1.2, chapter 5."""
+
+    NONE = 0
+    NET = 1
+    BLOCK = 2
+    CONSOLE = 3
+    ENTROPY = 4
+
+
+class Virtio(Struct):
+    """One virtio function: what it is, and of what size."""
+
+    kind: u8  # VirtioKind; NONE: there is no such function
+    index: u8  # which of its kind: of a BLOCK the number of its disk
+    queues: u16  # 1 to VIRTIO_QUEUES; it has one more interrupt vector
+    share: u8  # which replica of it this domain has
+    shares: u8  # how many there are, 0 is 1, too; queue q is served by replica q % shares
+
+
+class Port(Struct):
+    """One port of the virtio console, and its other side: fixed files of the ring.
+
+    Port 0 is the guest's console and has no name; every other one has.
+    """
+
+    present: u8
+    name_length: u8
+    name: u8[32]  # PORT_NAME_SIZE; UTF-8
+    input: i64  # fixed file number, -1: nothing to read
+    output: i64
+
+
+class NetBackend(IntEnum):
+    """What is on the other side of the network interface."""
+
+    NONE = 0
+    STREAM = 1  # a stream socket: frames with their length in front (32 bits, big-endian)
+    TAP = 2  # a tap: a frame at a time, with virtio's header of 12 bytes in front
+
+
+class Net(Struct):
+    """The network interface: fixed files of the ring, one for each pair of queues."""
+
+    backend: u8  # NetBackend
+    mac: u8[6]
+    mtu: u16  # told to the driver; 0: nothing is
+    pairs: u16  # 1 to MAX_NET_PAIRS
+    files: u32[4]  # MAX_NET_PAIRS
+
+
+class Console(Struct):
+    """The UART's other side: fixed files of the ring."""
+
+    present: u8
+    input: i64  # fixed file number, -1: nothing to read
+    output: i64
+
+
+class Config(Struct):
+    """Written by the host before the monitor's first instruction, all but a size not after.
+
+    Each domain has one, which lists what is in that domain. Domain 0, the first, has all that is
+    not a virtio function of another.
+    """
+
+    domain: u32  # which this is of
+    domains: u32  # how many there are; 0 is 1, too
+    # Of each virtio function the domain, the first of them where it is shared, and how many have
+    # it: they follow each other. Both are in the first domain's Config alone.
+    homes: u8[8]  # MAX_VIRTIO
+    shares: u8[8]  # MAX_VIRTIO; 0 is 1, too
+    cpus: u32
+    tsc_khz: u32
+    ram: Memory
+    paravirtual_eoi: u8  # this KVM has MSR_KVM_EOI_EN
+    ide_in_memory: u8  # IDE_MEMORY is used, and POSTED_STARTS are wired
+    shadow: u64  # SHADOW where the guest reads it; 0: its reads exit
+    coalesced: u64  # address of KVM's coalesced-write ring page; 0: not available
+    coalesced_entries: u32
+    hpet: u8  # there is one
+    disks: Disk[4]  # MAX_DISKS
+    nvme: Nvme[4]  # MAX_NVME
+    virtio: Virtio[8]  # MAX_VIRTIO
+    net: Net
+    console: Console
+    ports: Port[7]  # MAX_PORTS
+    columns: u16  # of port 0's terminal, 0: it is none; the host writes what they become
+    rows: u16
+    entropy: u32  # fixed file number of random bytes, for a VirtioKind.ENTROPY
+    ring: Ring

@@ -1,0 +1,72 @@
+"""KVM's records that lie in the monitor's memory: its queue of writes, its reasons of exits."""
+
+from vestige.lang.enumeration import IntEnum
+from vestige.lang.types import Struct, u8, u16, u32, u64
+
+
+# KVM's coalesced ring, Linux 6.x include/uapi/linux/kvm.h struct kvm_coalesced_mmio.
+class CoalescedWrite(Struct):
+    """One queued write."""
+
+    address: u64
+    length: u32
+    port: u32  # 1: a port, 0: memory
+    data: u8[8]
+
+
+class CoalescedRing(Struct):
+    """Header of the ring page; CoalescedWrite entries follow at byte 8."""
+
+    first: u32  # consumer index, ours
+    last: u32  # producer index, KVM's
+
+
+# KVM's exit record, Linux 6.x include/uapi/linux/kvm.h struct kvm_run.
+class ExitReason(IntEnum):
+    """Exits the run loop forwards to the monitor without looking further."""
+
+    IO = 2
+    MMIO = 6
+    IOAPIC_EOI = 26
+
+
+class RunPage(Struct):
+    """struct kvm_run up to the union."""
+
+    request_interrupt_window: u8
+    immediate_exit: u8
+    padding: u8[6]
+    exit_reason: u32
+    ready_for_interrupt_injection: u8
+    if_flag: u8
+    flags: u16
+    cr8: u64
+    apic_base: u64
+
+
+RUN_UNION = 32  # byte offset of the union in struct kvm_run
+
+
+class RunIo(Struct):
+    """kvm_run.io, at RUN_UNION."""
+
+    direction: u8  # 0 in, 1 out
+    size: u8
+    port: u16
+    count: u32
+    data_offset: u64  # from the start of kvm_run
+
+
+class RunMmio(Struct):
+    """kvm_run.mmio, at RUN_UNION."""
+
+    address: u64
+    data: u8[8]
+    length: u32
+    is_write: u8
+
+
+class RunEoi(Struct):
+    """kvm_run.eoi, at RUN_UNION."""
+
+    vector: u8

@@ -1,0 +1,112 @@
+"""What the monitor tells the host of its work. Threat of all of it: wrong words and numbers."""
+
+from vestige.lang.enumeration import IntEnum, IntFlag
+from vestige.lang.types import Struct, u8, u16, u32, u64
+
+
+class TrapKind(IntFlag):
+    """What a TrapCount counts."""
+
+    PORT = 0
+    MEMORY = 1
+    WRITE = 2
+    COALESCED = 4
+    EOI = 8
+    POSTED = 16  # by an interrupt of the worker
+
+
+class TrapCount(Struct):
+    """How often one port or register was accessed; a free slot has count 0."""
+
+    address: u64
+    kind: u32
+    count: u64
+
+
+class NvmeFailure(IntEnum):
+    """Why the monitor's driver has given a controller up."""
+
+    NONE = 0
+    GONE = 1  # all its registers read as ones
+    UNSUPPORTED = 2  # no NVM command set, no pages of 4 KiB, or no doorbells mapped
+    NOT_READY = 3  # not enabled or disabled within the time its CAP.TO asks for
+    FATAL = 4  # CSTS.CFS, and again after several resets
+    COMMAND = 5  # an admin command failed: NvmeReport.status
+    NO_NAMESPACE = 6
+    FORMAT = 7  # metadata, or blocks other than 512 bytes to 4 KiB
+    CHANGED = 8  # after a reset the namespace had another size or format
+    HUNG = 9  # several resets, and no command done in between
+
+
+class NvmeReport(Struct):
+    """What the monitor's driver tells of one controller. Threat: wrong words and numbers."""
+
+    failure: u8  # NvmeFailure
+    status: u16  # NVMe status code and type of the admin command that failed
+    timeouts: u32  # commands not answered in time
+    resets: u32  # because of those, or of a fatal status
+    errors: u32  # commands that ended with a status other than success
+    reads: u64  # commands done, and bytes
+    read_bytes: u64
+    writes: u64
+    write_bytes: u64
+    flushes: u64
+    discards: u64
+    bounced_bytes: u64  # of those read and written, copied for their alignment
+
+
+class DiskReport(Struct):
+    """With which errno the latest operation on a disk's file that failed did so, by its kind.
+
+    0: none has. Threat: a wrong reason, told to the user.
+    """
+
+    read: u8
+    write: u8
+    flush: u8
+    discard: u8
+
+
+class VirtioReport(Struct):
+    """What its domain tells of one virtio function. Threat: wrong numbers."""
+
+    requests: u64  # chains of descriptors taken
+    notifications: u64  # that came as exits, because the BAR was moved or the write was odd
+    interrupts: u64
+    failures: u64  # how often the device came to need a reset
+    resets: u64
+
+
+class NetReport(Struct):
+    """What the monitor tells of the network interface. Threat: wrong numbers."""
+
+    down: u8  # the other side has failed, or is gone
+    received: u64  # frames to the guest, and bytes
+    received_bytes: u64
+    received_dropped: u64
+    sent: u64
+    sent_bytes: u64
+    sent_dropped: u64
+
+
+class Statistics(Struct):
+    """What `--stats` shows of one domain; the host only reads it. Threat: wrong numbers."""
+
+    traps: TrapCount[512]  # open addressing by address and kind
+    traps_elsewhere: u64  # that found no free slot
+    coalesced_writes: u64
+    reads: u64  # ring operations, and bytes
+    read_bytes: u64
+    writes: u64
+    write_bytes: u64
+    flushes: u64
+    discards: u64
+    ring_errors: u64
+    disks: DiskReport[4]  # MAX_DISKS
+    streams: u8[7]  # MAX_PORTS: the errno that ended the output of the console, of each named port
+    nvme: NvmeReport[4]  # MAX_NVME
+    virtio: VirtioReport[8]  # MAX_VIRTIO
+    net: NetReport
+    doorbells: u64
+    worker_wakeups: u64
+    fences: u64  # times a CPU waited for posted starts
