@@ -1,4 +1,4 @@
-"""Where RAM and the windows are in the guest's physical address space (design, section 3).
+"""Where RAM and the windows are in the guest's physical address space (docs/machine.md).
 
 The first instruction's contents of low memory, all of it in RAM that e820 gives to the guest
 as usable (Linux keeps the first MiB for itself and copies what it needs from there early):

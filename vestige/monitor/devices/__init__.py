@@ -1,1 +1,1 @@
-"""Device models: pure state machines that know no VM, bus or transport (design, section 4)."""
+"""Device models: pure state machines that know no VM, bus or transport (docs/monitor.md)."""
