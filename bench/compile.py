@@ -20,7 +20,7 @@ COLD = """
 import json, time
 start, cpu = time.perf_counter(), time.process_time()
 from vestige import abi
-from vestige.host import runloop
+from vestige.host.loop import runloop
 from vestige.lang.build import compile_functions
 from vestige.monitor.core.entry import vcpu_main, worker_main
 images = [

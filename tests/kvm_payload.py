@@ -14,10 +14,10 @@ import pytest
 
 from vestige import abi
 from vestige.errors import UsageError
-from vestige.host import kvm
-from vestige.host.code import MonitorCode
-from vestige.host.memory import GuestMemory
-from vestige.host.twin import Twin
+from vestige.host.kvm import api as kvm
+from vestige.host.kvm.memory import GuestMemory
+from vestige.host.kvm.monitor_code import MonitorCode
+from vestige.host.kvm.twin import Twin
 from vestige.lang.image import Image
 
 PATIENCE = 60  # seconds: this machine's KVM may emulate every instruction

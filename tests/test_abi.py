@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vestige import abi, lang
-from vestige.host.memory import PRIVATE, PRIVATE_SIZE
+from vestige.host.kvm.memory import PRIVATE, PRIVATE_SIZE
 from vestige.lang import vcpu
 from vestige.lang.intrinsics import address_of
 from vestige.monitor.core.machine import Machine

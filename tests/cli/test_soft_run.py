@@ -16,7 +16,7 @@ from tests.machine import images
 from vestige.cli import run as run_command
 from vestige.cli import soft_inside, soft_run
 from vestige.errors import UsageError
-from vestige.host.files import open_files
+from vestige.host.files.opening import open_files
 from vestige.host.options import DiskOption, PortOption, RunOptions
 from vestige.host.resources import Resources
 from vestige.signals import Signals, Watch

@@ -63,7 +63,7 @@ wait
 # As a next run does: the kernel goes on with what was under way in the ring, which is waited for.
 REOPEN = """
 import sys
-from vestige.host.disks import open_disk
+from vestige.host.backends.disks import open_disk
 from vestige.host.options import DiskOption
 open_disk(DiskOption(sys.argv[1])).close()
 """

@@ -10,17 +10,20 @@ from tests.host import guest_payload, monitor_payload
 from tests.host.guest_payload import Report
 from vestige import abi
 from vestige.errors import UsageError
-from vestige.host import guest, images, kvm, runloop
-from vestige.host.code import MonitorCode
-from vestige.host.console import Console
-from vestige.host.file_failures import FileFailures
-from vestige.host.memory import GuestMemory
+from vestige.host import images
+from vestige.host.backends.console import Console
+from vestige.host.backends.ring import Ring
+from vestige.host.files.failures import FileFailures
+from vestige.host.kvm import api as kvm
+from vestige.host.kvm import guest
+from vestige.host.kvm.memory import GuestMemory
+from vestige.host.kvm.monitor_code import MonitorCode
+from vestige.host.kvm.twin import Twin
+from vestige.host.loop import runloop
+from vestige.host.loop.session import Session
+from vestige.host.loop.wait import wait
 from vestige.host.options import DiskOption
-from vestige.host.ring import Ring
-from vestige.host.session import Session
-from vestige.host.twin import Twin
-from vestige.host.vfio_twin import PassThrough
-from vestige.host.wait import wait
+from vestige.host.vfio.pass_through import PassThrough
 from vestige.lang.build import compile_functions
 from vestige.lang.image import Image
 from vestige.machine.cpu import CODE, DATA, TSS, CpuState, Segment

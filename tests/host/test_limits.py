@@ -13,7 +13,9 @@ from tests.host.harness import Payload, why_not
 from tests.host.kernel_payload import Kernels
 from vestige.cli.main import EXIT_FAILED, EXIT_USAGE, told
 from vestige.errors import GuestError, UsageError
-from vestige.host import disks, images, limits, session
+from vestige.host import images, limits
+from vestige.host.backends import disks
+from vestige.host.loop import session
 from vestige.host.options import DiskOption
 
 PATIENCE = 60

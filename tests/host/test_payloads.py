@@ -16,8 +16,9 @@ from tests.host.harness import Payload, why_not
 from tests.host.monitor_payload import DISK_DATA, GUEST_VECTOR, Port
 from vestige import abi
 from vestige.errors import GuestError
-from vestige.host import kvm, statistics, wait
-from vestige.host.runloop import Loop
+from vestige.host.kvm import api as kvm
+from vestige.host.loop import statistics, wait
+from vestige.host.loop.runloop import Loop
 
 pytestmark = [
     pytest.mark.kvm,

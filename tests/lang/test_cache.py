@@ -66,7 +66,7 @@ def test_what_is_kept_is_found(home: Path) -> None:
 
 
 def test_other_sources_are_another_image() -> None:
-    assert cache.key(["monitor"]) != cache.key(["host/runloop.py"])
+    assert cache.key(["monitor"]) != cache.key(["host/loop/runloop.py"])
     assert cache.key(["monitor"]) == cache.key(["monitor"])
 
 

@@ -413,7 +413,7 @@ def test_a_machine_without_kvm_is_bad_input(
 ) -> None:
     text = (
         "from functools import partial\n"
-        "from vestige.host import kvm\n"
+        "from vestige.host.kvm import api as kvm\n"
         "from vestige.launcher import template\n"
         "kvm.System = partial(kvm.System, '/dev/there-is-no-kvm')\n"
         "template.main()\n"

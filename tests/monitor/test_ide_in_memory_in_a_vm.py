@@ -11,7 +11,7 @@ from tests.host.guest_payload import Report
 from tests.monitor import ide_guest as guests
 from tests.monitor.test_in_a_vm import monitor_image
 from vestige import abi
-from vestige.host import kvm
+from vestige.host.kvm import api as kvm
 
 pytestmark = [
     pytest.mark.kvm,

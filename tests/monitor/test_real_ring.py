@@ -11,9 +11,9 @@ import pytest
 
 from vestige import abi
 from vestige.errors import UsageError
-from vestige.host.file_size import LEAST, FileSizeLimit
-from vestige.host.memory import GuestMemory, PrivateMemory
-from vestige.host.ring import Ring
+from vestige.host.backends.ring import Ring
+from vestige.host.files.size_limit import LEAST, FileSizeLimit
+from vestige.host.kvm.memory import GuestMemory, PrivateMemory
 from vestige.lang.intrinsics import syscall
 from vestige.lang.memory import Memory
 from vestige.monitor.block import BlockRequest, Operation

@@ -8,8 +8,8 @@ Prints "host" or "guest", a leaf, its index, and EAX, EBX, ECX and EDX of each t
 import ctypes
 import mmap
 
-from vestige.host import kvm
-from vestige.host.memory import address_of
+from vestige.host.kvm import api as kvm
+from vestige.host.kvm.memory import address_of
 from vestige.machine import cpuid
 
 CODE = bytes.fromhex(

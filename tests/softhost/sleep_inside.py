@@ -10,9 +10,9 @@ import fcntl
 import os
 import struct
 
-from vestige.host import kvm
-from vestige.host.memory import Region
-from vestige.host.vm import VirtualMachine, monitor_cpuid
+from vestige.host.kvm import api as kvm
+from vestige.host.kvm.memory import Region
+from vestige.host.kvm.vm import VirtualMachine, monitor_cpuid
 
 CODE, HANDLER, STACK = 0x1000, 0x2000, 0x8000
 HLT = b"\xf4"

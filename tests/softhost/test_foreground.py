@@ -19,7 +19,7 @@ ATTEND = """
 import os, sys
 if os.isatty(0):
     os.close(os.open(os.ttyname(0), os.O_RDWR))  # make it this session's
-from vestige.host.console import Terminal
+from vestige.host.backends.console import Terminal
 from vestige.signals import Ended, Signals, Watch
 from vestige.softhost import SoftHost, foreground
 with Signals() as signals:

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from vestige.cli.arguments import Arguments, Syntax
 from vestige.errors import GuestError, UsageError
-from vestige.host import kvm, vfio_sysfs
-from vestige.host.memory import GuestMemory, Region
+from vestige.host.backends.ring import Ring
+from vestige.host.kvm import api as kvm
+from vestige.host.kvm.memory import GuestMemory, Region
 from vestige.host.messages import show
 from vestige.host.options import MINIMUM_MEMORY
-from vestige.host.ring import Ring
+from vestige.host.vfio import sysfs
 from vestige.softhost import emulator, kernel, packages
 from vestige.softhost.detect import KvmState, kvm_state
 
@@ -103,15 +104,15 @@ def _io_uring() -> Finding:
         os.close(eventfd)
 
 
-def nvme_controllers(places: vfio_sysfs.Places | None = None) -> Iterator[Finding]:
+def nvme_controllers(places: sysfs.Places | None = None) -> Iterator[Finding]:
     """Each NVMe controller, and whether a guest can have it: one needs none to run."""
-    addresses = vfio_sysfs.controllers(places)
+    addresses = sysfs.controllers(places)
     if not addresses:
         yield Finding("NVMe", True, "no controller that a guest could have (--disk vfio:ADDRESS)")
     for address in addresses:
-        problem = vfio_sysfs.problem(address, places)
+        problem = sysfs.problem(address, places)
         found, cure = problem or (f"a guest can have it: --disk vfio:{address}", "")
-        device = vfio_sysfs.Device(address, places or vfio_sysfs.Places())
+        device = sysfs.Device(address, places or sysfs.Places())
         where = f"{address}: IOMMU group {device.group or 'none'}, driver {device.driver or 'none'}"
         yield Finding("NVMe", problem is None, f"{where}: {found}", cure)
 

@@ -16,13 +16,13 @@ from vestige.cli.arguments import Syntax
 from vestige.cli.main import told
 from vestige.cli.run import SYNTAX as RUN
 from vestige.cli.run import options_of
-from vestige.host import disks
 from vestige.host import run as native
-from vestige.host.console import Console, File
-from vestige.host.consoles import Consoles
-from vestige.host.files import Files
+from vestige.host.backends import disks
+from vestige.host.backends.console import Console, File
+from vestige.host.backends.consoles import Consoles
+from vestige.host.files.opening import Files
+from vestige.host.files.outputs import open_output
 from vestige.host.options import DiskOption, RunOptions
-from vestige.host.outputs import open_output
 from vestige.host.resources import Resources
 from vestige.lang.image import Image
 from vestige.machine.files import InputFile

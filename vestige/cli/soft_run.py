@@ -1,10 +1,10 @@
 """`vestige run` in the software host: the same run inside, on a real /dev/kvm.
 
-All that the user names is opened out here, by the code of any run (host/files.py), and reaches the
-run inside as a device: the images of disks, and one more with all that is only read, are block
-devices; ports and statistics are streams of bytes; the console is standard input and output. So
-names mean what they mean out here, a guest's flush is a flush of the image, and nothing in there
-waits for a file.
+All that the user names is opened out here, by the code of any run (host/files/opening.py), and
+reaches the run inside as a device: the images of disks, and one more with all that is only read,
+are block devices; ports and statistics are streams of bytes; the console is standard input and
+output. So names mean what they mean out here, a guest's flush is a flush of the image, and nothing
+in there waits for a file.
 """
 
 import os
@@ -15,12 +15,12 @@ import vestige
 from vestige.cli import soft_inside
 from vestige.errors import UsageError
 from vestige.host import images
-from vestige.host.console import Console
-from vestige.host.console_socket import Socket
-from vestige.host.ending import until_ended
-from vestige.host.files import Files, open_files
-from vestige.host.memory import GuestMemory
-from vestige.host.network import find_passt
+from vestige.host.backends.console import Console
+from vestige.host.backends.console_socket import Socket
+from vestige.host.backends.network import find_passt
+from vestige.host.files.opening import Files, open_files
+from vestige.host.kvm.memory import GuestMemory
+from vestige.host.loop.ending import until_ended
 from vestige.host.options import USER, RunOptions
 from vestige.host.resources import Resources
 from vestige.machine import boot

@@ -8,8 +8,8 @@ import os
 from _collections_abc import Sequence
 
 from vestige import abi
+from vestige.host.kvm.vm import VirtualMachine
 from vestige.host.options import VIRTIO, DiskOption
-from vestige.host.vm import VirtualMachine
 
 
 def place(config: abi.Config, disks: Sequence[DiskOption], cpus: int) -> None:

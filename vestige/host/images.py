@@ -2,15 +2,15 @@
 
 from vestige import abi
 from vestige.cache_folder import CURE
-from vestige.host import runloop
+from vestige.host.loop import runloop
+from vestige.host.loop.session import Runner
 from vestige.host.messages import tell
-from vestige.host.session import Runner
 from vestige.lang import cache
 from vestige.lang.image import Image
 from vestige.lang.native import NativeImage
 
 IMAGES = MONITOR, RUN_LOOP = "monitor", "run-loop"  # names in the cache
-SOURCES = ("monitor", "devices.py", "place.py", "host/runloop.py", "host/patience.py")
+SOURCES = ("monitor", "devices.py", "place.py", "host/loop/runloop.py", "host/loop/patience.py")
 
 
 def key() -> str:

@@ -5,19 +5,22 @@ from _collections_abc import Callable, Sequence
 
 from vestige import abi
 from vestige.errors import GuestError, UsageError
-from vestige.host import buses, domains, failure, guest, images, kvm, options, statistics
-from vestige.host.code import MonitorCode
-from vestige.host.ending import until_ended
-from vestige.host.file_failures import FileFailures
-from vestige.host.file_size import FileSizeLimit
-from vestige.host.files import Files, open_files
-from vestige.host.memory import GuestMemory
+from vestige.host import buses, domains, images, options
+from vestige.host.backends.ring import Ring
+from vestige.host.files.failures import FileFailures
+from vestige.host.files.opening import Files, open_files
+from vestige.host.files.size_limit import FileSizeLimit
+from vestige.host.kvm import api as kvm
+from vestige.host.kvm import guest
+from vestige.host.kvm.memory import GuestMemory
+from vestige.host.kvm.monitor_code import MonitorCode
+from vestige.host.kvm.twin import Twin
+from vestige.host.loop import failure, statistics
+from vestige.host.loop.ending import until_ended
+from vestige.host.loop.session import Session
+from vestige.host.loop.wait import RESET, wait
 from vestige.host.messages import tell
 from vestige.host.resources import Resources
-from vestige.host.ring import Ring
-from vestige.host.session import Session
-from vestige.host.twin import Twin
-from vestige.host.wait import RESET, wait
 from vestige.lang.image import Image
 from vestige.lang.types import TYPE_CHECKING
 from vestige.machine import boot
@@ -25,7 +28,7 @@ from vestige.machine.config import MachineConfig
 from vestige.signals import Watch
 
 if TYPE_CHECKING:
-    from vestige.host.network import Network
+    from vestige.host.backends.network import Network
 
 
 Opener = Callable[[options.RunOptions, Resources, Watch], Files]
@@ -95,7 +98,7 @@ class Run:
         self.entropy = _open_entropy(resources) if asked.entropy else None
         self.network: Network | None = None
         if asked.net is not None:
-            from vestige.host.network import open_network  # noqa: PLC0415 - few runs need it
+            from vestige.host.backends.network import open_network  # noqa: PLC0415 - few runs need it
 
             self.network = resources.keep(open_network(asked.net, asked.cpus))
         self.compiled = compiled
@@ -258,7 +261,7 @@ def _take_controllers(
     """Take the NVMe controllers that are asked for; their memory, for the page tables."""
     if all(disk.controller is None for disk in asked.disks):
         return ()
-    from vestige.host.vfio_twin import PassThrough  # noqa: PLC0415 - few runs need it
+    from vestige.host.vfio.pass_through import PassThrough  # noqa: PLC0415 - few runs need it
 
     return resources.keep(PassThrough(twin, asked.disks)).pages
 

@@ -19,8 +19,9 @@ from typing import NoReturn
 from vestige.cli.main import told
 from vestige.cli.run import SYNTAX, options_of
 from vestige.errors import GuestError, UsageError
-from vestige.host import kvm, limits
+from vestige.host import limits
 from vestige.host import run as native
+from vestige.host.kvm import api as kvm
 from vestige.lang.intrinsics import syscall
 from vestige.launcher import messages
 from vestige.process import prepare

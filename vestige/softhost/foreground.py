@@ -11,10 +11,10 @@ from queue import Empty
 
 from vestige import terminal
 from vestige.errors import UsageError
-from vestige.host.console import DESERTED, LOOK, Console
-from vestige.host.file_failures import lost
+from vestige.host.backends.console import DESERTED, LOOK, Console
+from vestige.host.files.failures import lost
+from vestige.host.files.outlet import Outlet
 from vestige.host.messages import tell
-from vestige.host.outlet import Outlet
 from vestige.signals import SIGNALLED, Ended, Signals, Watch
 from vestige.softhost import prepare, wire
 from vestige.softhost.command import SoftHostError, status_of

@@ -15,7 +15,7 @@ from typing import BinaryIO, TypedDict, Unpack
 import vestige
 from vestige.errors import UsageError
 from vestige.host import limits
-from vestige.host.disks import DiskImage, open_disk
+from vestige.host.backends.disks import DiskImage, open_disk
 from vestige.host.options import DiskOption
 from vestige.signals import Watch
 from vestige.softhost import emulator as emulators

@@ -7,10 +7,10 @@ import os
 import select
 import socket
 
-from vestige.host.console import Console
-from vestige.host.file_failures import lost
+from vestige.host.backends.console import Console
+from vestige.host.files.failures import lost
+from vestige.host.files.outlet import Outlet
 from vestige.host.messages import tell
-from vestige.host.outlet import Outlet
 from vestige.signals import Watch
 
 _LIMIT = 64 * 1024  # bytes that wait for the file, or for the guest

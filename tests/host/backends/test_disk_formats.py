@@ -1,0 +1,118 @@
+"""Images that are not raw are named, with what makes them so; raw and format=raw go through."""
+
+import bz2
+import gzip
+import lzma
+import re
+import zipfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from vestige.errors import UsageError
+from vestige.host.backends.disk_formats import check
+from vestige.host.backends.disks import open_disk
+from vestige.host.options import DiskOption
+
+SIZE = 1 << 16
+VDI = b"<<< Oracle VM VirtualBox Disk Image >>>\n".ljust(0x40, b"\0") + b"\x7f\x10\xda\xbe"
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return tmp_path / "my disk"
+
+
+def fill(image: Path, *pieces: tuple[int, bytes], size: int = SIZE) -> None:
+    """Write `pieces` at their offsets into zeroes."""
+    content = bytearray(size)
+    for offset, data in pieces:
+        content[offset : offset + len(data)] = data
+    image.write_bytes(content)
+
+
+def refusal(image: Path, *, read_only: bool = False) -> str:
+    with image.open("rb") as file, pytest.raises(UsageError) as refused:
+        check(file.fileno(), str(image), read_only)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("offset", "magic", "name"),
+    [
+        (0, b"QFI\xfb\0\0\0\3", "qcow2"),
+        (0, b"QED\0", "QED"),
+        (0, b"KDMV\1\0\0\0", "VMDK"),
+        (0, b"COWD", "VMDK"),
+        (0, b"# Disk DescriptorFile\nversion=1\n", "VMDK"),
+        (0, VDI, "VDI"),
+        (0, b"conectix", "VHD"),
+        (SIZE - 512, b"conectix", "VHD"),
+        (0, b"vhdxfile", "VHDX"),
+        (0, b"WithoutFreeSpace", "Parallels"),
+    ],
+)
+@pytest.mark.parametrize("read_only", [False, True])
+def test_another_format_is_named_with_its_conversion(
+    image: Path, offset: int, magic: bytes, name: str, read_only: bool
+) -> None:
+    fill(image, (offset, magic))
+    assert refusal(image, read_only=read_only) == (
+        f"{image}: a {name} image, not a raw one: its first write would ruin it; convert it:"
+        f" qemu-img convert -O raw '{image}' '{image}.raw' (Debian's qemu-utils), or add"
+        " ,format=raw to have its bytes as they are"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "program"),
+    [
+        (gzip.compress(bytes(512), mtime=0), "gzip -d"),
+        (lzma.compress(bytes(512)), "xz -d"),
+        (bz2.compress(bytes(512)), "bzip2 -d"),
+        (b"\x28\xb5\x2f\xfd\x20\x00", "zstd -d"),
+        (b"\x04\x22\x4d\x18", "lz4 -d"),
+    ],
+)
+def test_a_packed_image_is_told_with_what_unpacks_it(
+    image: Path, content: bytes, program: str
+) -> None:
+    image.write_bytes(content)
+    assert f"packed, not a raw image; unpack it: {program} '{image}', or" in refusal(image)
+
+
+def test_a_zip_archive_is_one(image: Path) -> None:
+    with zipfile.ZipFile(image, "w") as archive:
+        archive.writestr("disk.img", bytes(512))
+    assert f"unpack it: unzip '{image}'" in refusal(image)
+
+
+def test_an_iso_image_may_be_read_and_not_be_written(image: Path) -> None:
+    fill(image, (0x8000, b"\1CD001\1"), (510, b"\x55\xaa"))
+    assert re.search(r"an ISO 9660 image.*add ,readonly, or ,format=raw", refusal(image))
+    with closing(open_disk(DiskOption(str(image), read_only=True))) as disk:
+        assert disk.sectors == SIZE // 512
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (),
+        ((510, b"\x55\xaa"),),
+        ((512, b"EFI PART"),),
+        ((1080, b"\x53\xef"),),
+        ((1, b"QFI\xfb"),),
+        ((SIZE - 520, b"conectix"),),
+    ],
+)
+def test_raw_images_are_taken(image: Path, pieces: tuple[tuple[int, bytes], ...]) -> None:
+    fill(image, *pieces)
+    open_disk(DiskOption(str(image))).close()
+
+
+def test_who_says_raw_is_not_asked(image: Path) -> None:
+    fill(image, (0, b"QFI\xfb"))
+    with pytest.raises(UsageError, match="a qcow2 image"):
+        open_disk(DiskOption(str(image)))
+    open_disk(DiskOption(str(image), raw=True)).close()

@@ -1,0 +1,292 @@
+"""The restricted io_uring: what it does for the monitor, and all that it refuses."""
+
+import errno
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+
+from vestige import abi
+from vestige.errors import GuestError, UsageError
+from vestige.host.backends import ring as module
+from vestige.host.backends.disks import PUNCH_HOLE
+from vestige.host.backends.ring import FALLOCATE, FIXED_FILE, FSYNC, READ_FIXED, WRITE_FIXED, Ring
+from vestige.host.files import size_limit
+from vestige.host.files.size_limit import FileSizeLimit
+from vestige.host.kvm.memory import GuestMemory, PrivateMemory
+from vestige.lang.intrinsics import load32, store32, syscall
+
+ENTRY = struct.Struct("<BBHiQQIIQHHIQQ")
+SIZE = 65 * abi.MIB  # not a multiple of the chunk
+READV, OPENAT, NOP = 1, 18, 0
+
+
+class Rig:
+    """A ring over a file, and the monitor's part played by the test."""
+
+    def __init__(
+        self, *, polled: bool = False, insists: bool = True, discards: bool = False
+    ) -> None:
+        self.memory = GuestMemory(SIZE)
+        self.private = PrivateMemory()
+        self.file = os.memfd_create("disk")
+        os.ftruncate(self.file, 1 << 20)
+        self.eventfd = os.eventfd(0, os.EFD_NONBLOCK)
+        state = self.private.host_address(abi.STATE)
+        files = [self.file]
+        self.ring = Ring(
+            self.memory,
+            state,
+            files,
+            self.eventfd,
+            polled=polled,
+            insists=insists,
+            discards=discards,
+        )
+        self.shown = abi.Ring()
+        self.ring.describe(self.shown)
+        self.places = [(address, size, host) for address, size, host in self.ring.mappings()]
+
+    def host(self, address: int) -> int:
+        """Where the monitor's `address` is here."""
+        for start, size, host in self.places:
+            if start <= address < start + size:
+                return host + address - start
+        raise ValueError(hex(address))
+
+    def submit(
+        self,
+        operation: int,
+        address: int,
+        length: int,
+        buffer: int,
+        *,
+        offset: int = 0,
+        flags: int = FIXED_FILE,
+        file: int = 0,
+    ) -> int:
+        """One entry, as the monitor writes it; the result of its completion."""
+        entry = ENTRY.pack(
+            operation, flags, 0, file, offset, address, length, 0, 7, buffer, 0, 0, 0, 0
+        )
+        tail = load32(self.host(self.shown.sq_tail))
+        index = tail % self.shown.entries
+        base = self.host(self.shown.sqes) + 64 * index
+        for word, (value,) in enumerate(struct.iter_unpack("<I", entry)):
+            store32(base + 4 * word, value)
+        store32(self.host(self.shown.sq_array) + 4 * index, index)
+        store32(self.host(self.shown.sq_tail), tail + 1)
+        assert syscall(426, self.ring.descriptor, 1, 1, 1, 0, 0) >= 0
+        head = load32(self.host(self.shown.cq_head))
+        assert load32(self.host(self.shown.cq_tail)) == head + 1
+        place = self.host(self.shown.cqes) + 16 * (head % self.shown.completion_entries)
+        store32(self.host(self.shown.cq_head), head + 1)
+        return int.from_bytes(load32(place + 8).to_bytes(4, "little"), "little", signed=True)
+
+    def close(self) -> None:
+        self.ring.close()
+        self.private.close()
+        self.memory.close()
+        os.close(self.file)
+        os.close(self.eventfd)
+
+
+@contextmanager
+def opened(*, polled: bool = False, insists: bool = True, discards: bool = False) -> Iterator[Rig]:
+    try:
+        made = Rig(polled=polled, insists=insists, discards=discards)
+    except UsageError as error:
+        pytest.skip(str(error))
+    with closing(made):
+        yield made
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    with opened() as made:
+        yield made
+
+
+def test_data_goes_between_file_and_guest_ram(rig: Rig) -> None:
+    os.pwrite(rig.file, b"from the disk", 512)
+    assert rig.ring.pin(3) == 0
+    offset = 3 * abi.CHUNK + 4096
+    buffer = abi.FIRST_CHUNK_BUFFER + 3
+    address = rig.shown.host_ram + offset
+    assert rig.submit(READ_FIXED, address, 512, buffer, offset=512) == 512
+    assert bytes(rig.memory.region.view[offset : offset + 13]) == b"from the disk"
+    rig.memory.region.view[offset : offset + 4] = b"back"
+    assert rig.submit(WRITE_FIXED, address, 512, buffer, offset=1024) == 512
+    assert os.pread(rig.file, 4, 1024) == b"back"
+    assert rig.submit(FSYNC, 0, 0, 0) == 0
+    assert os.eventfd_read(rig.eventfd) == 3
+
+
+def test_the_monitors_state_is_buffer_zero(rig: Rig) -> None:
+    assert rig.submit(READ_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER) == 4096
+
+
+@pytest.mark.parametrize("operation", [NOP, READV, 2, OPENAT, 22, 23, 26, 46])
+def test_other_operations_are_refused(rig: Rig, operation: int) -> None:
+    assert rig.submit(operation, rig.shown.host_state, 512, 0) == -errno.EACCES
+
+
+def test_holes_are_made_where_they_are_allowed_and_nowhere_else(rig: Rig) -> None:
+    os.pwrite(rig.file, b"x" * 8192, 0)
+    hole = (FALLOCATE, 4096, PUNCH_HOLE, 0)  # an entry's address is the length, its length the mode
+    assert rig.submit(*hole, offset=4096) == -errno.EACCES
+    with opened(discards=True) as other:
+        os.pwrite(other.file, b"x" * 8192, 0)
+        assert other.submit(*hole, offset=4096) == 0
+        assert os.pread(other.file, 8192, 0) == b"x" * 4096 + bytes(4096)
+        assert other.submit(OPENAT, other.shown.host_state, 512, 0) == -errno.EACCES
+    assert os.pread(rig.file, 8192, 0) == b"x" * 8192
+
+
+def test_a_write_behind_the_end_does_not_make_a_file_longer_than_the_limit(rig: Rig) -> None:
+    write = (WRITE_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER)
+    largest = size_limit.LEAST
+    with closing(FileSizeLimit(largest, [rig.eventfd])):
+        assert rig.submit(*write, offset=largest - 4096) == 4096
+        assert rig.submit(*write, offset=largest) == -errno.EFBIG
+        assert rig.submit(*write, offset=1 << 40) == -errno.EFBIG
+        assert os.fstat(rig.file).st_size == largest
+    assert rig.submit(*write, offset=largest) == 4096
+
+
+def test_a_console_in_a_file_may_grow(rig: Rig) -> None:
+    write = (WRITE_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER)
+    with closing(FileSizeLimit(4096, [rig.file])):
+        assert rig.submit(*write, offset=size_limit.LEAST) == 4096
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.ENOMEM, errno.EAGAIN])
+def test_a_kernel_that_gives_no_thread(monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    def refuse_threads(number: int, entries: int, parameters: int, *rest: int) -> int:
+        flags = module.Parameters.at(parameters).flags if number == module.SYS_SETUP else 0
+        if flags & module.SETUP_POLLED:
+            return -error
+        return syscall(number, entries, parameters, *rest)
+
+    monkeypatch.setattr(module, "syscall", refuse_threads)
+    with opened(polled=True, insists=False) as rig:
+        assert (rig.ring.polled, rig.shown.polled) == (False, 0)
+        assert rig.submit(READ_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER) == 4096
+    with pytest.raises(UsageError, match=r"^--ring poll: .*give --ring kick$"):
+        Rig(polled=True)
+
+
+def test_a_thread_of_the_kernel_takes_the_entries_where_it_may() -> None:
+    with opened(polled=True) as rig:
+        assert (rig.ring.polled, rig.shown.polled) == (True, 1)
+
+
+def test_a_plain_descriptor_is_refused(rig: Rig) -> None:
+    answer = rig.submit(READ_FIXED, rig.shown.host_state, 512, 0, flags=0, file=rig.file)
+    assert answer == -errno.EACCES
+
+
+def test_other_flags_are_refused(rig: Rig) -> None:
+    for bit in range(1, 7):
+        flags = FIXED_FILE | 1 << bit
+        answer = rig.submit(READ_FIXED, rig.shown.host_state, 512, 0, flags=flags)
+        assert answer in (-errno.EACCES, -errno.EOPNOTSUPP), bit
+
+
+def test_a_file_that_is_not_registered_is_refused(rig: Rig) -> None:
+    assert rig.submit(READ_FIXED, rig.shown.host_state, 512, 0, file=1) == -errno.EBADF
+
+
+def test_addresses_outside_of_their_buffer_are_refused(rig: Rig) -> None:
+    assert rig.ring.pin(0) == 0
+    ram = rig.shown.host_ram
+    for address, length, buffer in (
+        (ram - 512, 512, 1),
+        (ram + abi.CHUNK - 256, 512, 1),
+        (ram + abi.CHUNK, 512, 1),
+        (rig.shown.host_state + abi.STATE_FIRST, 512, 0),
+        (rig.private.host_address(abi.IMAGE), 512, 0),
+        (2**64 - 256, 512, 0),
+        (ram, 512, 2),  # not pinned
+        (ram, 512, 34),  # beyond the table
+    ):
+        answer = rig.submit(READ_FIXED, address, length, buffer)
+        assert answer in (-errno.EFAULT, -errno.EOVERFLOW), (hex(address), length, buffer)
+
+
+def test_only_ram_can_be_pinned_and_the_last_chunk_is_short(rig: Rig) -> None:
+    assert rig.ring.pin(32) == 0
+    end = rig.shown.host_ram + SIZE
+    assert rig.submit(READ_FIXED, end - 512, 512, 33) == 512
+    assert rig.submit(READ_FIXED, end - 256, 512, 33) == -errno.EFAULT
+    for chunk in (33, 2**31, 2**64 - 1):
+        assert rig.ring.pin(chunk) == errno.EINVAL
+
+
+def test_every_register_operation_but_updating_buffers_is_refused(rig: Rig) -> None:
+    for operation in range(40):
+        if operation != module.REGISTER_BUFFERS_UPDATE:
+            answer = syscall(427, rig.ring.descriptor, operation, 0, 0, 0, 0)
+            assert answer < 0, operation
+    with pytest.raises(GuestError, match="io_uring_register 2: Permission denied"):
+        rig.ring._register(module.REGISTER_FILES, module.Descriptors(), 1)
+
+
+def test_a_ring_that_is_switched_off_says_how_to_switch_it_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "syscall", lambda *_: -errno.EPERM)
+    with (
+        closing(GuestMemory(64 * abi.MIB)) as memory,
+        pytest.raises(UsageError, match="io_uring_disabled=0"),
+    ):
+        Ring(memory, 0, [], 0)
+
+
+def test_memory_that_cannot_be_pinned_is_told_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rig.ring, "_set_buffer", lambda *_: errno.ENOMEM)
+    assert [rig.ring.pin(chunk) for chunk in range(3)] == [errno.ENOMEM] * 3
+    told = capsys.readouterr().err
+    assert told.startswith("vestige: the guest's transfers fail: io_uring: Cannot allocate memory")
+    assert told.count("\n") == 1
+
+
+LIMITED = """
+import ctypes, os, resource  # before privileges go: nothing can be imported after
+from vestige import abi
+from vestige.host.kvm import memory
+from vestige.host.backends import ring
+if os.geteuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+limit = min(8 * abi.MIB, resource.getrlimit(resource.RLIMIT_MEMLOCK)[1])
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
+ram, private = memory.GuestMemory(64 * abi.MIB), memory.PrivateMemory()
+file = os.memfd_create("disk")
+made = ring.Ring(ram, private.host_address(abi.STATE), [file], os.eventfd(0))
+pinned = made._pinned
+state = private.host_address(abi.STATE + abi.STATE_SIZE)
+other = ring.Ring(ram, state, [file], os.eventfd(0), domain=1, pinned=pinned)
+for chunk in range(32):
+    assert made.pin(chunk) == 0, chunk
+assert (made, 31) in made._pinned and (made, 0) not in made._pinned, made._pinned
+assert made.pin(0) == 0
+for chunk in range(32):
+    assert other.pin(chunk) == 0, chunk
+assert {owner for owner, _ in pinned} == {other}, pinned
+assert made.pin(0) == 0
+assert {owner for owner, _ in pinned} == {made, other}, pinned
+print("fine")
+"""
+
+
+def test_within_the_limit_of_locked_memory_old_chunks_make_room() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "fine\n", done.stderr

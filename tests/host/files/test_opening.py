@@ -1,0 +1,166 @@
+"""All files of a run, opened in one place: whatever kind they are, nothing waits for ever."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.machine import images
+from vestige.errors import UsageError
+from vestige.host.files.opening import Files, open_files
+from vestige.host.files.outputs import open_output
+from vestige.host.options import ConsoleOption, DiskOption, PortOption, RunOptions
+from vestige.host.resources import Resources
+from vestige.signals import Ended, Signals, Watch
+
+KERNEL = bytes(images.bzimage())
+
+Open = Callable[..., Files]
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Open]:
+    """Opens the files of a run, whose deadline is a second away."""
+    kernel = images.write(tmp_path, KERNEL)
+    with Signals() as signals, Resources() as resources:
+
+        def run(**options: Any) -> Files:
+            asked = RunOptions(**({"kernel": kernel} | options))
+            return open_files(asked, resources, Watch(signals, options.get("timeout", 10)))
+
+        yield run
+
+
+def content(files: Files) -> bytes:
+    """Of the kernel."""
+    data = bytearray(files.kernel.size)
+    files.kernel.read_at(0, memoryview(data))
+    return bytes(data)
+
+
+def fed(path: str, data: bytes) -> threading.Thread:
+    """Somebody who opens `path` and writes to it."""
+
+    def feed() -> None:
+        with suppress(BrokenPipeError):
+            Path(path).write_bytes(data)
+
+    thread = threading.Thread(target=feed, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_kernel_may_come_out_of_a_pipe(opened: Open) -> None:
+    reader, writer = os.pipe()
+
+    def feed() -> None:
+        with os.fdopen(writer, "wb") as file:
+            file.write(KERNEL * 100)
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    assert content(opened(kernel=f"/dev/fd/{reader}")) == KERNEL * 100
+    feeder.join()
+    os.close(reader)
+
+
+def test_a_kernel_and_an_initrd_may_come_out_of_fifos(opened: Open, tmp_path: Path) -> None:
+    names = [str(tmp_path / name) for name in ("one", "two")]
+    for name in names:
+        os.mkfifo(name)
+    feeders = [fed(names[0], KERNEL), fed(names[1], b"initrd")]
+    files = opened(kernel=names[0], initrd=names[1])
+    assert content(files) == KERNEL
+    assert files.initrd is not None
+    assert files.initrd.size == 6
+    for feeder in feeders:
+        feeder.join()
+
+
+@pytest.mark.parametrize("what", ["kernel", "initrd"])
+def test_a_fifo_that_nobody_feeds_waits_until_the_deadline(
+    opened: Open, tmp_path: Path, what: str
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(Ended) as ended:
+        opened(**{what: str(tmp_path / "fifo")}, timeout=0.1)
+    assert ended.value.status == 124
+
+
+def test_a_pipe_without_a_word_is_refused(opened: Open) -> None:
+    reader, writer = os.pipe()
+    os.close(writer)
+    with pytest.raises(UsageError, match=r"nothing came out of this pipe; give an x86-64 kernel"):
+        opened(kernel=f"/dev/fd/{reader}")
+    os.close(reader)
+
+
+def test_a_pipe_with_more_than_the_machines_memory_is_refused(opened: Open, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    fed(str(tmp_path / "fifo"), bytes(65 << 20))
+    with pytest.raises(UsageError, match=r"more than the 67108864 bytes of the machine's memory"):
+        opened(kernel=str(tmp_path / "fifo"), memory=64 << 20)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        lambda path: {"ports": (PortOption("p", path),)},
+        lambda path: {"console": ConsoleOption(path)},
+        lambda path: {"stats": path},
+    ],
+)
+def test_output_into_a_fifo_waits_for_who_reads_it_until_the_deadline(
+    opened: Open,
+    tmp_path: Path,
+    options: Callable[[str], dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = str(tmp_path / "fifo")
+    os.mkfifo(path)
+    with pytest.raises(Ended) as ended:
+        opened(**options(path), timeout=0.1)
+    assert ended.value.status == 124
+    assert capsys.readouterr().err == f"vestige: {path}: waiting for somebody who reads it\n"
+
+
+def test_output_into_a_fifo_reaches_who_reads_it(opened: Open, tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(path.read_bytes()))
+    reader.start()
+    consoles = opened(ports=(PortOption("p", str(path)),)).consoles
+    os.write(consoles.ports[0].output, b"said")
+    consoles.close()
+    reader.join(10)
+    assert received == [b"said"]
+
+
+def test_what_is_opened_blocks_again_for_who_writes_it(tmp_path: Path) -> None:
+    descriptor = open_output(str(tmp_path / "file"), None)
+    assert os.get_blocking(descriptor)
+    os.close(descriptor)
+
+
+def test_files_that_are_written_are_emptied_at_the_guests_start_and_not_before(
+    opened: Open, tmp_path: Path
+) -> None:
+    names = ("console", "port", "stats")
+    for name in names:
+        (tmp_path / name).write_text("precious")
+    options = {
+        "console": ConsoleOption(str(tmp_path / "console")),
+        "ports": (PortOption("p", str(tmp_path / "port")),),
+        "stats": str(tmp_path / "stats"),
+    }
+    with pytest.raises(UsageError, match="no such disk image"):
+        opened(**options, disks=(DiskOption(str(tmp_path / "none")),))
+    files = opened(**options)
+    assert {(tmp_path / name).read_text() for name in names} == {"precious"}
+    files.start()
+    assert {(tmp_path / name).read_text() for name in names} == {""}

@@ -1,0 +1,271 @@
+"""The run loop by itself: a scripted kernel, and pages that hold what no kernel would write."""
+
+import errno
+from collections.abc import Callable
+
+import pytest
+
+from vestige import abi
+from vestige.host.loop import failure, runloop
+from vestige.host.loop.runloop import KVM_RUN, REASONS, Leave, Loop
+from vestige.lang.intrinsics import address_of
+from vestige.lang.types import Struct, u8, u64
+
+GUEST, MONITOR, RING, OTHER_RING = 100, 101, 102, 103
+
+
+class Page(Struct):
+    """A kvm_run mapping."""
+
+    bytes: u8[4096]
+
+
+class Argument(Struct):
+    """The first arguments of the monitor's call."""
+
+    value: u64
+    handed: u64  # of a KICK
+
+
+class Rig:
+    """A loop whose system calls are answered by `script`, in turn."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.guest, self.monitor = Page(), Page()
+        self.argument = Argument()
+        self.loop = Loop(
+            guest=GUEST,
+            guest_run=address_of(self.guest),
+            monitor=MONITOR,
+            monitor_run=address_of(self.monitor),
+            run_size=4096,
+            argument=address_of(self.argument),
+            ring_count=2,
+            ring_entries=256,
+        )
+        self.loop.rings[0], self.loop.rings[1] = RING, OTHER_RING
+        self.script: list[tuple[int, Callable[[], int]]] = []
+        self.yields: list[int] = []  # how much of the script was left at each
+        monkeypatch.setattr(runloop, "syscall", self.answer)
+
+    def answer(self, number: int, descriptor: int, *arguments: int) -> int:
+        if number == runloop.SYS_SCHED_YIELD:
+            self.yields.append(len(self.script))
+            return 0
+        expected, act = self.script.pop(0)
+        assert descriptor == expected
+        assert arguments[0] == (256 if descriptor in (RING, OTHER_RING) else KVM_RUN)
+        return act()
+
+    def guest_exits(self, reason: int) -> None:
+        def act() -> int:
+            abi.RunPage.at(address_of(self.guest)).exit_reason = reason
+            return 0
+
+        self.script.append((GUEST, act))
+
+    def monitor_calls(
+        self,
+        call: int,
+        *,
+        reason: int = 2,
+        port: int = abi.PORT_CALL,
+        direction: int = 1,
+        size: int = 1,
+        offset: int = 2048,
+        argument: int = 0,
+        handed: int = 0,
+    ) -> None:
+        def act() -> int:
+            self.argument.value = argument
+            self.argument.handed = handed
+            abi.RunPage.at(address_of(self.monitor)).exit_reason = reason
+            record = abi.RunIo.at(address_of(self.monitor) + abi.RUN_UNION)
+            record.port, record.direction, record.size = port, direction, size
+            record.data_offset = offset
+            self.monitor.bytes[2048] = call
+            return 0
+
+        self.script.append((MONITOR, act))
+
+    def fails(self, descriptor: int, error: int) -> None:
+        self.script.append((descriptor, lambda: -error))
+
+    def run(self) -> int:
+        leave = runloop.run(self.loop)
+        assert not self.script
+        return leave
+
+
+@pytest.fixture
+def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    return Rig(monkeypatch)
+
+
+@pytest.mark.parametrize("reason", list(abi.ExitReason))
+def test_device_accesses_and_ends_of_interrupt_are_forwarded(
+    rig: Rig, reason: abi.ExitReason
+) -> None:
+    rig.guest_exits(reason)
+    rig.monitor_calls(abi.Call.DONE)
+    rig.guest_exits(8)
+    assert rig.run() == Leave.GUEST
+    assert rig.loop.forwards == rig.loop.exits[reason] == rig.loop.exits[8] == 1
+
+
+@pytest.mark.parametrize("reason", sorted(set(range(40)) - set(abi.ExitReason)))
+def test_every_other_exit_leaves(rig: Rig, reason: int) -> None:
+    rig.guest_exits(reason)
+    assert rig.run() == Leave.GUEST
+    assert rig.loop.reason == reason
+
+
+@pytest.mark.parametrize("reason", [REASONS - 1, REASONS, 2**31, 2**32 - 1])
+def test_a_reason_no_kernel_gives_stays_within_the_counters(rig: Rig, reason: int) -> None:
+    rig.guest_exits(reason)
+    assert rig.run() == Leave.GUEST
+    assert rig.loop.exits[REASONS - 1] == 1
+
+
+@pytest.mark.parametrize("call", [1, 2, 4, 5, 6, 7, 8, 119, 255])
+def test_calls_for_python_leave_and_the_monitor_goes_on_afterwards(rig: Rig, call: int) -> None:
+    rig.loop.in_monitor = 1
+    rig.monitor_calls(call)
+    assert rig.run() == Leave.CALL
+    assert rig.loop.call == call
+    assert sum(rig.loop.calls) == (call < 8)
+    rig.monitor_calls(abi.Call.DONE)
+    rig.guest_exits(8)
+    assert rig.run() == Leave.GUEST
+
+
+def test_a_kick_enters_the_ring_and_goes_on_in_the_monitor(rig: Rig) -> None:
+    rig.loop.in_monitor = 1
+    rig.monitor_calls(abi.Call.KICK)
+    rig.script.append((RING, lambda: 3))
+    rig.monitor_calls(abi.Call.KICK)
+    rig.fails(RING, errno.EBUSY)
+    rig.monitor_calls(abi.Call.KICK)
+    rig.fails(RING, errno.EBADF)
+    assert rig.run() == Leave.RING_ERROR
+    assert rig.loop.error == errno.EBADF
+
+
+def test_what_a_kick_hands_to_another_thread_runs_before_the_monitor(rig: Rig) -> None:
+    rig.loop.in_monitor = 1
+    for handed in (0, 1, 0):
+        rig.monitor_calls(abi.Call.KICK, handed=handed)
+        rig.script.append((RING, lambda: 3))
+    rig.monitor_calls(abi.Call.DONE)
+    rig.guest_exits(8)
+    assert rig.run() == Leave.GUEST
+    assert rig.yields == [4]  # after the second KICK: the third's two steps and the last two
+
+
+def test_a_kick_enters_the_ring_that_it_names(rig: Rig) -> None:
+    rig.loop.in_monitor = 1
+    for number, ring in enumerate((RING, OTHER_RING)):
+        rig.monitor_calls(abi.Call.KICK, argument=number)
+        rig.script.append((ring, lambda: 3))
+    rig.monitor_calls(abi.Call.DONE)
+    rig.guest_exits(8)
+    assert rig.run() == Leave.GUEST
+
+
+@pytest.mark.parametrize("number", [2, 7, 8, 1 << 32, (1 << 64) - 1])
+def test_a_kick_for_a_ring_that_is_not_there_is_for_python_to_refuse(rig: Rig, number: int) -> None:
+    rig.loop.in_monitor = 1
+    rig.monitor_calls(abi.Call.KICK, argument=number)
+    assert rig.run() == Leave.CALL
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"reason": 8},
+        {"reason": 6},
+        {"port": 0x80},
+        {"direction": 0},
+        {"size": 4},
+        {"offset": 4096},
+        {"offset": 2**64 - 1},
+    ],
+)
+def test_a_monitor_that_leaves_otherwise_is_an_error(rig: Rig, record: dict[str, int]) -> None:
+    rig.loop.in_monitor = 1
+    rig.monitor_calls(0, **record)
+    assert rig.run() == Leave.MONITOR
+
+
+@pytest.mark.parametrize(("boots", "forwards"), [(0, 0), (1, 1)])
+def test_a_processor_that_waits_or_that_ran_before_is_entered_again(
+    rig: Rig, boots: int, forwards: int
+) -> None:
+    rig.loop.boots, rig.loop.forwards = boots, forwards
+    rig.fails(GUEST, errno.EAGAIN)
+    rig.guest_exits(8)
+    assert rig.run() == Leave.GUEST
+
+
+def test_a_machine_that_gets_no_kernel_thread_at_its_beginning_is_over(rig: Rig) -> None:
+    rig.loop.boots = 1
+    rig.fails(GUEST, errno.EAGAIN)
+    assert rig.run() == Leave.GUEST_ERROR
+    rig.loop.in_monitor = rig.loop.first = 1
+    rig.fails(MONITOR, errno.EAGAIN)
+    assert rig.run() == Leave.MONITOR_ERROR
+    assert rig.loop.error == errno.EAGAIN
+
+
+def test_interrupted_runs_are_repeated_until_stop_is_set(rig: Rig) -> None:
+    rig.fails(GUEST, errno.EINTR)
+    rig.fails(GUEST, errno.EAGAIN)
+
+    def stop() -> int:
+        rig.loop.stop = 1
+        return -errno.EINTR
+
+    rig.script.append((GUEST, stop))
+    assert rig.run() == Leave.STOPPED
+    assert rig.loop.interrupted == 3
+    assert rig.run() == Leave.STOPPED
+
+
+def test_errors_of_the_kernel_leave_with_their_number(rig: Rig) -> None:
+    rig.fails(GUEST, errno.EFAULT)
+    assert rig.run() == Leave.GUEST_ERROR
+    assert rig.loop.error == errno.EFAULT
+    rig.loop.in_monitor = 1
+    rig.fails(MONITOR, errno.EIO)
+    assert rig.run() == Leave.MONITOR_ERROR
+
+
+def test_the_worker_stays_in_the_monitor(rig: Rig) -> None:
+    rig.loop.in_monitor, rig.loop.guest_run = 1, 0
+    rig.monitor_calls(abi.Call.DONE)
+    rig.monitor_calls(abi.Call.PIN)
+    assert rig.run() == Leave.CALL
+
+
+def test_the_first_done_is_told(rig: Rig) -> None:
+    rig.loop.in_monitor = rig.loop.first = 1
+    rig.monitor_calls(abi.Call.DONE)
+    assert rig.run() == Leave.READY
+    rig.guest_exits(8)
+    assert rig.run() == Leave.GUEST
+
+
+# ---- the words ---------------------------------------------------------------------------------
+
+
+def test_text_of_the_monitor_is_printable() -> None:
+    everything = failure.escaped(bytes(range(256)))
+    assert everything.isprintable()
+    assert everything.isascii()
+
+
+@pytest.mark.parametrize("leave", [Leave.GUEST_ERROR, Leave.MONITOR_ERROR, Leave.RING_ERROR])
+def test_a_failed_system_call_is_told_with_its_reason(leave: Leave) -> None:
+    loop = Loop(error=errno.EFAULT)
+    line = failure.left(leave, loop, "CPU 3", None, None)
+    assert line.endswith("failed on CPU 3: Bad address")

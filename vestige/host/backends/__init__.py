@@ -1,0 +1,1 @@
+"""The other side of the guest's devices: the ring, disks, consoles, the network."""

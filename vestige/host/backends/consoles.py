@@ -1,0 +1,148 @@
+"""All consoles of one run: the guest's own, by UART or virtio, and the named virtio ports."""
+
+import os
+from _collections_abc import Sequence
+
+from vestige import abi
+from vestige.host.backends.console import Console, File, Terminal
+from vestige.host.options import SOCKET, STDIO, VIRTIO, ConsoleOption, PortOption
+from vestige.signals import Watch
+
+
+def open_console(name: str, option: str = "--console ", watch: Watch | None = None) -> Console:
+    """The console `name`: stdio, unix:PATH, or a file's path; `option` is what stands before it.
+
+    Raises UsageError, and Ended as File does.
+    """
+    if name == STDIO:
+        return Terminal()
+    if name.startswith(SOCKET):
+        from vestige.host.backends.console_socket import Socket  # noqa: PLC0415 - imports socket
+
+        return Socket(name[len(SOCKET) :], option + name)
+    return File(name, option + name, watch)
+
+
+def open_consoles(
+    console: ConsoleOption, ports: Sequence[PortOption], watch: Watch | None = None
+) -> "Consoles":
+    """Open what is asked for. Raises UsageError, and Ended as `watch` does."""
+    words = "--console virtio:" if console.device == VIRTIO else "--console "
+    opened = [open_console(console.backend, words, watch)]
+    try:
+        for port in ports:
+            opened.append(open_console(port.backend, f"--port {port.name}=", watch))
+    except BaseException:
+        for each in opened:
+            each.close()
+        raise
+    return Consoles(console, ports, opened)
+
+
+class Consoles(Console):
+    """Watched and closed together."""
+
+    def __init__(
+        self, console: ConsoleOption, ports: Sequence[PortOption], opened: Sequence[Console]
+    ) -> None:
+        """`opened`: the guest's own, then those of the ports."""
+        self._option = console
+        self._ports = ports
+        self.all = opened
+        super().__init__(self.all[0].output, self.all[0].input, self.all[0].name)
+        self._config: abi.Config | None = None
+        self._wake = -1
+
+    @property
+    def ports(self) -> Sequence[Console]:
+        """All but the guest's own console."""
+        return self.all[1:]
+
+    def words(self) -> list[str]:
+        """How each was asked for, as messages name it."""
+        return [console.name for console in self.all]
+
+    def outputs(self) -> list[int]:
+        """The descriptors that the guest's output goes to."""
+        return [console.output for console in self.all]
+
+    def describe(self, config: abi.Config, files: list[int]) -> None:
+        """Add the consoles' descriptors to the ring's `files`, and tell the monitor of them."""
+        output, input_ = _add(self.all[0], files)
+        uart = config.console
+        uart.present, uart.output, uart.input = 1, -1, -1
+        if self._option.device != VIRTIO:
+            uart.output, uart.input = output, input_
+        else:
+            uart.output = output if self._option.early else -1
+            port = config.ports[0]
+            port.present, port.output, port.input = 1, output, input_
+            if os.isatty(self.output):
+                config.columns, config.rows = self._size()
+        for number, name in enumerate([port.name for port in self._ports], start=1):
+            port = config.ports[number]
+            port.present = 1
+            port.output, port.input = _add(self.all[number], files)
+            word = name.encode()
+            port.name_length = len(word)
+            for index, byte in enumerate(word):
+                port.name[index] = byte
+
+    def follow_size(self, config: abi.Config, wake: int) -> None:
+        """From now on tell the monitor of the terminal's size; `wake` is the worker's eventfd.
+
+        Threat: none, the monitor may know the size of its own terminal.
+        """
+        self._config, self._wake = (config, wake) if config.columns else (None, -1)
+
+    def _size(self) -> tuple[int, int]:
+        """The terminal's columns and rows, as far as 16 bits tell them; 0 once it has hung up."""
+        try:
+            columns, rows = os.get_terminal_size(self.output)
+        except OSError:
+            return 0, 0
+        return columns & 0xFFFF, rows & 0xFFFF
+
+    def start(self) -> None:
+        """The guest is about to run."""
+        for console in self.all:
+            console.start()
+
+    def go_on(self) -> None:
+        """The process was stopped, and goes on."""
+        for console in self.all:
+            console.go_on()
+        self.look = self.all[0].look
+
+    def waits_for(self) -> dict[int, int]:
+        """What any of them waits for."""
+        events: dict[int, int] = {}
+        for console in self.all:
+            events |= console.waits_for()
+        return events
+
+    def serve(self, ready: dict[int, int]) -> None:
+        """Each looks for its own descriptors in `ready`."""
+        for console in self.all:
+            console.serve(ready)
+            self.deserted |= console.deserted
+        self.look = self.all[0].look
+        config = self._config
+        if config is not None and (size := self._size()) != (config.columns, config.rows):
+            config.columns, config.rows = size
+            os.eventfd_write(self._wake, 1)
+
+    def close(self) -> None:
+        """Close all."""
+        for console in self.all:
+            console.close()
+
+
+def _add(console: Console, files: list[int]) -> tuple[int, int]:
+    """Fixed file numbers of a console's output and input, -1 for none."""
+    output, input_ = len(files), -1
+    files.append(console.output)
+    if console.input is not None:
+        input_ = len(files)
+        files.append(console.input)
+    return output, input_

@@ -1,0 +1,220 @@
+"""Backing files of the guest's disks: opened, measured, and locked against other runs.
+
+Each is opened twice. The first open file holds the lock and, for a block device, the claim that
+nobody else uses it; it ends with this process. The second is what I/O goes through: the ring
+keeps it open until its last operation is done, which may be after the end of the process.
+"""
+
+import errno
+import fcntl
+import os
+import resource
+import stat
+
+from vestige import abi, image_lock
+from vestige.errors import UsageError
+from vestige.host import limits
+from vestige.host.backends import disk_formats
+from vestige.host.options import DiskOption
+from vestige.lang.intrinsics import syscall
+from vestige.signals import Watch
+
+SYS_FALLOCATE = 285
+PUNCH_HOLE = 0x03  # with KEEP_SIZE
+BLKGETSIZE64 = 0x8008_1272  # linux/fs.h
+MODEL = "VESTIGE DISK"
+FIRMWARE = "1.0"
+
+
+class DiskImage:
+    """One raw image or block device, open and locked."""
+
+    def __init__(
+        self, path: str, claim: int, descriptor: int, sectors: int, read_only: bool, discard: bool
+    ) -> None:
+        """Take over the open files: `claim` is locked, I/O goes through `descriptor`."""
+        self.path = path
+        self.place = path  # the file, which has another name where `descriptor` is a device for it
+        self.claim = claim
+        self.descriptor = descriptor
+        self.sectors = sectors
+        self.read_only = read_only
+        self.discard = discard
+
+    def describe(self, disk: abi.Disk, number: int, file: int) -> None:
+        """Fill in what the monitor is told of disk `number`: its size and identity.
+
+        `file` is its number among the ring's files.
+        """
+        disk.present = 1
+        disk.read_only = self.read_only
+        disk.can_discard = disk.discards_to_zeroes = self.discard
+        disk.file = file
+        disk.sectors = self.sectors
+        for field, text in (
+            (disk.serial, f"VESTIGE{number + 1:04}"),
+            (disk.firmware, FIRMWARE),
+            (disk.model, MODEL),
+        ):
+            for index, byte in enumerate(text.ljust(len(field)).encode("ascii")):
+                field[index] = byte
+
+    def renew(self, watch: Watch | None = None) -> None:
+        """Another open file for operations, once none is under way on the present one.
+
+        The image stays locked. Raises UsageError where it can't be opened any more, and Ended as
+        open_disk does.
+        """
+        os.close(self.descriptor)
+        self.descriptor = -1
+        self.descriptor = _for_operations(self.claim, self.path, self.read_only, watch)
+
+    def close(self) -> None:
+        """Close, and unlock."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+        os.close(self.claim)
+
+
+def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
+    """Open, check and lock the image. Raises UsageError saying what is wrong with it.
+
+    Raises Ended where `watch` ends the wait for what a killed run still writes.
+    """
+    path, read_only = option.path, option.read_only
+    try:
+        kind = _kind(path)
+        if stat.S_ISDIR(kind):
+            raise UsageError(f"{path}: a directory; give a raw image or a block device")
+        if not (stat.S_ISREG(kind) or stat.S_ISBLK(kind)):
+            raise UsageError(f"{path}: neither a file nor a block device; give a raw image")
+        # O_EXCL: the kernel refuses a block device that is mounted or otherwise in use.
+        exclusive = os.O_EXCL if stat.S_ISBLK(kind) and not read_only else 0
+        access = os.O_RDONLY if read_only else os.O_RDWR
+        claim = os.open(path, access | exclusive | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise UsageError(_not_opened(path, error)) from error
+    try:
+        image_lock.lock(claim, path, read_only)
+        if not option.raw:
+            disk_formats.check(claim, path, read_only)
+        sectors = _sectors(claim, path)
+        if not read_only:
+            _check_length(claim, path)
+        if option.discard:
+            _check_holes(claim, path, sectors)
+        descriptor = _for_operations(claim, path, read_only, watch)
+        return DiskImage(path, claim, descriptor, sectors, read_only, option.discard)
+    except OSError as error:
+        os.close(claim)
+        raise UsageError(_not_opened(path, error)) from error
+    except BaseException:
+        os.close(claim)
+        raise
+
+
+def _for_operations(claim: int, path: str, read_only: bool, watch: Watch | None) -> int:
+    """The image's second open file, once no operation of an earlier guest is under way.
+
+    It is the file that `claim` is, whatever has its name meanwhile.
+    """
+    access = os.O_RDONLY if read_only else os.O_RDWR
+    try:
+        descriptor = os.open(f"/proc/self/fd/{claim}", access | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(_not_opened(path, error)) from error
+    try:
+        image_lock.wait_for_operations(descriptor, path, read_only, watch)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _kind(path: str) -> int:
+    """The file's mode. O_PATH only looks: nothing waits for a pipe or wakes a device."""
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return os.fstat(descriptor).st_mode
+    finally:
+        os.close(descriptor)
+
+
+def _not_opened(path: str, error: OSError | ValueError) -> str:
+    if not isinstance(error, OSError):
+        return f"{path!r}: {error}"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{path}: {error.strerror}; to only read it, add ,readonly"
+    if error.errno == errno.EBUSY:
+        return f"{path}: this block device is in use (mounted?); unmount it, or add ,readonly"
+    if error.errno == errno.ENOENT:
+        return f"{path}: {_missing(path)}"
+    return f"{path}: {error.strerror}; give a raw image or a block device"
+
+
+def _missing(path: str) -> str:
+    """What of `path` isn't there, and what to do."""
+    if os.path.islink(path):  # noqa: PTH114
+        target = os.readlink(path)  # noqa: PTH115
+        return f"a link to {target}, which isn't there; have it lead to a disk image"
+    folder = os.path.dirname(path) or "."  # noqa: PTH120
+    if not os.path.isdir(folder):  # noqa: PTH112
+        return f"no such disk image, nor is there a directory {folder}; give one that exists"
+    return f"no such disk image; make one: truncate -s 1G {path}"
+
+
+def _check_length(descriptor: int, path: str) -> None:
+    """Raise UsageError where this process may not write to the end of the file."""
+    status = os.fstat(descriptor)
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if stat.S_ISREG(status.st_mode) and most != resource.RLIM_INFINITY and status.st_size > most:
+        remedy = limits.cure(errno.EFBIG)
+        raise UsageError(f"{path}: {status.st_size} bytes; {remedy}, or add ,readonly")
+
+
+def _check_holes(descriptor: int, path: str, sectors: int) -> None:
+    """Raise UsageError where no holes can be made. A file is asked for one behind its end."""
+    status = os.fstat(descriptor)
+    if stat.S_ISBLK(status.st_mode):
+        error = 0 if _zeroes_at_once(status.st_rdev) else errno.EOPNOTSUPP
+    else:
+        error = _punch(descriptor, sectors * abi.SECTOR, abi.SECTOR)
+    if error:
+        what = "device" if stat.S_ISBLK(status.st_mode) else "file system"
+        raise UsageError(
+            f"{path}: its {what} makes no holes ({os.strerror(error)}); leave discard=unmap out"
+        )
+
+
+def _punch(descriptor: int, offset: int, length: int) -> int:
+    """fallocate(2), which the os module doesn't have with a mode; the errno, or 0."""
+    return max(-syscall(SYS_FALLOCATE, descriptor, PUNCH_HOLE, offset, length, 0, 0), 0)
+
+
+def _zeroes_at_once(device: int) -> bool:
+    """Whether a block device, or the one it is a partition of, writes zeroes by a command."""
+    folder = f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"
+    for place in (folder, f"{folder}/.."):
+        try:
+            with open(f"{place}/queue/write_zeroes_max_bytes", "rb") as file:  # noqa: PTH123
+                return int(file.read()) > 0
+        except FileNotFoundError:
+            pass
+    return False
+
+
+def _sectors(descriptor: int, path: str) -> int:
+    status = os.fstat(descriptor)
+    if stat.S_ISBLK(status.st_mode):
+        answer = fcntl.ioctl(descriptor, BLKGETSIZE64, bytes(8))
+        size = int.from_bytes(answer, "little")
+    else:
+        size = status.st_size
+    if size == 0:
+        raise UsageError(f"{path}: empty; give a raw image of at least {abi.SECTOR} bytes")
+    if size % abi.SECTOR:
+        raise UsageError(
+            f"{path}: {size} bytes, not a multiple of {abi.SECTOR}; is it a raw image? (truncate -s"
+            f" %{abi.SECTOR} {path} rounds it up)"
+        )
+    return size // abi.SECTOR

@@ -1,0 +1,347 @@
+"""The restricted io_uring below the monitor's ring driver: its memory is the monitor's to write.
+
+Linux 6.1's include/uapi/linux/io_uring.h; io_uring_setup(2), io_uring_register(2).
+
+Threats. The monitor writes submission entries as it likes; the kernel refuses all but
+READ_FIXED, WRITE_FIXED and FSYNC on registered files and registered buffers, and those are
+the guest's own disks, consoles, network and RAM, the monitor's STATE, and /dev/urandom, to be
+read. A restriction knows operations, not offsets nor lengths: what a write beyond an image's end
+would do to the host's disk, the process's limit on the size of files stops (files/size_limit.py).
+Where the user lets an image give back what its guest discards, FALLOCATE is let through too, of any
+mode, which that limit does not stop: such a monitor could fill the images' file system.
+
+The restriction lets one register operation through, BUFFERS_UPDATE, for guest RAM that is
+registered at its first use: register operations are system calls of this process, which the monitor
+can't make, and the only buffers this module ever registers are guest RAM and STATE.
+"""
+
+import mmap
+import os
+from _collections_abc import Sequence
+
+from vestige import abi
+from vestige.errors import GuestError, UsageError
+from vestige.host import limits
+from vestige.host.kvm.memory import GuestMemory, address_of
+from vestige.host.messages import tell
+from vestige.lang.intrinsics import address_of as struct_address
+from vestige.lang.intrinsics import syscall
+from vestige.lang.types import Struct, i32, u8, u16, u32, u64
+
+SYS_SETUP = 425
+SYS_REGISTER = 427
+POLL_IDLE = 50  # ms without an entry until that thread sleeps
+ENTER_WAKEUP = 1 << 1  # io_uring_enter: wake it
+ENTRIES = 256  # two IDE channels with a segment list of 128 each
+SETUP_POLLED = 1 << 1  # SQPOLL: a kernel thread takes the entries
+SETUP_DISABLED = 1 << 6
+SETUP_SUBMIT_ALL = 1 << 7  # one refused entry does not hold up the rest
+MAP_RING = 0
+MAP_ENTRIES = 0x1000_0000
+ENTRY_SIZE = 64
+COMPLETION_SIZE = 16
+SPARSE = 1 << 0
+ENOMEM = 12
+
+REGISTER_FILES = 2
+REGISTER_EVENTFD = 4
+REGISTER_RESTRICTIONS = 11
+REGISTER_ENABLE = 12
+REGISTER_BUFFERS2 = 15
+REGISTER_BUFFERS_UPDATE = 16
+
+RESTRICT_REGISTER, RESTRICT_OPERATION, RESTRICT_ALLOWED, RESTRICT_REQUIRED = 0, 1, 2, 3
+FSYNC, READ_FIXED, WRITE_FIXED = 3, 4, 5  # operations
+FIXED_FILE = 1 << 0  # flag of an entry
+FALLOCATE = 17  # the operation that discards
+RESTRICTIONS = (
+    (RESTRICT_OPERATION, FSYNC),
+    (RESTRICT_OPERATION, READ_FIXED),
+    (RESTRICT_OPERATION, WRITE_FIXED),
+    (RESTRICT_REQUIRED, FIXED_FILE),
+    (RESTRICT_ALLOWED, FIXED_FILE),
+    (RESTRICT_REGISTER, REGISTER_BUFFERS_UPDATE),
+)
+
+
+class SubmissionOffsets(Struct):
+    """struct io_sqring_offsets."""
+
+    head: u32
+    tail: u32
+    mask: u32
+    entries: u32
+    flags: u32
+    dropped: u32
+    array: u32
+    reserved: u32
+    user_address: u64
+
+
+class CompletionOffsets(Struct):
+    """struct io_cqring_offsets."""
+
+    head: u32
+    tail: u32
+    mask: u32
+    entries: u32
+    overflow: u32
+    cqes: u32
+    flags: u32
+    reserved: u32
+    user_address: u64
+
+
+class Parameters(Struct):
+    """struct io_uring_params."""
+
+    sq_entries: u32
+    cq_entries: u32
+    flags: u32
+    sq_thread_cpu: u32
+    sq_thread_idle: u32
+    features: u32
+    wq: u32
+    reserved: u32[3]
+    sq: SubmissionOffsets
+    cq: CompletionOffsets
+
+
+class Restriction(Struct):
+    """struct io_uring_restriction."""
+
+    kind: u16
+    value: u8
+    reserved: u8
+    more: u32[3]
+
+
+class Restrictions(Struct):
+    """As many as RESTRICTIONS has, and one."""
+
+    entries: Restriction[7]
+
+
+class RegisterBuffers(Struct):
+    """struct io_uring_rsrc_register."""
+
+    count: u32
+    flags: u32
+    reserved: u64
+    data: u64
+    tags: u64
+
+
+class UpdateBuffers(Struct):
+    """struct io_uring_rsrc_update2."""
+
+    first: u32
+    reserved: u32
+    data: u64
+    tags: u64
+    count: u32
+    reserved2: u32
+
+
+class IoVector(Struct):
+    """struct iovec."""
+
+    base: u64
+    length: u64
+
+
+class Descriptor(Struct):
+    """An int the kernel reads."""
+
+    value: i32
+
+
+class Descriptors(Struct):
+    """The fixed files: disks, consoles (output, input), random bytes, the network; -1 is none."""
+
+    values: i32[32]
+
+
+class Ring:
+    """An io_uring, restricted, enabled, its buffers: STATE, and guest RAM in chunks on demand."""
+
+    def __init__(
+        self,
+        memory: GuestMemory,
+        state: int,
+        files: Sequence[int],
+        eventfd: int,
+        *,
+        state_size: int = abi.STATE_FIRST,
+        polled: bool = False,
+        insists: bool = True,
+        discards: bool = False,
+        domain: int = 0,
+        pinned: "dict[tuple[Ring, int], None] | None" = None,
+    ) -> None:
+        """`state`: host address of STATE, of which the ring has so much; `files`: descriptors,
+        their index the fixed number.
+
+        With `discards` the monitor may make holes in files. `eventfd` is written at every
+        completion. Where it is `polled` a thread of the kernel takes the entries, and Call.KICK is
+        only needed when that sleeps; unless it `insists` a kernel that gives no thread makes it
+        a ring that is not. `domain` is whose it is. Chunks of all rings count together against
+        RLIMIT_MEMLOCK, so a machine's rings have one `pinned`: ring and chunk, the oldest first.
+        Raises UsageError where io_uring is switched off, the thread refused or a limit reached,
+        GuestError where the kernel refuses something else.
+        """
+        self._memory = memory
+        self._state = state
+        self._state_size = state_size
+        self._pinned = {} if pinned is None else pinned
+        self._has_told = False  # that no chunk can be pinned
+        self.domain = domain
+        parameters, descriptor = _setup(polled)
+        if descriptor < 0 and polled:
+            error = -descriptor
+            parameters, descriptor = _setup(polled=False)
+            if descriptor >= 0 and insists:
+                os.close(descriptor)
+                raise UsageError(
+                    f"--ring poll: the kernel gives the ring no thread ({os.strerror(error)}); give"
+                    " --ring kick"
+                )
+        if descriptor < 0:
+            raise _unavailable(-descriptor)
+        self.descriptor = descriptor
+        self.parameters = parameters
+        self.polled = bool(parameters.flags & SETUP_POLLED)
+        try:
+            self._map()
+            self._restrict(files, eventfd, discards)
+        except BaseException:
+            os.close(self.descriptor)
+            raise
+
+    def _map(self) -> None:
+        parameters = self.parameters
+        ring_end = max(
+            parameters.sq.array + 4 * parameters.sq_entries,
+            parameters.cq.cqes + COMPLETION_SIZE * parameters.cq_entries,
+        )
+        self._rings = mmap.mmap(self.descriptor, _pages(ring_end), offset=MAP_RING)
+        entries = _pages(ENTRY_SIZE * parameters.sq_entries)
+        self._entries = mmap.mmap(self.descriptor, entries, offset=MAP_ENTRIES)
+
+    def _restrict(self, files: Sequence[int], eventfd: int, discards: bool) -> None:
+        """All of it before the ring is enabled: afterwards nothing can be added."""
+        restrictions = Restrictions()
+        rules = RESTRICTIONS + (((RESTRICT_OPERATION, FALLOCATE),) if discards else ())
+        for entry, (kind, value) in zip(restrictions.entries, rules, strict=False):
+            entry.kind, entry.value = kind, value
+        self._register(REGISTER_RESTRICTIONS, restrictions, len(rules))
+        chunks = -(-self._memory.size // abi.CHUNK)
+        table = RegisterBuffers(count=abi.FIRST_CHUNK_BUFFER + chunks, flags=SPARSE)
+        self._register(REGISTER_BUFFERS2, table, 32)
+        descriptors = Descriptors()
+        for number, file in enumerate(files):
+            descriptors.values[number] = file
+        self._register(REGISTER_FILES, descriptors, len(files))
+        self._register(REGISTER_EVENTFD, Descriptor(value=eventfd), 1)
+        if error := self._set_buffer(abi.STATE_BUFFER, self._state, self._state_size):
+            what = f"io_uring: the monitor's state, {self._state_size >> 10} KiB"
+            raise limits.ring_refusal(what, error)
+        self._register(REGISTER_ENABLE, None, 0)
+
+    def _register(self, operation: int, argument: Struct | None, count: int) -> None:
+        address = 0 if argument is None else struct_address(argument)
+        answer = syscall(SYS_REGISTER, self.descriptor, operation, address, count, 0, 0)
+        if answer < 0:
+            raise limits.ring_refusal(f"io_uring_register {operation}", -answer)
+
+    def _set_buffer(self, number: int, address: int, length: int) -> int:
+        """Register one buffer, or none with length 0; the errno, or 0."""
+        vector = IoVector(base=address, length=length)
+        update = UpdateBuffers(first=number, data=struct_address(vector), count=1)
+        arguments = (self.descriptor, REGISTER_BUFFERS_UPDATE, struct_address(update), 32)
+        answer = syscall(SYS_REGISTER, *arguments, 0, 0)
+        return max(-answer, 0)
+
+    def pin(self, chunk: int) -> int:
+        """Register chunk `chunk` of RAM; the errno, or 0. A chunk that is not RAM: EINVAL.
+
+        Where RLIMIT_MEMLOCK allows no more, the chunks pinned longest ago make room: what the
+        monitor submits with one of them is answered EFAULT, and it pins that one again. Where it
+        allows not even one, the guest's requests fail, and a line says why, once.
+        """
+        if (self, chunk) in self._pinned:
+            return 0
+        place = self._memory.chunk(chunk)
+        if place is None:
+            return 22
+        error = self._set_buffer(abi.FIRST_CHUNK_BUFFER + chunk, *place)
+        while error == ENOMEM and self._pinned:
+            ring, oldest = next(iter(self._pinned))
+            del self._pinned[ring, oldest]
+            ring._set_buffer(abi.FIRST_CHUNK_BUFFER + oldest, 0, 0)
+            error = self._set_buffer(abi.FIRST_CHUNK_BUFFER + chunk, *place)
+        if not error:
+            self._pinned[self, chunk] = None
+        elif not self._has_told:
+            self._has_told = True
+            tell(f"the guest's transfers fail: {limits.ring_refusal('io_uring', error)}")
+        return error
+
+    def mappings(self) -> list[tuple[int, int, int]]:
+        """(monitor address, size, host address) of the rings and of the entries."""
+        place = self.domain * abi.RING_STRIDE
+        return [
+            (abi.RING + place, len(self._rings), address_of(self._rings)),
+            (abi.RING_ENTRIES + place, len(self._entries), address_of(self._entries)),
+        ]
+
+    def describe(self, ring: abi.Ring) -> None:
+        """Fill in what the monitor is told."""
+        sq, cq = self.parameters.sq, self.parameters.cq
+        rings = abi.RING + self.domain * abi.RING_STRIDE
+        ring.present = 1
+        ring.polled = self.polled
+        ring.entries = self.parameters.sq_entries
+        ring.completion_entries = self.parameters.cq_entries
+        ring.sq_head = rings + sq.head
+        ring.sq_tail = rings + sq.tail
+        ring.sq_flags = rings + sq.flags
+        ring.sq_array = rings + sq.array
+        ring.cq_head = rings + cq.head
+        ring.cq_tail = rings + cq.tail
+        ring.cq_flags = rings + cq.flags
+        ring.cqes = rings + cq.cqes
+        ring.sqes = abi.RING_ENTRIES + self.domain * abi.RING_STRIDE
+        ring.host_ram = self._memory.region.address
+        ring.host_state = self._state
+
+    def enter_flags(self) -> int:
+        """What a KICK tells io_uring_enter."""
+        return ENTER_WAKEUP if self.polled else 0
+
+    def close(self) -> None:
+        """Cancel what is under way and close the ring."""
+        self._rings.close()
+        self._entries.close()
+        os.close(self.descriptor)
+
+
+def _setup(polled: bool) -> tuple[Parameters, int]:
+    """io_uring_setup: what it filled in, and its answer, a descriptor or a negative errno."""
+    flags = SETUP_DISABLED | SETUP_SUBMIT_ALL | (SETUP_POLLED if polled else 0)
+    parameters = Parameters(flags=flags, sq_thread_idle=POLL_IDLE if polled else 0)
+    return parameters, syscall(SYS_SETUP, ENTRIES, struct_address(parameters), 0, 0, 0, 0)
+
+
+def _pages(size: int) -> int:
+    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+
+
+def _unavailable(error: int) -> UsageError | GuestError:
+    """Why there is no ring, and what to do."""
+    if error in (1, 38):  # EPERM, ENOSYS
+        return UsageError(
+            "io_uring is switched off on this machine; allow it"
+            " (sudo sysctl kernel.io_uring_disabled=0, or the container's seccomp profile)"
+        )
+    return limits.ring_refusal("io_uring_setup", error)

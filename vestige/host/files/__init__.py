@@ -1,0 +1,1 @@
+"""The files that a run's user names: how they are opened, limited, and told of."""

@@ -1,0 +1,121 @@
+"""No file is two things of one run: what the one writes the other would lose.
+
+Told before anything is opened, since a file that is opened for statistics or a console is emptied.
+"""
+
+import os
+import stat
+
+from vestige.errors import UsageError
+from vestige.host.files import extents
+from vestige.host.files.extents import Extent
+from vestige.host.files.outputs import own_descriptor
+from vestige.host.options import SOCKET, STDIO, RunOptions
+
+# What a file is for a run. What is STANDARD is open already: written, never emptied.
+IMAGE, READ_ONLY_IMAGE, INPUT, OUTPUT, STANDARD = range(5)
+STANDARD_FILES = {1: "standard output", 2: "standard error"}
+
+
+class Use:
+    """One file of a run: `words` are how the command line asks for it, `kind` one of the above."""
+
+    __slots__ = ("extent", "kind", "words")
+
+    def __init__(self, words: str, kind: int, extent: Extent) -> None:
+        self.words, self.kind, self.extent = words, kind, extent
+
+
+def check(options: RunOptions) -> None:
+    """Raise UsageError for a file or block device that is named twice, by whichever paths.
+
+    A loop device is its file, and a partition part of its disk. A file of an overlay and that of
+    the layer below are two files to Linux, and so they are here.
+    """
+    uses: list[Use] = []
+    for use in _uses(options):
+        for other in uses:
+            if use.extent.overlaps(other.extent) and (problem := _problem(other, use)):
+                raise UsageError(problem)
+        uses.append(use)
+
+
+def _uses(options: RunOptions) -> list[Use]:
+    """All that are, or would be, regular files or block devices: images first, STANDARD last."""
+    named = [
+        (f"--disk {disk.path}", disk.path, READ_ONLY_IMAGE if disk.read_only else IMAGE)
+        for disk in options.disks
+        if disk.controller is None
+    ]
+    backends = [("--console ", options.console.backend)]
+    backends += [(f"--port {port.name}=", port.backend) for port in options.ports]
+    outputs = [
+        (f"{words}{backend}", backend)
+        for words, backend in backends
+        if backend != STDIO and not backend.startswith(SOCKET)
+    ]
+    if options.stats is not None:
+        outputs.append((f"--stats {options.stats}", options.stats))
+    if not named and not outputs:
+        return []
+    named += [("--kernel " + options.kernel, options.kernel, INPUT)]
+    if options.initrd is not None:
+        named.append((f"--initrd {options.initrd}", options.initrd, INPUT))
+    named += [(words, path, OUTPUT) for words, path in outputs if own_descriptor(path) is None]
+    last = [(words, path, STANDARD) for words, path in outputs if own_descriptor(path) is not None]
+    found = [(words, kind, _extent(path)) for words, path, kind in named + last]
+    found += [(words, STANDARD, _extent(number)) for number, words in STANDARD_FILES.items()]
+    return [Use(words, kind, extent) for words, kind, extent in found if extent is not None]
+
+
+def _problem(first: Use, second: Use) -> str | None:
+    """What is wrong with two uses of one file, and what to do; None: nothing."""
+    kinds = {first.kind, second.kind}
+    if kinds <= {IMAGE, READ_ONLY_IMAGE}:
+        if IMAGE not in kinds:
+            return None
+        how = "" if first.words == second.words else f", as {first.words} too"
+        return f"{second.words}: given twice{how}; give it once, or both of them ,readonly"
+    if STANDARD in kinds:
+        if OUTPUT in kinds:
+            return (
+                f"{first.words}: {second.words} goes into this file, which would be emptied; give"
+                " another file, or /dev/stdout"
+            )
+        if not kinds & {IMAGE, READ_ONLY_IMAGE}:
+            return None
+        return f"{first.words}: {second.words} goes into this image; send it elsewhere"
+    if OUTPUT in kinds:
+        return f"{second.words}: this would overwrite {first.words}; give another file"
+    if IMAGE in kinds:
+        return f"{second.words}: the guest may write it, as {first.words}; add ,readonly to that"
+    return None
+
+
+def _extent(place: str | int) -> Extent | None:
+    """The bytes that a path or a descriptor stands for; None: no file that could lose anything.
+
+    A file that isn't there yet is its name in its folder.
+    """
+    try:
+        status = os.stat(place)  # noqa: PTH116 - pathlib is slow to import
+    except FileNotFoundError:
+        return _new(place) if isinstance(place, str) else None
+    except (OSError, ValueError):
+        return None  # opening says why
+    if stat.S_ISBLK(status.st_mode):
+        return extents.of_device(_path(place), status.st_rdev)
+    return extents.of_file(status) if stat.S_ISREG(status.st_mode) else None
+
+
+def _path(place: str | int) -> str:
+    return place if isinstance(place, str) else f"/proc/self/fd/{place}"
+
+
+def _new(path: str) -> Extent | None:
+    try:
+        folder, name = os.path.split(os.path.realpath(path))
+        status = os.stat(folder)  # noqa: PTH116
+    except OSError:  # the working directory may be gone
+        return None
+    return Extent((status.st_dev, status.st_ino, name))

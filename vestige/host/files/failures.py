@@ -1,0 +1,94 @@
+"""The lines that say why a run's files fail. The guest goes on; of a disk it learns an I/O error.
+
+Threat: which operation failed, and with which errno, is what the monitor says.
+"""
+
+import os
+import stat
+from _collections_abc import Mapping, Sequence
+from _thread import allocate_lock
+
+from vestige import abi
+from vestige.host.backends.disks import DiskImage
+from vestige.host.messages import tell
+
+OPERATIONS = ("read", "write", "flush", "discard")  # the fields of abi.DiskReport
+EIO, EFBIG, ENOSPC, EOPNOTSUPP, EDQUOT = 5, 27, 28, 95, 122
+MAKE_ROOM = "; make room"
+CURES = {
+    ENOSPC: MAKE_ROOM,
+    EDQUOT: MAKE_ROOM,
+    EFBIG: "; raise the limit on the size of files (ulimit -f), or take another file system",
+}
+LEAST_ROOM = 1 << 20  # bytes: a file system with less may fail any write
+
+
+class FileFailures:
+    """Tells of each file and reason once, whichever domains say so and however often.
+
+    That is 255 lines a file at most, of a monitor that a guest has taken over.
+    """
+
+    def __init__(self, images: Mapping[int, DiskImage], streams: Sequence[str] = ()) -> None:
+        """`images` by the numbers of their disks; `streams`: how the console, then each named port
+        was asked for.
+        """
+        self._images, self._streams = images, streams
+        self._told: set[tuple[int | str, int]] = set()
+        self._lock = allocate_lock()
+
+    def tell(self, shared: Sequence[abi.Shared]) -> None:
+        """Look at what each domain reports, and tell what is new. Any thread may ask."""
+        with self._lock:
+            for number, image in self._images.items():
+                for each in shared:
+                    report = each.statistics.disks[number]
+                    for operation in OPERATIONS:
+                        self._tell(number, image, operation, getattr(report, operation))
+            for number, words in enumerate(self._streams):
+                for each in shared:
+                    self._tell_stream(words, each.statistics.streams[number])
+
+    def _tell_stream(self, words: str, error: int) -> None:
+        if error and (words, error) not in self._told:
+            self._told.add((words, error))
+            tell(lost(words, error))
+
+    def _tell(self, number: int, image: DiskImage, operation: str, error: int) -> None:
+        # A file system without holes is the guest's to hear of: that request is UNSUPP.
+        unsupported = operation == "discard" and error == EOPNOTSUPP
+        if error and not unsupported and (number, error) not in self._told:
+            self._told.add((number, error))
+            tell(line(image, operation, error))
+
+
+def lost(words: str, error: int | None) -> str:
+    """What is told of the file of a console or a port that takes no more."""
+    return f"{words}: {os.strerror(error or EIO)}; what else is written there is lost"
+
+
+def line(image: DiskImage, operation: str, error: int) -> str:
+    """Why an operation on an image failed, and what to do."""
+    reason, cure = os.strerror(error), CURES.get(error, "")
+    if error == EIO and operation == "read" and _is_shorter(image):
+        reason = "the file has become shorter than the disk"
+    elif error == EIO and operation != "read" and lacks_room(image.place):
+        # A device of the software host's says no more than that: its file is outside.
+        reason, cure = f"{reason}, and its file system has no room left", MAKE_ROOM
+    return f"{image.path}: {reason}: the guest's {operation} failed{cure}"
+
+
+def lacks_room(path: str) -> bool:
+    """Whether that is a regular file on a file system that is full, for such as this user."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - pathlib is slow to import
+            return False
+        found = os.statvfs(path)
+    except OSError:
+        return False
+    return found.f_blocks > 0 and found.f_bavail * found.f_frsize < LEAST_ROOM
+
+
+def _is_shorter(image: DiskImage) -> bool:
+    status = os.fstat(image.descriptor)
+    return stat.S_ISREG(status.st_mode) and status.st_size < image.sectors * abi.SECTOR

@@ -1,0 +1,117 @@
+"""The files of one run that its user names: all are opened here, before anything else is done.
+
+What only reading tells is told before a file that is written is touched: those are emptied when the
+guest starts. Whoever opens one may have to wait, for the other end of a FIFO or for what a killed
+run still writes: a signal and the run's deadline end that.
+"""
+
+import os
+import select
+
+from vestige.errors import UsageError
+from vestige.host.backends import disks
+from vestige.host.backends.consoles import Consoles, open_consoles
+from vestige.host.files import collisions
+from vestige.host.files.outputs import empty, open_output
+from vestige.host.options import RunOptions
+from vestige.host.resources import Resources
+from vestige.machine.files import InputFile, open_input
+from vestige.machine.kernel import EXPECTED
+from vestige.signals import Watch
+
+EXPECTED_INITRD = "an initrd"
+CHUNK = 1 << 20  # bytes taken from a pipe at once; it has 64 KiB unless somebody asked for more
+
+
+class Files:
+    """What a run has open by its user's names. `disks` are those that are no controllers, by their
+    number; `stats` is a descriptor.
+    """
+
+    __slots__ = ("consoles", "disks", "initrd", "kernel", "stats")
+
+    def __init__(
+        self,
+        kernel: InputFile,
+        initrd: InputFile | None,
+        disk_images: dict[int, disks.DiskImage],
+        consoles: Consoles,
+        stats: int | None,
+    ) -> None:
+        self.kernel, self.initrd, self.disks = kernel, initrd, disk_images
+        self.consoles, self.stats = consoles, stats
+
+    def start(self) -> None:
+        """The guest is about to run: what the last one wrote goes."""
+        if self.stats is not None:
+            empty(self.stats)
+        self.consoles.start()
+
+
+def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
+    """Open them, and have `resources` close them. Raises UsageError, and Ended as `watch` does."""
+    collisions.check(asked)
+    kernel = _open_input(asked.kernel, EXPECTED, asked.memory, resources, watch)
+    initrd = None
+    if asked.initrd is not None:
+        initrd = _open_input(asked.initrd, EXPECTED_INITRD, asked.memory, resources, watch)
+    images = {
+        number: resources.keep(disks.open_disk(disk, watch))
+        for number, disk in enumerate(asked.disks)
+        if disk.controller is None
+    }
+    stats = None
+    if asked.stats is not None:
+        stats = resources.keep_file(_open_statistics(asked.stats, watch))
+    consoles = resources.keep(open_consoles(asked.console, asked.ports, watch))
+    return Files(kernel, initrd, images, consoles, stats)
+
+
+def _open_statistics(path: str, watch: Watch) -> int:
+    """Early: a bad path is told before the guest runs."""
+    try:
+        return open_output(path, watch)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"--stats {path}: {reason}; give a file that can be written") from error
+
+
+def _open_input(
+    path: str, expected: str, limit: int, resources: Resources, watch: Watch
+) -> InputFile:
+    """A kernel or an initrd, whole: what comes out of a pipe, as the shell's <(…) is, is kept."""
+    file = resources.keep(open_input(path, expected))
+    return file if file.size else resources.keep(_kept(file, expected, limit, watch))
+
+
+def _kept(pipe: InputFile, expected: str, limit: int, watch: Watch) -> InputFile:
+    """All that comes out of `pipe` until its end, at most `limit` bytes, in memory."""
+    path, source = pipe.path, pipe.descriptor
+    # Of a pipe without a name all writers were there before us; a FIFO may get its first later.
+    began = os.readlink(f"/proc/self/fd/{source}").startswith("pipe:")  # noqa: PTH115
+    size = 0
+    target = os.memfd_create("input", os.MFD_CLOEXEC)
+    try:
+        while True:
+            if not began:
+                watch.wait({source: select.POLLIN})
+                began = True
+            try:
+                data = os.read(source, CHUNK)
+            except BlockingIOError:
+                began = False
+                continue
+            if not data:
+                break
+            size += os.write(target, data)
+            if size > limit:
+                raise UsageError(
+                    f"{path}: more than the {limit} bytes of the machine's memory came out of this"
+                    " pipe; give it more memory"
+                )
+        if not size:
+            raise UsageError(f"{path}: nothing came out of this pipe; give {expected}")
+    except BaseException:
+        os.close(target)
+        raise
+    return InputFile(path, target, size)

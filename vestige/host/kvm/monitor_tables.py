@@ -1,0 +1,161 @@
+"""Page tables, GDT and IDT of the monitor: where its code starts and what it may touch.
+
+Intel SDM vol. 3: 4.5 (4-level paging), 3.4.5 and 6.14.1 (descriptors). Everything is mapped
+at its own address. Code is read-only; all else, guest RAM first, can't be executed; and these
+tables are not writable by the monitor, so that its own errors can't undo that.
+"""
+
+import struct
+from _collections_abc import Sequence
+
+from vestige import abi
+from vestige.host.kvm import api as kvm
+from vestige.host.kvm.memory import PrivateMemory
+
+PAGE, LARGE, GIB = 4 * abi.KIB, 2 * abi.MIB, abi.GIB
+PRESENT, WRITABLE, LARGE_PAGE, NO_EXECUTE = 1 << 0, 1 << 1, 1 << 7, 1 << 63
+# Set beforehand, so that the processor never has to write to a table.
+USED = 1 << 5 | 1 << 6  # accessed, dirty
+DATA = PRESENT | WRITABLE | USED | NO_EXECUTE
+REGISTERS = DATA | 1 << 4 | 1 << 3  # PCD, PWT: not cached
+CONSTANT = PRESENT | USED | NO_EXECUTE
+CODE = PRESENT | USED
+TABLE = PRESENT | WRITABLE | 1 << 5
+
+GDT = abi.TABLES
+IDT = abi.TABLES + PAGE
+ROOT = abi.TABLES + 2 * PAGE
+GDT_ENTRIES = (0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF)  # null, 64-bit code, data
+CODE_SELECTOR, DATA_SELECTOR = 0x8, 0x10
+INTERRUPT_GATE = 0x8E
+EXCEPTIONS = 32
+
+CR0 = 1 << 31 | 1 << 16 | 1 << 5 | 1 << 4 | 1 << 1 | 1 << 0  # PG, WP, NE, ET, MP, PE
+CR4 = 1 << 5  # PAE
+EFER = 1 << 11 | 1 << 10 | 1 << 8  # NXE, LMA, LME
+APIC_BASE = abi.LOCAL_APIC | 1 << 11 | 1 << 10  # enabled, x2APIC
+APIC_BOOT_PROCESSOR = 1 << 8
+RFLAGS = 1 << 1  # the bit that is always 1; interrupts are off
+
+LARGE_DATA = (  # private memory in 2 MiB pages; the image has its own, small ones
+    (abi.SHARED, abi.STATE + abi.MAX_DOMAINS * abi.STATE_SIZE - abi.SHARED),
+    (abi.STACKS, (abi.MAX_CPUS + abi.MAX_DOMAINS) * abi.STACK_SIZE),
+    (abi.RUN_PAGES, abi.MAX_CPUS * abi.RUN_STRIDE),
+    (abi.RING, LARGE),
+    (abi.RING_ENTRIES, LARGE),
+)
+
+
+class PageTables:
+    """Builds 4-level page tables in private memory, from ROOT up."""
+
+    def __init__(self, memory: PrivateMemory) -> None:
+        self._memory = memory
+        self._next = ROOT
+        self._tables: dict[tuple[int, int], int] = {}  # (level, first address) to table
+        self.root = self._new()
+
+    def _new(self) -> int:
+        table = self._next
+        self._next += PAGE
+        return table
+
+    def _table(self, address: int, level: int) -> int:
+        """The table whose entries span 2**(12 + 9 * level) bytes at `address`; made if absent."""
+        if level == 3:
+            return self.root
+        span = 12 + 9 * (level + 1)
+        key = (level, address >> span)
+        if key not in self._tables:
+            table = self._tables[key] = self._new()
+            parent = self._table(address, level + 1)
+            self._store(parent, address >> span & 511, [table | TABLE])
+        return self._tables[key]
+
+    def _store(self, table: int, index: int, entries: Sequence[int]) -> None:
+        self._memory.write(table + 8 * index, struct.pack(f"<{len(entries)}Q", *entries))
+
+    def map(self, start: int, size: int, attributes: int, *, page: int = LARGE) -> None:
+        """Map [start, start + size) at itself, in pages of `page` bytes, rounded outwards."""
+        level, shift = (1, 21) if page == LARGE else (0, 12)
+        attributes |= LARGE_PAGE if page == LARGE else 0
+        address, end = start // page * page, start + size
+        while address < end:
+            index = address >> shift & 511
+            count = min(512 - index, -(-(end - address) // page))
+            stop = address + count * page
+            entries = range(address, stop, page)
+            self._store(
+                self._table(address, level), index, [entry | attributes for entry in entries]
+            )
+            address = stop
+
+
+def build(
+    memory: PrivateMemory,
+    ram: Sequence[tuple[int, int]],
+    code_size: int,
+    image_size: int,
+    interrupts: bytes,
+    devices: Sequence[tuple[int, int, int]] = (),
+) -> None:
+    """Write all tables.
+
+    `ram` is (address, size) of each stretch of guest RAM; the image's first `code_size` bytes
+    are code and constants, the rest to `image_size` its data; `interrupts` is the IDT; `devices`
+    are (address, size, attributes) of what else there is.
+    """
+    tables = PageTables(memory)
+    for start, size in (*ram, *LARGE_DATA):
+        tables.map(start, size, DATA)
+    code_end = -(-code_size // PAGE) * PAGE
+    tables.map(abi.IMAGE, code_size, CODE, page=PAGE)
+    if image_size > code_end:
+        tables.map(abi.IMAGE + code_end, image_size - code_end, DATA, page=PAGE)
+    for start, size, attributes in devices:
+        tables.map(start, size, attributes, page=PAGE)
+    tables.map(abi.TABLES, LARGE, CONSTANT)
+    memory.write(GDT, struct.pack("<3Q", *GDT_ENTRIES))
+    memory.write(IDT, interrupts)
+
+
+def interrupt_table(handlers: dict[int, int]) -> bytes:
+    """The IDT: `handlers` maps a vector to the address of its entry."""
+    table = bytearray(16 * (max(handlers, default=0) + 1))
+    for vector, address in handlers.items():
+        table[16 * vector : 16 * vector + 16] = _gate(address)
+    return bytes(table)
+
+
+def _gate(address: int) -> bytes:
+    low, middle, high = address & 0xFFFF, address >> 16 & 0xFFFF, address >> 32
+    return struct.pack("<HHBBHII", low, CODE_SELECTOR, 0, INTERRUPT_GATE, middle, high, 0)
+
+
+def entry_registers(entry: int, index: int) -> kvm.Registers:
+    """The registers of monitor vCPU `index` before its first instruction, at `entry`."""
+    cpu = abi.STACKS + index * abi.STACK_SIZE
+    return kvm.Registers(rip=entry, rdi=cpu, rsp=cpu + abi.STACK_SIZE - 8, rflags=RFLAGS)
+
+
+def system_registers(index: int) -> kvm.SystemRegisters:
+    """Monitor vCPU `index` in 64-bit mode on these tables, its APIC in x2APIC mode."""
+    registers = kvm.SystemRegisters.from_buffer_copy(COMMON_REGISTERS)
+    registers.apic_base = APIC_BASE | (APIC_BOOT_PROCESSOR if index == 0 else 0)
+    return registers
+
+
+def _common_registers() -> kvm.SystemRegisters:
+    flat = {"limit": 0xFFFF_FFFF, "present": 1, "s": 1, "g": 1}
+    registers = kvm.SystemRegisters(cr0=CR0, cr3=ROOT, cr4=CR4, efer=EFER)
+    registers.cs = kvm.Segment(selector=CODE_SELECTOR, type=0xB, l=1, **flat)
+    data = kvm.Segment(selector=DATA_SELECTOR, type=0x3, db=1, **flat)
+    registers.ds = registers.es = registers.fs = registers.gs = registers.ss = data
+    registers.tr = kvm.Segment(type=0xB, present=1, limit=0x67)
+    registers.ldt = kvm.Segment(unusable=1)
+    registers.gdt = kvm.DescriptorTable(base=GDT, limit=8 * len(GDT_ENTRIES) - 1)
+    registers.idt = kvm.DescriptorTable(base=IDT, limit=16 * 256 - 1)
+    return registers
+
+
+COMMON_REGISTERS = bytes(_common_registers())

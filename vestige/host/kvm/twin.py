@@ -1,0 +1,154 @@
+"""The two VMs over one RAM: the guest's, and the monitor's that maps more.
+
+The guest VM maps RAM and nothing else (but pages to read, where the IDE is in memory), so
+whatever else the guest touches exits. The monitor VM maps the same RAM at the same addresses,
+its private memory, the guest vCPUs' kvm_run mappings and the ring. Guest vCPU n is paired with
+monitor vCPU n; behind those are the workers, one for each domain.
+"""
+
+import mmap
+from _collections_abc import Sequence
+
+from vestige import abi
+from vestige.host.backends.ring import Ring
+from vestige.host.buses import VirtioWiring
+from vestige.host.kvm import api as kvm
+from vestige.host.kvm import monitor_tables, vm
+from vestige.host.kvm.memory import PRIVATE, PRIVATE_SIZE, GuestMemory, PrivateMemory
+from vestige.host.kvm.monitor_code import MonitorCode
+from vestige.host.kvm.routing import Doorbells, PostedStarts, route_to_workers
+
+RING_ENTRY_SIZE = 24  # struct kvm_coalesced_mmio
+RING_HEADER_SIZE = 8
+
+
+class Twin:
+    """Guest VM, monitor VM, doorbells, to be wired, loaded, and given the guest CPUs' state."""
+
+    def __init__(
+        self, system: kvm.System, memory: GuestMemory, cpus: int, domains: int = 1
+    ) -> None:
+        """Create both VMs with `cpus` pairs of vCPUs and a worker for each of `domains`."""
+        vm.check_run_size(system)
+        self.system = system
+        self.memory = memory
+        self.private = PrivateMemory()
+        self.guest = vm.VirtualMachine(system, abi.PINS)
+        self.monitor = vm.VirtualMachine(system, 0)
+        self._rings: list[tuple[int, int, int]] = []
+        for _ in range(cpus):
+            self.guest.add_cpu()
+            self.monitor.add_cpu()
+        self.workers = [self.monitor.add_cpu() for _ in range(domains)]
+        self.doorbells = Doorbells(self.guest, self.monitor)
+        self._posted: PostedStarts | None = None
+        self._virtio: list[VirtioWiring] = []
+
+    def wire(self) -> None:
+        """Show both VMs their memory, with the ring if one is connected; let workers be woken."""
+        route_to_workers(self.monitor, self.workers[0].index, len(self.workers))
+        for address, size, host_address in self.memory.parts():
+            self.guest.map(address, size, host_address)
+            self.monitor.map(address, size, host_address)
+        self.monitor.map(PRIVATE, PRIVATE_SIZE, self.private.region.address)
+        for cpu in self.guest.cpus:
+            self.monitor.map(_run_page(cpu.index), cpu.run_size, cpu.run_address)
+        for address, size, host_address in self._rings:
+            self.monitor.map(address, size, host_address)
+        if (shadow := self.private.shared().config.shadow) != 0:
+            size = abi.IDE_MEMORY_PAGES * abi.IDE_MEMORY_PAGE
+            pages = self.private.host_address(shadow)
+            self.guest.map(abi.IDE_MEMORY, size, pages, read_only=True)
+        for shared in self.shared():
+            if any(function.kind != abi.VirtioKind.NONE for function in shared.config.virtio):
+                wiring = VirtioWiring(shared.config, self.guest, self.monitor)
+                self._virtio.append(wiring)
+
+    def shared(self) -> list[abi.Shared]:
+        """What each domain shares with the host."""
+        return [self.private.shared(domain) for domain in range(len(self.workers))]
+
+    def name_of(self, index: int) -> str:
+        """What monitor vCPU `index` is called when it is told of."""
+        if index < len(self.guest.cpus):
+            return f"CPU {index}"
+        return "the worker" if len(self.workers) == 1 else f"worker {index - len(self.guest.cpus)}"
+
+    def load(self, code: MonitorCode, devices: Sequence[tuple[int, int, int]] = ()) -> None:
+        """Place the monitor's image and put its vCPUs at their entries.
+
+        `devices` are (address, size, attributes) of further memory, for the page tables.
+        """
+        private, cpus = self.private, len(self.guest.cpus)
+        private.write(abi.IMAGE, code.code)
+        ram = [(address, size) for address, size, _ in self.memory.parts()]
+        size, memory_size = len(code.code), code.memory_size
+        monitor_tables.build(private, ram, size, memory_size, code.interrupts, devices)
+        supported = self.system.supported_cpuid()
+        deadline = bool(self.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
+        for shared in self.shared():
+            shared.config.paravirtual_eoi = vm.has_paravirtual_eoi(supported)
+        for cpu in self.monitor.cpus:
+            shown = private.cpu(cpu.index)
+            shown.index = cpu.index
+            shown.run = _run_page(cpu.index) if cpu.index < cpus else 0
+            cpu.set_cpuid(vm.monitor_cpuid(supported, cpu.index, deadline))
+            cpu.make_runnable()
+            cpu.set_system_registers(monitor_tables.system_registers(cpu.index))
+            entry = code.vcpu_main if cpu.index < cpus else code.worker_main
+            cpu.set_registers(monitor_tables.entry_registers(entry, cpu.index))
+
+    def place_ide_in_memory(self) -> None:
+        """Before `wire`: let the IDE be at abi.IDE_MEMORY, with pages to read and posted starts.
+
+        Where KVM can't map memory to be read only, each read there exits and is forwarded.
+        """
+        config = self.private.shared().config
+        config.ide_in_memory = 1
+        if self.system.has(kvm.Capability.READONLY_MEM):
+            config.shadow = abi.SHADOW
+        self._posted = PostedStarts(self.guest, self.monitor)
+
+    def coalesce(
+        self, ports: Sequence[tuple[int, int]], memory: Sequence[tuple[int, int]] = ()
+    ) -> None:
+        """Queue writes to these (first, count), where KVM can, and tell the monitor."""
+        page = vm.coalesced_page(self.system)
+        if not page:
+            return
+        for first, count in ports:
+            self.guest.coalesce_ports(first, count)
+        for first, count in memory:
+            self.guest.coalesce_memory(first, count)
+        config = self.private.shared().config
+        config.coalesced = abi.RUN_PAGES + page * mmap.PAGESIZE
+        config.coalesced_entries = (mmap.PAGESIZE - RING_HEADER_SIZE) // RING_ENTRY_SIZE
+
+    def configure(self) -> None:
+        """Tell the monitor what only the VMs know: CPUs, clock, RAM."""
+        for shared in self.shared():
+            config = shared.config
+            config.cpus = len(self.guest.cpus)
+            config.tsc_khz = self.workers[0].tsc_khz()
+            config.ram.low, config.ram.low_size = 0, self.memory.low_size
+            config.ram.high, config.ram.high_size = abi.HIGH_RAM, self.memory.high_size
+
+    def connect(self, ring: Ring) -> None:
+        """Tell the ring's domain of it, which `wire` will show the monitor."""
+        self._rings += ring.mappings()
+        ring.describe(self.private.shared(ring.domain).config.ring)
+
+    def close(self) -> None:
+        """Close everything; no thread may be in a vCPU. The guest's RAM stays its owner's."""
+        self.guest.close()
+        self.monitor.close()
+        self.doorbells.close()
+        if self._posted is not None:
+            self._posted.close()
+        for wiring in self._virtio:
+            wiring.close()
+        self.private.close()
+
+
+def _run_page(index: int) -> int:
+    return abi.RUN_PAGES + index * abi.RUN_STRIDE

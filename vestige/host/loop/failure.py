@@ -1,0 +1,107 @@
+"""One clear line for each way a guest or its monitor can fail.
+
+Threat: a Panic record and a log line are written by the monitor. Numbers are printed as
+numbers, text is bounded and escaped.
+"""
+
+import os
+
+from vestige import abi
+from vestige.host import limits
+from vestige.host.kvm import api as kvm
+from vestige.host.kvm.monitor_code import MonitorCode
+from vestige.host.kvm.vm import VirtualCpu
+from vestige.host.loop.runloop import Leave, Loop
+
+EXCEPTIONS = {
+    0: "division error",
+    1: "debug exception",
+    3: "breakpoint",
+    6: "invalid opcode",
+    8: "double fault",
+    13: "general protection fault",
+    14: "page fault",
+}
+PAGE_FAULT = 14
+RESET_RIP = 0xFFF0
+CONTROLLERS: dict[int, str] = {
+    abi.NvmeFailure.GONE: "it is gone: all its registers read as ones",
+    abi.NvmeFailure.UNSUPPORTED: "it lacks the NVM command set, pages of 4 KiB or doorbells",
+    abi.NvmeFailure.NOT_READY: "not ready within the time it asks for itself",
+    abi.NvmeFailure.FATAL: "a fatal status (CSTS.CFS), and again after several resets",
+    abi.NvmeFailure.COMMAND: "an admin command failed",
+    abi.NvmeFailure.NO_NAMESPACE: "it has no active namespace; make one with nvme-cli",
+    abi.NvmeFailure.FORMAT: (
+        "its namespace has metadata, or blocks other than 512 bytes to 4 KiB; format it anew"
+        " (nvme format)"
+    ),
+    abi.NvmeFailure.CHANGED: "its namespace changed over a reset",
+    abi.NvmeFailure.HUNG: "it answered nothing between several resets",
+}
+INTERNAL_SUBERRORS = {1: "instruction emulation failed", 3: "event delivery failed"}
+PANICKED = "the guest's kernel panicked; its console says why"
+RESET = (
+    "the guest reset itself, which ends the run (status 3); its console says why (a kernel's panic"
+    " does that with panic=-1). --on-reboot restart starts it anew"
+)
+
+
+def escaped(text: bytes) -> str:
+    """Text of the monitor as one printable ASCII line."""
+    return "".join(chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}" for byte in text)
+
+
+def panic(record: abi.Panic, who: str, code: MonitorCode) -> str:
+    """A failed check or an exception of the monitor, on `who`'s behalf."""
+    if record.site:
+        reason = code.site(record.site) or f"check {record.site}, which the image doesn't have"
+    else:
+        name = EXCEPTIONS.get(record.vector, f"exception {record.vector}")
+        place = code.line(record.rip) or f"RIP {record.rip:#x}"
+        reason = f"{place}: {name} (error code {record.error:#x}"
+        reason += f", address {record.address:#x})" if record.vector == PAGE_FAULT else ")"
+    return f"the monitor failed at {reason}, serving {who}"
+
+
+def controller(report: abi.NvmeReport) -> str:
+    """Why the monitor's driver has given an NVMe controller up."""
+    reason = CONTROLLERS.get(report.failure, f"failure {report.failure}")
+    if report.failure == abi.NvmeFailure.COMMAND:
+        reason += f" (status {report.status:#05x}, type and code)"
+    return f"the NVMe controller can't be used: {reason}"
+
+
+def left(
+    leave: int, loop: Loop, who: str, guest: VirtualCpu | None, monitor: VirtualCpu | None
+) -> str:
+    """Why the run loop left for good; the vCPUs are asked for where that happened."""
+    if leave == Leave.GUEST and guest is not None:
+        return _guest_exit(loop.reason, who, guest)
+    if leave == Leave.MONITOR and monitor is not None:
+        rip = monitor.registers().rip
+        what = kvm.exit_name(loop.reason)
+        return f"the monitor left without a call ({what}, RIP {rip:#x}), serving {who}"
+    error, remedy = os.strerror(loop.error), limits.cure(loop.error)
+    operation = {
+        Leave.GUEST_ERROR: "KVM_RUN of the guest",
+        Leave.MONITOR_ERROR: "KVM_RUN of the monitor",
+        Leave.RING_ERROR: "io_uring_enter",
+    }.get(Leave(leave), "the run loop")
+    return f"{operation} failed on {who}: {error}" + (f"; {remedy}" if remedy else "")
+
+
+def _guest_exit(reason: int, who: str, guest: VirtualCpu) -> str:
+    address = guest.registers().rip
+    rip = f"RIP {address:#x}"
+    detail = int.from_bytes(guest.mapping[abi.RUN_UNION : abi.RUN_UNION + 8], "little")
+    if reason == kvm.Exit.SHUTDOWN:
+        if address == RESET_RIP:  # kvm-amd resets the vCPU before it tells
+            rip = "this processor doesn't say where"
+        return f"the guest had a triple fault on {who} ({rip})"
+    if reason == kvm.Exit.INTERNAL_ERROR:
+        suberror = detail & 0xFFFF_FFFF
+        what = INTERNAL_SUBERRORS.get(suberror, f"suberror {suberror}")
+        return f"KVM could not go on with the guest on {who}: {what} ({rip})"
+    if reason == kvm.Exit.FAIL_ENTRY:
+        return f"the processor refused to enter the guest on {who}: reason {detail:#x} ({rip})"
+    return f"the guest stopped on {who}: KVM exit {kvm.exit_name(reason)} ({rip})"

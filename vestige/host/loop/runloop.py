@@ -1,0 +1,174 @@
+"""The run loop of one vCPU thread: run the guest; forward what it exits with, unseen; again.
+
+Typed Python, compiled for this process and called with the GIL released; it is also what
+CPython runs where nothing is compiled. It decodes no device access: the monitor finds it in
+the guest vCPU's kvm_run page. Requests of the monitor which only Python can serve come back
+as Leave.CALL; calling `run` again goes on where it was.
+
+Threats: the guest's kvm_run page is mapped in the monitor VM, so all of it may hold anything
+at any time. This loop reads one word there, `exit_reason`, to choose between forwarding and
+leaving; each choice is one the guest could have caused. Which ring a KICK is for is compared
+with how many there are. The monitor may clear the page's
+`immediate_exit`: so `stop` is looked at before every entry, and who stops a thread repeats
+its signal until the thread has left. The monitor vCPU's own kvm_run page is mapped nowhere.
+"""
+
+from vestige.abi import PORT_CALL, RUN_UNION, Call, ExitReason, RunIo, RunPage
+from vestige.host.loop.patience import Patience
+from vestige.lang.enumeration import IntEnum
+from vestige.lang.intrinsics import load8, load64, syscall
+from vestige.lang.types import Struct, u8, u32, u64
+
+KVM_RUN = 0xAE80
+SYS_IOCTL = 16
+SYS_SCHED_YIELD = 24
+SYS_IO_URING_ENTER = 426
+EINTR = 4
+EAGAIN = 11
+EBUSY = 16
+OUT = 1  # RunIo.direction
+HANDED = 8  # offset of a KICK's second argument from its first
+REASONS = 64  # exit reasons counted apart; the last counts all from there on
+
+
+class Leave(IntEnum):
+    """Why `run` returned."""
+
+    STOPPED = 0  # Loop.stop is set
+    CALL = 1  # Loop.call is for Python
+    GUEST = 2  # the guest exited for Loop.reason, which nobody forwards
+    MONITOR = 3  # the monitor exited for Loop.reason, not by a call
+    GUEST_ERROR = 4  # KVM_RUN of the guest failed with errno Loop.error
+    MONITOR_ERROR = 5  # KVM_RUN of the monitor failed with errno Loop.error
+    RING_ERROR = 6  # io_uring_enter failed with errno Loop.error
+    READY = 7  # the monitor's first entry is DONE; only where Loop.first was set
+    GO_ON = 8  # never returned by `run`
+
+
+class Loop(Struct):
+    """What one thread's loop works on; memory of the host alone."""
+
+    guest: u64  # descriptor of the guest vCPU; unused by a worker
+    guest_run: u64  # address of its kvm_run page; 0: this is a worker's loop
+    monitor: u64  # descriptor of the monitor vCPU
+    monitor_run: u64
+    run_size: u32  # bytes of each kvm_run mapping
+    argument: u64  # address of the monitor's Cpu.argument[0]
+    rings: u64[8]  # MAX_DOMAINS: descriptors of the io_urings
+    ring_count: u32
+    ring_entries: u32
+    ring_flags: u32  # of io_uring_enter
+    stop: u32  # set by another thread: leave at the next chance
+    boots: u32  # the guest vCPU is the boot processor
+    first: u32  # leave with READY at the next DONE
+    in_monitor: u32  # the monitor is to be entered next
+    call: u32
+    reason: u32
+    error: u32
+    interrupted: u64  # KVM_RUNs that a signal or the ring's completions ended
+    exits: u64[64]  # of the guest, by reason
+    forwards: u64
+    calls: u64[8]  # of the monitor, by number
+    patience: Patience  # a worker's
+
+
+def run(loop: Loop) -> u8:
+    """Run the vCPU until a Leave other than GO_ON.
+
+    Another thread sets `stop`: no load is kept across the system call between two looks.
+    """
+    leave: u8 = Leave.GO_ON
+    while leave == Leave.GO_ON:
+        if loop.stop != 0:
+            leave = Leave.STOPPED
+        elif loop.in_monitor != 0:
+            leave = run_monitor(loop)
+        else:
+            leave = run_guest(loop)
+    return leave
+
+
+def run_guest(loop: Loop) -> u8:
+    """Enter the guest once; what it exits with decides who runs next.
+
+    EAGAIN: a processor that waits for its SIPI slept in the kernel and was woken. The boot
+    processor waits for none: at its beginning a VM was refused the kernel thread it needs.
+    """
+    answer = syscall(SYS_IOCTL, loop.guest, KVM_RUN, 0, 0, 0, 0)
+    if answer < 0:
+        begins = loop.boots != 0 and loop.forwards == 0
+        return failed(loop, u32(-answer), Leave.GUEST_ERROR, begins)
+    reason = RunPage.at(loop.guest_run).exit_reason
+    counter = reason if reason < REASONS else REASONS - 1
+    loop.exits[counter] = u64(loop.exits[counter] + 1)
+    if reason in (ExitReason.IO, ExitReason.MMIO, ExitReason.IOAPIC_EOI):
+        loop.forwards = u64(loop.forwards + 1)
+        loop.in_monitor = 1
+        return Leave.GO_ON
+    loop.reason = reason
+    return Leave.GUEST
+
+
+def run_monitor(loop: Loop) -> u8:
+    """Enter the monitor once, and serve the call it leaves with."""
+    answer = syscall(SYS_IOCTL, loop.monitor, KVM_RUN, 0, 0, 0, 0)
+    if answer < 0:
+        return failed(loop, u32(-answer), Leave.MONITOR_ERROR, loop.first != 0)
+    loop.reason = RunPage.at(loop.monitor_run).exit_reason
+    if loop.reason != ExitReason.IO:
+        return Leave.MONITOR
+    record = RunIo.at(u64(loop.monitor_run + RUN_UNION))
+    offset = record.data_offset
+    if record.direction != OUT or record.port != PORT_CALL or record.size != 1:
+        return Leave.MONITOR
+    if offset >= loop.run_size:
+        return Leave.MONITOR
+    return serve(loop, load8(u64(loop.monitor_run + offset)))
+
+
+def serve(loop: Loop, call: u8) -> u8:
+    """Do what is done here, DONE and KICK; leave the rest to Python."""
+    loop.call = call
+    if call < 8:
+        loop.calls[call] = u64(loop.calls[call] + 1)
+    if call == Call.KICK:
+        number = load64(loop.argument)
+        if number < loop.ring_count:
+            return kick(loop, u32(number))
+    if call != Call.DONE:
+        return Leave.CALL
+    if loop.guest_run != 0:
+        loop.in_monitor = 0
+    if loop.first != 0:
+        loop.first = 0
+        return Leave.READY
+    return Leave.GO_ON
+
+
+def kick(loop: Loop, number: u32) -> u8:
+    """Submit all that is queued in a ring, or wake who does; wait for none of it.
+
+    EAGAIN and EBUSY leave entries queued: the monitor sees that and kicks again. What the kernel
+    hands to another thread is done sooner where that runs before the monitor does: here, if it is
+    waiting for this processor. Then its completion is found by the look after the KICK.
+    """
+    ring = loop.rings[number]
+    answer = syscall(SYS_IO_URING_ENTER, ring, loop.ring_entries, 0, loop.ring_flags, 0, 0)
+    if answer < 0:
+        return failed(loop, u32(-answer), Leave.RING_ERROR, False)
+    loop.patience.kicked(u32(answer))
+    if load64(u64(loop.argument + HANDED)) != 0:
+        syscall(SYS_SCHED_YIELD, 0, 0, 0, 0, 0, 0)
+    return Leave.GO_ON
+
+
+def failed(loop: Loop, error: u32, leave: u8, begins: bool) -> u8:
+    """Go on after an errno that only says 'not now', else leave with it.
+
+    Where a VM `begins` EAGAIN says 'never': it would be the same for ever.
+    """
+    if error in (EINTR, EBUSY) or (error == EAGAIN and not begins):
+        loop.interrupted = u64(loop.interrupted + 1)
+        return Leave.GO_ON
+    loop.error = error
+    return leave

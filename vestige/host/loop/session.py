@@ -1,0 +1,259 @@
+"""The threads of a running twin: one a guest vCPU, one a worker; and the monitor's calls.
+
+Threats of the calls are beside their numbers in abi/calls.py. Arguments come from memory the
+monitor writes: each is checked here, against a constant, before it is used.
+"""
+
+import os
+from _collections_abc import Callable, Sequence
+from _thread import allocate_lock, get_native_id, start_new_thread
+
+from vestige import abi
+from vestige.errors import GuestError, UsageError
+from vestige.host.backends.ring import Ring
+from vestige.host.files.failures import FileFailures
+from vestige.host.kvm.monitor_code import MonitorCode
+from vestige.host.kvm.twin import Twin
+from vestige.host.loop import failure
+from vestige.host.loop.runloop import Leave, Loop
+from vestige.host.messages import tell
+from vestige.lang.intrinsics import address_of, syscall
+from vestige.lang.types import Struct, u8
+
+SYS_PRCTL = 157
+SYS_TGKILL = 234
+SET_NAME = 15  # prctl(2)
+NUDGE = 10  # SIGUSR1: only there to end a KVM_RUN
+NUDGE_INTERVAL = 0.1  # seconds between signals to a thread that hasn't left yet
+EINVAL = 22
+
+Runner = Callable[[Loop], int]
+
+
+class ThreadName(Struct):
+    """What the kernel calls a thread: 15 characters and a NUL."""
+
+    text: u8[16]
+
+
+class Outcome:
+    """How the guest ended: an error's line, or None for a power-off or a reset."""
+
+    def __init__(self, error: str | None, *, reset: bool = False) -> None:
+        self.error = error
+        self.reset = reset
+
+
+class CpuThread:
+    """One vCPU pair, or a worker, with its loop, and the thread that runs it."""
+
+    def __init__(self, twin: Twin, index: int, rings: Sequence[Ring]) -> None:
+        """`index` is the monitor vCPU's."""
+        self.is_worker = index >= len(twin.guest.cpus)
+        self.who = twin.name_of(index)
+        self.guest = None if self.is_worker else twin.guest.cpus[index]
+        self.monitor = twin.monitor.cpus[index]
+        self.shown = twin.private.cpu(index)
+        self.loop = Loop(
+            monitor=self.monitor.descriptor,
+            monitor_run=self.monitor.run_address,
+            run_size=self.monitor.run_size,
+            in_monitor=self.is_worker,
+        )
+        if self.guest is not None:
+            self.loop.guest = self.guest.descriptor
+            self.loop.guest_run = self.guest.run_address
+            self.loop.boots = index == 0
+        self.loop.argument = address_of(self.shown.argument)
+        self.loop.ring_count = len(rings)
+        for ring in rings:
+            self.loop.rings[ring.domain] = ring.descriptor
+            self.loop.ring_entries = ring.parameters.sq_entries
+            self.loop.ring_flags |= ring.enter_flags()
+        self._native_id = 0  # of the thread, once it runs
+        self._running = allocate_lock()  # held as long as the thread is in its loop
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a thread is in the loop."""
+        return self._running.locked()
+
+    def start(self, run: "Callable[[CpuThread], object]") -> None:
+        """Call `run` with this, in a thread. An error of ours must not wait for it: it is no
+        threading.Thread, which would be waited for, and which is slow to import.
+        """
+
+        def body() -> None:
+            self._native_id = get_native_id()
+            set_thread_name(self.who)
+            if self.is_worker:
+                self.loop.patience.start(os.sched_getscheduler(0))
+            try:
+                run(self)
+            finally:
+                self._running.release()
+
+        self._running.acquire()
+        try:
+            start_new_thread(body, ())
+        except BaseException:
+            self._running.release()  # there is no thread to wait for
+            raise
+
+    def stop(self) -> None:
+        """Make the thread leave its loop, and wait until it has.
+
+        The signal is repeated: the monitor can write the guest's kvm_run page, and clear the
+        flag that makes the next KVM_RUN return at once.
+        """
+        self.loop.stop = 1
+        while self.is_running:
+            self.monitor.interrupt()
+            if self.guest is not None:
+                self.guest.interrupt()
+            if self._native_id:
+                syscall(SYS_TGKILL, os.getpid(), self._native_id, NUDGE, 0, 0, 0)
+            if self._running.acquire(timeout=NUDGE_INTERVAL):
+                self._running.release()
+
+
+def set_thread_name(name: str) -> None:
+    """Have `top -H` and the like show the calling thread by this name."""
+    shown = ThreadName()
+    for index, byte in enumerate(name.encode("ascii")[:15]):
+        shown.text[index] = byte
+    syscall(SYS_PRCTL, SET_NAME, address_of(shown), 0, 0, 0, 0)
+
+
+class Session:
+    """A twin that runs. `ended` is an eventfd, readable once there is an `outcome`.
+
+    signals.Signals must be open for as long as a session is: NUDGE's default is to kill.
+    """
+
+    def __init__(
+        self,
+        twin: Twin,
+        code: MonitorCode,
+        rings: Sequence[Ring],
+        runner: Runner,
+        failures: FileFailures,
+    ) -> None:
+        """`rings`: one a domain, in their order, or none. Each thread calls `runner`, which is
+        runloop.run, compiled, with its own Loop. `failures` tells of the disks.
+        """
+        self._twin = twin
+        self._code = code
+        self._rings = rings
+        self._runner = runner
+        self._failures = failures
+        self._lock = allocate_lock()
+        self.ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.outcome: Outcome | None = None
+        self.threads = [CpuThread(twin, index, rings) for index in range(len(twin.monitor.cpus))]
+
+    def prepare(self) -> bool:
+        """Let the monitor initialise, before anything else runs; False if that ended it all.
+
+        CPU 0's powers the machine on; then each worker makes itself ready to be woken.
+        """
+        first, *others = self.threads
+        return all(map(self._initialise, (first, *(one for one in others if one.is_worker))))
+
+    def _initialise(self, each: CpuThread) -> bool:
+        each.loop.first = each.loop.in_monitor = 1
+        ready = self._run(each) == Leave.READY
+        if each.is_worker:  # of a worker is counted what its thread returns from the kernel for
+            each.loop.calls[abi.Call.DONE] = 0
+        return ready
+
+    def start(self) -> None:
+        """Start the guest's CPUs and the workers."""
+        for each in self.threads:
+            each.start(self._run)
+
+    def stop(self) -> None:
+        """End all threads; what the guest flushed is safe already."""
+        for each in self.threads:
+            each.stop()
+
+    def close(self) -> None:
+        """Stop, and close the eventfd."""
+        self.stop()
+        os.close(self.ended)
+
+    def _run(self, each: CpuThread) -> int:
+        """Run one loop until it leaves for good; the Leave it left with."""
+        leave: int | None = None
+        try:
+            leave = self._leave_of(each)
+        except (GuestError, UsageError) as error:
+            self._end(f"{error}, serving {each.who}")
+            leave = Leave.STOPPED
+        finally:
+            if leave is None:  # a bug of ours: its traceback is printed, and nobody waits for ever
+                self._end(f"the host failed, serving {each.who}")
+        return leave
+
+    def _leave_of(self, each: CpuThread) -> int:
+        while True:
+            leave = self._runner(each.loop)
+            if leave == Leave.CALL and self._serve(each):
+                continue
+            if leave not in (Leave.CALL, Leave.STOPPED, Leave.READY):
+                self._end(failure.left(leave, each.loop, each.who, each.guest, each.monitor))
+            return leave
+
+    def _end(self, error: str | None, *, reset: bool = False) -> None:
+        """The guest is over; the first reason counts."""
+        with self._lock:
+            if self.outcome is None:
+                self.outcome = Outcome(error, reset=reset)
+        os.eventfd_write(self.ended, 1)
+
+    def _serve(self, each: CpuThread) -> bool:
+        """Do one call of the monitor; False: the guest is over."""
+        argument = each.shown.argument
+        match each.loop.call:
+            case abi.Call.ROUTE:
+                self._route(argument[0], argument[1])
+            case abi.Call.PIN:
+                argument[0] = self._pin(argument[0], argument[1])
+            case abi.Call.LOG:
+                self._log(argument[0])
+            case abi.Call.POWER:
+                self._power(argument[0])
+                return False
+            case abi.Call.PANIC:
+                self._end(failure.panic(each.shown.panic, each.who, self._code))
+                return False
+            case unknown:
+                self._end(f"the monitor made call {unknown}, which there isn't")
+                return False
+        return True
+
+    def _power(self, how: int) -> None:
+        if how in (abi.Power.OFF, abi.Power.RESET):
+            self._end(None, reset=how == abi.Power.RESET)
+        elif how == abi.Power.PANICKED:
+            self._end(failure.PANICKED)
+        else:
+            self._end(f"the monitor ended the guest in way {how}, which there isn't")
+
+    def _route(self, gsi: int, domain: int) -> None:
+        if gsi < abi.GSIS and domain < abi.MAX_DOMAINS:
+            route = self._twin.private.shared(domain).routes[gsi]
+            self._twin.doorbells.route(gsi, route.address, route.data)
+
+    def _pin(self, chunk: int, domain: int) -> int:
+        if domain >= len(self._rings):
+            return EINVAL
+        with self._lock:
+            return self._rings[domain].pin(chunk)
+
+    def _log(self, length: int) -> None:
+        log = self._twin.private.shared().log
+        text = bytes(log[index] for index in range(min(length, len(log))))
+        if text:
+            tell(f"monitor: {failure.escaped(text)}")
+        self._failures.tell(self._twin.shared())

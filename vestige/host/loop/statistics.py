@@ -1,0 +1,186 @@
+"""What `--stats` writes: the host's counters and, read from its memory, the monitor's.
+
+Threat: the monitor's numbers are what the monitor says.
+"""
+
+import os
+import time
+
+from vestige import abi
+from vestige.host.files.outlet import Outlet
+from vestige.host.kvm import api as kvm
+from vestige.host.loop.runloop import REASONS
+from vestige.host.loop.session import Session
+from vestige.host.messages import tell
+from vestige.lang.types import TYPE_CHECKING, Array
+from vestige.signals import Watch
+
+if TYPE_CHECKING:
+    from typing import Any
+
+GRACE = 10.0  # seconds for who reads the statistics
+START_TIME = 19  # field 22 of proc(5)'s stat, counted from field 3, behind the name
+
+
+def milliseconds_since_start() -> float:
+    """Time since this process was started, to the 10 ms of the kernel's record of it."""
+    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
+        fields = file.read().rpartition(b")")[2].split()
+    started = int(fields[START_TIME]) / os.sysconf("SC_CLK_TCK")
+    return (time.clock_gettime(time.CLOCK_BOOTTIME) - started) * 1000
+
+
+def peak_memory() -> int:
+    """The most bytes of memory this process had resident, guest RAM in use included."""
+    with open("/proc/self/status", "rb") as file:  # noqa: PTH123
+        for line in file:
+            if line.startswith(b"VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def collect(
+    session: Session, shared: "list[abi.Shared]", first_instruction: float, restarts: int = 0
+) -> "dict[str, Any]":
+    """All counters of a machine that is over; `first_instruction` is in ms from the start.
+
+    `shared` is each domain's. A virtio function is counted in its own; all else is added up.
+    """
+    loops = [each.loop for each in session.threads]
+    config = shared[0].config
+    monitors = [each.statistics for each in shared]
+
+    def total(name: str) -> int:
+        return sum(getattr(monitor, name) for monitor in monitors)
+
+    exits = _sums([loop.exits for loop in loops], REASONS)
+    calls = _sums([loop.calls for loop in loops], 8)
+    return {
+        "milliseconds_to_first_instruction": round(first_instruction, 1),
+        "restarts": restarts,
+        "peak_resident_bytes": peak_memory(),
+        "guest_exits": {kvm.exit_name(number): count for number, count in exits.items()},
+        "forwards": sum(loop.forwards for loop in loops),
+        "interrupted_runs": sum(loop.interrupted for loop in loops),
+        "host_calls": {_call_name(number): count for number, count in calls.items()},
+        "coalesced_writes": total("coalesced_writes"),
+        "traps": _traps(monitors),
+        "traps_elsewhere": total("traps_elsewhere"),
+        "ring": {
+            "polled": any(each.config.ring.polled for each in shared),
+            "reads": total("reads"),
+            "read_bytes": total("read_bytes"),
+            "writes": total("writes"),
+            "written_bytes": total("write_bytes"),
+            "flushes": total("flushes"),
+            "discards": total("discards"),
+            "errors": total("ring_errors"),
+        },
+        "nvme": [
+            _numbers(monitors[0].nvme[index])
+            for index in range(abi.MAX_NVME)
+            if config.nvme[index].present
+        ],
+        "virtio": [
+            _function(shared[home : home + max(config.shares[number], 1)], number)
+            for number, home in enumerate(config.homes)
+            if shared[home].config.virtio[number].kind
+        ],
+        "network": _network(shared),
+        "worker": _worker(session),
+        "worker_wakeups": total("worker_wakeups"),
+        "workers": [
+            {
+                "wakeups": each.statistics.worker_wakeups,
+                "requests": sum(function.requests for function in each.statistics.virtio),
+                "virtio": [
+                    number for number, function in enumerate(each.config.virtio) if function.kind
+                ],
+            }
+            for each in shared
+        ],
+        "doorbells": total("doorbells"),
+        "waits_for_posted_starts": monitors[0].fences,
+    }
+
+
+def write(descriptor: int, counters: "dict[str, Any]", watch: Watch) -> None:
+    """Write `counters` as JSON, or say why that can't be: how the guest ended counts more.
+
+    Raises Ended where `watch` ends the wait for who reads them.
+    """
+    import json  # noqa: PLC0415 - only needed here
+
+    text = json.dumps(counters, indent=1) + "\n"
+    outlet = Outlet(descriptor)
+    try:
+        outlet.put(text.encode("ascii"))
+        outlet.finish(watch, GRACE)
+        if outlet.failure is not None:
+            tell(f"--stats: the counters can't be written: {outlet.failure.strerror}")
+        elif outlet.waiting:
+            tell("--stats: the counters can't be written: nobody reads them")
+    finally:
+        outlet.close()
+
+
+def _sums(tables: "list[Array[int]]", size: int) -> dict[int, int]:
+    """Number to total over all `tables`, without zeroes."""
+    totals = {number: sum(table[number] for table in tables) for number in range(size)}
+    return {number: total for number, total in totals.items() if total}
+
+
+def _function(shared: "list[abi.Shared]", number: int) -> dict[str, int]:
+    """A virtio function's counters, of all who share it; exits and resets each of them sees."""
+    reports = [_numbers(each.statistics.virtio[number]) for each in shared]
+    added = ("requests", "interrupts", "failures")
+    return reports[0] | {name: sum(report[name] for report in reports) for name in added}
+
+
+def _network(shared: "list[abi.Shared]") -> dict[str, int] | None:
+    """The network interface's counters, if there is one."""
+    for each in shared:
+        if any(function.kind == abi.VirtioKind.NET for function in each.config.virtio):
+            return _numbers(each.statistics.net)
+    return None
+
+
+def _worker(session: Session) -> "dict[str, Any]":
+    """How often the workers left the kernel, and what for: interrupts alone never make them."""
+    loops = [each.loop for each in session.threads if each.is_worker]
+    calls = {_call_name(n): count for n, count in _sums([loop.calls for loop in loops], 8).items()}
+    interrupted = sum(loop.interrupted for loop in loops)
+    return {
+        "returns_to_user_space": sum(calls.values()) + interrupted,
+        "host_calls": calls,
+        "interrupted_runs": interrupted,
+    }
+
+
+def _numbers(struct: abi.NvmeReport | abi.VirtioReport | abi.NetReport) -> dict[str, int]:
+    return {name: getattr(struct, name) for name, *_ in struct._fields_}
+
+
+def _call_name(number: int) -> str:
+    return abi.Call(number).name if number in set(abi.Call) else f"call {number}"
+
+
+def _traps(monitors: "list[abi.Statistics]") -> "list[dict[str, Any]]":
+    """The monitor's counts, the most frequent first. Each domain counts for itself."""
+    kind = abi.TrapKind
+    counts: dict[tuple[int, int], int] = {}
+    for trap in [trap for monitor in monitors for trap in monitor.traps if trap.count]:
+        place = trap.address, trap.kind
+        counts[place] = counts.get(place, 0) + trap.count
+    traps = [
+        {
+            "where": "memory" if flags & kind.MEMORY else "port",
+            "address": f"{address:#x}",
+            "access": "eoi" if flags & kind.EOI else "write" if flags & kind.WRITE else "read",
+            "coalesced": bool(flags & kind.COALESCED),
+            "posted": bool(flags & kind.POSTED),
+            "count": count,
+        }
+        for (address, flags), count in counts.items()
+    ]
+    return sorted(traps, key=lambda trap: -int(trap["count"]))

@@ -1,0 +1,1 @@
+"""Controllers that are handed to the monitor by VFIO."""
