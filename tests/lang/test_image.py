@@ -12,6 +12,7 @@ from vestige import abi
 from vestige.lang.build import compile_functions
 from vestige.lang.errors import Refusal
 from vestige.lang.image import Image, ImageError
+from vestige.lang.listing import listing
 from vestige.lang.memory import Memory
 
 FILE = "tests/lang/payload.py"
@@ -120,7 +121,7 @@ def test_building_twice_gives_the_same_image(image: Image) -> None:
 def test_a_listing_shows_source_above_its_machine_code(image: Image) -> None:
     if shutil.which("objdump") is None:
         pytest.skip("needs objdump")
-    lines = image.listing().splitlines()
+    lines = listing(image).splitlines()
     header = f"{FILE}:{line_of('100 // value')}: return i64(100 // value)"
     assert header in lines
     after = lines[lines.index(header) + 1 :]

@@ -21,7 +21,9 @@ def run(arguments: Arguments) -> int:
     """
     began = time.monotonic()
     if arguments.has("--listing"):
-        show(images.monitor_image().listing())
+        from vestige.lang.listing import listing  # noqa: PLC0415 - no other build runs objdump
+
+        show(listing(images.monitor_image()))
         return 0
     images.ensure()
     for path in images.not_cached():

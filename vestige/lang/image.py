@@ -70,12 +70,6 @@ class Image:
         file, line = words[3 * row + 1], words[3 * row + 2]
         return (self._files[file], line) if line else None
 
-    def listing(self) -> str:
-        """Source interleaved with machine code; needs objdump (binutils)."""
-        from vestige.lang.listing import listing
-
-        return listing(self)
-
     def _fields(self) -> "tuple[Any, ...]":
         return (
             self.base, self.runtime, self.code, self.memory_size, self.symbols, self.sites,
