@@ -4,19 +4,29 @@
 
 The core is compiled into this process, and a child of it is stepped. Prints, for some accesses,
 what finding the device and its answer take (dispatch.handle), then what one settling takes that has
-nothing to do, and one look for the next deadline: both follow most traps.
+nothing to do, and one look for the next deadline: both follow most traps. Last come whole turns,
+from KVM's record of a read to the answer in it.
 """
 
 import argparse
 import ctypes
+import mmap
 import sys
 
 from tests.lang.stepping import NoSteppingError, instructions
+from tests.monitor.rig import DATA_OFFSET, Rig
 from tests.monitor.test_compiled import CONFIG, Pair, native
+from tests.monitor.test_core import CoalescedPage, queue
 from vestige import abi
+from vestige.lang.build import compile_functions
+from vestige.lang.intrinsics import address_of
+from vestige.lang.types import Struct
+from vestige.monitor.core.entry import serve
 from vestige.monitor.core.trap import Kind, Trap
 
 NOW = 1000
+MAP_FIXED_NOREPLACE = 0x10_0000
+EVERY_ACCESS = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
 READS = (
     ("IDE Status", Kind.PORT, abi.PORT_IDE + 7, 1),
     ("UART line status", Kind.PORT, abi.PORT_UART + 5, 1),
@@ -34,6 +44,48 @@ WRITES = (
     ("CONFIG_ADDRESS", Kind.PORT, abi.PORT_PCI_ADDRESS, 4),
     ("I/O APIC select", Kind.MEMORY, abi.IOAPIC, 4),
 )
+TURNS = (  # ports, and how many queued writes come before
+    ("IDE Status", abi.PORT_IDE + 7, 0),
+    ("IDE Status, 3 queued writes", abi.PORT_IDE + 7, 3),
+    ("UART line status", abi.PORT_UART + 5, 0),
+    ("CONFIG_DATA", abi.PORT_PCI_DATA, 0),
+)
+
+_map = ctypes.CDLL(None, use_errno=True).mmap
+_map.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
+_map.restype = ctypes.c_void_p
+
+
+class Turn:
+    """`serve`, mapped where the monitor's image is: for turns that leave for nobody.
+
+    What would call the host, ring a doorbell or wake a worker can't run in a process.
+    """
+
+    def __init__(self) -> None:
+        image = compile_functions([serve], base=abi.IMAGE, runtime="monitor")
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED_NOREPLACE
+        if _map(abi.IMAGE, image.memory_size, EVERY_ACCESS, flags, -1, 0) != abi.IMAGE:
+            raise NoSteppingError(f"this process can have no memory at {abi.IMAGE:#x}")
+        ctypes.memmove(abi.IMAGE, image.code, len(image.code))
+        self.address = abi.IMAGE + image.symbols["serve"]
+        self._call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3)(self.address)
+
+    def __call__(self, *arguments: Struct) -> None:
+        """Answer a trap."""
+        self._call(*(ctypes.addressof(argument) for argument in arguments))
+
+    def count(self, rig: Rig, port: int, queued: int) -> int:
+        """The instructions of a turn that reads a byte, behind so many queued writes."""
+        page = CoalescedPage()
+        rig.shared.config.coalesced = address_of(page)
+        rig.shared.config.coalesced_entries = len(page.entries)
+        for number in range(queued):
+            queue(page, abi.PORT_IDE + 2 + number, 1)
+        abi.RunPage.at(rig.cpus[0].run).exit_reason = abi.ExitReason.IO
+        record = abi.RunIo.at(rig.cpus[0].run + abi.RUN_UNION)
+        record.size, record.port, record.count, record.data_offset = 1, port, 1, DATA_OFFSET
+        return instructions(self, rig.cpus[0], rig.machine, rig.shared)
 
 
 def main() -> int:
@@ -56,6 +108,9 @@ def main() -> int:
         settle, config = native()["settle"], shared.config
         print(f"{instructions(settle, machine, config, shared.statistics, NOW, 0):6} settle")
         print(f"{instructions(native()['Machine.next_deadline'], machine):6} next_deadline")
+        turn = Turn()
+        for name, port, queued in TURNS:
+            print(f"{turn.count(pair.rig, port, queued):6} turn: {name}, read")
     except NoSteppingError as error:
         print(f"trap_instructions: {error}", file=sys.stderr)
         return 1

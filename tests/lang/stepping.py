@@ -3,9 +3,7 @@
 import ctypes
 import os
 import signal
-from typing import TYPE_CHECKING
-
-from vestige.lang.native import NativeFunction
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from vestige.lang.native import Value
@@ -24,7 +22,15 @@ class NoSteppingError(RuntimeError):
     """This machine lets no process step another, or the call never returned."""
 
 
-def instructions(function: NativeFunction, *arguments: "Value") -> int:
+class Compiled(Protocol):
+    """What can be stepped: compiled code at an address of this process."""
+
+    address: int
+
+    def __call__(self, *arguments: Any) -> Any: ...
+
+
+def instructions(function: Compiled, *arguments: "Value") -> int:
     """The instructions of a call, from the function's first to its return.
 
     Raises NoSteppingError.
