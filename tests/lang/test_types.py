@@ -1,6 +1,7 @@
 """The CPython side: integers, structs, arrays, guest memory, intrinsics, and mypy's view."""
 
 import ctypes
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from mypy import api
 
 from vestige.lang import Struct, i8, i16, i64, intrinsics, types, u8, u64
-from vestige.lang.intrinsics import CheckFailed, OnlyInAVm, address_of, check, panic
+from vestige.lang.intrinsics import CheckFailed, OnlyInAVm, Processor, address_of, check, panic
 from vestige.lang.memory import Memory
 
 ROOT = Path(__file__).parents[2]
@@ -154,6 +155,26 @@ def test_check_and_panic_raise() -> None:
 def test_what_needs_a_virtual_cpu_says_so(name: str, arguments: tuple[int, ...]) -> None:
     with pytest.raises(OnlyInAVm, match=name):
         getattr(intrinsics, name)(*arguments)
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Processor) if not name.startswith("_")])
+def test_a_processor_is_given_what_its_thread_runs(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signature = inspect.signature(getattr(intrinsics, name))
+    arguments = tuple(range(7, 7 + len(signature.parameters)))
+    seen: list[tuple[int, ...]] = []
+    processor = Processor()
+
+    def note(*given: int) -> int:
+        seen.append(given)
+        return 5
+
+    monkeypatch.setattr(processor, name, note)
+    with intrinsics.running_on(processor):
+        answer = getattr(intrinsics, name)(*arguments)
+    assert seen == [arguments]
+    assert answer == (None if signature.return_annotation is None else 5)
 
 
 def test_a_system_call_answers_as_the_kernel_does() -> None:

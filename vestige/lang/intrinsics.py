@@ -1,17 +1,20 @@
 """What typed Python can do beyond arithmetic: raw memory, ports, MSRs, atomics, fences.
 
 Each function here has two lives. Called from CPython it does the same thing to this
-process's own memory (`load32(address)` reads it), or raises `OnlyInAVm` where only a virtual
-CPU can do it (ports, MSRs, HLT). Compiled, it becomes the instruction named in its docstring.
+process's own memory (`load32(address)` reads it). What only a virtual CPU can do (ports, MSRs,
+HLT) raises `OnlyInAVm`, or is done by the `Processor` that the code is `running_on`. Compiled, it
+becomes the instruction named in its docstring.
 Device models use none of these: their guest memory comes in as a `Memory`.
 """
 
 import ctypes
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from vestige.lang.types import TYPE_CHECKING, Struct, i64, u8, u16, u32, u64
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import NoReturn, ParamSpec, TypeVar
 
     P = ParamSpec("P")
@@ -24,6 +27,58 @@ _system_call.restype = ctypes.c_long
 
 class OnlyInAVm(RuntimeError):
     """An instruction that CPython can't execute: it needs ring 0 of a virtual CPU."""
+
+
+class Processor:
+    """A virtual CPU for code that CPython runs: what it does at each such instruction.
+
+    This one can do nothing but PAUSE, which does nothing.
+    """
+
+    def pause(self) -> None:
+        """PAUSE: what another CPU does can be done here."""
+
+    def timestamp(self) -> int:
+        """RDTSC."""
+        raise OnlyInAVm("timestamp")
+
+    def port_in32(self, port: int) -> int:
+        """IN EAX, DX."""
+        raise OnlyInAVm("port_in32")
+
+    def port_out8(self, port: int, value: int) -> None:
+        """OUT DX, AL."""
+        raise OnlyInAVm("port_out8")
+
+    def port_out32(self, port: int, value: int) -> None:
+        """OUT DX, EAX."""
+        raise OnlyInAVm("port_out32")
+
+    def read_msr(self, number: int) -> int:
+        """RDMSR."""
+        raise OnlyInAVm("read_msr")
+
+    def write_msr(self, number: int, value: int) -> None:
+        """WRMSR."""
+        raise OnlyInAVm("write_msr")
+
+    def wait_for_interrupt(self) -> None:
+        """STI; HLT; CLI."""
+        raise OnlyInAVm("wait_for_interrupt")
+
+
+_NO_PROCESSOR = Processor()
+_processor = ContextVar("processor", default=_NO_PROCESSOR)
+
+
+@contextmanager
+def running_on(processor: Processor) -> "Iterator[None]":
+    """What this thread runs inside the `with` runs on `processor`."""
+    token = _processor.set(processor)
+    try:
+        yield
+    finally:
+        _processor.reset(token)
 
 
 class CheckFailed(RuntimeError):
@@ -135,36 +190,37 @@ def fence() -> None:
 
 def pause() -> None:
     """PAUSE: this CPU is spinning."""
+    _processor.get().pause()
 
 
 def timestamp() -> u64:
     """RDTSC: this CPU's time-stamp counter."""
-    raise OnlyInAVm("timestamp")
+    return _processor.get().timestamp()
 
 
 def port_in32(port: u16) -> u32:
     """IN EAX, DX."""
-    raise OnlyInAVm("port_in32")
+    return _processor.get().port_in32(port)
 
 
 def port_out8(port: u16, value: u8) -> None:
     """OUT DX, AL."""
-    raise OnlyInAVm("port_out8")
+    _processor.get().port_out8(port, value)
 
 
 def port_out32(port: u16, value: u32) -> None:
     """OUT DX, EAX."""
-    raise OnlyInAVm("port_out32")
+    _processor.get().port_out32(port, value)
 
 
 def read_msr(number: u32) -> u64:
     """RDMSR."""
-    raise OnlyInAVm("read_msr")
+    return _processor.get().read_msr(number)
 
 
 def write_msr(number: u32, value: u64) -> None:
     """WRMSR."""
-    raise OnlyInAVm("write_msr")
+    _processor.get().write_msr(number, value)
 
 
 def wait_for_interrupt() -> None:
@@ -173,7 +229,7 @@ def wait_for_interrupt() -> None:
     Handlers return behind HLT, should one have come before it: not all that emulates a processor
     keeps STI's promise.
     """
-    raise OnlyInAVm("wait_for_interrupt")
+    _processor.get().wait_for_interrupt()
 
 
 def panic(code: u32) -> "NoReturn":
