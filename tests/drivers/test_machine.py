@@ -2,7 +2,6 @@
 
 import ctypes
 import struct
-from unittest import mock
 
 import pytest
 
@@ -16,7 +15,7 @@ from vestige.abi import SECTOR
 from vestige.host.buses import place
 from vestige.host.options import IDE, VIRTIO, DiskOption
 from vestige.lang.intrinsics import address_of
-from vestige.monitor.core import controllers
+from vestige.monitor.core.controllers import start_controllers
 from vestige.monitor.drivers.nvme.controller import WATCH
 
 COMMAND_BLOCK, BUS_MASTER = abi.PORT_IDE, abi.PORT_IDE_BUS_MASTER
@@ -48,17 +47,18 @@ class NvmeRig(Rig):
 
     def start(self) -> "NvmeRig":
         super().start()
-        with (
-            self.entered(self.cpus[0]),
-            mock.patch.object(controllers, "pause", self.fake.step),
-        ):
-            controllers.start_controllers(self.machine, self.shared)
+        with self.entered(self.cpus[0]):
+            start_controllers(self.machine, self.shared)
         self.out(abi.PORT_PCI_ADDRESS, 1 << 31 | abi.IDE_SLOT << 11 | 4, 4)
         self.out(abi.PORT_PCI_DATA, 5, 2)
         self.enable_pin(abi.PIN_PCI_INTA, 0x51)
         self.rung.clear()
         self.calls.clear()
         return self
+
+    def pause(self) -> None:
+        """While the monitor waits for a controller, that goes on."""
+        self.fake.step()
 
     def command(self, code: int, lba: int = 0, count: int = 0) -> None:
         """A 28-bit command to device 0 of the primary channel."""

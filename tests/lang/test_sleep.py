@@ -7,8 +7,7 @@ from vestige import abi
 from vestige.abi import WORKER_VECTOR, Call, Cpu
 from vestige.lang.build import compile_functions
 from vestige.lang.intrinsics import wait_for_interrupt, write_msr
-from vestige.monitor.core.conclude import call
-from vestige.monitor.core.timer import ENABLED, SPURIOUS, SPURIOUS_VECTOR
+from vestige.monitor.outside.kvm import ENABLED, SPURIOUS, SPURIOUS_VECTOR, call
 
 SELF = 0x83F  # the x2APIC register that interrupts its own processor
 INTERRUPTS = 1 << 9  # RFLAGS.IF

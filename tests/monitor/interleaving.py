@@ -7,6 +7,7 @@ touches what they share (`step`), and has to wait for one where it spins or slee
 import random
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 
 PATIENCE = 60.0  # seconds: a thread that doesn't come back is a bug here
 
@@ -28,11 +29,16 @@ class Actor(threading.Thread):
         self.over = False
         self.error: BaseException | None = None
 
+    def start(self) -> None:
+        """Come to be, on the processor of whoever starts it."""
+        self.context = copy_context()
+        super().start()
+
     def run(self) -> None:
         """From the first turn to the end."""
         self.turn.acquire()
         try:
-            self.act()
+            self.context.run(self.act)
         except BaseException as error:  # noqa: BLE001 - Schedule.run raises it
             self.error = error
         self.over = True

@@ -2,18 +2,18 @@
 
 import ctypes
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from unittest import mock
+from contextlib import contextmanager
 
 from tests.monitor.fake_ring import FakeRing
 from vestige import abi
 from vestige.host.buses import place
 from vestige.host.domains import deal_out
 from vestige.host.options import VIRTIO, DiskOption
-from vestige.lang.intrinsics import address_of
-from vestige.monitor.core import conclude, entry, posted, timer
+from vestige.lang.intrinsics import Processor, address_of, running_on
+from vestige.monitor.core import entry
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.line import NEVER
+from vestige.monitor.outside import kvm
 
 RAM_SIZE = 8 * abi.MIB
 TSC_KHZ = 1_000_000  # a counter of nanoseconds
@@ -24,8 +24,10 @@ class PoweredOff(Exception):
     """The monitor called POWER; its argument."""
 
 
-class Rig:
-    """One machine. `routed`, `pinned`, `told` and `rung` are what the host has seen.
+class Rig(Processor):
+    """One machine, and the processor its monitor runs on, in KVM's transport.
+
+    `routed`, `pinned`, `told` and `rung` are what the host has seen.
 
     With `ide_in_memory`, `pages_shown` are what the guest reads at abi.IDE_MEMORY. A virtio disk
     has as many `queues` as there are CPUs, unless told.
@@ -170,7 +172,7 @@ class Rig:
 
     def write_msr(self, number: int, value: int) -> None:
         """WRMSR: an IPI to a worker, or its timer."""
-        if number == conclude.X2APIC_INTERRUPT_COMMAND:
+        if number == kvm.INTERRUPT_COMMAND:
             domain = (value >> 32) - len(self.cpus)
             assert 0 <= domain < len(self.workers)
             if value & 0xFF == abi.FENCE_VECTOR:
@@ -180,29 +182,23 @@ class Rig:
                 assert value & 0xFF == abi.WORKER_VECTOR
                 self.wakes += domain == 0
                 self.woken.append(domain)
-        elif number == timer.INITIAL_COUNT:
+        elif number == kvm.INITIAL_COUNT:
             self.timer = value
             self.expiry = self.now + value
 
     @contextmanager
     def entered(self, cpu: abi.Cpu) -> Iterator[None]:
         """While the monitor runs on `cpu`."""
-        self.running = cpu
-        with ExitStack() as stack:
-            stack.enter_context(mock.patch.object(posted, "pause", self.spin))
-            for module in (conclude, posted, timer):
-                for name in ("port_out8", "write_msr"):
-                    if hasattr(module, name):
-                        stack.enter_context(mock.patch.object(module, name, getattr(self, name)))
-            stack.enter_context(mock.patch.object(conclude, "timestamp", self.timestamp))
+        before, self.running = self.running, cpu
+        with running_on(self):
             yield
+        self.running = before
 
-    def spin(self) -> None:
-        """PAUSE of a CPU that waits for the worker: it gets its turn."""
-        assert not self.machine.lock.held
-        waiting = self.running
-        self.work()
-        self.running = waiting
+    def pause(self) -> None:
+        """PAUSE of a CPU that waits for the worker gives it its turn."""
+        if self.machine.fence.asked:
+            assert not self.machine.lock.held
+            self.work()
 
     def timestamp(self) -> int:
         """RDTSC: time goes on a little at every look."""

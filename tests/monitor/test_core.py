@@ -14,10 +14,10 @@ from vestige.monitor.core.conclude import CRASHED
 from vestige.monitor.core.console import PATIENCE
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import PLACES, count_trap
-from vestige.monitor.core.timer import LONGEST, reachable, set_timer
 from vestige.monitor.devices.ioapic.spec import Entry
 from vestige.monitor.devices.pvpanic.spec import Event
 from vestige.monitor.line import NEVER
+from vestige.monitor.outside.kvm import LONGEST, reachable, set_timer
 
 UART = abi.PORT_UART
 UART_VECTOR = 0x41

@@ -18,10 +18,12 @@ from tests.monitor.interleaving import Schedule
 from tests.monitor.rig import Rig
 from tests.monitor.virtio_guest import DATA, IN, DiskQueue, VirtioDisk
 from vestige import abi
-from vestige.monitor.core import conclude, entry, lock, timer
+from vestige.lang.intrinsics import Processor, running_on
+from vestige.monitor.core import entry, lock
 from vestige.monitor.devices.virtio import queue as virtio_queue
 from vestige.monitor.drivers.ring import queue as ring_queue
 from vestige.monitor.drivers.ring.spec import CompletionFlag, Submission
+from vestige.monitor.outside import kvm
 
 REQUESTS = 3  # of each disk
 TRAPS = 4  # of each CPU
@@ -36,8 +38,8 @@ SHARED = {
 }
 
 
-class Race:
-    """One machine, and one order of all that happens to it."""
+class Race(Processor):
+    """One machine, and one order of all that happens to it; every actor's processor."""
 
     def __init__(
         self, seed: int, *, domains: int, inline: bool, uart: bool, share: bool = False
@@ -134,16 +136,12 @@ class Race:
                     )
             patches: list[tuple[Any, str, Any]] = [
                 (lock, "SPINS", SPINS),
-                (lock, "pause", self.pause),
-                (conclude, "port_out8", self.port_out8),
-                (conclude, "write_msr", self.write_msr),
-                (timer, "write_msr", self.write_msr),
-                (conclude, "timestamp", self.rig.timestamp),
                 (FakeRing, "finish", self.finishing()),
             ]
             for module, name, value in patches:
                 stack.enter_context(mock.patch.object(module, name, value))
-            self.schedule.run()
+            with running_on(self):
+                self.schedule.run()
         for disk, asked in zip(self.disks, self.asked, strict=True):
             assert set(disk.done()) == asked
         devices = [machine.virtio.functions[0].device for machine in self.rig.machines]
@@ -165,12 +163,16 @@ class Race:
 
     def pause(self) -> None:
         """Who may leave its turn goes on; who may not waits until the lock is free."""
-        frame = sys._getframe(1)
+        frame = sys._getframe(2)  # behind the intrinsic
         if frame.f_code.co_name == "take_or_leave":
             self.schedule.step()
         else:
             held = frame.f_locals["self"]
             self.schedule.wait(lambda: held.held == 0)
+
+    def timestamp(self) -> int:
+        """RDTSC."""
+        return self.rig.timestamp()
 
     def port_out8(self, port: int, value: int) -> None:
         """A doorbell, or a call of the running CPU."""
@@ -190,7 +192,7 @@ class Race:
     def write_msr(self, number: int, value: int) -> None:
         """An interrupt of a worker, or its timer."""
         self.schedule.step()
-        if number == conclude.X2APIC_INTERRUPT_COMMAND:
+        if number == kvm.INTERRUPT_COMMAND:
             self.pending[(value >> 32) - 2] = True
 
     def finishing(self) -> Callable[[FakeRing, Submission], None]:

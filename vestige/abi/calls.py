@@ -41,7 +41,7 @@ class Cpu(Struct):
 
     panic: Panic
     signals: u8[8]  # 1: this interrupt has come; a worker's, who clears it
-    ended: u32[1]  # bit 0: KVM has ended the interrupt under way; a worker's, core/timer.py
+    ended: u32[1]  # bit 0: KVM has ended the interrupt under way; a worker's, outside/kvm.py
     index: u64  # guest vCPU it is paired with; of domain d's worker it is Config.cpus + d
     run: u64  # address of that vCPU's kvm_run; 0 for a worker
     argument: u64[4]  # of the call being made

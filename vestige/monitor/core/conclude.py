@@ -11,18 +11,16 @@ long, so it is made without the lock.
 from vestige.abi import (
     MAX_VIRTIO,
     PINS,
-    PORT_CALL,
-    PORT_DOORBELL,
     VIRTIO_GSI,
     VIRTIO_VECTORS,
-    WORKER_VECTOR,
     Call,
     Cpu,
     Power,
     Shared,
 )
-from vestige.lang.intrinsics import load_acquire32, pause, port_out8, timestamp, write_msr
+from vestige.lang.intrinsics import load_acquire32, pause
 from vestige.lang.types import u8, u16, u32, u64
+from vestige.monitor import outside
 from vestige.monitor.core.clock import MILLISECOND
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.settle import settle
@@ -35,18 +33,11 @@ TIMER_TOLERANCE = 10 * MILLISECOND  # that a timer of seconds may expire too ear
 KICK_AGAIN = 1 * MILLISECOND  # after a KICK that moved nothing: the host had no memory, or time
 FLUSH_LIMIT = 2000 * MILLISECOND  # how long output may take when the machine ends
 CRASHED = b"the guest's kernel panicked, and its crash kernel takes over"
-X2APIC_INTERRUPT_COMMAND = 0x830  # Intel SDM volume 3, 11.12.9: destination in bits 32 to 63
-
-
-def call(cpu: Cpu, number: u8) -> None:
-    """Leave for the host; its arguments are in `cpu.argument`."""
-    cpu.calls[number] = u64(cpu.calls[number] + 1)
-    port_out8(PORT_CALL, number)
 
 
 def time(machine: Machine, shared: Shared) -> u64:
     """What time it is; the lock is held."""
-    return machine.clock.now(timestamp(), shared.config.tsc_khz)
+    return machine.clock.now(outside.counter(), shared.config.tsc_khz)
 
 
 def conclude(cpu: Cpu, machine: Machine, shared: Shared) -> None:
@@ -73,7 +64,7 @@ def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     if machine.failures.news:
         machine.failures.show(shared.statistics)
         cpu.argument[0] = 0
-        call(cpu, Call.LOG)
+        outside.call(cpu, Call.LOG)
     if not shared.config.ring.present:
         return False
     pin_chunks(cpu, machine, shared)
@@ -92,7 +83,7 @@ def enter_ring(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     unlock(machine, shared)
     cpu.argument[0] = shared.config.domain
     cpu.argument[1] = handed
-    call(cpu, Call.KICK)
+    outside.call(cpu, Call.KICK)
     machine.lock.acquire()
     machine.driver.queue.end_kick(ring)
     moved = load_acquire32(ring.sq_head) != head
@@ -140,8 +131,8 @@ def send(cpu: Cpu, shared: Shared, gsi: u32, address: u64, data: u32) -> None:
         route.data = data
         cpu.argument[0] = gsi
         cpu.argument[1] = shared.config.domain
-        call(cpu, Call.ROUTE)
-    port_out8(u16(PORT_DOORBELL + gsi), 0)
+        outside.call(cpu, Call.ROUTE)
+    outside.ring_doorbell(u16(gsi))
     shared.statistics.doorbells = u64(shared.statistics.doorbells + 1)
 
 
@@ -152,7 +143,7 @@ def pin_chunks(cpu: Cpu, machine: Machine, shared: Shared) -> None:
         chunk = driver.pins[i]
         cpu.argument[0] = chunk
         cpu.argument[1] = shared.config.domain
-        call(cpu, Call.PIN)
+        outside.call(cpu, Call.PIN)
         if cpu.argument[0] != 0:
             driver.forget(chunk)
     driver.pin_count = 0
@@ -186,8 +177,7 @@ def unlock_in_time(machine: Machine, shared: Shared) -> None:
 
 def wake_worker(shared: Shared, domain: u32) -> None:
     """Interrupt a domain's worker."""
-    worker = shared.config.cpus + domain
-    write_msr(X2APIC_INTERRUPT_COMMAND, u64(worker << 32 | WORKER_VECTOR))
+    outside.wake(u32(shared.config.cpus + domain))
 
 
 def stand_in(cpu: Cpu, machine: Machine, shared: Shared) -> None:
@@ -224,7 +214,7 @@ def tell_crash(cpu: Cpu, machine: Machine, shared: Shared) -> None:
         for i in range(len(CRASHED)):
             shared.log[i] = CRASHED[i]
         cpu.argument[0] = len(CRASHED)
-        call(cpu, Call.LOG)
+        outside.call(cpu, Call.LOG)
 
 
 def written(machine: Machine) -> bool:
@@ -249,7 +239,7 @@ def end_machine(cpu: Cpu, machine: Machine, shared: Shared) -> None:
         conclude(cpu, machine, shared)
     cpu.argument[0] = ending(machine)
     unlock(machine, shared)
-    call(cpu, Call.POWER)
+    outside.call(cpu, Call.POWER)
 
 
 def ending(machine: Machine) -> u8:

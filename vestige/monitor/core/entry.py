@@ -1,10 +1,9 @@
 """Where the host enters the monitor: one function for the paired CPUs, one for the workers."""
 
 from vestige.abi import SHARED, STATE, TIMER_SIGNAL, Call, Cpu, Shared
-from vestige.lang.intrinsics import wait_for_interrupt
 from vestige.lang.types import u32, u64
+from vestige.monitor import outside
 from vestige.monitor.core.conclude import (
-    call,
     conclude,
     end_machine,
     leave,
@@ -18,11 +17,10 @@ from vestige.monitor.core.conclude import (
 from vestige.monitor.core.controllers import start_controllers
 from vestige.monitor.core.dispatch import handle, is_quiet
 from vestige.monitor.core.domains import function_at, function_of_port, machine_of, shared_of
-from vestige.monitor.core.kvm import drain, fetch
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.posted import await_starts, follows_starts, take_signals
+from vestige.monitor.core.queued_writes import drain
 from vestige.monitor.core.replicas import move_on, serve_shared
-from vestige.monitor.core.timer import reachable, set_timer, start_interrupts
 from vestige.monitor.core.trap import Kind, Trap
 from vestige.monitor.devices.virtio.devices import NOWHERE
 from vestige.monitor.line import NEVER
@@ -37,10 +35,10 @@ def vcpu_main(cpu: Cpu) -> None:
     shared = Shared.at(SHARED)
     if cpu.index == 0:
         power_on(machine, shared)
-        call(cpu, Call.DONE)
+        outside.call(cpu, Call.DONE)
     while True:
         serve(cpu, machine, shared)
-        call(cpu, Call.DONE)
+        outside.call(cpu, Call.DONE)
 
 
 def power_on(machine: Machine, shared: Shared) -> None:
@@ -54,7 +52,7 @@ def power_on(machine: Machine, shared: Shared) -> None:
 def serve(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     """Answer one trap; `machine` and `shared` are the first domain's."""
     trap = machine.traps[cpu.index]
-    fetch(cpu, trap)
+    outside.fetch(cpu, trap)
     number = function_at(machine, shared.config, trap)
     if number == NOWHERE:
         serve_here(cpu, machine, shared, trap)
@@ -125,14 +123,14 @@ def worker_main(cpu: Cpu) -> None:
     domain = u32(cpu.index - Shared.at(SHARED).config.cpus)
     machine = machine_of(Machine.at(STATE), domain)
     shared = shared_of(Shared.at(SHARED), domain)
-    start_interrupts(cpu, shared.config)
+    outside.start_interrupts(cpu, shared.config)
     if shared.config.ide_in_memory:
         machine.lock.acquire()
         machine.ide.take_posted_starts()
         machine.lock.release()
-    call(cpu, Call.DONE)
+    outside.call(cpu, Call.DONE)
     while True:
-        wait_for_interrupt()
+        outside.sleep()
         work(cpu, machine, shared)
 
 
@@ -159,7 +157,7 @@ def take_turn(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     machine.expire(now)
     conclude(cpu, machine, shared)
     now = time(machine, shared)
-    deadline = reachable(machine.next_deadline(), now)
+    deadline = outside.reachable(machine.next_deadline(), now)
     if cpu.signals[TIMER_SIGNAL]:
         cpu.signals[TIMER_SIGNAL] = 0
         machine.timer = NEVER
@@ -173,7 +171,7 @@ def take_turn(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     news = machine.wires.take_news()
     machine.lock.release()
     if sooner:
-        set_timer(deadline, now)
+        outside.set_timer(deadline, now)
     if news:
         wake_worker(shared, 0)
     return more

@@ -13,16 +13,16 @@ worker takes the two in this order, or finds both noted, and does starts first.
 
 from vestige.abi import (
     FENCE_SIGNAL,
-    FENCE_VECTOR,
     IDE_MEMORY_BUS_MASTER,
     PORT_PCI_DATA,
     Cpu,
     Shared,
     TrapKind,
 )
-from vestige.lang.intrinsics import address_of, load_acquire32, pause, store_release32, write_msr
+from vestige.lang.intrinsics import address_of, load_acquire32, pause, store_release32
 from vestige.lang.types import u16, u64
-from vestige.monitor.core.conclude import X2APIC_INTERRUPT_COMMAND, unlock
+from vestige.monitor import outside
+from vestige.monitor.core.conclude import unlock
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.trap import Kind, Trap
@@ -66,7 +66,7 @@ def await_starts(machine: Machine, shared: Shared) -> None:
     fence.asked = 1
     shared.statistics.fences = u64(shared.statistics.fences + 1)
     unlock(machine, shared)
-    write_msr(X2APIC_INTERRUPT_COMMAND, u64(shared.config.cpus << 32 | FENCE_VECTOR))
+    outside.send_fence(shared.config.cpus)
     while load_acquire32(address_of(fence)):
         pause()
     machine.lock.acquire()

@@ -1,34 +1,62 @@
-"""KVM's two records of what a guest did: kvm_run, and the ring of coalesced writes.
+"""The transport of KVM's virtual CPUs: its records of traps, ports that leave, a local APIC.
 
-Linux 6.1, Documentation/virt/kvm/api.rst, sections 4.116 and 5. This is the transport: nothing
-else in the monitor knows who carries a trap here and back.
+A trap is in kvm_run, writes without one in the ring of coalesced writes (Linux 6.1,
+Documentation/virt/kvm/api.rst, sections 5 and 4.116). OUT to a port is a call of the host, or an
+eventfd. Workers are woken through their local APICs in x2APIC mode (Intel SDM volume 3, chapter
+11), whose timer counts a bus clock of 1 GHz in KVM: with a divisor of 1, nanoseconds.
 """
 
 from vestige.abi import (
+    FENCE_VECTOR,
+    PORT_CALL,
+    PORT_DOORBELL,
     RUN_STRIDE,
     RUN_UNION,
+    TIMER_VECTOR,
+    WORKER_VECTOR,
     CoalescedRing,
     CoalescedWrite,
+    Config,
     Cpu,
     ExitReason,
     RunEoi,
     RunIo,
     RunMmio,
     RunPage,
-    Shared,
-    TrapKind,
 )
-from vestige.lang.intrinsics import address_of, check, load64, load_acquire32, store_release32
+from vestige.lang.intrinsics import (
+    address_of,
+    check,
+    load64,
+    load_acquire32,
+    port_out8,
+    store_release32,
+    timestamp,
+    wait_for_interrupt,
+    write_msr,
+)
 from vestige.lang.types import u8, u16, u32, u64
-from vestige.monitor.core.bus import write_memory, write_port
-from vestige.monitor.core.machine import Machine
-from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.trap import Kind, Trap
+from vestige.monitor.line import NEVER
 
 OUT = 1  # RunIo.direction
 LAST = 4  # offset of CoalescedRing.last
 ENTRIES = 8  # offset of the first CoalescedWrite
 ENTRY_SIZE = 24
+
+PARAVIRTUAL_EOI = 0x4B56_4D04  # MSR_KVM_EOI_EN, Linux, Documentation/virt/kvm/x86/msr.rst
+SPURIOUS = 0x80F
+INTERRUPT_COMMAND = 0x830  # 11.12.9: destination in bits 32 to 63
+TIMER = 0x832
+INITIAL_COUNT = 0x838
+DIVIDE = 0x83E
+ENABLED = 1 << 8
+SPURIOUS_VECTOR = 0xFF
+DIVIDE_BY_1 = 0b1011
+LONGEST = 4_000_000_000  # ns: what 32 bits count; a later deadline is looked at again then
+
+
+# ---- what guests do ---------------------------------------------------------------------------
 
 
 def fetch(cpu: Cpu, trap: Trap) -> None:
@@ -73,46 +101,89 @@ def fetch_memory(record: RunMmio, trap: Trap) -> None:
     trap.data = address_of(record.data)
 
 
-def drain(machine: Machine, shared: Shared, now: u64) -> bool:
-    """Carry out the writes that KVM queued, in order. They came before the trap at hand.
-
-    Whether anything may move because of them. The lock is held: it makes us the ring's one
-    consumer. Writes that other CPUs queue meanwhile have no order to ours, so one look at the
-    producer's index is enough.
-    """
-    moving = False
-    page = shared.config.coalesced
+def queued_writes(config: Config) -> u32:
+    """How many writes wait that made no trap. Who asks, and then takes them, holds the lock."""
+    page = config.coalesced
     if page == 0:
-        return moving
+        return 0
     last = load_acquire32(u64(page + LAST))
+    first = CoalescedRing.at(page).first
+    if last == first:
+        return 0
+    return u32(last - first) if last > first else u32(last + config.coalesced_entries - first)
+
+
+def take_write(config: Config) -> tuple[Kind, u64, u8, u64]:
+    """The oldest of them, which waits no longer: PORT or MEMORY, address, size, value."""
+    page = config.coalesced
     place = CoalescedRing.at(page).first
-    if place == last:
-        return moving
-    while place != last:
-        check(place < shared.config.coalesced_entries)
-        entry = CoalescedWrite.at(u64(page + ENTRIES + ENTRY_SIZE * place))
-        if not carry_out(machine, shared, entry, now):
-            moving = True
-        place = u32(place + 1) % shared.config.coalesced_entries
-    store_release32(page, place)
-    return moving
-
-
-def carry_out(machine: Machine, shared: Shared, entry: CoalescedWrite, now: u64) -> bool:
-    """One queued write; whether it is quiet: nothing can move because of it."""
-    statistics = shared.statistics
-    statistics.coalesced_writes = u64(statistics.coalesced_writes + 1)
-    size = u8(entry.length)
-    value = load64(address_of(entry.data))
-    kind = TrapKind.WRITE | TrapKind.COALESCED
-    if entry.port:
+    check(place < config.coalesced_entries)
+    entry = CoalescedWrite.at(u64(page + ENTRIES + ENTRY_SIZE * place))
+    port, address = entry.port, entry.address
+    size, value = entry.length, load64(address_of(entry.data))
+    store_release32(page, 0 if place + 1 == config.coalesced_entries else u32(place + 1))
+    if port:
         check(size in (1, 2, 4))
-        count_trap(statistics, entry.address, TrapKind.PORT | kind)
-        port = u16(entry.address)
-        quiet = machine.ide.is_quiet_write(port, size, u32(value))
-        write_port(machine, shared.config, port, size, u32(value), now)
-        return quiet
+        return Kind.PORT, address, u8(size), value
     check(1 <= size <= 8)
-    count_trap(statistics, entry.address, TrapKind.MEMORY | kind)
-    write_memory(machine, shared.config, entry.address, size, value, now)
-    return False
+    return Kind.MEMORY, address, u8(size), value
+
+
+# ---- the host, the guest's interrupts ---------------------------------------------------------
+
+
+def call(cpu: Cpu, number: u8) -> None:
+    """Leave for the host; its arguments are in `cpu.argument`."""
+    cpu.calls[number] = u64(cpu.calls[number] + 1)
+    port_out8(PORT_CALL, number)
+
+
+def ring_doorbell(gsi: u16) -> None:
+    """Send the guest the message that the host was last told for this GSI."""
+    port_out8(u16(PORT_DOORBELL + gsi), 0)
+
+
+# ---- workers ----------------------------------------------------------------------------------
+
+
+def wake(worker: u32) -> None:
+    """End the sleep of the worker with this Cpu.index, or its next one."""
+    write_msr(INTERRUPT_COMMAND, u64(worker << 32 | WORKER_VECTOR))
+
+
+def send_fence(worker: u32) -> None:
+    """The same, and leave it FENCE_SIGNAL, behind every start that was posted before."""
+    write_msr(INTERRUPT_COMMAND, u64(worker << 32 | FENCE_VECTOR))
+
+
+def start_interrupts(cpu: Cpu, config: Config) -> None:
+    """Let a worker be woken, and its timer be one-shot (bits 17 and 18 of TIMER are 0)."""
+    if config.paravirtual_eoi:
+        write_msr(PARAVIRTUAL_EOI, u64(address_of(cpu.ended) | 1))
+    write_msr(SPURIOUS, ENABLED | SPURIOUS_VECTOR)
+    write_msr(DIVIDE, DIVIDE_BY_1)
+    write_msr(TIMER, TIMER_VECTOR)
+
+
+def sleep() -> None:
+    """Return when this worker has been woken; at once if it was since the last time."""
+    wait_for_interrupt()
+
+
+# ---- time -------------------------------------------------------------------------------------
+
+
+def counter() -> u64:
+    """The clock's counter, of Config.tsc_khz."""
+    return timestamp()
+
+
+def reachable(deadline: u64, now: u64) -> u64:
+    """The deadline, or how far the timer reaches; NEVER stays."""
+    return deadline if deadline == NEVER else min(deadline, u64(now + LONGEST))
+
+
+def set_timer(deadline: u64, now: u64) -> None:
+    """Wake this worker at the deadline, with TIMER_SIGNAL; at once if it has passed."""
+    count = 1 if deadline <= now else min(u64(deadline - now), LONGEST)
+    write_msr(INITIAL_COUNT, count)

@@ -1,0 +1,42 @@
+"""Writes that made no trap: carried out in their order, before whatever comes next."""
+
+from vestige.abi import Shared, TrapKind
+from vestige.lang.types import u8, u16, u32, u64
+from vestige.monitor import outside
+from vestige.monitor.core.bus import write_memory, write_port
+from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.statistics import count_trap
+from vestige.monitor.core.trap import Kind
+
+
+def drain(machine: Machine, shared: Shared, now: u64) -> bool:
+    """Carry them out; whether anything may move because of them.
+
+    The lock is held: it makes us the only ones who take them. Writes that other CPUs queue
+    meanwhile have no order to ours, so we look once how many there are.
+    """
+    moving = False
+    waiting = outside.queued_writes(shared.config)
+    for _ in range(waiting):
+        kind, address, size, value = outside.take_write(shared.config)
+        if not carry_out(machine, shared, kind, address, size, value, now):
+            moving = True
+    return moving
+
+
+def carry_out(
+    machine: Machine, shared: Shared, kind: Kind, address: u64, size: u8, value: u64, now: u64
+) -> bool:
+    """One of them; whether it is quiet: nothing can move because of it."""
+    statistics = shared.statistics
+    statistics.coalesced_writes = u64(statistics.coalesced_writes + 1)
+    counted = TrapKind.WRITE | TrapKind.COALESCED
+    if kind == Kind.PORT:
+        count_trap(statistics, address, TrapKind.PORT | counted)
+        port = u16(address)
+        quiet = machine.ide.is_quiet_write(port, size, u32(value))
+        write_port(machine, shared.config, port, size, u32(value), now)
+        return quiet
+    count_trap(statistics, address, TrapKind.MEMORY | counted)
+    write_memory(machine, shared.config, address, size, value, now)
+    return False
