@@ -22,7 +22,9 @@ from vestige.lang.build import compile_functions
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct
 from vestige.monitor.core.entry import serve
+from vestige.devices import DEVICES
 from vestige.monitor.core.trap import Kind, Trap
+from vestige.place import options_for
 
 NOW = 1000
 MAP_FIXED_NOREPLACE = 0x10_0000
@@ -94,7 +96,7 @@ def main() -> int:
     parser.parse_args()
     pair = Pair(ide_in_memory=False, virtio=False)
     machine, shared = pair.rig.machine, pair.rig.shared
-    shared.config.hpet = 1
+    shared.config.options = options_for(DEVICES, ["hpet"])
     pair.out(abi.PORT_PCI_ADDRESS, CONFIG | 4, 4)
     pair.out(abi.PORT_PCI_DATA, 7, 2)  # the IDE decodes
     data = ctypes.create_string_buffer(8)

@@ -1,6 +1,8 @@
 """What the devices' places say is what is there: fields, models, pages."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,23 @@ from vestige.monitor.core.machine import Machine
 from vestige.monitor.line import Line
 from vestige.place import NOBODY, Place
 
-PAGES = Path(__file__).parents[1] / "docs" / "devices"
+ROOT = Path(__file__).parents[1]
+PAGES = ROOT / "docs" / "devices"
 EACH_PLACE = pytest.mark.parametrize("place", DEVICES, ids=lambda place: place.field)
 LINES = {"uart": 1, "hpet": 3}
 ROW = re.compile(r"^\| (0x[0-9A-F]+) \|(.*)$", re.MULTILINE)
+
+
+def test_the_list_of_devices_brings_none_of_what_makes_a_start_slow() -> None:
+    program = (
+        "import ctypes, sys; before = set(sys.modules); import vestige.devices;"  # abi needs ctypes
+        "slow = {'collections', 'contextlib', 'enum', 're', 'typing'};"
+        "print([name for name in set(sys.modules) - before"
+        " if name in slow or name.startswith('vestige.') and name.endswith('.model')])"
+    )
+    command = [sys.executable, "-S", "-c", program]
+    done = subprocess.run(command, capture_output=True, check=True, cwd=ROOT, text=True)
+    assert done.stdout == "[]\n"
 
 
 def claimed(place: Place) -> set[int]:

@@ -2,14 +2,31 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from vestige.abi import Config
 from vestige.lang.build import compile_functions
 from vestige.lang.errors import Refusal
 from vestige.lang.records import made_at
 from vestige.monitor.core import bus
-from vestige.place import NOBODY, Block, Place, Ports, Wire, check, rows
+from vestige.place import (
+    NOBODY,
+    OPTIONAL_ROWS,
+    Block,
+    Node,
+    Option,
+    Place,
+    Ports,
+    Table,
+    Wire,
+    check,
+    check_words,
+    is_present,
+    options_for,
+    rows,
+)
 
 SERIAL = Place("serial", "serial", ports=(Ports(8, 2), Ports(12, 1)))
 COUNTER = Place("counter", "counter", memory=Block(0xF000_0000, 0x1000))
@@ -56,6 +73,101 @@ def test_ports_that_can_not_be_claimed_are_refused(place: Place, reason: str) ->
 def test_addresses_and_pins_that_can_not_be_claimed_are_refused(place: Place, reason: str) -> None:
     with pytest.raises(ValueError, match=rf"{re.escape(__file__)}:\d+: {reason}"):
         check((SERIAL, COUNTER, place))
+
+
+SPEAKER = Place(
+    "speaker",
+    "speaker",
+    option=Option("--speaker", "give it a speaker"),
+    node=Node("SPKR", "PNP0800"),
+    table=Table(b"SPKR", 1, b""),
+)
+
+
+def optional(name: str, **claims: Any) -> Place:
+    """A place with an option of that name."""
+    return Place("b", "b", option=Option(name, "help"), **claims)
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        (optional("--speaker"), "b claims option --speaker, which is speaker's"),
+        (optional("speaker"), "b claims option 'speaker'; give one like --hpet"),
+        (optional("--"), "b claims option '--'; give one like"),
+        (optional("--Speaker"), "b claims option '--Speaker'; give one like"),
+        (optional("--a=b"), "b claims option '--a=b'; give one like"),
+        (
+            optional("--beep", present=lambda config: True),
+            "b claims option --beep, and says itself when it is there; give one",
+        ),
+    ],
+)
+def test_options_that_can_not_be_are_refused(place: Place, reason: str) -> None:
+    with pytest.raises(ValueError, match=rf"{re.escape(__file__)}:\d+: {re.escape(reason)}"):
+        check((SPEAKER, place))
+
+
+def test_an_option_needs_a_bit_in_the_config() -> None:
+    check((COUNTER, SPEAKER))
+    many = tuple(Place(f"p{row}", "p") for row in range(OPTIONAL_ROWS))
+    with pytest.raises(ValueError, match="speaker claims option --speaker in row 64; those with"):
+        check((*many, SPEAKER))
+
+
+def test_an_option_that_the_command_has_by_itself_is_refused() -> None:
+    check_words((COUNTER, SPEAKER), ["--disk"])
+    reason = "speaker claims option --speaker, which `vestige run` has; give another"
+    with pytest.raises(ValueError, match=rf"{re.escape(__file__)}:\d+: {reason}"):
+        check_words((COUNTER, SPEAKER), ["--disk", "--speaker"])
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        (Place("b", "b", node=Node("SPKR", "PNP0800")), "b claims ACPI name SPKR, which is speak"),
+        (Place("b", "b", node=Node("SPK", "PNP0800")), "b claims ACPI name 'SPK'; give four of A"),
+        (Place("b", "b", node=Node("1SPK", "PNP0800")), "b claims ACPI name '1SPK'; give four"),
+        (Place("b", "b", node=Node("spkr", "PNP0800")), "b claims ACPI name 'spkr'; give four"),
+        (Place("b", "b", node=Node("PCI0", "PNP0800")), "b claims ACPI name PCI0, which is the m"),
+        (Place("b", "b", node=Node("C01F", "PNP0800")), "b claims ACPI name C01F, which is the m"),
+        (Place("b", "b", node=Node("BEEP", "PN0800")), "b claims ACPI hardware ID 'PN0800'; give"),
+        (Place("b", "b", node=Node("BEEP", "PNPX800")), "b claims ACPI hardware ID 'PNPX800'; gi"),
+        (Place("b", "b", node=Node("BEEP", "P1P0800")), "b claims ACPI hardware ID 'P1P0800'; gi"),
+        (Place("b", "b", node=Node("BEEP", "")), "b claims ACPI hardware ID ''; give one like"),
+        (
+            Place("b", "b", ports=(Ports(0x100, 256),), node=Node("BEEP", "PNP0800")),
+            "b claims more than 255 ports in a row, which no ACPI node can; give two groups",
+        ),
+        (
+            Place("b", "b", memory=Block(0xFFFF_F000, 0x1001), node=Node("BEEP", "PNP0800")),
+            "b claims address 0xfffff000 in ACPI; its nodes end at 4 GiB",
+        ),
+        (Place("b", "b", table=Table(b"SPKR", 1, b"")), "b claims ACPI table b'SPKR', which is sp"),
+        (Place("b", "b", table=Table(b"APIC", 1, b"")), "b claims ACPI table b'APIC'; give four "),
+        (Place("b", "b", table=Table(b"SPK", 1, b"")), "b claims ACPI table b'SPK'; give four ch"),
+    ],
+)
+def test_what_acpi_can_not_say_is_refused(place: Place, reason: str) -> None:
+    with pytest.raises(ValueError, match=rf"{re.escape(__file__)}:\d+: {re.escape(reason)}"):
+        check((SPEAKER, place))
+
+
+def test_a_device_with_an_option_is_there_where_its_row_was_asked_for() -> None:
+    places = (COUNTER, SPEAKER, SERIAL)
+    config = Config(options=options_for(places, ["speaker", "counter"]))
+    assert config.options == 2
+    assert is_present(SPEAKER, 1, config)
+    assert not is_present(SPEAKER, 0, config)
+
+
+def test_a_device_without_an_option_is_there_where_it_says_so() -> None:
+    silent = Place("b", "b", present=lambda config: config.console.present != 0)
+    config = Config(options=1)
+    assert not is_present(silent, 0, config)
+    config.console.present = 1
+    assert is_present(silent, 0, config)
+    assert is_present(COUNTER, 5, config)
 
 
 def test_neighbours_do_not_overlap() -> None:

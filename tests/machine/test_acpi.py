@@ -10,13 +10,18 @@ from pathlib import Path
 import pytest
 
 from vestige import abi
+from vestige.devices import DEVICES, STANDARD
+from vestige.errors import UsageError
 from vestige.machine import acpi
+from vestige.machine import config as machine_config
 from vestige.machine.acpi.dsdt import LINKS
 from vestige.machine.acpi.tables import BootFlags, FixedFlags
 from vestige.machine.config import MachineConfig
 from vestige.machine.memory_map import MemoryMap
+from vestige.place import OWN_NODES, OWN_TABLES, Block, Node, Place, Ports, Table, Wire
 
 MIB, GIB = abi.MIB, abi.GIB
+WITH_HPET = STANDARD | {"hpet"}
 HEADER = 36
 
 
@@ -46,16 +51,18 @@ def tables(config: MachineConfig) -> dict[str, bytes]:
 
 def configurations() -> list[MachineConfig]:
     return [
-        MachineConfig(cpus=cpus, uart=uart, ioapic=ioapic, memory=memory, hpet=cpus > 1)
-        for cpus, uart, ioapic, memory in product(
-            (1, 32), (True, False), (True, False), (64 * MIB, 6 * GIB)
+        MachineConfig(cpus=cpus, devices=devices, memory=memory)
+        for cpus, devices, memory in product(
+            (1, 32),
+            (STANDARD, WITH_HPET, STANDARD - {"uart"}, WITH_HPET - {"ioapic"}),
+            (64 * MIB, 6 * GIB),
         )
     ]
 
 
 def described(config: MachineConfig) -> str:
-    uart, ioapic = ("uart" * config.uart), ("ioapic" * config.ioapic)
-    return f"{config.cpus}-{config.memory // MIB}M-{uart}-{ioapic}"
+    devices = "-".join(place.field for place in config.devices)
+    return f"{config.cpus}-{config.memory // MIB}M-{devices}"
 
 
 every_configuration = pytest.mark.parametrize("config", configurations(), ids=described)
@@ -87,6 +94,63 @@ def test_iasl_compiles_every_table_back_to_the_same_bytes(
         assert "0 Errors, 0 Warnings, 0 Remarks" in said
         again = (tmp_path / f"{name}-again.aml").read_bytes()
         assert again[HEADER:] == table[HEADER:]
+
+
+def test_the_machine_s_own_names_are_those_that_no_device_may_have() -> None:
+    config = MachineConfig(cpus=32, devices=WITH_HPET)
+    dsdt = tables(config)["DSDT"]
+    names = {name.decode() for name in re.findall(rb"\x5b\x82[\x00-\xff]{1,4}?([A-Z]\w{3})", dsdt)}
+    cpus = {f"C{number:03X}" for number in range(32)}
+    assert names - cpus - {"COM1", "HPET", "PEVT"} == set(OWN_NODES)
+    assert set(tables(config)) - {"RSDP", "HPET"} | {"FACS"} == {
+        signature.decode() for signature in OWN_TABLES
+    }
+
+
+TWIN = Place(
+    "twin",
+    "twin",
+    ports=(Ports(0x2E8, 8), Ports(0x2F8, 1)),
+    memory=Block(0xFEB0_0000, 0x1000),
+    wires=(Wire("line", 5), Wire("other", 6)),
+    node=Node("COM9", "PNP0501"),
+    table=Table(b"TWIN", 3, b"its body"),
+)
+
+
+@pytest.fixture
+def with_twin(monkeypatch: pytest.MonkeyPatch) -> MachineConfig:
+    """A machine with another device."""
+    monkeypatch.setattr(machine_config, "DEVICES", (*DEVICES, TWIN))
+    return MachineConfig(devices=STANDARD | {"twin"})
+
+
+def test_a_device_s_own_table_is_there(with_twin: MachineConfig) -> None:
+    twin = tables(with_twin)["TWIN"]
+    assert (twin[8], twin[HEADER:]) == (3, b"its body")
+    assert sum(twin) & 0xFF == 0
+
+
+@pytest.mark.usefixtures("templates")
+def test_a_node_has_all_that_its_place_claims(with_twin: MachineConfig, tmp_path: Path) -> None:
+    text = source(with_twin, tmp_path)
+    node = text[text.index("Device (COM9)") :]
+    assert 'Name (_HID, EisaId ("PNP0501")' in node
+    assert "Name (_UID, One)" in node
+    for claim in (
+        "IO (Decode16, 0x02E8, 0x02E8, 0x01, 0x08, ",
+        "IO (Decode16, 0x02F8, 0x02F8, 0x01, 0x01, ",
+        "Memory32Fixed (ReadWrite, 0xFEB00000, 0x00001000, ",
+        "{ 0x00000005, }",
+        "{ 0x00000006, }",
+    ):
+        assert claim in node
+
+
+def test_a_device_that_no_machine_has_is_refused() -> None:
+    fields = ", ".join(place.field for place in DEVICES)
+    with pytest.raises(UsageError, match=f"no device 'piano': there are {fields}"):
+        MachineConfig(devices=["uart", "piano"])
 
 
 @every_configuration
@@ -129,7 +193,7 @@ def test_sleep_and_reset_registers_are_the_ports_of_the_abi() -> None:
 
 @pytest.mark.parametrize("cpus", [1, 32])
 def test_the_madt_lists_each_cpu_and_no_8259(cpus: int) -> None:
-    madt = tables(MachineConfig(cpus=cpus, ioapic=False))["APIC"]
+    madt = tables(MachineConfig(cpus=cpus, devices=STANDARD - {"ioapic"}))["APIC"]
     local_apic, flags = struct.unpack_from("<II", madt, HEADER)
     assert (local_apic, flags) == (abi.LOCAL_APIC, 0)
     entries = list(struct.iter_unpack("<BBBBI", madt[HEADER + 8 :]))
@@ -137,7 +201,7 @@ def test_the_madt_lists_each_cpu_and_no_8259(cpus: int) -> None:
 
 
 def test_the_madt_has_the_ioapic_when_there_is_one() -> None:
-    madt = tables(MachineConfig(ioapic=True))["APIC"]
+    madt = tables(MachineConfig())["APIC"]
     assert struct.unpack("<BBBBII", madt[-12:]) == (1, 12, 0, 0, abi.IOAPIC, 0)
 
 
@@ -152,7 +216,7 @@ def test_without_an_hpet_there_is_no_table_of_it() -> None:
 
 
 def test_the_hpet_table_says_where_it_is() -> None:
-    hpet = tables(MachineConfig(hpet=True))["HPET"]
+    hpet = tables(MachineConfig(devices=WITH_HPET))["HPET"]
     identity, space, bits, offset, _, address, number, tick, page = struct.unpack(
         "<IBBBBQBHB", hpet[HEADER:]
     )
@@ -162,8 +226,8 @@ def test_the_hpet_table_says_where_it_is() -> None:
 
 def test_with_an_hpet_acpi_has_its_fixed_hardware() -> None:
     """Without it Linux doesn't look at the HPET's table."""
-    area = acpi.build(MachineConfig(hpet=True))
-    fadt = tables(MachineConfig(hpet=True))["FACP"]
+    area = acpi.build(MachineConfig(devices=WITH_HPET))
+    fadt = tables(MachineConfig(devices=WITH_HPET))["FACP"]
     (flags,) = struct.unpack_from("<I", fadt, 112)
     assert not flags & FixedFlags.HW_REDUCED_ACPI
     (facs,) = struct.unpack_from("<I", fadt, 36)
@@ -261,14 +325,14 @@ def test_pvpanic_has_its_port(tmp_path: Path) -> None:
 
 
 def test_without_an_ioapic_nothing_claims_an_interrupt(tmp_path: Path) -> None:
-    text = source(MachineConfig(ioapic=False), tmp_path)
+    text = source(MachineConfig(devices=STANDARD - {"ioapic"}), tmp_path)
     assert "Device (COM1)" in text
     for word in ("Interrupt (", "_PRT", "PNP0C0F"):
         assert word not in text
 
 
 def test_without_a_uart_none_is_described(tmp_path: Path) -> None:
-    assert "COM1" not in source(MachineConfig(uart=False), tmp_path)
+    assert "COM1" not in source(MachineConfig(devices=STANDARD - {"uart"}), tmp_path)
 
 
 def test_soft_off_has_the_abi_s_sleep_type(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from tests.monitor.rig import Rig
 from vestige import abi
+from vestige.devices import DEVICES
+from vestige.place import options_for
 
 UART = abi.PORT_UART
 BRIDGE, IDE = 0x8000_0000, 0x8000_0000 | abi.IDE_SLOT << 11
@@ -33,7 +35,7 @@ def test_memory_nobody_claims_reads_all_ones(rig: Rig, size: int) -> None:
 
 def test_the_hpet_is_there_where_asked_for() -> None:
     rig = Rig().start()
-    rig.shared.config.hpet = 1
+    rig.shared.config.options = options_for(DEVICES, ["hpet"])
     assert rig.read(abi.HPET, 4) == abi.HPET_IDENTITY
     rig.write(abi.HPET + 0x10, 1, 4)
     before = rig.read(abi.HPET + 0xF0, 8)

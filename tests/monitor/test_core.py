@@ -6,6 +6,7 @@ import pytest
 
 from tests.monitor.rig import PoweredOff, Rig
 from vestige import abi
+from vestige.devices import DEVICES
 from vestige.lang.intrinsics import CheckFailed, address_of
 from vestige.lang.types import Struct
 from vestige.monitor.core import entry
@@ -18,6 +19,7 @@ from vestige.monitor.devices.ioapic.spec import Entry
 from vestige.monitor.devices.pvpanic.spec import Event
 from vestige.monitor.line import NEVER
 from vestige.monitor.outside.kvm import LONGEST, reachable, set_timer
+from vestige.place import options_for
 
 UART = abi.PORT_UART
 UART_VECTOR = 0x41
@@ -166,7 +168,7 @@ def test_a_deadline_already_past_comes_at_once(rig: Rig) -> None:
 
 @pytest.mark.parametrize(("level", "flags"), [(0, 0), (2, Entry.LEVEL)])
 def test_an_hpet_timer_interrupts_by_its_pin(rig: Rig, level: int, flags: int) -> None:
-    rig.shared.config.hpet = 1
+    rig.shared.config.options = options_for(DEVICES, ["hpet"])
     rig.enable_pin(20, UART_VECTOR, flags)
     rig.write(abi.HPET + 0x100, 20 << 9 | 4 | level)
     rig.write(abi.HPET + 0x108, 10_000, 8)

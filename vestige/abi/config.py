@@ -157,7 +157,7 @@ class Config(Struct):
     shadow: u64  # SHADOW where the guest reads it; 0: its reads exit
     coalesced: u64  # address of KVM's coalesced-write ring page; 0: not available
     coalesced_entries: u32
-    hpet: u8  # there is one
+    options: u64  # bit n: the device in row n of vestige/devices.py was asked for by its option
     disks: Disk[4]  # MAX_DISKS
     nvme: Nvme[4]  # MAX_NVME
     virtio: Virtio[8]  # MAX_VIRTIO

@@ -156,7 +156,7 @@ class Syntax:
         return {
             option.field: option.read(arguments.all(option.name))
             for option in self.options
-            if arguments.has(option.name)
+            if option.field and arguments.has(option.name)
         }
 
     def words(self, arguments: Arguments) -> list[str]:

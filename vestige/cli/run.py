@@ -1,9 +1,14 @@
 """`vestige run`: read the options of one guest and start it, here or in the software host."""
 
-from vestige.cli.arguments import Arguments, Option, Syntax, choice, each, given, last, path
+from vestige.cli.arguments import HELP, Arguments, Option, Syntax, choice, each, given, last, path
+from vestige.devices import DEVICES
 from vestige.host import options as read
 from vestige.host.messages import tell
+from vestige.place import check_words
 
+OF_DEVICES = tuple(
+    Option(place.option.name, help=place.option.help) for place in DEVICES if place.option
+)
 SYNTAX = Syntax(
     (
         path("--kernel", required=True, help="bzImage or ELF vmlinux, x86-64"),
@@ -62,9 +67,7 @@ SYNTAX = Syntax(
             help="the other side of the guest's serial port (default stdio), or of its virtio"
             " console hvc0 (virtio alone is on stdio); early: of both",
         ),
-        Option(
-            "--hpet", field="hpet", read=given, help="give the guest a high precision event timer"
-        ),
+        *OF_DEVICES,
         Option(
             "--port",
             "NAME=unix:PATH|FILE",
@@ -104,10 +107,16 @@ SYNTAX = Syntax(
     ),
 )
 
+check_words(DEVICES, [*HELP, *(o.name for o in SYNTAX.options if o not in OF_DEVICES)])
+
 
 def options_of(arguments: Arguments) -> read.RunOptions:
     """What the words mean. Raises UsageError."""
-    options = read.RunOptions(**SYNTAX.values(arguments))  # type: ignore[arg-type] # by their readers
+    values = SYNTAX.values(arguments)
+    values["devices"] = tuple(
+        place.field for place in DEVICES if place.option and arguments.has(place.option.name)
+    )
+    options = read.RunOptions(**values)  # type: ignore[arg-type] # by their readers
     read.check(options)
     return options
 

@@ -115,13 +115,14 @@ class PortOption(Record):
 class RunOptions(Record):
     """One `vestige run`. Units: `memory` bytes, `timeout` seconds; `ide` is one of IDE_PLACES.
 
-    `net`: "user", tap:NAME or None; `entropy`: a virtio entropy device; `hpet`: a high precision
-    event timer; `stats`: where to write the statistics; `on_reboot`, one of REBOOTS, what a reset
-    by the guest does; `ring`, one of RINGS, who takes the entries of the io_uring.
+    `net`: "user", tap:NAME or None; `entropy`: a virtio entropy device; `devices`: those of
+    vestige.devices that have an option which was given, by their fields; `stats`: where to write
+    the statistics; `on_reboot`, one of REBOOTS, what a reset by the guest does; `ring`, one of
+    RINGS, who takes the entries of the io_uring.
     """
 
     __slots__ = (
-        "accel", "append", "console", "cpus", "disks", "entropy", "hpet", "ide", "initrd",
+        "accel", "append", "console", "cpus", "devices", "disks", "entropy", "ide", "initrd",
         "kernel", "memory", "net", "on_reboot", "ports", "ring", "stats", "timeout",
     )  # fmt: skip
 
@@ -143,7 +144,7 @@ class RunOptions(Record):
         accel: str = "auto",
         ide: str = "ports",
         on_reboot: str = "exit",
-        hpet: bool = False,
+        devices: tuple[str, ...] = (),
         ring: str = "auto",
     ) -> None:
         self.kernel, self.initrd, self.append = kernel, initrd, append
@@ -152,7 +153,7 @@ class RunOptions(Record):
         self.net = net
         self.timeout, self.stats, self.accel = timeout, stats, accel
         self.ide = ide
-        self.on_reboot, self.hpet, self.ring = on_reboot, hpet, ring
+        self.on_reboot, self.devices, self.ring = on_reboot, devices, ring
 
 
 def parse_memory(text: str, least: int = MINIMUM_MEMORY, who: str = "a guest") -> int:

@@ -4,6 +4,7 @@ import os
 from _collections_abc import Callable, Sequence
 
 from vestige import abi
+from vestige.devices import DEVICES, STANDARD
 from vestige.errors import GuestError, UsageError
 from vestige.host import buses, domains, images, options
 from vestige.host.backends.ring import Ring
@@ -25,6 +26,7 @@ from vestige.lang.image import Image
 from vestige.lang.types import TYPE_CHECKING
 from vestige.machine import boot
 from vestige.machine.config import MachineConfig
+from vestige.place import options_for
 from vestige.signals import Watch
 
 if TYPE_CHECKING:
@@ -89,7 +91,9 @@ class Run:
         """Each resource is closed by `resources` after what uses it."""
         self.asked, self.files, self.watch = asked, files, watch
         self.counters: dict[str, object] | None = None
-        self.config = MachineConfig(cpus=asked.cpus, memory=asked.memory, hpet=asked.hpet)
+        self.config = MachineConfig(
+            cpus=asked.cpus, memory=asked.memory, devices=STANDARD.union(asked.devices)
+        )
         self.system = resources.keep(kvm.System(known=known))
         self.domains = domains.count(asked.disks, asked.net is not None, asked.cpus)
         self.system.check_cpus(asked.cpus, self.domains)
@@ -145,7 +149,7 @@ class Run:
                 self.compiled = compiled_here()
             twin.load(self.compiled.code, pages)
             twin.configure()
-            twin.private.shared().config.hpet = asked.hpet
+            twin.private.shared().config.options = options_for(DEVICES, asked.devices)
             twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if in_memory else ())
             code, runner = self.compiled.code, self.compiled.runner
             session = resources.keep(Session(twin, code, rings, runner, self.failures))

@@ -1,7 +1,11 @@
 """What the user asked the machine to be, checked once; everything in this package follows it."""
 
+from _collections_abc import Collection
+
 from vestige.abi import CHUNK, GIB, MAX_CPUS, MIB
+from vestige.devices import DEVICES, STANDARD
 from vestige.errors import UsageError
+from vestige.monitor.devices.ioapic.place import IO_APIC
 
 MINIMUM_MEMORY = 64 * MIB
 MAXIMUM_MEMORY = 30 * GIB  # the ring's table of buffers has room for 16,384 chunks
@@ -11,21 +15,19 @@ DEFAULT_MEMORY = 512 * MIB
 class MachineConfig:
     """The machine's shape as far as tables must tell of it: PCI functions tell of themselves.
 
-    `memory` is in bytes. `uart`, `ioapic` and `hpet` say which of these exist; an interrupt is
-    described to the guest only where there is an IOAPIC to take it. Raises UsageError for a size
-    or a count that no machine can have.
+    `memory` is in bytes. `devices` has those that are there, by their fields in core.machine; an
+    interrupt is described to the guest only where there is an I/O APIC to take it. Raises
+    UsageError for a size, a count or a device that no machine can have.
     """
 
-    __slots__ = ("cpus", "hpet", "ioapic", "memory", "uart")
+    __slots__ = ("cpus", "devices", "memory")
 
     def __init__(
         self,
         *,
         cpus: int = 1,
         memory: int = DEFAULT_MEMORY,
-        uart: bool = True,
-        ioapic: bool = True,
-        hpet: bool = False,
+        devices: Collection[str] = STANDARD,
     ) -> None:
         if not 1 <= cpus <= MAX_CPUS:
             raise UsageError(f"{cpus} CPUs: a machine has 1 to {MAX_CPUS}; give such a number")
@@ -41,6 +43,13 @@ class MachineConfig:
             )
         self.cpus = cpus
         self.memory = memory
-        self.uart = uart
-        self.ioapic = ioapic
-        self.hpet = hpet
+        fields = [place.field for place in DEVICES]
+        for field in devices:
+            if field not in fields:
+                raise UsageError(f"no device {field!r}: there are {', '.join(fields)}")
+        self.devices = tuple(place for place in DEVICES if place.field in devices)
+
+    @property
+    def ioapic(self) -> bool:
+        """Whether there is an I/O APIC."""
+        return any(place is IO_APIC for place in self.devices)

@@ -23,13 +23,14 @@ def build(config: MachineConfig) -> bytes:
         return address
 
     differentiated = place(tables.table(b"DSDT", 2, dsdt.definition_block(config)))
-    # Linux sets an HPET up only where ACPI has its fixed hardware too: hpet_time_init is left out
-    # for hardware-reduced ACPI (arch/x86/kernel/acpi/boot.c).
-    facs = place(tables.facs()) if config.hpet else 0
+    fixed_hardware = any(device.fixed_hardware for device in config.devices)
+    facs = place(tables.facs()) if fixed_hardware else 0
     described = [place(tables.fadt(differentiated, facs)), place(tables.madt(config))]
     described.append(place(tables.mcfg()))
-    if config.hpet:
-        described.append(place(tables.hpet()))
+    for device in config.devices:
+        if device.table is not None:
+            own = device.table
+            described.append(place(tables.table(own.signature, own.revision, own.body)))
     rsdt = place(tables.rsdt(described))
     xsdt = place(tables.xsdt(described))
     pointer = tables.rsdp(rsdt, xsdt)

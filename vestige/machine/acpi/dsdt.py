@@ -1,4 +1,4 @@
-"""The namespace: processors, PCI root, links, UART, pvpanic, soft-off. ACPI 6.5, chapters 5-7.
+"""The namespace: processors, PCI root, links, devices, soft-off. ACPI 6.5, chapters 5-7.
 
 PCI's INTA to INTD go through interrupt link devices (6.2.14, 6.2.13) because only those can
 say that a line is edge triggered, active high: a _PRT entry that names a GSI itself means PCI's
@@ -13,29 +13,25 @@ What is the same on every machine is made once, at import: the constants at the 
 from vestige.abi import (
     ECAM,
     ECAM_SIZE,
-    HPET,
-    HPET_SIZE,
     MIB,
     PCI_WINDOW,
     PIN_PCI_INTA,
-    PIN_UART,
     PORT_PCI_ADDRESS,
     PORT_PM1_END,
-    PORT_PVPANIC,
     PORT_SLEEP_CONTROL,
-    PORT_UART,
     SLEEP_TYPE_S5,
 )
 from vestige.machine.acpi import aml, resources
 from vestige.machine.config import MachineConfig
 from vestige.machine.memory_map import MemoryMap
+from vestige.place import OWN_NODES, Node, Place
 
 DEVICES_ON_BUS = 32
-LINKS = ("LNKA", "LNKB", "LNKC", "LNKD")
+ROOT, RESERVED, *LINKS = OWN_NODES
+EISA_LENGTH = 7  # of an EISA ID; ACPI's own IDs have one letter more
 EVERY_FUNCTION = 0xFFFF  # of a device, in _PRT's address
 PCI_CONFIGURATION_PORTS = 8  # mechanism 1
 POWER_PORTS = PORT_PM1_END - PORT_SLEEP_CONTROL
-UART_PORTS = 8
 PORTS_END = 0x10000
 
 OSC_UUID_PCI = "33DB4D5B-1FF7-401C-9657-7441C03DD766"  # PCI Firmware Specification 3.3, 4.5.1
@@ -49,11 +45,7 @@ def definition_block(config: MachineConfig) -> bytes:
     if config.ioapic:
         devices.append(INTERRUPT_LINKS)
     devices.append(_pci_root(config))
-    devices += [MOTHERBOARD, PANIC_EVENT]
-    if config.hpet:
-        devices.append(TIMER)
-    if config.uart:
-        devices.append(UART if config.ioapic else UART_WITHOUT_INTERRUPT)
+    devices += [MOTHERBOARD, *_nodes(config)]
     return aml.scope("\\_SB", *devices) + SOFT_OFF
 
 
@@ -71,7 +63,7 @@ def _pci_root(config: MachineConfig) -> bytes:
     high = resources.memory_window_64(layout.window_64, layout.window_64_size)
     windows = aml.name("_CRS", resources.template(PCI_WINDOWS, high))
     terms = (ROOT_IDENTITY, windows, ROOT_CAPABILITIES)
-    return aml.device("PCI0", *terms, ROUTING if config.ioapic else b"")
+    return aml.device(ROOT, *terms, ROUTING if config.ioapic else b"")
 
 
 def _pci_windows() -> bytes:
@@ -136,7 +128,7 @@ def _operating_system_capabilities() -> bytes:
 def _motherboard() -> bytes:
     """Reserves what no device driver owns: Linux ignores an ECAM that nothing reserves."""
     return aml.device(
-        "MBRD",
+        RESERVED,
         aml.name("_HID", aml.eisa_id("PNP0C02")),
         aml.name("_UID", aml.ZERO),
         aml.name(
@@ -162,31 +154,30 @@ def _link(index: int) -> bytes:
     )
 
 
-def _pvpanic() -> bytes:
-    """Where the kernel says that it panicked; QEMU, docs/specs/pvpanic.rst."""
+def _nodes(config: MachineConfig) -> list[bytes]:
+    """The devices that have one, in the order of their rows; _UID counts those of one _HID."""
+    nodes: list[bytes] = []
+    same: list[str] = []
+    for place in config.devices:
+        if place.node is not None:
+            nodes.append(_node(place, place.node, same.count(place.node.hid), config.ioapic))
+            same.append(place.node.hid)
+    return nodes
+
+
+def _node(place: Place, node: Node, number: int, ioapic: bool) -> bytes:
+    """One of them, with what its place claims."""
+    claims = [resources.ports(ports.first, ports.count) for ports in place.ports]
+    if place.memory is not None:
+        claims.append(resources.memory(place.memory.address, place.memory.size))
+    if ioapic:
+        claims += [resources.edge_interrupt(wire.pin) for wire in place.wires]
+    is_eisa = len(node.hid) == EISA_LENGTH
     return aml.device(
-        "PEVT",
-        aml.name("_HID", aml.string("QEMU0001")),
-        aml.name("_UID", aml.ZERO),
-        aml.name("_CRS", resources.template(resources.ports(PORT_PVPANIC, 1))),
-    )
-
-
-def _hpet() -> bytes:
-    return aml.device(
-        "HPET",
-        aml.name("_HID", aml.eisa_id("PNP0103")),
-        aml.name("_UID", aml.ZERO),
-        aml.name("_CRS", resources.template(resources.memory(HPET, HPET_SIZE))),
-    )
-
-
-def _uart(*interrupt: bytes) -> bytes:
-    return aml.device(
-        "COM1",
-        aml.name("_HID", aml.eisa_id("PNP0501")),
-        aml.name("_UID", aml.ZERO),
-        aml.name("_CRS", resources.template(resources.ports(PORT_UART, UART_PORTS), *interrupt)),
+        node.name,
+        aml.name("_HID", aml.eisa_id(node.hid) if is_eisa else aml.string(node.hid)),
+        aml.name("_UID", aml.integer(number)),
+        aml.name("_CRS", resources.template(*claims)),
     )
 
 
@@ -201,8 +192,4 @@ ROOT_CAPABILITIES = _operating_system_capabilities()
 ROUTING = _routing()
 INTERRUPT_LINKS = b"".join(_link(index) for index in range(len(LINKS)))
 MOTHERBOARD = _motherboard()
-PANIC_EVENT = _pvpanic()
-TIMER = _hpet()
-UART = _uart(resources.edge_interrupt(PIN_UART))
-UART_WITHOUT_INTERRUPT = _uart()
 SOFT_OFF = _soft_off()

@@ -1,4 +1,4 @@
-"""The fixed-form tables: RSDP, RSDT, XSDT, FADT, FACS, MADT, MCFG, HPET. ACPI 6.5, 5.2.
+"""The fixed-form tables: RSDP, RSDT, XSDT, FADT, FACS, MADT, MCFG. ACPI 6.5, 5.2.
 
 Hardware-reduced ACPI has no FACS (5.2.10: optional there), nor anything of what that holds: no
 global lock, and no firmware waking vector as there is no firmware.
@@ -9,8 +9,6 @@ import struct
 from vestige.abi import (
     ECAM,
     ECAM_SIZE,
-    HPET,
-    HPET_IDENTITY,
     IOAPIC,
     LOCAL_APIC,
     MIB,
@@ -183,12 +181,3 @@ def mcfg() -> bytes:
     """PCI Express memory-mapped configuration, PCI Firmware Specification 3.3, table 4-2."""
     segment, first_bus, last_bus = 0, 0, ECAM_SIZE // MIB - 1
     return table(b"MCFG", 1, struct.pack("<QQHBB4x", 0, ECAM, segment, first_bus, last_bus))
-
-
-def hpet() -> bytes:
-    """IA-PC HPET Specification 1.0a, 3.2.4: one block, which has to be polled for its counter."""
-    number, minimum_tick, no_page_protection = 0, 100, 0
-    memory, width, offset, access = 0, 64, 0, 0
-    address = struct.pack("<BBBBQ", memory, width, offset, access, HPET)
-    body = struct.pack("<I", HPET_IDENTITY) + address
-    return table(b"HPET", 1, body + struct.pack("<BHB", number, minimum_tick, no_page_protection))

@@ -11,7 +11,7 @@ from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.devices.pci.spec import CONFIG_SIZE
 from vestige.monitor.devices.virtio.devices import NOWHERE
-from vestige.place import NOBODY, Access, Device
+from vestige.place import NOBODY, Access, Device, is_present
 
 ONES = (0, 0xFF, 0xFFFF, 0xFF_FFFF, 0xFFFF_FFFF)  # by size
 HOST_BRIDGE = 0  # bus, device and function in one number
@@ -61,7 +61,7 @@ def read_port_byte(machine: Machine, config: Config, port: u16, now: u64) -> u8:
     """One byte of a wider access, or a byte access."""
     row = row_of(port)
     for number, place in enumerate(DEVICES):
-        if place.ports and number == row and place.present(config):
+        if place.ports and number == row and is_present(place, number, config):
             device: Device = getattr(machine, place.field)
             return device.read(u8(port - place.ports[0].first), 1, now)
     return 0xFF
@@ -71,7 +71,7 @@ def write_port_byte(machine: Machine, config: Config, port: u16, value: u8, now:
     """One byte of a wider access, or a byte access."""
     row = row_of(port)
     for number, place in enumerate(DEVICES):
-        if place.ports and number == row and place.present(config):
+        if place.ports and number == row and is_present(place, number, config):
             device: Device = getattr(machine, place.field)
             device.write(u8(port - place.ports[0].first), 1, value, now)
 
@@ -127,8 +127,8 @@ def write_config(
 
 def is_fixed(config: Config, address: u64) -> bool:
     """Whether a device answers there whose place in memory is fixed."""
-    for place in DEVICES:
-        if place.memory is not None and place.present(config):
+    for row, place in enumerate(DEVICES):
+        if place.memory is not None and is_present(place, row, config):
             if place.memory.address <= address < place.memory.end:
                 return True
     return False
@@ -136,9 +136,11 @@ def is_fixed(config: Config, address: u64) -> bool:
 
 def read_memory(machine: Machine, config: Config, address: u64, size: u8, now: u64) -> u64:
     """A read of 1 to 8 bytes outside RAM. One that is not a register's own is made of bytes."""
-    for place in DEVICES:
+    for row, place in enumerate(DEVICES):
         if place.memory is not None and place.memory.access == Access.WHOLE:
-            if place.present(config) and place.memory.address <= address < place.memory.end:
+            if is_present(place, row, config) and (
+                place.memory.address <= address < place.memory.end
+            ):
                 device: Device = getattr(machine, place.field)
                 return device.read(u32(address - place.memory.address), size, now)
     if natural(address, size):
@@ -154,9 +156,11 @@ def write_memory(
     machine: Machine, config: Config, address: u64, size: u8, value: u64, now: u64
 ) -> None:
     """A write of 1 to 8 bytes outside RAM."""
-    for place in DEVICES:
+    for row, place in enumerate(DEVICES):
         if place.memory is not None and place.memory.access == Access.WHOLE:
-            if place.present(config) and place.memory.address <= address < place.memory.end:
+            if is_present(place, row, config) and (
+                place.memory.address <= address < place.memory.end
+            ):
                 device: Device = getattr(machine, place.field)
                 device.write(u32(address - place.memory.address), size, value, now)
                 return
@@ -179,9 +183,11 @@ def read_register(machine: Machine, config: Config, address: u64, size: u8, now:
     if ECAM <= address < ECAM + ECAM_SIZE:
         offset = u32(address - ECAM)
         return read_config(machine, offset >> 12, offset & 0xFFF, size)
-    for place in DEVICES:
+    for row, place in enumerate(DEVICES):
         if place.memory is not None and place.memory.access == Access.NATURAL:
-            if place.present(config) and place.memory.address <= address < place.memory.end:
+            if is_present(place, row, config) and (
+                place.memory.address <= address < place.memory.end
+            ):
                 device: Device = getattr(machine, place.field)
                 return u32(device.read(u32(address - place.memory.address), size, now))
     number = machine.virtio.at_address(address)
@@ -198,9 +204,11 @@ def write_register(
         offset = u32(address - ECAM)
         write_config(machine, config, offset >> 12, offset & 0xFFF, size, value)
         return
-    for place in DEVICES:
+    for row, place in enumerate(DEVICES):
         if place.memory is not None and place.memory.access == Access.NATURAL:
-            if place.present(config) and place.memory.address <= address < place.memory.end:
+            if is_present(place, row, config) and (
+                place.memory.address <= address < place.memory.end
+            ):
                 device: Device = getattr(machine, place.field)
                 device.write(u32(address - place.memory.address), size, value, now)
                 return

@@ -14,6 +14,7 @@ from vestige.monitor.core.requests import answered
 from vestige.monitor.core.virtio import move_virtio
 from vestige.monitor.devices.ioapic.model import IoApic
 from vestige.monitor.line import Line
+from vestige.place import is_present
 
 CHANNELS = 2  # of the IDE function
 
@@ -73,8 +74,8 @@ def move_interrupts(machine: Machine, config: Config) -> None:
 def lead_places(machine: Machine, config: Config) -> u32:
     """The lines of the devices with a fixed place to their pins; the asserted ones."""
     asserted: u32 = 0
-    for place in DEVICES:
-        if place.present(config):
+    for row, place in enumerate(DEVICES):
+        if is_present(place, row, config):
             device = getattr(machine, place.field)
             for wire in place.wires:
                 asserted |= lead(getattr(device, wire.line), machine.ioapic, wire.pin)

@@ -1,6 +1,6 @@
 """HPET registers. Intel, IA-PC HPET (High Precision Event Timers) Specification 1.0a, 2.3."""
 
-from enum import IntEnum, IntFlag
+from vestige.lang.enumeration import IntEnum, IntFlag
 
 TIMERS = 3
 PERIOD = 10_000_000  # of the main counter, in femtoseconds: 10 ns

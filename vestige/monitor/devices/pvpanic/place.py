@@ -1,6 +1,8 @@
 """Where pvpanic is: QEMU's port, docs/specs/pvpanic.rst."""
 
 from vestige.abi import PORT_PVPANIC
-from vestige.place import Place, Ports
+from vestige.place import Node, Place, Ports
 
-PVPANIC = Place("pvpanic", "pvpanic", ports=(Ports(PORT_PVPANIC, 1),))
+PVPANIC = Place(
+    "pvpanic", "pvpanic", ports=(Ports(PORT_PVPANIC, 1),), node=Node("PEVT", "QEMU0001")
+)

@@ -1,7 +1,7 @@
 """Where the serial port is: COM1 of a PC, and its IRQ."""
 
 from vestige.abi import PIN_UART, PORT_UART, Config
-from vestige.place import Place, Ports, Wire
+from vestige.place import Node, Place, Ports, Wire
 
 
 def has_console(config: Config) -> bool:
@@ -16,4 +16,5 @@ UART = Place(
     wires=(Wire("line", PIN_UART),),
     timed=True,
     present=has_console,
+    node=Node("COM1", "PNP0501"),
 )
