@@ -1,19 +1,22 @@
 """The small devices as fuzzers and hypothesis drive them: what may be called, what must hold.
 
 Each operation is a method and the ranges of its arguments; nothing a guest or the core can do
-is left out. A sequence of operations runs on one struct in CPython and, if asked, again in
-compiled code on the same memory.
+is left out. What the bus and the clock may do to a device with a place follows from the place. A
+sequence of operations runs on one struct in CPython and, if asked, again in compiled code on the
+same memory.
 """
 
 import ctypes
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from vestige.devices import DEVICES
 from vestige.lang.build import compile_functions
 from vestige.lang.native import NativeImage
 from vestige.lang.types import Struct
+from vestige.monitor.core.machine import Machine
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
 from vestige.monitor.devices.hpet.model import ALL, Hpet
 from vestige.monitor.devices.hpet.spec import ROUTES, TIMERS
@@ -27,8 +30,11 @@ from vestige.monitor.devices.pvpanic.spec import KNOWN
 from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE, Uart
 from vestige.monitor.devices.uart16550.spec import FIFO_SIZE, Identity
 from vestige.monitor.line import NEVER
+from vestige.place import Access, Place
 
 BYTE, LONG = 1 << 8, 1 << 32
+# By size in bytes. Of 8 bytes a third, 0 and all ones among them: a range's length has 63 bits.
+VALUES = {size: range(1 << 8 * size) for size in range(1, 8)} | {8: range(0, 1 << 64, 3)}
 
 
 class Operation(NamedTuple):
@@ -45,7 +51,23 @@ class Model(NamedTuple):
     structure: type[Struct]
     reset: Callable[[Any], None]
     operations: tuple[Operation, ...]
+    more: tuple[Operation, ...]  # half of what is done, if there are any
     check: Callable[[Any], None]
+
+    def choices(self) -> list[tuple[Operation, ...]]:
+        """One of these is taken from first, each as often."""
+        return [operations for operations in (self.operations, self.more) if operations]
+
+
+def anything(_model: Struct) -> None:
+    """Nothing is known that must hold."""
+
+
+class Own(NamedTuple):
+    """What must hold for a device, what others than the bus call, and registers to go to often."""
+
+    check: Callable[[Any], None] = anything
+    operations: tuple[Operation, ...] = ()
 
 
 class Step(NamedTuple):
@@ -130,29 +152,22 @@ def check_pvpanic(pvpanic: Pvpanic) -> None:
 HPET_REGISTERS = (0, 0x10, 0x20, 0xF0, 0x100, 0x108, 0x110, 0x120, 0x128, 0x140, 0x148, 0x160)
 REGISTERS = range(0, 0x44, 4)
 
-MODELS = {
-    "uart": Model(
-        Uart,
-        Uart.reset,
+# By the field of a device with a place: what its place can't say.
+OWN = {
+    "uart": Own(
+        check_uart,
         (
-            Operation(Uart.read, (range(8), (1,)), timed=True),
-            Operation(Uart.write, (range(8), (1,), range(BYTE)), timed=True),
             Operation(Uart.write, ((0,), (1,), range(BYTE)), timed=True),
             Operation(Uart.receive, (range(BYTE),), timed=True),
-            Operation(Uart.expire, (), timed=True),
             Operation(Uart.arrive, (range(INPUT_SIZE),), timed=True),
             Operation(Uart.waiting, ()),
-            Operation(Uart.next_deadline, ()),
         ),
-        check_uart,
     ),
-    "ioapic": Model(
-        IoApic,
-        IoApic.reset,
+    "ioapic": Own(
+        check_ioapic,
         (
             Operation(IoApic.read, (REGISTERS, (4,)), timed=True),
-            Operation(IoApic.read, (range(0x44), (1,)), timed=True),
-            Operation(IoApic.write, (REGISTERS, (1, 2, 4), range(LONG)), timed=True),
+            Operation(IoApic.write, (REGISTERS, (4,), range(LONG)), timed=True),
             Operation(IoApic.write, ((0,), (4,), range(0x42)), timed=True),
             Operation(IoApic.write, ((0x10,), (4,), range(1 << 17)), timed=True),
             Operation(IoApic.drive, (range(1 << PINS),)),
@@ -162,8 +177,56 @@ MODELS = {
             Operation(IoApic.message_data, (range(PINS),)),
             Operation(IoApic.take_requests, ()),
         ),
-        check_ioapic,
     ),
+    "acpi": Own(
+        check_acpi,
+        (Operation(AcpiRegisters.write, ((0, 4, 0x15), (1,), range(BYTE)), timed=True),),
+    ),
+    "hpet": Own(
+        check_hpet,
+        (
+            Operation(Hpet.read, (HPET_REGISTERS, (4, 8)), timed=True),
+            Operation(Hpet.write, (range(0x400), (8,), (0, 1, 1000, ALL)), timed=True),
+            Operation(Hpet.write, (HPET_REGISTERS, (4, 8), range(10_000)), timed=True),
+            Operation(Hpet.write, ((0x10,), (4,), (0, 1, 1)), timed=True),
+            Operation(Hpet.write, ((0x100, 0x120), (4,), range(1 << 15)), timed=True),
+        ),
+    ),
+    "pvpanic": Own(check_pvpanic),
+}
+
+
+def model_of(place: Place, own: Own) -> Model:
+    """A device with a place, driven as the core may drive it that goes by the place alone."""
+    structure = type(getattr(Machine(), place.field))
+    operations = [*port_accesses(place, structure), *memory_accesses(place, structure)]
+    if place.timed:
+        operations.append(Operation(structure.expire, (), timed=True))
+        operations.append(Operation(structure.next_deadline, ()))
+    return Model(structure, structure.reset, tuple(operations), own.operations, own.check)
+
+
+def port_accesses(place: Place, structure: Any) -> Iterator[Operation]:
+    """Any byte at any of its ports."""
+    claimed = [port for ports in place.ports for port in range(ports.first, ports.end)]
+    if claimed:
+        offsets = [port - claimed[0] for port in claimed]
+        yield Operation(structure.read, (offsets, (1,)), timed=True)
+        yield Operation(structure.write, (offsets, (1,), range(BYTE)), timed=True)
+
+
+def memory_accesses(place: Place, structure: Any) -> Iterator[Operation]:
+    """Any access inside its block of memory that comes to the model as it is."""
+    if place.memory is None:
+        return
+    natural = place.memory.access == Access.NATURAL
+    for size in (1, 2, 4) if natural else range(1, 9):
+        offsets = [n for n in range(place.memory.size) if not natural or n % 4 + size <= 4]
+        yield Operation(structure.read, (offsets, (size,)), timed=True)
+        yield Operation(structure.write, (offsets, (size,), VALUES[size]), timed=True)
+
+
+MODELS = {
     "config": Model(
         ConfigSpace,
         a_function,
@@ -173,6 +236,7 @@ MODELS = {
             Operation(ConfigSpace.write, (range(4, 0x28), (1, 2, 4), (0, LONG - 1))),
             Operation(ConfigSpace.io_bar, (range(6),)),
         ),
+        (),
         check_config,
     ),
     "pci": Model(
@@ -184,42 +248,10 @@ MODELS = {
             Operation(PciRoot.function, ()),
             Operation(PciRoot.register, ()),
         ),
+        (),
         check_pci,
     ),
-    "acpi": Model(
-        AcpiRegisters,
-        AcpiRegisters.reset,
-        (
-            Operation(AcpiRegisters.read, (range(0x18), (1,)), timed=True),
-            Operation(AcpiRegisters.write, (range(0x18), (1,), range(BYTE)), timed=True),
-            Operation(AcpiRegisters.write, ((0, 4, 0x15), (1,), range(BYTE)), timed=True),
-        ),
-        check_acpi,
-    ),
-    "hpet": Model(
-        Hpet,
-        Hpet.reset,
-        (
-            Operation(Hpet.read, (range(0x400), (1, 2, 4, 8)), timed=True),
-            Operation(Hpet.read, (HPET_REGISTERS, (4, 8)), timed=True),
-            Operation(Hpet.write, (range(0x400), (1, 2, 4, 8), (0, 1, 1000, ALL)), timed=True),
-            Operation(Hpet.write, (HPET_REGISTERS, (4, 8), range(10_000)), timed=True),
-            Operation(Hpet.write, ((0x10,), (4,), (0, 1, 1)), timed=True),
-            Operation(Hpet.write, ((0x100, 0x120), (4,), range(1 << 15)), timed=True),
-            Operation(Hpet.expire, (), timed=True),
-            Operation(Hpet.next_deadline, ()),
-        ),
-        check_hpet,
-    ),
-    "pvpanic": Model(
-        Pvpanic,
-        Pvpanic.reset,
-        (
-            Operation(Pvpanic.read, ((0,), (1,)), timed=True),
-            Operation(Pvpanic.write, ((0,), (1,), range(BYTE)), timed=True),
-        ),
-        check_pvpanic,
-    ),
+    **{place.field: model_of(place, OWN.get(place.field, Own())) for place in DEVICES},
 }
 
 
@@ -227,7 +259,8 @@ def random_steps(model: Model, count: int, chance: random.Random) -> list[Step]:
     """Any operations with any arguments; time goes on."""
     now = 0
     steps = []
-    for operation in chance.choices(model.operations, k=count):
+    for operations in chance.choices(model.choices(), k=count):
+        operation = chance.choice(operations)
         arguments = [chance.choice(values) for values in operation.arguments]
         if operation.timed:
             now += chance.choice((0, 1, 1000, 100_000, 10**9))
@@ -264,7 +297,8 @@ def compiled() -> NativeImage:
     """All operations of all models as machine code."""
     functions = []
     for model in MODELS.values():
-        for function in (model.reset, *(operation.method for operation in model.operations)):
+        operations = (*model.operations, *model.more)
+        for function in (model.reset, *(operation.method for operation in operations)):
             if function not in functions:
                 functions.append(function)
     return NativeImage(compile_functions(functions, base=None, runtime="process"))

@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.devices.models import MODELS, Model, Operation, Step, execute, interpret, random_steps
+from tests.devices.models import (
+    MODELS,
+    Model,
+    Operation,
+    Own,
+    Step,
+    execute,
+    interpret,
+    model_of,
+    random_steps,
+)
+from vestige.place import Block, Place, Ports
 
 EACH_MODEL = pytest.mark.parametrize("name", MODELS)
 
@@ -26,8 +37,28 @@ def steps_of(model: Model) -> st.SearchStrategy[list[Step]]:
             result.append(Step(operation, (*arguments, now) if operation.timed else arguments))
         return result
 
-    steps = st.lists(st.sampled_from(model.operations).flatmap(step), max_size=60)
+    operations = st.one_of(*map(st.sampled_from, model.choices()))
+    steps = st.lists(operations.flatmap(step), max_size=60)
     return st.builds(timed, steps, st.lists(st.integers(0, 10**9), min_size=1, max_size=5))
+
+
+def test_a_place_s_ports_memory_and_clock_are_driven() -> None:
+    place = Place(
+        "hpet",
+        "hpet",
+        ports=(Ports(0x40, 2), Ports(0x61, 1)),
+        memory=Block(0xFED0_0000, 8),
+        timed=True,
+    )
+    model = model_of(place, Own())
+    driven = [
+        (operation.method.__name__, *map(list, operation.arguments[:2]))
+        for operation in model.operations
+    ]
+    halves = [0, 1, 2, 4, 5, 6]
+    reads = [([0, 1, 0x21], [1]), (list(range(8)), [1]), (halves, [2]), ([0, 4], [4])]
+    accesses = [(name, *access) for access in reads for name in ("read", "write")]
+    assert driven == [*accesses, ("expire",), ("next_deadline",)]
 
 
 @EACH_MODEL
