@@ -1,9 +1,11 @@
 """What the devices' places say is what is there: fields, models, pages."""
 
+import ctypes
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from vestige.place import NOBODY, Place
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "devices"
 EACH_PLACE = pytest.mark.parametrize("place", DEVICES, ids=lambda place: place.field)
-LINES = {"uart": 1, "hpet": 3}
+RULE = "| --- | --- | --- | --- | --- |"
 ROW = re.compile(r"^\| (0x[0-9A-F]+) \|(.*)$", re.MULTILINE)
 
 
@@ -49,8 +51,17 @@ def test_a_model_that_knows_deadlines_is_timed(place: Place) -> None:
     assert [hasattr(model, name) for name in ("next_deadline", "expire")] == [place.timed] * 2
 
 
+def lines_in(kind: Any) -> int:
+    """How many lines a struct has, or an array of structs."""
+    if kind is Line:
+        return 1
+    if issubclass(kind, ctypes.Array):
+        return int(kind._length_) * lines_in(kind._type_)
+    return sum(lines_in(field) for _, field in getattr(kind, "_fields_", ()))
+
+
 @EACH_PLACE
-def test_a_place_s_lines_are_lines_of_its_model(place: Place) -> None:
+def test_a_place_s_lines_are_all_lines_of_its_model(place: Place) -> None:
     model = getattr(Machine(), place.field)
     lines = [getattr(model, wire.line) for wire in place.wires]
     for routed in place.routed:
@@ -58,7 +69,7 @@ def test_a_place_s_lines_are_lines_of_its_model(place: Place) -> None:
         assert len(parts) == routed.count
         lines += [part.line for part in parts]
     assert all(type(line) is Line for line in lines)
-    assert len(lines) == LINES.get(place.field, 0)
+    assert len(lines) == lines_in(type(model))
 
 
 def test_the_io_apic_s_page_names_each_wire_s_pin() -> None:
@@ -94,7 +105,25 @@ def test_the_page_names_the_same_ports(place: Place) -> None:
     assert named == claimed(place)
 
 
+def head(place: Place) -> str:
+    """The table on its page that says what it claims."""
+    ports = [
+        f"0x{ports.first:X}" + (f" to 0x{ports.end - 1:X}" if ports.count > 1 else "")
+        for ports in place.ports
+    ]
+    block = place.memory
+    memory = "" if block is None else f"0x{block.address:08X} to 0x{block.end - 1:08X}"
+    pins = [str(wire.pin) for wire in place.wires]
+    pins += [f"{routed.count} {routed.parts}, each as the guest says" for routed in place.routed]
+    option = "" if place.option is None else f"`{place.option.name}`"
+    acpi = [] if place.node is None else [f"`{place.node.name}`, {place.node.hid}"]
+    acpi += [] if place.table is None else [f"a table `{place.table.signature.decode()}`"]
+    acpi += ["ACPI's fixed hardware"] * place.fixed_hardware
+    row = (", ".join(ports), memory, ", ".join(pins), option, ", ".join(acpi))
+    cells = " | ".join(cell or "none" for cell in row)
+    return f"| ports | memory | drives pins | option | own in ACPI |\n{RULE}\n| {cells} |\n"
+
+
 @EACH_PLACE
-def test_the_page_names_the_same_address(place: Place) -> None:
-    text = (PAGES / f"{place.page}.md").read_text()
-    assert (place.memory is None) or f"0x{place.memory.address:08X}" in text
+def test_the_page_says_what_the_place_claims(place: Place) -> None:
+    assert f"\n\n{head(place)}\n" in (PAGES / f"{place.page}.md").read_text()
