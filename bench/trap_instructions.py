@@ -18,11 +18,11 @@ from tests.monitor.rig import DATA_OFFSET, Rig
 from tests.monitor.test_compiled import CONFIG, Pair, native
 from tests.monitor.test_core import CoalescedPage, queue
 from vestige import abi
+from vestige.devices import DEVICES
 from vestige.lang.build import compile_functions
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct
 from vestige.monitor.core.entry import serve
-from vestige.devices import DEVICES
 from vestige.monitor.core.trap import Kind, Trap
 from vestige.place import options_for
 

@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from vestige.abi import PINS
 from vestige.devices import DEVICES
 from vestige.lang.build import compile_functions
 from vestige.lang.native import NativeImage
 from vestige.lang.types import Struct
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
-from vestige.monitor.devices.hpet.model import ALL, Hpet
+from vestige.monitor.devices.hpet.model import Hpet
 from vestige.monitor.devices.hpet.spec import ROUTES, TIMERS
 from vestige.monitor.devices.ioapic.model import IoApic
-from vestige.monitor.devices.ioapic.spec import PINS, Entry
+from vestige.monitor.devices.ioapic.spec import Entry
 from vestige.monitor.devices.pci.config_space import ConfigSpace
 from vestige.monitor.devices.pci.host_bridge import HostBridgeFunction
 from vestige.monitor.devices.pci.root import PciRoot
@@ -30,6 +31,7 @@ from vestige.monitor.devices.pvpanic.spec import KNOWN
 from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE, Uart
 from vestige.monitor.devices.uart16550.spec import FIFO_SIZE, Identity
 from vestige.monitor.line import NEVER
+from vestige.monitor.sized import ONES
 from vestige.place import Access, Place
 
 BYTE, LONG = 1 << 8, 1 << 32
@@ -186,7 +188,7 @@ OWN = {
         check_hpet,
         (
             Operation(Hpet.read, (HPET_REGISTERS, (4, 8)), timed=True),
-            Operation(Hpet.write, (range(0x400), (8,), (0, 1, 1000, ALL)), timed=True),
+            Operation(Hpet.write, (range(0x400), (8,), (0, 1, 1000, ONES[8])), timed=True),
             Operation(Hpet.write, (HPET_REGISTERS, (4, 8), range(10_000)), timed=True),
             Operation(Hpet.write, ((0x10,), (4,), (0, 1, 1)), timed=True),
             Operation(Hpet.write, ((0x100, 0x120), (4,), range(1 << 15)), timed=True),

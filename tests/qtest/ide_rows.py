@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from tests.devices.piix3_ide.rig import BUS_MASTER, CONTROL, PRIMARY, SECONDARY
 from tests.qtest.ide_pair import SECTORS, SHARED_RAM, Access, Pair
+from vestige.abi import SECTOR
 from vestige.monitor.devices.piix3_ide.bus_master import BusMaster
 from vestige.monitor.devices.piix3_ide.channel import Channel, Transfer
 from vestige.monitor.devices.piix3_ide.drive import Drive
-from vestige.monitor.devices.piix3_ide.spec import SECTOR, Command, Feature, Status
+from vestige.monitor.devices.piix3_ide.spec import Command, Feature, Status
 
 WIDE = {int(command) for command in Command if command.name.endswith("_EXT")}
 WITH_SECTORS = {

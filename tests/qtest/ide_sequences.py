@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 
 from tests.devices.piix3_ide.rig import BUS_MASTER, CONTROL
 from tests.qtest.ide_pair import BASES, SECTORS, Access, Pair
+from vestige.abi import SECTOR
 from vestige.monitor.devices.piix3_ide.channel import Channel, Transfer
-from vestige.monitor.devices.piix3_ide.spec import SECTOR, Command, Status
+from vestige.monitor.devices.piix3_ide.spec import Command, Status
 
 TABLE_AREA = (0x1_0000, 0x1_8000)
 DATA_AREA = (0x1_8000, 0x7_0000)

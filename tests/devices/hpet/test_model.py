@@ -3,10 +3,11 @@
 import pytest
 
 from vestige import abi
-from vestige.monitor.devices.hpet.model import ALL, PATIENCE, Hpet
+from vestige.monitor.devices.hpet.model import PATIENCE, Hpet
 from vestige.monitor.devices.hpet.spec import FIRST_ROUTE, PERIOD, ROUTES, TIMERS, Register
 from vestige.monitor.devices.hpet.spec import TimerConfiguration as Bit
 from vestige.monitor.line import NEVER
+from vestige.monitor.sized import ONES
 
 COUNTER, CONFIGURATION, STATUS = Register.COUNTER, Register.CONFIGURATION, Register.STATUS
 TIMER, COMPARATOR = Register.TIMER_CONFIGURATION, Register.TIMER_COMPARATOR
@@ -58,7 +59,7 @@ def test_a_running_counter_can_not_be_written(running: Hpet) -> None:
 
 
 def test_the_counter_wraps_at_64_bits(hpet: Hpet) -> None:
-    hpet.write(COUNTER, 8, ALL, 0)
+    hpet.write(COUNTER, 8, ONES[8], 0)
     hpet.write(CONFIGURATION, 4, 1, 0)
     assert hpet.read(COUNTER, 8, 20) == 1
 
@@ -74,13 +75,13 @@ def test_halves_and_bytes_of_a_register_can_be_read(hpet: Hpet) -> None:
 
 @pytest.mark.parametrize(("offset", "size"), [(0, 1), (0, 2), (2, 4), (4, 8), (1, 1)])
 def test_writes_of_anything_but_halves_do_nothing(hpet: Hpet, offset: int, size: int) -> None:
-    hpet.write(COUNTER + offset, size, ALL, 0)
+    hpet.write(COUNTER + offset, size, ONES[8], 0)
     assert hpet.read(COUNTER, 8, 0) == 0
 
 
 def test_what_is_reserved_reads_zero(hpet: Hpet) -> None:
     for offset in (0x8, 0x18, 0x30, 0xE8, 0xF8, TIMER + 0x10, TIMER + 0x20 * TIMERS, 0x3F8):
-        hpet.write(offset, 8, ALL, 0)
+        hpet.write(offset, 8, ONES[8], 0)
         assert hpet.read(offset, 8, 0) == 0
 
 
@@ -202,7 +203,7 @@ def test_only_pins_it_can_use_are_taken(hpet: Hpet) -> None:
 
 
 def test_what_a_timer_can_do_is_not_for_writing(hpet: Hpet) -> None:
-    hpet.write(TIMER, 8, ALL & ~Bit.ROUTE, 0)
+    hpet.write(TIMER, 8, ONES[8] & ~Bit.ROUTE, 0)
     configuration = hpet.read(TIMER, 8, 0)
     assert configuration & (Bit.CAN_PERIODIC | Bit.CAN_64) == Bit.CAN_PERIODIC | Bit.CAN_64
     assert configuration & 0xC081 == 0  # no delivery by message, reserved bits

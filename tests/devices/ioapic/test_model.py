@@ -2,8 +2,9 @@
 
 import pytest
 
+from vestige.abi import PINS
 from vestige.monitor.devices.ioapic.model import IoApic
-from vestige.monitor.devices.ioapic.spec import PINS, Delivery, Entry, Index, Register
+from vestige.monitor.devices.ioapic.spec import Delivery, Entry, Index, Register
 
 PIN = 5
 VECTOR = 0x31

@@ -1,21 +1,13 @@
 """From a trap to the bus: every access counted, string instructions taken apart."""
 
 from vestige.abi import Shared, Statistics, TrapKind
-from vestige.lang.intrinsics import (
-    load8,
-    load16,
-    load32,
-    load64,
-    store8,
-    store16,
-    store32,
-    store64,
-)
-from vestige.lang.types import u8, u16, u32, u64
+from vestige.lang.intrinsics import load64, store64
+from vestige.lang.types import u16, u64
 from vestige.monitor.core.bus import read_memory, read_port, write_memory, write_port
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.trap import Kind, Trap
+from vestige.monitor.sized import load_sized, store_sized
 
 
 def is_quiet(machine: Machine, trap: Trap) -> bool:
@@ -81,25 +73,3 @@ def handle_port(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:
         else:
             store_sized(place, size, read_port(machine, config, port, size, now))
         place = u64(place + size)
-
-
-def load_sized(address: u64, size: u8) -> u32:
-    """1, 2 or 4 bytes of a trap's data."""
-    match size:
-        case 1:
-            return load8(address)
-        case 2:
-            return load16(address)
-        case _:
-            return load32(address)
-
-
-def store_sized(address: u64, size: u8, value: u32) -> None:
-    """1, 2 or 4 bytes of a trap's data."""
-    match size:
-        case 1:
-            store8(address, u8(value))
-        case 2:
-            store16(address, u16(value))
-        case _:
-            store32(address, value)

@@ -15,10 +15,11 @@ from vestige.abi import Cpu, Shared
 from vestige.lang.intrinsics import load64, store64
 from vestige.lang.types import u32, u64
 from vestige.monitor.core.conclude import leave, time, unlock
-from vestige.monitor.core.dispatch import count, load_sized, perform, store_sized
+from vestige.monitor.core.dispatch import count, perform
 from vestige.monitor.core.domains import machine_of, shared_of
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.trap import Kind, Trap
+from vestige.monitor.sized import load_sized, store_sized
 
 
 def serve_shared(

@@ -18,10 +18,9 @@ from vestige.monitor.devices.hpet.spec import (
     TimerConfiguration,
 )
 from vestige.monitor.line import NEVER, Line
+from vestige.monitor.sized import ONES, part_of
 
 TICK = 10  # nanoseconds: PERIOD
-ALL = (1 << 64) - 1
-ALL_32 = (1 << 32) - 1
 PATIENCE = 50_000  # ns: a periodic timer interrupts no more often; what it misses is one with it
 
 
@@ -44,7 +43,7 @@ class Timer(Struct):
 
     def mask(self) -> u64:
         """The bits of counter and comparator that it compares."""
-        return ALL_32 if self.has(TimerConfiguration.MODE_32) else ALL
+        return ONES[4] if self.has(TimerConfiguration.MODE_32) else ONES[8]
 
     def configure(self, value: u32) -> None:
         """Set what can be set. A pin that it can't use is not taken, 2.3.8."""
@@ -73,7 +72,7 @@ class Timer(Struct):
         """Find the next deadline; `again`: it has just fired, which is not the next time."""
         ticks = u64(self.comparator - counter) & self.mask()
         if again and ticks == 0:
-            ticks = 1 << 32 if self.has(TimerConfiguration.MODE_32) else ALL
+            ticks = 1 << 32 if self.has(TimerConfiguration.MODE_32) else ONES[8]
         start = now // TICK
         if ticks > NEVER // TICK - start - 1:
             self.deadline = NEVER
@@ -100,7 +99,7 @@ class Hpet(Struct):
         """Halted at 0."""
         for i in range(TIMERS):
             self.timers[i].configuration = RESET_TIMER
-            self.timers[i].comparator = ALL
+            self.timers[i].comparator = ONES[8]
             self.timers[i].deadline = NEVER
 
     # ---- the guest ------------------------------------------------------------------------
@@ -108,8 +107,7 @@ class Hpet(Struct):
     def read(self, offset: u32, size: u8, now: u64) -> u64:
         """1 to 8 bytes of one aligned 64-bit register; what is reserved reads 0."""
         self.expire(now)
-        value = self.register(offset & ~7, now) >> 8 * (offset & 7)
-        return value if size >= 8 else value & ((1 << 8 * (size & 7)) - 1)
+        return part_of(self.register(offset & ~7, now), offset & 7, size)
 
     def write(self, offset: u32, size: u8, value: u64, now: u64) -> None:
         """A register, or an aligned half of one; other writes do nothing.
@@ -118,11 +116,11 @@ class Hpet(Struct):
         """
         self.expire(now)
         if size == 8 and offset & 7 == 0:
-            self.set_register(offset, value, ALL, now)
+            self.set_register(offset, value, ONES[8], now)
         elif size == 4 and offset & 3 == 0:
             shift = 8 * (offset & 4)
-            half = value & ALL_32
-            self.set_register(offset & ~7, u64(half << shift), u64(ALL_32 << shift), now)
+            half = value & ONES[4]
+            self.set_register(offset & ~7, u64(half << shift), u64(ONES[4] << shift), now)
 
     def register(self, offset: u32, now: u64) -> u64:
         """The 64 bits at `offset`."""
@@ -151,7 +149,7 @@ class Hpet(Struct):
                 if mask & 1:
                     self.configure(u32(value & Configuration.WRITABLE), now)
             case Register.STATUS:
-                self.status &= u32(~value & ALL_32)
+                self.status &= u32(~value & ONES[4])
                 self.drive()
             case Register.COUNTER:
                 if not self.running():
@@ -165,7 +163,7 @@ class Hpet(Struct):
         """Write one of a timer's registers."""
         timer = self.timers[number]
         if own == Register.TIMER_CONFIGURATION and mask & 1:
-            timer.configure(u32(value & ALL_32))
+            timer.configure(u32(value & ONES[4]))
             if not timer.has(TimerConfiguration.LEVEL):
                 self.status &= ~(1 << (number & 7))
         elif own == Register.TIMER_COMPARATOR:

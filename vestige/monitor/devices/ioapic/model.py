@@ -5,6 +5,7 @@ host that pin's message and rings its doorbell. An input's polarity changes noth
 says that it asserts its line, and the tables say which way that is.
 """
 
+from vestige.abi import PINS
 from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.devices.ioapic.spec import (
     MESSAGE_ADDRESS,
@@ -13,7 +14,6 @@ from vestige.monitor.devices.ioapic.spec import (
     MESSAGE_LEVEL,
     MESSAGE_LOGICAL,
     MESSAGE_REDIRECT,
-    PINS,
     RESET_ENTRY,
     VERSION,
     Delivery,
@@ -21,6 +21,7 @@ from vestige.monitor.devices.ioapic.spec import (
     Index,
     Register,
 )
+from vestige.monitor.sized import part_of
 
 
 class Redirection(Struct):
@@ -44,7 +45,7 @@ class IoApic(Struct):
 
     index: u8
     identity: u32  # as in its register
-    pins: Redirection[24]  # PINS
+    pins: Redirection[PINS]
     asserted: u32  # a bit for each pin that any of its sources asserts
     requests: u32  # output: a bit for each pin whose message is to be sent
 
@@ -57,8 +58,7 @@ class IoApic(Struct):
 
     def read(self, offset: u32, size: u8, now: u64) -> u32:
         """1, 2 or 4 bytes of one 32-bit register; what is reserved reads 0."""
-        value = self.register(offset & ~3) >> 8 * (offset & 3)
-        return value & ((1 << 8 * (size & 7)) - 1)
+        return u32(part_of(self.register(offset & ~3), offset & 3, size))
 
     def write(self, offset: u32, size: u8, value: u32, now: u64) -> None:
         """A write of a whole register; one of less does nothing, 82093AA 3.0."""

@@ -5,7 +5,8 @@ VERSION 0x20 and the EOI register are those of Intel's ICH (ICH9 data sheet 3169
 
 from enum import IntEnum
 
-PINS = 24
+from vestige.abi import PINS
+
 RESET_ENTRY = 1 << 16  # masked, 3.2.4
 
 

@@ -15,32 +15,32 @@ from vestige.monitor.devices.pci.spec import (
     Command,
     Register,
 )
+from vestige.monitor.sized import byte_of
 
 
 class ConfigSpace(Struct):
     """The registers of one function."""
 
-    values: u8[256]  # CONFIG_SIZE
-    writable: u8[256]  # bits a guest's write sets and clears
-    clearable: u8[256]  # bits a guest clears by writing 1
+    values: u8[CONFIG_SIZE]
+    writable: u8[CONFIG_SIZE]  # bits a guest's write sets and clears
+    clearable: u8[CONFIG_SIZE]  # bits a guest clears by writing 1
 
     # ---- the guest ------------------------------------------------------------------------
 
     def read(self, offset: u32, size: u32) -> u32:
         """`size` bytes (1 to 4) at `offset`; beyond the end they are 0xFF."""
         value = u32(0)
-        for i in range(4):
-            if i < size:
-                byte = self.values[offset + i] if offset + i < CONFIG_SIZE else 0xFF
-                value |= byte << 8 * i
+        for i in range(min(size, 4)):
+            byte = self.values[offset + i] if offset + i < CONFIG_SIZE else 0xFF
+            value |= byte << 8 * i
         return value
 
     def write(self, offset: u32, size: u32, value: u32) -> None:
         """Set `size` bytes (1 to 4) at `offset`, as far as a guest may."""
-        for i in range(4):
+        for i in range(min(size, 4)):
             at = offset + i
-            if i < size and at < CONFIG_SIZE:
-                byte = (value >> 8 * i) & 0xFF
+            if at < CONFIG_SIZE:
+                byte = byte_of(value, i)
                 mask = self.writable[at]
                 kept = self.values[at] & ~(byte & self.clearable[at])
                 self.values[at] = (kept & ~mask) | (byte & mask)
@@ -66,7 +66,7 @@ class ConfigSpace(Struct):
     def set32(self, offset: u8, value: u32) -> None:
         """Set a 32-bit register, whatever a guest may do to it."""
         for i in range(4):
-            self.values[offset + i] = (value >> 8 * i) & 0xFF
+            self.values[offset + i] = byte_of(value, i)
 
     def get32(self, offset: u8) -> u32:
         """A 32-bit register."""
@@ -75,7 +75,7 @@ class ConfigSpace(Struct):
     def allow32(self, offset: u8, mask: u32) -> None:
         """Let a guest write these bits of a 32-bit register."""
         for i in range(4):
-            self.writable[offset + i] = (mask >> 8 * i) & 0xFF
+            self.writable[offset + i] = byte_of(mask, i)
 
     def allow16(self, offset: u8, mask: u16) -> None:
         """Let a guest write these bits of a 16-bit register."""

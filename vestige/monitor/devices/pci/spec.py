@@ -3,6 +3,7 @@
 from enum import IntEnum, IntFlag
 
 CONFIG_SIZE = 256  # bytes of a conventional function's configuration space
+INTERRUPT_PINS = 4  # INTA to INTD, 2.2.6
 
 
 class Register(IntEnum):

@@ -5,6 +5,7 @@ region's turn comes, as hardware does, and each is looked at once: a guest that 
 table meanwhile changes its own transfer and nothing else.
 """
 
+from vestige.abi import SECTOR
 from vestige.lang.intrinsics import copy
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u32, u64
@@ -19,7 +20,7 @@ from vestige.monitor.devices.piix3_ide.pci_spec import (
     BusMasterRegister,
     BusMasterStatus,
 )
-from vestige.monitor.devices.piix3_ide.spec import SECTOR
+from vestige.monitor.sized import byte_of
 
 
 class BusMaster(Struct):
@@ -45,7 +46,7 @@ class BusMaster(Struct):
             case BusMasterRegister.STATUS:
                 return self.status
             case 4 | 5 | 6 | 7:
-                return (self.table >> 8 * (offset & 3)) & 0xFF
+                return byte_of(self.table, offset & 3)
             case _:
                 return 0
 

@@ -1,5 +1,6 @@
 """The commands of a hard disk. ATA/ATAPI-6 (T13 1410D), clause 8; protocols in clause 9."""
 
+from vestige.abi import SECTOR
 from vestige.lang.memory import Memory
 from vestige.lang.types import u8, u32, u64
 from vestige.monitor.block import State
@@ -7,7 +8,6 @@ from vestige.monitor.devices.piix3_ide.channel import Channel, Transfer
 from vestige.monitor.devices.piix3_ide.identify import fill_identify
 from vestige.monitor.devices.piix3_ide.spec import (
     LBA28_MAXIMUM,
-    SECTOR,
     Command,
     Control,
     DataSet,

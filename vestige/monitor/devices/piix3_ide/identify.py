@@ -4,9 +4,10 @@ The modes it claims are those a PIIX3 can time: PIO 0 to 4 and multiword DMA 0 t
 88 (Ultra DMA) is not valid.
 """
 
+from vestige.abi import SECTOR
 from vestige.lang.types import u8, u16
 from vestige.monitor.devices.piix3_ide.channel import Channel
-from vestige.monitor.devices.piix3_ide.spec import MULTIPLE_LIMIT, SECTOR, DataSet
+from vestige.monitor.devices.piix3_ide.spec import MULTIPLE_LIMIT, DataSet
 
 FIXED = 0x0040  # word 0: an ATA device, not removable
 COMPLETE = 0xC837  # word 2: ready without spinning up, all words below are right

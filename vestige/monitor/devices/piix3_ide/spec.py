@@ -2,7 +2,8 @@
 
 from enum import IntEnum, IntFlag
 
-SECTOR = 512  # bytes
+from vestige.abi import SECTOR
+
 MULTIPLE_LIMIT = 16  # sectors a DRQ block may have: IDENTIFY DEVICE word 47
 MULTIPLE_BUFFER = MULTIPLE_LIMIT * SECTOR
 CHS_LIMIT = 16_514_064  # sectors CHS addresses reach: 16383 * 16 * 63

@@ -4,6 +4,7 @@ PIO goes through the channel's buffer, one DRQ block a request. DMA has no buffe
 segments are the guest's own regions. Every request ends in `request_done`.
 """
 
+from vestige.abi import SECTOR
 from vestige.lang.intrinsics import address_of, copy, load64
 from vestige.lang.memory import Memory
 from vestige.lang.types import u16, u32, u64
@@ -12,7 +13,6 @@ from vestige.monitor.devices.piix3_ide.channel import Channel, Transfer
 from vestige.monitor.devices.piix3_ide.spec import (
     MULTIPLE_BUFFER,
     MULTIPLE_LIMIT,
-    SECTOR,
     TRIM_RANGES,
     Error,
     Status,

@@ -21,8 +21,9 @@ from vestige.monitor.devices.virtio.spec import (
 )
 from vestige.monitor.devices.virtio.virtqueue import Taken, Virtqueue
 from vestige.monitor.line import Line
+from vestige.monitor.sized import ONES
 
-LOW = 0xFFFF_FFFF
+LOW = ONES[4]  # half of a register of 64 bits
 
 
 class VirtioDevice(Struct):

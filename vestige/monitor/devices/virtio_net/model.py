@@ -34,6 +34,7 @@ from vestige.monitor.devices.virtio_net.spec import (
     Header,
 )
 from vestige.monitor.devices.virtio_net.traffic import Traffic
+from vestige.monitor.sized import byte_of
 
 LENGTH_SIZE = 4  # of the length in front of a stream's frame
 STREAM_FRAME = 65_535  # bytes: the longest frame passt takes
@@ -178,7 +179,7 @@ class VirtioNet(Struct):
         if not device.has(Feature.CTRL_MAC_ADDR):
             return False
         for i in range(MAC_SIZE):
-            self.mac[i] = value >> 8 * i & 0xFF
+            self.mac[i] = byte_of(value, i)
         return True
 
     def set_pairs(self, device: VirtioDevice, pairs: u16, ram: Memory) -> bool:
@@ -301,7 +302,7 @@ class VirtioNet(Struct):
         frame = u64(place + LENGTH_SIZE)
         chain.drain(HEADER_SIZE, frame, size, ram)
         for i in range(LENGTH_SIZE):
-            store8(u64(place + i), size >> 8 * (LENGTH_SIZE - 1 - i) & 0xFF)
+            store8(u64(place + i), byte_of(size, LENGTH_SIZE - 1 - i))
         if self.header[Header.FLAGS] & Flag.NEEDS_CSUM:
             start = self.field(Header.CHECKSUM_START)
             if not complete(frame, size, start, self.field(Header.CHECKSUM_OFFSET)):

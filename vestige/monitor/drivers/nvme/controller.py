@@ -12,12 +12,12 @@ from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.drivers.nvme.places import Places
 from vestige.monitor.drivers.nvme.queue import Queue
 from vestige.monitor.drivers.nvme.spec import (
-    ALL_ONES,
     CAP_ENTRIES,
     CAP_NVM_COMMANDS,
     CAP_PAGE_MINIMUM,
     CAP_STRIDE,
     CAP_TIMEOUT,
+    GONE,
     IDENTIFIER,
     INTERRUPTS_ENABLED,
     NUMBER_OF_QUEUES,
@@ -197,7 +197,7 @@ class Controller(Struct):
         status = load32(u64(self.bar + Register.CSTS))
         ready = status & Status.READY != 0
         disabling = self.state == State.DISABLING
-        if status == ALL_ONES:
+        if status == GONE:
             self.fail(NvmeFailure.GONE)
         elif disabling and status & (Status.READY | Status.FATAL) == 0:
             self.enable(now)
@@ -214,7 +214,7 @@ class Controller(Struct):
     def watch(self, now: u64) -> None:
         """Is it still there, and does it work? Looked at now and then while it owes answers."""
         status = load32(u64(self.bar + Register.CSTS))
-        if status == ALL_ONES:
+        if status == GONE:
             self.fail(NvmeFailure.GONE)
         elif status & Status.FATAL:
             self.restart(NvmeFailure.FATAL, now)

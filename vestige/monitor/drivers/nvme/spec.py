@@ -6,9 +6,10 @@ Definitions only; the subset this driver uses.
 from enum import IntEnum, IntFlag
 
 from vestige.lang.types import Struct, u8, u16, u32, u64
+from vestige.monitor.sized import ONES
 
 PAGE = 4096  # bytes: CC.MPS is 0
-ALL_ONES = 0xFFFF_FFFF  # what a register reads as when nobody is there any more
+GONE = ONES[4]  # what a register reads as when nobody is there any more
 
 
 class Register(IntEnum):
