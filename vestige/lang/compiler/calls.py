@@ -76,6 +76,9 @@ class Calls:
         if isinstance(value, type) and issubclass(value, ctypes.Structure):
             reason = f"{name}() would allocate a struct"
             cure = f"nest it as a field, or use {name}.at(address)"
+        elif isinstance(value, type) and issubclass(value, Record):
+            reason = f"{name}() would make a record"
+            cure = "make it in the module, and name it here"
         elif isinstance(value, type) and issubclass(value, int):
             reason, cure = f"{name}() makes an enum member", "use the integer itself"
         elif value is range or value is enumerate:

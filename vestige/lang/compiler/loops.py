@@ -126,8 +126,9 @@ class Loops:
     def _range(self, call: ast.Call) -> tuple[Instruction, Instruction, int]:
         if call.keywords or not 1 <= len(call.args) <= 3:
             raise self.builder.refusal(
-                call, Rule.LOOP, "range takes one to three integers", "fix it"
-            )
+                call, Rule.LOOP, "range takes one to three integers",
+                "range(stop), range(start, stop) or range(start, stop, step)",
+            )  # fmt: skip
         step = 1
         bounds = [self.expressions.integer(argument) for argument in call.args[:2]]
         if len(call.args) == 3:

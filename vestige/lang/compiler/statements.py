@@ -94,8 +94,9 @@ class Statements:
                 fitted.append(value)
             else:
                 raise builder.refusal(
-                    node, Rule.STRUCT, f"{what} is no {kind.name}", f"return a {kind.name}"
-                )
+                    node.value or node, Rule.STRUCT, f"{what} is no {kind.name}",
+                    f"return a {kind.name}",
+                )  # fmt: skip
         builder.add(graph.Return(node, tuple(fitted)))
 
     def _returned(self, node: ast.Return) -> tuple[Instruction, ...]:
