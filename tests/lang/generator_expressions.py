@@ -12,10 +12,12 @@ CONSTANT_CONDITIONS = ("LIMIT", "LIMIT > 20", "not LIMIT", "3 < LIMIT < 12", "LI
                        "len(TABLE)", "not ()", "Colour.RED == 1 or LIMIT")  # fmt: skip
 # {} is the name of a row.
 ROW_INTEGERS = ("{}.number", "{}.timed", "{}.steps[0].size if {}.steps else 9", "len({}.sizes)",
-                "({}.kind is None)", "({}.kind or 77)")  # fmt: skip
+                "({}.kind is None)", "({}.kind or 77)", "{}.mask", "len({}.turns)")  # fmt: skip
 ROW_CONDITIONS = ("{}.timed", "not {}.steps", "{}.kind is not None", "{}.kind in (None, 1)",
-                  "{}.number > 5", "{}.pair != 'twin'", "bool({}.sizes)",
+                  "{}.number > 5", "{}.pair != 'twin'", "bool({}.sizes)", "{}.turn is apart",
                   "2 < {}.number < 9")  # fmt: skip
+
+ROW_CALLS = ("{}.turn", "{}.weigh", "({}.turns or (turned,))[0]")
 
 
 class Expressions:
@@ -129,6 +131,9 @@ class Expressions:
 
     def _call(self, depth: int) -> str:
         small, wide = self.narrow(depth - 1), self.narrow(depth - 1)
+        if self.rows and self.random.random() < 0.5:
+            call = self.random.choice(ROW_CALLS).replace("{}", self.random.choice(self.rows))
+            return f"{call}(u16({wide}), u8({small}))"
         if self.inside == "main":
             if self.random.random() < 0.3:
                 row = self.random.choice([*self.rows, "ROWS[1]", "ROWS[-1]"])
