@@ -78,7 +78,7 @@ class BlockRequest(Struct):
             last = self.segments[count - 1]
             follows = u64(last.address + last.length) == address
             if follows and last.length + length < 1 << 31:
-                last.length = u32(last.length + length)
+                last.length += length
                 return
         check(count < MAX_SEGMENTS)
         segment = self.segments[count]

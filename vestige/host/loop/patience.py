@@ -46,8 +46,8 @@ class Patience(Struct):
         """The ring took so many entries at a KICK."""
         if not self.adapts:
             return
-        self.entries = u32(self.entries + entries)
-        self.kicks = u32(self.kicks - 1)
+        self.entries += entries
+        self.kicks -= 1
         if self.kicks == 0:
             self.turn()
 

@@ -100,9 +100,9 @@ def run_guest(loop: Loop) -> u8:
         return failed(loop, u32(-answer), Leave.GUEST_ERROR, begins)
     reason = RunPage.at(loop.guest_run).exit_reason
     counter = reason if reason < REASONS else REASONS - 1
-    loop.exits[counter] = u64(loop.exits[counter] + 1)
+    loop.exits[counter] += 1
     if reason in (ExitReason.IO, ExitReason.MMIO, ExitReason.IOAPIC_EOI):
-        loop.forwards = u64(loop.forwards + 1)
+        loop.forwards += 1
         loop.in_monitor = 1
         return Leave.GO_ON
     loop.reason = reason
@@ -130,7 +130,7 @@ def serve(loop: Loop, call: u8) -> u8:
     """Do what is done here, DONE and KICK; leave the rest to Python."""
     loop.call = call
     if call < 8:
-        loop.calls[call] = u64(loop.calls[call] + 1)
+        loop.calls[call] += 1
     if call == Call.KICK:
         number = load64(loop.argument)
         if number < loop.ring_count:
@@ -168,7 +168,7 @@ def failed(loop: Loop, error: u32, leave: u8, begins: bool) -> u8:
     Where a VM `begins` EAGAIN says 'never': it would be the same for ever.
     """
     if error in (EINTR, EBUSY) or (error == EAGAIN and not begins):
-        loop.interrupted = u64(loop.interrupted + 1)
+        loop.interrupted += 1
         return Leave.GO_ON
     loop.error = error
     return leave

@@ -178,9 +178,9 @@ class Hpet(Struct):
             return
         ticks = now // TICK
         if value & Configuration.ENABLE:
-            self.counter = u64(self.counter - ticks)
+            self.counter -= ticks
         else:
-            self.counter = u64(self.counter + ticks)
+            self.counter += ticks
         self.configuration = value
         for i in range(TIMERS):
             self.timers[i].deadline = NEVER

@@ -98,7 +98,7 @@ class BusMaster(Struct):
             length = REGION_LIMIT
         if not ram.contains(base, length):
             return self.abort()
-        self.next = u32(self.next + DESCRIPTOR_SIZE)
+        self.next += DESCRIPTOR_SIZE
         self.address = base
         self.left = length
         self.last = control & END_OF_TABLE != 0
@@ -112,8 +112,8 @@ class BusMaster(Struct):
 
     def advance(self, length: u32) -> None:
         """`length` bytes of the current region are spoken for."""
-        self.address = u32(self.address + length)
-        self.left = u32(self.left - length)
+        self.address += length
+        self.left -= length
 
     def finish(self) -> None:
         """The drive wants no more. 2.7.2: ACTIVE stays on where the table has more."""

@@ -63,7 +63,7 @@ def write_data_string(channel: Channel, address: u64, length: u32) -> u32:
 
 def moved(channel: Channel, length: u32) -> None:
     """The host has moved `length` bytes; the last one of a DRQ block sets the drive going."""
-    channel.position = u16(channel.position + length)
+    channel.position += length
     if channel.position < channel.end:
         return
     if channel.transfer == Transfer.PIO_OUT:
@@ -223,8 +223,8 @@ def request_done(channel: Channel, ram: Memory) -> None:
         case Transfer.DMA_IN | Transfer.DMA_OUT:
             dma_done(channel, ram)
         case Transfer.VERIFY:
-            channel.lba = u64(channel.lba + request.sectors)
-            channel.remaining = u32(channel.remaining - request.sectors)
+            channel.lba += request.sectors
+            channel.remaining -= request.sectors
             if channel.remaining > 0:
                 request_buffer(channel, Operation.READ)
             else:
@@ -263,7 +263,7 @@ def finish_write(channel: Channel) -> None:
 def advance(channel: Channel, sectors: u32) -> None:
     """`sectors` are moved: the registers follow (on success they are "na", clause 8)."""
     drive = channel.drive()
-    channel.lba = u64(channel.lba + sectors)
-    channel.remaining = u32(channel.remaining - sectors)
+    channel.lba += sectors
+    channel.remaining -= sectors
     drive.count = channel.remaining & 0xFF
     drive.show_sector(channel.lba, channel.wide != 0)

@@ -123,11 +123,11 @@ class Uart(Struct):
         if self.received_count > 0:
             value = self.received[self.received_first % FIFO_SIZE]
             self.received_first = (self.received_first + 1) % FIFO_SIZE
-            self.received_count = u8(self.received_count - 1)
+            self.received_count -= 1
         elif self.waiting() > 0:
             value = self.input[self.input_first % INPUT_SIZE]
             self.input_first = (self.input_first + 1) % INPUT_SIZE
-            self.input_count = u8(self.input_count - 1)
+            self.input_count -= 1
             self.buffer = value
         else:
             self.polls = 0
@@ -147,7 +147,7 @@ class Uart(Struct):
             self.transmitting_count = 1
         elif self.transmitting_count < FIFO_SIZE:
             self.transmitting[self.transmitting_count] = value
-            self.transmitting_count = u8(self.transmitting_count + 1)
+            self.transmitting_count += 1
         self.transmit()
 
     def write_enable(self, value: u8, now: u64) -> None:
@@ -251,7 +251,7 @@ class Uart(Struct):
         if self.received_count < capacity:
             last = (self.received_first + self.received_count) % FIFO_SIZE
             self.received[last] = value
-            self.received_count = u8(self.received_count + 1)
+            self.received_count += 1
         else:
             self.errors |= LineStatus.OVERRUN
             if capacity == 1:
@@ -265,7 +265,7 @@ class Uart(Struct):
     def output_done(self, count: u32) -> None:
         """The first `count` characters of the output are gone: their place is free."""
         self.output_first = u16((self.output_first + count) % OUTPUT_SIZE)
-        self.output_count = u16(self.output_count - count)
+        self.output_count -= count
         self.transmit()
 
     def next_deadline(self) -> u64:
@@ -328,7 +328,7 @@ class Uart(Struct):
             if self.output_count < OUTPUT_SIZE:
                 last = (self.output_first + self.output_count) % OUTPUT_SIZE
                 self.output[last] = self.transmitting[i]
-                self.output_count = u16(self.output_count + 1)
+                self.output_count += 1
             else:
                 self.transmitting[left % FIFO_SIZE] = self.transmitting[i]
                 left = u8(left + 1)

@@ -49,12 +49,12 @@ class Chain(Struct):
         run.length = length
         self.count = count + 1
         if flags & Descriptor.WRITE:
-            self.writable = u64(self.writable + length)
+            self.writable += length
             return True
         if self.writable > 0:
             return False
         self.readable_count = count + 1
-        self.readable = u64(self.readable + length)
+        self.readable += length
         return True
 
     # ---- by position ----------------------------------------------------------------------

@@ -106,7 +106,7 @@ class VirtioDevice(Struct):
             return False
         match take(virtqueue, chain, ram):
             case Taken.CHAIN:
-                self.requests = u64(self.requests + 1)
+                self.requests += 1
                 return True
             case Taken.MALFORMED:
                 self.fail()
@@ -139,7 +139,7 @@ class VirtioDevice(Struct):
         """Give back a buffer taken from there, `written` bytes of it being set."""
         virtqueue = self.queues[queue]
         if self.lost(queue):
-            virtqueue.in_flight = u16(virtqueue.in_flight - 1)
+            virtqueue.in_flight -= 1
             self.settle_resets()
         else:
             give(virtqueue, identifier, slots, written, ram)
@@ -152,7 +152,7 @@ class VirtioDevice(Struct):
 
     def config_changed(self) -> None:
         """The device configuration structure has changed: its generation, and an interrupt."""
-        self.generation = u8(self.generation + 1)
+        self.generation += 1
         if self.running():
             self.interrupt(Interrupt.CONFIGURATION, self.config_vector)
 
@@ -161,7 +161,7 @@ class VirtioDevice(Struct):
         if not self.status & Status.NEEDS_RESET:
             running = self.running()
             self.status |= Status.NEEDS_RESET
-            self.failures = u64(self.failures + 1)
+            self.failures += 1
             if running:
                 self.interrupt(Interrupt.CONFIGURATION, self.config_vector)
 
@@ -326,7 +326,7 @@ class VirtioDevice(Struct):
             if queue.resetting and queue.in_flight == 0:
                 queue.stop()
         if self.resetting and in_flight == 0:
-            self.resets = u64(self.resets + 1)
+            self.resets += 1
             self.forget()
 
 

@@ -34,7 +34,7 @@ def take(queue: Virtqueue, chain: Chain, ram: Memory) -> Taken:
         length = ram.load32(u64(place + 8))
         flags = ram.load16(u64(place + 14))
         chain.identifier = ram.load16(u64(place + 12))
-        chain.slots = u16(chain.slots + 1)
+        chain.slots += 1
         slot = u32(slot + 1)
         if slot >= queue.size:
             slot = u32(0)
@@ -76,7 +76,7 @@ def give(queue: Virtqueue, identifier: u16, slots: u16, written: u32, ram: Memor
     ram.store32(u64(place + 8), written)
     ram.store16(u64(place + 12), identifier)
     ram.store16(u64(place + 14), flags)
-    queue.used_since = u16(queue.used_since + slots)
+    queue.used_since += slots
     following = u32(queue.next_used + slots)
     if following >= queue.size:
         following = u32(following - queue.size)

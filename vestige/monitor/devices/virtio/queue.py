@@ -20,7 +20,7 @@ def take(queue: Virtqueue, chain: Chain, ram: Memory) -> Taken:
         return Taken.NOTHING
     taken = packed.take(queue, chain, ram) if queue.packed else split.take(queue, chain, ram)
     if taken == Taken.CHAIN:
-        queue.in_flight = u16(queue.in_flight + 1)
+        queue.in_flight += 1
     return taken
 
 
@@ -52,7 +52,7 @@ def available(queue: Virtqueue, ram: Memory) -> bool:
 
 def give(queue: Virtqueue, identifier: u16, slots: u16, written: u32, ram: Memory) -> None:
     """Give a buffer back, `written` bytes of its writable part being set."""
-    queue.in_flight = u16(queue.in_flight - 1)
+    queue.in_flight -= 1
     if queue.packed:
         packed.give(queue, identifier, slots, written, ram)
     else:

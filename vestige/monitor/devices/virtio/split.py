@@ -37,7 +37,7 @@ def take(queue: Virtqueue, chain: Chain, ram: Memory) -> Taken:
     chain.begin(head)
     if not walk(queue, chain, head, ram):
         return Taken.MALFORMED
-    queue.next_avail = u16(queue.next_avail + 1)
+    queue.next_avail += 1
     return Taken.CHAIN
 
 
@@ -81,8 +81,8 @@ def give(queue: Virtqueue, identifier: u16, written: u32, ram: Memory) -> None:
     element = u64(queue.device + RING + USED_ELEMENT * place)
     ram.store32(element, identifier)
     ram.store32(u64(element + 4), written)
-    queue.next_used = u16(queue.next_used + 1)
-    queue.used_since = u16(queue.used_since + 1)
+    queue.next_used += 1
+    queue.used_since += 1
     ram.store16(u64(queue.device + INDEX), queue.next_used)
 
 

@@ -73,8 +73,8 @@ class VirtioPort(Struct):
             size = min(room, OUTPUT_SIZE - place)
             target = u64(address_of(self.output) + place)
             size = self.held.drain(self.position, target, size, ram)
-            self.position = u64(self.position + size)
-            self.output_count = u32(self.output_count + size)
+            self.position += size
+            self.output_count += size
             room = u32(OUTPUT_SIZE - self.output_count)
 
     def receive(self, device: VirtioDevice, queue: u16, chain: Chain, ram: Memory) -> None:
@@ -84,8 +84,8 @@ class VirtioPort(Struct):
             size = chain.fill(0, source, self.input_count, ram)
             if size == 0:
                 device.fail()
-            self.input_first = u32(self.input_first + size)
-            self.input_count = u32(self.input_count - size)
+            self.input_first += size
+            self.input_count -= size
             device.give(queue, chain.identifier, chain.slots, size, ram)
 
     # ---- the other side ---------------------------------------------------------------------
@@ -97,7 +97,7 @@ class VirtioPort(Struct):
     def output_done(self, count: u32) -> None:
         """So many bytes are written."""
         self.output_first = u32(self.output_first + count) % OUTPUT_SIZE
-        self.output_count = u32(self.output_count - count)
+        self.output_count -= count
 
     def hang_up(self) -> None:
         """Nobody takes output any more."""

@@ -49,6 +49,6 @@ class Batch(Struct):
     def add(self, length: u32) -> None:
         """`length` bytes have been put there."""
         self.starts[self.count] = self.used
-        self.used = u32(self.used + length)
-        self.count = u16(self.count + 1)
+        self.used += length
+        self.count += 1
         self.starts[self.count] = self.used

@@ -78,7 +78,7 @@ class Filter(Struct):
                 byte = chain.read8(u64(position + MAC_SIZE * i + j), ram)
                 address = u64(address << 8 | byte)
             self.addresses[self.count % MAX_ADDRESSES] = address
-            self.count = u32(self.count + 1)
+            self.count += 1
 
     def set_vlan(self, number: u16, wanted: bool) -> bool:
         """Whether frames of this VLAN are wanted; False: there is no such number."""

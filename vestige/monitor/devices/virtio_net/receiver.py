@@ -83,8 +83,8 @@ class Receiver(Struct):
         held.identifier = chain.identifier
         held.slots = chain.slots
         held.written = size
-        self.held_count = u16(self.held_count + 1)
-        self.done = u32(self.done + size)
+        self.held_count += 1
+        self.done += size
         return True
 
     def give_back(self, device: VirtioDevice, ram: Memory) -> None:

@@ -78,7 +78,7 @@ class Segments(Struct):
         self.address(frame, length)
         self.sequence(u64(frame + self.transport), last)
         self.check(frame, length)
-        self.number = u32(self.number + 1)
+        self.number += 1
         if last:
             self.size = 0
         return u32(size + data)

@@ -15,18 +15,18 @@ class Traffic(Struct):
 
     def receive(self, size: u32) -> None:
         """The driver was given a frame of so many bytes."""
-        self.received = u64(self.received + 1)
-        self.received_bytes = u64(self.received_bytes + size)
+        self.received += 1
+        self.received_bytes += size
 
     def send(self, size: u32) -> None:
         """The driver has sent such a frame."""
-        self.sent = u64(self.sent + 1)
-        self.sent_bytes = u64(self.sent_bytes + size)
+        self.sent += 1
+        self.sent_bytes += size
 
     def drop_received(self) -> None:
         """A frame found no room, or is none."""
-        self.received_dropped = u64(self.received_dropped + 1)
+        self.received_dropped += 1
 
     def drop_sent(self) -> None:
         """A frame can't be sent."""
-        self.sent_dropped = u64(self.sent_dropped + 1)
+        self.sent_dropped += 1

@@ -126,7 +126,7 @@ class Controller(Struct):
         self.patience = max(capabilities >> CAP_TIMEOUT & 0xFF, 1) * TIMEOUT_UNIT
         self.wanted = min(wanted, MAX_QUEUES)
         while self.wanted > 0 and self.doorbells(u32(self.wanted + 1)) > self.bar_size:
-            self.wanted = u32(self.wanted - 1)
+            self.wanted -= 1
         commands = capabilities >> CAP_NVM_COMMANDS & 1
         larger_pages = capabilities >> CAP_PAGE_MINIMUM & 0xF
         if self.wanted == 0 or commands == 0 or larger_pages or self.depth < 2:
@@ -157,7 +157,7 @@ class Controller(Struct):
 
     def restart(self, failure: u8, now: u64) -> None:
         """It doesn't answer, or says that it can't: all from the beginning, a few times."""
-        self.restarts = u32(self.restarts + 1)
+        self.restarts += 1
         if self.restarts > RESTARTS:
             self.fail(failure)
         else:
@@ -233,7 +233,7 @@ class Controller(Struct):
 
     def ask(self, opcode: u8, now: u64) -> Command:
         """The next admin command, to be filled in; there is one under way at most."""
-        self.identifier = u16(self.identifier + 1)
+        self.identifier += 1
         self.asking = 1
         self.deadline = u64(now + ADMIN_TIMEOUT)
         self.expect_answer(now)
@@ -330,7 +330,7 @@ class Controller(Struct):
             case State.CREATING_COMPLETIONS:
                 self.create_submissions(now)
             case _:
-                self.created = u32(self.created + 1)
+                self.created += 1
                 if self.created < self.queue_count:
                     self.create_completions(now)
                 else:

@@ -96,7 +96,7 @@ class NvmeDriver(Struct):
         transfer = self.transfers[tag]
         transfer.start(request, address_of(request), target.block_shift)
         transfer.controller = controller
-        self.active = u32(self.active + 1)
+        self.active += 1
         self.held = 1
         if target.state == State.FAILED or target.queue_count == 0:
             transfer.error = Errno.ENODEV
@@ -141,7 +141,7 @@ class NvmeDriver(Struct):
         if not transfer.done():
             return False
         transfer.active = 0
-        self.active = u32(self.active - 1)
+        self.active -= 1
         return True
 
     def error_of(self, tag: u8) -> u8:
@@ -230,7 +230,7 @@ class NvmeDriver(Struct):
                 count_command(place, report)
                 self.end(controller, number, 0)
             return
-        report.errors = u32(report.errors + 1)
+        report.errors += 1
         aborted = code in (Code.ABORT_REQUESTED, Code.SQ_DELETED)
         if place.attempts >= ATTEMPTS:
             self.end(controller, number, Errno.ETIMEDOUT if aborted else errno_of(code))
@@ -263,7 +263,7 @@ class NvmeDriver(Struct):
         """The command is answered for good."""
         place = controller.places.place[number]
         transfer = self.transfers[place.tag]
-        transfer.pending = u32(transfer.pending - 1)
+        transfer.pending -= 1
         if transfer.error == 0:
             transfer.error = error
         controller.places.release(number)
@@ -282,7 +282,7 @@ class NvmeDriver(Struct):
             if late and controller.abort(place.queue, number, now):
                 place.aborting = 1
                 place.deadline = u64(now + ABORT_TIMEOUT)
-                report.timeouts = u32(report.timeouts + 1)
+                report.timeouts += 1
 
     def recover(self, controller: Controller, index: u8, report: NvmeReport) -> None:
         """The controller was reset, or given up: nothing is under way there any more."""
@@ -292,7 +292,7 @@ class NvmeDriver(Struct):
             report.failure = controller.failure
             report.status = controller.status
         elif controller.restarts:
-            report.resets = u32(report.resets + 1)
+            report.resets += 1
         pending = places.busy | places.waiting
         places.busy = 0
         places.waiting = pending
@@ -321,7 +321,7 @@ def issue(controller: Controller, number: u8, now: u64) -> None:
     place = places.place[number]
     places.waiting &= ~u32(1 << (number & 31))
     places.busy |= u32(1 << (number & 31))
-    place.attempts = u8(place.attempts + 1)
+    place.attempts += 1
     place.aborting = 0
     place.deadline = u64(now + COMMAND_TIMEOUT)
     place.queue = place.queue % max(controller.queue_count, 1)  # a reset may have left fewer
@@ -359,15 +359,15 @@ def count_command(place: Place, report: NvmeReport) -> None:
     """Count what was done."""
     length = place.length
     if place.kind in (Kind.BOUNCED, Kind.PARTIAL):
-        report.bounced_bytes = u64(report.bounced_bytes + length)
+        report.bounced_bytes += length
     match place.opcode:
         case Opcode.READ:
-            report.reads = u64(report.reads + 1)
-            report.read_bytes = u64(report.read_bytes + length)
+            report.reads += 1
+            report.read_bytes += length
         case Opcode.WRITE:
-            report.writes = u64(report.writes + 1)
-            report.write_bytes = u64(report.write_bytes + length)
+            report.writes += 1
+            report.write_bytes += length
         case Opcode.FLUSH:
-            report.flushes = u64(report.flushes + 1)
+            report.flushes += 1
         case _:
-            report.discards = u64(report.discards + 1)
+            report.discards += 1

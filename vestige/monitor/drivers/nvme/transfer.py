@@ -108,8 +108,8 @@ class Transfer(Struct):
                 segment, position = skip(request, self.segment, self.position, place.length)
                 self.segment = segment
                 self.position = position
-                self.offset = u64(self.offset + place.length)
-        self.pending = u32(self.pending + 1)
+                self.offset += place.length
+        self.pending += 1
 
     def cut_data(self, request: BlockRequest, controller: Controller, number: u8) -> None:
         """The longest command without a copy; or a page with one; or part of a block."""
@@ -175,7 +175,7 @@ class Transfer(Struct):
                 entry.attributes = 0
                 entry.blocks = blocks
                 entry.first = first
-                place.blocks = u32(place.blocks + 1)
+                place.blocks += 1
         self.offset = 1
 
 

@@ -149,8 +149,8 @@ class Driver(Struct):
             place.offset = u64(sectors.address * SECTOR)
             place.address = u64(sectors.length * SECTOR)
             place.length = PUNCH_HOLE
-            transfer.segment = u32(transfer.segment + 1)
-            transfer.pending = u32(transfer.pending + 1)
+            transfer.segment += 1
+            transfer.pending += 1
             self.submit(number, ring)
 
     def fill_in(
@@ -172,11 +172,11 @@ class Driver(Struct):
             place.address = u64(ring.host_ram + offset)
         place.offset = transfer.offset
         place.length = length
-        transfer.offset = u64(transfer.offset + length)
-        transfer.position = u32(transfer.position + length)
-        transfer.pending = u32(transfer.pending + 1)
+        transfer.offset += length
+        transfer.position += length
+        transfer.pending += 1
         if transfer.position == segment.length:
-            transfer.segment = u32(transfer.segment + 1)
+            transfer.segment += 1
             transfer.position = 0
 
     def finished(self, tag: u8, request: BlockRequest) -> bool:
@@ -245,7 +245,7 @@ class Driver(Struct):
 
     def take(self, owner: u8, opcode: u8, file: u32) -> u32:
         """A free place; `room` must be there."""
-        self.free_count = u32(self.free_count - 1)
+        self.free_count -= 1
         number = self.free[self.free_count] ^ self.free_count
         place = self.places[number]
         place.owner = owner
@@ -297,7 +297,7 @@ class Driver(Struct):
         if not self.pinned[chunk // 64] & bit:
             self.pinned[chunk // 64] |= bit
             self.pins[self.pin_count] = chunk
-            self.pin_count = u32(self.pin_count + 1)
+            self.pin_count += 1
 
     def forget(self, chunk: u32) -> None:
         """The chunk isn't registered after all: try again when it is used next."""
@@ -306,7 +306,7 @@ class Driver(Struct):
     def resubmit(self, ring: Ring) -> None:
         """Submit again what was answered in part, or not really."""
         while self.again_count > 0 and self.queue.space(ring) > 0:
-            self.again_count = u32(self.again_count - 1)
+            self.again_count -= 1
             self.submit(self.again[self.again_count], ring)
 
     def reap(self, ring: Ring, statistics: Statistics) -> None:
@@ -337,17 +337,17 @@ class Driver(Struct):
         place = self.places[number]
         again = result in (-Errno.EINTR, -Errno.EAGAIN, -Errno.EFAULT) and place.retries < RETRIES
         if again:
-            place.retries = u8(place.retries + 1)
+            place.retries += 1
             if result == -Errno.EFAULT and place.buffer != STATE_BUFFER:
                 self.forget(u32(place.buffer - FIRST_CHUNK_BUFFER))
         elif 0 < result < place.length:
             again = True
-            place.length = u32(place.length - result)
-            place.address = u64(place.address + result)
-            place.offset = u64(place.offset + result)
+            place.length -= result
+            place.address += result
+            place.offset += result
         if again:
             self.again[self.again_count] = number
-            self.again_count = u32(self.again_count + 1)
+            self.again_count += 1
             return
         transfer = self.transfers[place.owner]
         if transfer.error == 0:
@@ -355,13 +355,13 @@ class Driver(Struct):
                 transfer.error = u8(min(-result, 255))
             elif result == 0 and place.opcode in (Opcode.READ_FIXED, Opcode.WRITE_FIXED):
                 transfer.error = Errno.EIO  # the file has become shorter than its disk
-        transfer.pending = u32(transfer.pending - 1)
+        transfer.pending -= 1
         self.release(number)
 
     def release(self, number: u32) -> None:
         """The place is free."""
         self.free[self.free_count] = number ^ self.free_count
-        self.free_count = u32(self.free_count + 1)
+        self.free_count += 1
 
 
 def ram_offset(ram: Memory, address: u64) -> u64:
@@ -375,14 +375,14 @@ def ram_offset(ram: Memory, address: u64) -> u64:
 def count_operation(place: Place, result: i32, statistics: Statistics) -> None:
     """Count what was done and what failed."""
     if result < 0:
-        statistics.ring_errors = u64(statistics.ring_errors + 1)
+        statistics.ring_errors += 1
     elif place.opcode == Opcode.READ_FIXED:
-        statistics.reads = u64(statistics.reads + 1)
-        statistics.read_bytes = u64(statistics.read_bytes + result)
+        statistics.reads += 1
+        statistics.read_bytes += result
     elif place.opcode == Opcode.WRITE_FIXED:
-        statistics.writes = u64(statistics.writes + 1)
-        statistics.write_bytes = u64(statistics.write_bytes + result)
+        statistics.writes += 1
+        statistics.write_bytes += result
     elif place.opcode == Opcode.FSYNC:
-        statistics.flushes = u64(statistics.flushes + 1)
+        statistics.flushes += 1
     else:
-        statistics.discards = u64(statistics.discards + 1)
+        statistics.discards += 1

@@ -44,7 +44,7 @@ class Queue(Struct):
         """
         number = self.tail & u32(ring.entries - 1)
         store32(u64(ring.sq_array + 4 * number), number)
-        self.tail = u32(self.tail + 1)
+        self.tail += 1
         return Submission.at(u64(ring.sqes + ENTRY_SIZE * number))
 
     def publish(self, ring: Ring) -> bool:
@@ -68,7 +68,7 @@ class Queue(Struct):
         What is in the page cache completes inside the KICK, and waking the worker for it would
         cost more than the request.
         """
-        self.kickers = u32(self.kickers + 1)
+        self.kickers += 1
         store32(ring.cq_flags, CompletionFlag.EVENTFD_DISABLED)
 
     def end_kick(self, ring: Ring) -> None:
@@ -79,7 +79,7 @@ class Queue(Struct):
         completion either finds the flag clear and wakes the worker, or its tail is seen by the
         look that follows. While another CPU is still kicking, that CPU's look is yet to come.
         """
-        self.kickers = u32(self.kickers - 1)
+        self.kickers -= 1
         if self.kickers == 0:
             store32(ring.cq_flags, 0)
         fence()
