@@ -90,7 +90,7 @@ class NetworkLink(Struct):
             return
         result = driver.result_of(owner)
         if 0 < result <= INBOX - self.end:
-            self.end = u32(self.end + result)
+            self.end += result
         elif result == -Errno.EAGAIN:
             self.again = u64(now + RETRY)
         elif result != -Errno.EINTR:
@@ -102,7 +102,7 @@ class NetworkLink(Struct):
             start = u64(address_of(self.inbox) + self.first)
             if not net.receive(device, self.pair, start, self.packet, ram):
                 return
-            self.first = u32(self.first + self.packet)
+            self.first += self.packet
             self.packet = 0
 
     def next_packet(self, net: VirtioNet, device: VirtioDevice) -> bool:
@@ -119,12 +119,12 @@ class NetworkLink(Struct):
             if self.end - self.first < LENGTH_SIZE + length:
                 return False
             if length >= ETHERNET_HEADER:
-                self.first = u32(self.first - (HEADER_SIZE - LENGTH_SIZE))
+                self.first -= HEADER_SIZE - LENGTH_SIZE
                 fill(u64(address_of(self.inbox) + self.first), 0, HEADER_SIZE)
                 self.packet = u32(HEADER_SIZE + length)
                 return True
             net.traffic.drop_received()
-            self.first = u32(self.first + LENGTH_SIZE + length)
+            self.first += LENGTH_SIZE + length
         return False
 
     def next_of_tap(self, net: VirtioNet, device: VirtioDevice) -> bool:
@@ -144,9 +144,9 @@ class NetworkLink(Struct):
                 net.traffic.drop_received()
                 self.first = self.end
                 return False
-            self.first = u32(self.first + self.segments.size)
+            self.first += self.segments.size
             waiting = u32(waiting - self.segments.size)
-        self.first = u32(self.first - self.segments.size)
+        self.first -= self.segments.size
         self.packet = self.segments.cut(u64(address_of(self.inbox) + self.first), waiting)
         return True
 
@@ -184,7 +184,7 @@ class NetworkLink(Struct):
             if result < 0:
                 net.traffic.drop_sent()
         elif 0 < result <= u32(batch.used - batch.sent):
-            batch.sent = u32(batch.sent + result)
+            batch.sent += result
         elif result == -Errno.EAGAIN:
             self.again = u64(now + RETRY)
         elif result != -Errno.EINTR:

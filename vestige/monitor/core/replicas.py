@@ -55,7 +55,7 @@ def access_all(
             answer |= access_one(first, first_shared, trap, u32(home + share), address, new)
         if not trap.write:
             store_answer(trap, answer)
-        trap.data = u64(trap.data + trap.size)
+        trap.data += trap.size
 
 
 def access_one(

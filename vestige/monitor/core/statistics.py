@@ -18,10 +18,10 @@ def count_trap(statistics: Statistics, address: u64, kind: u32) -> None:
             trap.address = address
             trap.kind = kind
         if trap.address == address and trap.kind == kind:
-            trap.count = u64(trap.count + 1)
+            trap.count += 1
             return
         place = (place + 1) % PLACES
-    statistics.traps_elsewhere = u64(statistics.traps_elsewhere + 1)
+    statistics.traps_elsewhere += 1
 
 
 def hashed(address: u64, kind: u32) -> u32:
