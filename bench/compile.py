@@ -22,7 +22,8 @@ start, cpu = time.perf_counter(), time.process_time()
 from vestige import abi
 from vestige.host.loop import runloop
 from vestige.lang.build import compile_functions
-from vestige.monitor.core.entry import vcpu_main, worker_main
+from vestige.monitor.core.trap_turn import vcpu_main
+from vestige.monitor.core.worker_turn import worker_main
 images = [
     compile_functions([vcpu_main, worker_main], base=abi.IMAGE, runtime="monitor"),
     compile_functions([runloop.run], base=None, runtime="process"),

@@ -22,8 +22,8 @@ from vestige.devices import DEVICES
 from vestige.lang.build import compile_functions
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct
-from vestige.monitor.core.entry import serve
 from vestige.monitor.core.trap import Kind, Trap
+from vestige.monitor.core.trap_turn import serve
 from vestige.place import options_for
 
 NOW = 1000

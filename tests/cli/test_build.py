@@ -44,7 +44,7 @@ def test_a_second_build_compiles_nothing(cache: Path) -> None:
 
 def test_the_listing_shows_source_between_machine_code(cache: Path) -> None:
     listing = vestige(cache, "build", "--listing").stdout
-    assert "vestige/monitor/core/entry.py:" in listing
+    assert "vestige/monitor/core/trap_turn.py:" in listing
     assert "def vcpu_main(cpu: Cpu) -> None:" in listing
     assert "ret" in listing
 

@@ -10,7 +10,7 @@ from vestige.lang.cache import COMPILER
 
 PACKAGE = Path(vestige.__file__).parent
 PROGRAM = """
-import sys, vestige.monitor.core.entry, vestige.host.loop.runloop
+import sys, vestige.monitor.core.trap_turn, vestige.host.loop.runloop
 print(*(module.__file__ for name, module in sys.modules.items() if name.startswith("vestige.")))
 """
 

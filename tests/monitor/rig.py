@@ -10,8 +10,9 @@ from vestige.host.buses import place
 from vestige.host.domains import deal_out
 from vestige.host.options import VIRTIO, DiskOption
 from vestige.lang.intrinsics import Processor, address_of, running_on
-from vestige.monitor.core import entry
 from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.trap_turn import serve
+from vestige.monitor.core.worker_turn import work
 from vestige.monitor.line import NEVER
 from vestige.monitor.outside import kvm
 
@@ -219,7 +220,7 @@ class Rig(Processor):
         """The monitor's answer to the exit in this CPU's kvm_run page."""
         held = [machine.lock.held for machine in self.machines]
         with self.entered(self.cpus[cpu]):
-            entry.serve(self.cpus[cpu], self.machine, self.shared)
+            serve(self.cpus[cpu], self.machine, self.shared)
         assert [machine.lock.held for machine in self.machines] == held
 
     def port(self, port: int, size: int, data: bytes, *, write: bool, cpu: int = 0) -> bytes:
@@ -283,7 +284,7 @@ class Rig(Processor):
             self.worker.signals[abi.TIMER_SIGNAL] = 1
         worker, machine = self.workers[domain], self.machines[domain]
         with self.entered(worker):
-            entry.work(worker, machine, self.shared_by_domain[domain])
+            work(worker, machine, self.shared_by_domain[domain])
         assert not machine.lock.held
 
     def enable_pin(self, pin: int, vector: int, flags: int = 0) -> None:

@@ -9,12 +9,12 @@ from vestige import abi
 from vestige.devices import DEVICES
 from vestige.lang.intrinsics import CheckFailed, address_of
 from vestige.lang.types import Struct
-from vestige.monitor.core import entry
 from vestige.monitor.core.clock import Clock, nanoseconds
-from vestige.monitor.core.conclude import CRASHED
 from vestige.monitor.core.console import PATIENCE
+from vestige.monitor.core.ending import CRASHED
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import PLACES, count_trap
+from vestige.monitor.core.worker_turn import work
 from vestige.monitor.devices.ioapic.spec import Entry
 from vestige.monitor.devices.pvpanic.spec import Event
 from vestige.monitor.line import NEVER
@@ -200,7 +200,7 @@ def come_in_vain(rig: Rig) -> None:
     """The worker wakes while another CPU holds the lock, and goes to sleep again."""
     rig.machine.lock.acquire()
     with rig.entered(rig.worker):
-        entry.work(rig.worker, rig.machine, rig.shared)
+        work(rig.worker, rig.machine, rig.shared)
     assert (rig.machine.lock.held, rig.machine.lock.left) == (1, 1)
     rig.machine.lock.held = 0  # the CPU's own release is what the trap below ends with
 

@@ -14,8 +14,9 @@ from tests.monitor import guest
 from vestige import abi
 from vestige.lang.build import compile_functions
 from vestige.lang.image import Image
-from vestige.monitor.core.entry import vcpu_main, worker_main
 from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.trap_turn import vcpu_main
+from vestige.monitor.core.worker_turn import worker_main
 
 pytestmark = [
     pytest.mark.kvm,

@@ -34,7 +34,7 @@ def test_nothing_inside_uses_a_privileged_instruction_or_names_a_transport(path:
     assert not found & {f"vestige.lang.intrinsics.{name}" for name in PRIVILEGED}
 
 
-@pytest.mark.parametrize("path", OUTSIDE.glob("*.py"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(OUTSIDE.glob("*.py")), ids=lambda path: path.name)
 def test_the_outside_knows_the_cores_trap_alone(path: Path) -> None:
     core = {name for name in imports(path) if name.startswith("vestige.monitor.core")}
     assert {name.rpartition(".")[0] for name in core} <= {"vestige.monitor.core.trap"}

@@ -19,7 +19,9 @@ from tests.monitor.rig import Rig
 from tests.monitor.virtio_guest import DATA, IN, DiskQueue, VirtioDisk
 from vestige import abi
 from vestige.lang.intrinsics import Processor, running_on
-from vestige.monitor.core import entry, lock
+from vestige.monitor.core import lock
+from vestige.monitor.core.trap_turn import serve
+from vestige.monitor.core.worker_turn import work
 from vestige.monitor.devices.virtio import queue as virtio_queue
 from vestige.monitor.drivers.ring import queue as ring_queue
 from vestige.monitor.drivers.ring.spec import CompletionFlag, Submission
@@ -76,7 +78,7 @@ class Race(Processor):
             if not self.pending[domain]:
                 return
             self.pending[domain] = False
-            entry.work(rig.workers[domain], rig.machines[domain], rig.shared_by_domain[domain])
+            work(rig.workers[domain], rig.machines[domain], rig.shared_by_domain[domain])
 
     def others_are_done(self) -> bool:
         """Whether nobody is left who could wake anybody."""
@@ -115,13 +117,13 @@ class Race(Processor):
                 abi.RunPage.at(page).exit_reason = abi.ExitReason.MMIO
                 access = abi.RunMmio.at(page + abi.RUN_UNION)
                 access.address, access.length, access.is_write = self.bar + STATUS, 1, 0
-            entry.serve(rig.cpus[number], rig.machine, rig.shared)
+            serve(rig.cpus[number], rig.machine, rig.shared)
             self.schedule.step()
         for _ in range(WRITES if self.share else 0):
             access = abi.RunMmio.at(page + abi.RUN_UNION)
             access.address, access.length, access.is_write = self.bar + CONFIG_VECTOR, 2, 1
             access.data[0] = number
-            entry.serve(rig.cpus[number], rig.machine, rig.shared)
+            serve(rig.cpus[number], rig.machine, rig.shared)
             self.schedule.step()
 
     # ---- what they share -------------------------------------------------------------------

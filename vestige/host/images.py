@@ -49,7 +49,8 @@ def ensure() -> None:
 
 def _build_monitor() -> Image:
     from vestige.lang.build import compile_functions  # noqa: PLC0415 - not where cached
-    from vestige.monitor.core.entry import vcpu_main, worker_main  # noqa: PLC0415
+    from vestige.monitor.core.trap_turn import vcpu_main  # noqa: PLC0415
+    from vestige.monitor.core.worker_turn import worker_main  # noqa: PLC0415
 
     place = cache.unusable()
     often = (

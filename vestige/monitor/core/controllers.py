@@ -6,8 +6,8 @@ waits as long as the controllers say they may take, which each says in CAP.TO.
 
 from vestige.abi import MAX_DISKS, DiskKind, Shared
 from vestige.lang.intrinsics import pause
-from vestige.monitor.core.conclude import time
 from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.turn import time
 
 
 def start_controllers(machine: Machine, shared: Shared) -> None:

@@ -22,10 +22,10 @@ from vestige.abi import (
 from vestige.lang.intrinsics import address_of, load_acquire32, pause, store_release32
 from vestige.lang.types import u16, u64
 from vestige.monitor import outside
-from vestige.monitor.core.conclude import unlock
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.trap import Kind, Trap
+from vestige.monitor.core.turn import unlock
 from vestige.monitor.devices.ioapic.place import REGISTERS
 from vestige.monitor.devices.piix3_ide.function import Block
 from vestige.monitor.devices.virtio.devices import NOWHERE

@@ -14,11 +14,12 @@ never while one is held.
 from vestige.abi import Cpu, Shared
 from vestige.lang.intrinsics import load64, store64
 from vestige.lang.types import u32, u64
-from vestige.monitor.core.conclude import leave, time, unlock
+from vestige.monitor.core.conclude import leave
 from vestige.monitor.core.dispatch import count, perform
 from vestige.monitor.core.domains import machine_of, shared_of
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.trap import Kind, Trap
+from vestige.monitor.core.turn import time, unlock
 from vestige.monitor.sized import load_sized, store_sized
 
 

@@ -1,29 +1,20 @@
-"""Where the host enters the monitor: one function for the paired CPUs, one for the workers."""
+"""A trap's turn: a monitor vCPU paired with a guest vCPU answers it."""
 
-from vestige.abi import SHARED, STATE, TIMER_SIGNAL, Call, Cpu, Shared
-from vestige.lang.types import u32, u64
+from vestige.abi import SHARED, STATE, Call, Cpu, Shared
+from vestige.lang.types import u32
 from vestige.monitor import outside
-from vestige.monitor.core.conclude import (
-    conclude,
-    end_machine,
-    leave,
-    stand_in,
-    tell_crash,
-    time,
-    unlock,
-    unlock_in_time,
-    wake_worker,
-)
+from vestige.monitor.core.conclude import conclude, leave, stand_in
 from vestige.monitor.core.controllers import start_controllers
 from vestige.monitor.core.dispatch import handle, is_quiet
 from vestige.monitor.core.domains import function_at, function_of_port, machine_of, shared_of
+from vestige.monitor.core.ending import end_machine, tell_crash
 from vestige.monitor.core.machine import Machine
-from vestige.monitor.core.posted import await_starts, follows_starts, take_signals
+from vestige.monitor.core.posted import await_starts, follows_starts
 from vestige.monitor.core.queued_writes import drain
 from vestige.monitor.core.replicas import move_on, serve_shared
 from vestige.monitor.core.trap import Kind, Trap
+from vestige.monitor.core.turn import time, unlock, unlock_in_time
 from vestige.monitor.devices.virtio.devices import NOWHERE
-from vestige.monitor.line import NEVER
 
 
 def vcpu_main(cpu: Cpu) -> None:
@@ -112,66 +103,3 @@ def serve_there(
     handle(machine, shared, trap, time(machine, shared))
     if leave(cpu, machine, shared):  # the I/O APIC sees its lines before the guest goes on
         move_on(cpu, first, first_shared, 0)
-
-
-def worker_main(cpu: Cpu) -> None:
-    """A worker: completions, timers and posted starts, for ever. Workers alone sleep.
-
-    It is entered once before any guest runs, alone, to let interrupts in: what comes from then on
-    wakes it, so there is nothing to look for before it first sleeps.
-    """
-    domain = u32(cpu.index - Shared.at(SHARED).config.cpus)
-    machine = machine_of(Machine.at(STATE), domain)
-    shared = shared_of(Shared.at(SHARED), domain)
-    outside.start_interrupts(cpu, shared.config)
-    if shared.config.ide_in_memory:
-        machine.lock.acquire()
-        machine.ide.take_posted_starts()
-        machine.lock.release()
-    outside.call(cpu, Call.DONE)
-    while True:
-        outside.sleep()
-        work(cpu, machine, shared)
-
-
-def work(cpu: Cpu, machine: Machine, shared: Shared) -> None:
-    """Take turns until there is nothing to do. Only then may virtio drivers have to notify."""
-    while take_turn(cpu, machine, shared):
-        pass
-
-
-def take_turn(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
-    """Do what has become due, and set the timer for what is due next; whether more has come.
-
-    A timer that is set for earlier is left alone, as setting it costs an exit: most deadlines
-    are those of commands, which are answered long before. Nothing is done where another CPU
-    keeps the lock: it then does some of that, or wakes this one again.
-    """
-    if not machine.lock.take_or_leave():
-        return False
-    machine.at_work = 1
-    shared.statistics.worker_wakeups = u64(shared.statistics.worker_wakeups + 1)
-    now = time(machine, shared)
-    drain(machine, shared, now)
-    take_signals(cpu, machine, shared)
-    machine.expire(now)
-    conclude(cpu, machine, shared)
-    now = time(machine, shared)
-    deadline = outside.reachable(machine.next_deadline(), now)
-    if cpu.signals[TIMER_SIGNAL]:
-        cpu.signals[TIMER_SIGNAL] = 0
-        machine.timer = NEVER
-    sooner = deadline < machine.timer
-    if sooner:
-        machine.timer = deadline
-    machine.armed = machine.timer
-    machine.told = 0
-    machine.at_work = 0
-    more = machine.virtio.ask(shared.config.ram)
-    news = machine.wires.take_news()
-    machine.lock.release()
-    if sooner:
-        outside.set_timer(deadline, now)
-    if news:
-        wake_worker(shared, 0)
-    return more

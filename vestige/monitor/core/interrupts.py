@@ -1,0 +1,53 @@
+"""Interrupts: the guest's, by doorbells, and the workers'."""
+
+from vestige.abi import MAX_VIRTIO, PINS, VIRTIO_GSI, VIRTIO_VECTORS, Call, Cpu, Shared
+from vestige.lang.types import u16, u32, u64
+from vestige.monitor import outside
+from vestige.monitor.core.machine import Machine
+
+
+def send_interrupts(cpu: Cpu, machine: Machine, shared: Shared) -> None:
+    """Send the messages of the pins and vectors that asked for it."""
+    requests = machine.ioapic.take_requests()
+    if requests:
+        for pin in range(PINS):
+            if requests & 1 << pin:
+                address = machine.ioapic.message_address(pin)
+                send(cpu, shared, pin, address, machine.ioapic.message_data(pin))
+    if not machine.virtio.present:
+        return
+    for number in range(MAX_VIRTIO):
+        msix = machine.virtio.functions[number].device.msix
+        requests = msix.take_requests()
+        if requests:
+            report = shared.statistics.virtio[number]
+            function = shared.config.virtio[number].share * MAX_VIRTIO + number
+            for vector in range(VIRTIO_VECTORS):
+                if requests & 1 << vector:
+                    gsi = u32(VIRTIO_GSI + function * VIRTIO_VECTORS + vector)
+                    address = msix.message_address(vector)
+                    send(cpu, shared, gsi, address, msix.message_data(vector))
+                    report.interrupts = u64(report.interrupts + 1)
+
+
+def send(cpu: Cpu, shared: Shared, gsi: u32, address: u64, data: u32) -> None:
+    """Ring the doorbell of a GSI; before, give the host its message if that has changed.
+
+    One with address 0 is none, as an MSI-X table holds it that the guest has not written.
+    """
+    if address == 0:
+        return
+    route = shared.routes[gsi]
+    if route.address != address or route.data != data:
+        route.address = address
+        route.data = data
+        cpu.argument[0] = gsi
+        cpu.argument[1] = shared.config.domain
+        outside.call(cpu, Call.ROUTE)
+    outside.ring_doorbell(u16(gsi))
+    shared.statistics.doorbells = u64(shared.statistics.doorbells + 1)
+
+
+def wake_worker(shared: Shared, domain: u32) -> None:
+    """Interrupt a domain's worker."""
+    outside.wake(u32(shared.config.cpus + domain))
