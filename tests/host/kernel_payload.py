@@ -4,6 +4,8 @@ import struct
 from pathlib import Path
 
 from vestige.abi import (
+    HPET,
+    HPET_IDENTITY,
     IDE_SLOT,
     PORT_IDE,
     PORT_IDE_BUS_MASTER,
@@ -25,6 +27,7 @@ from vestige.lang.build import compile_functions
 from vestige.lang.intrinsics import (
     load8,
     load16,
+    load32,
     load64,
     pause,
     port_in32,
@@ -68,6 +71,12 @@ def idle() -> None:
         say(HELLO[index])
     while True:
         pause()
+
+
+def timer() -> None:
+    """Say whether there is an HPET: Y or N."""
+    say(89 if load32(HPET) == HPET_IDENTITY else 78)
+    power_off()
 
 
 def panics() -> None:

@@ -88,6 +88,14 @@ def test_machines_of_many_sizes_run(kernels: Kernels, words: tuple[str, ...]) ->
     assert (done.returncode, done.stdout, done.stderr) == (0, HELLO, b"")
 
 
+@pytest.mark.parametrize(("words", "said"), [(("--hpet",), b"Y"), ((), b"N")])
+def test_a_device_with_an_option_is_there_where_asked_for(
+    kernels: Kernels, words: tuple[str, ...], said: bytes
+) -> None:
+    done = run("--kernel", kernels("timer"), *words)
+    assert (done.returncode, done.stdout, done.stderr) == (0, said, b"")
+
+
 def test_a_triple_fault_ends_with_1_and_one_line(kernels: Kernels) -> None:
     done = run("--kernel", kernels("crash"))
     assert done.returncode == 1
