@@ -13,6 +13,7 @@ from vestige.errors import UsageError
 from vestige.host import images
 from vestige.host.backends.console import Console
 from vestige.host.backends.ring import Ring
+from vestige.host.domains import deal_out
 from vestige.host.files.failures import FileFailures
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import guest
@@ -102,6 +103,7 @@ class Payload:
                 state = self.twin.private.host_address(abi.STATE)
                 rings = [stack.enter_context(closing(Ring(self.memory, state, files, eventfd)))]
                 self.twin.connect(rings[0])
+            deal_out(self.twin.shared())
             self.twin.wire()
             self.signals = stack.enter_context(closing(Signals()))
             run = runloop.run if interpreted else runner()

@@ -275,3 +275,11 @@ def test_statistics_hold_what_was_counted(start: Start) -> None:
     assert counters["host_calls"] == {"DONE": 41, "POWER": 1}
     assert counters["milliseconds_to_first_instruction"] == 12.3
     assert counters["peak_resident_bytes"] > 1 << 20
+
+
+def test_statistics_are_told_whatever_the_monitor_made_of_its_config(start: Start) -> None:
+    payload = start(guests.echoes)
+    assert payload.run() == 0
+    config = payload.twin.private.shared().config
+    config.homes[0], config.shares[0] = 200, 0
+    assert statistics.collect(payload.session, payload.twin.shared(), 0.0)["virtio"] == []

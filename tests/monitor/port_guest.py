@@ -79,7 +79,7 @@ def console_rig(*, ports: int = 1, input_: bool = True, columns: int = 0, rows: 
     rig = Rig(console=False)
     config = rig.shared.config
     function = config.virtio[0]
-    function.kind, function.queues = abi.VirtioKind.CONSOLE, 2 * ports + 2
+    function.kind, function.queues, function.shares = abi.VirtioKind.CONSOLE, 2 * ports + 2, 1
     config.columns, config.rows = columns, rows
     rig.ring.files[:] = [[] for _ in range(2 * ports)]
     for number in range(ports):
@@ -93,7 +93,8 @@ def entropy_rig(*reads: bytes) -> Rig:
     """A machine with an entropy device whose host has these bytes."""
     rig = Rig(console=False)
     config = rig.shared.config
-    config.virtio[0].kind, config.virtio[0].queues = abi.VirtioKind.ENTROPY, 1
+    function = config.virtio[0]
+    function.kind, function.queues, function.shares = abi.VirtioKind.ENTROPY, 1, 1
     config.entropy = 0
     rig.ring.files[:] = [list(reads)]
     return rig.start()

@@ -94,7 +94,7 @@ class Virtio(Struct):
     index: u8  # which of its kind: of a BLOCK the number of its disk
     queues: u16  # 1 to VIRTIO_QUEUES; it has one more interrupt vector
     share: u8  # which replica of it this domain has
-    shares: u8  # how many there are, 0 is 1, too; queue q is served by replica q % shares
+    shares: u8  # how many there are, 1 or more; queue q is served by replica q % shares
 
 
 class Port(Struct):
@@ -144,11 +144,11 @@ class Config(Struct):
     """
 
     domain: u32  # which this is of
-    domains: u32  # how many there are; 0 is 1, too
+    domains: u32  # how many there are, 1 or more
     # Of each virtio function the domain, the first of them where it is shared, and how many have
     # it: they follow each other. Both are in the first domain's Config alone.
     homes: u8[8]  # MAX_VIRTIO
-    shares: u8[8]  # MAX_VIRTIO; 0 is 1, too
+    shares: u8[8]  # MAX_VIRTIO; 1 or more, a function that is not there included
     cpus: u32
     tsc_khz: u32
     ram: Memory

@@ -71,7 +71,7 @@ class VirtioWiring:
             if function.kind == abi.VirtioKind.NONE:
                 continue
             notify = abi.VIRTIO_BARS + number * abi.VIRTIO_BAR_SIZE + abi.VIRTIO_NOTIFY
-            for queue in range(function.share, function.queues, max(function.shares, 1)):
+            for queue in range(function.share, function.queues, function.shares):
                 place = notify + queue * abi.VIRTIO_NOTIFY_STRIDE
                 guest.connect_store(place, abi.VIRTIO_NOTIFY_SIZE, self._eventfd)
 

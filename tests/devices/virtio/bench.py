@@ -53,6 +53,7 @@ class Bench:
         self.config = abi.Config()
         description = self.config.virtio[0]
         description.kind, description.queues = abi.VirtioKind.BLOCK, queues
+        description.shares = 1
         disk = self.config.disks[0]
         disk.present, disk.bus, disk.sectors = 1, abi.Bus.VIRTIO, SECTORS
         disk.read_only, disk.can_discard = read_only, can_discard

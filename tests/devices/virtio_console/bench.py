@@ -51,6 +51,7 @@ class ConsoleBench(PlainBench):
         config = abi.Config()
         function = config.virtio[0]
         function.kind, function.queues = abi.VirtioKind.CONSOLE, 2 * len(names) + 4
+        function.shares = 1
         config.ports[0].present = console
         for number, name in enumerate(names, start=1):
             port = config.ports[number]

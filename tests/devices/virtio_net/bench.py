@@ -88,6 +88,7 @@ class NetBench(Bench):
         self.config.tsc_khz = 1_000_000
         description = self.config.virtio[0]
         description.kind, description.queues = abi.VirtioKind.NET, 2 * pairs + 1
+        self.config.domains = description.shares = 1
         net = self.config.net
         net.backend, net.mtu, net.pairs = backend, MTU, pairs
         for number in range(pairs):

@@ -13,7 +13,8 @@ class EntropyBench(PlainBench):
 
     def __init__(self) -> None:
         config = abi.Config()
-        config.virtio[0].kind, config.virtio[0].queues = abi.VirtioKind.ENTROPY, 1
+        function = config.virtio[0]
+        function.kind, function.queues, function.shares = abi.VirtioKind.ENTROPY, 1, 1
         super().__init__(config, lambda virtio: virtio.entropy)
         self.entropy = self.virtio.entropy
         self.next = 0

@@ -82,9 +82,9 @@ def collect(
             if config.nvme[index].present
         ],
         "virtio": [
-            _function(shared[home : home + max(config.shares[number], 1)], number)
-            for number, home in enumerate(config.homes)
-            if shared[home].config.virtio[number].kind
+            _function(having, number)
+            for number in range(abi.MAX_VIRTIO)
+            if (having := [each for each in shared if each.config.virtio[number].kind])
         ],
         "network": _network(shared),
         "worker": _worker(session),

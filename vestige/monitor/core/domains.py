@@ -47,7 +47,7 @@ def function_at(first: Machine, config: Config, trap: Trap) -> u32:
     that another CPU moves at this moment may be found at either place.
     """
     address = trap.address
-    if config.domains <= 1 or trap.kind != Kind.MEMORY:
+    if config.domains == 1 or trap.kind != Kind.MEMORY:
         return NOWHERE
     if ECAM <= address < ECAM + ECAM_SIZE:
         return away(config, number_of(u32(address - ECAM) >> 12))
@@ -71,7 +71,7 @@ def claims(first: Machine, config: Config, number: u32, address: u64) -> bool:
 
 def function_of_port(first: Machine, config: Config, trap: Trap) -> u32:
     """The same for an access to a port: CONFIG_DATA may lead to any. The lock is held."""
-    if config.domains <= 1 or trap.kind != Kind.PORT:
+    if config.domains == 1 or trap.kind != Kind.PORT:
         return NOWHERE
     if not is_pci_data(first, u16(trap.address), trap.size):
         return NOWHERE
@@ -88,6 +88,6 @@ def number_of(function: u32) -> u32:
 
 def away(config: Config, number: u32) -> u32:
     """`number`, or NOWHERE if that function is the first domain's alone."""
-    if number != NOWHERE and config.homes[number] == 0 and config.shares[number] <= 1:
+    if number != NOWHERE and config.homes[number] == 0 and config.shares[number] == 1:
         return NOWHERE
     return number

@@ -61,7 +61,7 @@ class VirtioDevice(Struct):
     def share_out(self, share: u8, shares: u8) -> None:
         """Be one of several replicas: every so many-th queue is this one's to serve."""
         for i in range(VIRTIO_QUEUES):
-            self.queues[i].elsewhere = i % max(shares, 1) != share
+            self.queues[i].elsewhere = i % shares != share
 
     def clear(self) -> None:
         """Forget what the driver has set, all but what a reset waits with: it begins."""
