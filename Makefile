@@ -62,7 +62,7 @@ fuzz: setup ## Run each fuzzer for SECONDS=60 or COUNT=20000 (its own choice wit
 
 # More than setup: a compiler of C for the guest's program, and what draws the plots.
 BENCH_STAMP = .venv/.bench-stamp
-BENCHMARKS = $(subst /,.,$(basename $(filter-out %/__init__.py,$(wildcard bench/*.py))))
+BENCHMARKS = $(subst /,.,$(basename $(filter-out %/__init__.py %_report.py,$(wildcard bench/*.py))))
 
 bench: setup $(BENCH_STAMP) ## Take the measurements that speed claims rest on
 	@set -e; for benchmark in $(BENCHMARKS); do \

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from bench.common import command, guests, readings, results
 from bench.common.guests import ROOT, WORK, Guest
-from bench.common.ide_speed_report import report
+from bench.ide_speed_report import report
 from tests.guests import images as disks
 from tests.guests import initramfs, kernels, programs, roots
 from vestige.host import images

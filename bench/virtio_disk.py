@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.common import command, guests, readings, virtio_report
+from bench import virtio_report
+from bench.common import command, guests, readings
 from bench.common.guests import ROOT, Guest
 from bench.common.virtio_bench import Bench, Configuration
-from bench.common.virtio_report import Page, span_costs
+from bench.virtio_report import Page, span_costs
 from tests.guests import initramfs, kernels, programs, roots
 from vestige.host import images
 from vestige.softhost import SoftHost

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bench.common import ide_speed_report, results
+from bench import ide_speed_report
+from bench.common import results
 from bench.common.results import Goal, Rounds
 
 ROUNDS: Rounds = {

@@ -1,8 +1,8 @@
 """What the virtio benchmarks make of what was counted."""
 
-from bench.common import virtio_report
-from bench.common.virtio_report import EXITS, GUEST_EXITS, HOST, RATE, WHOLE, Page, key
+from bench import virtio_report
 from bench.inside import observe
+from bench.virtio_report import EXITS, GUEST_EXITS, HOST, RATE, WHOLE, Page, key
 
 PAGE = Page(
     name="nothing",
