@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from vestige.lang.intrinsics import CheckFailed
-from vestige.lang.native import Panic
+from vestige.lang.native import PanicError
 
 FAILURES = (
     *(ArithmeticError, AssertionError, IndexError, RuntimeError, ValueError),
-    *(CheckFailed, Panic),
+    *(CheckFailed, PanicError),
 )
 
 

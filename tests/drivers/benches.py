@@ -273,12 +273,12 @@ class NvmeBench(Bench):
 
     def turn(self) -> None:
         """Where the controller does nothing, time goes on."""
-        self.drive()
+        self.driver_turn()
         if not self.fake.step():
             self.wait()
         self.reap()
 
-    def drive(self) -> None:
+    def driver_turn(self) -> None:
         """The driver's turn alone."""
         self.reap()
         self.call(NvmeDriver.publish, self.driver, self.now)

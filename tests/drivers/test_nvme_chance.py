@@ -95,7 +95,7 @@ def test_what_is_done_is_done_and_nothing_hangs(compiled: bool, shape: int, seed
             if not channel.busy and channel.done < REQUESTS:
                 channel.begin(channels[channel.number ^ 1])
             if channel.busy:
-                advance(bench, channel, allowed)
+                look_at_answer(bench, channel, allowed)
         trouble.upset()
         bench.turn()
         if not any(channel.busy for channel in channels):
@@ -107,7 +107,7 @@ def test_what_is_done_is_done_and_nothing_hangs(compiled: bool, shape: int, seed
     assert len(bench.disk) == DISK_SECTORS * SECTOR
 
 
-def advance(bench: NvmeBench, channel: Channel, allowed: list[set[bytes]]) -> None:
+def look_at_answer(bench: NvmeBench, channel: Channel, allowed: list[set[bytes]]) -> None:
     """Look whether it is done, and whether it is what was asked for."""
     if not bench.finished(channel.number):
         return

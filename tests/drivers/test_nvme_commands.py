@@ -85,7 +85,7 @@ def test_a_request_rings_a_doorbell_once_for_all_its_commands(make: MakeNvme) ->
     bench = make(mdts=1)
     bench.fake.holding = True
     bench.begin(Operation.READ, 0, [(0x3000, 64 * KIB)])
-    bench.drive()
+    bench.driver_turn()
     assert bench.fake.get(bench.fake.doorbell(2)) == 8
 
 

@@ -299,7 +299,7 @@ def test_a_command_under_way_is_watched(make: MakeNvme) -> None:
     bench.reap()
     bench.fake.holding = True
     bench.begin(Operation.READ, 0, [(0x1000, 4096)])
-    bench.drive()
+    bench.driver_turn()
     assert bench.due() == bench.now + WATCH
     for _ in range(5):
         bench.wait()

@@ -27,7 +27,7 @@ from vestige.lang.compiler.program import Program
 from vestige.lang.compiler.whole import analyze
 from vestige.lang.errors import Refusal
 from vestige.lang.intrinsics import CheckFailed
-from vestige.lang.native import LIMITS, NativeImage, Panic
+from vestige.lang.native import LIMITS, NativeImage, PanicError
 
 BATCH = 50
 INPUTS = 12
@@ -122,7 +122,7 @@ def compiled(native: Callable[..., int], state: ctypes.Structure, values: list[i
     """What the compiled function makes of it."""
     try:
         result: object = native(state, *values)
-    except Panic as panic:
+    except PanicError as panic:
         reason = next(r for r in FAILURES.values() if panic.reason.startswith(r))
         result = (panic.line, reason)
     return result, bytes(state)

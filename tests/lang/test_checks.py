@@ -15,7 +15,7 @@ from vestige.lang.build import compile_functions
 from vestige.lang.image import Image
 from vestige.lang.intrinsics import CheckFailed
 from vestige.lang.memory import Memory
-from vestige.lang.native import NativeImage, Panic
+from vestige.lang.native import NativeImage, PanicError
 
 FILE = "tests/lang/payload.py"
 RAM = ctypes.create_string_buffer(4096)
@@ -62,7 +62,7 @@ def test_a_failed_check_raises_panic_with_file_and_line(
     reason: str,
     error: type[Exception],
 ) -> None:
-    with pytest.raises(Panic) as caught:
+    with pytest.raises(PanicError) as caught:
         native["fail"](payload.Scratch(), ram, kind, value)
     assert (caught.value.file, caught.value.line) == (FILE, line_of(text))
     assert caught.value.reason == reason
@@ -82,7 +82,7 @@ def test_what_does_not_fail_is_what_cpython_says(
 
 def test_a_panic_leaves_the_process_able_to_go_on(native: NativeImage, ram: Memory) -> None:
     for _ in range(1000):
-        with pytest.raises(Panic):
+        with pytest.raises(PanicError):
             native["fail"](payload.Scratch(), ram, Failure.CHECK, 0)
     assert native["fail"](payload.Scratch(), ram, Failure.CHECK, 1) == 1
 

@@ -9,7 +9,7 @@ import pytest
 from tests.lang.snippets import build, load
 from vestige import abi
 from vestige.lang.build import compile_functions
-from vestige.lang.native import NativeImage, Panic
+from vestige.lang.native import NativeImage, PanicError
 
 SOURCE = """
 def add(a: u8, b: i16) -> i64:
@@ -101,7 +101,7 @@ def test_threads_call_at_once_and_panic_on_their_own(tmp_path: Path) -> None:
         for _ in range(50):
             try:
                 results.append(wait(channel, 5000))
-            except Panic as panic:
+            except PanicError as panic:
                 results.append(panic.reason)
 
     threads = [threading.Thread(target=work, args=(number % 2 == 1,)) for number in range(6)]

@@ -16,7 +16,7 @@ from tests.lang.snippets import PRELUDE_LINES, build, load
 from tests.lang.stepping import NoSteppingError, instructions
 from vestige.lang.build import compile_functions
 from vestige.lang.enumeration import IntEnum
-from vestige.lang.native import NativeImage, Panic
+from vestige.lang.native import NativeImage, PanicError
 from vestige.lang.records import Record, made_at
 from vestige.lang.types import i8, u8, u16, u32
 
@@ -439,7 +439,7 @@ def test_a_table_of_64_ki_bytes_is_in_the_image_once_and_checked(tmp_path: Path)
     assert image.code_size < 0x10000 + 2 * mmap.PAGESIZE
     owner = NativeImage(image)["owner"]
     assert [owner(port) for port in (0, 0x60, 0x167, 0xFFFF)] == [255, 0, 1, 255]
-    with pytest.raises(Panic, match="index outside an array of 65536"):
+    with pytest.raises(PanicError, match="index outside an array of 65536"):
         owner(0x10000)
 
 
@@ -490,7 +490,7 @@ def f(b: Board, offset: u8) -> u8:
 """
     module = load(source, tmp_path)
     native = NativeImage(compile_functions([module.f], base=None, runtime="process"))
-    with pytest.raises(Panic) as caught:
+    with pytest.raises(PanicError) as caught:
         native["f"](module.Board(), 24)
     assert caught.value.line == PRELUDE_LINES + 6
     assert re.fullmatch(

@@ -85,7 +85,7 @@ class Sequence:
             case 8 if free:
                 self.put(self.chance.choice(AREAS), 4, self.chance.getrandbits(32))
             case 9:
-                self.advance()
+                self.next_status()
             case 10 if free and self.status >= 11:
                 self.enable()
             case 11 if self.chance.random() < 0.2:
@@ -106,7 +106,7 @@ class Sequence:
         offset = self.chance.choice(tuple(offsets))
         self.accesses.append(Access("common", offset, offsets[offset]))
 
-    def advance(self) -> None:
+    def next_status(self) -> None:
         """The next step of 3.1.1; features before the third."""
         if self.status == 3:
             chosen = sum(each for each in COMMON_FEATURES if self.chance.random() < 0.5)

@@ -9,7 +9,7 @@ import ctypes
 import mmap
 
 from vestige.host.kvm import api as kvm
-from vestige.host.kvm.memory import address_of
+from vestige.host.kvm.memory import mapping_address
 from vestige.machine import cpuid
 
 CODE = bytes.fromhex(
@@ -34,7 +34,7 @@ def main() -> None:
     ) as page:
         page[: len(CODE)] = CODE
         execute = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p)(
-            address_of(page)
+            mapping_address(page)
         )
         registers = (ctypes.c_uint32 * 4)()
         for base in (0, 0x8000_0000):

@@ -104,15 +104,15 @@ def _io_uring() -> Finding:
         os.close(eventfd)
 
 
-def nvme_controllers(places: sysfs.Places | None = None) -> Iterator[Finding]:
+def nvme_controllers(paths: sysfs.KernelPaths | None = None) -> Iterator[Finding]:
     """Each NVMe controller, and whether a guest can have it: one needs none to run."""
-    addresses = sysfs.controllers(places)
+    addresses = sysfs.controllers(paths)
     if not addresses:
         yield Finding("NVMe", True, "no controller that a guest could have (--disk vfio:ADDRESS)")
     for address in addresses:
-        problem = sysfs.problem(address, places)
+        problem = sysfs.problem(address, paths)
         found, cure = problem or (f"a guest can have it: --disk vfio:{address}", "")
-        device = sysfs.Device(address, places or sysfs.Places())
+        device = sysfs.Device(address, paths or sysfs.KernelPaths())
         where = f"{address}: IOMMU group {device.group or 'none'}, driver {device.driver or 'none'}"
         yield Finding("NVMe", problem is None, f"{where}: {found}", cure)
 

@@ -126,7 +126,7 @@ class Run:
                 # The timeout may be over, and is no reason not to write.
                 statistics.write(self.files.stats, self.counters, Watch(self.watch.signals))
         if status == RESET:
-            tell(failure.RESET)
+            tell(failure.RESET_ENDS_RUN)
         return status
 
     def _machine(self) -> int:

@@ -1,7 +1,7 @@
 """Compiled code in this process: what tests call, and what the host's run loop is.
 
 The code is mapped read-only and executable. Each call runs on a 64 KiB stack of its own with
-the GIL released; a failed check ends the call and raises `Panic`.
+the GIL released; a failed check ends the call and raises `PanicError`.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ PROT_READ_EXECUTE = mmap.PROT_READ | mmap.PROT_EXEC
 OWN = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # a process that is forked off has a copy of its own
 
 
-class Panic(RuntimeError):
+class PanicError(RuntimeError):
     """A check of compiled code failed, at `file`:`line` for `reason`."""
 
     def __init__(self, file: str, line: int, reason: str) -> None:
@@ -66,7 +66,7 @@ class NativeFunction:
             raise TypeError(f"{name}: at most 6 arguments and one result can cross to CPython")
 
     def __call__(self, *arguments: "Value") -> int | None:
-        """Call it. Raises Panic, or TypeError and OverflowError for wrong arguments."""
+        """Call it. Raises PanicError, or TypeError and OverflowError for wrong arguments."""
         if len(arguments) != len(self._parameters):
             raise TypeError(f"{self.name} takes {len(self._parameters)} arguments")
         frame = _Frame(self.address)
@@ -99,7 +99,7 @@ class NativeImage:
         return NativeFunction(self, name)
 
     def enter(self, frame: _Frame) -> None:
-        """Run a prepared frame on a stack no other thread uses. Raises Panic."""
+        """Run a prepared frame on a stack no other thread uses. Raises PanicError."""
         try:
             stack = self._stacks.pop()
         except IndexError:
@@ -108,7 +108,7 @@ class NativeImage:
         site = self._call(ctypes.addressof(frame))
         self._stacks.append(stack)
         if site:
-            raise Panic(*self.image.sites[site])
+            raise PanicError(*self.image.sites[site])
 
 
 def _protect(address: int, size: int) -> None:

@@ -18,7 +18,7 @@ ENTRIES = (
 
 
 class Compiled:
-    """The model as machine code; a failed check raises `Panic`."""
+    """The model as machine code; a failed check raises `PanicError`."""
 
     def __init__(self, native: NativeImage) -> None:
         self.native = native

@@ -21,7 +21,7 @@ from vestige.host.loop import runloop
 from vestige.host.vfio import api as vfio
 from vestige.host.vfio import bar, device, sysfs
 from vestige.host.vfio.bar import Msix
-from vestige.host.vfio.sysfs import NVME_CLASS, Places
+from vestige.host.vfio.sysfs import NVME_CLASS, KernelPaths
 from vestige.lang.build import compile_functions
 from vestige.softhost import SoftHost
 
@@ -33,7 +33,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.places = Places(str(folder), str(folder / "nodes"), str(folder / "mounts"))
+        self.paths = KernelPaths(str(folder), str(folder / "nodes"), str(folder / "mounts"))
         (folder / "nodes").mkdir()
         (folder / "bus/pci/devices").mkdir(parents=True)
         (folder / "mounts").write_text("proc /proc proc rw 0 0\n")
@@ -65,7 +65,7 @@ class Machine:
 
     def refusal(self, address: str = NVME) -> str:
         with pytest.raises(UsageError) as error:
-            sysfs.check(address, self.places)
+            sysfs.check(address, self.paths)
         assert "\n" not in str(error.value)
         return str(error.value)
 
@@ -125,8 +125,8 @@ def test_the_software_host_says_that_it_has_no_such_controller(
 def test_a_controller_that_can_be_had_has_no_problem(machine: Machine) -> None:
     machine.device(NVME)
     machine.node("7")
-    assert sysfs.check(NVME, machine.places) == "7"
-    assert sysfs.controllers(machine.places) == [NVME]
+    assert sysfs.check(NVME, machine.paths) == "7"
+    assert sysfs.controllers(machine.paths) == [NVME]
 
 
 def test_an_address_without_a_device(machine: Machine) -> None:
@@ -162,7 +162,7 @@ def test_vfios_groups_without_an_iommu_are_none(machine: Machine) -> None:
     name.write_text("vfio-noiommu\n")
     assert "no IOMMU stands between" in machine.refusal()
     name.write_text("something else\n")
-    assert sysfs.check(NVME, machine.places) == "7"
+    assert sysfs.check(NVME, machine.paths) == "7"
 
 
 def test_another_driver_and_the_commands_that_change_it(machine: Machine) -> None:
@@ -217,12 +217,12 @@ def test_neighbours_that_do_no_harm(
     machine.device(NVME)
     machine.device(NETWORK, device_class, driver=driver)
     machine.node("7")
-    assert sysfs.check(NVME, machine.places) == "7"
+    assert sysfs.check(NVME, machine.paths) == "7"
 
 
 def test_a_group_without_its_node(machine: Machine) -> None:
     machine.device(NVME)
-    assert f"there is no {machine.places.nodes}/7; as root: modprobe vfio-pci" in machine.refusal()
+    assert f"there is no {machine.paths.nodes}/7; as root: modprobe vfio-pci" in machine.refusal()
 
 
 @pytest.mark.parametrize("name", ["7", "vfio"])
@@ -254,7 +254,7 @@ def test_a_group_that_does_not_open(error: int, words: str) -> None:
 def test_a_node_that_is_not_vfios_is_told_by_the_request_that_failed(machine: Machine) -> None:
     machine.device(NVME)
     machine.node("7")
-    container = device.Container(machine.places.nodes)
+    container = device.Container(machine.paths.nodes)
     with pytest.raises(UsageError, match=f"{NVME}: VFIO_GROUP_GET_STATUS: Inappropriate ioctl"):
         device.Controller(NVME, "7", container, abi.BAR_STRIDE)
     container.close()
@@ -266,7 +266,7 @@ def test_memory_that_may_not_be_locked_is_told_with_the_limit(
     def refuse(_descriptor: int, _request: int, _argument: object) -> int:
         raise OSError(error, os.strerror(error), "VFIO_IOMMU_MAP_DMA")
 
-    container = device.Container(machine.places.nodes)
+    container = device.Container(machine.paths.nodes)
     monkeypatch.setattr(vfio, "call", refuse)
     error = errno.ENOMEM
     with pytest.raises(UsageError, match=r"512 MiB at 0x0 can't be given .* \(ulimit -l\)"):
@@ -389,7 +389,7 @@ def test_the_doctor_lists_controllers_and_what_is_missing(machine: Machine) -> N
     machine.device(NVME)
     machine.node("7")
     machine.device(OTHER, driver="nvme", group="8")
-    good, bad = doctor.nvme_controllers(machine.places)
+    good, bad = doctor.nvme_controllers(machine.paths)
     assert good.well
     assert good.found == (
         f"{NVME}: IOMMU group 7, driver vfio-pci: a guest can have it: --disk vfio:{NVME}"
@@ -400,7 +400,7 @@ def test_the_doctor_lists_controllers_and_what_is_missing(machine: Machine) -> N
 
 
 def test_a_machine_without_controllers_is_well(machine: Machine) -> None:
-    (finding,) = doctor.nvme_controllers(machine.places)
+    (finding,) = doctor.nvme_controllers(machine.paths)
     assert finding.well
 
 

@@ -22,10 +22,9 @@ from _collections_abc import Sequence
 from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
-from vestige.host.kvm.memory import GuestMemory, address_of
+from vestige.host.kvm.memory import GuestMemory, mapping_address
 from vestige.host.messages import tell
-from vestige.lang.intrinsics import address_of as struct_address
-from vestige.lang.intrinsics import syscall
+from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
 
 SYS_SETUP = 425
@@ -249,7 +248,7 @@ class Ring:
         self._register(REGISTER_ENABLE, None, 0)
 
     def _register(self, operation: int, argument: Struct | None, count: int) -> None:
-        address = 0 if argument is None else struct_address(argument)
+        address = 0 if argument is None else address_of(argument)
         answer = syscall(SYS_REGISTER, self.descriptor, operation, address, count, 0, 0)
         if answer < 0:
             raise limits.ring_refusal(f"io_uring_register {operation}", -answer)
@@ -257,8 +256,8 @@ class Ring:
     def _set_buffer(self, number: int, address: int, length: int) -> int:
         """Register one buffer, or none with length 0; the errno, or 0."""
         vector = IoVector(base=address, length=length)
-        update = UpdateBuffers(first=number, data=struct_address(vector), count=1)
-        arguments = (self.descriptor, REGISTER_BUFFERS_UPDATE, struct_address(update), 32)
+        update = UpdateBuffers(first=number, data=address_of(vector), count=1)
+        arguments = (self.descriptor, REGISTER_BUFFERS_UPDATE, address_of(update), 32)
         answer = syscall(SYS_REGISTER, *arguments, 0, 0)
         return max(-answer, 0)
 
@@ -291,8 +290,8 @@ class Ring:
         """(monitor address, size, host address) of the rings and of the entries."""
         place = self.domain * abi.RING_STRIDE
         return [
-            (abi.RING + place, len(self._rings), address_of(self._rings)),
-            (abi.RING_ENTRIES + place, len(self._entries), address_of(self._entries)),
+            (abi.RING + place, len(self._rings), mapping_address(self._rings)),
+            (abi.RING_ENTRIES + place, len(self._entries), mapping_address(self._entries)),
         ]
 
     def describe(self, ring: abi.Ring) -> None:
@@ -330,7 +329,7 @@ def _setup(polled: bool) -> tuple[Parameters, int]:
     """io_uring_setup: what it filled in, and its answer, a descriptor or a negative errno."""
     flags = SETUP_DISABLED | SETUP_SUBMIT_ALL | (SETUP_POLLED if polled else 0)
     parameters = Parameters(flags=flags, sq_thread_idle=POLL_IDLE if polled else 0)
-    return parameters, syscall(SYS_SETUP, ENTRIES, struct_address(parameters), 0, 0, 0, 0)
+    return parameters, syscall(SYS_SETUP, ENTRIES, address_of(parameters), 0, 0, 0, 0)
 
 
 def _pages(size: int) -> int:

@@ -20,7 +20,7 @@ from vestige.machine.kernel import EXPECTED
 from vestige.signals import Watch
 
 EXPECTED_INITRD = "an initrd"
-CHUNK = 1 << 20  # bytes taken from a pipe at once; it has 64 KiB unless somebody asked for more
+PIECE = 1 << 20  # bytes taken from a pipe at once; it has 64 KiB unless somebody asked for more
 
 
 class Files:
@@ -97,7 +97,7 @@ def _kept(pipe: InputFile, expected: str, limit: int, watch: Watch) -> InputFile
                 watch.wait({source: select.POLLIN})
                 began = True
             try:
-                data = os.read(source, CHUNK)
+                data = os.read(source, PIECE)
             except BlockingIOError:
                 began = False
                 continue

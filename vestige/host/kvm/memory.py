@@ -34,8 +34,8 @@ class Region:
             raise limits.refusal(f"{size >> 20} MiB of memory", error.errno or 0) from None
         self._mapping.madvise(mmap.MADV_DONTFORK)
         self._advise(mmap.MADV_NOHUGEPAGE, 0, size + LARGE_PAGE)
-        self._skipped = -address_of(self._mapping) % LARGE_PAGE
-        self.address = address_of(self._mapping) + self._skipped
+        self._skipped = -mapping_address(self._mapping) % LARGE_PAGE
+        self.address = mapping_address(self._mapping) + self._skipped
         self.view = memoryview(self._mapping)[self._skipped : self._skipped + size]
 
     def prefer_large_pages(self, start: int) -> None:
@@ -120,6 +120,6 @@ class PrivateMemory:
         self.region.close()
 
 
-def address_of(mapping: mmap.mmap) -> int:
+def mapping_address(mapping: mmap.mmap) -> int:
     """The address of `mapping` in this process."""
     return ctypes.addressof(ctypes.c_char.from_buffer(mapping))

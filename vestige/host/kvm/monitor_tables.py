@@ -28,7 +28,6 @@ ROOT = abi.TABLES + 2 * PAGE
 GDT_ENTRIES = (0, 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF)  # null, 64-bit code, data
 CODE_SELECTOR, DATA_SELECTOR = 0x8, 0x10
 INTERRUPT_GATE = 0x8E
-EXCEPTIONS = 32
 
 CR0 = 1 << 31 | 1 << 16 | 1 << 5 | 1 << 4 | 1 << 1 | 1 << 0  # PG, WP, NE, ET, MP, PE
 CR4 = 1 << 5  # PAE

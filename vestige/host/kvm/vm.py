@@ -10,7 +10,7 @@ from _collections_abc import Sequence
 from vestige import abi
 from vestige.errors import GuestError
 from vestige.host.kvm import api as kvm
-from vestige.host.kvm.memory import address_of
+from vestige.host.kvm.memory import mapping_address
 from vestige.machine.cpu_features import Entry
 
 # Intel processors that can't run real mode need four pages nobody uses, below 4 GiB.
@@ -34,7 +34,7 @@ class VirtualCpu:
         self.descriptor = descriptor
         self.index = index
         self.mapping = mmap.mmap(descriptor, run_size, mmap.MAP_SHARED)
-        self.run_address = address_of(self.mapping)
+        self.run_address = mapping_address(self.mapping)
         self.run_size = run_size
 
     def registers(self) -> kvm.Registers:

@@ -13,7 +13,7 @@ from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.vm import VirtualCpu
 from vestige.host.loop.runloop import Leave, Loop
 
-EXCEPTIONS = {
+EXCEPTION_NAMES = {
     0: "division error",
     1: "debug exception",
     3: "breakpoint",
@@ -40,7 +40,7 @@ CONTROLLERS: dict[int, str] = {
 }
 INTERNAL_SUBERRORS = {1: "instruction emulation failed", 3: "event delivery failed"}
 PANICKED = "the guest's kernel panicked; its console says why"
-RESET = (
+RESET_ENDS_RUN = (
     "the guest reset itself, which ends the run (status 3); its console says why (a kernel's panic"
     " does that with panic=-1). --on-reboot restart starts it anew"
 )
@@ -56,7 +56,7 @@ def panic(record: abi.Panic, who: str, code: MonitorCode) -> str:
     if record.site:
         reason = code.site(record.site) or f"check {record.site}, which the image doesn't have"
     else:
-        name = EXCEPTIONS.get(record.vector, f"exception {record.vector}")
+        name = EXCEPTION_NAMES.get(record.vector, f"exception {record.vector}")
         place = code.line(record.rip) or f"RIP {record.rip:#x}"
         reason = f"{place}: {name} (error code {record.error:#x}"
         reason += f", address {record.address:#x})" if record.vector == PAGE_FAULT else ")"

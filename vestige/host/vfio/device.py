@@ -12,7 +12,7 @@ import resource
 from contextlib import suppress
 
 from vestige.errors import UsageError
-from vestige.host.kvm.memory import address_of
+from vestige.host.kvm.memory import mapping_address
 from vestige.host.vfio import api as vfio
 from vestige.host.vfio import bar, sysfs
 
@@ -150,7 +150,7 @@ class Controller:
         self._bar = mmap.mmap(
             self.descriptor, self.bar_size, mmap.MAP_SHARED, access, offset=region.offset
         )
-        self.bar_address = address_of(self._bar)
+        self.bar_address = mapping_address(self._bar)
 
     def _command(self, bits: int) -> None:
         place = self._config + COMMAND

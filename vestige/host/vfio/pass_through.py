@@ -20,7 +20,7 @@ from vestige.host.options import DiskOption
 from vestige.host.vfio import api as vfio
 from vestige.host.vfio import sysfs
 from vestige.host.vfio.device import Container, Controller
-from vestige.host.vfio.sysfs import Places
+from vestige.host.vfio.sysfs import KernelPaths
 from vestige.lang.intrinsics import address_of
 
 
@@ -31,18 +31,18 @@ class PassThrough:
     """
 
     def __init__(
-        self, twin: Twin, disks: Sequence[DiskOption], places: Places | None = None
+        self, twin: Twin, disks: Sequence[DiskOption], paths: KernelPaths | None = None
     ) -> None:
         """Take every controller that `disks` names, and describe its drive to the monitor.
 
         Raises UsageError saying why one can't be had, with all of them given back.
         """
         self.pages: list[tuple[int, int, int]] = []
-        places = places or Places()
+        paths = paths or KernelPaths()
         asked = [(number, disk) for number, disk in enumerate(disks) if disk.controller]
-        groups = [sysfs.check(disk.controller or "", places) for _, disk in asked]
+        groups = [sysfs.check(disk.controller or "", paths) for _, disk in asked]
         with ExitStack() as stack:
-            container = stack.enter_context(closing(Container(places.nodes)))
+            container = stack.enter_context(closing(Container(paths.nodes)))
             controllers = [
                 stack.enter_context(
                     closing(Controller(disk.controller or "", group, container, abi.BAR_STRIDE))

@@ -16,7 +16,7 @@ BRIDGE_CLASS = "0x06"
 HARMLESS = (DRIVER, "pci-stub", "pcieport", None)  # drivers that leave a group viable
 
 
-class Places(NamedTuple):
+class KernelPaths(NamedTuple):
     """Where the kernel shows devices; tests have their own."""
 
     sysfs: str = "/sys"
@@ -34,10 +34,10 @@ class Problem(NamedTuple):
 class Device:
     """One PCI device in sysfs."""
 
-    def __init__(self, address: str, places: Places) -> None:
+    def __init__(self, address: str, paths: KernelPaths) -> None:
         """`address` is domain:bus:device.function, as sysfs writes it."""
         self.address = address
-        self.path = f"{places.sysfs}/bus/pci/devices/{address}"
+        self.path = f"{paths.sysfs}/bus/pci/devices/{address}"
 
     @property
     def exists(self) -> bool:
@@ -72,12 +72,12 @@ class Device:
         except FileNotFoundError:
             return self.group is not None
 
-    def neighbours(self, places: Places) -> list["Device"]:
+    def neighbours(self, paths: KernelPaths) -> list["Device"]:
         """The other devices of its group."""
         names = _names(f"{self.path}/iommu_group/devices")
-        return [Device(name, places) for name in names if name != self.address]
+        return [Device(name, paths) for name in names if name != self.address]
 
-    def mounted(self, places: Places) -> str | None:
+    def mounted(self, paths: KernelPaths) -> str | None:
         """A mounted device of its namespaces and where, like "/dev/nvme0n1p2 on /home"."""
         instances = _names(f"{self.path}/nvme")
         disks = [
@@ -87,7 +87,7 @@ class Device:
             if name.startswith("nvme")
         ]
         try:
-            with open(places.mounts, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            with open(paths.mounts, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
                 lines = [line.split() for line in file]
         except OSError:
             return None
@@ -97,23 +97,23 @@ class Device:
         return None
 
 
-def controllers(places: Places | None = None) -> list[str]:
+def controllers(paths: KernelPaths | None = None) -> list[str]:
     """The addresses of all NVMe controllers of this machine."""
-    places = places or Places()
-    names = _names(f"{places.sysfs}/bus/pci/devices")
-    return [name for name in names if Device(name, places).device_class == NVME_CLASS]
+    paths = paths or KernelPaths()
+    names = _names(f"{paths.sysfs}/bus/pci/devices")
+    return [name for name in names if Device(name, paths).device_class == NVME_CLASS]
 
 
-def problem(address: str, places: Places | None = None) -> Problem | None:
+def problem(address: str, paths: KernelPaths | None = None) -> Problem | None:
     """Why the controller at `address` can't be handed over now; None: it can."""
-    places = places or Places()
-    device = Device(address, places)
+    paths = paths or KernelPaths()
+    device = Device(address, paths)
     if not device.exists:
-        return _absent(address, places)
+        return _absent(address, paths)
     if device.device_class != NVME_CLASS:
         return Problem(
             f"not an NVMe controller: class {device.device_class}, not {NVME_CLASS}",
-            _others(address, places),
+            _others(address, paths),
         )
     if device.group is None or not device.has_iommu:
         return Problem(
@@ -122,31 +122,31 @@ def problem(address: str, places: Places | None = None) -> Problem | None:
             " (Intel; AMD needs no option)",
         )
     if device.driver != DRIVER:
-        return _not_bound(device, places)
-    return _not_viable(device, places) or _no_node(device, places)
+        return _not_bound(device, paths)
+    return _not_viable(device, paths) or _no_node(device, paths)
 
 
-def check(address: str, places: Places | None = None) -> str:
+def check(address: str, paths: KernelPaths | None = None) -> str:
     """The group of the controller at `address`. Raises UsageError where it can't be had."""
-    found = problem(address, places)
+    found = problem(address, paths)
     if found is not None:
         raise UsageError(f"{address}: {found.found}; {found.cure}")
-    return Device(address, places or Places()).group or ""
+    return Device(address, paths or KernelPaths()).group or ""
 
 
-def _absent(address: str, places: Places) -> Problem:
-    return Problem("no such PCI device", _others(address, places))
+def _absent(address: str, paths: KernelPaths) -> Problem:
+    return Problem("no such PCI device", _others(address, paths))
 
 
-def _others(address: str, places: Places) -> str:
-    others = [name for name in controllers(places) if name != address]
+def _others(address: str, paths: KernelPaths) -> str:
+    others = [name for name in controllers(paths) if name != address]
     if others:
         return f"this machine's NVMe controllers: {', '.join(others)}"
     return "this machine has no NVMe controller (`lspci -nn` lists its devices)"
 
 
-def _not_bound(device: Device, places: Places) -> Problem:
-    mounted = device.mounted(places)
+def _not_bound(device: Device, paths: KernelPaths) -> Problem:
+    mounted = device.mounted(paths)
     if mounted is not None:
         return Problem(
             f"in use by this machine: {mounted}",
@@ -170,11 +170,11 @@ def binding_commands(address: str, driver: str | None) -> str:
     return " && ".join(commands)
 
 
-def _not_viable(device: Device, places: Places) -> Problem | None:
+def _not_viable(device: Device, paths: KernelPaths) -> Problem | None:
     """The group's other devices can reach what this one can: all of them must be given up."""
     others = [
         f"{other.address} ({other.driver})"
-        for other in device.neighbours(places)
+        for other in device.neighbours(paths)
         if other.driver not in HARMLESS and not other.device_class.startswith(BRIDGE_CLASS)
     ]
     if not others:
@@ -185,14 +185,14 @@ def _not_viable(device: Device, places: Places) -> Problem | None:
     )
 
 
-def _no_node(device: Device, places: Places) -> Problem | None:
+def _no_node(device: Device, paths: KernelPaths) -> Problem | None:
     """Whether this user may open the group."""
     for node, cure in (
         (
-            f"{places.nodes}/{device.group}",
-            f"as root: chown YOUR-USER {places.nodes}/{device.group}",
+            f"{paths.nodes}/{device.group}",
+            f"as root: chown YOUR-USER {paths.nodes}/{device.group}",
         ),
-        (f"{places.nodes}/vfio", f"as root: chmod 666 {places.nodes}/vfio"),
+        (f"{paths.nodes}/vfio", f"as root: chmod 666 {paths.nodes}/vfio"),
     ):
         if not os.path.exists(node):  # noqa: PTH110 - pathlib is slow to import
             return Problem(f"there is no {node}", f"as root: modprobe {DRIVER} vfio_iommu_type1")
