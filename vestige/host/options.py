@@ -41,7 +41,7 @@ LONGEST_TIMEOUT = 1e9  # seconds
 CONTROLLER = "vfio:"
 
 
-class Record:
+class NamedValues:
     """Named values, equal by value. typing.NamedTuple, without the time it takes to import."""
 
     __slots__: tuple[str, ...] = ()
@@ -62,7 +62,7 @@ class Record:
         return tuple(getattr(self, name) for name in self.__slots__)
 
 
-class DiskOption(Record):
+class DiskOption(NamedValues):
     """One `--disk`: a raw image file, a block device, or vfio: and an NVMe's PCI address.
 
     `discard`: the guest may give back sectors of an image, which lets its file shrink. `raw`: the
@@ -91,7 +91,7 @@ class DiskOption(Record):
         return self.path.removeprefix(CONTROLLER) if self.path.startswith(CONTROLLER) else None
 
 
-class ConsoleOption(Record):
+class ConsoleOption(NamedValues):
     """`--console`: what it is connected to, and which device the guest finds.
 
     `early`: what the guest sends to its serial port goes there too.
@@ -103,7 +103,7 @@ class ConsoleOption(Record):
         self.backend, self.device, self.early = backend, device, early
 
 
-class PortOption(Record):
+class PortOption(NamedValues):
     """One `--port`: its name in the guest, and what it is connected to."""
 
     __slots__ = ("backend", "name")
@@ -112,7 +112,7 @@ class PortOption(Record):
         self.name, self.backend = name, backend
 
 
-class RunOptions(Record):
+class RunOptions(NamedValues):
     """One `vestige run`. Units: `memory` bytes, `timeout` seconds; `ide` is one of IDE_PLACES.
 
     `net`: "user", tap:NAME or None; `entropy`: a virtio entropy device; `devices`: those of
