@@ -157,7 +157,17 @@ def test_what_needs_a_virtual_cpu_says_so(name: str, arguments: tuple[int, ...])
         getattr(intrinsics, name)(*arguments)
 
 
-@pytest.mark.parametrize("name", [name for name in vars(Processor) if not name.startswith("_")])
+INSTRUCTIONS = {name for name in vars(Processor) if name in vars(intrinsics) and name[0] != "_"}
+MEETINGS = {
+    "atomic_exchange32": (5,),
+    "atomic_compare_exchange32": (0, 5),
+    "atomic_add64": (5,),
+    "load_acquire32": (),
+    "store_release32": (5,),
+}
+
+
+@pytest.mark.parametrize("name", sorted(INSTRUCTIONS))
 def test_a_processor_is_given_what_its_thread_runs(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +185,24 @@ def test_a_processor_is_given_what_its_thread_runs(
         answer = getattr(intrinsics, name)(*arguments)
     assert seen == [arguments]
     assert answer == (None if signature.return_annotation is None else 5)
+
+
+@pytest.mark.parametrize("name", sorted(MEETINGS))
+def test_another_cpu_goes_on_before_an_ordered_access(name: str) -> None:
+    place = ctypes.c_uint64(0)
+    seen = []
+
+    class Watched(Processor):
+        def before_ordered_access(self) -> None:
+            seen.append(place.value)
+            place.value = 7
+
+    with intrinsics.running_on(Watched()):
+        answer = getattr(intrinsics, name)(ctypes.addressof(place), *MEETINGS[name])
+        intrinsics.fence()
+    assert seen[0] == 0
+    assert answer in (None, 7)
+    assert len(seen) == 2
 
 
 def test_a_system_call_answers_as_the_kernel_does() -> None:

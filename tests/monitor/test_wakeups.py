@@ -5,9 +5,7 @@ The code is the monitor's own, in CPython; a step is a place where it touches wh
 
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -22,8 +20,6 @@ from vestige.lang.intrinsics import Processor, running_on
 from vestige.monitor.core import lock
 from vestige.monitor.core.trap_turn import serve
 from vestige.monitor.core.worker_turn import work
-from vestige.monitor.devices.virtio import queue as virtio_queue
-from vestige.monitor.drivers.ring import queue as ring_queue
 from vestige.monitor.drivers.ring.spec import CompletionFlag, Submission
 from vestige.monitor.outside import kvm
 
@@ -33,11 +29,6 @@ WRITES = 3  # of each CPU, to a register that both write
 RUNS = 12  # of each kind
 CONFIG_VECTOR, STATUS = 0x10, 0x14
 SPINS = 1
-SHARED = {
-    lock: ("atomic_exchange32", "load_acquire32", "store_release32"),
-    ring_queue: ("load32", "store32", "load_acquire32", "store_release32", "fence"),
-    virtio_queue: ("fence",),
-}
 
 
 class Race(Processor):
@@ -130,20 +121,12 @@ class Race(Processor):
 
     def run(self) -> None:
         """To the end; then nothing may be left."""
-        with ExitStack() as stack:
-            for module, names in SHARED.items():
-                for name in names:
-                    stack.enter_context(
-                        mock.patch.object(module, name, self.stepping(module, name))
-                    )
-            patches: list[tuple[Any, str, Any]] = [
-                (lock, "SPINS", SPINS),
-                (FakeRing, "finish", self.finishing()),
-            ]
-            for module, name, value in patches:
-                stack.enter_context(mock.patch.object(module, name, value))
-            with running_on(self):
-                self.schedule.run()
+        with (
+            mock.patch.object(lock, "SPINS", SPINS),
+            mock.patch.object(FakeRing, "finish", self.finishing()),
+            running_on(self),
+        ):
+            self.schedule.run()
         for disk, asked in zip(self.disks, self.asked, strict=True):
             assert set(disk.done()) == asked
         devices = [machine.virtio.functions[0].device for machine in self.rig.machines]
@@ -153,15 +136,9 @@ class Race(Processor):
             assert machine.lock.held == machine.lock.left == 0
             assert machine.armed <= machine.next_deadline()
 
-    def stepping(self, module: object, name: str) -> Callable[..., Any]:
-        """The intrinsic, with a step before it."""
-        real = getattr(module, name)
-
-        def stepped(*arguments: int) -> Any:
-            self.schedule.step()
-            return real(*arguments)
-
-        return stepped
+    def before_ordered_access(self) -> None:
+        """Others may go on here."""
+        self.schedule.step()
 
     def pause(self) -> None:
         """Who may leave its turn goes on; who may not waits until the lock is free."""

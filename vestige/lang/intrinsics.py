@@ -34,6 +34,9 @@ class Processor:
     This one can do nothing but PAUSE, which does nothing.
     """
 
+    def before_ordered_access(self) -> None:
+        """An atomic access, an acquire, a release or a fence follows: CPUs meet there."""
+
     def pause(self) -> None:
         """PAUSE: what another CPU does can be done here."""
 
@@ -161,6 +164,7 @@ def fill(destination: u64, value: u8, length: u64) -> None:
 
 def atomic_exchange32(address: u64, value: u32) -> u32:
     """XCHG: store `value`, return what was there. A full barrier."""
+    _processor.get().before_ordered_access()
     old = load32(address)
     store32(address, value)
     return old
@@ -168,6 +172,7 @@ def atomic_exchange32(address: u64, value: u32) -> u32:
 
 def atomic_compare_exchange32(address: u64, expected: u32, value: u32) -> u32:
     """LOCK CMPXCHG: store `value` if `expected` is there; return what was there."""
+    _processor.get().before_ordered_access()
     old = load32(address)
     if old == expected:
         store32(address, value)
@@ -176,6 +181,7 @@ def atomic_compare_exchange32(address: u64, expected: u32, value: u32) -> u32:
 
 def atomic_add64(address: u64, value: u64) -> u64:
     """LOCK XADD, modulo 2**64: return what was there."""
+    _processor.get().before_ordered_access()
     old = load64(address)
     store64(address, (old + value) & 0xFFFF_FFFF_FFFF_FFFF)
     return old
@@ -183,16 +189,19 @@ def atomic_add64(address: u64, value: u64) -> u64:
 
 def load_acquire32(address: u64) -> u32:
     """A 32-bit load that later memory accesses stay behind."""
+    _processor.get().before_ordered_access()
     return load32(address)
 
 
 def store_release32(address: u64, value: u32) -> None:
     """A 32-bit store that earlier memory accesses stay before."""
+    _processor.get().before_ordered_access()
     store32(address, value)
 
 
 def fence() -> None:
     """A full memory barrier (LOCK OR to the stack: MFENCE needs SSE2)."""
+    _processor.get().before_ordered_access()
 
 
 def pause() -> None:

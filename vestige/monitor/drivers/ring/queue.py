@@ -59,7 +59,7 @@ class Queue(Struct):
             return False
         if ring.polled:
             fence()
-            return load32(ring.sq_flags) & SubmissionFlag.NEED_WAKEUP != 0
+            return load_acquire32(ring.sq_flags) & SubmissionFlag.NEED_WAKEUP != 0
         return True
 
     def begin_kick(self, ring: Ring) -> None:
@@ -69,7 +69,7 @@ class Queue(Struct):
         cost more than the request.
         """
         self.kickers += 1
-        store32(ring.cq_flags, CompletionFlag.EVENTFD_DISABLED)
+        store_release32(ring.cq_flags, CompletionFlag.EVENTFD_DISABLED)
 
     def end_kick(self, ring: Ring) -> None:
         """After Call.KICK, before the last look at the completions.
@@ -81,7 +81,7 @@ class Queue(Struct):
         """
         self.kickers -= 1
         if self.kickers == 0:
-            store32(ring.cq_flags, 0)
+            store_release32(ring.cq_flags, 0)
         fence()
 
     def completed(self, ring: Ring) -> bool:
