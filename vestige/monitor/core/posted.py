@@ -1,14 +1,9 @@
 """Posted starts: a write of the guest that becomes an interrupt of the worker and no exit.
 
-KVM turns the bytes of abi.POSTED_STARTS into interrupts of the worker. The guest's next access
-that exits may overtake such a start, so an access that has to come after it waits here. A guest
-gets to know those bytes from the offer its channel's command register shows (every other start
-exits), so where no offer stands none can be under way.
-
-Why a fence suffices: KVM has put a start into the worker's local APIC before the guest's write
-is over (an irqfd of an MSI to one CPU is delivered where it is signalled: Linux, virt/kvm/
-eventfd.c, irqfd_wakeup), thus before the fence, and its vector is the more urgent one. The
-worker takes the two in this order, or finds both noted, and does starts first.
+The bytes of abi.POSTED_STARTS become interrupts of the worker. The guest's next access that exits
+may overtake such a start, so an access that has to come after it waits here, for a fence: that comes
+to the worker behind every start. A guest gets to know those bytes from the offer its channel's command
+register shows (every other start exits), so where no offer stands none can be under way.
 """
 
 from vestige.abi import (

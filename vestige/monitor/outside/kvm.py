@@ -152,7 +152,13 @@ def wake(worker: u32) -> None:
 
 
 def send_fence(worker: u32) -> None:
-    """The same, and leave it FENCE_SIGNAL, behind every start that was posted before."""
+    """The same, and leave it FENCE_SIGNAL, behind every start that was posted before.
+
+    KVM has put a start into the worker's local APIC before the guest's write is over (an irqfd of
+    an MSI to one CPU is delivered where it is signalled: Linux, virt/kvm/eventfd.c,
+    irqfd_wakeup), thus before the fence, and its vector is the more urgent one. The worker takes
+    the two in this order, or finds both noted, and does starts first.
+    """
     write_msr(INTERRUPT_COMMAND, u64(worker << 32 | FENCE_VECTOR))
 
 
