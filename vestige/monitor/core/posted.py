@@ -1,9 +1,10 @@
 """Posted starts: a write of the guest that becomes an interrupt of the worker and no exit.
 
 The bytes of abi.POSTED_STARTS become interrupts of the worker. The guest's next access that exits
-may overtake such a start, so an access that has to come after it waits here, for a fence: that comes
-to the worker behind every start. A guest gets to know those bytes from the offer its channel's command
-register shows (every other start exits), so where no offer stands none can be under way.
+may overtake such a start, so an access that has to come after it waits here for a fence, which
+comes to the worker behind every start. A guest gets to know those bytes from the offer its
+channel's command register shows (every other start exits), so where no offer stands none can be
+under way.
 """
 
 from vestige.abi import (
