@@ -3,9 +3,9 @@
     python -m bench.trap_instructions
 
 The core is compiled into this process, and a child of it is stepped. Prints, for some accesses,
-what finding the device and its answer take (dispatch.handle), then what one settling takes that has
-nothing to do, and one look for the next deadline: both follow most traps. Last come whole turns,
-from KVM's record of a read to the answer in it.
+what finding the device and its answer take (dispatch.locate, handle), then what one settling takes
+that has nothing to do, and one look for the next deadline: both follow most traps. Last come whole
+turns, from KVM's record of a read to the answer in it.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from vestige.devices import DEVICES
 from vestige.lang.build import compile_functions
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct
+from vestige.monitor.core.dispatch import locate
 from vestige.monitor.core.trap import Kind, Trap
 from vestige.monitor.core.trap_turn import serve
 from vestige.place import options_for
@@ -46,11 +47,15 @@ WRITES = (
     ("CONFIG_ADDRESS", Kind.PORT, abi.PORT_PCI_ADDRESS, 4),
     ("I/O APIC select", Kind.MEMORY, abi.IOAPIC, 4),
 )
-TURNS = (  # ports, and how many queued writes come before
-    ("IDE Status", abi.PORT_IDE + 7, 0),
-    ("IDE Status, 3 queued writes", abi.PORT_IDE + 7, 3),
-    ("UART line status", abi.PORT_UART + 5, 0),
-    ("CONFIG_DATA", abi.PORT_PCI_DATA, 0),
+TURNS = (  # and how many writes are queued before
+    ("IDE Status", Kind.PORT, abi.PORT_IDE + 7, 1, 0),
+    ("IDE Status, 3 queued writes", Kind.PORT, abi.PORT_IDE + 7, 1, 3),
+    ("UART line status", Kind.PORT, abi.PORT_UART + 5, 1, 0),
+    ("CONFIG_DATA", Kind.PORT, abi.PORT_PCI_DATA, 4, 0),
+    ("nobody's port", Kind.PORT, 0x60, 1, 0),
+    ("ECAM", Kind.MEMORY, abi.ECAM + 0x8000, 4, 0),
+    ("I/O APIC window", Kind.MEMORY, abi.IOAPIC + 0x10, 4, 0),
+    ("HPET counter", Kind.MEMORY, abi.HPET + 0xF0, 8, 0),
 )
 
 _map = ctypes.CDLL(None, use_errno=True).mmap
@@ -77,16 +82,24 @@ class Turn:
         """Answer a trap."""
         self._call(*(ctypes.addressof(argument) for argument in arguments))
 
-    def count(self, rig: Rig, port: int, queued: int) -> int:
-        """The instructions of a turn that reads a byte, behind so many queued writes."""
+    def count(self, rig: Rig, kind: Kind, address: int, size: int, queued: int) -> int:
+        """The instructions of a turn that reads so many bytes, behind so many queued writes."""
         page = CoalescedPage()
         rig.shared.config.coalesced = address_of(page)
         rig.shared.config.coalesced_entries = len(page.entries)
         for number in range(queued):
             queue(page, abi.PORT_IDE + 2 + number, 1)
-        abi.RunPage.at(rig.cpus[0].run).exit_reason = abi.ExitReason.IO
-        record = abi.RunIo.at(rig.cpus[0].run + abi.RUN_UNION)
-        record.size, record.port, record.count, record.data_offset = 1, port, 1, DATA_OFFSET
+        run = abi.RunPage.at(rig.cpus[0].run)
+        union = rig.cpus[0].run + abi.RUN_UNION
+        if kind == Kind.PORT:
+            run.exit_reason = abi.ExitReason.IO
+            port = abi.RunIo.at(union)
+            port.direction, port.size, port.port = 0, size, address
+            port.count, port.data_offset = 1, DATA_OFFSET
+        else:
+            run.exit_reason = abi.ExitReason.MMIO
+            memory = abi.RunMmio.at(union)
+            memory.address, memory.length, memory.is_write = address, size, 0
         return instructions(self, rig.cpus[0], rig.machine, rig.shared)
 
 
@@ -105,14 +118,17 @@ def main() -> int:
             for name, kind, address, size in rows:
                 trap = Trap(kind=kind, write=write, size=size, count=1, address=address)
                 trap.data = ctypes.addressof(data)
-                count = instructions(native()["handle"], machine, shared, trap, NOW)
+                count = instructions(native()["locate"], machine, trap)
+                locate(machine, trap)  # the count was a child's
+                count += instructions(native()["handle"], machine, shared, trap, NOW)
                 print(f"{count:6} {name}, {'written' if write else 'read'}")
         settle, config = native()["settle"], shared.config
         print(f"{instructions(settle, machine, config, shared.statistics, NOW, 0):6} settle")
         print(f"{instructions(native()['Machine.next_deadline'], machine):6} next_deadline")
         turn = Turn()
-        for name, port, queued in TURNS:
-            print(f"{turn.count(pair.rig, port, queued):6} turn: {name}, read")
+        for name, kind, address, size, queued in TURNS:
+            count = turn.count(pair.rig, kind, address, size, queued)
+            print(f"{count:6} turn: {name}, read")
     except NoSteppingError as error:
         print(f"trap_instructions: {error}", file=sys.stderr)
         return 1

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from vestige.devices import DEVICES, ROWS
+from vestige.devices import DEVICES, PORT_ROWS, VIRTIO_TYPES
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.line import Line
-from vestige.place import NOBODY, Place
+from vestige.place import NOBODY, ROW_SHIFT, Pci, Place, Space, VirtioType
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "devices"
@@ -41,7 +41,14 @@ def claimed(place: Place) -> set[int]:
 @EACH_PLACE
 def test_a_place_names_a_field_whose_model_has_the_common_shape(place: Place) -> None:
     model = getattr(Machine(), place.field)
-    for name, arguments in (("reset", 0), ("read", 3), ("write", 4)):
+    shape = {"reset": 0}
+    if place.has_registers:
+        shape |= {"read": 3, "write": 4}
+    if place.pci is not None:
+        shape |= {"has_function": 1, "read_config": 3, "write_config": 4}
+        if place.pci.bars:
+            shape |= {"port_offset": 1, "memory_offset": 2}
+    for name, arguments in shape.items():
         assert getattr(type(model), name).__code__.co_argcount == 1 + arguments
 
 
@@ -67,7 +74,8 @@ def test_a_place_s_lines_are_all_lines_of_its_model(place: Place) -> None:
     for routed in place.routed:
         parts = getattr(model, routed.parts)
         assert len(parts) == routed.count
-        lines += [part.line for part in parts]
+        owners = [getattr(part, routed.within) if routed.within else part for part in parts]
+        lines += [owner.line for owner in owners]
     assert all(type(line) is Line for line in lines)
     assert len(lines) == lines_in(type(model))
 
@@ -86,11 +94,13 @@ def test_no_field_has_two_places() -> None:
 @EACH_PLACE
 def test_each_port_leads_to_its_place(place: Place) -> None:
     number = DEVICES.index(place)
-    assert {port for port, row in enumerate(ROWS) if row == number} == claimed(place)
+    assert {port for port, row in enumerate(PORT_ROWS) if row >> ROW_SHIFT == number} == claimed(
+        place
+    )
 
 
 def test_the_table_of_ports_ends_with_the_last_that_is_claimed() -> None:
-    assert ROWS[-1] != NOBODY
+    assert PORT_ROWS[-1] >> ROW_SHIFT != NOBODY
 
 
 @EACH_PLACE
@@ -124,6 +134,34 @@ def head(place: Place) -> str:
     return f"| ports | memory | drives pins | option | own in ACPI |\n{RULE}\n| {cells} |\n"
 
 
+def pci_head(place: Place, pci: Pci) -> str:
+    """The same of functions on the PCI bus."""
+    slots = str(pci.slot) if pci.count == 1 else f"{pci.slot} to {pci.slot + pci.count - 1}"
+    each = ", each" if pci.count > 1 else ""
+    bars = [
+        f"{bar.number}: 0x{bar.address:X}, {bar.size} {Space(bar.space).name.lower()}{each}"
+        if bar.space == Space.PORTS
+        else f"{bar.number}: 0x{bar.address:08X}, {bar.size} bytes{each}"
+        for bar in pci.bars
+    ]
+    pins = [f"{routed.count} {routed.parts}, each as the guest says" for routed in place.routed]
+    cells = " | ".join(cell or "none" for cell in (slots, "; ".join(bars), ", ".join(pins)))
+    return f"| slot | BARs at power-on | drives pins |\n| --- | --- | --- |\n| {cells} |\n"
+
+
 @EACH_PLACE
 def test_the_page_says_what_the_place_claims(place: Place) -> None:
-    assert f"\n\n{head(place)}\n" in (PAGES / f"{place.page}.md").read_text()
+    said = head(place) if place.pci is None else pci_head(place, place.pci)
+    assert f"\n\n{said}\n" in (PAGES / f"{place.page}.md").read_text()
+
+
+@pytest.mark.parametrize("row", VIRTIO_TYPES, ids=lambda row: row.field)
+def test_a_type_of_virtio_function_has_models_a_link_and_a_page(row: VirtioType) -> None:
+    machine = Machine()
+    models = getattr(machine.virtio, row.field)
+    assert len(models) == row.count
+    assert hasattr(models[0], "requests") == (row.requests is not None)
+    if row.link:
+        assert hasattr(getattr(machine, row.link), "take")
+    page = (PAGES / f"{row.page}.md").read_text()
+    assert f"1AF4:{0x1040 + row.kind:04X}" in page

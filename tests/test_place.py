@@ -12,8 +12,10 @@ from vestige.lang.errors import Refusal
 from vestige.lang.records import made_at
 from vestige.monitor.core import bus
 from vestige.place import (
+    CONFIG_PORTS,
     NOBODY,
     OPTIONAL_ROWS,
+    ROW_SHIFT,
     Block,
     Node,
     Option,
@@ -35,12 +37,20 @@ COUNTER = Place("counter", "counter", memory=Block(0xF000_0000, 0x1000))
 def test_the_row_of_each_port_up_to_the_last_that_is_claimed() -> None:
     other = Place("other", "other", ports=(Ports(10, 1),))
     table = rows((COUNTER, SERIAL, other))
-    assert table[:8] == bytes([NOBODY]) * 8
-    assert list(table[8:]) == [1, 1, 2, NOBODY, 1]
+    found = [(where >> ROW_SHIFT, where & 0xFF) for where in table]
+    assert found[:8] == [(NOBODY, 0)] * 8
+    assert found[8:13] == [(1, 0), (1, 1), (2, 0), (NOBODY, 0), (1, 4)]
+    assert found[0xCF8:] == [(CONFIG_PORTS, offset) for offset in range(8)]
+
+
+def test_a_group_of_ports_can_have_an_offset_of_its_own() -> None:
+    reset = Place("reset", "reset", ports=(Ports(0x600, 2), Ports(0x92, 1, offset=2)))
+    table = rows((reset,))
+    assert [table[port] for port in (0x600, 0x601, 0x92)] == [0, 1, 2]
 
 
 def test_without_ports_there_is_no_row() -> None:
-    assert rows((COUNTER,)) == b""
+    assert {where >> ROW_SHIFT for where in rows((COUNTER,))} == {NOBODY, CONFIG_PORTS}
 
 
 @pytest.mark.parametrize(
@@ -174,7 +184,8 @@ def test_neighbours_do_not_overlap() -> None:
     after = Place("b", "b", ports=(Ports(10, 2),), memory=Block(0xF000_1000, 1))
     before = Place("c", "c", ports=(Ports(7, 1),), memory=Block(0xEFFF_FFFF, 1))
     check((SERIAL, COUNTER, after, before))
-    assert list(rows((SERIAL, COUNTER, after, before))[7:]) == [3, 0, 0, 2, 2, 0]
+    found = rows((SERIAL, COUNTER, after, before))[7:13]
+    assert [where >> ROW_SHIFT for where in found] == [3, 0, 0, 2, 2, 0]
 
 
 def test_a_field_that_is_not_there_is_refused_when_it_is_compiled(
@@ -182,6 +193,6 @@ def test_a_field_that_is_not_there_is_refused_when_it_is_compiled(
 ) -> None:
     monkeypatch.setattr(bus, "DEVICES", (COUNTER,))
     with pytest.raises(Refusal) as refusal:
-        compile_functions([bus.read_register], base=None, runtime="process")
+        compile_functions([bus.read_at], base=None, runtime="process")
     assert "counter" in str(refusal.value)
     assert f"{Path(__file__).name}:{made_at(COUNTER)[1]}" in str(refusal.value)

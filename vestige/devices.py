@@ -1,13 +1,23 @@
-"""The devices whose ports and memory are fixed, a line each; ACPI names them in this order."""
+"""The machine's devices, a line each; ACPI names them in this order. And how they are found."""
 
 from vestige.monitor.devices.acpi_registers.place import ACPI_REGISTERS
 from vestige.monitor.devices.hpet.place import HPET_TIMERS
 from vestige.monitor.devices.ioapic.place import IO_APIC
+from vestige.monitor.devices.pci.place import PCI_ROOT
+from vestige.monitor.devices.piix3_ide.place import IDE
 from vestige.monitor.devices.pvpanic.place import PVPANIC
 from vestige.monitor.devices.uart16550.place import UART
-from vestige.place import check, rows
+from vestige.monitor.devices.virtio.place import VIRTIO
+from vestige.monitor.devices.virtio_blk.place import VIRTIO_BLOCK
+from vestige.monitor.devices.virtio_console.place import VIRTIO_CONSOLE
+from vestige.monitor.devices.virtio_net.place import VIRTIO_NET
+from vestige.monitor.devices.virtio_rng.place import VIRTIO_ENTROPY
+from vestige.place import accesses, check, rows, slots
 
-DEVICES = (ACPI_REGISTERS, PVPANIC, HPET_TIMERS, UART, IO_APIC)
+DEVICES = (ACPI_REGISTERS, PVPANIC, HPET_TIMERS, UART, IO_APIC, PCI_ROOT, IDE, VIRTIO)
+VIRTIO_TYPES = (VIRTIO_BLOCK, VIRTIO_CONSOLE, VIRTIO_ENTROPY, VIRTIO_NET)
 check(DEVICES)
-ROWS = rows(DEVICES)  # the row of each port
+PORT_ROWS = rows(DEVICES)  # where each port is
+SLOT_ROWS = slots(DEVICES)  # and each device number on PCI bus 0
+ACCESSES = accesses(DEVICES)  # place.Access to the memory of each row
 STANDARD = frozenset(place.field for place in DEVICES if place.option is None)

@@ -178,7 +178,7 @@ class Sequence:
     def check(self) -> None:
         """What always holds."""
         assert 1 <= self.bench.net.pairs <= self.bench.pairs
-        for link in list(self.bench.machine.networks)[: self.bench.pairs]:
+        for link in list(self.bench.machine.networks.links)[: self.bench.pairs]:
             assert link.first <= link.end <= len(link.inbox)
             for batch in link.batches:
                 assert batch.sent <= batch.used <= BATCH_SIZE

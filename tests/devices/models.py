@@ -32,7 +32,7 @@ from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE, Uar
 from vestige.monitor.devices.uart16550.spec import FIFO_SIZE, Identity
 from vestige.monitor.line import NEVER
 from vestige.monitor.sized import ONES
-from vestige.place import Access, Place
+from vestige.place import Access, Place, offset_in
 
 BYTE, LONG = 1 << 8, 1 << 32
 # By size in bytes. Of 8 bytes a third, 0 and all ones among them: a range's length has 63 bits.
@@ -172,7 +172,7 @@ OWN = {
             Operation(IoApic.write, (REGISTERS, (4,), range(LONG)), timed=True),
             Operation(IoApic.write, ((0,), (4,), range(0x42)), timed=True),
             Operation(IoApic.write, ((0x10,), (4,), range(1 << 17)), timed=True),
-            Operation(IoApic.drive, (range(1 << PINS),)),
+            Operation(IoApic.take_lines, (range(1 << PINS), (0, 0, 1, 1 << PINS - 1))),
             Operation(IoApic.edge, (range(PINS),)),
             Operation(IoApic.end_of_interrupt, (range(BYTE),)),
             Operation(IoApic.message_address, (range(PINS),)),
@@ -195,6 +195,15 @@ OWN = {
         ),
     ),
     "pvpanic": Own(check_pvpanic),
+    "pci": Own(
+        check_pci,
+        (
+            Operation(PciRoot.write_address, (range(LONG),)),
+            Operation(PciRoot.enabled, ()),
+            Operation(PciRoot.function, ()),
+            Operation(PciRoot.register, ()),
+        ),
+    ),
 }
 
 
@@ -202,6 +211,7 @@ def model_of(place: Place, own: Own) -> Model:
     """A device with a place, driven as the core may drive it that goes by the place alone."""
     structure = type(getattr(Machine(), place.field))
     operations = [*port_accesses(place, structure), *memory_accesses(place, structure)]
+    operations += config_accesses(place, structure)
     if place.timed:
         operations.append(Operation(structure.expire, (), timed=True))
         operations.append(Operation(structure.next_deadline, ()))
@@ -210,9 +220,12 @@ def model_of(place: Place, own: Own) -> Model:
 
 def port_accesses(place: Place, structure: Any) -> Iterator[Operation]:
     """Any byte at any of its ports."""
-    claimed = [port for ports in place.ports for port in range(ports.first, ports.end)]
-    if claimed:
-        offsets = [port - claimed[0] for port in claimed]
+    offsets = [
+        offset_in(place, ports, port)
+        for ports in place.ports
+        for port in range(ports.first, ports.end)
+    ]
+    if offsets:
         yield Operation(structure.read, (offsets, (1,)), timed=True)
         yield Operation(structure.write, (offsets, (1,), range(BYTE)), timed=True)
 
@@ -228,6 +241,20 @@ def memory_accesses(place: Place, structure: Any) -> Iterator[Operation]:
         yield Operation(structure.write, (offsets, (size,), VALUES[size]), timed=True)
 
 
+def config_accesses(place: Place, structure: Any) -> Iterator[Operation]:
+    """Any access to configuration space, and any look for a register of a BAR."""
+    if place.pci is None:
+        return
+    numbers = range(place.pci.count)
+    for size in (1, 2, 4):
+        offsets = [n for n in range(256) if n % 4 + size <= 4]
+        yield Operation(structure.read_config, (numbers, offsets, (size,)))
+        yield Operation(structure.write_config, (numbers, offsets, (size,), VALUES[size]))
+    if place.pci.bars:
+        yield Operation(structure.port_offset, (range(1 << 16),))
+        yield Operation(structure.memory_offset, (numbers, range(1 << 32)))
+
+
 MODELS = {
     "config": Model(
         ConfigSpace,
@@ -240,18 +267,6 @@ MODELS = {
         ),
         (),
         check_config,
-    ),
-    "pci": Model(
-        PciRoot,
-        PciRoot.reset,
-        (
-            Operation(PciRoot.write_address, (range(LONG),)),
-            Operation(PciRoot.enabled, ()),
-            Operation(PciRoot.function, ()),
-            Operation(PciRoot.register, ()),
-        ),
-        (),
-        check_pci,
     ),
     **{place.field: model_of(place, OWN.get(place.field, Own())) for place in DEVICES},
 }

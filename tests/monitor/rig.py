@@ -11,6 +11,7 @@ from vestige.host.domains import deal_out
 from vestige.host.options import VIRTIO, DiskOption
 from vestige.lang.intrinsics import Processor, address_of, running_on
 from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.posted import begin_posts
 from vestige.monitor.core.trap_turn import serve
 from vestige.monitor.core.worker_turn import work
 from vestige.monitor.line import NEVER
@@ -212,8 +213,7 @@ class Rig(Processor):
         """Power on."""
         for machine, shared in zip(self.machines, self.shared_by_domain, strict=True):
             machine.reset(shared.config)
-        if self.shared.config.ide_in_memory:
-            self.machine.ide.take_posted_starts()  # the worker's first act
+        begin_posts(self.machine, self.shared.config)  # the worker's first act
         return self
 
     def enter(self, cpu: int = 0) -> None:

@@ -13,16 +13,14 @@ from vestige import abi
 from vestige.lang.build import compile_functions
 from vestige.lang.native import NativeImage
 from vestige.lang.types import Struct
-from vestige.monitor.core.dispatch import handle
-from vestige.monitor.core.domains import function_at, function_of_port
+from vestige.monitor.core.decode import function_at, function_of_port
+from vestige.monitor.core.dispatch import handle, locate
 from vestige.monitor.core.machine import Machine
-from vestige.monitor.core.posted import follows_starts, take_signals
+from vestige.monitor.core.posted import begin_posts, follows_posts, take_signals
 from vestige.monitor.core.settle import settle
-from vestige.monitor.core.shadow import show_registers
 from vestige.monitor.core.trap import Kind, Trap
-from vestige.monitor.devices.piix3_ide.function import Ide
-from vestige.monitor.devices.virtio.devices import NOWHERE
 from vestige.monitor.drivers.ring.queue import Queue
+from vestige.place import NOWHERE
 
 PORTS = (
     *range(0x3F6, 0x402), *range(0x5FE, 0x606), *range(0xCF6, 0xD02), *range(0xC000, 0xC030),
@@ -48,10 +46,10 @@ def native() -> NativeImage:
         function_at,
         function_of_port,
         settle,
-        show_registers,
-        follows_starts,
+        locate,
+        follows_posts,
         take_signals,
-        Ide.take_posted_starts,
+        begin_posts,
         Machine.expire,
         Machine.next_deadline,
         Queue.publish,
@@ -77,8 +75,7 @@ class Pair:
         self.now = 0
         for machine, shared in zip(self.rig.machines, self.rig.shared_by_domain, strict=True):
             self.both("Machine.reset", Machine.reset, machine, shared.config)
-        if ide_in_memory:
-            self.both("Ide.take_posted_starts", Ide.take_posted_starts, self.rig.machine.ide)
+        self.both("begin_posts", begin_posts, self.rig.machine, self.rig.shared.config)
 
     def both(self, name: str, function: Callable[..., Any], *arguments: int | Struct) -> int:
         """A function on this memory in CPython and, from the same state, compiled; its answer."""
@@ -99,7 +96,8 @@ class Pair:
         trap.data = page + DATA_OFFSET
         first, config = self.rig.machine, self.rig.shared.config
         self.now += random.choice((1, 1000, 1_000_000))
-        self.both("follows_starts", follows_starts, first, trap)
+        self.both("follows_posts", follows_posts, first, config, trap)
+        self.both("locate", locate, first, trap)
         number = self.both("function_at", function_at, first, config, trap)
         if number == NOWHERE:
             number = self.both("function_of_port", function_of_port, first, config, trap)
@@ -129,7 +127,6 @@ class Pair:
         """What it does in one domain."""
         machine, shared = self.rig.machines[domain], self.rig.shared_by_domain[domain]
         self.both("settle", settle, machine, shared.config, shared.statistics, self.now, 0)
-        self.both("show_registers", show_registers, machine.ide, shared.config)
         machine.driver.pin_count = 0
         self.both("Queue.publish", Queue.publish, machine.driver.queue, shared.config.ring)
         self.both("Machine.next_deadline", Machine.next_deadline, machine)

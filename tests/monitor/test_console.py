@@ -4,9 +4,9 @@ import pytest
 
 from tests.monitor.rig import Rig
 from vestige import abi
-from vestige.monitor.core.console import PATIENCE, RETRY
 from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE
 from vestige.monitor.drivers.ring.spec import Errno, Opcode, Submission
+from vestige.monitor.streams import PATIENCE, RETRY
 
 UART = abi.PORT_UART
 LINE_STATUS = UART + 5

@@ -9,16 +9,16 @@ from vestige import abi
 from vestige.devices import DEVICES
 from vestige.lang.intrinsics import CheckFailed, address_of
 from vestige.lang.types import Struct
-from vestige.monitor.core.clock import Clock, nanoseconds
-from vestige.monitor.core.console import PATIENCE
-from vestige.monitor.core.ending import CRASHED
+from vestige.monitor.clock import Clock, nanoseconds
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import PLACES, count_trap
 from vestige.monitor.core.worker_turn import work
 from vestige.monitor.devices.ioapic.spec import Entry
+from vestige.monitor.devices.pvpanic.place import PVPANIC
 from vestige.monitor.devices.pvpanic.spec import Event
 from vestige.monitor.line import NEVER
 from vestige.monitor.outside.kvm import LONGEST, reachable, set_timer
+from vestige.monitor.streams import PATIENCE
 from vestige.place import options_for
 
 UART = abi.PORT_UART
@@ -301,7 +301,7 @@ def test_a_panic_is_told_after_the_last_output(rig: Rig) -> None:
 def test_a_panic_that_a_crash_kernel_takes_care_of_is_told_once(rig: Rig) -> None:
     for _ in range(3):
         rig.out(abi.PORT_PVPANIC, Event.CRASH_LOADED)
-    assert rig.told == [CRASHED]
+    assert rig.told == [PVPANIC.notice]
     with pytest.raises(PoweredOff, match="PANICKED"):
         rig.out(abi.PORT_PVPANIC, Event.PANICKED)
 

@@ -5,9 +5,9 @@ import pytest
 from tests.monitor.port_guest import CONSOLE_SIZE, MULTIPORT, PortGuest, console_rig, entropy_rig
 from tests.monitor.rig import PoweredOff, Rig
 from vestige import abi
-from vestige.monitor.core.console import PATIENCE, RETRY
 from vestige.monitor.devices.virtio_console.port import OUTPUT_SIZE
 from vestige.monitor.drivers.ring.spec import Errno, Opcode, Submission
+from vestige.monitor.streams import PATIENCE, RETRY
 
 EPIPE = 32
 NEEDS_RESET = 64
@@ -96,7 +96,7 @@ def test_output_nobody_takes_any_more_is_dropped() -> None:
     guest.put(1, b"x\n" * OUTPUT_SIZE)
     guest.put(1, b"y\n")
     assert len(guest.queues[1].collect()) == 2
-    assert rig.machine.ports.idle(rig.machine.virtio.console)
+    assert rig.machine.ports.idle(rig.machine.virtio.consoles[0], rig.machine.driver)
 
 
 def test_input_is_read_for_who_has_the_port_open() -> None:

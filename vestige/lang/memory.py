@@ -30,6 +30,13 @@ class Memory(Struct):
     high: u64  # address of GPA 4 GiB
     high_size: u64  # bytes
 
+    def set(self, other: "Memory") -> None:
+        """Be the same RAM as `other`."""
+        self.low = other.low
+        self.low_size = other.low_size
+        self.high = other.high
+        self.high_size = other.high_size
+
     def contains(self, gpa: u64, length: u64) -> bool:
         """Whether all of [gpa, gpa + length) is RAM, in one part."""
         if length <= self.low_size and gpa <= u64(self.low_size - length):

@@ -6,9 +6,8 @@ drive (BUSY while it is there), and on completion calls `complete` and then the 
 segments name the guest's RAM, or the model's own buffer, by address.
 """
 
-from enum import IntEnum
-
 from vestige.abi import MAX_DISKS
+from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import check
 from vestige.lang.types import Struct, u8, u32, u64
 

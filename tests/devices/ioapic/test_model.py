@@ -51,7 +51,7 @@ def test_all_pins_are_masked_after_reset(ioapic: IoApic) -> None:
     for pin in range(PINS):
         assert read(ioapic, Index.REDIRECTION + 2 * pin) == Entry.MASKED
         ioapic.edge(pin)
-    ioapic.drive((1 << PINS) - 1)
+    ioapic.take_lines((1 << PINS) - 1, 0)
     assert ioapic.take_requests() == 0
 
 
@@ -73,7 +73,7 @@ def test_status_bits_of_an_entry_cannot_be_written(ioapic: IoApic) -> None:
 
 def test_an_edge_is_sent_once(ioapic: IoApic) -> None:
     enter(ioapic, VECTOR)
-    ioapic.drive(1 << PIN)
+    ioapic.take_lines(1 << PIN, 0)
     ioapic.edge(PIN)
     assert ioapic.take_requests() == 1 << PIN
     assert ioapic.take_requests() == 0
@@ -81,7 +81,7 @@ def test_an_edge_is_sent_once(ioapic: IoApic) -> None:
 
 def test_every_source_of_a_shared_edge_pin_is_heard(ioapic: IoApic) -> None:
     enter(ioapic, VECTOR)
-    ioapic.drive(1 << PIN)
+    ioapic.take_lines(1 << PIN, 0)
     ioapic.edge(PIN)
     ioapic.take_requests()
     ioapic.edge(PIN)  # a second source, while the first still asserts the line
@@ -90,7 +90,7 @@ def test_every_source_of_a_shared_edge_pin_is_heard(ioapic: IoApic) -> None:
 
 def test_an_edge_at_a_masked_pin_is_lost(ioapic: IoApic) -> None:
     enter(ioapic, Entry.MASKED | VECTOR)
-    ioapic.drive(1 << PIN)
+    ioapic.take_lines(1 << PIN, 0)
     ioapic.edge(PIN)
     enter(ioapic, VECTOR)
     assert ioapic.take_requests() == 0
@@ -98,18 +98,18 @@ def test_an_edge_at_a_masked_pin_is_lost(ioapic: IoApic) -> None:
 
 def test_a_level_is_sent_once_until_its_end_of_interrupt(ioapic: IoApic) -> None:
     enter(ioapic, Entry.LEVEL | VECTOR)
-    ioapic.drive(1 << PIN)
+    ioapic.take_lines(1 << PIN, 0)
     ioapic.edge(PIN)
     assert ioapic.take_requests() == 1 << PIN
     assert read(ioapic, Index.REDIRECTION + 2 * PIN) & Entry.REMOTE_IRR
-    ioapic.drive(0)
-    ioapic.drive(1 << PIN)
+    ioapic.take_lines(0, 0)
+    ioapic.take_lines(1 << PIN, 0)
     assert ioapic.take_requests() == 0
     ioapic.end_of_interrupt(VECTOR + 1)
     assert ioapic.take_requests() == 0
     ioapic.end_of_interrupt(VECTOR)
     assert ioapic.take_requests() == 1 << PIN
-    ioapic.drive(0)
+    ioapic.take_lines(0, 0)
     ioapic.end_of_interrupt(VECTOR)
     assert ioapic.take_requests() == 0
     assert not read(ioapic, Index.REDIRECTION + 2 * PIN) & Entry.REMOTE_IRR
@@ -117,7 +117,7 @@ def test_a_level_is_sent_once_until_its_end_of_interrupt(ioapic: IoApic) -> None
 
 def test_the_eoi_register_does_what_a_local_apic_does(ioapic: IoApic) -> None:
     enter(ioapic, Entry.LEVEL | VECTOR)
-    ioapic.drive(1 << PIN)
+    ioapic.take_lines(1 << PIN, 0)
     ioapic.take_requests()
     ioapic.write(Register.EOI, 4, VECTOR, 0)
     assert ioapic.take_requests() == 1 << PIN
@@ -125,7 +125,7 @@ def test_the_eoi_register_does_what_a_local_apic_does(ioapic: IoApic) -> None:
 
 def test_a_level_still_high_is_sent_when_unmasked(ioapic: IoApic) -> None:
     enter(ioapic, Entry.MASKED | Entry.LEVEL | VECTOR)
-    ioapic.drive(1 << PIN)
+    ioapic.take_lines(1 << PIN, 0)
     assert ioapic.take_requests() == 0
     enter(ioapic, Entry.LEVEL | VECTOR)
     assert ioapic.take_requests() == 1 << PIN
@@ -133,15 +133,15 @@ def test_a_level_still_high_is_sent_when_unmasked(ioapic: IoApic) -> None:
 
 def test_a_level_gone_before_it_is_unmasked_leaves_nothing(ioapic: IoApic) -> None:
     enter(ioapic, Entry.MASKED | Entry.LEVEL | VECTOR)
-    ioapic.drive(1 << PIN)
-    ioapic.drive(0)
+    ioapic.take_lines(1 << PIN, 0)
+    ioapic.take_lines(0, 0)
     enter(ioapic, Entry.LEVEL | VECTOR)
     assert ioapic.take_requests() == 0
 
 
 def test_going_through_edge_mode_forgets_remote_irr(ioapic: IoApic) -> None:
     enter(ioapic, Entry.LEVEL | VECTOR)
-    ioapic.drive(1 << PIN)
+    ioapic.take_lines(1 << PIN, 0)
     ioapic.take_requests()
     enter(ioapic, Entry.MASKED | VECTOR)
     enter(ioapic, Entry.LEVEL | VECTOR)
@@ -150,7 +150,7 @@ def test_going_through_edge_mode_forgets_remote_irr(ioapic: IoApic) -> None:
 
 def test_nmi_is_edge_triggered_whatever_the_entry_says(ioapic: IoApic) -> None:
     enter(ioapic, Entry.LEVEL | 4 << 8)
-    ioapic.drive(1 << PIN)
+    ioapic.take_lines(1 << PIN, 0)
     assert ioapic.take_requests() == 0
     ioapic.edge(PIN)
     assert ioapic.take_requests() == 1 << PIN

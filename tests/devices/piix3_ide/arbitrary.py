@@ -95,14 +95,14 @@ class Driver:
                 check(channel)
 
     def read(self, port: int, size: int) -> None:
-        quiet = size == 1 and self.rig.ide.is_quiet_read(port)
+        quiet = size == 1 and self.rig.is_quiet_read(port)
         before = bytes(self.rig.ide)
         self.answers.append(self.rig.read(port, size))
         assert not quiet or bytes(self.rig.ide) == before
 
     def write(self, port: int, size: int, value: int) -> None:
         value &= (1 << 8 * size) - 1
-        quiet = self.rig.ide.is_quiet_write(port, size, value)
+        quiet = self.rig.is_quiet_write(port, size, value)
         before = moving(self.rig.ide)
         self.rig.write(port, value, size)
         assert not quiet or moving(self.rig.ide) == before
@@ -275,6 +275,7 @@ NAMES = (
 def state_of(rig: Rig) -> tuple[bytes, ...]:
     """All the model's state but addresses of this process; RAM; the disks."""
     copy = Ide.from_buffer_copy(rig.ide)
+    copy.ram.low = 0
     for channel in copy.channels:
         for segment in channel.request.segments:
             segment.address = 0

@@ -3,17 +3,15 @@
 import functools
 from typing import Any
 
-from vestige.abi import Disk
+from vestige.abi import Config
 from vestige.lang.build import compile_functions
-from vestige.lang.memory import Memory
 from vestige.lang.native import NativeImage
 from vestige.monitor.devices.piix3_ide.function import Ide
 
 ENTRIES = (
-    Ide.reset, Ide.attach, Ide.read, Ide.write, Ide.read_string, Ide.write_string,
-    Ide.read_config, Ide.write_config, Ide.request_done, Ide.claims, Ide.interrupt_pin,
-    Ide.place_in_memory, Ide.take_posted_starts, Ide.read_memory, Ide.write_memory,
-    Ide.start_posted,
+    Ide.reset, Ide.offer_native_mode, Ide.place_in_memory, Ide.begin_posts, Ide.attach_disk,
+    Ide.port_offset, Ide.memory_offset, Ide.read, Ide.write, Ide.read_string, Ide.write_string,
+    Ide.read_config, Ide.write_config, Ide.post, Ide.request_done,
 )  # fmt: skip
 
 
@@ -26,51 +24,50 @@ class Compiled:
     def call(self, name: str, *arguments: Any) -> int:
         return self.native[f"Ide.{name}"](*arguments) or 0
 
-    def reset(self, ide: Ide, native: bool) -> None:
-        self.call("reset", ide, native)
+    def reset(self, ide: Ide) -> None:
+        self.call("reset", ide)
+
+    def offer_native_mode(self, ide: Ide) -> None:
+        self.call("offer_native_mode", ide)
 
     def place_in_memory(self, ide: Ide) -> None:
         self.call("place_in_memory", ide)
 
-    def take_posted_starts(self, ide: Ide) -> None:
-        self.call("take_posted_starts", ide)
+    def begin_posts(self, ide: Ide) -> None:
+        self.call("begin_posts", ide)
 
-    def read_memory(self, ide: Ide, address: int, size: int) -> int:
-        return self.call("read_memory", ide, address, size)
+    def attach_disk(self, ide: Ide, machine: Config, number: int) -> None:
+        self.call("attach_disk", ide, machine, number)
 
-    def write_memory(self, ide: Ide, address: int, size: int, value: int, ram: Memory) -> None:
-        self.call("write_memory", ide, address, size, value, ram)
+    def port_offset(self, ide: Ide, port: int) -> int:
+        return self.call("port_offset", ide, port)
 
-    def start_posted(self, ide: Ide, number: int, to_memory: bool, ram: Memory) -> None:
-        self.call("start_posted", ide, number, to_memory, ram)
+    def memory_offset(self, ide: Ide, number: int, address: int) -> int:
+        return self.call("memory_offset", ide, number, address)
 
-    def attach(self, ide: Ide, number: int, disk: Disk) -> None:
-        self.call("attach", ide, number, disk)
+    def read(self, ide: Ide, offset: int, size: int, now: int) -> int:
+        return self.call("read", ide, offset, size, now)
 
-    def read(self, ide: Ide, port: int, size: int, ram: Memory) -> int:
-        return self.call("read", ide, port, size, ram)
+    def write(self, ide: Ide, offset: int, size: int, value: int, now: int) -> None:
+        self.call("write", ide, offset, size, value, now)
 
-    def write(self, ide: Ide, port: int, size: int, value: int, ram: Memory) -> None:
-        self.call("write", ide, port, size, value, ram)
+    def read_string(self, ide: Ide, offset: int, size: int, count: int, address: int) -> None:
+        self.call("read_string", ide, offset, size, count, address)
 
-    def read_string(
-        self, ide: Ide, port: int, size: int, count: int, address: int, ram: Memory
-    ) -> None:
-        self.call("read_string", ide, port, size, count, address, ram)
+    def write_string(self, ide: Ide, offset: int, size: int, count: int, address: int) -> None:
+        self.call("write_string", ide, offset, size, count, address)
 
-    def write_string(
-        self, ide: Ide, port: int, size: int, count: int, address: int, ram: Memory
-    ) -> None:
-        self.call("write_string", ide, port, size, count, address, ram)
+    def read_config(self, ide: Ide, number: int, offset: int, size: int) -> int:
+        return self.call("read_config", ide, number, offset, size)
 
-    def read_config(self, ide: Ide, offset: int, size: int) -> int:
-        return self.call("read_config", ide, offset, size)
+    def write_config(self, ide: Ide, number: int, offset: int, size: int, value: int) -> None:
+        self.call("write_config", ide, number, offset, size, value)
 
-    def write_config(self, ide: Ide, offset: int, size: int, value: int, ram: Memory) -> None:
-        self.call("write_config", ide, offset, size, value, ram)
+    def post(self, ide: Ide, number: int) -> None:
+        self.call("post", ide, number)
 
-    def request_done(self, ide: Ide, channel: int, ram: Memory) -> None:
-        self.call("request_done", ide, channel, ram)
+    def request_done(self, ide: Ide, channel: int) -> None:
+        self.call("request_done", ide, channel)
 
 
 @functools.cache

@@ -2,15 +2,16 @@
 
 import ctypes
 import mmap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from vestige.abi import Disk
+from vestige.abi import Config, Disk
 from vestige.lang.intrinsics import address_of
 from vestige.lang.memory import Memory
 from vestige.monitor.block import BlockRequest, Operation, State
 from vestige.monitor.devices.piix3_ide.function import Ide
 from vestige.monitor.devices.piix3_ide.spec import Command, Status
+from vestige.place import NOWHERE
 
 PRIMARY, SECONDARY = 0x1F0, 0x170
 CONTROL = {PRIMARY: 0x3F6, SECONDARY: 0x376}
@@ -67,43 +68,41 @@ class FakeDisk:
 class Calls(Protocol):
     """What the guest and the core call of the model: interpreted, or compiled."""
 
-    def reset(self, ide: Ide, native: bool) -> None: ...
-    def attach(self, ide: Ide, number: int, disk: Disk) -> None: ...
-    def read(self, ide: Ide, port: int, size: int, ram: Memory) -> int: ...
-    def write(self, ide: Ide, port: int, size: int, value: int, ram: Memory) -> None: ...
-    def read_string(
-        self, ide: Ide, port: int, size: int, count: int, address: int, ram: Memory
-    ) -> None: ...
-    def write_string(
-        self, ide: Ide, port: int, size: int, count: int, address: int, ram: Memory
-    ) -> None: ...
-    def read_config(self, ide: Ide, offset: int, size: int) -> int: ...
-    def write_config(self, ide: Ide, offset: int, size: int, value: int, ram: Memory) -> None: ...
-    def request_done(self, ide: Ide, channel: int, ram: Memory) -> None: ...
+    def reset(self, ide: Ide) -> None: ...
+    def offer_native_mode(self, ide: Ide) -> None: ...
     def place_in_memory(self, ide: Ide) -> None: ...
-    def take_posted_starts(self, ide: Ide) -> None: ...
-    def read_memory(self, ide: Ide, address: int, size: int) -> int: ...
-    def write_memory(self, ide: Ide, address: int, size: int, value: int, ram: Memory) -> None: ...
-    def start_posted(self, ide: Ide, number: int, to_memory: bool, ram: Memory) -> None: ...
+    def begin_posts(self, ide: Ide) -> None: ...
+    def attach_disk(self, ide: Ide, machine: Config, number: int) -> None: ...
+    def port_offset(self, ide: Ide, port: int) -> int: ...
+    def memory_offset(self, ide: Ide, number: int, address: int) -> int: ...
+    def read(self, ide: Ide, offset: int, size: int, now: int) -> int: ...
+    def write(self, ide: Ide, offset: int, size: int, value: int, now: int) -> None: ...
+    def read_string(self, ide: Ide, offset: int, size: int, count: int, address: int) -> None: ...
+    def write_string(self, ide: Ide, offset: int, size: int, count: int, address: int) -> None: ...
+    def read_config(self, ide: Ide, number: int, offset: int, size: int) -> int: ...
+    def write_config(self, ide: Ide, number: int, offset: int, size: int, value: int) -> None: ...
+    def post(self, ide: Ide, number: int) -> None: ...
+    def request_done(self, ide: Ide, channel: int) -> None: ...
 
 
 class Interpreted:
     """The model as CPython runs it."""
 
     reset = staticmethod(Ide.reset)
-    attach = staticmethod(Ide.attach)
+    offer_native_mode = staticmethod(Ide.offer_native_mode)
+    place_in_memory = staticmethod(Ide.place_in_memory)
+    begin_posts = staticmethod(Ide.begin_posts)
+    attach_disk = staticmethod(Ide.attach_disk)
+    port_offset = staticmethod(Ide.port_offset)
+    memory_offset = staticmethod(Ide.memory_offset)
     read = staticmethod(Ide.read)
     write = staticmethod(Ide.write)
     read_string = staticmethod(Ide.read_string)
     write_string = staticmethod(Ide.write_string)
     read_config = staticmethod(Ide.read_config)
     write_config = staticmethod(Ide.write_config)
+    post = staticmethod(Ide.post)
     request_done = staticmethod(Ide.request_done)
-    place_in_memory = staticmethod(Ide.place_in_memory)
-    take_posted_starts = staticmethod(Ide.take_posted_starts)
-    read_memory = staticmethod(Ide.read_memory)
-    write_memory = staticmethod(Ide.write_memory)
-    start_posted = staticmethod(Ide.start_posted)
 
 
 class Rig:
@@ -127,14 +126,17 @@ class Rig:
         self.immediate = immediate
         self.memory = mmap.mmap(-1, RAM_SIZE)
         start = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
-        self.ram = Memory(low=start, low_size=RAM_SIZE)
-        self.ide = Ide()
-        self.calls.reset(self.ide, native)
+        self.ide = Ide(ram=Memory(low=start, low_size=RAM_SIZE))
+        self.calls.reset(self.ide)
+        if native:
+            self.calls.offer_native_mode(self.ide)
         if in_memory:
             self.calls.place_in_memory(self.ide)
-            self.calls.take_posted_starts(self.ide)
+            self.calls.begin_posts(self.ide)
+        machine = Config()
         for unit, disk in self.disks.items():
-            self.calls.attach(self.ide, unit, disk.describe())
+            machine.disks[unit] = disk.describe()
+            self.calls.attach_disk(self.ide, machine, unit)
         self.edges = [0, 0]
         self.requests: list[tuple[Operation, int, int, int]] = []  # with lba, sectors, segments
         self.write_config(0x04, 2, 0x0007 if in_memory else 0x0005)
@@ -142,47 +144,104 @@ class Rig:
     # ---- the guest ------------------------------------------------------------------------
 
     def read(self, port: int, size: int = 1) -> int:
-        value = self.calls.read(self.ide, port, size, self.ram)
+        value = self.answer(self.at_port, port, size)
         self.settle()
         return value
 
     def write(self, port: int, value: int, size: int = 1) -> None:
-        self.calls.write(self.ide, port, size, value, self.ram)
+        self.carry_out(self.at_port, port, size, value)
         self.settle()
 
     def load(self, address: int, size: int = 1) -> int:
         """A read of memory."""
-        return self.calls.read_memory(self.ide, address, size)
+        return self.answer(self.at_address, address, size)
 
     def store(self, address: int, value: int, size: int = 1) -> None:
         """A write to memory."""
-        self.calls.write_memory(self.ide, address, size, value, self.ram)
+        self.carry_out(self.at_address, address, size, value)
         self.settle()
 
     def post(self, number: int) -> None:
         """The n-th of abi.POSTED_STARTS arrives."""
-        self.calls.start_posted(self.ide, number >> 1, number & 1 != 0, self.ram)
+        self.calls.post(self.ide, number)
         self.settle()
 
     def read_string(self, port: int, size: int, count: int) -> bytes:
+        """`count` reads in one trap. The bus gives the model strings of whole words of Data."""
+        offset = self.at_port(port)
+        if size == 1 or not self.takes_whole(offset, size):
+            return b"".join(self.read(port, size).to_bytes(size, "little") for _ in range(count))
         data = (ctypes.c_char * max(size * count, 1))()
-        self.calls.read_string(self.ide, port, size, count, ctypes.addressof(data), self.ram)
+        self.calls.read_string(self.ide, offset, size, count, ctypes.addressof(data))
         self.settle()
         return data.raw[: size * count]
 
     def write_string(self, port: int, size: int, value: bytes) -> None:
+        """len(value) / size writes in one trap, likewise."""
+        offset = self.at_port(port)
+        if size == 1 or not self.takes_whole(offset, size):
+            for i in range(0, len(value), size):
+                self.write(port, int.from_bytes(value[i : i + size], "little"), size)
+            return
         data = ctypes.create_string_buffer(value, len(value) or 1)
-        self.calls.write_string(
-            self.ide, port, size, len(value) // size, ctypes.addressof(data), self.ram
-        )
+        count = len(value) // size
+        self.calls.write_string(self.ide, offset, size, count, ctypes.addressof(data))
         self.settle()
 
     def read_config(self, offset: int, size: int = 4) -> int:
-        return self.calls.read_config(self.ide, offset, size)
+        return self.calls.read_config(self.ide, 0, offset, size)
 
     def write_config(self, offset: int, size: int, value: int) -> None:
-        self.calls.write_config(self.ide, offset, size, value, self.ram)
+        self.calls.write_config(self.ide, 0, offset, size, value)
         self.settle()
+
+    # ---- the bus --------------------------------------------------------------------------
+
+    def at_port(self, port: int) -> int:
+        """The offset of the register at a port, or NOWHERE."""
+        return self.calls.port_offset(self.ide, port & 0xFFFF)
+
+    def at_address(self, address: int) -> int:
+        """The offset of the register at an address, or NOWHERE."""
+        return self.calls.memory_offset(self.ide, 0, address)
+
+    def claims(self, port: int) -> bool:
+        """Whether there is a register at a port."""
+        return self.at_port(port) != NOWHERE
+
+    def takes_whole(self, offset: int, size: int) -> bool:
+        """Whether the model takes an access as it is; others come as bytes."""
+        return offset != NOWHERE and self.ide.takes_whole(offset, size)
+
+    def is_quiet_read(self, port: int) -> bool:
+        """Whether a read of the byte at a port is."""
+        offset = self.at_port(port)
+        return offset != NOWHERE and self.ide.is_quiet_read(offset)
+
+    def is_quiet_write(self, port: int, size: int, value: int) -> bool:
+        """Whether a write to a port is."""
+        offset = self.at_port(port)
+        return offset != NOWHERE and self.ide.is_quiet_write(offset, size, value)
+
+    def answer(self, find: Callable[[int], int], place: int, size: int) -> int:
+        """A read; bytes at which there is no register are 0xFF."""
+        offset = find(place)
+        if self.takes_whole(offset, size):
+            return self.calls.read(self.ide, offset, size, 0)
+        if size == 1:
+            return 0xFF
+        return sum(self.answer(find, place + i, 1) << 8 * i for i in range(size))
+
+    def carry_out(self, find: Callable[[int], int], place: int, size: int, value: int) -> None:
+        """A write; bytes at which there is no register are lost."""
+        offset = find(place)
+        if self.takes_whole(offset, size):
+            self.calls.write(self.ide, offset, size, value, 0)
+        elif size > 1:
+            for i in range(size):
+                self.carry_out(find, place + i, 1, value >> 8 * i & 0xFF)
+
+    # ---- what a driver does ---------------------------------------------------------------
 
     def command(
         self,
@@ -267,7 +326,7 @@ class Rig:
             return False
         request.state = State.BUSY
         request.complete(self.perform(channel, request))
-        self.calls.request_done(self.ide, channel, self.ram)
+        self.calls.request_done(self.ide, channel)
         for number in (0, 1):
             self.edges[number] += self.ide.channels[number].line.take_edge()
         return True
@@ -308,7 +367,7 @@ class Rig:
     def reachable(self, channel: int, address: int, length: int) -> bool:
         """Whether a segment lies in RAM or in the channel's own buffer."""
         buffer = self.ide.channels[channel].buffer
-        places = ((self.ram.low, RAM_SIZE), (address_of(buffer), len(buffer)))
+        places = ((self.ide.ram.low, RAM_SIZE), (address_of(buffer), len(buffer)))
         return any(start <= address and address + length <= start + size for start, size in places)
 
 

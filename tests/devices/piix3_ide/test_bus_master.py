@@ -47,7 +47,7 @@ def gathered(rig: Rig, wanted: int, *regions: tuple[int, int]) -> tuple[BusMaste
     bus_master, request = BusMaster(enabled=1, table=TABLE), BlockRequest()
     bus_master.write(0, 1)
     request.prepare(0, 0, 0, 0)
-    assert bus_master.gather(rig.ram, request, wanted) == sum(
+    assert bus_master.gather(rig.ide.ram, request, wanted) == sum(
         request.segments[i].length for i in range(request.segment_count)
     )
     return bus_master, request
@@ -60,7 +60,7 @@ def lengths(request: BlockRequest) -> list[int]:
 def test_a_length_of_0_is_64_kib_and_odd_ones_are_even(rig: Rig) -> None:
     _, request = gathered(rig, 0x1_0200, (0x1_0001, 0), (0x4_0000, 513))
     assert lengths(request) == [0x1_0000, 512]
-    assert request.segments[0].address == rig.ram.low + 0x1_0000
+    assert request.segments[0].address == rig.ide.ram.low + 0x1_0000
 
 
 def test_no_more_is_taken_than_wanted(rig: Rig) -> None:
@@ -80,7 +80,7 @@ def test_a_sector_with_too_many_pieces_waits_for_the_next_request(rig: Rig) -> N
     assert lengths(request) == [512] * 126
     assert bus_master.running()
     request = BlockRequest()
-    assert bus_master.gather(rig.ram, request, 512) == 512
+    assert bus_master.gather(rig.ide.ram, request, 512) == 512
     assert lengths(request) == [128] * 4
 
 

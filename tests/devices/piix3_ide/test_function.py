@@ -58,15 +58,15 @@ def test_in_compatibility_mode_only_the_bus_master_has_a_bar(rig: Rig) -> None:
     ],
 )  # fmt: skip
 def test_the_ports_of_compatibility_mode(rig: Rig, port: int, claimed: bool) -> None:
-    assert rig.ide.claims(port) == claimed
+    assert rig.claims(port) == claimed
 
 
 @pytest.mark.parametrize("port", [PORT_IDE, PORT_IDE_CONTROL + 2, PORT_IDE_SECONDARY + 7])
 def test_the_ports_of_native_mode(native: Rig, port: int) -> None:
-    assert native.ide.claims(port)
-    assert not native.ide.claims(PRIMARY)
+    assert native.claims(port)
+    assert not native.claims(PRIMARY)
     native.write_config(0x04, 2, 0)
-    assert not native.ide.claims(port)
+    assert not native.claims(port)
 
 
 def test_a_drive_answers_in_native_mode(native: Rig) -> None:
@@ -83,7 +83,7 @@ def test_registers_follow_their_bar(native: Rig) -> None:
 
 def test_a_disabled_channel_claims_nothing(rig: Rig) -> None:
     rig.write_config(0x40, 2, 0)
-    assert not rig.ide.claims(PRIMARY)
+    assert not rig.claims(PRIMARY)
     assert (rig.read(PRIMARY + 7), rig.read(CONTROL[PRIMARY])) == (0xFF, 0xFF)
     rig.write_config(0x41, 1, 0x80)
     assert rig.status() == 0x50
@@ -97,20 +97,20 @@ def test_only_channels_with_a_drive_are_enabled_at_first(native: Rig, rig: Rig) 
 def test_the_guest_may_switch_a_channel_to_compatibility_mode(native: Rig) -> None:
     native.write_config(0x09, 1, 0x01)
     assert native.read_config(0x09, 1) == 0x8B
-    assert native.ide.interrupt_pin(0) == PIN_PCI_INTA
-    assert native.ide.interrupt_pin(1) == 15
+    assert native.ide.channels[0].route() == PIN_PCI_INTA
+    assert native.ide.channels[1].route() == 15
     assert native.read(SECONDARY + 7) == 0x50
-    assert not native.ide.claims(PORT_IDE_SECONDARY)
+    assert not native.claims(PORT_IDE_SECONDARY)
 
 
 def test_without_native_mode_there_is_nothing_to_switch(rig: Rig) -> None:
     rig.write_config(0x09, 1, 0xFF)
     assert rig.read_config(0x09, 1) == 0x80
-    assert [rig.ide.interrupt_pin(i) for i in (0, 1)] == [14, 15]
+    assert [rig.ide.channels[i].route() for i in (0, 1)] == [14, 15]
 
 
 def test_both_native_channels_interrupt_by_inta(native: Rig) -> None:
-    assert [native.ide.interrupt_pin(i) for i in (0, 1)] == [PIN_PCI_INTA, PIN_PCI_INTA]
+    assert [native.ide.channels[i].route() for i in (0, 1)] == [PIN_PCI_INTA, PIN_PCI_INTA]
     native.command(Command.RECALIBRATE, base=PORT_IDE)
     native.command(Command.RECALIBRATE, base=PORT_IDE_SECONDARY)
     assert native.edges == [1, 1]
@@ -150,7 +150,7 @@ def test_unclaimed_ports_read_ones_and_forget(rig: Rig) -> None:
 
 def test_reads_are_quiet_but_of_data_and_of_an_interrupt(rig: Rig) -> None:
     status, alternate = PRIMARY + Register.STATUS, CONTROL[PRIMARY]
-    quiet = rig.ide.is_quiet_read
+    quiet = rig.is_quiet_read
     assert [quiet(port) for port in (status, alternate, PORT_IDE_BUS_MASTER)] == [True] * 3
     assert not quiet(PRIMARY + Register.DATA)
     assert not quiet(0x80)
@@ -162,13 +162,13 @@ def test_reads_are_quiet_but_of_data_and_of_an_interrupt(rig: Rig) -> None:
 def test_nothing_is_quiet_for_who_polls(make_rig: MakeRig) -> None:
     rig = make_rig(immediate=False)
     rig.command(Command.READ_SECTORS, count=1)
-    assert not rig.ide.is_quiet_read(CONTROL[PRIMARY])
+    assert not rig.is_quiet_read(CONTROL[PRIMARY])
     rig.serve(0)
-    assert rig.ide.is_quiet_read(CONTROL[PRIMARY])
+    assert rig.is_quiet_read(CONTROL[PRIMARY])
 
 
 def test_writes_of_the_task_file_are_quiet_till_the_command(rig: Rig) -> None:
-    quiet = rig.ide.is_quiet_write
+    quiet = rig.is_quiet_write
     for register in (Register.FEATURES, Register.COUNT, Register.LBA_LOW, Register.LBA_HIGH):
         assert quiet(PRIMARY + register, 1, 0)
     assert quiet(PRIMARY + Register.DEVICE, 1, 0xE0)

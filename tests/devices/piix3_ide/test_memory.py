@@ -51,9 +51,9 @@ def test_bars_1_3_and_4_are_pages_of_memory(rig: Rig) -> None:
 
 
 def test_the_ports_they_had_are_nobodys(rig: Rig) -> None:
-    assert not rig.ide.claims(PORT_IDE_BUS_MASTER)
-    assert not rig.ide.claims(PORT_IDE_CONTROL + 2)
-    assert rig.ide.claims(PORT_IDE)
+    assert not rig.claims(PORT_IDE_BUS_MASTER)
+    assert not rig.claims(PORT_IDE_CONTROL + 2)
+    assert rig.claims(PORT_IDE)
 
 
 def test_the_registers_are_the_same(rig: Rig) -> None:

@@ -14,13 +14,13 @@ from vestige import abi
 from vestige.lang.native import NativeImage
 from vestige.monitor.block import BlockRequest, State
 from vestige.monitor.devices.virtio.device import VirtioDevice
-from vestige.monitor.devices.virtio.devices import NOWHERE, Virtio
+from vestige.monitor.devices.virtio.devices import Virtio
 from vestige.monitor.devices.virtio.msix import Msix
 from vestige.monitor.devices.virtio_blk.model import VirtioBlock
+from vestige.place import NOWHERE
 
 SECTORS = 1000
 SERIAL = b"VESTIGE0001"
-FUNCTION = abi.VIRTIO_SLOT << 3
 
 VERSION_1, PACKED, RING_RESET, EVENT_IDX, INDIRECT = 1 << 32, 1 << 34, 1 << 40, 1 << 29, 1 << 28
 FLUSH = 1 << 9
@@ -31,8 +31,8 @@ ACKNOWLEDGE, DRIVER, DRIVER_OK, FEATURES_OK, NEEDS_RESET = 1, 2, 4, 8, 64
 def native() -> NativeImage:
     """All of the devices as machine code."""
     return compiled(
-        Virtio.reset, Virtio.attach_disk, Virtio.at_slot, Virtio.at_address, Virtio.read_config,
-        Virtio.write_config, Virtio.read_memory, Virtio.write_memory, Virtio.service,
+        Virtio.configure, Virtio.attach_disk, Virtio.has_function, Virtio.memory_offset,
+        Virtio.read_config, Virtio.write_config, Virtio.read, Virtio.write, Virtio.service,
         Virtio.signal, VirtioBlock.request_done, VirtioDevice.config_changed,
         VirtioDevice.take_reset, Msix.take_requests, Msix.message_address, Msix.message_data,
     )  # fmt: skip
@@ -63,6 +63,7 @@ class Bench:
         self.virtio = Virtio()
         parts = (self.virtio.functions[0], self.virtio.blocks[0], self.virtio.chain)
         self.call: Callable[..., int] = Twice(native(), (*parts, self.ram.bytes))
+        self.virtio.ram.set(self.ram.memory)
         self.call(Virtio.attach_disk, self.virtio, self.config, 0)
         self.function = self.virtio.functions[0]
         self.device = self.function.device
@@ -73,30 +74,25 @@ class Bench:
 
     def read_config(self, offset: int, size: int) -> int:
         """A configuration read."""
-        number = self.call(Virtio.at_slot, self.virtio, FUNCTION)
-        assert number == 0
-        return self.call(Virtio.read_config, self.virtio, number, offset, size)
+        assert self.call(Virtio.has_function, self.virtio, 0)
+        return self.call(Virtio.read_config, self.virtio, 0, offset, size)
 
     def write_config(self, offset: int, size: int, value: int) -> None:
         """A configuration write."""
-        memory = self.ram.memory
-        self.call(Virtio.write_config, self.virtio, 0, offset, size, value, memory)
+        self.call(Virtio.write_config, self.virtio, 0, offset, size, value)
 
     def read(self, offset: int, size: int) -> int:
         """A read in the BAR, wherever it is."""
-        address = self.bar() + offset
-        number = self.call(Virtio.at_address, self.virtio, address)
-        if number == NOWHERE:
+        place = self.call(Virtio.memory_offset, self.virtio, 0, self.bar() + offset)
+        if place == NOWHERE:
             return (1 << 8 * size) - 1
-        return self.call(Virtio.read_memory, self.virtio, number, address, size)
+        return self.call(Virtio.read, self.virtio, place, size, 0)
 
     def write(self, offset: int, size: int, value: int) -> None:
         """A write there."""
-        address = self.bar() + offset
-        number = self.call(Virtio.at_address, self.virtio, address)
-        if number != NOWHERE:
-            memory = self.ram.memory
-            self.call(Virtio.write_memory, self.virtio, number, address, size, value, memory)
+        place = self.call(Virtio.memory_offset, self.virtio, 0, self.bar() + offset)
+        if place != NOWHERE:
+            self.call(Virtio.write, self.virtio, place, size, value, 0)
 
     def bar(self) -> int:
         """Where the BAR says it is."""
@@ -167,8 +163,8 @@ class Bench:
 
     def service(self) -> None:
         """After every event."""
-        self.call(Virtio.service, self.virtio, 0, self.ram.memory)
-        self.call(Virtio.signal, self.virtio, 0, self.ram.memory)
+        self.call(Virtio.service, self.virtio, 0)
+        self.call(Virtio.signal, self.virtio, 0)
 
     def asked(self) -> list[tuple[int, BlockRequest]]:
         """What the block driver would see: number and request."""

@@ -24,9 +24,11 @@ class PlainBench(Bench):
         self.ram = GuestRam()
         self.config = config
         self.virtio = Virtio()
-        parts = (self.virtio.functions[0], part(self.virtio), self.virtio.chain, self.ram.bytes)
+        parts = (self.virtio, self.ram.bytes)
         self.call = Twice(native or native_devices(), parts)
-        self.call(Virtio.reset, self.virtio, config)
+        config.ring.present = 1
+        config.ram.set(self.ram.memory)
+        self.call(Virtio.configure, self.virtio, config)
         self.function = self.virtio.functions[0]
         self.device = self.function.device
         self.write_config(4, 2, 6)  # memory and bus master

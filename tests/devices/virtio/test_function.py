@@ -7,7 +7,8 @@ import pytest
 from tests.devices.virtio.arbitrary import make_accesses
 from tests.devices.virtio.bench import Bench
 from vestige import abi
-from vestige.monitor.devices.virtio.devices import NOWHERE, Virtio
+from vestige.monitor.devices.virtio.devices import Virtio
+from vestige.place import NOWHERE
 
 
 @pytest.fixture
@@ -61,8 +62,7 @@ def test_the_bar_is_sized_and_moved(bench: Bench) -> None:
     bench.write_config(0x10, 4, 0xC123_8000)
     bench.write(0x14, 1, 1)
     assert bench.read(0x14, 1) == 1
-    old = bench.call(Virtio.at_address, bench.virtio, abi.VIRTIO_BARS)
-    assert old == NOWHERE
+    assert bench.call(Virtio.memory_offset, bench.virtio, 0, abi.VIRTIO_BARS) == NOWHERE
     bench.write_config(4, 2, 4)
     assert bench.read(0x14, 1) == 0xFF
 
@@ -95,9 +95,10 @@ def test_a_window_to_nowhere_does_nothing(bench: Bench, bar: int, offset: int, l
 
 
 def test_only_present_functions_answer(bench: Bench) -> None:
-    first = abi.VIRTIO_SLOT << 3
-    slots = [bench.call(Virtio.at_slot, bench.virtio, function) for function in range(first + 80)]
-    assert [function for function, number in enumerate(slots) if number != NOWHERE] == [first]
+    numbers = range(abi.MAX_VIRTIO)
+    assert [bench.call(Virtio.has_function, bench.virtio, number) for number in numbers] == [
+        1, *[0] * (abi.MAX_VIRTIO - 1)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(4))

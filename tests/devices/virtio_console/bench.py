@@ -58,8 +58,8 @@ class ConsoleBench(PlainBench):
             port.present, port.name_length = 1, len(name)
             ctypes.memmove(address_of(port.name), name, len(name))
         config.columns, config.rows = columns, rows
-        super().__init__(config, lambda virtio: virtio.console)
-        self.console = self.virtio.console
+        super().__init__(config, lambda virtio: virtio.consoles[0])
+        self.console = self.virtio.consoles[0]
         self.core = Twice(native(), (self.console, self.function))
         self.said = 0
         self.listening: dict[int, int] = {}

@@ -27,8 +27,8 @@ from vestige.lang.intrinsics import address_of
 from vestige.lang.native import NativeImage
 from vestige.lang.types import Struct
 from vestige.monitor.core.machine import Machine
-from vestige.monitor.core.network import NetworkLink
 from vestige.monitor.core.settle import settle
+from vestige.monitor.devices.virtio_net.link import NetworkLink
 from vestige.monitor.drivers.ring.queue import Queue
 from vestige.monitor.drivers.ring.spec import Opcode, Submission
 
@@ -107,7 +107,7 @@ class NetBench(Bench):
         self.virtio = self.machine.virtio
         self.function = self.virtio.functions[0]
         self.device = self.function.device
-        self.net = self.virtio.network
+        self.net = self.virtio.networks[0]
         self.write_config(4, 2, 6)
         self.step()
 

@@ -15,8 +15,8 @@ class EntropyBench(PlainBench):
         config = abi.Config()
         function = config.virtio[0]
         function.kind, function.queues, function.shares = abi.VirtioKind.ENTROPY, 1, 1
-        super().__init__(config, lambda virtio: virtio.entropy)
-        self.entropy = self.virtio.entropy
+        super().__init__(config, lambda virtio: virtio.entropies[0])
+        self.entropy = self.virtio.entropies[0]
         self.next = 0
 
     def fill(self, count: int = POOL_SIZE) -> bytes:

@@ -1,21 +1,28 @@
-"""Which device answers at which port and address. What nobody answers reads all ones.
+"""An access to whoever is there: ports, memory, configuration space. Nobody answers all ones.
 
-A device with a fixed place is found by its row of `vestige/devices.py`. A device of byte-wide
-registers sees a wider access as ISA makes it: one byte after the other, at rising ports. At ports
-the IDE comes first, as a guest may place it anywhere.
+A device of byte-wide registers sees a wider access as ISA makes it: one byte after the other, at
+rising ports. In memory a place says how accesses come to its model.
 """
 
-from vestige.abi import ECAM, ECAM_SIZE, IDE_SLOT, PORT_PCI_ADDRESS, PORT_PCI_DATA, Config
-from vestige.devices import DEVICES, ROWS
+from vestige.abi import Config
+from vestige.devices import ACCESSES, DEVICES
 from vestige.lang.types import u8, u16, u32, u64
+from vestige.monitor.core.decode import (
+    CONFIG_DATA,
+    find_function,
+    find_memory,
+    find_port,
+    is_config_data,
+    offset_of,
+    row_of,
+)
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.devices.pci.spec import CONFIG_SIZE
-from vestige.monitor.devices.virtio.devices import NOWHERE
-from vestige.place import NOBODY, Access, Device, is_present
+from vestige.monitor.sized import ONES, byte_of
+from vestige.place import CONFIG_MEMORY, CONFIG_PORTS, ROW_SHIFT, Access, is_present
+from vestige.shapes import Device, PciDevice, WideRegisters
 
-ONES = (0, 0xFF, 0xFFFF, 0xFF_FFFF, 0xFFFF_FFFF)  # by size
-HOST_BRIDGE = 0  # bus, device and function in one number
-IDE = IDE_SLOT << 3
+CONFIG_ADDRESS = CONFIG_PORTS << ROW_SHIFT  # where mechanism 1's first port is
 
 
 # ---- ports ------------------------------------------------------------------------------------
@@ -23,68 +30,151 @@ IDE = IDE_SLOT << 3
 
 def read_port(machine: Machine, config: Config, port: u16, size: u8, now: u64) -> u32:
     """IN of 1, 2 or 4 bytes."""
-    if machine.ide.claims(port):
-        return machine.ide.read(port, size, config.ram)
-    if size == 1 and row_of(port) != NOBODY:
-        return read_port_byte(machine, config, port, now)
-    if port == PORT_PCI_ADDRESS and size == 4:
-        return machine.pci.address
-    if is_pci_data(machine, port, size):
-        register = u32(machine.pci.register() + (port & 3))
-        return read_config(machine, machine.pci.function(), register, size)
+    return read_port_at(machine, config, find_port(machine, port), port, size, now)
+
+
+def read_port_at(
+    machine: Machine, config: Config, where: u32, port: u16, size: u8, now: u64
+) -> u32:
+    """The same, of a port that has been found."""
+    if takes_whole(machine, where, size):
+        return u32(read_at(machine, config, where, size, now))
     value = u32(0)
     for i in range(4):
         if i < size:
-            value |= read_port_byte(machine, config, u16(port + i), now) << 8 * i
+            where = find_port(machine, u16(port + i))
+            value |= u32(read_at(machine, config, where, 1, now) << 8 * i)
     return value
 
 
 def write_port(machine: Machine, config: Config, port: u16, size: u8, value: u32, now: u64) -> None:
     """OUT of 1, 2 or 4 bytes."""
-    if machine.ide.claims(port):
-        machine.ide.write(port, size, value, config.ram)
-    elif size == 1 and row_of(port) != NOBODY:
-        write_port_byte(machine, config, port, value & 0xFF, now)
-    elif port == PORT_PCI_ADDRESS and size == 4:
-        machine.pci.write_address(value)
-    elif is_pci_data(machine, port, size):
-        register = u32(machine.pci.register() + (port & 3))
-        write_config(machine, config, machine.pci.function(), register, size, value)
-    else:
-        for i in range(4):
-            if i < size:
-                byte = (value >> 8 * i) & 0xFF
-                write_port_byte(machine, config, u16(port + i), byte, now)
+    write_port_at(machine, config, find_port(machine, port), port, size, value, now)
 
 
-def read_port_byte(machine: Machine, config: Config, port: u16, now: u64) -> u8:
-    """One byte of a wider access, or a byte access."""
-    row = row_of(port)
-    for number, place in enumerate(DEVICES):
-        if place.ports and number == row and is_present(place, number, config):
+def write_port_at(
+    machine: Machine, config: Config, where: u32, port: u16, size: u8, value: u32, now: u64
+) -> None:
+    """The same, of a port that has been found."""
+    if takes_whole(machine, where, size):
+        write_at(machine, config, where, size, value, now)
+        return
+    for i in range(4):
+        if i < size:
+            where = find_port(machine, u16(port + i))
+            write_at(machine, config, where, 1, byte_of(value, i), now)
+
+
+def takes_whole(machine: Machine, where: u32, size: u8) -> bool:
+    """Whether an access to a port is one to who is there, and not one byte after the other."""
+    if size == 1:
+        return True
+    for row, place in enumerate(DEVICES):
+        if place.wide and row == row_of(where):
+            device: WideRegisters = getattr(machine, place.field)
+            return device.takes_whole(offset_of(where), size)
+    return (where == CONFIG_ADDRESS and size == 4) or is_config_data(where, size)
+
+
+# ---- memory -------------------------------------------------------------------------------------
+
+
+def read_memory(machine: Machine, config: Config, address: u64, size: u8, now: u64) -> u64:
+    """A read of 1 to 8 bytes outside RAM. One that is not a register's own is made of bytes."""
+    for row, place in enumerate(DEVICES):
+        if place.memory is not None and place.memory.address <= address < place.memory.end:
+            if is_own(place.memory.access, address, size) and is_present(place, row, config):
+                device: Device = getattr(machine, place.field)
+                return device.read(u32(address - place.memory.address), size, now)
+    where = find_memory(machine, config, address)
+    if is_own(ACCESSES[row_of(where)], address, size):
+        return read_at(machine, config, where, size, now)
+    value = u64(0)
+    for i in range(8):
+        if i < size:
+            where = find_memory(machine, config, u64(address + i))
+            value |= u64(read_at(machine, config, where, 1, now) << 8 * i)
+    return value
+
+
+def write_memory(
+    machine: Machine, config: Config, address: u64, size: u8, value: u64, now: u64
+) -> None:
+    """A write of 1 to 8 bytes outside RAM."""
+    for row, place in enumerate(DEVICES):
+        if place.memory is not None and place.memory.address <= address < place.memory.end:
+            if is_own(place.memory.access, address, size) and is_present(place, row, config):
+                device: Device = getattr(machine, place.field)
+                device.write(u32(address - place.memory.address), size, value, now)
+                return
+    where = find_memory(machine, config, address)
+    if is_own(ACCESSES[row_of(where)], address, size):
+        write_at(machine, config, where, size, value, now)
+        return
+    for i in range(8):
+        if i < size:
+            where = find_memory(machine, config, u64(address + i))
+            write_at(machine, config, where, 1, byte_of(value, i), now)
+
+
+def is_own(access: u8, address: u64, size: u8) -> bool:
+    """Whether an access to memory is one to who is there, and not one byte after the other."""
+    match access:
+        case Access.WHOLE:
+            return True
+        case Access.BYTES:
+            return size == 1
+        case _:
+            return size != 3 and (address & 3) + size <= 4
+
+
+# ---- who is there -----------------------------------------------------------------------------
+
+
+def read_at(machine: Machine, config: Config, where: u32, size: u8, now: u64) -> u64:
+    """A read, by who is there."""
+    owner = row_of(where)
+    offset = offset_of(where)
+    for row, place in enumerate(DEVICES):
+        if place.has_registers and row == owner:
+            if not is_present(place, row, config):
+                return ONES[size]
             device: Device = getattr(machine, place.field)
-            return device.read(u8(port - place.ports[0].first), 1, now)
-    return 0xFF
+            if place.byte_wide:
+                return device.read(u8(offset), 1, now)
+            return device.read(offset, size, now)
+    if owner == CONFIG_MEMORY:
+        return read_config(machine, offset >> 12, offset & 0xFFF, size)
+    if owner == CONFIG_PORTS:
+        if offset == 0 and size == 4:
+            return machine.pci.address
+        if offset >= CONFIG_DATA and machine.pci.enabled():
+            register = u32(machine.pci.register() + (offset & 3))
+            return read_config(machine, machine.pci.function(), register, size)
+    return ONES[size]
 
 
-def write_port_byte(machine: Machine, config: Config, port: u16, value: u8, now: u64) -> None:
-    """One byte of a wider access, or a byte access."""
-    row = row_of(port)
-    for number, place in enumerate(DEVICES):
-        if place.ports and number == row and is_present(place, number, config):
-            device: Device = getattr(machine, place.field)
-            device.write(u8(port - place.ports[0].first), 1, value, now)
-
-
-def row_of(port: u16) -> u8:
-    """Which of DEVICES claims a port, or NOBODY."""
-    return ROWS[port] if port < len(ROWS) else NOBODY
-
-
-def is_pci_data(machine: Machine, port: u16, size: u8) -> bool:
-    """Whether an access is one of CONFIG_DATA, inside the addressed register."""
-    inside = port >= PORT_PCI_DATA and port + size <= PORT_PCI_DATA + 4
-    return inside and machine.pci.enabled()
+def write_at(machine: Machine, config: Config, where: u32, size: u8, value: u64, now: u64) -> None:
+    """A write, to who is there."""
+    owner = row_of(where)
+    offset = offset_of(where)
+    for row, place in enumerate(DEVICES):
+        if place.has_registers and row == owner:
+            if is_present(place, row, config):
+                device: Device = getattr(machine, place.field)
+                if place.byte_wide:
+                    device.write(u8(offset), 1, u8(value), now)
+                else:
+                    device.write(offset, size, value, now)
+            return
+    if owner == CONFIG_MEMORY:
+        write_config(machine, offset >> 12, offset & 0xFFF, size, u32(value))
+    elif owner == CONFIG_PORTS:
+        if offset == 0 and size == 4:
+            machine.pci.write_address(u32(value))
+        elif offset >= CONFIG_DATA and machine.pci.enabled():
+            register = u32(machine.pci.register() + (offset & 3))
+            write_config(machine, machine.pci.function(), register, size, u32(value))
 
 
 # ---- configuration space ------------------------------------------------------------------------
@@ -95,125 +185,24 @@ def read_config(machine: Machine, function: u32, register: u32, size: u8) -> u32
 
     Our functions are conventional ones: beyond 256 bytes they have nothing, as behind a bridge.
     """
-    if register >= CONFIG_SIZE:
-        return ONES[size]
-    if function == HOST_BRIDGE:
-        return machine.pci.host_bridge.config.read(register, size)
-    if function == IDE:
-        return machine.ide.read_config(u8(register), size)
-    number = machine.virtio.at_slot(function)
-    if number != NOWHERE:
-        return machine.virtio.read_config(number, register, size)
-    return ONES[size]
-
-
-def write_config(
-    machine: Machine, config: Config, function: u32, register: u32, size: u8, value: u32
-) -> None:
-    """Configuration write."""
     if register < CONFIG_SIZE:
-        if function == HOST_BRIDGE:
-            machine.pci.host_bridge.config.write(register, size, value)
-        elif function == IDE:
-            machine.ide.write_config(u8(register), size, value, config.ram)
-        else:
-            number = machine.virtio.at_slot(function)
-            if number != NOWHERE:
-                machine.virtio.write_config(number, register, size, value, config.ram)
+        where = find_function(function)
+        for row, place in enumerate(DEVICES):
+            if place.pci is not None and row == row_of(where):
+                device: PciDevice = getattr(machine, place.field)
+                number = offset_of(where) % place.pci.count
+                if device.has_function(number):
+                    return device.read_config(number, register, size)
+    return u32(ONES[size])
 
 
-# ---- memory -------------------------------------------------------------------------------------
-
-
-def is_fixed(config: Config, address: u64) -> bool:
-    """Whether a device answers there whose place in memory is fixed."""
-    for row, place in enumerate(DEVICES):
-        if place.memory is not None and is_present(place, row, config):
-            if place.memory.address <= address < place.memory.end:
-                return True
-    return False
-
-
-def read_memory(machine: Machine, config: Config, address: u64, size: u8, now: u64) -> u64:
-    """A read of 1 to 8 bytes outside RAM. One that is not a register's own is made of bytes."""
-    for row, place in enumerate(DEVICES):
-        if place.memory is not None and place.memory.access == Access.WHOLE:
-            if is_present(place, row, config) and (
-                place.memory.address <= address < place.memory.end
-            ):
-                device: Device = getattr(machine, place.field)
-                return device.read(u32(address - place.memory.address), size, now)
-    if natural(address, size):
-        return read_register(machine, config, address, size, now)
-    value = u64(0)
-    for i in range(8):
-        if i < size:
-            value |= u64(read_register(machine, config, u64(address + i), 1, now) << 8 * i)
-    return value
-
-
-def write_memory(
-    machine: Machine, config: Config, address: u64, size: u8, value: u64, now: u64
-) -> None:
-    """A write of 1 to 8 bytes outside RAM."""
-    for row, place in enumerate(DEVICES):
-        if place.memory is not None and place.memory.access == Access.WHOLE:
-            if is_present(place, row, config) and (
-                place.memory.address <= address < place.memory.end
-            ):
-                device: Device = getattr(machine, place.field)
-                device.write(u32(address - place.memory.address), size, value, now)
-                return
-    if natural(address, size):
-        write_register(machine, config, address, size, u32(value), now)
-        return
-    for i in range(8):
-        if i < size:
-            byte = (value >> 8 * i) & 0xFF
-            write_register(machine, config, u64(address + i), 1, byte, now)
-
-
-def natural(address: u64, size: u8) -> bool:
-    """Whether an access is 1, 2 or 4 bytes inside one aligned 32-bit register."""
-    return size != 3 and (address & 3) + size <= 4
-
-
-def read_register(machine: Machine, config: Config, address: u64, size: u8, now: u64) -> u32:
-    """A natural read."""
-    if ECAM <= address < ECAM + ECAM_SIZE:
-        offset = u32(address - ECAM)
-        return read_config(machine, offset >> 12, offset & 0xFFF, size)
-    for row, place in enumerate(DEVICES):
-        if place.memory is not None and place.memory.access == Access.NATURAL:
-            if is_present(place, row, config) and (
-                place.memory.address <= address < place.memory.end
-            ):
-                device: Device = getattr(machine, place.field)
-                return u32(device.read(u32(address - place.memory.address), size, now))
-    number = machine.virtio.at_address(address)
-    if number != NOWHERE:
-        return machine.virtio.read_memory(number, address, size)
-    return machine.ide.read_memory(address, size)
-
-
-def write_register(
-    machine: Machine, config: Config, address: u64, size: u8, value: u32, now: u64
-) -> None:
-    """A natural write."""
-    if ECAM <= address < ECAM + ECAM_SIZE:
-        offset = u32(address - ECAM)
-        write_config(machine, config, offset >> 12, offset & 0xFFF, size, value)
-        return
-    for row, place in enumerate(DEVICES):
-        if place.memory is not None and place.memory.access == Access.NATURAL:
-            if is_present(place, row, config) and (
-                place.memory.address <= address < place.memory.end
-            ):
-                device: Device = getattr(machine, place.field)
-                device.write(u32(address - place.memory.address), size, value, now)
-                return
-    number = machine.virtio.at_address(address)
-    if number != NOWHERE:
-        machine.virtio.write_memory(number, address, size, value, config.ram)
-    else:
-        machine.ide.write_memory(address, size, value, config.ram)
+def write_config(machine: Machine, function: u32, register: u32, size: u8, value: u32) -> None:
+    """Configuration write."""
+    where = find_function(function)
+    if register < CONFIG_SIZE:
+        for row, place in enumerate(DEVICES):
+            if place.pci is not None and row == row_of(where):
+                device: PciDevice = getattr(machine, place.field)
+                number = offset_of(where) % place.pci.count
+                if device.has_function(number):
+                    device.write_config(number, register, size, value)

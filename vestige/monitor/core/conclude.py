@@ -10,12 +10,12 @@ be overwritten. A KICK may take long, so it is made without the lock.
 from vestige.abi import Call, Cpu, Shared
 from vestige.lang.types import u64
 from vestige.monitor import outside
-from vestige.monitor.core.clock import MILLISECOND
+from vestige.monitor.clock import MILLISECOND
 from vestige.monitor.core.interrupts import send_interrupts
 from vestige.monitor.core.kick import enter_ring, pin_chunks
 from vestige.monitor.core.machine import Machine
+from vestige.monitor.core.posted import posting
 from vestige.monitor.core.settle import settle
-from vestige.monitor.core.shadow import show_registers
 from vestige.monitor.core.turn import time, unlock_in_time
 from vestige.monitor.line import NEVER
 
@@ -35,13 +35,12 @@ def conclude(cpu: Cpu, machine: Machine, shared: Shared) -> None:
         while kick:
             moved = enter_ring(cpu, machine, shared)
             kick = step(cpu, machine, shared) and moved
-        looking = not machine.at_work and machine.virtio.ask(shared.config.ram)
+        looking = not machine.at_work and machine.virtio.ask()
 
 
 def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     """Settle once, and do outside what came of it but for the KICK; whether that is due."""
     settle(machine, shared.config, shared.statistics, time(machine, shared), cpu.index)
-    show_registers(machine.ide, shared.config)
     send_interrupts(cpu, machine, shared)
     if machine.failures.news:
         machine.failures.show(shared.statistics)
@@ -78,6 +77,6 @@ def stand_in(cpu: Cpu, machine: Machine, shared: Shared) -> None:
         return
     now = time(machine, shared)
     spent = machine.armed != NEVER and machine.armed <= u64(now + TIMER_TOLERANCE)
-    own = machine.told != 0 or spent or shared.config.ide_in_memory != 0
+    own = machine.told != 0 or spent or posting(shared.config)
     if not own and machine.lock.take_turn():
         conclude(cpu, machine, shared)

@@ -1,13 +1,29 @@
 """From a trap to the bus: every access counted, string instructions taken apart."""
 
 from vestige.abi import Shared, Statistics, TrapKind
+from vestige.devices import DEVICES
 from vestige.lang.intrinsics import load64, store64
 from vestige.lang.types import u16, u64
-from vestige.monitor.core.bus import read_memory, read_port, write_memory, write_port
+from vestige.monitor.core.bus import (
+    read_memory,
+    read_port,
+    read_port_at,
+    write_memory,
+    write_port,
+    write_port_at,
+)
+from vestige.monitor.core.decode import find_port, offset_of, row_of
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.trap import Kind, Trap
 from vestige.monitor.sized import load_sized, store_sized
+from vestige.shapes import PinController, QuietRegisters, WideRegisters
+
+
+def locate(machine: Machine, trap: Trap) -> None:
+    """Find who is at a port; of memory the bus looks itself. The lock is held."""
+    if trap.kind == Kind.PORT:
+        trap.where = find_port(machine, u16(trap.address))
 
 
 def is_quiet(machine: Machine, trap: Trap) -> bool:
@@ -15,13 +31,13 @@ def is_quiet(machine: Machine, trap: Trap) -> bool:
 
     Only what is frequent is looked at: of a disk command's traps the most are such reads.
     """
-    return (
-        trap.kind == Kind.PORT
-        and not trap.write
-        and trap.count == 1
-        and trap.size == 1
-        and machine.ide.is_quiet_read(u16(trap.address))
-    )
+    if trap.kind != Kind.PORT or trap.write or trap.count != 1 or trap.size != 1:
+        return False
+    for row, place in enumerate(DEVICES):
+        if place.quiet and row == row_of(trap.where):
+            device: QuietRegisters = getattr(machine, place.field)
+            return device.is_quiet_read(offset_of(trap.where))
+    return False
 
 
 def handle(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:
@@ -52,24 +68,46 @@ def perform(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:
         else:
             store64(trap.data, read_memory(machine, config, trap.address, trap.size, now))
     elif trap.kind == Kind.END_OF_INTERRUPT:
-        machine.ioapic.end_of_interrupt(trap.vector)
+        for place in DEVICES:
+            if place.controls_pins:
+                controller: PinController = getattr(machine, place.field)
+                controller.end_of_interrupt(trap.vector)
 
 
 def handle_port(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:
-    """IN or OUT, once or as often as a string instruction says. Disks take whole strings."""
+    """IN or OUT of a port that has been located, once or as often as a string instruction says."""
     port = u16(trap.address)
     size = trap.size
     config = shared.config
-    if trap.count > 1 and machine.ide.claims(port):
-        if trap.write:
-            machine.ide.write_string(port, size, trap.count, trap.data, config.ram)
-        else:
-            machine.ide.read_string(port, size, trap.count, trap.data, config.ram)
-        return
     place = trap.data
-    for _ in range(trap.count):
+    if trap.count == 1:
         if trap.write:
-            write_port(machine, config, port, size, load_sized(place, size), now)
+            value = load_sized(place, size)
+            write_port_at(machine, config, trap.where, port, size, value, now)
         else:
-            store_sized(place, size, read_port(machine, config, port, size, now))
-        place = u64(place + size)
+            value = read_port_at(machine, config, trap.where, port, size, now)
+            store_sized(place, size, value)
+    elif not handle_string(machine, trap):
+        for _ in range(trap.count):
+            if trap.write:
+                write_port(machine, config, port, size, load_sized(place, size), now)
+            else:
+                store_sized(place, size, read_port(machine, config, port, size, now))
+            place = u64(place + size)
+
+
+def handle_string(machine: Machine, trap: Trap) -> bool:
+    """A string instruction to a wide register, which takes all of it; whether it is one."""
+    if trap.size == 1:
+        return False
+    for row, place in enumerate(DEVICES):
+        if place.wide and row == row_of(trap.where):
+            device: WideRegisters = getattr(machine, place.field)
+            offset = offset_of(trap.where)
+            if device.takes_whole(offset, trap.size):
+                if trap.write:
+                    device.write_string(offset, trap.size, trap.count, trap.data)
+                else:
+                    device.read_string(offset, trap.size, trap.count, trap.data)
+                return True
+    return False

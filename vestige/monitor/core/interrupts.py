@@ -1,19 +1,24 @@
 """Interrupts: the guest's, by doorbells, and the workers'."""
 
 from vestige.abi import MAX_VIRTIO, PINS, VIRTIO_GSI, VIRTIO_VECTORS, Call, Cpu, Shared
+from vestige.devices import DEVICES
 from vestige.lang.types import u16, u32, u64
 from vestige.monitor import outside
 from vestige.monitor.core.machine import Machine
+from vestige.shapes import PinController
 
 
 def send_interrupts(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     """Send the messages of the pins and vectors that asked for it."""
-    requests = machine.ioapic.take_requests()
-    if requests:
-        for pin in range(PINS):
-            if requests & 1 << pin:
-                address = machine.ioapic.message_address(pin)
-                send(cpu, shared, pin, address, machine.ioapic.message_data(pin))
+    for place in DEVICES:
+        if place.controls_pins:
+            controller: PinController = getattr(machine, place.field)
+            requests = controller.take_requests()
+            if requests:
+                for pin in range(PINS):
+                    if requests & 1 << pin:
+                        address = controller.message_address(pin)
+                        send(cpu, shared, pin, address, controller.message_data(pin))
     if not machine.virtio.present:
         return
     for number in range(MAX_VIRTIO):

@@ -4,7 +4,7 @@ from vestige.abi import Call, Cpu, Shared
 from vestige.lang.intrinsics import load_acquire32
 from vestige.lang.types import u64
 from vestige.monitor import outside
-from vestige.monitor.core.clock import MILLISECOND
+from vestige.monitor.clock import MILLISECOND
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.turn import time, unlock
 from vestige.monitor.line import NEVER

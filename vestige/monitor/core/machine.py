@@ -1,32 +1,31 @@
 """All state of a domain: every device, what lies between them, what waits to be done."""
 
-from vestige.abi import MAX_DISKS, MAX_NET_PAIRS, Bus, Config, DiskKind, NetBackend
-from vestige.devices import DEVICES
+from vestige.abi import MAX_CPUS, MAX_DISKS, Config, DiskKind, Power
+from vestige.devices import DEVICES, VIRTIO_TYPES
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, u8, u32, u64
-from vestige.monitor.core.clock import Clock
-from vestige.monitor.core.console import ConsoleLink
-from vestige.monitor.core.failures import FileFailures
+from vestige.monitor.clock import Clock
 from vestige.monitor.core.lock import Fence, Lock
-from vestige.monitor.core.network import NetworkLink
-from vestige.monitor.core.ports import PortLinks
-from vestige.monitor.core.shadow import clear_shadow
 from vestige.monitor.core.trap import Trap
 from vestige.monitor.core.wires import Wires
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
-from vestige.monitor.devices.acpi_registers.spec import Power
 from vestige.monitor.devices.hpet.model import Hpet
 from vestige.monitor.devices.ioapic.model import IoApic
 from vestige.monitor.devices.pci.root import PciRoot
 from vestige.monitor.devices.piix3_ide.function import Ide
 from vestige.monitor.devices.pvpanic.model import Pvpanic
-from vestige.monitor.devices.pvpanic.spec import Event
+from vestige.monitor.devices.uart16550.link import ConsoleLink
 from vestige.monitor.devices.uart16550.model import Uart
 from vestige.monitor.devices.virtio.devices import Virtio
+from vestige.monitor.devices.virtio_console.link import PortLinks
+from vestige.monitor.devices.virtio_net.link import NetworkLinks
+from vestige.monitor.devices.virtio_rng.link import EntropyLink
 from vestige.monitor.drivers.nvme.driver import NvmeDriver
 from vestige.monitor.drivers.ring.driver import Driver
+from vestige.monitor.failures import FileFailures
 from vestige.monitor.line import NEVER
-from vestige.place import Device, Timed
+from vestige.place import GOES_ON
+from vestige.shapes import Configured, Device, DiskController, Ending, Link, Timed, VirtioLink
 
 
 class Machine(Struct):
@@ -49,6 +48,7 @@ class Machine(Struct):
     ide: Ide
     console: ConsoleLink
     ports: PortLinks
+    entropy: EntropyLink
     driver: Driver
     failures: FileFailures
     nvme: NvmeDriver
@@ -58,11 +58,10 @@ class Machine(Struct):
     at_work: u32  # 1: the worker is in its turn, and asks for notifications at the end of it
     kick_due: u64  # when to enter the ring again that took nothing; NEVER: no need
     stopping: u32  # 1: a CPU has begun to end the machine
-    crash_told: u32  # 1: the user has been told that a crash kernel takes over
-    traps: Trap[32]  # MAX_CPUS; each is its CPU's own, in the first domain
+    traps: Trap[MAX_CPUS]  # each is its CPU's own, in the first domain
     # From here on the ring has as much as the machine needs: abi.STATE_PLAIN.
     virtio: Virtio
-    networks: NetworkLink[4]  # MAX_NET_PAIRS; what is behind the first may not be the ring's
+    networks: NetworkLinks
 
     def reset(self, config: Config) -> None:
         """Power on, but for the disks behind NVMe controllers: core/controllers.py."""
@@ -73,37 +72,39 @@ class Machine(Struct):
         for place in DEVICES:
             device: Device = getattr(self, place.field)
             device.reset()
-        self.pci.reset()
-        self.ide.reset(True)
-        if config.ide_in_memory:
-            self.ide.place_in_memory()
-        clear_shadow(config)
-        self.console.connect(config)
-        self.ports.connect(config)
+            if place.configured:
+                configured: Configured = getattr(self, place.field)
+                configured.configure(config)
+            if place.link:
+                link: Link = getattr(self, place.link)
+                link.connect(config)
+        for row in VIRTIO_TYPES:
+            if row.link:
+                between: VirtioLink = getattr(self, row.link)
+                between.connect(config)
         if config.ring.present:
             self.driver.reset(config.ring, address_of(self))
-            if config.net.backend != NetBackend.NONE:
-                for i in range(MAX_NET_PAIRS):
-                    self.networks[i].attach(i, config.net.files[i])
-            self.virtio.reset(config)
             for i in range(MAX_DISKS):
                 if config.disks[i].present and config.disks[i].kind == DiskKind.RING:
                     self.attach(config, i)
 
     def attach(self, config: Config, disk: u8) -> None:
         """Put a disk whose size and names are known where the guest finds it."""
-        if config.disks[disk].bus == Bus.VIRTIO:
-            self.virtio.attach_disk(config, disk)
-        else:
-            self.ide.attach(disk, config.disks[disk])
+        for place in DEVICES:
+            if place.disks is not None and config.disks[disk].bus == place.disks:
+                controller: DiskController = getattr(self, place.field)
+                controller.attach_disk(config, disk)
 
-    def is_over(self) -> bool:
-        """Whether the guest has ended its machine, or its kernel has panicked for good."""
-        return self.acpi.power != Power.ON or self.panicked()
-
-    def panicked(self) -> bool:
-        """Whether the guest's kernel has panicked, with no crash kernel to take over."""
-        return self.pvpanic.events & Event.PANICKED != 0
+    def ending(self) -> u8:
+        """How the guest has ended its machine, an abi.Power, or GOES_ON. A panic counts most."""
+        ending: u8 = GOES_ON
+        for place in DEVICES:
+            if place.ends:
+                device: Ending = getattr(self, place.field)
+                wish = device.ending()
+                if wish != GOES_ON and ending != Power.PANICKED:
+                    ending = wish
+        return ending
 
     def expire(self, now: u64) -> None:
         """Time has passed."""
@@ -114,13 +115,17 @@ class Machine(Struct):
 
     def next_deadline(self) -> u64:
         """When something has to happen though nobody asks: the nearest of all."""
-        due = min(self.console.next_deadline(), self.nvme.next_deadline(), self.kick_due)
+        due = min(self.nvme.next_deadline(), self.kick_due)
         for place in DEVICES:
             if place.timed:
                 device: Timed = getattr(self, place.field)
                 due = min(due, device.next_deadline())
+            if place.link:
+                link: Link = getattr(self, place.link)
+                due = min(due, link.next_deadline())
         if self.virtio.present:
-            due = min(due, self.ports.next_deadline())
-            for i in range(MAX_NET_PAIRS):
-                due = min(due, self.networks[i].next_deadline())
+            for row in VIRTIO_TYPES:
+                if row.link:
+                    between: VirtioLink = getattr(self, row.link)
+                    due = min(due, between.next_deadline())
         return due

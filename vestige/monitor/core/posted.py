@@ -1,55 +1,82 @@
-"""Posted starts: a write of the guest that becomes an interrupt of the worker and no exit.
+"""Posted writes: a write of the guest that becomes an interrupt of the worker and no exit.
 
-The bytes of abi.POSTED_STARTS become interrupts of the worker. The guest's next access that exits
-may overtake such a start, so an access that has to come after it waits here for a fence, which
-comes to the worker behind every start. A guest gets to know those bytes from the offer its
-channel's command register shows (every other start exits), so where no offer stands none can be
-under way.
+Which those are a device's place says; today they are the starts of the IDE's bus masters, which
+become interrupts of the worker. The guest's next access that exits may overtake such a write, so an
+access that has to come after it waits here for a fence, which comes to the worker behind every
+posted write. A device says whether one may be under way.
 """
 
-from vestige.abi import (
-    FENCE_SIGNAL,
-    IDE_MEMORY_BUS_MASTER,
-    PORT_PCI_DATA,
-    Cpu,
-    Shared,
-    TrapKind,
-)
+from vestige.abi import FENCE_SIGNAL, Config, Cpu, Shared, TrapKind
+from vestige.devices import DEVICES
 from vestige.lang.intrinsics import address_of, load_acquire32, pause, store_release32
-from vestige.lang.types import u16, u64
+from vestige.lang.types import u8, u16, u64
 from vestige.monitor import outside
+from vestige.monitor.core.decode import CONFIG_DATA, find_memory, find_port, offset_of, row_of
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.trap import Kind, Trap
 from vestige.monitor.core.turn import unlock
-from vestige.monitor.devices.ioapic.place import REGISTERS
-from vestige.monitor.devices.piix3_ide.function import Block
-from vestige.monitor.devices.virtio.devices import NOWHERE
-
-STARTS = 4  # signals 0 to 3
+from vestige.place import CONFIG_MEMORY, CONFIG_PORTS, Place
+from vestige.shapes import Posted
 
 
-def follows_starts(machine: Machine, trap: Trap) -> bool:
-    """Whether this access must not overtake a posted start.
+def posting(config: Config) -> bool:
+    """Whether there may be posted writes at all."""
+    may = False
+    for place in DEVICES:
+        if place.posts:
+            may = place.posting(config)
+    return may
 
-    Those are writes to bus master, control blocks and configuration space while a start is on
-    offer: they end the offer, or the decoding.
+
+def begin_posts(machine: Machine, config: Config) -> None:
+    """The worker is there: it takes posted writes from now on."""
+    for place in DEVICES:
+        if place.posts and place.posting(config):
+            device: Posted = getattr(machine, place.field)
+            device.begin_posts()
+
+
+def follows_posts(machine: Machine, config: Config, trap: Trap) -> bool:
+    """Whether this access must not overtake a posted write.
+
+    Those are writes to configuration space while one may be under way, which can end the decoding,
+    and those of which the device itself says so.
     """
-    if trap.write == 0 or not machine.ide.offers_start():
+    if trap.write == 0:
         return False
-    if trap.kind == Kind.MEMORY:
-        if REGISTERS.address <= trap.address < REGISTERS.end:
-            return False
-        return machine.virtio.at_address(trap.address) == NOWHERE
-    if trap.kind != Kind.PORT:
-        return False
-    port = u16(trap.address)
-    block, _, _ = machine.ide.locate(port)
-    return block == Block.CONTROL or PORT_PCI_DATA <= port < PORT_PCI_DATA + 4
+    last = u64(trap.address + trap.size - 1)
+    for row, place in enumerate(DEVICES):
+        if place.posts:
+            device: Posted = getattr(machine, place.field)
+            if device.expects_posts():
+                if ends_posts(machine, config, row, place, trap.kind, trap.address):
+                    return True
+                if ends_posts(machine, config, row, place, trap.kind, last):
+                    return True
+    return False
 
 
-def await_starts(machine: Machine, shared: Shared) -> None:
-    """Return when every start posted before this call has been done.
+def ends_posts(
+    machine: Machine, config: Config, row: u8, place: Place, kind: u8, address: u64
+) -> bool:
+    """Whether a write to this byte must not overtake a posted one to the device of `row`."""
+    device: Posted = getattr(machine, place.field)
+    if kind == Kind.MEMORY:
+        where = find_memory(machine, config, address)
+        if row_of(where) == CONFIG_MEMORY:
+            return True
+    elif kind == Kind.PORT:
+        where = find_port(machine, u16(address))
+        if row_of(where) == CONFIG_PORTS:
+            return offset_of(where) >= CONFIG_DATA
+    else:
+        return False
+    return row_of(where) == row and device.ends_posts(offset_of(where))
+
+
+def await_posts(machine: Machine, shared: Shared) -> None:
+    """Return when every write posted before this call has been done.
 
     The lock is held on entry and on return; the worker has it in between. One fence at a time,
     or the worker could take one CPU's interrupt for another's.
@@ -69,15 +96,15 @@ def await_starts(machine: Machine, shared: Shared) -> None:
 
 
 def take_signals(cpu: Cpu, machine: Machine, shared: Shared) -> None:
-    """The worker, the lock held: do the starts that have come, then let a fence pass."""
-    for number in range(STARTS):
-        if cpu.signals[number]:
-            cpu.signals[number] = 0
-            channel = number >> 1
-            register = IDE_MEMORY_BUS_MASTER + 8 * channel
-            kind = TrapKind.MEMORY | TrapKind.WRITE | TrapKind.POSTED
-            count_trap(shared.statistics, register, kind)
-            machine.ide.start_posted(channel, number & 1 != 0, shared.config.ram)
+    """The worker, the lock held: do the posted writes that have come, then let a fence pass."""
+    for place in DEVICES:
+        for number, post in enumerate(place.posts):
+            if cpu.signals[number]:
+                cpu.signals[number] = 0
+                kind = TrapKind.MEMORY | TrapKind.WRITE | TrapKind.POSTED
+                count_trap(shared.statistics, post.address, kind)
+                device: Posted = getattr(machine, place.field)
+                device.post(number)
     if cpu.signals[FENCE_SIGNAL]:
         cpu.signals[FENCE_SIGNAL] = 0
         store_release32(address_of(machine.fence), 0)

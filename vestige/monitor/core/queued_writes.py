@@ -1,12 +1,15 @@
 """Writes that made no trap: carried out in their order, before whatever comes next."""
 
 from vestige.abi import Shared, TrapKind
+from vestige.devices import DEVICES
 from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor import outside
-from vestige.monitor.core.bus import write_memory, write_port
+from vestige.monitor.core.bus import write_memory, write_port_at
+from vestige.monitor.core.decode import find_port, offset_of, row_of
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.trap import Kind
+from vestige.shapes import QuietRegisters
 
 
 def drain(machine: Machine, shared: Shared, now: u64) -> bool:
@@ -34,8 +37,13 @@ def carry_out(
     if kind == Kind.PORT:
         count_trap(statistics, address, TrapKind.PORT | counted)
         port = u16(address)
-        quiet = machine.ide.is_quiet_write(port, size, u32(value))
-        write_port(machine, shared.config, port, size, u32(value), now)
+        where = find_port(machine, port)
+        quiet = False
+        for row, place in enumerate(DEVICES):
+            if place.quiet and row == row_of(where):
+                device: QuietRegisters = getattr(machine, place.field)
+                quiet = device.is_quiet_write(offset_of(where), size, value)
+        write_port_at(machine, shared.config, where, port, size, u32(value), now)
         return quiet
     count_trap(statistics, address, TrapKind.MEMORY | counted)
     write_memory(machine, shared.config, address, size, value, now)

@@ -24,3 +24,4 @@ class Trap(Struct):
     count: u32  # more than 1: a string instruction; 1 for memory
     address: u64  # port or guest-physical address
     data: u64  # address of count * size bytes, of 8 at least for memory
+    where: u32  # of a port, once it has been looked for: core/decode.py

@@ -5,16 +5,17 @@ from vestige.lang.types import u32
 from vestige.monitor import outside
 from vestige.monitor.core.conclude import conclude, leave, stand_in
 from vestige.monitor.core.controllers import start_controllers
-from vestige.monitor.core.dispatch import handle, is_quiet
-from vestige.monitor.core.domains import function_at, function_of_port, machine_of, shared_of
-from vestige.monitor.core.ending import end_machine, tell_crash
+from vestige.monitor.core.decode import function_at, function_of_port
+from vestige.monitor.core.dispatch import handle, is_quiet, locate
+from vestige.monitor.core.domains import machine_of, shared_of
+from vestige.monitor.core.ending import end_machine, tell_notices
 from vestige.monitor.core.machine import Machine
-from vestige.monitor.core.posted import await_starts, follows_starts
+from vestige.monitor.core.posted import await_posts, follows_posts
 from vestige.monitor.core.queued_writes import drain
 from vestige.monitor.core.replicas import move_on, serve_shared
 from vestige.monitor.core.trap import Kind, Trap
 from vestige.monitor.core.turn import time, unlock, unlock_in_time
-from vestige.monitor.devices.virtio.devices import NOWHERE
+from vestige.place import GOES_ON, NOWHERE
 
 
 def vcpu_main(cpu: Cpu) -> None:
@@ -54,10 +55,11 @@ def serve(cpu: Cpu, machine: Machine, shared: Shared) -> None:
 def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> None:
     """Answer a trap in the first domain, or find that it leads to another."""
     machine.lock.acquire()
-    if follows_starts(machine, trap):
-        await_starts(machine, shared)
+    if follows_posts(machine, shared.config, trap):
+        await_posts(machine, shared)
     now = time(machine, shared)
     moving = drain(machine, shared, now)
+    locate(machine, trap)
     if not moving and is_quiet(machine, trap):
         handle(machine, shared, trap, now)
         unlock(machine, shared)
@@ -68,8 +70,8 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> None:
         handle(machine, shared, trap, now)
     conclude(cpu, machine, shared)
     stand_in(cpu, machine, shared)
-    tell_crash(cpu, machine, shared)
-    if machine.is_over() and not machine.stopping:
+    tell_notices(cpu, machine, shared)
+    if machine.ending() != GOES_ON and not machine.stopping:
         machine.stopping = 1
         end_machine(cpu, machine, shared)
         return
@@ -81,7 +83,7 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> None:
 def serve_away(
     cpu: Cpu, machine: Machine, shared: Shared, trap: Trap, number: u32, address: u32
 ) -> None:
-    """Answer a trap at virtio function `number`, which is not the first domain's alone.
+    """Answer a trap at function `number`, which is not the first domain's alone.
 
     No lock is held. `address`: what CONFIG_ADDRESS was when a port led here.
     """

@@ -7,7 +7,7 @@ from vestige.monitor.core.conclude import conclude
 from vestige.monitor.core.domains import machine_of, shared_of
 from vestige.monitor.core.interrupts import wake_worker
 from vestige.monitor.core.machine import Machine
-from vestige.monitor.core.posted import take_signals
+from vestige.monitor.core.posted import begin_posts, take_signals
 from vestige.monitor.core.queued_writes import drain
 from vestige.monitor.core.turn import time
 from vestige.monitor.line import NEVER
@@ -23,10 +23,9 @@ def worker_main(cpu: Cpu) -> None:
     machine = machine_of(Machine.at(STATE), domain)
     shared = shared_of(Shared.at(SHARED), domain)
     outside.start_interrupts(cpu, shared.config)
-    if shared.config.ide_in_memory:
-        machine.lock.acquire()
-        machine.ide.take_posted_starts()
-        machine.lock.release()
+    machine.lock.acquire()
+    begin_posts(machine, shared.config)
+    machine.lock.release()
     outside.call(cpu, Call.DONE)
     while True:
         outside.sleep()
@@ -66,7 +65,7 @@ def take_turn(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     machine.armed = machine.timer
     machine.told = 0
     machine.at_work = 0
-    more = machine.virtio.ask(shared.config.ram)
+    more = machine.virtio.ask()
     news = machine.wires.take_news()
     machine.lock.release()
     if sooner:

@@ -1,8 +1,9 @@
 """Sleep and reset registers of hardware-reduced ACPI, and PM1. ACPI specification 6.5, 4.8.3."""
 
-from vestige.abi import RESET_VALUE, SLEEP_TYPE_S5
+from vestige.abi import RESET_VALUE, SLEEP_TYPE_S5, Power
 from vestige.lang.types import Struct, u8, u64
-from vestige.monitor.devices.acpi_registers.spec import MODE, Power, Register, SleepControl
+from vestige.monitor.devices.acpi_registers.spec import MODE, Register, SleepControl
+from vestige.place import GOES_ON
 
 
 class AcpiRegisters(Struct):
@@ -10,12 +11,12 @@ class AcpiRegisters(Struct):
 
     sleep_control: u8
     pm1_enable: u8[2]
-    power: u8  # output: Power
+    wish: u8  # output: the abi.Power asked for, or GOES_ON
 
     def reset(self) -> None:
         """Nothing asked for, no event enabled."""
         self.sleep_control = 0
-        self.power = Power.ON
+        self.wish = GOES_ON
         for i in range(2):
             self.pm1_enable[i] = 0
 
@@ -40,7 +41,7 @@ class AcpiRegisters(Struct):
                 self.write_sleep_control(value)
             case Register.RESET:
                 if value == RESET_VALUE:
-                    self.power = Power.RESET
+                    self.wish = Power.RESET
             case _:
                 if Register.PM1_ENABLE <= offset < Register.PM1_CONTROL:
                     self.pm1_enable[offset - Register.PM1_ENABLE] = value
@@ -49,4 +50,10 @@ class AcpiRegisters(Struct):
         """With the enable bit, go to the state named by the type."""
         self.sleep_control = value & SleepControl.TYPE
         if value & SleepControl.ENABLE and (value & SleepControl.TYPE) >> 2 == SLEEP_TYPE_S5:
-            self.power = Power.OFF
+            self.wish = Power.OFF
+
+    # ---- the core -------------------------------------------------------------------------
+
+    def ending(self) -> u8:
+        """How the guest wants its machine to end, or GOES_ON."""
+        return self.wish

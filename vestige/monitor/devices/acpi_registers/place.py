@@ -11,4 +11,5 @@ ACPI_REGISTERS = Place(
         Ports(PORT_RESET, 1),
         Ports(PORT_PM1_EVENT, PORT_PM1_END - PORT_PM1_EVENT),
     ),
+    ends=True,
 )

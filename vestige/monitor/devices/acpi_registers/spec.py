@@ -37,11 +37,3 @@ class SleepStatus(IntFlag):
 
 
 MODE = 1 << 0  # SCI_EN: ACPI mode, always
-
-
-class Power(IntEnum):
-    """What the guest asked for."""
-
-    ON = 0
-    OFF = 1
-    RESET = 2

@@ -60,7 +60,7 @@ class IoApic(Struct):
         """1, 2 or 4 bytes of one 32-bit register; what is reserved reads 0."""
         return u32(part_of(self.register(offset & ~3), offset & 3, size))
 
-    def write(self, offset: u32, size: u8, value: u32, now: u64) -> None:
+    def write(self, offset: u32, size: u8, value: u64, now: u64) -> None:
         """A write of a whole register; one of less does nothing, 82093AA 3.0."""
         if size < 4:
             return
@@ -68,7 +68,7 @@ class IoApic(Struct):
             case Register.SELECT:
                 self.index = u8(value)
             case Register.WINDOW:
-                self.write_window(value)
+                self.write_window(u32(value))
             case Register.EOI:
                 self.end_of_interrupt(u8(value))
             case _:
@@ -123,8 +123,12 @@ class IoApic(Struct):
 
     # ---- the core -------------------------------------------------------------------------
 
-    def drive(self, asserted: u32) -> None:
-        """The level of all pins: a bit for each that any of its sources asserts."""
+    def take_lines(self, asserted: u32, rose: u32) -> None:
+        """The pins that any of their sources asserts; those that one has just asserted."""
+        if rose:
+            for i in range(PINS):
+                if rose >> i & 1:
+                    self.edge(i)
         if asserted != self.asserted:
             self.asserted = asserted
             for i in range(PINS):

@@ -3,5 +3,4 @@
 from vestige.abi import IOAPIC
 from vestige.place import Block, Place
 
-REGISTERS = Block(IOAPIC, 0x1000)
-IO_APIC = Place("ioapic", "ioapic", memory=REGISTERS)
+IO_APIC = Place("ioapic", "ioapic", memory=Block(IOAPIC, 0x1000), controls_pins=True)

@@ -1,6 +1,6 @@
 """Configuration mechanism 1: an address port and a data port. PCI 3.0, 3.2.2.3.2."""
 
-from vestige.lang.types import Struct, u32
+from vestige.lang.types import Struct, u8, u32
 from vestige.monitor.devices.pci.host_bridge import HostBridgeFunction
 from vestige.monitor.devices.pci.spec import Address
 
@@ -14,6 +14,18 @@ class PciRoot(Struct):
     def reset(self) -> None:
         """No function addressed."""
         self.host_bridge.reset()
+
+    def has_function(self, number: u32) -> bool:
+        """Whether there is such a function: there is one, the host bridge."""
+        return True
+
+    def read_config(self, number: u32, offset: u32, size: u8) -> u32:
+        """A configuration read of 1 to 4 bytes."""
+        return self.host_bridge.config.read(offset, size)
+
+    def write_config(self, number: u32, offset: u32, size: u8, value: u32) -> None:
+        """A configuration write of 1 to 4 bytes."""
+        self.host_bridge.config.write(offset, size, value)
 
     def write_address(self, value: u32) -> None:
         """CONFIG_ADDRESS: which function and register CONFIG_DATA is."""

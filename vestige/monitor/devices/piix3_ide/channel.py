@@ -37,6 +37,7 @@ class Channel(Struct):
     """State of one channel. Lines and requests are what the core looks at."""
 
     line: Line  # INTRQ
+    pin: u8  # of the I/O APIC, where the line leads
     request: BlockRequest
     bus_master: BusMaster
     drives: Drive[2]
@@ -55,6 +56,10 @@ class Channel(Struct):
     position: u16  # of the next byte of `buffer` the host moves …
     end: u16  # … and where the DRQ block ends
     buffer: u8[8192]  # MULTIPLE_BUFFER
+
+    def route(self) -> u8:
+        """The pin that the line leads to."""
+        return self.pin
 
     def drive(self) -> Drive:
         """The selected drive, present or not."""

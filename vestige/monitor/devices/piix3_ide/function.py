@@ -3,32 +3,20 @@
 Intel 82371FB/82371SB data sheet (290550), sections 2.3 and 2.7; PCI IDE Controller
 Specification 1.0 for native mode. Control blocks and bus master in memory are no PIIX3's: the
 same registers at other places. This is all of the IDE that the monitor's core calls.
+
+A register's offset to the model is BAR * BAR_STRIDE + the offset in that BAR's block, wherever the
+block is: at the ports of compatibility mode, at a BAR's, or in memory.
 """
 
-from enum import IntEnum
-
 from vestige.abi import (
+    IDE_MEMORY,
     IDE_MEMORY_BUS_MASTER,
-    IDE_MEMORY_CONTROL,
     IDE_MEMORY_PAGE,
-    IDE_MEMORY_SECONDARY_CONTROL,
+    IDE_MEMORY_PAGES,
     PIN_PCI_INTA,
-    PORT_IDE,
-    PORT_IDE_BUS_MASTER,
-    PORT_IDE_CONTROL,
-    PORT_IDE_SECONDARY,
-    PORT_IDE_SECONDARY_CONTROL,
-    Disk,
+    Config,
 )
-from vestige.lang.intrinsics import (
-    fill,
-    load8,
-    load16,
-    load32,
-    store8,
-    store16,
-    store32,
-)
+from vestige.lang.intrinsics import fill, store32
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.block import State
@@ -38,7 +26,10 @@ from vestige.monitor.devices.pci.spec import Register as PciRegister
 from vestige.monitor.devices.piix3_ide.channel import Channel
 from vestige.monitor.devices.piix3_ide.commands import execute
 from vestige.monitor.devices.piix3_ide.pci_spec import (
+    BAR_STRIDE,
+    BARS,
     BUS_MASTER_SIZE,
+    CHANNELS,
     CLASS,
     COMPATIBILITY_COMMAND,
     COMPATIBILITY_CONTROL,
@@ -55,9 +46,9 @@ from vestige.monitor.devices.piix3_ide.pci_spec import (
     Interface,
     Register,
 )
+from vestige.monitor.devices.piix3_ide.place import BUS_MASTER_BAR, MEMORY_BARS, NATIVE_BARS
 from vestige.monitor.devices.piix3_ide.spec import (
     COMMAND_BLOCK_SIZE,
-    CONTROL_BLOCK_SIZE,
     DEVICE_CONTROL,
     Device,
 )
@@ -70,35 +61,27 @@ from vestige.monitor.devices.piix3_ide.transfer import (
     write_data,
     write_data_string,
 )
+from vestige.place import NOWHERE
 
+NO_PORT = 0xFFFF_0000  # far from any port, as the next is from any address
+NO_ADDRESS = 1 << 63
 NATIVE_BIT = (Interface.PRIMARY_NATIVE, Interface.SECONDARY_NATIVE)
-
-
-class Block(IntEnum):
-    """Which register block a port or an address belongs to."""
-
-    NONE = 0
-    COMMAND = 1
-    CONTROL = 2
-    BUS_MASTER = 3
 
 
 class Ide(Struct):
     """Both channels and their PCI function."""
 
     config: ConfigSpace
-    channels: Channel[2]
-    command_base: u16[2]  # ports decoded now; 0: none
-    control_base: u16[2]
-    bus_master_base: u16
+    channels: Channel[CHANNELS]
+    ports: u32[BARS]  # where the block of each BAR is decoded, or NO_PORT
+    addresses: u64[BARS]  # the same, or NO_ADDRESS
     in_memory: u8  # control blocks and bus master are
-    control_address: u32[2]  # addresses decoded now; 0: none
-    bus_master_address: u32
+    ram: Memory  # what the bus masters reach
 
     # ---- set-up ---------------------------------------------------------------------------
 
-    def reset(self, native: bool) -> None:
-        """Make the function, its state being zero: in native mode, or without one at all."""
+    def reset(self) -> None:
+        """A PIIX3's, its state being zero: both channels in compatibility mode, for good."""
         config = self.config
         config.identify(VENDOR, DEVICE, CLASS, SUBCLASS)
         config.set16(PciRegister.STATUS, STATUS_FIXED)
@@ -108,55 +91,64 @@ class Ide(Struct):
         config.allow16(Register.PRIMARY_TIMING, 0xFFFF)
         config.allow16(Register.SECONDARY_TIMING, 0xFFFF)
         config.writable[Register.SECOND_DRIVE_TIMING] = 0xFF
-        config.add_io_bar(Bar.BUS_MASTER, PORT_IDE_BUS_MASTER, BUS_MASTER_SIZE)
+        config.add_io_bar(BUS_MASTER_BAR.number, BUS_MASTER_BAR.address, BUS_MASTER_BAR.size)
         config.values[PciRegister.PROGRAMMING_INTERFACE] = Interface.COMPATIBILITY
-        if native:
-            config.values[PciRegister.PROGRAMMING_INTERFACE] = Interface.NATIVE
-            config.writable[PciRegister.PROGRAMMING_INTERFACE] = Interface.MODES
-            config.values[PciRegister.INTERRUPT_PIN] = 1
-            config.writable[PciRegister.INTERRUPT_LINE] = 0xFF
-            config.add_io_bar(0, PORT_IDE, COMMAND_BLOCK_SIZE)
-            config.add_io_bar(1, PORT_IDE_CONTROL, CONTROL_BLOCK_SIZE)
-            config.add_io_bar(2, PORT_IDE_SECONDARY, COMMAND_BLOCK_SIZE)
-            config.add_io_bar(3, PORT_IDE_SECONDARY_CONTROL, CONTROL_BLOCK_SIZE)
+        self.decode()
+
+    def configure(self, machine: Config) -> None:
+        """After `reset`: as a machine without ISA has it."""
+        self.ram.set(machine.ram)
+        self.offer_native_mode()
+        if machine.ide_in_memory:
+            self.place_in_memory()
+        if machine.shadow != 0:
+            fill(machine.shadow, 0xFF, IDE_MEMORY_PAGES * IDE_MEMORY_PAGE)  # nobody decodes yet
+
+    def offer_native_mode(self) -> None:
+        """Both channels begin in native mode, with BARs and an interrupt pin of PCI."""
+        config = self.config
+        config.values[PciRegister.PROGRAMMING_INTERFACE] = Interface.NATIVE
+        config.writable[PciRegister.PROGRAMMING_INTERFACE] = Interface.MODES
+        config.values[PciRegister.INTERRUPT_PIN] = 1
+        config.writable[PciRegister.INTERRUPT_LINE] = 0xFF
+        for bar in NATIVE_BARS:
+            config.add_io_bar(bar.number, bar.address, bar.size)
+        self.decode()
 
     def place_in_memory(self) -> None:
-        """After reset(True): BARs 1, 3 and 4 become memory, a page each."""
+        """In native mode: BARs 1, 3 and 4 become memory, a page each."""
         config = self.config
         self.in_memory = 1
         config.allow16(PciRegister.COMMAND, Command.IO | Command.MEMORY | Command.BUS_MASTER)
-        config.add_memory_bar(Bar.PRIMARY_CONTROL, IDE_MEMORY_CONTROL, IDE_MEMORY_PAGE)
-        config.add_memory_bar(Bar.SECONDARY_CONTROL, IDE_MEMORY_SECONDARY_CONTROL, IDE_MEMORY_PAGE)
-        config.add_memory_bar(Bar.BUS_MASTER, IDE_MEMORY_BUS_MASTER, IDE_MEMORY_PAGE)
+        for bar in MEMORY_BARS:
+            config.add_memory_bar(bar.number, bar.address, bar.size)
 
-    def take_posted_starts(self) -> None:
-        """From now on whoever owns the model carries posted starts to `start_posted`."""
-        for i in range(2):
-            self.channels[i].posting = 1
-
-    def attach(self, number: u8, disk: Disk) -> None:
-        """Put a disk where it says; its channel is enabled, requests to it bear `number`."""
+    def attach_disk(self, machine: Config, number: u8) -> None:
+        """Put disk `number` where it says; its channel is enabled, requests to it bear `number`."""
+        disk = machine.disks[number]
         channel = disk.channel & 1
         self.channels[channel].drives[disk.unit & 1].attach(number, disk)
         self.config.values[Register.PRIMARY_TIMING + 2 * channel + 1] |= TIMING_ENABLE
 
     # ---- configuration space --------------------------------------------------------------
 
-    def read_config(self, offset: u32, size: u32) -> u32:
+    def has_function(self, number: u32) -> bool:
+        """Whether there is such a function: there is one."""
+        return True
+
+    def read_config(self, number: u32, offset: u32, size: u8) -> u32:
         """A configuration read of 1 to 4 bytes."""
         self.note_aborts()
         return self.config.read(offset, size)
 
-    def write_config(self, offset: u32, size: u32, value: u32, ram: Memory) -> None:
+    def write_config(self, number: u32, offset: u32, size: u8, value: u32) -> None:
         """A configuration write of 1 to 4 bytes; it may move blocks and let the bus master go."""
         self.note_aborts()
         self.config.write(offset, size, value)
-        self.map_ports()
-        if self.in_memory:
-            self.map_memory()
-        for i in range(2):
+        self.decode()
+        for i in range(CHANNELS):
             self.channels[i].bus_master.enabled = self.config.has(Command.BUS_MASTER)
-            run_dma(self.channels[i], ram)
+            run_dma(self.channels[i], self.ram)
 
     def note_aborts(self) -> None:
         """Show in PCI's status what the bus masters ran into."""
@@ -172,249 +164,223 @@ class Ide(Struct):
         """Whether this channel is in native mode."""
         return self.config.values[PciRegister.PROGRAMMING_INTERFACE] & NATIVE_BIT[channel & 1] != 0
 
-    def interrupt_pin(self, channel: u8) -> u8:
-        """The interrupt controller's pin that this channel's line leads to."""
-        if self.native(channel):
-            return PIN_PCI_INTA
-        return COMPATIBILITY_INTERRUPT[channel & 1]
+    # ---- where the blocks are ---------------------------------------------------------------
 
-    # ---- ports ----------------------------------------------------------------------------
-
-    def map_ports(self) -> None:
-        """Work out which ports are decoded: PCI's command, each channel's enable bit and mode."""
-        io = self.config.has(Command.IO)
-        self.bus_master_base = self.config.io_bar(Bar.BUS_MASTER) if io else 0
-        for i in range(2):
+    def decode(self) -> None:
+        """Work out where blocks are decoded and lines lead: PCI's command, enable bits, modes."""
+        self.decode_block(Bar.BUS_MASTER, self.bar_port(Bar.BUS_MASTER), self.in_memory != 0)
+        for i in range(CHANNELS):
+            channel = self.channels[i]
+            command = Bar.PRIMARY_COMMAND + 2 * i
+            control = Bar.PRIMARY_CONTROL + 2 * i
+            native = self.native(i)
+            channel.pin = PIN_PCI_INTA if native else COMPATIBILITY_INTERRUPT[i]
             timing = self.config.values[Register.PRIMARY_TIMING + 2 * i + 1]
-            command = u16(0)
-            control = u16(0)
-            if io and timing & TIMING_ENABLE:
-                if self.native(i):
-                    command = self.config.io_bar(2 * i)
-                    control = self.config.io_bar(2 * i + 1)
-                else:
-                    command = COMPATIBILITY_COMMAND[i]
-                    control = COMPATIBILITY_CONTROL[i]
-            self.command_base[i] = command
-            self.control_base[i] = control
+            if timing & TIMING_ENABLE == 0:
+                self.ports[command] = NO_PORT
+                self.ports[control] = NO_PORT
+                self.addresses[control] = NO_ADDRESS
+            elif native:
+                self.decode_block(command, self.bar_port(command), False)
+                self.decode_block(control, self.bar_port(control), self.in_memory != 0)
+            else:
+                self.decode_block(command, COMPATIBILITY_COMMAND[i], False)
+                self.decode_block(control, COMPATIBILITY_CONTROL[i], False)
 
-    def map_memory(self) -> None:
-        """Work out which addresses are decoded instead of ports, after `map_ports`."""
-        memory = self.config.has(Command.MEMORY)
-        self.bus_master_base = 0
-        self.bus_master_address = self.config.memory_bar(Bar.BUS_MASTER) if memory else 0
-        for i in range(2):
-            timing = self.config.values[Register.PRIMARY_TIMING + 2 * i + 1]
-            self.control_address[i] = 0
-            if self.native(i):
-                self.control_base[i] = 0
-                if memory and timing & TIMING_ENABLE:
-                    self.control_address[i] = self.config.memory_bar(2 * i + 1)
+    def decode_block(self, bar: u8, port: u16, in_memory: bool) -> None:
+        """One block, at `port` or where its BAR says in memory, if the guest has enabled that."""
+        io = self.config.has(Command.IO) and not in_memory
+        memory = self.config.has(Command.MEMORY) and in_memory
+        self.ports[bar] = port if io and port else NO_PORT
+        address = self.config.memory_bar(bar) if memory else 0
+        self.addresses[bar] = address if address else NO_ADDRESS
 
-    def locate(self, port: u16) -> tuple[u8, u8, u8]:
-        """The block a port is in, its channel, and the offset in the channel's part of it."""
-        base = self.bus_master_base
-        if base != 0 and base <= port < base + BUS_MASTER_SIZE:
-            offset = (port - base) & 15
-            return Block.BUS_MASTER, offset >> 3, offset & 7
-        for i in range(2):
-            base = self.command_base[i]
-            if base != 0 and base <= port < base + COMMAND_BLOCK_SIZE:
-                return Block.COMMAND, i, (port - base) & 7
-            base = self.control_base[i]
-            if base != 0 and port == base + DEVICE_CONTROL:
-                return Block.CONTROL, i, DEVICE_CONTROL
-        return Block.NONE, 0, 0
+    def bar_port(self, bar: u8) -> u16:
+        """The first port of a BAR, as the guest has placed it."""
+        return self.config.io_bar(bar)
 
-    def is_quiet_read(self, port: u16) -> bool:
-        """Whether a read of the byte at `port` changes nothing, and nobody waits for its answer.
+    def port_offset(self, port: u16) -> u32:
+        """The offset of the register at a port, or NOWHERE."""
+        offset = u32(port - self.ports[Bar.BUS_MASTER])
+        if offset < BUS_MASTER_SIZE:
+            return Bar.BUS_MASTER * BAR_STRIDE + offset
+        for i in range(CHANNELS):
+            offset = u32(port - self.ports[Bar.PRIMARY_COMMAND + 2 * i])
+            if offset < COMMAND_BLOCK_SIZE:
+                return 2 * i * BAR_STRIDE + offset
+            if u32(port - self.ports[Bar.PRIMARY_CONTROL + 2 * i]) == DEVICE_CONTROL:
+                return (2 * i + 1) * BAR_STRIDE + DEVICE_CONTROL
+        return NOWHERE
+
+    def memory_offset(self, number: u32, address: u64) -> u32:
+        """The same for an address."""
+        offset = u64(address - self.addresses[Bar.BUS_MASTER])
+        if offset < BUS_MASTER_SIZE:
+            return Bar.BUS_MASTER * BAR_STRIDE + offset
+        for i in range(CHANNELS):
+            if u64(address - self.addresses[Bar.PRIMARY_CONTROL + 2 * i]) == DEVICE_CONTROL:
+                return (2 * i + 1) * BAR_STRIDE + DEVICE_CONTROL
+        return NOWHERE
+
+    # ---- registers ------------------------------------------------------------------------
+
+    def takes_whole(self, offset: u32, size: u8) -> bool:
+        """Whether an access is one to the model: of Data a wide one, of all else a byte."""
+        return size == 1 or is_data(offset)
+
+    def is_quiet_read(self, offset: u32) -> bool:
+        """Whether a read of one byte changes nothing, and nobody waits for its answer.
 
         Who does is a guest that polls while its channel's request is under way.
         """
-        block, number, offset = self.locate(port)
-        channel = self.channels[number & 1]
+        channel = self.channels[channel_of(offset)]
         if channel.request.state != State.IDLE:
             return False
-        if block == Block.COMMAND:
-            if offset == AtaRegister.STATUS:
+        if is_command(offset):
+            if register_of(offset) == AtaRegister.STATUS:
                 return channel.drive().interrupt_pending == 0
-            return offset != AtaRegister.DATA
-        return block != Block.NONE
+            return not is_data(offset)
+        return True
 
-    def is_quiet_write(self, port: u16, size: u8, value: u32) -> bool:
+    def is_quiet_write(self, offset: u32, size: u8, value: u64) -> bool:
         """Whether a write changes no more than registers that a later command or start looks at."""
-        block, number, offset = self.locate(port)
-        if block == Block.BUS_MASTER:
-            status = offset == BusMasterRegister.STATUS and size == 1
-            return status or offset == BusMasterRegister.TABLE
-        if block != Block.COMMAND or size != 1:
+        register = register_of(offset)
+        if is_bus_master(offset):
+            status = register == BusMasterRegister.STATUS and size == 1
+            return status or register == BusMasterRegister.TABLE
+        if not is_command(offset) or size != 1:
             return False
-        if offset == AtaRegister.DEVICE:
-            return (value & Device.DEV != 0) == (self.channels[number & 1].selected != 0)
-        return offset not in (AtaRegister.DATA, AtaRegister.COMMAND)
+        if register == AtaRegister.DEVICE:
+            selected = self.channels[channel_of(offset)].selected
+            return (value & Device.DEV != 0) == (selected != 0)
+        return register not in (AtaRegister.DATA, AtaRegister.COMMAND)
 
-    def claims(self, port: u16) -> bool:
-        """Whether an access that begins at `port` is for this function."""
-        block, _, _ = self.locate(port)
-        return block != Block.NONE
-
-    def read(self, port: u16, size: u8, ram: Memory) -> u32:
-        """A read of 1, 2 or 4 bytes; bytes nobody decodes are 0xFF.
-
-        Wide reads of anything but Data come as so many byte reads, upwards, as on ISA.
-        """
-        block, number, offset = self.locate(port)
-        if block == Block.COMMAND and offset == AtaRegister.DATA and size > 1:
-            channel = self.channels[number & 1]
+    def read(self, offset: u32, size: u8, now: u64) -> u32:
+        """A read of one byte, or of 2 or 4 of Data, which moves whole words: of a byte half."""
+        channel = self.channels[channel_of(offset)]
+        if is_data(offset):
             low = read_data(channel)
-            return low if size == 2 else low | read_data(channel) << 16
-        value = u32(0)
-        for i in range(4):
-            if i < size:
-                value |= self.read_byte(u16(port + i)) << 8 * i
-        return value
+            match size:
+                case 1:
+                    return low & 0xFF
+                case 2:
+                    return low
+                case _:
+                    return low | read_data(channel) << 16
+        if is_bus_master(offset):
+            return channel.read_bus_master(register_of(offset))
+        if is_command(offset):
+            return channel.read(register_of(offset))
+        return channel.read_alternate_status()
 
-    def write(self, port: u16, size: u8, value: u32, ram: Memory) -> None:
-        """A write of 1, 2 or 4 bytes; bytes nobody decodes are lost."""
-        block, number, offset = self.locate(port)
-        if block == Block.COMMAND and offset == AtaRegister.DATA and size > 1:
-            channel = self.channels[number & 1]
+    def write(self, offset: u32, size: u8, value: u64, now: u64) -> None:
+        """A write, likewise; a word of which only a byte is written has 0 as its other half."""
+        channel = self.channels[channel_of(offset)]
+        register = register_of(offset)
+        if is_data(offset):
             write_data(channel, value & 0xFFFF)
-            if size > 2:
-                write_data(channel, value >> 16)
-            return
-        for i in range(4):
-            if i < size:
-                self.write_byte(u16(port + i), (value >> 8 * i) & 0xFF, ram)
-
-    def read_byte(self, port: u16) -> u8:
-        """A read of one byte. Data moves a whole word even so: its other half is lost."""
-        block, number, offset = self.locate(port)
-        return self.read_register(block, number, offset)
-
-    def read_register(self, block: u8, number: u8, offset: u8) -> u8:
-        """A read of one byte of a block of channel `number`; 0xFF where there is none."""
-        channel = self.channels[number & 1]
-        match block:
-            case Block.COMMAND:
-                if offset == AtaRegister.DATA:
-                    return read_data(channel) & 0xFF
-                return channel.read(offset)
-            case Block.CONTROL:
-                return channel.read_alternate_status()
-            case Block.BUS_MASTER:
-                return channel.read_bus_master(offset)
-            case _:
-                return 0xFF
-
-    def write_byte(self, port: u16, value: u8, ram: Memory) -> None:
-        """A write of one byte. Data takes a whole word even so: its other half is 0."""
-        block, number, offset = self.locate(port)
-        self.write_register(block, number, offset, value, ram)
-
-    def write_register(self, block: u8, number: u8, offset: u8, value: u8, ram: Memory) -> None:
-        """A write of one byte of a block of channel `number`."""
-        channel = self.channels[number & 1]
-        match block:
-            case Block.COMMAND:
-                if offset == AtaRegister.DATA:
-                    write_data(channel, value)
-                elif offset == AtaRegister.COMMAND:
-                    execute(channel, value, ram)
-                else:
-                    channel.write(offset, value)
-            case Block.CONTROL:
-                channel.write_control(value)
-            case Block.BUS_MASTER:
-                channel.write_bus_master(offset, value)
-                run_dma(channel, ram)
-            case _:
-                pass
-
-    # ---- memory ---------------------------------------------------------------------------
-
-    def locate_memory(self, address: u64) -> tuple[u8, u8, u8]:
-        """As `locate`, for an address."""
-        base = self.bus_master_address
-        if base != 0 and base <= address < base + BUS_MASTER_SIZE:
-            offset = (address - base) & 15
-            return Block.BUS_MASTER, offset >> 3, offset & 7
-        for i in range(2):
-            base = self.control_address[i]
-            if base != 0 and address == base + DEVICE_CONTROL:
-                return Block.CONTROL, i, DEVICE_CONTROL
-        return Block.NONE, 0, 0
-
-    def read_memory(self, address: u64, size: u8) -> u32:
-        """A read of 1, 2 or 4 bytes, which has no effect; bytes nobody decodes are 0xFF."""
-        value = u32(0)
-        for i in range(4):
-            if i < size:
-                block, number, offset = self.locate_memory(u64(address + i))
-                value |= self.read_register(block, number, offset) << 8 * i
-        return value
-
-    def write_memory(self, address: u64, size: u8, value: u32, ram: Memory) -> None:
-        """A write of 1, 2 or 4 bytes; bytes nobody decodes are lost."""
-        for i in range(4):
-            if i < size:
-                block, number, offset = self.locate_memory(u64(address + i))
-                self.write_register(block, number, offset, (value >> 8 * i) & 0xFF, ram)
-
-    # ---- posted starts --------------------------------------------------------------------
-
-    def offers_start(self) -> bool:
-        """Whether a start may have been posted that has not arrived yet."""
-        return self.channels[0].offer != 0 or self.channels[1].offer != 0
-
-    def start_posted(self, number: u8, to_memory: bool, ram: Memory) -> None:
-        """A start that was written to the bus master's preset address has arrived."""
-        if self.bus_master_address != IDE_MEMORY_BUS_MASTER:
-            return
-        channel = self.channels[number & 1]
-        direction = BusMasterCommand.TO_MEMORY if to_memory else 0
-        channel.write_bus_master(BusMasterRegister.COMMAND, BusMasterCommand.START | direction)
-        run_dma(channel, ram)
+            if size == 4:
+                write_data(channel, (value >> 16) & 0xFFFF)
+        elif is_bus_master(offset):
+            channel.write_bus_master(register, value & 0xFF)
+            run_dma(channel, self.ram)
+        elif not is_command(offset):
+            channel.write_control(value & 0xFF)
+        elif register == AtaRegister.COMMAND:
+            execute(channel, value & 0xFF, self.ram)
+        else:
+            channel.write(register, value & 0xFF)
 
     # ---- string instructions --------------------------------------------------------------
 
-    def read_string(self, port: u16, size: u8, count: u32, address: u64, ram: Memory) -> None:
-        """`count` reads of one port in one trap, into memory at `address`."""
-        block, number, offset = self.locate(port)
-        if block == Block.COMMAND and offset == AtaRegister.DATA and size > 1:
-            length = u32(count * size)
-            taken = read_data_string(self.channels[number & 1], address, length)
-            fill(u64(address + taken), 0, u32(length - taken))
-            return
-        for i in range(count):
-            value = self.read(port, size, ram)
-            at = u64(address + i * size)
-            match size:
-                case 1:
-                    store8(at, value & 0xFF)
-                case 2:
-                    store16(at, value & 0xFFFF)
-                case _:
-                    store32(at, value)
+    def read_string(self, offset: u32, size: u8, count: u32, address: u64) -> None:
+        """`count` reads of 2 or 4 bytes of Data in one trap, into memory at `address`."""
+        length = u32(count * size)
+        taken = read_data_string(self.channels[channel_of(offset)], address, length)
+        fill(u64(address + taken), 0, u32(length - taken))
 
-    def write_string(self, port: u16, size: u8, count: u32, address: u64, ram: Memory) -> None:
-        """`count` writes of one port in one trap, from memory at `address`."""
-        block, number, offset = self.locate(port)
-        if block == Block.COMMAND and offset == AtaRegister.DATA and size > 1:
-            write_data_string(self.channels[number & 1], address, u32(count * size))
+    def write_string(self, offset: u32, size: u8, count: u32, address: u64) -> None:
+        """`count` writes of 2 or 4 bytes of Data in one trap, from memory at `address`."""
+        write_data_string(self.channels[channel_of(offset)], address, u32(count * size))
+
+    # ---- posted starts --------------------------------------------------------------------
+
+    def begin_posts(self) -> None:
+        """From now on whoever owns the model carries posted starts to `post`."""
+        for i in range(CHANNELS):
+            self.channels[i].posting = 1
+
+    def expects_posts(self) -> bool:
+        """Whether a start may have been posted that has not arrived yet."""
+        return self.channels[0].offer != 0 or self.channels[1].offer != 0
+
+    def ends_posts(self, offset: u32) -> bool:
+        """Whether a write there must not overtake a posted start: it ends the offer."""
+        return not is_command(offset)
+
+    def post(self, number: u8) -> None:
+        """A start that was written to the bus master's preset address has arrived."""
+        if self.addresses[Bar.BUS_MASTER] != IDE_MEMORY_BUS_MASTER:
             return
-        for i in range(count):
-            at = u64(address + i * size)
-            match size:
-                case 1:
-                    self.write(port, size, load8(at), ram)
-                case 2:
-                    self.write(port, size, load16(at), ram)
-                case _:
-                    self.write(port, size, load32(at), ram)
+        channel = self.channels[number >> 1 & 1]
+        direction = BusMasterCommand.TO_MEMORY if number & 1 else 0
+        channel.write_bus_master(BusMasterRegister.COMMAND, BusMasterCommand.START | direction)
+        run_dma(channel, self.ram)
+
+    # ---- pages that the guest reads -------------------------------------------------------
+
+    def show(self, machine: Config) -> None:
+        """Bring the pages up to date; before any interrupt that tells of it.
+
+        The guest VM maps them read-only where the BARs are at first. They hold what the bus would
+        answer at those addresses, also after the guest has moved a BAR or switched decoding off.
+        Only registers whose reads have no effect are there: control blocks and bus master.
+
+        A drive's status comes before the bus master's interrupt bit, as from a drive: it stops
+        being busy, then it raises INTRQ. Aligned 32 bits are stored, and so read, at once.
+        """
+        if machine.shadow == 0:
+            return
+        for page in range(IDE_MEMORY_PAGES):
+            for register in range(0, BUS_MASTER_SIZE, 4):
+                offset = page * IDE_MEMORY_PAGE + register
+                value = u32(0)
+                for i in range(4):
+                    value |= self.show_byte(IDE_MEMORY + offset + i) << 8 * i
+                store32(u64(machine.shadow + offset), value)
+
+    def show_byte(self, address: u64) -> u8:
+        """What a read of the byte at an address would answer."""
+        offset = self.memory_offset(0, address)
+        return 0xFF if offset == NOWHERE else self.read(offset, 1, 0) & 0xFF
 
     # ---- the core -------------------------------------------------------------------------
 
-    def request_done(self, channel: u8, ram: Memory) -> None:
+    def request_done(self, channel: u8) -> None:
         """The request of this channel is DONE."""
-        request_done(self.channels[channel & 1], ram)
+        request_done(self.channels[channel & 1], self.ram)
+
+
+def channel_of(offset: u32) -> u8:
+    """The channel whose register is at an offset."""
+    return (offset >> 3 if is_bus_master(offset) else offset >> 5) & 1
+
+
+def register_of(offset: u32) -> u8:
+    """The register in the channel's part of a block."""
+    return offset & 7
+
+
+def is_bus_master(offset: u32) -> bool:
+    """Whether it is one of a bus master."""
+    return offset >= Bar.BUS_MASTER * BAR_STRIDE
+
+
+def is_command(offset: u32) -> bool:
+    """Whether it is one of a command block."""
+    return not is_bus_master(offset) and offset & BAR_STRIDE == 0
+
+
+def is_data(offset: u32) -> bool:
+    """Whether it is Data."""
+    return is_command(offset) and register_of(offset) == AtaRegister.DATA

@@ -3,7 +3,7 @@
 Native mode, which the real PIIX3 lacks, is as in the PCI IDE Controller Specification 1.0.
 """
 
-from enum import IntEnum, IntFlag
+from vestige.lang.enumeration import IntEnum, IntFlag
 
 VENDOR = 0x8086
 DEVICE = 0x7010
@@ -39,13 +39,18 @@ class Interface(IntFlag):
 
 
 class Bar(IntEnum):
-    """BARs: 0 to 3 count only for a channel in native mode."""
+    """BARs: 0 to 3 count only for a channel in native mode; channel 1's are two further."""
 
+    PRIMARY_COMMAND = 0
     PRIMARY_CONTROL = 1
+    SECONDARY_COMMAND = 2
     SECONDARY_CONTROL = 3
     BUS_MASTER = 4
 
 
+CHANNELS = 2
+BARS = 5
+BAR_STRIDE = 16  # between the first offsets of two BARs' blocks, to the model
 BUS_MASTER_SIZE = 16  # ports, 8 a channel
 
 COMPATIBILITY_COMMAND = (0x1F0, 0x170)  # command blocks

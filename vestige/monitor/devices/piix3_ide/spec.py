@@ -1,8 +1,7 @@
 """ATA registers, bits and commands. ATA/ATAPI-6 (T13 1410D revision 3b), clauses 7 and 8."""
 
-from enum import IntEnum, IntFlag
-
 from vestige.abi import SECTOR
+from vestige.lang.enumeration import IntEnum, IntFlag
 
 MULTIPLE_LIMIT = 16  # sectors a DRQ block may have: IDENTIFY DEVICE word 47
 MULTIPLE_BUFFER = MULTIPLE_LIMIT * SECTOR

@@ -4,5 +4,10 @@ from vestige.abi import PORT_PVPANIC
 from vestige.place import Node, Place, Ports
 
 PVPANIC = Place(
-    "pvpanic", "pvpanic", ports=(Ports(PORT_PVPANIC, 1),), node=Node("PEVT", "QEMU0001")
+    "pvpanic",
+    "pvpanic",
+    ports=(Ports(PORT_PVPANIC, 1),),
+    ends=True,
+    notice=b"the guest's kernel panicked, and its crash kernel takes over",
+    node=Node("PEVT", "QEMU0001"),
 )

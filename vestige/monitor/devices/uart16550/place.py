@@ -17,4 +17,5 @@ UART = Place(
     timed=True,
     present=has_console,
     node=Node("COM1", "PNP0501"),
+    link="console",
 )

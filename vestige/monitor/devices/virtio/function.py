@@ -134,7 +134,7 @@ class VirtioFunction(Struct):
         base = self.base
         return base != 0 and base <= address < u64(base + VIRTIO_BAR_SIZE)
 
-    def interrupt_pin(self) -> u8:
+    def route(self) -> u8:
         """The interrupt controller's pin that the line leads to."""
         return u8(PIN_PCI_INTA + self.pin % PINS)
 

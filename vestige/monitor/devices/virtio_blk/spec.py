@@ -1,6 +1,6 @@
 """The block device. Virtio 1.2, 5.2. Definitions only; sectors are of 512 bytes, always."""
 
-from enum import IntEnum
+from vestige.lang.enumeration import IntEnum
 
 SECTOR_SHIFT = 9
 PCI_CLASS = 0x0100  # SCSI storage controller: what the devices of other hypervisors say

@@ -5,7 +5,8 @@ it waits in `input` for the driver to give a buffer: a file on the other side th
 nothing for hours holds none of the driver's buffers under way, and no reset up.
 """
 
-from vestige.abi import MAX_PORTS, Port
+from vestige import abi
+from vestige.abi import MAX_PORTS
 from vestige.lang.intrinsics import address_of
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u16, u32, u64
@@ -33,10 +34,14 @@ class VirtioConsole(Struct):
 
     # ---- set-up ---------------------------------------------------------------------------
 
-    def attach(self, number: u8, port: Port) -> None:
-        """There is such a port; its state is zero."""
-        self.ports[number].attach(port)
-        self.count = max(self.count, number + 1)
+    def configure(self, config: abi.Config) -> None:
+        """Be what the host says, the state being zero."""
+        self.columns = config.columns
+        self.rows = config.rows
+        for number in range(MAX_PORTS):
+            if config.ports[number].present:
+                self.ports[number].attach(config.ports[number])
+                self.count = number + 1
 
     def features(self) -> u64:
         """What of the console's own is offered."""

@@ -1,6 +1,6 @@
 """The console device. Virtio 1.2, 5.3. Definitions only."""
 
-from enum import IntEnum, IntFlag
+from vestige.lang.enumeration import IntEnum, IntFlag
 
 PCI_CLASS = 0x0780  # simple communication controller, other
 CONTROL_SIZE = 8  # bytes of a control message: port (32 bits), event, value (16 each)

@@ -6,7 +6,8 @@ stream (passt) takes plain frames of up to 65,535 bytes, whatever the MTU, so th
 checksums itself, and hands a TCP segment yet to be cut on as the one large segment that it is.
 """
 
-from vestige.abi import MAX_NET_PAIRS, Net, NetBackend
+from vestige import abi
+from vestige.abi import MAX_NET_PAIRS, NetBackend
 from vestige.lang.intrinsics import address_of, copy, fill, load8, load16, store8
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u16, u32, u64
@@ -59,8 +60,9 @@ class VirtioNet(Struct):
 
     # ---- set-up ---------------------------------------------------------------------------
 
-    def attach(self, net: Net) -> None:
+    def configure(self, config: abi.Config) -> None:
         """Be what the host says, the state being zero. The link is up."""
+        net = config.net
         self.backend = net.backend
         self.link = LINK_UP
         self.mtu = net.mtu
@@ -124,26 +126,24 @@ class VirtioNet(Struct):
 
     # ---- the control queue ------------------------------------------------------------------
 
-    def service(self, device: VirtioDevice, ram: Memory) -> None:
+    def service(self, device: VirtioDevice, chain: Chain, ram: Memory) -> None:
         """Do what the driver asks for, and what a reset does."""
         if device.take_reset():
             self.forget()
         for i in range(MAX_NET_PAIRS):
             self.receivers[i].settle(device, ram)
-        chain = self.chain
         queue = u16(2 * self.most_pairs if device.has(Feature.MQ) else 2)
         while device.has(Feature.CTRL_VQ) and device.take(queue, chain, ram):
             written = u32(0)
             if chain.readable < COMMAND_SIZE or chain.writable == 0:
                 device.fail()
             else:
-                chain.write8(0, OK if self.obey(device, ram) else REFUSED, ram)
+                chain.write8(0, OK if self.obey(device, chain, ram) else REFUSED, ram)
                 written = u32(1)
             device.give(queue, chain.identifier, chain.slots, written, ram)
 
-    def obey(self, device: VirtioDevice, ram: Memory) -> bool:
+    def obey(self, device: VirtioDevice, chain: Chain, ram: Memory) -> bool:
         """Carry out the command in `chain`; False: it can't be. 5.1.6.5."""
-        chain = self.chain
         command = u32(chain.read8(0, ram) << 8 | chain.read8(1, ram))
         size = u64(chain.readable - COMMAND_SIZE)
         value = chain.read64(COMMAND_SIZE, ram)

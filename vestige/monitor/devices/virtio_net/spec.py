@@ -1,6 +1,6 @@
 """The network device. Virtio 1.2, 5.1. Definitions only."""
 
-from enum import IntEnum, IntFlag
+from vestige.lang.enumeration import IntEnum, IntFlag
 
 PCI_CLASS = 0x0200  # Ethernet controller
 

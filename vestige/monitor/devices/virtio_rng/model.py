@@ -4,6 +4,7 @@ The bytes are the host's. They wait in `pool`, which the core fills where `wants
 each is given to a driver once and wiped.
 """
 
+from vestige.abi import Config
 from vestige.lang.intrinsics import address_of, fill
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u32, u64
@@ -20,6 +21,17 @@ class VirtioEntropy(Struct):
     pool: u8[256]  # POOL_SIZE
     count: u32
     failed: u8  # the host has none to give
+
+    def configure(self, config: Config) -> None:
+        """There is nothing to tell it."""
+
+    def features(self) -> u64:
+        """It offers none of its own."""
+        return 0
+
+    def read_config(self, offset: u32) -> u32:
+        """It has no configuration structure."""
+        return 0
 
     def wants(self, device: VirtioDevice) -> bool:
         """Whether the core is to fill the pool: there is a driver, and nothing for it."""

@@ -6,11 +6,11 @@ while the ring has the other; while both are full nothing is taken from the driv
 fails takes the link down: the driver is told, and what it sends is dropped.
 """
 
-from vestige.abi import Config, NetBackend, Ring
+from vestige.abi import MAX_NET_PAIRS, Config, NetBackend, Ring, Statistics
 from vestige.lang.intrinsics import address_of, copy, fill
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
-from vestige.monitor.core.clock import MILLISECOND
+from vestige.monitor.clock import MILLISECOND
 from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.devices.virtio_net.batch import Batch
 from vestige.monitor.devices.virtio_net.model import LENGTH_SIZE, STREAM_FRAME, VirtioNet
@@ -18,6 +18,7 @@ from vestige.monitor.devices.virtio_net.segments import Segments
 from vestige.monitor.devices.virtio_net.spec import ETHERNET_HEADER, HEADER_SIZE
 from vestige.monitor.drivers.ring.driver import NET_OPERATIONS, NET_TRANSMITS, Driver, Owner
 from vestige.monitor.drivers.ring.spec import Errno, Opcode
+from vestige.monitor.failures import FileFailures
 from vestige.monitor.line import NEVER
 
 INBOX = 0x2_2000  # bytes: two of the longest packets, and what is in front of the first
@@ -46,10 +47,6 @@ class NetworkLink(Struct):
         """Power on: the state is zero."""
         self.pair = pair
         self.file = file
-
-    def next_deadline(self) -> u64:
-        """When `move` has something to do though nothing else happens."""
-        return self.again if self.again else NEVER
 
     def move(
         self, net: VirtioNet, device: VirtioDevice, config: Config, driver: Driver, now: u64
@@ -224,3 +221,67 @@ class NetworkLink(Struct):
                 if driver.stream(owner, Opcode.WRITE_FIXED, self.file, place, length, ring):
                     batch.given += 1
                     batch.pending += 1
+
+
+class NetworkLinks(Struct):
+    """One for each pair of queues."""
+
+    links: NetworkLink[4]  # MAX_NET_PAIRS; what is behind the first may not be the ring's
+
+    def connect(self, config: Config) -> None:
+        """Power on."""
+        for i in range(MAX_NET_PAIRS):
+            self.links[i].attach(i, config.net.files[i])
+
+    def next_deadline(self) -> u64:
+        """When `move` has something to do though nothing else happens."""
+        due = NEVER
+        for i in range(MAX_NET_PAIRS):
+            again = self.links[i].again
+            if again:
+                due = min(due, again)
+        return due
+
+    def flush(self) -> None:
+        """What it has is written at once anyway."""
+
+    def take(
+        self,
+        net: VirtioNet,
+        device: VirtioDevice,
+        config: Config,
+        driver: Driver,
+        failures: FileFailures,
+        now: u64,
+    ) -> bool:
+        """Go on with the packets that are half in a queue's buffers."""
+        for i in range(MAX_NET_PAIRS):
+            if net.is_halfway(i):
+                self.links[i].deliver(net, device, config.ram)
+        return False
+
+    def move(
+        self,
+        net: VirtioNet,
+        device: VirtioDevice,
+        config: Config,
+        driver: Driver,
+        statistics: Statistics,
+        now: u64,
+    ) -> None:
+        """Move frames on in both directions, as far as they get."""
+        for i in range(MAX_NET_PAIRS):
+            if i < config.net.pairs:
+                self.links[i].move(net, device, config, driver, now)
+        shown = statistics.net
+        shown.down = net.link == 0
+        shown.received = net.traffic.received
+        shown.received_bytes = net.traffic.received_bytes
+        shown.received_dropped = net.traffic.received_dropped
+        shown.sent = net.traffic.sent
+        shown.sent_bytes = net.traffic.sent_bytes
+        shown.sent_dropped = net.traffic.sent_dropped
+
+    def idle(self, net: VirtioNet, driver: Driver) -> bool:
+        """Whether nothing waits to go out that somebody would miss: a network may lose frames."""
+        return True

@@ -1,21 +1,20 @@
-"""Between the virtio devices' bytes and the files they go to and come from, never waiting.
+"""Between the virtio console's ports and the files they go to and come from, never waiting.
 
-As for the UART (core/console.py) each direction of a port has at most one operation in the ring,
-on memory of its own. The entropy device's bytes are read as a port's input is.
+As for the UART (uart16550/link.py) each direction of a port has at most one operation in the ring,
+on memory of its own.
 """
 
-from vestige.abi import MAX_PORTS, Config, Ring
+from vestige.abi import MAX_PORTS, Config, Statistics
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, i32, u8, u32, u64
-from vestige.monitor.core.console import END_OF_LINE, PATIENCE, RETRY, errno_of
-from vestige.monitor.core.failures import FileFailures
 from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.devices.virtio_console.model import VirtioConsole
 from vestige.monitor.devices.virtio_console.port import INPUT_SIZE, OUTPUT_SIZE, VirtioPort
-from vestige.monitor.devices.virtio_rng.model import POOL_SIZE, VirtioEntropy
 from vestige.monitor.drivers.ring.driver import Driver, Owner
 from vestige.monitor.drivers.ring.spec import Errno
+from vestige.monitor.failures import FileFailures
 from vestige.monitor.line import NEVER
+from vestige.monitor.streams import END_OF_LINE, PATIENCE, RETRY, errno_of
 
 
 class PortLink(Struct):
@@ -51,11 +50,28 @@ class PortLinks(Struct):
                 due = min(due, max(link.output_due, link.output_after))
         return due
 
-    def take_answers(
-        self, console: VirtioConsole, driver: Driver, failures: FileFailures, now: u64
+    def flush(self) -> None:
+        """From now on write at once what waits."""
+        self.hurry = 1
+
+    def take(
+        self,
+        console: VirtioConsole,
+        device: VirtioDevice,
+        config: Config,
+        driver: Driver,
+        failures: FileFailures,
+        now: u64,
     ) -> bool:
-        """Look what has been written and read; whether the driver is to be looked at for it."""
+        """Look what has been written and read, and at the terminal's size.
+
+        Written output makes room for more, and what came is input.
+        """
         moved = False
+        resized = config.columns != console.columns or config.rows != console.rows
+        if resized and console.columns and config.columns:
+            console.resize(device, config.columns, config.rows)
+            moved = True
         for number in range(MAX_PORTS):
             link = self.links[number]
             port = console.ports[number]
@@ -88,9 +104,16 @@ class PortLinks(Struct):
             link.input_ended = 1
 
     def move(
-        self, console: VirtioConsole, config: Config, driver: Driver, ring: Ring, now: u64
+        self,
+        console: VirtioConsole,
+        device: VirtioDevice,
+        config: Config,
+        driver: Driver,
+        statistics: Statistics,
+        now: u64,
     ) -> None:
         """Write what waits, and read for whoever waits."""
+        ring = config.ring
         for number in range(MAX_PORTS):
             link = self.links[number]
             port = console.ports[number]
@@ -126,7 +149,7 @@ class PortLinks(Struct):
         last = port.output[(port.output_first + port.output_count - 1) % OUTPUT_SIZE]
         return last == END_OF_LINE or now >= link.output_due
 
-    def idle(self, console: VirtioConsole) -> bool:
+    def idle(self, console: VirtioConsole, driver: Driver) -> bool:
         """Whether all output has been written, or can't be."""
         waiting = u32(0)
         for number in range(MAX_PORTS):
@@ -142,20 +165,3 @@ def output_owner(port: u8) -> u8:
 def input_owner(port: u8) -> u8:
     """Whose its reads are."""
     return u8(Owner.PORT_INPUT + 2 * port)
-
-
-def move_entropy(
-    entropy: VirtioEntropy, device: VirtioDevice, file: u32, driver: Driver, ring: Ring
-) -> bool:
-    """Fill the pool where it is empty and somebody wants it; whether the driver gets something."""
-    moved = False
-    if driver.take_answer(Owner.ENTROPY):
-        result = driver.result_of(Owner.ENTROPY)
-        if result > 0:
-            entropy.filled(result)
-        elif result not in (-Errno.EINTR, -Errno.EAGAIN):
-            entropy.fail()
-        moved = True
-    if entropy.wants(device):
-        driver.read_stream(Owner.ENTROPY, file, address_of(entropy.pool), POOL_SIZE, ring)
-    return moved

@@ -7,17 +7,13 @@ holds up that operation and nothing else.
 
 from vestige.abi import Config, Console, Ring
 from vestige.lang.intrinsics import address_of
-from vestige.lang.types import Struct, i32, u8, u32, u64
-from vestige.monitor.core.clock import MILLISECOND
-from vestige.monitor.core.failures import FileFailures
+from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE, Uart
 from vestige.monitor.drivers.ring.driver import Driver, Owner
 from vestige.monitor.drivers.ring.spec import Errno
+from vestige.monitor.failures import FileFailures
 from vestige.monitor.line import NEVER
-
-PATIENCE = 10 * MILLISECOND  # how long output without an end of line may wait for more of it
-RETRY = 10 * MILLISECOND  # after EAGAIN: the file is a terminal or pipe in non-blocking mode
-END_OF_LINE = 10
+from vestige.monitor.streams import END_OF_LINE, PATIENCE, RETRY, errno_of
 
 
 class ConsoleLink(Struct):
@@ -37,15 +33,11 @@ class ConsoleLink(Struct):
         self.input_ended = config.console.input < 0 or not config.ring.present
 
     def move(
-        self,
-        uart: Uart,
-        files: Console,
-        driver: Driver,
-        ring: Ring,
-        failures: FileFailures,
-        now: u64,
+        self, uart: Uart, config: Config, driver: Driver, failures: FileFailures, now: u64
     ) -> None:
         """Move on what can be moved."""
+        files = config.console
+        ring = config.ring
         self.take_written(uart, driver, failures, now)
         if self.output_failed:
             while uart.output_count > 0:
@@ -62,6 +54,10 @@ class ConsoleLink(Struct):
         if self.output_due != NEVER:
             due = max(self.output_due, self.output_after)
         return min(due, self.input_after) if self.input_after else due
+
+    def flush(self) -> None:
+        """From now on write at once what waits."""
+        self.hurry = 1
 
     def idle(self, uart: Uart, driver: Driver) -> bool:
         """Whether all output has been written, or can't be."""
@@ -127,8 +123,3 @@ class ConsoleLink(Struct):
             return
         address = address_of(uart.input)
         driver.read_stream(Owner.CONSOLE_INPUT, u32(files.input), address, INPUT_SIZE, ring)
-
-
-def errno_of(result: i32) -> u8:
-    """The errno in a completion's result; 0 bytes written: EIO."""
-    return u8(min(-result, 255)) if result < 0 else Errno.EIO

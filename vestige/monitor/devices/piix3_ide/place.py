@@ -1,0 +1,58 @@
+"""Where the IDE is: its slot, and its BARs before the first instruction, in native mode.
+
+Where the machine has control blocks and bus master in memory, BARs 1, 3 and 4 are pages there.
+"""
+
+from vestige.abi import (
+    IDE_MEMORY_BUS_MASTER,
+    IDE_MEMORY_CONTROL,
+    IDE_MEMORY_PAGE,
+    IDE_MEMORY_SECONDARY_CONTROL,
+    IDE_SLOT,
+    PORT_IDE,
+    PORT_IDE_BUS_MASTER,
+    PORT_IDE_CONTROL,
+    PORT_IDE_SECONDARY,
+    PORT_IDE_SECONDARY_CONTROL,
+    POSTED_STARTS,
+    Bus,
+    Config,
+)
+from vestige.monitor.devices.piix3_ide.pci_spec import BUS_MASTER_SIZE, CHANNELS
+from vestige.monitor.devices.piix3_ide.pci_spec import Bar as Number
+from vestige.monitor.devices.piix3_ide.spec import COMMAND_BLOCK_SIZE, CONTROL_BLOCK_SIZE
+from vestige.place import Access, Bar, Pci, Place, Post, Requests, Routed, Space
+
+BUS_MASTER_BAR = Bar(Number.BUS_MASTER, PORT_IDE_BUS_MASTER, BUS_MASTER_SIZE, Space.PORTS)
+NATIVE_BARS = (
+    Bar(Number.PRIMARY_COMMAND, PORT_IDE, COMMAND_BLOCK_SIZE, Space.PORTS),
+    Bar(Number.PRIMARY_CONTROL, PORT_IDE_CONTROL, CONTROL_BLOCK_SIZE, Space.PORTS),
+    Bar(Number.SECONDARY_COMMAND, PORT_IDE_SECONDARY, COMMAND_BLOCK_SIZE, Space.PORTS),
+    Bar(Number.SECONDARY_CONTROL, PORT_IDE_SECONDARY_CONTROL, CONTROL_BLOCK_SIZE, Space.PORTS),
+)
+MEMORY_BARS = (
+    Bar(Number.PRIMARY_CONTROL, IDE_MEMORY_CONTROL, IDE_MEMORY_PAGE),
+    Bar(Number.SECONDARY_CONTROL, IDE_MEMORY_SECONDARY_CONTROL, IDE_MEMORY_PAGE),
+    Bar(Number.BUS_MASTER, IDE_MEMORY_BUS_MASTER, IDE_MEMORY_PAGE),
+)
+
+
+def in_memory(config: Config) -> bool:
+    """Whether control blocks and bus master are."""
+    return config.ide_in_memory != 0
+
+
+IDE = Place(
+    "ide",
+    "piix3-ide",
+    pci=Pci(IDE_SLOT, bars=(*NATIVE_BARS, BUS_MASTER_BAR, *MEMORY_BARS), access=Access.BYTES),
+    routed=(Routed("channels", CHANNELS),),
+    configured=True,
+    wide=True,
+    quiet=True,
+    disks=Bus.IDE,
+    requests=Requests("channels", CHANNELS, first=0),
+    posts=tuple(Post(address, value) for address, value in POSTED_STARTS),
+    posting=in_memory,
+    shows=True,
+)

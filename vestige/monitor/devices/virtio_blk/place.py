@@ -1,0 +1,15 @@
+"""Which type of virtio function this is, and where its models and their link are."""
+
+from vestige.abi import MAX_DISKS, VirtioKind
+from vestige.monitor.block import DISK_REQUESTS, IDE_REQUESTS
+from vestige.monitor.devices.virtio_blk.spec import PCI_CLASS
+from vestige.place import Requests, VirtioType
+
+VIRTIO_BLOCK = VirtioType(
+    VirtioKind.BLOCK,
+    "blocks",
+    "virtio-blk",
+    count=MAX_DISKS,
+    class_code=PCI_CLASS,
+    requests=Requests("requests", DISK_REQUESTS, IDE_REQUESTS),
+)

@@ -1,0 +1,14 @@
+"""Which type of virtio function this is, and where its models and their link are."""
+
+from vestige.abi import VirtioKind
+from vestige.monitor.devices.virtio_net.spec import PCI_CLASS
+from vestige.place import VirtioType
+
+VIRTIO_NET = VirtioType(
+    VirtioKind.NET,
+    "networks",
+    "virtio_net",
+    count=1,
+    class_code=PCI_CLASS,
+    link="networks",
+)

@@ -1,0 +1,251 @@
+"""What the core calls of a model: the shapes that its place says it has (vestige/place.py).
+
+They are for the type checker. The compiler knows each model itself, and calls it directly. Sizes
+are in bytes, times in nanoseconds. An offset is from the first of a device's ports, or from its
+memory's address; a PCI device says itself which it is, by `port_offset` and `memory_offset`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from vestige.abi import Config, Statistics
+from vestige.lang.memory import Memory
+from vestige.lang.types import u8, u16, u32, u64
+from vestige.monitor.block import BlockRequest
+from vestige.monitor.devices.virtio.chain import Chain
+from vestige.monitor.devices.virtio.device import VirtioDevice
+from vestige.monitor.drivers.ring.driver import Driver
+from vestige.monitor.failures import FileFailures
+
+
+class Device(Protocol):
+    """Every model."""
+
+    def reset(self) -> None:
+        """Power on; the struct is all zeroes before."""
+
+    def read(self, offset: u32, size: u8, now: u64) -> u64:
+        """A register read."""
+
+    def write(self, offset: u32, size: u8, value: u64, now: u64) -> None:
+        """A register write."""
+
+
+class Configured(Protocol):
+    """One that the host tells what to be."""
+
+    def configure(self, config: Config) -> None:
+        """After `reset`."""
+
+
+class Timed(Protocol):
+    """One to which something happens though nobody asks."""
+
+    def next_deadline(self) -> u64:
+        """When to call `expire`; line.NEVER: no need."""
+
+    def expire(self, now: u64) -> None:
+        """Time has passed."""
+
+
+class PciDevice(Protocol):
+    """One with functions on the PCI bus, and registers where the guest puts their BARs."""
+
+    def has_function(self, number: u32) -> bool:
+        """Whether there is function `number` of those that its place has room for."""
+
+    def read_config(self, number: u32, offset: u32, size: u8) -> u32:
+        """A configuration read of 1 to 4 bytes."""
+
+    def write_config(self, number: u32, offset: u32, size: u8, value: u32) -> None:
+        """A configuration write of 1 to 4 bytes."""
+
+    def port_offset(self, port: u16) -> u32:
+        """The offset of the register at a port; place.NOWHERE: there is none."""
+
+    def memory_offset(self, number: u32, address: u64) -> u32:
+        """The same for an address in memory of function `number`."""
+
+
+class WideRegisters(Protocol):
+    """One with registers at ports that are wider than a byte."""
+
+    def takes_whole(self, offset: u32, size: u8) -> bool:
+        """Whether an access is one to the model; others come to it as bytes."""
+
+    def read_string(self, offset: u32, size: u8, count: u32, address: u64) -> None:
+        """A string instruction's `count` reads, into memory at `address`: size more than 1."""
+
+    def write_string(self, offset: u32, size: u8, count: u32, address: u64) -> None:
+        """A string instruction's `count` writes, from there."""
+
+
+class QuietRegisters(Protocol):
+    """One of whose accesses many move nothing on, so that nobody need look afterwards."""
+
+    def is_quiet_read(self, offset: u32) -> bool:
+        """Whether a read of one byte there changes nothing, and its guest waits for nothing."""
+
+    def is_quiet_write(self, offset: u32, size: u8, value: u64) -> bool:
+        """Whether nothing can move because of this write."""
+
+
+class PinController(Protocol):
+    """One that takes the lines of others as pins, and sends messages for them."""
+
+    def take_lines(self, asserted: u32, rose: u32) -> None:
+        """The pins that any source asserts; those that one has just asserted."""
+
+    def end_of_interrupt(self, vector: u8) -> None:
+        """A local APIC is done with a level interrupt."""
+
+    def take_requests(self) -> u32:
+        """The pins whose message is to be sent."""
+
+    def message_address(self, number: u32) -> u32:
+        """Where this pin's message is written."""
+
+    def message_data(self, number: u32) -> u32:
+        """What this pin's message says."""
+
+
+class DiskController(Protocol):
+    """One that disks are attached to."""
+
+    def attach_disk(self, config: Config, number: u8) -> None:
+        """Disk `number` of the machine is there, its size and names known."""
+
+
+class Requester(Protocol):
+    """A part of a disk controller, with one request at a time."""
+
+    request: BlockRequest
+
+
+class Requesting(Protocol):
+    """A disk controller whose parts have requests."""
+
+    def request_done(self, number: u8) -> None:
+        """The request of part `number` is DONE."""
+
+
+class Ending(Protocol):
+    """One by which a guest ends its machine."""
+
+    def ending(self) -> u8:
+        """An abi.Power, or place.GOES_ON."""
+
+
+class Noticed(Protocol):
+    """One that has something told to the user."""
+
+    def take_notice(self) -> bool:
+        """Whether to tell it now."""
+
+
+class Showing(Protocol):
+    """One whose registers the guest may read in pages, without an exit."""
+
+    def show(self, config: Config) -> None:
+        """Bring the pages up to date; before any interrupt that tells of it."""
+
+
+class Posted(Protocol):
+    """One to which some writes of the guest come late, as interrupts of the worker."""
+
+    def begin_posts(self) -> None:
+        """From now on they do."""
+
+    def expects_posts(self) -> bool:
+        """Whether one may have been made that has not arrived."""
+
+    def ends_posts(self, offset: u32) -> bool:
+        """Whether a write there must not overtake them. A write to configuration space must not."""
+
+    def post(self, number: u8) -> None:
+        """The write that its place lists as number so has arrived."""
+
+
+class Link(Protocol):
+    """What is between a model and its files; it never waits."""
+
+    def connect(self, config: Config) -> None:
+        """Power on; the struct is all zeroes before."""
+
+    def move(
+        self, model: Any, config: Config, driver: Driver, failures: FileFailures, now: u64
+    ) -> None:
+        """Move on what can be moved."""
+
+    def next_deadline(self) -> u64:
+        """When to call `move` though nothing else happens; line.NEVER: no need."""
+
+    def flush(self) -> None:
+        """From now on write at once what waits."""
+
+    def idle(self, model: Any, driver: Driver) -> bool:
+        """Whether all that the guest has sent is written, or can't be."""
+
+
+class VirtioModel(Protocol):
+    """A device behind a virtio function."""
+
+    def configure(self, config: Config) -> None:
+        """Be what the host says; the struct is all zeroes before. A disk is attached instead."""
+
+    def features(self) -> u64:
+        """What of the type's own is offered."""
+
+    def read_config(self, offset: u32) -> u32:
+        """32 bits of the device configuration structure."""
+
+    def service(self, device: VirtioDevice, chain: Chain, ram: Memory) -> None:
+        """Take what the driver made available."""
+
+
+class VirtioDisk(Protocol):
+    """One with requests to a disk."""
+
+    busy: u32  # a bit for each request under way
+    requests: Sequence[BlockRequest]
+
+    def request_done(self, device: VirtioDevice, number: u8, ram: Memory) -> None:
+        """That request is DONE."""
+
+
+class VirtioLink(Protocol):
+    """What is between the models of a type and their files; it never waits."""
+
+    def connect(self, config: Config) -> None:
+        """Power on; the struct is all zeroes before."""
+
+    def take(
+        self,
+        model: Any,
+        device: VirtioDevice,
+        config: Config,
+        driver: Driver,
+        failures: FileFailures,
+        now: u64,
+    ) -> bool:
+        """Look what the files have answered; whether the device has something to do for it."""
+
+    def move(
+        self,
+        model: Any,
+        device: VirtioDevice,
+        config: Config,
+        driver: Driver,
+        statistics: Statistics,
+        now: u64,
+    ) -> None:
+        """Move on what can be moved."""
+
+    def next_deadline(self) -> u64:
+        """When to call these though nothing else happens; line.NEVER: no need."""
+
+    def flush(self) -> None:
+        """From now on write at once what waits."""
+
+    def idle(self, model: Any, driver: Driver) -> bool:
+        """Whether all that the guest has sent is written, or can't be."""
