@@ -4,8 +4,8 @@ from vestige.lang.enumeration import IntEnum, IntFlag
 
 TIMERS = 3
 PERIOD = 10_000_000  # of the main counter, in femtoseconds: 10 ns
-ROUTES = 0x00F0_0000  # bit n: a timer may use pin n; 20 to 23 are nobody else's
 FIRST_ROUTE = 20
+ROUTES = 0xF << FIRST_ROUTE  # bit n: a timer may use pin n; 20 to 23 are nobody else's
 
 
 class Register(IntEnum):
@@ -29,7 +29,10 @@ class Configuration(IntFlag):
     """2.3.5."""
 
     ENABLE = 1 << 0  # ENABLE_CNF: the main counter runs, and timers interrupt
-    WRITABLE = 1 << 0
+    WRITABLE = ENABLE
+
+
+ROUTE_SHIFT = 9
 
 
 class TimerConfiguration(IntFlag):
@@ -42,9 +45,10 @@ class TimerConfiguration(IntFlag):
     CAN_64 = 1 << 5  # SIZE_CAP, RO
     SET_VALUE = 1 << 6  # VAL_SET_CNF: the next write of a comparator in periodic mode sets it
     MODE_32 = 1 << 8  # 32MODE_CNF
-    ROUTE = 0x1F << 9  # INT_ROUTE_CNF: a pin
-    WRITABLE = 0x14E | 0x1F << 9
+    ROUTE = 0x1F << ROUTE_SHIFT  # INT_ROUTE_CNF: a pin
+    WRITABLE = LEVEL | INTERRUPT | PERIODIC | SET_VALUE | MODE_32 | ROUTE
 
 
-ROUTE_SHIFT = 9
-RESET_TIMER = TimerConfiguration.CAN_PERIODIC | TimerConfiguration.CAN_64 | FIRST_ROUTE << 9
+RESET_TIMER = (
+    TimerConfiguration.CAN_PERIODIC | TimerConfiguration.CAN_64 | FIRST_ROUTE << ROUTE_SHIFT
+)

@@ -8,6 +8,7 @@ says that it asserts its line, and the tables say which way that is.
 from vestige.abi import PINS
 from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.devices.ioapic.spec import (
+    ID,
     MESSAGE_ADDRESS,
     MESSAGE_ASSERT,
     MESSAGE_DESTINATION,
@@ -102,11 +103,11 @@ class IoApic(Struct):
         """Set the register IOREGSEL names."""
         index = self.index
         if index == Index.ID:
-            self.identity = value & 0x0F00_0000
+            self.identity = value & ID
         if Index.REDIRECTION <= index < Index.REDIRECTION + 2 * PINS:
             number = (index - Index.REDIRECTION) >> 1
             if index & 1:
-                self.pins[number].high = value & Entry.HIGH_WRITABLE
+                self.pins[number].high = value & Entry.DESTINATION
             else:
                 self.write_entry(number, value)
 

@@ -27,6 +27,7 @@ class Index(IntEnum):
     REDIRECTION = 0x10  # RW: two registers an entry, the low half first
 
 
+ID = 0xF << 24  # of its register
 VERSION = 0x20 | (PINS - 1) << 16  # bits 16 to 23: the highest entry's number
 
 
@@ -36,11 +37,13 @@ class Entry(IntEnum):
     VECTOR = 0xFF
     DELIVERY_MODE = 7 << 8
     LOGICAL = 1 << 11
+    LOW_ACTIVE = 1 << 13
     REMOTE_IRR = 1 << 14  # RO: a local APIC has the level interrupt and gave no EOI
     LEVEL = 1 << 15
     MASKED = 1 << 16
-    LOW_WRITABLE = 0x1_AFFF  # all but delivery status (bit 12, RO) and REMOTE_IRR
-    HIGH_WRITABLE = 0xFF00_0000  # the destination, in the high half
+    # All but delivery status (bit 12, RO) and REMOTE_IRR.
+    LOW_WRITABLE = VECTOR | DELIVERY_MODE | LOGICAL | LOW_ACTIVE | LEVEL | MASKED
+    DESTINATION = 0xFF << 24  # all of the high half that can be written
 
 
 class Delivery(IntEnum):

@@ -41,4 +41,4 @@ class PciRoot(Struct):
 
     def register(self) -> u32:
         """Offset of the 32 bits addressed."""
-        return self.address & 0xFC
+        return self.address & Address.REGISTER

@@ -45,7 +45,11 @@ class Address(IntEnum):
     """CONFIG_ADDRESS, 3.2.2.3.2."""
 
     ENABLE = 1 << 31
-    WRITABLE = 0x80FF_FFFC  # bits 24 to 30 and 0 to 1 read 0
+    BUS = 0xFF << 16
+    DEVICE = 0x1F << 11
+    FUNCTION = 7 << 8
+    REGISTER = 0x3F << 2
+    WRITABLE = ENABLE | BUS | DEVICE | FUNCTION | REGISTER  # the other bits read 0
 
 
 class HostBridge(IntEnum):

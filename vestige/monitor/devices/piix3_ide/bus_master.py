@@ -16,6 +16,7 @@ from vestige.monitor.devices.piix3_ide.pci_spec import (
     REGION_ADDRESS,
     REGION_LENGTH,
     REGION_LIMIT,
+    TABLE_ADDRESS,
     BusMasterCommand,
     BusMasterRegister,
     BusMasterStatus,
@@ -62,7 +63,7 @@ class BusMaster(Struct):
             case 4 | 5 | 6 | 7:
                 shift = 8 * (offset & 3)
                 table = (self.table & ~(0xFF << shift)) | value << shift
-                self.table = table & 0xFFFF_FFFC
+                self.table = table & TABLE_ADDRESS
             case _:
                 pass
 

@@ -11,6 +11,7 @@ from vestige.monitor.devices.piix3_ide.spec import (
     Command,
     Control,
     DataSet,
+    Device,
     Error,
     Feature,
     PowerMode,
@@ -93,7 +94,7 @@ def execute_without_sectors(channel: Channel, code: u8) -> None:
         case Command.SET_MULTIPLE_MODE:
             finish_if(channel, drive.set_multiple())
         case Command.INITIALIZE_DEVICE_PARAMETERS:
-            finish_if(channel, drive.set_geometry((drive.device & 0x0F) + 1, drive.count))
+            finish_if(channel, drive.set_geometry((drive.device & Device.HEAD) + 1, drive.count))
         case Command.RECALIBRATE:
             channel.finish()
         case Command.SEEK:

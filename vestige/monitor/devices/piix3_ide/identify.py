@@ -11,20 +11,26 @@ from vestige.monitor.devices.piix3_ide.spec import MULTIPLE_LIMIT, DataSet
 
 FIXED = 0x0040  # word 0: an ATA device, not removable
 COMPLETE = 0xC837  # word 2: ready without spinning up, all words below are right
-CAPABILITIES = 0x0F00  # word 49: IORDY supported and can be disabled, LBA, DMA
-CAPABILITIES_2 = 0x4000  # word 50: valid, nothing more
+DMA = 1 << 8  # word 49
+LBA = 1 << 9
+IORDY_OPTIONAL = 1 << 10  # it can be disabled
+IORDY = 1 << 11
+CAPABILITIES_2 = 1 << 14  # word 50: valid, nothing more
 VALID = 0x0003  # word 53: words 54 to 58 and 64 to 70
 PIO_MODES_3_4 = 0x0003  # word 64
 CYCLE_TIME = 120  # words 65 to 68, ns: PIO 4 and multiword DMA 2
-VERSIONS = 0x0070  # word 80: ATA/ATAPI-4 to -6
-VERSION_7 = 0x0080  # Linux looks for TRIM in words of a drive that claims this, and no older
+VERSIONS = 7 << 4  # word 80: ATA/ATAPI-4 to -6
+VERSION_7 = 1 << 7  # Linux looks for TRIM in words of a drive that claims this, and no older
 MINOR_VERSION = 0x0019  # word 81: T13 1410D revision 3a
 NOP_SUPPORTED = 1 << 14  # words 82 and 85
 LOOK_AHEAD = 1 << 6
 WRITE_CACHE = 1 << 5
 POWER_MANAGEMENT = 1 << 3
-COMMANDS_2 = 0x3400  # words 83 and 86: FLUSH CACHE EXT, FLUSH CACHE, 48-bit addresses
-WORD_VALID = 0x4000  # bits 15 and 14 of words 83, 84 and 87
+ADDRESSES_48 = 1 << 10  # words 83 and 86
+FLUSH_CACHE = 1 << 12
+FLUSH_CACHE_EXT = 1 << 13
+COMMANDS_2 = ADDRESSES_48 | FLUSH_CACHE | FLUSH_CACHE_EXT
+WORD_VALID = 1 << 14  # bits 15 and 14 of words 83, 84 and 87
 
 
 def fill_identify(channel: Channel) -> None:
@@ -37,7 +43,7 @@ def fill_identify(channel: Channel) -> None:
     fill_text(channel)
     fill_geometry(channel)
     channel.put(47, 0x8000 | MULTIPLE_LIMIT)
-    channel.put(49, CAPABILITIES)
+    channel.put(49, DMA | LBA | IORDY_OPTIONAL | IORDY)
     channel.put(50, CAPABILITIES_2)
     channel.put(51, 0x0200)  # PIO mode 2 for hosts older than word 64
     if drive.multiple:

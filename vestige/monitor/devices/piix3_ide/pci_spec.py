@@ -21,7 +21,9 @@ class Register(IntEnum):
 
 
 TIMING_ENABLE = 0x80  # bit 15 of IDETIM: the channel's ports are decoded
-STATUS_FIXED = 0x0280  # PCI status: medium DEVSEL timing, fast back-to-back capable
+FAST_BACK_TO_BACK = 1 << 7  # PCI status
+MEDIUM_DEVSEL = 1 << 9  # PCI status: how fast it claims a cycle
+STATUS_FIXED = FAST_BACK_TO_BACK | MEDIUM_DEVSEL
 MASTER_ABORT = 1 << 13  # PCI status, write 1 to clear: nobody answered the bus master
 
 
@@ -33,9 +35,9 @@ class Interface(IntFlag):
     SECONDARY_NATIVE = 1 << 2
     SECONDARY_PROGRAMMABLE = 1 << 3
     BUS_MASTER = 1 << 7
-    MODES = 0x05  # the two that say native
-    COMPATIBILITY = 0x80
-    NATIVE = 0x8F
+    MODES = PRIMARY_NATIVE | SECONDARY_NATIVE  # the two that say native
+    COMPATIBILITY = BUS_MASTER
+    NATIVE = BUS_MASTER | MODES | PRIMARY_PROGRAMMABLE | SECONDARY_PROGRAMMABLE
 
 
 class Bar(IntEnum):
@@ -66,13 +68,16 @@ class BusMasterRegister(IntEnum):
     TABLE = 4  # RW, 32 bits: BMIDTPX, bits 0 and 1 are 0
 
 
+TABLE_ADDRESS = 0xFFFF_FFFC  # of TABLE
+
+
 class BusMasterCommand(IntFlag):
     """BMICX, 2.7.1."""
 
     START = 1 << 0
     TO_MEMORY = 1 << 3  # kept for the guest: the direction is the ATA command's
     OFFER = 1 << 4  # RO, reserved in a PIIX3: a start with this bit set may be posted
-    WRITABLE = 0x09
+    WRITABLE = START | TO_MEMORY
 
 
 class BusMasterStatus(IntFlag):
@@ -81,8 +86,10 @@ class BusMasterStatus(IntFlag):
     ACTIVE = 1 << 0  # RO: started, and the table has more
     ERROR = 1 << 1  # write 1 to clear: memory did not answer
     INTERRUPT = 1 << 2  # write 1 to clear: INTRQ rose
-    CLEARABLE = 0x06
-    CAPABLE = 0x60  # RW: notes of the guest's, one a drive
+    CLEARABLE = ERROR | INTERRUPT
+    CAPABLE_0 = 1 << 5  # RW: a note of the guest's about drive 0, of no effect
+    CAPABLE_1 = 1 << 6  # RW: about drive 1
+    CAPABLE = CAPABLE_0 | CAPABLE_1
 
 
 # A physical region descriptor: 32 bits of address, then these 32.

@@ -27,7 +27,7 @@ class Enable(IntFlag):
     TRANSMITTER_EMPTY = 1 << 1
     LINE_STATUS = 1 << 2
     MODEM_STATUS = 1 << 3
-    ALL = 0x0F
+    ALL = RECEIVED | TRANSMITTER_EMPTY | LINE_STATUS | MODEM_STATUS
 
 
 class Identity(IntEnum):
@@ -75,7 +75,7 @@ class ModemControl(IntFlag):
     OUT1 = 1 << 2
     OUT2 = 1 << 3
     LOOP = 1 << 4
-    ALL = 0x1F
+    ALL = DTR | RTS | OUT1 | OUT2 | LOOP
 
 
 class LineStatus(IntFlag):
@@ -89,7 +89,7 @@ class LineStatus(IntFlag):
     HOLDING_EMPTY = 1 << 5  # THRE: the holding register or the whole FIFO
     EMPTY = 1 << 6  # TEMT: that and the shift register
     FIFO_ERROR = 1 << 7
-    ERRORS = 0x1E
+    ERRORS = OVERRUN | PARITY_ERROR | FRAMING_ERROR | BREAK
 
 
 class ModemStatus(IntFlag):
@@ -99,9 +99,9 @@ class ModemStatus(IntFlag):
     DELTA_DSR = 1 << 1
     TRAILING_RI = 1 << 2  # RI has ended
     DELTA_DCD = 1 << 3
-    DELTAS = 0x0F
+    DELTAS = DELTA_CTS | DELTA_DSR | TRAILING_RI | DELTA_DCD
     CTS = 1 << 4
     DSR = 1 << 5
     RI = 1 << 6
     DCD = 1 << 7
-    LINES = 0xF0
+    LINES = CTS | DSR | RI | DCD

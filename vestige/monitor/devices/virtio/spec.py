@@ -26,7 +26,7 @@ class Status(IntFlag):
     FEATURES_OK = 8
     NEEDS_RESET = 64
     FAILED = 128
-    WRITABLE = 0x8F  # what a driver may set
+    WRITABLE = ACKNOWLEDGE | DRIVER | DRIVER_OK | FEATURES_OK | FAILED  # what a driver may set
 
 
 class Feature(IntEnum):
