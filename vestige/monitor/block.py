@@ -6,12 +6,13 @@ drive (BUSY while it is there), and on completion calls `complete` and then the 
 segments name the guest's RAM, or the model's own buffer, by address.
 """
 
-from vestige.abi import MAX_DISKS
+from vestige.abi import MAX_DISKS, SECTOR
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import check
 from vestige.lang.types import Struct, u8, u32, u64
 
 MAX_SEGMENTS = 128
+SECTOR_SHIFT = SECTOR.bit_length() - 1  # log2
 
 # Every request there can be has a number, by which drivers know what they have of it: an IDE
 # channel's is the channel's, request r of virtio disk d is IDE_REQUESTS + d * DISK_REQUESTS + r.
@@ -58,7 +59,7 @@ class BlockRequest(Struct):
     sectors: u32
     lba: u64  # first sector
     segment_count: u32
-    segments: Segment[128]  # MAX_SEGMENTS
+    segments: Segment[MAX_SEGMENTS]
 
     def prepare(self, operation: u8, drive: u8, lba: u64, sectors: u32) -> None:
         """Begin a request without segments; PANICs while another is under way."""

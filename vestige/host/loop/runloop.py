@@ -13,7 +13,7 @@ with how many there are. The monitor may clear the page's
 its signal until the thread has left. The monitor vCPU's own kvm_run page is mapped nowhere.
 """
 
-from vestige.abi import PORT_CALL, RUN_UNION, Call, ExitReason, RunIo, RunPage
+from vestige.abi import MAX_DOMAINS, PORT_CALL, RUN_UNION, Call, ExitReason, RunIo, RunPage
 from vestige.host.loop.patience import Patience
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import load8, load64, syscall
@@ -54,7 +54,7 @@ class Loop(Struct):
     monitor_run: u64
     run_size: u32  # bytes of each kvm_run mapping
     argument: u64  # address of the monitor's Cpu.argument[0]
-    rings: u64[8]  # MAX_DOMAINS: descriptors of the io_urings
+    rings: u64[MAX_DOMAINS]  # descriptors of the io_urings
     ring_count: u32
     ring_entries: u32
     ring_flags: u32  # of io_uring_enter

@@ -93,7 +93,7 @@ class Hpet(Struct):
     configuration: u32
     status: u32
     counter: u64  # the counter while halted; while it runs, its distance to the clock's ticks
-    timers: Timer[3]  # TIMERS
+    timers: Timer[TIMERS]
 
     def reset(self) -> None:
         """Halted at 0."""

@@ -16,7 +16,14 @@ from vestige.monitor.devices.piix3_ide.pci_spec import (
     BusMasterRegister,
     BusMasterStatus,
 )
-from vestige.monitor.devices.piix3_ide.spec import Control, Device, Error, Register, Status
+from vestige.monitor.devices.piix3_ide.spec import (
+    MULTIPLE_BUFFER,
+    Control,
+    Device,
+    Error,
+    Register,
+    Status,
+)
 from vestige.monitor.line import Line
 
 
@@ -55,7 +62,7 @@ class Channel(Struct):
     remaining: u32  # sectors it has still to move
     position: u16  # of the next byte of `buffer` the host moves …
     end: u16  # … and where the DRQ block ends
-    buffer: u8[8192]  # MULTIPLE_BUFFER
+    buffer: u8[MULTIPLE_BUFFER]
 
     def route(self) -> u8:
         """The pin that the line leads to."""

@@ -9,10 +9,13 @@ from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.devices.piix3_ide.spec import (
     CHS_LIMIT,
     DIAGNOSTIC_PASSED,
+    FIRMWARE_SIZE,
     LBA28_LIMIT,
+    MODEL_SIZE,
     MULTIPLE_LIMIT,
     MULTIWORD_DMA_MODES,
     PIO_MODES,
+    SERIAL_SIZE,
     Device,
     Error,
     Feature,
@@ -59,9 +62,9 @@ class Drive(Struct):
     keep_settings: u8  # SRST leaves the settings
     standby: u8
     sleeping: u8
-    serial: u8[20]
-    firmware: u8[8]
-    model: u8[40]
+    serial: u8[SERIAL_SIZE]
+    firmware: u8[FIRMWARE_SIZE]
+    model: u8[MODEL_SIZE]
 
     # ---- what it is -----------------------------------------------------------------------
 
@@ -72,11 +75,11 @@ class Drive(Struct):
         self.read_only = disk.read_only
         self.can_discard = disk.can_discard
         self.sectors = disk.sectors
-        for i in range(20):
+        for i in range(SERIAL_SIZE):
             self.serial[i] = disk.serial[i]
-        for i in range(8):
+        for i in range(FIRMWARE_SIZE):
             self.firmware[i] = disk.firmware[i]
-        for i in range(40):
+        for i in range(MODEL_SIZE):
             self.model[i] = disk.model[i]
         self.reset_settings()
         self.post_signature()

@@ -46,17 +46,17 @@ class Uart(Struct):
     empty_pending: u8  # the transmitter-empty interrupt, until IIR shows it or THR is written
     timeout_pending: u8
     buffer: u8  # the last character received without FIFOs
-    received: u8[16]  # FIFO_SIZE: what came by loopback; without FIFOs only one is used
+    received: u8[FIFO_SIZE]  # what came by loopback; without FIFOs only one is used
     received_first: u8
     received_count: u8
     received_time: u64  # of the last character received, or read by the guest
-    input: u8[64]  # INPUT_SIZE: what comes by the line, and the guest has not read
+    input: u8[INPUT_SIZE]  # what comes by the line, and the guest has not read
     input_first: u8
     input_count: u8
     polls: u8  # reads of the line status since the guest did something else here, up to POLLS
-    transmitting: u8[16]  # FIFO_SIZE; characters `output` has no space for
+    transmitting: u8[FIFO_SIZE]  # characters `output` has no space for
     transmitting_count: u8
-    output: u8[4096]  # OUTPUT_SIZE: a ring
+    output: u8[OUTPUT_SIZE]  # a ring
     output_first: u16
     output_count: u16
 

@@ -26,7 +26,7 @@ class Chain(Struct):
     readable_count: u32
     readable: u64
     writable: u64
-    runs: Run[256]  # MAX_CHAIN
+    runs: Run[MAX_CHAIN]
 
     # ---- made by the walk of a ring -------------------------------------------------------
 

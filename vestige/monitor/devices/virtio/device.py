@@ -29,7 +29,7 @@ LOW = ONES[4]  # half of a register of 64 bits
 class VirtioDevice(Struct):
     """State that the common configuration structure shows."""
 
-    queues: Virtqueue[17]  # VIRTIO_QUEUES
+    queues: Virtqueue[VIRTIO_QUEUES]
     queue_count: u16
     offered: u64  # features
     accepted: u64

@@ -22,7 +22,7 @@ class Vector(Struct):
 class Msix(Struct):
     """A function's vectors. `count` of them exist."""
 
-    vectors: Vector[18]  # VECTORS
+    vectors: Vector[VECTORS]
     count: u16
     enabled: u16  # the capability's enable bit
     masked: u16  # the capability's function mask

@@ -9,14 +9,13 @@ from vestige.abi import Disk
 from vestige.lang.intrinsics import address_of
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u16, u32, u64
-from vestige.monitor.block import DISK_REQUESTS, MAX_SEGMENTS, BlockRequest, Operation
+from vestige.monitor.block import DISK_REQUESTS, MAX_SEGMENTS, SECTOR_SHIFT, BlockRequest, Operation
 from vestige.monitor.devices.virtio.chain import Chain
 from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.devices.virtio_blk.spec import (
     HEADER_SIZE,
     IDENTITY_SIZE,
     RANGE_SIZE,
-    SECTOR_SHIFT,
     UNMAP,
     Answer,
     Config,
@@ -54,10 +53,10 @@ class VirtioBlock(Struct):
     queue_count: u16
     turn: u16  # the queue to look at first
     sectors: u64
-    serial: u8[20]  # IDENTITY_SIZE; NULs behind it
+    serial: u8[IDENTITY_SIZE]  # NULs behind it
     busy: u32
-    flights: Flight[32]  # DISK_REQUESTS
-    requests: BlockRequest[32]
+    flights: Flight[DISK_REQUESTS]
+    requests: BlockRequest[DISK_REQUESTS]
     zeroes: u64  # address of ZEROES bytes that are 0
 
     # ---- set-up ---------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.devices.virtio_console.port import VirtioPort, receive_queue
 from vestige.monitor.devices.virtio_console.spec import (
     CONTROL_SIZE,
+    MESSAGE_SIZE,
     Config,
     Due,
     Event,
@@ -26,11 +27,11 @@ from vestige.monitor.devices.virtio_console.spec import (
 class VirtioConsole(Struct):
     """Ports by number; port 0 is the guest's console where there is one, others have names."""
 
-    ports: VirtioPort[7]  # MAX_PORTS
+    ports: VirtioPort[MAX_PORTS]
     count: u32  # 1 + the highest number
     columns: u16  # of the terminal; 0: nobody knows
     rows: u16
-    message: u8[48]  # the control message being sent
+    message: u8[MESSAGE_SIZE]  # the control message being sent
 
     # ---- set-up ---------------------------------------------------------------------------
 

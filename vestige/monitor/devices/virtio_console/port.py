@@ -1,6 +1,6 @@
 """One port of the console: bytes out, bytes in. Virtio 1.2, 5.3.6."""
 
-from vestige.abi import Port
+from vestige.abi import PORT_NAME_SIZE, Port
 from vestige.lang.intrinsics import address_of
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u16, u32, u64
@@ -19,12 +19,12 @@ class VirtioPort(Struct):
     due: u8  # Due: messages to be sent
     ready: u8  # the driver knows of it and wants to hear of it
     deaf: u8  # nobody is on the other side any more: output is dropped
-    name: u8[32]  # abi.PORT_NAME_SIZE
+    name: u8[PORT_NAME_SIZE]
     name_length: u8
-    output: u8[4096]  # OUTPUT_SIZE
+    output: u8[OUTPUT_SIZE]
     output_first: u32
     output_count: u32
-    input: u8[1024]  # INPUT_SIZE
+    input: u8[INPUT_SIZE]
     input_first: u32
     input_count: u32
     held: Chain  # a buffer of which not all has found room in `output`

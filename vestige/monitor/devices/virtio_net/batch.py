@@ -11,6 +11,7 @@ from vestige.monitor.devices.virtio_net.spec import MAX_PACKET
 
 BATCH_SIZE = 0x1_E000  # bytes: the longest packet, and much of a second
 BATCH_FRAMES = 32
+BATCH_ENDS = BATCH_FRAMES + 1  # where each frame begins, and the last one ends
 
 
 class Batch(Struct):
@@ -21,8 +22,8 @@ class Batch(Struct):
     count: u16
     given: u16
     pending: u16
-    starts: u32[33]  # BATCH_FRAMES and the end: where in `data` each begins
-    data: u8[122880]  # BATCH_SIZE
+    starts: u32[BATCH_ENDS]  # where in `data` each begins
+    data: u8[BATCH_SIZE]
 
     def reset(self) -> None:
         """No frames."""

@@ -15,6 +15,7 @@ from vestige.monitor.devices.virtio_net.spec import (
     Command,
 )
 
+VLAN_WORDS = VLAN_IDS // 64
 MODES = 6  # commands of the class
 GROUP = 1 << 40  # the bit of an address that says it is nobody's alone
 BROADCAST = (1 << 48) - 1
@@ -26,11 +27,11 @@ KIND = 12  # where in a frame that is; the tag follows
 class Filter(Struct):
     """Addresses are numbers, their first byte the highest."""
 
-    modes: u8[6]  # MODES, by Command
-    addresses: u64[64]  # MAX_ADDRESSES
+    modes: u8[MODES]  # by Command
+    addresses: u64[MAX_ADDRESSES]
     count: u32
     overflow: u8  # 1: there are more unicast addresses than that, 2: multicast ones
-    vlans: u64[64]  # a bit for each of VLAN_IDS
+    vlans: u64[VLAN_WORDS]  # a bit for each of VLAN_IDS
 
     def reset(self) -> None:
         """Everything is wanted."""
@@ -38,7 +39,7 @@ class Filter(Struct):
             self.modes[i] = i == Command.PROMISCUOUS
         self.count = 0
         self.overflow = 0
-        for i in range(VLAN_IDS // 64):
+        for i in range(VLAN_WORDS):
             self.vlans[i] = 0
 
     # ---- commands -------------------------------------------------------------------------

@@ -46,15 +46,15 @@ class VirtioNet(Struct):
 
     backend: u8  # abi.NetBackend
     link: u8  # LINK_UP, or 0
-    home: u8[6]  # the address it begins with
-    mac: u8[6]
+    home: u8[MAC_SIZE]  # the address it begins with
+    mac: u8[MAC_SIZE]
     mtu: u16
     most_pairs: u16
     pairs: u16
     offloads_off: u64  # of GUEST_OFFLOADS, what the driver no longer wants
     filter: Filter
-    header: u8[12]  # HEADER_SIZE: of the packet being sent
-    receivers: Receiver[4]  # MAX_NET_PAIRS
+    header: u8[HEADER_SIZE]  # of the packet being sent
+    receivers: Receiver[MAX_NET_PAIRS]
     traffic: Traffic
     chain: Chain
 

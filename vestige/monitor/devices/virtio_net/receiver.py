@@ -31,7 +31,7 @@ class Receiver(Struct):
 
     queue: u16
     source: u16  # which file that packet came from
-    held: Held[256]  # MAX_QUEUE_SIZE: a queue has no more
+    held: Held[MAX_QUEUE_SIZE]  # a queue has no more
     held_count: u16
     done: u32
     buffers_low: u64  # guest-physical addresses of the header's two bytes of Header.BUFFERS

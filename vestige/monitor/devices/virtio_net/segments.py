@@ -26,7 +26,7 @@ ADDRESSES_SIZE = (8, 32)
 class Segments(Struct):
     """`headers` are those of the whole, virtio's in front; `size` 0: nothing is being cut."""
 
-    headers: u8[256]  # HEADERS
+    headers: u8[HEADERS]
     size: u32
     data: u16  # bytes of data in each segment but the last
     sixth: u8  # IP version 6, else 4

@@ -18,7 +18,7 @@ QUEUE = 0
 class VirtioEntropy(Struct):
     """The first `count` bytes of `pool` are random and nobody has seen them."""
 
-    pool: u8[256]  # POOL_SIZE
+    pool: u8[POOL_SIZE]
     count: u32
     failed: u8  # the host has none to give
 

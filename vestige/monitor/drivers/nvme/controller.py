@@ -9,6 +9,7 @@ from enum import IntEnum
 from vestige.abi import Nvme, NvmeFailure
 from vestige.lang.intrinsics import load32, load64, store32, store64
 from vestige.lang.types import Struct, u8, u16, u32, u64
+from vestige.monitor.block import SECTOR_SHIFT
 from vestige.monitor.drivers.nvme.places import Places
 from vestige.monitor.drivers.nvme.queue import Queue
 from vestige.monitor.drivers.nvme.spec import (
@@ -17,12 +18,15 @@ from vestige.monitor.drivers.nvme.spec import (
     CAP_PAGE_MINIMUM,
     CAP_STRIDE,
     CAP_TIMEOUT,
+    FIRMWARE_SIZE,
     GONE,
     IDENTIFIER,
     INTERRUPTS_ENABLED,
+    MODEL_SIZE,
     NUMBER_OF_QUEUES,
     PAGE,
     PHYSICALLY_CONTIGUOUS,
+    SERIAL_SIZE,
     STATUS,
     STATUS_SHIFT,
     TIMEOUT_UNIT,
@@ -38,6 +42,7 @@ from vestige.monitor.drivers.nvme.spec import (
     Status,
 )
 from vestige.monitor.line import NEVER
+from vestige.monitor.sized import ONES
 
 MILLISECOND = 1_000_000  # ns
 POLL = 1 * MILLISECOND  # between looks at CSTS.RDY, which no interrupt announces
@@ -49,7 +54,7 @@ MAX_QUEUES = 8  # of more CPUs than these, some share one
 DEPTH = 64  # entries of a queue: a page of commands
 ADMIN_DEPTH = 8
 MAX_TRANSFER = 2 << 20  # bytes of a command: PRP 1 and one page of a list
-MIN_SHIFT, MAX_SHIFT = 9, 12  # log2 of the block sizes: a block fits a bounce page
+MIN_SHIFT, MAX_SHIFT = SECTOR_SHIFT, 12  # log2 of the block sizes: a block fits a bounce page
 
 # The controller's memory, by page: every queue pair is two; then what places.py has.
 SCRATCH = 2 * PAGE  # where IDENTIFY's data goes
@@ -101,11 +106,11 @@ class Controller(Struct):
     deadline: u64  # of the state, or of the admin command under way
     asking: u8  # an admin command is under way
     identifier: u16  # its
-    serial: u8[20]
-    firmware: u8[8]
-    model: u8[40]
+    serial: u8[SERIAL_SIZE]
+    firmware: u8[FIRMWARE_SIZE]
+    model: u8[MODEL_SIZE]
     admin: Queue
-    queues: Queue[8]  # MAX_QUEUES
+    queues: Queue[MAX_QUEUES]
     places: Places
 
     # ---- life -----------------------------------------------------------------------------
@@ -118,7 +123,7 @@ class Controller(Struct):
         self.vectors = description.vectors
         self.due = NEVER
         capabilities = load64(u64(self.bar + Register.CAP))
-        if capabilities == (1 << 64) - 1:
+        if capabilities == ONES[8]:
             self.fail(NvmeFailure.GONE)
             return
         self.stride = 4 << (capabilities >> CAP_STRIDE & 0xF)
@@ -340,11 +345,11 @@ class Controller(Struct):
 
     def take_controller(self, data: IdentifyController) -> None:
         """Names and limits."""
-        for i in range(20):
+        for i in range(SERIAL_SIZE):
             self.serial[i] = data.serial[i]
-        for i in range(8):
+        for i in range(FIRMWARE_SIZE):
             self.firmware[i] = data.firmware[i]
-        for i in range(40):
+        for i in range(MODEL_SIZE):
             self.model[i] = data.model[i]
         self.max_transfer = MAX_TRANSFER
         exponent = data.maximum_transfer

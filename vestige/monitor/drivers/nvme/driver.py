@@ -15,7 +15,7 @@ from enum import IntEnum
 from vestige.abi import MAX_NVME, Config, Disk, Nvme, NvmeFailure, NvmeReport, Statistics
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, u8, u16, u32, u64
-from vestige.monitor.block import REQUESTS, BlockRequest, Operation
+from vestige.monitor.block import REQUESTS, SECTOR_SHIFT, BlockRequest, Operation
 from vestige.monitor.drivers.nvme.controller import MILLISECOND, PLACES, Controller, State
 from vestige.monitor.drivers.nvme.places import COUNT, Kind, Place
 from vestige.monitor.drivers.nvme.prp import move
@@ -51,8 +51,8 @@ class NvmeDriver(Struct):
     """All controllers, and the requests on their way to them by number."""
 
     present: u8  # 1: there is a controller
-    controllers: Controller[4]  # MAX_NVME
-    transfers: Transfer[130]  # REQUESTS
+    controllers: Controller[MAX_NVME]
+    transfers: Transfer[REQUESTS]
     active: u32  # how many of them are under way
     held: u8  # 1: some of them may wait for another one, for a place, or for the controller
 
@@ -77,14 +77,14 @@ class NvmeDriver(Struct):
         controller = self.controllers[disk.nvme]
         if controller.state != State.READY:
             return False
-        disk.sectors = u64(controller.blocks << (controller.block_shift - 9 & 7))
+        disk.sectors = u64(controller.blocks << (controller.block_shift - SECTOR_SHIFT & 7))
         disk.read_only = disk.read_only or controller.read_only
         disk.can_discard = controller.can_discard
-        for i in range(20):
+        for i in range(len(disk.serial)):
             disk.serial[i] = controller.serial[i]
-        for i in range(8):
+        for i in range(len(disk.firmware)):
             disk.firmware[i] = controller.firmware[i]
-        for i in range(40):
+        for i in range(len(disk.model)):
             disk.model[i] = controller.model[i]
         return True
 

@@ -49,7 +49,7 @@ class Places(Struct):
     free: u32  # sets of places
     waiting: u32  # to be given to the controller (again)
     busy: u32  # given to it
-    place: Place[32]  # COUNT
+    place: Place[COUNT]
 
     def reset(self, memory: u64, most: u32) -> None:
         """All free; `most` may be in use at once."""

@@ -144,20 +144,28 @@ class OptionalCommands(IntFlag):
     DATASET_MANAGEMENT = 1 << 2
 
 
+SERIAL_SIZE = 20  # SN, characters
+MODEL_SIZE = 40  # MN
+FIRMWARE_SIZE = 8  # FR
+
+
 class IdentifyController(Struct):
     """5.15.2.2, figure 251: the 4 KiB of CNS 01h, as far as they are used."""
 
     vendor: u16
     subsystem_vendor: u16
-    serial: u8[20]
-    model: u8[40]
-    firmware: u8[8]
+    serial: u8[SERIAL_SIZE]
+    model: u8[MODEL_SIZE]
+    firmware: u8[FIRMWARE_SIZE]
     recommended_arbitration_burst: u8
     ieee: u8[3]
     multipath: u8
     maximum_transfer: u8  # MDTS: CAP.MPSMIN << n bytes; 0: no limit
     not_used: u8[442]
     optional_commands: u16  # ONCS, byte 520
+
+
+FORMATS = 16  # of a namespace's blocks
 
 
 class IdentifyNamespace(Struct):
@@ -172,7 +180,7 @@ class IdentifyNamespace(Struct):
     not_used: u8[72]
     attributes: u8  # NSATTR, byte 99
     not_used_2: u8[28]
-    formats: u32[16]  # LBAF, byte 128: MS in bits 0 to 15, LBADS in 16 to 23
+    formats: u32[FORMATS]  # LBAF, byte 128: MS in bits 0 to 15, LBADS in 16 to 23
 
 
 WRITE_PROTECTED = 1 << 0  # NSATTR

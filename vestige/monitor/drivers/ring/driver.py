@@ -22,15 +22,24 @@ from vestige.abi import (
 from vestige.lang.intrinsics import check
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
-from vestige.monitor.block import BlockRequest, Operation
+from vestige.monitor.block import REQUESTS, BlockRequest, Operation
 from vestige.monitor.drivers.ring.queue import Queue
-from vestige.monitor.drivers.ring.spec import DATA_ONLY, FIXED_FILE, PUNCH_HOLE, Errno, Opcode
+from vestige.monitor.drivers.ring.spec import (
+    DATA_ONLY,
+    FIXED_FILE,
+    MAX_BUFFERS,
+    OWN_POSITION,
+    PUNCH_HOLE,
+    Errno,
+    Opcode,
+)
 
 PLACES = 256  # operations in flight
 RETRIES = 64  # of one operation; see `Driver.answer`
 STREAM_PLACES = 2  # kept free for the console
 FIRST_STREAM = 192  # operations' owners below are requests of disks, by number
 STREAMS = 64
+CHUNK_WORDS = MAX_BUFFERS // 64
 NET_TRANSMITS = 6  # of a pair of the network's queues
 NET_OPERATIONS = NET_TRANSMITS + 1
 
@@ -83,15 +92,15 @@ class Driver(Struct):
 
     queue: Queue
     state: u64
-    places: Place[256]  # PLACES
-    free: u16[256]  # stack of free places, each stored as what it differs by from its position
+    places: Place[PLACES]
+    free: u16[PLACES]  # stack of free places, each stored as what it differs by from its position
     free_count: u32
-    again: u16[256]  # stack of places to be submitted (once more)
+    again: u16[PLACES]  # stack of places to be submitted (once more)
     again_count: u32
-    transfers: Transfer[130]  # REQUESTS
-    streams: Stream[64]  # STREAMS: owner FIRST_STREAM + n has the nth
-    pinned: u64[256]  # bitmap of chunks registered
-    pins: u16[256]  # chunks to be registered before the entries are published
+    transfers: Transfer[REQUESTS]
+    streams: Stream[STREAMS]  # owner FIRST_STREAM + n has the nth
+    pinned: u64[CHUNK_WORDS]  # bitmap of chunks registered
+    pins: u16[PLACES]  # chunks to be registered before the entries are published
     pin_count: u32
     handed: u8  # 1: the kernel hands one of the entries since the last KICK to another thread
 
@@ -217,7 +226,7 @@ class Driver(Struct):
         place = self.places[number]
         place.buffer = STATE_BUFFER
         place.address = u64(ring.host_state + u64(address - self.state))
-        place.offset = u64(-1)
+        place.offset = OWN_POSITION
         place.length = length
         self.submit(number, ring)
         return True

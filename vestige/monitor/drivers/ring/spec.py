@@ -3,9 +3,11 @@
 from enum import IntEnum, IntFlag
 
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
+from vestige.monitor.sized import ONES
 
 ENTRY_SIZE = 64
 COMPLETION_SIZE = 16
+MAX_BUFFERS = 1 << 14  # IORING_MAX_REG_BUFFERS, io_uring/rsrc.c
 
 
 class Opcode(IntEnum):
@@ -19,8 +21,10 @@ class Opcode(IntEnum):
 
 FIXED_FILE = 1 << 0  # Submission.flags: `file` is the number of a registered file
 DATA_ONLY = 1 << 0  # Submission.operation_flags of FSYNC: as fdatasync(2)
-PUNCH_HOLE = 0x03  # Submission.length of FALLOCATE, whose length is `address`: also KEEP_SIZE
-STREAM = (1 << 64) - 1  # Submission.offset: where the file's own position is
+# FALLOCATE has its mode in Submission.length, its length in Submission.address.
+KEEP_SIZE = 1 << 0
+PUNCH_HOLE = 1 << 1 | KEEP_SIZE  # the kernel takes it so only
+OWN_POSITION = ONES[8]  # Submission.offset: where the file's own position is
 
 
 class Submission(Struct):
