@@ -12,8 +12,8 @@ from vestige.monitor.block import Operation
 class FileFailures(Struct):
     """The errors of a domain's disks, by kind of operation, and of its consoles' output."""
 
-    reports: DiskReport[4]  # MAX_DISKS
-    streams: u8[7]  # MAX_PORTS
+    reports: DiskReport[MAX_DISKS]
+    streams: u8[MAX_PORTS]
     news: u8  # 1: there is one that the host has not been told of
 
     def note(self, disk: u8, operation: u8, error: u8) -> None:

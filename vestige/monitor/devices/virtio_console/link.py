@@ -29,7 +29,7 @@ class PortLink(Struct):
 class PortLinks(Struct):
     """Those of all ports."""
 
-    links: PortLink[7]  # MAX_PORTS
+    links: PortLink[MAX_PORTS]
     hurry: u8  # 1: write at once what waits
 
     def connect(self, config: Config) -> None:

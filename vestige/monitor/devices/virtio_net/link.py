@@ -41,7 +41,7 @@ class NetworkLink(Struct):
     again: u64  # when to try once more what the file was not ready for; 0: no need
     segments: Segments
     batches: Batch[2]
-    inbox: u8[139264]  # INBOX
+    inbox: u8[INBOX]
 
     def attach(self, pair: u16, file: u32) -> None:
         """Power on: the state is zero."""
