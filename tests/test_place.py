@@ -16,7 +16,7 @@ from vestige.place import (
     NOBODY,
     OPTIONAL_ROWS,
     ROW_SHIFT,
-    Block,
+    MemoryRange,
     Node,
     Option,
     Place,
@@ -31,7 +31,7 @@ from vestige.place import (
 )
 
 SERIAL = Place("serial", "serial", ports=(Ports(8, 2), Ports(12, 1)))
-COUNTER = Place("counter", "counter", memory=Block(0xF000_0000, 0x1000))
+COUNTER = Place("counter", "counter", memory=MemoryRange(0xF000_0000, 0x1000))
 
 
 def test_the_row_of_each_port_up_to_the_last_that_is_claimed() -> None:
@@ -73,10 +73,22 @@ def test_ports_that_can_not_be_claimed_are_refused(place: Place, reason: str) ->
 @pytest.mark.parametrize(
     ("place", "reason"),
     [
-        (Place("b", "b", memory=Block(0xF000_0FFF, 8)), "b claims address 0xf0000fff, which is c"),
-        (Place("b", "b", memory=Block(0xEFFF_FFFF, 2)), "counter claims address 0xf0000000, which"),
-        (Place("b", "b", memory=Block(0xBFFF_FFFF, 2)), "b claims address 0xbfffffff, which is PC"),
-        (Place("b", "b", memory=Block(0xE00F_FFFF, 1)), "b claims address 0xe00fffff, which is PC"),
+        (
+            Place("b", "b", memory=MemoryRange(0xF000_0FFF, 8)),
+            "b claims address 0xf0000fff, which is c",
+        ),
+        (
+            Place("b", "b", memory=MemoryRange(0xEFFF_FFFF, 2)),
+            "counter claims address 0xf0000000, which",
+        ),
+        (
+            Place("b", "b", memory=MemoryRange(0xBFFF_FFFF, 2)),
+            "b claims address 0xbfffffff, which is PC",
+        ),
+        (
+            Place("b", "b", memory=MemoryRange(0xE00F_FFFF, 1)),
+            "b claims address 0xe00fffff, which is PC",
+        ),
         (Place("b", "b", wires=(Wire("line", 24),)), "b claims pin 24; the I/O APIC has 0 to 23"),
     ],
 )
@@ -150,7 +162,7 @@ def test_an_option_that_the_command_has_by_itself_is_refused() -> None:
             "b claims more than 255 ports in a row, which no ACPI node can; give two groups",
         ),
         (
-            Place("b", "b", memory=Block(0xFFFF_F000, 0x1001), node=Node("BEEP", "PNP0800")),
+            Place("b", "b", memory=MemoryRange(0xFFFF_F000, 0x1001), node=Node("BEEP", "PNP0800")),
             "b claims address 0xfffff000 in ACPI; its nodes end at 4 GiB",
         ),
         (Place("b", "b", table=Table(b"SPKR", 1, b"")), "b claims ACPI table b'SPKR', which is sp"),
@@ -181,8 +193,8 @@ def test_a_device_without_an_option_is_there_where_it_says_so() -> None:
 
 
 def test_neighbours_do_not_overlap() -> None:
-    after = Place("b", "b", ports=(Ports(10, 2),), memory=Block(0xF000_1000, 1))
-    before = Place("c", "c", ports=(Ports(7, 1),), memory=Block(0xEFFF_FFFF, 1))
+    after = Place("b", "b", ports=(Ports(10, 2),), memory=MemoryRange(0xF000_1000, 1))
+    before = Place("c", "c", ports=(Ports(7, 1),), memory=MemoryRange(0xEFFF_FFFF, 1))
     check((SERIAL, COUNTER, after, before))
     found = rows((SERIAL, COUNTER, after, before))[7:13]
     assert [where >> ROW_SHIFT for where in found] == [3, 0, 0, 2, 2, 0]

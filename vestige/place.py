@@ -68,7 +68,7 @@ class Access(IntEnum):
     BYTES = 2  # one byte after the other
 
 
-class Block(Record):
+class MemoryRange(Record):
     """A range of guest-physical addresses outside RAM."""
 
     address: u64
@@ -191,7 +191,7 @@ class Place(Record):
     field: str  # of core.machine.Machine
     page: str  # docs/devices/PAGE.md
     ports: tuple[Ports, ...] = ()
-    memory: Block | None = None
+    memory: MemoryRange | None = None
     pci: Pci | None = None
     wires: tuple[Wire, ...] = ()
     routed: tuple[Routed, ...] = ()
@@ -342,12 +342,14 @@ def check(places: tuple[Place, ...]) -> None:
     ports = [(each.first, each.end, place) for place in places for each in place.ports]
     for place in places:
         if place.memory is not None:
-            block = place.memory
-            if block.address < ECAM + ECAM_SIZE and block.end > PCI_WINDOW:
-                raise refused(place, f"address {block.address:#x}, which is PCI's; give it another")
-            if block.size > 1 << ROW_SHIFT:
-                raise refused(place, f"{block.size:#x} bytes; {1 << ROW_SHIFT:#x} is the most")
-            memory.append((block.address, block.end, place))
+            claimed = place.memory
+            if claimed.address < ECAM + ECAM_SIZE and claimed.end > PCI_WINDOW:
+                raise refused(
+                    place, f"address {claimed.address:#x}, which is PCI's; give it another"
+                )
+            if claimed.size > 1 << ROW_SHIFT:
+                raise refused(place, f"{claimed.size:#x} bytes; {1 << ROW_SHIFT:#x} is the most")
+            memory.append((claimed.address, claimed.end, place))
         if place.pci is not None:
             for bar in place.pci.bars:
                 end = bar.address + bar.size * place.pci.count

@@ -17,7 +17,7 @@ from tests.devices.models import (
     model_of,
     random_steps,
 )
-from vestige.place import Block, Place, Ports
+from vestige.place import MemoryRange, Place, Ports
 
 EACH_MODEL = pytest.mark.parametrize("name", MODELS)
 
@@ -47,7 +47,7 @@ def test_a_place_s_ports_memory_and_clock_are_driven() -> None:
         "hpet",
         "hpet",
         ports=(Ports(0x40, 2), Ports(0x61, 1)),
-        memory=Block(0xFED0_0000, 8),
+        memory=MemoryRange(0xFED0_0000, 8),
         timed=True,
     )
     model = model_of(place, Own())

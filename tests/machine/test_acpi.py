@@ -18,7 +18,7 @@ from vestige.machine.acpi.dsdt import LINKS
 from vestige.machine.acpi.tables import BootFlags, FixedFlags
 from vestige.machine.config import MachineConfig
 from vestige.machine.memory_map import MemoryMap
-from vestige.place import OWN_NODES, OWN_TABLES, Block, Node, Place, Ports, Table, Wire
+from vestige.place import OWN_NODES, OWN_TABLES, MemoryRange, Node, Place, Ports, Table, Wire
 
 MIB, GIB = abi.MIB, abi.GIB
 WITH_HPET = STANDARD | {"hpet"}
@@ -111,7 +111,7 @@ TWIN = Place(
     "twin",
     "twin",
     ports=(Ports(0x2E8, 8), Ports(0x2F8, 1)),
-    memory=Block(0xFEB0_0000, 0x1000),
+    memory=MemoryRange(0xFEB0_0000, 0x1000),
     wires=(Wire("line", 5), Wire("other", 6)),
     node=Node("COM9", "PNP0501"),
     table=Table(b"TWIN", 3, b"its body"),

@@ -6,7 +6,7 @@ hardware-reduced ACPI (arch/x86/kernel/acpi/boot.c).
 
 from vestige.abi import HPET, HPET_IDENTITY, HPET_SIZE
 from vestige.monitor.devices.hpet.spec import TIMERS
-from vestige.place import Access, Block, Node, Option, Place, Routed, Table
+from vestige.place import Access, MemoryRange, Node, Option, Place, Routed, Table
 
 MINIMUM_TICK = 100  # of a periodic timer, so that none is lost
 
@@ -24,7 +24,7 @@ def description() -> bytes:
 HPET_TIMERS = Place(
     "hpet",
     "hpet",
-    memory=Block(HPET, HPET_SIZE, Access.WHOLE),
+    memory=MemoryRange(HPET, HPET_SIZE, Access.WHOLE),
     routed=(Routed("timers", TIMERS),),
     timed=True,
     option=Option("--hpet", help="give the guest a high precision event timer"),

@@ -1,8 +1,7 @@
 """The console device. Virtio 1.2, 5.3. Definitions only."""
 
-from vestige.lang.enumeration import IntEnum, IntFlag
-
 from vestige.abi import PORT_NAME_SIZE
+from vestige.lang.enumeration import IntEnum, IntFlag
 
 PCI_CLASS = 0x0780  # simple communication controller, other
 CONTROL_SIZE = 8  # bytes of a control message: port (32 bits), event, value (16 each)
