@@ -12,7 +12,7 @@ from vestige.lang.compiler.graph import Block, Graph, Instruction
 from vestige.lang.compiler.intervals import MIRRORED, NEGATED, UNSIGNED, Interval, refine
 from vestige.lang.compiler.kinds import BY_NAME, Integer
 from vestige.lang.compiler.program import Function, described
-from vestige.lang.compiler.transfer import State, Transfer
+from vestige.lang.compiler.transfer_functions import State, TransferFunctions
 from vestige.lang.errors import Refusal
 
 MAX_STEPS = 6  # widenings of one loop by the function's own constants
@@ -23,7 +23,7 @@ class Analysis:
     """The intervals of one function's graph, found once."""
 
     def __init__(self, function: Function, flow: Graph) -> None:
-        self.graph, self.transfer = flow, Transfer(function)
+        self.graph, self.transfer = flow, TransferFunctions(function)
         self.function = function
         self.incoming: list[State | None] = [None] * len(flow.blocks)
         self.widened = [0] * len(flow.blocks)

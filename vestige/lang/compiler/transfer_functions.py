@@ -20,7 +20,7 @@ State = dict[Local, Interval]  # the assigned locals; references have a meaningl
 WRAP = "wrap it: u64(…), or mask it: … & 0xFFFF"
 
 
-class Transfer:
+class TransferFunctions:
     """The rules, applied to the instructions of one function."""
 
     def __init__(self, function: Function) -> None:
