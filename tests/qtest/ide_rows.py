@@ -11,7 +11,7 @@ from tests.devices.piix3_ide.rig import BUS_MASTER, CONTROL, PRIMARY, SECONDARY
 from tests.qtest.ide_pair import SECTORS, SHARED_RAM, Access, Pair
 from vestige.abi import SECTOR
 from vestige.monitor.devices.piix3_ide.bus_master import BusMaster
-from vestige.monitor.devices.piix3_ide.channel import Channel, Transfer
+from vestige.monitor.devices.piix3_ide.channel import Channel, CommandProtocol
 from vestige.monitor.devices.piix3_ide.drive import Drive
 from vestige.monitor.devices.piix3_ide.spec import Command, Feature, Status
 
@@ -22,7 +22,7 @@ WITH_SECTORS = {
     if command.name.startswith(("READ", "WRITE", "SEEK")) and "NATIVE" not in command.name
 }
 DMA = {int(command) for command in Command if "DMA" in command.name}
-DMA_TRANSFERS = (Transfer.DMA_IN, Transfer.DMA_OUT)
+DMA_PROTOCOLS = (CommandProtocol.DMA_IN, CommandProtocol.DMA_OUT)
 MULTIPLE = {int(command) for command in Command if command.name.startswith(("READ_M", "WRITE_M"))}
 
 
@@ -65,7 +65,7 @@ def half_a_doubleword(pair: Pair, access: Access) -> bool:
     channel = channel_of(pair, access)
     left = channel.end - channel.position
     count = {"read_string": access.value, "write_string": len(access.data) // 4}.get(access.kind, 1)
-    moving = channel.transfer in (Transfer.PIO_IN, Transfer.PIO_OUT)
+    moving = channel.protocol in (CommandProtocol.PIO_IN, CommandProtocol.PIO_OUT)
     return moving and left % 4 == 2 and 4 * count > left
 
 
@@ -215,7 +215,7 @@ def begins_dma(pair: Pair, access: Access) -> Run | None:
     channel = channel_of(pair, access)
     bus_master = BusMaster.from_buffer_copy(channel.bus_master)
     code = accepted_command(pair, access)
-    if access.bus_master_register == 0 and channel.transfer in DMA_TRANSFERS:
+    if access.bus_master_register == 0 and channel.protocol in DMA_PROTOCOLS:
         bus_master.write(0, access.value & 0xFF)
         wanted = channel.remaining * SECTOR
     elif code in DMA:
@@ -257,7 +257,7 @@ def starts_reset(access: Access) -> bool:
 
 
 def reset_before_dma(pair: Pair, access: Access) -> bool:
-    return starts_reset(access) and channel_of(pair, access).transfer in DMA_TRANSFERS
+    return starts_reset(access) and channel_of(pair, access).protocol in DMA_PROTOCOLS
 
 
 def reset_of_device_1(pair: Pair, access: Access) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from tests.devices.piix3_ide.rig import BUS_MASTER, CONTROL
 from tests.qtest.ide_pair import BASES, SECTORS, Access, Pair
 from vestige.abi import SECTOR
-from vestige.monitor.devices.piix3_ide.channel import Channel, Transfer
+from vestige.monitor.devices.piix3_ide.channel import Channel, CommandProtocol
 from vestige.monitor.devices.piix3_ide.spec import Command, Status
 
 TABLE_AREA = (0x1_0000, 0x1_8000)
@@ -69,7 +69,7 @@ class Sequence:
     def end_dma(self, number: int) -> Iterator[Access]:
         """Let a DMA command that still waits have all it wants."""
         channel = self.both.channel(number)
-        if channel.transfer not in (Transfer.DMA_IN, Transfer.DMA_OUT):
+        if channel.protocol not in (CommandProtocol.DMA_IN, CommandProtocol.DMA_OUT):
             return
         lowest, _ = DATA_AREA
         lengths = [0x8000] * (channel.remaining * SECTOR // 0x8000 + 1)
@@ -80,7 +80,7 @@ class Sequence:
         channel, base = self.both.channel(number), BASES[number]
         while wants_data(channel):
             left = channel.end - channel.position
-            if channel.transfer == Transfer.PIO_IN:
+            if channel.protocol == CommandProtocol.PIO_IN:
                 yield Access("read_string", base, 2, left // 2)
             else:
                 yield Access("write_string", base, 2, data=bytes(left))
@@ -172,7 +172,7 @@ class Sequence:
             size = self.random.choice((2, 2, 2, 4))
             left = (channel.end - channel.position) // size
             count = left if self.random.random() < 0.8 else self.random.randint(1, left or 1)
-            if channel.transfer == Transfer.PIO_IN:
+            if channel.protocol == CommandProtocol.PIO_IN:
                 yield Access("read_string", base, size, count)
             else:
                 yield Access("write_string", base, size, data=self.random.randbytes(count * size))
@@ -290,7 +290,7 @@ class Sequence:
 def wants_data(channel: Channel) -> bool:
     """Whether PIO data is to be moved now."""
     drive = channel.drives[channel.selected]
-    pio = channel.transfer in (Transfer.PIO_IN, Transfer.PIO_OUT)
+    pio = channel.protocol in (CommandProtocol.PIO_IN, CommandProtocol.PIO_OUT)
     return pio and bool(drive.status & Status.DRQ)
 
 

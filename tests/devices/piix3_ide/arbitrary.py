@@ -27,7 +27,7 @@ from vestige.abi import (
     PORT_IDE_SECONDARY_CONTROL,
 )
 from vestige.monitor.block import State
-from vestige.monitor.devices.piix3_ide.channel import Channel, Transfer
+from vestige.monitor.devices.piix3_ide.channel import Channel, CommandProtocol
 from vestige.monitor.devices.piix3_ide.function import Ide
 from vestige.monitor.devices.piix3_ide.spec import MULTIPLE_BUFFER, Command, Status
 
@@ -189,7 +189,7 @@ def moving(ide: Ide) -> list[tuple[object, ...]]:
     """What the core looks at after an event, of each channel, and what a command would change."""
     return [
         (
-            bytes(channel.line), channel.request.state, channel.transfer, channel.resetting,
+            bytes(channel.line), channel.request.state, channel.protocol, channel.resetting,
             channel.offer, channel.bus_master.running(), channel.drive().interrupt_pending,
         )
         for channel in ide.channels
@@ -201,11 +201,14 @@ def check(channel: Channel) -> None:
     drive = channel.drives[channel.selected]
     request = channel.request
     assert request.state in (State.IDLE, State.QUEUED, State.BUSY)
-    assert channel.transfer in list(Transfer)
-    if channel.transfer in (Transfer.PIO_IN, Transfer.PIO_OUT) and drive.status & Status.DRQ:
+    assert channel.protocol in list(CommandProtocol)
+    if (
+        channel.protocol in (CommandProtocol.PIO_IN, CommandProtocol.PIO_OUT)
+        and drive.status & Status.DRQ
+    ):
         assert channel.position < channel.end <= MULTIPLE_BUFFER
         assert request.state == State.IDLE
-    if channel.transfer == Transfer.NONE and not channel.resetting:
+    if channel.protocol == CommandProtocol.NONE and not channel.resetting:
         assert request.state == State.IDLE
         assert not drive.status & (Status.BSY | Status.DRQ)
     if drive.status & Status.BSY:
@@ -215,7 +218,11 @@ def check(channel: Channel) -> None:
     assert bool(drive.status & Status.ERR) <= bool(drive.error)
     if channel.offer:
         assert channel.posting
-        assert channel.transfer in (Transfer.DMA_IN, Transfer.DMA_OUT, Transfer.TRIM)
+        assert channel.protocol in (
+            CommandProtocol.DMA_IN,
+            CommandProtocol.DMA_OUT,
+            CommandProtocol.TRIM,
+        )
         assert not channel.bus_master.command & 1
         assert request.state == State.IDLE
 

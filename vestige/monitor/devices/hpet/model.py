@@ -79,7 +79,7 @@ class Timer(Struct):
         else:
             self.deadline = u64((start + ticks) * TICK)
 
-    def advance(self, counter: u64) -> None:
+    def follow(self, counter: u64) -> None:
         """Let a periodic comparator follow the counter: beyond all periods that have passed."""
         if self.has(TimerConfiguration.PERIODIC) and self.period != 0:
             passed = u64(counter - self.comparator) & self.mask()
@@ -150,7 +150,7 @@ class Hpet(Struct):
                     self.configure(u32(value & Configuration.WRITABLE), now)
             case Register.STATUS:
                 self.status &= u32(~value & ONES[4])
-                self.drive()
+                self.update_lines()
             case Register.COUNTER:
                 if not self.running():
                     self.counter = (self.counter & ~mask) | value
@@ -170,7 +170,7 @@ class Hpet(Struct):
             timer.compare(value, mask)
         if self.running():
             timer.foresee(self.count(now), now, False)
-        self.drive()
+        self.update_lines()
 
     def configure(self, value: u32, now: u64) -> None:
         """Let the counter run, or halt it where it is."""
@@ -186,7 +186,7 @@ class Hpet(Struct):
             self.timers[i].deadline = NEVER
             if self.running():
                 self.timers[i].foresee(self.count(now), now, False)
-        self.drive()
+        self.update_lines()
 
     # ---- the core -------------------------------------------------------------------------
 
@@ -221,7 +221,7 @@ class Hpet(Struct):
         """The counter has reached a comparator: 2.3.8 and 2.3.6."""
         timer = self.timers[number]
         counter = self.count(now)
-        timer.advance(counter)
+        timer.follow(counter)
         timer.foresee(counter, now, True)
         if timer.has(TimerConfiguration.PERIODIC):
             timer.deadline = max(timer.deadline, min(u64(now + PATIENCE), NEVER - 1))
@@ -229,9 +229,9 @@ class Hpet(Struct):
             self.status |= 1 << (number & 7)
         elif timer.has(TimerConfiguration.INTERRUPT):
             timer.line.set(True)
-        self.drive()
+        self.update_lines()
 
-    def drive(self) -> None:
+    def update_lines(self) -> None:
         """The lines: as the status is in level mode; an edge has been seen already."""
         for i in range(TIMERS):
             timer = self.timers[i]

@@ -111,7 +111,7 @@ class BusMaster(Struct):
         self.aborted = 1
         return False
 
-    def advance(self, length: u32) -> None:
+    def consume(self, length: u32) -> None:
         """`length` bytes of the current region are spoken for."""
         self.address += length
         self.left -= length
@@ -133,7 +133,7 @@ class BusMaster(Struct):
             if self.left >= SECTOR:
                 length = min(u32(self.left - self.left % SECTOR), u32(wanted - total))
                 request.add(ram.pointer(self.address, length), length)
-                self.advance(length)
+                self.consume(length)
                 total = u32(total + length)
             elif self.gather_sector(ram, request):
                 total = u32(total + SECTOR)
@@ -159,7 +159,7 @@ class BusMaster(Struct):
                 break
             length = min(self.left, u32(SECTOR - filled))
             request.add(ram.pointer(self.address, length), length)
-            self.advance(length)
+            self.consume(length)
             filled = u32(filled + length)
         if filled == SECTOR:
             return True
@@ -183,6 +183,6 @@ class BusMaster(Struct):
                 copy(memory, u64(buffer + filled), length)
             else:
                 copy(u64(buffer + filled), memory, length)
-            self.advance(length)
+            self.consume(length)
             filled = u32(filled + length)
         return True

@@ -27,8 +27,8 @@ from vestige.monitor.devices.piix3_ide.spec import (
 from vestige.monitor.line import Line
 
 
-class Transfer(IntEnum):
-    """What the command under way does next."""
+class CommandProtocol(IntEnum):
+    """What the command under way does next. Clause 9."""
 
     NONE = 0
     PIO_IN = 1  # the host reads the Data register
@@ -54,7 +54,7 @@ class Channel(Struct):
     posting: u8  # whoever owns the model carries posted starts to it
     offer: u8  # a DMA command waits for the bus master, whose start may be posted
 
-    transfer: u8  # Transfer
+    protocol: u8  # CommandProtocol
     wide: u8  # the command is a 48-bit one
     block: u8  # sectors a DRQ block
     bounced: u8  # the DMA request under way has one sector in `buffer`
@@ -174,7 +174,7 @@ class Channel(Struct):
     def begin_reset(self) -> None:
         """SRST is set: every drive drops what it does and is busy."""
         self.resetting = 1
-        self.transfer = Transfer.NONE
+        self.protocol = CommandProtocol.NONE
         self.offer = 0
         self.selected = 0
         for i in range(2):
@@ -197,13 +197,13 @@ class Channel(Struct):
 
     def finish(self) -> None:
         """The command is done, and says so."""
-        self.transfer = Transfer.NONE
+        self.protocol = CommandProtocol.NONE
         self.drive().succeed()
         self.interrupt()
 
     def fail(self, error: u8) -> None:
         """The command ends in an error, and says so."""
-        self.transfer = Transfer.NONE
+        self.protocol = CommandProtocol.NONE
         self.drive().fail(error)
         self.interrupt()
 
@@ -217,9 +217,9 @@ class Channel(Struct):
         self.end = length
         self.drive().status = Status.DRDY | Status.DSC | Status.DRQ
 
-    def offers(self, transfer: Transfer) -> bool:
+    def offers(self, protocol: CommandProtocol) -> bool:
         """Whether the Data register moves bytes in this direction now."""
-        return self.transfer == transfer and self.drive().status & Status.DRQ != 0
+        return self.protocol == protocol and self.drive().status & Status.DRQ != 0
 
     def put(self, word: u8, value: u16) -> None:
         """Set a 16-bit word of the buffer's first sector."""

@@ -4,7 +4,7 @@ from vestige.abi import SECTOR
 from vestige.lang.memory import Memory
 from vestige.lang.types import u8, u32, u64
 from vestige.monitor.block import State
-from vestige.monitor.devices.piix3_ide.channel import Channel, Transfer
+from vestige.monitor.devices.piix3_ide.channel import Channel, CommandProtocol
 from vestige.monitor.devices.piix3_ide.identify import fill_identify
 from vestige.monitor.devices.piix3_ide.spec import (
     LBA28_MAXIMUM,
@@ -192,13 +192,13 @@ def write_multiple(channel: Channel, wide: bool) -> None:
 def read_dma(channel: Channel, ram: Memory, wide: bool) -> None:
     """READ DMA (EXT)."""
     if readable(channel, wide):
-        begin_dma(channel, Transfer.DMA_IN, ram)
+        begin_dma(channel, CommandProtocol.DMA_IN, ram)
 
 
 def write_dma(channel: Channel, ram: Memory, wide: bool) -> None:
     """WRITE DMA (EXT)."""
     if writable(channel, wide):
-        begin_dma(channel, Transfer.DMA_OUT, ram)
+        begin_dma(channel, CommandProtocol.DMA_OUT, ram)
 
 
 def read_verify(channel: Channel, wide: bool) -> None:
@@ -212,7 +212,7 @@ def data_set_management(channel: Channel, ram: Memory) -> None:
     drive = channel.drive()
     one = drive.count == 1 and drive.count_previous == 0
     if drive.can_discard and not drive.read_only and one and drive.features == DataSet.TRIM:
-        begin_dma(channel, Transfer.TRIM, ram)
+        begin_dma(channel, CommandProtocol.TRIM, ram)
     else:
         channel.abort()
 
@@ -223,7 +223,7 @@ def data_set_management(channel: Channel, ram: Memory) -> None:
 def identify_device(channel: Channel) -> None:
     """IDENTIFY DEVICE: one sector of PIO that is on no medium."""
     fill_identify(channel)
-    channel.transfer = Transfer.PIO_IN
+    channel.protocol = CommandProtocol.PIO_IN
     channel.remaining = 0
     channel.offer_block(SECTOR)
     channel.interrupt()

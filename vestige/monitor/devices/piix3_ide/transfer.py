@@ -9,7 +9,7 @@ from vestige.lang.intrinsics import address_of, copy, load64
 from vestige.lang.memory import Memory
 from vestige.lang.types import u16, u32, u64
 from vestige.monitor.block import Operation, State
-from vestige.monitor.devices.piix3_ide.channel import Channel, Transfer
+from vestige.monitor.devices.piix3_ide.channel import Channel, CommandProtocol
 from vestige.monitor.devices.piix3_ide.spec import (
     MULTIPLE_BUFFER,
     MULTIPLE_LIMIT,
@@ -23,7 +23,7 @@ from vestige.monitor.devices.piix3_ide.spec import (
 
 def read_data(channel: Channel) -> u16:
     """The Data register: 0 where the drive has nothing for the host."""
-    if not channel.offers(Transfer.PIO_IN):
+    if not channel.offers(CommandProtocol.PIO_IN):
         return 0
     position = channel.position % MULTIPLE_BUFFER
     value = channel.buffer[position] | channel.buffer[position ^ 1] << 8
@@ -33,7 +33,7 @@ def read_data(channel: Channel) -> u16:
 
 def write_data(channel: Channel, value: u16) -> None:
     """The Data register: ignored where the drive expects nothing."""
-    if not channel.offers(Transfer.PIO_OUT):
+    if not channel.offers(CommandProtocol.PIO_OUT):
         return
     position = channel.position % MULTIPLE_BUFFER
     channel.buffer[position] = value & 0xFF
@@ -43,7 +43,7 @@ def write_data(channel: Channel, value: u16) -> None:
 
 def read_data_string(channel: Channel, address: u64, length: u32) -> u32:
     """As many Data register reads as `length` bytes (even) make; how many bytes there were."""
-    if not channel.offers(Transfer.PIO_IN):
+    if not channel.offers(CommandProtocol.PIO_IN):
         return 0
     taken = min(length, u16(channel.end - channel.position))
     copy(address, u64(address_of(channel.buffer) + channel.position), taken)
@@ -53,7 +53,7 @@ def read_data_string(channel: Channel, address: u64, length: u32) -> u32:
 
 def write_data_string(channel: Channel, address: u64, length: u32) -> u32:
     """As many Data register writes as `length` bytes (even) make; how many were wanted."""
-    if not channel.offers(Transfer.PIO_OUT):
+    if not channel.offers(CommandProtocol.PIO_OUT):
         return 0
     taken = min(length, u16(channel.end - channel.position))
     copy(u64(address_of(channel.buffer) + channel.position), address, taken)
@@ -66,12 +66,12 @@ def moved(channel: Channel, length: u32) -> None:
     channel.position += length
     if channel.position < channel.end:
         return
-    if channel.transfer == Transfer.PIO_OUT:
+    if channel.protocol == CommandProtocol.PIO_OUT:
         request_buffer(channel, Operation.WRITE)
     elif channel.remaining > 0:
         request_buffer(channel, Operation.READ)
     else:
-        channel.transfer = Transfer.NONE
+        channel.protocol = CommandProtocol.NONE
         channel.drive().status = Status.DRDY | Status.DSC
 
 
@@ -80,19 +80,19 @@ def moved(channel: Channel, length: u32) -> None:
 
 def begin_pio_in(channel: Channel) -> None:
     """The first DRQ block comes with an interrupt."""
-    channel.transfer = Transfer.PIO_IN
+    channel.protocol = CommandProtocol.PIO_IN
     request_buffer(channel, Operation.READ)
 
 
 def begin_pio_out(channel: Channel) -> None:
     """The first DRQ block is asked for without an interrupt."""
-    channel.transfer = Transfer.PIO_OUT
+    channel.protocol = CommandProtocol.PIO_OUT
     channel.offer_block(block_length(channel))
 
 
 def begin_verify(channel: Channel) -> None:
     """Read all of it, as much at a time as the buffer holds."""
-    channel.transfer = Transfer.VERIFY
+    channel.protocol = CommandProtocol.VERIFY
     channel.block = MULTIPLE_LIMIT
     request_buffer(channel, Operation.READ)
 
@@ -100,15 +100,15 @@ def begin_verify(channel: Channel) -> None:
 def begin_flush(channel: Channel) -> None:
     """Have everything written so far on stable storage before the command ends."""
     drive = channel.drive()
-    channel.transfer = Transfer.FLUSH
+    channel.protocol = CommandProtocol.FLUSH
     drive.status = Status.BSY | Status.DRDY
     channel.request.prepare(Operation.FLUSH, drive.number, 0, 0)
     channel.request.submit()
 
 
-def begin_dma(channel: Channel, transfer: Transfer, ram: Memory) -> None:
+def begin_dma(channel: Channel, protocol: CommandProtocol, ram: Memory) -> None:
     """Ask for the bus master, which may have been started before."""
-    channel.transfer = transfer
+    channel.protocol = protocol
     channel.drive().status = Status.DRDY | Status.DSC | Status.DRQ
     channel.offer_start()
     run_dma(channel, ram)
@@ -140,15 +140,15 @@ def run_dma(channel: Channel, ram: Memory) -> None:
     Where the table ends too early nothing happens: the drive goes on waiting, ACTIVE is off
     and no interrupt comes, which is what hardware does (290550, 2.7.2).
     """
-    if channel.transfer == Transfer.TRIM:
+    if channel.protocol == CommandProtocol.TRIM:
         run_trim(channel, ram)
-    if channel.transfer not in (Transfer.DMA_IN, Transfer.DMA_OUT):
+    if channel.protocol not in (CommandProtocol.DMA_IN, CommandProtocol.DMA_OUT):
         return
     bus_master = channel.bus_master
     request = channel.request
     if request.state != State.IDLE or not bus_master.running():
         return
-    incoming = channel.transfer == Transfer.DMA_IN
+    incoming = channel.protocol == CommandProtocol.DMA_IN
     operation = Operation.READ if incoming else Operation.WRITE
     request.prepare(operation, channel.drive().number, channel.lba, 0)
     length = bus_master.gather(ram, request, u32(channel.remaining * SECTOR))
@@ -208,21 +208,21 @@ def request_done(channel: Channel, ram: Memory) -> None:
         channel.drive().show_sector(channel.lba, channel.wide != 0)
         channel.fail(Error.UNC if request.operation == Operation.READ else Error.ABRT)
         return
-    match channel.transfer:
-        case Transfer.PIO_IN:
-            advance(channel, request.sectors)
+    match channel.protocol:
+        case CommandProtocol.PIO_IN:
+            count_moved(channel, request.sectors)
             channel.offer_block(u16(request.sectors * SECTOR))
             channel.interrupt()
-        case Transfer.PIO_OUT:
-            advance(channel, request.sectors)
+        case CommandProtocol.PIO_OUT:
+            count_moved(channel, request.sectors)
             if channel.remaining > 0:
                 channel.offer_block(block_length(channel))
                 channel.interrupt()
             else:
                 finish_write(channel)
-        case Transfer.DMA_IN | Transfer.DMA_OUT:
+        case CommandProtocol.DMA_IN | CommandProtocol.DMA_OUT:
             dma_done(channel, ram)
-        case Transfer.VERIFY:
+        case CommandProtocol.VERIFY:
             channel.lba += request.sectors
             channel.remaining -= request.sectors
             if channel.remaining > 0:
@@ -236,17 +236,17 @@ def request_done(channel: Channel, ram: Memory) -> None:
 def dma_done(channel: Channel, ram: Memory) -> None:
     """A round is over."""
     bus_master = channel.bus_master
-    if channel.bounced and channel.transfer == Transfer.DMA_IN:
+    if channel.bounced and channel.protocol == CommandProtocol.DMA_IN:
         if not bus_master.running():
             return
         if not bus_master.move(ram, address_of(channel.buffer), to_memory=True):
             return
-    advance(channel, channel.request.sectors)
+    count_moved(channel, channel.request.sectors)
     if channel.remaining > 0:
         run_dma(channel, ram)
         return
     bus_master.finish()
-    if channel.transfer == Transfer.DMA_OUT:
+    if channel.protocol == CommandProtocol.DMA_OUT:
         finish_write(channel)
     else:
         channel.finish()
@@ -260,7 +260,7 @@ def finish_write(channel: Channel) -> None:
         begin_flush(channel)
 
 
-def advance(channel: Channel, sectors: u32) -> None:
+def count_moved(channel: Channel, sectors: u32) -> None:
     """`sectors` are moved: the registers follow (on success they are "na", clause 8)."""
     drive = channel.drive()
     channel.lba += sectors

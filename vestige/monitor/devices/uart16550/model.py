@@ -68,7 +68,7 @@ class Uart(Struct):
 
     def read(self, offset: u8, size: u8, now: u64) -> u8:
         """A register read; `offset` 0 to 7, `size` 1."""
-        self.advance(now)
+        self.expire(now)
         latch = self.line_control & LineControl.DIVISOR_LATCH
         match offset:
             case Register.DATA:
@@ -90,7 +90,7 @@ class Uart(Struct):
 
     def write(self, offset: u8, size: u8, value: u8, now: u64) -> None:
         """A register write; `offset` 0 to 7, `size` 1."""
-        self.advance(now)
+        self.expire(now)
         self.polls = 0
         latch = self.line_control & LineControl.DIVISOR_LATCH
         match offset:
@@ -131,13 +131,13 @@ class Uart(Struct):
             self.buffer = value
         else:
             self.polls = 0
-        self.update()
+        self.update_line()
         return value
 
     def write_data(self, value: u8, now: u64) -> None:
         """The transmitter holding register or FIFO. Into a full FIFO a character is lost."""
         self.empty_pending = 0
-        self.update()  # the line falls even where the character goes at once
+        self.update_line()  # the line falls even where the character goes at once
         if self.modem_control & ModemControl.LOOP:
             self.receive(value, now)
             self.emptied()
@@ -162,14 +162,14 @@ class Uart(Struct):
             self.empty_pending = 1
         if self.enable & ~before & Enable.RECEIVED and self.received_count == 0:
             self.received_time = now
-        self.update()
+        self.update_line()
 
     def read_identity(self) -> u8:
         """8.6. Reading it while it shows the transmitter's interrupt clears that one."""
         identity = self.identity()
         if identity == Identity.TRANSMITTER_EMPTY:
             self.empty_pending = 0
-            self.update()
+            self.update_line()
         return identity | Identity.FIFOS if self.fifos() else identity
 
     def write_fifo_control(self, value: u8) -> None:
@@ -189,7 +189,7 @@ class Uart(Struct):
             self.fifo_control = value & (Fifo.ENABLE | Fifo.DMA_MODE | Fifo.TRIGGER)
         else:
             self.fifo_control = 0
-        self.update()
+        self.update_line()
 
     def write_modem_control(self, value: u8) -> None:
         """8.8. In loopback the outputs are the modem status inputs, and changes show there."""
@@ -200,7 +200,7 @@ class Uart(Struct):
         if not before & ~int(after) & ModemStatus.RI:
             changed &= ~ModemStatus.TRAILING_RI
         self.modem_deltas |= changed
-        self.update()
+        self.update_line()
 
     def read_line_status(self) -> u8:
         """8.4. Reading it clears the error bits."""
@@ -211,14 +211,14 @@ class Uart(Struct):
         if self.transmitting_count == 0:
             status |= LineStatus.HOLDING_EMPTY | LineStatus.EMPTY
         self.errors = 0
-        self.update()
+        self.update_line()
         return status
 
     def read_modem_status(self) -> u8:
         """8.9. Reading it clears the deltas."""
         status = self.modem_lines() | self.modem_deltas
         self.modem_deltas = 0
-        self.update()
+        self.update_line()
         return status
 
     # ---- the core -------------------------------------------------------------------------
@@ -240,7 +240,7 @@ class Uart(Struct):
         self.input_first = 0
         self.input_count = min(count, INPUT_SIZE)
         self.received_time = now
-        self.update()
+        self.update_line()
 
     def receive(self, value: u8, now: u64) -> None:
         """A character comes back by loopback. Into a full FIFO it is an overrun: 8.4 bit 1."""
@@ -256,7 +256,7 @@ class Uart(Struct):
             self.errors |= LineStatus.OVERRUN
             if capacity == 1:
                 self.received[self.received_first % FIFO_SIZE] = value
-        self.update()
+        self.update_line()
 
     def output_length(self) -> u32:
         """How many characters lie in one piece at `output[output_first]`."""
@@ -275,8 +275,10 @@ class Uart(Struct):
         return self.timeout()
 
     def expire(self, now: u64) -> None:
-        """Time has passed."""
-        self.advance(now)
+        """Time has passed: bring the timeout up to date."""
+        if now >= self.timeout():
+            self.timeout_pending = 1
+            self.update_line()
 
     # ---- inside ---------------------------------------------------------------------------
 
@@ -339,7 +341,7 @@ class Uart(Struct):
         """The transmitter may have become empty: that raises its interrupt. 8.11."""
         if self.transmitting_count == 0:
             self.empty_pending = 1
-        self.update()
+        self.update_line()
 
     def timeout(self) -> u64:
         """When the characters in the FIFO have waited too long, NEVER where none wait. 8.11."""
@@ -357,12 +359,6 @@ class Uart(Struct):
             bits += 1
         return bits * self.divisor * 16 * 1_000_000_000 // CLOCK
 
-    def advance(self, now: u64) -> None:
-        """Bring the timeout up to date."""
-        if now >= self.timeout():
-            self.timeout_pending = 1
-            self.update()
-
     def identity(self) -> u8:
         """The pending interrupt of highest priority. Table IV."""
         if self.enable & Enable.LINE_STATUS and self.errors:
@@ -379,7 +375,7 @@ class Uart(Struct):
             return Identity.MODEM_STATUS
         return Identity.NONE
 
-    def update(self) -> None:
+    def update_line(self) -> None:
         """Drive the interrupt line; OUT2, which gates it on a PC's card, doesn't here.
 
         Guests that never set OUT2 (xv6) expect interrupts all the same.

@@ -82,7 +82,7 @@ class VirtioDevice(Struct):
         self.msix.forget()
         for i in range(VIRTIO_QUEUES):
             self.queues[i].stop()
-        self.drive()
+        self.update_line()
 
     # ---- for the device behind --------------------------------------------------------------
 
@@ -179,9 +179,9 @@ class VirtioDevice(Struct):
             self.msix.send(vector)
         else:
             self.interrupts |= reason
-            self.drive()
+            self.update_line()
 
-    def drive(self) -> None:
+    def update_line(self) -> None:
         """The line follows the ISR status."""
         self.line.set(self.interrupts != 0 and not self.msix.enabled and not self.silent)
 
@@ -189,7 +189,7 @@ class VirtioDevice(Struct):
         """4.1.4.5: reading it acknowledges."""
         interrupts = self.interrupts
         self.interrupts = 0
-        self.drive()
+        self.update_line()
         return interrupts
 
     # ---- the common configuration structure ---------------------------------------------------

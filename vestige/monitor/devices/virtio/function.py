@@ -110,7 +110,7 @@ class VirtioFunction(Struct):
         control = self.config.get16(u8(Capability.MSIX + 2))
         enabled = control & MsixControl.ENABLED != 0
         device.msix.control(enabled, control & MsixControl.MASKED != 0)
-        device.drive()
+        device.update_line()
 
     def accesses_bar(self, offset: u32, size: u32) -> bool:
         """Whether a configuration access is one of the BAR, by the PCI access capability."""
