@@ -14,7 +14,7 @@ from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor.block import BlockRequest
 from vestige.monitor.devices.virtio.chain import Chain
 from vestige.monitor.devices.virtio.device import VirtioDevice
-from vestige.monitor.drivers.ring.driver import Driver
+from vestige.monitor.drivers.ring.driver import RingDriver
 from vestige.monitor.failures import FileFailures
 
 
@@ -173,7 +173,7 @@ class Link(Protocol):
         """Power on; the struct is all zeroes before."""
 
     def move(
-        self, model: Any, config: Config, driver: Driver, failures: FileFailures, now: u64
+        self, model: Any, config: Config, ring_driver: RingDriver, failures: FileFailures, now: u64
     ) -> None:
         """Move on what can be moved."""
 
@@ -183,7 +183,7 @@ class Link(Protocol):
     def flush(self) -> None:
         """From now on write at once what waits."""
 
-    def idle(self, model: Any, driver: Driver) -> bool:
+    def idle(self, model: Any, ring_driver: RingDriver) -> bool:
         """Whether all that the guest has sent is written, or can't be."""
 
 
@@ -224,7 +224,7 @@ class VirtioLink(Protocol):
         model: Any,
         device: VirtioDevice,
         config: Config,
-        driver: Driver,
+        ring_driver: RingDriver,
         failures: FileFailures,
         now: u64,
     ) -> bool:
@@ -235,7 +235,7 @@ class VirtioLink(Protocol):
         model: Any,
         device: VirtioDevice,
         config: Config,
-        driver: Driver,
+        ring_driver: RingDriver,
         statistics: Statistics,
         now: u64,
     ) -> None:
@@ -247,5 +247,5 @@ class VirtioLink(Protocol):
     def flush(self) -> None:
         """From now on write at once what waits."""
 
-    def idle(self, model: Any, driver: Driver) -> bool:
+    def idle(self, model: Any, ring_driver: RingDriver) -> bool:
         """Whether all that the guest has sent is written, or can't be."""

@@ -21,7 +21,7 @@ from vestige.lang.native import NativeImage
 from vestige.lang.types import Struct
 from vestige.monitor.block import BlockRequest, Operation, State
 from vestige.monitor.drivers.nvme.driver import NvmeDriver
-from vestige.monitor.drivers.ring.driver import Driver
+from vestige.monitor.drivers.ring.driver import RingDriver
 from vestige.monitor.drivers.ring.queue import Queue
 from vestige.monitor.drivers.ring.spec import Errno
 
@@ -31,8 +31,8 @@ ROUNDS = 5000  # of a request, until a test gives it up
 
 Segments = list[tuple[int, int]]  # (offset in RAM, length)
 RING = (
-    Driver.reset, Driver.start, Driver.advance, Driver.finished, Driver.error_of, Driver.reap,
-    Driver.resubmit, Queue.publish,
+    RingDriver.reset, RingDriver.start, RingDriver.advance, RingDriver.finished,
+    RingDriver.error_of, RingDriver.reap, RingDriver.resubmit, Queue.publish,
 )  # fmt: skip
 NVME = (
     NvmeDriver.reset, NvmeDriver.settled, NvmeDriver.describe, NvmeDriver.start,
@@ -159,35 +159,35 @@ class RingBench(Bench):
         self.ring = FakeRing([self.disk])
         self.description = abi.Ring()
         self.ring.describe(self.description, self.memory.address, self.state.address)
-        self.driver = Driver()
-        self.call(Driver.reset, self.driver, self.description, self.state.address)
+        self.driver = RingDriver()
+        self.call(RingDriver.reset, self.driver, self.description, self.state.address)
 
     def functions(self) -> tuple[Callable[..., Any], ...]:
         return RING
 
     def start(self, channel: int) -> None:
-        self.call(Driver.start, self.driver, channel, self.requests[channel])
+        self.call(RingDriver.start, self.driver, channel, self.requests[channel])
 
     def turn(self) -> None:
         driver, ring = self.driver, self.description
-        self.call(Driver.reap, driver, ring, self.statistics)
-        self.call(Driver.resubmit, driver, ring)
+        self.call(RingDriver.reap, driver, ring, self.statistics)
+        self.call(RingDriver.resubmit, driver, ring)
         for channel, request in enumerate(self.requests):
             if driver.transfers[channel].active:
-                self.call(Driver.advance, driver, channel, request, 0, self.ram, ring)
+                self.call(RingDriver.advance, driver, channel, request, 0, self.ram, ring)
         for chunk in list(driver.pins)[: driver.pin_count]:
             buffer = (self.memory.address + chunk * abi.CHUNK, abi.CHUNK)
             self.ring.buffers[abi.FIRST_CHUNK_BUFFER + chunk] = buffer
         driver.pin_count = 0
         if self.call(Queue.publish, driver.queue, ring):
             self.ring.enter()
-        self.call(Driver.reap, driver, ring, self.statistics)
+        self.call(RingDriver.reap, driver, ring, self.statistics)
 
     def finished(self, channel: int = 0) -> bool:
-        return self.call(Driver.finished, self.driver, channel, self.requests[channel]) != 0
+        return self.call(RingDriver.finished, self.driver, channel, self.requests[channel]) != 0
 
     def error_of(self, channel: int = 0) -> int:
-        return self.call(Driver.error_of, self.driver, channel)
+        return self.call(RingDriver.error_of, self.driver, channel)
 
     def hold(self) -> None:
         self.ring.inline = False

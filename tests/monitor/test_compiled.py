@@ -127,8 +127,8 @@ class Pair:
         """What it does in one domain."""
         machine, shared = self.rig.machines[domain], self.rig.shared_by_domain[domain]
         self.both("settle", settle, machine, shared.config, shared.statistics, self.now, 0)
-        machine.driver.pin_count = 0
-        self.both("Queue.publish", Queue.publish, machine.driver.queue, shared.config.ring)
+        machine.ring_driver.pin_count = 0
+        self.both("Queue.publish", Queue.publish, machine.ring_driver.queue, shared.config.ring)
         self.both("Machine.next_deadline", Machine.next_deadline, machine)
 
     def out(self, port: int, value: int, size: int) -> None:

@@ -96,7 +96,7 @@ def test_output_nobody_takes_any_more_is_dropped() -> None:
     guest.put(1, b"x\n" * OUTPUT_SIZE)
     guest.put(1, b"y\n")
     assert len(guest.queues[1].collect()) == 2
-    assert rig.machine.ports.idle(rig.machine.virtio.consoles[0], rig.machine.driver)
+    assert rig.machine.ports.idle(rig.machine.virtio.consoles[0], rig.machine.ring_driver)
 
 
 def test_input_is_read_for_who_has_the_port_open() -> None:

@@ -17,7 +17,7 @@ from vestige.host.kvm.memory import GuestMemory, PrivateMemory
 from vestige.lang.intrinsics import syscall
 from vestige.lang.memory import Memory
 from vestige.monitor.block import BlockRequest, Operation
-from vestige.monitor.drivers.ring.driver import Driver
+from vestige.monitor.drivers.ring.driver import RingDriver
 
 SYS_IO_URING_ENTER = 426
 DISK_SIZE = 4 << 20
@@ -37,7 +37,7 @@ class Bench:
         self.translate()
         base = self.memory.region.address
         self.ram = Memory(low=base, low_size=self.memory.size)
-        self.driver = Driver()
+        self.driver = RingDriver()
         self.driver.reset(self.description, state)
         self.request = BlockRequest()
         self.statistics = abi.Statistics()

@@ -11,7 +11,7 @@ from vestige.abi import SECTOR
 from vestige.lang.intrinsics import CheckFailed, address_of
 from vestige.lang.memory import Memory
 from vestige.monitor.block import MAX_SEGMENTS, BlockRequest, Operation
-from vestige.monitor.drivers.ring.driver import RETRIES, Driver, Owner
+from vestige.monitor.drivers.ring.driver import RETRIES, Owner, RingDriver
 from vestige.monitor.drivers.ring.spec import CompletionFlag, Errno, Opcode, Submission
 
 RAM_SIZE = 6 * abi.CHUNK
@@ -32,7 +32,7 @@ class Bench:
         self.ram = Memory(low=base, low_size=RAM_SIZE)
         self.description = abi.Ring()
         self.ring.describe(self.description, base, ctypes.addressof(self.state))
-        self.driver = Driver()
+        self.driver = RingDriver()
         self.driver.reset(self.description, ctypes.addressof(self.state))
         self.statistics = abi.Statistics()
         self.request = BlockRequest()

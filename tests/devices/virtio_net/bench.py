@@ -159,7 +159,7 @@ class NetBench(Bench):
         statistics = self.shared.statistics
         self.now += 1000
         self.twice(settle, self.machine, self.config, statistics, self.now, 0)
-        self.twice(Queue.publish, self.machine.driver.queue, self.config.ring)
+        self.twice(Queue.publish, self.machine.ring_driver.queue, self.config.ring)
         self.ring.enter()
 
     # ---- the file ---------------------------------------------------------------------------

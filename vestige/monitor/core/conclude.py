@@ -49,7 +49,7 @@ def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     if not shared.config.ring.present:
         return False
     pin_chunks(cpu, machine, shared)
-    kick = machine.driver.queue.publish(shared.config.ring)
+    kick = machine.ring_driver.queue.publish(shared.config.ring)
     if not kick:
         machine.kick_due = NEVER
     return kick

@@ -61,13 +61,13 @@ def written(machine: Machine) -> bool:
     for place in DEVICES:
         if place.link:
             link: Link = getattr(machine, place.link)
-            if not link.idle(getattr(machine, place.field), machine.driver):
+            if not link.idle(getattr(machine, place.field), machine.ring_driver):
                 return False
     for row in VIRTIO_TYPES:
         if row.link:
             between: VirtioLink = getattr(machine, row.link)
             for number in range(row.count):
                 model = getattr(machine.virtio, row.field)[number]
-                if not between.idle(model, machine.driver):
+                if not between.idle(model, machine.ring_driver):
                     return False
     return True

@@ -14,29 +14,29 @@ KICK_AGAIN = 1 * MILLISECOND  # after a KICK that moved nothing: the host had no
 
 def pin_chunks(cpu: Cpu, machine: Machine, shared: Shared) -> None:
     """Register the chunks that the entries about to be published use for the first time."""
-    driver = machine.driver
-    for i in range(driver.pin_count):
-        chunk = driver.pins[i]
+    ring_driver = machine.ring_driver
+    for i in range(ring_driver.pin_count):
+        chunk = ring_driver.pins[i]
         cpu.argument[0] = chunk
         cpu.argument[1] = shared.config.domain
         outside.call(cpu, Call.PIN)
         if cpu.argument[0] != 0:
-            driver.forget(chunk)
-    driver.pin_count = 0
+            ring_driver.forget(chunk)
+    ring_driver.pin_count = 0
 
 
 def enter_ring(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     """KICK. Whether it took anything; if not, a later one is arranged where one is needed."""
     ring = shared.config.ring
     head = load_acquire32(ring.sq_head)
-    machine.driver.queue.begin_kick(ring)
-    handed = machine.driver.take_handed()
+    machine.ring_driver.queue.begin_kick(ring)
+    handed = machine.ring_driver.take_handed()
     unlock(machine, shared)
     cpu.argument[0] = shared.config.domain
     cpu.argument[1] = handed
     outside.call(cpu, Call.KICK)
     machine.lock.acquire()
-    machine.driver.queue.end_kick(ring)
+    machine.ring_driver.queue.end_kick(ring)
     moved = load_acquire32(ring.sq_head) != head
     if ring.polled:  # the thread was woken, and takes the entries when it gets to run
         machine.kick_due = NEVER

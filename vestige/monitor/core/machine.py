@@ -21,7 +21,7 @@ from vestige.monitor.devices.virtio_console.link import PortLinks
 from vestige.monitor.devices.virtio_net.link import NetworkLinks
 from vestige.monitor.devices.virtio_rng.link import EntropyLink
 from vestige.monitor.drivers.nvme.driver import NvmeDriver
-from vestige.monitor.drivers.ring.driver import Driver
+from vestige.monitor.drivers.ring.driver import RingDriver
 from vestige.monitor.failures import FileFailures
 from vestige.monitor.line import NEVER
 from vestige.place import GOES_ON
@@ -49,7 +49,7 @@ class Machine(Struct):
     console: ConsoleLink
     ports: PortLinks
     entropy: EntropyLink
-    driver: Driver
+    ring_driver: RingDriver
     failures: FileFailures
     nvme: NvmeDriver
     timer: u64  # what the worker's timer is set to; NEVER: it isn't, or its interrupt has come
@@ -83,7 +83,7 @@ class Machine(Struct):
                 between: VirtioLink = getattr(self, row.link)
                 between.connect(config)
         if config.ring.present:
-            self.driver.reset(config.ring, address_of(self))
+            self.ring_driver.reset(config.ring, address_of(self))
             for i in range(MAX_DISKS):
                 if config.disks[i].present and config.disks[i].kind == DiskKind.RING:
                     self.attach(config, i)

@@ -22,7 +22,7 @@ def start(machine: Machine, config: Config, tag: u8, request: BlockRequest, cpu:
     if disk.kind == DiskKind.NVME:
         machine.nvme.start(tag, request, disk.nvme, u32(cpu))
     else:
-        machine.driver.start(tag, request)
+        machine.ring_driver.start(tag, request)
 
 
 def advance(machine: Machine, config: Config, tag: u8, request: BlockRequest, now: u64) -> bool:
@@ -33,9 +33,9 @@ def advance(machine: Machine, config: Config, tag: u8, request: BlockRequest, no
         finished = machine.nvme.finished(tag)
         error = machine.nvme.error_of(tag)
     else:
-        machine.driver.advance(tag, request, disk.file, config.ram, config.ring)
-        finished = machine.driver.finished(tag, request)
-        error = machine.driver.error_of(tag)
+        machine.ring_driver.advance(tag, request, disk.file, config.ram, config.ring)
+        finished = machine.ring_driver.finished(tag, request)
+        error = machine.ring_driver.error_of(tag)
         if finished and error:
             machine.failures.note(request.drive, request.operation, error)
     if finished:

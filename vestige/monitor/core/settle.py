@@ -20,8 +20,8 @@ from vestige.shapes import Link, PinController, Requester, Requesting, Showing
 def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, cpu: u64) -> None:
     """Take completions in, move requests, characters and interrupts; `cpu` is who does it."""
     if config.ring.present:
-        machine.driver.reap(config.ring, statistics)
-        machine.driver.resubmit(config.ring)
+        machine.ring_driver.reap(config.ring, statistics)
+        machine.ring_driver.resubmit(config.ring)
     machine.nvme.reap(statistics, now)
     for place in DEVICES:
         if place.requests is not None:
@@ -32,7 +32,7 @@ def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, c
         if place.link and is_present(place, row, config):
             link: Link = getattr(machine, place.link)
             model = getattr(machine, place.field)
-            link.move(model, config, machine.driver, machine.failures, now)
+            link.move(model, config, machine.ring_driver, machine.failures, now)
     move_interrupts(machine, config)
     for place in DEVICES:
         if place.shows:

@@ -33,10 +33,10 @@ def move_virtio(
                     if row.link:
                         link: VirtioLink = getattr(machine, row.link)
                         model = getattr(virtio, row.field)[function.index % row.count]
-                        driver = machine.driver
-                        if link.take(model, device, config, driver, machine.failures, now):
+                        ring_driver = machine.ring_driver
+                        if link.take(model, device, config, ring_driver, machine.failures, now):
                             virtio.service(number)
-                        link.move(model, device, config, driver, statistics, now)
+                        link.move(model, device, config, ring_driver, statistics, now)
             virtio.signal(number)
             report(function, statistics, number)
 

@@ -9,7 +9,7 @@ from vestige.abi import Config, Console, Ring
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE, Uart
-from vestige.monitor.drivers.ring.driver import Driver, Owner
+from vestige.monitor.drivers.ring.driver import Owner, RingDriver
 from vestige.monitor.drivers.ring.spec import Errno
 from vestige.monitor.failures import FileFailures
 from vestige.monitor.line import NEVER
@@ -33,20 +33,20 @@ class ConsoleLink(Struct):
         self.input_ended = config.console.input < 0 or not config.ring.present
 
     def move(
-        self, uart: Uart, config: Config, driver: Driver, failures: FileFailures, now: u64
+        self, uart: Uart, config: Config, ring_driver: RingDriver, failures: FileFailures, now: u64
     ) -> None:
         """Move on what can be moved."""
         files = config.console
         ring = config.ring
-        self.take_written(uart, driver, failures, now)
+        self.take_written(uart, ring_driver, failures, now)
         if self.output_failed:
             while uart.output_count > 0:
                 uart.output_done(uart.output_length())
             self.output_due = NEVER
         else:
-            self.write(uart, files, driver, ring, now)
-        self.take_read(uart, driver, now)
-        self.read(uart, files, driver, ring, now)
+            self.write(uart, files, ring_driver, ring, now)
+        self.take_read(uart, ring_driver, now)
+        self.read(uart, files, ring_driver, ring, now)
 
     def next_deadline(self) -> u64:
         """When `move` has something to do though nothing else happens."""
@@ -59,19 +59,21 @@ class ConsoleLink(Struct):
         """From now on write at once what waits."""
         self.hurry = 1
 
-    def idle(self, uart: Uart, driver: Driver) -> bool:
+    def idle(self, uart: Uart, ring_driver: RingDriver) -> bool:
         """Whether all output has been written, or can't be."""
         return self.output_failed != 0 or (
-            uart.output_count == 0 and not driver.busy(Owner.CONSOLE_OUTPUT)
+            uart.output_count == 0 and not ring_driver.busy(Owner.CONSOLE_OUTPUT)
         )
 
     # ---- output ---------------------------------------------------------------------------
 
-    def take_written(self, uart: Uart, driver: Driver, failures: FileFailures, now: u64) -> None:
+    def take_written(
+        self, uart: Uart, ring_driver: RingDriver, failures: FileFailures, now: u64
+    ) -> None:
         """Look whether the last write is done, and how far it came."""
-        if not driver.take_answer(Owner.CONSOLE_OUTPUT):
+        if not ring_driver.take_answer(Owner.CONSOLE_OUTPUT):
             return
-        result = driver.result_of(Owner.CONSOLE_OUTPUT)
+        result = ring_driver.result_of(Owner.CONSOLE_OUTPUT)
         if result > 0:
             uart.output_done(min(result, uart.output_count))
         elif result == -Errno.EAGAIN:
@@ -80,9 +82,11 @@ class ConsoleLink(Struct):
             self.output_failed = 1
             failures.note_stream(0, errno_of(result))
 
-    def write(self, uart: Uart, files: Console, driver: Driver, ring: Ring, now: u64) -> None:
+    def write(
+        self, uart: Uart, files: Console, ring_driver: RingDriver, ring: Ring, now: u64
+    ) -> None:
         """Write what waits: a line, much, or what waited long enough."""
-        if uart.output_count == 0 or driver.busy(Owner.CONSOLE_OUTPUT):
+        if uart.output_count == 0 or ring_driver.busy(Owner.CONSOLE_OUTPUT):
             self.output_due = NEVER
             return
         if self.output_due == NEVER:
@@ -97,16 +101,18 @@ class ConsoleLink(Struct):
         if ready and now >= self.output_after:
             address = u64(address_of(uart.output) + uart.output_first)
             length = uart.output_length()
-            if driver.write_stream(Owner.CONSOLE_OUTPUT, u32(files.output), address, length, ring):
+            if ring_driver.write_stream(
+                Owner.CONSOLE_OUTPUT, u32(files.output), address, length, ring
+            ):
                 self.output_due = NEVER
 
     # ---- input ----------------------------------------------------------------------------
 
-    def take_read(self, uart: Uart, driver: Driver, now: u64) -> None:
+    def take_read(self, uart: Uart, ring_driver: RingDriver, now: u64) -> None:
         """Look whether the last read has brought something."""
-        if not driver.take_answer(Owner.CONSOLE_INPUT):
+        if not ring_driver.take_answer(Owner.CONSOLE_INPUT):
             return
-        result = driver.result_of(Owner.CONSOLE_INPUT)
+        result = ring_driver.result_of(Owner.CONSOLE_INPUT)
         if result > 0:
             uart.arrive(u8(result), now)
         elif result == -Errno.EAGAIN:
@@ -114,7 +120,9 @@ class ConsoleLink(Struct):
         elif result != -Errno.EINTR:
             self.input_ended = 1
 
-    def read(self, uart: Uart, files: Console, driver: Driver, ring: Ring, now: u64) -> None:
+    def read(
+        self, uart: Uart, files: Console, ring_driver: RingDriver, ring: Ring, now: u64
+    ) -> None:
         """Ask for more when the guest has read all and waits for it: till then it stays there."""
         if uart.input_count > 0 or self.input_ended or now < self.input_after:
             return
@@ -122,4 +130,4 @@ class ConsoleLink(Struct):
         if not uart.listens():
             return
         address = address_of(uart.input)
-        driver.read_stream(Owner.CONSOLE_INPUT, u32(files.input), address, INPUT_SIZE, ring)
+        ring_driver.read_stream(Owner.CONSOLE_INPUT, u32(files.input), address, INPUT_SIZE, ring)

@@ -10,7 +10,7 @@ from vestige.lang.types import Struct, i32, u8, u32, u64
 from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.devices.virtio_console.model import VirtioConsole
 from vestige.monitor.devices.virtio_console.port import INPUT_SIZE, OUTPUT_SIZE, VirtioPort
-from vestige.monitor.drivers.ring.driver import Driver, Owner
+from vestige.monitor.drivers.ring.driver import Owner, RingDriver
 from vestige.monitor.drivers.ring.spec import Errno
 from vestige.monitor.failures import FileFailures
 from vestige.monitor.line import NEVER
@@ -59,7 +59,7 @@ class PortLinks(Struct):
         console: VirtioConsole,
         device: VirtioDevice,
         config: Config,
-        driver: Driver,
+        ring_driver: RingDriver,
         failures: FileFailures,
         now: u64,
     ) -> bool:
@@ -75,13 +75,14 @@ class PortLinks(Struct):
         for number in range(MAX_PORTS):
             link = self.links[number]
             port = console.ports[number]
-            if driver.take_answer(output_owner(number)):
-                self.take_written(port, link, driver.result_of(output_owner(number)), now)
+            if ring_driver.take_answer(output_owner(number)):
+                result = ring_driver.result_of(output_owner(number))
+                self.take_written(port, link, result, now)
                 if port.deaf:
-                    failures.note_stream(number, errno_of(driver.result_of(output_owner(number))))
+                    failures.note_stream(number, errno_of(result))
                 moved = True
-            if driver.take_answer(input_owner(number)):
-                self.take_read(port, link, driver.result_of(input_owner(number)), now)
+            if ring_driver.take_answer(input_owner(number)):
+                self.take_read(port, link, ring_driver.result_of(input_owner(number)), now)
                 moved = True
         return moved
 
@@ -108,7 +109,7 @@ class PortLinks(Struct):
         console: VirtioConsole,
         device: VirtioDevice,
         config: Config,
-        driver: Driver,
+        ring_driver: RingDriver,
         statistics: Statistics,
         now: u64,
     ) -> None:
@@ -121,19 +122,19 @@ class PortLinks(Struct):
             if now >= link.output_after:
                 link.output_after = 0
                 owner = output_owner(number)
-                if port.output_count == 0 or driver.busy(owner):
+                if port.output_count == 0 or ring_driver.busy(owner):
                     link.output_due = 0
                 elif self.ready(number, port, now):
                     address = u64(address_of(port.output) + port.output_first)
                     length = port.output_length()
-                    if driver.write_stream(owner, u32(files.output), address, length, ring):
+                    if ring_driver.write_stream(owner, u32(files.output), address, length, ring):
                         link.output_due = 0
             if now >= link.input_after:
                 link.input_after = 0
                 if port.open and port.input_count == 0 and not link.input_ended:
                     address = address_of(port.input)
                     owner = input_owner(number)
-                    driver.read_stream(owner, u32(files.input), address, INPUT_SIZE, ring)
+                    ring_driver.read_stream(owner, u32(files.input), address, INPUT_SIZE, ring)
 
     def ready(self, number: u8, port: VirtioPort, now: u64) -> bool:
         """Whether to write what waits.
@@ -149,7 +150,7 @@ class PortLinks(Struct):
         last = port.output[(port.output_first + port.output_count - 1) % OUTPUT_SIZE]
         return last == END_OF_LINE or now >= link.output_due
 
-    def idle(self, console: VirtioConsole, driver: Driver) -> bool:
+    def idle(self, console: VirtioConsole, ring_driver: RingDriver) -> bool:
         """Whether all output has been written, or can't be."""
         waiting = u32(0)
         for number in range(MAX_PORTS):

@@ -16,7 +16,7 @@ from vestige.monitor.devices.virtio_net.batch import Batch
 from vestige.monitor.devices.virtio_net.model import LENGTH_SIZE, STREAM_FRAME, VirtioNet
 from vestige.monitor.devices.virtio_net.segments import Segments
 from vestige.monitor.devices.virtio_net.spec import ETHERNET_HEADER, HEADER_SIZE
-from vestige.monitor.drivers.ring.driver import NET_OPERATIONS, NET_TRANSMITS, Driver, Owner
+from vestige.monitor.drivers.ring.driver import NET_OPERATIONS, NET_TRANSMITS, Owner, RingDriver
 from vestige.monitor.drivers.ring.spec import Errno, Opcode
 from vestige.monitor.failures import FileFailures
 from vestige.monitor.line import NEVER
@@ -49,16 +49,21 @@ class NetworkLink(Struct):
         self.file = file
 
     def move(
-        self, net: VirtioNet, device: VirtioDevice, config: Config, driver: Driver, now: u64
+        self,
+        net: VirtioNet,
+        device: VirtioDevice,
+        config: Config,
+        ring_driver: RingDriver,
+        now: u64,
     ) -> None:
         """Move on what can be moved."""
         if now >= self.again:
             self.again = 0
-        self.take_read(net, device, driver, now)
+        self.take_read(net, device, ring_driver, now)
         self.deliver(net, device, config.ram)
-        self.read(net, driver, config.ring)
-        self.take_written(net, device, driver, now)
-        self.send(net, device, config, driver)
+        self.read(net, ring_driver, config.ring)
+        self.take_written(net, device, ring_driver, now)
+        self.send(net, device, config, ring_driver)
 
     def receive_owner(self) -> u8:
         """Whose the reads are in the ring."""
@@ -80,12 +85,14 @@ class NetworkLink(Struct):
 
     # ---- from the file --------------------------------------------------------------------
 
-    def take_read(self, net: VirtioNet, device: VirtioDevice, driver: Driver, now: u64) -> None:
+    def take_read(
+        self, net: VirtioNet, device: VirtioDevice, ring_driver: RingDriver, now: u64
+    ) -> None:
         """Look whether the read has brought something. 0 is the end of a stream."""
         owner = self.receive_owner()
-        if not driver.take_answer(owner) or not net.link:
+        if not ring_driver.take_answer(owner) or not net.link:
             return
-        result = driver.result_of(owner)
+        result = ring_driver.result_of(owner)
         if 0 < result <= INBOX - self.end:
             self.end += result
         elif result == -Errno.EAGAIN:
@@ -147,10 +154,10 @@ class NetworkLink(Struct):
         self.packet = self.segments.cut(u64(address_of(self.inbox) + self.first), waiting)
         return True
 
-    def read(self, net: VirtioNet, driver: Driver, ring: Ring) -> None:
+    def read(self, net: VirtioNet, ring_driver: RingDriver, ring: Ring) -> None:
         """Ask for more when all that is whole is delivered."""
         owner = self.receive_owner()
-        if self.packet > 0 or driver.busy(owner) or self.again or not net.link:
+        if self.packet > 0 or ring_driver.busy(owner) or self.again or not net.link:
             return
         waiting = u32(self.end - self.first)
         if waiting == 0 or self.end > INBOX - LONGEST:
@@ -160,18 +167,20 @@ class NetworkLink(Struct):
             self.end = u32(FRONT + waiting)
         place = u64(address_of(self.inbox) + self.end)
         size = u32(INBOX - self.end)
-        driver.stream(owner, Opcode.READ_FIXED, self.file, place, size, ring)
+        ring_driver.stream(owner, Opcode.READ_FIXED, self.file, place, size, ring)
 
     # ---- to the file ----------------------------------------------------------------------
 
-    def take_written(self, net: VirtioNet, device: VirtioDevice, driver: Driver, now: u64) -> None:
+    def take_written(
+        self, net: VirtioNet, device: VirtioDevice, ring_driver: RingDriver, now: u64
+    ) -> None:
         """Look which writes are done."""
         batch = self.batches[self.sending & 1]
         for i in range(NET_TRANSMITS):
             owner = self.transmit_owner(i)
-            if driver.take_answer(owner):
+            if ring_driver.take_answer(owner):
                 batch.pending -= 1
-                self.written(net, device, batch, driver.result_of(owner), now)
+                self.written(net, device, batch, ring_driver.result_of(owner), now)
 
     def written(
         self, net: VirtioNet, device: VirtioDevice, batch: Batch, result: i32, now: u64
@@ -188,7 +197,9 @@ class NetworkLink(Struct):
             batch.sent = batch.used
             self.fail(net, device)
 
-    def send(self, net: VirtioNet, device: VirtioDevice, config: Config, driver: Driver) -> None:
+    def send(
+        self, net: VirtioNet, device: VirtioDevice, config: Config, ring_driver: RingDriver
+    ) -> None:
         """Collect frames, and give them to the ring; what the ring has is left alone."""
         batch = self.batches[self.sending & 1]
         if batch.gone(net.backend):
@@ -198,10 +209,10 @@ class NetworkLink(Struct):
         following = self.batches[self.sending & 1 ^ 1]
         if following.count == 0:
             net.transmit(device, self.pair, batch, config.ram)
-        self.submit(net, batch, driver, config.ring)
+        self.submit(net, batch, ring_driver, config.ring)
         net.transmit(device, self.pair, following, config.ram)
 
-    def submit(self, net: VirtioNet, batch: Batch, driver: Driver, ring: Ring) -> None:
+    def submit(self, net: VirtioNet, batch: Batch, ring_driver: RingDriver, ring: Ring) -> None:
         """Give the ring what it can take of a batch: frames of a tap, the rest of a stream."""
         data = address_of(batch.data)
         if net.backend == NetBackend.STREAM:
@@ -209,16 +220,16 @@ class NetworkLink(Struct):
             if left > 0 and batch.pending == 0 and not self.again:
                 place = u64(data + batch.sent)
                 owner = self.transmit_owner(0)
-                if driver.stream(owner, Opcode.WRITE_FIXED, self.file, place, left, ring):
+                if ring_driver.stream(owner, Opcode.WRITE_FIXED, self.file, place, left, ring):
                     batch.pending = 1
             return
         for i in range(NET_TRANSMITS):
             owner = self.transmit_owner(i)
-            if batch.given < batch.count and not driver.busy(owner):
+            if batch.given < batch.count and not ring_driver.busy(owner):
                 start = batch.starts[batch.given]
                 length = u32(batch.starts[batch.given + 1] - start)
                 place = u64(data + start)
-                if driver.stream(owner, Opcode.WRITE_FIXED, self.file, place, length, ring):
+                if ring_driver.stream(owner, Opcode.WRITE_FIXED, self.file, place, length, ring):
                     batch.given += 1
                     batch.pending += 1
 
@@ -250,7 +261,7 @@ class NetworkLinks(Struct):
         net: VirtioNet,
         device: VirtioDevice,
         config: Config,
-        driver: Driver,
+        ring_driver: RingDriver,
         failures: FileFailures,
         now: u64,
     ) -> bool:
@@ -265,14 +276,14 @@ class NetworkLinks(Struct):
         net: VirtioNet,
         device: VirtioDevice,
         config: Config,
-        driver: Driver,
+        ring_driver: RingDriver,
         statistics: Statistics,
         now: u64,
     ) -> None:
         """Move frames on in both directions, as far as they get."""
         for i in range(MAX_NET_PAIRS):
             if i < config.net.pairs:
-                self.links[i].move(net, device, config, driver, now)
+                self.links[i].move(net, device, config, ring_driver, now)
         shown = statistics.net
         shown.down = net.link == 0
         shown.received = net.traffic.received
@@ -282,6 +293,6 @@ class NetworkLinks(Struct):
         shown.sent_bytes = net.traffic.sent_bytes
         shown.sent_dropped = net.traffic.sent_dropped
 
-    def idle(self, net: VirtioNet, driver: Driver) -> bool:
+    def idle(self, net: VirtioNet, ring_driver: RingDriver) -> bool:
         """Whether nothing waits to go out that somebody would miss: a network may lose frames."""
         return True

@@ -5,7 +5,7 @@ from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, u64
 from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.devices.virtio_rng.model import POOL_SIZE, VirtioEntropy
-from vestige.monitor.drivers.ring.driver import Driver, Owner
+from vestige.monitor.drivers.ring.driver import Owner, RingDriver
 from vestige.monitor.drivers.ring.spec import Errno
 from vestige.monitor.failures import FileFailures
 from vestige.monitor.line import NEVER
@@ -32,14 +32,14 @@ class EntropyLink(Struct):
         entropy: VirtioEntropy,
         device: VirtioDevice,
         config: Config,
-        driver: Driver,
+        ring_driver: RingDriver,
         failures: FileFailures,
         now: u64,
     ) -> bool:
         """Look what has been read; whether the driver gets something."""
-        if not driver.take_answer(Owner.ENTROPY):
+        if not ring_driver.take_answer(Owner.ENTROPY):
             return False
-        result = driver.result_of(Owner.ENTROPY)
+        result = ring_driver.result_of(Owner.ENTROPY)
         if result > 0:
             entropy.filled(result)
         elif result == -Errno.EAGAIN:
@@ -53,7 +53,7 @@ class EntropyLink(Struct):
         entropy: VirtioEntropy,
         device: VirtioDevice,
         config: Config,
-        driver: Driver,
+        ring_driver: RingDriver,
         statistics: Statistics,
         now: u64,
     ) -> None:
@@ -61,8 +61,8 @@ class EntropyLink(Struct):
         if now >= self.after and entropy.wants(device):
             self.after = 0
             place = address_of(entropy.pool)
-            driver.read_stream(Owner.ENTROPY, config.entropy, place, POOL_SIZE, config.ring)
+            ring_driver.read_stream(Owner.ENTROPY, config.entropy, place, POOL_SIZE, config.ring)
 
-    def idle(self, entropy: VirtioEntropy, driver: Driver) -> bool:
+    def idle(self, entropy: VirtioEntropy, ring_driver: RingDriver) -> bool:
         """Whether nothing of the guest's waits to go out."""
         return True

@@ -35,7 +35,7 @@ from vestige.monitor.drivers.ring.spec import (
 )
 
 PLACES = 256  # operations in flight
-RETRIES = 64  # of one operation; see `Driver.answer`
+RETRIES = 64  # of one operation; see `RingDriver.answer`
 STREAM_PLACES = 2  # kept free for the console
 FIRST_STREAM = 192  # operations' owners below are requests of disks, by number
 STREAMS = 64
@@ -87,7 +87,7 @@ class Stream(Struct):
     result: i32
 
 
-class Driver(Struct):
+class RingDriver(Struct):
     """The driver's state; `state` is the address of the memory that is buffer STATE_BUFFER."""
 
     queue: Queue
