@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vestige import abi
+from vestige.bounds import MAXIMUM_MEMORY, MINIMUM_MEMORY
 from vestige.errors import UsageError
-from vestige.machine.config import MAXIMUM_MEMORY, MINIMUM_MEMORY, MachineConfig
+from vestige.machine.config import MachineConfig
 from vestige.machine.memory_map import (
     ACPI_TABLES_SIZE,
     BOOT_PARAMS,

@@ -11,7 +11,7 @@ from vestige.lang.intrinsics import CheckFailed, address_of
 from vestige.lang.types import Struct
 from vestige.monitor.clock import Clock, nanoseconds
 from vestige.monitor.core.machine import Machine
-from vestige.monitor.core.statistics import PLACES, count_trap
+from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.worker_turn import work
 from vestige.monitor.devices.ioapic.spec import Entry
 from vestige.monitor.devices.pvpanic.place import PVPANIC
@@ -338,12 +338,12 @@ def test_traps_are_counted_by_address_and_kind(rig: Rig) -> None:
 
 def test_traps_that_find_no_place_are_counted_together() -> None:
     statistics = abi.Statistics()
-    for address in range(4 * PLACES):
+    for address in range(4 * abi.TRAP_COUNTS):
         count_trap(statistics, address * 4096, abi.TrapKind.MEMORY)
     listed = sum(trap.count for trap in statistics.traps)
-    assert listed + statistics.traps_elsewhere == 4 * PLACES
+    assert listed + statistics.traps_elsewhere == 4 * abi.TRAP_COUNTS
     assert statistics.traps_elsewhere > 0
-    assert listed > PLACES // 2
+    assert listed > abi.TRAP_COUNTS // 2
 
 
 def test_all_state_fits_the_rings_buffer() -> None:

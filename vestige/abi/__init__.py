@@ -14,3 +14,4 @@ from vestige.abi.kvm import *
 from vestige.abi.layout import *
 from vestige.abi.reports import *
 from vestige.abi.shared import *
+from vestige.bounds import *

@@ -25,6 +25,10 @@ class Call(IntEnum):
     LOG = 7
 
 
+CALLS = max(Call) + 1
+ARGUMENTS = 4  # of a call, at most
+
+
 class Power(IntEnum):
     """Argument of Call.POWER."""
 
@@ -44,5 +48,5 @@ class Cpu(Struct):
     ended: u32[1]  # bit 0: KVM has ended the interrupt under way; a worker's, outside/kvm.py
     index: u64  # guest vCPU it is paired with; of domain d's worker it is Config.cpus + d
     run: u64  # address of that vCPU's kvm_run; 0 for a worker
-    argument: u64[4]  # of the call being made
-    calls: u64[8]  # calls made, by number
+    argument: u64[ARGUMENTS]  # of the call being made
+    calls: u64[CALLS]  # calls made, by number

@@ -1,5 +1,15 @@
 """What the host tells the monitor of the machine, before the monitor's first instruction."""
 
+from vestige.abi.layout import (
+    FIRMWARE_SIZE,
+    MAC_SIZE,
+    MAX_NET_PAIRS,
+    MAX_NVME,
+    MAX_VIRTIO,
+    MODEL_SIZE,
+    SERIAL_SIZE,
+)
+from vestige.bounds import MAX_DISKS, MAX_PORTS, PORT_NAME_SIZE
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, i64, u8, u16, u32, u64
@@ -37,9 +47,9 @@ class Disk(Struct):
     discards_to_zeroes: u8  # what is given back reads as zeroes
     file: u32  # fixed file number in the ring, for DiskKind.RING
     sectors: u64  # of 512 bytes
-    serial: u8[20]  # ASCII, space padded
-    firmware: u8[8]
-    model: u8[40]
+    serial: u8[SERIAL_SIZE]  # ASCII, space padded
+    firmware: u8[FIRMWARE_SIZE]
+    model: u8[MODEL_SIZE]
 
 
 class Ring(Struct):
@@ -105,7 +115,7 @@ class Port(Struct):
 
     present: u8
     name_length: u8
-    name: u8[32]  # PORT_NAME_SIZE; UTF-8
+    name: u8[PORT_NAME_SIZE]  # UTF-8
     input: i64  # fixed file number, -1: nothing to read
     output: i64
 
@@ -122,10 +132,10 @@ class Net(Struct):
     """The network interface: fixed files of the ring, one for each pair of queues."""
 
     backend: u8  # NetBackend
-    mac: u8[6]
+    mac: u8[MAC_SIZE]
     mtu: u16  # told to the driver; 0: nothing is
     pairs: u16  # 1 to MAX_NET_PAIRS
-    files: u32[4]  # MAX_NET_PAIRS
+    files: u32[MAX_NET_PAIRS]
 
 
 class Console(Struct):
@@ -147,8 +157,8 @@ class Config(Struct):
     domains: u32  # how many there are, 1 or more
     # Of each virtio function the domain, the first of them where it is shared, and how many have
     # it: they follow each other. Both are in the first domain's Config alone.
-    homes: u8[8]  # MAX_VIRTIO
-    shares: u8[8]  # MAX_VIRTIO; 1 or more, a function that is not there included
+    homes: u8[MAX_VIRTIO]
+    shares: u8[MAX_VIRTIO]  # 1 or more, a function that is not there included
     cpus: u32
     tsc_khz: u32
     ram: Memory
@@ -158,12 +168,12 @@ class Config(Struct):
     coalesced: u64  # address of KVM's coalesced-write ring page; 0: not available
     coalesced_entries: u32
     options: u64  # bit n: the device in row n of vestige/devices.py was asked for by its option
-    disks: Disk[4]  # MAX_DISKS
-    nvme: Nvme[4]  # MAX_NVME
-    virtio: Virtio[8]  # MAX_VIRTIO
+    disks: Disk[MAX_DISKS]
+    nvme: Nvme[MAX_NVME]
+    virtio: Virtio[MAX_VIRTIO]
     net: Net
     console: Console
-    ports: Port[7]  # MAX_PORTS
+    ports: Port[MAX_PORTS]
     columns: u16  # of port 0's terminal, 0: it is none; the host writes what they become
     rows: u16
     entropy: u32  # fixed file number of random bytes, for a VirtioKind.ENTROPY

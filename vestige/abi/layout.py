@@ -1,20 +1,16 @@
 """Where everything is: sizes, guest-physical addresses, ports, the monitor's private memory."""
 
+from vestige.bounds import GIB, KIB, MIB
 from vestige.lang import vcpu
 
-KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-
-MAX_CPUS = 32
 MAX_DOMAINS = 8  # shares of the machine's devices, each with a worker
-MAX_DISKS = 4
 MAX_NVME = 4  # controllers handed over by VFIO
 PINS = 24  # of the IOAPIC; GSI n is pin n
 MAX_VIRTIO = 8  # virtio functions
 VIRTIO_QUEUES = 17  # of a function at most
 VIRTIO_VECTORS = VIRTIO_QUEUES + 1
 MAX_NET_PAIRS = 4  # of the network interface's queues
-MAX_PORTS = 7  # of the virtio console: a pair of queues each, and one to talk about them
-PORT_NAME_SIZE = 32  # bytes
+MAC_SIZE = 6  # bytes of a network interface's address
 
 # ---- What the guest finds, by guest-physical address and port (docs/machine.md) ---------------
 LOW_RAM_LIMIT = 3 * GIB
@@ -120,6 +116,9 @@ NVME_QUEUES = 0xC900_0000  # controller n's DMA memory, at NVME_QUEUES + n * NVM
 NVME_QUEUES_SIZE = 1 * MIB  # queues, identify data, PRP lists, bounce pages
 
 SECTOR = 512  # bytes; disks count in these
-CHUNK = 2 * MIB  # guest RAM is registered with the ring by chunks
+# Characters of what a disk is called, by ATA and by NVMe.
+SERIAL_SIZE = 20
+FIRMWARE_SIZE = 8
+MODEL_SIZE = 40
 STATE_BUFFER = 0  # the ring's fixed buffer number of STATE
 FIRST_CHUNK_BUFFER = 1  # chunk c is buffer FIRST_CHUNK_BUFFER + c

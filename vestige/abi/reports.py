@@ -1,7 +1,11 @@
 """What the monitor tells the host of its work. Threat of all of it: wrong words and numbers."""
 
+from vestige.abi.layout import MAX_NVME, MAX_VIRTIO
+from vestige.bounds import MAX_DISKS, MAX_PORTS
 from vestige.lang.enumeration import IntEnum, IntFlag
 from vestige.lang.types import Struct, u8, u16, u32, u64
+
+TRAP_COUNTS = 512  # a power of 2
 
 
 class TrapKind(IntFlag):
@@ -92,7 +96,7 @@ class NetReport(Struct):
 class Statistics(Struct):
     """What `--stats` shows of one domain; the host only reads it. Threat: wrong numbers."""
 
-    traps: TrapCount[512]  # open addressing by address and kind
+    traps: TrapCount[TRAP_COUNTS]  # open addressing by address and kind
     traps_elsewhere: u64  # that found no free slot
     coalesced_writes: u64
     reads: u64  # ring operations, and bytes
@@ -102,10 +106,10 @@ class Statistics(Struct):
     flushes: u64
     discards: u64
     ring_errors: u64
-    disks: DiskReport[4]  # MAX_DISKS
-    streams: u8[7]  # MAX_PORTS: the errno that ended the output of the console, of each named port
-    nvme: NvmeReport[4]  # MAX_NVME
-    virtio: VirtioReport[8]  # MAX_VIRTIO
+    disks: DiskReport[MAX_DISKS]
+    streams: u8[MAX_PORTS]  # the errno that ended the output of the console, of each named port
+    nvme: NvmeReport[MAX_NVME]
+    virtio: VirtioReport[MAX_VIRTIO]
     net: NetReport
     doorbells: u64
     worker_wakeups: u64

@@ -1,15 +1,17 @@
 """The memory that host and monitor both look at."""
 
 from vestige.abi.config import Config
-from vestige.abi.interrupts import Route
+from vestige.abi.interrupts import GSIS, Route
 from vestige.abi.reports import Statistics
 from vestige.lang.types import Struct, u8
+
+LOG_SIZE = 1024  # bytes
 
 
 class Shared(Struct):
     """What the host and the monitor both look at, of one domain."""
 
     config: Config
-    routes: Route[1176]  # GSIS
+    routes: Route[GSIS]
     statistics: Statistics
-    log: u8[1024]
+    log: u8[LOG_SIZE]

@@ -8,13 +8,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from vestige.bounds import MINIMUM_MEMORY
 from vestige.cli.arguments import Arguments, Syntax
 from vestige.errors import GuestError, UsageError
 from vestige.host.backends.ring import Ring
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm.memory import GuestMemory, Region
 from vestige.host.messages import show
-from vestige.host.options import MINIMUM_MEMORY
 from vestige.host.vfio import sysfs
 from vestige.softhost import emulator, kernel, packages
 from vestige.softhost.detect import KvmState, kvm_state

@@ -10,7 +10,14 @@ from vestige.lang.image import Image
 from vestige.lang.native import NativeImage
 
 IMAGES = MONITOR, RUN_LOOP = "monitor", "run-loop"  # names in the cache
-SOURCES = ("monitor", "devices.py", "place.py", "host/loop/runloop.py", "host/loop/patience.py")
+SOURCES = (
+    "monitor",
+    "bounds.py",
+    "devices.py",
+    "place.py",
+    "host/loop/runloop.py",
+    "host/loop/patience.py",
+)
 
 
 def key() -> str:

@@ -3,26 +3,29 @@
 Every parser here raises UsageError with what was found and what was expected.
 """
 
+from vestige.bounds import (
+    CHUNK,
+    DEFAULT_MEMORY,
+    MAX_CPUS,
+    MAX_DISKS,
+    MAX_PORTS,
+    MAXIMUM_MEMORY,
+    MIB,
+    MINIMUM_MEMORY,
+    PORT_NAME_SIZE,
+)
 from vestige.errors import UsageError
 
-MIB = 1 << 20
-CHUNK = 2 * MIB  # abi.CHUNK, which would be slow to import for a command line
-MINIMUM_MEMORY = 64 * MIB
-MAXIMUM_MEMORY = 30 * 1024 * MIB  # the ring's buffer table holds 16,384 chunks of 2 MiB
-DEFAULT_MEMORY = 512 * MIB
-MAXIMUM_CPUS = 32
 IDE, VIRTIO = "ide", "virtio"
 RINGS = ("auto", "kick", "poll")
 BUSES = (VIRTIO, IDE)
-MAXIMUM_DISKS = 4
 UNMAP = "unmap"  # discard=: a guest's discards become holes in the image
 DISCARDS = (UNMAP, "ignore")
 RAW = "raw"  # format=: an image isn't asked whether it is raw
 STDIO, SOCKET = "stdio", "unix:"  # what a console is connected to; else a file
 UART = "uart"  # the other device a console may be; VIRTIO is one
 EARLY = "early"
-MAXIMUM_PORTS = 6  # beside the console itself: abi.MAX_PORTS
-LONGEST_PORT = 32  # characters of a port's name: abi.PORT_NAME_SIZE
+NAMED_PORTS = MAX_PORTS - 1  # at most: all but the console itself
 USER, TAP = "user", "tap:"  # --net
 LONGEST_INTERFACE = 15  # characters of a network interface's name
 ACCELERATORS = ("auto", "kvm", "soft")
@@ -187,8 +190,8 @@ def _number_and_unit(text: str) -> tuple[str, str]:
 def parse_cpus(text: str) -> int:
     """The number of virtual CPUs in `text`."""
     digits = text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
-    if not digits or not 1 <= int(text) <= MAXIMUM_CPUS:
-        raise UsageError(f"--cpus {text}: give a number from 1 to {MAXIMUM_CPUS}")
+    if not digits or not 1 <= int(text) <= MAX_CPUS:
+        raise UsageError(f"--cpus {text}: give a number from 1 to {MAX_CPUS}")
     return int(text)
 
 
@@ -327,9 +330,9 @@ def parse_port(text: str) -> PortOption:
     if not (equals and backend):
         raise UsageError(f"--port {text}: give NAME=unix:PATH or NAME=FILE")
     plain = name.isascii() and name.replace(".", "").replace("-", "").replace("_", "").isalnum()
-    if not plain or len(name) > LONGEST_PORT:
+    if not plain or len(name) > PORT_NAME_SIZE:
         raise UsageError(
-            f"--port {text}: {name!r} can't be a port's name; give 1 to {LONGEST_PORT} letters,"
+            f"--port {text}: {name!r} can't be a port's name; give 1 to {PORT_NAME_SIZE} letters,"
             " digits, and . _ -"
         )
     if backend == STDIO:
@@ -356,9 +359,9 @@ def _pci_address(words: str, text: str) -> str:
 
 def check(options: RunOptions) -> None:
     """Refuse what no parser above can see: too many, or one thing twice."""
-    if len(options.disks) > MAXIMUM_DISKS:
+    if len(options.disks) > MAX_DISKS:
         raise UsageError(
-            f"{len(options.disks)} disks: there may be at most {MAXIMUM_DISKS}, what the two"
+            f"{len(options.disks)} disks: there may be at most {MAX_DISKS}, what the two"
             " channels of the IDE hold; give fewer --disk"
         )
     controllers = [disk.controller for disk in options.disks if disk.controller is not None]
@@ -370,9 +373,9 @@ def check(options: RunOptions) -> None:
 
 def _check_ports(options: RunOptions) -> None:
     """Every port has a name and another side of its own, and there are not too many."""
-    if len(options.ports) > MAXIMUM_PORTS:
+    if len(options.ports) > NAMED_PORTS:
         raise UsageError(
-            f"{len(options.ports)} ports: there may be at most {MAXIMUM_PORTS}; give fewer --port"
+            f"{len(options.ports)} ports: there may be at most {NAMED_PORTS}; give fewer --port"
         )
     names = [port.name for port in options.ports]
     backends = [options.console.backend]

@@ -2,14 +2,18 @@
 
 from _collections_abc import Collection
 
-from vestige.abi import CHUNK, GIB, MAX_CPUS, MIB
+from vestige.bounds import (
+    CHUNK,
+    DEFAULT_MEMORY,
+    GIB,
+    MAX_CPUS,
+    MAXIMUM_MEMORY,
+    MIB,
+    MINIMUM_MEMORY,
+)
 from vestige.devices import DEVICES, STANDARD
 from vestige.errors import UsageError
 from vestige.monitor.devices.ioapic.place import IO_APIC
-
-MINIMUM_MEMORY = 64 * MIB
-MAXIMUM_MEMORY = 30 * GIB  # the ring's table of buffers has room for 16,384 chunks
-DEFAULT_MEMORY = 512 * MIB
 
 
 class MachineConfig:

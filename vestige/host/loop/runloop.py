@@ -13,7 +13,7 @@ with how many there are. The monitor may clear the page's
 its signal until the thread has left. The monitor vCPU's own kvm_run page is mapped nowhere.
 """
 
-from vestige.abi import MAX_DOMAINS, PORT_CALL, RUN_UNION, Call, ExitReason, RunIo, RunPage
+from vestige.abi import CALLS, MAX_DOMAINS, PORT_CALL, RUN_UNION, Call, ExitReason, RunIo, RunPage
 from vestige.host.loop.patience import Patience
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import load8, load64, syscall
@@ -66,9 +66,9 @@ class Loop(Struct):
     reason: u32
     error: u32
     interrupted: u64  # KVM_RUNs that a signal or the ring's completions ended
-    exits: u64[64]  # of the guest, by reason
+    exits: u64[REASONS]  # of the guest, by reason
     forwards: u64
-    calls: u64[8]  # of the monitor, by number
+    calls: u64[CALLS]  # of the monitor, by number
     patience: Patience  # a worker's
 
 
@@ -129,7 +129,7 @@ def run_monitor(loop: Loop) -> u8:
 def serve(loop: Loop, call: u8) -> u8:
     """Do what is done here, DONE and KICK; leave the rest to Python."""
     loop.call = call
-    if call < 8:
+    if call < CALLS:
         loop.calls[call] += 1
     if call == Call.KICK:
         number = load64(loop.argument)

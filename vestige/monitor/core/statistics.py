@@ -1,9 +1,9 @@
 """Counting traps by port or register: what `--stats` shows of the monitor."""
 
-from vestige.abi import ECAM, ECAM_SIZE, Statistics
+from vestige.abi import ECAM, ECAM_SIZE, TRAP_COUNTS, Statistics
 from vestige.lang.types import u32, u64
 
-PLACES = 512  # of Statistics.traps
+HASH_SHIFT = 64 - (TRAP_COUNTS.bit_length() - 1)  # leaves the bits of a place
 PROBES = 16  # places looked at for one address
 
 
@@ -20,11 +20,11 @@ def count_trap(statistics: Statistics, address: u64, kind: u32) -> None:
         if trap.address == address and trap.kind == kind:
             trap.count += 1
             return
-        place = (place + 1) % PLACES
+        place = (place + 1) % TRAP_COUNTS
     statistics.traps_elsewhere += 1
 
 
 def hashed(address: u64, kind: u32) -> u32:
     """Where to begin to look: neighbouring ports spread, and reads and writes apart."""
     mixed = u64(((address << 4) ^ kind) * 0x9E37_79B9_7F4A_7C15)
-    return mixed >> 55
+    return mixed >> HASH_SHIFT

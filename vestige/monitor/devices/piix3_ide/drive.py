@@ -4,18 +4,15 @@ A write to the command block reaches both drives of a channel, so each keeps its
 the registers; what a command puts there, only the drive that executed it has.
 """
 
-from vestige.abi import Disk
+from vestige.abi import FIRMWARE_SIZE, MODEL_SIZE, SERIAL_SIZE, Disk
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.devices.piix3_ide.spec import (
     CHS_LIMIT,
     DIAGNOSTIC_PASSED,
-    FIRMWARE_SIZE,
     LBA28_LIMIT,
-    MODEL_SIZE,
     MULTIPLE_LIMIT,
     MULTIWORD_DMA_MODES,
     PIO_MODES,
-    SERIAL_SIZE,
     Device,
     Error,
     Feature,

@@ -5,9 +5,6 @@ from vestige.lang.enumeration import IntEnum, IntFlag
 
 MULTIPLE_LIMIT = 16  # sectors a DRQ block may have: IDENTIFY DEVICE word 47
 MULTIPLE_BUFFER = MULTIPLE_LIMIT * SECTOR
-SERIAL_SIZE = 20  # characters: IDENTIFY DEVICE words 10 to 19
-FIRMWARE_SIZE = 8  # words 23 to 26
-MODEL_SIZE = 40  # words 27 to 46
 CHS_LIMIT = 16_514_064  # sectors CHS addresses reach: 16383 * 16 * 63
 LBA28_LIMIT = (1 << 28) - 1  # IDENTIFY DEVICE words 60 and 61 say at most this
 LBA28_MAXIMUM = LBA28_LIMIT - 1  # READ NATIVE MAX ADDRESS says at most this

@@ -3,13 +3,13 @@
 After a reset every frame is let through, until the driver ends the promiscuous mode.
 """
 
+from vestige.abi import MAC_SIZE
 from vestige.lang.intrinsics import load8
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.devices.virtio.chain import Chain
 from vestige.monitor.devices.virtio_net.spec import (
     COMMAND_SIZE,
-    MAC_SIZE,
     MAX_ADDRESSES,
     VLAN_IDS,
     Command,

@@ -7,7 +7,7 @@ checksums itself, and hands a TCP segment yet to be cut on as the one large segm
 """
 
 from vestige import abi
-from vestige.abi import MAX_NET_PAIRS, NetBackend
+from vestige.abi import MAC_SIZE, MAX_NET_PAIRS, NetBackend
 from vestige.lang.intrinsics import address_of, copy, fill, load8, load16, store8
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u16, u32, u64
@@ -23,7 +23,6 @@ from vestige.monitor.devices.virtio_net.spec import (
     GUEST_OFFLOADS,
     HEADER_SIZE,
     LINK_UP,
-    MAC_SIZE,
     MAX_PACKET,
     OK,
     REFUSED,

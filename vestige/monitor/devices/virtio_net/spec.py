@@ -4,7 +4,6 @@ from vestige.lang.enumeration import IntEnum, IntFlag
 
 PCI_CLASS = 0x0200  # Ethernet controller
 
-MAC_SIZE = 6
 VLAN_IDS = 4096
 MAX_ADDRESSES = 64  # of the filter's table; with more, all of their kind are let through
 

@@ -6,7 +6,7 @@ says when to look again though no interrupt comes. Guards: the machine's lock.
 
 from enum import IntEnum
 
-from vestige.abi import Nvme, NvmeFailure
+from vestige.abi import FIRMWARE_SIZE, MODEL_SIZE, SERIAL_SIZE, Nvme, NvmeFailure
 from vestige.lang.intrinsics import load32, load64, store32, store64
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.block import SECTOR_SHIFT
@@ -18,15 +18,12 @@ from vestige.monitor.drivers.nvme.spec import (
     CAP_PAGE_MINIMUM,
     CAP_STRIDE,
     CAP_TIMEOUT,
-    FIRMWARE_SIZE,
     GONE,
     IDENTIFIER,
     INTERRUPTS_ENABLED,
-    MODEL_SIZE,
     NUMBER_OF_QUEUES,
     PAGE,
     PHYSICALLY_CONTIGUOUS,
-    SERIAL_SIZE,
     STATUS,
     STATUS_SHIFT,
     TIMEOUT_UNIT,

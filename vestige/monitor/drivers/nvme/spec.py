@@ -5,6 +5,7 @@ Definitions only; the subset this driver uses.
 
 from enum import IntEnum, IntFlag
 
+from vestige.abi import FIRMWARE_SIZE, MODEL_SIZE, SERIAL_SIZE
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.sized import ONES
 
@@ -142,11 +143,6 @@ class OptionalCommands(IntFlag):
     """5.15.2.2: ONCS."""
 
     DATASET_MANAGEMENT = 1 << 2
-
-
-SERIAL_SIZE = 20  # SN, characters
-MODEL_SIZE = 40  # MN
-FIRMWARE_SIZE = 8  # FR
 
 
 class IdentifyController(Struct):
