@@ -7,7 +7,7 @@ from vestige.place import VirtioType
 VIRTIO_CONSOLE = VirtioType(
     VirtioKind.CONSOLE,
     "consoles",
-    "virtio_console",
+    "virtio-console",
     count=1,
     class_code=PCI_CLASS,
     link="ports",

@@ -7,7 +7,7 @@ from vestige.place import VirtioType
 VIRTIO_NET = VirtioType(
     VirtioKind.NET,
     "networks",
-    "virtio_net",
+    "virtio-net",
     count=1,
     class_code=PCI_CLASS,
     link="networks",

@@ -7,7 +7,7 @@ from vestige.place import VirtioType
 VIRTIO_ENTROPY = VirtioType(
     VirtioKind.ENTROPY,
     "entropies",
-    "virtio_rng",
+    "virtio-rng",
     count=1,
     class_code=PCI_CLASS,
     link="entropy",
