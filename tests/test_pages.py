@@ -13,8 +13,10 @@ TOLD = "CHANGELOG.md"  # what was is not looked for
 PAGES = [
     path for path in (*ROOT.glob("*.md"), *FILES) if path.suffix == ".md" and path.name != TOLD
 ]
-SOURCE = re.compile(r"`(?:\.\./)*([\w/-]+\.(?:py|s))(?:::(\w+))?`")
-LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+SOURCE = re.compile(r"`(?:\.\./)*([\w/-]+\.(?:py|s))?(?:::(\w+))?`")  # `::test`: of the last file
+LINK = re.compile(r"\]\(([^)#:\s]*)(?:#([^)]*))?\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+ANCHOR = re.compile(r'<a id="([^"]+)">')
 PAGE = re.compile(r"\bdocs/[a-z0-9/_-]+\.md")
 
 
@@ -23,15 +25,29 @@ def named(name: str) -> Iterator[Path]:
     return (path for path in FILES if f"/{path.relative_to(ROOT)}".endswith(f"/{name}"))
 
 
+def sections(page: Path) -> set[str]:
+    """What a link to this page may have behind #, as GitHub makes it of a heading."""
+    text = page.read_text()
+    headings = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in HEADING.findall(text))
+    return {heading.replace(" ", "-") for heading in headings} | set(ANCHOR.findall(text))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_files_and_tests_that_a_page_names_are_there(page: Path) -> None:
-    text = page.read_text()
-    for name, test in SOURCE.findall(text):
-        found = list(named(name))
-        assert found, name
-        assert not test or any(f"def {test}" in path.read_text() for path in found), test
-    for link in LINK.findall(text):
-        assert (page.parent / link).exists(), link
+    found: list[Path] = []
+    for name, test in SOURCE.findall(page.read_text()):
+        if name:
+            found = list(named(name))
+            assert found, name
+        assert not test or any(f"def {test}(" in path.read_text() for path in found), test
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_pages_and_sections_that_a_page_links_to_are_there(page: Path) -> None:
+    for name, section in LINK.findall(page.read_text()):
+        target = page.parent / name if name else page
+        assert target.exists(), name
+        assert not section or section in sections(target), f"{name}#{section}"
 
 
 def test_the_pages_that_code_names_are_there() -> None:
