@@ -30,8 +30,8 @@ def top_help() -> str:
             "",
             *words.table("commands", tuple(COMMANDS.items())),
             "",
-            "`vestige COMMAND --help` says what a command takes; `vestige --version` says which"
-            " vestige this is.\n",
+            "Begin with `vestige doctor`. `vestige COMMAND --help` says what a command takes;",
+            "`vestige --version` says which vestige this is.\n",
         ]
     )
 

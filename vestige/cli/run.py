@@ -13,7 +13,13 @@ SYNTAX = Syntax(
     (
         path("--kernel", required=True, help="bzImage or ELF vmlinux, x86-64"),
         path("--initrd", help="initial RAM disk"),
-        Option("--append", "TEXT", field="append", help="kernel command line"),
+        Option(
+            "--append",
+            "TEXT",
+            field="append",
+            help="kernel command line; Linux shows its lines here if this has console=ttyS0, or"
+            " console=hvc0 with --console virtio",
+        ),
         Option(
             "--memory",
             "SIZE",
@@ -35,9 +41,9 @@ SYNTAX = Syntax(
             field="disks",
             read=each(read.parse_disk),
             help="raw image, block device, or the PCI address of an NVMe controller; up to four,"
-            " on virtio (default) or IDE; discard=unmap: what the guest discards becomes a hole in"
-            " the image; format=raw: take an image that looks like another format's as it is; a"
-            " comma in PATH is written twice",
+            " on virtio (default) or IDE; discard=unmap: sectors that the guest discards become a"
+            " hole in the image; format=raw: take an image as raw though it looks like another"
+            " format's; a comma in PATH is written twice",
         ),
         choice(
             "--ide",
