@@ -16,12 +16,13 @@ from vestige.lang.intrinsics import address_of
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.devices.virtio.chain import Chain
-from vestige.monitor.devices.virtio.function import ONES, VirtioFunction
+from vestige.monitor.devices.virtio.function import VirtioFunction
 from vestige.monitor.devices.virtio.spec import COMMON_FEATURES, PAGE, Region
-from vestige.monitor.devices.virtio_blk.model import VirtioBlock
+from vestige.monitor.devices.virtio_blk.model import ZEROES, VirtioBlock
 from vestige.monitor.devices.virtio_console.model import VirtioConsole
 from vestige.monitor.devices.virtio_net.model import VirtioNet
 from vestige.monitor.devices.virtio_rng.model import VirtioEntropy
+from vestige.monitor.sized import part_of
 from vestige.place import NOWHERE
 from vestige.shapes import VirtioModel
 
@@ -40,7 +41,7 @@ class Virtio(Struct):
     entropies: VirtioEntropy[1]
     networks: VirtioNet[1]
     chain: Chain
-    zeroes: u8[65536]  # what disks write zeroes from
+    zeroes: u8[ZEROES]  # what disks write zeroes from
 
     # ---- set-up ---------------------------------------------------------------------------
 
@@ -133,7 +134,7 @@ class Virtio(Struct):
         if offset & ~(PAGE - 1) != Region.DEVICE:
             return function.read(offset, size)
         word = self.read_device(function, offset & (PAGE - 1) & ~3)
-        return word >> 8 * (offset & 3) & ONES[size]
+        return u32(part_of(word, offset & 3, size))
 
     def write_bar(self, number: u32, offset: u32, size: u8, value: u32) -> None:
         """A write, likewise. The device structures take none."""

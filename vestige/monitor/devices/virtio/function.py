@@ -14,7 +14,7 @@ from vestige.abi import (
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.devices.pci.config_space import ConfigSpace
-from vestige.monitor.devices.pci.spec import Command, Register
+from vestige.monitor.devices.pci.spec import INTERRUPT_PINS, Command, Register
 from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.devices.virtio.spec import (
     CAPABILITY_MSIX,
@@ -31,10 +31,9 @@ from vestige.monitor.devices.virtio.spec import (
     Region,
     Structure,
 )
+from vestige.monitor.sized import part_of
 
 BAR = 0  # the one there is
-PINS = 4  # INTA to INTD
-ONES = (0, 0xFF, 0xFFFF, 0, 0xFFFF_FFFF)  # by size
 
 
 class VirtioFunction(Struct):
@@ -54,7 +53,7 @@ class VirtioFunction(Struct):
         """Function `number` of the machine, its state being zero; its device is reset apart."""
         self.kind = kind
         self.index = index
-        self.pin = number % PINS
+        self.pin = number % INTERRUPT_PINS
         config = self.config
         config.identify(VENDOR, u16(DEVICE + kind), class_code >> 8, class_code & 0xFF)
         config.values[Register.REVISION] = REVISION
@@ -136,7 +135,7 @@ class VirtioFunction(Struct):
 
     def route(self) -> u8:
         """The interrupt controller's pin that the line leads to."""
-        return u8(PIN_PCI_INTA + self.pin % PINS)
+        return u8(PIN_PCI_INTA + self.pin % INTERRUPT_PINS)
 
     def read(self, offset: u32, size: u8) -> u32:
         """A read of 1, 2 or 4 bytes inside one aligned 32-bit word, but of the device structure.
@@ -144,7 +143,6 @@ class VirtioFunction(Struct):
         Where there is nothing it is 0.
         """
         into = offset & (PAGE - 1) & ~3
-        shift = 8 * (offset & 3)
         value = u32(0)
         match offset & ~(PAGE - 1):
             case Region.COMMON:
@@ -158,7 +156,7 @@ class VirtioFunction(Struct):
                 value = self.device.msix.read_pending(into)
             case _:
                 return 0
-        return value >> shift & ONES[size]
+        return u32(part_of(value, offset & 3, size))
 
     def write(self, offset: u32, size: u8, value: u32, ram: Memory) -> None:
         """A write of 1, 2 or 4 bytes, but of the device structure.
@@ -170,7 +168,7 @@ class VirtioFunction(Struct):
             case Region.COMMON:
                 self.device.write_common(into, size, value, ram)
             case Region.NOTIFY:
-                self.notifications = u64(self.notifications + 1)
+                self.notifications += 1
             case Region.VECTORS:
                 if size == 4 and into & 3 == 0:
                     self.device.msix.write(into, value)

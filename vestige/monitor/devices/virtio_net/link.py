@@ -237,7 +237,7 @@ class NetworkLink(Struct):
 class NetworkLinks(Struct):
     """One for each pair of queues."""
 
-    links: NetworkLink[4]  # MAX_NET_PAIRS; what is behind the first may not be the ring's
+    links: NetworkLink[MAX_NET_PAIRS]  # what is behind the first may not be the ring's
 
     def connect(self, config: Config) -> None:
         """Power on."""

@@ -10,7 +10,7 @@ from vestige.abi import FIRMWARE_SIZE, MODEL_SIZE, SERIAL_SIZE, Nvme, NvmeFailur
 from vestige.lang.intrinsics import load32, load64, store32, store64
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.block import SECTOR_SHIFT
-from vestige.monitor.drivers.nvme.places import Places
+from vestige.monitor.drivers.nvme.command_slots import CommandSlots
 from vestige.monitor.drivers.nvme.queue import Queue
 from vestige.monitor.drivers.nvme.spec import (
     CAP_ENTRIES,
@@ -53,7 +53,7 @@ ADMIN_DEPTH = 8
 MAX_TRANSFER = 2 << 20  # bytes of a command: PRP 1 and one page of a list
 MIN_SHIFT, MAX_SHIFT = SECTOR_SHIFT, 12  # log2 of the block sizes: a block fits a bounce page
 
-# The controller's memory, by page: every queue pair is two; then what places.py has.
+# The controller's memory, by page: every queue pair is two; then what command_slots.py has.
 SCRATCH = 2 * PAGE  # where IDENTIFY's data goes
 QUEUES = 4 * PAGE
 PLACES = QUEUES + MAX_QUEUES * 2 * PAGE
@@ -108,7 +108,7 @@ class Controller(Struct):
     model: u8[MODEL_SIZE]
     admin: Queue
     queues: Queue[MAX_QUEUES]
-    places: Places
+    places: CommandSlots
 
     # ---- life -----------------------------------------------------------------------------
 

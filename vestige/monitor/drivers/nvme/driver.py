@@ -16,8 +16,8 @@ from vestige.abi import MAX_NVME, Config, Disk, Nvme, NvmeFailure, NvmeReport, S
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.block import REQUESTS, SECTOR_SHIFT, BlockRequest, Operation
+from vestige.monitor.drivers.nvme.command_slots import COUNT, CommandSlot, Kind
 from vestige.monitor.drivers.nvme.controller import MILLISECOND, PLACES, Controller, State
-from vestige.monitor.drivers.nvme.places import COUNT, Kind, Place
 from vestige.monitor.drivers.nvme.prp import move
 from vestige.monitor.drivers.nvme.spec import (
     DEALLOCATE,
@@ -355,7 +355,7 @@ def errno_of(code: u16) -> u8:
             return Errno.EIO
 
 
-def count_command(place: Place, report: NvmeReport) -> None:
+def count_command(place: CommandSlot, report: NvmeReport) -> None:
     """Count what was done."""
     length = place.length
     if place.kind in (Kind.BOUNCED, Kind.PARTIAL):

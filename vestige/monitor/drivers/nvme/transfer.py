@@ -9,8 +9,8 @@ from vestige.abi import SECTOR
 from vestige.lang.intrinsics import check, load64
 from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.block import BlockRequest, Operation
+from vestige.monitor.drivers.nvme.command_slots import CommandSlot, Kind
 from vestige.monitor.drivers.nvme.controller import Controller
-from vestige.monitor.drivers.nvme.places import Kind, Place
 from vestige.monitor.drivers.nvme.prp import gather, move, pages_after_first, skip
 from vestige.monitor.drivers.nvme.spec import MAX_RANGES, PAGE, Opcode, Range
 
@@ -140,7 +140,7 @@ class Transfer(Struct):
             self.point(request, place, entries, u32(direct))
         place.blocks = place.length >> shift
 
-    def point(self, request: BlockRequest, place: Place, entries: u64, length: u32) -> None:
+    def point(self, request: BlockRequest, place: CommandSlot, entries: u64, length: u32) -> None:
         """PRPs into the request's own memory; `gather` has listed them at `entries`."""
         place.kind = Kind.DIRECT
         place.length = length

@@ -55,7 +55,7 @@ class Owner(IntEnum):
     NET = FIRST_STREAM + 32  # of pair p: + NET_OPERATIONS * p the read, behind it the writes
 
 
-class Place(Struct):
+class OperationSlot(Struct):
     """One operation, from when it is first submitted until it is answered in full."""
 
     owner: u8
@@ -92,7 +92,7 @@ class RingDriver(Struct):
 
     queue: Queue
     state: u64
-    places: Place[PLACES]
+    places: OperationSlot[PLACES]
     free: u16[PLACES]  # stack of free places, each stored as what it differs by from its position
     free_count: u32
     again: u16[PLACES]  # stack of places to be submitted (once more)
@@ -381,7 +381,7 @@ def ram_offset(ram: Memory, address: u64) -> u64:
     return u64(ram.low_size + u64(address - ram.high))
 
 
-def count_operation(place: Place, result: i32, statistics: Statistics) -> None:
+def count_operation(place: OperationSlot, result: i32, statistics: Statistics) -> None:
     """Count what was done and what failed."""
     if result < 0:
         statistics.ring_errors += 1

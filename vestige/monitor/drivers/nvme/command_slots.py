@@ -22,7 +22,7 @@ class Kind(IntEnum):
     PARTIAL = 3  # part of a block, which is read into the bounce page first
 
 
-class Place(Struct):
+class CommandSlot(Struct):
     """One command, from when it is cut off its request until it is answered for good."""
 
     tag: u8  # number of the request
@@ -42,14 +42,14 @@ class Place(Struct):
     deadline: u64
 
 
-class Places(Struct):
+class CommandSlots(Struct):
     """All places of a controller."""
 
     memory: u64
     free: u32  # sets of places
     waiting: u32  # to be given to the controller (again)
     busy: u32  # given to it
-    place: Place[COUNT]
+    place: CommandSlot[COUNT]
 
     def reset(self, memory: u64, most: u32) -> None:
         """All free; `most` may be in use at once."""
