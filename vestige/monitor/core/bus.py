@@ -88,13 +88,21 @@ def read_memory(machine: Machine, config: Config, address: u64, size: u8, now: u
                 return device.read(u32(address - place.memory.address), size, now)
     where = find_memory(machine, config, address)
     if is_own(ACCESSES[row_of(where)], address, size):
-        return read_at(machine, config, where, size, now)
+        return read_memory_at(machine, config, where, size, now)
     value = u64(0)
     for i in range(8):
         if i < size:
             where = find_memory(machine, config, u64(address + i))
-            value |= u64(read_at(machine, config, where, 1, now) << 8 * i)
+            value |= u64(read_memory_at(machine, config, where, 1, now) << 8 * i)
     return value
+
+
+def read_memory_at(machine: Machine, config: Config, where: u32, size: u8, now: u64) -> u64:
+    """A read of memory, by who is there."""
+    if row_of(where) == CONFIG_MEMORY:
+        offset = offset_of(where)
+        return read_config(machine, offset >> 12, offset & 0xFFF, size)
+    return read_at(machine, config, where, size, now)
 
 
 def write_memory(
@@ -109,12 +117,23 @@ def write_memory(
                 return
     where = find_memory(machine, config, address)
     if is_own(ACCESSES[row_of(where)], address, size):
-        write_at(machine, config, where, size, value, now)
+        write_memory_at(machine, config, where, size, value, now)
         return
     for i in range(8):
         if i < size:
             where = find_memory(machine, config, u64(address + i))
-            write_at(machine, config, where, 1, byte_of(value, i), now)
+            write_memory_at(machine, config, where, 1, byte_of(value, i), now)
+
+
+def write_memory_at(
+    machine: Machine, config: Config, where: u32, size: u8, value: u64, now: u64
+) -> None:
+    """A write to memory, to who is there."""
+    if row_of(where) == CONFIG_MEMORY:
+        offset = offset_of(where)
+        write_config(machine, offset >> 12, offset & 0xFFF, size, u32(value))
+    else:
+        write_at(machine, config, where, size, value, now)
 
 
 def is_own(access: u8, address: u64, size: u8) -> bool:
@@ -143,8 +162,6 @@ def read_at(machine: Machine, config: Config, where: u32, size: u8, now: u64) ->
             if place.byte_wide:
                 return device.read(u8(offset), 1, now)
             return device.read(offset, size, now)
-    if owner == CONFIG_MEMORY:
-        return read_config(machine, offset >> 12, offset & 0xFFF, size)
     if owner == CONFIG_PORTS:
         if offset == 0 and size == 4:
             return machine.pci.address
@@ -167,9 +184,7 @@ def write_at(machine: Machine, config: Config, where: u32, size: u8, value: u64,
                 else:
                     device.write(offset, size, value, now)
             return
-    if owner == CONFIG_MEMORY:
-        write_config(machine, offset >> 12, offset & 0xFFF, size, u32(value))
-    elif owner == CONFIG_PORTS:
+    if owner == CONFIG_PORTS:
         if offset == 0 and size == 4:
             machine.pci.write_address(u32(value))
         elif offset >= CONFIG_DATA and machine.pci.enabled():
