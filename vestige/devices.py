@@ -14,7 +14,16 @@ from vestige.monitor.devices.virtio_net.place import VIRTIO_NET
 from vestige.monitor.devices.virtio_rng.place import VIRTIO_ENTROPY
 from vestige.place import accesses, check, rows, slots
 
-DEVICES = (ACPI_REGISTERS, PVPANIC, HPET_TIMERS, UART, IO_APIC, PCI_ROOT, IDE, VIRTIO)
+DEVICES = (
+    ACPI_REGISTERS,
+    PVPANIC,
+    HPET_TIMERS,
+    UART,
+    IO_APIC,
+    PCI_ROOT,
+    IDE,
+    VIRTIO,
+)
 VIRTIO_TYPES = (VIRTIO_BLOCK, VIRTIO_CONSOLE, VIRTIO_ENTROPY, VIRTIO_NET)
 check(DEVICES)
 PORT_ROWS = rows(DEVICES)  # where each port is
