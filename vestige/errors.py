@@ -7,6 +7,8 @@ class UsageError(Exception):
     The command line prints `vestige: MESSAGE` and exits with status 2.
     """
 
+    has_lines = False  # whether an end of line in the text is one
+
 
 class GuestError(Exception):
     """A guest, its monitor or the software host failed. The command line exits with status 1."""

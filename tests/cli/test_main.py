@@ -7,6 +7,7 @@ import pytest
 from vestige.cli import main as cli
 from vestige.cli import run as run_command
 from vestige.errors import GuestError, UsageError
+from vestige.lang.errors import Refusal, Rule
 
 
 def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,6 +75,12 @@ def test_bad_words_get_one_line_and_status_2(
         (UsageError("no such image"), 2, "vestige: no such image\n"),
         (GuestError("the monitor failed"), 1, "vestige: the monitor failed\n"),
         (GuestError("a\nb\x1b[1m"), 1, "vestige: a\\nb\\x1b[1m\n"),
+        (
+            Refusal(Rule.FIELD, "no b", "have b", file="a.py", line=1, column=3, source="a.b"),
+            2,
+            "vestige: a.py:1:3: refused (field): no b\nvestige:     a.b\nvestige:       ^\n"
+            "vestige:     cure: have b\n",
+        ),
     ],
 )
 def test_what_goes_wrong_decides_the_exit_status(

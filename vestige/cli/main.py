@@ -63,7 +63,10 @@ def dispatch(arguments: Sequence[str]) -> int:
 
 
 def told(command: Callable[[], int]) -> int:
-    """Call `command`; its exit status, or that of its error, which is told in a line."""
+    """Call `command`; its exit status, or that of its error, which is told.
+
+    In one line, whatever is in it, but for an error that says it has lines.
+    """
     try:
         return command()
     except UnreadError:
@@ -74,12 +77,10 @@ def told(command: Callable[[], int]) -> int:
         line = line_of(error)
         if line is None:
             raise
-        if not isinstance(error, GuestError):
-            tell(line)
-            return EXIT_USAGE
-        for each in line.split("\n") if error.has_lines else [line]:
+        has_lines = isinstance(error, GuestError | UsageError) and error.has_lines
+        for each in line.split("\n") if has_lines else [line]:
             tell(each)
-        return EXIT_FAILED
+        return EXIT_FAILED if isinstance(error, GuestError) else EXIT_USAGE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -46,6 +46,8 @@ class Refusal(UsageError):
     unrolled loop. `others` are the refusals of other functions of the same build, also shown.
     """
 
+    has_lines = True
+
     def __init__(
         self,
         rule: Rule,
