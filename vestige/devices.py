@@ -1,5 +1,6 @@
 """The machine's devices, a line each; ACPI names them in this order. And how they are found."""
 
+from vestige.claims import accesses, check, rows, slots
 from vestige.monitor.devices.acpi_registers.place import ACPI_REGISTERS
 from vestige.monitor.devices.hpet.place import HPET_TIMERS
 from vestige.monitor.devices.ioapic.place import IO_APIC
@@ -12,7 +13,6 @@ from vestige.monitor.devices.virtio_blk.place import VIRTIO_BLOCK
 from vestige.monitor.devices.virtio_console.place import VIRTIO_CONSOLE
 from vestige.monitor.devices.virtio_net.place import VIRTIO_NET
 from vestige.monitor.devices.virtio_rng.place import VIRTIO_ENTROPY
-from vestige.place import accesses, check, rows, slots
 
 DEVICES = (
     ACPI_REGISTERS,

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from vestige.abi import PINS
+from vestige.claims import offset_in
 from vestige.devices import DEVICES
 from vestige.lang.build import compile_functions
 from vestige.lang.native import NativeImage
@@ -32,7 +33,7 @@ from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE, Uar
 from vestige.monitor.devices.uart16550.spec import FIFO_SIZE, Identity
 from vestige.monitor.line import NEVER
 from vestige.monitor.sized import ONES
-from vestige.place import Access, Place, offset_in
+from vestige.place import Access, Place
 
 BYTE, LONG = 1 << 8, 1 << 32
 # By size in bytes. Of 8 bytes a third, 0 and all ones among them: a range's length has 63 bits.

@@ -1,10 +1,10 @@
 """`vestige run`: read the options of one guest and start it, here or in the software host."""
 
+from vestige.claims import check_words
 from vestige.cli.arguments import HELP, Arguments, Option, Syntax, choice, each, given, last, path
 from vestige.devices import DEVICES
 from vestige.host import options as read
 from vestige.host.messages import tell
-from vestige.place import check_words
 
 OF_DEVICES = tuple(
     Option(place.option.name, help=place.option.help) for place in DEVICES if place.option

@@ -13,8 +13,11 @@ IMAGES = MONITOR, RUN_LOOP = "monitor", "run-loop"  # names in the cache
 SOURCES = (
     "monitor",
     "bounds.py",
+    "claims.py",
     "devices.py",
+    "errors.py",
     "place.py",
+    "shapes.py",
     "host/loop/runloop.py",
     "host/loop/patience.py",
 )

@@ -21,10 +21,11 @@ from vestige.abi import (
     PORT_SLEEP_CONTROL,
     SLEEP_TYPE_S5,
 )
+from vestige.claims import OWN_NODES
 from vestige.machine.acpi import aml, resources
 from vestige.machine.config import MachineConfig
 from vestige.machine.memory_map import MemoryMap
-from vestige.place import OWN_NODES, Node, Place
+from vestige.place import Node, Place
 
 DEVICES_ON_BUS = 32
 ROOT, RESERVED, *LINKS = OWN_NODES
