@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vestige.claims import OPTIONAL_ROWS, check, check_words, rows
+from vestige.claims import OPTIONAL_ROWS, check, check_words, rows, slots
 from vestige.errors import UsageError
 from vestige.lang.build import compile_functions
 from vestige.lang.errors import Refusal
@@ -16,17 +16,28 @@ from vestige.place import (
     CONFIG_PORTS,
     NOBODY,
     ROW_SHIFT,
+    Bar,
     MemoryRange,
     Node,
     Option,
+    Pci,
     Place,
     Ports,
+    Post,
+    Space,
     Table,
     Wire,
 )
 
+WIRED = Place("wired", "wired", wires=(Wire("line", 5),))
+POSTER = Place("poster", "poster", posts=(Post(0xD100_0000, 1),))
 SERIAL = Place("serial", "serial", ports=(Ports(8, 2), Ports(12, 1)))
 COUNTER = Place("counter", "counter", memory=MemoryRange(0xF000_0000, 0x1000))
+
+
+def pci(*bars: Bar, count: int = 1) -> Place:
+    """A device with these BARs."""
+    return Place("b", "b", pci=Pci(10, count, bars=bars))
 
 
 def test_the_row_of_each_port_up_to_the_last_that_is_claimed() -> None:
@@ -58,6 +69,14 @@ def test_without_ports_there_is_no_row() -> None:
         (Place("b", "b", ports=(Ports(0xFFFF, 2),)), "b claims 2 ports from 0xffff; there are"),
         (Place("b", "b", ports=(Ports(1, 0),)), "b claims 0 ports from 0x1; there are 0x10000"),
         (Place("b", "b", ports=(Ports(2, 1), Ports(1, 1))), "b claims port 0x1, whose offset is"),
+        (
+            Place("b", "b", ports=(Ports(1, 2), Ports(5, 1, offset=1))),
+            "b claims port 0x5 at offset 0x1, where port 0x2 is; give it another",
+        ),
+        (
+            Place("b", "b", ports=(Ports(1, 1),), memory=MemoryRange(0xFEC1_0000, 4)),
+            "b claims port 0x1 at offset 0x0, which its memory has too; say by Ports",
+        ),
     ],
 )
 def test_ports_that_can_not_be_claimed_are_refused(place: Place, reason: str) -> None:
@@ -85,11 +104,40 @@ def test_ports_that_can_not_be_claimed_are_refused(place: Place, reason: str) ->
             "b claims address 0xe00fffff, which is PC",
         ),
         (Place("b", "b", wires=(Wire("line", 24),)), "b claims pin 24; the I/O APIC has 0 to 23"),
+        (Place("b", "b", memory=MemoryRange(0x10_0000, 4)), "b claims 0x4 bytes at 0x100000; dev"),
+        (Place("b", "b", memory=MemoryRange(1 << 32, 4)), "b claims 0x4 bytes at 0x100000000; dev"),
+        (Place("b", "b", memory=MemoryRange(0xFED0_0000, 0)), "b claims 0x0 bytes at 0xfed00000;"),
+        (Place("b", "b", memory=MemoryRange(0xFEE0_0FFF, 4)), "b claims address 0xfee00000, which"),
+        (
+            Place("b", "b", memory=MemoryRange(0xFD00_0000, 0x100_0001)),
+            "b claims 0x1000001 bytes; a device has 0x1000000 at most",
+        ),
+        (Place("serial", "b"), "serial claims field serial of Machine, which is serial's"),
+        (Place("b", "b", wires=(Wire("line", 5),)), "b claims pin 5, which is wired's"),
+        (pci(Bar(0, 0xD200_0000, 48)), "b claims 48 bytes by BAR 0; give a power of 2 from 16 to"),
+        (pci(Bar(0, 0xD200_0000, 1 << 25)), "b claims 33554432 bytes by BAR 0; give a power of 2"),
+        (pci(Bar(6, 0xD200_0000, 64)), "b claims BAR 6; a function has 0 to 5"),
+        (pci(Bar(0, 0xD200_0010, 64)), "b claims 0xd2000010 by BAR 0; give a multiple of its 64"),
+        (pci(Bar(0, 0xE000_0000, 64)), "b claims address 0xe0000000 by BAR 0; PCI has 0xc0000000"),
+        (
+            pci(Bar(0, 0xC000, 2, Space.PORTS)),
+            "b claims 2 ports by BAR 0; give a power of 2",
+        ),
+        (pci(Bar(0, 8, 8, Space.PORTS)), "b claims port 0x8, which is serial's"),
+        (pci(Bar(0, 0xFFFC, 4, Space.PORTS), count=2), "b claims ports to 0x10004 by BAR 0; there"),
+        (
+            pci(Bar(0, 0xD200_0000, 64), Bar(1, 0xD200_0000, 64)),
+            "b claims address 0xd2000000, which is b's",
+        ),
+        (
+            Place("b", "b", posts=(Post(0xD200_0000, 1),)),
+            "b claims posted writes, which poster has; one device can",
+        ),
     ],
 )
 def test_addresses_and_pins_that_can_not_be_claimed_are_refused(place: Place, reason: str) -> None:
     with pytest.raises(UsageError, match=rf"{re.escape(__file__)}:\d+: {reason}"):
-        check((SERIAL, COUNTER, place))
+        check((SERIAL, COUNTER, WIRED, POSTER, place))
 
 
 SPEAKER = Place(
@@ -171,8 +219,8 @@ def test_what_acpi_can_not_say_is_refused(place: Place, reason: str) -> None:
 
 
 def test_neighbours_do_not_overlap() -> None:
-    after = Place("b", "b", ports=(Ports(10, 2),), memory=MemoryRange(0xF000_1000, 1))
-    before = Place("c", "c", ports=(Ports(7, 1),), memory=MemoryRange(0xEFFF_FFFF, 1))
+    after = Place("b", "b", ports=(Ports(10, 2, offset=1),), memory=MemoryRange(0xF000_1000, 1))
+    before = Place("c", "c", ports=(Ports(7, 1, offset=0),), memory=MemoryRange(0xEFFF_FFFF, 1))
     check((SERIAL, COUNTER, after, before))
     found = rows((SERIAL, COUNTER, after, before))[7:13]
     assert [where >> ROW_SHIFT for where in found] == [3, 0, 0, 2, 2, 0]
@@ -186,3 +234,17 @@ def test_a_field_that_is_not_there_is_refused_when_it_is_compiled(
         compile_functions([bus.read_at], base=None, runtime="process")
     assert "counter" in str(refusal.value)
     assert f"{Path(__file__).name}:{made_at(COUNTER)[1]}" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("slot", "count", "reason"),
+    [
+        (32, 1, "b claims slot 32; a bus has 0 to 31"),
+        (30, 3, "b claims slot 32; a bus has 0 to 31"),
+        (9, 2, "b claims slot 10, which is other's"),
+    ],
+)
+def test_slots_that_can_not_be_claimed_are_refused(slot: int, count: int, reason: str) -> None:
+    other = Place("other", "other", pci=Pci(10))
+    with pytest.raises(UsageError, match=rf"{re.escape(__file__)}:\d+: {reason}"):
+        slots((other, Place("b", "b", pci=Pci(slot, count))))

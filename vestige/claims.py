@@ -11,6 +11,8 @@ from vestige.abi import (
     ECAM,
     ECAM_SIZE,
     FENCE_SIGNAL,
+    HIGH_RAM,
+    LOCAL_APIC,
     PCI_WINDOW,
     PINS,
     PORT_PCI_ADDRESS,
@@ -23,6 +25,8 @@ from vestige.place import (
     NOBODY,
     ROW_SHIFT,
     Access,
+    Bar,
+    MemoryRange,
     Node,
     Place,
     Ports,
@@ -34,6 +38,10 @@ PORTS = 0x10000
 OFFSETS = 0x100  # of one device's ports
 PCI_PORTS = PORT_PCI_DATA + 4 - PORT_PCI_ADDRESS
 SLOTS = 32  # device numbers of a PCI bus
+BARS = 6  # of a PCI function
+DEVICES_MEMORY = ECAM + ECAM_SIZE  # to 4 GiB
+MOST_MEMORY = 1 << ROW_SHIFT  # bytes
+LOCAL_APIC_SIZE = 0x1000  # bytes
 MAX_PLACES = 253
 OPTIONAL_ROWS = 64  # those that have a bit in Config.options
 DIGITS, LETTERS = "0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -53,6 +61,7 @@ def rows(places: tuple[Place, ...]) -> tuple[int, ...]:
     for offset in range(PCI_PORTS):
         found[PORT_PCI_ADDRESS + offset] = CONFIG_PORTS << ROW_SHIFT | offset
     for row, place in enumerate(places):
+        offsets: dict[int, int] = {}  # the port at each
         for ports in place.ports:
             if ports.count == 0 or ports.end > PORTS:
                 raise refused(
@@ -69,6 +78,19 @@ def rows(places: tuple[Place, ...]) -> tuple[int, ...]:
                     raise refused(
                         place, f"port {port:#x}, whose offset is no byte; order its ports"
                     )
+                if offset in offsets:
+                    raise refused(
+                        place,
+                        f"port {port:#x} at offset {offset:#x}, where port {offsets[offset]:#x} is;"
+                        " give it another",
+                    )
+                if ports.offset is None and place.memory and offset < place.memory.size:
+                    raise refused(
+                        place,
+                        f"port {port:#x} at offset {offset:#x}, which its memory has too; say by"
+                        " Ports(…, offset=…) whether it is the same register",
+                    )
+                offsets[offset] = port
                 found[port] = row << ROW_SHIFT | offset
     return tuple(found)
 
@@ -106,47 +128,93 @@ def check(places: tuple[Place, ...]) -> None:
 
     So it is where a name is no name, or another's: of an option, in ACPI.
     """
-    check_options(places)
-    check_acpi(places)
     if len(places) > MAX_PLACES:
         raise refused(places[MAX_PLACES], f"row {MAX_PLACES}; there are 0 to {MAX_PLACES - 1}")
+    check_options(places)
+    check_acpi(places)
+    check_fields_and_pins(places)
+    check_posts(places)
+    ports = [(each.first, each.end, place) for place in places for each in place.ports]
+    memory: list[tuple[int, int, Place]] = []
     for place in places:
+        if place.memory is not None:
+            memory.append(memory_range(place, place.memory))
+        if place.pci is not None:
+            for bar in place.pci.bars:
+                first, end = bar_range(place, bar, place.pci.count)
+                (ports if bar.space == Space.PORTS else memory).append((first, end, place))
+    disjoint("address", memory)
+    disjoint("port", ports)
+
+
+def check_fields_and_pins(places: tuple[Place, ...]) -> None:
+    """Each row has a field of its own, and what it is wired to is its own pin."""
+    fields: dict[str, Place] = {}
+    pins: dict[int, Place] = {}
+    for place in places:
+        if place.field in fields:
+            raise overlapping(place, f"field {place.field} of Machine", fields[place.field])
+        fields[place.field] = place
         for wire in place.wires:
             if wire.pin >= PINS:
                 raise refused(place, f"pin {wire.pin}; the I/O APIC has 0 to {PINS - 1}")
+            if wire.pin in pins:
+                raise overlapping(place, f"pin {wire.pin}", pins[wire.pin])
+            pins[wire.pin] = place
+
+
+def check_posts(places: tuple[Place, ...]) -> None:
+    """One device has posted writes, and as many as the worker has signals for."""
     posting = [place for place in places if place.posts]
     for place in posting[1:]:
         raise refused(place, f"posted writes, which {posting[0].field} has; one device can")
     for place in posting:
         if len(place.posts) > FENCE_SIGNAL:
             raise refused(place, f"{len(place.posts)} posted writes; there are {FENCE_SIGNAL}")
-    memory: list[tuple[int, int, Place]] = []
-    ports = [(each.first, each.end, place) for place in places for each in place.ports]
-    for place in places:
-        if place.memory is not None:
-            claimed = place.memory
-            if claimed.address < ECAM + ECAM_SIZE and claimed.end > PCI_WINDOW:
-                raise refused(
-                    place, f"address {claimed.address:#x}, which is PCI's; give it another"
-                )
-            if claimed.size > 1 << ROW_SHIFT:
-                raise refused(place, f"{claimed.size:#x} bytes; {1 << ROW_SHIFT:#x} is the most")
-            memory.append((claimed.address, claimed.end, place))
-        if place.pci is not None:
-            for bar in place.pci.bars:
-                end = bar.address + bar.size * place.pci.count
-                if bar.space == Space.PORTS:
-                    ports.append((bar.address, end, place))
-                elif bar.address >= PCI_WINDOW and end <= ECAM:
-                    memory.append((bar.address, end, place))
-                else:
-                    raise refused(
-                        place,
-                        f"address {bar.address:#x} by BAR {bar.number}; PCI has"
-                        f" {PCI_WINDOW:#x} to {ECAM - 1:#x}",
-                    )
-    disjoint("address", memory)
-    disjoint("port", ports)
+
+
+def memory_range(place: Place, memory: MemoryRange) -> tuple[int, int, Place]:
+    """A range of memory that a device may have: above PCI's, below RAM's second part."""
+    first, end, size = memory.address, memory.end, memory.size
+    if first < DEVICES_MEMORY and end > PCI_WINDOW:
+        raise refused(place, f"address {first:#x}, which is PCI's; give it another")
+    if not DEVICES_MEMORY <= first < end <= HIGH_RAM:
+        raise refused(
+            place,
+            f"{size:#x} bytes at {first:#x}; devices have {DEVICES_MEMORY:#x} to {HIGH_RAM - 1:#x}",
+        )
+    if first < LOCAL_APIC + LOCAL_APIC_SIZE and end > LOCAL_APIC:
+        raise refused(place, f"address {LOCAL_APIC:#x}, which is the local APICs'; give it another")
+    if size > MOST_MEMORY:
+        raise refused(place, f"{size:#x} bytes; a device has {MOST_MEMORY:#x} at most")
+    return first, end, place
+
+
+def bar_range(place: Place, bar: Bar, count: int) -> tuple[int, int]:
+    """What a BAR claims for all functions: PCI Local Bus Specification 3.0, 6.2.5.1."""
+    least, most = (4, 256) if bar.space == Space.PORTS else (16, MOST_MEMORY)
+    end = bar.address + bar.size * count
+    if bar.number >= BARS:
+        raise refused(place, f"BAR {bar.number}; a function has 0 to {BARS - 1}")
+    if not least <= bar.size <= most or bar.size & bar.size - 1:
+        what = "ports" if bar.space == Space.PORTS else "bytes"
+        raise refused(
+            place,
+            f"{bar.size} {what} by BAR {bar.number}; give a power of 2 from {least} to {most}",
+        )
+    if bar.address % bar.size:
+        raise refused(
+            place, f"{bar.address:#x} by BAR {bar.number}; give a multiple of its {bar.size}"
+        )
+    if bar.space == Space.PORTS and end > PORTS:
+        raise refused(place, f"ports to {end:#x} by BAR {bar.number}; there are {PORTS:#x}")
+    if bar.space == Space.MEMORY and not PCI_WINDOW <= bar.address < end <= ECAM:
+        raise refused(
+            place,
+            f"address {bar.address:#x} by BAR {bar.number}; PCI has"
+            f" {PCI_WINDOW:#x} to {ECAM - 1:#x}",
+        )
+    return bar.address, end
 
 
 def disjoint(what: str, claims: list[tuple[int, int, Place]]) -> None:

@@ -12,7 +12,7 @@ from tests.monitor.rig import Rig
 from tests.monitor.virtio_guest import FLUSH_OUT, IN, OUT, VirtioDisk
 from vestige import abi
 from vestige.abi import SECTOR
-from vestige.host.buses import place
+from vestige.host.buses import place_disks
 from vestige.host.options import IDE, VIRTIO, DiskOption
 from vestige.lang.intrinsics import address_of
 from vestige.monitor.core.controllers import start_controllers
@@ -43,7 +43,7 @@ class NvmeRig(Rig):
         nvme.bar, nvme.bar_size = self.fake.registers, len(self.fake.bar)
         nvme.queues = self.queues.address
         disk.present, disk.kind = 1, abi.DiskKind.NVME
-        place(config, [DiskOption("", VIRTIO if virtio else IDE)], 2)
+        place_disks(config, [DiskOption("", VIRTIO if virtio else IDE)], 2)
 
     def start(self) -> "NvmeRig":
         super().start()

@@ -1,14 +1,14 @@
 """Which bus each disk is on, and where there."""
 
 from vestige import abi
-from vestige.host.buses import place
+from vestige.host.buses import place_disks
 from vestige.host.options import IDE, VIRTIO, DiskOption
 
 
 def test_ide_drives_fill_the_channels_and_virtio_disks_the_slots() -> None:
     config = abi.Config()
     buses = (VIRTIO, IDE, VIRTIO, IDE)
-    place(config, [DiskOption("", bus) for bus in buses], 2)
+    place_disks(config, [DiskOption("", bus) for bus in buses], 2)
     assert [disk.bus for disk in config.disks] == [1, 0, 1, 0]
     assert [(config.disks[n].channel, config.disks[n].unit) for n in (1, 3)] == [(0, 0), (0, 1)]
     functions = [(each.kind, each.index, each.queues) for each in config.virtio]

@@ -6,7 +6,7 @@ import pytest
 
 from vestige import abi
 from vestige.host import domains
-from vestige.host.buses import place, place_consoles, place_entropy, place_network
+from vestige.host.buses import place_consoles, place_disks, place_entropy, place_network
 from vestige.host.options import IDE, VIRTIO, DiskOption
 
 
@@ -61,7 +61,7 @@ def test_there_are_no_more_than_locked_memory_allows(
 def test_disks_of_the_ring_and_the_network_are_dealt_out_and_nothing_else() -> None:
     shared = [abi.Shared() for _ in range(3)]
     config = shared[0].config
-    place(config, [*disks(3), DiskOption("", IDE)], 4)
+    place_disks(config, [*disks(3), DiskOption("", IDE)], 4)
     for number in range(4):
         config.disks[number].present = 1
         config.disks[number].sectors = 100 + number
@@ -103,7 +103,7 @@ def test_domains_that_are_left_share_the_disks(
 ) -> None:
     shared = [abi.Shared() for _ in range(domains_there)]
     config = shared[0].config
-    place(config, disks(count), 32)
+    place_disks(config, disks(count), 32)
     for number in range(count):
         config.disks[number].present = 1
         config.disks[number].sectors = 100 + number

@@ -122,6 +122,7 @@ def test_a_record_knows_where_it_was_made() -> None:
         (("a", 1), {"lines": [Line(4)]}, "Place.lines is a list, no constant"),
         (("a", 1), {"lines": (Line(4), 0.5)}, "Place.lines is a tuple, no constant"),
         (("a", 1.5), {}, "Place.first is a float, no constant"),
+        (("a", 1), {"lines": Line(4)}, "Place.lines is a Line, no tuple; one of a single value is"),
     ],
 )
 def test_fields_that_can_not_be_are_refused(

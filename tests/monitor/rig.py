@@ -1,12 +1,13 @@
 """The whole monitor in CPython: its state, a fake host, guest CPUs that are method calls."""
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from tests.monitor.fake_ring import FakeRing
 from vestige import abi
-from vestige.host.buses import place
+from vestige.devices import DEVICES
+from vestige.host.buses import place_disks
 from vestige.host.domains import deal_out
 from vestige.host.options import VIRTIO, DiskOption
 from vestige.lang.intrinsics import Processor, address_of, running_on
@@ -16,6 +17,7 @@ from vestige.monitor.core.trap_turn import serve
 from vestige.monitor.core.worker_turn import work
 from vestige.monitor.line import NEVER
 from vestige.monitor.outside import kvm
+from vestige.place import options_for
 
 RAM_SIZE = 8 * abi.MIB
 TSC_KHZ = 1_000_000  # a counter of nanoseconds
@@ -32,7 +34,8 @@ class Rig(Processor):
     `routed`, `pinned`, `told` and `rung` are what the host has seen.
 
     With `ide_in_memory`, `pages_shown` are what the guest reads at abi.IDE_MEMORY. A virtio disk
-    has as many `queues` as there are CPUs, unless told.
+    has as many `queues` as there are CPUs, unless told. `devices` are the fields of those that the
+    user asks for by their options.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Rig(Processor):
         virtio: bool = False,
         domains: int = 1,
         queues: int | None = None,
+        devices: Collection[str] = (),
     ) -> None:
         self.disks = disks or []
         self.output: list[bytes] = []
@@ -91,8 +95,11 @@ class Rig(Processor):
         if ide_in_memory:
             self.shared.config.ide_in_memory = 1
             self.shared.config.shadow = ctypes.addressof(self.pages_shown)
+        self.shared.config.options = options_for(DEVICES, devices)
         if virtio:
-            place(self.shared.config, [DiskOption("", VIRTIO)] * len(self.disks), queues or cpus)
+            place_disks(
+                self.shared.config, [DiskOption("", VIRTIO)] * len(self.disks), queues or cpus
+            )
         deal_out(self.shared_by_domain)
 
     def configure(self, cpus: int, console: bool, reads_input: bool, read_only: bool) -> None:

@@ -7,7 +7,8 @@ import pytest
 from tests.monitor.rig import Rig
 from vestige import abi
 from vestige.devices import DEVICES
-from vestige.place import options_for
+from vestige.monitor.core import bus
+from vestige.place import Option, Place
 
 UART = abi.PORT_UART
 BRIDGE, IDE = 0x8000_0000, 0x8000_0000 | abi.IDE_SLOT << 11
@@ -33,9 +34,24 @@ def test_memory_nobody_claims_reads_all_ones(rig: Rig, size: int) -> None:
         assert rig.read(address, size) == (1 << 8 * size) - 1
 
 
-def test_the_hpet_is_there_where_asked_for() -> None:
+def test_a_pci_device_with_an_option_is_there_where_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The IDE as if it had one."""
+    row = next(row for row, place in enumerate(DEVICES) if place.field == "ide")
+    ide = Place("ide", "piix3-ide", pci=DEVICES[row].pci, option=Option("--ide-disk", "an IDE"))
+    monkeypatch.setattr(bus, "DEVICES", (*DEVICES[:row], ide, *DEVICES[row + 1 :]))
     rig = Rig().start()
-    rig.shared.config.options = options_for(DEVICES, ["hpet"])
+    vendor = abi.ECAM + (abi.IDE_SLOT << 15)
+    rig.write(vendor + 0x10, 0xD001)
+    assert rig.read(vendor) == 0xFFFF_FFFF
+    rig.shared.config.options = 1 << row
+    assert rig.read(vendor) == 0x7010_8086
+    assert rig.read(vendor + 0x10) == abi.PORT_IDE | 1
+
+
+def test_the_hpet_is_there_where_asked_for() -> None:
+    rig = Rig(devices=["hpet"]).start()
     assert rig.read(abi.HPET, 4) == abi.HPET_IDENTITY
     rig.write(abi.HPET + 0x10, 1, 4)
     before = rig.read(abi.HPET + 0xF0, 8)

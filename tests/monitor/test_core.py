@@ -6,7 +6,6 @@ import pytest
 
 from tests.monitor.rig import PoweredOff, Rig
 from vestige import abi
-from vestige.devices import DEVICES
 from vestige.lang.intrinsics import CheckFailed, address_of
 from vestige.lang.types import Struct
 from vestige.monitor.clock import Clock, nanoseconds
@@ -19,7 +18,6 @@ from vestige.monitor.devices.pvpanic.spec import Event
 from vestige.monitor.line import NEVER
 from vestige.monitor.outside.kvm import LONGEST, reachable, set_timer
 from vestige.monitor.streams import PATIENCE
-from vestige.place import options_for
 
 UART = abi.PORT_UART
 UART_VECTOR = 0x41
@@ -167,8 +165,8 @@ def test_a_deadline_already_past_comes_at_once(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(("level", "flags"), [(0, 0), (2, Entry.LEVEL)])
-def test_an_hpet_timer_interrupts_by_its_pin(rig: Rig, level: int, flags: int) -> None:
-    rig.shared.config.options = options_for(DEVICES, ["hpet"])
+def test_an_hpet_timer_interrupts_by_its_pin(level: int, flags: int) -> None:
+    rig = Rig(devices=["hpet"]).start()
     rig.enable_pin(20, UART_VECTOR, flags)
     rig.write(abi.HPET + 0x100, 20 << 9 | 4 | level)
     rig.write(abi.HPET + 0x108, 10_000, 8)

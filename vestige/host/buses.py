@@ -12,7 +12,7 @@ from vestige.host.kvm.vm import VirtualMachine
 from vestige.host.options import VIRTIO, DiskOption
 
 
-def place(config: abi.Config, disks: Sequence[DiskOption], cpus: int) -> None:
+def place_disks(config: abi.Config, disks: Sequence[DiskOption], cpus: int) -> None:
     """Tell the monitor which bus each disk is on, and where there; list the virtio functions.
 
     A virtio disk has a queue for each CPU.

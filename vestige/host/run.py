@@ -251,7 +251,7 @@ def _open_entropy(resources: Resources) -> int:
 def _place_devices(asked: options.RunOptions, twin: Twin) -> None:
     """Where the guest finds what was asked for."""
     config = twin.private.shared().config
-    buses.place(config, asked.disks, asked.cpus)
+    buses.place_disks(config, asked.disks, asked.cpus)
     if asked.net is not None:
         buses.place_network(config)
     buses.place_consoles(config)

@@ -99,6 +99,10 @@ def _check(where: str, value: object, annotation: "Any") -> None:
             f"{where} is a {type(value).__name__}, no constant of compiled code; give an integer, "
             "a string, None, a record, a function, a class, or a tuple of these"
         )
+    if getattr(annotation, "__origin__", None) is tuple and not isinstance(value, tuple):
+        raise TypeError(
+            f"{where} is a {type(value).__name__}, no tuple; one of a single value is (value,)"
+        )
     if isinstance(annotation, INTEGER) and isinstance(value, int) and annotation(value) != value:
         raise ValueError(f"{where} is {value}, which is no {annotation.__name__}")
 

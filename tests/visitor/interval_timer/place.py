@@ -8,7 +8,7 @@ PORT, MEMORY, PIN = 0x300, 0xFEB0_0000, 5
 INTERVAL_TIMER = Place(
     "interval_timer",
     "interval_timer",
-    ports=(Ports(PORT, REGISTERS),),
+    ports=(Ports(PORT, REGISTERS, offset=0),),
     memory=MemoryRange(MEMORY, MEMORY_SIZE, Access.WHOLE),
     wires=(Wire("line", PIN),),
     timed=True,

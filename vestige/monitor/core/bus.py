@@ -101,7 +101,7 @@ def read_memory_at(machine: Machine, config: Config, where: u32, size: u8, now: 
     """A read of memory, by who is there."""
     if row_of(where) == CONFIG_MEMORY:
         offset = offset_of(where)
-        return read_config(machine, offset >> 12, offset & 0xFFF, size)
+        return read_config(machine, config, offset >> 12, offset & 0xFFF, size)
     return read_at(machine, config, where, size, now)
 
 
@@ -131,7 +131,7 @@ def write_memory_at(
     """A write to memory, to who is there."""
     if row_of(where) == CONFIG_MEMORY:
         offset = offset_of(where)
-        write_config(machine, offset >> 12, offset & 0xFFF, size, u32(value))
+        write_config(machine, config, offset >> 12, offset & 0xFFF, size, u32(value))
     else:
         write_at(machine, config, where, size, value, now)
 
@@ -167,7 +167,7 @@ def read_at(machine: Machine, config: Config, where: u32, size: u8, now: u64) ->
             return machine.pci.address
         if offset >= CONFIG_DATA and machine.pci.enabled():
             register = u32(machine.pci.register() + (offset & 3))
-            return read_config(machine, machine.pci.function(), register, size)
+            return read_config(machine, config, machine.pci.function(), register, size)
     return ONES[size]
 
 
@@ -189,13 +189,13 @@ def write_at(machine: Machine, config: Config, where: u32, size: u8, value: u64,
             machine.pci.write_address(u32(value))
         elif offset >= CONFIG_DATA and machine.pci.enabled():
             register = u32(machine.pci.register() + (offset & 3))
-            write_config(machine, machine.pci.function(), register, size, u32(value))
+            write_config(machine, config, machine.pci.function(), register, size, u32(value))
 
 
 # ---- configuration space ------------------------------------------------------------------------
 
 
-def read_config(machine: Machine, function: u32, register: u32, size: u8) -> u32:
+def read_config(machine: Machine, config: Config, function: u32, register: u32, size: u8) -> u32:
     """Configuration read; `function` holds bus, device and function as CONFIG_ADDRESS does.
 
     Our functions are conventional ones: beyond 256 bytes they have nothing, as behind a bridge.
@@ -206,12 +206,14 @@ def read_config(machine: Machine, function: u32, register: u32, size: u8) -> u32
             if place.pci is not None and row == row_of(where):
                 device: PciDevice = getattr(machine, place.field)
                 number = offset_of(where) % place.pci.count
-                if device.has_function(number):
+                if is_present(place, row, config) and device.has_function(number):
                     return device.read_config(number, register, size)
     return u32(ONES[size])
 
 
-def write_config(machine: Machine, function: u32, register: u32, size: u8, value: u32) -> None:
+def write_config(
+    machine: Machine, config: Config, function: u32, register: u32, size: u8, value: u32
+) -> None:
     """Configuration write."""
     where = find_function(function)
     if register < CONFIG_SIZE:
@@ -219,5 +221,5 @@ def write_config(machine: Machine, function: u32, register: u32, size: u8, value
             if place.pci is not None and row == row_of(where):
                 device: PciDevice = getattr(machine, place.field)
                 number = offset_of(where) % place.pci.count
-                if device.has_function(number):
+                if is_present(place, row, config) and device.has_function(number):
                     device.write_config(number, register, size, value)

@@ -79,21 +79,21 @@ def handle_port(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:
     port = u16(trap.address)
     size = trap.size
     config = shared.config
-    place = trap.data
+    data = trap.data
     if trap.count == 1:
         if trap.write:
-            value = load_sized(place, size)
+            value = load_sized(data, size)
             write_port_at(machine, config, trap.where, port, size, value, now)
         else:
             value = read_port_at(machine, config, trap.where, port, size, now)
-            store_sized(place, size, value)
+            store_sized(data, size, value)
     elif not handle_string(machine, trap):
         for _ in range(trap.count):
             if trap.write:
-                write_port(machine, config, port, size, load_sized(place, size), now)
+                write_port(machine, config, port, size, load_sized(data, size), now)
             else:
-                store_sized(place, size, read_port(machine, config, port, size, now))
-            place = u64(place + size)
+                store_sized(data, size, read_port(machine, config, port, size, now))
+            data = u64(data + size)
 
 
 def handle_string(machine: Machine, trap: Trap) -> bool:
