@@ -4,7 +4,7 @@ A claim that is another place's, or of what is not there, is refused when `vesti
 imported, with the file and the line at which the place was made.
 """
 
-from _collections_abc import Collection
+from _collections_abc import Callable, Collection
 from itertools import pairwise
 
 from vestige.abi import (
@@ -13,13 +13,17 @@ from vestige.abi import (
     FENCE_SIGNAL,
     HIGH_RAM,
     LOCAL_APIC,
+    LOG_SIZE,
+    MAX_VIRTIO,
     PCI_WINDOW,
     PINS,
     PORT_PCI_ADDRESS,
     PORT_PCI_DATA,
+    Bus,
 )
 from vestige.errors import UsageError
 from vestige.lang.records import made_at
+from vestige.monitor.block import DISK_REQUESTS, REQUESTS
 from vestige.place import (
     CONFIG_PORTS,
     NOBODY,
@@ -28,9 +32,12 @@ from vestige.place import (
     Bar,
     MemoryRange,
     Node,
+    Pci,
     Place,
     Ports,
+    Requests,
     Space,
+    VirtioType,
     always,
 )
 
@@ -42,6 +49,7 @@ BARS = 6  # of a PCI function
 DEVICES_MEMORY = ECAM + ECAM_SIZE  # to 4 GiB
 MOST_MEMORY = 1 << ROW_SHIFT  # bytes
 LOCAL_APIC_SIZE = 0x1000  # bytes
+MOST_TABLE = 0x8000  # bytes of an ACPI table: all have 128 KiB
 MAX_PLACES = 253
 OPTIONAL_ROWS = 64  # those that have a bit in Config.options
 DIGITS, LETTERS = "0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -120,7 +128,9 @@ def slots(places: tuple[Place, ...]) -> tuple[int, ...]:
 
 def accesses(places: tuple[Place, ...]) -> bytes:
     """By row: how accesses to memory come to who is there."""
-    return bytes(place.memory_access for place in places).ljust(NOBODY + 1, bytes([Access.NATURAL]))
+    found = bytearray([Access.NATURAL] * NOBODY + [Access.TAKEN])  # nobody takes anything
+    found[: len(places)] = bytes(place.memory_access for place in places)
+    return bytes(found)
 
 
 def check(places: tuple[Place, ...]) -> None:
@@ -140,6 +150,7 @@ def check(places: tuple[Place, ...]) -> None:
         if place.memory is not None:
             memory.append(memory_range(place, place.memory))
         if place.pci is not None:
+            check_functions(place, place.pci)
             for bar in place.pci.bars:
                 first, end = bar_range(place, bar, place.pci.count)
                 (ports if bar.space == Space.PORTS else memory).append((first, end, place))
@@ -148,7 +159,7 @@ def check(places: tuple[Place, ...]) -> None:
 
 
 def check_fields_and_pins(places: tuple[Place, ...]) -> None:
-    """Each row has a field of its own, and what it is wired to is its own pin."""
+    """Each row has a field of its own, and each of its lines a pin of its own."""
     fields: dict[str, Place] = {}
     pins: dict[int, Place] = {}
     for place in places:
@@ -161,16 +172,71 @@ def check_fields_and_pins(places: tuple[Place, ...]) -> None:
             if wire.pin in pins:
                 raise overlapping(place, f"pin {wire.pin}", pins[wire.pin])
             pins[wire.pin] = place
+        lines = [wire.line for wire in place.wires]
+        if twice := {line for line in lines if lines.count(line) > 1}:
+            raise refused(place, f"two pins for its {min(twice)}; a line leads to one")
+        if len(place.notice) > LOG_SIZE:
+            raise refused(place, f"a notice of {len(place.notice)} bytes; {LOG_SIZE} is the most")
+    check_one(places, "the pins' control", lambda place: place.controls_pins)
+    check_one(places, "functions that are spread", lambda place: place.pci and place.pci.spread)
+    check_one(places, "disks of bus IDE", lambda place: place.disks == Bus.IDE)
+    check_one(places, "disks of bus VIRTIO", lambda place: place.disks == Bus.VIRTIO)
+
+
+def check_one(places: tuple[Place, ...], what: str, has: Callable[[Place], object]) -> None:
+    """Refuse a second device that has something which one can have."""
+    having = [place for place in places if has(place)]
+    for place in having[1:]:
+        file, line = made_at(having[0])
+        raise refused(place, f"{what}, as {having[0].field} does ({file}:{line}); one device can")
 
 
 def check_posts(places: tuple[Place, ...]) -> None:
     """One device has posted writes, and as many as the worker has signals for."""
-    posting = [place for place in places if place.posts]
-    for place in posting[1:]:
-        raise refused(place, f"posted writes, which {posting[0].field} has; one device can")
-    for place in posting:
+    check_one(places, "posted writes", lambda place: place.posts)
+    for place in places:
         if len(place.posts) > FENCE_SIGNAL:
             raise refused(place, f"{len(place.posts)} posted writes; there are {FENCE_SIGNAL}")
+        for post in place.posts:
+            if place.posts.count(post) > 1:
+                raise refused(place, f"two posted writes of {post.value:#x} to {post.address:#x}")
+
+
+def check_types(places: tuple[Place, ...], types: tuple[VirtioType, ...]) -> None:
+    """The types of virtio functions, and everybody's requests to disks."""
+    kinds: dict[int, VirtioType] = {}
+    tags: dict[int, Place | VirtioType] = {}
+    for row in types:
+        if row.kind in kinds:
+            raise overlapping(row, f"virtio's type {row.kind}", kinds[row.kind])
+        if not 0 < row.kind < 1 << 6:
+            raise refused(row, f"virtio's type {row.kind}; types are 1 to 63")
+        if row.count == 0:
+            raise refused(row, "0 models; give it one")
+        kinds[row.kind] = row
+    for place in places:
+        if place.requests is not None:
+            check_requests(place, place.requests, 1, tags)
+    for row in types:
+        if row.requests is not None:
+            check_requests(row, row.requests, row.count, tags)
+
+
+def check_requests(
+    owner: Place | VirtioType,
+    requests: Requests,
+    count: int,
+    tags: dict[int, Place | VirtioType],
+) -> None:
+    """Refuse numbers of requests that are another's, or beyond the drivers' tables."""
+    if not 0 < requests.count <= DISK_REQUESTS:
+        raise refused(owner, f"{requests.count} requests; give 1 to {DISK_REQUESTS}")
+    for tag in range(requests.first, requests.first + count * requests.count):
+        if tag >= REQUESTS:
+            raise refused(owner, f"request {tag}; drivers know 0 to {REQUESTS - 1}")
+        if tag in tags:
+            raise overlapping(owner, f"request {tag}", tags[tag])
+        tags[tag] = owner
 
 
 def memory_range(place: Place, memory: MemoryRange) -> tuple[int, int, Place]:
@@ -187,11 +253,36 @@ def memory_range(place: Place, memory: MemoryRange) -> tuple[int, int, Place]:
         raise refused(place, f"address {LOCAL_APIC:#x}, which is the local APICs'; give it another")
     if size > MOST_MEMORY:
         raise refused(place, f"{size:#x} bytes; a device has {MOST_MEMORY:#x} at most")
+    check_access(place, memory.access)
+    if memory.access == Access.NATURAL and (first | size) & 3:
+        raise refused(place, f"{size:#x} bytes at {first:#x}; its registers have 32 bits")
     return first, end, place
+
+
+def check_access(place: Place, access: int) -> None:
+    """Refuse what is no Access, or one of which the model does not say more."""
+    if access not in (Access.NATURAL, Access.WHOLE, Access.TAKEN):
+        raise refused(place, f"access {access}; see place.Access")
+    if access == Access.TAKEN and not place.wide:
+        raise refused(place, "accesses that its model takes, and is not wide; say so")
+
+
+def check_functions(place: Place, pci: Pci) -> None:
+    """Refuse functions that can't be, but for their slots and BARs."""
+    check_access(place, pci.access)
+    if pci.count == 0:
+        raise refused(place, "0 functions; give it one")
+    if pci.spread and (pci.count > MAX_VIRTIO or not pci.has_memory):
+        raise refused(
+            place,
+            f"{pci.count} functions that are spread; those are 1 to {MAX_VIRTIO}, with memory",
+        )
 
 
 def bar_range(place: Place, bar: Bar, count: int) -> tuple[int, int]:
     """What a BAR claims for all functions: PCI Local Bus Specification 3.0, 6.2.5.1."""
+    if bar.space not in (Space.MEMORY, Space.PORTS):
+        raise refused(place, f"space {bar.space} by BAR {bar.number}; see place.Space")
     least, most = (4, 256) if bar.space == Space.PORTS else (16, MOST_MEMORY)
     end = bar.address + bar.size * count
     if bar.number >= BARS:
@@ -206,8 +297,16 @@ def bar_range(place: Place, bar: Bar, count: int) -> tuple[int, int]:
         raise refused(
             place, f"{bar.address:#x} by BAR {bar.number}; give a multiple of its {bar.size}"
         )
+    if bar.size * count > MOST_MEMORY:
+        raise refused(place, f"{bar.size * count:#x} bytes by BARs; {MOST_MEMORY:#x} is the most")
     if bar.space == Space.PORTS and end > PORTS:
         raise refused(place, f"ports to {end:#x} by BAR {bar.number}; there are {PORTS:#x}")
+    if (
+        bar.space == Space.PORTS
+        and bar.address < PORT_PCI_ADDRESS + PCI_PORTS
+        and (end > PORT_PCI_ADDRESS)
+    ):
+        raise refused(place, f"port {PORT_PCI_ADDRESS:#x}, which is PCI's; give it another")
     if bar.space == Space.MEMORY and not PCI_WINDOW <= bar.address < end <= ECAM:
         raise refused(
             place,
@@ -233,7 +332,11 @@ def check_options(places: tuple[Place, ...]) -> None:
             continue
         name = place.option.name
         word = name.removeprefix("--")
-        if word in ("", name) or not consists(word, LETTERS.lower() + DIGITS + "-"):
+        if (
+            word in ("", name)
+            or word[0] == "-"
+            or not consists(word, LETTERS.lower() + DIGITS + "-")
+        ):
             raise refused(place, f"option {name!r}; give one like --hpet")
         if name in owners:
             raise overlapping(place, f"option {name}", owners[name])
@@ -264,9 +367,12 @@ def check_acpi(places: tuple[Place, ...]) -> None:
                 raise overlapping(place, f"ACPI name {node.name}", owners[node.name])
             owners[node.name] = place
         if table is not None:
-            if len(table.signature) != 4 or table.signature in OWN_TABLES:
-                what = f"ACPI table {table.signature!r}"
-                raise refused(place, f"{what}; give four characters that are not the machine's own")
+            what = f"ACPI table {table.signature!r}"
+            letters = consists(table.signature.decode("latin-1"), LETTERS + DIGITS)
+            if len(table.signature) != 4 or not letters or table.signature in OWN_TABLES:
+                raise refused(place, f"{what}; give four of A to Z that are not the machine's own")
+            if len(table.body) > MOST_TABLE:
+                raise refused(place, f"{what} of {len(table.body)} bytes; {MOST_TABLE} is the most")
             if table.signature in owners:
                 raise overlapping(place, f"ACPI table {table.signature!r}", owners[table.signature])
             owners[table.signature] = place
@@ -275,8 +381,8 @@ def check_acpi(places: tuple[Place, ...]) -> None:
 def check_node(place: Place, node: Node) -> None:
     """The same for one node, and for claims that its resource descriptors have no room for."""
     name, hid = node.name, node.hid
-    if len(name) != 4 or name[0] in DIGITS or not consists(name, LETTERS + DIGITS + "_"):
-        what = f"ACPI name {name!r}; give four of A to Z, 0 to 9 and _, no digit first"
+    if len(name) != 4 or name[0] not in LETTERS or not consists(name, LETTERS + DIGITS + "_"):
+        what = f"ACPI name {name!r}; give four of A to Z, 0 to 9 and _, a letter first"
         raise refused(place, what)
     if name in OWN_NODES or (name[0] == "C" and consists(name[1:], HEXADECIMAL)):
         raise refused(place, f"ACPI name {name}, which is the machine's own; give another")
@@ -296,13 +402,13 @@ def consists(text: str, characters: str) -> bool:
     return not text.strip(characters)
 
 
-def overlapping(place: Place, what: str, other: Place) -> UsageError:
+def overlapping(place: Place | VirtioType, what: str, other: Place | VirtioType) -> UsageError:
     """What `place` claims is `other`'s."""
     file, line = made_at(other)
     return refused(place, f"{what}, which is {other.field}'s ({file}:{line}); give each its own")
 
 
-def refused(place: Place, what: str) -> UsageError:
+def refused(place: Place | VirtioType, what: str) -> UsageError:
     """An error that says where the claim was made."""
     file, line = made_at(place)
     return UsageError(f"{file}:{line}: {place.field} claims {what}")

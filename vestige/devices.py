@@ -1,6 +1,6 @@
 """The machine's devices, a line each; ACPI names them in this order. And how they are found."""
 
-from vestige.claims import accesses, check, rows, slots
+from vestige.claims import accesses, check, check_types, rows, slots
 from vestige.monitor.devices.acpi_registers.place import ACPI_REGISTERS
 from vestige.monitor.devices.hpet.place import HPET_TIMERS
 from vestige.monitor.devices.ioapic.place import IO_APIC
@@ -21,12 +21,14 @@ DEVICES = (
     UART,
     IO_APIC,
     PCI_ROOT,
-    IDE,
     VIRTIO,
+    IDE,
 )
 VIRTIO_TYPES = (VIRTIO_BLOCK, VIRTIO_CONSOLE, VIRTIO_ENTROPY, VIRTIO_NET)
 check(DEVICES)
+check_types(DEVICES, VIRTIO_TYPES)
 PORT_ROWS = rows(DEVICES)  # where each port is
 SLOT_ROWS = slots(DEVICES)  # and each device number on PCI bus 0
 ACCESSES = accesses(DEVICES)  # place.Access to the memory of each row
+POSTS = tuple(post for place in DEVICES for post in place.posts)  # n is abi.Irq.START + n
 STANDARD = frozenset(place.field for place in DEVICES if place.option is None)

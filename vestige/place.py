@@ -46,7 +46,7 @@ class Access(IntEnum):
 
     NATURAL = 0  # 1, 2 or 4 bytes of one aligned 32-bit register; others are taken apart to bytes
     WHOLE = 1  # 1 to 8 bytes, as the guest made it
-    BYTES = 2  # one byte after the other
+    TAKEN = 2  # as the model's takes_whole says; others are taken apart to bytes
 
 
 class MemoryRange(Record):
@@ -183,7 +183,7 @@ class Place(Record):
     table: Table | None = None
     fixed_hardware: bool = False  # guests look for it only where ACPI has its fixed hardware
     configured: bool = False
-    wide: bool = False  # it has registers at ports that are wider than a byte
+    wide: bool = False  # it says which accesses of more than a byte it takes
     quiet: bool = False  # it knows of accesses that move nothing
     controls_pins: bool = False  # wires lead to it
     ends: bool = False  # the guest ends its machine by it

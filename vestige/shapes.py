@@ -68,10 +68,13 @@ class PciDevice(Protocol):
 
 
 class WideRegisters(Protocol):
-    """One with registers at ports that are wider than a byte."""
+    """One that takes some accesses of more than a byte whole, at ports or in memory."""
 
     def takes_whole(self, offset: u32, size: u8) -> bool:
         """Whether an access is one to the model; others come to it as bytes."""
+
+    def takes_string(self, offset: u32, size: u8) -> bool:
+        """Whether a string instruction of `size` bytes, 2 or more, is one access, too."""
 
     def read_string(self, offset: u32, size: u8, count: u32, address: u64) -> None:
         """A string instruction's `count` reads, into memory at `address`: size more than 1."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from tests.monitor.fake_ring import FakeRing
 from vestige import abi
-from vestige.devices import DEVICES
+from vestige.devices import DEVICES, POSTS
 from vestige.host.buses import place_disks
 from vestige.host.domains import deal_out
 from vestige.host.options import VIRTIO, DiskOption
@@ -17,7 +17,7 @@ from vestige.monitor.core.trap_turn import serve
 from vestige.monitor.core.worker_turn import work
 from vestige.monitor.line import NEVER
 from vestige.monitor.outside import kvm
-from vestige.place import options_for
+from vestige.place import Post, options_for
 
 RAM_SIZE = 8 * abi.MIB
 TSC_KHZ = 1_000_000  # a counter of nanoseconds
@@ -275,7 +275,7 @@ class Rig(Processor):
 
     def post(self, address: int, value: int) -> None:
         """A store that KVM turns into an interrupt of the worker."""
-        self.worker.signals[abi.POSTED_STARTS.index((address, value))] = 1
+        self.worker.signals[POSTS.index(Post(address, value))] = 1
 
     def end_of_interrupt(self, vector: int, cpu: int = 0) -> None:
         """A local APIC's EOI of a level interrupt."""

@@ -34,6 +34,26 @@ def test_memory_nobody_claims_reads_all_ones(rig: Rig, size: int) -> None:
         assert rig.read(address, size) == (1 << 8 * size) - 1
 
 
+@pytest.mark.parametrize(("port", "size"), [(0xCFB, 2), (0xCFB, 4), (0xCFE, 4), (0xCFF, 2)])
+def test_an_access_across_an_edge_of_config_data_is_none_to_it(
+    rig: Rig, port: int, size: int
+) -> None:
+    rig.out(abi.PORT_PCI_ADDRESS, IDE | 4, 4)
+    before = rig.inp(abi.PORT_PCI_DATA, 4)
+    rig.out(port, (1 << 8 * size) - 1, size)
+    assert rig.inp(port, size) == (1 << 8 * size) - 1
+    assert rig.inp(abi.PORT_PCI_DATA, 4) == before
+    assert rig.inp(abi.PORT_PCI_ADDRESS, 4) == IDE | 4
+
+
+def test_a_device_that_is_not_there_hides_no_bar() -> None:
+    rig = Rig(ide_in_memory=True).start()
+    rig.write(abi.ECAM + (abi.IDE_SLOT << 15) + 0x20, abi.HPET)
+    rig.write(abi.ECAM + (abi.IDE_SLOT << 15) + 4, 6, 2)
+    rig.write(abi.HPET + 4, 0x1000)
+    assert rig.read(abi.HPET + 4) == 0x1000
+
+
 def test_a_pci_device_with_an_option_is_there_where_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

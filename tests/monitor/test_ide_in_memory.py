@@ -214,6 +214,22 @@ def test_a_reset_comes_after_the_start_that_was_posted_before_it(rig: Rig) -> No
     assert rig.shared.statistics.fences == 1
 
 
+@pytest.mark.parametrize(("before", "size"), [(2, 4), (1, 2), (2, 8)])
+def test_a_wide_access_reaches_the_control_register_in_the_middle_of_it(
+    rig: Rig, before: int, size: int
+) -> None:
+    address = CONTROL - before
+    assert rig.read(address, 4) == rig.look(address, 4) & (1 << 32) - 1
+    prepare(rig)
+    rig.post(COMMAND, OFFER | START | TO_MEMORY)
+    rig.write(address, 4 << 8 * before, size)
+    assert rig.shared.statistics.fences == 1
+    rig.work()
+    assert rig.look(CONTROL) == 0x80  # it resets until the bit is clear
+    rig.write(address, 0, size)
+    assert rig.look(CONTROL) == 0x50
+
+
 @pytest.mark.parametrize("register", [4, 0x20])
 def test_a_start_posted_before_decoding_ends_is_done(rig: Rig, register: int) -> None:
     prepare(rig)

@@ -88,6 +88,16 @@ def same(rig: Rig) -> None:
         assert names == [names[0]] * len(names)
 
 
+def test_an_access_across_an_edge_of_config_data_leaves_replicas_alike() -> None:
+    rig = a_machine(2)
+    command = 1 << 31 | abi.VIRTIO_SLOT << 11 | 4
+    for port, size in ((abi.PORT_PCI_DATA - 1, 2), (abi.PORT_PCI_DATA + 2, 4)):
+        rig.out(abi.PORT_PCI_ADDRESS, command, 4)
+        rig.out(port, 0x0606_0606 & (1 << 8 * size) - 1, size)
+        same(rig)
+        assert rig.inp(abi.PORT_PCI_DATA - 1, 4) == 0xFFFF_FFFF
+
+
 # ---- who serves what ---------------------------------------------------------------------------
 
 

@@ -163,7 +163,7 @@ class Config(Struct):
     tsc_khz: u32
     ram: Memory
     paravirtual_eoi: u8  # this KVM has MSR_KVM_EOI_EN
-    ide_in_memory: u8  # IDE_MEMORY is used, and POSTED_STARTS are wired
+    ide_in_memory: u8  # IDE_MEMORY is used, and its posted starts are wired
     shadow: u64  # SHADOW where the guest reads it; 0: its reads exit
     coalesced: u64  # address of KVM's coalesced-write ring page; 0: not available
     coalesced_entries: u32

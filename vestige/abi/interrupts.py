@@ -33,7 +33,7 @@ class Irq(IntEnum):
     VIRTIO = 8  # VIRTIO + d: a driver has notified a virtio function of domain d; which queue the
     # monitor looks for
     NVME = 16  # NVME + n: MSI-X of controller n, to NVME + MAX_NVME - 1
-    START = 20  # START + n: POSTED_STARTS[n]
+    START = 20  # START + n: the n-th of vestige.devices.POSTS
     COUNT = 24
 
 

@@ -81,14 +81,6 @@ COALESCED_MEMORY = (
     (IDE_MEMORY_BUS_MASTER + 2, 6),
     (IDE_MEMORY_BUS_MASTER + 10, 6),
 )
-# (address, byte): the n-th, written by the guest there, is Irq.START + n and no exit. They are
-# the starts a channel's command register offers; channel n >> 1, to memory if n & 1.
-POSTED_STARTS = (
-    (IDE_MEMORY_BUS_MASTER, 0x11),
-    (IDE_MEMORY_BUS_MASTER, 0x19),
-    (IDE_MEMORY_BUS_MASTER + 8, 0x11),
-    (IDE_MEMORY_BUS_MASTER + 8, 0x19),
-)
 
 # ---- The monitor's private memory; the guest VM maps none of it but SHADOW, read-only ---------
 IMAGE = 0xC000_0000  # code and constants, read-only, then its bss

@@ -5,7 +5,9 @@ its default. The compiler knows every field of every record: `docs/typed-python.
 """
 
 import sys
+from _collections_abc import Callable
 
+from vestige.errors import UsageError
 from vestige.lang.types import TYPE_CHECKING, u8
 
 if TYPE_CHECKING:
@@ -19,6 +21,11 @@ else:
 
 REQUIRED = object()
 INTEGER: "Any" = type(u8)  # the class of u8 … i64
+UNION: "Any" = type(int | None)
+
+
+class RecordError(UsageError, TypeError, ValueError):
+    """A record that can't be: the file and the line at which it would be made, and why."""
 
 
 @dataclass_transform(eq_default=True, frozen_default=True)
@@ -27,8 +34,8 @@ class Record:
 
     A field is an integer, bool, enumeration's member, string, bytes, None, another record, a
     function or class, or a tuple of these. It is given by name or, in order, without, and can't be
-    set afterwards. Records of one class with equal fields are equal. Raises TypeError for fields
-    that are missing, unknown or no constants, ValueError for an integer its annotation can't hold.
+    set afterwards. Records of one class with equal fields are equal. Raises RecordError for fields
+    that are missing, unknown, no constants, or not what their annotations say.
     """
 
     _fields: "tuple[tuple[str, object], ...]" = ()  # names and annotations
@@ -44,20 +51,22 @@ class Record:
 
     def __init__(self, *values: object, **named: object) -> None:
         kind, names = type(self).__name__, [name for name, _ in self._fields]
+        caller = sys._getframe(1)
+        made_at = caller.f_code.co_filename, caller.f_lineno
+        self.__dict__["_made_at"] = made_at
         if len(values) > len(names):
-            raise TypeError(f"{kind} has {len(names)} fields, {len(values)} are given")
+            raise _refused(made_at, f"{kind} has {len(names)} fields, {len(values)} are given")
         given = dict(zip(names, values, strict=False))
         for name, value in named.items():
             if name in given or name not in names:
                 what = "is given twice" if name in given else "is none of its fields"
-                raise TypeError(f"{kind}: {name} {what}: {', '.join(names)}")
+                raise _refused(made_at, f"{kind}: {name} {what}: {', '.join(names)}")
             given[name] = value
         for name, annotation in self._fields:
             value = given.get(name, getattr(type(self), name, REQUIRED))
-            _check(f"{kind}.{name}", value, annotation)
+            if reason := _reason_against(value, annotation):
+                raise _refused(made_at, f"{kind}.{name} is {reason}")
             self.__dict__[name] = value
-        caller = sys._getframe(1)
-        self.__dict__["_made_at"] = (caller.f_code.co_filename, caller.f_lineno)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a {type(self).__name__} never changes: give {name} when it is made")
@@ -90,21 +99,43 @@ def made_at(record: Record) -> "tuple[str, int]":
     return record._made_at
 
 
-def _check(where: str, value: object, annotation: "Any") -> None:
-    """Raise TypeError or ValueError unless `value` may be the field `where`."""
+def _refused(made_at: "tuple[str, int]", what: str) -> RecordError:
+    file, line = made_at
+    return RecordError(f"{file}:{line}: {what}")
+
+
+def _reason_against(value: object, annotation: "Any") -> str:
+    """Why `value` can't be a field that is annotated so; empty if it can."""
     if value is REQUIRED:
-        raise TypeError(f"{where} is missing; give it, or a default in the class")
+        return "missing; give it, or a default in the class"
+    found = type(value).__name__
     if not is_constant(value):
-        raise TypeError(
-            f"{where} is a {type(value).__name__}, no constant of compiled code; give an integer, "
+        return (
+            f"a {found}, no constant of compiled code; give an integer, "
             "a string, None, a record, a function, a class, or a tuple of these"
         )
-    if getattr(annotation, "__origin__", None) is tuple and not isinstance(value, tuple):
-        raise TypeError(
-            f"{where} is a {type(value).__name__}, no tuple; one of a single value is (value,)"
-        )
-    if isinstance(annotation, INTEGER) and isinstance(value, int) and annotation(value) != value:
-        raise ValueError(f"{where} is {value}, which is no {annotation.__name__}")
+    if not _fits(value, annotation):
+        if getattr(annotation, "__origin__", None) is tuple and not isinstance(value, tuple):
+            return f"a {found}, no tuple; one of a single value is (value,)"
+        wanted = getattr(annotation, "__name__", None) or annotation
+        return f"{_shown(value)}, which is no {wanted}"
+    return ""
+
+
+def _fits(value: object, annotation: "Any") -> bool:
+    """Whether `value` is what an annotation says; what the annotation is can be unknown."""
+    if isinstance(annotation, INTEGER):
+        return isinstance(value, int) and annotation(value) == value
+    if type(annotation) is UNION:
+        return any(_fits(value, each) for each in annotation.__args__)
+    origin = getattr(annotation, "__origin__", annotation)
+    if origin is tuple:
+        items: tuple[Any, ...] = getattr(annotation, "__args__", ())
+        each = items[0] if len(items) == 2 and items[1] is ... else None
+        return isinstance(value, tuple) and all(_fits(item, each) for item in value)
+    if origin is Callable:
+        return callable(value)
+    return not isinstance(origin, type) or isinstance(value, origin)
 
 
 def _values(record: Record) -> tuple[object, ...]:

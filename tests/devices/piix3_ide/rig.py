@@ -162,14 +162,14 @@ class Rig:
         self.settle()
 
     def post(self, number: int) -> None:
-        """The n-th of abi.POSTED_STARTS arrives."""
+        """The n-th posted start arrives."""
         self.calls.post(self.ide, number)
         self.settle()
 
     def read_string(self, port: int, size: int, count: int) -> bytes:
         """`count` reads in one trap. The bus gives the model strings of whole words of Data."""
         offset = self.at_port(port)
-        if size == 1 or not self.takes_whole(offset, size):
+        if size == 1 or offset == NOWHERE or not self.ide.takes_string(offset, size):
             return b"".join(self.read(port, size).to_bytes(size, "little") for _ in range(count))
         data = (ctypes.c_char * max(size * count, 1))()
         self.calls.read_string(self.ide, offset, size, count, ctypes.addressof(data))
@@ -179,7 +179,7 @@ class Rig:
     def write_string(self, port: int, size: int, value: bytes) -> None:
         """len(value) / size writes in one trap, likewise."""
         offset = self.at_port(port)
-        if size == 1 or not self.takes_whole(offset, size):
+        if size == 1 or offset == NOWHERE or not self.ide.takes_string(offset, size):
             for i in range(0, len(value), size):
                 self.write(port, int.from_bytes(value[i : i + size], "little"), size)
             return

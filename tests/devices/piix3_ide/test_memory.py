@@ -13,9 +13,10 @@ from vestige.abi import (
     PORT_IDE_BUS_MASTER,
     PORT_IDE_CONTROL,
     PORT_IDE_SECONDARY,
-    POSTED_STARTS,
 )
+from vestige.devices import POSTS
 from vestige.monitor.devices.piix3_ide.spec import Command
+from vestige.place import Post
 
 COMMAND, STATUS, TABLE = (IDE_MEMORY_BUS_MASTER + offset for offset in (0, 2, 4))
 CONTROLS = (IDE_MEMORY_CONTROL + 2, IDE_MEMORY_SECONDARY_CONTROL + 2)
@@ -115,7 +116,7 @@ def test_a_waiting_command_offers_its_start_and_shows_the_bus_master_active(
     assert rig.load(status) == ACTIVE
     assert rig.requests == []
     written = rig.load(command) | START
-    number = POSTED_STARTS.index((command, written))
+    number = POSTS.index(Post(command, written))
     rig.post(number)
     assert rig.edges[channel] == 1
     assert rig.peek(DATA, 512) == rig.disks[2 * channel].sector(5)
@@ -128,7 +129,7 @@ def test_a_waiting_command_offers_its_start_and_shows_the_bus_master_active(
 def test_the_offered_bytes_are_those_that_are_posted() -> None:
     bytes_ = [OFFER | START, OFFER | START | TO_MEMORY]
     expected = [(COMMAND + 8 * channel, value) for channel in (0, 1) for value in bytes_]
-    assert list(POSTED_STARTS) == expected
+    assert [(post.address, post.value) for post in POSTS] == expected
 
 
 def test_an_offered_start_that_comes_as_a_write_does_the_same(rig: Rig) -> None:

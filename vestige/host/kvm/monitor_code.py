@@ -1,6 +1,7 @@
 """The monitor's compiled image as the host needs it: where it starts, and what its words mean."""
 
 from vestige import abi
+from vestige.devices import POSTS
 from vestige.host.kvm import monitor_tables
 from vestige.lang.image import Image
 
@@ -25,7 +26,7 @@ class MonitorCode:
         self.vcpu_main, self.worker_main = symbols["vcpu_main"], symbols["worker_main"]
         names = {vector: f"exception_{vector}" for vector in range(EXCEPTIONS)}
         names |= {abi.WORKER_VECTOR: WAKE, abi.TIMER_VECTOR: SIGNAL.format(abi.TIMER_SIGNAL)}
-        names |= {abi.START_VECTOR + n: SIGNAL.format(n) for n in range(len(abi.POSTED_STARTS))}
+        names |= {abi.START_VECTOR + n: SIGNAL.format(n) for n in range(len(POSTS))}
         names |= {abi.FENCE_VECTOR: SIGNAL.format(abi.FENCE_SIGNAL)}
         handlers = {vector: symbols[name] for vector, name in names.items() if name in symbols}
         self.interrupts = monitor_tables.interrupt_table(handlers)

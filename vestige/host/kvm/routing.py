@@ -10,6 +10,7 @@ import os
 from _thread import allocate_lock  # what threading, slower to import, calls Lock
 
 from vestige import abi
+from vestige.devices import POSTS
 from vestige.host import limits
 from vestige.host.kvm.vm import VirtualMachine
 
@@ -58,7 +59,7 @@ class Doorbells:
 
 
 class PostedStarts:
-    """The guest's writes that interrupt the worker instead of exiting, abi.POSTED_STARTS.
+    """The guest's writes that interrupt the worker instead of exiting: vestige.devices.POSTS.
 
     Threat: a guest that writes them without end makes its own worker work.
     """
@@ -66,11 +67,11 @@ class PostedStarts:
     def __init__(self, guest: VirtualMachine, monitor: VirtualMachine) -> None:
         """Wire all of them."""
         self._eventfds = []
-        for number, (address, value) in enumerate(abi.POSTED_STARTS):
+        for number, post in enumerate(POSTS):
             eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
             self._eventfds.append(eventfd)
             monitor.connect_interrupt(abi.Irq.START + number, eventfd)
-            guest.connect_store(address, 1, eventfd, value)
+            guest.connect_store(post.address, 1, eventfd, post.value)
 
     def close(self) -> None:
         """Close the eventfds; the VMs must be closed first."""
@@ -85,7 +86,7 @@ def route_to_workers(monitor: VirtualMachine, first: int, domains: int) -> None:
     """
     address = abi.LOCAL_APIC | first << MSI_DESTINATION
     routes = dict.fromkeys(range(abi.Irq.COUNT), (address, int(abi.WORKER_VECTOR)))
-    for number in range(len(abi.POSTED_STARTS)):
+    for number in range(len(POSTS)):
         routes[abi.Irq.START + number] = address, abi.START_VECTOR + number
     for domain in range(1, domains):
         address = abi.LOCAL_APIC | first + domain << MSI_DESTINATION

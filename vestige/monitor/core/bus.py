@@ -19,7 +19,7 @@ from vestige.monitor.core.decode import (
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.devices.pci.spec import CONFIG_SIZE
 from vestige.monitor.sized import ONES, byte_of
-from vestige.place import CONFIG_MEMORY, CONFIG_PORTS, ROW_SHIFT, Access, is_present
+from vestige.place import CONFIG_MEMORY, CONFIG_PORTS, NOBODY, ROW_SHIFT, Access, is_present
 from vestige.shapes import Device, PciDevice, WideRegisters
 
 CONFIG_ADDRESS = CONFIG_PORTS << ROW_SHIFT  # where mechanism 1's first port is
@@ -42,7 +42,7 @@ def read_port_at(
     value = u32(0)
     for i in range(4):
         if i < size:
-            where = find_port(machine, u16(port + i))
+            where = find_part(machine, u16(port + i))
             value |= u32(read_at(machine, config, where, 1, now) << 8 * i)
     return value
 
@@ -61,12 +61,21 @@ def write_port_at(
         return
     for i in range(4):
         if i < size:
-            where = find_port(machine, u16(port + i))
+            where = find_part(machine, u16(port + i))
             write_at(machine, config, where, 1, byte_of(value, i), now)
 
 
+def find_part(machine: Machine, port: u16) -> u32:
+    """Where one byte of a wider access is. PCI's ports take no part of one that isn't theirs."""
+    where = find_port(machine, port)
+    return NOBODY << ROW_SHIFT if row_of(where) == CONFIG_PORTS else where
+
+
 def takes_whole(machine: Machine, where: u32, size: u8) -> bool:
-    """Whether an access to a port is one to who is there, and not one byte after the other."""
+    """Whether an access is one to who is there, and not one byte after the other.
+
+    To memory it is where a place says that its model decides.
+    """
     if size == 1:
         return True
     for row, place in enumerate(DEVICES):
@@ -83,11 +92,13 @@ def read_memory(machine: Machine, config: Config, address: u64, size: u8, now: u
     """A read of 1 to 8 bytes outside RAM. One that is not a register's own is made of bytes."""
     for row, place in enumerate(DEVICES):
         if place.memory is not None and place.memory.address <= address < place.memory.end:
-            if is_own(place.memory.access, address, size) and is_present(place, row, config):
+            where = row << ROW_SHIFT | u32(address - place.memory.address)
+            own = is_own(machine, place.memory.access, where, size)
+            if own and is_present(place, row, config):
                 device: Device = getattr(machine, place.field)
                 return device.read(u32(address - place.memory.address), size, now)
     where = find_memory(machine, config, address)
-    if is_own(ACCESSES[row_of(where)], address, size):
+    if is_own(machine, ACCESSES[row_of(where)], where, size):
         return read_memory_at(machine, config, where, size, now)
     value = u64(0)
     for i in range(8):
@@ -111,12 +122,14 @@ def write_memory(
     """A write of 1 to 8 bytes outside RAM."""
     for row, place in enumerate(DEVICES):
         if place.memory is not None and place.memory.address <= address < place.memory.end:
-            if is_own(place.memory.access, address, size) and is_present(place, row, config):
+            where = row << ROW_SHIFT | u32(address - place.memory.address)
+            own = is_own(machine, place.memory.access, where, size)
+            if own and is_present(place, row, config):
                 device: Device = getattr(machine, place.field)
                 device.write(u32(address - place.memory.address), size, value, now)
                 return
     where = find_memory(machine, config, address)
-    if is_own(ACCESSES[row_of(where)], address, size):
+    if is_own(machine, ACCESSES[row_of(where)], where, size):
         write_memory_at(machine, config, where, size, value, now)
         return
     for i in range(8):
@@ -136,15 +149,15 @@ def write_memory_at(
         write_at(machine, config, where, size, value, now)
 
 
-def is_own(access: u8, address: u64, size: u8) -> bool:
+def is_own(machine: Machine, access: u8, where: u32, size: u8) -> bool:
     """Whether an access to memory is one to who is there, and not one byte after the other."""
     match access:
         case Access.WHOLE:
             return True
-        case Access.BYTES:
-            return size == 1
+        case Access.TAKEN:
+            return takes_whole(machine, where, size)
         case _:
-            return size != 3 and (address & 3) + size <= 4
+            return size != 3 and (where & 3) + size <= 4
 
 
 # ---- who is there -----------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from vestige.place import (
     NOWHERE,
     ROW_SHIFT,
     Place,
+    is_present,
 )
 from vestige.shapes import PciDevice
 
@@ -55,7 +56,8 @@ def find_memory(machine: Machine, config: Config, address: u64) -> u32:
         return CONFIG_MEMORY << ROW_SHIFT | u32(address - ECAM)
     for row, place in enumerate(DEVICES):
         if place.memory is not None and place.memory.address <= address < place.memory.end:
-            return row << ROW_SHIFT | u32(address - place.memory.address)
+            if is_present(place, row, config):
+                return row << ROW_SHIFT | u32(address - place.memory.address)
     for row, place in enumerate(DEVICES):
         if place.pci is not None and place.pci.has_memory:
             offset = find_bar(machine, config, place, address)

@@ -104,7 +104,7 @@ def handle_string(machine: Machine, trap: Trap) -> bool:
         if place.wide and row == row_of(trap.where):
             device: WideRegisters = getattr(machine, place.field)
             offset = offset_of(trap.where)
-            if device.takes_whole(offset, trap.size):
+            if device.takes_string(offset, trap.size):
                 if trap.write:
                     device.write_string(offset, trap.size, trap.count, trap.data)
                 else:

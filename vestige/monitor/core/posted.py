@@ -45,15 +45,16 @@ def follows_posts(machine: Machine, config: Config, trap: Trap) -> bool:
     """
     if trap.write == 0:
         return False
-    last = u64(trap.address + trap.size - 1)
     for row, place in enumerate(DEVICES):
         if place.posts:
             device: Posted = getattr(machine, place.field)
             if device.expects_posts():
-                if ends_posts(machine, config, row, place, trap.kind, trap.address):
-                    return True
-                if ends_posts(machine, config, row, place, trap.kind, last):
-                    return True
+                for i in range(8):
+                    address = u64(trap.address + i)
+                    if i < trap.size and ends_posts(
+                        machine, config, row, place, trap.kind, address
+                    ):
+                        return True
     return False
 
 

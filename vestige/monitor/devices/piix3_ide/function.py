@@ -61,6 +61,7 @@ from vestige.monitor.devices.piix3_ide.transfer import (
     write_data,
     write_data_string,
 )
+from vestige.monitor.sized import byte_of
 from vestige.place import NOWHERE
 
 NO_PORT = 0xFFFF_0000  # far from any port, as the next is from any address
@@ -225,8 +226,16 @@ class Ide(Struct):
     # ---- registers ------------------------------------------------------------------------
 
     def takes_whole(self, offset: u32, size: u8) -> bool:
-        """Whether an access is one to the model: of Data a wide one, of all else a byte."""
-        return size == 1 or is_data(offset)
+        """Whether an access is one to the model: inside a block that is all registers."""
+        if is_bus_master(offset):
+            return offset % BUS_MASTER_SIZE + size <= BUS_MASTER_SIZE
+        return size == 1 or (
+            is_command(offset) and register_of(offset) + size <= COMMAND_BLOCK_SIZE
+        )
+
+    def takes_string(self, offset: u32, size: u8) -> bool:
+        """Whether a string instruction is one access: to Data."""
+        return is_data(offset)
 
     def is_quiet_read(self, offset: u32) -> bool:
         """Whether a read of one byte changes nothing, and nobody waits for its answer.
@@ -255,41 +264,60 @@ class Ide(Struct):
             return (value & Device.DEV != 0) == (selected != 0)
         return register not in (AtaRegister.DATA, AtaRegister.COMMAND)
 
-    def read(self, offset: u32, size: u8, now: u64) -> u32:
-        """A read of one byte, or of 2 or 4 of Data, which moves whole words: of a byte half."""
-        channel = self.channels[channel_of(offset)]
+    def read(self, offset: u32, size: u8, now: u64) -> u64:
+        """A read of 1 to 8 bytes, which Data answers by words: of a byte's half is lost."""
+        if size == 1:
+            return self.read_register(offset)
         if is_data(offset):
+            channel = self.channels[channel_of(offset)]
             low = read_data(channel)
-            match size:
-                case 1:
-                    return low & 0xFF
-                case 2:
-                    return low
-                case _:
-                    return low | read_data(channel) << 16
+            return low if size == 2 else low | read_data(channel) << 16
+        value = u64(0)
+        for i in range(8):
+            if i < size:
+                value |= u64(self.read_register(u32(offset + i)) << 8 * i)
+        return value
+
+    def read_register(self, offset: u32) -> u8:
+        """A read of one byte."""
+        channel = self.channels[channel_of(offset)]
         if is_bus_master(offset):
             return channel.read_bus_master(register_of(offset))
-        if is_command(offset):
-            return channel.read(register_of(offset))
-        return channel.read_alternate_status()
+        if not is_command(offset):
+            return channel.read_alternate_status()
+        if is_data(offset):
+            return read_data(channel) & 0xFF
+        return channel.read(register_of(offset))
 
     def write(self, offset: u32, size: u8, value: u64, now: u64) -> None:
         """A write, likewise; a word of which only a byte is written has 0 as its other half."""
+        if size == 1:
+            self.write_register(offset, value & 0xFF)
+        elif is_data(offset):
+            channel = self.channels[channel_of(offset)]
+            write_data(channel, value & 0xFFFF)
+            if size > 2:
+                write_data(channel, (value >> 16) & 0xFFFF)
+        else:
+            for i in range(8):
+                if i < size:
+                    self.write_register(u32(offset + i), byte_of(value, i))
+
+    def write_register(self, offset: u32, value: u8) -> None:
+        """A write of one byte."""
         channel = self.channels[channel_of(offset)]
         register = register_of(offset)
-        if is_data(offset):
-            write_data(channel, value & 0xFFFF)
-            if size == 4:
-                write_data(channel, (value >> 16) & 0xFFFF)
-        elif is_bus_master(offset):
-            channel.write_bus_master(register, value & 0xFF)
+        if is_bus_master(offset):
+            channel.write_bus_master(register, value)
             run_dma(channel, self.ram)
         elif not is_command(offset):
-            channel.write_control(value & 0xFF)
+            channel.write_control(value)
+        elif register == AtaRegister.DATA:
+            write_data(channel, value)
         elif register == AtaRegister.COMMAND:
-            execute(channel, value & 0xFF, self.ram)
+            execute(channel, value, self.ram)
         else:
-            channel.write(register, value & 0xFF)
+            channel.write(register, value)
 
     # ---- string instructions --------------------------------------------------------------
 
@@ -352,7 +380,7 @@ class Ide(Struct):
     def show_byte(self, address: u64) -> u8:
         """What a read of the byte at an address would answer."""
         offset = self.memory_offset(0, address)
-        return 0xFF if offset == NOWHERE else self.read(offset, 1, 0) & 0xFF
+        return 0xFF if offset == NOWHERE else self.read_register(offset)
 
     # ---- the core -------------------------------------------------------------------------
 

@@ -14,7 +14,6 @@ from vestige.abi import (
     PORT_IDE_CONTROL,
     PORT_IDE_SECONDARY,
     PORT_IDE_SECONDARY_CONTROL,
-    POSTED_STARTS,
     Bus,
     Config,
 )
@@ -35,6 +34,13 @@ MEMORY_BARS = (
     Bar(Number.SECONDARY_CONTROL, IDE_MEMORY_SECONDARY_CONTROL, IDE_MEMORY_PAGE),
     Bar(Number.BUS_MASTER, IDE_MEMORY_BUS_MASTER, IDE_MEMORY_PAGE),
 )
+# The starts that a channel's command register offers: channel n >> 1, to memory if n & 1.
+POSTS = (
+    Post(IDE_MEMORY_BUS_MASTER, 0x11),
+    Post(IDE_MEMORY_BUS_MASTER, 0x19),
+    Post(IDE_MEMORY_BUS_MASTER + 8, 0x11),
+    Post(IDE_MEMORY_BUS_MASTER + 8, 0x19),
+)
 
 
 def in_memory(config: Config) -> bool:
@@ -45,14 +51,14 @@ def in_memory(config: Config) -> bool:
 IDE = Place(
     "ide",
     "piix3-ide",
-    pci=Pci(IDE_SLOT, bars=(*NATIVE_BARS, BUS_MASTER_BAR, *MEMORY_BARS), access=Access.BYTES),
+    pci=Pci(IDE_SLOT, bars=(*NATIVE_BARS, BUS_MASTER_BAR, *MEMORY_BARS), access=Access.TAKEN),
     routed=(Routed("channels", CHANNELS),),
     configured=True,
     wide=True,
     quiet=True,
     disks=Bus.IDE,
     requests=Requests("channels", CHANNELS, first=0),
-    posts=tuple(Post(address, value) for address, value in POSTED_STARTS),
+    posts=POSTS,
     posting=in_memory,
     shows=True,
 )

@@ -22,7 +22,7 @@ from vestige.monitor.devices.virtio_blk.model import ZEROES, VirtioBlock
 from vestige.monitor.devices.virtio_console.model import VirtioConsole
 from vestige.monitor.devices.virtio_net.model import VirtioNet
 from vestige.monitor.devices.virtio_rng.model import VirtioEntropy
-from vestige.monitor.sized import part_of
+from vestige.monitor.sized import ONES, part_of
 from vestige.place import NOWHERE
 from vestige.shapes import VirtioModel
 
@@ -131,6 +131,8 @@ class Virtio(Struct):
     def read_bar(self, number: u32, offset: u32, size: u8) -> u32:
         """A read by offset in one function's BAR."""
         function = self.functions[number]
+        if function.kind == VirtioKind.NONE:  # it is another domain's
+            return ONES[4]
         if offset & ~(PAGE - 1) != Region.DEVICE:
             return function.read(offset, size)
         word = self.read_device(function, offset & (PAGE - 1) & ~3)
@@ -138,8 +140,9 @@ class Virtio(Struct):
 
     def write_bar(self, number: u32, offset: u32, size: u8, value: u32) -> None:
         """A write, likewise. The device structures take none."""
-        if offset & ~(PAGE - 1) != Region.DEVICE:
-            self.functions[number].write(offset, size, value, self.ram)
+        function = self.functions[number]
+        if function.kind != VirtioKind.NONE and offset & ~(PAGE - 1) != Region.DEVICE:
+            function.write(offset, size, value, self.ram)
 
     # ---- devices by type --------------------------------------------------------------------
 
