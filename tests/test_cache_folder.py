@@ -144,11 +144,177 @@ def test_another_users_folder_is_no_cache(
         cache_folder.folder("images")
 
 
+def told(temporary: Path, problem: str) -> str:
+    """The line of a run whose cache is among the temporary files."""
+    return f"vestige: {problem}: the cache is {temporary}; {cache_folder.CURE}\n"
+
+
+THEIRS = pytest.param(
+    "theirs", marks=pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give it away")
+)
+
+
+def spoil(path: Path, how: str) -> str:
+    """Have others be able to change the folder; why it is refused."""
+    if how == "theirs":
+        os.chown(path, NOBODY, NOBODY)
+        return f"{path}: belongs to user {NOBODY}, not to this one or root"
+    if how == "link":
+        path.rename(path.with_name("elsewhere"))
+        path.symlink_to("elsewhere")
+        return f"{path}: a symbolic link, not a folder"
+    path.chmod(0o770)
+    return f"{path}: others may write there (chmod go-w)"
+
+
+@pytest.mark.parametrize("variable", ["HOME", "XDG_CACHE_HOME"])
+@pytest.mark.parametrize("level", ["cache", "above", "further above"])
+@pytest.mark.parametrize("how", [THEIRS, "group's"])
+def test_a_cache_that_others_could_change_is_replaced_by_a_private_folder(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    temporary: Path,
+    capsys: pytest.CaptureFixture[str],
+    variable: str,
+    level: str,
+    how: str,
+) -> None:
+    home = tmp_path / "homes" / "home"
+    cache = home / ".cache" / "vestige" if variable == "HOME" else home / "vestige"
+    (cache / "images").mkdir(parents=True)
+    monkeypatch.setenv(variable, str(home))
+    problem = spoil({"cache": cache, "above": cache.parent}.get(level, home.parent), how)
+    for _ in range(2):
+        assert cache_folder.folder("images") == f"{temporary}/images"
+    assert packages.cache_directory("debian") == temporary / "debian"
+    assert capsys.readouterr().err == told(temporary, problem)
+    assert stat.S_IMODE(temporary.stat().st_mode) == 0o700
+
+
+def test_a_link_in_the_caches_place_is_replaced_by_a_private_folder(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    temporary: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cache = tmp_path / "vestige"
+    cache.mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    problem = spoil(cache, "link")
+    assert cache_folder.make("images") == f"{temporary}/images"
+    assert capsys.readouterr().err == told(temporary, problem)
+    assert not [*cache.iterdir()]
+
+
+@pytest.mark.parametrize("how", [THEIRS, "group's", "link"])
+def test_a_folder_of_the_cache_that_others_could_change_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, how: str
+) -> None:
+    folder = tmp_path / "vestige" / "images"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    problem = spoil(folder, how)
+    for use in (cache_folder.folder, cache_folder.make):
+        with pytest.raises(UsageError) as raised:
+            use("images")
+        assert str(raised.value) == f"{problem}; remove it, or {cache_folder.CURE}"
+    with pytest.raises(UsageError):
+        cache_folder.write("images", "file", b"")
+    with pytest.raises(UsageError):
+        cache_folder.open_file("images", "file")
+
+
+def test_a_home_that_is_a_link_is_followed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "volume" / "home").mkdir(parents=True)
+    (tmp_path / "home").symlink_to("volume/home")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder.make("images") == f"{tmp_path}/home/.cache/vestige/images"
+    assert (tmp_path / "volume/home/.cache/vestige/images").is_dir()
+
+
+def test_temporary_files_that_others_could_swap_are_no_place_for_a_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, temporary: Path
+) -> None:
+    temporary.mkdir(mode=0o700)
+    tmp_path.chmod(0o777)  # not sticky
+    monkeypatch.setenv("HOME", "/nonexistent")
+    with pytest.raises(UsageError, match=r"others may write there.*no place for a cache"):
+        cache_folder.folder("images")
+    monkeypatch.setenv(cache_folder.TEMPORARY, str(temporary))
+    with pytest.raises(UsageError, match=r"others may write there.*no place for a cache"):
+        cache_folder.folder("images")
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o077, 0])
+def test_nobody_else_can_write_what_is_made_in_a_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, umask: int
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    before = os.umask(umask)
+    try:
+        cache_folder.write("images", "file", b"whole")
+    finally:
+        os.umask(before)
+    made = [*(tmp_path / ".cache").rglob("*"), tmp_path / ".cache"]
+    assert len(made) == 4
+    assert not [path for path in made if path.stat().st_mode & 0o077]
+    with os.fdopen(cache_folder.open_file("images", "file"), "rb") as file:
+        assert file.read() == b"whole"
+
+
+def test_a_file_that_can_not_be_written_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "vestige" / "images" / "file" / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError, match="file"):
+        cache_folder.write("images", "file", b"whole")
+    assert [path.name for path in (tmp_path / "vestige" / "images").iterdir()] == ["file"]
+
+
+def test_what_is_there_under_the_name_of_a_temporary_file_is_not_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"as it was")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(os, "urandom", bytes)
+    link = Path(cache_folder.make("images")) / f"{cache_folder.INCOMING}{bytes(8).hex()}"
+    link.symlink_to(victim)
+    with pytest.raises(FileExistsError):
+        cache_folder.write("images", "file", b"whole")
+    assert victim.read_bytes() == b"as it was"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+def test_root_does_not_run_what_another_user_has_in_a_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    fill(theirs / "vestige")
+    os.chown(theirs, NOBODY, NOBODY)
+    done = subprocess.run(
+        [sys.executable, "-m", "vestige.cli.main", "build"],
+        env=os.environ | {"XDG_CACHE_HOME": str(theirs)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    first, second, _ = done.stderr.splitlines()
+    assert f"{theirs}: belongs to user {NOBODY}" in first
+    assert "compiling the monitor" in second
+    assert done.returncode == 0
+    for line in done.stdout.splitlines():
+        assert Path(line).parent == tmp_path / "vestige-0" / "images"
+
+
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user can reach and write, unlike pytest's own."""
+    """A folder as /tmp is, that every user can reach and write, unlike pytest's own."""
     with TemporaryDirectory(dir="/tmp") as name:
-        Path(name).chmod(0o777)
+        Path(name).chmod(0o1777)
         yield Path(name)
 
 

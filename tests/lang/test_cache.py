@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vestige.cache_folder import INCOMING
 from vestige.lang import cache
 from vestige.lang.image import Image
 
@@ -147,6 +148,60 @@ def test_a_damaged_image_is_built_again() -> None:
     assert cache.image("a", cache.key(["abi"]), unexpected).code == b"y" * 4096
 
 
+def give_away(file: Path) -> None:
+    os.chown(file, 12345, 12345)
+
+
+def replace_by_link(file: Path) -> None:
+    file.rename(file.with_name("elsewhere"))
+    file.symlink_to("elsewhere")
+
+
+def name_twice(file: Path) -> None:
+    file.with_name("elsewhere").hardlink_to(file)
+
+
+ATTACKS = {
+    "another user's": give_away,
+    "the group's": lambda file: file.chmod(0o620),
+    "everybody's": lambda file: file.chmod(0o602),
+    "a link": replace_by_link,
+    "a file with another name": name_twice,
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_image_that_others_could_have_written_is_built_again(attack: str) -> None:
+    if attack == "another user's" and os.geteuid() != 0:
+        pytest.skip("needs root, to give a file away")
+    cache.image("a", "key", image)
+    file = Path(cache.location("a", "key"))
+    ATTACKS[attack](file)
+    assert cache.kept("a", "key") is None
+    assert cache.image("a", "key", lambda: image(b"y" * 4096)).code == b"y" * 4096
+    assert cache.image("a", "key", unexpected).code == b"y" * 4096
+    assert (file.stat().st_uid, file.stat().st_mode & 0o7777) == (os.geteuid(), 0o600)
+    elsewhere = file.with_name("elsewhere")
+    if elsewhere.exists():
+        assert Image.load(str(elsewhere)).code == bytes(4096)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_key_that_others_could_have_written_is_made_anew(
+    home: Path, monkeypatch: pytest.MonkeyPatch, attack: str
+) -> None:
+    if attack == "another user's" and os.geteuid() != 0:
+        pytest.skip("needs root, to give a file away")
+    monkeypatch.setattr(cache, "SETTLED", -3600 * 10**9)
+    expected = cache.key(["abi"])
+    (file,) = (home / "vestige" / "images").glob("sources-*.key")
+    stamp, _, _ = file.read_bytes().partition(b" ")
+    file.write_bytes(stamp + b" " + b"0" * len(expected))
+    assert cache.key(["abi"]) == "0" * len(expected)
+    ATTACKS[attack](file)
+    assert cache.key(["abi"]) == expected
+
+
 def test_a_cache_that_cannot_be_written_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,7 +220,7 @@ def test_a_directory_in_an_images_place_is_no_image() -> None:
 def test_what_a_killed_process_was_writing_is_removed_once_that_is_sure(home: Path) -> None:
     place = home / "vestige" / "images"
     place.mkdir(parents=True)
-    old, new = place / f"{cache.INCOMING}1", place / f"{cache.INCOMING}2"
+    old, new = place / f"{INCOMING}1", place / f"{INCOMING}2"
     for file in (old, new):
         file.write_bytes(b"half an im")
     os.utime(old, (0, 0))

@@ -5,7 +5,7 @@ llvmlite. It is kept too, with what the file system says of those files: as long
 same, none of them is read. A hit imports neither llvmlite nor the compiler.
 """
 # pathlib takes 5 ms to import, and this is on the way to every run.
-# ruff: noqa: PTH100, PTH103, PTH105, PTH108, PTH112, PTH116, PTH118, PTH120, PTH123, PTH208
+# ruff: noqa: PTH100, PTH108, PTH112, PTH116, PTH118, PTH120, PTH123, PTH208
 
 import os
 import sys
@@ -13,7 +13,7 @@ import time
 from _blake2 import blake2b  # hashlib would load OpenSSL: 4 ms
 from _collections_abc import Callable, Iterable, Iterator
 
-from vestige.cache_folder import folder
+from vestige import cache_folder
 from vestige.lang.image import Image, ImageError
 
 Build = Callable[[], Image]
@@ -21,7 +21,6 @@ Build = Callable[[], Image]
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDER = "images"  # in the user's cache
 KEPT = 8  # files of one name, the newest ones
-INCOMING = "incoming-"  # what is being written; of a process that was killed, for good
 LEFT_OVER = 3600.0  # seconds after which nobody is writing it any more
 COMPILER = ("lang", "abi")
 DIGEST = 16  # bytes of a key
@@ -33,37 +32,46 @@ def image(name: str, key_: str, build: Build) -> Image:
     """The image `name`, from the cache, or built by `build` and kept there.
 
     key_: of what it is compiled from. A cache that can't be read or written is no error: the
-    image is built. Raises what `build` raises.
+    image is built; so is one that others could have put in the cache, or changed. Raises what
+    `build` raises, and UsageError where others could change the cache.
     """
     found = kept(name, key_)
     if found is None:
         found = build()
-        _keep(location(name, key_), found.to_bytes(), name)
+        _keep(_file(name, key_), found.to_bytes(), name)
     return found
 
 
 def kept(name: str, key_: str) -> Image | None:
     """The image `name` from the cache; None: there is none, or none that can be used."""
     try:
-        with open(location(name, key_), "rb") as file:
-            return Image.from_bytes(file.read())
+        return Image.from_bytes(_read(_file(name, key_)))
     except (OSError, ImageError):
         return None
 
 
 def unusable() -> str | None:
     """The folder of images, where nothing can be kept in it; None: what is built is kept."""
-    place = folder(FOLDER)
     try:
-        os.makedirs(place, mode=0o700, exist_ok=True)
+        place = cache_folder.make(FOLDER)
     except OSError:
-        return place
+        return cache_folder.folder(FOLDER)
     return None if os.access(place, os.W_OK | os.X_OK) else place
 
 
 def location(name: str, key_: str) -> str:
     """Where the image is, or would be, kept."""
-    return os.path.join(folder(FOLDER), f"{name}-{key_}.image")
+    return os.path.join(cache_folder.folder(FOLDER), _file(name, key_))
+
+
+def _file(name: str, key_: str) -> str:
+    return f"{name}-{key_}.image"
+
+
+def _read(file: str) -> bytes:
+    """What is kept in `file`. Raises OSError where nothing is, or others could have changed it."""
+    with open(cache_folder.open_file(FOLDER, file), "rb") as opened:
+        return opened.read()
 
 
 def key(sources: Iterable[str]) -> str:
@@ -76,17 +84,16 @@ def key(sources: Iterable[str]) -> str:
     files = sorted(_files((*COMPILER, *sources)))
     stamp, settled = _stamp(files, versions)
     where = blake2b("\0".join((PACKAGE, *sources)).encode(), digest_size=16).hexdigest()
-    place = os.path.join(folder(FOLDER), f"sources-{where}.key")
+    file = f"sources-{where}.key"
     try:
-        with open(place, "rb") as file:
-            kept_stamp, _, kept_key = file.read().partition(b" ")
+        kept_stamp, _, kept_key = _read(file).partition(b" ")
     except OSError:
         kept_stamp = kept_key = b""
     if kept_stamp == stamp.encode() and _is_digest(kept_key):
         return kept_key.decode()
     digest = _digest([name for name, _ in files], versions)
     if settled:
-        _keep(place, f"{stamp} {digest}".encode(), "sources")
+        _keep(file, f"{stamp} {digest}".encode(), "sources")
     return digest
 
 
@@ -139,21 +146,16 @@ def llvmlite_version() -> str:
     return ""
 
 
-def _keep(path: str, data: bytes, name: str) -> None:
+def _keep(file: str, data: bytes, name: str) -> None:
     """Write the image whole or not at all, then remove those of its name that are long unused.
 
     Several are kept: another checkout's run may be about to read its own.
     """
-    directory = os.path.dirname(path)
-    temporary = os.path.join(directory, INCOMING + os.urandom(8).hex())
     try:
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        with open(temporary, "xb") as file:
-            file.write(data)
-        os.replace(temporary, path)
+        directory = cache_folder.write(FOLDER, file, data)
         needless = [*_replaced(directory, name), *_left_over(directory)]
     except OSError:
-        needless = [temporary]
+        return
     for other in needless:
         _remove(other)
 
@@ -169,7 +171,7 @@ def _replaced(directory: str, name: str) -> list[str]:
 def _left_over(directory: str) -> list[str]:
     """What killed processes were writing."""
     files = os.listdir(directory)
-    paths = [f"{directory}/{file}" for file in files if file.startswith(INCOMING)]
+    paths = [f"{directory}/{file}" for file in files if file.startswith(cache_folder.INCOMING)]
     latest = time.time() - LEFT_OVER
     return [path for path in paths if os.stat(path).st_mtime < latest]
 
