@@ -1,6 +1,5 @@
 """Paths that others could change are refused, each way in which they could."""
 
-import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,9 +88,7 @@ def test_what_belongs_to_root_is_read_by_another_user(
 def test_a_link_in_the_files_place_is_refused(file: Path) -> None:
     file.rename(file.with_name("other"))
     file.symlink_to("other")
-    with pytest.raises(OSError, match="file") as raised:
-        read(file)
-    assert raised.value.errno == errno.ELOOP
+    refused(file, file, "a symbolic link, not a file")
 
 
 def test_a_file_that_has_another_name_is_refused(file: Path, tmp_path: Path) -> None:
@@ -156,14 +153,45 @@ def test_another_users_entry_of_a_folder_as_tmp_is_refused(file: Path, tmp_path:
     refused(file, file.parents[1], f"belongs to user {OTHER}, not to this one or root")
 
 
+@AS_ROOT
+@pytest.mark.parametrize("users", ["0 1000 1\n", "0 1000 1\n1 100000 65533\n"])
+def test_root_may_be_a_stranger_in_a_user_namespace(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, users: str
+) -> None:
+    stranger = int(Path(trust.OTHER_USERS).read_text())
+    (tmp_path / "users").write_text(users)
+    monkeypatch.setattr(trust, "USERS", str(tmp_path / "users"))
+    os.chown(file.parents[1], stranger, stranger)
+    assert read(file) == b"mine"
+    for path in (file, file.parent):
+        os.chown(path, stranger, stranger)
+        refused(file, path, f"belongs to user {stranger}, not to this one or root")
+        os.chown(path, 0, 0)
+    file.parents[1].chmod(0o775)
+    refused(file, file.parents[1], "others may write there (chmod go-w)")
+
+
+@AS_ROOT
+@pytest.mark.parametrize("users", ["0 0 4294967295\n", "0 1000 1\n1 100000 65536\n", "", "?"])
+def test_a_user_with_the_number_of_strangers_is_another_user(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, users: str
+) -> None:
+    stranger = int(Path(trust.OTHER_USERS).read_text())
+    if users:
+        (tmp_path / "users").write_text(users)
+    monkeypatch.setattr(trust, "USERS", str(tmp_path / "users"))
+    os.chown(file.parents[1], stranger, stranger)
+    refused(file, file.parents[1], f"belongs to user {stranger}, not to this one or root")
+
+
 def after_looking_at(
     path: Path, swap: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Have `swap` called once `path` was found to be this user's alone."""
     require = trust.require
 
-    def then_swap(status: os.stat_result, name: str, *, shared: bool = False) -> None:
-        require(status, name, shared=shared)
+    def then_swap(status: os.stat_result, name: str, *, above: bool = False) -> None:
+        require(status, name, above=above)
         if name == str(path):
             swap()
 

@@ -6,7 +6,7 @@ folder looked at is the one that is used. Nobody else can change a path that was
 it is used by its name either, as by a program that takes nothing else.
 """
 # This is on the way to every run: neither pathlib nor contextlib is imported.
-# ruff: noqa: SIM105
+# ruff: noqa: PTH123, SIM105
 
 import errno
 import os
@@ -21,6 +21,9 @@ FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 LINKS = 40  # followed in one path, as by Linux: path_resolution(7)
 PRIVATE = 0o700  # mode of the folders made here
+# user_namespaces(7): lines of a first user inside, a first one outside, and a count; and who all
+# others are inside.
+USERS, OTHER_USERS = "/proc/self/uid_map", "/proc/sys/kernel/overflowuid"
 
 
 class UntrustedError(OSError):
@@ -31,18 +34,19 @@ class UntrustedError(OSError):
         super().__init__(errno.EPERM, problem, path)
 
 
-def require(status: os.stat_result, path: str, *, shared: bool = False) -> None:
+def require(status: os.stat_result, path: str, *, above: bool = False) -> None:
     """Raise UntrustedError where `status` is not that of something of this user's or root's alone.
 
-    shared: a folder in which each user's entries are safe from the others' (sticky, as /tmp) will
-    do, for the entries in it are looked at as well.
+    above: it is on the way to what is looked at more closely. So a folder will do in which each
+    user's entries are safe from the others' (sticky, as /tmp); and so will root's in a user
+    namespace that root is not in, though there it looks as others' do.
     """
-    mode = status.st_mode
-    if status.st_uid not in (os.geteuid(), 0):
-        raise UntrustedError(path, f"belongs to user {status.st_uid}, not to this one or root")
+    mode, owner = status.st_mode, status.st_uid
+    if owner not in (os.geteuid(), 0) and not (above and _is_unmapped(owner)):
+        raise UntrustedError(path, f"belongs to user {owner}, not to this one or root")
     if stat.S_ISLNK(mode) or not mode & OTHERS_WRITE:
         return
-    if not (shared and stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
+    if not (above and stat.S_ISDIR(mode) and mode & stat.S_ISVTX):
         raise UntrustedError(path, "others may write there (chmod go-w)")
 
 
@@ -63,7 +67,7 @@ def follow(path: str, *, make: bool = False) -> int:
             there = _open(here, name, make)
             try:
                 status = os.fstat(there)
-                require(status, f"{place}/{name}", shared=True)
+                require(status, f"{place}/{name}", above=True)
                 if stat.S_ISLNK(status.st_mode):
                     links += 1
                     if links > LINKS:
@@ -114,7 +118,12 @@ def open_file(folder: int, name: str, path: str) -> int:
     One with other names may be written through these, and is refused as a link is. `path` is for
     errors. Raises OSError.
     """
-    found = os.open(name, FILE, dir_fd=folder)
+    try:
+        found = os.open(name, FILE, dir_fd=folder)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise UntrustedError(path, "a symbolic link, not a file") from None
     try:
         status = os.fstat(found)
         require(status, path)
@@ -142,6 +151,19 @@ def _open(folder: int, name: str, make: bool) -> int:
     except FileExistsError:
         pass  # somebody was faster: what it is will be looked at
     return os.open(name, ENTRY, dir_fd=folder)
+
+
+def _is_unmapped(user: int) -> bool:
+    """Whether `user` is nobody's own number here, but that of all whom this namespace lacks."""
+    try:
+        with open(OTHER_USERS) as file:
+            if int(file.read()) != user:
+                return False
+        with open(USERS) as file:
+            ranges = [(int(first), int(count)) for first, _, count in map(str.split, file)]
+    except (OSError, ValueError):
+        return False
+    return not any(first <= user < first + count for first, count in ranges)
 
 
 def _error(number: int, path: str) -> OSError:
