@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ hypothesis.settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("unhurried")
+
+# A cache whose folders others may write is refused; some users' own umask gives that right.
+os.umask(0o022)
 
 # What is started in the background ignores some signals, and so would all that tests start.
 for number, handler in (

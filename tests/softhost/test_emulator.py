@@ -1,5 +1,6 @@
 """Which QEMU the software host takes, against stand-ins for QEMU, apt and real .deb files."""
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -52,7 +53,9 @@ def backports(tmp_path: Path, installed: Path, calls: Path) -> Provide:
         for name, files in contents.items():
             file = deb(tmp_path, name, files)
             paragraphs += [f"Package: {name}", "Version: 1:10.0.2+ds-2~bpo12+1"]
-            paragraphs += ["Architecture: all", f"Size: {file.stat().st_size}", ""]
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            size = file.stat().st_size
+            paragraphs += ["Architecture: all", f"Size: {size}", f"SHA256: {digest}", ""]
             downloads.append(f"cp {file} {name}_1%3a10.0.2+ds-2~bpo12+1_all.deb")
         text, copies = "\n".join(paragraphs), "; ".join(downloads)
         tool(installed, "apt-cache", f'[ "$APT_CONFIG" ] && cat << END\n{text}\nEND')
@@ -123,6 +126,29 @@ def test_a_fetched_qemu_that_does_not_run_is_refused_with_the_cure(
         f"{program}: it does not run (Permission denied); remove {program.parents[1]} to have it"
         " fetched anew"
     )
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_fetched_qemu_that_others_could_have_changed_is_not_run(
+    tmp_path: Path, backports: Provide
+) -> None:
+    backports(NEW)
+    emulator.ensure(lambda _line: None)
+    program = emulator.cached() / emulator.PROGRAM
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/executed\n{NEW}\n")
+    (emulator.cached() / "sizes").unlink()
+    packages.note_sizes(emulator.cached())
+    program.chmod(0o775)
+    with pytest.raises(UsageError) as raised:
+        emulator.ensure(pytest.fail)
+    assert str(raised.value) == (
+        f"{program}: others may write there (chmod go-w); remove {program.parents[1]} to have it"
+        " fetched anew"
+    )
+    assert not (tmp_path / "executed").exists()
+    program.chmod(0o755)
+    emulator.ensure(pytest.fail)
+    assert (tmp_path / "executed").exists()
 
 
 @pytest.mark.parametrize("script", [OLD, "echo 'libmissing.so.1: not found' >&2; exit 127"])

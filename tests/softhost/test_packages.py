@@ -1,6 +1,8 @@
 """Debian's packages as files, against stand-ins for apt and real .deb files."""
 
+import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ Package: nano
 Version: 7.2-1
 Architecture: amd64
 Size: 7
+SHA256: 00
 Description: an editor
  with a second line: and a colon
 
@@ -21,7 +24,10 @@ Package: shell
 Version: 1:2.0+b1
 Architecture: all
 Size: 5
+SHA256: 5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5
 """
+SHELL = "shell_1%3a2.0+b1_all.deb"  # its content is 12345
+OTHER = 12345  # a user who is neither this one nor root
 
 
 @pytest.fixture
@@ -94,6 +100,90 @@ def test_a_cut_short_file_in_the_cache_is_downloaded_anew(machine: Path) -> None
     assert cached.read_text() == "12345"
 
 
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_file_of_another_content_than_the_lists_say_is_not_taken(
+    machine: Path, cached: bool
+) -> None:
+    content = "12345" if cached else "54321"
+    tool(machine / "tools", "apt-get", f"printf {content} > {SHELL}")
+    file = machine / "cache/vestige/debian" / SHELL
+    file.parent.mkdir(parents=True)
+    if cached:
+        file.write_text("54321")
+        assert packages.fetch(packages.describe(["shell"])) == [file]
+        assert file.read_text() == "12345"
+    else:
+        with pytest.raises(UsageError) as raised:
+            packages.fetch(packages.describe(["shell"]))
+        assert f"{SHELL} that is not as apt's lists describe it (SHA256 5994" in str(raised.value)
+        assert not [*file.parent.iterdir()]
+
+
+def test_a_package_whose_sha256_the_lists_do_not_give_is_not_taken(machine: Path) -> None:
+    lists = machine / "lists" / "shell"
+    lists.write_text(lists.read_text().replace("SHA256", "MD5sum"))
+    tool(machine / "tools", "apt-get", f"printf 12345 > {SHELL}")
+    with pytest.raises(UsageError, match=r"not as apt's lists describe it \(SHA256 none\)"):
+        packages.fetch(packages.describe(["shell"]))
+
+
+def give_away(path: Path) -> None:
+    os.chown(path, OTHER, OTHER, follow_symlinks=False)
+
+
+def replace_by_link(path: Path) -> None:
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to("elsewhere")
+
+
+def name_twice(path: Path) -> None:
+    path.with_name("elsewhere").hardlink_to(path)
+
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file away")
+THEIRS = pytest.param(give_away, marks=AS_ROOT, id="another user's")
+GROUPS = pytest.param(lambda path: path.chmod(0o770), id="the group's")
+A_LINK = pytest.param(replace_by_link, id="a link")
+TWICE = pytest.param(name_twice, id="a file with another name")
+
+
+@pytest.mark.parametrize("attack", [THEIRS, GROUPS, A_LINK, TWICE])
+def test_a_file_that_others_could_change_after_the_look_is_downloaded_anew(
+    machine: Path, attack: Callable[[Path], None]
+) -> None:
+    tool(machine / "tools", "apt-get", f"printf 12345 > {SHELL}")
+    (file,) = packages.fetch(packages.describe(["shell"]))
+    attack(file)
+    before = file.lstat().st_ino
+    packages.fetch(packages.describe(["shell"]))
+    status = file.lstat()
+    assert status.st_ino != before
+    assert (status.st_uid, status.st_nlink, status.st_mode & 0o022) == (os.geteuid(), 1, 0)
+
+
+@pytest.mark.parametrize("attack", [THEIRS, GROUPS, A_LINK])
+@pytest.mark.parametrize("name", ["debian", "softhost"])
+def test_a_folder_that_others_could_change_is_refused(
+    machine: Path, attack: Callable[[Path], None], name: str
+) -> None:
+    tool(machine / "tools", "apt-get", f"touch {machine}/called")
+    folder = machine / "cache/vestige" / name
+    folder.mkdir(parents=True)
+    wanted = packages.describe(["shell"])
+    filled: list[Path] = []
+    uses: dict[str, Callable[[], object]] = {
+        "debian": lambda: packages.fetch(wanted),
+        "softhost": lambda: packages.keep(folder / "ready", filled.append, "room"),
+    }
+    attack(folder)
+    with pytest.raises(UsageError) as raised:
+        uses[name]()
+    assert str(raised.value).startswith(f"{folder}: ")
+    assert "; remove it, or set XDG_CACHE_HOME" in str(raised.value)
+    assert not filled
+    assert not (machine / "called").exists()
+
+
 def test_a_failed_download_says_what_apt_said(machine: Path) -> None:
     tool(machine / "tools", "apt-get", 'echo "E: no route to the mirror" >&2; exit 100')
     with pytest.raises(UsageError, match="E: no route to the mirror"):
@@ -155,6 +245,54 @@ def test_what_is_not_as_it_was_kept_is_refused_with_the_cure(
     with pytest.raises(UsageError) as raised:
         packages.check(kept)
     assert str(raised.value) == f"{kept}/{found}; remove {kept.parent} to have it fetched anew"
+
+
+@pytest.mark.parametrize("attack", [THEIRS, GROUPS, A_LINK])
+@pytest.mark.parametrize("name", ["folder/file", "folder", "other", "sizes"])
+def test_what_others_could_have_changed_is_refused_with_the_cure(
+    kept: Path, attack: Callable[[Path], None], name: str
+) -> None:
+    attack(kept / name)
+    with pytest.raises(UsageError) as raised:
+        packages.check(kept)
+    found, _, cure = str(raised.value).partition("; ")
+    assert found.startswith(f"{kept}/{name}: ")
+    assert "No such file" not in found
+    assert cure == f"remove {kept.parent} to have it fetched anew"
+
+
+@pytest.mark.parametrize("attack", [THEIRS, GROUPS, A_LINK])
+def test_a_kept_directory_that_others_could_have_changed_is_refused(
+    kept: Path, attack: Callable[[Path], None]
+) -> None:
+    attack(kept)
+    with pytest.raises(UsageError) as raised:
+        packages.check(kept)
+    assert str(raised.value).startswith(f"{kept}: ")
+
+
+@pytest.mark.usefixtures("machine")
+def test_what_is_kept_is_nobody_elses_to_write_whatever_the_umask() -> None:
+    def fill(directory: Path) -> None:
+        (directory / "folder").mkdir()
+        (directory / "folder" / "file").touch()
+
+    ready = packages.cache_directory("softhost") / "ready"
+    before = os.umask(0)
+    try:
+        packages.keep(ready, fill, "it needs room")
+    finally:
+        os.umask(before)
+    packages.check(ready)
+
+
+def test_what_debians_tools_leave_is_nobody_elses_to_write(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        packages.command(["touch", str(tmp_path / "file")], timeout=60)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
 
 
 def test_what_was_below_bin_is_found_where_the_package_has_it(tmp_path: Path) -> None:

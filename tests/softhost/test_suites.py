@@ -1,5 +1,6 @@
 """apt configurations for other suites, against stand-ins for apt-get."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,32 @@ def test_a_suite_that_is_not_there_is_told_with_apts_words(machine: Path) -> Non
     tool(machine / "tools", "apt-get", f'case "$*" in {cases} esac')
     with pytest.raises(UsageError, match="E: no Release file"):
         suites.configuration("sid-backports")
+
+
+@pytest.mark.usefixtures("machine")
+def test_lists_that_others_could_have_changed_are_refused_with_the_cure() -> None:
+    folder = suites.configuration("sid").parent
+    lists = folder / "lists" / "Packages"
+    lists.touch(0o600)
+    suites.configuration("sid")
+    lists.chmod(0o620)
+    with pytest.raises(UsageError) as raised:
+        suites.configuration("sid")
+    assert str(raised.value) == (
+        f"{lists}: others may write there (chmod go-w); remove {folder} to have apt's lists fetched"
+        " anew"
+    )
+
+
+@pytest.mark.usefixtures("machine")
+def test_what_is_written_for_apt_is_nobody_elses_whatever_the_umask() -> None:
+    before = os.umask(0)
+    try:
+        folder = suites.configuration("sid").parent
+    finally:
+        os.umask(before)
+    assert not [path for path in (folder, *folder.rglob("*")) if path.stat().st_mode & 0o077]
+    suites.configuration("sid")
 
 
 def test_a_cache_that_can_not_be_written_is_named(machine: Path) -> None:

@@ -1,27 +1,38 @@
 """Debian's packages as files: resolved by apt, kept in the user's cache, unpacked, not installed.
 
 apt is the machine's own, or one with other lists where a function is given a `configuration`, the
-path of a file as apt.conf(5) has it. Sources: apt-get(8), apt-cache(8), dpkg-deb(1),
+path of a file as apt.conf(5) has it. Sources: apt-get(8), apt-cache(8), apt-secure(8), dpkg-deb(1),
 deb-control(5).
+
+What is believed, and why. apt's lists: when apt fetches them it verifies the signature of their
+Release file, and by this their own SHA256; apt-get downloads nothing of lists without a signature.
+A package's file: whenever it is taken, downloaded now or before, it has the SHA256 that the lists
+give. What was unpacked from packages, and lists in the cache: only this user or root can have
+changed them (vestige/trust.py).
 """
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from vestige import cache_folder
+from vestige import cache_folder, trust
 from vestige.errors import UsageError
 
 _DOWNLOAD_TIMEOUT = 900.0  # seconds
 _QUERY_TIMEOUT = 60.0
 _UNPACK_TIMEOUT = 300.0
 _SIZES = "sizes"  # in what `keep` filled: a line for each other file, its size and its path
+_UMASK = 0o022  # of Debian's tools: nobody else may write what they leave
+_FOLDER = "softhost"  # in the cache: what was unpacked
+_ARCHIVES = "debian"  # in the cache: packages' files
 
 
 class Package:
@@ -35,6 +46,7 @@ class Package:
         self.name = fields["Package"]
         self.version = fields["Version"]
         self.size = int(fields["Size"])
+        self.sha256 = fields.get("SHA256", "")  # in hexadecimal digits
         self.depends = fields.get("Depends", "")
         version = self.version.replace(":", "%3a")  # as apt-get download writes an epoch's colon
         self.file_name = f"{self.name}_{version}_{fields['Architecture']}.deb"
@@ -63,7 +75,8 @@ def find_program(name: str, package: str) -> str:
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file: who comes second waits, then finds the work done."""
-    with path.open("w") as file:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o600), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -76,33 +89,63 @@ def keep(ready: Path, fill: Callable[[Path], None], needs: str) -> None:
     `needs` is for the error of who has no room: "X needs 5 MB". Raises UsageError if it can't be
     kept, and what `fill` raises.
     """
-    cache = ready.parent
 
     def fill_and_note_sizes(directory: Path) -> None:
         fill(directory)
         note_sizes(directory)
 
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        make_once(ready, fill_and_note_sizes, cache / "lock")
+        cache_folder.make(_FOLDER)
+        make_once(ready, fill_and_note_sizes, ready.parent / "lock")
     except OSError as error:
         raise UsageError(
-            f"{error.filename or cache}: {error.strerror}; {needs} of free space here for a "
+            f"{error.filename or ready.parent}: {error.strerror}; {needs} of free space here for a "
             "moment, or set XDG_CACHE_HOME to another place"
         ) from None
 
 
 def note_sizes(directory: Path) -> None:
-    """Keep in `directory` what `check` compares: the sizes of its files. Raises OSError."""
+    """Keep in `directory` what `check` compares: the sizes of its files. Raises OSError.
+
+    From now on nobody else may write them.
+    """
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     lines = [f"{path.stat().st_size} {path.relative_to(directory)}\n" for path in files]
     (directory / _SIZES).write_text("".join(lines))
+    for path in directory.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & ~trust.OTHERS_WRITE)
+
+
+def require_trusted(directory: Path, name: str) -> None:
+    """Raise UsageError where another user could have changed something in `directory`.
+
+    That is the directory `name` of the cache. Its files may then be used by their paths. Raises
+    OSError where something in it can't be looked at.
+    """
+    cache_folder.folder(name)
+    for place, folders, files, descriptor in os.fwalk(directory, onerror=_raise):
+        trust.require(os.fstat(descriptor), place)
+        for each in (*folders, *files):
+            path = f"{place}/{each}"
+            status = os.stat(each, dir_fd=descriptor, follow_symlinks=False)
+            trust.require(status, path)
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+                raise trust.UntrustedError(path, "neither a file nor a folder")
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def check(ready: Path) -> None:
-    """Raise UsageError where a file of a directory that `keep` filled is missing, or cut short."""
+    """Raise UsageError where a directory that `keep` filled is not as it was filled.
+
+    That is, a file is missing, or cut short, or another user could have changed it.
+    """
     file = ready / _SIZES
     try:
+        require_trusted(ready, f"{_FOLDER}/{ready.name}")
         lines = file.read_text().splitlines()
         for line in lines:
             expected, _, name = line.partition(" ")
@@ -113,14 +156,14 @@ def check(ready: Path) -> None:
         if not lines:
             raise damaged(file, "empty")
     except OSError as error:
-        raise damaged(file, str(error.strerror)) from error
+        raise damaged(Path(error.filename or file), str(error.strerror)) from error
     except ValueError:
         raise damaged(ready / _SIZES, "not as it was written") from None
 
 
 def damaged(file: Path, problem: str) -> UsageError:
     """What to say of a file in a directory that `keep` filled, or of one below that."""
-    cache = cache_directory("softhost")
+    cache = cache_directory(_FOLDER)
     return UsageError(f"{file}: {problem}; remove {cache} to have it fetched anew")
 
 
@@ -165,6 +208,7 @@ def command(
             text=True,
             errors="replace",
             timeout=timeout,
+            umask=_UMASK,
             check=False,
         )
     except FileNotFoundError:
@@ -254,13 +298,14 @@ def closure(names: Iterable[str]) -> list[Package]:
 def fetch(packages: Iterable[Package], configuration: Path | None = None) -> list[Path]:
     """The packages' files, in the order given; those the cache lacks are downloaded.
 
-    apt verifies what it downloads. Raises UsageError if a package can't be had or kept.
+    All are as apt's lists describe them: size and SHA256. Raises UsageError if a package can't be
+    had or kept.
     """
     wanted = list(packages)
-    cache = cache_directory("debian")
+    cache = cache_directory(_ARCHIVES)
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        missing = [package for package in wanted if not _is_cached(cache, package)]
+        cache_folder.make(_ARCHIVES)
+        missing = [package for package in wanted if not _is_as_listed(_ARCHIVES, package)]
         if missing:
             _download(missing, cache, configuration)
     except OSError as error:
@@ -295,9 +340,19 @@ def place(tree: Path, path: str) -> Path:
     return later if later.exists() else tree / path
 
 
-def _is_cached(cache: Path, package: Package) -> bool:
-    file = cache / package.file_name
-    return file.is_file() and file.stat().st_size == package.size
+def _is_as_listed(folder: str, package: Package) -> bool:
+    """Whether a folder of the cache has the package's file, with the SHA256 that apt's lists give.
+
+    And nobody else may write it, so that it stays as it is.
+    """
+    try:
+        descriptor = cache_folder.open_file(folder, package.file_name)
+    except (FileNotFoundError, trust.UntrustedError):
+        return False
+    with os.fdopen(descriptor, "rb") as file:
+        if os.fstat(descriptor).st_size != package.size:
+            return False
+        return hashlib.file_digest(file, "sha256").hexdigest() == package.sha256
 
 
 def _download(missing: list[Package], cache: Path, configuration: Path | None) -> None:
@@ -314,4 +369,10 @@ def _download(missing: list[Package], cache: Path, configuration: Path | None) -
             file = incoming / package.file_name
             if not file.is_file():
                 raise UsageError(f"apt-get download left no {file.name}; run it by hand to see why")
+            if not _is_as_listed(f"{_ARCHIVES}/{incoming.name}", package):
+                raise UsageError(
+                    f"apt-get download left a {file.name} that is not as apt's lists describe it "
+                    f"(SHA256 {package.sha256 or 'none'}); run 'apt-get update' as root and try "
+                    "again"
+                )
             file.replace(cache / package.file_name)

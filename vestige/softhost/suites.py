@@ -7,6 +7,7 @@ mirror it has Debian from. Sources: apt.conf(5), apt_preferences(5), apt-get(8) 
 from pathlib import Path
 from typing import NamedTuple
 
+from vestige import cache_folder, trust
 from vestige.errors import UsageError
 from vestige.softhost import packages
 
@@ -55,17 +56,24 @@ def configuration(*names: str) -> Path:
     or without a network.
     """
     mirror = release().mirror
-    folder = packages.cache_directory("suites") / "-".join(names)
+    name = f"suites/{'-'.join(names)}"
+    folder = packages.cache_directory(name)
     file = folder / "apt.conf"
     try:
-        for name in ("lists/partial", "cache/archives/partial"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+        for each in ("lists/partial", "cache/archives/partial"):
+            cache_folder.make(f"{name}/{each}")
         with packages.locked(folder / "lock"):
-            lines = [f"deb [signed-by={_KEYS}] {mirror} {name} main\n" for name in names]
-            (folder / "sources.list").write_text("".join(lines))
-            (folder / "preferences").write_text(_PREFERENCES)
-            file.write_text(_CONFIGURATION.format(folder=folder))
+            # apt verifies lists when it fetches them, not those that it finds here.
+            packages.require_trusted(folder, name)
+            lines = [f"deb [signed-by={_KEYS}] {mirror} {suite} main\n" for suite in names]
+            cache_folder.write(name, "sources.list", "".join(lines).encode())
+            cache_folder.write(name, "preferences", _PREFERENCES.encode())
+            cache_folder.write(name, file.name, _CONFIGURATION.format(folder=folder).encode())
             packages.command(["apt-get", "-q", "update"], timeout=_TIMEOUT, configuration=file)
+    except trust.UntrustedError as error:
+        raise UsageError(
+            f"{error.filename}: {error.strerror}; remove {folder} to have apt's lists fetched anew"
+        ) from None
     except OSError as error:
         raise UsageError(
             f"{error.filename or folder}: {error.strerror}; apt's lists of other suites are kept "
