@@ -40,7 +40,7 @@ def main() -> None:
     machine = VirtualMachine(system, 0)
     machine.map(0, memory.size, memory.address)
     cpu = machine.add_cpu()
-    cpu.set_cpuid(monitor_cpuid(system.supported_cpuid(), 0, False))
+    cpu.set_cpuid(monitor_cpuid(system.supported_cpuid(), 0))
     segments = cpu.system_registers()
     segments.cs.base = segments.cs.selector = 0
     cpu.set_system_registers(segments)

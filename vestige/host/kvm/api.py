@@ -41,6 +41,7 @@ class Request(IntEnum):
     ENABLE_CAP = 0x4068_AEA3
     CREATE_DEVICE = 0xC00C_AEE0
     SET_DEVICE_ATTR = 0x4018_AEE1
+    X86_SET_MSR_FILTER = 0x4188_AEC6
 
     RUN = 0xAE80
     GET_REGS = 0x8090_AE81
@@ -71,6 +72,9 @@ class Capability(IntEnum):
     SPLIT_IRQCHIP = 121
     IMMEDIATE_EXIT = 136
     COALESCED_PIO = 162
+    X86_MSR_FILTER = 189
+    ENFORCE_PV_FEATURE_CPUID = 190
+    PMU_CAPABILITY = 212
 
 
 # What Vestige can't do without, and the Linux release that brought it.
@@ -91,6 +95,9 @@ MEMORY_READ_ONLY = 1 << 1  # MemoryRegion.flags: writes there exit
 IOEVENTFD_MATCH, IOEVENTFD_PIO = 1 << 0, 1 << 1
 ROUTE_MSI = 2
 RUNNABLE = 0  # an MP_STATE
+PMU_DISABLED = 1 << 0  # argument of PMU_CAPABILITY
+FILTER_DENIES = 1 << 0  # MsrFilter.flags: what no range allows
+FILTER_WRITES = 1 << 1  # MsrRange.flags: what the range is about
 DEVICE_VFIO = 4
 VFIO_GROUP, VFIO_GROUP_ADD = 1, 1  # a group of attributes of DEVICE_VFIO, and one of them
 
@@ -317,6 +324,30 @@ class ModelSpecificRegisters(Struct):
     count: u32
     padding: u32
     entries: ModelSpecificRegister[1]
+
+
+class MsrRange(Struct):
+    """struct kvm_msr_filter_range: bit n of the bitmap allows register `base` + n."""
+
+    flags: u32
+    count: u32
+    base: u32
+    padding: u32
+    bitmap: u64  # its host address
+
+
+class MsrFilter(Struct):
+    """struct kvm_msr_filter."""
+
+    flags: u32
+    padding: u32
+    ranges: MsrRange[16]
+
+
+class MsrBitmap(Struct):
+    """Of up to 64 registers."""
+
+    bits: u64
 
 
 class MultiprocessorState(Struct):

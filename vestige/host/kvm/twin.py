@@ -35,6 +35,7 @@ class Twin:
         self.private = PrivateMemory()
         self.guest = vm.VirtualMachine(system, abi.PINS)
         self.monitor = vm.VirtualMachine(system, 0)
+        vm.confine(self.monitor, system)
         self._rings: list[tuple[int, int, int]] = []
         for _ in range(cpus):
             self.guest.add_cpu()
@@ -85,14 +86,16 @@ class Twin:
         size, memory_size = len(code.code), code.memory_size
         monitor_tables.build(private, ram, size, memory_size, code.interrupts, devices)
         supported = self.system.supported_cpuid()
-        deadline = bool(self.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
+        enforces = self.system.has(kvm.Capability.ENFORCE_PV_FEATURE_CPUID)
         for shared in self.shared():
             shared.config.paravirtual_eoi = vm.has_paravirtual_eoi(supported)
         for cpu in self.monitor.cpus:
             shown = private.cpu(cpu.index)
             shown.index = cpu.index
             shown.run = _run_page(cpu.index) if cpu.index < cpus else 0
-            cpu.set_cpuid(vm.monitor_cpuid(supported, cpu.index, deadline))
+            cpu.set_cpuid(vm.monitor_cpuid(supported, cpu.index))
+            if enforces:
+                cpu.enforce_paravirtual_cpuid()
             cpu.make_runnable()
             cpu.set_system_registers(monitor_tables.system_registers(cpu.index))
             entry = code.vcpu_main if cpu.index < cpus else code.worker_main

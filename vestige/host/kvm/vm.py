@@ -11,6 +11,7 @@ from vestige import abi
 from vestige.errors import GuestError
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm.memory import mapping_address
+from vestige.lang.intrinsics import address_of
 from vestige.machine.cpu_features import Entry
 
 # Intel processors that can't run real mode need four pages nobody uses, below 4 GiB.
@@ -18,12 +19,27 @@ IDENTITY_MAP = 0xFFFB_C000
 TASK_STATE = 0xFFFB_D000
 
 CPUID_FEATURES = 1
-CPUID_TOPOLOGY = (0xB, 0x1F)
 X2APIC = 1 << 21  # leaf 1 ECX
-TSC_DEADLINE = 1 << 24
 HYPERVISOR = 1 << 31
 CPUID_KVM_FEATURES = 0x4000_0001  # Linux, Documentation/virt/kvm/x86/cpuid.rst
 PARAVIRTUAL_EOI = 1 << 6  # its EAX: KVM_FEATURE_PV_EOI
+# FPU, PSE, TSC, MSR, PAE, CX8, APIC, CMOV: what 64-bit code compiled for no SSE may use.
+MONITOR_FEATURES = 1 << 0 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 9 | 1 << 15
+ALL = 0xFFFF_FFFF
+
+# What the monitor is shown of EAX, EBX, ECX, EDX: KVM refuses the bits of EFER, CR4 and XCR0 that
+# belong to features it does not show, SVME and VMXE among them. Names and numbers of the processor
+# stay, because KVM looks at them to tell one maker's rules from another's.
+MONITOR_CPUID = {
+    0: (ALL, ALL, ALL, ALL),  # highest leaf, maker
+    CPUID_FEATURES: (ALL, 0, 0, MONITOR_FEATURES),  # and, of each vCPU its own, the APIC ID
+    0x4000_0000: (ALL, ALL, ALL, ALL),  # highest leaf, "KVMKVMKVM"
+    CPUID_KVM_FEATURES: (PARAVIRTUAL_EOI, 0, 0, 0),
+    0x8000_0000: (ALL, 0, 0, 0),  # highest leaf
+    0x8000_0001: (0, 0, 0, 1 << 29 | 1 << 20),  # long mode, execute-disable
+    0x8000_0008: (0xFFFF, 0, 0, 0),  # widths of addresses
+}
+MONITOR_MSR = 0x4B56_4D04  # MSR_KVM_EOI_EN
 
 
 class VirtualCpu:
@@ -61,6 +77,12 @@ class VirtualCpu:
         """What CPUID shows on this vCPU."""
         kvm.call(self.descriptor, kvm.Request.SET_CPUID2, table)
 
+    def enforce_paravirtual_cpuid(self) -> None:
+        """KVM's own registers and hypercalls that CPUID does not show are not there."""
+        enable = kvm.EnableCapability(capability=kvm.Capability.ENFORCE_PV_FEATURE_CPUID)
+        enable.arguments[0] = 1
+        kvm.call(self.descriptor, kvm.Request.ENABLE_CAP, enable)
+
     def set_msr(self, number: int, value: int) -> bool:
         """Set one model-specific register; False where this KVM doesn't have it."""
         registers = kvm.ModelSpecificRegisters(count=1)
@@ -96,9 +118,22 @@ class VirtualMachine:
         self.cpus: list[VirtualCpu] = []
         self.descriptor = kvm.call(system.descriptor, kvm.Request.CREATE_VM)
         kvm.call(self.descriptor, kvm.Request.SET_TSS_ADDR, TASK_STATE)
-        enable = kvm.EnableCapability(capability=kvm.Capability.SPLIT_IRQCHIP)
-        enable.arguments[0] = pins
+        self.enable(kvm.Capability.SPLIT_IRQCHIP, pins)
+
+    def enable(self, capability: kvm.Capability, argument: int) -> None:
+        """Switch on what KVM only does when asked."""
+        enable = kvm.EnableCapability(capability=capability)
+        enable.arguments[0] = argument
         kvm.call(self.descriptor, kvm.Request.ENABLE_CAP, enable)
+
+    def allow_one_msr(self, number: int) -> None:
+        """RDMSR and WRMSR are refused, but for a WRMSR of `number` and for the x2APIC."""
+        bitmap = kvm.MsrBitmap(bits=1)
+        allowed = kvm.MsrFilter(flags=kvm.FILTER_DENIES)
+        allowed.ranges[0] = kvm.MsrRange(
+            flags=kvm.FILTER_WRITES, count=1, base=number, bitmap=address_of(bitmap)
+        )
+        kvm.call(self.descriptor, kvm.Request.X86_SET_MSR_FILTER, allowed)
 
     def map(self, address: int, size: int, host_address: int, *, read_only: bool = False) -> None:
         """Show `size` bytes of this process at guest-physical `address`.
@@ -178,17 +213,30 @@ def coalesced_page(system: kvm.System) -> int:
     return page if (page + 1) * mmap.PAGESIZE <= system.run_size else 0
 
 
-def monitor_cpuid(supported: Sequence[Entry], index: int, has_deadline: bool) -> kvm.Cpuid:
-    """CPUID of monitor vCPU `index`: all KVM has, x2APIC, and the APIC's deadline timer."""
-    entries = list(supported)
-    more = X2APIC | HYPERVISOR | (TSC_DEADLINE if has_deadline else 0)
-    for number, (function, leaf, flags, eax, ebx, ecx, edx) in enumerate(supported):
+def monitor_cpuid(supported: Sequence[Entry], index: int) -> kvm.Cpuid:
+    """CPUID of monitor vCPU `index`: of what KVM has so much as MONITOR_CPUID allows."""
+    entries = []
+    for function, leaf, flags, *registers in supported:
+        if function not in MONITOR_CPUID:
+            continue
+        allowed = zip(registers, MONITOR_CPUID[function], strict=True)
+        eax, ebx, ecx, edx = [register & mask for register, mask in allowed]
         if function == CPUID_FEATURES:
-            own = (ebx & 0xFF_FFFF) | index << 24
-            entries[number] = function, leaf, flags, eax, own, ecx | more, edx
-        elif function in CPUID_TOPOLOGY:
-            entries[number] = function, leaf, flags, eax, ebx, ecx, index
+            ebx, ecx = index << 24, ecx | X2APIC | HYPERVISOR
+        entries.append((function, leaf, flags, eax, ebx, ecx, edx))
     return kvm.cpuid_table(entries)
+
+
+def confine(machine: VirtualMachine, system: kvm.System) -> None:
+    """Of a new VM, the monitor's: have KVM refuse what compiled code does not use, where KVM can.
+
+    There are no performance counters (Linux 5.18 and newer), and RDMSR and WRMSR of all but
+    MONITOR_MSR and the x2APIC, which no filter covers, are a general protection fault (5.10).
+    """
+    if system.has(kvm.Capability.PMU_CAPABILITY) & kvm.PMU_DISABLED:
+        machine.enable(kvm.Capability.PMU_CAPABILITY, kvm.PMU_DISABLED)
+    if system.has(kvm.Capability.X86_MSR_FILTER):
+        machine.allow_one_msr(MONITOR_MSR)
 
 
 def has_paravirtual_eoi(supported: Sequence[Entry]) -> bool:
