@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -29,12 +30,18 @@ class Rig:
     """A ring over a file, and the monitor's part played by the test."""
 
     def __init__(
-        self, *, polled: bool = False, insists: bool = True, discards: bool = False
+        self,
+        *,
+        polled: bool = False,
+        insists: bool = True,
+        discards: bool = False,
+        file: int | None = None,
     ) -> None:
         self.memory = GuestMemory(SIZE)
         self.private = PrivateMemory()
-        self.file = os.memfd_create("disk")
-        os.ftruncate(self.file, 1 << 20)
+        self.file = os.memfd_create("disk") if file is None else file
+        if file is None:
+            os.ftruncate(self.file, 1 << 20)
         self.eventfd = os.eventfd(0, os.EFD_NONBLOCK)
         state = self.private.host_address(abi.STATE)
         files = [self.file]
@@ -58,6 +65,29 @@ class Rig:
                 return host + address - start
         raise ValueError(hex(address))
 
+    def queue(
+        self,
+        operation: int,
+        address: int,
+        length: int,
+        buffer: int,
+        *,
+        offset: int = 0,
+        flags: int = FIXED_FILE,
+        file: int = 0,
+    ) -> None:
+        """One entry, as the monitor writes it."""
+        entry = ENTRY.pack(
+            operation, flags, 0, file, offset, address, length, 0, 7, buffer, 0, 0, 0, 0
+        )
+        tail = load32(self.host(self.shown.sq_tail))
+        index = tail % self.shown.entries
+        base = self.host(self.shown.sqes) + 64 * index
+        for word, (value,) in enumerate(struct.iter_unpack("<I", entry)):
+            store32(base + 4 * word, value)
+        store32(self.host(self.shown.sq_array) + 4 * index, index)
+        store32(self.host(self.shown.sq_tail), tail + 1)
+
     def submit(
         self,
         operation: int,
@@ -69,17 +99,8 @@ class Rig:
         flags: int = FIXED_FILE,
         file: int = 0,
     ) -> int:
-        """One entry, as the monitor writes it; the result of its completion."""
-        entry = ENTRY.pack(
-            operation, flags, 0, file, offset, address, length, 0, 7, buffer, 0, 0, 0, 0
-        )
-        tail = load32(self.host(self.shown.sq_tail))
-        index = tail % self.shown.entries
-        base = self.host(self.shown.sqes) + 64 * index
-        for word, (value,) in enumerate(struct.iter_unpack("<I", entry)):
-            store32(base + 4 * word, value)
-        store32(self.host(self.shown.sq_array) + 4 * index, index)
-        store32(self.host(self.shown.sq_tail), tail + 1)
+        """One entry; the result of its completion."""
+        self.queue(operation, address, length, buffer, offset=offset, flags=flags, file=file)
         assert syscall(426, self.ring.descriptor, 1, 1, 1, 0, 0) >= 0
         head = load32(self.host(self.shown.cq_head))
         assert load32(self.host(self.shown.cq_tail)) == head + 1
@@ -225,6 +246,49 @@ def test_only_ram_can_be_pinned_and_the_last_chunk_is_short(rig: Rig) -> None:
     assert rig.submit(READ_FIXED, end - 256, 512, 33) == -errno.EFAULT
     for chunk in (33, 2**31, 2**64 - 1):
         assert rig.ring.pin(chunk) == errno.EINVAL
+
+
+THREADS = """
+import os, sys
+from pathlib import Path
+from tests.host.backends.test_ring import Rig
+from vestige.host.backends import ring as module
+from vestige.lang.intrinsics import syscall
+limit, path = int(sys.argv[1]), sys.argv[2]
+if limit:
+    module.DISK_WORKERS = limit
+else:
+    module.Ring._limit_workers = lambda _: None
+rig = Rig(file=os.open(path, os.O_RDWR | os.O_CREAT))
+most = 0
+for _ in range(600):
+    os.pwrite(rig.file, bytes(4096), 0)
+    rig.queue(module.FSYNC, 0, 0, 0)
+    assert syscall(426, rig.ring.descriptor, 1, 0, 0, 0, 0) == 1
+    names = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
+    most = max(most, sum(name.startswith("iou-wrk") for name in names))
+print(most)
+"""
+
+
+def kernel_threads(path: Path, limit: int) -> int:
+    """How many threads 600 operations that wait for the disk have; 0: no limit of ours."""
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS, str(limit), str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_no_more_threads_of_the_kernel_wait_in_files_than_the_limit(tmp_path: Path) -> None:
+    if kernel_threads(tmp_path / "disk", 0) <= 3:
+        pytest.skip(f"{tmp_path}: nothing waits in this file system")
+    assert kernel_threads(tmp_path / "disk", 3) == 3
+    assert kernel_threads(tmp_path / "disk", module.DISK_WORKERS) <= module.DISK_WORKERS
 
 
 def test_every_register_operation_but_updating_buffers_is_refused(rig: Rig) -> None:

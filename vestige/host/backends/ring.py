@@ -41,6 +41,10 @@ ENTRY_SIZE = 64
 COMPLETION_SIZE = 16
 SPARSE = 1 << 0
 ENOMEM = 12
+EINVAL = 22
+# Kernel threads at most, for each thread of ours that enters the ring: for operations on disks, and
+# for those on consoles, of which a machine has 16, one each at a time.
+DISK_WORKERS, STREAM_WORKERS = 8, 16
 
 REGISTER_FILES = 2
 REGISTER_EVENTFD = 4
@@ -48,6 +52,7 @@ REGISTER_RESTRICTIONS = 11
 REGISTER_ENABLE = 12
 REGISTER_BUFFERS2 = 15
 REGISTER_BUFFERS_UPDATE = 16
+REGISTER_IOWQ_MAX_WORKERS = 19
 
 RESTRICT_REGISTER, RESTRICT_OPERATION, RESTRICT_ALLOWED, RESTRICT_REQUIRED = 0, 1, 2, 3
 FSYNC, READ_FIXED, WRITE_FIXED = 3, 4, 5  # operations
@@ -140,6 +145,13 @@ class UpdateBuffers(Struct):
     tags: u64
     count: u32
     reserved2: u32
+
+
+class MaxWorkers(Struct):
+    """How many threads for regular files and block devices, and for all else."""
+
+    bounded: u32
+    unbounded: u32
 
 
 class IoVector(Struct):
@@ -245,7 +257,18 @@ class Ring:
         if error := self._set_buffer(abi.STATE_BUFFER, self._state, self._state_size):
             what = f"io_uring: the monitor's state, {self._state_size >> 10} KiB"
             raise limits.ring_refusal(what, error)
+        self._limit_workers()
         self._register(REGISTER_ENABLE, None, 0)
+
+    def _limit_workers(self) -> None:
+        """What may wait in a file the kernel hands to threads of its own, as many as there are
+        such operations where nothing limits them. Linux before 5.15 can't limit them.
+        """
+        most = MaxWorkers(bounded=DISK_WORKERS, unbounded=STREAM_WORKERS)
+        arguments = (self.descriptor, REGISTER_IOWQ_MAX_WORKERS, address_of(most), 2)
+        error = -syscall(SYS_REGISTER, *arguments, 0, 0)
+        if error > 0 and error != EINVAL:
+            raise limits.ring_refusal("io_uring: the number of its threads", error)
 
     def _register(self, operation: int, argument: Struct | None, count: int) -> None:
         address = 0 if argument is None else address_of(argument)
