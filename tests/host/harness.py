@@ -81,6 +81,7 @@ class Payload:
         monitor: Image | None = None,
         controllers: Sequence[DiskOption] = (),
         ide_in_memory: bool = False,
+        polled: bool = False,
     ) -> None:
         with ExitStack() as stack:
             self.system = stack.enter_context(closing(kvm.System()))
@@ -101,7 +102,8 @@ class Payload:
                 stack.callback(os.close, eventfd)
                 self.twin.monitor.connect_interrupt(abi.Irq.RING, eventfd)
                 state = self.twin.private.host_address(abi.STATE)
-                rings = [stack.enter_context(closing(Ring(self.memory, state, files, eventfd)))]
+                ring = Ring(self.memory, state, files, eventfd, polled=polled)
+                rings = [stack.enter_context(closing(ring))]
                 self.twin.connect(rings[0])
             deal_out(self.twin.shared())
             self.twin.wire()

@@ -66,6 +66,7 @@ class Port(IntEnum):
     QUEUED = 0x124  # in: sum of address and data of the coalesced writes since last time
     TOUCH_RAM = 0x125  # in: the first byte of RAM above 4 GiB, which becomes 0x5C
     CLEAR_STOP = 0x126  # out: as SPIN, and keep clearing the guest's immediate_exit
+    FLOOD = 0x127  # out: read file 0 for ever, and take no answer; with 1, KICK but once
     POWER = 0x604  # out
 
 
@@ -76,6 +77,7 @@ class State(Struct):
     result: u32
     pinned: u32
     memory_accesses: u32
+    floods: u32  # no answer is taken
 
 
 def call(cpu: Cpu, number: u8) -> None:
@@ -159,6 +161,9 @@ def written(cpu: Cpu, state: State, port: u16, value: u8) -> None:
             leave(value)
         case Port.RING_READ:
             ring_read(cpu, state, shared, value)
+        case Port.FLOOD:
+            state.floods = 1
+            flood(cpu, shared, value)
         case Port.PIN:
             cpu.argument[0] = value
             call(cpu, Call.PIN)
@@ -208,9 +213,30 @@ def drain(shared: Shared) -> u32:
 
 def ring_read(cpu: Cpu, state: State, shared: Shared, sector: u8) -> None:
     """Queue one READ_FIXED and kick."""
+    cpu.argument[0] = DISK_DATA_CHUNK
+    call(cpu, Call.PIN)
+    queue_read(shared, sector)
+    call(cpu, Call.KICK)
+
+
+def flood(cpu: Cpu, shared: Shared, how: u8) -> None:
+    """Fill the ring again and again."""
     ring = shared.config.ring
     cpu.argument[0] = DISK_DATA_CHUNK
     call(cpu, Call.PIN)
+    while True:
+        cpu.argument[0] = cpu.argument[1] = 0
+        for _ in range(ring.entries):
+            queue_read(shared, 0)
+        if how != 1 or load32(ring.sq_tail) == ring.entries:
+            call(cpu, Call.KICK)
+        while load32(ring.sq_head) != load32(ring.sq_tail):
+            pause()
+
+
+def queue_read(shared: Shared, sector: u8) -> None:
+    """One READ_FIXED."""
+    ring = shared.config.ring
     tail = load32(ring.sq_tail)
     index = tail & (ring.entries - 1)
     entry = u64(ring.sqes + u64(index) * 64)
@@ -224,7 +250,6 @@ def ring_read(cpu: Cpu, state: State, shared: Shared, sector: u8) -> None:
     store16(u64(entry + 40), FIRST_CHUNK_BUFFER + DISK_DATA_CHUNK)
     store32(u64(ring.sq_array + u64(index) * 4), index)
     store32(ring.sq_tail, u32(tail + 1))
-    call(cpu, Call.KICK)
 
 
 def worker_main(cpu: Cpu) -> None:
@@ -237,7 +262,7 @@ def worker_main(cpu: Cpu) -> None:
     while True:
         wait_for_interrupt()
         shared.statistics.worker_wakeups = u64(shared.statistics.worker_wakeups + 1)
-        while load32(ring.cq_head) != load32(ring.cq_tail):
+        while state.floods == 0 and load32(ring.cq_head) != load32(ring.cq_tail):
             head = load32(ring.cq_head)
             index = head & (ring.completion_entries - 1)
             state.result = load32(u64(ring.cqes + u64(index) * 16 + 8))

@@ -18,7 +18,7 @@ from vestige import abi
 from vestige.errors import GuestError
 from vestige.host.kvm import api as kvm
 from vestige.host.loop import statistics, wait
-from vestige.host.loop.runloop import Loop
+from vestige.host.loop.runloop import LOOK_AFTER, Loop
 
 pytestmark = [
     pytest.mark.kvm,
@@ -119,6 +119,25 @@ def test_the_ring_reads_a_disk_into_guest_ram_and_wakes_the_worker(start: Start)
     assert bytes(payload.memory.region.view[DISK_DATA : DISK_DATA + 12]) == b"sector three"
     assert payload.twin.private.shared().statistics.worker_wakeups >= 1
     assert payload.session.threads[0].loop.calls[abi.Call.KICK] == 1
+
+
+@pytest.mark.parametrize("polled", [False, True])
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_monitor_that_floods_its_ring_ends_its_own_guest_with_one_line(
+    start: Start, polled: bool, answered: bool
+) -> None:
+    """By reads that are never answered, or answers that are never taken."""
+    read, write = os.pipe()
+    file = os.open("/dev/zero", os.O_RDONLY) if answered else read
+    flood = command(Port.FLOOD, int(polled))
+    payload = start(guests.one_command, command=flood, files=[file], polled=polled)
+    message = ending(payload)
+    found = re.match(r"the monitor has (\d+) operations under way in its ring, where 512", message)
+    assert found, message
+    if not polled:
+        assert int(found[1]) <= LOOK_AFTER + 512
+    for each in {read, write, file}:
+        os.close(each)
 
 
 # ---- what the guest can't reach ------------------------------------------------------------------

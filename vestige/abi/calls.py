@@ -15,7 +15,7 @@ class Call(IntEnum):
     ROUTE = 2  # [gsi, domain]: take its Shared.routes[gsi]. Threat: an MSI to its own LAPICs.
     # [domain, handed]: io_uring_enter of its ring; unless `handed` is 0 other threads on this
     # processor, to one of which the kernel hands what was entered, run first. Threat: CPU time
-    # of its own thread.
+    # of its own thread, and kernel memory for so much as the host lets be under way.
     KICK = 3
     PIN = 4  # [chunk, domain]: register RAM with its ring. Threat: pins at most its own RAM.
     POWER = 5  # [Power]: the guest ends. Threat: none.

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -246,6 +247,98 @@ def test_only_ram_can_be_pinned_and_the_last_chunk_is_short(rig: Rig) -> None:
     assert rig.submit(READ_FIXED, end - 256, 512, 33) == -errno.EFAULT
     for chunk in (33, 2**31, 2**64 - 1):
         assert rig.ring.pin(chunk) == errno.EINVAL
+
+
+def never_answered(rig: Rig, count: int) -> None:
+    """Reads of a pipe that nobody writes."""
+    for _ in range(count):
+        rig.queue(READ_FIXED, rig.shown.host_state, 512, abi.STATE_BUFFER)
+        if not rig.ring.polled:
+            assert syscall(426, rig.ring.descriptor, 1, 0, 0, 0, 0) == 1
+
+
+@contextmanager
+def over_a_pipe(*, polled: bool = False) -> Iterator[Rig]:
+    read, write = os.pipe()
+    with closing(Rig(file=read, polled=polled)) as rig:
+        yield rig
+    os.close(write)
+
+
+TOO_MANY = r"the monitor has (\d+) operations under way in its ring, where 512 have room"
+
+
+def test_operations_that_are_never_answered_are_counted_by_the_kernel() -> None:
+    with over_a_pipe() as rig:
+        never_answered(rig, 512)
+        store32(rig.host(rig.shown.sq_head), 0)  # what the monitor can write is not believed
+        store32(rig.host(rig.shown.cq_tail), 512)
+        assert rig.ring.look() is None
+        never_answered(rig, 1)
+        found = re.fullmatch(TOO_MANY, rig.ring.look() or "")
+        assert found
+        assert found[1] == "513"
+
+
+def test_answers_that_are_never_taken_are_counted_once_they_find_no_room(rig: Rig) -> None:
+    read = (READ_FIXED, rig.shown.host_state, 512, abi.STATE_BUFFER)
+    for number in range(1025):
+        assert rig.ring.look() is None, number
+        rig.queue(*read)
+        assert syscall(426, rig.ring.descriptor, 1, 0, 0, 0, 0) == 1
+    found = re.fullmatch(TOO_MANY, rig.ring.look() or "")
+    assert found
+    assert found[1] == "513"
+
+
+def test_what_is_answered_and_taken_leaves_nothing_behind(rig: Rig) -> None:
+    for _ in range(2000):
+        assert rig.submit(READ_FIXED, rig.shown.host_state, 512, abi.STATE_BUFFER) == 512
+    assert rig.ring.look() is None
+
+
+def test_a_ring_that_needs_no_kick_is_counted_too() -> None:
+    with over_a_pipe(polled=True) as rig:
+        assert rig.ring.look() is None
+        for _ in range(3):
+            never_answered(rig, 256)
+            assert syscall(426, rig.ring.descriptor, 1, 0, 1 << 1 | 1 << 2, 0, 0) >= 0  # wake, wait
+        while load32(rig.host(rig.shown.sq_head)) != load32(rig.host(rig.shown.sq_tail)):
+            os.sched_yield()
+        found = re.fullmatch(TOO_MANY, rig.ring.look() or "")
+        assert found
+        assert found[1] == "768"
+
+
+@pytest.mark.parametrize(
+    ("counters", "number"),
+    [
+        (b"CachedSqHead:\t700\nCqMask:\t0x1ff\nCachedCqTail:\t100\nSQ", 600),
+        (b"CachedSqHead:\t5\nCachedCqTail:\t4294967290\n\n", 11),
+        (b"CachedSqHead:\t5\nCachedCqTail:\t6\n\n", 0),
+        (b"CachedSqHead:\t5\nCachedCqTail:\t6", None),
+        (b"pos:\t0\nflags:\t02000002\n", None),
+    ],
+)
+def test_the_kernels_counters_are_read(counters: bytes, number: int | None) -> None:
+    assert module._under_way(counters) == number
+
+
+def test_a_kernel_that_shows_no_counters_is_done_without(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "pread", lambda *_: b"pos:\t0\nSqMask:\t0xff\n")
+    assert [rig.ring.look() for _ in range(100)] == [None] * 100
+
+
+def test_a_ring_that_is_in_use_is_looked_at_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = [b"pos:\t0\n", b"pos:\t0\n", b"CachedSqHead:\t513\nCachedCqTail:\t0\n\n"]
+    monkeypatch.setattr(os, "pread", lambda *_: shown.pop(0))
+    assert re.fullmatch(TOO_MANY, rig.ring.look() or "")
+    monkeypatch.setattr(os, "pread", lambda *_: b"pos:\t0\n")
+    assert rig.ring.look() is None
 
 
 THREADS = """

@@ -7,7 +7,8 @@ import pytest
 
 from vestige import abi
 from vestige.host.loop import failure, runloop
-from vestige.host.loop.runloop import KVM_RUN, REASONS, Leave, Loop
+from vestige.host.loop.runloop import KVM_RUN, LOOK_AFTER, REASONS, Leave, Loop
+from vestige.host.loop.session import Submitted
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, u8, u64
 
@@ -43,6 +44,8 @@ class Rig:
             ring_count=2,
             ring_entries=256,
         )
+        self.submitted = Submitted()
+        self.loop.submitted = address_of(self.submitted)
         self.loop.rings[0], self.loop.rings[1] = RING, OTHER_RING
         self.script: list[tuple[int, Callable[[], int]]] = []
         self.yields: list[int] = []  # how much of the script was left at each
@@ -87,6 +90,9 @@ class Rig:
             return 0
 
         self.script.append((MONITOR, act))
+
+    def takes(self, ring: int, entries: int) -> None:
+        self.script.append((ring, lambda: entries))
 
     def fails(self, descriptor: int, error: int) -> None:
         self.script.append((descriptor, lambda: -error))
@@ -149,6 +155,20 @@ def test_a_kick_enters_the_ring_and_goes_on_in_the_monitor(rig: Rig) -> None:
     rig.fails(RING, errno.EBADF)
     assert rig.run() == Leave.RING_ERROR
     assert rig.loop.error == errno.EBADF
+
+
+def test_a_ring_is_looked_at_after_so_many_entries_of_its_own(rig: Rig) -> None:
+    rig.loop.in_monitor = 1
+    for number, taken in ((0, 256), (1, LOOK_AFTER - 1), *[(0, 252)] * 64):
+        rig.monitor_calls(abi.Call.KICK, argument=number)
+        rig.takes((RING, OTHER_RING)[number], taken)
+    assert rig.run() == Leave.LOOK
+    assert rig.loop.look == 0
+    assert list(rig.submitted.entries)[:2] == [256 + 64 * 252, LOOK_AFTER - 1]
+    rig.monitor_calls(abi.Call.KICK, argument=1)
+    rig.takes(OTHER_RING, 1)
+    assert rig.run() == Leave.LOOK
+    assert rig.loop.look == 1
 
 
 def test_what_a_kick_hands_to_another_thread_runs_before_the_monitor(rig: Rig) -> None:

@@ -10,6 +10,11 @@ would do to the host's disk, the process's limit on the size of files stops (fil
 Where the user lets an image give back what its guest discards, FALLOCATE is let through too, of any
 mode, which that limit does not stop: such a monitor could fill the images' file system.
 
+Entries that are never answered, and answers that are never taken, are the kernel's memory: some 600
+bytes each, without end. `Ring.look` counts them and ends the guest above a bound. The words in the
+ring's pages are the monitor's to write; the kernel's own are in the descriptor's fdinfo, and there
+alone (Linux 5.15).
+
 The restriction lets one register operation through, BUFFERS_UPDATE, for guest RAM that is
 registered at its first use: register operations are system calls of this process, which the monitor
 can't make, and the only buffers this module ever registers are guest RAM and STATE.
@@ -45,6 +50,9 @@ EINVAL = 22
 # Kernel threads at most, for each thread of ours that enters the ring: for operations on disks, and
 # for those on consoles, of which a machine has 16, one each at a time.
 DISK_WORKERS, STREAM_WORKERS = 8, 16
+LOOK_INTERVAL = 0.1  # seconds, where the kernel's own thread takes the entries
+LOOKS = 100  # at the kernel's counters, which it shows only while nobody is in the ring
+COUNTERS_SIZE = 512  # bytes of fdinfo, in whose first lines they are
 
 REGISTER_FILES = 2
 REGISTER_EVENTFD = 4
@@ -220,13 +228,14 @@ class Ring:
         if descriptor < 0:
             raise _unavailable(-descriptor)
         self.descriptor = descriptor
+        self._counters = _open_counters(descriptor)
         self.parameters = parameters
         self.polled = bool(parameters.flags & SETUP_POLLED)
         try:
             self._map()
             self._restrict(files, eventfd, discards)
         except BaseException:
-            os.close(self.descriptor)
+            self._close_descriptors()
             raise
 
     def _map(self) -> None:
@@ -337,6 +346,27 @@ class Ring:
         ring.host_ram = self._memory.region.address
         ring.host_state = self._state
 
+    def look(self) -> str | None:
+        """Why the guest is over: more operations under way, or answers that found no room, than
+        there are places for answers; None: it goes on.
+
+        Where the kernel tells nothing at all (/proc not mounted, Linux before 5.15) it does too; and
+        where a thread is in the ring at each of LOOKS, until the next time: a thread that stays
+        there, in a file that blocks, lets no other submit anything.
+        """
+        if self._counters is None:
+            return None
+        most = self.parameters.cq_entries
+        for _ in range(LOOKS):
+            counters = os.pread(self._counters, COUNTERS_SIZE, 0)
+            number = _under_way(counters)
+            if number is not None:
+                return None if number <= most else _too_many(number, most)
+            if b"SqMask" in counters:
+                return None
+            os.sched_yield()
+        return None
+
     def enter_flags(self) -> int:
         """What a KICK tells io_uring_enter."""
         return ENTER_WAKEUP if self.polled else 0
@@ -345,7 +375,40 @@ class Ring:
         """Cancel what is under way and close the ring."""
         self._rings.close()
         self._entries.close()
+        self._close_descriptors()
+
+    def _close_descriptors(self) -> None:
         os.close(self.descriptor)
+        if self._counters is not None:
+            os.close(self._counters)
+
+
+def _open_counters(descriptor: int) -> int | None:
+    """Where the kernel shows a ring's counters; None where /proc is not mounted."""
+    try:
+        return os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _too_many(number: int, most: int) -> str:
+    return f"the monitor has {number} operations under way in its ring, where {most} have room"
+
+
+def _under_way(counters: bytes) -> int | None:
+    """Entries taken that have no answer in the ring, of an fdinfo; None: it does not say.
+
+    The kernel reads one counter after the other: what is answered in between makes it less than 0.
+    """
+    found: dict[bytes, int] = {}
+    for line in counters.splitlines()[:-1]:  # the last may be cut
+        name, _, value = line.partition(b":")
+        if name in (b"CachedSqHead", b"CachedCqTail"):
+            found[name] = int(value)
+    if len(found) < 2:
+        return None
+    number = (found[b"CachedSqHead"] - found[b"CachedCqTail"]) & 0xFFFF_FFFF
+    return number if number < 1 << 31 else 0
 
 
 def _setup(polled: bool) -> tuple[Parameters, int]:

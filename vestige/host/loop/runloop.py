@@ -16,7 +16,7 @@ its signal until the thread has left. The monitor vCPU's own kvm_run page is map
 from vestige.abi import CALLS, MAX_DOMAINS, PORT_CALL, RUN_UNION, Call, ExitReason, RunIo, RunPage
 from vestige.host.loop.patience import Patience
 from vestige.lang.enumeration import IntEnum
-from vestige.lang.intrinsics import load8, load64, syscall
+from vestige.lang.intrinsics import atomic_add64, load8, load64, syscall
 from vestige.lang.types import Struct, u8, u32, u64
 
 KVM_RUN = 0xAE80
@@ -28,6 +28,7 @@ EAGAIN = 11
 EBUSY = 16
 OUT = 1  # RunIo.direction
 HANDED = 8  # offset of a KICK's second argument from its first
+LOOK_AFTER = 16_384  # entries a ring takes between two looks: as many more may be under way in it
 REASONS = 64  # exit reasons counted apart; the last counts all from there on
 
 
@@ -42,7 +43,8 @@ class Leave(IntEnum):
     MONITOR_ERROR = 5  # KVM_RUN of the monitor failed with errno Loop.error
     RING_ERROR = 6  # io_uring_enter failed with errno Loop.error
     READY = 7  # the monitor's first entry is DONE; only where Loop.first was set
-    GO_ON = 8  # never returned by `run`
+    LOOK = 8  # Loop.look is a ring that has taken many entries since the last look at it
+    GO_ON = 9  # never returned by `run`
 
 
 class Loop(Struct):
@@ -58,6 +60,8 @@ class Loop(Struct):
     ring_count: u32
     ring_entries: u32
     ring_flags: u32  # of io_uring_enter
+    submitted: u64  # address of a u64 for each ring: entries taken by KICKs of all threads
+    look: u32
     stop: u32  # set by another thread: leave at the next chance
     boots: u32  # the guest vCPU is the boot processor
     first: u32  # leave with READY at the next DONE
@@ -159,7 +163,11 @@ def kick(loop: Loop, number: u32) -> u8:
     loop.patience.kicked(u32(answer))
     if load64(u64(loop.argument + HANDED)) != 0:
         syscall(SYS_SCHED_YIELD, 0, 0, 0, 0, 0, 0)
-    return Leave.GO_ON
+    before = atomic_add64(u64(loop.submitted + 8 * number), u64(answer))
+    if before % LOOK_AFTER + u64(answer) < LOOK_AFTER:
+        return Leave.GO_ON
+    loop.look = number
+    return Leave.LOOK
 
 
 def failed(loop: Loop, error: u32, leave: u8, begins: bool) -> u8:

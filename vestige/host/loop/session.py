@@ -10,7 +10,7 @@ from _thread import allocate_lock, get_native_id, start_new_thread
 
 from vestige import abi
 from vestige.errors import GuestError, UsageError
-from vestige.host.backends.ring import Ring
+from vestige.host.backends.ring import LOOK_INTERVAL, Ring
 from vestige.host.files.failures import FileFailures
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.twin import Twin
@@ -18,7 +18,7 @@ from vestige.host.loop import failure
 from vestige.host.loop.runloop import Leave, Loop
 from vestige.host.messages import tell
 from vestige.lang.intrinsics import address_of, syscall
-from vestige.lang.types import Struct, u8
+from vestige.lang.types import Struct, u8, u64
 
 SYS_PRCTL = 157
 SYS_TGKILL = 234
@@ -28,6 +28,12 @@ NUDGE_INTERVAL = 0.1  # seconds between signals to a thread that hasn't left yet
 EINVAL = 22
 
 Runner = Callable[[Loop], int]
+
+
+class Submitted(Struct):
+    """Entries that each ring took at KICKs; the host's own, of all threads."""
+
+    entries: u64[abi.MAX_DOMAINS]
 
 
 class ThreadName(Struct):
@@ -47,7 +53,9 @@ class Outcome:
 class CpuThread:
     """One vCPU pair, or a worker, with its loop, and the thread that runs it."""
 
-    def __init__(self, twin: Twin, index: int, rings: Sequence[Ring]) -> None:
+    def __init__(
+        self, twin: Twin, index: int, rings: Sequence[Ring], submitted: "Submitted"
+    ) -> None:
         """`index` is the monitor vCPU's."""
         self.is_worker = index >= len(twin.guest.cpus)
         self.who = twin.name_of(index)
@@ -65,6 +73,7 @@ class CpuThread:
             self.loop.guest_run = self.guest.run_address
             self.loop.boots = index == 0
         self.loop.argument = address_of(self.shown.argument)
+        self.loop.submitted = address_of(submitted)
         self.loop.ring_count = len(rings)
         for ring in rings:
             self.loop.rings[ring.domain] = ring.descriptor
@@ -150,7 +159,13 @@ class Session:
         self._lock = allocate_lock()
         self.ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.outcome: Outcome | None = None
-        self.threads = [CpuThread(twin, index, rings) for index in range(len(twin.monitor.cpus))]
+        self._submitted = Submitted()
+        self.threads = [
+            CpuThread(twin, index, rings, self._submitted)
+            for index in range(len(twin.monitor.cpus))
+        ]
+        # Seconds between calls of `look`; None: each look follows a KICK.
+        self.look_interval = LOOK_INTERVAL if any(ring.polled for ring in rings) else None
 
     def prepare(self) -> bool:
         """Let the monitor initialise, before anything else runs; False if that ended it all.
@@ -200,9 +215,27 @@ class Session:
             leave = self._runner(each.loop)
             if leave == Leave.CALL and self._serve(each):
                 continue
+            if leave == Leave.LOOK:
+                if self._look(each.loop.look, f", serving {each.who}"):
+                    continue
+                return Leave.STOPPED
             if leave not in (Leave.CALL, Leave.STOPPED, Leave.READY):
                 self._end(failure.left(leave, each.loop, each.who, each.guest, each.monitor))
             return leave
+
+    def look(self) -> None:
+        """End the guest if the monitor has too much under way in a ring that needs no KICK."""
+        for number, ring in enumerate(self._rings):
+            if ring.polled:
+                self._look(number)
+
+    def _look(self, number: int, where: str = "") -> bool:
+        """Whether the guest goes on: its monitor has not too much under way in that ring."""
+        with self._lock:
+            error = self._rings[number].look()
+        if error is not None:
+            self._end(error + where)
+        return error is None
 
     def _end(self, error: str | None, *, reset: bool = False) -> None:
         """The guest is over; the first reason counts."""
