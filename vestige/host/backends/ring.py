@@ -350,9 +350,9 @@ class Ring:
         """Why the guest is over: more operations under way, or answers that found no room, than
         there are places for answers; None: it goes on.
 
-        Where the kernel tells nothing at all (/proc not mounted, Linux before 5.15) it does too; and
-        where a thread is in the ring at each of LOOKS, until the next time: a thread that stays
-        there, in a file that blocks, lets no other submit anything.
+        Where the kernel tells nothing at all (/proc not mounted, Linux before 5.15) it does too;
+        and where a thread is in the ring at each of LOOKS, until the next time: a thread that
+        stays there, in a file that blocks, lets no other submit anything.
         """
         if self._counters is None:
             return None
