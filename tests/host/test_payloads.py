@@ -1,12 +1,15 @@
 """Payload guests on real KVM: forwarding, doorbells, queued writes, the ring, isolation, ends."""
 
+import ctypes
 import errno
 import os
 import re
 import signal
 import threading
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +20,7 @@ from tests.host.monitor_payload import DISK_DATA, GUEST_VECTOR, Port
 from vestige import abi
 from vestige.errors import GuestError
 from vestige.host.kvm import api as kvm
+from vestige.host.kvm.memory import PRIVATE_SIZE
 from vestige.host.loop import statistics, wait
 from vestige.host.loop.runloop import LOOK_AFTER, Loop
 
@@ -152,6 +156,35 @@ def test_every_page_of_the_monitors_memory_is_nothing_to_the_guest(start: Start)
     assert list(payload.report.values)[:2] == [0, pages]
     assert payload.session.threads[0].loop.exits[kvm.Exit.MMIO] == 2 * pages
     assert bytes(private[: abi.SHARED - abi.IMAGE]) == before[: abi.SHARED - abi.IMAGE]
+
+
+def test_the_monitor_sees_no_other_address_of_the_host(start: Start) -> None:
+    file = os.memfd_create("disk")
+    payload = start(guests.read_disk, files=[file])
+    assert payload.run() == 0
+    twin = payload.twin
+    own = [(payload.memory.region.address, payload.memory.size)]
+    own += [(twin.private.region.address, PRIVATE_SIZE)]
+    others = [each for each in mappings() if not any(a <= each[0] < a + size for a, size in own)]
+    runs = [(cpu.run_address, cpu.run_size) for cpu in twin.guest.cpus]
+    seen = [(twin.private.region.address, PRIVATE_SIZE), *runs]
+    seen += [(host, size) for _, size, host in twin._rings]
+    words = {word for address, size in seen for word in words_at(address, size)}
+    assert payload.memory.region.address in words  # which the ring needs
+    assert [hex(word) for word in words if any(a <= word < b for a, b in others)] == []
+
+
+def mappings() -> list[tuple[int, int]]:
+    """First address and end of all that this process has mapped above 4 GiB."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    found = [tuple(int(word, 16) for word in line.split()[0].split("-")) for line in lines]
+    return [(first, end) for first, end in found if first >= 1 << 32]
+
+
+def words_at(address: int, size: int) -> set[int]:
+    """The words of 64 bits there."""
+    data = ctypes.string_at(address, size)
+    return set(array("Q", data))
 
 
 # ---- how it ends ---------------------------------------------------------------------------------

@@ -68,6 +68,7 @@ class Ring(Struct):
     cq_flags: u64
     cqes: u64
     sqes: u64
+    # Where the host has them, which says where nothing else is: each has a place drawn at random.
     host_ram: u64  # host virtual address of GPA 0; high RAM follows low RAM
     host_state: u64  # host virtual address of STATE
 

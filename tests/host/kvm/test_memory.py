@@ -1,13 +1,15 @@
 """Guest RAM and private memory: where they begin, what they cost, who has them."""
 
+import ctypes
 import os
+import struct
 from pathlib import Path
 
 import pytest
 
 from vestige.abi import MIB
 from vestige.errors import UsageError
-from vestige.host.kvm.memory import LARGE_PAGE, GuestMemory, PrivateMemory, Region
+from vestige.host.kvm.memory import FIRST_PLACE, LARGE_PAGE, GuestMemory, PrivateMemory, Region
 
 LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -46,6 +48,55 @@ def test_a_forked_process_does_not_have_the_memory() -> None:
     region = Region(MIB)
     assert "dc" in flags_at(region.address)
     region.close()
+
+
+def places() -> tuple[int, int]:
+    """Guest RAM's distance from the C library, and the private memory's from guest RAM."""
+    memory, private = GuestMemory(MIB), PrivateMemory()
+    library = ctypes.cast(ctypes.CDLL(None).getpid, ctypes.c_void_p).value or 0
+    found = memory.region.address - library, private.region.address - memory.region.address
+    memory.close()
+    private.close()
+    return found
+
+
+def test_where_memory_is_says_where_nothing_else_is() -> None:
+    from_library, from_ram = zip(*[places() for _ in range(20)], strict=True)
+    assert len(set(from_library)) == len(set(from_ram)) == 20
+
+
+def test_forks_of_one_process_have_their_memory_at_different_places() -> None:
+    found = []
+    for _ in range(4):
+        read, write = os.pipe()
+        if (child := os.fork()) == 0:
+            os.write(write, struct.pack("<qq", *places()))
+            os._exit(0)
+        os.waitpid(child, 0)
+        found.append(struct.unpack("<qq", os.read(read, 16)))
+        os.close(read)
+        os.close(write)
+    from_library, from_ram = zip(*found, strict=True)
+    assert len(set(from_library)) == len(set(from_ram)) == 4
+
+
+def test_a_place_that_is_taken_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Region(MIB)
+    first.view[0] = 0x5A
+    numbers = [(first.address - FIRST_PLACE) // LARGE_PAGE] * 3 + [12345]
+    monkeypatch.setattr(os, "urandom", lambda size: numbers.pop(0).to_bytes(size, "little"))
+    second = Region(MIB)
+    assert second.address == FIRST_PLACE + 12345 * LARGE_PAGE
+    assert first.view[0] == 0x5A
+    first.close()
+    second.close()
+
+
+def test_memory_that_was_given_back_is_not_mapped() -> None:
+    region = Region(MIB)
+    region.close()
+    with pytest.raises(AssertionError, match="nothing is mapped"):
+        flags_at(region.address)
 
 
 def test_memory_that_can_not_be_had_is_one_line() -> None:

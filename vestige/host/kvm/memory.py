@@ -1,18 +1,33 @@
 """The memory of both VMs: guest RAM, and the private memory only the monitor VM maps.
 
 Each is one anonymous mapping. Both are sparse: a page exists from its first use.
+
+Threats: io_uring knows buffers by their addresses in this process, so the monitor is told where its
+guest's RAM and its STATE are (abi.Ring). That says where nothing else is: each mapping has a place
+drawn at random for itself, in a part of the address space where the kernel puts nothing unasked.
 """
 
 import ctypes
+import errno
 import mmap
+import os
 
 from vestige import abi
 from vestige.host import limits
+from vestige.lang.intrinsics import syscall
 
+SYS_MMAP, SYS_MUNMAP, SYS_MADVISE = 9, 11, 28
 MAP_NORESERVE = 0x4000  # asm-generic/mman-common.h; the mmap module has it from Python 3.13
+MAP_FIXED_NOREPLACE = 0x10_0000
+ACCESS = mmap.PROT_READ | mmap.PROT_WRITE
+OWN = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE
 PRIVATE = abi.IMAGE  # image, Shared, STATE, stacks and tables, in one stretch
 PRIVATE_SIZE = 50 * abi.MIB  # to the end of the tables
 LARGE_PAGE = 2 * abi.MIB
+# Linux loads programs from 0x5555_5555_4000 up, or below 4 GiB, and maps from the stack down, less
+# than 2 TiB of it unless a process maps as much. 79 TiB are 41 million places.
+FIRST_PLACE, LAST_PLACE = 1 << 40, 80 << 40
+TRIES = 100  # at a place that is free: each fails where there is a mapping of ours already
 
 
 class Region:
@@ -27,37 +42,42 @@ class Region:
     def __init__(self, size: int) -> None:
         """`size` bytes of zeroes. Raises UsageError where this process may not have them."""
         self.size = size
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
-        try:
-            self._mapping = mmap.mmap(-1, size + LARGE_PAGE, flags)
-        except OSError as error:
-            raise limits.refusal(f"{size >> 20} MiB of memory", error.errno or 0) from None
-        self._mapping.madvise(mmap.MADV_DONTFORK)
-        self._advise(mmap.MADV_NOHUGEPAGE, 0, size + LARGE_PAGE)
-        self._skipped = -mapping_address(self._mapping) % LARGE_PAGE
-        self.address = mapping_address(self._mapping) + self._skipped
-        self.view = memoryview(self._mapping)[self._skipped : self._skipped + size]
+        self.address = _mapped(size)
+        self._advise(mmap.MADV_DONTFORK, 0, size)
+        self._advise(mmap.MADV_NOHUGEPAGE, 0, size)
+        memory = (ctypes.c_uint8 * size).from_address(self.address)
+        self.view = memoryview(memory).cast("B")
 
     def prefer_large_pages(self, start: int) -> None:
         """From offset `start` on, a multiple of a page, exist in large pages where Linux has them.
 
         One fault instead of 512 each, of the host's and of the guest's.
         """
-        self._advise(mmap.MADV_HUGEPAGE, self._skipped + start, self.size - start)
+        self._advise(mmap.MADV_HUGEPAGE, start, self.size - start)
 
     def _advise(self, advice: int, start: int, size: int) -> None:
-        try:
-            self._mapping.madvise(advice, start, size)
-        except OSError:
-            return  # a kernel without large pages
+        """A kernel without large pages refuses, which changes nothing else."""
+        if size:
+            syscall(SYS_MADVISE, self.address + start, size, advice, 0, 0, 0)
 
     def close(self) -> None:
         """Unmap and give the memory back. Nothing may use it any more."""
         self.view.release()
-        try:  # noqa: SIM105 - contextlib is slow to import
-            self._mapping.close()
-        except BufferError:
-            pass  # an error on its way up keeps the views of those it passed: they end with it
+        syscall(SYS_MUNMAP, self.address, self.size, 0, 0, 0, 0)
+
+
+def _mapped(size: int) -> int:
+    """Map `size` bytes at a random multiple of LARGE_PAGE; the address."""
+    places = (LAST_PLACE - FIRST_PLACE - size) // LARGE_PAGE
+    answer = -errno.ENOMEM
+    for _ in range(TRIES if places > 0 else 0):
+        place = FIRST_PLACE + int.from_bytes(os.urandom(8), "little") % places * LARGE_PAGE
+        answer = syscall(SYS_MMAP, place, size, ACCESS, OWN, (1 << 64) - 1, 0)
+        if answer != -errno.EEXIST:
+            break
+    if answer < 0:
+        raise limits.refusal(f"{size >> 20} MiB of memory", -answer)
+    return answer
 
 
 class GuestMemory:
