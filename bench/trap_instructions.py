@@ -89,15 +89,15 @@ class Turn:
         rig.shared.config.coalesced_entries = len(page.entries)
         for number in range(queued):
             queue(page, abi.PORT_IDE + 2 + number, 1)
-        run = abi.RunPage.at(rig.cpus[0].run)
-        union = rig.cpus[0].run + abi.RUN_UNION
+        run = rig.cpus[0].exit
+        union = address_of(run.union)
         if kind == Kind.PORT:
-            run.exit_reason = abi.ExitReason.IO
+            run.reason = abi.ExitReason.IO
             port = abi.RunIo.at(union)
             port.direction, port.size, port.port = 0, size, address
             port.count, port.data_offset = 1, DATA_OFFSET
         else:
-            run.exit_reason = abi.ExitReason.MMIO
+            run.reason = abi.ExitReason.MMIO
             memory = abi.RunMmio.at(union)
             memory.address, memory.length, memory.is_write = address, size, 0
         return instructions(self, rig.cpus[0], rig.machine, rig.shared)

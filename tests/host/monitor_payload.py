@@ -7,7 +7,6 @@ from vestige.abi import (
     IMAGE,
     PORT_CALL,
     PORT_DOORBELL,
-    RUN_UNION,
     SHARED,
     STATE,
     Call,
@@ -18,10 +17,10 @@ from vestige.abi import (
     Power,
     RunIo,
     RunMmio,
-    RunPage,
     Shared,
 )
 from vestige.lang.intrinsics import (
+    address_of,
     check,
     load8,
     load32,
@@ -65,7 +64,7 @@ class Port(IntEnum):
     PIN_RESULT = 0x123  # in
     QUEUED = 0x124  # in: sum of address and data of the coalesced writes since last time
     TOUCH_RAM = 0x125  # in: the first byte of RAM above 4 GiB, which becomes 0x5C
-    CLEAR_STOP = 0x126  # out: as SPIN, and keep clearing the guest's immediate_exit
+    WRITE_RUN = 0x126  # out: set this word of the guest's kvm_run to 1
     FLOOD = 0x127  # out: read file 0 for ever, and take no answer; with 1, KICK but once
     POWER = 0x604  # out
 
@@ -91,9 +90,9 @@ def vcpu_main(cpu: Cpu) -> None:
     state = State.at(STATE)
     while True:
         call(cpu, Call.DONE)
-        reason = RunPage.at(cpu.run).exit_reason
+        reason = cpu.exit.reason
         if reason == ExitReason.IO:
-            record = RunIo.at(u64(cpu.run + RUN_UNION))
+            record = RunIo.at(address_of(cpu.exit.union))
             data = u64(cpu.run + record.data_offset)
             if record.direction == 1:
                 written(cpu, state, record.port, load8(data))
@@ -101,7 +100,7 @@ def vcpu_main(cpu: Cpu) -> None:
                 store32(data, answer(cpu, state, record.port))
         else:
             check(reason == ExitReason.MMIO)
-            memory = RunMmio.at(u64(cpu.run + RUN_UNION))
+            memory = RunMmio.at(address_of(cpu.exit.union))
             state.memory_accesses = u32(state.memory_accesses + 1)
             for index in range(8):
                 memory.data[index] = MMIO_ANSWER
@@ -154,9 +153,8 @@ def written(cpu: Cpu, state: State, port: u16, value: u8) -> None:
         case Port.SPIN:
             while True:
                 pause()
-        case Port.CLEAR_STOP:
-            while True:
-                RunPage.at(cpu.run).immediate_exit = 0
+        case Port.WRITE_RUN:
+            store64(u64(cpu.run + value * 8), 1)
         case Port.LEAVE:
             leave(value)
         case Port.RING_READ:

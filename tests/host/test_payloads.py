@@ -187,6 +187,17 @@ def words_at(address: int, size: int) -> set[int]:
     return set(array("Q", data))
 
 
+@pytest.mark.parametrize(
+    "word",
+    [0, 1, 36, 37, 38],  # immediate_exit, exit_reason, kvm_valid_regs, kvm_dirty_regs, registers
+)
+def test_the_words_of_kvm_run_that_are_orders_are_not_the_monitors_to_write(
+    start: Start, word: int
+) -> None:
+    message = ending(start(guests.one_command, command=command(Port.WRITE_RUN, word)))
+    assert re.search(r"the monitor left without a call \(MMIO, RIP 0xc0", message), message
+
+
 # ---- how it ends ---------------------------------------------------------------------------------
 
 
@@ -255,7 +266,6 @@ def test_pinning_without_a_ring_or_beyond_ram_is_answered_with_an_error(start: S
         (guests.sleep_for_ever, 0),
         (guests.run_for_ever, 0),
         (guests.one_command, Port.SPIN),
-        (guests.one_command, Port.CLEAR_STOP),
     ],
 )
 def test_the_timeout_stops_whatever_runs(

@@ -224,7 +224,7 @@ class Rig(Processor):
         return self
 
     def enter(self, cpu: int = 0) -> None:
-        """The monitor's answer to the exit in this CPU's kvm_run page."""
+        """The monitor's answer to the exit in this Cpu."""
         held = [machine.lock.held for machine in self.machines]
         with self.entered(self.cpus[cpu]):
             serve(self.cpus[cpu], self.machine, self.shared)
@@ -232,9 +232,9 @@ class Rig(Processor):
 
     def port(self, port: int, size: int, data: bytes, *, write: bool, cpu: int = 0) -> bytes:
         """A port access of len(data) / size times; what stands in its place afterwards."""
-        page = self.cpus[cpu].run
-        abi.RunPage.at(page).exit_reason = abi.ExitReason.IO
-        record = abi.RunIo.at(page + abi.RUN_UNION)
+        page, shown = self.cpus[cpu].run, self.cpus[cpu].exit
+        shown.reason = abi.ExitReason.IO
+        record = abi.RunIo.at(address_of(shown.union))
         record.direction, record.size, record.port = write, size, port
         record.count, record.data_offset = len(data) // size, DATA_OFFSET
         ctypes.memmove(page + DATA_OFFSET, data, len(data))
@@ -251,9 +251,9 @@ class Rig(Processor):
 
     def memory_access(self, address: int, size: int, value: int | None, cpu: int = 0) -> int:
         """An access outside RAM; None reads."""
-        page = self.cpus[cpu].run
-        abi.RunPage.at(page).exit_reason = abi.ExitReason.MMIO
-        record = abi.RunMmio.at(page + abi.RUN_UNION)
+        shown = self.cpus[cpu].exit
+        shown.reason = abi.ExitReason.MMIO
+        record = abi.RunMmio.at(address_of(shown.union))
         record.address, record.length, record.is_write = address, size, value is not None
         place = address_of(record.data)
         ctypes.memmove(place, (value or 0).to_bytes(8, "little"), 8)
@@ -279,9 +279,9 @@ class Rig(Processor):
 
     def end_of_interrupt(self, vector: int, cpu: int = 0) -> None:
         """A local APIC's EOI of a level interrupt."""
-        page = self.cpus[cpu].run
-        abi.RunPage.at(page).exit_reason = abi.ExitReason.IOAPIC_EOI
-        abi.RunEoi.at(page + abi.RUN_UNION).vector = vector
+        shown = self.cpus[cpu].exit
+        shown.reason = abi.ExitReason.IOAPIC_EOI
+        abi.RunEoi.at(address_of(shown.union)).vector = vector
         self.enter(cpu)
 
     def work(self, domain: int = 0) -> None:

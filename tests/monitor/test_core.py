@@ -116,14 +116,14 @@ def test_the_worker_takes_queued_writes_too(rig: Rig) -> None:
 
 
 def test_an_unknown_exit_does_nothing(rig: Rig) -> None:
-    abi.RunPage.at(rig.cpus[0].run).exit_reason = 99
+    rig.cpus[0].exit.reason = 99
     rig.enter()
 
 
 def test_data_outside_kvm_run_is_refused(rig: Rig) -> None:
-    page = rig.cpus[0].run
-    abi.RunPage.at(page).exit_reason = abi.ExitReason.IO
-    record = abi.RunIo.at(page + abi.RUN_UNION)
+    shown = rig.cpus[0].exit
+    shown.reason = abi.ExitReason.IO
+    record = abi.RunIo.at(address_of(shown.union))
     record.size, record.count, record.data_offset = 4, 2, abi.RUN_STRIDE - 4
     with pytest.raises(CheckFailed):
         rig.enter()

@@ -16,7 +16,7 @@ from tests.monitor.interleaving import Schedule
 from tests.monitor.rig import Rig
 from tests.monitor.virtio_guest import DATA, IN, DiskQueue, VirtioDisk
 from vestige import abi
-from vestige.lang.intrinsics import Processor, running_on
+from vestige.lang.intrinsics import Processor, address_of, running_on
 from vestige.monitor.core import lock
 from vestige.monitor.core.trap_turn import serve
 from vestige.monitor.core.worker_turn import work
@@ -98,20 +98,21 @@ class Race(Processor):
     def cpu(self, number: int) -> None:
         """A guest's CPU that traps now and then, in any domain."""
         rig = self.rig
-        page = rig.cpus[number].run
+        shown = rig.cpus[number].exit
+        union = address_of(shown.union)
         for turn in range(TRAPS):
-            record = abi.RunIo.at(page + abi.RUN_UNION)
-            abi.RunPage.at(page).exit_reason = abi.ExitReason.IO
+            record = abi.RunIo.at(union)
+            shown.reason = abi.ExitReason.IO
             record.direction, record.size, record.count, record.data_offset = 1, 1, 1, 4096
             record.port = abi.PORT_UART if self.uart else 0x80
             if turn % 2:
-                abi.RunPage.at(page).exit_reason = abi.ExitReason.MMIO
-                access = abi.RunMmio.at(page + abi.RUN_UNION)
+                shown.reason = abi.ExitReason.MMIO
+                access = abi.RunMmio.at(union)
                 access.address, access.length, access.is_write = self.bar + STATUS, 1, 0
             serve(rig.cpus[number], rig.machine, rig.shared)
             self.schedule.step()
         for _ in range(WRITES if self.share else 0):
-            access = abi.RunMmio.at(page + abi.RUN_UNION)
+            access = abi.RunMmio.at(union)
             access.address, access.length, access.is_write = self.bar + CONFIG_VECTOR, 2, 1
             access.data[0] = number
             serve(rig.cpus[number], rig.machine, rig.shared)

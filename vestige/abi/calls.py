@@ -1,5 +1,6 @@
 """What the monitor asks of the host, and how: the calls, and the Cpu that holds their arguments."""
 
+from vestige.abi.kvm import GuestExit
 from vestige.lang import vcpu
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.types import Struct, u8, u32, u64
@@ -47,6 +48,7 @@ class Cpu(Struct):
     signals: u8[8]  # 1: this interrupt has come; a worker's, who clears it
     ended: u32[1]  # bit 0: KVM has ended the interrupt under way; a worker's, outside/kvm.py
     index: u64  # guest vCPU it is paired with; of domain d's worker it is Config.cpus + d
-    run: u64  # address of that vCPU's kvm_run; 0 for a worker
+    run: u64  # where that vCPU's kvm_run would begin, whose first page is absent; 0 for a worker
+    exit: GuestExit  # that vCPU's
     argument: u64[ARGUMENTS]  # of the call being made
     calls: u64[CALLS]  # calls made, by number

@@ -47,6 +47,18 @@ class RunPage(Struct):
 RUN_UNION = 32  # byte offset of the union in struct kvm_run
 
 
+class GuestExit(Struct):
+    """What the host copies of a guest vCPU's kvm_run for its monitor, at an exit it forwards.
+
+    kvm_run's first page has words by which KVM takes orders: immediate_exit, and kvm_dirty_regs,
+    with which KVM_RUN sets registers, control registers and pending events from the page. Threat:
+    none of them is the monitor's to write. What the host copies back is RunMmio.data.
+    """
+
+    reason: u32  # an ExitReason
+    union: u64[3]  # a RunIo, RunMmio or RunEoi
+
+
 class RunIo(Struct):
     """kvm_run.io, at RUN_UNION."""
 
@@ -54,7 +66,7 @@ class RunIo(Struct):
     size: u8
     port: u16
     count: u32
-    data_offset: u64  # from the start of kvm_run
+    data_offset: u64  # from the start of kvm_run; its second page, which the monitor has
 
 
 class RunMmio(Struct):
@@ -64,6 +76,9 @@ class RunMmio(Struct):
     data: u8[8]
     length: u32
     is_write: u8
+
+
+RUN_MMIO_DATA = 8  # byte offset of RunMmio.data
 
 
 class RunEoi(Struct):

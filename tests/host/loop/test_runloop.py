@@ -9,7 +9,7 @@ from vestige import abi
 from vestige.host.loop import failure, runloop
 from vestige.host.loop.runloop import KVM_RUN, LOOK_AFTER, REASONS, Leave, Loop
 from vestige.host.loop.session import Submitted
-from vestige.lang.intrinsics import address_of
+from vestige.lang.intrinsics import address_of, store64
 from vestige.lang.types import Struct, u8, u64
 
 GUEST, MONITOR, RING, OTHER_RING = 100, 101, 102, 103
@@ -44,6 +44,8 @@ class Rig:
             ring_count=2,
             ring_entries=256,
         )
+        self.shown = abi.GuestExit()
+        self.loop.guest_exit = address_of(self.shown)
         self.submitted = Submitted()
         self.loop.submitted = address_of(self.submitted)
         self.loop.rings[0], self.loop.rings[1] = RING, OTHER_RING
@@ -143,6 +145,31 @@ def test_calls_for_python_leave_and_the_monitor_goes_on_afterwards(rig: Rig, cal
     rig.monitor_calls(abi.Call.DONE)
     rig.guest_exits(8)
     assert rig.run() == Leave.GUEST
+
+
+def test_the_monitor_is_shown_the_exit_and_only_the_data_of_memory_goes_back(rig: Rig) -> None:
+    union = address_of(rig.guest) + abi.RUN_UNION
+    for reason, goes_back in ((2, False), (6, True), (26, False)):
+        for word in range(4):
+            store64(union + 8 * word, 100 * reason + word)
+        rig.guest_exits(reason)
+        rig.monitor_calls(abi.Call.PIN)
+        assert rig.run() == Leave.CALL
+        assert rig.shown.reason == reason
+        assert list(rig.shown.union) == [100 * reason + word for word in range(3)]
+        before = bytes(rig.guest)
+        rig.shown.reason = 6
+        rig.shown.union[0] = rig.shown.union[1] = rig.shown.union[2] = 7
+        rig.monitor_calls(abi.Call.DONE)
+        rig.guest_exits(reason)
+        rig.monitor_calls(abi.Call.PIN)
+        assert rig.run() == Leave.CALL
+        expected = bytearray(before)
+        if goes_back:
+            data = abi.RUN_UNION + abi.RUN_MMIO_DATA
+            expected[data : data + 8] = (7).to_bytes(8, "little")
+        assert bytes(rig.guest) == bytes(expected)
+        rig.loop.in_monitor = 0
 
 
 def test_a_kick_enters_the_ring_and_goes_on_in_the_monitor(rig: Rig) -> None:

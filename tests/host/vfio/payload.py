@@ -10,7 +10,6 @@ from enum import IntEnum
 from tests.host.guest_payload import Report
 from vestige.abi import (
     PORT_CALL,
-    RUN_UNION,
     SHARED,
     STATE,
     Call,
@@ -21,6 +20,7 @@ from vestige.abi import (
     Shared,
 )
 from vestige.lang.intrinsics import (
+    address_of,
     load32,
     load64,
     port_in32,
@@ -65,7 +65,7 @@ def vcpu_main(cpu: Cpu) -> None:
     nvme = Shared.at(SHARED).config.nvme[0]
     while True:
         port_out8(PORT_CALL, Call.DONE)
-        record = RunIo.at(u64(cpu.run + RUN_UNION))
+        record = RunIo.at(address_of(cpu.exit.union))
         data = u64(cpu.run + record.data_offset)
         match record.port:
             case Port.VERSION:

@@ -2,8 +2,8 @@
 
 The guest VM maps RAM and nothing else (but pages to read, where the IDE is in memory), so
 whatever else the guest touches exits. The monitor VM maps the same RAM at the same addresses,
-its private memory, the guest vCPUs' kvm_run mappings and the ring. Guest vCPU n is paired with
-monitor vCPU n; behind those are the workers, one for each domain.
+its private memory, the guest vCPUs' kvm_run mappings behind their first page, and the ring. Guest
+vCPU n is paired with monitor vCPU n; behind those are the workers, one for each domain.
 """
 
 import mmap
@@ -53,7 +53,9 @@ class Twin:
             self.monitor.map(address, size, host_address)
         self.monitor.map(PRIVATE, PRIVATE_SIZE, self.private.region.address)
         for cpu in self.guest.cpus:
-            self.monitor.map(_run_page(cpu.index), cpu.run_size, cpu.run_address)
+            page = mmap.PAGESIZE  # the first stays ours: see abi.GuestExit
+            place, host_address = _run_page(cpu.index) + page, cpu.run_address + page
+            self.monitor.map(place, cpu.run_size - page, host_address)
         for address, size, host_address in self._rings:
             self.monitor.map(address, size, host_address)
         if (shadow := self.private.shared().config.shadow) != 0:

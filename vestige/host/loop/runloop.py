@@ -1,22 +1,33 @@
 """The run loop of one vCPU thread: run the guest; forward what it exits with, unseen; again.
 
 Typed Python, compiled for this process and called with the GIL released; it is also what
-CPython runs where nothing is compiled. It decodes no device access: the monitor finds it in
-the guest vCPU's kvm_run page. Requests of the monitor which only Python can serve come back
-as Leave.CALL; calling `run` again goes on where it was.
+CPython runs where nothing is compiled. It decodes no device access: it copies the few words in
+which KVM tells of one to the monitor, and the monitor's answer back. Requests of the monitor which
+only Python can serve come back as Leave.CALL; calling `run` again goes on where it was.
 
-Threats: the guest's kvm_run page is mapped in the monitor VM, so all of it may hold anything
-at any time. This loop reads one word there, `exit_reason`, to choose between forwarding and
-leaving; each choice is one the guest could have caused. Which ring a KICK is for is compared
-with how many there are. The monitor may clear the page's
-`immediate_exit`: so `stop` is looked at before every entry, and who stops a thread repeats
-its signal until the thread has left. The monitor vCPU's own kvm_run page is mapped nowhere.
+Threats: the monitor may write its copy at any time, and the data of ports; KVM's orders are in a
+page of kvm_run that it does not have (abi.GuestExit). Each answer is one it could have given. Which
+ring a KICK is for is compared with how many there are. How many entries a ring takes is the
+kernel's answer to io_uring_enter, which the monitor can't write; after every LOOK_AFTER of them
+Python looks how many have no answer yet (backends/ring.py). Who stops a thread sets `stop`, which
+is looked at before every entry, and the immediate_exit of both kvm_run pages.
 """
 
-from vestige.abi import CALLS, MAX_DOMAINS, PORT_CALL, RUN_UNION, Call, ExitReason, RunIo, RunPage
+from vestige.abi import (
+    CALLS,
+    MAX_DOMAINS,
+    PORT_CALL,
+    RUN_MMIO_DATA,
+    RUN_UNION,
+    Call,
+    ExitReason,
+    GuestExit,
+    RunIo,
+    RunPage,
+)
 from vestige.host.loop.patience import Patience
 from vestige.lang.enumeration import IntEnum
-from vestige.lang.intrinsics import atomic_add64, load8, load64, syscall
+from vestige.lang.intrinsics import atomic_add64, load8, load64, store64, syscall
 from vestige.lang.types import Struct, u8, u32, u64
 
 KVM_RUN = 0xAE80
@@ -52,6 +63,8 @@ class Loop(Struct):
 
     guest: u64  # descriptor of the guest vCPU; unused by a worker
     guest_run: u64  # address of its kvm_run page; 0: this is a worker's loop
+    guest_exit: u64  # address of the monitor's Cpu.exit
+    forwarded: u32  # the exit reason that the monitor was last entered for
     monitor: u64  # descriptor of the monitor vCPU
     monitor_run: u64
     run_size: u32  # bytes of each kvm_run mapping
@@ -108,9 +121,28 @@ def run_guest(loop: Loop) -> u8:
     if reason in (ExitReason.IO, ExitReason.MMIO, ExitReason.IOAPIC_EOI):
         loop.forwards += 1
         loop.in_monitor = 1
+        show(loop, reason)
         return Leave.GO_ON
     loop.reason = reason
     return Leave.GUEST
+
+
+def show(loop: Loop, reason: u32) -> None:
+    """Copy what there is of the exit, whatever it is, to where the monitor looks for it."""
+    union = u64(loop.guest_run + RUN_UNION)
+    shown = GuestExit.at(loop.guest_exit)
+    shown.reason = reason
+    shown.union[0] = load64(union)
+    shown.union[1] = load64(u64(union + 8))
+    shown.union[2] = load64(u64(union + 16))
+    loop.forwarded = reason
+
+
+def answer(loop: Loop) -> None:
+    """Copy an access's data back; that of ports is in a page which the monitor has."""
+    if loop.forwarded == ExitReason.MMIO:
+        data = GuestExit.at(loop.guest_exit).union[RUN_MMIO_DATA // 8]
+        store64(u64(loop.guest_run + RUN_UNION + RUN_MMIO_DATA), data)
 
 
 def run_monitor(loop: Loop) -> u8:
@@ -142,6 +174,7 @@ def serve(loop: Loop, call: u8) -> u8:
     if call != Call.DONE:
         return Leave.CALL
     if loop.guest_run != 0:
+        answer(loop)
         loop.in_monitor = 0
     if loop.first != 0:
         loop.first = 0

@@ -71,6 +71,7 @@ class CpuThread:
         if self.guest is not None:
             self.loop.guest = self.guest.descriptor
             self.loop.guest_run = self.guest.run_address
+            self.loop.guest_exit = address_of(self.shown.exit)
             self.loop.boots = index == 0
         self.loop.argument = address_of(self.shown.argument)
         self.loop.submitted = address_of(submitted)
@@ -112,8 +113,7 @@ class CpuThread:
     def stop(self) -> None:
         """Make the thread leave its loop, and wait until it has.
 
-        The signal is repeated: the monitor can write the guest's kvm_run page, and clear the
-        flag that makes the next KVM_RUN return at once.
+        The signal is repeated: the first may end another system call than the one that is next.
         """
         self.loop.stop = 1
         while self.is_running:

@@ -1,9 +1,9 @@
 """The transport of KVM's virtual CPUs: its records of traps, ports that leave, a local APIC.
 
-A trap is in kvm_run, writes without one in the ring of coalesced writes (Linux 6.1,
-Documentation/virt/kvm/api.rst, sections 5 and 4.116). OUT to a port is a call of the host, or an
-eventfd. Workers are woken through their local APICs in x2APIC mode (Intel SDM volume 3, chapter
-11), whose timer counts a bus clock of 1 GHz in KVM: with a divisor of 1, nanoseconds.
+A trap is what the host copied of kvm_run, writes without one are in the ring of coalesced writes
+(Linux 6.1, Documentation/virt/kvm/api.rst, sections 5 and 4.116). OUT to a port is a call of the
+host, or an eventfd. Workers are woken through their local APICs in x2APIC mode (Intel SDM volume 3,
+chapter 11), whose timer counts a bus clock of 1 GHz in KVM: with a divisor of 1, nanoseconds.
 """
 
 from vestige.abi import (
@@ -11,7 +11,6 @@ from vestige.abi import (
     PORT_CALL,
     PORT_DOORBELL,
     RUN_STRIDE,
-    RUN_UNION,
     TIMER_VECTOR,
     WORKER_VECTOR,
     CoalescedRing,
@@ -22,7 +21,6 @@ from vestige.abi import (
     RunEoi,
     RunIo,
     RunMmio,
-    RunPage,
 )
 from vestige.lang.intrinsics import (
     address_of,
@@ -60,9 +58,9 @@ LONGEST = 4_000_000_000  # ns: what 32 bits count; a later deadline is looked at
 
 
 def fetch(cpu: Cpu, trap: Trap) -> None:
-    """Read the exit that this CPU's guest made. Its data stays where it is, in kvm_run."""
-    union = u64(cpu.run + RUN_UNION)
-    match RunPage.at(cpu.run).exit_reason:
+    """Read the exit that this CPU's guest made. Its data stays where it is."""
+    union = address_of(cpu.exit.union)
+    match cpu.exit.reason:
         case ExitReason.IO:
             fetch_port(RunIo.at(union), cpu.run, trap)
         case ExitReason.MMIO:
