@@ -122,7 +122,7 @@ def configurations() -> dict[str, Configuration]:
         POLL: vestige(f"tap:{TAP}", TAP_WORDS, "poll"),
         VHOST_OFF: qemu(f"{tap},vhost=off"),
         VHOST_ON: qemu(f"{tap},vhost=on"),
-        USER: vestige("user", USER_WORDS),
+        USER: vestige("user,host-loopback", USER_WORDS),
         PASST: qemu_passt(qemu(stream, f",host_mtu={PASST_MTU}", USER_WORDS)),
     }
 

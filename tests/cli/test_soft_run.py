@@ -47,6 +47,13 @@ def test_the_inner_command_means_what_the_outer_one_meant() -> None:
     assert inner == outer
 
 
+def test_the_hosts_loopback_is_the_callers_not_the_software_hosts() -> None:
+    """Where the caller asks for it, the gateway inside is it already."""
+    given = run_command.SYNTAX.read(["--kernel=k", "--net=user,host-loopback"])
+    inner, _ = inside(soft_run.command(run_command.SYNTAX.words(given), []))
+    assert inner.net == "user"
+
+
 def test_nothing_of_the_working_directory_or_the_environment_is_imported() -> None:
     assert soft_run.command(WORDS, [])[1:3] == ["-I", "-S"]
 

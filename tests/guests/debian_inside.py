@@ -46,7 +46,16 @@ def main() -> None:
     ours, theirs = pty.openpty()
     words = (
         *("--kernel", kernel, "--initrd", initrd, "--append", f"{APPEND} {skipped}"),
-        *("--disk", disk, "--net", "user", "--console", "virtio", "--timeout", str(TIMEOUT)),
+        *(
+            "--disk",
+            disk,
+            "--net",
+            "user,host-loopback",
+            "--console",
+            "virtio",
+            "--timeout",
+            str(TIMEOUT),
+        ),
     )
     guest = start(words, theirs, folder)
     try:

@@ -36,6 +36,10 @@ HOST={GATEWAY} AMOUNT=512K
 udhcpc -i eth0 -n -q -s /dhcp
 ping -c 2 $HOST > /tmp/ping && echo "ping: ok"
 """
+KNOCK = f"""
+wget -q -T 20 -O /dev/null http://$HOST:{network_host.SEND}/ && said=somebody || said=nobody
+echo "loopback: $said"
+"""
 STATIC = f"""
 HOST={TAP_HOST} AMOUNT=2M
 ip address add {TAP_GUEST}/24 dev eth0
@@ -77,9 +81,17 @@ def check(guest: Guest, transfers: int) -> None:
 
 @pytest.fixture(scope="module")
 def through_passt(networked: SoftHost, tmp_path_factory: pytest.TempPathFactory) -> Guest:
-    """A guest that has been on the network by `--net user`."""
+    """A guest that has been on the network by `--net user,host-loopback`: its servers are there."""
     folder = tmp_path_factory.mktemp("passt")
     initrd = network.with_job("cloud", DHCP + TRANSFERS, folder / "initrd")
+    return Guest(networked, folder, initrd, "--net", "user,host-loopback")
+
+
+@pytest.fixture(scope="module")
+def apart(networked: SoftHost, tmp_path_factory: pytest.TempPathFactory) -> Guest:
+    """A guest by `--net user` that looks for the servers on its host's loopback."""
+    folder = tmp_path_factory.mktemp("apart")
+    initrd = network.with_job("cloud", DHCP + KNOCK, folder / "initrd")
     return Guest(networked, folder, initrd, "--net", "user")
 
 
@@ -96,6 +108,13 @@ def test_a_guest_has_the_hosts_network_through_passt(through_passt: Guest) -> No
     check(through_passt, transfers=1)
     assert through_passt.after("interface:") == ["52:54:00:12:34:56 mtu 65520"]
     assert through_passt.after("lease:") == ["10.0.2.15 router 10.0.2.2 mtu 65520"]
+
+
+def test_a_guest_reaches_nothing_on_the_loopback_of_its_host_unless_asked(apart: Guest) -> None:
+    words = apart.words()
+    assert apart.status == 0, words
+    assert apart.after("lease:") == ["10.0.2.15 router 10.0.2.2 mtu 65520"], words
+    assert apart.after("loopback:") == ["nobody"], words
 
 
 def test_a_guest_reaches_the_host_through_a_tap(through_a_tap: Guest) -> None:

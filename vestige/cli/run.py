@@ -91,11 +91,13 @@ SYNTAX = Syntax(
         ),
         Option(
             "--net",
-            "user|tap:NAME",
+            "user[,host-loopback]|tap:NAME",
             repeated=True,
             field="net",
             read=read.parse_net,
-            help="a network interface, through passt or through a tap that exists",
+            help="a network interface, through passt or through a tap that exists; host-loopback:"
+            " at its gateway's address the guest reaches what listens on this host's 127.0.0.1 and"
+            " ::1",
         ),
         Option(
             "--timeout",

@@ -21,7 +21,7 @@ from vestige.host.backends.network import find_passt
 from vestige.host.files.opening import Files, open_files
 from vestige.host.kvm.memory import GuestMemory
 from vestige.host.loop.ending import until_ended
-from vestige.host.options import USER, RunOptions
+from vestige.host.options import HOST_LOOPBACK, USER, RunOptions
 from vestige.host.resources import Resources
 from vestige.machine import boot
 from vestige.machine.config import MachineConfig
@@ -64,6 +64,7 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
             (inputs, True),
         ],
         network=options.net is not None,
+        host_loopback=options.net == HOST_LOOPBACK,
         streams=connected.streams,
         held=[image.claim for image in files.disks.values()],
     )
@@ -87,7 +88,7 @@ def refuse_unreachable(options: RunOptions) -> None:
                 " run where /dev/kvm works (`vestige doctor`), or try it over an image: vestige"
                 " softhost --nvme IMAGE -- vestige run --disk vfio:00:10.0 …"
             )
-    if options.net == USER:
+    if options.net in (USER, HOST_LOOPBACK):
         find_passt()
     elif options.net is not None:
         raise UsageError(
@@ -179,4 +180,6 @@ def command(words: list[str], places: list[str]) -> list[str]:
     Isolated: nothing of the caller's environment or directory has Python import anything.
     """
     python = [sys.executable, "-I", "-S", "-c", soft_inside.PROGRAM, PACKAGES]
+    # The gateway inside is the loopback out here already: that of the software host is nobody's.
+    words = [f"--net={USER}" if word == f"--net={HOST_LOOPBACK}" else word for word in words]
     return [*python, *words, "--accel=kvm", "--", *places]

@@ -27,6 +27,7 @@ UART = "uart"  # the other device a console may be; VIRTIO is one
 EARLY = "early"
 NAMED_PORTS = MAX_PORTS - 1  # at most: all but the console itself
 USER, TAP = "user", "tap:"  # --net
+HOST_LOOPBACK = "user,host-loopback"  # the same, and the gateway is this host's loopback
 LONGEST_INTERFACE = 15  # characters of a network interface's name
 ACCELERATORS = ("auto", "kvm", "soft")
 IDE_IN_MEMORY = "memory"
@@ -118,10 +119,10 @@ class PortOption(NamedValues):
 class RunOptions(NamedValues):
     """One `vestige run`. Units: `memory` bytes, `timeout` seconds; `ide` is one of IDE_PLACES.
 
-    `net`: "user", tap:NAME or None; `entropy`: a virtio entropy device; `devices`: those of
-    vestige.devices that have an option which was given, by their fields; `stats`: where to write
-    the statistics; `on_reboot`, one of REBOOTS, what a reset by the guest does; `ring`, one of
-    RINGS, who takes the entries of the io_uring.
+    `net`: USER, HOST_LOOPBACK, tap:NAME or None; `entropy`: a virtio entropy device; `devices`:
+    those of vestige.devices that have an option which was given, by their fields; `stats`: where to
+    write the statistics; `on_reboot`, one of REBOOTS, what a reset by the guest does; `ring`, one
+    of RINGS, who takes the entries of the io_uring.
     """
 
     __slots__ = (
@@ -196,7 +197,7 @@ def parse_cpus(text: str) -> int:
 
 
 def parse_net(words: list[str]) -> str | None:
-    """The one network interface: "user" or "tap:NAME"; None: there is none."""
+    """The one network interface: "user[,host-loopback]" or "tap:NAME"; None: there is none."""
     if not words:
         return None
     if len(words) > 1:
@@ -208,7 +209,10 @@ def parse_net(words: list[str]) -> str | None:
             raise UsageError(f"--net {text}: a tap's name has 1 to {LONGEST_INTERFACE} characters")
         if "/" in name or " " in name or name in (".", ".."):
             raise UsageError(f"--net {text}: {name!r} can't be an interface's name")
-    elif text != USER:
+    elif text.startswith(f"{USER},") and text != HOST_LOOPBACK:
+        word = text.removeprefix(f"{USER},")
+        raise UsageError(f"--net {text}: unknown option {word!r}; there is host-loopback")
+    elif text not in (USER, HOST_LOOPBACK):
         raise UsageError(f"--net {text}: give user (passt) or tap:NAME")
     return text
 

@@ -79,6 +79,7 @@ class SoftHost:
         disks: Sequence[tuple[str | Path | int, bool]] = (),
         nvme: Sequence[str | Path | DiskOption] = (),
         network: bool = False,
+        host_loopback: bool = False,
         streams: Sequence[int] = (),
         held: Sequence[int] = (),
         verbose: bool = False,
@@ -89,7 +90,8 @@ class SoftHost:
 
         `nvme` are images, at most 15, each behind an NVMe controller that vfio-pci holds, at
         `nvme_addresses`; a DiskOption says how one is opened. With `network` there is one, by
-        QEMU's: the caller's, behind 10.0.2.2, and /dev/net/tun. `streams` are connected sockets
+        QEMU's: the caller's, behind 10.0.2.2, and /dev/net/tun; with `host_loopback` 10.0.2.2
+        itself is the caller's 127.0.0.1, else nothing. `streams` are connected sockets
         that the caller keeps open: what is written to each comes out of a character device inside,
         one of `stream_names`, and the other way round. Images by their paths are locked (flock)
         while the software host is up. `verbose` copies the console to standard error.
@@ -107,6 +109,7 @@ class SoftHost:
                 " give fewer --nvme"
             )
         self._memory, self._network, self._verbose = memory, network, verbose
+        self._host_loopback = host_loopback
         self._disks, self._nvme = list(disks), list(nvme)
         self._streams, self._held = list(streams), list(held)
         self._link: Link | None = None
@@ -191,6 +194,7 @@ class SoftHost:
             cached_trees=_cached_trees(),
             vfio=bool(configuration.nvme),
             network=configuration.network,
+            host_loopback=self._host_loopback,
         )
         link = Link(
             lambda: qemu.Process(configuration, emulator, kernel, boot),

@@ -70,22 +70,35 @@ _BIND_NVME = """for device in /sys/bus/pci/devices/*; do
     [ -e "$device/driver" ] || fail "$device: vfio-pci does not take it"
 done"""
 
-# QEMU's own network: its host is .2, and its name server .3. A caller's file that is no file at
-# all, or leads nowhere, stays as it is. Anyone may ping, as systemd has it.
+# QEMU's own network: its host is .2, and its name server .3. To QEMU .2 is the caller's loopback,
+# so nobody inside may go there unless that is asked for: as a gateway it is of use all the same. A
+# caller's file that is no file at all, or leads nowhere, stays as it is. Anyone may ping, as
+# systemd has it.
 _NETWORK = """busybox ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up || fail "no network"
 busybox route add default gw 10.0.2.2
+{loopback}
 echo nameserver 10.0.2.3 > /resolv.conf
 busybox mount -o bind /resolv.conf /root/etc/resolv.conf
 echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range"""
 
 
+_NO_LOOPBACK = 'busybox route add -host 10.0.2.2 reject || fail "the caller is not kept apart"'
+
+
 def boot_archive(
-    *, python: str, package_parent: str, cached_trees: list[str], vfio: bool, network: bool
+    *,
+    python: str,
+    package_parent: str,
+    cached_trees: list[str],
+    vfio: bool,
+    network: bool,
+    host_loopback: bool = False,
 ) -> bytes:
     """The archive to append to the cached one: /init for this boot.
 
     `python` and `package_parent` (the directory that holds the package vestige) are paths on the
-    caller's file system, `cached_trees` directories that won't change while the host is up.
+    caller's file system, `cached_trees` directories that won't change while the host is up. With
+    `host_loopback` the network's 10.0.2.2 is the caller's loopback.
     """
     script = _SCRIPT.format(
         lists="base" + " vfio" * vfio + " network" * network,
@@ -95,7 +108,7 @@ def boot_archive(
         cached_options=f"{_TRANSPORT},cache=loose,ro",
         trees=" ".join(shlex.quote(tree) for tree in cached_trees),
         vfio=_BIND_NVME if vfio else "",
-        network=_NETWORK if network else "",
+        network=_NETWORK.format(loopback="" if host_loopback else _NO_LOOPBACK) if network else "",
         package_parent=shlex.quote(package_parent),
         python=shlex.quote(python),
     )

@@ -150,7 +150,9 @@ def _command_line(
         line += drive.words(f"disk{index}")
         line += ["-device", f"virtio-blk-pci,drive=disk{index},serial=disk{index}"]
     if configuration.network:
-        line += ["-netdev", "user,id=network", "-device", "virtio-net-pci,netdev=network,romfile="]
+        # Its IPv6 would lead to the caller's ::1, and nothing inside rejects that.
+        line += ["-netdev", "user,id=network,ipv6=off"]
+        line += ["-device", "virtio-net-pci,netdev=network,romfile="]
     if configuration.nvme:
         line += ["-device", "intel-iommu,intremap=on,caching-mode=on"]
     for index, drive in enumerate(configuration.nvme):

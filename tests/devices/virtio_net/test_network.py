@@ -1,5 +1,6 @@
 """Frames in both directions, over a stream and over a tap, in CPython and compiled."""
 
+import ipaddress
 import random
 import struct
 
@@ -414,3 +415,54 @@ def test_every_frame_arrives_once_and_in_order(
     assert coming.startswith(arrived)
     assert going == gone + b"".join(bench.take_all())
     assert bench.status() & (DRIVER_OK | NEEDS_RESET) == DRIVER_OK
+
+
+# ---- where a frame goes -------------------------------------------------------------------------
+
+
+def packet_to(address: str) -> bytes:
+    """A frame of an empty IP packet."""
+    to = ipaddress.ip_address(address)
+    head, kind = (frame(16), b"\x08\0") if to.version == 4 else (frame(24), b"\x86\xdd")
+    return frame(12) + kind + head + to.packed
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3"),
+        *("::", "::1", "::127.0.0.1", "::ffff:127.0.0.1", "::ffff:0.0.0.0"),
+    ],
+)
+@pytest.mark.parametrize("more", [b"", b"data"])
+def test_no_frame_to_a_loopback_reaches_a_stream(
+    stream: NetBench, address: str, more: bytes
+) -> None:
+    _, transmit = stream.go_with()
+    stream.send(transmit, packet_to(address) + more)
+    stream.send(transmit, packet_to("192.0.2.1"))
+    assert stream.take() == prefixed(packet_to("192.0.2.1"))
+    assert stream.shared.statistics.net.sent_dropped == 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["1.2.3.4", "126.0.0.1", "128.0.0.1", "255.255.255.255", "fe80::1", "64:ff9b::7f00:1"],
+)
+def test_other_frames_do(stream: NetBench, address: str) -> None:
+    _, transmit = stream.go_with()
+    stream.send(transmit, packet_to(address))
+    assert stream.take() == prefixed(packet_to(address))
+
+
+def test_of_a_packet_cut_short_there_is_no_address_to_look_at(stream: NetBench) -> None:
+    _, transmit = stream.go_with()
+    short = packet_to("127.0.0.1")[:-1]
+    stream.send(transmit, short)
+    assert stream.take() == prefixed(short)
+
+
+def test_a_tap_is_a_network_with_rules_of_its_own(tap: NetBench) -> None:
+    _, transmit = tap.go_with()
+    tap.send(transmit, packet_to("127.0.0.1"))
+    assert packet_to("127.0.0.1") in tap.take()

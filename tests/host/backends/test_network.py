@@ -1,33 +1,28 @@
 """passt and taps as the host opens them, and what is said where that can't be."""
 
+import ipaddress
 import os
 import select
 import shutil
 import signal
+import socket
 import stat
-import struct
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.host.backends.frames import Stream, datagram, syn
 from vestige import abi
 from vestige.errors import UsageError
 from vestige.host.backends import network
-from vestige.host.backends.network import Network, Passt, open_network, open_tap
+from vestige.host.backends.network import Network, Passt, name_servers, open_network, open_tap
 from vestige.host.options import parse_net
 
 PATIENCE = 30
-NEEDS_PASST = pytest.mark.skipif(not shutil.which("passt"), reason="needs passt")
-# DHCPDISCOVER of 52:54:00:12:34:56, RFC 2131.
-DISCOVER = (
-    struct.pack(">BBBBIHH16x", 1, 1, 6, 0, 0x12345678, 0, 0)
-    + network.MAC_OF_USER.ljust(16, b"\0")
-    + bytes(192)
-    + bytes.fromhex("63825363 350101 ff")
-).ljust(300, b"\0")
 
 
 def descriptors() -> set[str]:
@@ -35,37 +30,28 @@ def descriptors() -> set[str]:
     return {path.name for path in Path("/proc/self/fd").iterdir() if path.exists()}
 
 
-def checksum(data: bytes) -> int:
-    """RFC 1071."""
-    total: int = sum(word for (word,) in struct.iter_unpack(">H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
-
-
-def discover() -> bytes:
-    """The frame."""
-    size = 20 + 8 + len(DISCOVER)
-    addresses = bytes(4) + b"\xff" * 4
-    header = struct.pack(">BBHIBBH", 0x45, 0, size, 0, 64, 17, 0) + addresses
-    header = header[:10] + struct.pack(">H", checksum(header)) + header[12:]
-    udp = struct.pack(">HHHH", 68, 67, 8 + len(DISCOVER), 0)
-    return b"\xff" * 6 + network.MAC_OF_USER + b"\x08\x00" + header + udp + DISCOVER
-
-
 # ---- the words --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("words", "meaning"),
-    [([], None), (["user"], "user"), (["tap:" + "x" * 15], "tap:" + "x" * 15)],
+    [
+        ([], None),
+        (["user"], "user"),
+        (["user,host-loopback"], "user,host-loopback"),
+        (["tap:" + "x" * 15], "tap:" + "x" * 15),
+    ],
 )
 def test_net_is_passt_or_a_tap(words: list[str], meaning: str | None) -> None:
     assert parse_net(words) == meaning
 
 
 @pytest.mark.parametrize(
-    "text", ["", "tap", "tap:", "tap:a/b", "tap:..", "tap:a b", "tap:" + "x" * 16, "tap:é", "eth0"]
+    "text",
+    [
+        *("", "tap", "tap:", "tap:a/b", "tap:..", "tap:a b", "tap:" + "x" * 16, "tap:é", "eth0"),
+        *("user,", "user,loopback", "user,host-loopback,host-loopback", "user:host-loopback"),
+    ],
 )
 def test_other_networks_are_refused_with_the_words_given(text: str) -> None:
     with pytest.raises(UsageError, match=f"^--net {text}"):
@@ -86,36 +72,133 @@ def test_without_passt_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPa
         open_network("user")
 
 
-@NEEDS_PASST
-def test_passt_answers_dhcp_on_the_stream(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def passt() -> Iterator[Callable[..., Stream]]:
+    """Starts passt; its stream, which has given the guest an address."""
+    if not shutil.which("passt"):
+        pytest.skip("needs passt")
     if not has_default_route():
         pytest.skip("passt needs a default route on this machine")
-    with closing(open_network("user")) as passt:
-        assert passt.backend == abi.NetBackend.STREAM
+    opened = []
+
+    def start(words: str) -> Stream:
+        opened.append(open_network(words))
+        assert opened[-1].backend == abi.NetBackend.STREAM
+        stream = Stream(opened[-1].descriptors[0])
         try:
-            data = first_answer(passt.descriptors[0], discover())
+            stream.lease()
         except ConnectionError:  # the machine forbids it its namespaces, say
-            (watch,) = passt.waits_for()
-            poll = select.poll()
-            poll.register(watch, select.POLLIN)
-            passt.serve(dict(poll.poll(PATIENCE * 1000)))
-            pytest.skip(f"passt does not run here: {capfd.readouterr().err.strip()}")
+            assert isinstance(opened[-1], Passt)
+            pytest.skip(f"passt does not run here{opened[-1]._last_words()}")
+        return stream
+
+    yield start
+    for each in opened:
+        each.close()
+
+
+def test_passt_answers_dhcp_on_the_stream(passt: Callable[..., Stream]) -> None:
+    data = passt("user").lease()
     assert data[:6] == network.MAC_OF_USER
     assert data[42] == 2  # BOOTREPLY
-    assert DISCOVER[4:8] in data
 
 
-def first_answer(stream: int, frame: bytes) -> bytes:
-    """The first frame that comes for this one. Raises ConnectionError where nobody is there."""
-    os.write(stream, struct.pack(">I", len(frame)) + frame)
-    data = b""
-    while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
-        assert select.select([stream], [], [], PATIENCE)[0]
-        part = os.read(stream, 4096)
-        if not part:
-            raise ConnectionResetError
-        data += part
-    return data[4:]
+class Listeners:
+    """TCP and UDP on one port of this host's own loopback."""
+
+    def __init__(self, family: socket.AddressFamily) -> None:
+        place = "127.0.0.1" if family == socket.AF_INET else "::1"
+        self.stream = socket.create_server((place, 0), family=family)
+        self.port = self.stream.getsockname()[1]
+        self.datagrams = socket.socket(family, socket.SOCK_DGRAM)
+        self.datagrams.bind((place, self.port))
+
+    def reached(self) -> list[str]:
+        """What a guest has come to."""
+        both = {self.stream: "TCP", self.datagrams: "UDP"}
+        return [both[each] for each in select.select(list(both), [], [], 0)[0]]
+
+    def close(self) -> None:
+        """Both."""
+        self.stream.close()
+        self.datagrams.close()
+
+
+def gateway(version: int) -> str | None:
+    """This machine's, as /proc says; None: there is none."""
+    if version == 4:
+        for line in Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]:
+            _, to, through, *_ = line.split()
+            if int(to, 16) == 0:
+                return str(ipaddress.IPv4Address(int(through, 16).to_bytes(4, "little")))
+        return None
+    for line in Path("/proc/net/ipv6_route").read_text(encoding="ascii").splitlines():
+        to, length, _, _, through, *_, interface = line.split()
+        if int(to, 16) == int(length, 16) == 0 and int(through, 16) and interface != "lo":
+            return str(ipaddress.IPv6Address(int(through, 16)))
+    return None
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(
+    ("words", "reached"), [("user", []), ("user,host-loopback", ["TCP", "UDP"])]
+)
+def test_the_hosts_loopback_is_at_the_gateway_only_where_it_is_asked_for(
+    passt: Callable[..., Stream], version: int, words: str, reached: list[str]
+) -> None:
+    to = gateway(version)
+    if to is None:
+        pytest.skip(f"no gateway of version {version} on this machine")
+    stream = passt(words)
+    mac = stream.lease()[6:12]
+    # Any address: that one passt takes as the guest's.
+    mine = ipaddress.ip_address("198.51.100.7" if version == 4 else "2001:db8::7")
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    with closing(Listeners(family)) as listeners:
+        there = ipaddress.ip_address(to)
+        stream.send(syn(mine, there, listeners.port, mac))
+        stream.send(datagram(mine, there, listeners.port, b"knock", mac))
+        stream.settle()
+        assert listeners.reached() == reached
+
+
+LOCAL, REMOTE = "nameserver 127.0.0.53\n", "nameserver 192.0.2.53\n"
+
+
+@pytest.mark.parametrize(
+    ("resolvers", "uplinks", "words"),
+    [
+        (REMOTE, None, []),
+        (LOCAL + REMOTE, None, []),
+        (None, None, []),
+        ("# nobody\nnameserver\n", REMOTE, []),
+        (LOCAL, None, ["--dns-forward", "169.254.1.1"]),
+        ("nameserver 127.0.0.1\nnameserver ::1\n", LOCAL, ["--dns-forward", "169.254.1.1"]),
+        (
+            LOCAL,
+            REMOTE + "search example.org\nnameserver fe80::1%eth0\nnameserver 2001:db8::53\n",
+            ["--dns", "192.0.2.53", "--dns", "2001:db8::53"],
+        ),
+    ],
+)
+def test_a_name_server_on_the_hosts_loopback_is_answered_for_by_passt(
+    tmp_path: Path, resolvers: str | None, uplinks: str | None, words: list[str]
+) -> None:
+    for name, text in (("resolvers", resolvers), ("uplinks", uplinks)):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    assert name_servers(str(tmp_path / "resolvers"), str(tmp_path / "uplinks")) == words
+
+
+@pytest.mark.parametrize(("words", "said"), [("user", ["--no-map-gw"]), ("user,host-loopback", [])])
+def test_passt_is_told_what_of_the_host_the_guest_may_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, said: list[str]
+) -> None:
+    os.mkfifo(tmp_path / "said")
+    a_program(tmp_path, monkeypatch, f'echo "$@" > {tmp_path}/said; cat <&3 >/dev/null')
+    monkeypatch.setattr(network, "name_servers", list)
+    with closing(open_network(words)):
+        assert (tmp_path / "said").read_text().split()[4:] == said
 
 
 def has_default_route() -> bool:

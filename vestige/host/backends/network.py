@@ -4,7 +4,9 @@ The monitor moves the frames itself, through one of the ring's fixed files.
 
 Threats. passt gets the guest's frames from the monitor; it is a process of its own without
 privileges, which puts itself into namespaces of its own. The monitor's reads and writes reach this
-one socket, or this one tap's file, and nothing else of the network.
+one socket, or this one tap's file, and nothing else of the network. passt connects from the host,
+so it is told what the guest may reach there: not the host's loopback, unless the user asks for it.
+The passt of Debian 12 takes a frame to 127.0.0.1 itself at its word; the device drops those.
 """
 
 import os
@@ -15,9 +17,16 @@ from _collections_abc import Sequence
 from vestige import abi
 from vestige.errors import UsageError
 from vestige.host.messages import tell
-from vestige.host.options import TAP, USER
+from vestige.host.options import HOST_LOOPBACK, TAP, USER
 
 PASST = "passt"
+NO_LOOPBACK = "--no-map-gw"  # else the gateway's address is the host's loopback
+RESOLVERS = "/etc/resolv.conf"  # resolv.conf(5)
+UPLINKS = "/run/systemd/resolve/resolv.conf"  # whom systemd-resolved, at 127.0.0.53, asks itself
+# Where the guest finds the host's name server that is on the host's loopback: link-local, so it is
+# nobody's in the network.
+FORWARDER = "169.254.1.1"
+MOST_SERVERS = 3  # as many as the resolver of the C library takes
 PASST_MTU = 65_520  # what passt tells by DHCP unless asked otherwise
 SOCKET_BUFFER = 1 << 20  # bytes; the kernel gives what net.core.wmem_max allows
 PASST_SOCKET = 3  # its descriptor
@@ -75,8 +84,12 @@ class Network:
 class Passt(Network):
     """A passt of our own. It ends with its socket, so with this process however that ends."""
 
-    def __init__(self) -> None:
-        """Start passt. Raises UsageError where there is none."""
+    def __init__(self, host_loopback: bool = False) -> None:
+        """Start passt. With `host_loopback` the guest's gateway is the host's loopback address.
+
+        Raises UsageError where there is no passt.
+        """
+        self._words = [] if host_loopback else [NO_LOOPBACK, *name_servers()]
         super().__init__(abi.NetBackend.STREAM, [self._start()], MAC_OF_USER, PASST_MTU)
 
     def _start(self) -> int:
@@ -91,7 +104,7 @@ class Passt(Network):
         with far:
             self._pid: int | None = os.posix_spawn(
                 program,
-                [PASST, "--foreground", "--quiet", "--fd", str(PASST_SOCKET)],
+                [PASST, "--foreground", "--quiet", "--fd", str(PASST_SOCKET), *self._words],
                 os.environ,
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -161,7 +174,38 @@ def find_passt() -> str:
 
 def open_network(words: str, cpus: int = 1) -> Network:
     """What `--net` asks for. Raises UsageError saying what is wrong with it."""
-    return Passt() if words == USER else open_tap(words.removeprefix(TAP), cpus)
+    if words in (USER, HOST_LOOPBACK):
+        return Passt(words == HOST_LOOPBACK)
+    return open_tap(words.removeprefix(TAP), cpus)
+
+
+def name_servers(resolvers: str = RESOLVERS, uplinks: str = UPLINKS) -> list[str]:
+    """passt's words for a host whose name server is on its loopback, where the guest can't ask it.
+
+    The guest is told whom systemd-resolved asks. Of another, passt forwards the questions alone;
+    that of Debian 12 does not tell the guest where.
+    """
+    found = _servers(resolvers)
+    if not found or not all(map(_is_loopback, found)):
+        return []
+    others = [each for each in _servers(uplinks) if not _is_loopback(each) and "%" not in each]
+    if others:
+        return [word for each in others[:MOST_SERVERS] for word in ("--dns", each)]
+    return ["--dns-forward", FORWARDER]
+
+
+def _servers(path: str) -> list[str]:
+    """The name servers of a resolv.conf(5); none where there is no such file."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            lines = [line.split() for line in file]
+    except OSError:
+        return []
+    return [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"]
+
+
+def _is_loopback(address: str) -> bool:
+    return address.startswith("127.") or address == "::1"
 
 
 def open_tap(name: str, cpus: int = 1, interfaces: str = INTERFACES) -> Network:

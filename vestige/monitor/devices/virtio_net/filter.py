@@ -1,4 +1,5 @@
 """Which frames a driver wants to have: by address, kind and VLAN. Virtio 1.2, 5.1.6.5.1 to 3.
+And which it may send where the other side connects from its host.
 
 After a reset every frame is let through, until the driver ends the promiscuous mode.
 """
@@ -22,6 +23,8 @@ BROADCAST = (1 << 48) - 1
 COUNT_SIZE = 4  # of the number in front of a table
 TAG = 0x8100  # the EtherType of a frame with a VLAN's tag
 KIND = 12  # where in a frame that is; the tag follows
+VERSION_4, VERSION_6 = 0x0800, 0x86DD  # EtherTypes of IP
+DESTINATION_4, DESTINATION_6 = 14 + 16, 14 + 24  # where in a frame without a tag
 
 
 class Filter(Struct):
@@ -121,6 +124,24 @@ class Filter(Struct):
         for i in range(MAX_ADDRESSES):
             found = found or (i < self.count and self.addresses[i] == address)
         return found
+
+
+def leaves_its_host(frame: u64, length: u32) -> bool:
+    """Whether the packet in the frame may be on a network: not one to the loopback of its sender.
+
+    RFC 1122, 3.2.1.3, and RFC 4291, 2.5: such addresses, that of nobody (which a host takes for
+    itself) and one of version 4 in version 6's form are never on a wire. passt connects from its
+    host to where a frame says, and its host's loopback is not the guest's to reach.
+    """
+    kind = big16(u64(frame + KIND))
+    if kind == VERSION_4 and length >= DESTINATION_4 + 4:
+        first = load8(u64(frame + DESTINATION_4))
+        return first not in (0, 127)
+    if kind == VERSION_6 and length >= DESTINATION_6 + 16:
+        place = u64(frame + DESTINATION_6)
+        upper = big48(place) | u64(big48(u64(place + 6)) >> 16)
+        return upper != 0
+    return True
 
 
 def big16(address: u64) -> u16:

@@ -15,7 +15,7 @@ from vestige.monitor.devices.virtio.chain import Chain
 from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.devices.virtio_net.batch import Batch
 from vestige.monitor.devices.virtio_net.checksum import complete
-from vestige.monitor.devices.virtio_net.filter import Filter
+from vestige.monitor.devices.virtio_net.filter import Filter, leaves_its_host
 from vestige.monitor.devices.virtio_net.receiver import Delivery, Receiver
 from vestige.monitor.devices.virtio_net.spec import (
     COMMAND_SIZE,
@@ -286,7 +286,7 @@ class VirtioNet(Struct):
         return self.link != 0 and shortest <= chain.readable <= longest and device.running()
 
     def collect(self, device: VirtioDevice, batch: Batch, ram: Memory) -> bool:
-        """Put a frame into the batch; False: its header is none that was agreed on."""
+        """Put a frame into the batch; False: not with that header, or not to that address."""
         chain = self.chain
         chain.drain(0, address_of(self.header), HEADER_SIZE, ram)
         if not self.agreed(device):
@@ -300,6 +300,8 @@ class VirtioNet(Struct):
             return True
         frame = u64(place + LENGTH_SIZE)
         chain.drain(HEADER_SIZE, frame, size, ram)
+        if not leaves_its_host(frame, size):
+            return False
         for i in range(LENGTH_SIZE):
             store8(u64(place + i), byte_of(size, LENGTH_SIZE - 1 - i))
         if self.header[Header.FLAGS] & Flag.NEEDS_CSUM:
