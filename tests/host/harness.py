@@ -21,6 +21,7 @@ from vestige.host.kvm.memory import GuestMemory
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.twin import Twin
 from vestige.host.loop import runloop
+from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.session import Session
 from vestige.host.loop.wait import wait
 from vestige.host.options import DiskOption
@@ -108,8 +109,9 @@ class Payload:
             deal_out(self.twin.shared())
             self.twin.wire()
             self.signals = stack.enter_context(closing(Signals()))
+            self.log = stack.enter_context(closing(MonitorLog()))
             run = runloop.run if interpreted else runner()
-            session = Session(self.twin, self.code, rings, run, FileFailures({}))
+            session = Session(self.twin, self.code, rings, run, FileFailures({}), self.log)
             self.session = stack.enter_context(closing(session))
             self._write_guest(guest_image(function), function.__name__, interrupts)
             self.report.command = command

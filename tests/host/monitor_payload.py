@@ -36,6 +36,7 @@ from vestige.lang.intrinsics import (
 from vestige.lang.types import Struct, u8, u16, u32, u64
 
 GUEST_VECTOR = 0x50
+FLOOD = 100
 MMIO_ANSWER = 0xEE
 DISK_DATA = 0x30_0000  # where the guest finds what RING_READ read
 DISK_DATA_CHUNK = 1
@@ -66,6 +67,7 @@ class Port(IntEnum):
     TOUCH_RAM = 0x125  # in: the first byte of RAM above 4 GiB, which becomes 0x5C
     WRITE_RUN = 0x126  # out: set this word of the guest's kvm_run to 1
     FLOOD = 0x127  # out: read file 0 for ever, and take no answer; with 1, KICK but once
+    LOG_FLOOD = 0x128  # out: log so many times FLOOD lines
     POWER = 0x604  # out
 
 
@@ -150,6 +152,10 @@ def written(cpu: Cpu, state: State, port: u16, value: u8) -> None:
             port_out8(PORT_CALL, 0x77)
         case Port.LOG:
             log(cpu, shared, value)
+        case Port.LOG_FLOOD:
+            for _ in range(value):
+                for _ in range(FLOOD):
+                    log(cpu, shared, 199)
         case Port.SPIN:
             while True:
                 pause()

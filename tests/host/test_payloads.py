@@ -2,10 +2,14 @@
 
 import ctypes
 import errno
+import fcntl
+import io
 import os
 import re
 import signal
+import sys
 import threading
+import time
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,13 +20,14 @@ import pytest
 from tests.host import guest_payload as guests
 from tests.host.guest_payload import Report
 from tests.host.harness import Payload, why_not
-from tests.host.monitor_payload import DISK_DATA, GUEST_VECTOR, Port
+from tests.host.monitor_payload import DISK_DATA, FLOOD, GUEST_VECTOR, Port
 from vestige import abi
 from vestige.errors import GuestError
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm.memory import PRIVATE_SIZE
 from vestige.host.loop import statistics, wait
 from vestige.host.loop.runloop import LOOK_AFTER, Loop
+from vestige.host.standard_error import PATIENCE, StandardError
 
 pytestmark = [
     pytest.mark.kvm,
@@ -250,6 +255,35 @@ def test_the_monitors_log_is_bounded_and_escaped(
     assert len(capsys.readouterr().err) < 5000
 
 
+def test_a_monitor_that_logs_without_end_is_heard_so_far_and_counted(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = 10
+    payload = start(guests.one_command, command=command(Port.LOG_FLOOD, times))
+    assert payload.run() == 0
+    assert payload.log.dropped + len(capsys.readouterr().err.splitlines()) == times * FLOOD
+    assert payload.log.dropped > times * FLOOD // 2
+
+
+def test_nobody_who_reads_what_a_monitor_logs_holds_up_no_end(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end, far = os.pipe()
+    fcntl.fcntl(far, fcntl.F_SETPIPE_SZ, 4096)
+    with io.TextIOWrapper(io.FileIO(far, "w"), write_through=True) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        payload = start(guests.one_command, command=command(Port.LOG_FLOOD, 255))
+        with StandardError() as errors:
+            payload.start()
+            assert payload.wait(2 * PATIENCE) == 124
+            began = time.monotonic()
+            payload.close()
+            assert time.monotonic() - began < PATIENCE + 1
+            assert errors.lost > 0
+        monkeypatch.undo()
+    os.close(end)
+
+
 def test_a_call_for_a_gsi_that_is_not_there_does_nothing(start: Start) -> None:
     assert start(guests.one_command, command=command(Port.ROUTE, 24)).run() == 0
 
@@ -273,7 +307,7 @@ def test_the_timeout_stops_whatever_runs(
 ) -> None:
     payload = start(function, command=command(port), cpus=2)
     payload.start()
-    assert payload.wait(0.5) == 124
+    assert payload.wait(2 * PATIENCE) == 124
     payload.session.stop()
     assert not any(each.is_running for each in payload.session.threads)
 
@@ -309,7 +343,7 @@ def test_a_worker_is_woken_by_what_came_before_its_thread(start: Start) -> None:
         assert statistics_.worker_wakeups == 0
         os.eventfd_write(eventfd, 1)
         payload.session.start()
-        assert payload.wait(0.5) == 124
+        assert payload.wait(2 * PATIENCE) == 124
         assert statistics_.worker_wakeups == 1
     finally:
         os.close(eventfd)

@@ -328,20 +328,21 @@ def test_a_run_whose_terminal_hangs_up_ends(kernels: Kernels, early: bool) -> No
         terminal.device = os.dup(terminal.ours)
 
 
-def test_standard_error_that_nobody_reads_holds_up_nothing(kernels: Kernels) -> None:
+@pytest.mark.parametrize(("words", "number"), [(("--timeout", "0.2"), None), ((), signal.SIGTERM)])
+def test_standard_error_that_nobody_reads_holds_up_nothing(
+    kernels: Kernels, start: Start, words: tuple[str, ...], number: signal.Signals | None
+) -> None:
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with suppress(BlockingIOError):
         while True:
             os.write(writer, bytes(65536))
     os.set_blocking(writer, True)
-    done = run(
-        *("--kernel", kernels("idle"), "--timeout", "0.2"),
-        capture_output=False,
-        stdout=subprocess.PIPE,
-        stderr=writer,
-    )
-    assert done.returncode == 124
+    process = start("--kernel", kernels("idle"), *words, stderr=writer)
+    if number is not None:
+        wait_for_output(process)
+        process.send_signal(number)
+    assert process.wait(PATIENCE) == (124 if number is None else 128 + number)
     os.close(reader)
     os.close(writer)
 

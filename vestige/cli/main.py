@@ -7,6 +7,7 @@ from vestige import __version__
 from vestige.cli import arguments as words
 from vestige.errors import GuestError, UsageError
 from vestige.host.messages import UnreadError, show, tell
+from vestige.host.standard_error import StandardError
 from vestige.process import prepare
 
 COMMANDS = {
@@ -65,8 +66,14 @@ def dispatch(arguments: Sequence[str]) -> int:
 def told(command: Callable[[], int]) -> int:
     """Call `command`; its exit status, or that of its error, which is told.
 
-    In one line, whatever is in it, but for an error that says it has lines.
+    In one line, whatever is in it, but for an error that says it has lines. Nothing that is told
+    meanwhile waits for its reader.
     """
+    with StandardError():
+        return _told(command)
+
+
+def _told(command: Callable[[], int]) -> int:
     try:
         return command()
     except UnreadError:

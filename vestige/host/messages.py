@@ -1,7 +1,6 @@
 """What a person gets to read: lines on standard error, and what a command prints."""
 
 import os
-import select
 import sys
 
 from vestige.errors import UsageError
@@ -12,36 +11,19 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 
-PATIENCE = 1.0  # seconds
-
-
 class UnreadError(Exception):
     """Nobody reads what a command prints any more: it ends, with nothing to say about that."""
 
 
 def tell(line: str) -> None:
-    """One line on standard error, where that can be written.
-
-    Who reads it has a second to take what came before: else the line is lost, as nothing that a run
-    does may wait for its reader.
-    """
-    if sys.stderr is None or not _takes_more(sys.stderr):
+    """One line on standard error, where that can be written: see StandardError."""
+    if sys.stderr is None:
         return
     try:
         sys.stderr.write(f"vestige: {in_one_line(line)}\n")
         sys.stderr.flush()
     except OSError:
         _give_up(sys.stderr)
-
-
-def _takes_more(stream: "TextIO") -> bool:
-    """Whether a line can be written to `stream` without waiting for ever."""
-    poll = select.poll()
-    try:
-        poll.register(stream.fileno(), select.POLLOUT)
-    except (OSError, ValueError):  # no file at all
-        return True
-    return bool(poll.poll(1000 * PATIENCE))
 
 
 def show(text: str) -> None:

@@ -18,6 +18,7 @@ from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.twin import Twin
 from vestige.host.loop import failure, statistics
 from vestige.host.loop.ending import until_ended
+from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.session import Session
 from vestige.host.loop.wait import RESET, wait
 from vestige.host.messages import tell
@@ -99,6 +100,7 @@ class Run:
         self.system.check_cpus(asked.cpus, self.domains)
         self.disks, self.console = files.disks, files.consoles
         self.failures = FileFailures(self.disks, self.console.words())
+        self.log = MonitorLog()
         self.entropy = _open_entropy(resources) if asked.entropy else None
         self.network: Network | None = None
         if asked.net is not None:
@@ -122,6 +124,7 @@ class Run:
                 status = self._machine()
         finally:
             self.console.close()
+            self.log.close()
             if self.files.stats is not None and self.counters is not None:
                 # The timeout may be over, and is no reason not to write.
                 statistics.write(self.files.stats, self.counters, Watch(self.watch.signals))
@@ -152,7 +155,7 @@ class Run:
             twin.private.shared().config.options = options_for(DEVICES, asked.devices)
             twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if in_memory else ())
             code, runner = self.compiled.code, self.compiled.runner
-            session = resources.keep(Session(twin, code, rings, runner, self.failures))
+            session = resources.keep(Session(twin, code, rings, runner, self.failures, self.log))
             self.watch.check()  # all until here may have taken a while
             return self._session(session, twin)
 

@@ -10,7 +10,15 @@ import pytest
 from vestige import abi
 from vestige.host.backends.disks import DiskImage, open_disk
 from vestige.host.files import failures
-from vestige.host.files.failures import EDQUOT, EFBIG, EIO, ENOSPC, EOPNOTSUPP, FileFailures
+from vestige.host.files.failures import (
+    EDQUOT,
+    EFBIG,
+    EIO,
+    ENOSPC,
+    EOPNOTSUPP,
+    MOST_REASONS,
+    FileFailures,
+)
 from vestige.host.options import DiskOption
 
 SIZE = 8192
@@ -128,7 +136,10 @@ def test_whatever_a_monitor_reports_is_a_line(
     for error in range(256):
         shared.statistics.disks[0].write = error
         file_failures.tell([shared])
-    assert len(capsys.readouterr().err.splitlines()) == 255
+        FileFailures({0: image}).tell([shared])
+        assert len(capsys.readouterr().err.splitlines()) == (error > 0) + (
+            0 < error <= MOST_REASONS
+        )
 
 
 def test_a_console_or_port_whose_file_takes_no_more_is_told_once(

@@ -20,13 +20,14 @@ CURES = {
     EDQUOT: MAKE_ROOM,
     EFBIG: "; raise the limit on the size of files (ulimit -f), or take another file system",
 }
+MOST_REASONS = 16
 LEAST_ROOM = 1 << 20  # bytes: a file system with less may fail any write
 
 
 class FileFailures:
     """Tells of each file and reason once, whichever domains say so and however often.
 
-    That is 255 lines a file at most, of a monitor that a guest has taken over.
+    A monitor that a guest has taken over may name any reason: of each file MOST_REASONS are told.
     """
 
     def __init__(self, images: Mapping[int, DiskImage], streams: Sequence[str] = ()) -> None:
@@ -34,7 +35,7 @@ class FileFailures:
         was asked for.
         """
         self._images, self._streams = images, streams
-        self._told: set[tuple[int | str, int]] = set()
+        self._told: dict[int | str, set[int]] = {}  # errnos, by the file
         self._lock = allocate_lock()
 
     def tell(self, shared: Sequence[abi.Shared]) -> None:
@@ -50,16 +51,21 @@ class FileFailures:
                     self._tell_stream(words, each.statistics.streams[number])
 
     def _tell_stream(self, words: str, error: int) -> None:
-        if error and (words, error) not in self._told:
-            self._told.add((words, error))
+        if self._is_new(words, error):
             tell(lost(words, error))
 
     def _tell(self, number: int, image: DiskImage, operation: str, error: int) -> None:
         # A file system without holes is the guest's to hear of: that request is UNSUPP.
         unsupported = operation == "discard" and error == EOPNOTSUPP
-        if error and not unsupported and (number, error) not in self._told:
-            self._told.add((number, error))
+        if not unsupported and self._is_new(number, error):
             tell(line(image, operation, error))
+
+    def _is_new(self, file: int | str, error: int) -> bool:
+        told = self._told.setdefault(file, set())
+        if not error or error in told or len(told) == MOST_REASONS:
+            return False
+        told.add(error)
+        return True
 
 
 def lost(words: str, error: int | None) -> str:

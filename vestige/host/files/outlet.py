@@ -7,6 +7,7 @@ in non-blocking mode: so a terminal or a pipe is opened once more. pipe(7), tty(
 import os
 import select
 import stat
+import time
 
 from vestige.signals import Watch
 
@@ -76,11 +77,12 @@ class Outlet:
         return os.write(self.descriptor, self._waiting[:_PIECE])
 
     def finish(self, watch: Watch, seconds: float) -> None:
-        """Write what is left, as far as who reads it takes it in that time; what remains is lost.
+        """Write what is left, as far as who reads it takes it in that time, however slowly.
 
         Raises Ended as `watch` does.
         """
-        while self._waiting and watch.wait(self.events(), seconds):
+        end = time.monotonic() + seconds
+        while self._waiting and watch.wait(self.events(), max(end - time.monotonic(), 0)):
             self.flush()
 
     def close(self) -> None:

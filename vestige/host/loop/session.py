@@ -15,8 +15,8 @@ from vestige.host.files.failures import FileFailures
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.twin import Twin
 from vestige.host.loop import failure
+from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.runloop import Leave, Loop
-from vestige.host.messages import tell
 from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import Struct, u8, u64
 
@@ -147,15 +147,18 @@ class Session:
         rings: Sequence[Ring],
         runner: Runner,
         failures: FileFailures,
+        log: MonitorLog,
     ) -> None:
         """`rings`: one a domain, in their order, or none. Each thread calls `runner`, which is
-        runloop.run, compiled, with its own Loop. `failures` tells of the disks.
+        runloop.run, compiled, with its own Loop. `failures` tells of the disks, `log` what the
+        monitor says.
         """
         self._twin = twin
         self._code = code
         self._rings = rings
         self._runner = runner
         self._failures = failures
+        self._logged = log
         self._lock = allocate_lock()
         self.ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.outcome: Outcome | None = None
@@ -286,7 +289,5 @@ class Session:
 
     def _log(self, length: int) -> None:
         log = self._twin.private.shared().log
-        text = bytes(log[index] for index in range(min(length, len(log))))
-        if text:
-            tell(f"monitor: {failure.escaped(text)}")
+        self._logged.take(bytes(memoryview(log)[:length]))
         self._failures.tell(self._twin.shared())
