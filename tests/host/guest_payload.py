@@ -58,6 +58,13 @@ def one_command(report: Report) -> None:
     power_off()
 
 
+def route_everything(report: Report) -> None:
+    """ROUTE for every GSI that fits the port, then power off."""
+    for gsi in range(256):
+        port_out8(Port.ROUTE, u8(gsi))
+    power_off()
+
+
 def reset(report: Report) -> None:
     """Ask for a reset."""
     report.values[0] = 1

@@ -6,6 +6,7 @@ import fcntl
 import io
 import os
 import re
+import resource
 import signal
 import sys
 import threading
@@ -255,6 +256,24 @@ def test_the_monitors_log_is_bounded_and_escaped(
     assert len(capsys.readouterr().err) < 5000
 
 
+def test_routes_without_a_descriptor_end_the_guest_by_one_line(start: Start) -> None:
+    payload = start(guests.route_everything)
+    open_now = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 20, hard))
+    try:
+        line = ending(payload)
+        counters = statistics.collect(payload.session, 0.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert re.fullmatch(
+        r"a doorbell: Too many open files; RLIMIT_NOFILE allows \d+ open files, raise it:"
+        r" ulimit -n 4096, serving CPU 0",
+        line,
+    )
+    assert counters["peak_resident_bytes"] == 0
+
+
 def test_a_monitor_that_logs_without_end_is_heard_so_far_and_counted(
     start: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -365,7 +384,7 @@ def test_closing_leaves_no_thread_and_no_descriptor() -> None:
 def test_statistics_hold_what_was_counted(start: Start) -> None:
     payload = start(guests.echoes)
     assert payload.run() == 0
-    counters = statistics.collect(payload.session, payload.twin.shared(), 12.34)
+    counters = statistics.collect(payload.session, 12.34)
     assert counters["guest_exits"] == {"IO": 41}
     assert counters["forwards"] == 41
     assert counters["host_calls"] == {"DONE": 41, "POWER": 1}
@@ -378,4 +397,4 @@ def test_statistics_are_told_whatever_the_monitor_made_of_its_config(start: Star
     assert payload.run() == 0
     config = payload.twin.private.shared().config
     config.homes[0], config.shares[0] = 200, 0
-    assert statistics.collect(payload.session, payload.twin.shared(), 0.0)["virtio"] == []
+    assert statistics.collect(payload.session, 0.0)["virtio"] == []

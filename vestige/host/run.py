@@ -1,7 +1,7 @@
 """`vestige run` on this machine's KVM: put everything together, wait for the end, clean up."""
 
 import os
-from _collections_abc import Callable, Sequence
+from _collections_abc import Callable, Iterable, Sequence
 
 from vestige import abi
 from vestige.devices import DEVICES, STANDARD
@@ -157,7 +157,7 @@ class Run:
             code, runner = self.compiled.code, self.compiled.runner
             session = resources.keep(Session(twin, code, rings, runner, self.failures, self.log))
             self.watch.check()  # all until here may have taken a while
-            return self._session(session, twin)
+            return self._session(session)
 
     def _connect_rings(self, twin: Twin, resources: Resources) -> list[Ring]:
         """Make each domain's ring, over all files, and tell the monitor of them."""
@@ -210,10 +210,10 @@ class Run:
         largest = max((image.sectors * abi.SECTOR for image in self.disks.values()), default=0)
         return FileSizeLimit(largest, self.console.outputs())
 
-    def _session(self, session: Session, twin: Twin) -> int:
+    def _session(self, session: Session) -> int:
         try:
             if session.prepare():
-                _check_controllers(self.asked, twin)
+                _check_controllers(self.asked, session.untrusted.statistics()[0].nvme)
                 if not self.restarts:
                     self.files.start()
                     self.watch.begin()
@@ -224,9 +224,7 @@ class Run:
         finally:
             session.stop()
             if self.files.stats is not None:
-                self.counters = statistics.collect(
-                    session, twin.shared(), self.first_instruction, self.restarts
-                )
+                self.counters = statistics.collect(session, self.first_instruction, self.restarts)
 
 
 def _load_guest(asked: options.RunOptions, files: Files, config: MachineConfig, twin: Twin) -> None:
@@ -273,9 +271,8 @@ def _take_controllers(
     return resources.keep(PassThrough(twin, asked.disks)).pages
 
 
-def _check_controllers(asked: options.RunOptions, twin: Twin) -> None:
+def _check_controllers(asked: options.RunOptions, reports: Iterable[abi.NvmeReport]) -> None:
     """Raise GuestError for a controller that the monitor could not bring up."""
-    reports = twin.private.shared().statistics.nvme
     addresses = [disk.controller for disk in asked.disks if disk.controller is not None]
     for report, address in zip(reports, addresses, strict=False):
         if report.failure:

@@ -34,12 +34,12 @@ def image(tmp_path: Path) -> Iterator[DiskImage]:
         yield opened
 
 
-def reported(**errors: int) -> abi.Shared:
+def reported(**errors: int) -> abi.Statistics:
     """A domain whose disk 0 failed so."""
-    shared = abi.Shared()
+    reports = abi.Statistics()
     for operation, error in errors.items():
-        setattr(shared.statistics.disks[0], operation, error)
-    return shared
+        setattr(reports.disks[0], operation, error)
+    return reports
 
 
 @pytest.mark.parametrize(
@@ -131,12 +131,12 @@ def test_whatever_a_monitor_reports_is_a_line(
 ) -> None:
     """One that a guest has taken over: of a disk there is not, too."""
     file_failures = FileFailures({0: image})
-    shared = reported()
-    shared.statistics.disks[3].write = ENOSPC
+    reports = reported()
+    reports.disks[3].write = ENOSPC
     for error in range(256):
-        shared.statistics.disks[0].write = error
-        file_failures.tell([shared])
-        FileFailures({0: image}).tell([shared])
+        reports.disks[0].write = error
+        file_failures.tell([reports])
+        FileFailures({0: image}).tell([reports])
         assert len(capsys.readouterr().err.splitlines()) == (error > 0) + (
             0 < error <= MOST_REASONS
         )
@@ -146,10 +146,10 @@ def test_a_console_or_port_whose_file_takes_no_more_is_told_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     file_failures = FileFailures({}, ["--console log", "--port p=full"])
-    shared = abi.Shared()
-    shared.statistics.streams[1] = ENOSPC
-    file_failures.tell([shared])
-    file_failures.tell([shared])
+    reports = abi.Statistics()
+    reports.streams[1] = ENOSPC
+    file_failures.tell([reports])
+    file_failures.tell([reports])
     assert capsys.readouterr().err == (
         "vestige: --port p=full: No space left on device; what else is written there is lost\n"
     )

@@ -94,6 +94,7 @@ class Consoles(Console):
         Threat: none, the monitor may know the size of its own terminal.
         """
         self._config, self._wake = (config, wake) if config.columns else (None, -1)
+        self._told = config.columns, config.rows
 
     def _size(self) -> tuple[int, int]:
         """The terminal's columns and rows, as far as 16 bits tell them; 0 once it has hung up."""
@@ -128,8 +129,8 @@ class Consoles(Console):
             self.deserted |= console.deserted
         self.look = self.all[0].look
         config = self._config
-        if config is not None and (size := self._size()) != (config.columns, config.rows):
-            config.columns, config.rows = size
+        if config is not None and (size := self._size()) != self._told:
+            config.columns, config.rows = self._told = size
             os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:

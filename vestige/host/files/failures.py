@@ -38,17 +38,17 @@ class FileFailures:
         self._told: dict[int | str, set[int]] = {}  # errnos, by the file
         self._lock = allocate_lock()
 
-    def tell(self, shared: Sequence[abi.Shared]) -> None:
+    def tell(self, reports: Sequence[abi.Statistics]) -> None:
         """Look at what each domain reports, and tell what is new. Any thread may ask."""
         with self._lock:
             for number, image in self._images.items():
-                for each in shared:
-                    report = each.statistics.disks[number]
+                for each in reports:
+                    report = each.disks[number]
                     for operation in OPERATIONS:
                         self._tell(number, image, operation, getattr(report, operation))
             for number, words in enumerate(self._streams):
-                for each in shared:
-                    self._tell_stream(words, each.statistics.streams[number])
+                for each in reports:
+                    self._tell_stream(words, each.streams[number])
 
     def _tell_stream(self, words: str, error: int) -> None:
         if self._is_new(words, error):

@@ -12,6 +12,7 @@ from vestige.host.kvm import api as kvm
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.vm import VirtualCpu
 from vestige.host.loop.runloop import Leave, Loop
+from vestige.host.loop.untrusted import exit_detail
 
 EXCEPTION_NAMES = {
     0: "division error",
@@ -93,7 +94,7 @@ def left(
 def _guest_exit(reason: int, who: str, guest: VirtualCpu) -> str:
     address = guest.registers().rip
     rip = f"RIP {address:#x}"
-    detail = int.from_bytes(guest.mapping[abi.RUN_UNION : abi.RUN_UNION + 8], "little")
+    detail = exit_detail(guest)
     if reason == kvm.Exit.SHUTDOWN:
         if address == RESET_RIP:  # kvm-amd resets the vCPU before it tells
             rip = "this processor doesn't say where"

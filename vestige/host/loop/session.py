@@ -1,7 +1,8 @@
 """The threads of a running twin: one a guest vCPU, one a worker; and the monitor's calls.
 
-Threats of the calls are beside their numbers in abi/calls.py. Arguments come from memory the
-monitor writes: each is checked here, against a constant, before it is used.
+Threats of the calls are beside their numbers in abi/calls.py. Their arguments come from memory that
+the monitor writes: untrusted.py reads them, and each is checked against a constant before it is
+used. Whatever a call fails with ends the guest by one line.
 """
 
 import os
@@ -10,6 +11,7 @@ from _thread import allocate_lock, get_native_id, start_new_thread
 
 from vestige import abi
 from vestige.errors import GuestError, UsageError
+from vestige.host import limits
 from vestige.host.backends.ring import LOOK_INTERVAL, Ring
 from vestige.host.files.failures import FileFailures
 from vestige.host.kvm.monitor_code import MonitorCode
@@ -17,6 +19,7 @@ from vestige.host.kvm.twin import Twin
 from vestige.host.loop import failure
 from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.runloop import Leave, Loop
+from vestige.host.loop.untrusted import Untrusted
 from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import Struct, u8, u64
 
@@ -61,7 +64,8 @@ class CpuThread:
         self.who = twin.name_of(index)
         self.guest = None if self.is_worker else twin.guest.cpus[index]
         self.monitor = twin.monitor.cpus[index]
-        self.shown = twin.private.cpu(index)
+        self.index = index
+        shown = twin.private.cpu(index)
         self.loop = Loop(
             monitor=self.monitor.descriptor,
             monitor_run=self.monitor.run_address,
@@ -71,9 +75,9 @@ class CpuThread:
         if self.guest is not None:
             self.loop.guest = self.guest.descriptor
             self.loop.guest_run = self.guest.run_address
-            self.loop.guest_exit = address_of(self.shown.exit)
+            self.loop.guest_exit = address_of(shown.exit)
             self.loop.boots = index == 0
-        self.loop.argument = address_of(self.shown.argument)
+        self.loop.argument = address_of(shown.argument)
         self.loop.submitted = address_of(submitted)
         self.loop.ring_count = len(rings)
         for ring in rings:
@@ -154,6 +158,7 @@ class Session:
         monitor says.
         """
         self._twin = twin
+        self.untrusted = Untrusted(twin.private, len(twin.workers))
         self._code = code
         self._rings = rings
         self._runner = runner
@@ -205,8 +210,11 @@ class Session:
         leave: int | None = None
         try:
             leave = self._leave_of(each)
-        except (GuestError, UsageError) as error:
-            self._end(f"{error}, serving {each.who}")
+        except (GuestError, UsageError, OSError, MemoryError, RuntimeError) as error:
+            line = limits.line_of(error)
+            if line is None:
+                raise
+            self._end(f"{line}, serving {each.who}")
             leave = Leave.STOPPED
         finally:
             if leave is None:  # a bug of ours: its traceback is printed, and nobody waits for ever
@@ -249,19 +257,19 @@ class Session:
 
     def _serve(self, each: CpuThread) -> bool:
         """Do one call of the monitor; False: the guest is over."""
-        argument = each.shown.argument
+        first, second, *_ = self.untrusted.arguments(each.index)
         match each.loop.call:
             case abi.Call.ROUTE:
-                self._route(argument[0], argument[1])
+                self._route(first, second)
             case abi.Call.PIN:
-                argument[0] = self._pin(argument[0], argument[1])
+                self.untrusted.answer(each.index, self._pin(first, second))
             case abi.Call.LOG:
-                self._log(argument[0])
+                self._log(first)
             case abi.Call.POWER:
-                self._power(argument[0])
+                self._power(first)
                 return False
             case abi.Call.PANIC:
-                self._end(failure.panic(each.shown.panic, each.who, self._code))
+                self._end(failure.panic(self.untrusted.panic(each.index), each.who, self._code))
                 return False
             case unknown:
                 self._end(f"the monitor made call {unknown}, which there isn't")
@@ -277,9 +285,8 @@ class Session:
             self._end(f"the monitor ended the guest in way {how}, which there isn't")
 
     def _route(self, gsi: int, domain: int) -> None:
-        if gsi < abi.GSIS and domain < abi.MAX_DOMAINS:
-            route = self._twin.private.shared(domain).routes[gsi]
-            self._twin.doorbells.route(gsi, route.address, route.data)
+        if (message := self.untrusted.route(gsi, domain)) is not None:
+            self._twin.doorbells.route(gsi, *message)
 
     def _pin(self, chunk: int, domain: int) -> int:
         if domain >= len(self._rings):
@@ -288,6 +295,5 @@ class Session:
             return self._rings[domain].pin(chunk)
 
     def _log(self, length: int) -> None:
-        log = self._twin.private.shared().log
-        self._logged.take(bytes(memoryview(log)[:length]))
-        self._failures.tell(self._twin.shared())
+        self._logged.take(self.untrusted.log(length))
+        self._failures.tell(self.untrusted.statistics())

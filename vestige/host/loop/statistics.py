@@ -5,6 +5,7 @@ Threat: the monitor's numbers are what the monitor says.
 
 import os
 import time
+from _collections_abc import Sequence
 
 from vestige import abi
 from vestige.host.files.outlet import Outlet
@@ -31,24 +32,26 @@ def milliseconds_since_start() -> float:
 
 
 def peak_memory() -> int:
-    """The most bytes of memory this process had resident, guest RAM in use included."""
-    with open("/proc/self/status", "rb") as file:  # noqa: PTH123
-        for line in file:
-            if line.startswith(b"VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return 0
+    """The most bytes of memory this process had resident, guest RAM in use included.
+
+    0 where that can't be had.
+    """
+    try:
+        with open("/proc/self/status", "rb") as file:  # noqa: PTH123
+            (size,) = (line.split()[1] for line in file if line.startswith(b"VmHWM:"))
+    except OSError:  # no descriptor is left: how the guest ended counts more
+        return 0
+    return int(size) * 1024
 
 
-def collect(
-    session: Session, shared: "list[abi.Shared]", first_instruction: float, restarts: int = 0
-) -> "dict[str, Any]":
+def collect(session: Session, first_instruction: float, restarts: int = 0) -> "dict[str, Any]":
     """All counters of a machine that is over; `first_instruction` is in ms from the start.
 
-    `shared` is each domain's. A virtio function is counted in its own; all else is added up.
+    A virtio function is counted in its domains; all else is added up.
     """
     loops = [each.loop for each in session.threads]
-    config = shared[0].config
-    monitors = [each.statistics for each in shared]
+    configs, monitors = session.untrusted.configs, session.untrusted.statistics()
+    domains = list(zip(configs, monitors, strict=True))
 
     def total(name: str) -> int:
         return sum(getattr(monitor, name) for monitor in monitors)
@@ -67,7 +70,7 @@ def collect(
         "traps": _traps(monitors),
         "traps_elsewhere": total("traps_elsewhere"),
         "ring": {
-            "polled": any(each.config.ring.polled for each in shared),
+            "polled": any(config.ring.polled for config in configs),
             "reads": total("reads"),
             "read_bytes": total("read_bytes"),
             "writes": total("writes"),
@@ -79,25 +82,25 @@ def collect(
         "nvme": [
             _numbers(monitors[0].nvme[index])
             for index in range(abi.MAX_NVME)
-            if config.nvme[index].present
+            if configs[0].nvme[index].present
         ],
         "virtio": [
             _function(having, number)
             for number in range(abi.MAX_VIRTIO)
-            if (having := [each for each in shared if each.config.virtio[number].kind])
+            if (having := [each for config, each in domains if config.virtio[number].kind])
         ],
-        "network": _network(shared),
+        "network": _network(domains),
         "worker": _worker(session),
         "worker_wakeups": total("worker_wakeups"),
         "workers": [
             {
-                "wakeups": each.statistics.worker_wakeups,
-                "requests": sum(function.requests for function in each.statistics.virtio),
+                "wakeups": each.worker_wakeups,
+                "requests": sum(function.requests for function in each.virtio),
                 "virtio": [
-                    number for number, function in enumerate(each.config.virtio) if function.kind
+                    number for number, function in enumerate(config.virtio) if function.kind
                 ],
             }
-            for each in shared
+            for config, each in domains
         ],
         "doorbells": total("doorbells"),
         "waits_for_posted_starts": monitors[0].fences,
@@ -130,18 +133,18 @@ def _sums(tables: "list[Array[int]]", size: int) -> dict[int, int]:
     return {number: total for number, total in totals.items() if total}
 
 
-def _function(shared: "list[abi.Shared]", number: int) -> dict[str, int]:
+def _function(monitors: "Sequence[abi.Statistics]", number: int) -> dict[str, int]:
     """A virtio function's counters, of all who share it; exits and resets each of them sees."""
-    reports = [_numbers(each.statistics.virtio[number]) for each in shared]
+    reports = [_numbers(each.virtio[number]) for each in monitors]
     added = ("requests", "interrupts", "failures")
     return reports[0] | {name: sum(report[name] for report in reports) for name in added}
 
 
-def _network(shared: "list[abi.Shared]") -> dict[str, int] | None:
+def _network(domains: "Sequence[tuple[abi.Config, abi.Statistics]]") -> dict[str, int] | None:
     """The network interface's counters, if there is one."""
-    for each in shared:
-        if any(function.kind == abi.VirtioKind.NET for function in each.config.virtio):
-            return _numbers(each.statistics.net)
+    for config, each in domains:
+        if any(function.kind == abi.VirtioKind.NET for function in config.virtio):
+            return _numbers(each.net)
     return None
 
 
@@ -165,7 +168,7 @@ def _call_name(number: int) -> str:
     return abi.Call(number).name if number in set(abi.Call) else f"call {number}"
 
 
-def _traps(monitors: "list[abi.Statistics]") -> "list[dict[str, Any]]":
+def _traps(monitors: "Sequence[abi.Statistics]") -> "list[dict[str, Any]]":
     """The monitor's counts, the most frequent first. Each domain counts for itself."""
     kind = abi.TrapKind
     counts: dict[tuple[int, int], int] = {}

@@ -1,0 +1,63 @@
+"""What the host reads of memory that the monitor writes: all of it is here, copied and bounded.
+
+Threat: a subverted monitor puts anything there, at any time, while it is read too. So each number
+is read once, into a copy, and is bounded where it is used as an index or a length: by its type, or
+here by a constant. What else is made of it is a number that is printed, a message for the guest's
+own local APICs (KVM's to check), or text for `failure.escaped`. The run loop reads two numbers
+more, the first two arguments of a KICK: a ring's number, bounded there, and whether to yield.
+
+What the host itself has written for the monitor to read, Config, it never reads back: `configs` are
+its own copies.
+"""
+
+from _collections_abc import Sequence
+
+from vestige import abi
+from vestige.host.kvm.memory import PrivateMemory
+from vestige.host.kvm.vm import VirtualCpu
+
+DETAIL_SIZE = 8  # bytes of kvm_run's union that say more of an exit
+
+
+class Untrusted:
+    """The memory of a machine's monitors, to be read. Any thread may."""
+
+    def __init__(self, private: PrivateMemory, domains: int) -> None:
+        """Before the monitor's first instruction: its Configs are the host's own until then."""
+        self._shared = [private.shared(domain) for domain in range(domains)]
+        self._private = private
+        self.configs: Sequence[abi.Config] = [
+            abi.Config.from_buffer_copy(each.config) for each in self._shared
+        ]
+
+    def arguments(self, index: int) -> tuple[int, ...]:
+        """Those of the call that monitor vCPU `index` has left with: any numbers of 64 bits."""
+        return tuple(self._private.cpu(index).argument)
+
+    def answer(self, index: int, value: int) -> None:
+        """Write what that call answers, where its first argument was."""
+        self._private.cpu(index).argument[0] = value
+
+    def panic(self, index: int) -> abi.Panic:
+        """Why monitor vCPU `index` says that it failed."""
+        return abi.Panic.from_buffer_copy(self._private.cpu(index).panic)
+
+    def route(self, gsi: int, domain: int) -> tuple[int, int] | None:
+        """The message, (address, data), that a domain wants for a GSI; None: one there isn't."""
+        if gsi >= abi.GSIS or domain >= len(self._shared):
+            return None
+        route = abi.Route.from_buffer_copy(self._shared[domain].routes[gsi])
+        return route.address, route.data
+
+    def log(self, length: int) -> bytes:
+        """So much of what is logged, as far as there is room for it; text of any bytes."""
+        return bytes(memoryview(self._shared[0].log)[:length])
+
+    def statistics(self) -> Sequence[abi.Statistics]:
+        """What each domain counts and reports: any numbers that the fields hold."""
+        return [abi.Statistics.from_buffer_copy(each.statistics) for each in self._shared]
+
+
+def exit_detail(cpu: VirtualCpu) -> int:
+    """The first 64 bits of kvm_run's union, of a guest vCPU: by what its guest did."""
+    return int.from_bytes(cpu.mapping[abi.RUN_UNION : abi.RUN_UNION + DETAIL_SIZE], "little")
