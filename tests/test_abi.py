@@ -26,7 +26,9 @@ def test_a_cpu_begins_as_compiled_code_needs_it() -> None:
 def test_lang_knows_nothing_of_what_is_built_on_it() -> None:
     for path in Path(lang.__file__).parent.rglob("*.py"):
         for module in re.findall(r"^\s*(?:from|import) (vestige\S*)", path.read_text(), re.M):
-            assert module.startswith(("vestige.lang", "vestige.errors", "vestige.cache_folder"))
+            assert module.startswith(
+                ("vestige.lang", "vestige.errors", "vestige.cache_folder", "vestige.trust")
+            )
 
 
 def test_no_area_reaches_into_the_next() -> None:
