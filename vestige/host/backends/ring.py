@@ -13,7 +13,7 @@ mode, which that limit does not stop: such a monitor could fill the images' file
 Entries that are never answered, and answers that are never taken, are the kernel's memory: some 600
 bytes each, without end. `Ring.look` counts them and ends the guest above a bound. The words in the
 ring's pages are the monitor's to write; the kernel's own are in the descriptor's fdinfo, and there
-alone (Linux 5.15).
+alone (Linux 5.16).
 
 The restriction lets one register operation through, BUFFERS_UPDATE, for guest RAM that is
 registered at its first use: register operations are system calls of this process, which the monitor
@@ -350,7 +350,7 @@ class Ring:
         """Why the guest is over: more operations under way, or answers that found no room, than
         there are places for answers; None: it goes on.
 
-        Where the kernel tells nothing at all (/proc not mounted, Linux before 5.15) it does too;
+        Where the kernel tells nothing at all (/proc not mounted, Linux before 5.16) it does too;
         and where a thread is in the ring at each of LOOKS, until the next time: a thread that
         stays there, in a file that blocks, lets no other submit anything.
         """
