@@ -310,6 +310,17 @@ def test_a_ring_that_needs_no_kick_is_counted_too() -> None:
         assert found[1] == "768"
 
 
+@pytest.mark.parametrize(("gibibytes", "seconds"), [(1, 0.1), (4, 0.1), (30, 0.8)])
+def test_a_ring_that_needs_no_kick_is_looked_at_as_often_as_its_ram_allows(
+    gibibytes: int, seconds: float
+) -> None:
+    with over_a_pipe(polled=True) as rig, closing(GuestMemory(gibibytes << 30)) as memory:
+        rig.ring._memory = memory
+        assert rig.ring.look_interval() == pytest.approx(seconds)
+    with over_a_pipe() as rig:
+        assert rig.ring.look_interval() is None
+
+
 @pytest.mark.parametrize(
     ("counters", "number"),
     [

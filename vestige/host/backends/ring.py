@@ -50,7 +50,9 @@ EINVAL = 22
 # Kernel threads at most, for each thread of ours that enters the ring: for operations on disks, and
 # for those on consoles, of which a machine has 16, one each at a time.
 DISK_WORKERS, STREAM_WORKERS = 8, 16
-LOOK_INTERVAL = 0.1  # seconds, where the kernel's own thread takes the entries
+# Seconds between two looks where the kernel's own thread takes the entries, for each so many chunks
+# of RAM or part of them: the kernel shows a line for each, and lets nobody into the ring meanwhile.
+LOOK_INTERVAL, LOOK_CHUNKS = 0.1, 2048
 LOOKS = 100  # at the kernel's counters, which it shows only while nobody is in the ring
 COUNTERS_SIZE = 512  # bytes of fdinfo, in whose first lines they are
 
@@ -255,7 +257,7 @@ class Ring:
         for entry, (kind, value) in zip(restrictions.entries, rules, strict=False):
             entry.kind, entry.value = kind, value
         self._register(REGISTER_RESTRICTIONS, restrictions, len(rules))
-        chunks = -(-self._memory.size // abi.CHUNK)
+        chunks = self._chunks()
         table = RegisterBuffers(count=abi.FIRST_CHUNK_BUFFER + chunks, flags=SPARSE)
         self._register(REGISTER_BUFFERS2, table, 32)
         descriptors = Descriptors()
@@ -345,6 +347,13 @@ class Ring:
         ring.sqes = abi.RING_ENTRIES + self.domain * abi.RING_STRIDE
         ring.host_ram = self._memory.region.address
         ring.host_state = self._state
+
+    def _chunks(self) -> int:
+        return -(-self._memory.size // abi.CHUNK)
+
+    def look_interval(self) -> float | None:
+        """Seconds from one look to the next; None: each follows KICKs."""
+        return LOOK_INTERVAL * -(-self._chunks() // LOOK_CHUNKS) if self.polled else None
 
     def look(self) -> str | None:
         """Why the guest is over: more operations under way, or answers that found no room, than

@@ -12,7 +12,7 @@ from _thread import allocate_lock, get_native_id, start_new_thread
 from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
-from vestige.host.backends.ring import LOOK_INTERVAL, Ring
+from vestige.host.backends.ring import Ring
 from vestige.host.files.failures import FileFailures
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.twin import Twin
@@ -172,8 +172,8 @@ class Session:
             CpuThread(twin, index, rings, self._submitted)
             for index in range(len(twin.monitor.cpus))
         ]
-        # Seconds between calls of `look`; None: each look follows a KICK.
-        self.look_interval = LOOK_INTERVAL if any(ring.polled for ring in rings) else None
+        # Seconds between calls of `look`; None: each look follows KICKs.
+        self.look_interval = next(filter(None, [ring.look_interval() for ring in rings]), None)
 
     def prepare(self) -> bool:
         """Let the monitor initialise, before anything else runs; False if that ended it all.
