@@ -4,6 +4,7 @@ import os
 import pty
 import select
 import socket
+import sys
 import time
 import tty
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import vestige
 from tests.machine import images
 from vestige.cli import run as run_command
 from vestige.cli import soft_inside, soft_run
@@ -20,6 +22,8 @@ from vestige.host.files.opening import open_files
 from vestige.host.options import DiskOption, PortOption, RunOptions
 from vestige.host.resources import Resources
 from vestige.signals import Signals, Watch
+from vestige.softhost import detect, qemu
+from vestige.softhost.host import trees_apart
 
 WORDS = [
     *("--kernel=boot/vmlinuz", "--initrd=boot/initrd", "--append=--quiet root=/dev/sda1"),
@@ -52,6 +56,38 @@ def test_the_hosts_loopback_is_the_callers_not_the_software_hosts() -> None:
     given = run_command.SYNTAX.read(["--kernel=k", "--net=user,host-loopback"])
     inner, _ = inside(soft_run.command(run_command.SYNTAX.words(given), []))
     assert inner.net == "user"
+
+
+def test_a_run_that_falls_back_to_the_software_host_says_what_that_may_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kernel: str
+) -> None:
+    state = detect.KvmState(detect.Kvm.ABSENT, "there is no KVM here")
+    monkeypatch.setattr(detect, "kvm_state", lambda: state)
+    asked: list[RunOptions] = []
+
+    def run(options: RunOptions, _words: list[str]) -> int:
+        asked.append(options)
+        return 7
+
+    monkeypatch.setattr(soft_run, "run", run)
+    assert run_command.run(run_command.SYNTAX.read(["--kernel", kernel])) == 7
+    assert asked[0].accel == "soft"
+    assert capsys.readouterr().err == (
+        "vestige: there is no KVM here: using the software host, which may read"
+        f" {', '.join(trees_apart())} here, and write what this run names\n"
+    )
+
+
+def test_a_software_host_that_is_kept_apart_shares_only_trees_to_be_read() -> None:
+    shares = qemu.shares_of(["/usr", "/opt/a,b"])
+    assert [(share.path, share.read_only) for share in shares] == [
+        ("/usr", True),
+        ("/opt/a,b", True),
+    ]
+    assert len({share.tag for share in shares}) == 2
+    for each in trees_apart():
+        own = (Path(sys.base_prefix).resolve(), Path(vestige.__file__).resolve().parent)
+        assert each == "/usr" or Path(each) in own
 
 
 def test_nothing_of_the_working_directory_or_the_environment_is_imported() -> None:

@@ -16,6 +16,8 @@ import pytest
 
 from tests.host.kernel_payload import FEW_SECTORS, HELLO, Kernels
 from vestige.host import images
+from vestige.softhost import SoftHost
+from vestige.softhost.host import trees_apart
 
 pytestmark = [pytest.mark.softhost, pytest.mark.xdist_group("softhost")]
 
@@ -92,3 +94,37 @@ def test_keys_go_to_the_guest_where_only_the_input_is_a_terminal(kernels: Kernel
     assert not select.select([ours], [], [], 0)[0]
     os.close(ours)
     os.close(theirs)
+
+
+def test_of_the_callers_files_a_run_has_what_programs_are_made_of_to_be_read(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "private").write_text("private")
+    trees = trees_apart()
+    script = """
+        for tree; do
+            ls "$tree" > /tmp/seen && [ -s /tmp/seen ] && echo "seen $tree"
+            touch "$tree/written" 2> /dev/null || echo "kept $tree"
+        done
+        ls -A / /etc /tmp
+        grep -c "^tree.* 9p ro," /proc/mounts
+        grep -c " 9p rw," /proc/mounts
+        cat "$PRIVATE" || echo nothing
+    """
+    with SoftHost(apart=True) as host:
+        done = host.capture(
+            ["sh", "-c", script, "sh", *trees],
+            timeout=PATIENCE,
+            cwd="/",
+            env={"PATH": "/usr/bin:/bin", "PRIVATE": str(tmp_path / "private")},
+        )
+    lines = done.stdout.decode().splitlines()
+    said = [f"{word} {tree}" for tree in trees for word in ("seen", "kept")]
+    assert lines[: len(said)] == said, done.stderr
+    assert lines[-3:] == [str(len(trees)), "0", "nothing"], done.stderr
+    listed = set(lines[len(said) : -3]) - {""}
+    firsts = {tree.split("/")[1] for tree in trees}
+    expected = {"/:", "/etc:", "/tmp:", "bin", "dev", "etc", "group", "lib", "lib32", "lib64"}
+    expected |= {"libx32", "passwd", "proc", "resolv.conf", "run", "sbin", "seen", "sys", "tmp"}
+    assert listed <= expected | firsts
+    assert not [tree for tree in trees if Path(tree, "written").exists()]

@@ -137,7 +137,12 @@ def run(arguments: Arguments) -> int:
 
         state = kvm_state()
         if not state.is_good:
-            tell(f"{state.words}: using the software host")
+            from vestige.softhost.host import trees_apart  # noqa: PLC0415 - as above
+
+            tell(
+                f"{state.words}: using the software host, which may read {', '.join(trees_apart())}"
+                " here, and write what this run names"
+            )
             options.accel = "soft"
     if options.accel == "soft":
         from vestige.cli import soft_run  # noqa: PLC0415 - brings QEMU's side

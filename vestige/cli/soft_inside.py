@@ -5,9 +5,8 @@ What soft_run.py has opened out there is found here as devices, named behind the
     RUN'S WORDS -- INPUTS KERNEL INITRD MONITOR LOOP DISK... STREAM...
 
 INPUTS is a block device with the kernel, the initrd (0: none) and the compiled images, one behind
-the other, of so many bytes each; then a device for each --disk, each --port, and --stats. A disk's
-has "=" behind it and the image's path from the root. Names in the run's words are for messages
-alone.
+the other, of so many bytes each; then a device for each --disk, each --port, and --stats. Names in
+the run's words are for messages alone.
 """
 
 import os
@@ -66,11 +65,10 @@ class Places:
         devices = iter(self._devices)
         images = {}
         for number, disk in enumerate(asked.disks):
-            device, _, place = next(devices).partition("=")
             # What it looks like was asked out there.
-            option = DiskOption(device, disk.bus, disk.read_only, disk.discard, raw=True)
+            option = DiskOption(next(devices), disk.bus, disk.read_only, disk.discard, raw=True)
             images[number] = resources.keep(disks.open_disk(option, watch))
-            images[number].path, images[number].place = disk.path, place
+            images[number].path = disk.path
         opened: list[Console] = [Console(1, 0, f"--console {asked.console.backend}")]
         opened += [File(next(devices), f"--port {port.name}=") for port in asked.ports]
         consoles = resources.keep(Consoles(asked.console, asked.ports, opened))

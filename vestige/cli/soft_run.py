@@ -4,11 +4,11 @@ All that the user names is opened out here, by the code of any run (host/files/o
 reaches the run inside as a device: the images of disks, and one more with all that is only read,
 are block devices; ports and statistics are streams of bytes; the console is standard input and
 output. So names mean what they mean out here, a guest's flush is a flush of the image, and nothing
-in there waits for a file.
+in there waits for a file. So the software host is kept apart: of the file system out here it has
+what Python and Vestige are made of, to be read.
 """
 
 import os
-import sys
 from pathlib import Path
 
 import vestige
@@ -18,15 +18,18 @@ from vestige.host import images
 from vestige.host.backends.console import Console
 from vestige.host.backends.console_socket import Socket
 from vestige.host.backends.network import find_passt
+from vestige.host.files.failures import MAKE_ROOM, lacks_room
 from vestige.host.files.opening import Files, open_files
 from vestige.host.kvm.memory import GuestMemory
 from vestige.host.loop.ending import until_ended
+from vestige.host.messages import tell
 from vestige.host.options import HOST_LOOPBACK, USER, RunOptions
 from vestige.host.resources import Resources
 from vestige.machine import boot
 from vestige.machine.config import MachineConfig
 from vestige.signals import Watch
 from vestige.softhost import SoftHost, foreground
+from vestige.softhost.host import python_apart
 from vestige.softhost.lent import Lent
 
 # What the software host's own kernel and tools have beside the guest's RAM.
@@ -67,15 +70,17 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
         host_loopback=options.net == HOST_LOOPBACK,
         streams=connected.streams,
         held=[image.claim for image in files.disks.values()],
+        apart=True,
     )
     *devices, device = host.disk_names
-    paths = [os.path.abspath(image.path) for image in files.disks.values()]  # noqa: PTH100
-    disks = [f"{name}={path}" for name, path in zip(devices, paths, strict=True)]
-    places = [device, *map(str, sizes), *disks, *host.stream_names]
+    places = [device, *map(str, sizes), *devices, *host.stream_names]
     patient = Watch(watch.signals)  # the timeout is the guest's: it counts inside
     status = foreground.attend(host, command(words, places), connected, patient, guest=True)
     for lent in connected.lent:
         lent.finish(patient)
+    for image in files.disks.values():
+        if not image.read_only and lacks_room(image.place):  # inside that is an I/O error
+            tell(f"{image.path}: no room is left there, so writes may have failed{MAKE_ROOM}")
     return status
 
 
@@ -179,7 +184,7 @@ def command(words: list[str], places: list[str]) -> list[str]:
 
     Isolated: nothing of the caller's environment or directory has Python import anything.
     """
-    python = [sys.executable, "-I", "-S", "-c", soft_inside.PROGRAM, PACKAGES]
+    python = [python_apart(), "-I", "-S", "-c", soft_inside.PROGRAM, PACKAGES]
     # The gateway inside is the loopback out here already: that of the software host is nobody's.
     words = [f"--net={USER}" if word == f"--net={HOST_LOOPBACK}" else word for word in words]
     return [*python, *words, "--accel=kvm", "--", *places]

@@ -30,6 +30,7 @@ MINIMUM_MEMORY = 512 << 20  # bytes; the kernel and its file systems take 150 Mi
 
 _FILES = 256  # open ones that QEMU needs: commands inside have the caller's files open through it
 _HIDDEN = ("/dev", "/proc", "/sys")
+_AT_ROOT = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")  # usr-merged or not
 
 _PACKAGE = Path(vestige.__file__).resolve().parent
 _BOOT_TIMEOUT = 120.0
@@ -82,6 +83,7 @@ class SoftHost:
         host_loopback: bool = False,
         streams: Sequence[int] = (),
         held: Sequence[int] = (),
+        apart: bool = False,
         verbose: bool = False,
     ) -> None:
         """`memory` is in bytes. `disks` are (image, read-only), inside /dev/vda, /dev/vdb and on.
@@ -94,7 +96,9 @@ class SoftHost:
         itself is the caller's 127.0.0.1, else nothing. `streams` are connected sockets
         that the caller keeps open: what is written to each comes out of a character device inside,
         one of `stream_names`, and the other way round. Images by their paths are locked (flock)
-        while the software host is up. `verbose` copies the console to standard error.
+        while the software host is up. With `apart` there is nothing of the caller's file system but
+        `trees_apart`, to be read, and the root is in memory. `verbose` copies the console to
+        standard error.
 
         Raises UsageError for too little memory or too many controllers.
         """
@@ -109,7 +113,7 @@ class SoftHost:
                 " give fewer --nvme"
             )
         self._memory, self._network, self._verbose = memory, network, verbose
-        self._host_loopback = host_loopback
+        self._host_loopback, self._apart = host_loopback, apart
         self._disks, self._nvme = list(disks), list(nvme)
         self._streams, self._held = list(streams), list(held)
         self._link: Link | None = None
@@ -159,7 +163,7 @@ class SoftHost:
         """
         if self._link is not None:
             return
-        refuse_hidden(_trees())
+        refuse_hidden(_trees(self._apart))
         limits.require_files(_FILES, "the software host")
         emulator, kernel = emulators.ensure(progress), kernels.ensure(progress)
         try:
@@ -189,9 +193,10 @@ class SoftHost:
         progress(f"booting Debian's Linux {release} under QEMU (about 10 s)")
         began = time.monotonic()
         boot = boot_archive(
-            python=sys.executable,
+            python=python_apart() if self._apart else sys.executable,
             package_parent=str(_PACKAGE.parent),
-            cached_trees=_cached_trees(),
+            trees=_distinct(_trees(self._apart)),
+            links=_links() if self._apart else None,
             vfio=bool(configuration.nvme),
             network=configuration.network,
             host_loopback=self._host_loopback,
@@ -314,6 +319,7 @@ class SoftHost:
             network=self._network,
             streams=self._streams,
             held=[*self._held, *(image.claim for image in self._opened)],
+            shares=qemu.shares_of(trees_apart()) if self._apart else qemu.WHOLE,
             verbose=self._verbose,
         )
 
@@ -377,18 +383,38 @@ def refuse_hidden(paths: Iterable[Path]) -> None:
                 )
 
 
-def _trees() -> list[Path]:
-    """The directories a software host can't do without."""
-    return [Path(name).resolve() for name in ("/usr", sys.base_prefix, sys.prefix, _PACKAGE)]
+def python_apart() -> str:
+    """This Python where no more is shared than it needs: without the links that lead to it."""
+    return str(Path(sys.executable).resolve())
 
 
-def _cached_trees() -> list[str]:
-    """Directories that don't change while a software host is up: /usr, Python's, Vestige's."""
-    trees: list[Path] = []
-    for tree in _trees():
-        if tree != Path("/") and not any(tree.is_relative_to(known) for known in trees):
-            trees.append(tree)
-    return [str(tree) for tree in trees]
+def trees_apart() -> list[str]:
+    """All that a software host that is kept apart has of the caller's file system, to be read."""
+    return _distinct(_trees(apart=True))
+
+
+def _trees(apart: bool) -> list[Path]:
+    """The directories a software host can't do without; its Python needs no environment `apart`."""
+    python = os.path.dirname(python_apart()) if apart else sys.prefix  # noqa: PTH120 - as the others
+    names = ["/usr", sys.base_prefix, sys.base_exec_prefix, python, str(_PACKAGE)]
+    at_root = [Path("/", name) for name in _AT_ROOT if apart]
+    own = [path for path in at_root if path.is_dir() and not path.is_symlink()]
+    return [Path(name).resolve() for name in names] + own
+
+
+def _links() -> dict[str, str]:
+    """Names at the root that are links into /usr, and where each leads."""
+    links = [Path("/", name) for name in _AT_ROOT]
+    return {link.name: str(link.readlink()) for link in links if link.is_symlink()}
+
+
+def _distinct(trees: Iterable[Path]) -> list[str]:
+    """Those that are in no other; they don't change while a software host is up."""
+    kept: list[Path] = []
+    for tree in sorted(set(trees)):  # what holds another comes before it
+        if tree != Path("/") and not any(tree.is_relative_to(known) for known in kept):
+            kept.append(tree)
+    return [str(tree) for tree in kept]
 
 
 def _environment(environment: Mapping[str, str]) -> dict[bytes, bytes]:

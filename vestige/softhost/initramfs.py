@@ -4,17 +4,23 @@ The caller's file system arrives twice over 9p. `live` is writable and keeps no 
 that each side sees the other's writes; it becomes the root. `cached` is read-only and cached for
 good; parts of it (/usr, Python's own trees, Vestige's) are bound over the root, since starting a
 Python over an uncached share takes seconds.
+
+A software host that is kept apart has neither: each of those parts is a share of its own, read-only
+and cached, on a root in memory that holds a few names more.
 """
 
 import shlex
+from collections.abc import Mapping, Sequence
 
 from vestige.softhost.cpio import Archive
 
 LIVE_TAG = "live"
 CACHED_TAG = "cached"
+TREE_TAG = "tree{}"  # with a number
 
 _MESSAGE_SIZE = 512_000  # bytes of a 9p message: the most that Linux's virtio transport takes
 _TRANSPORT = f"trans=virtio,version=9p2000.L,msize={_MESSAGE_SIZE},access=client"
+_READ_ONLY = f"{_TRANSPORT},cache=loose,ro"
 
 _SCRIPT = """#!/bin/sh
 # Written by Vestige: the first program of the software host.
@@ -28,11 +34,7 @@ for list in {lists}; do
         busybox insmod "/modules/$name.ko" || fail "module $name does not load"
     done < "/modules/$list"
 done
-busybox mount -t 9p -o {live_options} {live} /root || fail "the caller's file system does not mount"
-busybox mount -t 9p -o {cached_options} {cached} /cached || fail "no cached file system"
-for tree in {trees}; do
-    busybox mount -o bind "/cached$tree" "/root$tree" || fail "$tree: no cached copy"
-done
+{root}
 {vfio}
 {network}
 for device in /dev/kvm /dev/net/tun /dev/vd* /dev/vfio/[0-9]*; do
@@ -62,6 +64,26 @@ exec busybox switch_root /root {python} -S -s -P -B -c \\
     'from vestige.softhost.agent import main; main()'
 """
 
+_WHOLE = """busybox mount -t 9p -o {live_options} {live} /root || fail "no file system"
+busybox mount -t 9p -o {cached_options} {cached} /cached || fail "no cached file system"
+for tree in {trees}; do
+    busybox mount -o bind "/cached$tree" "/root$tree" || fail "$tree: no cached copy"
+done"""
+
+# Who asks for the name of a user, as passt does, finds two.
+_APART = """busybox mount -t tmpfs -o mode=755 tmpfs /root || fail "no root"
+busybox mkdir -p /root/proc /root/sys /root/dev /root/etc /root/run
+busybox mkdir -p -m 1777 /root/tmp
+echo root:x:0:0:root:/:/bin/sh > /root/etc/passwd
+echo nobody:x:65534:65534:nobody:/:/bin/false >> /root/etc/passwd
+echo root:x:0: > /root/etc/group
+echo nogroup:x:65534: >> /root/etc/group
+echo > /root/etc/resolv.conf
+{trees}
+{links}"""
+_TREE = """busybox mkdir -p /root{path}
+busybox mount -t 9p -o {options} {tag} /root{path} || fail {path}": it does not mount\""""
+
 # The class code of an NVMe controller is 01 08 02 (PCI Code and ID Assignment, 1.2).
 _BIND_NVME = """for device in /sys/bus/pci/devices/*; do
     [ "$(busybox cat "$device/class")" = 0x010802 ] || continue
@@ -89,7 +111,8 @@ def boot_archive(
     *,
     python: str,
     package_parent: str,
-    cached_trees: list[str],
+    trees: Sequence[str],
+    links: Mapping[str, str] | None = None,
     vfio: bool,
     network: bool,
     host_loopback: bool = False,
@@ -97,16 +120,13 @@ def boot_archive(
     """The archive to append to the cached one: /init for this boot.
 
     `python` and `package_parent` (the directory that holds the package vestige) are paths on the
-    caller's file system, `cached_trees` directories that won't change while the host is up. With
+    caller's file system, `trees` directories that won't change while the host is up. With `links`,
+    names at the root and where they lead, the software host has those alone, and `trees`. With
     `host_loopback` the network's 10.0.2.2 is the caller's loopback.
     """
     script = _SCRIPT.format(
         lists="base" + " vfio" * vfio + " network" * network,
-        live=LIVE_TAG,
-        live_options=f"{_TRANSPORT},cache=mmap",
-        cached=CACHED_TAG,
-        cached_options=f"{_TRANSPORT},cache=loose,ro",
-        trees=" ".join(shlex.quote(tree) for tree in cached_trees),
+        root=_whole(trees) if links is None else _apart(trees, links),
         vfio=_BIND_NVME if vfio else "",
         network=_NETWORK.format(loopback="" if host_loopback else _NO_LOOPBACK) if network else "",
         package_parent=shlex.quote(package_parent),
@@ -115,3 +135,25 @@ def boot_archive(
     archive = Archive()
     archive.file("init", script.encode(), executable=True)
     return archive.finish()
+
+
+def _whole(trees: Sequence[str]) -> str:
+    return _WHOLE.format(
+        live=LIVE_TAG,
+        live_options=f"{_TRANSPORT},cache=mmap",
+        cached=CACHED_TAG,
+        cached_options=_READ_ONLY,
+        trees=" ".join(shlex.quote(tree) for tree in trees),
+    )
+
+
+def _apart(trees: Sequence[str], links: Mapping[str, str]) -> str:
+    mounts = [
+        _TREE.format(path=shlex.quote(tree), options=_READ_ONLY, tag=TREE_TAG.format(number))
+        for number, tree in enumerate(trees)
+    ]
+    made = [
+        f"busybox ln -s {shlex.quote(target)} /root/{shlex.quote(name)}"
+        for name, target in links.items()
+    ]
+    return _APART.format(trees="\n".join(mounts), links="\n".join(made))

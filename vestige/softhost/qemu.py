@@ -13,10 +13,11 @@ import os
 import socket
 import stat
 import subprocess
+from collections.abc import Sequence
 
 from vestige.softhost import packages, wire
 from vestige.softhost.emulator import Emulator
-from vestige.softhost.initramfs import CACHED_TAG, LIVE_TAG
+from vestige.softhost.initramfs import CACHED_TAG, LIVE_TAG, TREE_TAG
 from vestige.softhost.kernel import Kernel
 
 _KERNEL_ARGUMENTS = (
@@ -71,13 +72,30 @@ class Drive:
         return ["-add-fd", f"fd={self.descriptor},set={self.descriptor}", "-drive", drive]
 
 
+class Share:
+    """A directory of the caller's, shared over 9p by its `tag`."""
+
+    __slots__ = ("path", "read_only", "tag")
+
+    def __init__(self, tag: str, path: str, *, read_only: bool) -> None:
+        self.tag, self.path, self.read_only = tag, path, read_only
+
+
+WHOLE = (Share(LIVE_TAG, "/", read_only=False), Share(CACHED_TAG, "/", read_only=True))
+
+
+def shares_of(trees: Sequence[str]) -> list[Share]:
+    """These directories alone, to be read, as initramfs.py mounts them."""
+    return [Share(TREE_TAG.format(n), tree, read_only=True) for n, tree in enumerate(trees)]
+
+
 class Configuration:
     """What the software host is made of.
 
     `memory` is in bytes; `disks` are /dev/vda and on inside; `nvme` are behind NVMe controllers
     that vfio-pci holds; `network` is QEMU's own, with no privileges; `streams` are sockets, the far
     sides of serial ports at `stream_name`. `held` are further descriptors that are to stay open for
-    as long as QEMU lives.
+    as long as QEMU lives. `shares` is what it shows of the caller's file system.
     """
 
     def __init__(
@@ -89,6 +107,7 @@ class Configuration:
         network: bool,
         streams: list[int],
         held: list[int],
+        shares: Sequence[Share],
         verbose: bool,
     ) -> None:
         self.memory = memory
@@ -97,6 +116,7 @@ class Configuration:
         self.network = network
         self.streams = streams
         self.held = held
+        self.shares = shares
         self.verbose = verbose
 
     def inherited(self) -> list[int]:
@@ -141,11 +161,10 @@ def _command_line(
             "-chardev", f"socket,id=stream{index},fd={stream}",
             "-device", f"virtserialport,chardev=stream{index},nr={wire.FIRST_STREAM_PORT + index}",
         ]
-    for tag, options in ((LIVE_TAG, ""), (CACHED_TAG, ",readonly=on")):
-        line += [
-            "-virtfs",
-            f"local,path=/,mount_tag={tag},security_model=none,multidevs=remap{options}",
-        ]
+    for share in configuration.shares:
+        path = share.path.replace(",", ",,")
+        options = f"local,path={path},mount_tag={share.tag},security_model=none,multidevs=remap"
+        line += ["-virtfs", options + (",readonly=on" if share.read_only else "")]
     for index, drive in enumerate(configuration.disks):
         line += drive.words(f"disk{index}")
         line += ["-device", f"virtio-blk-pci,drive=disk{index},serial=disk{index}"]

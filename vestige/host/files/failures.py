@@ -79,7 +79,7 @@ def line(image: DiskImage, operation: str, error: int) -> str:
     if error == EIO and operation == "read" and _is_shorter(image):
         reason = "the file has become shorter than the disk"
     elif error == EIO and operation != "read" and lacks_room(image.place):
-        # A device of the software host's says no more than that: its file is outside.
+        # A file system over another's file says no more than that.
         reason, cure = f"{reason}, and its file system has no room left", MAKE_ROOM
     return f"{image.path}: {reason}: the guest's {operation} failed{cure}"
 
