@@ -114,20 +114,21 @@ class CpuThread:
             self._running.release()  # there is no thread to wait for
             raise
 
-    def stop(self) -> None:
-        """Make the thread leave its loop, and wait until it has.
+    def nudge(self) -> None:
+        """Make the thread leave its loop: `loop.stop` is set, and it may be in a KVM_RUN.
 
-        The signal is repeated: the first may end another system call than the one that is next.
+        To be repeated until it has: the first may end another system call than the one that is next.
         """
-        self.loop.stop = 1
-        while self.is_running:
-            self.monitor.interrupt()
-            if self.guest is not None:
-                self.guest.interrupt()
-            if self._native_id:
-                syscall(SYS_TGKILL, os.getpid(), self._native_id, NUDGE, 0, 0, 0)
-            if self._running.acquire(timeout=NUDGE_INTERVAL):
-                self._running.release()
+        self.monitor.interrupt()
+        if self.guest is not None:
+            self.guest.interrupt()
+        if self._native_id:
+            syscall(SYS_TGKILL, os.getpid(), self._native_id, NUDGE, 0, 0, 0)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until the thread has left its loop, no longer than that."""
+        if self._running.acquire(timeout=seconds):
+            self._running.release()
 
 
 def set_thread_name(name: str) -> None:
@@ -196,9 +197,16 @@ class Session:
             each.start(self._run)
 
     def stop(self) -> None:
-        """End all threads; what the guest flushed is safe already."""
+        """End all threads; what the guest flushed is safe already.
+
+        All are told before one is waited for: what one waits for may be in another's hands.
+        """
         for each in self.threads:
-            each.stop()
+            each.loop.stop = 1
+        while running := [each for each in self.threads if each.is_running]:
+            for each in running:
+                each.nudge()
+            running[0].wait(NUDGE_INTERVAL)
 
     def close(self) -> None:
         """Stop, and close the eventfd."""
