@@ -15,7 +15,6 @@ from vestige.monitor.block import BlockRequest
 from vestige.monitor.devices.virtio.chain import Chain
 from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.drivers.ring.driver import RingDriver
-from vestige.monitor.failures import FileFailures
 
 
 class Device(Protocol):
@@ -175,9 +174,7 @@ class Link(Protocol):
     def connect(self, config: Config) -> None:
         """Power on; the struct is all zeroes before."""
 
-    def move(
-        self, model: Any, config: Config, ring_driver: RingDriver, failures: FileFailures, now: u64
-    ) -> None:
+    def move(self, model: Any, config: Config, ring_driver: RingDriver, now: u64) -> None:
         """Move on what can be moved."""
 
     def next_deadline(self) -> u64:
@@ -228,7 +225,6 @@ class VirtioLink(Protocol):
         device: VirtioDevice,
         config: Config,
         ring_driver: RingDriver,
-        failures: FileFailures,
         now: u64,
     ) -> bool:
         """Look what the files have answered; whether the device has something to do for it."""

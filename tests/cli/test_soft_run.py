@@ -171,11 +171,11 @@ def test_a_port_whose_file_takes_no_more_says_so_once_and_holds_up_nobody(
 ) -> None:
     connected = opened(PortOption("full", "/dev/full"))
     (stream,) = connected.streams
-    (lent,) = connected.lent
+    (relay,) = connected.relays
     said = ""
     for _ in range(2):
         os.write(stream, bytes(1000))
-        serve_until(connected, lambda: not select.select([lent._near], [], [], 0)[0])
+        serve_until(connected, lambda: not select.select([relay._near], [], [], 0)[0])
         said += capfd.readouterr().err
     assert said == (
         "vestige: --port full=/dev/full: No space left on device; what else is written there"

@@ -179,20 +179,20 @@ def virtio_disk_count() -> u32:
     return disks
 
 
-def find_virtio_disk(disk: u32, queues: u32) -> None:
-    """Negotiate FLUSH and set so many queues up. Virtio 1.2, 3.1.1 and 4.1.4.3."""
-    port_out32(PORT_PCI_ADDRESS, u32(VIRTIO_CONFIGURATION + disk * NEXT_SLOT + COMMAND))
+def find_virtio(function: u32, queues: u32, features: u32) -> None:
+    """Negotiate features and set so many queues up. Virtio 1.2, 3.1.1 and 4.1.4.3."""
+    port_out32(PORT_PCI_ADDRESS, u32(VIRTIO_CONFIGURATION + function * NEXT_SLOT + COMMAND))
     port_out32(PORT_PCI_DATA, MEMORY_AND_BUS_MASTER)
-    bar = u32(VIRTIO_BARS + disk * VIRTIO_BAR_SIZE)
+    bar = u32(VIRTIO_BARS + function * VIRTIO_BAR_SIZE)
     store8(u32(bar + 0x14), 0)
     store8(u32(bar + 0x14), 3)
     store32(u32(bar + 8), 0)
-    store32(u32(bar + 12), FLUSH_FEATURE)
+    store32(u32(bar + 12), features)
     store32(u32(bar + 8), 1)
     store32(u32(bar + 12), VERSION_1)
     store8(u32(bar + 0x14), 11)
     for queue in range(queues):
-        area = u32((disk * queues + queue) * QUEUE_AREA)
+        area = u32((function * queues + queue) * QUEUE_AREA)
         store16(u32(bar + 0x16), u16(queue))
         store16(u32(bar + 0x18), 4)
         store32(u32(bar + 0x20), u32(DESCRIPTORS + area))
@@ -224,6 +224,12 @@ def ask(each: u32, queues: u32, kind: u32, sector: u32, place: u32) -> None:
         descriptor(area, 2, STATUS, 1, WRITE)
     else:
         descriptor(area, 1, STATUS, 1, WRITE)
+    offer(each, queues, place)
+
+
+def offer(each: u32, queues: u32, place: u32) -> None:
+    """Make the chain that begins with descriptor 0 available, and notify the device."""
+    area = u32(each * QUEUE_AREA)
     available = u32(AVAILABLE + area)
     store16(u32(available + 4 + 2 * (place & 3)), 0)
     store16(u32(available + 2), u16(place + 1))
@@ -247,7 +253,7 @@ def write_by_virtio(sectors: u32, disks: u32, queues: u32) -> None:
     """
     total = u32(disks * queues)
     for disk in range(disks):
-        find_virtio_disk(disk, queues)
+        find_virtio(disk, queues, FLUSH_FEATURE)
     for turn in range(sectors):
         failed: u8 = 0
         for step in range(2):
@@ -280,6 +286,53 @@ def virtio_disks() -> None:
 def virtio_queues() -> None:
     """The same by several queues of each."""
     write_by_virtio(FEW_SECTORS, virtio_disk_count(), QUEUES)
+
+
+HVC_QUEUES = 2  # of a console without named ports: input, output
+HVC_OUTPUT = 3  # of all queues, behind the input of one disk's console
+FLOOD_PIECE = 3500
+FLOOD_PIECES = 40  # more than a terminal keeps for who reads it
+FLOOD_PATIENCE = 1_000_000  # looks whether a piece has been taken
+UART_FLOOD = 200  # characters of a line
+SECTORS_AFTER_FLOOD = 5
+
+
+def take_sectors() -> None:
+    """Write SECTORS_AFTER_FLOOD to the first disk, without a word, and never end."""
+    find_virtio(0, 1, FLUSH_FEATURE)
+    for turn in range(SECTORS_AFTER_FLOOD):
+        store64(DATA, turn + 1)
+        for step in range(2):
+            ask(0, 1, FLUSH if step else OUT, turn, u32(2 * turn + step))
+            await_answer(0, u32(2 * turn + step))
+    while True:
+        pause()
+
+
+def uart_floods() -> None:
+    """Print two long lines, whether they are taken or not; then the disk's turn."""
+    for _ in range(2):
+        for _ in range(UART_FLOOD):
+            say(120)
+        say(10)
+    take_sectors()
+
+
+def hvc_floods() -> None:
+    """Print to hvc0, which is behind one disk, until nothing is taken; then the disk's turn."""
+    find_virtio(1, HVC_QUEUES, 0)
+    area = u32(HVC_OUTPUT * QUEUE_AREA)
+    pieces: u32 = 0
+    patience: u32 = FLOOD_PATIENCE
+    while patience > 0 and pieces < FLOOD_PIECES:
+        descriptor(area, 0, DATA, FLOOD_PIECE, 0)
+        offer(HVC_OUTPUT, HVC_QUEUES, pieces)
+        pieces = u32(pieces + 1)
+        patience = FLOOD_PATIENCE
+        while patience > 0 and load16(u32(USED + area + 2)) != u16(pieces):
+            patience = u32(patience - 1)
+            pause()
+    take_sectors()
 
 
 REMEMBERED = 0x20_2000  # RAM that a guest fills and a reset must clear

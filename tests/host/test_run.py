@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.host.harness import why_not
-from tests.host.kernel_payload import FEW_SECTORS, HELLO, QUEUES, Kernels
+from tests.host.kernel_payload import FEW_SECTORS, HELLO, QUEUES, SECTORS_AFTER_FLOOD, Kernels
 from vestige.host import images
 
 pytestmark = [
@@ -466,6 +466,46 @@ def test_a_virtio_console_on_a_terminal_leaves_it_as_it_was(kernels: Kernels, ea
         assert terminal.process.wait(PATIENCE) == 143
         assert termios.tcgetattr(terminal.device) == terminal.before
         assert early or HELLO.strip() not in terminal.screen
+
+
+@pytest.mark.parametrize(("kernel", "device"), [("hvc_floods", "virtio:"), ("uart_floods", "")])
+@pytest.mark.parametrize(("words", "status"), [(("--timeout", "12"), 124), ((), 143)])
+def test_a_terminal_that_nobody_reads_freezes_no_disk_and_no_end(
+    kernels: Kernels,
+    start: Start,
+    image: str,
+    kernel: str,
+    device: str,
+    words: tuple[str, ...],
+    status: int,
+) -> None:
+    ours, theirs = pty.openpty()
+    if not device:  # the serial port is slow
+        os.set_blocking(theirs, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(theirs, bytes(100))
+    console = f"{device}{os.ttyname(theirs)}"
+    process = start("--kernel", kernels(kernel), "--disk", image, "--console", console, *words)
+    deadline = time.monotonic() + PATIENCE
+    while Path(image).read_bytes()[512 * (SECTORS_AFTER_FLOOD - 1)] != SECTORS_AFTER_FLOOD:
+        assert time.monotonic() < deadline, "the disk stands still"
+        select.select([], [], [], 0.01)
+    if not words:
+        process.terminate()
+    assert process.wait(PATIENCE) == status
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_input_that_the_guest_does_not_want_is_left_to_who_comes_next(kernels: Kernels) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, bytes(16384))
+    done = run("--kernel", kernels("hello"), stdin=reader)
+    assert (done.returncode, done.stdout) == (0, HELLO)
+    assert len(os.read(reader, 16384)) >= 16384 - 2048
+    os.close(reader)
+    os.close(writer)
 
 
 def test_a_serial_port_that_is_connected_to_nothing_holds_up_no_guest(kernels: Kernels) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -281,12 +282,27 @@ def test_a_machine_has_nothing_of_its_launcher_s_open(
 ) -> None:
     idle = kernels("idle")
     with (
-        ready.start(kernel=idle, stdout=subprocess.DEVNULL),
+        ready.start(kernel=idle, stdout=subprocess.DEVNULL) as other,
         ready.start(kernel=idle, stdout=pipe.end) as machine,
     ):
         pipe.take(len(HELLO))
-        files = [str(each.readlink()) for each in Path(f"/proc/{machine.pid}/fd").iterdir()]
-    assert not [name for name in files if name.startswith(("socket:", "anon_inode:[pidfd]"))]
+        status = Path(f"/proc/{machine.pid}/status").read_text().split()
+        template = int(status[status.index("PPid:") + 1])
+        files = open_files(machine.pid)
+        others = [open_files(process) for process in (other.pid, template, os.getpid())]
+    assert not [name for name in files if name.startswith("anon_inode:[pidfd]")]
+    sockets = {name for name in files if name.startswith("socket:")}
+    assert len(sockets) == 2, "its console's"
+    assert not any(sockets & names for names in others)
+
+
+def open_files(process: int) -> set[str]:
+    """What a process has open."""
+    names = set()
+    for each in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(FileNotFoundError):  # what this process looks with
+            names.add(str(each.readlink()))
+    return names
 
 
 def test_machines_share_no_memory_that_one_of_them_could_write(

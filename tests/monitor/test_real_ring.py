@@ -124,7 +124,7 @@ def test_a_disk_that_became_shorter_is_an_error(bench: Bench, path: Path) -> Non
 
 def test_a_write_that_the_file_refuses_is_its_errno(bench: Bench, path: Path) -> None:
     put(bench, [(0, 1024)], b"x" * 1024)
-    with closing(FileSizeLimit(LEAST, [])):
+    with closing(FileSizeLimit(LEAST)):
         assert bench.run(Operation.WRITE, LEAST // 512 - 1, [(0, 1024)]) == errno.EFBIG
         assert bench.run(Operation.READ, 0, [(0, 512)]) == 0
     assert bench.run(Operation.WRITE, LEAST // 512 - 1, [(0, 1024)]) == 0

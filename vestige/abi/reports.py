@@ -1,7 +1,7 @@
 """What the monitor tells the host of its work. Threat of all of it: wrong words and numbers."""
 
 from vestige.abi.layout import MAX_NVME, MAX_VIRTIO
-from vestige.bounds import MAX_DISKS, MAX_PORTS
+from vestige.bounds import MAX_DISKS
 from vestige.lang.enumeration import IntEnum, IntFlag
 from vestige.lang.types import Struct, u8, u16, u32, u64
 
@@ -107,7 +107,6 @@ class Statistics(Struct):
     discards: u64
     ring_errors: u64
     disks: DiskReport[MAX_DISKS]
-    streams: u8[MAX_PORTS]  # the errno that ended the output of the console, of each named port
     nvme: NvmeReport[MAX_NVME]
     virtio: VirtioReport[MAX_VIRTIO]
     net: NetReport

@@ -15,9 +15,9 @@ import vestige
 from vestige.cli import soft_inside
 from vestige.errors import UsageError
 from vestige.host import images
-from vestige.host.backends.console import Console
-from vestige.host.backends.console_socket import Socket
+from vestige.host.backends.console import Console, next_look, waits_of
 from vestige.host.backends.network import find_passt
+from vestige.host.backends.relay import Relay
 from vestige.host.files.failures import MAKE_ROOM, lacks_room
 from vestige.host.files.opening import Files, open_files
 from vestige.host.kvm.memory import GuestMemory
@@ -30,11 +30,11 @@ from vestige.machine.config import MachineConfig
 from vestige.signals import Watch
 from vestige.softhost import SoftHost, foreground
 from vestige.softhost.host import python_apart
-from vestige.softhost.lent import Lent
 
 # What the software host's own kernel and tools have beside the guest's RAM.
 OVERHEAD = 2 << 30
 MINIMUM = 4 << 30
+GRACE = 10.0  # seconds for who reads a file to take what is left at the end
 PACKAGES = str(Path(vestige.__file__).resolve().parent.parent)
 
 
@@ -76,8 +76,8 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     places = [device, *map(str, sizes), *devices, *host.stream_names]
     patient = Watch(watch.signals)  # the timeout is the guest's: it counts inside
     status = foreground.attend(host, command(words, places), connected, patient, guest=True)
-    for lent in connected.lent:
-        lent.finish(patient)
+    for relay in connected.relays:
+        relay.finish(patient, GRACE)
     for image in files.disks.values():
         if not image.read_only and lacks_room(image.place):  # inside that is an I/O error
             tell(f"{image.path}: no room is left there, so writes may have failed{MAKE_ROOM}")
@@ -139,20 +139,20 @@ class Connected(Console):
         """Whatever is opened for it is closed by `resources`."""
         super().__init__(files.consoles.output, files.consoles.input, files.consoles.name)
         self._files = files
-        self.lent: list[Lent] = []
+        self.relays: list[Relay] = []
         self.streams: list[int] = []
         for console in files.consoles.ports:
-            if isinstance(console, Socket):  # a socket already
+            if console.is_socket:
                 self.streams.append(console.output)
             else:
-                self._lend(console, resources)
+                self._relay(console, resources)
         if files.stats is not None:
-            self._lend(Console(files.stats, None, f"--stats {options.stats}"), resources)
+            self._relay(Console(files.stats, None, f"--stats {options.stats}"), resources)
 
-    def _lend(self, console: Console, resources: Resources) -> None:
-        lent = resources.keep(Lent(console))
-        self.lent.append(lent)
-        self.streams.append(lent.output)
+    def _relay(self, console: Console, resources: Resources) -> None:
+        relay = resources.keep(Relay(console))
+        self.relays.append(relay)
+        self.streams.append(relay.output)
 
     def start(self) -> None:
         """The guest is about to run."""
@@ -161,22 +161,18 @@ class Connected(Console):
     def go_on(self) -> None:
         """The process was stopped, and goes on."""
         self._files.consoles.go_on()
-        self.look = self._files.consoles.look
+        self.look = next_look((self._files.consoles, *self.relays))
 
     def waits_for(self) -> dict[int, int]:
         """What any of them waits for."""
-        events = self._files.consoles.waits_for()
-        for lent in self.lent:
-            events |= lent.waits_for()
-        return events
+        return waits_of((self._files.consoles, *self.relays))
 
     def serve(self, ready: dict[int, int]) -> None:
         """Each looks for its own descriptors in `ready`."""
-        self._files.consoles.serve(ready)
+        for console in (self._files.consoles, *self.relays):
+            console.serve(ready)
         self.deserted = self._files.consoles.deserted
-        self.look = self._files.consoles.look
-        for lent in self.lent:
-            lent.serve(ready)
+        self.look = next_look((self._files.consoles, *self.relays))
 
 
 def command(words: list[str], places: list[str]) -> list[str]:

@@ -99,7 +99,7 @@ class Run:
         self.domains = domains.count(asked.disks, asked.net is not None, asked.cpus)
         self.system.check_cpus(asked.cpus, self.domains)
         self.disks, self.console = files.disks, files.consoles
-        self.failures = FileFailures(self.disks, self.console.words())
+        self.failures = FileFailures(self.disks)
         self.log = MonitorLog()
         self.entropy = _open_entropy(resources) if asked.entropy else None
         self.network: Network | None = None
@@ -107,6 +107,9 @@ class Run:
             from vestige.host.backends.network import open_network  # noqa: PLC0415 - few runs need it
 
             self.network = resources.keep(open_network(asked.net, asked.cpus))
+        largest = max((image.sectors * abi.SECTOR for image in self.disks.values()), default=0)
+        self.limit = resources.keep(FileSizeLimit(largest))
+        self.console.connect(self.limit.extend)
         self.compiled = compiled
         self.first_instruction = 0.0
         self.restarts = 0
@@ -123,14 +126,25 @@ class Run:
                 self.restarts += 1
                 status = self._machine()
         finally:
-            self.console.close()
-            self.log.close()
-            if self.files.stats is not None and self.counters is not None:
-                # The timeout may be over, and is no reason not to write.
-                statistics.write(self.files.stats, self.counters, Watch(self.watch.signals))
+            self._write_last_words()
         if status == RESET:
             tell(failure.RESET_ENDS_RUN)
         return status
+
+    def _write_last_words(self) -> None:
+        """The rest of the guest's output, and the statistics.
+
+        The timeout may be over, and is no reason not to write.
+        """
+        patient = Watch(self.watch.signals)
+        try:
+            self.console.finish(patient)
+        finally:
+            self.console.close()
+            self.limit.close()
+            self.log.close()
+            if self.files.stats is not None and self.counters is not None:
+                statistics.write(self.files.stats, self.counters, patient)
 
     def _machine(self) -> int:
         """Run the guest from its power-on to its power-off, reset, failure, or the run's end."""
@@ -139,7 +153,6 @@ class Run:
             memory = resources.keep(GuestMemory(asked.memory))
             twin = resources.keep(Twin(self.system, memory, asked.cpus, self.domains))
             pages = _take_controllers(asked, twin, resources)
-            resources.keep(self._limit_files())
             rings = self._connect_rings(twin, resources)
             in_memory = asked.ide == options.IDE_IN_MEMORY
             if in_memory:
@@ -205,10 +218,6 @@ class Run:
         others = any(port.present for port in config.ports) or asked.entropy
         disks = any(disk.bus == options.VIRTIO for disk in asked.disks)
         return abi.STATE_VIRTIO if disks or others else abi.STATE_PLAIN
-
-    def _limit_files(self) -> FileSizeLimit:
-        largest = max((image.sectors * abi.SECTOR for image in self.disks.values()), default=0)
-        return FileSizeLimit(largest, self.console.outputs())
 
     def _session(self, session: Session) -> int:
         try:

@@ -5,6 +5,7 @@ import os
 import pty
 import select
 import socket
+import stat
 import struct
 import termios
 from contextlib import closing
@@ -22,9 +23,12 @@ VIRTIO = "virtio"
 
 
 def described(consoles: Consoles) -> tuple[abi.Config, list[int]]:
-    """What the monitor is told; one file is there before."""
+    """What the monitor is told; one file is there before. All others are sockets."""
+    consoles.connect(lambda _descriptor: False)
     config, files = abi.Config(), [99]
     consoles.describe(config, files)
+    assert all(stat.S_ISSOCK(os.fstat(file).st_mode) for file in files[1:])
+    assert all(os.get_blocking(file) for file in files[1:]), "else the ring answers EAGAIN"
     return config, files
 
 
@@ -33,7 +37,7 @@ def test_the_serial_port_alone() -> None:
         config, files = described(consoles)
     assert (config.console.present, config.console.output) == (1, 1)
     assert not any(port.present for port in config.ports)
-    assert files[:2] == [99, 1]
+    assert len(files) in (2, 3)
     buses.place_consoles(config)
     assert config.virtio[0].kind == abi.VirtioKind.NONE
 
@@ -43,7 +47,7 @@ def test_the_virtio_console_alone(tmp_path: Path, early: bool) -> None:
     option = ConsoleOption(str(tmp_path / "log"), VIRTIO, early)
     with closing(open_consoles(option, ())) as consoles:
         config, files = described(consoles)
-        assert files == [99, consoles.output]
+        assert len(files) == 2
     assert (config.console.present, config.console.input) == (1, -1)
     assert config.console.output == (1 if early else -1)
     port = config.ports[0]

@@ -2,11 +2,13 @@
 
 import errno
 import os
+import pty
 import re
+import select
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -15,7 +17,9 @@ import pytest
 from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host.backends import ring as module
+from vestige.host.backends.console import Console
 from vestige.host.backends.disks import PUNCH_HOLE
+from vestige.host.backends.relay import LIMIT, Relay
 from vestige.host.backends.ring import FALLOCATE, FIXED_FILE, FSYNC, READ_FIXED, WRITE_FIXED, Ring
 from vestige.host.files import size_limit
 from vestige.host.files.size_limit import FileSizeLimit
@@ -25,6 +29,8 @@ from vestige.lang.intrinsics import load32, store32, syscall
 ENTRY = struct.Struct("<BBHiQQIIQHHIQQ")
 SIZE = 65 * abi.MIB  # not a multiple of the chunk
 READV, OPENAT, NOP = 1, 18, 0
+OWN_POSITION = 2**64 - 1
+PATIENCE = 10  # seconds
 
 
 class Rig:
@@ -37,6 +43,7 @@ class Rig:
         insists: bool = True,
         discards: bool = False,
         file: int | None = None,
+        others: Sequence[int] = (),
     ) -> None:
         self.memory = GuestMemory(SIZE)
         self.private = PrivateMemory()
@@ -45,7 +52,7 @@ class Rig:
             os.ftruncate(self.file, 1 << 20)
         self.eventfd = os.eventfd(0, os.EFD_NONBLOCK)
         state = self.private.host_address(abi.STATE)
-        files = [self.file]
+        files = [self.file, *others]
         self.ring = Ring(
             self.memory,
             state,
@@ -75,11 +82,13 @@ class Rig:
         *,
         offset: int = 0,
         flags: int = FIXED_FILE,
+        priority: int = 0,
         file: int = 0,
+        how: int = 0,
     ) -> None:
         """One entry, as the monitor writes it."""
         entry = ENTRY.pack(
-            operation, flags, 0, file, offset, address, length, 0, 7, buffer, 0, 0, 0, 0
+            operation, flags, priority, file, offset, address, length, how, 7, buffer, 0, 0, 0, 0
         )
         tail = load32(self.host(self.shown.sq_tail))
         index = tail % self.shown.entries
@@ -89,7 +98,7 @@ class Rig:
         store32(self.host(self.shown.sq_array) + 4 * index, index)
         store32(self.host(self.shown.sq_tail), tail + 1)
 
-    def submit(
+    def enter(
         self,
         operation: int,
         address: int,
@@ -98,16 +107,43 @@ class Rig:
         *,
         offset: int = 0,
         flags: int = FIXED_FILE,
+        priority: int = 0,
         file: int = 0,
-    ) -> int:
-        """One entry; the result of its completion."""
-        self.queue(operation, address, length, buffer, offset=offset, flags=flags, file=file)
-        assert syscall(426, self.ring.descriptor, 1, 1, 1, 0, 0) >= 0
+        how: int = 0,
+    ) -> None:
+        """One entry, handed to the kernel."""
+        self.queue(
+            operation,
+            address,
+            length,
+            buffer,
+            offset=offset,
+            flags=flags,
+            priority=priority,
+            file=file,
+            how=how,
+        )
+        wake = self.ring.enter_flags()
+        assert syscall(426, self.ring.descriptor, 1, 0, wake, 0, 0) >= 0
+
+    def answer(self, seconds: float = 0.2) -> int | None:
+        """The result of the oldest completion; None: there is none, and none comes so soon."""
         head = load32(self.host(self.shown.cq_head))
+        poll = select.poll()
+        poll.register(self.ring.descriptor, select.POLLIN)
+        if not poll.poll(1000 * seconds):
+            return None
         assert load32(self.host(self.shown.cq_tail)) == head + 1
         place = self.host(self.shown.cqes) + 16 * (head % self.shown.completion_entries)
         store32(self.host(self.shown.cq_head), head + 1)
         return int.from_bytes(load32(place + 8).to_bytes(4, "little"), "little", signed=True)
+
+    def submit(self, *words: int, **others: int) -> int:
+        """One entry, and the result of its completion."""
+        self.enter(*words, **others)
+        result = self.answer(PATIENCE)
+        assert result is not None
+        return result
 
     def close(self) -> None:
         self.ring.close()
@@ -118,9 +154,15 @@ class Rig:
 
 
 @contextmanager
-def opened(*, polled: bool = False, insists: bool = True, discards: bool = False) -> Iterator[Rig]:
+def opened(
+    *,
+    polled: bool = False,
+    insists: bool = True,
+    discards: bool = False,
+    others: Sequence[int] = (),
+) -> Iterator[Rig]:
     try:
-        made = Rig(polled=polled, insists=insists, discards=discards)
+        made = Rig(polled=polled, insists=insists, discards=discards, others=others)
     except UsageError as error:
         pytest.skip(str(error))
     with closing(made):
@@ -148,6 +190,23 @@ def test_data_goes_between_file_and_guest_ram(rig: Rig) -> None:
     assert os.eventfd_read(rig.eventfd) == 3
 
 
+def test_a_terminal_that_nobody_reads_holds_up_no_other_file() -> None:
+    ours, theirs = pty.openpty()
+    with closing(Relay(Console(theirs, None))) as relay, opened(others=[relay.output]) as rig:
+        write = (WRITE_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER)
+        read = (READ_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER)
+        rig.enter(*write, offset=OWN_POSITION, file=1)
+        while (result := rig.answer()) is not None:  # else it waits, in the ring
+            assert result == 4096
+            relay.serve(dict.fromkeys(relay.waits_for(), select.POLLIN))
+            assert rig.submit(*read) == 4096
+            rig.enter(*write, offset=OWN_POSITION, file=1)
+        assert relay._outlet.waiting >= LIMIT
+        assert rig.submit(*read) == 4096
+    os.close(ours)
+    os.close(theirs)
+
+
 def test_the_monitors_state_is_buffer_zero(rig: Rig) -> None:
     assert rig.submit(READ_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER) == 4096
 
@@ -172,18 +231,12 @@ def test_holes_are_made_where_they_are_allowed_and_nowhere_else(rig: Rig) -> Non
 def test_a_write_behind_the_end_does_not_make_a_file_longer_than_the_limit(rig: Rig) -> None:
     write = (WRITE_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER)
     largest = size_limit.LEAST
-    with closing(FileSizeLimit(largest, [rig.eventfd])):
+    with closing(FileSizeLimit(largest)):
         assert rig.submit(*write, offset=largest - 4096) == 4096
         assert rig.submit(*write, offset=largest) == -errno.EFBIG
         assert rig.submit(*write, offset=1 << 40) == -errno.EFBIG
         assert os.fstat(rig.file).st_size == largest
     assert rig.submit(*write, offset=largest) == 4096
-
-
-def test_a_console_in_a_file_may_grow(rig: Rig) -> None:
-    write = (WRITE_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER)
-    with closing(FileSizeLimit(4096, [rig.file])):
-        assert rig.submit(*write, offset=size_limit.LEAST) == 4096
 
 
 @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOMEM, errno.EAGAIN])

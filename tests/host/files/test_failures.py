@@ -140,16 +140,3 @@ def test_whatever_a_monitor_reports_is_a_line(
         assert len(capsys.readouterr().err.splitlines()) == (error > 0) + (
             0 < error <= MOST_REASONS
         )
-
-
-def test_a_console_or_port_whose_file_takes_no_more_is_told_once(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    file_failures = FileFailures({}, ["--console log", "--port p=full"])
-    reports = abi.Statistics()
-    reports.streams[1] = ENOSPC
-    file_failures.tell([reports])
-    file_failures.tell([reports])
-    assert capsys.readouterr().err == (
-        "vestige: --port p=full: No space left on device; what else is written there is lost\n"
-    )

@@ -1,6 +1,7 @@
 """All files of a run, opened in one place: whatever kind they are, nothing waits for ever."""
 
 import os
+import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -141,10 +142,17 @@ def test_output_into_a_fifo_reaches_who_reads_it(opened: Open, tmp_path: Path) -
     assert received == [b"said"]
 
 
-def test_what_is_opened_blocks_again_for_who_writes_it(tmp_path: Path) -> None:
-    descriptor = open_output(str(tmp_path / "file"), None)
-    assert os.get_blocking(descriptor)
+def test_what_is_opened_never_waits(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    descriptor = open_output(str(path), None)
+    while select.select([], [descriptor], [], 0)[1]:
+        os.write(descriptor, bytes(65536))
+    with pytest.raises(BlockingIOError):
+        os.write(descriptor, bytes(65536))
     os.close(descriptor)
+    os.close(reader)
 
 
 def test_files_that_are_written_are_emptied_at_the_guests_start_and_not_before(

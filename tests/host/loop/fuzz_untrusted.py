@@ -40,7 +40,7 @@ class Rounds:
     def __init__(self, payload: Payload, image: str, chance: random.Random) -> None:
         self._payload, self._chance = payload, chance
         self._disk = open_disk(DiskOption(image))
-        failures = FileFailures({0: self._disk}, STREAMS)
+        failures = FileFailures({0: self._disk})
         self._ways: list[int] = []
         self._session = Session(payload.twin, payload.code, [], self._leave, failures, MonitorLog())
         private = payload.twin.private

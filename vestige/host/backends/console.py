@@ -1,11 +1,12 @@
 """The other side of a console or a port: the terminal, a file; a socket is in console_socket.py.
 
-The monitor moves the bytes itself, through the ring's fixed files `output` and `input`.
+The ring's files are sockets: relay.py moves the bytes between one of these and such a file.
 """
 
 import os
 import select
 import stat
+from _collections_abc import Iterable
 
 from vestige.errors import UsageError
 from vestige.host.files.outputs import empty, open_output
@@ -21,10 +22,12 @@ DESERTED = "nobody reads the guest's console any more, which ends the run"
 class Console:
     """A console's descriptors: `output` always, `input` or None. Who opens one closes it.
 
-    `name` is how it was asked for. `deserted`: nobody will ever read the output any more, and the
-    guest is to end for it. `look`: seconds after which `serve` is to be called though nothing has
-    come; None: no need.
+    `is_socket`: they are those of a socket, which the ring may have. `name` is how it was asked
+    for. `deserted`: nobody will ever read the output any more, and the guest is to end for it.
+    `look`: seconds after which `serve` is to be called though nothing has come; None: no need.
     """
+
+    is_socket = False
 
     def __init__(self, output: int, input_: int | None, name: str = "") -> None:
         self.output = output
@@ -48,6 +51,20 @@ class Console:
 
     def close(self) -> None:
         """Give back what was taken; a second time does nothing."""
+
+
+def waits_of(consoles: Iterable[Console]) -> dict[int, int]:
+    """What any of them waits for."""
+    events: dict[int, int] = {}
+    for console in consoles:
+        for descriptor, wanted in console.waits_for().items():
+            events[descriptor] = events.get(descriptor, 0) | wanted
+    return events
+
+
+def next_look(consoles: Iterable[Console]) -> float | None:
+    """Seconds until the first of them is to be served though nothing has come."""
+    return min((each.look for each in consoles if each.look is not None), default=None)
 
 
 class Terminal(Console):

@@ -27,6 +27,8 @@ class Socket(Console):
     A client that has ended its input, as nc -N and socat do, is one until it is gone altogether.
     """
 
+    is_socket = True
+
     def __init__(self, path: str, option: str) -> None:
         """Listen at `path`; `option` is for messages. Raises UsageError, and OSError for limits."""
         self._option = option

@@ -1,12 +1,16 @@
 """All consoles of one run: the guest's own, by UART or virtio, and the named virtio ports."""
 
 import os
-from _collections_abc import Sequence
+import time
+from _collections_abc import Callable, Sequence
 
 from vestige import abi
-from vestige.host.backends.console import Console, File, Terminal
+from vestige.host.backends.console import Console, File, Terminal, next_look, waits_of
+from vestige.host.backends.relay import Relay
 from vestige.host.options import SOCKET, STDIO, VIRTIO, ConsoleOption, PortOption
 from vestige.signals import Watch
+
+GRACE = 2.0  # seconds for who reads the output to take what is left at the end
 
 
 def open_console(name: str, option: str = "--console ", watch: Watch | None = None) -> Console:
@@ -40,7 +44,11 @@ def open_consoles(
 
 
 class Consoles(Console):
-    """Watched and closed together."""
+    """Watched and closed together.
+
+    The descriptors are those of the guest's own console as the user named it: what the ring has
+    instead of such files is there once they are connected.
+    """
 
     def __init__(
         self, console: ConsoleOption, ports: Sequence[PortOption], opened: Sequence[Console]
@@ -50,6 +58,8 @@ class Consoles(Console):
         self._ports = ports
         self.all = opened
         super().__init__(self.all[0].output, self.all[0].input, self.all[0].name)
+        self._relays: list[Relay] = []
+        self._sockets: list[Console] = []  # one for each, in the same order
         self._config: abi.Config | None = None
         self._wake = -1
 
@@ -58,17 +68,18 @@ class Consoles(Console):
         """All but the guest's own console."""
         return self.all[1:]
 
-    def words(self) -> list[str]:
-        """How each was asked for, as messages name it."""
-        return [console.name for console in self.all]
-
-    def outputs(self) -> list[int]:
-        """The descriptors that the guest's output goes to."""
-        return [console.output for console in self.all]
+    def connect(self, more_room: Callable[[int], bool]) -> None:
+        """Have a socket for each of them. `more_room` is as Outlet has it."""
+        for console in self.all:
+            if console.is_socket:
+                self._sockets.append(console)
+                continue
+            self._relays.append(Relay(console, more_room))
+            self._sockets.append(self._relays[-1])
 
     def describe(self, config: abi.Config, files: list[int]) -> None:
-        """Add the consoles' descriptors to the ring's `files`, and tell the monitor of them."""
-        output, input_ = _add(self.all[0], files)
+        """Add the consoles' sockets to the ring's `files`, and tell the monitor of them."""
+        output, input_ = _add(self._sockets[0], files)
         uart = config.console
         uart.present, uart.output, uart.input = 1, -1, -1
         if self._option.device != VIRTIO:
@@ -82,7 +93,7 @@ class Consoles(Console):
         for number, name in enumerate([port.name for port in self._ports], start=1):
             port = config.ports[number]
             port.present = 1
-            port.output, port.input = _add(self.all[number], files)
+            port.output, port.input = _add(self._sockets[number], files)
             word = name.encode()
             port.name_length = len(word)
             for index, byte in enumerate(word):
@@ -113,29 +124,35 @@ class Consoles(Console):
         """The process was stopped, and goes on."""
         for console in self.all:
             console.go_on()
-        self.look = self.all[0].look
+        self.look = next_look((*self.all, *self._relays))
 
     def waits_for(self) -> dict[int, int]:
         """What any of them waits for."""
-        events: dict[int, int] = {}
-        for console in self.all:
-            events |= console.waits_for()
-        return events
+        return waits_of((*self.all, *self._relays))
 
     def serve(self, ready: dict[int, int]) -> None:
         """Each looks for its own descriptors in `ready`."""
-        for console in self.all:
+        for console in (*self.all, *self._relays):
             console.serve(ready)
             self.deserted |= console.deserted
-        self.look = self.all[0].look
+        self.look = next_look((*self.all, *self._relays))
         config = self._config
         if config is not None and (size := self._size()) != self._told:
             config.columns, config.rows = self._told = size
             os.eventfd_write(self._wake, 1)
 
+    def finish(self, watch: Watch) -> None:
+        """The guest has gone: write what it left, as far as who reads it takes it soon.
+
+        Raises Ended as `watch` does.
+        """
+        end = time.monotonic() + GRACE
+        for relay in self._relays:
+            relay.finish(watch, max(end - time.monotonic(), 0.0))
+
     def close(self) -> None:
         """Close all."""
-        for console in self.all:
+        for console in (*self._relays, *self.all):
             console.close()
 
 

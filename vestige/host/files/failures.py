@@ -30,12 +30,10 @@ class FileFailures:
     A monitor that a guest has taken over may name any reason: of each file MOST_REASONS are told.
     """
 
-    def __init__(self, images: Mapping[int, DiskImage], streams: Sequence[str] = ()) -> None:
-        """`images` by the numbers of their disks; `streams`: how the console, then each named port
-        was asked for.
-        """
-        self._images, self._streams = images, streams
-        self._told: dict[int | str, set[int]] = {}  # errnos, by the file
+    def __init__(self, images: Mapping[int, DiskImage]) -> None:
+        """`images` by the numbers of their disks."""
+        self._images = images
+        self._told: dict[int, set[int]] = {}  # errnos, by the disk
         self._lock = allocate_lock()
 
     def tell(self, reports: Sequence[abi.Statistics]) -> None:
@@ -46,13 +44,6 @@ class FileFailures:
                     report = each.disks[number]
                     for operation in OPERATIONS:
                         self._tell(number, image, operation, getattr(report, operation))
-            for number, words in enumerate(self._streams):
-                for each in reports:
-                    self._tell_stream(words, each.streams[number])
-
-    def _tell_stream(self, words: str, error: int) -> None:
-        if self._is_new(words, error):
-            tell(lost(words, error))
 
     def _tell(self, number: int, image: DiskImage, operation: str, error: int) -> None:
         # A file system without holes is the guest's to hear of: that request is UNSUPP.
@@ -60,7 +51,7 @@ class FileFailures:
         if not unsupported and self._is_new(number, error):
             tell(line(image, operation, error))
 
-    def _is_new(self, file: int | str, error: int) -> bool:
+    def _is_new(self, file: int, error: int) -> bool:
         told = self._told.setdefault(file, set())
         if not error or error in told or len(told) == MOST_REASONS:
             return False

@@ -1,17 +1,16 @@
-"""A stream of the caller's that bytes are written to without ever waiting for who reads it.
+"""A stream of the caller's that bytes are written to without ever waiting for who reads it."""
 
-The caller's own open file may be shared with other programs, which would be surprised to find it
-in non-blocking mode: so a terminal or a pipe is opened once more. pipe(7), tty(4), proc(5).
-"""
-
+import errno
 import os
 import select
-import stat
 import time
+from _collections_abc import Callable
 
+from vestige.host.files.nonblocking import Nonblocking
 from vestige.signals import Watch
 
 _PIECE = 4096  # PIPE_BUF: what a pipe that is ready takes at once
+HANGUP = select.POLLHUP | select.POLLERR
 
 
 class Outlet:
@@ -20,19 +19,15 @@ class Outlet:
     `failure` is the OSError that ended it, from which on everything is dropped.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(
+        self, descriptor: int, more_room: Callable[[int], bool] = lambda _descriptor: False
+    ) -> None:
+        """`more_room` is asked where a file may not become longer, and whether it may now."""
         self.descriptor = descriptor
         self.failure: OSError | None = None
         self._waiting = bytearray()
-        self._own = -1
-        kind = os.fstat(descriptor).st_mode
-        self._is_socket = stat.S_ISSOCK(kind)
-        if stat.S_ISFIFO(kind) or os.isatty(descriptor):
-            flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-            try:  # noqa: SIM105 - contextlib is slow to import
-                self._own = os.open(f"/proc/self/fd/{descriptor}", flags)
-            except OSError:
-                pass  # another user's: its own open file, by pieces, has to do
+        self._more_room = more_room
+        self._file = Nonblocking(descriptor, os.O_WRONLY)
 
     @property
     def waiting(self) -> int:
@@ -51,25 +46,26 @@ class Outlet:
     def flush(self) -> int:
         """Write what goes without waiting; how many bytes have gone, or have been dropped."""
         before = len(self._waiting)
-        try:
-            while self._waiting and self.failure is None:
+        while self._waiting and self.failure is None:
+            try:
                 del self._waiting[: self._write()]
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            self.failure = error
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno != errno.EFBIG or not self._more_room(self.descriptor):
+                    self.failure = error
         if self.failure is not None:
             self._waiting.clear()
         return before - len(self._waiting)
 
     def _write(self) -> int:
-        if self._own >= 0:
-            return os.write(self._own, self._waiting)
-        if self._is_socket:
+        if self._file.is_socket:
             import socket  # noqa: PLC0415 - few outputs are one
 
             with socket.socket(fileno=os.dup(self.descriptor)) as end:
                 return end.send(self._waiting, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        if self._file.is_sure:
+            return os.write(self._file.descriptor, self._waiting)
         poll = select.poll()
         poll.register(self.descriptor, select.POLLOUT)
         if not poll.poll(0):
@@ -82,11 +78,12 @@ class Outlet:
         Raises Ended as `watch` does.
         """
         end = time.monotonic() + seconds
-        while self._waiting and watch.wait(self.events(), max(end - time.monotonic(), 0)):
-            self.flush()
+        while self._waiting and (
+            ready := watch.wait(self.events(), max(end - time.monotonic(), 0))
+        ):
+            if not self.flush() and ready[self.descriptor] & HANGUP:
+                return  # nobody is there to take it
 
     def close(self) -> None:
         """Give back what was opened; the caller's own stays open."""
-        if self._own >= 0:
-            os.close(self._own)
-            self._own = -1
+        self._file.close()

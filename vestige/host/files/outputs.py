@@ -14,9 +14,11 @@ LINKS = 40  # that Linux follows, path_resolution(7)
 
 
 def open_output(path: str, watch: Watch | None, access: int = os.O_WRONLY) -> int:
-    """Open what is written, made where it is missing; a FIFO as soon as somebody reads it.
+    """Open what is written, made where it is missing; a FIFO as soon as somebody reads it. What is
+    done with it never waits.
 
-    One of this process's own descriptors, as /dev/stdout is, is itself, with its place in the file.
+    One of this process's own descriptors, as /dev/stdout is, is itself, with its place in the file
+    and its way of waiting.
     Raises OSError, ValueError for a name that can't be one, and Ended as `watch` does.
     """
     own = own_descriptor(path)
@@ -32,7 +34,7 @@ def open_output(path: str, watch: Watch | None, access: int = os.O_WRONLY) -> in
             raise
         tell(f"{path}: waiting for somebody who reads it")
         descriptor = _when_read(path, flags, watch)
-    os.set_blocking(descriptor, True)
+        os.set_blocking(descriptor, False)
     return descriptor
 
 

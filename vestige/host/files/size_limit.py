@@ -5,13 +5,14 @@ makes the image longer: a subverted monitor could so fill the host's disk. The k
 RLIMIT_FSIZE to every thread of the process, the ring's own among them, and answers EFBIG.
 setrlimit(2). The limit is soft, and ours to lift: the monitor can make no system call.
 
-Where a console is a file, which grows as the guest prints, there is no limit.
+The consoles' files, which this process writes itself, count too, and grow as the guest prints: the
+limit makes way for them, and is never further ahead of the longest of them than it was of all at
+first. What a guest may fill by printing it can't fill faster by its images.
 """
 
 import os
 import resource
 import stat
-from _collections_abc import Iterable
 
 # Never smaller, since what this process writes itself counts too: compiled images for the cache,
 # and messages, where standard error is a file.
@@ -22,23 +23,31 @@ STANDARD_ERROR = 2
 class FileSizeLimit:
     """Holds from its making to `close`; files that are longer already stay as they are."""
 
-    def __init__(self, largest: int, written: Iterable[int]) -> None:
-        """`largest`: bytes of the largest disk; `written`: descriptors of the consoles' outputs."""
+    def __init__(self, largest: int) -> None:
+        """`largest`: bytes of the largest disk."""
         self._before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        self._set(max(largest, LEAST + _length(STANDARD_ERROR)))
+
+    def extend(self, descriptor: int) -> bool:
+        """Let a file of ours that has reached the limit grow; whether it may."""
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        if before == resource.RLIM_INFINITY:  # it is not this limit that was reached
+            return False
+        self._set(max(_length(descriptor), os.lseek(descriptor, 0, os.SEEK_CUR)) + LEAST)
+        return resource.getrlimit(resource.RLIMIT_FSIZE)[0] > before
+
+    def _set(self, wanted: int) -> None:
+        """The limit that is wanted, as far as the user allows as much."""
         soft, hard = self._before
-        wanted = max(largest, LEAST + _length(STANDARD_ERROR))
-        if any(map(_is_file, written)) or (soft != resource.RLIM_INFINITY and soft <= wanted):
-            return
+        if soft != resource.RLIM_INFINITY:
+            wanted = min(wanted, soft)
         resource.setrlimit(resource.RLIMIT_FSIZE, (wanted, hard))
 
     def close(self) -> None:
-        """As it was before."""
+        """As it was before; a second time does nothing."""
         resource.setrlimit(resource.RLIMIT_FSIZE, self._before)
 
 
 def _length(descriptor: int) -> int:
-    return os.fstat(descriptor).st_size if _is_file(descriptor) else 0
-
-
-def _is_file(descriptor: int) -> bool:
-    return stat.S_ISREG(os.fstat(descriptor).st_mode)
+    status = os.fstat(descriptor)
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0

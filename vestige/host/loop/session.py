@@ -117,7 +117,7 @@ class CpuThread:
     def nudge(self) -> None:
         """Make the thread leave its loop: `loop.stop` is set, and it may be in a KVM_RUN.
 
-        To be repeated until it has: the first may end another system call than the one that is next.
+        To be repeated until it has: the first may end another system call than the next one.
         """
         self.monitor.interrupt()
         if self.guest is not None:

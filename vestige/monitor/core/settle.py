@@ -32,7 +32,7 @@ def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, c
         if place.link and is_present(place, row, config):
             link: Link = getattr(machine, place.link)
             model = getattr(machine, place.field)
-            link.move(model, config, machine.ring_driver, machine.failures, now)
+            link.move(model, config, machine.ring_driver, now)
     move_interrupts(machine, config)
     for place in DEVICES:
         if place.shows:

@@ -34,7 +34,7 @@ def move_virtio(
                         link: VirtioLink = getattr(machine, row.link)
                         model = getattr(virtio, row.field)[function.index % row.count]
                         ring_driver = machine.ring_driver
-                        if link.take(model, device, config, ring_driver, machine.failures, now):
+                        if link.take(model, device, config, ring_driver, now):
                             virtio.service(number)
                         link.move(model, device, config, ring_driver, statistics, now)
             virtio.signal(number)

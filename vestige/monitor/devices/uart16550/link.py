@@ -11,9 +11,8 @@ from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE, Uart
 from vestige.monitor.drivers.ring.driver import Owner, RingDriver
 from vestige.monitor.drivers.ring.spec import Errno
-from vestige.monitor.failures import FileFailures
 from vestige.monitor.line import NEVER
-from vestige.monitor.streams import END_OF_LINE, PATIENCE, RETRY, errno_of
+from vestige.monitor.streams import END_OF_LINE, PATIENCE, RETRY
 
 
 class ConsoleLink(Struct):
@@ -32,13 +31,11 @@ class ConsoleLink(Struct):
         self.output_failed = config.console.output < 0 or not config.ring.present
         self.input_ended = config.console.input < 0 or not config.ring.present
 
-    def move(
-        self, uart: Uart, config: Config, ring_driver: RingDriver, failures: FileFailures, now: u64
-    ) -> None:
+    def move(self, uart: Uart, config: Config, ring_driver: RingDriver, now: u64) -> None:
         """Move on what can be moved."""
         files = config.console
         ring = config.ring
-        self.take_written(uart, ring_driver, failures, now)
+        self.take_written(uart, ring_driver, now)
         if self.output_failed:
             while uart.output_count > 0:
                 uart.output_done(uart.output_length())
@@ -67,9 +64,7 @@ class ConsoleLink(Struct):
 
     # ---- output ---------------------------------------------------------------------------
 
-    def take_written(
-        self, uart: Uart, ring_driver: RingDriver, failures: FileFailures, now: u64
-    ) -> None:
+    def take_written(self, uart: Uart, ring_driver: RingDriver, now: u64) -> None:
         """Look whether the last write is done, and how far it came."""
         if not ring_driver.take_answer(Owner.CONSOLE_OUTPUT):
             return
@@ -80,7 +75,6 @@ class ConsoleLink(Struct):
             self.output_after = u64(now + RETRY)
         elif result != -Errno.EINTR:
             self.output_failed = 1
-            failures.note_stream(0, errno_of(result))
 
     def write(
         self, uart: Uart, files: Console, ring_driver: RingDriver, ring: Ring, now: u64

@@ -12,9 +12,8 @@ from vestige.monitor.devices.virtio_console.model import VirtioConsole
 from vestige.monitor.devices.virtio_console.port import INPUT_SIZE, OUTPUT_SIZE, VirtioPort
 from vestige.monitor.drivers.ring.driver import Owner, RingDriver
 from vestige.monitor.drivers.ring.spec import Errno
-from vestige.monitor.failures import FileFailures
 from vestige.monitor.line import NEVER
-from vestige.monitor.streams import END_OF_LINE, PATIENCE, RETRY, errno_of
+from vestige.monitor.streams import END_OF_LINE, PATIENCE, RETRY
 
 
 class PortLink(Struct):
@@ -60,7 +59,6 @@ class PortLinks(Struct):
         device: VirtioDevice,
         config: Config,
         ring_driver: RingDriver,
-        failures: FileFailures,
         now: u64,
     ) -> bool:
         """Look what has been written and read, and at the terminal's size.
@@ -76,10 +74,7 @@ class PortLinks(Struct):
             link = self.links[number]
             port = console.ports[number]
             if ring_driver.take_answer(output_owner(number)):
-                result = ring_driver.result_of(output_owner(number))
-                self.take_written(port, link, result, now)
-                if port.deaf:
-                    failures.note_stream(number, errno_of(result))
+                self.take_written(port, link, ring_driver.result_of(output_owner(number)), now)
                 moved = True
             if ring_driver.take_answer(input_owner(number)):
                 self.take_read(port, link, ring_driver.result_of(input_owner(number)), now)

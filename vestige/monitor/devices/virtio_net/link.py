@@ -18,7 +18,6 @@ from vestige.monitor.devices.virtio_net.segments import Segments
 from vestige.monitor.devices.virtio_net.spec import ETHERNET_HEADER, HEADER_SIZE
 from vestige.monitor.drivers.ring.driver import NET_OPERATIONS, NET_TRANSMITS, Owner, RingDriver
 from vestige.monitor.drivers.ring.spec import Errno, Opcode
-from vestige.monitor.failures import FileFailures
 from vestige.monitor.line import NEVER
 
 INBOX = 0x2_2000  # bytes: two of the longest packets, and what is in front of the first
@@ -262,7 +261,6 @@ class NetworkLinks(Struct):
         device: VirtioDevice,
         config: Config,
         ring_driver: RingDriver,
-        failures: FileFailures,
         now: u64,
     ) -> bool:
         """Go on with the packets that are half in a queue's buffers."""

@@ -7,7 +7,6 @@ from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.devices.virtio_rng.model import POOL_SIZE, VirtioEntropy
 from vestige.monitor.drivers.ring.driver import Owner, RingDriver
 from vestige.monitor.drivers.ring.spec import Errno
-from vestige.monitor.failures import FileFailures
 from vestige.monitor.line import NEVER
 from vestige.monitor.streams import RETRY
 
@@ -33,7 +32,6 @@ class EntropyLink(Struct):
         device: VirtioDevice,
         config: Config,
         ring_driver: RingDriver,
-        failures: FileFailures,
         now: u64,
     ) -> bool:
         """Look what has been read; whether the driver gets something."""
