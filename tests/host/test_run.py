@@ -20,6 +20,7 @@ import pytest
 from tests.host.harness import why_not
 from tests.host.kernel_payload import FEW_SECTORS, HELLO, QUEUES, SECTORS_AFTER_FLOOD, Kernels
 from vestige.host import images
+from vestige.host.capabilities import REAL_TIME_IO
 
 pytestmark = [
     pytest.mark.kvm,
@@ -195,6 +196,19 @@ def test_a_runs_threads_have_names(kernels: Kernels, start: Start) -> None:
     threads = Path(f"/proc/{process.pid}/task").iterdir()
     names = {(thread / "comm").read_text().strip() for thread in threads}
     assert {"CPU 0", "CPU 1", "the worker"} <= names
+
+
+def test_no_thread_that_enters_a_ring_may_ask_for_real_time_io(
+    kernels: Kernels, start: Start
+) -> None:
+    process = start("--kernel", kernels("idle"), "--cpus", "2")
+    wait_for_output(process)
+    held = {}
+    for thread in Path(f"/proc/{process.pid}/task").iterdir():
+        status = (thread / "status").read_text()
+        name = status.partition("Name:")[2].splitlines()[0].strip()
+        held[name] = int(status.partition("CapPrm:")[2].split()[0], 16)
+    assert [held[name] & REAL_TIME_IO for name in ("CPU 0", "CPU 1", "the worker")] == [0] * 3
 
 
 def test_a_second_run_imports_no_compiler_and_nothing_slow(kernels: Kernels) -> None:

@@ -8,6 +8,7 @@ import select
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from vestige.host.backends.console import Console
 from vestige.host.backends.disks import PUNCH_HOLE
 from vestige.host.backends.relay import LIMIT, Relay
 from vestige.host.backends.ring import FALLOCATE, FIXED_FILE, FSYNC, READ_FIXED, WRITE_FIXED, Ring
+from vestige.host.capabilities import drop_real_time_io
 from vestige.host.files import size_limit
 from vestige.host.files.size_limit import FileSizeLimit
 from vestige.host.kvm.memory import GuestMemory, PrivateMemory
@@ -214,6 +216,28 @@ def test_the_monitors_state_is_buffer_zero(rig: Rig) -> None:
 @pytest.mark.parametrize("operation", [NOP, READV, 2, OPENAT, 22, 23, 26, 46])
 def test_other_operations_are_refused(rig: Rig, operation: int) -> None:
     assert rig.submit(operation, rig.shown.host_state, 512, 0) == -errno.EACCES
+
+
+REAL_TIME, BEST_EFFORT, IDLE = (value << 13 for value in (1, 2, 3))  # linux/ioprio.h
+
+
+@pytest.mark.parametrize("polled", [False, True])
+def test_no_entry_gets_a_priority_before_other_programs(polled: bool) -> None:
+    with opened(polled=polled) as rig:
+        operation = (READ_FIXED, rig.shown.host_state, 512, abi.STATE_BUFFER)
+        answers: list[int] = []
+
+        def submit() -> None:  # as a vCPU's thread does
+            drop_real_time_io()
+            answers.extend(
+                rig.submit(*operation, priority=priority)
+                for priority in (REAL_TIME, REAL_TIME | 7, BEST_EFFORT | 7, IDLE)
+            )
+
+        thread = threading.Thread(target=submit)
+        thread.start()
+        thread.join()
+    assert answers == [-errno.EPERM, -errno.EPERM, 512, 512]
 
 
 def test_holes_are_made_where_they_are_allowed_and_nowhere_else(rig: Rig) -> None:

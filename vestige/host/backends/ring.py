@@ -5,8 +5,10 @@ Linux 6.1's include/uapi/linux/io_uring.h; io_uring_setup(2), io_uring_register(
 Threats. The monitor writes submission entries as it likes; the kernel refuses all but
 READ_FIXED, WRITE_FIXED and FSYNC on registered files and registered buffers, and those are
 the guest's own disks, consoles, network and RAM, the monitor's STATE, and /dev/urandom, to be
-read. A restriction knows operations, not offsets nor lengths: what a write beyond an image's end
-would do to the host's disk, the process's limit on the size of files stops (files/size_limit.py).
+read. For consoles and ports these are sockets, which relay.py explains. A restriction knows
+operations, not priorities: real-time ones are refused for want of a capability (capabilities.py).
+Nor does it know offsets and lengths: what a write beyond an image's end would do to the host's
+disk, the process's limit on the size of files stops (files/size_limit.py).
 Where the user lets an image give back what its guest discards, FALLOCATE is let through too, of any
 mode, which that limit does not stop: such a monitor could fill the images' file system.
 
@@ -27,6 +29,7 @@ from _collections_abc import Sequence
 from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
+from vestige.host.capabilities import without_real_time_io
 from vestige.host.kvm.memory import GuestMemory, mapping_address
 from vestige.host.messages import tell
 from vestige.lang.intrinsics import address_of, syscall
@@ -424,7 +427,12 @@ def _setup(polled: bool) -> tuple[Parameters, int]:
     """io_uring_setup: what it filled in, and its answer, a descriptor or a negative errno."""
     flags = SETUP_DISABLED | SETUP_SUBMIT_ALL | (SETUP_POLLED if polled else 0)
     parameters = Parameters(flags=flags, sq_thread_idle=POLL_IDLE if polled else 0)
-    return parameters, syscall(SYS_SETUP, ENTRIES, address_of(parameters), 0, 0, 0, 0)
+
+    def ask() -> int:
+        return syscall(SYS_SETUP, ENTRIES, address_of(parameters), 0, 0, 0, 0)
+
+    # A thread of the kernel does what the one who made the ring may do.
+    return parameters, without_real_time_io(ask)
 
 
 def _pages(size: int) -> int:

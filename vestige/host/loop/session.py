@@ -13,6 +13,7 @@ from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host.backends.ring import Ring
+from vestige.host.capabilities import drop_real_time_io
 from vestige.host.files.failures import FileFailures
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.twin import Twin
@@ -194,7 +195,7 @@ class Session:
     def start(self) -> None:
         """Start the guest's CPUs and the workers."""
         for each in self.threads:
-            each.start(self._run)
+            each.start(self._begin)
 
     def stop(self) -> None:
         """End all threads; what the guest flushed is safe already.
@@ -212,6 +213,15 @@ class Session:
         """Stop, and close the eventfd."""
         self.stop()
         os.close(self.ended)
+
+    def _begin(self, each: CpuThread) -> None:
+        """In each's own thread: it submits what the monitor writes into the ring."""
+        try:
+            drop_real_time_io()
+        except OSError as error:
+            self._end(f"capset: {error.strerror}, for {each.who}")
+            return
+        self._run(each)
 
     def _run(self, each: CpuThread) -> int:
         """Run one loop until it leaves for good; the Leave it left with."""
