@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vestige.claims import OPTIONAL_ROWS, check, check_words, rows, slots
+from vestige.claims import OPTIONAL_ROWS, check, check_types, check_words, rows, slots
 from vestige.errors import UsageError
 from vestige.lang.build import compile_functions
 from vestige.lang.errors import Refusal
@@ -24,15 +24,23 @@ from vestige.place import (
     Place,
     Ports,
     Post,
+    Requests,
     Space,
     Table,
+    VirtioType,
     Wire,
 )
 
 WIRED = Place("wired", "wired", wires=(Wire("line", 5),))
 POSTER = Place("poster", "poster", posts=(Post(0xD100_0000, 1),))
+BLOCK = VirtioType(2, "blocks", "b", 4, 0, requests=Requests("requests", 32, 2))
 SERIAL = Place("serial", "serial", ports=(Ports(8, 2), Ports(12, 1)))
 COUNTER = Place("counter", "counter", memory=MemoryRange(0xF000_0000, 0x1000))
+
+
+def disk(requests: Requests) -> VirtioType:
+    """A type of virtio function with requests to disks."""
+    return VirtioType(5, "b", "b", 1, 0, requests=requests)
 
 
 def pci(*bars: Bar, count: int = 1) -> Place:
@@ -248,3 +256,28 @@ def test_slots_that_can_not_be_claimed_are_refused(slot: int, count: int, reason
     other = Place("other", "other", pci=Pci(10))
     with pytest.raises(UsageError, match=rf"{re.escape(__file__)}:\d+: {reason}"):
         slots((other, Place("b", "b", pci=Pci(slot, count))))
+
+
+def test_a_row_that_is_no_place_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"row 1 of DEVICES is Ports\(first=1.*\), no Place"):
+        check((SERIAL, Ports(1, 1)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("types", "reason"),
+    [
+        ((BLOCK, BLOCK), "claims virtio's type 2, which is blocks's"),
+        ((VirtioType(0, "b", "b", 1, 0),), "b claims virtio's type 0; types are 1 to 63"),
+        ((VirtioType(5, "b", "b", 0, 0),), "b claims 0 models; give it one"),
+        ((BLOCK, disk(Requests("requests", 32, 100))), "b claims request 100, which is blocks's"),
+        ((disk(Requests("requests", 32, 0)),), "b claims request 0, which is ide's"),
+        ((disk(Requests("requests", 33, 2)),), "b claims 33 requests; give 1 to 32"),
+        ((disk(Requests("requests", 32, 120)),), "b claims request 130; drivers know 0 to 129"),
+    ],
+)
+def test_types_of_virtio_functions_that_can_not_be_are_refused(
+    types: tuple[VirtioType, ...], reason: str
+) -> None:
+    ide = Place("ide", "ide", requests=Requests("channels", 2, 0))
+    with pytest.raises(UsageError, match=rf"{re.escape(__file__)}:\d+: \w*\s?{reason}"):
+        check_types((SERIAL, ide), types)

@@ -138,6 +138,9 @@ def check(places: tuple[Place, ...]) -> None:
 
     So it is where a name is no name, or another's: of an option, in ACPI.
     """
+    for row, place in enumerate(places):
+        if not isinstance(place, Place):
+            raise UsageError(f"vestige/devices.py: row {row} of DEVICES is {place!r}, no Place")
     if len(places) > MAX_PLACES:
         raise refused(places[MAX_PLACES], f"row {MAX_PLACES}; there are 0 to {MAX_PLACES - 1}")
     check_options(places)
@@ -207,6 +210,8 @@ def check_types(places: tuple[Place, ...], types: tuple[VirtioType, ...]) -> Non
     kinds: dict[int, VirtioType] = {}
     tags: dict[int, Place | VirtioType] = {}
     for row in types:
+        if not isinstance(row, VirtioType):
+            raise UsageError(f"vestige/devices.py: {row!r} in VIRTIO_TYPES is no VirtioType")
         if row.kind in kinds:
             raise overlapping(row, f"virtio's type {row.kind}", kinds[row.kind])
         if not 0 < row.kind < 1 << 6:

@@ -5,7 +5,6 @@ are in bytes, times in nanoseconds. An offset is from the first of a device's po
 memory's address; a PCI device says itself which it is, by `port_offset` and `memory_offset`.
 """
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 from vestige.abi import Config, Statistics
@@ -207,7 +206,6 @@ class VirtioDisk(Protocol):
     """One with requests to a disk."""
 
     busy: u32  # a bit for each request under way
-    requests: Sequence[BlockRequest]
 
     def request_done(self, device: VirtioDevice, number: u8, ram: Memory) -> None:
         """That request is DONE."""

@@ -57,7 +57,8 @@ def move_requests(
         busy = disk.busy
         for i in range(row.requests.count):
             if busy >> i & 1:
-                while answered(machine, config, u8(first + i), disk.requests[i], now, cpu):
+                request = getattr(disk, row.requests.parts)[i]
+                while answered(machine, config, u8(first + i), request, now, cpu):
                     disk.request_done(function.device, i, config.ram)
                     moving = True
         if moving:
