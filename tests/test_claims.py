@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from vestige.abi import Bus
 from vestige.claims import OPTIONAL_ROWS, check, check_types, check_words, rows, slots
 from vestige.errors import UsageError
 from vestige.lang.build import compile_functions
@@ -25,6 +26,7 @@ from vestige.place import (
     Ports,
     Post,
     Requests,
+    Routed,
     Space,
     Table,
     VirtioType,
@@ -32,6 +34,14 @@ from vestige.place import (
 )
 
 WIRED = Place("wired", "wired", wires=(Wire("line", 5),))
+ROUTED = Place(
+    "routed",
+    "routed",
+    routed=(Routed("parts", 2, (16, 17)),),
+    link="routes",
+    controls_pins=True,
+    disks=Bus.IDE,
+)
 POSTER = Place("poster", "poster", posts=(Post(0xD100_0000, 1),))
 BLOCK = VirtioType(2, "blocks", "b", 4, 0, requests=Requests("requests", 32, 2))
 SERIAL = Place("serial", "serial", ports=(Ports(8, 2), Ports(12, 1)))
@@ -122,6 +132,18 @@ def test_ports_that_can_not_be_claimed_are_refused(place: Place, reason: str) ->
         ),
         (Place("serial", "b"), "serial claims field serial of Machine, which is serial's"),
         (Place("b", "b", wires=(Wire("line", 5),)), "b claims pin 5, which is wired's"),
+        (Place("b", "b", wires=(Wire("line", 16),)), "b claims pin 16, which is routed's"),
+        (
+            Place("b", "b", wires=(Wire("a", 6), Wire("a", 7))),
+            "b claims two pins for its a; a",
+        ),
+        (Place("b", "b", routed=(Routed("parts", 1, (24,)),)), "b claims pin 24; the I/O APIC has"),
+        (Place("b", "b", link="routes"), "b claims the link routes, which is routed's"),
+        (Place("b", "b", controls_pins=True), "b claims the pins' control, as routed does"),
+        (Place("b", "b", disks=Bus.IDE), "b claims disks of bus IDE, as routed does"),
+        (Place("b", "b", notice=b"x" * 1025), "b claims a notice of 1025 bytes; 1024 is the most"),
+        (pci(Bar(0, 0xD200_0000, 64), Bar(0, 0xD300_0000, 64)), "b claims one BAR twice; give"),
+        (Place("b", "b", pci=Pci(10, 9, (Bar(0, 0xD200_0000, 64),), spread=True)), "b claims 9 f"),
         (pci(Bar(0, 0xD200_0000, 48)), "b claims 48 bytes by BAR 0; give a power of 2 from 16 to"),
         (pci(Bar(0, 0xD200_0000, 1 << 25)), "b claims 33554432 bytes by BAR 0; give a power of 2"),
         (pci(Bar(6, 0xD200_0000, 64)), "b claims BAR 6; a function has 0 to 5"),
@@ -145,7 +167,7 @@ def test_ports_that_can_not_be_claimed_are_refused(place: Place, reason: str) ->
 )
 def test_addresses_and_pins_that_can_not_be_claimed_are_refused(place: Place, reason: str) -> None:
     with pytest.raises(UsageError, match=rf"{re.escape(__file__)}:\d+: {reason}"):
-        check((SERIAL, COUNTER, WIRED, POSTER, place))
+        check((SERIAL, COUNTER, WIRED, ROUTED, POSTER, place))
 
 
 SPEAKER = Place(
@@ -268,6 +290,7 @@ def test_a_row_that_is_no_place_is_refused() -> None:
     [
         ((BLOCK, BLOCK), "claims virtio's type 2, which is blocks's"),
         ((VirtioType(0, "b", "b", 1, 0),), "b claims virtio's type 0; types are 1 to 63"),
+        ((BLOCK, VirtioType(5, "blocks", "b", 1, 0)), "claims field blocks of Virtio, which is bl"),
         ((VirtioType(5, "b", "b", 0, 0),), "b claims 0 models; give it one"),
         ((BLOCK, disk(Requests("requests", 32, 100))), "b claims request 100, which is blocks's"),
         ((disk(Requests("requests", 32, 0)),), "b claims request 0, which is ide's"),

@@ -175,11 +175,25 @@ def check_fields_and_pins(places: tuple[Place, ...]) -> None:
             if wire.pin in pins:
                 raise overlapping(place, f"pin {wire.pin}", pins[wire.pin])
             pins[wire.pin] = place
+        for pin in (pin for routed in place.routed for pin in routed.pins):
+            if pin >= PINS:
+                raise refused(place, f"pin {pin}; the I/O APIC has 0 to {PINS - 1}")
         lines = [wire.line for wire in place.wires]
         if twice := {line for line in lines if lines.count(line) > 1}:
             raise refused(place, f"two pins for its {min(twice)}; a line leads to one")
         if len(place.notice) > LOG_SIZE:
             raise refused(place, f"a notice of {len(place.notice)} bytes; {LOG_SIZE} is the most")
+    for place in places:
+        for wire in place.wires:
+            for other in places:
+                if any(wire.pin in routed.pins for routed in other.routed):
+                    raise overlapping(place, f"pin {wire.pin}", other)
+    links: dict[str, Place] = {}
+    for place in places:
+        if place.link in links:
+            raise overlapping(place, f"the link {place.link}", links[place.link])
+        if place.link:
+            links[place.link] = place
     check_one(places, "the pins' control", lambda place: place.controls_pins)
     check_one(places, "functions that are spread", lambda place: place.pci and place.pci.spread)
     check_one(places, "disks of bus IDE", lambda place: place.disks == Bus.IDE)
@@ -208,6 +222,7 @@ def check_posts(places: tuple[Place, ...]) -> None:
 def check_types(places: tuple[Place, ...], types: tuple[VirtioType, ...]) -> None:
     """The types of virtio functions, and everybody's requests to disks."""
     kinds: dict[int, VirtioType] = {}
+    fields: dict[str, VirtioType] = {}
     tags: dict[int, Place | VirtioType] = {}
     for row in types:
         if not isinstance(row, VirtioType):
@@ -218,7 +233,9 @@ def check_types(places: tuple[Place, ...], types: tuple[VirtioType, ...]) -> Non
             raise refused(row, f"virtio's type {row.kind}; types are 1 to 63")
         if row.count == 0:
             raise refused(row, "0 models; give it one")
-        kinds[row.kind] = row
+        if row.field in fields:
+            raise overlapping(row, f"field {row.field} of Virtio", fields[row.field])
+        kinds[row.kind] = fields[row.field] = row
     for place in places:
         if place.requests is not None:
             check_requests(place, place.requests, 1, tags)
@@ -277,10 +294,16 @@ def check_functions(place: Place, pci: Pci) -> None:
     check_access(place, pci.access)
     if pci.count == 0:
         raise refused(place, "0 functions; give it one")
-    if pci.spread and (pci.count > MAX_VIRTIO or not pci.has_memory):
+    for space in (Space.MEMORY, Space.PORTS):
+        numbers = [bar.number for bar in pci.bars if bar.space == space]
+        if len(set(numbers)) < len(numbers):
+            raise refused(place, "one BAR twice; give each a number of its own")
+    alike = len(pci.bars) == 1 and pci.bars[0].space == Space.MEMORY
+    if pci.spread and (pci.count > MAX_VIRTIO or not alike):
         raise refused(
             place,
-            f"{pci.count} functions that are spread; those are 1 to {MAX_VIRTIO}, with memory",
+            f"{pci.count} functions that are spread; those are 1 to {MAX_VIRTIO}, with one BAR of"
+            " memory",
         )
 
 
@@ -298,9 +321,9 @@ def bar_range(place: Place, bar: Bar, count: int) -> tuple[int, int]:
             place,
             f"{bar.size} {what} by BAR {bar.number}; give a power of 2 from {least} to {most}",
         )
-    if bar.address % bar.size:
+    if bar.address % bar.size or bar.address == 0:
         raise refused(
-            place, f"{bar.address:#x} by BAR {bar.number}; give a multiple of its {bar.size}"
+            place, f"{bar.address:#x} by BAR {bar.number}; give a multiple of its {bar.size}, not 0"
         )
     if bar.size * count > MOST_MEMORY:
         raise refused(place, f"{bar.size * count:#x} bytes by BARs; {MOST_MEMORY:#x} is the most")

@@ -118,6 +118,7 @@ class Routed(Record):
 
     parts: str  # the array's field
     count: u8
+    pins: tuple[int, ...]  # to which it may say
     within: str = ""  # the part's field that has the line, if it isn't the part
 
 

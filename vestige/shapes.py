@@ -7,7 +7,7 @@ memory's address; a PCI device says itself which it is, by `port_offset` and `me
 
 from typing import Any, Protocol
 
-from vestige.abi import Config, Statistics
+from vestige.abi import Config, Disk, Statistics
 from vestige.lang.memory import Memory
 from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor.block import BlockRequest
@@ -206,6 +206,12 @@ class VirtioDisk(Protocol):
     """One with requests to a disk."""
 
     busy: u32  # a bit for each request under way
+
+    def attach(self, number: u8, disk: Disk, queues: u16, zeroes: u64) -> None:
+        """Be drive `number`, which is as `disk` says; `zeroes`: the address of bytes that are 0."""
+
+    def features(self) -> u64:
+        """What of the type's own is offered."""
 
     def request_done(self, device: VirtioDevice, number: u8, ram: Memory) -> None:
         """That request is DONE."""

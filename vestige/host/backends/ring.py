@@ -233,6 +233,7 @@ class Ring:
         if descriptor < 0:
             raise _unavailable(-descriptor)
         self.descriptor = descriptor
+        self.unseen = False
         self._counters = _open_counters(descriptor)
         self.parameters = parameters
         self.polled = bool(parameters.flags & SETUP_POLLED)
@@ -362,10 +363,11 @@ class Ring:
         """Why the guest is over: more operations under way, or answers that found no room, than
         there are places for answers; None: it goes on.
 
-        Where the kernel tells nothing at all (/proc not mounted, Linux before 5.16) it does too;
-        and where a thread is in the ring at each of LOOKS, until the next time: a thread that
-        stays there, in a file that blocks, lets no other submit anything.
+        Where the kernel tells nothing at all (/proc not mounted, Linux before 5.16) it does too.
+        Where a thread is in the ring at each of LOOKS it goes on until the next look, and `unseen`
+        says that this one saw nothing.
         """
+        self.unseen = False
         if self._counters is None:
             return None
         most = self.parameters.cq_entries
@@ -377,6 +379,7 @@ class Ring:
             if b"SqMask" in counters:
                 return None
             os.sched_yield()
+        self.unseen = True
         return None
 
     def enter_flags(self) -> int:

@@ -8,6 +8,7 @@ import os
 import struct
 from _collections_abc import Iterable, Sequence
 
+from vestige.abi import GSIS
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.lang.enumeration import IntEnum
@@ -184,7 +185,7 @@ class Routing(Struct):
 
     count: u32
     flags: u32
-    entries: RoutingEntry[1176]
+    entries: RoutingEntry[GSIS]
 
 
 class EnableCapability(Struct):

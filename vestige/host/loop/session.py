@@ -6,6 +6,7 @@ used. Whatever a call fails with ends the guest by one line.
 """
 
 import os
+import time
 from _collections_abc import Callable, Sequence
 from _thread import allocate_lock, get_native_id, start_new_thread
 
@@ -19,7 +20,7 @@ from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.twin import Twin
 from vestige.host.loop import failure
 from vestige.host.loop.monitor_log import MonitorLog
-from vestige.host.loop.runloop import Leave, Loop
+from vestige.host.loop.runloop import LOOK_AFTER, Leave, Loop
 from vestige.host.loop.untrusted import Untrusted
 from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import Struct, u8, u64
@@ -30,6 +31,7 @@ SET_NAME = 15  # prctl(2)
 NUDGE = 10  # SIGUSR1: only there to end a KVM_RUN
 NUDGE_INTERVAL = 0.1  # seconds between signals to a thread that hasn't left yet
 EINVAL = 22
+LOOK_AGAIN = 1024  # entries until the next look, where one saw nothing
 
 Runner = Callable[[Loop], int]
 
@@ -174,8 +176,9 @@ class Session:
             CpuThread(twin, index, rings, self._submitted)
             for index in range(len(twin.monitor.cpus))
         ]
-        # Seconds between calls of `look`; None: each look follows KICKs.
-        self.look_interval = next(filter(None, [ring.look_interval() for ring in rings]), None)
+        # Seconds between looks at rings that need no KICK; None: each look follows KICKs.
+        self._look_interval = next(filter(None, [ring.look_interval() for ring in rings]), None)
+        self._next_look = 0.0  # monotonic
 
     def prepare(self) -> bool:
         """Let the monitor initialise, before anything else runs; False if that ended it all.
@@ -252,16 +255,28 @@ class Session:
                 self._end(failure.left(leave, each.loop, each.who, each.guest, each.monitor))
             return leave
 
-    def look(self) -> None:
-        """End the guest if the monitor has too much under way in a ring that needs no KICK."""
-        for number, ring in enumerate(self._rings):
-            if ring.polled:
-                self._look(number)
+    def look(self) -> float | None:
+        """End the guest if the monitor has too much under way in a ring that needs no KICK.
+
+        Seconds until the next look is due, before which a call does nothing; None: none ever is.
+        """
+        if self._look_interval is None:
+            return None
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + self._look_interval
+            for number, ring in enumerate(self._rings):
+                if ring.polled:
+                    self._look(number)
+        return self._next_look - now
 
     def _look(self, number: int, where: str = "") -> bool:
         """Whether the guest goes on: its monitor has not too much under way in that ring."""
+        ring = self._rings[number]
         with self._lock:
-            error = self._rings[number].look()
+            error = ring.look()
+            if ring.unseen:
+                self._submitted.entries[number] = LOOK_AFTER - LOOK_AGAIN
         if error is not None:
             self._end(error + where)
         return error is None
@@ -288,6 +303,9 @@ class Session:
                 return False
             case abi.Call.PANIC:
                 self._end(failure.panic(self.untrusted.panic(each.index), each.who, self._code))
+                return False
+            case abi.Call.KICK:
+                self._end(f"the monitor kicked ring {first}, which there isn't")
                 return False
             case unknown:
                 self._end(f"the monitor made call {unknown}, which there isn't")

@@ -26,9 +26,8 @@ def wait(session: Session, watch: Watch, console: Console, network: "Network | N
         wanted = {session.ended: select.POLLIN} | console.waits_for()
         if network is not None:
             wanted |= network.waits_for()
-        patience = [each for each in (console.look, session.look_interval) if each is not None]
+        patience = [each for each in (console.look, session.look()) if each is not None]
         ready, ended = _wait(watch, wanted, min(patience, default=None))
-        session.look()
         outcome = session.outcome
         if outcome is not None and not outcome.reset:
             if outcome.error is not None:

@@ -32,7 +32,7 @@ def send_interrupts(cpu: Cpu, machine: Machine, shared: Shared) -> None:
                     gsi = u32(VIRTIO_GSI + function * VIRTIO_VECTORS + vector)
                     address = msix.message_address(vector)
                     send(cpu, shared, gsi, address, msix.message_data(vector))
-                    report.interrupts = u64(report.interrupts + 1)
+                    report.interrupts += 1
 
 
 def send(cpu: Cpu, shared: Shared, gsi: u32, address: u64, data: u32) -> None:
@@ -50,7 +50,7 @@ def send(cpu: Cpu, shared: Shared, gsi: u32, address: u64, data: u32) -> None:
         cpu.argument[1] = shared.config.domain
         outside.call(cpu, Call.ROUTE)
     outside.ring_doorbell(u16(gsi))
-    shared.statistics.doorbells = u64(shared.statistics.doorbells + 1)
+    shared.statistics.doorbells += 1
 
 
 def wake_worker(shared: Shared, domain: u32) -> None:

@@ -88,7 +88,7 @@ def await_posts(machine: Machine, shared: Shared) -> None:
         pause()
         machine.lock.acquire()
     fence.asked = 1
-    shared.statistics.fences = u64(shared.statistics.fences + 1)
+    shared.statistics.fences += 1
     unlock(machine, shared)
     outside.send_fence(shared.config.cpus)
     while load_acquire32(address_of(fence)):

@@ -32,7 +32,7 @@ def carry_out(
 ) -> bool:
     """One of them; whether it is quiet: nothing can move because of it."""
     statistics = shared.statistics
-    statistics.coalesced_writes = u64(statistics.coalesced_writes + 1)
+    statistics.coalesced_writes += 1
     counted = TrapKind.WRITE | TrapKind.COALESCED
     if kind == Kind.PORT:
         count_trap(statistics, address, TrapKind.PORT | counted)

@@ -1,8 +1,8 @@
 """After every event: what the models put out moves on to where it goes, until nothing moves.
 
 Nothing here calls the host; what remains to be done out there is left in the pin controllers,
-`Msix.requests`, `Driver.pins` and the entries not yet published. NVMe controllers are driven from
-here, by loads and stores.
+`Msix.requests`, `RingDriver.pins` and the entries not yet published. NVMe controllers are driven
+from here, by loads and stores.
 """
 
 from vestige.abi import Config, Statistics

@@ -1,7 +1,7 @@
 """A worker's turn: it sleeps until there is something to do that no trap does."""
 
 from vestige.abi import SHARED, STATE, TIMER_SIGNAL, Call, Cpu, Shared
-from vestige.lang.types import u32, u64
+from vestige.lang.types import u32
 from vestige.monitor import outside
 from vestige.monitor.core.conclude import conclude
 from vestige.monitor.core.domains import machine_of, shared_of
@@ -48,7 +48,7 @@ def take_turn(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     if not machine.lock.take_or_leave():
         return False
     machine.at_work = 1
-    shared.statistics.worker_wakeups = u64(shared.statistics.worker_wakeups + 1)
+    shared.statistics.worker_wakeups += 1
     now = time(machine, shared)
     drain(machine, shared, now)
     take_signals(cpu, machine, shared)

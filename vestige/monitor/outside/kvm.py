@@ -132,7 +132,7 @@ def take_write(config: Config) -> tuple[Kind, u64, u8, u64]:
 
 def call(cpu: Cpu, number: u8) -> None:
     """Leave for the host; its arguments are in `cpu.argument`."""
-    cpu.calls[number] = u64(cpu.calls[number] + 1)
+    cpu.calls[number] += 1
     port_out8(PORT_CALL, number)
 
 

@@ -4,10 +4,11 @@ Linux sets an HPET up only where ACPI has its fixed hardware too: hpet_time_init
 hardware-reduced ACPI (arch/x86/kernel/acpi/boot.c).
 """
 
-from vestige.abi import HPET, HPET_IDENTITY, HPET_SIZE
-from vestige.monitor.devices.hpet.spec import TIMERS
+from vestige.abi import HPET, HPET_IDENTITY, HPET_SIZE, PINS
+from vestige.monitor.devices.hpet.spec import ROUTES, TIMERS
 from vestige.place import Access, MemoryRange, Node, Option, Place, Routed, Table
 
+ROUTED_PINS = tuple(pin for pin in range(PINS) if ROUTES >> pin & 1)
 MINIMUM_TICK = 100  # of a periodic timer, so that none is lost
 
 
@@ -25,7 +26,7 @@ HPET_TIMERS = Place(
     "hpet",
     "hpet",
     memory=MemoryRange(HPET, HPET_SIZE, Access.WHOLE),
-    routed=(Routed("timers", TIMERS),),
+    routed=(Routed("timers", TIMERS, ROUTED_PINS),),
     timed=True,
     option=Option("--hpet", help="give the guest a high precision event timer"),
     node=Node("HPET", "PNP0103"),

@@ -12,6 +12,7 @@ from vestige.monitor.block import BlockRequest, State
 from vestige.monitor.devices.piix3_ide.bus_master import BusMaster
 from vestige.monitor.devices.piix3_ide.drive import Drive
 from vestige.monitor.devices.piix3_ide.pci_spec import (
+    DRIVES,
     BusMasterCommand,
     BusMasterRegister,
     BusMasterStatus,
@@ -47,7 +48,7 @@ class Channel(Struct):
     pin: u8  # of the I/O APIC, where the line leads
     request: BlockRequest
     bus_master: BusMaster
-    drives: Drive[2]
+    drives: Drive[DRIVES]
     selected: u8  # the DEV bit: which drive the registers mean
     control: u8  # Device Control as last written
     resetting: u8  # from SRST set until it is clear and no request is under way

@@ -51,6 +51,7 @@ class Bar(IntEnum):
 
 
 CHANNELS = 2
+DRIVES = 2  # of a channel
 BARS = 5
 BAR_STRIDE = 16  # between the first offsets of two BARs' blocks, to the model
 BUS_MASTER_SIZE = 16  # ports, 8 a channel

@@ -9,6 +9,7 @@ from vestige.abi import (
     IDE_MEMORY_PAGE,
     IDE_MEMORY_SECONDARY_CONTROL,
     IDE_SLOT,
+    PIN_PCI_INTA,
     PORT_IDE,
     PORT_IDE_BUS_MASTER,
     PORT_IDE_CONTROL,
@@ -17,7 +18,11 @@ from vestige.abi import (
     Bus,
     Config,
 )
-from vestige.monitor.devices.piix3_ide.pci_spec import BUS_MASTER_SIZE, CHANNELS
+from vestige.monitor.devices.piix3_ide.pci_spec import (
+    BUS_MASTER_SIZE,
+    CHANNELS,
+    COMPATIBILITY_INTERRUPT,
+)
 from vestige.monitor.devices.piix3_ide.pci_spec import Bar as Number
 from vestige.monitor.devices.piix3_ide.spec import COMMAND_BLOCK_SIZE, CONTROL_BLOCK_SIZE
 from vestige.place import Access, Bar, Pci, Place, Post, Requests, Routed, Space
@@ -52,7 +57,7 @@ IDE = Place(
     "ide",
     "piix3-ide",
     pci=Pci(IDE_SLOT, bars=(*NATIVE_BARS, BUS_MASTER_BAR, *MEMORY_BARS), access=Access.TAKEN),
-    routed=(Routed("channels", CHANNELS),),
+    routed=(Routed("channels", CHANNELS, (*COMPATIBILITY_INTERRUPT, PIN_PCI_INTA)),),
     configured=True,
     wide=True,
     quiet=True,

@@ -24,7 +24,7 @@ from vestige.monitor.devices.virtio_net.model import VirtioNet
 from vestige.monitor.devices.virtio_rng.model import VirtioEntropy
 from vestige.monitor.sized import ONES, part_of
 from vestige.place import NOWHERE
-from vestige.shapes import VirtioModel
+from vestige.shapes import VirtioDisk, VirtioModel
 
 
 class Virtio(Struct):
@@ -65,13 +65,13 @@ class Virtio(Struct):
         """A disk's size and names are known: its function appears."""
         for number in range(MAX_VIRTIO):
             description = config.virtio[number]
-            if description.kind == VirtioKind.BLOCK and description.index == disk:
-                block = self.blocks[disk]
-                zeroes = address_of(self.zeroes)
-                block.attach(disk, config.disks[disk], description.queues, zeroes)
-                for row in VIRTIO_TYPES:
-                    if row.kind == VirtioKind.BLOCK:
-                        self.power_on(number, config, row.class_code, block.features())
+            for row in VIRTIO_TYPES:
+                is_it = description.kind == row.kind and description.index == disk
+                if row.requests is not None and is_it:
+                    model: VirtioDisk = getattr(self, row.field)[disk % row.count]
+                    zeroes = address_of(self.zeroes)
+                    model.attach(disk, config.disks[disk], description.queues, zeroes)
+                    self.power_on(number, config, row.class_code, model.features())
 
     def power_on(self, number: u8, config: Config, class_code: u16, features: u64) -> None:
         """Make a function, its state being zero."""
