@@ -15,6 +15,7 @@ TAP_HOST, TAP_GUEST = "10.9.8.1", "10.9.8.2"
 SERIAL_PORT = range(0x3F8, 0x400)
 GUEST_EXITS = 0.01  # of one more operation: none, but what Linux may do for reasons of its own
 GATEWAY = "10.0.2.2"  # of QEMU's network; to a guest behind passt the software host itself
+NAME_SERVER = "10.0.2.3"  # of that network, which answers pings: passt sends those on as they are
 
 
 def command(

@@ -9,7 +9,14 @@ import hashlib
 import pytest
 
 from tests.guests import network, network_host
-from tests.guests.network_guest import GATEWAY, GUEST_EXITS, TAP_GUEST, TAP_HOST, Guest
+from tests.guests.network_guest import (
+    GATEWAY,
+    GUEST_EXITS,
+    NAME_SERVER,
+    TAP_GUEST,
+    TAP_HOST,
+    Guest,
+)
 from vestige.softhost import SoftHost
 
 pytestmark = [pytest.mark.softhost, pytest.mark.xdist_group("softhost")]
@@ -34,10 +41,10 @@ done
 DHCP = f"""
 HOST={GATEWAY} AMOUNT=512K
 udhcpc -i eth0 -n -q -s /dhcp
-ping -c 2 $HOST > /tmp/ping && echo "ping: ok"
+ping -c 2 {NAME_SERVER} > /tmp/ping && echo "ping: ok"
 """
 KNOCK = f"""
-wget -q -T 20 -O /dev/null http://$HOST:{network_host.SEND}/ && said=somebody || said=nobody
+timeout 20 wget -q -O - http://$HOST:{network_host.SEND}/ > /tmp/got && said=somebody || said=nobody
 echo "loopback: $said"
 """
 STATIC = f"""
