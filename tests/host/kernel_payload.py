@@ -158,7 +158,9 @@ DESCRIPTORS, AVAILABLE, USED = 0x30_0000, 0x30_1000, 0x30_2000
 HEADER, STATUS, DATA = 0x30_3000, 0x30_3010, 0x30_3200
 QUEUE_AREA = 0x4000
 QUEUES = 4  # of each disk that virtio_queues uses
-OUT, FLUSH = 1, 4
+OUT, FLUSH, DISCARD = 1, 4, 11
+RANGE_SIZE = 16  # of a DISCARD's
+DISCARD_FEATURE = 1 << 13
 NEXT, WRITE = 1, 2
 FLUSH_FEATURE = 1 << 9
 VERSION_1 = 1  # of the upper half of the features
@@ -219,8 +221,8 @@ def ask(each: u32, queues: u32, kind: u32, sector: u32, place: u32) -> None:
     store32(u32(HEADER + area), kind)
     store64(u32(HEADER + area + 8), sector)
     descriptor(area, 0, HEADER, 16, NEXT)
-    if kind == OUT:
-        descriptor(area, 1, DATA, 512, NEXT)
+    if kind in (OUT, DISCARD):
+        descriptor(area, 1, DATA, 512 if kind == OUT else RANGE_SIZE, NEXT)
         descriptor(area, 2, STATUS, 1, WRITE)
     else:
         descriptor(area, 1, STATUS, 1, WRITE)
@@ -276,6 +278,18 @@ def virtio_flush() -> None:
 def virtio_few() -> None:
     """The same for FEW_SECTORS."""
     write_by_virtio(FEW_SECTORS, 1, 1)
+
+
+def virtio_discards() -> None:
+    """Give back sectors 8 to 15, then one behind the disk's end; say 46 + the status of each."""
+    find_virtio(0, 1, FLUSH_FEATURE | DISCARD_FEATURE)
+    store32(DATA + 8, 8)
+    store32(DATA + 12, 0)
+    for turn in range(2):
+        store64(DATA, 8 if turn == 0 else 1 << 40)
+        ask(0, 1, DISCARD, 0, turn)
+        say(u8(46 + await_answer(0, turn)))
+    power_off()
 
 
 def virtio_disks() -> None:

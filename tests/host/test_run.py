@@ -604,6 +604,23 @@ def test_a_virtio_request_is_no_exit_of_the_guest(
     assert counters["guest_exits"]["MMIO"] < 30, "setting up is all there is"
 
 
+@pytest.mark.parametrize("ring", ["kick", "poll"])
+@pytest.mark.parametrize("others", [[], ["discard=unmap"], ["readonly", "discard=ignore"]])
+def test_sectors_that_are_discarded_are_a_hole_in_their_own_image(
+    kernels: Kernels, tmp_path: Path, ring: str, others: list[str]
+) -> None:
+    words = ["--ring", ring, "--cpus", "2"]
+    images = [tmp_path / f"{number}.img" for number in range(1 + len(others))]
+    for path, option in zip(images, ["discard=unmap", *others], strict=True):
+        path.write_bytes(b"x" * (1 << 20))
+        words += ["--disk", f"{path},{option}"]
+    done = run("--kernel", kernels("virtio_discards"), *words)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"./", b"")
+    first, *rest = (path.read_bytes() for path in images)
+    assert first == b"x" * 4096 + bytes(4096) + b"x" * ((1 << 20) - 8192)
+    assert all(content == b"x" * (1 << 20) for content in rest)
+
+
 def run_with_disks(
     kernel: str, folder: Path, disks: int, sectors: int, *options: str
 ) -> dict[str, Any]:

@@ -53,6 +53,9 @@ class FakeRing:
         self.wakeups = 0  # of the eventfd
         self.kicks = 0
         self.flushed: list[int] = []  # files FSYNC was done on
+        self.refuse: Callable[[abi.DiscardOrder], int] = lambda order: 0  # the host's errno
+        self.orders: list[tuple[int, int, int]] = []  # file, sector, sectors
+        self.verdicts: list[int] = []
         self.log: list[tuple[Opcode, int, int, int]] = []  # opcode, file, offset, length
 
     def describe(self, ring: abi.Ring, ram: int, state: int) -> None:
@@ -70,6 +73,7 @@ class FakeRing:
         ring.cqes = address_of(self.completions)
         ring.host_ram = ram
         ring.host_state = state
+        ring.orders = len(self.files)
         self.buffers[abi.STATE_BUFFER] = (state, abi.STATE_SIZE)
 
     def enter(self, most: int = 1 << 32) -> None:
@@ -111,12 +115,12 @@ class FakeRing:
         if opcode == Opcode.FSYNC:
             self.flushed.append(submission.file)
             return 0
-        file = self.files[submission.file]
-        if opcode == Opcode.FALLOCATE:
-            return self.punch(submission, file)
         base, size = self.buffers.get(submission.buffer, (0, 0))
         if not base <= address <= base + size - length:
             return -Errno.EFAULT
+        if submission.file == len(self.files):
+            return self.perform_order(opcode, address, length)
+        file = self.files[submission.file]
         if isinstance(file, list):
             return self.perform_stream(opcode, file, address, length)
         data = memoryview(file)[submission.offset : submission.offset + length]
@@ -126,14 +130,24 @@ class FakeRing:
             data[:] = ctypes.string_at(address, len(data))
         return len(data)
 
-    def punch(self, submission: Submission, file: bytearray | list[bytes]) -> int:
-        """A hole, which reads as zeroes. The kernel refuses an entry with more in it than that."""
-        assert isinstance(file, bytearray)
-        assert (submission.length, submission.buffer, submission.operation_flags) == (3, 0, 0)
-        end = submission.offset + submission.address
-        assert end <= len(file)
-        file[submission.offset : end] = bytes(submission.address)
-        return 0
+    def perform_order(self, opcode: Opcode, address: int, length: int) -> int:
+        """The host makes a hole, which reads as zeroes, and answers when it is asked."""
+        if opcode == Opcode.READ_FIXED:
+            assert length == abi.DISCARD_ANSWER_SIZE
+            ctypes.memmove(address, self.verdicts.pop(0).to_bytes(length, "little"), length)
+            return length
+        assert length == abi.DISCARD_ORDER_SIZE
+        order = abi.DiscardOrder.from_buffer_copy(ctypes.string_at(address, length))
+        self.orders.append((order.file, order.sector, order.sectors))
+        error = self.refuse(order)
+        if not error:
+            file = self.files[order.file]
+            assert isinstance(file, bytearray)
+            start, size = order.sector * abi.SECTOR, order.sectors * abi.SECTOR
+            assert start + size <= len(file)
+            file[start : start + size] = bytes(size)
+        self.verdicts.append(error)
+        return length
 
     def perform_stream(self, opcode: Opcode, file: list[bytes], address: int, length: int) -> int:
         """A read takes the first element; a write adds one."""

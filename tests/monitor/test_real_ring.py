@@ -11,9 +11,12 @@ import pytest
 
 from vestige import abi
 from vestige.errors import UsageError
+from vestige.host.backends.discards import Discards
+from vestige.host.backends.disks import open_disk
 from vestige.host.backends.ring import Ring
 from vestige.host.files.size_limit import LEAST, FileSizeLimit
 from vestige.host.kvm.memory import GuestMemory, PrivateMemory
+from vestige.host.options import DiskOption
 from vestige.lang.intrinsics import syscall
 from vestige.lang.memory import Memory
 from vestige.monitor.block import BlockRequest, Operation
@@ -27,17 +30,17 @@ FIELDS = ("sq_head", "sq_tail", "sq_flags", "sq_array", "cq_head", "cq_tail", "c
 class Bench:
     """Guest RAM, a disk, a ring, and the driver."""
 
-    def __init__(self, disk: int, eventfd: int) -> None:
+    def __init__(self, disk: int, eventfd: int, orders: int = -1) -> None:
         self.memory = GuestMemory(64 * abi.MIB)
         self.private = PrivateMemory()
         state = self.private.host_address(abi.STATE)
-        self.ring = Ring(self.memory, state, [disk], eventfd)
+        self.ring = Ring(self.memory, state, [disk], eventfd, orders=orders)
         self.description = abi.Ring()
         self.ring.describe(self.description)
         self.translate()
         base = self.memory.region.address
         self.ram = Memory(low=base, low_size=self.memory.size)
-        self.driver = RingDriver()
+        self.driver = RingDriver.at(state)
         self.driver.reset(self.description, state)
         self.request = BlockRequest()
         self.statistics = abi.Statistics()
@@ -52,10 +55,22 @@ class Bench:
 
     def run(self, operation: int, lba: int, segments: list[tuple[int, int]]) -> int:
         """One request to its end; its error."""
-        request, driver = self.request, self.driver
+        request = self.request
         request.prepare(operation, 0, lba, sum(length for _, length in segments) // 512)
         for offset, length in segments:
             request.add(self.ram.low + offset, length)
+        return self.finish()
+
+    def discard(self, ranges: list[tuple[int, int]]) -> int:
+        """The same for a DISCARD of (first sector, sectors)."""
+        self.request.prepare(Operation.DISCARD, 0, 0, 0)
+        for first, sectors in ranges:
+            self.request.add(first, sectors)
+        return self.finish()
+
+    def finish(self) -> int:
+        """The request to its end; its error."""
+        request, driver = self.request, self.driver
         driver.start(0, request)
         while not driver.finished(0, request):
             driver.resubmit(self.description)
@@ -114,6 +129,31 @@ def test_what_is_written_is_in_the_file_and_read_back(bench: Bench, path: Path) 
         assert bench.run(Operation.READ, lba, segments) == 0
         assert take(bench, segments) == data
     assert bench.run(Operation.FLUSH, 0, []) == 0
+    assert path.read_bytes() == expected
+
+
+def test_what_is_discarded_becomes_holes_that_the_host_makes(path: Path) -> None:
+    expected = bytearray(path.read_bytes())
+    eventfd = os.eventfd(0)
+    with closing(open_disk(DiskOption(str(path), discard=True))) as image:
+        discards = Discards({0: image}, 1)
+        discards.start()
+        try:
+            with closing(Bench(image.descriptor, eventfd, discards.descriptors[0])) as bench:
+                ranges = [(8, 8), (100, 3), (DISK_SIZE // 512 - 1, 1)]
+                assert bench.discard(ranges) == 0
+                assert bench.discard([(0, 1), (DISK_SIZE // 512, 1), (1, 1)]) == errno.EINVAL
+                assert bench.run(Operation.READ, 8, [(0, 512)]) == 0
+                assert take(bench, [(0, 512)]) == bytes(512)
+                counted = bench.statistics
+                assert (counted.discards, counted.ring_errors) == (4, 1)
+        except UsageError as error:
+            pytest.skip(str(error))
+        finally:
+            discards.close()
+    os.close(eventfd)
+    for first, count in (*ranges, (0, 1)):
+        expected[512 * first : 512 * (first + count)] = bytes(512 * count)
     assert path.read_bytes() == expected
 
 

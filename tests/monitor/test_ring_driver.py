@@ -32,7 +32,7 @@ class Bench:
         self.ram = Memory(low=base, low_size=RAM_SIZE)
         self.description = abi.Ring()
         self.ring.describe(self.description, base, ctypes.addressof(self.state))
-        self.driver = RingDriver()
+        self.driver = RingDriver.at(ctypes.addressof(self.state))
         self.driver.reset(self.description, ctypes.addressof(self.state))
         self.statistics = abi.Statistics()
         self.request = BlockRequest()
@@ -348,14 +348,66 @@ def test_more_ranges_than_there_are_places_wait_for_room() -> None:
     bench = Bench(entries=4)
     discard(bench, *((2 * number, 1) for number in range(MAX_SEGMENTS)))
     assert bench.run() == 0
-    assert len(bench.ring.log) == MAX_SEGMENTS
+    assert len(bench.ring.orders) == MAX_SEGMENTS
     assert not any(bench.disk[2 * 512 * (MAX_SEGMENTS - 1) : 2 * 512 * MAX_SEGMENTS - 512])
 
 
 def test_a_hole_that_can_not_be_made_is_an_error(bench: Bench) -> None:
-    bench.ring.answer = lambda submission: -95 if submission.offset else None
-    discard(bench, (0, 1), (5, 1))
+    bench.ring.refuse = lambda order: 95 if order.sector else 0
+    discard(bench, (0, 1), (5, 1), (9, 1))
     assert bench.run() == 95
+    assert bench.ring.orders == [(0, 0, 1), (0, 5, 1)]
+    discard(bench, (0, 1))
+    assert bench.run() == 0
+    counted = bench.statistics
+    assert (counted.discards, counted.ring_errors, counted.writes, counted.reads) == (2, 1, 0, 0)
+
+
+@pytest.mark.parametrize("error", [Errno.EINTR, Errno.EAGAIN])
+@pytest.mark.parametrize("operation", [Opcode.WRITE_FIXED, Opcode.READ_FIXED])
+def test_an_order_or_its_answer_that_is_interrupted_is_tried_again(
+    bench: Bench, error: int, operation: int
+) -> None:
+    often = iter((True, True, False))
+
+    def interrupt(submission: Submission) -> int | None:
+        return -error if submission.opcode == operation and next(often, False) else None
+
+    bench.ring.answer = interrupt
+    discard(bench, (0, 1), (5, 1))
+    assert bench.run() == 0
+    assert bench.ring.orders == [(0, 0, 1), (0, 5, 1)]
+
+
+def test_requests_take_turns_at_the_host(bench: Bench) -> None:
+    other = BlockRequest()
+    other.prepare(Operation.DISCARD, 0, 0, 0)
+    for number in range(3):
+        other.add(2 * number + 1, 1)
+    bench.driver.start(1, other)
+    discard(bench, *((2 * number, 1) for number in range(3)))
+    bench.ring.inline = False
+    finished: set[int] = set()
+    while finished != {0, 1}:
+        for tag, request in ((0, bench.request), (1, other)):
+            if tag not in finished:
+                bench.driver.advance(tag, request, 0, bench.ram, bench.description)
+                if bench.driver.finished(tag, request):
+                    finished.add(tag)
+        if bench.driver.queue.publish(bench.description):
+            bench.ring.enter()
+        assert len(bench.ring.taken) <= 1
+        if bench.ring.taken:
+            bench.ring.complete()
+        bench.reap()
+    assert sorted(bench.ring.orders) == [(0, number, 1) for number in range(6)]
+
+
+def test_a_host_that_can_not_be_asked_any_more_is_an_error_and_no_standstill(bench: Bench) -> None:
+    bench.ring.answer = lambda submission: 0 if submission.opcode == Opcode.READ_FIXED else None
+    for _ in range(3):
+        discard(bench, (0, 1))
+        assert bench.run() == Errno.EIO
 
 
 def test_random_requests_read_and_write_what_they_should(bench: Bench) -> None:

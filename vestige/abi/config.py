@@ -71,6 +71,28 @@ class Ring(Struct):
     # Where the host has them, which says where nothing else is: each has a place drawn at random.
     host_ram: u64  # host virtual address of GPA 0; high RAM follows low RAM
     host_state: u64  # host virtual address of STATE
+    orders: u32  # fixed file number of the socket for DiscardOrder, where a disk can discard
+
+
+class DiscardOrder(Struct):
+    """A message to the host: make a hole in an image. It answers each, so one is sent at a time.
+
+    Threat: the host takes only a disk with `can_discard`, and a range inside it.
+    """
+
+    file: u64  # the disk's fixed file number
+    sector: u64
+    sectors: u64
+
+
+class DiscardAnswer(Struct):
+    """The host's message to that."""
+
+    error: u64  # an errno, 0: the hole is made
+
+
+DISCARD_ORDER_SIZE = 24
+DISCARD_ANSWER_SIZE = 8
 
 
 class Nvme(Struct):

@@ -186,6 +186,7 @@ class Run:
         if self.network is not None:
             self.network.describe(config.net, len(files))
             files.extend(self.network.descriptors)
+        orders = self._take_orders(config, resources)
         size = self._state_size(config)
         rings: list[Ring] = []
         pinned: dict[tuple[Ring, int], None] = {}
@@ -200,7 +201,7 @@ class Run:
                 state_size=size,
                 polled=polls(self.asked, self.domains),
                 insists=self.asked.ring != "auto",
-                discards=any(image.discard for image in self.disks.values()),
+                orders=orders[domain],
                 domain=domain,
                 pinned=pinned,
             )
@@ -209,6 +210,21 @@ class Run:
                 self.console.follow_size(config, eventfd)
             twin.connect(ring)
         return rings
+
+    def _take_orders(self, config: abi.Config, resources: Resources) -> Sequence[int]:
+        """For each domain's ring the socket for orders to make holes, -1: no disk may have any."""
+        images = {
+            config.disks[number].file: image
+            for number, image in self.disks.items()
+            if image.discard
+        }
+        if not images:
+            return [-1] * self.domains
+        from vestige.host.backends.discards import Discards  # noqa: PLC0415 - few runs need it
+
+        discards = resources.keep(Discards(images, self.domains))
+        discards.start()
+        return discards.descriptors
 
     def _state_size(self, config: abi.Config) -> int:
         """How much of a domain's STATE its ring has: it is pinned, so no more than is used."""

@@ -19,9 +19,8 @@ from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host.backends import ring as module
 from vestige.host.backends.console import Console
-from vestige.host.backends.disks import PUNCH_HOLE
 from vestige.host.backends.relay import LIMIT, Relay
-from vestige.host.backends.ring import FALLOCATE, FIXED_FILE, FSYNC, READ_FIXED, WRITE_FIXED, Ring
+from vestige.host.backends.ring import FIXED_FILE, FSYNC, READ_FIXED, WRITE_FIXED, Ring
 from vestige.host.capabilities import drop_real_time_io
 from vestige.host.files import size_limit
 from vestige.host.files.size_limit import FileSizeLimit
@@ -30,7 +29,7 @@ from vestige.lang.intrinsics import load32, store32, syscall
 
 ENTRY = struct.Struct("<BBHiQQIIQHHIQQ")
 SIZE = 65 * abi.MIB  # not a multiple of the chunk
-READV, OPENAT, NOP = 1, 18, 0
+READV, OPENAT, NOP, FALLOCATE = 1, 18, 0, 17
 OWN_POSITION = 2**64 - 1
 PATIENCE = 10  # seconds
 
@@ -43,7 +42,6 @@ class Rig:
         *,
         polled: bool = False,
         insists: bool = True,
-        discards: bool = False,
         file: int | None = None,
         others: Sequence[int] = (),
     ) -> None:
@@ -62,7 +60,6 @@ class Rig:
             self.eventfd,
             polled=polled,
             insists=insists,
-            discards=discards,
         )
         self.shown = abi.Ring()
         self.ring.describe(self.shown)
@@ -160,11 +157,10 @@ def opened(
     *,
     polled: bool = False,
     insists: bool = True,
-    discards: bool = False,
     others: Sequence[int] = (),
 ) -> Iterator[Rig]:
     try:
-        made = Rig(polled=polled, insists=insists, discards=discards, others=others)
+        made = Rig(polled=polled, insists=insists, others=others)
     except UsageError as error:
         pytest.skip(str(error))
     with closing(made):
@@ -213,7 +209,7 @@ def test_the_monitors_state_is_buffer_zero(rig: Rig) -> None:
     assert rig.submit(READ_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER) == 4096
 
 
-@pytest.mark.parametrize("operation", [NOP, READV, 2, OPENAT, 22, 23, 26, 46])
+@pytest.mark.parametrize("operation", [NOP, READV, 2, FALLOCATE, OPENAT, 22, 23, 26, 46])
 def test_other_operations_are_refused(rig: Rig, operation: int) -> None:
     assert rig.submit(operation, rig.shown.host_state, 512, 0) == -errno.EACCES
 
@@ -240,16 +236,48 @@ def test_no_entry_gets_a_priority_before_other_programs(polled: bool) -> None:
     assert answers == [-errno.EPERM, -errno.EPERM, 512, 512]
 
 
-def test_holes_are_made_where_they_are_allowed_and_nowhere_else(rig: Rig) -> None:
+WAYS = (0, 1, 2, 3, 8, 16, 32, 48, 64)  # of fallocate(2): each alone, and those that go together
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_file_is_punched_moved_or_given_room(rig: Rig, way: int) -> None:
+    """An entry's address is the length there, its length the mode."""
     os.pwrite(rig.file, b"x" * 8192, 0)
-    hole = (FALLOCATE, 4096, PUNCH_HOLE, 0)  # an entry's address is the length, its length the mode
-    assert rig.submit(*hole, offset=4096) == -errno.EACCES
-    with opened(discards=True) as other:
-        os.pwrite(other.file, b"x" * 8192, 0)
-        assert other.submit(*hole, offset=4096) == 0
-        assert os.pread(other.file, 8192, 0) == b"x" * 4096 + bytes(4096)
-        assert other.submit(OPENAT, other.shown.host_state, 512, 0) == -errno.EACCES
+    before = os.fstat(rig.file)
+    for offset, length in ((0, 4096), (4096, 1 << 20), (1 << 30, 4096)):
+        assert rig.submit(FALLOCATE, length, way, 0, offset=offset) == -errno.EACCES
+    assert os.fstat(rig.file).st_size == before.st_size
+    assert os.fstat(rig.file).st_blocks == before.st_blocks
     assert os.pread(rig.file, 8192, 0) == b"x" * 8192
+
+
+def test_no_way_of_writing_lengthens_a_file_beyond_the_limit(rig: Rig) -> None:
+    """RWF_APPEND and NOAPPEND among them, of preadv2(2)."""
+    with closing(FileSizeLimit(size_limit.LEAST)):
+        os.ftruncate(rig.file, size_limit.LEAST)
+        for bit in range(32):
+            write = (WRITE_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER)
+            rig.submit(*write, offset=size_limit.LEAST - 512, how=1 << bit)
+            assert os.fstat(rig.file).st_size == size_limit.LEAST, bit
+
+
+def test_what_a_consoles_file_holds_can_not_be_overwritten(tmp_path: Path) -> None:
+    log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(log, b"earlier|")
+    with closing(Relay(Console(log, None))) as relay, opened(others=[relay.output]) as rig:
+        memory, sent = rig.private.region.view, 0
+        start = rig.shown.host_state - rig.private.region.address
+        for bit in (None, *range(32)):
+            for offset in (0, 4, 1 << 40, OWN_POSITION):
+                memory[start : start + 8] = b"%7d|" % sent
+                how = 0 if bit is None else 1 << bit
+                write = (WRITE_FIXED, rig.shown.host_state, 8, abi.STATE_BUFFER)
+                sent += rig.submit(*write, offset=offset, how=how, file=1) == 8
+                relay.serve(dict.fromkeys(relay.waits_for(), select.POLLIN))
+        assert rig.submit(FSYNC, 0, 0, 0, file=1) == -errno.EINVAL
+    os.close(log)
+    lines = (tmp_path / "log").read_bytes().split(b"|")
+    assert lines == [b"earlier", *(b"%7d" % number for number in range(sent)), b""]
 
 
 def test_a_write_behind_the_end_does_not_make_a_file_longer_than_the_limit(rig: Rig) -> None:

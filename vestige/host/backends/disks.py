@@ -59,6 +59,12 @@ class DiskImage:
             for index, byte in enumerate(text.ljust(len(field)).encode("ascii")):
                 field[index] = byte
 
+    def punch(self, sector: int, sectors: int) -> int:
+        """Make a hole, which reads as zeroes; the errno, or 0. Outside of the disk: EINVAL."""
+        if not sectors or sector > self.sectors or sectors > self.sectors - sector:
+            return errno.EINVAL
+        return _punch(self.descriptor, sector * abi.SECTOR, sectors * abi.SECTOR)
+
     def renew(self, watch: Watch | None = None) -> None:
         """Another open file for operations, once none is under way on the present one.
 

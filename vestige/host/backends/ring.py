@@ -9,8 +9,7 @@ read. For consoles and ports these are sockets, which relay.py explains. A restr
 operations, not priorities: real-time ones are refused for want of a capability (capabilities.py).
 Nor does it know offsets and lengths: what a write beyond an image's end would do to the host's
 disk, the process's limit on the size of files stops (files/size_limit.py).
-Where the user lets an image give back what its guest discards, FALLOCATE is let through too, of any
-mode, which that limit does not stop: such a monitor could fill the images' file system.
+FALLOCATE, which goes beyond that limit, is not let through: this process makes holes (discards.py).
 
 Entries that are never answered, and answers that are never taken, are the kernel's memory: some 600
 bytes each, without end. `Ring.look` counts them and ends the guest above a bound. The words in the
@@ -70,7 +69,6 @@ REGISTER_IOWQ_MAX_WORKERS = 19
 RESTRICT_REGISTER, RESTRICT_OPERATION, RESTRICT_ALLOWED, RESTRICT_REQUIRED = 0, 1, 2, 3
 FSYNC, READ_FIXED, WRITE_FIXED = 3, 4, 5  # operations
 FIXED_FILE = 1 << 0  # flag of an entry
-FALLOCATE = 17  # the operation that discards
 RESTRICTIONS = (
     (RESTRICT_OPERATION, FSYNC),
     (RESTRICT_OPERATION, READ_FIXED),
@@ -134,9 +132,9 @@ class Restriction(Struct):
 
 
 class Restrictions(Struct):
-    """As many as RESTRICTIONS has, and one."""
+    """As many as RESTRICTIONS has."""
 
-    entries: Restriction[7]
+    entries: Restriction[6]
 
 
 class RegisterBuffers(Struct):
@@ -199,18 +197,19 @@ class Ring:
         state_size: int = abi.STATE_FIRST,
         polled: bool = False,
         insists: bool = True,
-        discards: bool = False,
+        orders: int = -1,
         domain: int = 0,
         pinned: "dict[tuple[Ring, int], None] | None" = None,
     ) -> None:
         """`state`: host address of STATE, of which the ring has so much; `files`: descriptors,
         their index the fixed number.
 
-        With `discards` the monitor may make holes in files. `eventfd` is written at every
-        completion. Where it is `polled` a thread of the kernel takes the entries, and Call.KICK is
-        only needed when that sleeps; unless it `insists` a kernel that gives no thread makes it
-        a ring that is not. `domain` is whose it is. Chunks of all rings count together against
-        RLIMIT_MEMLOCK, so a machine's rings have one `pinned`: ring and chunk, the oldest first.
+        `orders` is the socket for orders to make holes, -1: there is none. `eventfd` is written at
+        every completion. Where it is `polled` a thread of the kernel takes the entries, and
+        Call.KICK is only needed when that sleeps; unless it `insists` a kernel that gives no thread
+        makes it a ring that is not. `domain` is whose it is. Chunks of all rings count together
+        against RLIMIT_MEMLOCK, so a machine's rings have one `pinned`: ring and chunk, the oldest
+        first.
         Raises UsageError where io_uring is switched off, the thread refused or a limit reached,
         GuestError where the kernel refuses something else.
         """
@@ -220,6 +219,9 @@ class Ring:
         self._pinned = {} if pinned is None else pinned
         self._has_told = False  # that no chunk can be pinned
         self.domain = domain
+        if orders >= 0:
+            files = [*files, orders]
+        self._orders = max(len(files) - 1, 0)
         parameters, descriptor = _setup(polled)
         if descriptor < 0 and polled:
             error = -descriptor
@@ -239,7 +241,7 @@ class Ring:
         self.polled = bool(parameters.flags & SETUP_POLLED)
         try:
             self._map()
-            self._restrict(files, eventfd, discards)
+            self._restrict(files, eventfd)
         except BaseException:
             self._close_descriptors()
             raise
@@ -254,13 +256,12 @@ class Ring:
         entries = _pages(ENTRY_SIZE * parameters.sq_entries)
         self._entries = mmap.mmap(self.descriptor, entries, offset=MAP_ENTRIES)
 
-    def _restrict(self, files: Sequence[int], eventfd: int, discards: bool) -> None:
+    def _restrict(self, files: Sequence[int], eventfd: int) -> None:
         """All of it before the ring is enabled: afterwards nothing can be added."""
         restrictions = Restrictions()
-        rules = RESTRICTIONS + (((RESTRICT_OPERATION, FALLOCATE),) if discards else ())
-        for entry, (kind, value) in zip(restrictions.entries, rules, strict=False):
+        for entry, (kind, value) in zip(restrictions.entries, RESTRICTIONS, strict=True):
             entry.kind, entry.value = kind, value
-        self._register(REGISTER_RESTRICTIONS, restrictions, len(rules))
+        self._register(REGISTER_RESTRICTIONS, restrictions, len(RESTRICTIONS))
         chunks = self._chunks()
         table = RegisterBuffers(count=abi.FIRST_CHUNK_BUFFER + chunks, flags=SPARSE)
         self._register(REGISTER_BUFFERS2, table, 32)
@@ -351,6 +352,7 @@ class Ring:
         ring.sqes = abi.RING_ENTRIES + self.domain * abi.RING_STRIDE
         ring.host_ram = self._memory.region.address
         ring.host_state = self._state
+        ring.orders = self._orders
 
     def _chunks(self) -> int:
         return -(-self._memory.size // abi.CHUNK)

@@ -22,12 +22,11 @@ from vestige.host.loop import failure
 from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.runloop import LOOK_AFTER, Leave, Loop
 from vestige.host.loop.untrusted import Untrusted
+from vestige.host.thread_name import set_thread_name
 from vestige.lang.intrinsics import address_of, syscall
-from vestige.lang.types import Struct, u8, u64
+from vestige.lang.types import Struct, u64
 
-SYS_PRCTL = 157
 SYS_TGKILL = 234
-SET_NAME = 15  # prctl(2)
 NUDGE = 10  # SIGUSR1: only there to end a KVM_RUN
 NUDGE_INTERVAL = 0.1  # seconds between signals to a thread that hasn't left yet
 EINVAL = 22
@@ -40,12 +39,6 @@ class Submitted(Struct):
     """Entries that each ring took at KICKs; the host's own, of all threads."""
 
     entries: u64[abi.MAX_DOMAINS]
-
-
-class ThreadName(Struct):
-    """What the kernel calls a thread: 15 characters and a NUL."""
-
-    text: u8[16]
 
 
 class Outcome:
@@ -132,14 +125,6 @@ class CpuThread:
         """Wait until the thread has left its loop, no longer than that."""
         if self._running.acquire(timeout=seconds):
             self._running.release()
-
-
-def set_thread_name(name: str) -> None:
-    """Have `top -H` and the like show the calling thread by this name."""
-    shown = ThreadName()
-    for index, byte in enumerate(name.encode("ascii")[:15]):
-        shown.text[index] = byte
-    syscall(SYS_PRCTL, SET_NAME, address_of(shown), 0, 0, 0, 0)
 
 
 class Session:

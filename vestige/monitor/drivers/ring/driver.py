@@ -12,14 +12,18 @@ from enum import IntEnum
 
 from vestige.abi import (
     CHUNK,
+    DISCARD_ANSWER_SIZE,
+    DISCARD_ORDER_SIZE,
     FIRST_CHUNK_BUFFER,
     SECTOR,
     STATE_BUFFER,
     STATE_SIZE,
+    DiscardAnswer,
+    DiscardOrder,
     Ring,
     Statistics,
 )
-from vestige.lang.intrinsics import check
+from vestige.lang.intrinsics import address_of, check
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
 from vestige.monitor.block import REQUESTS, BlockRequest, Operation
@@ -29,7 +33,6 @@ from vestige.monitor.drivers.ring.spec import (
     FIXED_FILE,
     MAX_BUFFERS,
     OWN_POSITION,
-    PUNCH_HOLE,
     Errno,
     Opcode,
 )
@@ -50,6 +53,8 @@ class Owner(IntEnum):
     CONSOLE_OUTPUT = FIRST_STREAM
     CONSOLE_INPUT = FIRST_STREAM + 1
     ENTROPY = FIRST_STREAM + 2
+    DISCARD_ORDER = FIRST_STREAM + 3
+    DISCARD_ANSWER = FIRST_STREAM + 4
     PORT_OUTPUT = FIRST_STREAM + 16  # of the virtio console's port p: + 2 * p
     PORT_INPUT = FIRST_STREAM + 17
     NET = FIRST_STREAM + 32  # of pair p: + NET_OPERATIONS * p the read, behind it the writes
@@ -102,6 +107,11 @@ class RingDriver(Struct):
     pinned: u64[CHUNK_WORDS]  # bitmap of chunks registered
     pins: u16[PLACES]  # chunks to be registered before the entries are published
     pin_count: u32
+    order: DiscardOrder  # the one that the host has
+    verdict: DiscardAnswer
+    ordered_by: u16  # the request's number + 1; 0: the host has none
+    ordered: u8  # 1: the order is written, and its answer awaited
+    is_deaf: u8  # 1: the host can't be asked any more
     handed: u8  # 1: the kernel hands one of the entries since the last KICK to another thread
 
     def reset(self, ring: Ring, state: u64) -> None:
@@ -145,22 +155,73 @@ class RingDriver(Struct):
             self.submit(number, ring)
 
     def punch(self, tag: u8, request: BlockRequest, file: u32, ring: Ring) -> None:
-        """Make holes in the file where the ranges are, as many as there are places for."""
+        """Have the host make holes where the ranges are, one after the other.
+
+        The ring has no operation for it, as the kernel's goes far beyond: it would make files
+        longer, whatever limit there is. The host has one order at a time, of whichever request.
+        """
         transfer = self.transfers[tag]
-        while (
-            transfer.segment < request.segment_count
+        if self.ordered_by == u16(tag + 1):
+            self.take_verdict(transfer, ring)
+        if (
+            self.ordered_by == 0
+            and transfer.segment < request.segment_count
             and transfer.error == 0
             and self.room(ring, STREAM_PLACES)
         ):
             sectors = request.segments[transfer.segment]
-            number = self.take(tag, Opcode.FALLOCATE, file)
-            place = self.places[number]
-            place.offset = u64(sectors.address * SECTOR)
-            place.address = u64(sectors.length * SECTOR)
-            place.length = PUNCH_HOLE
+            self.order.file = file
+            self.order.sector = sectors.address
+            self.order.sectors = sectors.length
+            self.ordered_by = u16(tag + 1)
             transfer.segment += 1
             transfer.pending += 1
-            self.submit(number, ring)
+            self.write_order(ring)
+
+    def write_order(self, ring: Ring) -> None:
+        """Tell the host."""
+        place = address_of(self.order)
+        self.write_stream(Owner.DISCARD_ORDER, ring.orders, place, DISCARD_ORDER_SIZE, ring)
+
+    def read_verdict(self, ring: Ring) -> None:
+        """Ask for its answer."""
+        place = address_of(self.verdict)
+        self.read_stream(Owner.DISCARD_ANSWER, ring.orders, place, DISCARD_ANSWER_SIZE, ring)
+
+    def take_verdict(self, transfer: Transfer, ring: Ring) -> None:
+        """Look how far the order is: written, then answered."""
+        if self.is_deaf:
+            self.end_order(transfer, Errno.EIO)
+        elif self.busy(Owner.DISCARD_ORDER) or self.busy(Owner.DISCARD_ANSWER):
+            return
+        elif not self.ordered:
+            written = self.take_answer(Owner.DISCARD_ORDER)
+            result = self.result_of(Owner.DISCARD_ORDER)
+            if not written or result in (-Errno.EINTR, -Errno.EAGAIN):
+                self.write_order(ring)
+            elif result == DISCARD_ORDER_SIZE:
+                self.ordered = 1
+                self.read_verdict(ring)
+            else:
+                self.end_order(transfer, Errno.EIO)
+        else:
+            answered = self.take_answer(Owner.DISCARD_ANSWER)
+            result = self.result_of(Owner.DISCARD_ANSWER)
+            if not answered or result in (-Errno.EINTR, -Errno.EAGAIN):
+                self.read_verdict(ring)
+            elif result == DISCARD_ANSWER_SIZE:
+                self.end_order(transfer, u8(min(self.verdict.error, 255)))
+            else:  # a later answer would be taken for that of a later order
+                self.is_deaf = 1
+                self.end_order(transfer, Errno.EIO)
+
+    def end_order(self, transfer: Transfer, error: u8) -> None:
+        """The host has none any more."""
+        self.ordered_by = 0
+        self.ordered = 0
+        transfer.pending -= 1
+        if transfer.error == 0:
+            transfer.error = error
 
     def fill_in(
         self, number: u32, transfer: Transfer, request: BlockRequest, ram: Memory, ring: Ring
@@ -326,7 +387,10 @@ class RingDriver(Struct):
             result = completion.result
             self.queue.consume(ring)
             place = self.places[number]
-            count_operation(place, result, statistics)
+            if place.owner == Owner.DISCARD_ANSWER:
+                count_order(result, self.verdict.error, statistics)
+            elif place.owner != Owner.DISCARD_ORDER:
+                count_operation(place, result, statistics)
             if place.owner >= FIRST_STREAM:
                 stream = self.streams[place.owner - FIRST_STREAM & 63]
                 stream.result = result
@@ -362,7 +426,7 @@ class RingDriver(Struct):
         if transfer.error == 0:
             if result < 0:
                 transfer.error = u8(min(-result, 255))
-            elif result == 0 and place.opcode in (Opcode.READ_FIXED, Opcode.WRITE_FIXED):
+            elif result == 0 and place.opcode != Opcode.FSYNC:
                 transfer.error = Errno.EIO  # the file has become shorter than its disk
         transfer.pending -= 1
         self.release(number)
@@ -391,7 +455,13 @@ def count_operation(place: OperationSlot, result: i32, statistics: Statistics) -
     elif place.opcode == Opcode.WRITE_FIXED:
         statistics.writes += 1
         statistics.write_bytes += result
-    elif place.opcode == Opcode.FSYNC:
-        statistics.flushes += 1
     else:
+        statistics.flushes += 1
+
+
+def count_order(result: i32, error: u64, statistics: Statistics) -> None:
+    """Count a hole that was made, or failed."""
+    if result == DISCARD_ANSWER_SIZE and error == 0:
         statistics.discards += 1
+    else:
+        statistics.ring_errors += 1

@@ -16,14 +16,10 @@ class Opcode(IntEnum):
     FSYNC = 3
     READ_FIXED = 4
     WRITE_FIXED = 5
-    FALLOCATE = 17  # only where the run's restrictions do
 
 
 FIXED_FILE = 1 << 0  # Submission.flags: `file` is the number of a registered file
 DATA_ONLY = 1 << 0  # Submission.operation_flags of FSYNC: as fdatasync(2)
-# FALLOCATE has its mode in Submission.length, its length in Submission.address.
-KEEP_SIZE = 1 << 0
-PUNCH_HOLE = 1 << 1 | KEEP_SIZE  # the kernel takes it so only
 OWN_POSITION = ONES[8]  # Submission.offset: where the file's own position is
 
 
