@@ -615,6 +615,8 @@ def test_sectors_that_are_discarded_are_a_hole_in_their_own_image(
         path.write_bytes(b"x" * (1 << 20))
         words += ["--disk", f"{path},{option}"]
     done = run("--kernel", kernels("virtio_discards"), *words)
+    if b"makes no holes" in done.stderr:
+        pytest.skip(done.stderr.decode())
     assert (done.returncode, done.stdout, done.stderr) == (0, b"./", b"")
     first, *rest = (path.read_bytes() for path in images)
     assert first == b"x" * 4096 + bytes(4096) + b"x" * ((1 << 20) - 8192)

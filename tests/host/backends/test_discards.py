@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from vestige import abi
+from vestige.errors import UsageError
 from vestige.host.backends.discards import Discards
 from vestige.host.backends.disks import DiskImage, open_disk
 from vestige.host.options import DiskOption
@@ -20,13 +21,20 @@ SECTORS = SIZE // abi.SECTOR
 FILE = 3
 
 
+def opened(path: Path) -> DiskImage:
+    try:
+        return open_disk(DiskOption(str(path), discard=True))
+    except UsageError as error:
+        pytest.skip(str(error))
+
+
 class Host:
     """An image, and the monitor's end of a socket."""
 
     def __init__(self, path: Path) -> None:
         path.write_bytes(b"x" * SIZE)
         self.path = path
-        self.image: DiskImage = open_disk(DiskOption(str(path), discard=True))
+        self.image: DiskImage = opened(path)
         self.discards = Discards({FILE: self.image}, 2)
         self.discards.start()
         self.ends = [socket.socket(fileno=os.dup(each)) for each in self.discards.descriptors]
