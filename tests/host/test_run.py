@@ -471,6 +471,71 @@ def test_a_stopped_run_that_goes_on_takes_the_terminal_again(terminal: Typist) -
     assert terminal.process.wait(PATIENCE) == 0
 
 
+SHELL = """
+import os, signal, subprocess, sys
+terminal = os.open(sys.argv[1], os.O_RDWR)  # of a session of its own: that makes it its terminal
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+job = subprocess.Popen(sys.argv[2:], stdin=terminal, stdout=terminal, process_group=0)
+os.tcsetpgrp(terminal, job.pid)
+for word in sys.stdin:
+    if word == "bg\\n":
+        os.tcsetpgrp(terminal, os.getpgrp())
+    elif word == "fg\\n":
+        os.tcsetpgrp(terminal, job.pid)
+    else:
+        print(os.read(terminal, 100), flush=True)
+        continue
+    print(word, end="", flush=True)
+stopped = os.waitid(os.P_PID, job.pid, os.WEXITED | os.WSTOPPED)
+sys.exit(stopped.si_status if stopped.si_code == os.CLD_EXITED else 99)
+"""
+
+
+def test_in_the_background_a_run_takes_no_key_and_is_not_stopped(kernels: Kernels) -> None:
+    ours, theirs = pty.openpty()
+    words = [os.ttyname(theirs), *COMMAND, "--kernel", kernels("echo")]
+    shell = subprocess.Popen(
+        [sys.executable, "-c", SHELL, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert shell.stdin is not None
+    assert shell.stdout is not None
+    screen = b""
+
+    def tell(word: str) -> str:
+        assert shell.stdin is not None
+        assert shell.stdout is not None
+        shell.stdin.write(f"{word}\n")
+        shell.stdin.flush()
+        return shell.stdout.readline()
+
+    def show(text: bytes) -> None:
+        nonlocal screen
+        deadline = time.monotonic() + PATIENCE
+        while text not in screen:
+            assert select.select([ours], [], [], deadline - time.monotonic())[0], screen
+            screen += os.read(ours, 4096)
+
+    show(HELLO.strip())
+    os.write(ours, b"one")
+    show(b"one")
+    assert tell("bg") == "bg\n"
+    os.write(ours, b"for the shell")
+    select.select([], [], [], 0.7)  # the run has looked, and once more
+    assert tell("read") == "b'for the shell'\n"
+    assert tell("fg") == "fg\n"
+    os.write(ours, b"two.")
+    show(b"two.")
+    shell.stdin.close()
+    assert shell.wait(PATIENCE) == 0
+    shell.stdout.close()
+    os.close(ours)
+    os.close(theirs)
+
+
 @pytest.mark.parametrize("early", [False, True])
 def test_a_virtio_console_on_a_terminal_leaves_it_as_it_was(kernels: Kernels, early: bool) -> None:
     words = "virtio,early" if early else "virtio"
