@@ -7,6 +7,7 @@ from vestige import abi
 from vestige.devices import DEVICES, STANDARD
 from vestige.errors import GuestError, UsageError
 from vestige.host import buses, domains, images, options
+from vestige.host.backends.disks import DiskImage
 from vestige.host.backends.ring import Ring
 from vestige.host.files.failures import FileFailures
 from vestige.host.files.opening import Files, open_files
@@ -176,8 +177,11 @@ class Run:
         """Make each domain's ring, over all files, and tell the monitor of them."""
         config = twin.private.shared().config
         files: list[int] = []
+        holed: dict[int, DiskImage] = {}  # by their numbers among the files
         for number, image in self.disks.items():
             image.describe(config.disks[number], number, len(files))
+            if image.discard:
+                holed[len(files)] = image
             files.append(image.descriptor)
         self.console.describe(config, files)
         if self.entropy is not None:
@@ -186,7 +190,7 @@ class Run:
         if self.network is not None:
             self.network.describe(config.net, len(files))
             files.extend(self.network.descriptors)
-        orders = self._take_orders(config, resources)
+        orders = self._take_orders(holed, resources)
         size = self._state_size(config)
         rings: list[Ring] = []
         pinned: dict[tuple[Ring, int], None] = {}
@@ -211,13 +215,8 @@ class Run:
             twin.connect(ring)
         return rings
 
-    def _take_orders(self, config: abi.Config, resources: Resources) -> Sequence[int]:
+    def _take_orders(self, images: dict[int, DiskImage], resources: Resources) -> Sequence[int]:
         """For each domain's ring the socket for orders to make holes, -1: no disk may have any."""
-        images = {
-            config.disks[number].file: image
-            for number, image in self.disks.items()
-            if image.discard
-        }
         if not images:
             return [-1] * self.domains
         from vestige.host.backends.discards import Discards  # noqa: PLC0415 - few runs need it
