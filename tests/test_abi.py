@@ -1,12 +1,10 @@
 """The monitor's private memory: every area is where no other is, however many CPUs there are."""
 
 import ctypes
-import re
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-from vestige import abi, lang
+from vestige import abi
 from vestige.host.kvm.memory import PRIVATE, PRIVATE_SIZE
 from vestige.lang import vcpu
 from vestige.lang.intrinsics import address_of
@@ -21,16 +19,6 @@ def test_a_cpu_begins_as_compiled_code_needs_it() -> None:
         assert getattr(there, name).offset == getattr(needed, name).offset
         assert getattr(there, name).size == getattr(needed, name).size
     assert len(abi.Cpu().signals) >= abi.SIGNALS
-
-
-def test_lang_knows_nothing_of_what_is_built_on_it() -> None:
-    beneath = ("vestige.lang", "vestige.errors", "vestige.cache_folder")
-    for path in Path(lang.__file__).parent.rglob("*.py"):
-        text = path.read_text()
-        found = re.findall(r"^\s*(?:from|import) (vestige\.\S*)", text, re.M)
-        for names in re.findall(r"^\s*from vestige import (.*)$", text, re.M):
-            found += [f"vestige.{name}" for name in names.split(", ")]
-        assert all(module.startswith(beneath) for module in found), (path, found)
 
 
 def test_no_area_reaches_into_the_next() -> None:
