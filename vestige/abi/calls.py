@@ -21,8 +21,9 @@ class Call(IntEnum):
     PIN = 4  # [chunk, domain]: register RAM with its ring. Threat: pins at most its own RAM.
     POWER = 5  # [Power]: the guest ends. Threat: none.
     PANIC = vcpu.PANIC  # Cpu.panic says why. Threat: text taken from there is bounded and escaped.
-    # [length]: so much of Shared.log, escaped by the host; and what is new in Statistics.disks and
-    # streams, once for each file and errno. Threat: the trace's disk space.
+    # [length]: tell so many bytes of Shared.log, escaped, as a line; of a run 256 lines and 32 KiB.
+    # And tell what is new in Statistics.disks, a line for each disk and errno, 16 of a disk.
+    # Threat: so many lines on standard error at most, which may not be true.
     LOG = 7
 
 

@@ -3,11 +3,14 @@
 Threat: a subverted monitor puts anything there, at any time, while it is read too. So each number
 is read once, into a copy, and is bounded where it is used as an index or a length: by its type, or
 here by a constant. What else is made of it is a number that is printed, a message for the guest's
-own local APICs (KVM's to check), or text for `failure.escaped`. The run loop reads two numbers
-more, the first two arguments of a KICK: a ring's number, bounded there, and whether to yield.
+own local APICs (KVM's to check), or text for `failure.escaped`.
 
-What the host itself has written for the monitor to read, Config, it never reads back: `configs` are
-its own copies.
+The run loop reads three numbers more. Two are the first arguments of a KICK: a ring's number,
+bounded there, and whether to yield. The third is the data of an answered access to memory, 8 bytes
+of `Cpu.exit.union`: they go to kvm_run as they are, and KVM gives the guest those that it reads.
+
+What the host itself has written for the monitor to read, Config, it does not read back after the
+monitor's first instruction: `configs` are copies, made before.
 """
 
 from _collections_abc import Sequence

@@ -29,9 +29,11 @@ from vestige.shapes import Configured, Device, DiskController, Ending, Link, Tim
 
 
 class Machine(Struct):
-    """Lives at abi.STATE, zeroed by the host. All but `traps` is guarded by `lock`.
+    """Lives at abi.STATE, zeroed by the host. Those of other domains (core/domains.py) follow.
 
-    Those of other domains (core/domains.py) follow.
+    `lock` guards it. Without this lock are: `sharing`, a lock itself; `fence.asked`, read by the
+    CPU that waits for the worker to clear it; `wires`, out of which the first domain takes pins
+    under its own lock; where BARs are, for the look of core/decode.py; `traps`, each its CPU's own.
     """
 
     lock: Lock

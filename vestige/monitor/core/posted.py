@@ -1,9 +1,8 @@
 """Posted writes: a write of the guest that becomes an interrupt of the worker and no exit.
 
-Which those are a device's place says; today they are the starts of the IDE's bus masters, which
-become interrupts of the worker. The guest's next access that exits may overtake such a write, so an
-access that has to come after it waits here for a fence, which comes to the worker behind every
-posted write. A device says whether one may be under way.
+Which writes those are a device's place says (`Place.posts`). The guest's next access that exits may
+overtake such a write, so an access that has to come after it waits here for a fence, which comes to
+the worker behind every posted write. A device says whether one may be under way.
 """
 
 from vestige.abi import FENCE_SIGNAL, Config, Cpu, Shared, TrapKind

@@ -1,8 +1,8 @@
 """The block driver over the host's io_uring: requests of the models become its operations.
 
 A request is cut where guest RAM is: the ring knows RAM as buffers of one chunk each. Every
-operation in flight has a place in `operations`, whose number is its user_data; there are no
-more places than the completion ring has, so that can't overflow.
+operation in flight has an `OperationSlot` in `places`, whose number is its user_data; there are
+no more places than the completion ring has, so that can't overflow.
 
 Nothing here calls the host. What the caller must do before the entries are published is in
 `pins`: those chunks have to be registered with Call.PIN.
