@@ -46,7 +46,7 @@ class Cpu(Struct):
     """One monitor vCPU; at the lowest address of its stack. It begins as vcpu.Vcpu does."""
 
     panic: Panic
-    signals: u8[8]  # 1: this interrupt has come; a worker's, who clears it
+    signals: u8[vcpu.SIGNALS]  # 1: this interrupt has come; a worker's, who clears it
     ended: u32[1]  # bit 0: KVM has ended the interrupt under way; a worker's, outside/kvm.py
     index: u64  # guest vCPU it is paired with; of domain d's worker it is Config.cpus + d
     run: u64  # where that vCPU's kvm_run would begin, whose first page is absent; 0 for a worker

@@ -26,5 +26,5 @@ class Vcpu(Struct):
     """How the struct of a virtual CPU begins."""
 
     panic: Panic
-    signals: u8[8]  # 1: this interrupt has come
+    signals: u8[SIGNALS]  # 1: this interrupt has come
     ended: u32  # bit 0: the interrupt under way has its end-of-interrupt already

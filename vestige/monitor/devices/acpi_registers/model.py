@@ -2,7 +2,12 @@
 
 from vestige.abi import RESET_VALUE, SLEEP_TYPE_S5, Power
 from vestige.lang.types import Struct, u8, u64
-from vestige.monitor.devices.acpi_registers.spec import MODE, Register, SleepControl
+from vestige.monitor.devices.acpi_registers.spec import (
+    MODE,
+    PM1_ENABLE_SIZE,
+    Register,
+    SleepControl,
+)
 from vestige.place import GOES_ON
 
 
@@ -10,14 +15,14 @@ class AcpiRegisters(Struct):
     """The guest's way to end its machine. Sleep states but S5 don't exist and do nothing."""
 
     sleep_control: u8
-    pm1_enable: u8[2]
+    pm1_enable: u8[PM1_ENABLE_SIZE]
     wish: u8  # output: the abi.Power asked for, or GOES_ON
 
     def reset(self) -> None:
         """Nothing asked for, no event enabled."""
         self.sleep_control = 0
         self.wish = GOES_ON
-        for i in range(2):
+        for i in range(PM1_ENABLE_SIZE):
             self.pm1_enable[i] = 0
 
     def read(self, offset: u8, size: u8, now: u64) -> u8:

@@ -36,4 +36,5 @@ class SleepStatus(IntFlag):
     WAKE = 1 << 7  # WAK_STS: a 1 clears it; nothing here wakes, so it is never set
 
 
+PM1_ENABLE_SIZE = 2  # bytes of PM1_ENABLE
 MODE = 1 << 0  # SCI_EN: ACPI mode, always

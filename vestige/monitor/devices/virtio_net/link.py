@@ -25,6 +25,7 @@ INBOX = 0x2_2000  # bytes: two of the longest packets, and what is in front of t
 # be: before the first frame there has to be room for that.
 FRONT = 8
 LONGEST = 0x1_0100  # more than any packet
+BATCHES = 2  # one collects frames while the ring has the other
 RETRY = 10 * MILLISECOND  # after EAGAIN
 
 
@@ -39,7 +40,7 @@ class NetworkLink(Struct):
     sending: u8  # which batch the ring has
     again: u64  # when to try once more what the file was not ready for; 0: no need
     segments: Segments
-    batches: Batch[2]
+    batches: Batch[BATCHES]
     inbox: u8[INBOX]
 
     def attach(self, pair: u16, file: u32) -> None:
