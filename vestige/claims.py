@@ -23,6 +23,7 @@ from vestige.abi import (
 )
 from vestige.errors import UsageError
 from vestige.lang.records import made_at
+from vestige.lang.types import TYPE_CHECKING
 from vestige.monitor.block import DISK_REQUESTS, REQUESTS
 from vestige.place import (
     CONFIG_PORTS,
@@ -40,6 +41,12 @@ from vestige.place import (
     VirtioType,
     always,
 )
+
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    Key = TypeVar("Key")
+    Owner = TypeVar("Owner", bound=Place | VirtioType)
 
 PORTS = 0x10000
 OFFSETS = 0x100  # of one device's ports
@@ -162,22 +169,20 @@ def check(places: tuple[Place, ...]) -> None:
 
 
 def check_fields_and_pins(places: tuple[Place, ...]) -> None:
-    """Each row has a field of its own, and each of its lines a pin of its own."""
+    """Each row has a field and a link of its own, and each of its lines a pin of its own."""
     fields: dict[str, Place] = {}
+    links: dict[str, Place] = {}
     pins: dict[int, Place] = {}
     for place in places:
-        if place.field in fields:
-            raise overlapping(place, f"field {place.field} of Machine", fields[place.field])
-        fields[place.field] = place
-        for wire in place.wires:
-            if wire.pin >= PINS:
-                raise refused(place, f"pin {wire.pin}; the I/O APIC has 0 to {PINS - 1}")
-            if wire.pin in pins:
-                raise overlapping(place, f"pin {wire.pin}", pins[wire.pin])
-            pins[wire.pin] = place
-        for pin in (pin for routed in place.routed for pin in routed.pins):
+        note(fields, place.field, place, f"field {place.field} of Machine")
+        if place.link:
+            note(links, place.link, place, f"the link {place.link}")
+        routed_to = [pin for routed in place.routed for pin in routed.pins]
+        for pin in (*(wire.pin for wire in place.wires), *routed_to):
             if pin >= PINS:
                 raise refused(place, f"pin {pin}; the I/O APIC has 0 to {PINS - 1}")
+        for wire in place.wires:
+            note(pins, wire.pin, place, f"pin {wire.pin}")
         lines = [wire.line for wire in place.wires]
         if twice := {line for line in lines if lines.count(line) > 1}:
             raise refused(place, f"two pins for its {min(twice)}; a line leads to one")
@@ -188,12 +193,6 @@ def check_fields_and_pins(places: tuple[Place, ...]) -> None:
             for other in places:
                 if any(wire.pin in routed.pins for routed in other.routed):
                     raise overlapping(place, f"pin {wire.pin}", other)
-    links: dict[str, Place] = {}
-    for place in places:
-        if place.link in links:
-            raise overlapping(place, f"the link {place.link}", links[place.link])
-        if place.link:
-            links[place.link] = place
     check_one(places, "the pins' control", lambda place: place.controls_pins)
     check_one(places, "functions that are spread", lambda place: place.pci and place.pci.spread)
     check_one(places, "disks of bus IDE", lambda place: place.disks == Bus.IDE)
@@ -227,15 +226,12 @@ def check_types(places: tuple[Place, ...], types: tuple[VirtioType, ...]) -> Non
     for row in types:
         if not isinstance(row, VirtioType):
             raise UsageError(f"vestige/devices.py: {row!r} in VIRTIO_TYPES is no VirtioType")
-        if row.kind in kinds:
-            raise overlapping(row, f"virtio's type {row.kind}", kinds[row.kind])
+        note(kinds, row.kind, row, f"virtio's type {row.kind}")
         if not 0 < row.kind < 1 << 6:
             raise refused(row, f"virtio's type {row.kind}; types are 1 to 63")
         if row.count == 0:
             raise refused(row, "0 models; give it one")
-        if row.field in fields:
-            raise overlapping(row, f"field {row.field} of Virtio", fields[row.field])
-        kinds[row.kind] = fields[row.field] = row
+        note(fields, row.field, row, f"field {row.field} of Virtio")
     for place in places:
         if place.requests is not None:
             check_requests(place, place.requests, 1, tags)
@@ -256,9 +252,7 @@ def check_requests(
     for tag in range(requests.first, requests.first + count * requests.count):
         if tag >= REQUESTS:
             raise refused(owner, f"request {tag}; drivers know 0 to {REQUESTS - 1}")
-        if tag in tags:
-            raise overlapping(owner, f"request {tag}", tags[tag])
-        tags[tag] = owner
+        note(tags, tag, owner, f"request {tag}")
 
 
 def memory_range(place: Place, memory: MemoryRange) -> tuple[int, int, Place]:
@@ -366,13 +360,11 @@ def check_options(places: tuple[Place, ...]) -> None:
             or not consists(word, LETTERS.lower() + DIGITS + "-")
         ):
             raise refused(place, f"option {name!r}; give one like --hpet")
-        if name in owners:
-            raise overlapping(place, f"option {name}", owners[name])
+        note(owners, name, place, f"option {name}")
         if place.present is not always:
             raise refused(place, f"option {name}, and says itself when it is there; give one")
         if row >= OPTIONAL_ROWS:
             raise refused(place, f"option {name} in row {row}; those with an option go first")
-        owners[name] = place
 
 
 def check_words(places: tuple[Place, ...], names: Collection[str]) -> None:
@@ -391,9 +383,7 @@ def check_acpi(places: tuple[Place, ...]) -> None:
         node, table = place.node, place.table
         if node is not None:
             check_node(place, node)
-            if node.name in owners:
-                raise overlapping(place, f"ACPI name {node.name}", owners[node.name])
-            owners[node.name] = place
+            note(owners, node.name, place, f"ACPI name {node.name}")
         if table is not None:
             what = f"ACPI table {table.signature!r}"
             letters = consists(table.signature.decode("latin-1"), LETTERS + DIGITS)
@@ -401,9 +391,7 @@ def check_acpi(places: tuple[Place, ...]) -> None:
                 raise refused(place, f"{what}; give four of A to Z that are not the machine's own")
             if len(table.body) > MOST_TABLE:
                 raise refused(place, f"{what} of {len(table.body)} bytes; {MOST_TABLE} is the most")
-            if table.signature in owners:
-                raise overlapping(place, f"ACPI table {table.signature!r}", owners[table.signature])
-            owners[table.signature] = place
+            note(owners, table.signature, place, what)
 
 
 def check_node(place: Place, node: Node) -> None:
@@ -428,6 +416,13 @@ def check_node(place: Place, node: Node) -> None:
 def consists(text: str, characters: str) -> bool:
     """Whether `text` has no other than these characters."""
     return not text.strip(characters)
+
+
+def note(owners: "dict[Key, Owner]", key: "Key", owner: "Owner", what: str) -> None:
+    """Note that `key` is this owner's; raise UsageError where it is another's. `what` names it."""
+    if key in owners:
+        raise overlapping(owner, what, owners[key])
+    owners[key] = owner
 
 
 def overlapping(place: Place | VirtioType, what: str, other: Place | VirtioType) -> UsageError:
