@@ -9,13 +9,14 @@ what Python and Vestige are made of, to be read.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import vestige
 from vestige.cli import soft_inside
 from vestige.errors import UsageError
 from vestige.host import images
-from vestige.host.backends.console import Console, next_look, waits_of
+from vestige.host.backends.console import Console, Together
 from vestige.host.backends.network import find_passt
 from vestige.host.backends.relay import Relay
 from vestige.host.files.failures import MAKE_ROOM, lacks_room
@@ -129,7 +130,7 @@ def together(files: Files, code: list[bytes]) -> tuple[int, list[int]]:
         os.close(made)
 
 
-class Connected(Console):
+class Connected(Together):
     """The consoles, ports and statistics of a run whose other side is a software host's.
 
     The console's own descriptors are this one's; all others have `streams`, in order.
@@ -158,21 +159,9 @@ class Connected(Console):
         """The guest is about to run."""
         self._files.start()
 
-    def go_on(self) -> None:
-        """The process was stopped, and goes on."""
-        self._files.consoles.go_on()
-        self.look = next_look((self._files.consoles, *self.relays))
-
-    def waits_for(self) -> dict[int, int]:
-        """What any of them waits for."""
-        return waits_of((self._files.consoles, *self.relays))
-
-    def serve(self, ready: dict[int, int]) -> None:
-        """Each looks for its own descriptors in `ready`."""
-        for console in (self._files.consoles, *self.relays):
-            console.serve(ready)
-        self.deserted = self._files.consoles.deserted
-        self.look = next_look((self._files.consoles, *self.relays))
+    def watched(self) -> Sequence[Console]:
+        """Those, and what moves the bytes of each stream."""
+        return (self._files.consoles, *self.relays)
 
 
 def command(words: list[str], places: list[str]) -> list[str]:

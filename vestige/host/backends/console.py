@@ -6,7 +6,7 @@ The ring's files are sockets: relay.py moves the bytes between one of these and 
 import os
 import select
 import stat
-from _collections_abc import Iterable
+from _collections_abc import Sequence
 
 from vestige.errors import UsageError
 from vestige.host.files.outputs import empty, open_output
@@ -53,18 +53,37 @@ class Console:
         """Give back what was taken; a second time does nothing."""
 
 
-def waits_of(consoles: Iterable[Console]) -> dict[int, int]:
-    """What any of them waits for."""
-    events: dict[int, int] = {}
-    for console in consoles:
-        for descriptor, wanted in console.waits_for().items():
-            events[descriptor] = events.get(descriptor, 0) | wanted
-    return events
+class Together(Console):
+    """Several that are watched as one, whose own descriptors are the first one's."""
 
+    def watched(self) -> Sequence[Console]:
+        """All of them."""
+        raise NotImplementedError
 
-def next_look(consoles: Iterable[Console]) -> float | None:
-    """Seconds until the first of them is to be served though nothing has come."""
-    return min((each.look for each in consoles if each.look is not None), default=None)
+    def go_on(self) -> None:
+        """The process was stopped, and goes on."""
+        for console in self.watched():
+            console.go_on()
+        self._note_look()
+
+    def waits_for(self) -> dict[int, int]:
+        """What any of them waits for."""
+        events: dict[int, int] = {}
+        for console in self.watched():
+            for descriptor, wanted in console.waits_for().items():
+                events[descriptor] = events.get(descriptor, 0) | wanted
+        return events
+
+    def serve(self, ready: dict[int, int]) -> None:
+        """Each looks for its own descriptors in `ready`."""
+        for console in self.watched():
+            console.serve(ready)
+            self.deserted |= console.deserted
+        self._note_look()
+
+    def _note_look(self) -> None:
+        looks = (console.look for console in self.watched())
+        self.look = min((look for look in looks if look is not None), default=None)
 
 
 class Terminal(Console):

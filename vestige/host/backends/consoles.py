@@ -5,7 +5,7 @@ import time
 from _collections_abc import Callable, Sequence
 
 from vestige import abi
-from vestige.host.backends.console import Console, File, Terminal, next_look, waits_of
+from vestige.host.backends.console import Console, File, Terminal, Together
 from vestige.host.backends.relay import Relay
 from vestige.host.options import SOCKET, STDIO, VIRTIO, ConsoleOption, PortOption
 from vestige.signals import Watch
@@ -43,7 +43,7 @@ def open_consoles(
     return Consoles(console, ports, opened)
 
 
-class Consoles(Console):
+class Consoles(Together):
     """Watched and closed together.
 
     The descriptors are those of the guest's own console as the user named it: what the ring has
@@ -67,6 +67,10 @@ class Consoles(Console):
     def ports(self) -> Sequence[Console]:
         """All but the guest's own console."""
         return self.all[1:]
+
+    def watched(self) -> Sequence[Console]:
+        """As the user named them, and what the ring has instead."""
+        return (*self.all, *self._relays)
 
     def connect(self, more_room: Callable[[int], bool]) -> None:
         """Have a socket for each of them. `more_room` is as Outlet has it."""
@@ -120,22 +124,9 @@ class Consoles(Console):
         for console in self.all:
             console.start()
 
-    def go_on(self) -> None:
-        """The process was stopped, and goes on."""
-        for console in self.all:
-            console.go_on()
-        self.look = next_look((*self.all, *self._relays))
-
-    def waits_for(self) -> dict[int, int]:
-        """What any of them waits for."""
-        return waits_of((*self.all, *self._relays))
-
     def serve(self, ready: dict[int, int]) -> None:
-        """Each looks for its own descriptors in `ready`."""
-        for console in (*self.all, *self._relays):
-            console.serve(ready)
-            self.deserted |= console.deserted
-        self.look = next_look((*self.all, *self._relays))
+        """Also look at the terminal's size."""
+        super().serve(ready)
         config = self._config
         if config is not None and (size := self._size()) != self._told:
             config.columns, config.rows = self._told = size
