@@ -8,10 +8,7 @@ places say are in `vestige/shapes.py`.
 
 from _collections_abc import Callable, Collection
 
-from vestige.abi import (
-    Bus,
-    Config,
-)
+from vestige.abi import Bus, Config
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.records import Record
 from vestige.lang.types import u8, u16, u32, u64

@@ -153,7 +153,7 @@ class Ide(Struct):
 
     def note_aborts(self) -> None:
         """Show in PCI's status what the bus masters ran into."""
-        for i in range(2):
+        for i in range(CHANNELS):
             bus_master = self.channels[i].bus_master
             if bus_master.aborted:
                 bus_master.aborted = 0
@@ -169,7 +169,7 @@ class Ide(Struct):
 
     def decode(self) -> None:
         """Work out where blocks are decoded and lines lead: PCI's command, enable bits, modes."""
-        self.decode_block(Bar.BUS_MASTER, self.bar_port(Bar.BUS_MASTER), self.in_memory != 0)
+        self.decode_block(Bar.BUS_MASTER, self.config.io_bar(Bar.BUS_MASTER), self.in_memory != 0)
         for i in range(CHANNELS):
             channel = self.channels[i]
             command = Bar.PRIMARY_COMMAND + 2 * i
@@ -182,8 +182,8 @@ class Ide(Struct):
                 self.ports[control] = NO_PORT
                 self.addresses[control] = NO_ADDRESS
             elif native:
-                self.decode_block(command, self.bar_port(command), False)
-                self.decode_block(control, self.bar_port(control), self.in_memory != 0)
+                self.decode_block(command, self.config.io_bar(command), False)
+                self.decode_block(control, self.config.io_bar(control), self.in_memory != 0)
             else:
                 self.decode_block(command, COMPATIBILITY_COMMAND[i], False)
                 self.decode_block(control, COMPATIBILITY_CONTROL[i], False)
@@ -195,10 +195,6 @@ class Ide(Struct):
         self.ports[bar] = port if io and port else NO_PORT
         address = self.config.memory_bar(bar) if memory else 0
         self.addresses[bar] = address if address else NO_ADDRESS
-
-    def bar_port(self, bar: u8) -> u16:
-        """The first port of a BAR, as the guest has placed it."""
-        return self.config.io_bar(bar)
 
     def port_offset(self, port: u16) -> u32:
         """The offset of the register at a port, or NOWHERE."""
