@@ -113,12 +113,17 @@ def test_backports_that_could_not_be_had_are_tried_again_after_a_day(
     assert emulator.ensure(said.append).program == emulator.cached() / emulator.PROGRAM
 
 
+def fetched(backports: Provide) -> Path:
+    """The newer one's program, in the cache."""
+    backports(NEW)
+    emulator.ensure(lambda _line: None)
+    return emulator.cached() / emulator.PROGRAM
+
+
 def test_a_fetched_qemu_that_does_not_run_is_refused_with_the_cure(
     installed: Path, backports: Provide
 ) -> None:
-    backports(NEW)
-    emulator.ensure(lambda _line: None)
-    program = emulator.cached() / emulator.PROGRAM
+    program = fetched(backports)
     program.chmod(0o644)
     with pytest.raises(UsageError) as raised:
         emulator.ensure(pytest.fail)
@@ -132,9 +137,7 @@ def test_a_fetched_qemu_that_does_not_run_is_refused_with_the_cure(
 def test_a_fetched_qemu_that_others_could_have_changed_is_not_run(
     tmp_path: Path, backports: Provide
 ) -> None:
-    backports(NEW)
-    emulator.ensure(lambda _line: None)
-    program = emulator.cached() / emulator.PROGRAM
+    program = fetched(backports)
     program.write_text(f"#!/bin/sh\ntouch {tmp_path}/executed\n{NEW}\n")
     (emulator.cached() / "sizes").unlink()
     packages.note_sizes(emulator.cached())

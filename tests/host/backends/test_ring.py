@@ -97,31 +97,9 @@ class Rig:
         store32(self.host(self.shown.sq_array) + 4 * index, index)
         store32(self.host(self.shown.sq_tail), tail + 1)
 
-    def enter(
-        self,
-        operation: int,
-        address: int,
-        length: int,
-        buffer: int,
-        *,
-        offset: int = 0,
-        flags: int = FIXED_FILE,
-        priority: int = 0,
-        file: int = 0,
-        how: int = 0,
-    ) -> None:
-        """One entry, handed to the kernel."""
-        self.queue(
-            operation,
-            address,
-            length,
-            buffer,
-            offset=offset,
-            flags=flags,
-            priority=priority,
-            file=file,
-            how=how,
-        )
+    def enter(self, *words: int, **others: int) -> None:
+        """One entry as `queue` has it, handed to the kernel."""
+        self.queue(*words, **others)
         wake = self.ring.enter_flags()
         assert syscall(426, self.ring.descriptor, 1, 0, wake, 0, 0) >= 0
 
