@@ -227,3 +227,24 @@ def test_what_a_killed_process_was_writing_is_removed_once_that_is_sure(home: Pa
     cache.image("a", cache.key(["abi"]), image)
     assert not old.exists()
     assert new.exists()
+
+
+def test_bytes_are_kept_too_and_made_anew_where_they_are_damaged(home: Path) -> None:
+    made: list[bytes] = []
+
+    def build() -> bytes:
+        made.append(bytes(range(100)))
+        return made[-1]
+
+    assert [cache.data("filter", "a", build) for _ in range(2)] == [bytes(range(100))] * 2
+    assert len(made) == 1
+    (file,) = (home / "vestige" / cache.FOLDER).glob("filter-*")
+    for damaged in (file.read_bytes()[:-1], b"", bytes(200)):
+        file.write_bytes(damaged)
+        assert cache.data("filter", "a", build) == bytes(range(100))
+    assert len(made) == 4
+
+
+def test_what_can_not_be_made_is_not_kept(home: Path) -> None:
+    assert cache.data("filter", "a", lambda: None) is None
+    assert not [*(home / "vestige").rglob("filter-*")]
