@@ -53,6 +53,16 @@ def drop_real_time_io() -> None:
     _call(SYS_CAPSET, held)
 
 
+def has(capability: int) -> bool:
+    """Whether the calling thread may do what a capability below 32 allows."""
+    return bool(_get().sets[0].effective >> capability & 1)
+
+
+def drop_all() -> None:
+    """The calling thread has no capability any more, nor its children. Raises OSError."""
+    _call(SYS_CAPSET, Sets())
+
+
 def without_real_time_io(function: "Callable[[], T]") -> "T":
     """What `function` returns, called by a thread that may not ask for it meanwhile.
 

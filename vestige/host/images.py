@@ -1,7 +1,8 @@
-"""The two compiled images of a run: the monitor, and the host's own run loop."""
+"""What a run has compiled: the monitor, the host's own run loop, the filter of system calls."""
 
 from vestige import abi
 from vestige.cache_folder import CURE
+from vestige.errors import UsageError
 from vestige.host.loop import runloop
 from vestige.host.loop.session import Runner
 from vestige.host.messages import tell
@@ -10,6 +11,7 @@ from vestige.lang.image import Image
 from vestige.lang.native import NativeImage
 
 IMAGES = MONITOR, RUN_LOOP = "monitor", "run-loop"  # names in the cache
+FILTER = "calls"
 SOURCES = (
     "monitor",
     "bounds.py",
@@ -20,6 +22,7 @@ SOURCES = (
     "shapes.py",
     "host/loop/runloop.py",
     "host/loop/patience.py",
+    "host/jail/calls.py",
 )
 
 
@@ -36,6 +39,20 @@ def monitor_image(key_: str | None = None) -> Image:
 def run_loop_image(key_: str | None = None) -> Image:
     """The run loop, from the cache or compiled."""
     return cache.image(RUN_LOOP, key_ or key(), _build_run_loop)
+
+
+def call_filter(key_: str | None = None) -> bytes | None:
+    """The filter of system calls, from the cache or made; None: it can't be made here."""
+    return cache.data(FILTER, key_ or key(), _build_filter)
+
+
+def _build_filter() -> bytes | None:
+    from vestige.host.jail.calls import build  # noqa: PLC0415 - not where cached
+
+    try:
+        return build()
+    except UsageError:
+        return None
 
 
 def locations() -> list[str]:
@@ -55,6 +72,7 @@ def ensure() -> None:
     key_ = key()
     monitor_image(key_)
     run_loop_image(key_)
+    call_filter(key_)
 
 
 def _build_monitor() -> Image:

@@ -1,0 +1,121 @@
+"""A fork into namespaces of its own: clone(2), namespaces(7), user_namespaces(7), pivot_root(2).
+
+Who may not make namespaces as such gets them in a user namespace, in which nobody but the caller
+is there.
+"""
+
+import ctypes
+import errno
+import os
+
+from vestige.host.capabilities import CAP_SYS_ADMIN, has
+from vestige.lang.intrinsics import syscall
+
+SYS_CLONE, SYS_PRCTL = 56, 157
+SYS_PIVOT_ROOT, SYS_MOUNT, SYS_UMOUNT2 = 155, 165, 166
+PR_GET_TID_ADDRESS = 40
+SIGCHLD = 17
+CHILD_SETTID = 0x0100_0000
+NEW_USER = 0x1000_0000
+# Of mounts, host names, System V IPC, processes, networks.
+NEW_ALL = 0x0002_0000 | 0x0400_0000 | 0x0800_0000 | 0x2000_0000 | 0x4000_0000
+REFUSALS = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSPC, errno.EUSERS)
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_MOVE, MS_REC, MS_PRIVATE = 1 << 13, 1 << 14, 1 << 18
+MNT_DETACH = 2
+COVERED = b"/dev"  # any folder that is always there
+
+# As os.fork, this holds the interpreter's lock while it calls.
+_clone = ctypes.PyDLL(None, use_errno=True).syscall
+_clone.argtypes = (ctypes.c_ulong,) * 6
+_clone.restype = ctypes.c_long
+
+
+class Forked:
+    """What a fork answers. `pid`: 0 in the child; `problem`: why there are no namespaces."""
+
+    def __init__(self, pid: int, problem: str | None = None) -> None:
+        self.pid, self.problem = pid, problem
+
+
+def fork() -> Forked:
+    """Fork into namespaces, or without where that is refused. Raises OSError where none can be.
+
+    The caller has one thread, as for os.fork.
+    """
+    user, own = 0 if has(CAP_SYS_ADMIN) else NEW_USER, (os.geteuid(), os.getegid())
+    pid = _fork(NEW_ALL | user)
+    if pid == 0 and user:
+        _map_users(*own)
+    if -pid in REFUSALS:
+        return Forked(os.fork(), os.strerror(-pid))
+    if pid < 0:
+        raise OSError(-pid, os.strerror(-pid))
+    return Forked(pid)
+
+
+def _fork(flags: int) -> int:
+    """Python's and the C library's work around a fork, and the kernel's with flags.
+
+    PyOS_BeforeFork and the two behind it are there for whatever clones the process. The C library
+    keeps the main thread's number, at the address that it once told the kernel.
+    """
+    place = ctypes.c_ulong()
+    answer = syscall(SYS_PRCTL, PR_GET_TID_ADDRESS, ctypes.addressof(place), 0, 0, 0, 0)
+    if answer == 0:
+        flags |= CHILD_SETTID
+    ctypes.pythonapi.PyOS_BeforeFork()
+    pid: int = _clone(SYS_CLONE, flags | SIGCHLD, 0, 0, place.value, 0)
+    error = ctypes.get_errno()
+    if pid == 0:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+    else:
+        ctypes.pythonapi.PyOS_AfterFork_Parent()
+    return -error if pid < 0 else pid
+
+
+def _map_users(user: int, group: int) -> None:
+    """Be the same user as outside, and the only one there is."""
+    for name, line in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{user} {user} 1"),
+        ("gid_map", f"{group} {group} 1"),
+    ):
+        descriptor = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+
+
+def leave_files() -> None:
+    """Have an empty folder, that can't be written, as the root of all names of files.
+
+    In a namespace of mounts of its own. Raises OSError.
+    """
+    _call(SYS_MOUNT, 0, b"/", 0, MS_REC | MS_PRIVATE)
+    flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
+    _call(SYS_MOUNT, b"empty", COVERED, b"tmpfs", flags)
+    os.chdir(COVERED)
+    try:
+        _call(SYS_PIVOT_ROOT, b".", b".")
+        _call(SYS_UMOUNT2, b".", MNT_DETACH)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # The root is the kernel's first, in a software host, which stays where it is.
+        _call(SYS_MOUNT, b".", b"/", 0, MS_MOVE)
+        os.chroot(b".")
+    os.chdir(b"/")
+
+
+def _call(number: int, *arguments: bytes | int) -> None:
+    """A system call, some of whose arguments are words. Raises OSError."""
+    words = [ctypes.create_string_buffer(each) for each in arguments if isinstance(each, bytes)]
+    places = iter(words)
+    values = [
+        each if isinstance(each, int) else ctypes.addressof(next(places)) for each in arguments
+    ]
+    answer = syscall(number, *values, *[0] * (6 - len(values)))
+    if answer < 0:
+        raise OSError(-answer, os.strerror(-answer))
