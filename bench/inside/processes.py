@@ -10,8 +10,23 @@ class NoMemoryError(Exception):
 def beyond_guest_memory(pid: int, guest_memory: int) -> int:
     """The most bytes process `pid` had resident, less the guest RAM it has resident now.
 
-    Guest RAM is what is mapped in pieces of half of `guest_memory` bytes or more.
+    Where it has a child, as a run has the machine's process, that of the child, and what of `pid`
+    now is not the child's too. Guest RAM is what is mapped in pieces of half of `guest_memory`
+    bytes or more.
     """
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    if not children:
+        return _of_one(pid, guest_memory)
+    return _of_one(int(children[0]), guest_memory) + _alone(pid)
+
+
+def _alone(pid: int) -> int:
+    """Bytes that no other process has, too."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Private_"))
+
+
+def _of_one(pid: int, guest_memory: int) -> int:
     guest, mapping = 0, 0
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         name, *words = line.split()

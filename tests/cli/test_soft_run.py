@@ -19,7 +19,7 @@ from vestige.cli import run as run_command
 from vestige.cli import soft_inside, soft_run
 from vestige.errors import UsageError
 from vestige.host.files.opening import open_files
-from vestige.host.options import DiskOption, PortOption, RunOptions
+from vestige.host.options import DiskOption, JailOption, PortOption, RunOptions
 from vestige.host.resources import Resources
 from vestige.signals import Signals, Watch
 from vestige.softhost import detect, qemu
@@ -206,6 +206,14 @@ def test_bad_input_is_refused_before_anything_is_booted(missing: str, tmp_path: 
     options = RunOptions(kernel=str(tmp_path / "vmlinuz"), disks=(DiskOption(str(image)),))
     with pytest.raises(UsageError, match=str(tmp_path)):
         soft_run.run(options, [])
+
+
+@pytest.mark.parametrize("jail", [JailOption(user="nobody"), JailOption(cgroup="/machines")])
+def test_users_and_groups_of_this_machine_are_refused_before_anything_is_booted(
+    jail: JailOption,
+) -> None:
+    with pytest.raises(UsageError, match="has neither this machine's users nor its control groups"):
+        soft_run.run(RunOptions(kernel="vmlinuz", jail=jail), [])
 
 
 def test_a_tap_of_this_machine_is_refused_before_anything_is_booted() -> None:

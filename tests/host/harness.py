@@ -1,17 +1,19 @@
 """Runs a payload guest with the payload monitor, on this machine's /dev/kvm."""
 
 import os
+import select
+import time
 from array import array
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from functools import cache
+from pathlib import Path
 
 from tests.host import guest_payload, monitor_payload
 from tests.host.guest_payload import Report
 from vestige import abi
-from vestige.errors import UsageError
+from vestige.errors import GuestError, UsageError
 from vestige.host import images
-from vestige.host.backends.console import Console
 from vestige.host.backends.ring import Ring
 from vestige.host.domains import deal_out
 from vestige.host.files.failures import FileFailures
@@ -23,7 +25,7 @@ from vestige.host.kvm.twin import Twin
 from vestige.host.loop import runloop
 from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.session import Session
-from vestige.host.loop.wait import wait
+from vestige.host.loop.wait import POWERED_OFF, RESET
 from vestige.host.options import DiskOption
 from vestige.host.vfio.pass_through import PassThrough
 from vestige.lang.build import compile_functions
@@ -111,8 +113,10 @@ class Payload:
             self.signals = stack.enter_context(closing(Signals()))
             self.log = stack.enter_context(closing(MonitorLog()))
             run = runloop.run if interpreted else runner()
-            session = Session(self.twin, self.code, rings, run, FileFailures({}), self.log)
-            self.session = stack.enter_context(closing(session))
+            hear = FileFailures({}).tell, self.log.take
+            self.session = Session(self.twin, self.code, rings, run, *hear)
+            stack.callback(self._wait_for_threads)
+            stack.enter_context(closing(self.session))
             self._write_guest(guest_image(function), function.__name__, interrupts)
             self.report.command = command
             self._stack = stack.pop_all()
@@ -159,17 +163,31 @@ class Payload:
             system.idt.base, system.idt.limit = IDT, 0xFFF
         boot.set_system_registers(system)
 
+    def _wait_for_threads(self) -> None:
+        """They have left their loops: a nudge that still finds one must find its handler too."""
+        deadline = time.monotonic() + PATIENCE
+        for each in self.session.threads:
+            while each._native_id and Path(f"/proc/self/task/{each._native_id}").exists():
+                assert time.monotonic() < deadline
+                select.select([], [], [], 0.001)
+
     def start(self) -> None:
         """Let it run."""
         assert self.session.prepare()
+        self.session.make_threads()
         self.session.start()
 
     def wait(self, seconds: float = PATIENCE) -> int:
         """Wait for its end: the exit status."""
+        session, watch = self.session, Watch(self.signals, seconds)
         try:
-            return wait(self.session, Watch(self.signals, seconds), Console(1, None))
+            while session.outcome is None:
+                watch.wait({session.ended: select.POLLIN}, session.look(), noted=True)
         except Ended as ended:
             return ended.status
+        if session.outcome.error is not None:
+            raise GuestError(session.outcome.error)
+        return RESET if session.outcome.reset else POWERED_OFF
 
     def run(self) -> int:
         """Start and wait."""

@@ -5,7 +5,7 @@ import pytest
 from vestige import abi
 from vestige.errors import UsageError
 from vestige.host import options
-from vestige.host.options import ConsoleOption, DiskOption, PortOption, RunOptions
+from vestige.host.options import ConsoleOption, DiskOption, JailOption, PortOption, RunOptions
 from vestige.monitor.drivers.ring.spec import MAX_BUFFERS
 
 
@@ -183,6 +183,36 @@ def test_a_console_is_a_device_and_what_it_is_connected_to(
 def test_a_console_that_is_none_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         options.parse_console(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "jail"),
+    [
+        ("on", JailOption()),
+        ("off", JailOption("off")),
+        ("require,uid=vm", JailOption("require", "vm")),
+        ("cgroup=/a/b,uid=7", JailOption("on", "7", "/a/b")),
+    ],
+)
+def test_a_jail_is_how_strict_whose_and_where(text: str, jail: JailOption) -> None:
+    assert options.parse_jail(text) == jail
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "'' means nothing here; there are on, require, off, uid=USER and cgroup=PATH"),
+        ("strict", "'strict' means nothing"),
+        ("uid=", "'uid=' means nothing"),
+        ("on=1", "'on=1' means nothing"),
+        ("uid=a,uid=b", "'uid=b' means nothing here; .* each once"),
+        ("on,require", "on and require; give one of them"),
+        ("off,cgroup=a", "without a jail there is no cgroup"),
+    ],
+)
+def test_a_jail_that_is_none_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        options.parse_jail(text)
 
 
 def test_a_port_is_a_name_and_what_it_is_connected_to() -> None:

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import fcntl
 import io
+import json
 import os
 import re
 import resource
@@ -258,20 +259,22 @@ def test_the_monitors_log_is_bounded_and_escaped(
 
 def test_routes_without_a_descriptor_end_the_guest_by_one_line(start: Start) -> None:
     payload = start(guests.route_everything)
+    made = statistics.Counters()
     open_now = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 20, hard))
     try:
         line = ending(payload)
-        counters = statistics.collect(payload.session, 0.0)
+        counters = json.loads(made.text_of(payload.session, 0.0, 0))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(made._status)
     assert re.fullmatch(
         r"a doorbell: Too many open files; RLIMIT_NOFILE allows \d+ open files, raise it:"
         r" ulimit -n 4096, serving CPU 0",
         line,
     )
-    assert counters["peak_resident_bytes"] == 0
+    assert counters["peak_resident_bytes"] > 1 << 20
 
 
 def test_a_monitor_that_logs_without_end_is_heard_so_far_and_counted(
@@ -347,6 +350,7 @@ def test_a_bug_in_a_thread_ends_the_run_with_a_line(start: Start) -> None:
         raise SystemExit  # no traceback comes of it
 
     payload.session._runner = fail
+    payload.session.make_threads()
     payload.session.start()
     with pytest.raises(GuestError, match="the host failed, serving"):
         payload.wait()
@@ -361,11 +365,34 @@ def test_a_worker_is_woken_by_what_came_before_its_thread(start: Start) -> None:
         assert payload.session.prepare()
         assert statistics_.worker_wakeups == 0
         os.eventfd_write(eventfd, 1)
+        payload.session.make_threads()
         payload.session.start()
         assert payload.wait(2 * PATIENCE) == 124
         assert statistics_.worker_wakeups == 1
     finally:
         os.close(eventfd)
+
+
+def test_threads_wait_for_the_guests_start(start: Start) -> None:
+    payload = start(guests.echoes, cpus=2)
+    assert payload.session.prepare()
+    payload.session.make_threads()
+    threads = payload.session.threads
+    assert all(each.is_running for each in threads)
+    assert [sum(each.loop.exits) for each in threads] == [0] * len(threads)
+    payload.session.start()
+    payload.session.start()
+    assert payload.wait() == 0
+    assert sum(threads[0].loop.exits) > 0
+
+
+def test_threads_that_wait_for_the_guests_start_can_be_ended(start: Start) -> None:
+    payload = start(guests.run_for_ever, cpus=2)
+    assert payload.session.prepare()
+    payload.session.make_threads()
+    payload.session.stop()
+    assert not any(each.is_running for each in payload.session.threads)
+    assert payload.session.outcome is None
 
 
 def test_closing_leaves_no_thread_and_no_descriptor() -> None:
@@ -384,11 +411,16 @@ def test_closing_leaves_no_thread_and_no_descriptor() -> None:
 def test_statistics_hold_what_was_counted(start: Start) -> None:
     payload = start(guests.echoes)
     assert payload.run() == 0
-    counters = statistics.collect(payload.session, 12.34)
+    made = statistics.Counters()
+    text = made.text_of(payload.session, 12.34, 2)
+    os.close(made._status)
+    assert text.isascii()
+    counters = json.loads(text)
     assert counters["guest_exits"] == {"IO": 41}
     assert counters["forwards"] == 41
     assert counters["host_calls"] == {"DONE": 41, "POWER": 1}
     assert counters["milliseconds_to_first_instruction"] == 12.3
+    assert counters["restarts"] == 2
     assert counters["peak_resident_bytes"] > 1 << 20
 
 
@@ -397,4 +429,4 @@ def test_statistics_are_told_whatever_the_monitor_made_of_its_config(start: Star
     assert payload.run() == 0
     config = payload.twin.private.shared().config
     config.homes[0], config.shares[0] = 200, 0
-    assert statistics.collect(payload.session, 0.0)["virtio"] == []
+    assert statistics.collect(payload.session, 0.0, 0, 0)["virtio"] == []

@@ -19,6 +19,7 @@ import pytest
 
 from tests.host.harness import why_not
 from tests.host.kernel_payload import FEW_SECTORS, HELLO, QUEUES, SECTORS_AFTER_FLOOD, Kernels
+from tests.host.processes import living, machine_of, over, threads_of, word_of
 from vestige.host import images
 from vestige.host.capabilities import REAL_TIME_IO
 
@@ -193,22 +194,23 @@ def test_a_signal_ends_with_128_and_its_number(
 def test_a_runs_threads_have_names(kernels: Kernels, start: Start) -> None:
     process = start("--kernel", kernels("idle"), "--cpus", "2")
     wait_for_output(process)
-    threads = Path(f"/proc/{process.pid}/task").iterdir()
-    names = {(thread / "comm").read_text().strip() for thread in threads}
-    assert {"CPU 0", "CPU 1", "the worker"} <= names
+    assert threads_of(machine_of(process.pid)).keys() >= {"CPU 0", "CPU 1", "the worker"}
+    assert len(threads_of(process.pid)) == 1
 
 
+@pytest.mark.parametrize("jail", ["on", "off"])
 def test_no_thread_that_enters_a_ring_may_ask_for_real_time_io(
-    kernels: Kernels, start: Start
+    kernels: Kernels, start: Start, jail: str
 ) -> None:
-    process = start("--kernel", kernels("idle"), "--cpus", "2")
+    process = start("--kernel", kernels("idle"), "--cpus", "2", "--jail", jail)
     wait_for_output(process)
-    held = {}
-    for thread in Path(f"/proc/{process.pid}/task").iterdir():
-        status = (thread / "status").read_text()
-        name = status.partition("Name:")[2].splitlines()[0].strip()
-        held[name] = int(status.partition("CapPrm:")[2].split()[0], 16)
-    assert [held[name] & REAL_TIME_IO for name in ("CPU 0", "CPU 1", "the worker")] == [0] * 3
+    machine = machine_of(process.pid)
+    threads = threads_of(machine)
+    held = [
+        int(word_of(machine, "CapPrm", threads[name]), 16)
+        for name in ("CPU 0", "CPU 1", "the worker")
+    ]
+    assert [each & REAL_TIME_IO for each in held] == [0] * 3
 
 
 def test_a_second_run_imports_no_compiler_and_nothing_slow(kernels: Kernels) -> None:
@@ -613,8 +615,9 @@ def test_an_image_in_use_by_another_run_is_refused_until_that_is_killed(
         f"vestige: {image}: in use by another run; end that one first, or give both of them"
         " ,readonly\n"
     )
+    machine = machine_of(first.pid)
     first.send_signal(signal.SIGKILL)
-    first.wait(PATIENCE)
+    assert over(machine)
     assert run("--kernel", kernels("hello"), "--disk", image).returncode == 0
 
 
@@ -627,10 +630,12 @@ def test_a_killed_run_leaves_no_process_and_no_socket_that_blocks_the_next(
     while not (tmp_path / "console").exists():
         assert time.monotonic() < deadline
         select.select([], [], [], 0.01)
+    machine = machine_of(first.pid)
+    assert living(first.pid) == {first.pid, machine}
     first.send_signal(signal.SIGKILL)
     first.wait(PATIENCE)
-    with pytest.raises(ProcessLookupError):
-        os.killpg(first.pid, 0)
+    assert over(machine)
+    assert not living(first.pid)
     assert run("--kernel", kernels("hello"), "--console", console).returncode == 0
 
 

@@ -2,12 +2,12 @@
 
 import io
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,12 +15,19 @@ import pytest
 
 from tests.host.harness import why_not
 from tests.host.kernel_payload import HELLO, Kernels
+from tests.host.processes import (
+    JAIL,
+    PATIENCE,
+    machine_of,
+    open_files,
+    over,
+    parent_of,
+    shared_mappings,
+)
 from vestige.errors import GuestError, UsageError
 from vestige.host import images
 from vestige.launcher import Launcher, launcher
 from vestige.launcher.launcher import command_line
-
-PATIENCE = 30.0  # seconds, for anything
 
 pytestmark = [
     pytest.mark.kvm,
@@ -67,18 +74,6 @@ def pipe() -> Iterator[Pipe]:
     made = Pipe()
     yield made
     made.close()
-
-
-def over(pid: int) -> bool:
-    """Wait until process `pid`, whoever's child it is, is no more."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([descriptor], [], [], PATIENCE)[0])
-    finally:
-        os.close(descriptor)
 
 
 # ---- options --------------------------------------------------------------------------------
@@ -273,8 +268,10 @@ def test_machines_are_processes_of_their_own(ready: Launcher, kernels: Kernels, 
         assert one.poll() is other.poll() is None
         one.stop()
         assert one.wait(PATIENCE) == 128 + signal.SIGTERM
+        inner = machine_of(other.pid)
         other.kill()
         assert other.wait(PATIENCE) == 128 + signal.SIGKILL
+        assert over(inner)
 
 
 def test_a_machine_has_nothing_of_its_launcher_s_open(
@@ -282,46 +279,45 @@ def test_a_machine_has_nothing_of_its_launcher_s_open(
 ) -> None:
     idle = kernels("idle")
     with (
-        ready.start(kernel=idle, stdout=subprocess.DEVNULL) as other,
-        ready.start(kernel=idle, stdout=pipe.end) as machine,
+        ready.start(kernel=idle, stdout=pipe.end, jail=JAIL) as other,
+        ready.start(kernel=idle, stdout=pipe.end, jail=JAIL) as machine,
     ):
-        pipe.take(len(HELLO))
-        status = Path(f"/proc/{machine.pid}/status").read_text().split()
-        template = int(status[status.index("PPid:") + 1])
+        pipe.take(2 * len(HELLO))
         files = open_files(machine.pid)
-        others = [open_files(process) for process in (other.pid, template, os.getpid())]
-    assert not [name for name in files if name.startswith("anon_inode:[pidfd]")]
-    sockets = {name for name in files if name.startswith("socket:")}
-    assert len(sockets) == 2, "its console's"
-    assert not any(sockets & names for names in others)
-
-
-def open_files(process: int) -> set[str]:
-    """What a process has open."""
-    names = set()
-    for each in Path(f"/proc/{process}/fd").iterdir():
-        with suppress(FileNotFoundError):  # what this process looks with
-            names.add(str(each.readlink()))
-    return names
+        inner = open_files(machine_of(machine.pid))
+        others = [
+            name
+            for process in (other.pid, machine_of(other.pid), parent_of(machine.pid), os.getpid())
+            for name in open_files(process)
+        ]
+    assert not [name for name in (*files, *inner) if name.startswith("anon_inode:[pidfd]")]
+    sockets, link = (
+        [name for name in names if name.startswith("socket:")] for names in (files, inner)
+    )
+    assert len(set(sockets)) == len(sockets) == 3, "its console's, and one to the machine"
+    assert len(link) == 1
+    assert not {*sockets, *link} & {*others}
+    assert not {*sockets} & {*link}
+    assert [name for name in inner if not name.startswith("anon_inode:") and name not in link] == [
+        name for name in inner if re.fullmatch(r"(/dev|)/null|.*/\d+/fdinfo/\d+", name)
+    ]
+    assert {re.sub(r":\d+$", "", name) for name in inner if name.startswith("anon_inode:")} == {
+        "anon_inode:kvm-vm",
+        "anon_inode:kvm-vcpu",
+        "anon_inode:[eventfd]",
+        "anon_inode:[io_uring]",
+    }
 
 
 def test_machines_share_no_memory_that_one_of_them_could_write(
     ready: Launcher, kernels: Kernels, pipe: Pipe
 ) -> None:
-    with ready.start(kernel=kernels("idle"), stdout=pipe.end) as machine:
+    with ready.start(kernel=kernels("idle"), stdout=pipe.end, jail=JAIL) as machine:
         pipe.take(len(HELLO))
-        status = Path(f"/proc/{machine.pid}/status").read_text().split()
-        template = int(status[status.index("PPid:") + 1])
-        shared = [shared_mappings(process) for process in (machine.pid, template)]
-    assert shared[0]  # its vCPUs' and its ring's
-    assert not shared[1]
-
-
-def shared_mappings(process: int) -> list[str]:
-    """Those that a fork has in common with its parent for good; none is a file that is read."""
-    lines = Path(f"/proc/{process}/maps").read_text().splitlines()
-    fields = [line.split(maxsplit=5) for line in lines]
-    return [each[5] for each in fields if each[1].endswith("s") and not Path(each[5]).exists()]
+        processes = machine_of(machine.pid), machine.pid, parent_of(machine.pid)
+        inner, run, template = (shared_mappings(process) for process in processes)
+    assert inner, "its vCPUs' and its ring's"
+    assert run == template == []
 
 
 @pytest.mark.parametrize("closed", ["0", "1", "2", "0, 1, 2"])
@@ -380,26 +376,29 @@ def test_closing_a_launcher_ends_its_machines(kernels: Kernels, pipe: Pipe) -> N
 def test_a_caller_that_is_killed_takes_its_machines_along(kernels: Kernels) -> None:
     script = (
         "import sys, time; from vestige.launcher import Launcher; launcher = Launcher();"
-        f"machine = launcher.start(kernel={kernels('idle')!r});"
+        f"machine = launcher.start(kernel={kernels('idle')!r}, console='/dev/null');"
         "print(machine.pid, flush=True); machine.wait()"
     )
     caller = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert caller.stdout is not None
     pid = int(caller.stdout.readline())
+    inner = machine_of(pid)
     caller.kill()
     caller.communicate()
     assert over(pid)
+    assert over(inner)
 
 
 def test_a_template_that_is_killed_takes_its_machines_along(kernels: Kernels, pipe: Pipe) -> None:
     with Launcher() as own:
         machine = own.start(kernel=kernels("idle"), stdout=pipe.end)
         pipe.take(len(HELLO))
-        status = Path(f"/proc/{machine.pid}/status").read_text().split()
-        os.kill(int(status[status.index("PPid:") + 1]), signal.SIGKILL)
+        inner = machine_of(machine.pid)
+        os.kill(parent_of(machine.pid), signal.SIGKILL)
         with pytest.raises(GuestError, match="ended with its launcher's process"):
             machine.wait(PATIENCE)
         assert over(machine.pid)
+        assert over(inner)
         with pytest.raises(GuestError, match="make another launcher"):
             own.start(kernel=kernels("idle"))
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.files.lifted import limited_file_size
 from vestige import abi
 from vestige.errors import UsageError
 from vestige.host.backends.discards import Discards
 from vestige.host.backends.disks import open_disk
 from vestige.host.backends.ring import Ring
-from vestige.host.files.size_limit import LEAST, FileSizeLimit
 from vestige.host.kvm.memory import GuestMemory, PrivateMemory
 from vestige.host.options import DiskOption
 from vestige.lang.intrinsics import syscall
@@ -168,10 +168,10 @@ def test_a_disk_that_became_shorter_is_an_error(bench: Bench, path: Path) -> Non
 
 def test_a_write_that_the_file_refuses_is_its_errno(bench: Bench, path: Path) -> None:
     put(bench, [(0, 1024)], b"x" * 1024)
-    with closing(FileSizeLimit(LEAST)):
-        assert bench.run(Operation.WRITE, LEAST // 512 - 1, [(0, 1024)]) == errno.EFBIG
+    with limited_file_size(DISK_SIZE):
+        assert bench.run(Operation.WRITE, DISK_SIZE // 512 - 1, [(0, 1024)]) == errno.EFBIG
         assert bench.run(Operation.READ, 0, [(0, 512)]) == 0
-    assert bench.run(Operation.WRITE, LEAST // 512 - 1, [(0, 1024)]) == 0
+    assert bench.run(Operation.WRITE, DISK_SIZE // 512 - 1, [(0, 1024)]) == 0
 
 
 def test_a_write_without_room_is_its_errno(path: Path) -> None:

@@ -90,6 +90,16 @@ SYNTAX = Syntax(
             help="a guest that resets itself ends the run (default) or starts anew",
         ),
         Option(
+            "--jail",
+            "[on|require|off][,uid=USER][,cgroup=PATH]",
+            field="jail",
+            read=last(read.parse_jail),
+            help="lock the guest's process in as far as this machine can (on, the default), refuse"
+            " to run where a layer of the jail is off (require), or leave the process open, for"
+            " debugging (off); uid, cgroup: as root, have it be that user's, and in a control group"
+            " of its own below this one",
+        ),
+        Option(
             "--net",
             "user[,host-loopback]|tap:NAME",
             repeated=True,

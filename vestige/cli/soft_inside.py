@@ -2,11 +2,11 @@
 
 What soft_run.py has opened out there is found here as devices, named behind the words of the run:
 
-    RUN'S WORDS -- INPUTS KERNEL INITRD MONITOR LOOP DISK... STREAM...
+    RUN'S WORDS -- INPUTS KERNEL INITRD MONITOR LOOP FILTER DISK... STREAM...
 
-INPUTS is a block device with the kernel, the initrd (0: none) and the compiled images, one behind
-the other, of so many bytes each; then a device for each --disk, each --port, and --stats. Names in
-the run's words are for messages alone.
+INPUTS is a block device with the kernel, the initrd (0: none), the compiled images and the filter
+of system calls (0: none), one behind the other, of so many bytes each; then a device for each
+--disk, each --port, and --stats. Names in the run's words are for messages alone.
 """
 
 import os
@@ -19,6 +19,7 @@ from vestige.host import run as native
 from vestige.host.backends import disks
 from vestige.host.backends.console import Console, File
 from vestige.host.backends.consoles import Consoles
+from vestige.host.compiled import Compiled
 from vestige.host.files.opening import Files
 from vestige.host.files.outputs import open_output
 from vestige.host.options import DiskOption, RunOptions
@@ -28,6 +29,7 @@ from vestige.machine.files import InputFile
 from vestige.process import prepare
 from vestige.signals import Watch
 
+PARTS = 5  # of INPUTS
 SYNTAX = Syntax(RUN.options, rest="DEVICE...")
 # Not `-m`: what finds the module would be imported first, which takes a while in there.
 PROGRAM = (
@@ -42,22 +44,23 @@ class Places:
     def __init__(self, words: list[str]) -> None:
         device, *rest = words
         self._inputs = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
-        self._sizes = list(map(int, rest[:4]))
-        self._devices = rest[4:]
+        self._sizes = list(map(int, rest[:PARTS]))
+        self._devices = rest[PARTS:]
 
     def _part(self, number: int, name: str) -> InputFile:
         start = sum(self._sizes[:number])
         return InputFile(name, self._inputs, self._sizes[number], start)
 
-    def compiled(self) -> native.Compiled:
-        """The monitor and the run loop."""
-        images = []
-        for number, name in enumerate(("the monitor", "the run loop"), start=2):
-            part = self._part(number, name)
-            data = bytearray(part.size)
-            part.read_at(0, memoryview(data))
-            images.append(Image.from_bytes(bytes(data)))
-        return native.Compiled(*images)
+    def compiled(self) -> Compiled:
+        """The monitor, the run loop, and the filter."""
+        monitor, run_loop, calls = map(self._data, range(2, PARTS))
+        return Compiled(Image.from_bytes(monitor), Image.from_bytes(run_loop), calls or None)
+
+    def _data(self, number: int) -> bytes:
+        part = self._part(number, "what is compiled")
+        data = bytearray(part.size)
+        part.read_at(0, memoryview(data))
+        return bytes(data)
 
     def open_files(self, asked: RunOptions, resources: Resources, watch: Watch) -> Files:
         """As host.files.open_files, of the devices."""

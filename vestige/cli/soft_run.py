@@ -57,7 +57,11 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     files = open_files(options, resources, watch)
     check(options, files)
     key = images.key()  # compiled here: inside, the compiler takes ten times as long
-    code = [images.monitor_image(key).to_bytes(), images.run_loop_image(key).to_bytes()]
+    code = [
+        images.monitor_image(key).to_bytes(),
+        images.run_loop_image(key).to_bytes(),
+        images.call_filter(key) or b"",
+    ]
     inputs, sizes = together(files, code)
     resources.keep_file(inputs)
     connected = Connected(options, files, resources)
@@ -94,6 +98,11 @@ def refuse_unreachable(options: RunOptions) -> None:
                 " run where /dev/kvm works (`vestige doctor`), or try it over an image: vestige"
                 " softhost --nvme IMAGE -- vestige run --disk vfio:00:10.0 …"
             )
+    if options.jail.user is not None or options.jail.cgroup is not None:
+        raise UsageError(
+            "--jail: the software host has neither this machine's users nor its control groups;"
+            " leave uid and cgroup out, or put `vestige run` itself into a group"
+        )
     if options.net in (USER, HOST_LOOPBACK):
         find_passt()
     elif options.net is not None:
@@ -113,7 +122,7 @@ def check(options: RunOptions, files: Files) -> None:
 
 
 def together(files: Files, code: list[bytes]) -> tuple[int, list[int]]:
-    """One file, only to be read, of kernel, initrd, monitor and run loop; the size of each."""
+    """One file, only to be read, of kernel, initrd, and what is compiled; the size of each."""
     made = os.memfd_create("inputs", os.MFD_CLOEXEC)
     try:
         sizes = []

@@ -17,10 +17,15 @@ class UnreadError(Exception):
 
 def tell(line: str) -> None:
     """One line on standard error, where that can be written: see StandardError."""
+    pass_on(f"vestige: {line}")
+
+
+def pass_on(line: str) -> None:
+    """The same for a line of another process of ours."""
     if sys.stderr is None:
         return
     try:
-        sys.stderr.write(f"vestige: {in_one_line(line)}\n")
+        sys.stderr.write(f"{in_one_line(line)}\n")
         sys.stderr.flush()
     except OSError:
         _give_up(sys.stderr)

@@ -33,6 +33,7 @@ ACCELERATORS = ("auto", "kvm", "soft")
 IDE_IN_MEMORY = "memory"
 IDE_PLACES = ("ports", IDE_IN_MEMORY)
 REBOOTS = ("exit", "restart")
+JAILS = JAIL_ON, JAIL_REQUIRED, JAIL_OFF = "on", "require", "off"
 _SIZES = {"": MIB} | {
     unit + more: 1 << 10 * power
     for power, unit in enumerate("KMGT", start=1)
@@ -116,6 +117,25 @@ class PortOption(NamedValues):
         self.name, self.backend = name, backend
 
 
+class JailOption(NamedValues):
+    """`--jail`: one of JAILS, and whose the machine's process is to be, in which control group.
+
+    `user`, `cgroup`: None: the caller's.
+    """
+
+    __slots__ = ("cgroup", "mode", "user")
+
+    def __init__(
+        self, mode: str = JAIL_ON, user: str | None = None, cgroup: str | None = None
+    ) -> None:
+        self.mode, self.user, self.cgroup = mode, user, cgroup
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a jail."""
+        return self.mode != JAIL_OFF
+
+
 class RunOptions(NamedValues):
     """One `vestige run`. Units: `memory` bytes, `timeout` seconds; `ide` is one of IDE_PLACES.
 
@@ -127,7 +147,7 @@ class RunOptions(NamedValues):
 
     __slots__ = (
         "accel", "append", "console", "cpus", "devices", "disks", "entropy", "ide", "initrd",
-        "kernel", "memory", "net", "on_reboot", "ports", "ring", "stats", "timeout",
+        "jail", "kernel", "memory", "net", "on_reboot", "ports", "ring", "stats", "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -150,6 +170,7 @@ class RunOptions(NamedValues):
         on_reboot: str = "exit",
         devices: tuple[str, ...] = (),
         ring: str = "auto",
+        jail: JailOption = JailOption(),  # noqa: B008 - never changed
     ) -> None:
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.disks = memory, cpus, disks
@@ -158,6 +179,7 @@ class RunOptions(NamedValues):
         self.timeout, self.stats, self.accel = timeout, stats, accel
         self.ide = ide
         self.on_reboot, self.devices, self.ring = on_reboot, devices, ring
+        self.jail = jail
 
 
 def parse_memory(text: str, least: int = MINIMUM_MEMORY, who: str = "a guest") -> int:
@@ -326,6 +348,29 @@ def parse_console(text: str) -> ConsoleOption:
     if not backend:
         raise UsageError(f"--console {text}: no name; give stdio, a file's path or unix:PATH")
     return ConsoleOption(backend, device, EARLY in more)
+
+
+def parse_jail(text: str) -> JailOption:
+    """[on|require|off][,uid=USER][,cgroup=PATH], in any order."""
+    modes: list[str] = []
+    named: dict[str, str] = {}
+    for word in text.split(","):
+        name, equals, value = word.partition("=")
+        if name in JAILS and not equals:
+            modes.append(name)
+        elif name in ("uid", "cgroup") and value and name not in named:
+            named[name] = value
+        else:
+            raise UsageError(
+                f"--jail {text}: {word!r} means nothing here; there are {', '.join(JAILS)},"
+                " uid=USER and cgroup=PATH, each once"
+            )
+    if len(modes) > 1:
+        raise UsageError(f"--jail {text}: {modes[0]} and {modes[1]}; give one of them")
+    mode = modes[0] if modes else JAIL_ON
+    if named and mode == JAIL_OFF:
+        raise UsageError(f"--jail {text}: without a jail there is no {next(iter(named))}")
+    return JailOption(mode, named.get("uid"), named.get("cgroup"))
 
 
 def parse_port(text: str) -> PortOption:

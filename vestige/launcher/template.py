@@ -21,6 +21,7 @@ from vestige.cli.run import SYNTAX, options_of
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host import run as native
+from vestige.host.compiled import Compiled, compiled_here
 from vestige.host.kvm import api as kvm
 from vestige.lang.intrinsics import syscall
 from vestige.launcher import messages
@@ -36,9 +37,7 @@ FAILED = 1
 class Template:
     """Forks machines as `requests` asks for them, and tells how each ended."""
 
-    def __init__(
-        self, requests: socket.socket, compiled: native.Compiled, known: kvm.Known
-    ) -> None:
+    def __init__(self, requests: socket.socket, compiled: Compiled, known: kvm.Known) -> None:
         self._requests = requests
         self._compiled = compiled
         self._known = known
@@ -145,7 +144,7 @@ def main() -> None:
         try:
             with closing(kvm.System()) as system:
                 known = system.learn()
-            compiled = native.compiled_here()
+            compiled = compiled_here()
         except (GuestError, UsageError, OSError, MemoryError) as error:
             messages.send(requests, messages.UNUSABLE, limits.line_of(error))
             return

@@ -24,7 +24,7 @@ VIRTIO = "virtio"
 
 def described(consoles: Consoles) -> tuple[abi.Config, list[int]]:
     """What the monitor is told; one file is there before. All others are sockets."""
-    consoles.connect(lambda _descriptor: False)
+    consoles.connect()
     config, files = abi.Config(), [99]
     consoles.describe(config, files)
     assert all(stat.S_ISSOCK(os.fstat(file).st_mode) for file in files[1:])
@@ -88,23 +88,38 @@ def test_a_terminals_size_is_told() -> None:
     os.close(theirs)
 
 
-def test_the_monitor_is_told_of_a_terminals_new_size_once() -> None:
+def test_a_terminals_new_size_is_told_once() -> None:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
-    wake = os.eventfd(0, os.EFD_NONBLOCK)
     with closing(open_consoles(ConsoleOption(os.ttyname(theirs), VIRTIO), ())) as consoles:
-        config, _ = described(consoles)
-        consoles.follow_size(config, wake)
-        consoles.serve({})
-        with pytest.raises(BlockingIOError):
-            os.eventfd_read(wake)
+        described(consoles)
+        assert consoles.new_size() is None, "the monitor has it"
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-        consoles.serve({})
-        assert (config.columns, config.rows) == (100, 30)
-        consoles.serve({})
-        assert os.eventfd_read(wake) == 1
-    for descriptor in (ours, theirs, wake):
-        os.close(descriptor)
+        assert consoles.new_size() == (100, 30)
+        assert consoles.new_size() is None
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 65535, 0, 0))
+        assert consoles.new_size() == (65535, 30)
+        os.close(ours)
+        assert consoles.new_size() in (None, (0, 0)), "it has hung up"
+        assert consoles.new_size() is None
+    os.close(theirs)
+
+
+def test_only_a_terminal_with_hvc0_has_a_size(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
+    port = PortOption("p", os.ttyname(theirs))
+    for option, ports in (
+        (ConsoleOption(os.ttyname(theirs)), ()),
+        (ConsoleOption(str(tmp_path / "log"), VIRTIO), ()),
+        (ConsoleOption(str(tmp_path / "log"), VIRTIO), (port,)),
+    ):
+        with closing(open_consoles(option, ports)) as consoles:
+            config, _ = described(consoles)
+            assert (config.columns, config.rows) == (0, 0)
+            assert consoles.new_size() is None
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_each_client_talks_to_its_own_port(tmp_path: Path) -> None:

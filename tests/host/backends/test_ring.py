@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.files.lifted import limited_file_size
 from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host.backends import ring as module
@@ -22,8 +23,6 @@ from vestige.host.backends.console import Console
 from vestige.host.backends.relay import LIMIT, Relay
 from vestige.host.backends.ring import FIXED_FILE, FSYNC, READ_FIXED, WRITE_FIXED, Ring
 from vestige.host.capabilities import drop_real_time_io
-from vestige.host.files import size_limit
-from vestige.host.files.size_limit import FileSizeLimit
 from vestige.host.kvm.memory import GuestMemory, PrivateMemory
 from vestige.lang.intrinsics import load32, store32, syscall
 
@@ -32,6 +31,7 @@ SIZE = 65 * abi.MIB  # not a multiple of the chunk
 READV, OPENAT, NOP, FALLOCATE = 1, 18, 0, 17
 OWN_POSITION = 2**64 - 1
 PATIENCE = 10  # seconds
+LARGEST = 2 << 20  # bytes that a file may have
 
 
 class Rig:
@@ -231,12 +231,12 @@ def test_no_file_is_punched_moved_or_given_room(rig: Rig, way: int) -> None:
 
 def test_no_way_of_writing_lengthens_a_file_beyond_the_limit(rig: Rig) -> None:
     """RWF_APPEND and NOAPPEND among them, of preadv2(2)."""
-    with closing(FileSizeLimit(size_limit.LEAST)):
-        os.ftruncate(rig.file, size_limit.LEAST)
+    with limited_file_size(LARGEST):
+        os.ftruncate(rig.file, LARGEST)
         for bit in range(32):
             write = (WRITE_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER)
-            rig.submit(*write, offset=size_limit.LEAST - 512, how=1 << bit)
-            assert os.fstat(rig.file).st_size == size_limit.LEAST, bit
+            rig.submit(*write, offset=LARGEST - 512, how=1 << bit)
+            assert os.fstat(rig.file).st_size == LARGEST, bit
 
 
 def test_what_a_consoles_file_holds_can_not_be_overwritten(tmp_path: Path) -> None:
@@ -260,13 +260,12 @@ def test_what_a_consoles_file_holds_can_not_be_overwritten(tmp_path: Path) -> No
 
 def test_a_write_behind_the_end_does_not_make_a_file_longer_than_the_limit(rig: Rig) -> None:
     write = (WRITE_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER)
-    largest = size_limit.LEAST
-    with closing(FileSizeLimit(largest)):
-        assert rig.submit(*write, offset=largest - 4096) == 4096
-        assert rig.submit(*write, offset=largest) == -errno.EFBIG
+    with limited_file_size(LARGEST):
+        assert rig.submit(*write, offset=LARGEST - 4096) == 4096
+        assert rig.submit(*write, offset=LARGEST) == -errno.EFBIG
         assert rig.submit(*write, offset=1 << 40) == -errno.EFBIG
-        assert os.fstat(rig.file).st_size == largest
-    assert rig.submit(*write, offset=largest) == 4096
+        assert os.fstat(rig.file).st_size == LARGEST
+    assert rig.submit(*write, offset=LARGEST) == 4096
 
 
 @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOMEM, errno.EAGAIN])

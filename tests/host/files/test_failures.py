@@ -17,7 +17,9 @@ from vestige.host.files.failures import (
     ENOSPC,
     EOPNOTSUPP,
     MOST_REASONS,
+    OPERATIONS,
     FileFailures,
+    reported,
 )
 from vestige.host.options import DiskOption
 
@@ -34,7 +36,7 @@ def image(tmp_path: Path) -> Iterator[DiskImage]:
         yield opened
 
 
-def reported(**errors: int) -> abi.Statistics:
+def failed(**errors: int) -> abi.Statistics:
     """A domain whose disk 0 failed so."""
     reports = abi.Statistics()
     for operation, error in errors.items():
@@ -60,7 +62,7 @@ def reported(**errors: int) -> abi.Statistics:
 def test_a_line_names_the_image_the_reason_and_the_cure(
     image: DiskImage, capsys: pytest.CaptureFixture[str], operation: str, error: int, told: str
 ) -> None:
-    FileFailures({0: image}).tell([reported(**{operation: error})])
+    FileFailures({0: image}).tell(reported([failed(**{operation: error})]))
     assert capsys.readouterr().err == f"vestige: {image.path}: {told}\n"
 
 
@@ -110,10 +112,10 @@ def test_each_reason_is_told_once_however_often_and_by_whom(
     image: DiskImage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file_failures = FileFailures({0: image})
-    domains = [reported(), reported(write=ENOSPC), reported(write=ENOSPC, flush=ENOSPC)]
+    domains = [failed(), failed(write=ENOSPC), failed(write=ENOSPC, flush=ENOSPC)]
     for _ in range(3):
-        file_failures.tell(domains)
-    file_failures.tell([reported(write=EIO), *domains])
+        file_failures.tell(reported(domains))
+    file_failures.tell(reported([failed(write=EIO), *domains]))
     told = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[2] for line in told] == [os.strerror(ENOSPC), os.strerror(EIO)]
 
@@ -122,7 +124,7 @@ def test_each_reason_is_told_once_however_often_and_by_whom(
 def test_what_is_no_failure_is_not_told(
     image: DiskImage, capsys: pytest.CaptureFixture[str], errors: Mapping[str, int]
 ) -> None:
-    FileFailures({0: image}).tell([reported(**errors)])
+    FileFailures({0: image}).tell(reported([failed(**errors)]))
     assert capsys.readouterr().err == ""
 
 
@@ -131,12 +133,34 @@ def test_whatever_a_monitor_reports_is_a_line(
 ) -> None:
     """One that a guest has taken over: of a disk there is not, too."""
     file_failures = FileFailures({0: image})
-    reports = reported()
+    reports = failed()
     reports.disks[3].write = ENOSPC
     for error in range(256):
         reports.disks[0].write = error
-        file_failures.tell([reports])
-        FileFailures({0: image}).tell([reports])
+        file_failures.tell(reported([reports]))
+        FileFailures({0: image}).tell(reported([reports]))
         assert len(capsys.readouterr().err.splitlines()) == (error > 0) + (
             0 < error <= MOST_REASONS
         )
+
+
+def test_reports_of_all_domains_become_numbers() -> None:
+    first, second = failed(write=ENOSPC), failed(flush=EIO)
+    second.disks[3].discard = EDQUOT
+    write, flush, discard = (OPERATIONS.index(name) for name in ("write", "flush", "discard"))
+    assert [*reported([first, failed(), second])] == [
+        (0, write, ENOSPC), (0, flush, EIO), (3, discard, EDQUOT),
+    ]  # fmt: skip
+
+
+def test_whatever_the_machines_process_says_is_a_line(
+    image: DiskImage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Any three bytes: of a disk or an operation that there is not, too."""
+    file_failures = FileFailures({0: image})
+    for disk in (0, 1, 255):
+        for operation in range(256):
+            file_failures.tell((disk, operation, error) for error in (0, 1, ENOSPC, 255))
+    told = capsys.readouterr().err.splitlines()
+    assert 0 < len(told) <= MOST_REASONS
+    assert all(line.startswith(f"vestige: {image.path}: ") for line in told)

@@ -1,68 +1,70 @@
-"""The limit on the size of files: always there, and making way for what this process writes."""
+"""The limit on the size of files, which holds in a process from then on."""
 
+import errno
 import os
 import resource
-import subprocess
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 
-from vestige.host.files.outlet import Outlet
-from vestige.host.files.size_limit import LEAST, FileSizeLimit
+from tests.host.files.lifted import own_file_size_limit
+from vestige.host.files.size_limit import limit_file_size
+
+LARGEST = 8192
+HARD = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 
 
 @pytest.fixture(autouse=True)
 def kept() -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with own_file_size_limit():
+        yield
 
 
-def now() -> int:
-    return resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+@pytest.fixture
+def file() -> Iterator[int]:
+    descriptor = os.memfd_create("file")
+    yield descriptor
+    os.close(descriptor)
 
 
-def test_a_file_of_ours_grows_and_the_limit_stays_close_behind_it(tmp_path: Path) -> None:
-    log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
-    before = now()
-    with closing(FileSizeLimit(4096)) as limit, closing(Outlet(log, limit.extend)) as outlet:
-        assert now() == LEAST
-        os.truncate(log, LEAST - 10)
-        os.lseek(log, 0, os.SEEK_END)
-        assert outlet.put(b"x" * 100) == 100
-        assert (outlet.failure, now()) == (None, 2 * LEAST)
-        somebody_else = ["prlimit", "--fsize=unlimited", "truncate", "-s", str(3 * LEAST)]
-        subprocess.run([*somebody_else, str(tmp_path / "log")], check=True)
-        os.lseek(log, 0, os.SEEK_END)
-        assert outlet.put(b"x" * 100) == 100
-        assert (outlet.failure, now()) == (None, 4 * LEAST)
-    assert now() == before
-    assert not limit.extend(log), "it is no longer what stops a file"
-    assert now() == before
-    os.close(log)
+def test_no_file_grows_beyond_the_largest_disk(file: int) -> None:
+    limit_file_size(LARGEST)
+    assert resource.getrlimit(resource.RLIMIT_FSIZE) == (LARGEST, HARD)
+    assert os.pwrite(file, bytes(8192), LARGEST - 4096) == 4096
+    for grow in (
+        lambda: os.pwrite(file, b"x", LARGEST),
+        lambda: os.pwrite(file, b"x", 1 << 40),
+        lambda: os.ftruncate(file, LARGEST + 1),
+        lambda: os.posix_fallocate(file, LARGEST, 1),
+    ):
+        with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+            grow()
+        assert os.fstat(file).st_size == LARGEST
 
 
-def test_what_the_user_allows_is_not_exceeded(tmp_path: Path) -> None:
-    log = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
-    allowed = LEAST + 8192
-    resource.setrlimit(
-        resource.RLIMIT_FSIZE, (allowed, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
-    )
-    with closing(FileSizeLimit(4096)) as limit, closing(Outlet(log, limit.extend)) as outlet:
-        os.lseek(log, LEAST, os.SEEK_SET)
-        assert outlet.put(b"x" * 8192) == 8192
-        assert (outlet.failure, now()) == (None, allowed)
-        outlet.put(b"x")
-        assert isinstance(outlet.failure, OSError)
-        assert "too large" in str(outlet.failure)
-    os.close(log)
+def test_without_a_disk_no_file_grows_at_all(file: int) -> None:
+    limit_file_size(0)
+    with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+        os.write(file, b"x")
+    assert os.fstat(file).st_size == 0
 
 
-def test_a_limit_that_is_lower_already_stays() -> None:
-    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    with closing(FileSizeLimit(1 << 30)):
-        assert now() == 4096
-    assert now() == 4096
+def test_a_file_that_is_longer_stays_as_it_is(file: int) -> None:
+    os.pwrite(file, b"x" * 512, 2 * LARGEST - 512)
+    limit_file_size(LARGEST)
+    assert os.fstat(file).st_size == 2 * LARGEST
+    assert os.pread(file, 512, 2 * LARGEST - 512) == b"x" * 512
+    assert os.pwrite(file, b"y", 0) == 1
+
+
+@pytest.mark.parametrize("allowed", [0, 4096, LARGEST])
+def test_what_the_user_allows_is_not_exceeded(allowed: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, HARD))
+    limit_file_size(LARGEST)
+    assert resource.getrlimit(resource.RLIMIT_FSIZE) == (allowed, HARD)
+
+
+def test_the_limit_is_never_raised() -> None:
+    limit_file_size(LARGEST)
+    limit_file_size(2 * LARGEST)
+    assert resource.getrlimit(resource.RLIMIT_FSIZE) == (LARGEST, HARD)

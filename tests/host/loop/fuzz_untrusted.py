@@ -40,9 +40,9 @@ class Rounds:
     def __init__(self, payload: Payload, image: str, chance: random.Random) -> None:
         self._payload, self._chance = payload, chance
         self._disk = open_disk(DiskOption(image))
-        failures = FileFailures({0: self._disk})
+        failures, log = FileFailures({0: self._disk}).tell, MonitorLog().take
         self._ways: list[int] = []
-        self._session = Session(payload.twin, payload.code, [], self._leave, failures, MonitorLog())
+        self._session = Session(payload.twin, payload.code, [], self._leave, failures, log)
         private = payload.twin.private
         self._places = [
             *((private.host_address(abi.SHARED), abi.Shared),),
@@ -85,7 +85,7 @@ class Rounds:
         if session.outcome is not None:
             assert_a_line(session.outcome.error or "")
         self._payload.twin.doorbells._routes.clear()  # KVM refuses them all for one bad message
-        counters = statistics.collect(session, 0.0)
+        counters = statistics.collect(session, 0.0, 0, 0)
         assert json.loads(json.dumps(counters)) == counters
         assert counters["virtio"] == []  # of the host's own Config
         for report in session.untrusted.statistics()[0].nvme:

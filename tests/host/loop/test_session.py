@@ -34,6 +34,7 @@ def test_no_thread_is_waited_for_before_all_are_told_to_stop() -> None:
     session = object.__new__(Session)
     three: list[Any] = [first, second, third]
     session.threads = three
+    session._gate_is_shut = False  # it has been started
     session.stop()
     assert not any(each.is_running for each in (first, second, third))
     assert all(each.nudged for each in (first, second, third))

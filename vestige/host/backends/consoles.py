@@ -2,7 +2,7 @@
 
 import os
 import time
-from _collections_abc import Callable, Sequence
+from _collections_abc import Sequence
 
 from vestige import abi
 from vestige.host.backends.console import Console, File, Terminal, Together
@@ -60,8 +60,7 @@ class Consoles(Together):
         super().__init__(self.all[0].output, self.all[0].input, self.all[0].name)
         self._relays: list[Relay] = []
         self._sockets: list[Console] = []  # one for each, in the same order
-        self._config: abi.Config | None = None
-        self._wake = -1
+        self._told = 0, 0  # the terminal's size, of which the monitor has been told
 
     @property
     def ports(self) -> Sequence[Console]:
@@ -72,13 +71,13 @@ class Consoles(Together):
         """As the user named them, and what the ring has instead."""
         return (*self.all, *self._relays)
 
-    def connect(self, more_room: Callable[[int], bool]) -> None:
-        """Have a socket for each of them. `more_room` is as Outlet has it."""
+    def connect(self) -> None:
+        """Have a socket for each of them."""
         for console in self.all:
             if console.is_socket:
                 self._sockets.append(console)
                 continue
-            self._relays.append(Relay(console, more_room))
+            self._relays.append(Relay(console))
             self._sockets.append(self._relays[-1])
 
     def describe(self, config: abi.Config, files: list[int]) -> None:
@@ -92,8 +91,8 @@ class Consoles(Together):
             uart.output = output if self._option.early else -1
             port = config.ports[0]
             port.present, port.output, port.input = 1, output, input_
-            if os.isatty(self.output):
-                config.columns, config.rows = self._size()
+            self.new_size()
+            config.columns, config.rows = self._told
         for number, name in enumerate([port.name for port in self._ports], start=1):
             port = config.ports[number]
             port.present = 1
@@ -103,13 +102,18 @@ class Consoles(Together):
             for index, byte in enumerate(word):
                 port.name[index] = byte
 
-    def follow_size(self, config: abi.Config, wake: int) -> None:
-        """From now on tell the monitor of the terminal's size; `wake` is the worker's eventfd.
+    def new_size(self) -> tuple[int, int] | None:
+        """The columns and rows of the terminal on which the guest has hvc0, once they change.
 
-        Threat: none, the monitor may know the size of its own terminal.
+        None: they are as they were told before, or there is no such terminal.
         """
-        self._config, self._wake = (config, wake) if config.columns else (None, -1)
-        self._told = config.columns, config.rows
+        if self._option.device != VIRTIO or not os.isatty(self.output):
+            return None
+        size = self._size()
+        if size == self._told:
+            return None
+        self._told = size
+        return size
 
     def _size(self) -> tuple[int, int]:
         """The terminal's columns and rows, as far as 16 bits tell them; 0 once it has hung up."""
@@ -123,14 +127,6 @@ class Consoles(Together):
         """The guest is about to run."""
         for console in self.all:
             console.start()
-
-    def serve(self, ready: dict[int, int]) -> None:
-        """Also look at the terminal's size."""
-        super().serve(ready)
-        config = self._config
-        if config is not None and (size := self._size()) != self._told:
-            config.columns, config.rows = self._told = size
-            os.eventfd_write(self._wake, 1)
 
     def finish(self, watch: Watch) -> None:
         """The guest has gone: write what it left, as far as who reads it takes it soon.

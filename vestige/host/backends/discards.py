@@ -9,7 +9,7 @@ out of it: abi.DiscardOrder.
 import _socket
 import os
 import select
-from _collections_abc import Mapping
+from _collections_abc import Callable, Mapping
 from _thread import allocate_lock, start_new_thread
 
 from vestige import abi
@@ -37,16 +37,20 @@ class Discards:
         self._running = allocate_lock()
 
     def start(self) -> None:
-        """Begin to take orders."""
+        """Begin to take orders: the thread is there, and waits for them."""
+        is_ready = allocate_lock()
+        is_ready.acquire()
         self._running.acquire()
         try:
-            start_new_thread(self._run, ())
+            start_new_thread(self._run, (is_ready.release,))
         except BaseException:
             self._running.release()
             raise
+        is_ready.acquire()
 
-    def _run(self) -> None:
+    def _run(self, be_ready: Callable[[], None]) -> None:
         set_thread_name("discards")
+        be_ready()
         poll = select.poll()
         for descriptor in (self._stop, *self._near):
             poll.register(descriptor, select.POLLIN)

@@ -9,7 +9,6 @@ its other end and the file, waiting for neither.
 
 import _socket
 import select
-from _collections_abc import Callable
 
 from vestige.host.backends.console import LOOK, Console
 from vestige.host.files.failures import lost
@@ -29,15 +28,13 @@ STANDARD_OUTPUT = 1
 class Relay(Console):
     """`console`, whose input and output are a socket here."""
 
-    def __init__(
-        self, console: Console, more_room: Callable[[int], bool] = lambda _descriptor: False
-    ) -> None:
-        """Who opened `console` closes it. `more_room` is as Outlet has it."""
+    def __init__(self, console: Console) -> None:
+        """Who opened `console` closes it."""
         self._near, self._far = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         self._near.setblocking(False)
         self._near.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, 0)
         self._ends_the_run = console.output == STANDARD_OUTPUT
-        self._outlet = Outlet(console.output, more_room)
+        self._outlet = Outlet(console.output)
         self._inlet = None if console.input is None else Inlet(console.input)
         self._for_guest = b""
         self._has_room = False  # for input: the guest has taken what was sent before

@@ -5,7 +5,7 @@ Threat: which operation failed, and with which errno, is what the monitor says.
 
 import os
 import stat
-from _collections_abc import Mapping, Sequence
+from _collections_abc import Iterable, Iterator, Mapping, Sequence
 from _thread import allocate_lock
 
 from vestige import abi
@@ -20,6 +20,7 @@ CURES = {
     EDQUOT: MAKE_ROOM,
     EFBIG: "; raise the limit on the size of files (ulimit -f), or take another file system",
 }
+Failure = tuple[int, int, int]  # a disk's number, the index of one of OPERATIONS, an errno
 MOST_REASONS = 16
 LEAST_ROOM = 1 << 20  # bytes: a file system with less may fail any write
 
@@ -36,14 +37,13 @@ class FileFailures:
         self._told: dict[int, set[int]] = {}  # errnos, by the disk
         self._lock = allocate_lock()
 
-    def tell(self, reports: Sequence[abi.Statistics]) -> None:
-        """Look at what each domain reports, and tell what is new. Any thread may ask."""
+    def tell(self, failures: Iterable[Failure]) -> None:
+        """Tell what is new. Any thread may ask."""
         with self._lock:
-            for number, image in self._images.items():
-                for each in reports:
-                    report = each.disks[number]
-                    for operation in OPERATIONS:
-                        self._tell(number, image, operation, getattr(report, operation))
+            for number, operation, error in failures:
+                image = self._images.get(number)
+                if image is not None and operation < len(OPERATIONS):
+                    self._tell(number, image, OPERATIONS[operation], error)
 
     def _tell(self, number: int, image: DiskImage, operation: str, error: int) -> None:
         # A file system without holes is the guest's to hear of: that request is UNSUPP.
@@ -57,6 +57,15 @@ class FileFailures:
             return False
         told.add(error)
         return True
+
+
+def reported(reports: Sequence[abi.Statistics]) -> Iterator[Failure]:
+    """What the domains report of failures."""
+    for each in reports:
+        for number, report in enumerate(each.disks):
+            for operation, name in enumerate(OPERATIONS):
+                if error := getattr(report, name):
+                    yield number, operation, error
 
 
 def lost(words: str, error: int | None) -> str:

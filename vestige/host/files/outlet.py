@@ -1,10 +1,8 @@
 """A stream of the caller's that bytes are written to without ever waiting for who reads it."""
 
-import errno
 import os
 import select
 import time
-from _collections_abc import Callable
 
 from vestige.host.files.nonblocking import Nonblocking
 from vestige.signals import Watch
@@ -19,14 +17,10 @@ class Outlet:
     `failure` is the OSError that ended it, from which on everything is dropped.
     """
 
-    def __init__(
-        self, descriptor: int, more_room: Callable[[int], bool] = lambda _descriptor: False
-    ) -> None:
-        """`more_room` is asked where a file may not become longer, and whether it may now."""
+    def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self.failure: OSError | None = None
         self._waiting = bytearray()
-        self._more_room = more_room
         self._file = Nonblocking(descriptor, os.O_WRONLY)
 
     @property
@@ -52,8 +46,7 @@ class Outlet:
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno != errno.EFBIG or not self._more_room(self.descriptor):
-                    self.failure = error
+                self.failure = error
         if self.failure is not None:
             self._waiting.clear()
         return before - len(self._waiting)

@@ -36,7 +36,7 @@ class Region:
     It begins at a multiple of LARGE_PAGE, as guest-physical addresses of RAM do: only then can
     KVM map a large page as one. Its pages are small unless asked otherwise: where Linux makes all
     memory of large pages, the little that is used here and there would take megabytes. Processes
-    forked from this one do not have it.
+    forked from this one do not have it, nor has a core dump.
     """
 
     def __init__(self, size: int) -> None:
@@ -45,6 +45,7 @@ class Region:
         self.address = _mapped(size)
         self._advise(mmap.MADV_DONTFORK, 0, size)
         self._advise(mmap.MADV_NOHUGEPAGE, 0, size)
+        self._advise(mmap.MADV_DONTDUMP, 0, size)
         memory = (ctypes.c_uint8 * size).from_address(self.address)
         self.view = memoryview(memory).cast("B")
 

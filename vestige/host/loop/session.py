@@ -7,7 +7,7 @@ used. Whatever a call fails with ends the guest by one line.
 
 import os
 import time
-from _collections_abc import Callable, Sequence
+from _collections_abc import Callable, Iterable, Sequence
 from _thread import allocate_lock, get_native_id, start_new_thread
 
 from vestige import abi
@@ -15,11 +15,10 @@ from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host.backends.ring import Ring
 from vestige.host.capabilities import drop_real_time_io
-from vestige.host.files.failures import FileFailures
+from vestige.host.files.failures import Failure, reported
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.twin import Twin
 from vestige.host.loop import failure
-from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.runloop import LOOK_AFTER, Leave, Loop
 from vestige.host.loop.untrusted import Untrusted
 from vestige.host.thread_name import set_thread_name
@@ -82,6 +81,7 @@ class CpuThread:
             self.loop.ring_flags |= ring.enter_flags()
         self._native_id = 0  # of the thread, once it runs
         self._running = allocate_lock()  # held as long as the thread is in its loop
+        self.is_ready = allocate_lock()  # held until the thread waits for the guest's start
 
     @property
     def is_running(self) -> bool:
@@ -94,16 +94,19 @@ class CpuThread:
         """
 
         def body() -> None:
-            self._native_id = get_native_id()
-            set_thread_name(self.who)
-            if self.is_worker:
-                self.loop.patience.start(os.sched_getscheduler(0))
             try:
+                self._native_id = get_native_id()
+                set_thread_name(self.who)
+                if self.is_worker:
+                    self.loop.patience.start(os.sched_getscheduler(0))
                 run(self)
             finally:
+                if self.is_ready.locked():
+                    self.is_ready.release()
                 self._running.release()
 
         self._running.acquire()
+        self.is_ready.acquire()
         try:
             start_new_thread(body, ())
         except BaseException:
@@ -139,12 +142,12 @@ class Session:
         code: MonitorCode,
         rings: Sequence[Ring],
         runner: Runner,
-        failures: FileFailures,
-        log: MonitorLog,
+        failures: Callable[[Iterable[Failure]], object],
+        log: Callable[[bytes], object],
     ) -> None:
         """`rings`: one a domain, in their order, or none. Each thread calls `runner`, which is
-        runloop.run, compiled, with its own Loop. `failures` tells of the disks, `log` what the
-        monitor says.
+        runloop.run, compiled, with its own Loop. `failures` and `log` take what the monitor says:
+        of disks that fail, and what it logs.
         """
         self._twin = twin
         self.untrusted = Untrusted(twin.private, len(twin.workers))
@@ -154,6 +157,9 @@ class Session:
         self._failures = failures
         self._logged = log
         self._lock = allocate_lock()
+        self._gate = allocate_lock()  # held until the guest is to run
+        self._gate.acquire()
+        self._gate_is_shut = True
         self.ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.outcome: Outcome | None = None
         self._submitted = Submitted()
@@ -180,10 +186,21 @@ class Session:
             each.loop.calls[abi.Call.DONE] = 0
         return ready
 
-    def start(self) -> None:
-        """Start the guest's CPUs and the workers."""
+    def make_threads(self) -> None:
+        """Make the threads of the guest's CPUs and of the workers, which wait for `start`.
+
+        Raises RuntimeError where there may be no more threads.
+        """
         for each in self.threads:
             each.start(self._begin)
+        for each in self.threads:
+            each.is_ready.acquire()
+
+    def start(self) -> None:
+        """Let the guest's CPUs and the workers run; a second time does nothing."""
+        if self._gate_is_shut:
+            self._gate_is_shut = False
+            self._gate.release()
 
     def stop(self) -> None:
         """End all threads; what the guest flushed is safe already.
@@ -192,6 +209,7 @@ class Session:
         """
         for each in self.threads:
             each.loop.stop = 1
+        self.start()
         while running := [each for each in self.threads if each.is_running]:
             for each in running:
                 each.nudge()
@@ -209,6 +227,10 @@ class Session:
         except OSError as error:
             self._end(f"capset: {error.strerror}, for {each.who}")
             return
+        finally:
+            each.is_ready.release()
+        with self._gate:
+            pass
         self._run(each)
 
     def _run(self, each: CpuThread) -> int:
@@ -316,5 +338,5 @@ class Session:
             return self._rings[domain].pin(chunk)
 
     def _log(self, length: int) -> None:
-        self._logged.take(self.untrusted.log(length))
-        self._failures.tell(self.untrusted.statistics())
+        self._logged(self.untrusted.log(length))
+        self._failures(reported(self.untrusted.statistics()))

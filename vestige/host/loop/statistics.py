@@ -4,7 +4,6 @@ Threat: the monitor's numbers are what the monitor says.
 """
 
 import os
-import time
 from _collections_abc import Sequence
 
 from vestige import abi
@@ -20,31 +19,43 @@ if TYPE_CHECKING:
     from typing import Any
 
 GRACE = 10.0  # seconds for who reads the statistics
+STATUS, STATUS_SIZE = "/proc/self/status", 8192
 START_TIME = 19  # field 22 of proc(5)'s stat, counted from field 3, behind the name
 
 
-def milliseconds_since_start() -> float:
-    """Time since this process was started, to the 10 ms of the kernel's record of it."""
+def start_of_process() -> float:
+    """When this process was started, in seconds of CLOCK_BOOTTIME, to the kernel's 10 ms."""
     with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
         fields = file.read().rpartition(b")")[2].split()
-    started = int(fields[START_TIME]) / os.sysconf("SC_CLK_TCK")
-    return (time.clock_gettime(time.CLOCK_BOOTTIME) - started) * 1000
+    return int(fields[START_TIME]) / os.sysconf("SC_CLK_TCK")
 
 
-def peak_memory() -> int:
-    """The most bytes of memory this process had resident, guest RAM in use included.
+class Counters:
+    """Of a machine, to be collected when it is over, by a process that can open nothing then."""
 
-    0 where that can't be had.
-    """
-    try:
-        with open("/proc/self/status", "rb") as file:  # noqa: PTH123
-            (size,) = (line.split()[1] for line in file if line.startswith(b"VmHWM:"))
-    except OSError:  # no descriptor is left: how the guest ended counts more
-        return 0
+    def __init__(self) -> None:
+        """Have all that is needed. Raises OSError."""
+        import json  # noqa: PLC0415 - only needed here, and no module can be read later
+
+        self._written = json.dumps
+        self._status = os.open(STATUS, os.O_RDONLY | os.O_CLOEXEC)
+
+    def text_of(self, session: Session, first_instruction: float, restarts: int) -> str:
+        """What is written of a machine that is over: JSON, in ASCII."""
+        memory = peak_memory(os.pread(self._status, STATUS_SIZE, 0))
+        counters = collect(session, first_instruction, restarts, memory)
+        return self._written(counters, indent=1) + "\n"
+
+
+def peak_memory(status: bytes) -> int:
+    """The most bytes of memory a process had resident, guest RAM in use included: proc(5)."""
+    (size,) = (line.split()[1] for line in status.splitlines() if line.startswith(b"VmHWM:"))
     return int(size) * 1024
 
 
-def collect(session: Session, first_instruction: float, restarts: int = 0) -> "dict[str, Any]":
+def collect(
+    session: Session, first_instruction: float, restarts: int, memory: int
+) -> "dict[str, Any]":
     """All counters of a machine that is over; `first_instruction` is in ms from the start.
 
     A virtio function is counted in its domains; all else is added up.
@@ -61,7 +72,7 @@ def collect(session: Session, first_instruction: float, restarts: int = 0) -> "d
     return {
         "milliseconds_to_first_instruction": round(first_instruction, 1),
         "restarts": restarts,
-        "peak_resident_bytes": peak_memory(),
+        "peak_resident_bytes": memory,
         "guest_exits": {kvm.exit_name(number): count for number, count in exits.items()},
         "forwards": sum(loop.forwards for loop in loops),
         "interrupted_runs": sum(loop.interrupted for loop in loops),
@@ -107,17 +118,14 @@ def collect(session: Session, first_instruction: float, restarts: int = 0) -> "d
     }
 
 
-def write(descriptor: int, counters: "dict[str, Any]", watch: Watch) -> None:
-    """Write `counters` as JSON, or say why that can't be: how the guest ended counts more.
+def write(descriptor: int, text: bytes, watch: Watch) -> None:
+    """Write `text`, or say why that can't be: how the guest ended counts more.
 
     Raises Ended where `watch` ends the wait for who reads them.
     """
-    import json  # noqa: PLC0415 - only needed here
-
-    text = json.dumps(counters, indent=1) + "\n"
     outlet = Outlet(descriptor)
     try:
-        outlet.put(text.encode("ascii"))
+        outlet.put(text)
         outlet.finish(watch, GRACE)
         if outlet.failure is not None:
             tell(f"--stats: the counters can't be written: {outlet.failure.strerror}")

@@ -1,11 +1,10 @@
 """Waiting for what ends a run: the guest itself, a signal, the deadline, nobody who reads."""
 
-import select
-
 from vestige.errors import GuestError
-from vestige.host.backends.console import DESERTED, Console
-from vestige.host.loop.session import Session
+from vestige.host.backends.console import DESERTED
+from vestige.host.backends.consoles import Consoles
 from vestige.host.messages import tell
+from vestige.host.process.outer import MachineProcess
 from vestige.lang.types import TYPE_CHECKING
 from vestige.signals import SIGNALLED, Ended, Watch
 
@@ -17,18 +16,20 @@ RESET = 3  # the guest asked for it; the caller begins anew, or ends the run wit
 SIGPIPE = 13
 
 
-def wait(session: Session, watch: Watch, console: Console, network: "Network | None" = None) -> int:
+def wait(
+    machine: MachineProcess, watch: Watch, console: Consoles, network: "Network | None" = None
+) -> int:
     """Serve `console` and `network` until the end; the exit status, see run.py.
 
     Raises GuestError where the guest or its monitor failed, Ended where `watch` ends it.
     """
     while True:
-        wanted = {session.ended: select.POLLIN} | console.waits_for()
+        wanted = machine.waits_for() | console.waits_for()
         if network is not None:
             wanted |= network.waits_for()
-        patience = [each for each in (console.look, session.look()) if each is not None]
-        ready, ended = _wait(watch, wanted, min(patience, default=None))
-        outcome = session.outcome
+        ready, ended = _wait(watch, wanted, console.look)
+        machine.serve(ready)
+        outcome = machine.outcome
         if outcome is not None and not outcome.reset:
             if outcome.error is not None:
                 raise GuestError(outcome.error)
@@ -41,6 +42,8 @@ def wait(session: Session, watch: Watch, console: Console, network: "Network | N
             watch.signals.continued = False
             console.go_on()
         console.serve(ready)
+        if (size := console.new_size()) is not None:
+            machine.tell_size(*size)
         if console.deserted:
             tell(DESERTED)
             return SIGNALLED + SIGPIPE

@@ -1,0 +1,22 @@
+"""What a run has compiled: the monitor, the run loop, and the filter of system calls."""
+
+from vestige.host import images
+from vestige.host.kvm.monitor_code import MonitorCode
+from vestige.lang.image import Image
+
+
+class Compiled:
+    """Runs leave it as it is. `filter`: None where none can be made here."""
+
+    __slots__ = ("code", "filter", "runner")
+
+    def __init__(self, monitor: Image, run_loop: Image, filter_: bytes | None) -> None:
+        self.code = MonitorCode(monitor)
+        self.runner = images.runner_of(run_loop)
+        self.filter = filter_
+
+
+def compiled_here() -> Compiled:
+    """All of it, from the cache or compiled."""
+    key = images.key()
+    return Compiled(images.monitor_image(key), images.run_loop_image(key), images.call_filter(key))

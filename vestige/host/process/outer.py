@@ -1,0 +1,218 @@
+"""The machine's process as the run's own sees it: started, spoken to, heard, ended.
+
+Threat: what it says is believed no more than the monitor is. How the guest ended, and lines, are
+text; their number is bounded, and what can't be printed is escaped. What it writes for --stats is
+bounded in length, and data.
+"""
+
+import os
+import select
+import time
+from _collections_abc import Callable
+
+from vestige.errors import UsageError
+from vestige.host import limits
+from vestige.host.files.failures import FileFailures
+from vestige.host.jail import namespaces, seccomp
+from vestige.host.loop.monitor_log import MonitorLog
+from vestige.host.loop.session import Outcome
+from vestige.host.messages import in_one_line, pass_on, tell
+from vestige.host.process import inner
+from vestige.host.process.link import Kind, Link, pair
+from vestige.lang.types import TYPE_CHECKING
+from vestige.signals import Watch
+
+if TYPE_CHECKING:
+    import signal
+    from types import FrameType
+    from typing import Any
+else:
+    import _signal as signal  # signal itself makes enumerations of all numbers, and imports enum
+
+MOST_LINES = 256  # for standard error, of one machine's process
+MOST_COUNTERS = 1 << 20  # bytes of the text for --stats
+PATIENCE = 10.0  # seconds in which a process that was told to end does so
+FAILURE_SIZE = 3  # bytes: a disk, an operation, an errno
+STOP = signal.SIGTSTP
+
+
+class MachineProcess:
+    """One machine, from its power-on to its end. `outcome` is how that was, once `ended` tells."""
+
+    def __init__(
+        self,
+        body: Callable[[Link, str | None], object],
+        failures: FileFailures,
+        log: MonitorLog,
+        *,
+        jailed: bool,
+    ) -> None:
+        """Fork; the new process calls `body` with its end of the link, and never returns.
+
+        `body` also gets why there are no namespaces where the process is to be `jailed`.
+        """
+        self.outcome: Outcome | None = None
+        self.counters = b""
+        self._failures, self._log = failures, log
+        self._lines = MOST_LINES
+        self._listener = -1
+        self._starts = self._is_closed = False
+        self._link, other = pair()
+        self.ended = self._link.fileno()
+        try:
+            forked = namespaces.fork() if jailed else namespaces.Forked(os.fork())
+        except OSError as error:
+            self._link.close()
+            other.close()
+            raise limits.refusal("the machine's process", error.errno or 0) from None
+        if forked.pid == 0:
+            self._link.close()
+            inner.become(other, lambda: body(other, forked.problem))
+        other.close()
+        self._pid = forked.pid
+        self._stop_handler: Any = signal.getsignal(STOP)
+        if self._stop_handler != signal.SIG_IGN:  # else nothing is to stop the run
+            signal.signal(STOP, self._stop_too)
+
+    def _stop_too(self, number: int, _frame: "FrameType | None") -> None:
+        """A shell stops both: the first process of its namespace does not stop by itself."""
+        if self._pid:
+            os.kill(self._pid, signal.SIGSTOP)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.signal(number, self._stop_too)
+        if self._pid:
+            os.kill(self._pid, signal.SIGCONT)
+
+    def wait_for_start(self, watch: Watch) -> bool:
+        """Wait until all is built and the guest could run; False: it is over before.
+
+        Raises Ended as `watch` does, UsageError and GuestError where it is over for such.
+        """
+        while not self._starts and self.outcome is None:
+            self.serve(watch.wait(self.waits_for()))
+        return self.outcome is None
+
+    def go(self) -> None:
+        """Let the guest run."""
+        self._link.send(Kind.GO)
+
+    def tell_size(self, columns: int, rows: int) -> None:
+        """Tell of the terminal's size."""
+        self._link.send(Kind.SIZE, columns.to_bytes(2, "little") + rows.to_bytes(2, "little"))
+
+    def waits_for(self) -> dict[int, int]:
+        """Descriptors to be watched, each with its poll events."""
+        listener = {self._listener: select.POLLIN} if self._listener >= 0 else {}
+        return {self.ended: select.POLLIN} | listener
+
+    def serve(self, ready: dict[int, int]) -> None:
+        """Take the messages that have come. Raises UsageError where what the user asked for fails.
+
+        A call that the jail refuses ends the guest.
+        """
+        call = None
+        if ready.get(self._listener, 0) & select.POLLIN:
+            call = seccomp.refused(self._listener)
+        if call is not None:
+            from vestige.host.jail.calls import name_of  # noqa: PLC0415 - its imports are slow
+
+            self._kill(
+                f"the machine's process made the system call {name_of(*call)}, which its jail does"
+                " not allow"
+            )
+        elif self.ended in ready:
+            self._take()
+
+    def _take(self) -> None:
+        for message in self._link.waiting():
+            if message is None:
+                self._kill(None)  # it may go on all the same, and is not to
+            else:
+                self._hear(*message)
+
+    def _hear(self, kind: int, data: bytes, descriptor: int) -> None:
+        match kind:
+            case Kind.STARTS:
+                self._starts = True
+            case Kind.LISTENER if self._listener < 0:
+                self._listener, descriptor = descriptor, -1
+            case Kind.LINES:
+                self._tell(data)
+            case Kind.LOG:
+                self._log.take(data)
+            case Kind.FAILURES:
+                self._failures.tell(
+                    (data[at], data[at + 1], data[at + 2])
+                    for at in range(0, len(data) - FAILURE_SIZE + 1, FAILURE_SIZE)
+                )
+            case Kind.COUNTERS:
+                self.counters = (self.counters + data)[:MOST_COUNTERS]
+            case Kind.OVER:
+                self._end(Outcome(None, reset=data == b"\1"))
+            case Kind.REFUSED if not self._starts:
+                self._end(Outcome(None))
+                raise UsageError(_text(data))
+            case Kind.FAILED | Kind.REFUSED:
+                self._end(Outcome(_text(data)))
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _tell(self, data: bytes) -> None:
+        for line in _text(data).splitlines():
+            self._lines -= 1
+            if self._lines > 0:
+                pass_on(line)
+            elif self._lines == 0:
+                tell("what else the machine's process tells is dropped")
+
+    def _end(self, outcome: Outcome) -> None:
+        """The first reason counts."""
+        if self.outcome is None:
+            self.outcome = outcome
+
+    def _kill(self, error: str | None) -> None:
+        """End the process, unless it is over; `error` or its status says why, if it has not."""
+        pid, self._pid = self._pid, 0
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+            self._end(Outcome(error or _how_it_ended(os.waitstatus_to_exitcode(status))))
+
+    def stop(self) -> None:
+        """End the guest, in order; what it flushed is safe already. The process is over then."""
+        self._link.send(Kind.STOP)
+        deadline = time.monotonic() + PATIENCE
+        poll = select.poll()
+        for descriptor, events in self.waits_for().items():
+            poll.register(descriptor, events)
+        while self._pid and (left := deadline - time.monotonic()) > 0:
+            self.serve(dict(poll.poll(1000 * left)))
+        self._kill(f"the machine's process did not end within {PATIENCE:.0f} s, and was killed")
+
+    def close(self) -> None:
+        """End it at once, unless it is over; a second time does nothing."""
+        self._kill(None)
+        if not self._is_closed:
+            self._is_closed = True
+            signal.signal(STOP, self._stop_handler or signal.SIG_DFL)
+            self._link.close()
+        if self._listener >= 0:
+            os.close(self._listener)
+            self._listener = -1
+
+
+def _text(data: bytes) -> str:
+    return "\n".join(in_one_line(line) for line in data.decode("utf-8", "replace").split("\n"))
+
+
+def _how_it_ended(code: int) -> str:
+    if code == -signal.SIGSYS:
+        return (
+            "the machine's process made a system call which its jail does not allow (the kernel's"
+            " log says which)"
+        )
+    if code == -signal.SIGKILL:
+        return "the machine's process was killed (SIGKILL), for want of memory or by somebody"
+    how = f"by signal {-code}" if code < 0 else f"with status {code}"
+    return f"the machine's process ended {how}"
