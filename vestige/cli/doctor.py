@@ -11,7 +11,9 @@ from typing import NamedTuple
 from vestige.bounds import MINIMUM_MEMORY
 from vestige.cli.arguments import Arguments, Syntax
 from vestige.errors import GuestError, UsageError
+from vestige.host import images
 from vestige.host.backends.ring import Ring
+from vestige.host.jail import layers, probe
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm.memory import GuestMemory, Region
 from vestige.host.messages import show
@@ -42,7 +44,7 @@ def run(_arguments: Arguments) -> int:
     native = [_kvm(state), _capabilities(state), _io_uring()]
     software = [_qemu(), _kernel()]
     compiler = _compiler()
-    for finding in (*native, *software, compiler, *nvme_controllers()):
+    for finding in (*native, *jail(), *software, compiler, *nvme_controllers()):
         for line in lines_of(finding):
             show(f"{line}\n")
     words, status = verdict(native, software, compiler)
@@ -104,6 +106,23 @@ def _io_uring() -> Finding:
         os.close(eventfd)
 
 
+CURES = {
+    layers.NAMESPACES: "allow them: sudo sysctl user.max_user_namespaces=10000, or the container's"
+    " profile",
+    layers.FILES: "allow mounts in namespaces: the container's profile",
+    layers.LANDLOCK: "boot Linux 5.13 or newer with lsm=landlock,… in its command line",
+    layers.SECCOMP: "sudo apt install libseccomp2; Linux 5.7 or newer",
+}
+
+
+def jail() -> Iterator[Finding]:
+    """Which layers keep a guest's process in: a process of ours puts them on."""
+    found = probe.problems(images.call_filter())
+    yield Finding("jail", not found, probe.there(found) or "nothing")
+    for name, problem in found.items():
+        yield Finding("", False, f"without {name}: {problem}", CURES[name])
+
+
 def nvme_controllers(paths: sysfs.KernelPaths | None = None) -> Iterator[Finding]:
     """Each NVMe controller, and whether a guest can have it: one needs none to run."""
     addresses = sysfs.controllers(paths)
@@ -152,8 +171,6 @@ def _kept(what: str, place: Path) -> Finding:
 
 
 def _compiler() -> Finding:
-    from vestige.host import images  # noqa: PLC0415 - a machine may lack llvmlite
-
     if not images.not_cached():
         return Finding("compiler", True, "the monitor is compiled and cached")
     try:
