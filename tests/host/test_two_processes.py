@@ -303,3 +303,37 @@ def test_a_run_that_nothing_is_to_stop_is_not_stopped(kernels: Kernels) -> None:
         process.stdout.readline()
         process.send_signal(signal.SIGTSTP)
         assert process.wait(PATIENCE) == 124
+
+
+# ---- where a layer is off -----------------------------------------------------------------------
+
+NO_PROCESSES = 'echo 0 >/proc/sys/user/max_pid_namespaces && exec "$@"'
+WITHOUT = b"without namespaces (no more of them may be made, by the sysctls user.max_*_namespaces)"
+
+
+@pytest.mark.parametrize(
+    ("jail", "status", "line"),
+    [
+        ("on", 0, b"vestige: the jail is " + WITHOUT + b"\n"),
+        ("require", 2, b"--jail require: it is " + WITHOUT + b"; `vestige doctor` has cures\n"),
+        ("off", 0, b"vestige: --jail off: the machine's process is not locked in\n"),
+    ],
+)
+def test_a_layer_that_is_off_is_told(
+    kernels: Kernels, tmp_path: Path, jail: str, status: int, line: bytes
+) -> None:
+    log = tmp_path / "log"
+    log.write_text("kept")
+    words = ["--kernel", kernels("hello"), "--console", str(log), "--jail", jail]
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "sh", "-c", NO_PROCESSES, "sh", *COMMAND, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.removeprefix(b"vestige: ")) == (
+        status,
+        line.removeprefix(b"vestige: "),
+    )
+    assert log.read_bytes() == (b"kept" if status else HELLO)

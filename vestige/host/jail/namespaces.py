@@ -20,6 +20,7 @@ NEW_USER = 0x1000_0000
 # Of mounts, host names, System V IPC, processes, networks.
 NEW_ALL = 0x0002_0000 | 0x0400_0000 | 0x0800_0000 | 0x2000_0000 | 0x4000_0000
 REFUSALS = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSPC, errno.EUSERS)
+REASONS = {errno.ENOSPC: "no more of them may be made, by the sysctls user.max_*_namespaces"}
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_MOVE, MS_REC, MS_PRIVATE = 1 << 13, 1 << 14, 1 << 18
 MNT_DETACH = 2
@@ -48,7 +49,7 @@ def fork() -> Forked:
     if pid == 0 and user:
         _map_users(*own)
     if -pid in REFUSALS:
-        return Forked(os.fork(), os.strerror(-pid))
+        return Forked(os.fork(), REASONS.get(-pid) or os.strerror(-pid))
     if pid < 0:
         raise OSError(-pid, os.strerror(-pid))
     return Forked(pid)

@@ -303,7 +303,7 @@ class Machine:
     def _tell_of(self, problems: dict[str, str]) -> None:
         words = layers.words(problems)
         if self._given.asked.jail.mode == options.JAIL_REQUIRED:
-            raise UsageError(f"--jail require: there is no {words}; give --jail on to run without")
+            raise UsageError(f"--jail require: it is without {words}; `vestige doctor` has cures")
         tell(f"the jail is without {words}")
 
     def go(self) -> None:
