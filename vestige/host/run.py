@@ -23,7 +23,7 @@ from vestige.host.loop.wait import RESET, wait
 from vestige.host.messages import tell
 from vestige.host.process import inner
 from vestige.host.process.link import Link
-from vestige.host.process.outer import MachineProcess
+from vestige.host.process.outer import MachineProcess, ProcessLines
 from vestige.host.resources import Resources
 from vestige.lang.types import TYPE_CHECKING
 from vestige.machine.config import MachineConfig
@@ -84,7 +84,7 @@ class Run:
         system.check_cpus(asked.cpus, count)
         self.console = files.consoles
         self.failures = FileFailures(files.disks)
-        self.log = MonitorLog()
+        self.log, self.lines = MonitorLog(), ProcessLines()
         entropy = _open_entropy(resources) if asked.entropy else None
         self.network: Network | None = None
         if asked.net is not None:
@@ -128,6 +128,7 @@ class Run:
         finally:
             self.console.close()
             self.log.close()
+            self.lines.close()
             if self.files.stats is not None and self.counters:
                 statistics.write(self.files.stats, self.counters, patient)
 
@@ -148,7 +149,9 @@ class Run:
                 self.given.group.close()
 
     def _run(self, body: Callable[[Link, str | None], None]) -> int:
-        machine = MachineProcess(body, self.failures, self.log, jailed=self.asked.jail.is_on)
+        machine = MachineProcess(
+            body, self.failures, self.log, self.lines, jailed=self.asked.jail.is_on
+        )
         try:
             if machine.wait_for_start(self.watch):
                 if not self.given.restarts:

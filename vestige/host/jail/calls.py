@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vestige.errors import UsageError
+from vestige.host.backends.disks import PUNCH_HOLE
 from vestige.host.backends.ring import REGISTER_BUFFERS_UPDATE
 from vestige.host.kvm.api import Request
 from vestige.host.loop.session import NUDGE
@@ -16,6 +17,7 @@ from vestige.host.process import link
 Argument = tuple[int, int, int]  # its number, the bits of it that count, and their value
 ALL_BITS = (1 << 64) - 1
 PROT_EXEC, MAP_ANONYMOUS = 4, 0x20
+MADV_DONTNEED, MADV_HUGEPAGE = 4, 14
 
 
 def _is(number: int, value: int) -> Argument:
@@ -35,7 +37,7 @@ ALLOWED: dict[str, Sequence[Sequence[Argument]]] = {
     "io_uring_enter": [[]],  # KICK
     "io_uring_register": [[_is(1, REGISTER_BUFFERS_UPDATE)]],  # PIN
     "eventfd2": [[]],  # ROUTE: a doorbell
-    "fallocate": [[]],  # a hole that the monitor ordered
+    "fallocate": [[_is(1, PUNCH_HOLE)]],  # a hole that the monitor ordered
     "pread64": [[]],  # the ring's counters
     # Its threads: these are there before, and no more can be made.
     "futex": [[]],
@@ -63,7 +65,7 @@ ALLOWED: dict[str, Sequence[Sequence[Argument]]] = {
     "mprotect": [[(2, PROT_EXEC, 0)]],
     "mremap": [[]],
     "munmap": [[]],
-    "madvise": [[]],
+    "madvise": [[_is(2, MADV_DONTNEED)], [_is(2, MADV_HUGEPAGE)]],
     "brk": [[]],
     # What the C library asks.
     "clock_gettime": [[]],  # where the CPU's clock won't do
@@ -97,10 +99,10 @@ def name_of(number: int, first: int) -> str:
     """What a system call is called, by its number and its second argument."""
     try:
         library = _library()
-    except UsageError:
-        return f"call {number}"
-    name = library.resolve_syscall(library.Arch(), number)
-    words = name.decode() if isinstance(name, bytes) else str(name)
+        name = library.resolve_syscall(library.Arch.NATIVE, number)
+    except (UsageError, ValueError):  # neither has libseccomp every number
+        return f"number {number}"
+    words: str = name.decode() if isinstance(name, bytes) else name
     if words != "ioctl":
         return words
     known = {int(each): f"KVM_{name}" for name, each in Request.__members__.items()}

@@ -1,10 +1,4 @@
-"""What the monitor logs, told on standard error, up to a quota of a run.
-
-Threat: the text is the monitor's, and so are how much there is of it and how often. It is escaped;
-what is beyond the quota is counted, and dropped.
-"""
-
-from _thread import allocate_lock
+"""What the monitor logs, told on standard error, up to a quota of a run."""
 
 from vestige.host.loop.failure import escaped
 from vestige.host.messages import tell
@@ -13,29 +7,44 @@ MOST_LINES = 256  # of a run
 MOST_BYTES = 32 << 10  # before they are escaped, which makes up to four of one
 
 
-class MonitorLog:
-    """The lines of one run's monitors: of all machines, where the guest restarts."""
+class Lines:
+    """Lines of all machines of one run, where the guest restarts.
+
+    Threat: the text is the monitor's, or the machine's process's, and so are how much there is of
+    it and how often: what is beyond the quota is counted, and `dropped`.
+    """
+
+    whose = ""
 
     def __init__(self) -> None:
-        self.dropped = 0  # lines
+        self.dropped = 0
         self._lines, self._bytes = MOST_LINES, MOST_BYTES  # that may still come
-        self._lock = allocate_lock()  # any vCPU's thread may log
+
+    def tell(self, text: bytes) -> None:
+        """Tell it, escaped."""
+        raise NotImplementedError
 
     def take(self, text: bytes) -> None:
         """Tell a line, or count it."""
-        if not text:
-            return
-        with self._lock:
-            told = self._lines > 0 and len(text) <= self._bytes
-            if told:
-                self._lines -= 1
-                self._bytes -= len(text)
-            else:
-                self.dropped += 1
-        if told:
-            tell(f"monitor: {escaped(text)}")
+        if self._lines > 0 and len(text) <= self._bytes:
+            self._lines -= 1
+            self._bytes -= len(text)
+            self.tell(text)
+        else:
+            self.dropped += 1
 
     def close(self) -> None:
         """Say how many were dropped."""
         if self.dropped:
-            tell(f"{self.dropped} more lines of the monitor were dropped: a run has {MOST_LINES}")
+            tell(f"{self.dropped} more lines of {self.whose} were dropped: a run has {MOST_LINES}")
+
+
+class MonitorLog(Lines):
+    """What the monitors log."""
+
+    whose = "the monitor"
+
+    def tell(self, text: bytes) -> None:
+        """One line, whatever is in it."""
+        if text:
+            tell(f"monitor: {escaped(text)}")

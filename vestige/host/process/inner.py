@@ -304,7 +304,8 @@ class Machine:
         words = layers.words(problems)
         if self._given.asked.jail.mode == options.JAIL_REQUIRED:
             raise UsageError(f"--jail require: it is without {words}; `vestige doctor` has cures")
-        tell(f"the jail is without {words}")
+        if not self._given.restarts:
+            tell(f"the jail is without {words}")
 
     def go(self) -> None:
         """Say that the guest could run; run it when told to, until its end, or until told to stop.

@@ -72,7 +72,7 @@ class Link:
 
         Raises BlockingIOError where `flags` say not to wait, and there is none.
         """
-        room = _socket.CMSG_SPACE(DESCRIPTOR)
+        room = _socket.CMSG_LEN(DESCRIPTOR)  # for one: the kernel closes what else there is
         flags |= _socket.MSG_CMSG_CLOEXEC
         try:
             data, ancillary, _, _ = self._end.recvmsg(MOST, room, flags)

@@ -14,9 +14,9 @@ from vestige.errors import UsageError
 from vestige.host import limits
 from vestige.host.files.failures import FileFailures
 from vestige.host.jail import namespaces, seccomp
-from vestige.host.loop.monitor_log import MonitorLog
+from vestige.host.loop.monitor_log import Lines, MonitorLog
 from vestige.host.loop.session import Outcome
-from vestige.host.messages import in_one_line, pass_on, tell
+from vestige.host.messages import in_one_line, pass_on
 from vestige.host.process import inner
 from vestige.host.process.link import Kind, Link, pair
 from vestige.lang.types import TYPE_CHECKING
@@ -29,11 +29,20 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # signal itself makes enumerations of all numbers, and imports enum
 
-MOST_LINES = 256  # for standard error, of one machine's process
 MOST_COUNTERS = 1 << 20  # bytes of the text for --stats
 PATIENCE = 10.0  # seconds in which a process that was told to end does so
 FAILURE_SIZE = 3  # bytes: a disk, an operation, an errno
 STOP = signal.SIGTSTP
+
+
+class ProcessLines(Lines):
+    """What machines' processes tell on standard error: of a run, as it has it."""
+
+    whose = "the machine's process"
+
+    def tell(self, text: bytes) -> None:
+        """One line, as it is but for what can't be printed."""
+        pass_on(_text(text))
 
 
 class MachineProcess:
@@ -44,17 +53,18 @@ class MachineProcess:
         body: Callable[[Link, str | None], object],
         failures: FileFailures,
         log: MonitorLog,
+        lines: "ProcessLines",
         *,
         jailed: bool,
     ) -> None:
         """Fork; the new process calls `body` with its end of the link, and never returns.
 
-        `body` also gets why there are no namespaces where the process is to be `jailed`.
+        `failures`, `log` and `lines` tell what comes, and are the run's. `body` also gets why
+        there are no namespaces where the process is to be `jailed`.
         """
         self.outcome: Outcome | None = None
         self.counters = b""
-        self._failures, self._log = failures, log
-        self._lines = MOST_LINES
+        self._failures, self._log, self._lines = failures, log, lines
         self._listener = -1
         self._starts = self._is_closed = False
         self._link, other = pair()
@@ -138,7 +148,8 @@ class MachineProcess:
             case Kind.LISTENER if self._listener < 0:
                 self._listener, descriptor = descriptor, -1
             case Kind.LINES:
-                self._tell(data)
+                for line in data.splitlines():
+                    self._lines.take(line)
             case Kind.LOG:
                 self._log.take(data)
             case Kind.FAILURES:
@@ -157,14 +168,6 @@ class MachineProcess:
                 self._end(Outcome(_text(data)))
         if descriptor >= 0:
             os.close(descriptor)
-
-    def _tell(self, data: bytes) -> None:
-        for line in _text(data).splitlines():
-            self._lines -= 1
-            if self._lines > 0:
-                pass_on(line)
-            elif self._lines == 0:
-                tell("what else the machine's process tells is dropped")
 
     def _end(self, outcome: Outcome) -> None:
         """The first reason counts."""
