@@ -77,7 +77,8 @@ class Link:
         try:
             data, ancillary, _, _ = self._end.recvmsg(MOST, room, flags)
         except ConnectionResetError:
-            return None
+            # The other side went without reading all, which is told once. What it sent is here.
+            data, ancillary, _, _ = self._end.recvmsg(MOST, room, flags)
         passed = -1
         for _, _, rights in ancillary:
             passed = int.from_bytes(rights[:DESCRIPTOR], "little")

@@ -121,9 +121,11 @@ class MachineProcess:
 
         A call that the jail refuses ends the guest.
         """
-        call = None
-        if ready.get(self._listener, 0) & select.POLLIN:
+        call, asked = None, ready.get(self._listener, 0)
+        if asked & select.POLLIN:
             call = seccomp.refused(self._listener)
+        elif asked:  # nobody is left who could ask
+            self._close_listener()
         if call is not None:
             from vestige.host.jail.calls import name_of  # noqa: PLC0415 - its imports are slow
 
@@ -186,10 +188,10 @@ class MachineProcess:
         """End the guest, in order; what it flushed is safe already. The process is over then."""
         self._link.send(Kind.STOP)
         deadline = time.monotonic() + PATIENCE
-        poll = select.poll()
-        for descriptor, events in self.waits_for().items():
-            poll.register(descriptor, events)
         while self._pid and (left := deadline - time.monotonic()) > 0:
+            poll = select.poll()
+            for descriptor, events in self.waits_for().items():
+                poll.register(descriptor, events)
             self.serve(dict(poll.poll(1000 * left)))
         self._kill(f"the machine's process did not end within {PATIENCE:.0f} s, and was killed")
 
@@ -200,6 +202,9 @@ class MachineProcess:
             self._is_closed = True
             signal.signal(STOP, self._stop_handler or signal.SIG_DFL)
             self._link.close()
+        self._close_listener()
+
+    def _close_listener(self) -> None:
         if self._listener >= 0:
             os.close(self._listener)
             self._listener = -1
