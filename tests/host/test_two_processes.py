@@ -177,7 +177,7 @@ def test_the_runs_own_process_shares_no_memory_with_the_machine(
     assert shared_mappings(run.machine), "its vCPUs' and its ring's"
     assert not shared_mappings(run.process.pid)
     names = [name for name in open_files(run.process.pid) if name.startswith("anon_inode:")]
-    assert set(names) <= {"anon_inode:seccomp notify"}
+    assert set(names) <= {"anon_inode:seccomp notify", "anon_inode:[pidfd]"}
 
 
 @pytest.mark.parametrize("jail", ["on", "off"])

@@ -290,7 +290,8 @@ def test_a_machine_has_nothing_of_its_launcher_s_open(
             for process in (other.pid, machine_of(other.pid), parent_of(machine.pid), os.getpid())
             for name in open_files(process)
         ]
-    assert not [name for name in (*files, *inner) if name.startswith("anon_inode:[pidfd]")]
+    pidfds = [[n for n in names if n.startswith("anon_inode:[pidfd]")] for names in (files, inner)]
+    assert pidfds == [pidfds[0][:1], []], "the run's, of its machine"
     sockets, link = (
         [name for name in names if name.startswith("socket:")] for names in (files, inner)
     )

@@ -80,6 +80,12 @@ class MachineProcess:
             inner.become(other, lambda: body(other, forked.problem))
         other.close()
         self._pid = forked.pid
+        try:
+            self._life = os.pidfd_open(forked.pid)
+        except OSError as error:
+            self._link.close()
+            self._kill(None)
+            raise limits.refusal("the machine's process", error.errno or 0) from None
         self._stop_handler: Any = signal.getsignal(STOP)
         if self._stop_handler != signal.SIG_IGN:  # else nothing is to stop the run
             signal.signal(STOP, self._stop_too)
@@ -113,8 +119,8 @@ class MachineProcess:
 
     def waits_for(self) -> dict[int, int]:
         """Descriptors to be watched, each with its poll events."""
-        listener = {self._listener: select.POLLIN} if self._listener >= 0 else {}
-        return {self.ended: select.POLLIN} | listener
+        places = [self.ended, self._life, self._listener]
+        return {place: select.POLLIN for place in places if place >= 0}
 
     def serve(self, ready: dict[int, int]) -> None:
         """Take the messages that have come. Raises UsageError where what the user asked for fails.
@@ -124,7 +130,7 @@ class MachineProcess:
         call, asked = None, ready.get(self._listener, 0)
         if asked & select.POLLIN:
             call = seccomp.refused(self._listener)
-        elif asked:  # nobody is left who could ask
+        if asked and call is None:  # nobody is left who could ask, or it is something else
             self._close_listener()
         if call is not None:
             from vestige.host.jail.calls import name_of  # noqa: PLC0415 - its imports are slow
@@ -133,15 +139,20 @@ class MachineProcess:
                 f"the machine's process made the system call {name_of(*call)}, which its jail does"
                 " not allow"
             )
-        elif self.ended in ready:
+        elif self.ended in ready or self._life in ready:
             self._take()
 
     def _take(self) -> None:
+        """Take messages; once there are no more of a process that is over, it is waited for."""
+        number = 0
         for message in self._link.waiting():
             if message is None:
                 self._kill(None)  # it may go on all the same, and is not to
-            else:
-                self._hear(*message)
+                return
+            self._hear(*message)
+            number += 1
+        if number == 0 and _is_over(self._life):
+            self._kill(None)
 
     def _hear(self, kind: int, data: bytes, descriptor: int) -> None:
         match kind:
@@ -202,12 +213,20 @@ class MachineProcess:
             self._is_closed = True
             signal.signal(STOP, self._stop_handler or signal.SIG_DFL)
             self._link.close()
+            os.close(self._life)
         self._close_listener()
 
     def _close_listener(self) -> None:
         if self._listener >= 0:
             os.close(self._listener)
             self._listener = -1
+
+
+def _is_over(process: int) -> bool:
+    """Whether the process behind a pidfd has ended."""
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _text(data: bytes) -> str:
