@@ -103,6 +103,24 @@ def test_a_run_whose_passt_ends_goes_on_and_says_so(idle: str, passt: Path) -> N
         assert process.wait(PATIENCE) == 128 + signal.SIGTERM
 
 
+def test_passt_has_nothing_open_that_is_its_callers(idle: str, passt: Path) -> None:
+    (passt / "passt").write_text(
+        f"#!/bin/sh\nls -l /proc/$$/fd >{passt}/seen.new\nmv {passt}/seen.new {passt}/seen\ncat\n"
+    )
+    (passt / "secret").write_text("secret")
+    with (passt / "secret").open() as secret, (passt / "other").open("w") as other:
+        process = subprocess.Popen(
+            [*COMMAND, "--kernel", idle, "--net", "user", "--timeout", "1"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            pass_fds=(secret.fileno(), other.fileno()),
+        )  # fmt: skip
+        process.wait(PATIENCE)
+    seen = (passt / "seen").read_text()
+    assert f"{passt}/passt" in seen, "the script, which its shell reads"
+    assert "secret" not in seen
+    assert f"{passt}/other" not in seen
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_passt_does_not_outlive_its_run(idle: str, passt: Path, number: signal.Signals) -> None:
     process = subprocess.Popen(

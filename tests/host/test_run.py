@@ -21,7 +21,7 @@ from tests.host.harness import why_not
 from tests.host.kernel_payload import FEW_SECTORS, HELLO, QUEUES, SECTORS_AFTER_FLOOD, Kernels
 from tests.host.processes import living, machine_of, over, threads_of, word_of
 from vestige.host import images
-from vestige.host.capabilities import REAL_TIME_IO
+from vestige.host.capabilities import CAP_IPC_LOCK, REAL_TIME_IO
 
 pytestmark = [
     pytest.mark.kvm,
@@ -211,6 +211,16 @@ def test_no_thread_that_enters_a_ring_may_ask_for_real_time_io(
         for name in ("CPU 0", "CPU 1", "the worker")
     ]
     assert [each & REAL_TIME_IO for each in held] == [0] * 3
+
+
+def test_a_thread_of_the_kernel_in_a_ring_has_no_privilege_but_to_lock_memory(
+    kernels: Kernels, start: Start, image: str
+) -> None:
+    process = start("--kernel", kernels("idle"), "--ring", "poll", "--disk", image)
+    wait_for_output(process)
+    machine = machine_of(process.pid)
+    (thread,) = (n for name, n in threads_of(machine).items() if name.startswith("iou-sqp"))
+    assert int(word_of(machine, "CapEff", thread), 16) & ~(1 << CAP_IPC_LOCK) == 0
 
 
 def test_a_second_run_imports_no_compiler_and_nothing_slow(kernels: Kernels) -> None:

@@ -305,10 +305,28 @@ def test_a_run_that_nothing_is_to_stop_is_not_stopped(kernels: Kernels) -> None:
         assert process.wait(PATIENCE) == 124
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to be without")
+def test_root_without_capabilities_has_a_jail_too(kernels: Kernels) -> None:
+    """As in many a container: no user namespace maps root then."""
+    without = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    words = ["--kernel", kernels("hello"), "--jail", "require"]
+    done = subprocess.run(
+        [*without, *COMMAND, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, HELLO, b"")
+
+
 # ---- where a layer is off -----------------------------------------------------------------------
 
 NO_PROCESSES = 'echo 0 >/proc/sys/user/max_pid_namespaces && exec "$@"'
-WITHOUT = b"without namespaces (no more of them may be made, by the sysctls user.max_*_namespaces)"
+WITHOUT = (
+    b"without namespaces (no more of them may be made, by the sysctls user.max_*_namespaces), an"
+    b" empty file system (it needs namespaces)"
+)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ mkfifo {said}
 exec 3<{said}
 read -r line <&3  # the guest runs
 for name in memory.max pids.max cpu.max; do
-    echo $name $(cat machines/vestige-$run/$name)
+    echo $name $(cat machines/vestige-$run-*/$name)
 done
 kill $run; wait $run
 echo status $?

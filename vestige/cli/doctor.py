@@ -107,9 +107,8 @@ def _io_uring() -> Finding:
 
 
 CURES = {
-    layers.NAMESPACES: "allow them: sudo sysctl user.max_user_namespaces=10000, or the container's"
-    " profile",
-    layers.FILES: "allow mounts in namespaces: the container's profile",
+    layers.NAMESPACES: "allow them: the sysctls user.max_*_namespaces, or the container's profile",
+    layers.FILES: "allow namespaces, and mounts in them: the container's profile",
     layers.LANDLOCK: "boot Linux 5.13 or newer with lsm=landlock,… in its command line",
     layers.SECCOMP: "sudo apt install libseccomp2; Linux 5.7 or newer",
 }

@@ -21,12 +21,11 @@ from vestige.host.backends.network import find_passt
 from vestige.host.backends.relay import Relay
 from vestige.host.files.failures import MAKE_ROOM, lacks_room
 from vestige.host.files.opening import Files, open_files
-from vestige.host.kvm.memory import GuestMemory
 from vestige.host.loop.ending import until_ended
 from vestige.host.messages import tell
 from vestige.host.options import HOST_LOOPBACK, USER, RunOptions
+from vestige.host.process.inner import check_guest
 from vestige.host.resources import Resources
-from vestige.machine import boot
 from vestige.machine.config import MachineConfig
 from vestige.signals import Watch
 from vestige.softhost import SoftHost, foreground
@@ -55,7 +54,7 @@ def run(options: RunOptions, words: list[str]) -> int:
 def _run(options: RunOptions, words: list[str], resources: Resources, watch: Watch) -> int:
     refuse_unreachable(options)
     files = open_files(options, resources, watch)
-    check(options, files)
+    check_guest(options, files, MachineConfig(cpus=options.cpus, memory=options.memory))
     key = images.key()  # compiled here: inside, the compiler takes ten times as long
     code = [
         images.monitor_image(key).to_bytes(),
@@ -110,15 +109,6 @@ def refuse_unreachable(options: RunOptions) -> None:
             f"--net {options.net}: the software host can't reach this machine's taps; run where"
             " /dev/kvm works (`vestige doctor`), or give --net user"
         )
-
-
-def check(options: RunOptions, files: Files) -> None:
-    """Load the kernel once, for nothing but the errors of it."""
-    with Resources() as resources:
-        memory = resources.keep(GuestMemory(options.memory))
-        config = MachineConfig(cpus=options.cpus, memory=options.memory)
-        view = memory.region.view
-        boot.load(view, config, files.kernel, initrd=files.initrd, append=options.append)
 
 
 def together(files: Files, code: list[bytes]) -> tuple[int, list[int]]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SYS_CAPGET, SYS_CAPSET = 125, 126
 VERSION_3 = 0x2008_0522
-CAP_SYS_ADMIN, CAP_SYS_NICE = 21, 23
+CAP_IPC_LOCK, CAP_SYS_ADMIN, CAP_SYS_NICE = 14, 21, 23
 REAL_TIME_IO = 1 << CAP_SYS_ADMIN | 1 << CAP_SYS_NICE  # either allows it: ioprio_set(2)
 
 
@@ -63,19 +63,22 @@ def drop_all() -> None:
     _call(SYS_CAPSET, Sets())
 
 
-def without_real_time_io(function: "Callable[[], T]") -> "T":
-    """What `function` returns, called by a thread that may not ask for it meanwhile.
+def unprivileged(function: "Callable[[], T]") -> "T":
+    """What `function` returns, called by a thread that has no privilege meanwhile but one.
 
+    That is to lock memory beyond the user's limit, which a ring asks for once, when it is made.
     Raises OSError where the kernel refuses that.
     """
     held = _get()
-    before = held.sets[0].effective
-    held.sets[0].effective = before & ~REAL_TIME_IO
+    before = [each.effective for each in held.sets]
+    held.sets[0].effective = before[0] & 1 << CAP_IPC_LOCK
+    held.sets[1].effective = 0
     _call(SYS_CAPSET, held)
     try:
         return function()
     finally:
-        held.sets[0].effective = before
+        for each, effective in zip(held.sets, before, strict=True):
+            each.effective = effective
         _call(SYS_CAPSET, held)
 
 

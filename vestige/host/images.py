@@ -1,5 +1,7 @@
 """What a run has compiled: the monitor, the host's own run loop, the filter of system calls."""
 
+import sys
+
 from vestige import abi
 from vestige.cache_folder import CURE
 from vestige.errors import UsageError
@@ -9,6 +11,12 @@ from vestige.host.messages import tell
 from vestige.lang import cache
 from vestige.lang.image import Image
 from vestige.lang.native import NativeImage
+from vestige.lang.types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Compile = Callable[..., Image]
 
 IMAGES = MONITOR, RUN_LOOP = "monitor", "run-loop"  # names in the cache
 FILTER = "calls"
@@ -75,8 +83,20 @@ def ensure() -> None:
     call_filter(key_)
 
 
+def _compiler() -> "Compile":
+    """What compiles, which is not imported where all is cached."""
+    try:
+        from vestige.lang.build import compile_functions  # noqa: PLC0415
+    except ImportError as error:
+        raise UsageError(
+            f"the monitor can't be compiled without {error.name}; install it: {sys.executable} -m"
+            " pip install llvmlite pyelftools"
+        ) from None
+    return compile_functions
+
+
 def _build_monitor() -> Image:
-    from vestige.lang.build import compile_functions  # noqa: PLC0415 - not where cached
+    compile_functions = _compiler()
     from vestige.monitor.core.trap_turn import vcpu_main  # noqa: PLC0415
     from vestige.monitor.core.worker_turn import worker_main  # noqa: PLC0415
 
@@ -89,9 +109,7 @@ def _build_monitor() -> Image:
 
 
 def _build_run_loop() -> Image:
-    from vestige.lang.build import compile_functions  # noqa: PLC0415 - not where cached
-
-    return compile_functions([runloop.run], base=None, runtime="process")
+    return _compiler()([runloop.run], base=None, runtime="process")
 
 
 def runner_of(image: Image) -> Runner:

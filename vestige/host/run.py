@@ -9,8 +9,8 @@ from _collections_abc import Callable
 
 from vestige.devices import STANDARD
 from vestige.errors import UsageError
-from vestige.host import domains, options
-from vestige.host.compiled import Compiled
+from vestige.host import domains, images, options
+from vestige.host.compiled import Compiled, compiled_here
 from vestige.host.files.failures import FileFailures
 from vestige.host.files.opening import Files, open_files
 from vestige.host.jail.user import find as find_user
@@ -22,6 +22,7 @@ from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.wait import RESET, wait
 from vestige.host.messages import tell
 from vestige.host.process import inner
+from vestige.host.process.inner import check_guest
 from vestige.host.process.link import Link
 from vestige.host.process.outer import MachineProcess, ProcessLines
 from vestige.host.resources import Resources
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from vestige.host.jail.cgroup import Group
 
 
+CACHE_FILES = 4  # descriptors that looking into the cache takes at once
 Opener = Callable[[options.RunOptions, Resources, Watch], Files]
 
 
@@ -132,12 +134,24 @@ class Run:
             if self.files.stats is not None and self.counters:
                 statistics.write(self.files.stats, self.counters, patient)
 
+    def _compiled(self) -> Compiled:
+        """What is compiled. Before that is compiled anew, bad input is told.
+
+        Raises OSError where no descriptors are left to look for it: then it would be compiled, too.
+        """
+        for descriptor in [os.dup(0) for _ in range(CACHE_FILES)]:
+            os.close(descriptor)
+        if images.not_cached():
+            check_guest(self.asked, self.files, self.given.config)
+        return compiled_here()
+
     def _machine(self) -> int:
         """Run the guest from its power-on to its power-off, reset, failure, or the run's end."""
 
         def body(link: Link, problem: str | None) -> None:
             inner.live(self.given, link, problem)
 
+        self.given.compiled = self.given.compiled or self._compiled()
         self.console.new_size()  # the machine learns of it by itself
         self.given.group = self._group()
         try:
@@ -157,6 +171,7 @@ class Run:
                 if not self.given.restarts:
                     self.files.start()
                     self.watch.begin()
+                    self.given.note_first_instruction()
                 machine.go()
             try:
                 return wait(machine, self.watch, self.console, self.network)

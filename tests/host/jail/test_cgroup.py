@@ -3,6 +3,8 @@ tests/softhost/test_control_groups.py.
 """
 
 import os
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -39,19 +41,21 @@ def test_limits_follow_from_the_machines_size() -> None:
     ]
 
 
-@pytest.mark.parametrize("parent", ["/machines", "machines", "machines/"])
+@pytest.mark.parametrize("parent", ["/machines", "machines", "machines/", "/a/../machines", "ROOT"])
 def test_a_group_is_made_below_the_one_that_is_named(
     mounts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parent: str
 ) -> None:
+    parent = parent.replace("ROOT", f"{tmp_path}/groups/machines")
     written: list[tuple[str, str]] = []
     monkeypatch.setattr(cgroup, "_write", lambda path, text: written.append((path, text)))
     group = Group(parent, SIZE, mounts)
     above = tmp_path / "groups" / "machines"
-    assert Path(group.path) == above / f"vestige-{os.getpid()}"
+    assert re.fullmatch(rf"{above}/vestige-{os.getpid()}-[0-9a-f]{{8}}", group.path)
     group.enter()
     assert written[0] == (f"{above}/cgroup.subtree_control", "+memory +pids +cpu +io")
     assert {path.rpartition("/")[2] for path, _ in written[1:]} == {
-        "memory.max", "pids.max", "cpu.max", "io.max", "cgroup.procs"
+        "memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cpu.max", "io.max",
+        "cgroup.procs",
     }  # fmt: skip
     group.close()
     assert not Path(group.path).exists()
@@ -78,6 +82,42 @@ def test_a_group_without_a_controller_is_refused(mounts: str, tmp_path: Path) ->
     (tmp_path / "groups/machines/cgroup.controllers").write_text("cpu pids\n")
     with pytest.raises(UsageError, match=r"it has no memory, io; .*echo \+memory \+io \| sudo tee"):
         Group("machines", SIZE, mounts)
+    (tmp_path / "groups/cgroup.controllers").write_text("pids\n")
+    with pytest.raises(UsageError, match="this machine has no memory, cpu, io in control"):
+        Group("machines", SIZE, mounts)
+
+
+@pytest.mark.parametrize("parent", ["..", "/../..", "machines/../../../etc"])
+def test_nothing_above_all_groups_is_one(mounts: str, parent: str) -> None:
+    with pytest.raises(UsageError, match="that is above all control groups"):
+        Group(parent, SIZE, mounts)
+
+
+def test_groups_of_runs_that_were_killed_are_removed(
+    mounts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroup, "_write", lambda _path, _text: None)
+    above = tmp_path / "groups/machines"
+    for name, age in (("vestige-1-a", 1000), ("vestige-2-b", 1000), ("vestige-3", 1), ("web", 999)):
+        (above / name).mkdir()
+        os.utime(above / name, (time.time() - age,) * 2)
+    (above / "vestige-2-b" / "process").touch()  # the kernel refuses what has processes
+    os.utime(above / "vestige-2-b", (time.time() - 1000,) * 2)
+    Group("machines", SIZE, mounts).close()
+    assert sorted(path.name for path in above.iterdir() if path.is_dir()) == [
+        "vestige-2-b", "vestige-3", "web"
+    ]  # fmt: skip
+
+
+def test_a_kernel_that_does_not_count_swap_is_done_without(
+    mounts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: str, _text: str) -> None:
+        if path.endswith("memory.swap.max"):
+            raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(cgroup, "_write", write)
+    Group("machines", SIZE, mounts).close()
 
 
 def test_a_group_that_takes_no_limit_is_removed_again(

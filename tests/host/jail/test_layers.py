@@ -42,10 +42,10 @@ def test_a_layer_that_the_kernel_refuses_is_off_and_the_others_are_on(
         return put_on.problems, layers.words(put_on.problems)
 
     problems, words = told_by_a_child(work)
-    assert list(problems) == [layers.NAMESPACES, layers.LANDLOCK, layers.SECCOMP]
+    assert list(problems) == [*probe.NAMES]
     assert words == (
-        "namespaces (Operation not permitted), Landlock (Operation not supported), seccomp"
-        " (libseccomp is not there; install libseccomp2)"
+        "namespaces (Operation not permitted), an empty file system (it needs namespaces), Landlock"
+        " (Operation not supported), seccomp (libseccomp is not there; install libseccomp2)"
     )
 
 

@@ -111,6 +111,7 @@ class Passt(Network):
                     (os.POSIX_SPAWN_DUP2, self._complaints, 1),
                     (os.POSIX_SPAWN_DUP2, self._complaints, 2),
                     (os.POSIX_SPAWN_DUP2, far.fileno(), PASST_SOCKET),
+                    *((os.POSIX_SPAWN_CLOSE, each) for each in _inherited()),
                 ],
                 setpgroup=0,  # a terminal's Ctrl-C is not for it
             )
@@ -160,6 +161,19 @@ class Passt(Network):
         if self._complaints >= 0:
             os.close(self._complaints)
             self._complaints = -1
+
+
+def _inherited() -> list[int]:
+    """Descriptors of the caller's that a program would get, and passt is not to have."""
+    numbers = map(int, os.listdir("/proc/self/fd"))  # noqa: PTH208 - pathlib is slow to import
+    return [each for each in numbers if each > PASST_SOCKET and _is_inherited(each)]
+
+
+def _is_inherited(descriptor: int) -> bool:
+    try:
+        return os.get_inheritable(descriptor)
+    except OSError:  # that of the list itself
+        return False
 
 
 def find_passt() -> str:

@@ -28,7 +28,7 @@ from _collections_abc import Sequence
 from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
-from vestige.host.capabilities import without_real_time_io
+from vestige.host.capabilities import unprivileged
 from vestige.host.kvm.memory import GuestMemory, mapping_address
 from vestige.host.messages import tell
 from vestige.lang.intrinsics import address_of, syscall
@@ -437,7 +437,7 @@ def _setup(polled: bool) -> tuple[Parameters, int]:
         return syscall(SYS_SETUP, ENTRIES, address_of(parameters), 0, 0, 0, 0)
 
     # A thread of the kernel does what the one who made the ring may do.
-    return parameters, without_real_time_io(ask)
+    return parameters, unprivileged(ask)
 
 
 def _pages(size: int) -> int:

@@ -81,6 +81,7 @@ def build() -> bytes:
     """
     library = _library()
     made = library.SyscallFilter(library.NOTIFY)
+    made.set_attr(library.Attr.ACT_BADARCH, library.NOTIFY)  # x32's calls too
     for place, (name, ways) in enumerate(ALLOWED.items()):
         for arguments in ways:
             compared = [

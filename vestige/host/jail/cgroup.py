@@ -7,6 +7,7 @@ the machine gets one of its own below it, which is removed when the machine is o
 import errno
 import os
 import stat
+import time
 from _collections_abc import Iterable
 
 from vestige.bounds import MIB
@@ -18,6 +19,9 @@ KIND = "cgroup2"
 CONTROLLERS = ("memory", "pids", "cpu", "io")
 # Beside the guest's RAM and the monitor's memory: Python, page tables, what the kernel has for it.
 OVERHEAD, OVERHEAD_SHARE = 96 * MIB, 64  # bytes, and a so-manieth of the RAM
+OPTIONAL = ("memory.swap.max", "memory.oom.group")  # a kernel may be without
+PREFIX = "vestige-"
+LEFT_OVER = 60.0  # seconds
 SPARE_THREADS = 8  # KVM's own, and a ring's
 PERIOD = 100_000  # µs
 OPERATIONS, BANDWIDTH = 100_000, 1 << 30  # a second, for each CPU: of reads, and of writes
@@ -36,8 +40,11 @@ class Size:
         operations, bandwidth = OPERATIONS * self.cpus, BANDWIDTH * self.cpus
         io = f"riops={operations} wiops={operations} rbps={bandwidth} wbps={bandwidth}"
         workers = DISK_WORKERS + STREAM_WORKERS
+        memory = f"{self.memory + self.memory // OVERHEAD_SHARE + OVERHEAD}"
         return {
-            "memory.max": [f"{self.memory + self.memory // OVERHEAD_SHARE + OVERHEAD}"],
+            "memory.max": [memory],
+            "memory.swap.max": [memory],
+            "memory.oom.group": ["1"],
             "pids.max": [f"{self.threads * (1 + workers) + SPARE_THREADS}"],
             "cpu.max": [f"{self.threads * PERIOD} {PERIOD}"],
             "io.max": [f"{disk} {io}" for disk in self.disks],
@@ -53,13 +60,14 @@ class Group:
         Raises UsageError where that is not there, or can't have such a group.
         """
         self.option = f"--jail cgroup={parent}"
-        above = os.path.normpath(f"{_root(self.option, mounts)}/{parent}")
-        if not os.path.isdir(above):  # noqa: PTH112 - pathlib is slow to import
-            raise UsageError(f"{self.option}: no such control group; make it: sudo mkdir {above}")
-        self.path = f"{above}/vestige-{os.getpid()}"
+        root = _root(self.option, mounts)
+        above = _place(self.option, root, parent)
+        # Processes of other namespaces may have the same number.
+        self.path = f"{above}/{PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
         try:
-            self._delegate(above)
-            os.mkdir(self.path)  # noqa: PTH102
+            self._delegate(above, root)
+            _remove_left_over(above)
+            os.mkdir(self.path)  # noqa: PTH102 - pathlib is slow to import
         except OSError as error:
             raise UsageError(f"{self.option}: {_reason(error)}") from None
         try:
@@ -68,10 +76,14 @@ class Group:
             self.close()
             raise
 
-    def _delegate(self, above: str) -> None:
+    def _delegate(self, above: str, root: str) -> None:
         """Have the controllers in the groups below."""
-        there = _read(f"{above}/cgroup.controllers").split()
-        missing = [each for each in CONTROLLERS if each not in there]
+        missing = _missing(above)
+        if missing and _missing(root):
+            raise UsageError(
+                f"{self.option}: this machine has no {', '.join(_missing(root))} in control groups"
+                " of version 2; boot Linux with cgroup_no_v1=all, or leave cgroup out"
+            )
         if missing:
             raise UsageError(
                 f"{self.option}: it has no {', '.join(missing)}; add them above it: echo"
@@ -86,6 +98,8 @@ class Group:
                 try:
                     _write(f"{self.path}/{name}", line)
                 except OSError as error:
+                    if name in OPTIONAL and error.errno == errno.ENOENT:
+                        continue
                     reason = error.strerror
                     raise UsageError(f"{self.option}: {name} {line}: {reason}") from None
 
@@ -94,7 +108,10 @@ class Group:
         try:
             _write(f"{self.path}/cgroup.procs", "0")
         except OSError as error:
-            raise UsageError(f"{self.option}: can't be entered: {error.strerror}") from None
+            raise UsageError(
+                f"{self.option}: can't be entered: {error.strerror}; who is not root has to be in a"
+                " group that was given along with it"
+            ) from None
 
     def ran_out(self) -> bool:
         """Whether the kernel killed the process for want of memory."""
@@ -102,11 +119,8 @@ class Group:
         return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in lines)
 
     def close(self) -> None:
-        """Remove the group, once no process is in it."""
-        try:
-            os.rmdir(self.path)  # noqa: PTH106
-        except OSError:  # somebody put a process of their own into it
-            return
+        """Remove the group, unless somebody put a process of their own into it."""
+        _remove(self.path)
 
 
 def _root(option: str, mounts: str) -> str:
@@ -115,7 +129,43 @@ def _root(option: str, mounts: str) -> str:
         _, place, kind, *_ = line.split()
         if kind == KIND:
             return place
-    raise UsageError(f"{option}: no control groups of version 2 are mounted; mount -t cgroup2")
+    raise UsageError(
+        f"{option}: no control groups of version 2 are mounted; mount them: sudo mount -t cgroup2"
+        " none /sys/fs/cgroup"
+    )
+
+
+def _place(option: str, root: str, parent: str) -> str:
+    """The folder of a group that is named from the root of all groups, or as a path of a file."""
+    name = parent.removeprefix(f"{root}/") if parent.startswith(f"{root}/") else parent
+    place = os.path.normpath(f"{root}/{name}")
+    if f"{place}/".startswith(f"{root}/") and os.path.isdir(place):  # noqa: PTH112
+        return place
+    if not f"{place}/".startswith(f"{root}/"):
+        raise UsageError(f"{option}: that is above all control groups; name one of them")
+    raise UsageError(f"{option}: no such control group; make it: sudo mkdir {place}")
+
+
+def _missing(group: str) -> list[str]:
+    """The controllers that a group has not."""
+    there = _read(f"{group}/cgroup.controllers").split()
+    return [each for each in CONTROLLERS if each not in there]
+
+
+def _remove_left_over(above: str) -> None:
+    """Remove the groups of runs that were killed, once no run can be about to enter one."""
+    latest = time.time() - LEFT_OVER
+    for name in os.listdir(above):  # noqa: PTH208
+        place = f"{above}/{name}"
+        if name.startswith(PREFIX) and os.stat(place).st_mtime < latest:  # noqa: PTH116
+            _remove(place)
+
+
+def _remove(place: str) -> None:
+    try:
+        os.rmdir(place)  # noqa: PTH106
+    except OSError:  # a process is in it
+        return
 
 
 def device_of(descriptor: int) -> str | None:

@@ -7,6 +7,7 @@ one: that layer is off then, and a line says so.
 import os
 from _collections_abc import Callable
 
+from vestige.errors import UsageError
 from vestige.host import capabilities
 from vestige.host.jail import landlock, namespaces, seccomp, user
 from vestige.lang.intrinsics import address_of, syscall
@@ -33,18 +34,18 @@ class Layers:
         """`namespaces_problem`: why the fork that made this process is in none of its own."""
         self.problems: dict[str, str] = {}
         if namespaces_problem is not None:
-            self.problems[NAMESPACES] = namespaces_problem
+            self.problems |= {NAMESPACES: namespaces_problem, FILES: "it needs namespaces"}
 
     def leave_everything(self, ids: user.Ids | None = None) -> None:
         """All layers but the last. Of this thread, the only one, and of those that it starts.
 
-        `ids`: the user to be from now on. Raises OSError where that, or what every Linux has, is
-        refused.
+        `ids`: the user to be from now on. Raises UsageError where that is refused, OSError where
+        something is that every Linux has.
         """
         if NAMESPACES not in self.problems:
             self._try(FILES, namespaces.leave_files)
         if ids is not None:
-            user.become(ids)
+            _become(ids)
             end_with_parent()  # another user's process is forgotten
         _prctl(PR_SET_NO_NEW_PRIVS, 1)
         self._try(LANDLOCK, landlock.refuse_all)
@@ -73,6 +74,15 @@ class Layers:
             layer()
         except OSError as error:
             self.problems[name] = error.strerror or str(error)
+
+
+def _become(ids: user.Ids) -> None:
+    try:
+        user.become(ids)
+    except OSError as error:
+        raise UsageError(
+            f"--jail uid: {error.strerror}; root needs CAP_SETUID and CAP_SETGID to be another user"
+        ) from None
 
 
 def words(problems: dict[str, str]) -> str:

@@ -76,15 +76,23 @@ def _fork(flags: int) -> int:
 
 
 def _map_users(user: int, group: int) -> None:
-    """Be the same user as outside, and the only one there is."""
+    """Be the same user as outside, and the only one there is.
+
+    Or nobody, which does as well: root without capabilities may not be mapped.
+    """
     for name, line in (
         ("setgroups", "deny"),
         ("uid_map", f"{user} {user} 1"),
         ("gid_map", f"{group} {group} 1"),
     ):
-        descriptor = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:  # /proc is not mounted
+            return
         try:
             os.write(descriptor, line.encode())
+        except OSError:
+            return
         finally:
             os.close(descriptor)
 

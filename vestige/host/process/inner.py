@@ -16,7 +16,7 @@ from vestige.errors import GuestError, UsageError
 from vestige.host import buses, domains, limits, options
 from vestige.host.backends.disks import DiskImage
 from vestige.host.backends.ring import Ring
-from vestige.host.compiled import Compiled, compiled_here
+from vestige.host.compiled import Compiled
 from vestige.host.files.failures import Failure
 from vestige.host.files.opening import Files
 from vestige.host.files.size_limit import limit_file_size
@@ -31,6 +31,7 @@ from vestige.host.loop.session import Session
 from vestige.host.messages import tell
 from vestige.host.process.link import Kind, Link
 from vestige.host.resources import Resources
+from vestige.host.thread_name import set_thread_name
 from vestige.lang.types import TYPE_CHECKING
 from vestige.machine import boot
 from vestige.machine.config import MachineConfig
@@ -63,7 +64,7 @@ class Given:
 
     __slots__ = (
         "asked", "began", "compiled", "config", "console", "disks", "domains", "entropy", "files",
-        "group", "network", "restarts", "system", "user",
+        "first_instruction", "group", "network", "restarts", "system", "user",
     )  # fmt: skip
 
     def __init__(
@@ -85,7 +86,13 @@ class Given:
         self.compiled, self.began = compiled, began
         self.user = user
         self.restarts = 0
+        self.first_instruction = 0.0  # ms from the start of the run's process
         self.group: Group | None = None
+
+    def note_first_instruction(self) -> None:
+        """It is about to be, for the first time."""
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self.first_instruction = 1000 * (now - self.began)
 
 
 class Speaker:
@@ -108,6 +115,7 @@ def become(link: Link, body: Callable[[], object]) -> "NoReturn":
     status = BUG
     try:
         link.take_place()
+        set_thread_name("the machine")
         signal.set_wakeup_fd(-1)
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
@@ -167,7 +175,6 @@ class Machine:
         """Build it. Raises UsageError and GuestError."""
         self._given = given
         self._link = link
-        self._first_instruction = 0.0
         self._discards: Discards | None = None
         self._counters = None if given.files.stats is None else statistics.Counters()
         self._sized: tuple[abi.Config, int] | None = None
@@ -184,8 +191,9 @@ class Machine:
         domains.deal_out(twin.shared())
         twin.wire()
         _load_guest(asked, given.files, given.config, twin)
-        # Late, as bad input is told before anything is compiled.
-        self._compiled = given.compiled or compiled_here()
+        if given.compiled is None:
+            raise RuntimeError("nothing is compiled")
+        self._compiled = given.compiled
         twin.load(self._compiled.code, pages)
         twin.configure()
         twin.private.shared().config.options = options_for(DEVICES, asked.devices)
@@ -316,7 +324,8 @@ class Machine:
         self._link.send(Kind.STARTS)
         if (message := self._link.receive()) is None or message[0] != Kind.GO:
             return
-        self._first_instruction = 1000 * (time.clock_gettime(time.CLOCK_BOOTTIME) - given.began)
+        if not given.restarts:
+            given.note_first_instruction()
         try:
             session.start()
             self._attend()
@@ -343,7 +352,8 @@ class Machine:
         """Tell the counters, and how it ended."""
         given, outcome = self._given, self.session.outcome
         if self._counters is not None:
-            text = self._counters.text_of(self.session, self._first_instruction, given.restarts)
+            first = given.first_instruction
+            text = self._counters.text_of(self.session, first, given.restarts)
             self._link.send_text(Kind.COUNTERS, text)
         if outcome is not None and outcome.error is not None:
             self._link.send_text(Kind.FAILED, outcome.error)
@@ -365,6 +375,13 @@ def _is_open(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def check_guest(asked: options.RunOptions, files: Files, config: MachineConfig) -> None:
+    """Load the kernel once, for nothing but the errors of it. Raises UsageError."""
+    with Resources() as resources:
+        view = resources.keep(GuestMemory(asked.memory)).region.view
+        boot.load(view, config, files.kernel, initrd=files.initrd, append=asked.append)
 
 
 def _load_guest(asked: options.RunOptions, files: Files, config: MachineConfig, twin: Twin) -> None:
