@@ -7,8 +7,8 @@ vestige.launcher, by as many `vestige run`s, by as many of QEMU's microvm with a
 Each guest writes a byte to a pipe that all share. The time is from the first start to the last
 guest's byte; what is made once, a launcher's template or a compiled monitor, is made before.
 
-Memory: when all guests have written, they sleep, and nothing has ended: Rss and Pss of each process
-(proc(5), smaps_rollup), the few pages of RAM that a guest has touched included; a launcher's
+Memory: when all guests have written, they sleep, and nothing has ended: Rss and Pss of a guest's
+processes (proc(5), smaps_rollup), the few pages of RAM that it has touched included; a launcher's
 template is shared out among its guests. Prints a table and writes bench/results/start_rate.json.
 """
 
@@ -22,6 +22,7 @@ from pathlib import Path
 from bench.common import command, plot, results, tiny_guest
 from bench.common.batches import Commands, Machines, Way
 from bench.common.guests import WORK
+from bench.inside.processes import children_of
 from vestige.errors import GuestError
 from vestige.launcher import Launcher, Machine
 
@@ -86,7 +87,10 @@ def measured_batch(way: Way, count: int) -> Round:
             batch.start()
         wait_for(output, count)
         seconds = time.monotonic() - began
-        sizes = [memory_of(pid) for pid in (*batch.guests(), *batch.shared())]
+        sizes = [
+            *(memory_of(pid, *children_of(pid)) for pid in batch.guests()),
+            *(memory_of(pid) for pid in batch.shared()),
+        ]
     finally:
         batch.end()
         os.close(output)
@@ -108,11 +112,14 @@ def wait_for(output: int, count: int) -> None:
         count -= len(data)
 
 
-def memory_of(pid: int) -> Round:
-    """MiB of process `pid`, resident, and its share of them."""
-    words = Path(f"/proc/{pid}/smaps_rollup").read_text().split()
-    sizes = {name: int(words[words.index(f"{name}:") + 1]) / 1024 for name in ("Rss", "Pss")}
-    return {RSS: sizes["Rss"], PSS: sizes["Pss"]}
+def memory_of(*pids: int) -> Round:
+    """MiB of processes that are one guest's, resident, and their share of them."""
+    sizes = dict.fromkeys((RSS, PSS), 0.0)
+    for pid in pids:
+        words = Path(f"/proc/{pid}/smaps_rollup").read_text().split()
+        for name, measure in (("Rss:", RSS), ("Pss:", PSS)):
+            sizes[measure] += int(words[words.index(name) + 1]) / 1024
+    return sizes
 
 
 def report(measured: dict[int, Batches]) -> None:

@@ -14,10 +14,15 @@ def beyond_guest_memory(pid: int, guest_memory: int) -> int:
     now is not the child's too. Guest RAM is what is mapped in pieces of half of `guest_memory`
     bytes or more.
     """
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    children = children_of(pid)
     if not children:
         return _of_one(pid, guest_memory)
-    return _of_one(int(children[0]), guest_memory) + _alone(pid)
+    return _of_one(children[0], guest_memory) + _alone(pid)
+
+
+def children_of(pid: int) -> list[int]:
+    """Processes that it has started."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _alone(pid: int) -> int:

@@ -3,7 +3,7 @@
     python -m vestige.launcher.template      with the launcher's socket as its standard input
 
 It has one thread, no guest, and nothing open but that socket and, for each machine, a pidfd and the
-socket that its status goes to. A fork gives all of that up before it looks at its words.
+socket that its status goes to. A fork gives all of that up before it opens anything.
 """
 
 import gc
@@ -23,6 +23,7 @@ from vestige.host import limits
 from vestige.host import run as native
 from vestige.host.compiled import Compiled, compiled_here
 from vestige.host.kvm import api as kvm
+from vestige.host.options import RunOptions
 from vestige.lang.intrinsics import syscall
 from vestige.launcher import messages
 from vestige.process import prepare
@@ -65,13 +66,14 @@ class Template:
         *given, last = descriptors
         end = messages.end_of(last)
         try:
+            asked = options_of(SYNTAX.read(words))  # here once, and not in each fork's own memory
             process = os.fork()
-        except OSError as error:
+        except (UsageError, OSError) as error:
             with end:
-                messages.send(end, messages.REFUSED, error.strerror)
+                messages.send(end, messages.REFUSED, limits.line_of(error))
             process = -1
         if process == 0:
-            self._become(words, given)
+            self._become(asked, given)
         for descriptor in given:
             os.close(descriptor)
         if process > 0:
@@ -109,7 +111,7 @@ class Template:
                     os.kill(process, signal.SIGKILL)
                 deadline += PATIENCE
 
-    def _become(self, words: list[str], given: list[int]) -> NoReturn:
+    def _become(self, asked: RunOptions, given: list[int]) -> NoReturn:
         """Be the machine: with its streams and its directory, and nothing else open."""
         status = FAILED
         try:
@@ -120,14 +122,11 @@ class Template:
             os.closerange(3, os.sysconf("SC_OPEN_MAX"))
             syscall(SYS_PRCTL, PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0, 0)
             if os.getppid() == self._own:  # else that signal would never come
-                status = told(lambda: self._run(words))
+                status = told(lambda: native.run(asked, self._compiled, self._known))
         except BaseException:  # noqa: BLE001 - a bug of ours, and no frame above may see it
             sys.excepthook(*sys.exc_info())
         finally:
             os._exit(status)
-
-    def _run(self, words: list[str]) -> int:
-        return native.run(options_of(SYNTAX.read(words)), self._compiled, self._known)
 
 
 def _tell(end: socket.socket, kind: str, value: int, *descriptors: int) -> None:
