@@ -20,6 +20,8 @@ STANDARD_FILES = 3
 def prepare() -> None:
     """Before anything else is opened or imported. Raises OSError where there is no /dev/null."""
     end_at_interrupt()
+    # A caller may have had it ignored, and then nobody hears how a child of ours has ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     occupy_standard_files()
     escape_output()
 

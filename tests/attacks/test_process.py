@@ -166,6 +166,7 @@ def test_a_process_that_hears_nothing_is_killed(attacks: Attacks, what: str) -> 
     assert ended.returncode in (1, 124)
     assert_text(ended.stderr)
     assert ended.stderr.count(b"\n") <= 2
+    assert (b"did not end within 10 s, and is killed\n" in ended.stderr) == (what == "stay")
 
 
 @pytest.mark.parametrize("kind", [Kind.LINES, Kind.LISTENER])

@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.host.processes import (
     word_of,
 )
 from vestige.host import images
+from vestige.host.process.outer import PATIENCE as STOP_PATIENCE
 
 pytestmark = [
     pytest.mark.kvm,
@@ -318,6 +320,50 @@ def test_root_without_capabilities_has_a_jail_too(kernels: Kernels) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, HELLO, b"")
+
+
+# ---- whatever the caller is like ----------------------------------------------------------------
+
+SIGNALS = """
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGCHLD])
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def ended(words: list[str], kernel: str, *more: str) -> tuple[int, bytes, bytes]:
+    """Status, output and lines of a run that is started by a program of such `words`."""
+    done = subprocess.run(
+        [*words, *COMMAND, "--kernel", kernel, *more],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_signals_that_the_caller_ignores_or_blocks_are_no_obstacle(kernels: Kernels) -> None:
+    words = [sys.executable, "-c", SIGNALS]
+    assert ended(words, kernels("hello")) == (0, HELLO, b"")
+    began = time.monotonic()
+    assert ended(words, kernels("idle"), "--timeout", "1")[0] == 124
+    assert time.monotonic() - began < STOP_PATIENCE
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may unmount anything")
+def test_a_machine_without_proc_runs(kernels: Kernels) -> None:
+    words = ["unshare", "--mount", "sh", "-c", 'umount -l /proc; exec "$@"', "sh"]
+    assert ended(words, kernels("hello")) == (0, HELLO, b"")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a capability")
+def test_a_right_that_namespaces_would_take_is_kept_without_them(kernels: Kernels) -> None:
+    words = ["setpriv", "--bounding-set=-all,+ipc_lock", "--inh-caps=-all,+ipc_lock"]
+    status, output, lines = ended([*words, "--ambient-caps=+ipc_lock"], kernels("hello"))
+    assert (status, output) == (0, HELLO)
+    assert lines.startswith(b"vestige: the jail is without namespaces (the right to lock memory")
 
 
 # ---- where a layer is off -----------------------------------------------------------------------

@@ -110,6 +110,7 @@ CURES = {
     layers.NAMESPACES: "allow them: the sysctls user.max_*_namespaces, or the container's profile",
     layers.FILES: "allow namespaces, and mounts in them: the container's profile",
     layers.LANDLOCK: "boot Linux 5.13 or newer with lsm=landlock,… in its command line",
+    layers.CAPABILITIES: "allow capset(2): the container's profile",
     layers.SECCOMP: "sudo apt install libseccomp2; Linux 5.7 or newer",
 }
 

@@ -20,7 +20,7 @@ from vestige.process import search_path
 PACKAGES = Path(__file__).resolve().parent.parent.parent  # where vestige is imported from
 TEMPLATE = "vestige.launcher.template"
 LONGEST_WAIT = 1e6  # seconds; poll(2) takes twice as much
-PATIENCE = 15.0  # seconds in which machines that were told to end are gone
+PATIENCE = 20.0  # seconds in which machines that were told to end are gone
 
 OPTIONS = {option.name[2:].replace("-", "_"): option for option in SYNTAX.options}
 TEXT = (str, bytes, bytearray, memoryview)  # sequences that are no lists

@@ -30,7 +30,7 @@ from vestige.process import prepare
 
 SYS_PRCTL = 157
 PR_SET_PDEATHSIG = 1
-PATIENCE = 10.0  # seconds in which a machine that was told to end does so
+PATIENCE = 15.0  # seconds in which a machine that was told to end does so, more than its own
 SIGNALLED = 128  # and the signal's number, as shells have it
 FAILED = 1
 

@@ -1,6 +1,8 @@
 """The machine's process as the run's sees it, with bodies that are no machines."""
 
 import os
+import select
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -8,8 +10,10 @@ from contextlib import closing
 import pytest
 
 from vestige.errors import UsageError
+from vestige.host.backends.console import Console
 from vestige.host.files.failures import FileFailures
 from vestige.host.loop.monitor_log import MonitorLog
+from vestige.host.loop.wait import POWERED_OFF, wait
 from vestige.host.process.link import Kind, Link
 from vestige.host.process.outer import MachineProcess, ProcessLines
 from vestige.signals import Signals, Watch
@@ -98,6 +102,14 @@ def test_a_message_to_who_never_reads_holds_up_nobody(watch: Watch) -> None:
         assert process.wait_for_start(watch)
         for size in range(10_000):
             process.tell_size(size, size)
+
+
+def test_an_end_that_came_before_a_signal_counts(watch: Watch) -> None:
+    with closing(machine(lambda link: link.send(Kind.OVER, b"\0"))) as process:
+        watch.wait({process.ended: select.POLLIN})
+        os.kill(os.getpid(), signal.SIGTERM)
+        console = Console(1, None)
+        assert wait(process, watch, console) == POWERED_OFF  # type: ignore[arg-type] # unused
 
 
 def test_a_link_has_room_for_text_of_any_length(watch: Watch) -> None:

@@ -115,7 +115,10 @@ class Group:
 
     def ran_out(self) -> bool:
         """Whether the kernel killed the process for want of memory."""
-        lines = _read(f"{self.path}/memory.events").splitlines()
+        try:
+            lines = _read(f"{self.path}/memory.events").splitlines()
+        except OSError:  # somebody took the controller away, or the group
+            return False
         return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in lines)
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ SCHED_CORE_GET, SCHED_CORE_CREATE = 0, 1
 ONE_THREAD, ALL_THREADS = 0, 1
 SIGKILL = 9
 NAMESPACES, FILES, LANDLOCK, SECCOMP = "namespaces", "an empty file system", "Landlock", "seccomp"
+CAPABILITIES = "dropped capabilities"
 
 
 class Cookie(Struct):
@@ -49,7 +50,7 @@ class Layers:
             end_with_parent()  # another user's process is forgotten
         _prctl(PR_SET_NO_NEW_PRIVS, 1)
         self._try(LANDLOCK, landlock.refuse_all)
-        capabilities.drop_all()
+        self._try(CAPABILITIES, capabilities.drop_all)
         _prctl(PR_SET_DUMPABLE, 0)
         # Where the kernel schedules by cores, no other program is on the other half of one.
         syscall(SYS_PRCTL, PR_SCHED_CORE, SCHED_CORE_CREATE, 0, ALL_THREADS, 0, 0)

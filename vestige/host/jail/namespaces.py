@@ -8,7 +8,7 @@ import ctypes
 import errno
 import os
 
-from vestige.host.capabilities import CAP_SYS_ADMIN, has
+from vestige.host.capabilities import CAP_IPC_LOCK, CAP_SYS_ADMIN, has
 from vestige.lang.intrinsics import syscall
 
 SYS_CLONE, SYS_PRCTL = 56, 157
@@ -19,7 +19,7 @@ CHILD_SETTID = 0x0100_0000
 NEW_USER = 0x1000_0000
 # Of mounts, host names, System V IPC, processes, networks.
 NEW_ALL = 0x0002_0000 | 0x0400_0000 | 0x0800_0000 | 0x2000_0000 | 0x4000_0000
-REFUSALS = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSPC, errno.EUSERS)
+REFUSALS = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSPC, errno.EUSERS, errno.ENOSYS)
 REASONS = {errno.ENOSPC: "no more of them may be made, by the sysctls user.max_*_namespaces"}
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_MOVE, MS_REC, MS_PRIVATE = 1 << 13, 1 << 14, 1 << 18
@@ -45,6 +45,8 @@ def fork() -> Forked:
     The caller has one thread, as for os.fork.
     """
     user, own = 0 if has(CAP_SYS_ADMIN) else NEW_USER, (os.geteuid(), os.getegid())
+    if user and has(CAP_IPC_LOCK):  # which the caller wants, and would not have in there
+        return Forked(os.fork(), "the right to lock memory (CAP_IPC_LOCK) would be lost in them")
     pid = _fork(NEW_ALL | user)
     if pid == 0 and user:
         _map_users(*own)

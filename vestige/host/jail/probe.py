@@ -5,7 +5,13 @@ import os
 from vestige.host.jail import landlock, layers, namespaces
 from vestige.host.process.link import Kind, pair
 
-NAMES = (layers.NAMESPACES, layers.FILES, layers.LANDLOCK, layers.SECCOMP)
+NAMES = (
+    layers.NAMESPACES,
+    layers.FILES,
+    layers.LANDLOCK,
+    layers.CAPABILITIES,
+    layers.SECCOMP,
+)
 CORE_SCHEDULING = "core scheduling"
 
 

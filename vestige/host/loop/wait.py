@@ -28,7 +28,10 @@ def wait(
         if network is not None:
             wanted |= network.waits_for()
         ready, ended = _wait(watch, wanted, console.look)
-        machine.serve(ready)
+        if ended is None:
+            machine.serve(ready)
+        else:
+            machine.take()  # what it said before counts
         outcome = machine.outcome
         if outcome is not None and not outcome.reset:
             if outcome.error is not None:

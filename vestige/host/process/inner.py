@@ -52,6 +52,7 @@ else:
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 STANDARD_FILES = 3
 DESCRIPTORS = "/proc/self/fd"
+MOST_DESCRIPTORS = 1 << 16
 BUG = 70  # exit status, EX_SOFTWARE
 
 
@@ -116,13 +117,14 @@ def become(link: Link, body: Callable[[], object]) -> "NoReturn":
     try:
         link.take_place()
         set_thread_name("the machine")
+        sys.stderr = Speaker(link)
+        sys.excepthook, sys.unraisablehook = _show, _show_unraisable
         signal.set_wakeup_fd(-1)
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
-        layers.end_with_parent()
-        sys.stderr = Speaker(link)
-        sys.excepthook, sys.unraisablehook = _show, _show_unraisable
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (*IGNORED, signal.SIGUSR1))
         try:
+            layers.end_with_parent()
             body()
             status = 0
         except (GuestError, UsageError, OSError, MemoryError, RuntimeError) as error:
@@ -158,7 +160,7 @@ def live(given: Given, link: Link, problem: str | None) -> None:
     """
     if given.group is not None:
         given.group.enter()
-    inherited = [*filter(_is_open, map(int, os.listdir(DESCRIPTORS)))]  # noqa: PTH208
+    inherited = [*filter(_is_open, _descriptors())]
     with Resources() as resources:
         machine = Machine(given, resources, link)
         if machine.prepare():
@@ -366,6 +368,14 @@ class Machine:
     def _tell_failures(self, failures: Iterable[Failure]) -> None:
         if data := b"".join(map(bytes, failures)):
             self._link.send(Kind.FAILURES, data)
+
+
+def _descriptors() -> Iterable[int]:
+    """Numbers among which are all open ones."""
+    try:
+        return map(int, os.listdir(DESCRIPTORS))  # noqa: PTH208 - pathlib is slow to import
+    except FileNotFoundError:  # /proc is not mounted
+        return range(min(os.sysconf("SC_OPEN_MAX"), MOST_DESCRIPTORS))
 
 
 def _is_open(descriptor: int) -> bool:

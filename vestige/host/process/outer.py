@@ -16,7 +16,7 @@ from vestige.host.files.failures import FileFailures
 from vestige.host.jail import namespaces, seccomp
 from vestige.host.loop.monitor_log import Lines, MonitorLog
 from vestige.host.loop.session import Outcome
-from vestige.host.messages import in_one_line, pass_on
+from vestige.host.messages import in_one_line, pass_on, tell
 from vestige.host.process import inner
 from vestige.host.process.link import Kind, Link, pair
 from vestige.lang.types import TYPE_CHECKING
@@ -69,15 +69,19 @@ class MachineProcess:
         self._starts = self._is_closed = False
         self._link, other = pair()
         self.ended = self._link.fileno()
+        # Until the child has handlers of its own: it has our pipe, and what comes there ends us.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, inner.IGNORED)
         try:
             forked = namespaces.fork() if jailed else namespaces.Forked(os.fork())
+            if forked.pid == 0:
+                self._link.close()
+                inner.become(other, lambda: body(other, forked.problem))
         except OSError as error:
             self._link.close()
             other.close()
             raise limits.refusal("the machine's process", error.errno or 0) from None
-        if forked.pid == 0:
-            self._link.close()
-            inner.become(other, lambda: body(other, forked.problem))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         other.close()
         self._pid = forked.pid
         try:
@@ -140,9 +144,9 @@ class MachineProcess:
                 " not allow"
             )
         elif self.ended in ready or self._life in ready:
-            self._take()
+            self.take()
 
-    def _take(self) -> None:
+    def take(self) -> None:
         """Take messages; once there are no more of a process that is over, it is waited for."""
         number = 0
         for message in self._link.waiting():
@@ -204,7 +208,9 @@ class MachineProcess:
             for descriptor, events in self.waits_for().items():
                 poll.register(descriptor, events)
             self.serve(dict(poll.poll(1000 * left)))
-        self._kill(f"the machine's process did not end within {PATIENCE:.0f} s, and was killed")
+        if self._pid:
+            tell(f"the machine's process did not end within {PATIENCE:.0f} s, and is killed")
+        self._kill(None)
 
     def close(self) -> None:
         """End it at once, unless it is over; a second time does nothing."""
