@@ -96,6 +96,7 @@ class Run:
         self.console.connect()
         began = 0.0 if files.stats is None else statistics.start_of_process()
         user = None if asked.jail.user is None else find_user(asked.jail.user)
+        compiled = compiled or _compiled(asked, files, config)
         self.given = inner.Given(
             asked, files, system, config, count, entropy, self.network, compiled, began, user
         )
@@ -134,24 +135,12 @@ class Run:
             if self.files.stats is not None and self.counters:
                 statistics.write(self.files.stats, self.counters, patient)
 
-    def _compiled(self) -> Compiled:
-        """What is compiled. Before that is compiled anew, bad input is told.
-
-        Raises OSError where no descriptors are left to look for it: then it would be compiled, too.
-        """
-        for descriptor in [os.dup(0) for _ in range(CACHE_FILES)]:
-            os.close(descriptor)
-        if images.not_cached():
-            check_guest(self.asked, self.files, self.given.config)
-        return compiled_here()
-
     def _machine(self) -> int:
         """Run the guest from its power-on to its power-off, reset, failure, or the run's end."""
 
         def body(link: Link, problem: str | None) -> None:
             inner.live(self.given, link, problem)
 
-        self.given.compiled = self.given.compiled or self._compiled()
         self.console.new_size()  # the machine learns of it by itself
         self.given.group = self._group()
         try:
@@ -193,6 +182,18 @@ class Run:
         disks = dict.fromkeys(each for each in found if each is not None)
         memory = self.asked.memory + PRIVATE_SIZE
         return cgroup.Group(parent, cgroup.Size(memory, threads, self.asked.cpus, disks))
+
+
+def _compiled(asked: options.RunOptions, files: Files, config: MachineConfig) -> Compiled:
+    """What is compiled. Before that is compiled anew, bad input is told: it takes a while.
+
+    Raises OSError where no descriptors are left to look for it: then it would be compiled, too.
+    """
+    for descriptor in [os.dup(0) for _ in range(CACHE_FILES)]:
+        os.close(descriptor)
+    if images.not_cached():
+        check_guest(asked, files, config)
+    return compiled_here()
 
 
 def _open_entropy(resources: Resources) -> int:

@@ -77,7 +77,7 @@ class Given:
         domains_: int,
         entropy: int | None,
         network: "Network | None",
-        compiled: Compiled | None,
+        compiled: Compiled,
         began: float,
         user: Ids | None,
     ) -> None:
@@ -193,14 +193,11 @@ class Machine:
         domains.deal_out(twin.shared())
         twin.wire()
         _load_guest(asked, given.files, given.config, twin)
-        if given.compiled is None:
-            raise RuntimeError("nothing is compiled")
-        self._compiled = given.compiled
-        twin.load(self._compiled.code, pages)
+        code, runner = given.compiled.code, given.compiled.runner
+        twin.load(code, pages)
         twin.configure()
         twin.private.shared().config.options = options_for(DEVICES, asked.devices)
         twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if in_memory else ())
-        code, runner = self._compiled.code, self._compiled.runner
         self.session = Session(twin, code, rings, runner, self._tell_failures, self._log)
 
     def _connect_rings(self, resources: Resources) -> list[Ring]:
@@ -291,7 +288,7 @@ class Machine:
         self.session.make_threads()
         if not jailed:
             return
-        listener = put_on.confine(self._compiled.filter)
+        listener = put_on.confine(self._given.compiled.filter)
         if listener >= 0:
             self._link.send_descriptor(Kind.LISTENER, listener)
             os.close(listener)

@@ -12,7 +12,9 @@ from vestige.lang.enumeration import IntEnum
 
 MOST = 32 << 10  # bytes of a message
 AT_ONCE = 64  # messages that are taken before anything else is looked at again
-PLACE = 3  # the descriptor of the machine's end, behind the standard ones
+# The descriptor of the machine's end, behind the standard ones. Before, it is a pipe's of signals,
+# which is opened before any file of a run, or the caller's own: not any that a machine needs.
+PLACE = 3
 DESCRIPTOR = 4  # bytes of one, as sendmsg(2) has it
 
 
