@@ -1,5 +1,6 @@
 """The caller's side: a Launcher has a template process, and each Machine it starts is a copy."""
 
+import fcntl
 import os
 import select
 import signal
@@ -298,7 +299,7 @@ def _descriptor(name: str, stream: Stream, own: int, opened: list[int]) -> int:
     None is the calling program's `own`, or an empty one where that is closed. Raises UsageError for
     what has no open file of the kernel's behind it.
     """
-    if stream is None and _is_open(own):
+    if stream is None and _serves(own):
         return own
     if stream is None or (isinstance(stream, int) and stream == subprocess.DEVNULL):
         opened.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
@@ -315,6 +316,17 @@ def _descriptor(name: str, stream: Stream, own: int, opened: list[int]) -> int:
             " file that has one (fileno), subprocess.DEVNULL or None"
         )
     return descriptor
+
+
+def _serves(own: int) -> bool:
+    """Whether a standard file is open, and for what it is for.
+
+    Where the caller has closed it, a library may have opened a file of its own in its place.
+    """
+    if not _is_open(own):
+        return False
+    access = fcntl.fcntl(own, fcntl.F_GETFL) & os.O_ACCMODE
+    return access in (os.O_RDWR, os.O_WRONLY if own else os.O_RDONLY)
 
 
 def _is_open(descriptor: int) -> bool:
