@@ -23,13 +23,15 @@ def problems(program: bytes | None) -> dict[str, str]:
     near, far = pair()
     forked = namespaces.fork()
     if forked.pid == 0:
-        far.take_place()
-        put_on = layers.Layers(forked.problem)
-        put_on.leave_everything()
-        put_on.confine(program)
-        for name, problem in put_on.problems.items():
-            far.send_text(Kind.LINES, f"{name}\n{problem}")
-        os._exit(0)
+        try:
+            far.take_place()
+            put_on = layers.Layers(forked.problem)
+            put_on.leave_everything()
+            put_on.confine(program)
+            for name, problem in put_on.problems.items():
+                far.send_text(Kind.LINES, f"{name}\n{problem}")
+        finally:
+            os._exit(0)  # whatever happens, this is not the caller
     far.close()
     os.waitpid(forked.pid, 0)
     found = {}

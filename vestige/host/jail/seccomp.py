@@ -49,13 +49,12 @@ def confine(program: bytes) -> int:
     All threads have PR_SET_NO_NEW_PRIVS. Raises OSError where the kernel does not do it.
     """
     answer = _load(program, FLAGS | NEW_LISTENER)
-    if answer == -errno.EBUSY:
-        answer = _load(_killing(program), FLAGS) or -1
-        if answer == -1:
-            return answer
+    asks = answer != -errno.EBUSY
+    if not asks:
+        answer = _load(_killing(program), FLAGS)
     if answer < 0:
         raise OSError(-answer, os.strerror(-answer))
-    return answer
+    return answer if asks else -1
 
 
 def _load(program: bytes, flags: int) -> int:
