@@ -26,3 +26,12 @@ def test_what_is_too_much_for_a_run_is_counted(
     assert lines[-1] == (
         f"vestige: 1000000 more lines of the monitor were dropped: a run has {MOST_LINES}"
     )
+
+
+def test_what_says_nothing_is_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A monitor that has a disk's failure told logs nothing beside it."""
+    with closing(MonitorLog()) as log:
+        for _ in range(2 * MOST_LINES):
+            log.take(b"")
+        log.take(b"a line")
+    assert capsys.readouterr().err == "vestige: monitor: a line\n"

@@ -25,7 +25,9 @@ class Lines:
         raise NotImplementedError
 
     def take(self, text: bytes) -> None:
-        """Tell a line, or count it."""
+        """Tell a line, or count it; an empty one is none."""
+        if not text:
+            return
         if self._lines > 0 and len(text) <= self._bytes:
             self._lines -= 1
             self._bytes -= len(text)
@@ -46,5 +48,4 @@ class MonitorLog(Lines):
 
     def tell(self, text: bytes) -> None:
         """One line, whatever is in it."""
-        if text:
-            tell(f"monitor: {escaped(text)}")
+        tell(f"monitor: {escaped(text)}")
