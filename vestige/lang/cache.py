@@ -45,19 +45,15 @@ def image(name: str, key_: str, build: Build) -> Image:
 def data(name: str, key_: str, build: Callable[[], bytes | None]) -> bytes | None:
     """The same for bytes of any meaning. What `build` answers None for is not kept."""
     try:
-        digest, kept_data = _split(_read(_file(name, key_)))
+        file = _read(_file(name, key_))
     except OSError:
-        digest = kept_data = b""
-    if digest and digest == _digest_of(kept_data):
-        return kept_data
+        file = b""
+    if file[:DIGEST] == _digest_of(file[DIGEST:]):
+        return file[DIGEST:]
     found = build()
     if found is not None:
         _keep(_file(name, key_), _digest_of(found) + found, name)
     return found
-
-
-def _split(file: bytes) -> tuple[bytes, bytes]:
-    return file[:DIGEST], file[DIGEST:]
 
 
 def _digest_of(data_: bytes) -> bytes:

@@ -22,14 +22,12 @@ from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host import run as native
 from vestige.host.compiled import Compiled, compiled_here
+from vestige.host.jail.layers import end_with_parent
 from vestige.host.kvm import api as kvm
 from vestige.host.options import RunOptions
-from vestige.lang.intrinsics import syscall
 from vestige.launcher import messages
 from vestige.process import prepare
 
-SYS_PRCTL = 157
-PR_SET_PDEATHSIG = 1
 PATIENCE = 15.0  # seconds in which a machine that was told to end does so, more than its own
 SIGNALLED = 128  # and the signal's number, as shells have it
 FAILED = 1
@@ -120,7 +118,7 @@ class Template:
             for number, descriptor in enumerate(streams):
                 os.dup2(descriptor, number)
             os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-            syscall(SYS_PRCTL, PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0, 0)
+            end_with_parent(signal.SIGTERM)
             if os.getppid() == self._own:  # else that signal would never come
                 status = told(lambda: native.run(asked, self._compiled, self._known))
         except BaseException:  # noqa: BLE001 - a bug of ours, and no frame above may see it

@@ -60,6 +60,7 @@ class Consoles(Together):
         super().__init__(self.all[0].output, self.all[0].input, self.all[0].name)
         self._relays: list[Relay] = []
         self._sockets: list[Console] = []  # one for each, in the same order
+        self._has_size = console.device == VIRTIO and os.isatty(self.output)
         self._told = 0, 0  # the terminal's size, of which the monitor has been told
 
     @property
@@ -107,7 +108,7 @@ class Consoles(Together):
 
         None: they are as they were told before, or there is no such terminal.
         """
-        if self._option.device != VIRTIO or not os.isatty(self.output):
+        if not self._has_size:
             return None
         size = self._size()
         if size == self._told:

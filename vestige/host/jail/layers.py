@@ -98,9 +98,9 @@ def schedules_by_core() -> bool:
     return syscall(SYS_PRCTL, *arguments, 0) == 0
 
 
-def end_with_parent() -> None:
-    """Have the kernel end this process when its parent's main thread ends, however that does."""
-    _prctl(PR_SET_PDEATHSIG, SIGKILL)
+def end_with_parent(number: int = SIGKILL) -> None:
+    """Have the kernel send this process a signal when its parent's main thread ends, however."""
+    _prctl(PR_SET_PDEATHSIG, number)
 
 
 def _prctl(operation: int, value: int) -> None:

@@ -181,8 +181,8 @@ class Machine:
         self._counters = None if given.files.stats is None else statistics.Counters()
         self._sized: tuple[abi.Config, int] | None = None
         asked = given.asked
-        self._memory = resources.keep(GuestMemory(asked.memory))
-        twin = resources.keep(Twin(given.system, self._memory, asked.cpus, given.domains))
+        memory = resources.keep(GuestMemory(asked.memory))
+        twin = resources.keep(Twin(given.system, memory, asked.cpus, given.domains))
         self._twin = twin
         pages = _take_controllers(asked, twin, resources)
         rings = self._connect_rings(resources)

@@ -53,7 +53,7 @@ class MachineProcess:
         body: Callable[[Link, str | None], object],
         failures: FileFailures,
         log: MonitorLog,
-        lines: "ProcessLines",
+        lines: ProcessLines,
         *,
         jailed: bool,
     ) -> None:
