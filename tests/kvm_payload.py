@@ -17,7 +17,7 @@ from vestige.errors import UsageError
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm.memory import GuestMemory
 from vestige.host.kvm.monitor_code import MonitorCode
-from vestige.host.kvm.twin import Twin
+from vestige.host.kvm.twin import Blank, Twin
 from vestige.lang.image import Image
 
 PATIENCE = 60  # seconds: this machine's KVM may emulate every instruction
@@ -27,7 +27,7 @@ RAM = 2 * abi.MIB
 def needs_kvm() -> None:
     """Skip the test where no payload can run."""
     try:
-        kvm.System().close()
+        kvm.open_system().close()
     except UsageError as error:
         pytest.skip(str(error))
 
@@ -35,10 +35,10 @@ def needs_kvm() -> None:
 class Payload:
     """A payload image in a VM of its own; `vcpu_main` and `worker_main` are its entries."""
 
-    def __init__(self, twin: Twin, code: MonitorCode) -> None:
-        self.twin, self.code = twin, code
+    def __init__(self, twin: Twin) -> None:
+        self.twin, self.code = twin, twin.code
         twin.wire()
-        twin.load(code)
+        twin.load()
         twin.configure()
 
     @property
@@ -69,10 +69,10 @@ class Payload:
 def payload(image: Image) -> Iterator[Payload]:
     """A payload ready to run."""
     with ExitStack() as stack:
-        system = stack.enter_context(closing(kvm.System()))
+        system = stack.enter_context(closing(kvm.open_system()))
         memory = stack.enter_context(closing(GuestMemory(RAM)))
-        twin = stack.enter_context(closing(Twin(system, memory, 1)))
-        yield Payload(twin, MonitorCode(image))
+        blank = Blank(system, MonitorCode(image))
+        yield Payload(stack.enter_context(closing(Twin(blank, memory, 1))))
 
 
 @contextmanager

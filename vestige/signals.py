@@ -42,7 +42,7 @@ class Ended(Exception):
         self.status = status
 
 
-def _note(_number: int, _frame: "FrameType | None") -> None:
+def note(_number: int, _frame: "FrameType | None") -> None:
     """A handler that only makes system calls return; the pipe tells of the signal."""
 
 
@@ -58,7 +58,7 @@ class Signals:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         self._handlers: dict[signal.Signals, Any] = {
-            number: signal.signal(number, _note)
+            number: signal.signal(number, note)
             for number in (*ENDING, *NOTED)
             if number in NOTED or signal.getsignal(number) != signal.SIG_IGN
         }

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.inside.processes import children_of
+
 if TYPE_CHECKING:  # slow to import in a software host, where commands do without
     from vestige.launcher import Machine
 
@@ -76,8 +78,11 @@ class Machines(Batch):
         return [machine.pid for machine in self._machines]
 
     def shared(self) -> list[int]:
+        """The template, and the machine that nobody has asked for yet, if there is one."""
         status = Path(f"/proc/{self._machines[0].pid}/status").read_text().split()
-        return [int(status[status.index("PPid:") + 1])]
+        template = int(status[status.index("PPid:") + 1])
+        spare = [pid for pid in children_of(template) if pid not in self.guests()]
+        return [template, *spare, *(pid for each in spare for pid in children_of(each))]
 
     def end(self) -> None:
         for machine in self._machines:

@@ -15,7 +15,7 @@ from vestige.cli.main import told
 from vestige.cli.run import SYNTAX, options_of
 from vestige.host.compiled import Compiled, compiled_here
 from vestige.host.kvm.monitor_code import MonitorCode
-from vestige.host.run import run
+from vestige.host.run import Ready, run
 from vestige.lang.image import Image
 from vestige.process import prepare
 
@@ -37,7 +37,7 @@ def compiled_with(what: str) -> Compiled:
 
 def run_words(compiled: Compiled, words: Sequence[str]) -> int:
     """A whole run of `vestige run` WORDS; its exit status."""
-    return told(lambda: run(options_of(SYNTAX.read(words)), compiled))
+    return told(lambda: run(options_of(SYNTAX.read(words)), Ready(compiled)))
 
 
 def main(what: str, *words: str) -> int:

@@ -21,12 +21,11 @@ from vestige.host.kvm import api as kvm
 from vestige.host.kvm import guest
 from vestige.host.kvm.memory import GuestMemory
 from vestige.host.kvm.monitor_code import MonitorCode
-from vestige.host.kvm.twin import Twin
+from vestige.host.kvm.twin import Blank, Twin
 from vestige.host.loop import runloop
 from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.session import Session
 from vestige.host.loop.wait import POWERED_OFF, RESET
-from vestige.host.options import DiskOption
 from vestige.host.vfio.pass_through import PassThrough
 from vestige.lang.build import compile_functions
 from vestige.lang.image import Image
@@ -82,19 +81,20 @@ class Payload:
         interpreted: bool = False,
         interrupts: bool = True,
         monitor: Image | None = None,
-        controllers: Sequence[DiskOption] = (),
+        controllers: Sequence[str] = (),
         ide_in_memory: bool = False,
         polled: bool = False,
     ) -> None:
         with ExitStack() as stack:
-            self.system = stack.enter_context(closing(kvm.System()))
+            self.system = stack.enter_context(closing(kvm.open_system()))
             self.memory = stack.enter_context(closing(GuestMemory(memory)))
-            self.twin = stack.enter_context(closing(Twin(self.system, self.memory, cpus)))
             self.code: MonitorCode = MonitorCode(monitor or monitor_image())
+            blank = Blank(self.system, self.code)
+            self.twin = stack.enter_context(closing(Twin(blank, self.memory, cpus)))
             passed = PassThrough(self.twin, controllers) if controllers else None
             if passed is not None:
                 stack.enter_context(closing(passed))
-            self.twin.load(self.code, passed.pages if passed is not None else ())
+            self.twin.load(passed.pages if passed is not None else ())
             self.twin.configure()
             if ide_in_memory:
                 self.twin.place_ide_in_memory()
@@ -114,7 +114,7 @@ class Payload:
             self.log = stack.enter_context(closing(MonitorLog()))
             run = runloop.run if interpreted else runner()
             hear = FileFailures({}).tell, self.log.take
-            self.session = Session(self.twin, self.code, rings, run, *hear)
+            self.session = Session(self.twin, rings, run, *hear)
             stack.callback(self._wait_for_threads)
             stack.enter_context(closing(self.session))
             self._write_guest(guest_image(function), function.__name__, interrupts)
@@ -201,7 +201,7 @@ class Payload:
 def why_not() -> str | None:
     """Why no payload can run here; None: one can."""
     try:
-        kvm.System().close()
+        kvm.open_system().close()
     except UsageError as error:
         return str(error)
     return None

@@ -16,6 +16,16 @@ def test_ide_drives_fill_the_channels_and_virtio_disks_the_slots() -> None:
     assert functions == [(block, 0, 2), (block, 2, 2)] + [(0, 0, 0)] * 6
 
 
+def test_a_controller_is_described_without_what_only_it_knows() -> None:
+    config = abi.Config()
+    names = ("vfio:0000:00:04.0", "image", "vfio:0000:00:05.0")
+    place_disks(config, [DiskOption(name, read_only=True) for name in names], 1)
+    told = [(disk.present, disk.read_only, disk.kind, disk.nvme) for disk in config.disks]
+    nvme, ring = int(abi.DiskKind.NVME), int(abi.DiskKind.RING)
+    assert told[:3] == [(1, 1, nvme, 0), (0, 0, ring, 0), (1, 1, nvme, 1)]
+    assert [disk.sectors for disk in config.disks] == [0] * 4
+
+
 def test_the_numbers_of_both_sides_fit_together() -> None:
     shared = abi.Shared()
     assert len(shared.routes) == abi.GSIS

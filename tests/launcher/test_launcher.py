@@ -435,7 +435,7 @@ def test_a_machine_without_kvm_is_bad_input(
         "from functools import partial\n"
         "from vestige.host.kvm import api as kvm\n"
         "from vestige.launcher import template\n"
-        "kvm.System = partial(kvm.System, '/dev/there-is-no-kvm')\n"
+        "kvm.open_system = partial(kvm.open_system, '/dev/there-is-no-kvm')\n"
         "template.main()\n"
     )
     template(monkeypatch, tmp_path, text)

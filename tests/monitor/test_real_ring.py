@@ -140,7 +140,7 @@ def test_what_is_discarded_becomes_holes_that_the_host_makes(path: Path) -> None
     except UsageError as error:
         pytest.skip(str(error))
     with closing(made) as image:
-        discards = Discards({0: image}, 1)
+        discards = Discards({0: (image.descriptor, image.sectors)}, 1)
         discards.start()
         try:
             with closing(Bench(image.descriptor, eventfd, discards.descriptors[0])) as bench:

@@ -44,7 +44,7 @@ def main() -> None:
                     execute(leaf, index, registers)
                     show("host", leaf, index, *registers)
         del execute
-    system = kvm.System()
+    system = kvm.open_system()
     machine = cpuid.of_machine(
         system.supported_cpuid(), cpus=2, tsc_khz=1_000_000, tsc_deadline=True
     )

@@ -36,7 +36,7 @@ def main() -> None:
     memory.view[CODE : CODE + len(HLT)] = HLT
     memory.view[HANDLER : HANDLER + len(OUT)] = OUT
     memory.view[4 * VECTOR : 4 * VECTOR + 4] = struct.pack("<HH", HANDLER, 0)
-    system = kvm.System()
+    system = kvm.open_system()
     machine = VirtualMachine(system, 0)
     machine.map(0, memory.size, memory.address)
     cpu = machine.add_cpu()

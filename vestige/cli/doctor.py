@@ -80,7 +80,7 @@ def _kvm(state: KvmState) -> Finding:
 def _capabilities(state: KvmState) -> Finding:
     """What of KVM's capabilities Vestige needs, where there is a KVM to ask."""
     try:
-        with closing(kvm.System()):
+        with closing(kvm.open_system()):
             return Finding("capabilities", True, f"all {len(kvm.REQUIRED)} that are needed")
     except UsageError as error:
         found = str(error).partition(";")

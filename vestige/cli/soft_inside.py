@@ -92,4 +92,4 @@ def run(words: list[str]) -> int:
     """The same without that."""
     arguments = SYNTAX.read(words)
     places = Places(arguments.rest)
-    return native.run(options_of(arguments), places.compiled(), opened=places.open_files)
+    return native.run(options_of(arguments), native.Ready(places.compiled()), places.open_files)

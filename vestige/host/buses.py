@@ -15,11 +15,15 @@ from vestige.host.options import VIRTIO, DiskOption
 def place_disks(config: abi.Config, disks: Sequence[DiskOption], cpus: int) -> None:
     """Tell the monitor which bus each disk is on, and where there; list the virtio functions.
 
-    A virtio disk has a queue for each CPU.
+    A virtio disk has a queue for each CPU. What an image is it says itself.
     """
-    ide = functions = 0
+    ide = functions = controllers = 0
     for number, option in enumerate(disks):
         disk = config.disks[number]
+        if option.controller is not None:
+            disk.present, disk.read_only = 1, option.read_only
+            disk.kind, disk.nvme = abi.DiskKind.NVME, controllers
+            controllers += 1
         if option.bus == VIRTIO:
             disk.bus = abi.Bus.VIRTIO
             function = config.virtio[functions]

@@ -5,6 +5,7 @@ the guest: process/.
 """
 
 import os
+import time
 from _collections_abc import Callable
 
 from vestige.devices import STANDARD
@@ -21,10 +22,9 @@ from vestige.host.loop.ending import until_ended
 from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.wait import RESET, wait
 from vestige.host.messages import tell
-from vestige.host.process import inner
 from vestige.host.process.inner import check_guest
-from vestige.host.process.link import Link
-from vestige.host.process.outer import MachineProcess, ProcessLines
+from vestige.host.process.orders import orders
+from vestige.host.process.outer import MachineProcess, ProcessLines, machine_process
 from vestige.host.resources import Resources
 from vestige.lang.types import TYPE_CHECKING
 from vestige.machine.config import MachineConfig
@@ -39,22 +39,37 @@ CACHE_FILES = 4  # descriptors that looking into the cache takes at once
 Opener = Callable[[options.RunOptions, Resources, Watch], Files]
 
 
-def run(
-    asked: options.RunOptions,
-    compiled: Compiled | None = None,
-    known: kvm.Known | None = None,
-    opened: Opener = open_files,
-) -> int:
-    """Run one guest to its end; the exit status. `compiled` spares it the loading, `known` asking.
+class Ready:
+    """What there is before a run is asked for, and so spares it some time.
 
-    `opened` says what the names in `asked` stand for. 0: the guest powered off. 3: it reset itself,
-    and `on_reboot` is exit. 124: the timeout. 128 + n: signal n, SIGPIPE too. Raises UsageError for
-    bad input and a machine that can't, GuestError where the guest or its monitor fails.
+    `compiled`; what is `known` of this machine's KVM; a process for the first `machine`, in a jail.
+    `began`: when the run was asked for, in seconds of CLOCK_BOOTTIME.
     """
+
+    __slots__ = ("began", "compiled", "known", "machine")
+
+    def __init__(
+        self,
+        compiled: Compiled | None = None,
+        known: kvm.Known | None = None,
+        machine: MachineProcess | None = None,
+        began: float | None = None,
+    ) -> None:
+        self.compiled, self.known, self.machine, self.began = compiled, known, machine, began
+
+
+def run(asked: options.RunOptions, ready: Ready | None = None, opened: Opener = open_files) -> int:
+    """Run one guest to its end; the exit status. `opened` says what the names in `asked` stand for.
+
+    0: the guest powered off. 3: it reset itself, and `on_reboot` is exit. 124: the timeout.
+    128 + n: signal n, SIGPIPE too. Raises UsageError for bad input and a machine that can't,
+    GuestError where the guest or its monitor fails.
+    """
+    there = ready or Ready()
 
     def work(resources: Resources, watch: Watch) -> int:
         files = opened(asked, resources, watch)
-        return Run(asked, files, watch, resources, compiled, known).to_the_end()
+        return Run(asked, files, watch, resources, there).to_the_end()
 
     options.check(asked)
     return until_ended(asked.timeout, work)
@@ -72,34 +87,35 @@ class Run:
         files: Files,
         watch: Watch,
         resources: Resources,
-        compiled: Compiled | None,
-        known: kvm.Known | None,
+        ready: Ready,
     ) -> None:
         """Each resource is closed by `resources` after what uses it."""
         self.asked, self.files, self.watch = asked, files, watch
         self.counters = b""
-        config = MachineConfig(
+        self.config = MachineConfig(
             cpus=asked.cpus, memory=asked.memory, devices=STANDARD.union(asked.devices)
         )
-        system = resources.keep(kvm.System(known=known))
-        count = domains.count(asked.disks, asked.net is not None, asked.cpus)
-        system.check_cpus(asked.cpus, count)
+        self.system = resources.keep(kvm.open_system(known=ready.known))
+        self.domains = domains.count(asked.disks, asked.net is not None, asked.cpus)
+        self.system.check_cpus(asked.cpus, self.domains)
         self.console = files.consoles
         self.failures = FileFailures(files.disks)
         self.log, self.lines = MonitorLog(), ProcessLines()
-        entropy = _open_entropy(resources) if asked.entropy else None
+        self.entropy = _open_entropy(resources) if asked.entropy else None
         self.network: Network | None = None
         if asked.net is not None:
             from vestige.host.backends.network import open_network  # noqa: PLC0415 - few runs need it
 
             self.network = resources.keep(open_network(asked.net, asked.cpus))
         self.console.connect()
-        began = 0.0 if files.stats is None else statistics.start_of_process()
-        user = None if asked.jail.user is None else find_user(asked.jail.user)
-        compiled = compiled or _compiled(asked, files, config)
-        self.given = inner.Given(
-            asked, files, system, config, count, entropy, self.network, compiled, began, user
-        )
+        self.began = ready.began
+        if files.stats is not None and self.began is None:
+            self.began = statistics.start_of_process()
+        self.user = None if asked.jail.user is None else find_user(asked.jail.user)
+        self.compiled = ready.compiled or _compiled(asked, files, self.config)
+        self.restarts = 0
+        self._elapsed = 0.0  # seconds from the run's begin to the guest's first instruction
+        self._spare = ready.machine
 
     def to_the_end(self) -> int:
         """One machine after the other, as long as the guest resets and may; the exit status."""
@@ -112,7 +128,7 @@ class Run:
                     disk.renew(self.watch)
                 if self.network is not None:
                     self.network.renew()
-                self.given.restarts += 1
+                self.restarts += 1
                 status = self._machine()
         finally:
             self._write_last_words()
@@ -137,31 +153,41 @@ class Run:
 
     def _machine(self) -> int:
         """Run the guest from its power-on to its power-off, reset, failure, or the run's end."""
-
-        def body(link: Link, problem: str | None) -> None:
-            inner.live(self.given, link, problem)
-
         self.console.new_size()  # the machine learns of it by itself
-        self.given.group = self._group()
+        group = self._group()
         try:
-            return self._run(body)
+            return self._run(None if group is None else (group.option, group.path))
         finally:
-            if self.given.group is not None:
-                if self.given.group.ran_out():
-                    tell(f"{self.given.group.option}: the machine took more memory than it may")
-                self.given.group.close()
+            if group is not None:
+                if group.ran_out():
+                    tell(f"{group.option}: the machine took more memory than it may")
+                group.close()
 
-    def _run(self, body: Callable[[Link, str | None], None]) -> int:
-        machine = MachineProcess(
-            body, self.failures, self.log, self.lines, jailed=self.asked.jail.is_on
-        )
+    def _run(self, group: tuple[str, str] | None) -> int:
+        asked = self.asked
+        machine = self._process()
         try:
+            machine.hear(self.failures, self.log, self.lines)
+            machine.begin(
+                orders(
+                    asked,
+                    self.files,
+                    entropy=self.entropy,
+                    network=self.network,
+                    devices=tuple(each.field for each in self.config.devices),
+                    domains=self.domains,
+                    restarts=self.restarts,
+                    user=self.user,
+                    group=group,
+                )
+            )
             if machine.wait_for_start(self.watch):
-                if not self.given.restarts:
+                if not self.restarts:
                     self.files.start()
                     self.watch.begin()
-                    self.given.note_first_instruction()
-                machine.go()
+                    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+                    self._elapsed = now - (self.began or now)
+                machine.go(self._elapsed)
             try:
                 return wait(machine, self.watch, self.console, self.network)
             finally:
@@ -170,14 +196,24 @@ class Run:
         finally:
             machine.close()
 
+    def _process(self) -> MachineProcess:
+        """The spare one, if that serves, or a new one."""
+        spare, self._spare = self._spare, None
+        jailed = self.asked.jail.is_on
+        if spare is not None and jailed and not spare.is_over:
+            return spare
+        if spare is not None:
+            spare.close()
+        return machine_process(self.compiled, self.system.known, jailed=jailed)
+
     def _group(self) -> "Group | None":
         """A control group for the machine, where one is named above it."""
-        parent, given = self.asked.jail.cgroup, self.given
+        parent = self.asked.jail.cgroup
         if parent is None:
             return None
         from vestige.host.jail import cgroup  # noqa: PLC0415 - few runs need it
 
-        threads = self.asked.cpus + given.domains + 2  # its first one, and that for holes
+        threads = self.asked.cpus + self.domains + 2  # its first one, and that for holes
         found = [cgroup.device_of(disk.descriptor) for disk in self.files.disks.values()]
         disks = dict.fromkeys(each for each in found if each is not None)
         memory = self.asked.memory + PRIVATE_SIZE

@@ -119,8 +119,9 @@ class Template:
                 os.dup2(descriptor, number)
             os.closerange(3, os.sysconf("SC_OPEN_MAX"))
             end_with_parent(signal.SIGTERM)
+            ready = native.Ready(self._compiled, self._known)
             if os.getppid() == self._own:  # else that signal would never come
-                status = told(lambda: native.run(asked, self._compiled, self._known))
+                status = told(lambda: native.run(asked, ready))
         except BaseException:  # noqa: BLE001 - a bug of ours, and no frame above may see it
             sys.excepthook(*sys.exc_info())
         finally:
@@ -139,7 +140,7 @@ def main() -> None:
     prepare()
     with socket.socket(fileno=os.dup(0)) as requests:
         try:
-            with closing(kvm.System()) as system:
+            with closing(kvm.open_system()) as system:
                 known = system.learn()
             compiled = compiled_here()
         except (GuestError, UsageError, OSError, MemoryError) as error:

@@ -51,7 +51,7 @@ def test_a_group_is_made_below_the_one_that_is_named(
     group = Group(parent, SIZE, mounts)
     above = tmp_path / "groups" / "machines"
     assert re.fullmatch(rf"{above}/vestige-{os.getpid()}-[0-9a-f]{{8}}", group.path)
-    group.enter()
+    cgroup.enter(group.option, group.path)
     assert written[0] == (f"{above}/cgroup.subtree_control", "+memory +pids +cpu +io")
     assert {path.rpartition("/")[2] for path, _ in written[1:]} == {
         "memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cpu.max", "io.max",

@@ -35,7 +35,7 @@ def test_structures_have_the_size_their_request_encodes(
 
 def test_a_missing_device_is_told_with_the_module_to_load(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no such device: .* \(modprobe kvm-intel"):
-        kvm.System(str(tmp_path / "kvm"))
+        kvm.open_system(str(tmp_path / "kvm"))
 
 
 def test_missing_permission_is_told_with_the_group_to_join(tmp_path: Path) -> None:
@@ -44,12 +44,12 @@ def test_missing_permission_is_told_with_the_group_to_join(tmp_path: Path) -> No
     device.chmod(0)
     open_the_way_to(device)
     with as_a_user(), pytest.raises(UsageError, match=r"no permission; join its group"):
-        kvm.System(str(device))
+        kvm.open_system(str(device))
 
 
 def test_another_device_is_not_kvm() -> None:
     with pytest.raises(UsageError, match="/dev/null: not KVM's device"):
-        kvm.System("/dev/null")
+        kvm.open_system("/dev/null")
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, answers: dict[int, int]) -> None:
@@ -64,7 +64,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, answers: dict[int, int]) -> None:
 def test_another_api_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch, {kvm.Request.GET_API_VERSION: 11})
     with pytest.raises(UsageError, match="API version 11, Vestige needs 12"):
-        kvm.System("/dev/null")
+        kvm.open_system("/dev/null")
 
 
 @pytest.mark.parametrize("capability", list(kvm.REQUIRED))
@@ -74,7 +74,7 @@ def test_a_kernel_that_is_too_old_is_told_what_it_lacks(
     fake(monkeypatch, {kvm.Request.GET_API_VERSION: 12, capability: 0})
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(UsageError, match=rf"KVM_CAP_{capability.name}; use Linux \d"):
-        kvm.System("/dev/null")
+        kvm.open_system("/dev/null")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
@@ -87,7 +87,7 @@ def test_more_cpus_than_kvm_allows_are_refused(
     numbers: dict[int, int] = {kvm.Request.GET_API_VERSION: 12}
     numbers |= {kvm.Capability.MAX_VCPUS: most, kvm.Capability.NR_VCPUS: recommended}
     fake(monkeypatch, numbers)
-    with closing(kvm.System("/dev/null")) as system:
+    with closing(kvm.open_system("/dev/null")) as system:
         system.check_cpus(allowed)
         if allowed < 32:
             with pytest.raises(UsageError, match=f"--cpus 33: .*; give at most {allowed}$"):
@@ -96,10 +96,10 @@ def test_more_cpus_than_kvm_allows_are_refused(
 
 def test_what_one_system_has_learnt_another_need_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch, {kvm.Request.GET_API_VERSION: 12, kvm.Capability.COALESCED_MMIO: 2})
-    with closing(kvm.System("/dev/null")) as system:
+    with closing(kvm.open_system("/dev/null")) as system:
         known = system.learn()
     monkeypatch.setattr(kvm, "call", lambda *_: pytest.fail("KVM was asked again"))
-    with closing(kvm.System("/dev/null", known)) as system:
+    with closing(kvm.open_system("/dev/null", known)) as system:
         assert system.has(kvm.Capability.COALESCED_MMIO) == 2
         assert system.run_size == known.run_size
         assert system.supported_cpuid() is known.cpuid

@@ -42,7 +42,7 @@ class Rounds:
         self._disk = open_disk(DiskOption(image))
         failures, log = FileFailures({0: self._disk}).tell, MonitorLog().take
         self._ways: list[int] = []
-        self._session = Session(payload.twin, payload.code, [], self._leave, failures, log)
+        self._session = Session(payload.twin, [], self._leave, failures, log)
         private = payload.twin.private
         self._places = [
             *((private.host_address(abi.SHARED), abi.Shared),),

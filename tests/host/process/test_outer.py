@@ -11,11 +11,9 @@ import pytest
 
 from vestige.errors import UsageError
 from vestige.host.backends.console import Console
-from vestige.host.files.failures import FileFailures
-from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.wait import POWERED_OFF, wait
 from vestige.host.process.link import Kind, Link
-from vestige.host.process.outer import MachineProcess, ProcessLines
+from vestige.host.process.outer import MachineProcess
 from vestige.signals import Signals, Watch
 
 PATIENCE = 20.0  # seconds
@@ -31,10 +29,7 @@ def watch() -> Iterator[Watch]:
 
 def machine(body: Body) -> MachineProcess:
     """A process that does what `body` does with its end of the link."""
-    return MachineProcess(
-        lambda link, _problem: body(link), FileFailures({}), MonitorLog(), ProcessLines(),
-        jailed=False,
-    )  # fmt: skip
+    return MachineProcess(lambda link, _problem: body(link), jailed=False)
 
 
 def test_a_machine_starts_and_ends_as_it_says(watch: Watch) -> None:
@@ -46,7 +41,7 @@ def test_a_machine_starts_and_ends_as_it_says(watch: Watch) -> None:
 
     with closing(machine(body)) as process:
         assert process.wait_for_start(watch)
-        process.go()
+        process.go(0)
         process.stop()
         assert process.outcome is not None
         assert (process.outcome.error, process.outcome.reset) == (None, True)

@@ -21,7 +21,6 @@ from vestige import abi
 from vestige.errors import UsageError
 from vestige.host import images
 from vestige.host.loop.statistics import collect
-from vestige.host.options import DiskOption
 from vestige.host.vfio import device, sysfs
 from vestige.lang.image import Image
 
@@ -40,21 +39,14 @@ def main() -> None:
     harness.runner = cache(lambda: runner)
     harness.guest_image = cache(lambda _function: guest)
     address = sys.argv[4]
-    option = DiskOption(f"vfio:{address}", read_only=True)
     found: dict[str, Any] = {"problem": sysfs.problem(address)}
-    with closing(harness.Payload(guest_main, monitor=monitor, controllers=[option])) as payload:
-        found["busy"] = refusal(lambda: harness.Payload(monitor=monitor, controllers=[option]))
+    with closing(harness.Payload(guest_main, monitor=monitor, controllers=[address])) as payload:
+        found["busy"] = refusal(lambda: harness.Payload(monitor=monitor, controllers=[address]))
         found["one good, one bad"] = refusal(
-            lambda: harness.Payload(
-                monitor=monitor, controllers=[DiskOption("vfio:0000:00:1f.2"), option]
-            )
+            lambda: harness.Payload(monitor=monitor, controllers=["0000:00:1f.2", address])
         )
         shared = payload.twin.private.shared()
         found["bar"] = [shared.config.nvme[0].bar, shared.config.nvme[0].bar_size]
-        found["disk"] = [
-            getattr(shared.config.disks[0], name)
-            for name in ("present", "read_only", "kind", "nvme", "channel", "unit")
-        ]
         private = payload.twin.private
         private.write(abi.SHARED + OVERREACHED, bytes([MARK]) * 4096)
         found["status"] = payload.run()

@@ -450,11 +450,6 @@ class TestInside:
         assert text[4:24].split() == [b"nvme0"]
         assert text[24:].startswith(b"QEMU NVMe Ctrl")
 
-    def test_the_drive_is_described_without_what_only_the_controller_knows(
-        self, inside: dict[str, Any]
-    ) -> None:
-        assert inside["disk"] == [1, 1, abi.DiskKind.NVME, 0, 0, 0]
-
     def test_each_completion_wakes_the_worker_without_user_space(
         self, inside: dict[str, Any]
     ) -> None:

@@ -13,7 +13,7 @@ from _collections_abc import Callable, Mapping
 from _thread import allocate_lock, start_new_thread
 
 from vestige import abi
-from vestige.host.backends.disks import DiskImage
+from vestige.host.backends.disks import punch
 from vestige.host.thread_name import set_thread_name
 
 EBADF, EINVAL = 9, 22
@@ -22,8 +22,10 @@ EBADF, EINVAL = 9, 22
 class Discards:
     """The sockets' ends for the rings in `descriptors`, and the thread at the others."""
 
-    def __init__(self, images: Mapping[int, DiskImage], rings: int) -> None:
-        """`images` that may have holes, by their numbers among the rings' files."""
+    def __init__(self, images: Mapping[int, tuple[int, int]], rings: int) -> None:
+        """`images` that may have holes, by their numbers among the rings' files: descriptors, and
+        sizes in sectors.
+        """
         self._images = images
         self._near: dict[int, _socket.socket] = {}
         self._far: list[_socket.socket] = []
@@ -76,7 +78,7 @@ class Discards:
         if len(message) == abi.DISCARD_ORDER_SIZE:
             order = abi.DiscardOrder.from_buffer_copy(message)
             image = self._images.get(order.file)
-            error = EBADF if image is None else image.punch(order.sector, order.sectors)
+            error = EBADF if image is None else punch(*image, order.sector, order.sectors)
         return error.to_bytes(abi.DISCARD_ANSWER_SIZE, "little")
 
     def close(self) -> None:

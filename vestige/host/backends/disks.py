@@ -59,12 +59,6 @@ class DiskImage:
             for index, byte in enumerate(text.ljust(len(field)).encode("ascii")):
                 field[index] = byte
 
-    def punch(self, sector: int, sectors: int) -> int:
-        """Make a hole, which reads as zeroes; the errno, or 0. Outside of the disk: EINVAL."""
-        if not sectors or sector > self.sectors or sectors > self.sectors - sector:
-            return errno.EINVAL
-        return _punch(self.descriptor, sector * abi.SECTOR, sectors * abi.SECTOR)
-
     def renew(self, watch: Watch | None = None) -> None:
         """Another open file for operations, once none is under way on the present one.
 
@@ -190,6 +184,16 @@ def _check_holes(descriptor: int, path: str, sectors: int) -> None:
         raise UsageError(
             f"{path}: its {what} makes no holes ({os.strerror(error)}); leave discard=unmap out"
         )
+
+
+def punch(descriptor: int, size: int, sector: int, sectors: int) -> int:
+    """Make a hole in a disk of `size` sectors, which reads as zeroes; the errno, or 0.
+
+    Outside of the disk: EINVAL.
+    """
+    if not sectors or sector > size or sectors > size - sector:
+        return errno.EINVAL
+    return _punch(descriptor, sector * abi.SECTOR, sectors * abi.SECTOR)
 
 
 def _punch(descriptor: int, offset: int, length: int) -> int:

@@ -31,6 +31,7 @@ from vestige.host import limits
 from vestige.host.capabilities import unprivileged
 from vestige.host.kvm.memory import GuestMemory, mapping_address
 from vestige.host.messages import tell
+from vestige.host.options import VIRTIO, RunOptions
 from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
 
@@ -452,3 +453,15 @@ def _unavailable(error: int) -> UsageError | GuestError:
             " (sudo sysctl kernel.io_uring_disabled=0, or the container's seccomp profile)"
         )
     return limits.ring_refusal("io_uring_setup", error)
+
+
+def polls(asked: RunOptions, rings: int = 1) -> bool:
+    """Whether a kernel thread for each of the rings takes their entries.
+
+    It pays where a driver's requests reach the ring without an exit, and where there is a CPU
+    for it that the guest leaves free: on one that it shares, its looking takes the guest's time.
+    """
+    if asked.ring != "auto":
+        return asked.ring == "poll"
+    without_exits = any(disk.bus == VIRTIO and not disk.controller for disk in asked.disks)
+    return without_exits and len(os.sched_getaffinity(0)) >= asked.cpus + rings

@@ -103,16 +103,6 @@ class Group:
                     reason = error.strerror
                     raise UsageError(f"{self.option}: {name} {line}: {reason}") from None
 
-    def enter(self) -> None:
-        """Have this process in the group. Raises UsageError where that is refused."""
-        try:
-            _write(f"{self.path}/cgroup.procs", "0")
-        except OSError as error:
-            raise UsageError(
-                f"{self.option}: can't be entered: {error.strerror}; who is not root has to be in a"
-                " group that was given along with it"
-            ) from None
-
     def ran_out(self) -> bool:
         """Whether the kernel killed the process for want of memory."""
         try:
@@ -124,6 +114,20 @@ class Group:
     def close(self) -> None:
         """Remove the group, unless somebody put a process of their own into it."""
         _remove(self.path)
+
+
+def enter(option: str, path: str) -> None:
+    """Have this process in a group that was made for `option`.
+
+    Raises UsageError where that is refused.
+    """
+    try:
+        _write(f"{path}/cgroup.procs", "0")
+    except OSError as error:
+        raise UsageError(
+            f"{option}: can't be entered: {error.strerror}; who is not root has to be in a group"
+            " that was given along with it"
+        ) from None
 
 
 def _root(option: str, mounts: str) -> str:

@@ -393,39 +393,25 @@ class Known:
 class System:
     """/dev/kvm: what this kernel can do, and the source of VMs."""
 
-    def __init__(self, device: str = DEVICE, known: Known | None = None) -> None:
-        """Open `device`. Raises UsageError: absent, no permission, not KVM, or too old.
-
-        `known` is what another System has learnt, and need not be asked for again.
-        """
-        try:
-            self.descriptor = os.open(device, os.O_RDWR | os.O_CLOEXEC)
-        except OSError as error:
-            raise UsageError(_opening_failed(device, error)) from error
-        if known is not None:
-            self._known = known
-            return
-        self._known = Known(0)
-        try:
-            self._check(device)
-        except BaseException:
-            os.close(self.descriptor)
-            raise
-        self._known.run_size = call(self.descriptor, Request.GET_VCPU_MMAP_SIZE)
+    def __init__(self, descriptor: int, known: Known) -> None:
+        """Take over the open device. `known` need not be asked for again."""
+        self.descriptor = descriptor
+        self.known = known
 
     @property
     def run_size(self) -> int:
         """Bytes of a vCPU's mapping."""
-        return self._known.run_size
+        return self.known.run_size
 
     def learn(self) -> Known:
         """All that can be asked for."""
         for capability in Capability:
             self.has(capability)
         self.supported_cpuid()
-        return self._known
+        return self.known
 
-    def _check(self, device: str) -> None:
+    def check(self, device: str) -> None:
+        """Raise UsageError where it is not KVM, or too old; find `run_size`."""
         try:
             version = call(self.descriptor, Request.GET_API_VERSION)
         except GuestError:
@@ -438,10 +424,11 @@ class System:
                     f"{device}: this kernel's KVM lacks KVM_CAP_{capability.name}; use Linux"
                     f" {release} or newer"
                 )
+        self.known.run_size = call(self.descriptor, Request.GET_VCPU_MMAP_SIZE)
 
     def has(self, capability: Capability) -> int:
         """The kernel's answer about `capability`: 0 is no."""
-        answers = self._known.answers
+        answers = self.known.answers
         if capability not in answers:
             answers[capability] = call(self.descriptor, Request.CHECK_EXTENSION, capability)
         return answers[capability]
@@ -460,17 +447,37 @@ class System:
 
     def supported_cpuid(self) -> Sequence[Entry]:
         """What CPUID may show: the processor's features that KVM passes on."""
-        if not self._known.cpuid:
+        if not self.known.cpuid:
             table = Cpuid(count=256)
             call(self.descriptor, Request.GET_SUPPORTED_CPUID, table)
             end = CPUID_ENTRIES + table.count * CPUID_ENTRY.size
             data = memoryview(table).cast("B")[CPUID_ENTRIES:end]
-            self._known.cpuid = list(CPUID_ENTRY.iter_unpack(data))
-        return self._known.cpuid
+            self.known.cpuid = list(CPUID_ENTRY.iter_unpack(data))
+        return self.known.cpuid
 
     def close(self) -> None:
         """Close the device; VMs live on."""
         os.close(self.descriptor)
+
+
+def open_system(device: str = DEVICE, known: Known | None = None) -> System:
+    """Open `device`. Raises UsageError: absent, no permission, not KVM, or too old.
+
+    `known` is what another System has learnt: nothing is asked.
+    """
+    try:
+        descriptor = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(_opening_failed(device, error)) from error
+    if known is not None:
+        return System(descriptor, known)
+    system = System(descriptor, Known(0))
+    try:
+        system.check(device)
+    except BaseException:
+        system.close()
+        raise
+    return system
 
 
 def _opening_failed(device: str, error: OSError) -> str:

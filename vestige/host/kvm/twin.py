@@ -22,24 +22,39 @@ RING_ENTRY_SIZE = 24  # struct kvm_coalesced_mmio
 RING_HEADER_SIZE = 8
 
 
-class Twin:
-    """Guest VM, monitor VM, doorbells, to be wired, loaded, and given the guest CPUs' state."""
+class Blank:
+    """Both VMs, as far as every machine has them: a pair of vCPUs, the monitor in its memory."""
 
-    def __init__(
-        self, system: kvm.System, memory: GuestMemory, cpus: int, domains: int = 1
-    ) -> None:
-        """Create both VMs with `cpus` pairs of vCPUs and a worker for each of `domains`."""
+    def __init__(self, system: kvm.System, code: MonitorCode) -> None:
+        """Create them."""
         vm.check_run_size(system)
         self.system = system
-        self.memory = memory
+        self.code = code
         self.private = PrivateMemory()
         self.guest = vm.VirtualMachine(system, abi.PINS)
         self.monitor = vm.VirtualMachine(system, 0)
         vm.confine(self.monitor, system)
+        self.add_pair()
+        self.private.write(abi.IMAGE, code.code)
+        self.monitor.map(PRIVATE, PRIVATE_SIZE, self.private.region.address)
+
+    def add_pair(self) -> None:
+        """One more vCPU of each."""
+        self.guest.add_cpu()
+        self.monitor.add_cpu()
+
+
+class Twin:
+    """Guest VM, monitor VM, doorbells, to be wired, loaded, and given the guest CPUs' state."""
+
+    def __init__(self, blank: Blank, memory: GuestMemory, cpus: int, domains: int = 1) -> None:
+        """Make of `blank` one with `cpus` pairs of vCPUs and a worker for each of `domains`."""
+        self.system, self.code = blank.system, blank.code
+        self.private, self.guest, self.monitor = blank.private, blank.guest, blank.monitor
+        self.memory = memory
         self._rings: list[tuple[int, int, int]] = []
-        for _ in range(cpus):
-            self.guest.add_cpu()
-            self.monitor.add_cpu()
+        for _ in range(1, cpus):
+            blank.add_pair()
         self.workers = [self.monitor.add_cpu() for _ in range(domains)]
         self.doorbells = Doorbells(self.guest, self.monitor)
         self._posted: PostedStarts | None = None
@@ -51,7 +66,6 @@ class Twin:
         for address, size, host_address in self.memory.parts():
             self.guest.map(address, size, host_address)
             self.monitor.map(address, size, host_address)
-        self.monitor.map(PRIVATE, PRIVATE_SIZE, self.private.region.address)
         for cpu in self.guest.cpus:
             page = mmap.PAGESIZE  # the first stays ours: see abi.GuestExit
             place, host_address = _run_page(cpu.index) + page, cpu.run_address + page
@@ -77,13 +91,12 @@ class Twin:
             return f"CPU {index}"
         return "the worker" if len(self.workers) == 1 else f"worker {index - len(self.guest.cpus)}"
 
-    def load(self, code: MonitorCode, devices: Sequence[tuple[int, int, int]] = ()) -> None:
-        """Place the monitor's image and put its vCPUs at their entries.
+    def load(self, devices: Sequence[tuple[int, int, int]] = ()) -> None:
+        """Make the monitor's page tables, and put its vCPUs at their entries.
 
-        `devices` are (address, size, attributes) of further memory, for the page tables.
+        `devices` are (address, size, attributes) of further memory.
         """
-        private, cpus = self.private, len(self.guest.cpus)
-        private.write(abi.IMAGE, code.code)
+        private, code, cpus = self.private, self.code, len(self.guest.cpus)
         ram = [(address, size) for address, size, _ in self.memory.parts()]
         size, memory_size = len(code.code), code.memory_size
         monitor_tables.build(private, ram, size, memory_size, code.interrupts, devices)

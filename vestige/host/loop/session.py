@@ -16,7 +16,6 @@ from vestige.host import limits
 from vestige.host.backends.ring import Ring
 from vestige.host.capabilities import drop_real_time_io
 from vestige.host.files.failures import Failure, reported
-from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.twin import Twin
 from vestige.host.loop import failure
 from vestige.host.loop.runloop import LOOK_AFTER, Leave, Loop
@@ -133,13 +132,12 @@ class CpuThread:
 class Session:
     """A twin that runs. `ended` is an eventfd, readable once there is an `outcome`.
 
-    signals.Signals must be open for as long as a session is: NUDGE's default is to kill.
+    NUDGE is to have a handler: its default is to kill.
     """
 
     def __init__(
         self,
         twin: Twin,
-        code: MonitorCode,
         rings: Sequence[Ring],
         runner: Runner,
         failures: Callable[[Iterable[Failure]], object],
@@ -151,7 +149,6 @@ class Session:
         """
         self._twin = twin
         self.untrusted = Untrusted(twin.private, len(twin.workers))
-        self._code = code
         self._rings = rings
         self._runner = runner
         self._failures = failures
@@ -309,7 +306,9 @@ class Session:
                 self._power(first)
                 return False
             case abi.Call.PANIC:
-                self._end(failure.panic(self.untrusted.panic(each.index), each.who, self._code))
+                self._end(
+                    failure.panic(self.untrusted.panic(each.index), each.who, self._twin.code)
+                )
                 return False
             case abi.Call.KICK:
                 self._end(f"the monitor kicked ring {first}, which there isn't")

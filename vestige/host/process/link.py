@@ -6,11 +6,12 @@ bounded by MOST; the run's process bounds how many of a kind it takes, and escap
 
 import _socket
 import os
-from _collections_abc import Iterator
+from _collections_abc import Iterator, Sequence
 
 from vestige.lang.enumeration import IntEnum
 
 MOST = 32 << 10  # bytes of a message
+LONGEST, MOST_DESCRIPTORS = 256 << 10, 253  # bytes of orders, and what unix(7) lets come along
 AT_ONCE = 64  # messages that are taken before anything else is looked at again
 # The descriptor of the machine's end, behind the standard ones. Before, it is a pipe's of signals,
 # which is opened before any file of a run, or the caller's own: not any that a machine needs.
@@ -31,7 +32,8 @@ class Kind(IntEnum):
     OVER = 8  # the last one: the guest powered off (0) or reset itself (1)
     LISTENER = 9  # with a descriptor: the calls that the jail refuses are told there
 
-    GO = 32  # the guest is to run
+    ORDERS = 31  # what the machine is to be: orders.py; with descriptors
+    GO = 32  # the guest is to run: how long that took, eight bytes, in µs
     STOP = 33  # it is to end
     SIZE = 34  # the terminal's columns and rows, two bytes each
 
@@ -67,6 +69,22 @@ class Link:
         rights = descriptor.to_bytes(DESCRIPTOR, "little")
         ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)]
         self._end.sendmsg([bytes((kind,))], ancillary)
+
+    def send_orders(self, data: bytes, descriptors: Sequence[int]) -> None:
+        """Send these to the machine's process. Raises OSError."""
+        rights = b"".join(each.to_bytes(DESCRIPTOR, "little") for each in descriptors)
+        ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)]
+        self._end.sendmsg([bytes((Kind.ORDERS,)), data], ancillary)
+
+    def receive_orders(self) -> tuple[bytes, Sequence[int]] | None:
+        """Wait for them; None: the other side, which is believed, has gone."""
+        room = _socket.CMSG_LEN(DESCRIPTOR * MOST_DESCRIPTORS)
+        data, ancillary, _, _ = self._end.recvmsg(LONGEST, room, _socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            return None
+        rights = b"".join(rights for _, _, rights in ancillary)
+        numbers = [rights[at : at + DESCRIPTOR] for at in range(0, len(rights), DESCRIPTOR)]
+        return data[1:], [int.from_bytes(each, "little") for each in numbers]
 
     def receive(self, flags: int = 0) -> tuple[int, bytes, int] | None:
         """The next message: its kind, its data, a descriptor or -1; None: the other side has gone,

@@ -12,13 +12,16 @@ from _collections_abc import Callable
 
 from vestige.errors import UsageError
 from vestige.host import limits
+from vestige.host.compiled import Compiled
 from vestige.host.files.failures import FileFailures
 from vestige.host.jail import namespaces, seccomp
+from vestige.host.kvm import api as kvm
 from vestige.host.loop.monitor_log import Lines, MonitorLog
 from vestige.host.loop.session import Outcome
 from vestige.host.messages import in_one_line, pass_on, tell
 from vestige.host.process import inner
 from vestige.host.process.link import Kind, Link, pair
+from vestige.host.process.orders import Orders
 from vestige.lang.types import TYPE_CHECKING
 from vestige.signals import Watch
 
@@ -48,23 +51,15 @@ class ProcessLines(Lines):
 class MachineProcess:
     """One machine, from its power-on to its end. `outcome` is how that was, once `ended` tells."""
 
-    def __init__(
-        self,
-        body: Callable[[Link, str | None], object],
-        failures: FileFailures,
-        log: MonitorLog,
-        lines: ProcessLines,
-        *,
-        jailed: bool,
-    ) -> None:
+    def __init__(self, body: Callable[[Link, str | None], object], *, jailed: bool) -> None:
         """Fork; the new process calls `body` with its end of the link, and never returns.
 
-        `failures`, `log` and `lines` tell what comes, and are the run's. `body` also gets why
-        there are no namespaces where the process is to be `jailed`.
+        `body` also gets why there are no namespaces where the process is to be `jailed`.
         """
         self.outcome: Outcome | None = None
         self.counters = b""
-        self._failures, self._log, self._lines = failures, log, lines
+        self.jailed = jailed
+        self._failures, self._log, self._lines = FileFailures({}), MonitorLog(), ProcessLines()
         self._listener = -1
         self._starts = self._is_closed = False
         self._link, other = pair()
@@ -104,6 +99,24 @@ class MachineProcess:
         if self._pid:
             os.kill(self._pid, signal.SIGCONT)
 
+    def hear(self, failures: FileFailures, log: MonitorLog, lines: ProcessLines) -> None:
+        """From now on these, which are the run's, tell what comes."""
+        self._failures, self._log, self._lines = failures, log, lines
+
+    def begin(self, orders: Orders) -> None:
+        """Have it build the machine."""
+        try:
+            orders.send(self._link)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # it is over: how, will be heard
+        except OSError as error:
+            raise limits.refusal("the machine's process", error.errno or 0) from None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the process has ended."""
+        return _is_over(self._life)
+
     def wait_for_start(self, watch: Watch) -> bool:
         """Wait until all is built and the guest could run; False: it is over before.
 
@@ -113,9 +126,9 @@ class MachineProcess:
             self.serve(watch.wait(self.waits_for()))
         return self.outcome is None
 
-    def go(self) -> None:
-        """Let the guest run."""
-        self._link.send(Kind.GO)
+    def go(self, elapsed: float) -> None:
+        """Let the guest run, which is `elapsed` seconds after its run began."""
+        self._link.send(Kind.GO, int(elapsed * 1e6).to_bytes(8, "little"))
 
     def tell_size(self, columns: int, rows: int) -> None:
         """Tell of the terminal's size."""
@@ -226,6 +239,13 @@ class MachineProcess:
         if self._listener >= 0:
             os.close(self._listener)
             self._listener = -1
+
+
+def machine_process(compiled: Compiled, known: kvm.Known, *, jailed: bool) -> MachineProcess:
+    """One that waits for its orders."""
+    return MachineProcess(
+        lambda link, problem: inner.live(compiled, known, link, problem), jailed=jailed
+    )
 
 
 def _is_over(process: int) -> bool:

@@ -16,7 +16,6 @@ from vestige.host.kvm import api as kvm
 from vestige.host.kvm import monitor_tables
 from vestige.host.kvm.memory import Region
 from vestige.host.kvm.twin import Twin
-from vestige.host.options import DiskOption
 from vestige.host.vfio import api as vfio
 from vestige.host.vfio import sysfs
 from vestige.host.vfio.device import Container, Controller
@@ -31,30 +30,26 @@ class PassThrough:
     """
 
     def __init__(
-        self, twin: Twin, disks: Sequence[DiskOption], paths: KernelPaths | None = None
+        self, twin: Twin, addresses: Sequence[str], paths: KernelPaths | None = None
     ) -> None:
-        """Take every controller that `disks` names, and describe its drive to the monitor.
+        """Take the controllers at these addresses, domain:bus:device.function.
 
         Raises UsageError saying why one can't be had, with all of them given back.
         """
         self.pages: list[tuple[int, int, int]] = []
         paths = paths or KernelPaths()
-        asked = [(number, disk) for number, disk in enumerate(disks) if disk.controller]
-        groups = [sysfs.check(disk.controller or "", paths) for _, disk in asked]
+        groups = [sysfs.check(address, paths) for address in addresses]
         with ExitStack() as stack:
             container = stack.enter_context(closing(Container(paths.nodes)))
             controllers = [
-                stack.enter_context(
-                    closing(Controller(disk.controller or "", group, container, abi.BAR_STRIDE))
-                )
-                for (_, disk), group in zip(asked, groups, strict=True)
+                stack.enter_context(closing(Controller(address, group, container, abi.BAR_STRIDE)))
+                for address, group in zip(addresses, groups, strict=True)
             ]
             _map_shared(twin, container)
             groups_told = stack.enter_context(closing(_Groups(twin)))
-            for index, (number, disk) in enumerate(asked):
-                groups_told.add(controllers[index].group)
-                self._show(twin, container, controllers[index], index, stack)
-                _describe(twin.private.shared().config.disks[number], disk, index)
+            for index, controller in enumerate(controllers):
+                groups_told.add(controller.group)
+                self._show(twin, container, controller, index, stack)
             self._stack = stack.pop_all()
 
     def _show(
@@ -92,13 +87,6 @@ def _map_shared(twin: Twin, container: Container) -> None:
     for address, size, host_address in twin.memory.parts():
         container.map(address, size, host_address)
     container.map(abi.STATE, abi.STATE_SIZE, twin.private.host_address(abi.STATE))
-
-
-def _describe(disk: abi.Disk, option: DiskOption, index: int) -> None:
-    disk.present = 1
-    disk.read_only = option.read_only
-    disk.kind = abi.DiskKind.NVME
-    disk.nvme = index
 
 
 class _Groups:

@@ -1,0 +1,186 @@
+"""All that the run's process tells the machine's before the guest is there: one message.
+
+Its values are plain, and its descriptors are named by their places among those that come along. So
+the machine's process may be a fork made long before, which has nothing of the run's.
+"""
+
+import marshal
+import os
+from _collections_abc import Mapping, Sequence
+
+from vestige import abi
+from vestige.devices import DEVICES
+from vestige.host import buses, options
+from vestige.host.backends.ring import polls
+from vestige.host.files.opening import Files
+from vestige.host.process.link import Link
+from vestige.lang.types import TYPE_CHECKING
+from vestige.machine.files import InputFile
+from vestige.place import options_for
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from vestige.host.backends.network import Network
+
+Input = tuple[str, int, int]  # an InputFile's path, size, and start
+KERNEL, REST = 0, 1  # places of descriptors; then an initrd's, if any, and the ring's files
+
+
+class Orders:
+    """What a machine is to be. Once it is in that process, `descriptors` are its own.
+
+    `config`: an abi.Config as far as it follows from what the user asked for; `holes`: sectors of
+    those of the ring's files, by their numbers, in which holes may be made; `largest`: the length
+    in bytes that no file is to exceed; `controllers`: addresses of NVMes by VFIO; `state_size`: how
+    many bytes of a domain's STATE its ring has; `insists`: it is an error if a ring can't be as
+    `polled` says; `counts`: statistics are wanted; `restarts`: how many machines of this run were
+    before; `group`: an option and a path, see jail/cgroup.py; `user`: see jail/user.py.
+    """
+
+    __slots__ = (
+        "append", "config", "controllers", "counts", "cpus", "descriptors", "devices", "domains",
+        "group", "holes", "ide_in_memory", "initrd", "insists", "jail", "kernel", "largest",
+        "memory", "polled", "restarts", "state_size", "user",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        memory: int,
+        cpus: int,
+        devices: tuple[str, ...],
+        domains: int,
+        kernel: Input,
+        initrd: Input | None,
+        append: str,
+        config: bytes,
+        holes: Mapping[int, int],
+        largest: int,
+        controllers: tuple[str, ...],
+        state_size: int,
+        polled: bool,
+        insists: bool,
+        ide_in_memory: bool,
+        counts: bool,
+        jail: str,
+        restarts: int = 0,
+        user: tuple[int, int] | None = None,
+        group: tuple[str, str] | None = None,
+        descriptors: Sequence[int] = (),
+    ) -> None:
+        self.memory, self.cpus, self.devices, self.domains = memory, cpus, devices, domains
+        self.kernel, self.initrd, self.append = kernel, initrd, append
+        self.config, self.holes, self.largest = config, holes, largest
+        self.controllers, self.state_size = controllers, state_size
+        self.polled, self.insists, self.ide_in_memory = polled, insists, ide_in_memory
+        self.counts, self.jail, self.user, self.group = counts, jail, user, group
+        self.restarts, self.descriptors = restarts, descriptors
+
+    def send(self, link: Link) -> None:
+        """Send them. Raises OSError."""
+        values = {name: getattr(self, name) for name in self.__slots__ if name != "descriptors"}
+        link.send_orders(marshal.dumps(values), self.descriptors)
+
+    @property
+    def files(self) -> Sequence[int]:
+        """The ring's."""
+        return self.descriptors[REST + (self.initrd is not None) :]
+
+    def input_files(self) -> tuple[InputFile, InputFile | None]:
+        """Kernel and initrd, open."""
+        kernel = _input(self.kernel, self.descriptors[KERNEL])
+        return kernel, None if self.initrd is None else _input(self.initrd, self.descriptors[REST])
+
+    def close(self) -> None:
+        """Close all descriptors but those of images in which holes may be made."""
+        kept = [self.files[number] for number in self.holes]
+        for descriptor in self.descriptors:
+            if descriptor not in kept:
+                os.close(descriptor)
+
+
+def received(link: Link) -> Orders | None:
+    """Those that come; None: the other side has gone."""
+    message = link.receive_orders()
+    if message is None:
+        return None
+    data, descriptors = message
+    values: dict[str, Any] = marshal.loads(data)
+    return Orders(**values, descriptors=descriptors)
+
+
+def _input(said: Input, descriptor: int) -> InputFile:
+    path, size, start = said
+    return InputFile(path, descriptor, size, start)
+
+
+def orders(
+    asked: options.RunOptions,
+    opened: Files,
+    *,
+    entropy: int | None,
+    network: "Network | None",
+    devices: tuple[str, ...],
+    domains: int,
+    restarts: int,
+    user: tuple[int, int] | None,
+    group: tuple[str, str] | None,
+) -> Orders:
+    """For a machine as `asked` for, over files that are open. `entropy`: a descriptor."""
+    config = abi.Config()
+    files: list[int] = []
+    holes = {}
+    for number, image in opened.disks.items():
+        image.describe(config.disks[number], number, len(files))
+        if image.discard:
+            holes[len(files)] = image.sectors
+        files.append(image.descriptor)
+    opened.consoles.describe(config, files)
+    if entropy is not None:
+        config.entropy = len(files)
+        files.append(entropy)
+    if network is not None:
+        network.describe(config.net, len(files))
+        files.extend(network.descriptors)
+    buses.place_disks(config, asked.disks, asked.cpus)
+    if network is not None:
+        buses.place_network(config)
+    buses.place_consoles(config)
+    if entropy is not None:
+        buses.place_entropy(config)
+    config.options = options_for(DEVICES, asked.devices)
+    kernel, initrd = opened.kernel, opened.initrd
+    inputs = [kernel.descriptor] if initrd is None else [kernel.descriptor, initrd.descriptor]
+    return Orders(
+        memory=asked.memory,
+        cpus=asked.cpus,
+        devices=devices,
+        domains=domains,
+        kernel=(kernel.path, kernel.size, kernel.start),
+        initrd=None if initrd is None else (initrd.path, initrd.size, initrd.start),
+        append=asked.append,
+        config=bytes(memoryview(config)),
+        holes=holes,
+        largest=max((image.sectors * abi.SECTOR for image in opened.disks.values()), default=0),
+        controllers=tuple(disk.controller for disk in asked.disks if disk.controller is not None),
+        state_size=_state_size(asked, config),
+        polled=polls(asked, domains),
+        insists=asked.ring != "auto",
+        ide_in_memory=asked.ide == options.IDE_IN_MEMORY,
+        counts=opened.stats is not None,
+        jail=asked.jail.mode,
+        restarts=restarts,
+        user=user,
+        group=group,
+        descriptors=[*inputs, *files],
+    )
+
+
+def _state_size(asked: options.RunOptions, config: abi.Config) -> int:
+    """How much of a domain's STATE its ring has: it is pinned, so no more than is used."""
+    if config.net.pairs:
+        return abi.STATE_SIZE if config.net.pairs > 1 else abi.STATE_FIRST
+    others = any(port.present for port in config.ports) or asked.entropy
+    disks = any(disk.bus == options.VIRTIO for disk in asked.disks)
+    return abi.STATE_VIRTIO if disks or others else abi.STATE_PLAIN
