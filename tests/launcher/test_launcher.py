@@ -367,6 +367,43 @@ def test_a_closed_machine_says_so(ready: Launcher, kernels: Kernels) -> None:
             ask()
 
 
+def spare_of(own: Launcher, idle: str) -> tuple[int, int]:
+    """The processes of the machine that a launcher has made before it is asked for it."""
+    with own.start(kernel=idle, stdout=subprocess.DEVNULL) as machine:
+        template = parent_of(machine.pid)
+    run = machine_of(template)  # the only one that there is
+    return run, machine_of(run)
+
+
+@pytest.mark.parametrize("jail", ["on", "off"])
+def test_the_next_machine_is_there_before_it_is_asked_for(
+    kernels: Kernels, pipe: Pipe, jail: str
+) -> None:
+    with Launcher() as own:
+        run, inner = spare_of(own, kernels("idle"))
+        with own.start(kernel=kernels("idle"), stdout=pipe.end, jail=jail) as machine:
+            pipe.take(len(HELLO))
+            assert machine.pid == run
+            assert (machine_of(run) == inner) == (jail == "on"), "a jail begins with a fork"
+        run, inner = spare_of(own, kernels("idle"))
+    assert over(run)
+    assert over(inner)
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_a_spare_machine_that_somebody_kills_is_not_taken(
+    kernels: Kernels, pipe: Pipe, both: bool
+) -> None:
+    with Launcher() as own:
+        run, inner = spare_of(own, kernels("idle"))
+        os.kill(run if both else inner, signal.SIGKILL)
+        assert over(inner)
+        with own.start(kernel=kernels("hello"), stdout=pipe.end) as machine:
+            assert machine.wait(PATIENCE) == 0
+            assert (machine.pid == run) != both
+        assert pipe.take(len(HELLO)) == HELLO
+
+
 def test_closing_a_launcher_ends_its_machines(kernels: Kernels, pipe: Pipe) -> None:
     with Launcher() as own:
         machine = own.start(kernel=kernels("idle"), stdout=pipe.end)

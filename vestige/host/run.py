@@ -43,10 +43,11 @@ class Ready:
     """What there is before a run is asked for, and so spares it some time.
 
     `compiled`; what is `known` of this machine's KVM; a process for the first `machine`, in a jail.
-    `began`: when the run was asked for, in seconds of CLOCK_BOOTTIME.
+    `began`: when the run was asked for, in seconds of CLOCK_BOOTTIME. `started` is called once the
+    guest runs.
     """
 
-    __slots__ = ("began", "compiled", "known", "machine")
+    __slots__ = ("began", "compiled", "known", "machine", "started")
 
     def __init__(
         self,
@@ -54,8 +55,10 @@ class Ready:
         known: kvm.Known | None = None,
         machine: MachineProcess | None = None,
         began: float | None = None,
+        started: Callable[[], object] = lambda: None,
     ) -> None:
         self.compiled, self.known, self.machine, self.began = compiled, known, machine, began
+        self.started = started
 
 
 def run(asked: options.RunOptions, ready: Ready | None = None, opened: Opener = open_files) -> int:
@@ -115,7 +118,7 @@ class Run:
         self.compiled = ready.compiled or _compiled(asked, files, self.config)
         self.restarts = 0
         self._elapsed = 0.0  # seconds from the run's begin to the guest's first instruction
-        self._spare = ready.machine
+        self._spare, self._started = ready.machine, ready.started
 
     def to_the_end(self) -> int:
         """One machine after the other, as long as the guest resets and may; the exit status."""
@@ -188,6 +191,7 @@ class Run:
                     now = time.clock_gettime(time.CLOCK_BOOTTIME)
                     self._elapsed = now - (self.began or now)
                 machine.go(self._elapsed)
+                self._started()
             try:
                 return wait(machine, self.watch, self.console, self.network)
             finally:

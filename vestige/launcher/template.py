@@ -4,6 +4,9 @@
 
 It has one thread, no guest, and nothing open but that socket and, for each machine, a pidfd and the
 socket that its status goes to. A fork gives all of that up before it opens anything.
+
+One fork is made before it is asked for, the spare, with the process of a machine: both wait, and
+the next machine is theirs. Then there is another spare as soon as nobody asks for a machine.
 """
 
 import gc
@@ -24,13 +27,26 @@ from vestige.host import run as native
 from vestige.host.compiled import Compiled, compiled_here
 from vestige.host.jail.layers import end_with_parent
 from vestige.host.kvm import api as kvm
-from vestige.host.options import RunOptions
+from vestige.host.process.outer import machine_process
 from vestige.launcher import messages
 from vestige.process import prepare
 
+QUIET = 1.0  # ms, after a guest has started, for its first instructions
 PATIENCE = 15.0  # seconds in which a machine that was told to end does so, more than its own
 SIGNALLED = 128  # and the signal's number, as shells have it
 FAILED = 1
+
+
+class Fork:
+    """A machine's run, or one that waits to be told of it: the spare.
+
+    `process` is its number, `life` a pidfd, `words` where it is told, and which it closes once its
+    guest runs; `owner`: to whom its status goes.
+    """
+
+    def __init__(self, process: int, life: int, words: socket.socket) -> None:
+        self.process, self.life, self.words = process, life, words
+        self.owner: socket.socket | None = None
 
 
 class Template:
@@ -41,19 +57,65 @@ class Template:
         self._compiled = compiled
         self._known = known
         self._own = os.getpid()
-        self._machines: dict[int, tuple[int, socket.socket]] = {}  # by pidfd: process, its socket
+        self._forks: dict[int, Fork] = {}  # by `life`
+        self._starting: dict[int, Fork] = {}  # by `words`
+        self._spare: Fork | None = None
+        self._wants_spare = True
         self._poll = select.poll()
         self._poll.register(requests, select.POLLIN)
 
     def serve(self) -> None:
         """Until the launcher is gone; then end all machines."""
         while True:
-            for descriptor, _ in self._poll.poll():
+            ready = self._poll.poll(QUIET if self._wants_spare else None)
+            if not ready:
+                self._have_spare()
+            for descriptor, _ in ready:
                 if descriptor != self._requests.fileno():
-                    self._bury(descriptor)
+                    self._see(descriptor)
                 elif not self._take():
                     self._end_all()
                     return
+
+    def _see(self, descriptor: int) -> None:
+        """Something came of a fork, that may be seen to already by what came beside it."""
+        if descriptor in self._forks:
+            self._bury(descriptor)
+        elif descriptor in self._starting:
+            self._see_start(descriptor)
+
+    def _see_start(self, words: int) -> None:
+        """A guest runs, or never will: once none is left, nobody waits for what a spare takes."""
+        self._poll.unregister(words)
+        self._starting.pop(words).words.close()
+        self._wants_spare = self._spare is None and not self._starting
+
+    def _have_spare(self) -> None:
+        """Where there can be one; else it is tried again once another guest has started."""
+        self._wants_spare = False
+        try:
+            self._spare = self._fork()
+        except OSError:
+            return
+
+    def _fork(self) -> Fork:
+        """One that waits. Raises OSError."""
+        near, far = messages.pair()
+        process = 0
+        try:
+            with far:
+                process = os.fork()
+                if process == 0:
+                    self._become(far)
+            life = os.pidfd_open(process)
+        except OSError:
+            near.close()
+            if process:  # it ends, since it hears nothing
+                os.waitpid(process, 0)
+            raise
+        self._forks[life] = fork = Fork(process, life, near)
+        self._poll.register(life, select.POLLIN)
+        return fork
 
     def _take(self) -> bool:
         """Start what the launcher asks for; False: it asks no more."""
@@ -62,70 +124,97 @@ class Template:
         except EOFError:
             return False
         *given, last = descriptors
-        end = messages.end_of(last)
+        owner = messages.end_of(last)
         try:
-            asked = options_of(SYNTAX.read(words))  # here once, and not in each fork's own memory
-            process = os.fork()
-        except (UsageError, OSError) as error:
-            with end:
-                messages.send(end, messages.REFUSED, limits.line_of(error))
-            process = -1
-        if process == 0:
-            self._become(asked, given)
+            fork = self._told(words, given)
+        except OSError as error:
+            with owner:
+                messages.send(owner, messages.REFUSED, limits.line_of(error))
+        else:
+            fork.owner = owner
+            _tell(owner, messages.PROCESS, fork.process, fork.life)
         for descriptor in given:
             os.close(descriptor)
-        if process > 0:
-            self._watch(process, end)
         return True
 
-    def _watch(self, process: int, end: socket.socket) -> None:
-        """Tell the machine's owner of its process, and wait for its end from now on."""
-        descriptor = os.pidfd_open(process)
-        self._machines[descriptor] = process, end
-        self._poll.register(descriptor, select.POLLIN)
-        _tell(end, messages.PROCESS, process, descriptor)
+    def _told(self, words: list[str], given: list[int]) -> Fork:
+        """A fork that has been told to be the machine. Raises OSError."""
+        fork, self._spare, self._wants_spare = self._spare, None, False
+        if fork is not None:
+            try:
+                messages.send(fork.words, messages.WORDS, words, tuple(given))
+            except OSError:  # somebody killed it, as `_bury` will see
+                fork = None
+        if fork is None:
+            fork = self._fork()
+            messages.send(fork.words, messages.WORDS, words, tuple(given))
+        self._starting[fork.words.fileno()] = fork
+        self._poll.register(fork.words, select.POLLIN)
+        return fork
 
-    def _bury(self, descriptor: int) -> None:
+    def _bury(self, life: int) -> None:
         """Tell how the machine ended that is behind a pidfd."""
-        process, end = self._machines.pop(descriptor)
-        self._poll.unregister(descriptor)
-        os.close(descriptor)
-        _, status = os.waitpid(process, 0)
+        fork = self._forks.pop(life)
+        if fork is self._spare:
+            self._spare = None
+        self._poll.unregister(life)
+        os.close(life)
+        if fork.words.fileno() in self._starting:
+            self._see_start(fork.words.fileno())
+        fork.words.close()
+        _, status = os.waitpid(fork.process, 0)
         code = os.waitstatus_to_exitcode(status)
-        _tell(end, messages.STATUS, code if code >= 0 else SIGNALLED - code)
-        end.close()
+        if fork.owner is not None:
+            _tell(fork.owner, messages.STATUS, code if code >= 0 else SIGNALLED - code)
+            fork.owner.close()
 
     def _end_all(self) -> None:
         self._poll.unregister(self._requests)
         deadline = time.monotonic() + PATIENCE
-        for process, _ in self._machines.values():
-            os.kill(process, signal.SIGTERM)  # not waited for yet: the number is still its own
-        while self._machines:
+        for fork in self._forks.values():
+            os.kill(fork.process, signal.SIGTERM)  # not waited for yet: it is its number still
+        while self._forks:
             ready = self._poll.poll(1000 * max(deadline - time.monotonic(), 0))
             for descriptor, _ in ready:
-                self._bury(descriptor)
+                self._see(descriptor)
             if not ready:
-                for process, _ in self._machines.values():
-                    os.kill(process, signal.SIGKILL)
+                for fork in self._forks.values():
+                    os.kill(fork.process, signal.SIGKILL)
                 deadline += PATIENCE
 
-    def _become(self, asked: RunOptions, given: list[int]) -> NoReturn:
-        """Be the machine: with its streams and its directory, and nothing else open."""
+    def _become(self, requests: socket.socket) -> NoReturn:
+        """Be a fork: wait for words, and be the machine, with nothing of the template's open."""
         status = FAILED
         try:
-            *streams, directory = given
-            os.fchdir(directory)
-            for number, descriptor in enumerate(streams):
-                os.dup2(descriptor, number)
-            os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, 0)
+            os.closerange(3, requests.fileno())
+            os.closerange(requests.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
             end_with_parent(signal.SIGTERM)
-            ready = native.Ready(self._compiled, self._known)
             if os.getppid() == self._own:  # else that signal would never come
-                status = told(lambda: native.run(asked, ready))
+                status = told(lambda: self._run(requests))
         except BaseException:  # noqa: BLE001 - a bug of ours, and no frame above may see it
             sys.excepthook(*sys.exc_info())
         finally:
             os._exit(status)
+
+    def _run(self, requests: socket.socket) -> int:
+        try:
+            machine = machine_process(self._compiled, self._known, jailed=True)
+        except UsageError:  # it will be told if it is so still
+            machine = None
+        try:
+            _, words, (*streams, directory) = messages.receive(requests)
+        except EOFError:
+            return FAILED
+        began = time.clock_gettime(time.CLOCK_BOOTTIME)
+        for number, descriptor in enumerate(streams):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        os.fchdir(directory)
+        os.close(directory)
+        ready = native.Ready(self._compiled, self._known, machine, began, requests.close)
+        return native.run(options_of(SYNTAX.read(words)), ready)
 
 
 def _tell(end: socket.socket, kind: str, value: int, *descriptors: int) -> None:
