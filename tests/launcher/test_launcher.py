@@ -3,11 +3,13 @@
 import io
 import os
 import re
+import resource
 import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -443,6 +445,133 @@ def test_a_template_that_is_killed_takes_its_machines_along(kernels: Kernels, pi
         assert over(inner)
         with pytest.raises(GuestError, match="make another launcher"):
             own.start(kernel=kernels("idle"))
+
+
+CALLER = """
+import os, select, signal, subprocess, sys
+from vestige.launcher import Launcher
+{before}
+launcher = Launcher()
+machine = launcher.start(kernel={kernel!r}, memory="64M", stdout=subprocess.DEVNULL)
+print(machine.pid, flush=True)
+{after}
+"""
+
+
+def caller(kernel: str, *, before: str = "", after: str = "") -> "subprocess.Popen[bytes]":
+    """A program that starts a machine, and first tells of its process."""
+    script = CALLER.format(kernel=kernel, before=before, after=after)
+    return subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+
+
+@pytest.mark.parametrize("how", ["BLOCK", "IGNORE"])
+def test_a_caller_that_takes_sigterm_in_its_own_way_can_end_machines(
+    kernels: Kernels, how: str
+) -> None:
+    before = {
+        "BLOCK": "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])",
+        "IGNORE": "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+    }
+    after = "machine.stop(); print(machine.wait(20)); launcher.close()"
+    program = caller(kernels("idle"), before=before[how], after=after)
+    _, status = program.communicate(timeout=PATIENCE)[0].split()
+    assert (program.returncode, status) == (0, b"143")
+
+
+def test_a_caller_that_has_forked_closes_its_launcher_all_the_same(kernels: Kernels) -> None:
+    after = (
+        "child = os.fork()\n"
+        "if child == 0: sys.stdin.read(); os._exit(0)\n"
+        "launcher.close(); print(machine.wait(20)); os.kill(child, signal.SIGKILL)"
+    )
+    program = caller(kernels("idle"), after=after)
+    _, status = program.communicate(timeout=PATIENCE)[0].split()
+    assert status == b"143"
+
+
+def test_a_caller_that_has_forked_and_is_killed_takes_its_machines_along(kernels: Kernels) -> None:
+    after = "if os.fork() == 0: sys.stdin.read(); os._exit(0)\nos.kill(os.getpid(), signal.SIGKILL)"
+    with caller(kernels("idle"), after=after) as program:
+        assert program.stdout is not None
+        assert program.stdin is not None
+        pid = int(program.stdout.readline())
+        assert over(pid)
+        program.stdin.close()
+
+
+def test_a_template_without_descriptors_refuses_a_machine_and_goes_on(
+    kernels: Kernels, pipe: Pipe
+) -> None:
+    with Launcher() as own, own.start(kernel=kernels("idle"), stdout=pipe.end) as machine:
+        pipe.take(len(HELLO))
+        template = parent_of(machine.pid)
+        most = len(open_files(template))
+        for left in range(4):
+            resource.prlimit(template, resource.RLIMIT_NOFILE, (most + left, 4096))
+            with pytest.raises((UsageError, GuestError)):
+                own.start(kernel=kernels("idle"), stdout=pipe.end)
+        resource.prlimit(template, resource.RLIMIT_NOFILE, (4096, 4096))
+        assert machine.poll() is None
+        with own.start(kernel=kernels("hello"), stdout=pipe.end) as other:
+            assert other.wait(PATIENCE) == 0
+
+
+def test_what_a_machine_says_goes_to_its_own_standard_error(tmp_path: Path) -> None:
+    """Where the launcher's is a pipe, too, and where nobody reads the machine's."""
+    script = (
+        "import os; from vestige.launcher import Launcher\n"
+        "with Launcher() as own:\n"
+        "    for full in (False, True):\n"
+        "        read, write = os.pipe2(os.O_NONBLOCK)\n"
+        "        while full:\n"
+        "            try: os.write(write, bytes(4096))\n"
+        "            except BlockingIOError: break\n"
+        "        os.set_blocking(write, True)\n"
+        "        with own.start(kernel='/nothing', stderr=write) as machine:\n"
+        "            print(machine.wait(20), full or os.read(read, 1000))"
+    )
+    for errors in (subprocess.PIPE, (tmp_path / "errors").open("wb")):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            stdout=subprocess.PIPE, stderr=errors, timeout=PATIENCE, check=True,
+        )  # fmt: skip
+        first, second = done.stdout.splitlines()
+        assert first.startswith(b"2 b'vestige: /nothing: ")
+        assert second == b"2 True"
+        assert not done.stderr
+    assert (tmp_path / "errors").read_bytes() == b""
+
+
+def test_no_machine_has_another_one_s_options_in_its_memory(kernels: Kernels, pipe: Pipe) -> None:
+    secrets = [f"first-{os.urandom(8).hex()}", f"second-{os.urandom(8).hex()}"]
+    with Launcher() as own:
+        spare_of(own, kernels("idle"))
+        for number, secret in enumerate(secrets):
+            with own.start(
+                kernel=kernels("idle"), stdout=pipe.end, append=secret, jail=JAIL
+            ) as machine:
+                pipe.take(len(HELLO))
+                template = parent_of(machine.pid)
+                for process in (template, machine.pid, machine_of(machine.pid)):
+                    there = [each.encode() in memory_of(process) for each in secrets]
+                    assert not there[1 - number], "the other's"
+                    assert there[number] == (process == machine.pid or process != template)
+
+
+def memory_of(process: int) -> bytes:
+    """What a process could write."""
+    data = []
+    with Path(f"/proc/{process}/mem").open("rb", buffering=0) as memory:
+        for line in Path(f"/proc/{process}/maps").read_text().splitlines():
+            place, access, _, _, inode, *_ = line.split(maxsplit=5)
+            first, end = (int(each, 16) for each in place.split("-"))
+            if access.startswith("rw") and inode == "0" and end - first < 32 << 20:
+                memory.seek(first)
+                with suppress(OSError):
+                    data.append(memory.read(end - first))
+    return b"".join(data)
 
 
 def test_nothing_is_imported_from_the_working_directory(

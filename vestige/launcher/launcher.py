@@ -15,6 +15,7 @@ from typing import IO, Self
 
 from vestige.cli.run import SYNTAX, options_of
 from vestige.errors import GuestError, UsageError
+from vestige.host import limits
 from vestige.launcher import messages
 from vestige.process import search_path
 
@@ -143,15 +144,18 @@ class Launcher:
         Raises UsageError where this machine's KVM can't be used, GuestError where the template
         fails otherwise.
         """
-        self._template, other = messages.pair()
+        self._template, other = _pair("the launcher's process")
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", TEMPLATE],
+                [sys.executable, "-P", "-m", TEMPLATE, str(os.getpid())],
                 stdin=other.fileno(),
                 stdout=subprocess.DEVNULL,
                 env=os.environ | {"PYTHONPATH": search_path(str(PACKAGES))},
                 start_new_session=True,  # the terminal's Ctrl-C is the caller's alone
             )
+        except OSError as error:
+            self._template.close()
+            raise limits.refusal("the launcher's process", error.errno or 0) from None
         except BaseException:
             self._template.close()
             raise
@@ -194,20 +198,24 @@ class Launcher:
         if checked.accel == "soft":
             raise UsageError("a launcher's guests run on this machine's KVM; leave accel out")
         opened: list[int] = []
-        near, far = messages.pair()
+        near, far = _pair("a machine can't be started")
         try:
             streams = [
                 _descriptor(name, stream, own, opened)
                 for own, (name, stream) in enumerate(given.items())
             ]
             opened.append(os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-            passed = (*streams, opened[-1], far.fileno())
-            _send(self._template, words, passed)
+            passed = (far.fileno(), *streams, opened[-1])
+            messages.send(near, messages.WORDS, words)
+            _send(self._template, passed)
             far.close()
             kind, value, descriptors = messages.receive(near)
         except EOFError:
             near.close()
             raise GuestError("the launcher's process is gone; make another launcher") from None
+        except OSError as error:
+            near.close()
+            raise limits.refusal("a machine can't be started", error.errno or 0) from None
         except BaseException:
             near.close()
             raise
@@ -221,7 +229,12 @@ class Launcher:
         return Machine(near, value, descriptors[0])
 
     def close(self) -> None:
-        """End all machines in order, and the template; a second time does nothing."""
+        """End all machines in order, and the template; a second time does nothing.
+
+        Also where a process that the caller has forked still has the template's socket.
+        """
+        with suppress(OSError):  # it is closed, or nobody is at its other end
+            self._template.shutdown(socket.SHUT_RDWR)
         self._template.close()
         try:
             self._process.wait(PATIENCE)
@@ -337,8 +350,16 @@ def _is_open(descriptor: int) -> bool:
     return True
 
 
-def _send(template: socket.socket, words: list[str], descriptors: tuple[int, ...]) -> None:
+def _pair(what: str) -> tuple[socket.socket, socket.socket]:
+    """As messages.pair. Raises UsageError or GuestError, of `what`, where there can be none."""
     try:
-        messages.send(template, messages.WORDS, words, descriptors)
-    except BrokenPipeError:
+        return messages.pair()
+    except OSError as error:
+        raise limits.refusal(what, error.errno or 0) from None
+
+
+def _send(template: socket.socket, descriptors: tuple[int, ...]) -> None:
+    try:
+        messages.send(template, messages.START, None, descriptors)
+    except ConnectionError:
         raise EOFError from None

@@ -1,7 +1,8 @@
 """What a launcher and its template say to each other, a JSON object a datagram.
 
-The launcher sends a Start with DESCRIPTORS on the template's socket; its last descriptor is the
-machine's own socket, on which the template answers twice: with the process (and a pidfd), or why
+The launcher sends a START with DESCRIPTORS on the template's socket, the first of which is the
+machine's own socket. The machine reads its WORDS there: the template, of which all machines are
+copies, never has them. The template answers there twice: with the process (and a pidfd), or why
 there is none; and, when it is over, with its exit status. The template's first message on its own
 socket is READY, or why it can't be.
 """
@@ -14,11 +15,12 @@ from typing import Any
 
 from vestige.errors import UsageError
 
-DESCRIPTORS = 5  # standard input, output and errors, the working directory, the machine's socket
+DESCRIPTORS = 5  # the machine's socket, standard input, output and errors, the working directory
 STANDARD_ERROR = 2
 LIMIT = 1 << 17  # bytes of one message; Linux takes a bit more by default
 READY = "ready"
 UNUSABLE = "unusable"  # value: the error's line; a UsageError's
+START = "start"
 WORDS = "words"
 PROCESS = "process"
 REFUSED = "refused"  # value: why there is no process
@@ -38,22 +40,30 @@ def end_of(descriptor: int) -> socket.socket:
 
 def send(end: socket.socket, kind: str, value: object, descriptors: tuple[int, ...] = ()) -> None:
     """One message. Raises OSError where the other side is gone, UsageError if it is too long."""
-    data = json.dumps([kind, value]).encode()
+    data = json.dumps([kind, value], ensure_ascii=False).encode("utf-8", "surrogatepass")
     if len(data) > LIMIT:
         raise UsageError(f"options of {len(data)} bytes, at most {LIMIT} expected; shorten them")
     socket.send_fds(end, [data], list(descriptors))
 
 
 def receive(end: socket.socket) -> tuple[str, Any, list[int]]:
-    """The next message: kind, value, descriptors. Raises EOFError where there is none to come."""
+    """The next message: kind, value, descriptors. Raises EOFError where there is none to come.
+
+    Where this process may have no more files open, the last descriptors are not there.
+    """
     try:
-        data, descriptors, _, _ = socket.recv_fds(end, LIMIT, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
-    except ConnectionError:
-        data, descriptors = b"", []
+        data, descriptors = _received(end)
+    except ConnectionResetError:  # the other side went without reading all; what it sent is here
+        data, descriptors = _received(end)
     if not data:
         raise EOFError
-    kind, value = json.loads(data)
+    kind, value = json.loads(data.decode("utf-8", "surrogatepass"))
     return kind, value, [_not_standard(each) for each in descriptors]
+
+
+def _received(end: socket.socket) -> tuple[bytes, list[int]]:
+    data, descriptors, *_ = socket.recv_fds(end, LIMIT, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    return data, descriptors
 
 
 def _not_standard(descriptor: int) -> int:

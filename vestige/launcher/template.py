@@ -1,14 +1,17 @@
 """The process a launcher's machines are forks of: everything imported, the monitor in memory.
 
-    python -m vestige.launcher.template      with the launcher's socket as its standard input
+    python -m vestige.launcher.template PID     with the launcher's socket as its standard input
 
-It has one thread, no guest, and nothing open but that socket and, for each machine, a pidfd and the
-socket that its status goes to. A fork gives all of that up before it opens anything.
+PID is the calling program, whose end is the template's too. The template has one thread, no guest,
+and nothing open but that socket and, for each machine, a pidfd and the socket that its status goes
+to. A fork gives all of that up before it opens anything. What a machine is asked to be only its own
+fork reads: in the template it would be in the memory of all machines that follow.
 
 One fork is made before it is asked for, the spare, with the process of a machine: both wait, and
 the next machine is theirs. Then there is another spare as soon as nobody asks for a machine.
 """
 
+import errno
 import gc
 import os
 import select
@@ -27,11 +30,12 @@ from vestige.host import run as native
 from vestige.host.compiled import Compiled, compiled_here
 from vestige.host.jail.layers import end_with_parent
 from vestige.host.kvm import api as kvm
-from vestige.host.process.outer import machine_process
+from vestige.host.process.outer import MachineProcess, machine_process
 from vestige.launcher import messages
 from vestige.process import prepare
 
 QUIET = 1.0  # ms, after a guest has started, for its first instructions
+STARTING = 100.0  # ms, in which another guest that was asked for starts
 PATIENCE = 15.0  # seconds in which a machine that was told to end does so, more than its own
 SIGNALLED = 128  # and the signal's number, as shells have it
 FAILED = 1
@@ -52,8 +56,12 @@ class Fork:
 class Template:
     """Forks machines as `requests` asks for them, and tells how each ended."""
 
-    def __init__(self, requests: socket.socket, compiled: Compiled, known: kvm.Known) -> None:
+    def __init__(
+        self, requests: socket.socket, caller: int, compiled: Compiled, known: kvm.Known
+    ) -> None:
+        """`caller`: a pidfd of who ends all by its own end."""
         self._requests = requests
+        self._caller = caller
         self._compiled = compiled
         self._known = known
         self._own = os.getpid()
@@ -63,17 +71,22 @@ class Template:
         self._wants_spare = True
         self._poll = select.poll()
         self._poll.register(requests, select.POLLIN)
+        self._poll.register(caller, select.POLLIN)
 
     def serve(self) -> None:
         """Until the launcher is gone; then end all machines."""
         while True:
-            ready = self._poll.poll(QUIET if self._wants_spare else None)
+            patience = STARTING if self._starting else QUIET
+            ready = self._poll.poll(patience if self._wants_spare else None)
             if not ready:
                 self._have_spare()
             for descriptor, _ in ready:
-                if descriptor != self._requests.fileno():
+                if descriptor == self._requests.fileno():
+                    goes_on = self._take()
+                else:
+                    goes_on = descriptor != self._caller
                     self._see(descriptor)
-                elif not self._take():
+                if not goes_on:
                     self._end_all()
                     return
 
@@ -85,10 +98,10 @@ class Template:
             self._see_start(descriptor)
 
     def _see_start(self, words: int) -> None:
-        """A guest runs, or never will: once none is left, nobody waits for what a spare takes."""
+        """A guest runs, or never will: it does not wait for what a spare takes."""
         self._poll.unregister(words)
         self._starting.pop(words).words.close()
-        self._wants_spare = self._spare is None and not self._starting
+        self._wants_spare = self._spare is None
 
     def _have_spare(self) -> None:
         """Where there can be one; else it is tried again once another guest has started."""
@@ -120,34 +133,37 @@ class Template:
     def _take(self) -> bool:
         """Start what the launcher asks for; False: it asks no more."""
         try:
-            _, words, descriptors = messages.receive(self._requests)
+            _, _, given = messages.receive(self._requests)
         except EOFError:
             return False
-        *given, last = descriptors
-        owner = messages.end_of(last)
+        if not given:  # not even who is to be told
+            return True
+        owner = messages.end_of(given[0])
         try:
-            fork = self._told(words, given)
-        except OSError as error:
-            with owner:
-                messages.send(owner, messages.REFUSED, limits.line_of(error))
+            if len(given) < messages.DESCRIPTORS:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            fork = self._told(given)
+        except (OSError, MemoryError) as error:
+            _say(owner, messages.REFUSED, limits.line_of(error))
+            owner.close()
         else:
             fork.owner = owner
-            _tell(owner, messages.PROCESS, fork.process, fork.life)
-        for descriptor in given:
+            _say(owner, messages.PROCESS, fork.process, fork.life)
+        for descriptor in given[1:]:
             os.close(descriptor)
         return True
 
-    def _told(self, words: list[str], given: list[int]) -> Fork:
+    def _told(self, given: list[int]) -> Fork:
         """A fork that has been told to be the machine. Raises OSError."""
         fork, self._spare, self._wants_spare = self._spare, None, False
         if fork is not None:
             try:
-                messages.send(fork.words, messages.WORDS, words, tuple(given))
+                messages.send(fork.words, messages.START, None, tuple(given))
             except OSError:  # somebody killed it, as `_bury` will see
                 fork = None
         if fork is None:
             fork = self._fork()
-            messages.send(fork.words, messages.WORDS, words, tuple(given))
+            messages.send(fork.words, messages.START, None, tuple(given))
         self._starting[fork.words.fileno()] = fork
         self._poll.register(fork.words, select.POLLIN)
         return fork
@@ -165,11 +181,14 @@ class Template:
         _, status = os.waitpid(fork.process, 0)
         code = os.waitstatus_to_exitcode(status)
         if fork.owner is not None:
-            _tell(fork.owner, messages.STATUS, code if code >= 0 else SIGNALLED - code)
+            _say(fork.owner, messages.STATUS, code if code >= 0 else SIGNALLED - code)
             fork.owner.close()
 
     def _end_all(self) -> None:
         self._poll.unregister(self._requests)
+        self._poll.unregister(self._caller)
+        if self._spare is not None:
+            self._spare.words.close()
         deadline = time.monotonic() + PATIENCE
         for fork in self._forks.values():
             os.kill(fork.process, signal.SIGTERM)  # not waited for yet: it is its number still
@@ -183,41 +202,59 @@ class Template:
                 deadline += PATIENCE
 
     def _become(self, requests: socket.socket) -> NoReturn:
-        """Be a fork: wait for words, and be the machine, with nothing of the template's open."""
+        """Be a fork: wait until a machine is wanted, and be that, with nothing else open."""
         status = FAILED
         try:
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, 0)
             os.closerange(3, requests.fileno())
             os.closerange(requests.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
-            end_with_parent(signal.SIGTERM)
-            if os.getppid() == self._own:  # else that signal would never come
-                status = told(lambda: self._run(requests))
+            machine, problem = self._prepared()
+            if os.getppid() == self._own:  # else no signal would come when it ends
+                status = self._live(requests, machine, problem)
         except BaseException:  # noqa: BLE001 - a bug of ours, and no frame above may see it
             sys.excepthook(*sys.exc_info())
         finally:
             os._exit(status)
 
-    def _run(self, requests: socket.socket) -> int:
+    def _prepared(self) -> tuple[MachineProcess | None, OSError | None]:
+        """The machine's process, if there can be one already; why there will be none."""
         try:
-            machine = machine_process(self._compiled, self._known, jailed=True)
-        except UsageError:  # it will be told if it is so still
-            machine = None
+            end_with_parent(signal.SIGTERM)
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, 0)
+            os.close(nowhere)
+            return machine_process(self._compiled, self._known, jailed=True), None
+        except OSError as error:
+            return None, error
+        except (GuestError, UsageError):  # it is told once a machine is wanted, if it is so still
+            return None, None
+
+    def _live(
+        self, requests: socket.socket, machine: MachineProcess | None, problem: OSError | None
+    ) -> int:
+        """Wait, and be the machine; its exit status. What is told goes to its own streams."""
         try:
-            _, words, (*streams, directory) = messages.receive(requests)
-        except EOFError:
+            _, _, (owner, *streams, directory) = messages.receive(requests)
+        except (EOFError, ValueError):  # ValueError: there are too many files open for all
             return FAILED
         began = time.clock_gettime(time.CLOCK_BOOTTIME)
         for number, descriptor in enumerate(streams):
             os.dup2(descriptor, number)
             os.close(descriptor)
-        os.fchdir(directory)
-        os.close(directory)
         ready = native.Ready(self._compiled, self._known, machine, began, requests.close)
-        return native.run(options_of(SYNTAX.read(words)), ready)
+
+        def work() -> int:
+            if problem is not None:
+                raise problem
+            os.fchdir(directory)
+            os.close(directory)
+            with messages.end_of(owner) as end:
+                _, words, _ = messages.receive(end)
+            return native.run(options_of(SYNTAX.read(words)), ready)
+
+        return told(work)
 
 
-def _tell(end: socket.socket, kind: str, value: int, *descriptors: int) -> None:
+def _say(end: socket.socket, kind: str, value: int | str | None, *descriptors: int) -> None:
     try:
         messages.send(end, kind, value, descriptors)
     except OSError:
@@ -227,8 +264,12 @@ def _tell(end: socket.socket, kind: str, value: int, *descriptors: int) -> None:
 def main() -> None:
     """Be ready, say so, and serve."""
     prepare()
+    # A caller that takes signals by itself has blocked them, and machines are ended by one.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     with socket.socket(fileno=os.dup(0)) as requests:
         try:
+            caller = os.pidfd_open(int(sys.argv[1]))
             with closing(kvm.open_system()) as system:
                 known = system.learn()
             compiled = compiled_here()
@@ -238,7 +279,7 @@ def main() -> None:
         gc.collect()
         gc.freeze()  # a collection in a fork would touch, and so copy, all of it
         messages.send(requests, messages.READY, None)
-        Template(requests, compiled, known).serve()
+        Template(requests, caller, compiled, known).serve()
 
 
 if __name__ == "__main__":

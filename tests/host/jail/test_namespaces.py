@@ -11,7 +11,7 @@ import pytest
 from tests.host.jail.children import told_by_a_child
 from vestige.host.jail import namespaces
 
-NAMES = ("mnt", "pid", "net", "ipc", "uts")
+NAMES = ("pid", "net", "ipc", "uts")
 
 
 def own() -> list[int]:
@@ -39,6 +39,25 @@ def test_a_child_has_namespaces_of_its_own_and_is_the_first_process_there() -> N
     assert not set(theirs) & set(own())
     assert number == 1
     assert user == [os.getuid(), os.getgid()]
+
+
+def mounts() -> int:
+    """The namespace of mounts of this process."""
+    return Path("/proc/self/ns/mnt").stat().st_ino
+
+
+@needs
+def test_a_child_has_the_mounts_of_all_until_it_leaves_its_files() -> None:
+    """Nobody's unmounting is held up by one that waits."""
+
+    def work() -> tuple[int, int]:
+        place = os.open("/proc/self/ns", os.O_PATH)
+        before = mounts()
+        namespaces.leave_files()
+        return before, os.stat("mnt", dir_fd=place).st_ino
+
+    before, after = told_by_a_child(work, apart=True)
+    assert before == mounts() != after
 
 
 @needs

@@ -13,12 +13,14 @@ from vestige.lang.intrinsics import syscall
 
 SYS_CLONE, SYS_PRCTL = 56, 157
 SYS_PIVOT_ROOT, SYS_MOUNT, SYS_UMOUNT2 = 155, 165, 166
+SYS_UNSHARE = 272
 PR_GET_TID_ADDRESS = 40
 SIGCHLD = 17
 CHILD_SETTID = 0x0100_0000
 NEW_USER = 0x1000_0000
-# Of mounts, host names, System V IPC, processes, networks.
-NEW_ALL = 0x0002_0000 | 0x0400_0000 | 0x0800_0000 | 0x2000_0000 | 0x4000_0000
+NEW_MOUNTS = 0x0002_0000
+# Of host names, System V IPC, processes, networks.
+NEW_ALL = 0x0400_0000 | 0x0800_0000 | 0x2000_0000 | 0x4000_0000
 REFUSALS = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSPC, errno.EUSERS, errno.ENOSYS)
 REASONS = {errno.ENOSPC: "no more of them may be made, by the sysctls user.max_*_namespaces"}
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
@@ -102,8 +104,10 @@ def _map_users(user: int, group: int) -> None:
 def leave_files() -> None:
     """Have an empty folder, that can't be written, as the root of all names of files.
 
-    In a namespace of mounts of its own. Raises OSError.
+    In a namespace of mounts of its own, which begins here: it holds up who unmounts something.
+    Raises OSError.
     """
+    _call(SYS_UNSHARE, NEW_MOUNTS)
     _call(SYS_MOUNT, 0, b"/", 0, MS_REC | MS_PRIVATE)
     flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
     _call(SYS_MOUNT, b"empty", COVERED, b"tmpfs", flags)
