@@ -1,7 +1,7 @@
 """When a device is there, by what its place says."""
 
-from vestige.abi import Config
-from vestige.place import MemoryRange, Option, Place, is_present, options_for
+from vestige.abi import Board, Config
+from vestige.place import MemoryRange, Option, Place, is_present, options_for, standard
 
 SERIAL = Place("serial", "serial")
 SPEAKER = Place("speaker", "speaker", option=Option("--speaker", "give it a speaker"))
@@ -23,3 +23,11 @@ def test_a_device_without_an_option_is_there_where_it_says_so() -> None:
     config.console.present = 1
     assert is_present(silent, 0, config)
     assert is_present(COUNTER, 5, config)
+
+
+def test_a_device_of_one_board_is_on_no_other() -> None:
+    timer = Place("timer", "timer", board=Board.PC)
+    assert not is_present(timer, 0, Config())
+    assert is_present(timer, 0, Config(board=Board.PC))
+    assert standard((timer, COUNTER, SPEAKER), Board.PC) == {"timer", "counter"}
+    assert standard((timer, COUNTER, SPEAKER), Board.MODERN) == {"counter"}

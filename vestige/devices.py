@@ -1,5 +1,6 @@
 """The machine's devices, a line each; ACPI names them in this order. And how they are found."""
 
+from vestige.abi import Board
 from vestige.claims import accesses, check, check_types, rows, slots
 from vestige.monitor.devices.acpi_registers.place import ACPI_REGISTERS
 from vestige.monitor.devices.hpet.place import HPET_TIMERS
@@ -13,6 +14,7 @@ from vestige.monitor.devices.virtio_blk.place import VIRTIO_BLOCK
 from vestige.monitor.devices.virtio_console.place import VIRTIO_CONSOLE
 from vestige.monitor.devices.virtio_net.place import VIRTIO_NET
 from vestige.monitor.devices.virtio_rng.place import VIRTIO_ENTROPY
+from vestige.place import standard
 
 DEVICES = (
     ACPI_REGISTERS,
@@ -31,4 +33,4 @@ PORT_ROWS = rows(DEVICES)  # where each port is
 SLOT_ROWS = slots(DEVICES)  # and each device number on PCI bus 0
 ACCESSES = accesses(DEVICES)  # place.Access to the memory of each row
 POSTS = tuple(post for place in DEVICES for post in place.posts)  # n is abi.Irq.START + n
-STANDARD = frozenset(place.field for place in DEVICES if place.option is None)
+STANDARD = standard(DEVICES, Board.MODERN)

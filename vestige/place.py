@@ -8,7 +8,7 @@ places say are in `vestige/shapes.py`.
 
 from _collections_abc import Callable, Collection
 
-from vestige.abi import Bus, Config
+from vestige.abi import Board, Bus, Config
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.records import Record
 from vestige.lang.types import u8, u16, u32, u64
@@ -164,7 +164,8 @@ def always(config: Config) -> bool:
 class Place(Record):
     """One device. The first of its ports, or its memory's address, is offset 0 to its model.
 
-    It is there if its `option` is given; without one, if `present` says so: `is_present`.
+    It is there if its `option` is given; without one, if `present` says so; and on its `board`
+    alone, if it has one: `is_present`.
     """
 
     field: str  # of core.machine.Machine
@@ -176,6 +177,7 @@ class Place(Record):
     routed: tuple[Routed, ...] = ()
     timed: bool = False
     present: Callable[[Config], bool] = always
+    board: Board | None = None
     option: Option | None = None
     node: Node | None = None
     table: Table | None = None
@@ -214,9 +216,18 @@ class Place(Record):
 
 def is_present(place: Place, row: u8, config: Config) -> bool:
     """Whether the machine has the device; `row` is its number in `vestige/devices.py`."""
+    if place.board is not None and config.board != place.board:
+        return False
     if place.option is not None:
         return config.options >> row & 1 != 0
     return place.present(config)
+
+
+def standard(places: tuple[Place, ...], board: Board) -> frozenset[str]:
+    """The fields of those devices that each machine of a kind may have, without any option."""
+    return frozenset(
+        place.field for place in places if place.option is None and place.board in (None, board)
+    )
 
 
 def options_for(places: tuple[Place, ...], fields: Collection[str]) -> int:

@@ -169,6 +169,13 @@ class Console(Struct):
     output: i64
 
 
+class Board(IntEnum):
+    """What kind of machine the guest finds."""
+
+    MODERN = 0  # without what is legacy
+    PC = 1  # of 1997
+
+
 class Config(Struct):
     """Written by the host before the monitor's first instruction, all but a size not after.
 
@@ -182,6 +189,7 @@ class Config(Struct):
     # it: they follow each other. Both are in the first domain's Config alone.
     homes: u8[MAX_VIRTIO]
     shares: u8[MAX_VIRTIO]  # 1 or more, a function that is not there included
+    board: u8  # Board
     cpus: u32
     tsc_khz: u32
     ram: Memory
