@@ -110,6 +110,19 @@ class PinController(Protocol):
         """What this pin's message says."""
 
 
+class ExternalInterrupts(Protocol):
+    """One that takes the lines of others as ISA has them, and interrupts the boot CPU."""
+
+    def take_lines(self, asserted: u32, rose: u32) -> None:
+        """The IRQs that any source asserts; those that one has just asserted."""
+
+    def intr(self) -> bool:
+        """Whether it asks for an interrupt."""
+
+    def acknowledge(self) -> u8:
+        """The CPU takes one: its vector."""
+
+
 class DiskController(Protocol):
     """One that disks are attached to."""
 

@@ -15,6 +15,7 @@ from vestige.abi import (
     LOCAL_APIC,
     LOG_SIZE,
     MAX_DISKS,
+    NO_VECTOR,
     PORT_CALL,
     PORT_DOORBELL,
     RING,
@@ -102,6 +103,8 @@ class Attack(IntEnum):
     FAILURES = 23  # of disks, random ones, without end
     ROUNDS = 24  # so many of random scribbling and calling
     PRIORITY = 25  # of I/O: real time
+    INJECT = 26  # this vector, at each trap
+    ATTEND = 27  # without end
 
 
 class Orders(Struct):
@@ -202,6 +205,13 @@ def attack(cpu: Cpu, shared: Shared, orders: Orders) -> None:
                 log(cpu, shared, 199)
         case Attack.CALL:
             call(u8(parameter))
+        case Attack.INJECT:
+            while True:
+                cpu.argument[0], cpu.argument[1] = parameter, 1
+                call(Call.INJECT)
+        case Attack.ATTEND:
+            while True:
+                call(Call.ATTEND)
         case Attack.KICK:
             cpu.argument[0] = parameter
             call(Call.KICK)
@@ -608,7 +618,10 @@ def scribble_ring(chance: Chance, value: u64) -> None:
 
 
 ALLOWED = (Opcode.READ_FIXED, Opcode.WRITE_FIXED, Opcode.FSYNC, Opcode.READ_FIXED)
-OFTEN = (Call.ROUTE, Call.PIN, Call.LOG, Call.KICK, Call.KICK, Call.KICK, Call.DONE, Call.ROUTE)
+OFTEN = (
+    *(Call.ROUTE, Call.PIN, Call.LOG, Call.KICK, Call.KICK, Call.KICK, Call.DONE, Call.ROUTE),
+    *(Call.ATTEND, Call.PIN, Call.LOG, Call.KICK, Call.KICK, Call.KICK, Call.INJECT, Call.ROUTE),
+)
 CHUNKS = 64 // 2  # of the guest's RAM
 
 
@@ -650,7 +663,7 @@ def anything(cpu: Cpu, shared: Shared, chance: Chance, is_worker: bool) -> None:
         else:
             port_out8(u16(PORT_DOORBELL + chance.below(GSIS + 64)), 0)
         return
-    what = OFTEN[number >> 16 & 7]
+    what = OFTEN[number >> 16 & 15]
     match what:
         case Call.ROUTE:
             gsi = chance.below(GSIS if number & 1 << 40 else 8)
@@ -664,6 +677,13 @@ def anything(cpu: Cpu, shared: Shared, chance: Chance, is_worker: bool) -> None:
             cpu.argument[1] = 0 if number & 0xF000000 else random_word(chance)
         case Call.LOG:
             shared.log[0] = u8(number >> 48)
+        case Call.INJECT:
+            if is_worker:
+                return
+            if number & 0xF00000:
+                cpu.argument[0] = NO_VECTOR  # an interrupt is the end of a guest without an IDT
+        case Call.ATTEND:
+            pass
         case Call.KICK:
             cpu.argument[0], cpu.argument[1] = 0, number >> 63
             for _ in range(number >> 32 & 7):

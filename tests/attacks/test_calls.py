@@ -15,7 +15,7 @@ import pytest
 from vestige.errors import UsageError
 from vestige.host.jail import calls, layers, seccomp
 from vestige.host.kvm.api import Request
-from vestige.host.loop.session import NUDGE
+from vestige.host.loop.runloop import NUDGE
 from vestige.host.process.link import PLACE, Kind, Link, pair
 from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import Struct, i32, i64, u32, u64

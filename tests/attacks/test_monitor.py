@@ -81,10 +81,19 @@ def test_a_consoles_file_is_not_overwritten(attacks: Attacks, tmp_path: Path) ->
 # ---- calls ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [1, 8, 9, 0x77, 0x80, 0xF0, 255])
+@pytest.mark.parametrize("number", [9, 0x77, 0x80, 0xF0, 255])
 def test_a_call_that_there_is_not_ends_the_guest(attacks: Attacks, number: int) -> None:
     ended = done(attacks.words(Attack.CALL, number))
     assert_one_line(ended, b"the monitor made call %d, which there isn't" % number)
+
+
+@pytest.mark.parametrize("vector", [0, 0x20, 255, 0x120, (1 << 64) - 1])
+def test_an_interrupt_that_the_guest_can_not_take_ends_it_at_most(
+    attacks: Attacks, vector: int
+) -> None:
+    ended = done([*attacks.words(Attack.INJECT, vector), "--timeout", "1"])
+    assert_lines(ended.stderr, 1)
+    assert ended.returncode in (1, 124)
 
 
 @pytest.mark.parametrize("number", [1, 7, 8, 1 << 32, (1 << 64) - 1])
@@ -226,7 +235,9 @@ def test_an_msr_that_is_not_the_monitors_is_a_fault(attacks: Attacks, number: in
 
 
 @pytest.mark.parametrize(
-    "attack", [Attack.SPIN, Attack.HALT, Attack.DONE, Attack.NOTHING], ids=lambda each: each.name
+    "attack",
+    [Attack.SPIN, Attack.HALT, Attack.DONE, Attack.NOTHING, Attack.ATTEND],
+    ids=lambda each: each.name,
 )
 def test_a_monitor_that_never_answers_is_ended(attacks: Attacks, attack: Attack) -> None:
     ended = done([*attacks.words(attack), "--timeout", "0.3", "--cpus", "2"])

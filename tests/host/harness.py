@@ -167,7 +167,7 @@ class Payload:
         """They have left their loops: a nudge that still finds one must find its handler too."""
         deadline = time.monotonic() + PATIENCE
         for each in self.session.threads:
-            while each._native_id and Path(f"/proc/self/task/{each._native_id}").exists():
+            while each.native_id and Path(f"/proc/self/task/{each.native_id}").exists():
                 assert time.monotonic() < deadline
                 select.select([], [], [], 0.001)
 

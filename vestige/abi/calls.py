@@ -13,6 +13,10 @@ class Call(IntEnum):
     """Monitor to host, all of them; arguments in the Cpu. Threat: a subverted monitor."""
 
     DONE = 0  # the trap is answered. Threat: none, the guest goes on.
+    # [vector, more]: the same, by the boot CPU alone, whose guest takes an external interrupt with
+    # this vector, unless it is NO_VECTOR; and the guest is to exit once it can take one, unless
+    # `more` is 0. Threat: any vector in its own guest, as from a PIC.
+    INJECT = 1
     ROUTE = 2  # [gsi, domain]: take its Shared.routes[gsi]. Threat: an MSI to its own LAPICs.
     # [domain, handed]: io_uring_enter of its ring; unless `handed` is 0 other threads on this
     # processor, to one of which the kernel hands what was entered, run first. Threat: CPU time
@@ -25,9 +29,11 @@ class Call(IntEnum):
     # And tell what is new in Statistics.disks, a line for each disk and errno, 16 of a disk.
     # Threat: so many lines on standard error at most, which may not be true.
     LOG = 7
+    ATTEND = 8  # the boot CPU is to exit, now. Threat: CPU time of its own threads.
 
 
 CALLS = max(Call) + 1
+NO_VECTOR = 256  # of an INJECT
 ARGUMENTS = 4  # of a call, at most
 
 

@@ -190,6 +190,7 @@ class Config(Struct):
     homes: u8[MAX_VIRTIO]
     shares: u8[MAX_VIRTIO]  # 1 or more, a function that is not there included
     board: u8  # Board
+    date: u64  # seconds since 1970-01-01 00:00 when the monitor's clock begins
     cpus: u32
     tsc_khz: u32
     ram: Memory

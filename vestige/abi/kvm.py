@@ -27,6 +27,8 @@ class ExitReason(IntEnum):
 
     IO = 2
     MMIO = 6
+    INTERRUPT_WINDOW = 7  # the guest can take an external interrupt
+    INTERRUPTED = 10  # it has been told to exit
     IOAPIC_EOI = 26
 
 
@@ -56,6 +58,7 @@ class GuestExit(Struct):
     """
 
     reason: u32  # an ExitReason
+    ready: u32  # 1: the guest would take an external interrupt at once
     union: u64[3]  # a RunIo, RunMmio or RunEoi
 
 

@@ -20,6 +20,12 @@ SYNTAX = Syntax(
             help="kernel command line; Linux shows its lines here if this has console=ttyS0, or"
             " console=hvc0 with --console virtio",
         ),
+        choice(
+            "--machine",
+            read.MACHINES,
+            "machine",
+            help="what the guest finds: no legacy hardware (default), or the chips of a PC, too",
+        ),
         Option(
             "--memory",
             "SIZE",

@@ -25,8 +25,8 @@ from vestige.host.loop.ending import until_ended
 from vestige.host.messages import tell
 from vestige.host.options import HOST_LOOPBACK, USER, RunOptions
 from vestige.host.process.inner import check_guest
+from vestige.host.process.orders import config_of
 from vestige.host.resources import Resources
-from vestige.machine.config import MachineConfig
 from vestige.signals import Watch
 from vestige.softhost import SoftHost, foreground
 from vestige.softhost.host import python_apart
@@ -54,7 +54,7 @@ def run(options: RunOptions, words: list[str]) -> int:
 def _run(options: RunOptions, words: list[str], resources: Resources, watch: Watch) -> int:
     refuse_unreachable(options)
     files = open_files(options, resources, watch)
-    check_guest(options, files, MachineConfig(cpus=options.cpus, memory=options.memory))
+    check_guest(options, files, config_of(options))
     key = images.key()  # compiled here: inside, the compiler takes ten times as long
     code = [
         images.monitor_image(key).to_bytes(),

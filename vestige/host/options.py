@@ -32,6 +32,7 @@ LONGEST_INTERFACE = 15  # characters of a network interface's name
 ACCELERATORS = ("auto", "kvm", "soft")
 IDE_IN_MEMORY = "memory"
 IDE_PLACES = ("ports", IDE_IN_MEMORY)
+MACHINES = MODERN, PC = "modern", "pc"
 REBOOTS = ("exit", "restart")
 JAILS = JAIL_ON, JAIL_REQUIRED, JAIL_OFF = "on", "require", "off"
 _SIZES = {"": MIB} | {
@@ -142,12 +143,13 @@ class RunOptions(NamedValues):
     `net`: USER, HOST_LOOPBACK, tap:NAME or None; `entropy`: a virtio entropy device; `devices`:
     those of vestige.devices that have an option which was given, by their fields; `stats`: where to
     write the statistics; `on_reboot`, one of REBOOTS, what a reset by the guest does; `ring`, one
-    of RINGS, who takes the entries of the io_uring.
+    of RINGS, who takes the entries of the io_uring; `machine`: one of MACHINES.
     """
 
     __slots__ = (
         "accel", "append", "console", "cpus", "devices", "disks", "entropy", "ide", "initrd",
-        "jail", "kernel", "memory", "net", "on_reboot", "ports", "ring", "stats", "timeout",
+        "jail", "kernel", "machine", "memory", "net", "on_reboot", "ports", "ring", "stats",
+        "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -171,7 +173,9 @@ class RunOptions(NamedValues):
         devices: tuple[str, ...] = (),
         ring: str = "auto",
         jail: JailOption = JailOption(),  # noqa: B008 - never changed
+        machine: str = MODERN,
     ) -> None:
+        self.machine = machine
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.disks = memory, cpus, disks
         self.console, self.ports, self.entropy = console, ports, entropy

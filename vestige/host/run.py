@@ -8,7 +8,6 @@ import os
 import time
 from _collections_abc import Callable
 
-from vestige.devices import STANDARD
 from vestige.errors import UsageError
 from vestige.host import domains, images, options
 from vestige.host.compiled import Compiled, compiled_here
@@ -23,7 +22,7 @@ from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.wait import RESET, wait
 from vestige.host.messages import tell
 from vestige.host.process.inner import check_guest
-from vestige.host.process.orders import orders
+from vestige.host.process.orders import config_of, orders
 from vestige.host.process.outer import MachineProcess, ProcessLines, machine_process
 from vestige.host.resources import Resources
 from vestige.lang.types import TYPE_CHECKING
@@ -95,9 +94,7 @@ class Run:
         """Each resource is closed by `resources` after what uses it."""
         self.asked, self.files, self.watch = asked, files, watch
         self.counters = b""
-        self.config = MachineConfig(
-            cpus=asked.cpus, memory=asked.memory, devices=STANDARD.union(asked.devices)
-        )
+        self.config = config_of(asked)
         self.system = resources.keep(kvm.open_system(known=ready.known))
         self.domains = domains.count(asked.disks, asked.net is not None, asked.cpus)
         self.system.check_cpus(asked.cpus, self.domains)
@@ -177,7 +174,7 @@ class Run:
                     self.files,
                     entropy=self.entropy,
                     network=self.network,
-                    devices=tuple(each.field for each in self.config.devices),
+                    machine=self.config,
                     domains=self.domains,
                     restarts=self.restarts,
                     user=self.user,

@@ -2,6 +2,7 @@
 
 from _collections_abc import Collection
 
+from vestige.abi import Board
 from vestige.bounds import (
     CHUNK,
     DEFAULT_MEMORY,
@@ -11,9 +12,10 @@ from vestige.bounds import (
     MIB,
     MINIMUM_MEMORY,
 )
-from vestige.devices import DEVICES, STANDARD
+from vestige.devices import DEVICES
 from vestige.errors import UsageError
 from vestige.monitor.devices.ioapic.place import IO_APIC
+from vestige.place import standard
 
 
 class MachineConfig:
@@ -21,18 +23,21 @@ class MachineConfig:
 
     `memory` is in bytes. `devices` has those that are there, by their fields in core.machine; an
     interrupt is described to the guest only where there is an I/O APIC to take it. Raises
-    UsageError for a size, a count or a device that no machine can have.
+    UsageError for a size, a count or a device that no machine can have. A PC has ACPI's fixed
+    hardware, and its old chips beside.
     """
 
-    __slots__ = ("cpus", "devices", "memory")
+    __slots__ = ("board", "cpus", "devices", "memory")
 
     def __init__(
         self,
         *,
         cpus: int = 1,
         memory: int = DEFAULT_MEMORY,
-        devices: Collection[str] = STANDARD,
+        devices: Collection[str] | None = None,
+        board: Board = Board.MODERN,
     ) -> None:
+        """`devices` None: those that each such machine has."""
         if not 1 <= cpus <= MAX_CPUS:
             raise UsageError(f"{cpus} CPUs: a machine has 1 to {MAX_CPUS}; give such a number")
         if not MINIMUM_MEMORY <= memory <= MAXIMUM_MEMORY:
@@ -47,6 +52,9 @@ class MachineConfig:
             )
         self.cpus = cpus
         self.memory = memory
+        self.board = board
+        if devices is None:
+            devices = standard(DEVICES, board)
         fields = [place.field for place in DEVICES]
         for field in devices:
             if field not in fields:

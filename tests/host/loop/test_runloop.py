@@ -13,6 +13,7 @@ from vestige.lang.intrinsics import address_of, store64
 from vestige.lang.types import Struct, u8, u64
 
 GUEST, MONITOR, RING, OTHER_RING = 100, 101, 102, 103
+PROCESS, BOOT_THREAD = 7, 8
 
 
 class Page(Struct):
@@ -25,7 +26,7 @@ class Argument(Struct):
     """The first arguments of the monitor's call."""
 
     value: u64
-    handed: u64  # of a KICK
+    second: u64
 
 
 class Rig:
@@ -43,6 +44,9 @@ class Rig:
             argument=address_of(self.argument),
             ring_count=2,
             ring_entries=256,
+            boot_run=address_of(self.guest),
+            boot_thread=BOOT_THREAD,
+            process=PROCESS,
         )
         self.shown = abi.GuestExit()
         self.loop.guest_exit = address_of(self.shown)
@@ -51,20 +55,37 @@ class Rig:
         self.loop.rings[0], self.loop.rings[1] = RING, OTHER_RING
         self.script: list[tuple[int, Callable[[], int]]] = []
         self.yields: list[int] = []  # how much of the script was left at each
+        self.injected: list[int] = []  # vectors
+        self.signals = 0
+        self.refuses = 0  # an errno, of KVM_INTERRUPT
         monkeypatch.setattr(runloop, "syscall", self.answer)
 
     def answer(self, number: int, descriptor: int, *arguments: int) -> int:
         if number == runloop.SYS_SCHED_YIELD:
             self.yields.append(len(self.script))
             return 0
+        if number == runloop.SYS_TGKILL:
+            assert (descriptor, *arguments[:2]) == (PROCESS, BOOT_THREAD, runloop.NUDGE)
+            self.signals += 1
+            return 0
+        if arguments[0] == runloop.KVM_INTERRUPT:
+            assert descriptor == GUEST
+            self.injected.append(runloop.Interrupt.at(arguments[1]).vector)
+            return -self.refuses
         expected, act = self.script.pop(0)
         assert descriptor == expected
         assert arguments[0] == (256 if descriptor in (RING, OTHER_RING) else KVM_RUN)
         return act()
 
-    def guest_exits(self, reason: int) -> None:
+    @property
+    def page(self) -> abi.RunPage:
+        """The guest's."""
+        return abi.RunPage.at(address_of(self.guest))
+
+    def guest_exits(self, reason: int, ready: int = 0) -> None:
         def act() -> int:
-            abi.RunPage.at(address_of(self.guest)).exit_reason = reason
+            self.page.exit_reason = reason
+            self.page.ready_for_interrupt_injection = ready
             return 0
 
         self.script.append((GUEST, act))
@@ -79,11 +100,11 @@ class Rig:
         size: int = 1,
         offset: int = 2048,
         argument: int = 0,
-        handed: int = 0,
+        second: int = 0,
     ) -> None:
         def act() -> int:
             self.argument.value = argument
-            self.argument.handed = handed
+            self.argument.second = second
             abi.RunPage.at(address_of(self.monitor)).exit_reason = reason
             record = abi.RunIo.at(address_of(self.monitor) + abi.RUN_UNION)
             record.port, record.direction, record.size = port, direction, size
@@ -110,7 +131,10 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
     return Rig(monkeypatch)
 
 
-@pytest.mark.parametrize("reason", list(abi.ExitReason))
+TOLD = abi.ExitReason.INTERRUPTED  # by the run loop itself: KVM's own exit of this reason is EINTR
+
+
+@pytest.mark.parametrize("reason", sorted(set(abi.ExitReason) - {TOLD}))
 def test_device_accesses_and_ends_of_interrupt_are_forwarded(
     rig: Rig, reason: abi.ExitReason
 ) -> None:
@@ -121,7 +145,7 @@ def test_device_accesses_and_ends_of_interrupt_are_forwarded(
     assert rig.loop.forwards == rig.loop.exits[reason] == rig.loop.exits[8] == 1
 
 
-@pytest.mark.parametrize("reason", sorted(set(range(40)) - set(abi.ExitReason)))
+@pytest.mark.parametrize("reason", sorted(set(range(40)) - set(abi.ExitReason) | {TOLD}))
 def test_every_other_exit_leaves(rig: Rig, reason: int) -> None:
     rig.guest_exits(reason)
     assert rig.run() == Leave.GUEST
@@ -135,7 +159,7 @@ def test_a_reason_no_kernel_gives_stays_within_the_counters(rig: Rig, reason: in
     assert rig.loop.exits[REASONS - 1] == 1
 
 
-@pytest.mark.parametrize("call", [1, 2, 4, 5, 6, 7, 8, 119, 255])
+@pytest.mark.parametrize("call", [2, 4, 5, 6, 7, 9, 119, 255])
 def test_calls_for_python_leave_and_the_monitor_goes_on_afterwards(rig: Rig, call: int) -> None:
     rig.loop.in_monitor = 1
     rig.monitor_calls(call)
@@ -201,7 +225,7 @@ def test_a_ring_is_looked_at_after_so_many_entries_of_its_own(rig: Rig) -> None:
 def test_what_a_kick_hands_to_another_thread_runs_before_the_monitor(rig: Rig) -> None:
     rig.loop.in_monitor = 1
     for handed in (0, 1, 0):
-        rig.monitor_calls(abi.Call.KICK, handed=handed)
+        rig.monitor_calls(abi.Call.KICK, second=handed)
         rig.script.append((RING, lambda: 3))
     rig.monitor_calls(abi.Call.DONE)
     rig.guest_exits(8)
@@ -316,3 +340,80 @@ def test_a_failed_system_call_is_told_with_its_reason(leave: Leave) -> None:
     loop = Loop(error=errno.EFAULT)
     line = failure.left(leave, loop, "CPU 3", None, None)
     assert line.endswith("failed on CPU 3: Bad address")
+
+
+# ---- external interrupts ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def boot(rig: Rig) -> Rig:
+    """The boot CPU's loop."""
+    rig.loop.boots = 1
+    return rig
+
+
+def test_an_interrupt_is_injected_and_the_trap_answered(boot: Rig) -> None:
+    boot.guest_exits(abi.ExitReason.IO, ready=1)
+    boot.monitor_calls(abi.Call.INJECT, argument=0x1_0000_0038)
+    boot.guest_exits(8)
+    assert boot.run() == Leave.GUEST
+    assert (boot.injected, boot.shown.ready) == ([0x38], 1)
+    assert boot.page.request_interrupt_window == 0
+
+
+def test_a_guest_that_can_take_none_exits_once_it_can(boot: Rig) -> None:
+    asked: list[int] = []
+    boot.guest_exits(abi.ExitReason.IO)
+    boot.monitor_calls(abi.Call.INJECT, argument=abi.NO_VECTOR, second=1)
+    boot.guest_exits(abi.ExitReason.IO)
+    boot.monitor_calls(abi.Call.DONE)  # by which nothing is taken back
+    boot.guest_exits(abi.ExitReason.INTERRUPT_WINDOW, ready=1)
+    boot.monitor_calls(abi.Call.INJECT, argument=0x20)
+    boot.guest_exits(8)
+    for number, (who, act) in enumerate(boot.script):
+        if who == GUEST:
+
+            def watched(act: Callable[[], int] = act) -> int:
+                asked.append(boot.page.request_interrupt_window)
+                return act()
+
+            boot.script[number] = who, watched
+    assert boot.run() == Leave.GUEST
+    assert asked == [0, 1, 1, 0]
+    assert boot.injected == [0x20]
+
+
+def test_an_interrupt_that_kvm_refuses_ends_the_guest(boot: Rig) -> None:
+    boot.refuses = errno.EEXIST
+    boot.loop.in_monitor = 1
+    boot.monitor_calls(abi.Call.INJECT, argument=0x20)
+    assert boot.run() == Leave.GUEST_ERROR
+    assert boot.loop.error == errno.EEXIST
+
+
+def test_nobody_but_the_boot_cpu_injects(boot: Rig) -> None:
+    boot.loop.boots = 0
+    boot.loop.in_monitor = 1
+    boot.monitor_calls(abi.Call.INJECT)
+    assert boot.run() == Leave.CALL
+    assert boot.injected == []
+
+
+def test_the_boot_cpu_is_told_to_exit_and_the_monitor_is_entered(boot: Rig) -> None:
+    boot.loop.in_monitor = 1
+    boot.monitor_calls(abi.Call.ATTEND)
+    boot.monitor_calls(abi.Call.DONE)
+    boot.fails(GUEST, errno.EINTR)
+    boot.monitor_calls(abi.Call.DONE)
+    boot.guest_exits(8)
+    assert boot.run() == Leave.GUEST
+    assert boot.signals == boot.loop.exits[TOLD] == 1
+    assert boot.shown.reason == TOLD
+    assert boot.page.immediate_exit == 0
+
+
+def test_a_signal_for_something_else_is_not_told_to_the_monitor(boot: Rig) -> None:
+    boot.fails(GUEST, errno.EINTR)
+    boot.guest_exits(8)
+    assert boot.run() == Leave.GUEST
+    assert (boot.loop.interrupted, boot.loop.forwards) == (1, 0)

@@ -11,7 +11,7 @@ from vestige.errors import UsageError
 from vestige.host.backends.disks import PUNCH_HOLE
 from vestige.host.backends.ring import REGISTER_BUFFERS_UPDATE
 from vestige.host.kvm.api import Request
-from vestige.host.loop.session import NUDGE
+from vestige.host.loop.runloop import NUDGE
 from vestige.host.process import link
 
 Argument = tuple[int, int, int]  # its number, the bits of it that count, and their value
@@ -29,6 +29,7 @@ ALLOWED: dict[str, Sequence[Sequence[Argument]]] = {
     # The guest, the monitor, the ring.
     "ioctl": [
         [_is(1, Request.RUN)],
+        [_is(1, Request.INTERRUPT)],  # INJECT
         [_is(1, Request.SET_GSI_ROUTING)],  # ROUTE
         [_is(1, Request.IRQFD)],
         [_is(1, Request.IOEVENTFD)],

@@ -10,12 +10,14 @@ page of kvm_run that it does not have (abi.GuestExit). Each answer is one it cou
 ring a KICK is for is compared with how many there are. How many entries a ring takes is the
 kernel's answer to io_uring_enter, which the monitor can't write; after every LOOK_AFTER of them
 Python looks how many have no answer yet (backends/ring.py). Who stops a thread sets `stop`, which
-is looked at before every entry, and the immediate_exit of both kvm_run pages.
+is looked at before every entry, and the immediate_exit of both kvm_run pages. An ATTEND sets that
+of the boot CPU's guest, and a signal ends its KVM_RUN. Of an INJECT's vector a byte counts.
 """
 
 from vestige.abi import (
     CALLS,
     MAX_DOMAINS,
+    NO_VECTOR,
     PORT_CALL,
     RUN_MMIO_DATA,
     RUN_UNION,
@@ -27,18 +29,21 @@ from vestige.abi import (
 )
 from vestige.host.loop.patience import Patience
 from vestige.lang.enumeration import IntEnum
-from vestige.lang.intrinsics import atomic_add64, load8, load64, store64, syscall
+from vestige.lang.intrinsics import address_of, atomic_add64, load8, load64, store64, syscall
 from vestige.lang.types import Struct, u8, u32, u64
 
 KVM_RUN = 0xAE80
+KVM_INTERRUPT = 0x4004_AE86
 SYS_IOCTL = 16
 SYS_SCHED_YIELD = 24
+SYS_TGKILL = 234
 SYS_IO_URING_ENTER = 426
 EINTR = 4
 EAGAIN = 11
 EBUSY = 16
 OUT = 1  # RunIo.direction
-HANDED = 8  # offset of a KICK's second argument from its first
+SECOND = 8  # offset of a call's second argument from its first
+NUDGE = 10  # SIGUSR1: only there to end a KVM_RUN
 LOOK_AFTER = 16_384  # entries a ring takes between two looks: as many more may be under way in it
 REASONS = 64  # exit reasons counted apart; the last counts all from there on
 
@@ -56,6 +61,12 @@ class Leave(IntEnum):
     READY = 7  # the monitor's first entry is DONE; only where Loop.first was set
     LOOK = 8  # Loop.look is a ring that has taken many entries since the last look at it
     GO_ON = 9  # never returned by `run`
+
+
+class Interrupt(Struct):
+    """struct kvm_interrupt."""
+
+    vector: u32
 
 
 class Loop(Struct):
@@ -77,6 +88,10 @@ class Loop(Struct):
     look: u32
     stop: u32  # set by another thread: leave at the next chance
     boots: u32  # the guest vCPU is the boot processor
+    boot_run: u64  # address of the boot processor's kvm_run page
+    boot_thread: u64  # its thread's number, once there are threads
+    process: u64  # this process's
+    interrupt: Interrupt
     first: u32  # leave with READY at the next DONE
     in_monitor: u32  # the monitor is to be entered next
     call: u32
@@ -112,26 +127,44 @@ def run_guest(loop: Loop) -> u8:
     processor waits for none: at its beginning a VM was refused the kernel thread it needs.
     """
     answer = syscall(SYS_IOCTL, loop.guest, KVM_RUN, 0, 0, 0, 0)
+    page = RunPage.at(loop.guest_run)
+    if answer == -EINTR and loop.boots != 0 and page.immediate_exit != 0:
+        page.immediate_exit = 0
+        forward(loop, page, ExitReason.INTERRUPTED)
+        return Leave.GO_ON
     if answer < 0:
         begins = loop.boots != 0 and loop.forwards == 0
         return failed(loop, u32(-answer), Leave.GUEST_ERROR, begins)
-    reason = RunPage.at(loop.guest_run).exit_reason
-    counter = reason if reason < REASONS else REASONS - 1
-    loop.exits[counter] += 1
-    if reason in (ExitReason.IO, ExitReason.MMIO, ExitReason.IOAPIC_EOI):
-        loop.forwards += 1
-        loop.in_monitor = 1
-        show(loop, reason)
-        return Leave.GO_ON
-    loop.reason = reason
-    return Leave.GUEST
+    reason = page.exit_reason
+    if reason == ExitReason.INTERRUPT_WINDOW:
+        page.request_interrupt_window = 0
+    elif reason not in (ExitReason.IO, ExitReason.MMIO, ExitReason.IOAPIC_EOI):
+        count_exit(loop, reason)
+        loop.reason = reason
+        return Leave.GUEST
+    forward(loop, page, reason)
+    return Leave.GO_ON
 
 
-def show(loop: Loop, reason: u32) -> None:
+def count_exit(loop: Loop, reason: u32) -> None:
+    """Of the guest."""
+    loop.exits[reason if reason < REASONS else REASONS - 1] += 1
+
+
+def forward(loop: Loop, page: RunPage, reason: u32) -> None:
+    """The monitor is entered next, for this."""
+    count_exit(loop, reason)
+    loop.forwards += 1
+    loop.in_monitor = 1
+    show(loop, page, reason)
+
+
+def show(loop: Loop, page: RunPage, reason: u32) -> None:
     """Copy what there is of the exit, whatever it is, to where the monitor looks for it."""
     union = u64(loop.guest_run + RUN_UNION)
     shown = GuestExit.at(loop.guest_exit)
     shown.reason = reason
+    shown.ready = page.ready_for_interrupt_injection
     shown.union[0] = load64(union)
     shown.union[1] = load64(u64(union + 8))
     shown.union[2] = load64(u64(union + 16))
@@ -163,7 +196,7 @@ def run_monitor(loop: Loop) -> u8:
 
 
 def serve(loop: Loop, call: u8) -> u8:
-    """Do what is done here, DONE and KICK; leave the rest to Python."""
+    """Do what is done here, DONE, KICK and what has to do with ExtINT; leave the rest to Python."""
     loop.call = call
     if call < CALLS:
         loop.calls[call] += 1
@@ -171,7 +204,14 @@ def serve(loop: Loop, call: u8) -> u8:
         number = load64(loop.argument)
         if number < loop.ring_count:
             return kick(loop, u32(number))
-    if call != Call.DONE:
+    if call == Call.ATTEND:
+        attend(loop)
+        return Leave.GO_ON
+    if call == Call.INJECT and loop.boots != 0:
+        error = inject(loop)
+        if error != 0:
+            return failed(loop, error, Leave.GUEST_ERROR, False)
+    elif call != Call.DONE:
         return Leave.CALL
     if loop.guest_run != 0:
         answer(loop)
@@ -180,6 +220,25 @@ def serve(loop: Loop, call: u8) -> u8:
         loop.first = 0
         return Leave.READY
     return Leave.GO_ON
+
+
+def inject(loop: Loop) -> u32:
+    """Have the guest take an external interrupt, or exit once it can take one; an errno, or 0."""
+    vector = load64(loop.argument)
+    if load64(u64(loop.argument + SECOND)) != 0:
+        RunPage.at(loop.guest_run).request_interrupt_window = 1
+    if vector == NO_VECTOR:
+        return 0
+    loop.interrupt.vector = u32(vector & 0xFF)
+    place = address_of(loop.interrupt)
+    answer = syscall(SYS_IOCTL, loop.guest, KVM_INTERRUPT, place, 0, 0, 0)
+    return u32(-answer) if answer < 0 else 0
+
+
+def attend(loop: Loop) -> None:
+    """End the boot processor's KVM_RUN of its guest, or the next one."""
+    RunPage.at(loop.boot_run).immediate_exit = 1
+    syscall(SYS_TGKILL, loop.process, loop.boot_thread, NUDGE, 0, 0, 0)
 
 
 def kick(loop: Loop, number: u32) -> u8:
@@ -194,7 +253,7 @@ def kick(loop: Loop, number: u32) -> u8:
     if answer < 0:
         return failed(loop, u32(-answer), Leave.RING_ERROR, False)
     loop.patience.kicked(u32(answer))
-    if load64(u64(loop.argument + HANDED)) != 0:
+    if load64(u64(loop.argument + SECOND)) != 0:
         syscall(SYS_SCHED_YIELD, 0, 0, 0, 0, 0, 0)
     before = atomic_add64(u64(loop.submitted + 8 * number), u64(answer))
     if before % LOOK_AFTER + u64(answer) < LOOK_AFTER:

@@ -18,14 +18,12 @@ from vestige.host.capabilities import drop_real_time_io
 from vestige.host.files.failures import Failure, reported
 from vestige.host.kvm.twin import Twin
 from vestige.host.loop import failure
-from vestige.host.loop.runloop import LOOK_AFTER, Leave, Loop
+from vestige.host.loop.runloop import LOOK_AFTER, NUDGE, SYS_TGKILL, Leave, Loop
 from vestige.host.loop.untrusted import Untrusted
 from vestige.host.thread_name import set_thread_name
 from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import Struct, u64
 
-SYS_TGKILL = 234
-NUDGE = 10  # SIGUSR1: only there to end a KVM_RUN
 NUDGE_INTERVAL = 0.1  # seconds between signals to a thread that hasn't left yet
 EINVAL = 22
 LOOK_AGAIN = 1024  # entries until the next look, where one saw nothing
@@ -71,6 +69,8 @@ class CpuThread:
             self.loop.guest_run = self.guest.run_address
             self.loop.guest_exit = address_of(shown.exit)
             self.loop.boots = index == 0
+        self.loop.boot_run = twin.guest.cpus[0].run_address
+        self.loop.process = os.getpid()
         self.loop.argument = address_of(shown.argument)
         self.loop.submitted = address_of(submitted)
         self.loop.ring_count = len(rings)
@@ -78,7 +78,7 @@ class CpuThread:
             self.loop.rings[ring.domain] = ring.descriptor
             self.loop.ring_entries = ring.parameters.sq_entries
             self.loop.ring_flags |= ring.enter_flags()
-        self._native_id = 0  # of the thread, once it runs
+        self.native_id = 0  # of the thread, once it runs
         self._running = allocate_lock()  # held as long as the thread is in its loop
         self.is_ready = allocate_lock()  # held until the thread waits for the guest's start
 
@@ -94,7 +94,7 @@ class CpuThread:
 
         def body() -> None:
             try:
-                self._native_id = get_native_id()
+                self.native_id = get_native_id()
                 set_thread_name(self.who)
                 if self.is_worker:
                     self.loop.patience.start(os.sched_getscheduler(0))
@@ -120,8 +120,8 @@ class CpuThread:
         self.monitor.interrupt()
         if self.guest is not None:
             self.guest.interrupt()
-        if self._native_id:
-            syscall(SYS_TGKILL, os.getpid(), self._native_id, NUDGE, 0, 0, 0)
+        if self.native_id:
+            syscall(SYS_TGKILL, os.getpid(), self.native_id, NUDGE, 0, 0, 0)
 
     def wait(self, seconds: float) -> None:
         """Wait until the thread has left its loop, no longer than that."""
@@ -192,6 +192,8 @@ class Session:
             each.start(self._begin)
         for each in self.threads:
             each.is_ready.acquire()
+        for each in self.threads:
+            each.loop.boot_thread = self.threads[0].native_id
 
     def start(self) -> None:
         """Let the guest's CPUs and the workers run; a second time does nothing."""

@@ -334,7 +334,12 @@ def check_guest(asked: options.RunOptions, files: Files, config: MachineConfig) 
 
 def _load_guest(orders: Orders, twin: Twin) -> None:
     """Fill RAM and give the guest's CPUs their first state."""
-    config = MachineConfig(cpus=orders.cpus, memory=orders.memory, devices=orders.devices)
+    config = MachineConfig(
+        cpus=orders.cpus,
+        memory=orders.memory,
+        devices=orders.devices,
+        board=abi.Board(orders.board),
+    )
     kernel, initrd = orders.input_files()
     view = twin.memory.region.view
     state = boot.load(view, config, kernel, initrd=initrd, append=orders.append)

@@ -6,17 +6,20 @@ the machine's process may be a fork made long before, which has nothing of the r
 
 import marshal
 import os
+import time
 from _collections_abc import Mapping, Sequence
 
 from vestige import abi
+from vestige.abi import Board
 from vestige.devices import DEVICES
 from vestige.host import buses, options
 from vestige.host.backends.ring import polls
 from vestige.host.files.opening import Files
 from vestige.host.process.link import Link
 from vestige.lang.types import TYPE_CHECKING
+from vestige.machine.config import MachineConfig
 from vestige.machine.files import InputFile
-from vestige.place import options_for
+from vestige.place import options_for, standard
 
 if TYPE_CHECKING:
     from typing import Any
@@ -39,9 +42,9 @@ class Orders:
     """
 
     __slots__ = (
-        "append", "config", "controllers", "counts", "cpus", "descriptors", "devices", "domains",
-        "group", "holes", "ide_in_memory", "initrd", "insists", "jail", "kernel", "largest",
-        "memory", "polled", "restarts", "state_size", "user",
+        "append", "board", "config", "controllers", "counts", "cpus", "descriptors", "devices",
+        "domains", "group", "holes", "ide_in_memory", "initrd", "insists", "jail", "kernel",
+        "largest", "memory", "polled", "restarts", "state_size", "user",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +53,7 @@ class Orders:
         memory: int,
         cpus: int,
         devices: tuple[str, ...],
+        board: int,
         domains: int,
         kernel: Input,
         initrd: Input | None,
@@ -70,6 +74,7 @@ class Orders:
         descriptors: Sequence[int] = (),
     ) -> None:
         self.memory, self.cpus, self.devices, self.domains = memory, cpus, devices, domains
+        self.board = board
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.config, self.holes, self.largest = config, holes, largest
         self.controllers, self.state_size = controllers, state_size
@@ -115,13 +120,20 @@ def _input(said: Input, descriptor: int) -> InputFile:
     return InputFile(path, descriptor, size, start)
 
 
+def config_of(asked: options.RunOptions) -> MachineConfig:
+    """The machine as its tables tell of it."""
+    board = Board.PC if asked.machine == options.PC else Board.MODERN
+    devices = standard(DEVICES, board).union(asked.devices)
+    return MachineConfig(cpus=asked.cpus, memory=asked.memory, devices=devices, board=board)
+
+
 def orders(
     asked: options.RunOptions,
     opened: Files,
     *,
     entropy: int | None,
     network: "Network | None",
-    devices: tuple[str, ...],
+    machine: MachineConfig,
     domains: int,
     restarts: int,
     user: tuple[int, int] | None,
@@ -150,12 +162,15 @@ def orders(
     if entropy is not None:
         buses.place_entropy(config)
     config.options = options_for(DEVICES, asked.devices)
+    config.board = machine.board
+    config.date = int(time.time())
     kernel, initrd = opened.kernel, opened.initrd
     inputs = [kernel.descriptor] if initrd is None else [kernel.descriptor, initrd.descriptor]
     return Orders(
         memory=asked.memory,
         cpus=asked.cpus,
-        devices=devices,
+        devices=tuple(each.field for each in machine.devices),
+        board=int(machine.board),
         domains=domains,
         kernel=(kernel.path, kernel.size, kernel.start),
         initrd=None if initrd is None else (initrd.path, initrd.size, initrd.start),

@@ -4,7 +4,7 @@ Source: ACPI specification 6.5, chapters 5 (tables), 6 (device configuration), 1
 and AML); PCI Firmware Specification 3.3 (MCFG, _OSC).
 """
 
-from vestige.abi import ACPI_TABLES
+from vestige.abi import ACPI_TABLES, Board
 from vestige.machine.acpi import dsdt, tables
 from vestige.machine.config import MachineConfig
 from vestige.machine.memory_map import BIOS_ENTRY
@@ -23,9 +23,10 @@ def build(config: MachineConfig) -> bytes:
         return address
 
     differentiated = place(tables.table(b"DSDT", 2, dsdt.definition_block(config)))
-    fixed_hardware = any(device.fixed_hardware for device in config.devices)
+    old = config.board == Board.PC
+    fixed_hardware = old or any(device.fixed_hardware for device in config.devices)
     facs = place(tables.facs()) if fixed_hardware else 0
-    described = [place(tables.fadt(differentiated, facs)), place(tables.madt(config))]
+    described = [place(tables.fadt(differentiated, facs, old=old)), place(tables.madt(config))]
     described.append(place(tables.mcfg()))
     for device in config.devices:
         if device.table is not None:

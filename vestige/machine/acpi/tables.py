@@ -18,6 +18,7 @@ from vestige.abi import (
     PORT_SLEEP_CONTROL,
     PORT_SLEEP_STATUS,
     RESET_VALUE,
+    Board,
 )
 from vestige.lang.enumeration import IntEnum, IntFlag
 from vestige.machine.config import MachineConfig
@@ -28,6 +29,8 @@ CREATOR = b"VSTG"
 REVISION = 1
 HEADER_SIZE = 36
 CHECKSUM = 9  # its offset in the header
+PCAT_COMPAT = 1  # MADT: there is an 8259
+PIN_TIMER = 2  # of the I/O APIC, where IRQ 0 is
 PIN_SCI = 9  # fixed ACPI hardware has one; nothing here ever asserts it
 
 
@@ -44,7 +47,8 @@ class FixedFlags(IntFlag):
 class BootFlags(IntFlag):
     """FADT IA-PC boot architecture flags, table 5.11.
 
-    LEGACY_DEVICES and 8042 stay clear: what exists is in the namespace, the UART too.
+    Without a PC's chips LEGACY_DEVICES and 8042 stay clear: what exists is in the namespace, the
+    UART too.
     """
 
     LEGACY_DEVICES = 1 << 0
@@ -58,6 +62,7 @@ class Apic(IntEnum):
 
     LOCAL = 0
     IO = 1
+    SOURCE_OVERRIDE = 2
 
 
 def table(signature: bytes, revision: int, body: bytes) -> bytes:
@@ -118,10 +123,11 @@ def facs() -> bytes:
     return struct.pack("<4sI24xB31x", b"FACS", size, version)
 
 
-def fadt(dsdt_address: int, facs_address: int = 0) -> bytes:
+def fadt(dsdt_address: int, facs_address: int = 0, *, old: bool = False) -> bytes:
     """Fixed ACPI Description Table, 5.2.9.
 
-    Hardware-reduced, with neither PM registers nor SCI, unless there is a FACS.
+    Hardware-reduced, with neither PM registers nor SCI, unless there is a FACS. `old`: of a machine
+    with a PC's chips.
     """
     size = 276
     flags = (
@@ -143,7 +149,11 @@ def fadt(dsdt_address: int, facs_address: int = 0) -> bytes:
         (148, "12s", _port(PORT_PM1_EVENT, 32)),
         (172, "12s", _port(PORT_PM1_CONTROL, 16)),
     )
-    boot_flags = BootFlags.VGA_NOT_PRESENT | BootFlags.CMOS_RTC_NOT_PRESENT
+    boot_flags = BootFlags.VGA_NOT_PRESENT
+    if old:
+        boot_flags |= BootFlags.LEGACY_DEVICES | BootFlags.HAS_8042
+    else:
+        boot_flags |= BootFlags.CMOS_RTC_NOT_PRESENT
     body = bytearray(size - HEADER_SIZE)
     for offset, form, value in (
         (40, "<I", dsdt_address),
@@ -165,15 +175,19 @@ def fadt(dsdt_address: int, facs_address: int = 0) -> bytes:
 def madt(config: MachineConfig) -> bytes:
     """Multiple APIC Description Table, 5.2.12: CPU n has local APIC n and processor UID n.
 
-    No PCAT_COMPAT (there is no 8259) and no source overrides: pins are what the namespace says.
+    PCAT_COMPAT and a source override where there is an 8259: IRQ 0 is at pin 2. Other pins are what
+    the namespace says.
     """
     enabled = 1
-    body = struct.pack("<II", LOCAL_APIC, 0)
+    old = config.board == Board.PC
+    body = struct.pack("<II", LOCAL_APIC, PCAT_COMPAT if old else 0)
     for cpu in range(config.cpus):
         body += struct.pack("<BBBBI", Apic.LOCAL, 8, cpu, cpu, enabled)
     if config.ioapic:
         identifier, first_gsi = 0, 0
         body += struct.pack("<BBBBII", Apic.IO, 12, identifier, 0, IOAPIC, first_gsi)
+        if old:
+            body += struct.pack("<BBBBIH", Apic.SOURCE_OVERRIDE, 10, 0, 0, PIN_TIMER, 0)
     return table(b"APIC", 5, body)
 
 

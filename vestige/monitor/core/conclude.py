@@ -1,16 +1,17 @@
 """What follows every event: settle, and do outside what the models asked for, until nothing moves.
 
-Calls to the host made while the lock is held: ROUTE, PIN and LOG, and no others. All are rare (a
-pin's message changed; the first I/O to 2 MiB of RAM; a guest's kernel crashed, a disk's file fails
-as it did not before), and are steps that nobody may come between: a doorbell must not ring with
-another message, an entry must not be seen by the kernel before its buffer exists, a line must not
-be overwritten. A KICK may take long, so it is made without the lock.
+Calls to the host made while the lock is held: ROUTE, PIN, LOG and ATTEND, and no others. The first
+are rare (a pin's message changed; the first I/O to 2 MiB of RAM; a guest's kernel crashed, a disk's
+file fails as it did not before), and are steps that nobody may come between: a doorbell must not
+ring with another message, an entry must not be seen by the kernel before its buffer exists, a line
+must not be overwritten. ATTEND sends a signal. A KICK may take long, so it is made without it.
 """
 
 from vestige.abi import Call, Cpu, Shared
 from vestige.lang.types import u64
 from vestige.monitor import outside
 from vestige.monitor.clock import MILLISECOND
+from vestige.monitor.core.external import call_boot
 from vestige.monitor.core.interrupts import send_interrupts
 from vestige.monitor.core.kick import enter_ring, pin_chunks
 from vestige.monitor.core.machine import Machine
@@ -42,6 +43,7 @@ def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     """Settle once, and do outside what came of it but for the KICK; whether that is due."""
     settle(machine, shared.config, shared.statistics, time(machine, shared), cpu.index)
     send_interrupts(cpu, machine, shared)
+    call_boot(cpu, machine, shared)
     if machine.failures.news:
         machine.failures.show(shared.statistics)
         cpu.argument[0] = 0

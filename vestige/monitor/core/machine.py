@@ -59,6 +59,7 @@ class Machine(Struct):
     told: u32  # 1: it is being told to; until it has
     at_work: u32  # 1: the worker is in its turn, and asks for notifications at the end of it
     kick_due: u64  # when to enter the ring again that took nothing; NEVER: no need
+    boot_inside: u32  # 1: the boot CPU may not know that an external interrupt waits
     stopping: u32  # 1: a CPU has begun to end the machine
     traps: Trap[MAX_CPUS]  # each is its CPU's own, in the first domain
     # From here on the ring has as much as the machine needs: abi.STATE_PLAIN.

@@ -14,7 +14,7 @@ from vestige.monitor.core.requests import answered
 from vestige.monitor.core.virtio import move_virtio
 from vestige.monitor.line import Line
 from vestige.place import Place, is_present
-from vestige.shapes import Link, PinController, Requester, Requesting, Showing
+from vestige.shapes import ExternalInterrupts, Link, PinController, Requester, Requesting, Showing
 
 
 def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, cpu: u64) -> None:
@@ -65,10 +65,18 @@ def move_interrupts(machine: Machine, config: Config) -> None:
         wires = machine_of(machine, domain).wires
         asserted |= wires.level()
         rose |= wires.take_edges()
-    for place in DEVICES:
+    for row, place in enumerate(DEVICES):
         if place.controls_pins:
             controller: PinController = getattr(machine, place.field)
             controller.take_lines(asserted, rose)
+        if place.injects and is_present(place, row, config):
+            external: ExternalInterrupts = getattr(machine, place.field)
+            external.take_lines(isa_of(asserted), isa_of(rose))
+
+
+def isa_of(pins: u32) -> u32:
+    """Pins of the I/O APIC as ISA's IRQs: IRQ 0 is at pin 2, and there is no IRQ 2."""
+    return pins & 0xFFFA | (pins >> 2 & 1)
 
 
 def take_lines(machine: Machine, config: Config) -> tuple[u32, u32]:

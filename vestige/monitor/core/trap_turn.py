@@ -1,7 +1,7 @@
 """A trap's turn: a monitor vCPU paired with a guest vCPU answers it."""
 
 from vestige.abi import SHARED, STATE, Call, Cpu, Shared
-from vestige.lang.types import u32
+from vestige.lang.types import u8, u32
 from vestige.monitor import outside
 from vestige.monitor.core.conclude import conclude, leave, stand_in
 from vestige.monitor.core.controllers import start_controllers
@@ -9,6 +9,7 @@ from vestige.monitor.core.decode import function_at, function_of_port
 from vestige.monitor.core.dispatch import handle, is_quiet, locate
 from vestige.monitor.core.domains import machine_of, shared_of
 from vestige.monitor.core.ending import end_machine, tell_notices
+from vestige.monitor.core.external import begin_turn, end_turn, interrupt_turn
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.posted import await_posts, follows_posts
 from vestige.monitor.core.queued_writes import drain
@@ -28,9 +29,9 @@ def vcpu_main(cpu: Cpu) -> None:
     if cpu.index == 0:
         power_on(machine, shared)
         outside.call(cpu, Call.DONE)
+        machine.boot_inside = 1
     while True:
-        serve(cpu, machine, shared)
-        outside.call(cpu, Call.DONE)
+        outside.call(cpu, serve(cpu, machine, shared))
 
 
 def power_on(machine: Machine, shared: Shared) -> None:
@@ -41,20 +42,21 @@ def power_on(machine: Machine, shared: Shared) -> None:
         machine_of(machine, domain).reset(shared_of(shared, domain).config)
 
 
-def serve(cpu: Cpu, machine: Machine, shared: Shared) -> None:
-    """Answer one trap; `machine` and `shared` are the first domain's."""
+def serve(cpu: Cpu, machine: Machine, shared: Shared) -> u8:
+    """Answer one trap; with which call to end. `machine` and `shared` are the first domain's."""
     trap = machine.traps[cpu.index]
     outside.fetch(cpu, trap)
     number = function_at(machine, shared.config, trap)
     if number == NOWHERE:
-        serve_here(cpu, machine, shared, trap)
-    else:
-        serve_away(cpu, machine, shared, trap, number, 0)
+        return serve_here(cpu, machine, shared, trap)
+    serve_away(cpu, machine, shared, trap, number, 0)
+    return Call.DONE
 
 
-def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> None:
-    """Answer a trap in the first domain, or find that it leads to another."""
+def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
+    """Answer a trap in the first domain, or find that it leads to another; as `serve`."""
     machine.lock.acquire()
+    begin_turn(cpu, machine)
     if follows_posts(machine, shared.config, trap):
         await_posts(machine, shared)
     now = time(machine, shared)
@@ -62,8 +64,9 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> None:
     locate(machine, trap)
     if not moving and is_quiet(machine, trap):
         handle(machine, shared, trap, now)
+        reply = end_turn(cpu, machine, shared.config)
         unlock(machine, shared)
-        return
+        return reply
     number = function_of_port(machine, shared.config, trap)
     address = machine.pci.address
     if number == NOWHERE:
@@ -74,10 +77,15 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> None:
     if machine.ending() != GOES_ON and not machine.stopping:
         machine.stopping = 1
         end_machine(cpu, machine, shared)
-        return
+        return Call.DONE
+    if number == NOWHERE:
+        reply = end_turn(cpu, machine, shared.config)
+        unlock_in_time(machine, shared)
+        return reply
+    interrupt_turn(cpu, machine, shared)
     unlock_in_time(machine, shared)
-    if number != NOWHERE:
-        serve_away(cpu, machine, shared, trap, number, address)
+    serve_away(cpu, machine, shared, trap, number, address)
+    return Call.DONE
 
 
 def serve_away(
