@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from vestige.abi import Bus
-from vestige.claims import OPTIONAL_ROWS, check, check_types, check_words, rows, slots
+from vestige.abi import Board, Bus
+from vestige.claims import OPTIONAL_ROWS, check, check_types, check_words, functions, rows
 from vestige.errors import UsageError
 from vestige.lang.build import compile_functions
 from vestige.lang.errors import Refusal
@@ -18,6 +18,7 @@ from vestige.place import (
     NOBODY,
     ROW_SHIFT,
     Bar,
+    Function,
     MemoryRange,
     Node,
     Option,
@@ -277,7 +278,25 @@ def test_a_field_that_is_not_there_is_refused_when_it_is_compiled(
 def test_slots_that_can_not_be_claimed_are_refused(slot: int, count: int, reason: str) -> None:
     other = Place("other", "other", pci=Pci(10))
     with pytest.raises(UsageError, match=rf"{re.escape(__file__)}:\d+: {reason}"):
-        slots((other, Place("b", "b", pci=Pci(slot, count))))
+        functions((other, Place("b", "b", pci=Pci(slot, count))), Board.MODERN)
+
+
+def test_functions_may_be_elsewhere_on_a_pc_s_bus() -> None:
+    bridge = Place("bridge", "bridge", pci=Pci(1), board=Board.PC)
+    disk = Place("disk", "disk", pci=Pci(1, on_pc=Function(1, 1)))
+    more = Place("more", "more", pci=Pci(2, 2))
+    modern, pc = (functions((bridge, disk, more), board) for board in Board)
+    nobody = NOBODY << ROW_SHIFT
+    assert {n: where for n, where in enumerate(modern) if where != nobody} == {
+        8: 1 << ROW_SHIFT, 16: 2 << ROW_SHIFT, 24: 2 << ROW_SHIFT | 1
+    }  # fmt: skip
+    assert {n: where for n, where in enumerate(pc) if where != nobody} == {
+        8: 0, 9: 1 << ROW_SHIFT, 16: 2 << ROW_SHIFT, 24: 2 << ROW_SHIFT | 1
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="more claims slot 1, function 1, which is disk's"):
+        functions((disk, Place("more", "more", pci=Pci(2, on_pc=Function(1, 1)))), Board.PC)
+    with pytest.raises(UsageError, match="function 8; a device has 0 to 7"):
+        functions((Place("more", "more", pci=Pci(2, on_pc=Function(1, 8))),), Board.PC)
 
 
 def test_a_row_that_is_no_place_is_refused() -> None:

@@ -19,6 +19,7 @@ from vestige.abi import (
     PINS,
     PORT_PCI_ADDRESS,
     PORT_PCI_DATA,
+    Board,
     Bus,
 )
 from vestige.errors import UsageError
@@ -27,10 +28,12 @@ from vestige.lang.types import TYPE_CHECKING
 from vestige.monitor.block import DISK_REQUESTS, REQUESTS
 from vestige.place import (
     CONFIG_PORTS,
+    FUNCTION_SHIFT,
     NOBODY,
     ROW_SHIFT,
     Access,
     Bar,
+    Function,
     MemoryRange,
     Node,
     Pci,
@@ -117,19 +120,25 @@ def offset_in(place: Place, ports: Ports, port: int) -> int:
     return ports.offset + port - ports.first
 
 
-def slots(places: tuple[Place, ...]) -> tuple[int, ...]:
-    """By device number on bus 0: whose it is, and which of its functions; raises likewise."""
-    found = [NOBODY << ROW_SHIFT] * SLOTS
+def functions(places: tuple[Place, ...], board: Board) -> tuple[int, ...]:
+    """By function on bus 0: whose it is, and which of its functions; raises likewise."""
+    found = [NOBODY << ROW_SHIFT] * (SLOTS << FUNCTION_SHIFT)
     for row, place in enumerate(places):
-        if place.pci is not None:
-            for number in range(place.pci.count):
-                slot = place.pci.slot + number
-                if slot >= SLOTS:
-                    raise refused(place, f"slot {slot}; a bus has 0 to {SLOTS - 1}")
-                owner = found[slot] >> ROW_SHIFT
-                if owner != NOBODY:
-                    raise overlapping(place, f"slot {slot}", places[owner])
-                found[slot] = row << ROW_SHIFT | number
+        if place.pci is None or place.board not in (None, board):
+            continue
+        first = place.pci.first(board)
+        if first.number >> FUNCTION_SHIFT:
+            raise refused(place, f"function {first.number}; a device has 0 to 7")
+        for number in range(place.pci.count):
+            slot = first.slot + number
+            if slot >= SLOTS:
+                raise refused(place, f"slot {slot}; a bus has 0 to {SLOTS - 1}")
+            index = Function(slot, first.number).index
+            owner = found[index] >> ROW_SHIFT
+            if owner != NOBODY:
+                name = f"slot {slot}" + (f", function {first.number}" if first.number else "")
+                raise overlapping(place, name, places[owner])
+            found[index] = row << ROW_SHIFT | number
     return tuple(found)
 
 

@@ -13,6 +13,7 @@ from vestige.lang.enumeration import IntEnum
 from vestige.lang.records import Record
 from vestige.lang.types import u8, u16, u32, u64
 
+FUNCTION_SHIFT = 3  # of a device number, above a function's
 ROW_SHIFT = 24  # of a row, above an offset: a device has 16 MiB of registers at most
 # Rows of what is no device's.
 CONFIG_PORTS = 253  # PCI's mechanism 1
@@ -80,10 +81,23 @@ class Bar(Record):
         return self.address + self.size
 
 
+class Function(Record):
+    """A function on PCI bus 0."""
+
+    slot: u8
+    number: u8
+
+    @property
+    def index(self) -> int:
+        """Its place among all, as CONFIG_ADDRESS has it."""
+        return self.slot << FUNCTION_SHIFT | self.number
+
+
 class Pci(Record):
     """Functions on PCI bus 0: function 0 of the device at `slot` and of those that follow.
 
     Those may be different devices to the guest. `spread`: each may live in another domain.
+    `on_pc`: where the first one is on a PC's bus, if it is elsewhere there.
     """
 
     slot: u8
@@ -91,6 +105,13 @@ class Pci(Record):
     bars: tuple[Bar, ...] = ()
     access: u8 = Access.NATURAL  # to its memory
     spread: bool = False
+    on_pc: Function | None = None
+
+    def first(self, board: Board) -> Function:
+        """Where the first one is."""
+        if board == Board.PC and self.on_pc is not None:
+            return self.on_pc
+        return Function(self.slot, 0)
 
     @property
     def has_ports(self) -> bool:

@@ -56,6 +56,7 @@ def deal_out(shared: Sequence[abi.Shared]) -> None:
     first, domains = shared[0].config, len(shared)
     for domain, each in enumerate(shared):
         each.config.domain, each.config.domains = domain, domains
+        each.config.board = first.board
     shares = _shares(first, domains)
     turn = 0
     for number, count in enumerate(shares):

@@ -214,7 +214,7 @@ def read_config(machine: Machine, config: Config, function: u32, register: u32, 
     Our functions are conventional ones: beyond 256 bytes they have nothing, as behind a bridge.
     """
     if register < CONFIG_SIZE:
-        where = find_function(function)
+        where = find_function(config, function)
         for row, place in enumerate(DEVICES):
             if place.pci is not None and row == row_of(where):
                 device: PciDevice = getattr(machine, place.field)
@@ -228,7 +228,7 @@ def write_config(
     machine: Machine, config: Config, function: u32, register: u32, size: u8, value: u32
 ) -> None:
     """Configuration write."""
-    where = find_function(function)
+    where = find_function(config, function)
     if register < CONFIG_SIZE:
         for row, place in enumerate(DEVICES):
             if place.pci is not None and row == row_of(where):

@@ -8,8 +8,8 @@ A function may live in another domain than the first, which then is where its BA
 other domains' Configs no function has a home, so there each is looked for in that domain itself.
 """
 
-from vestige.abi import ECAM, ECAM_SIZE, Config
-from vestige.devices import DEVICES, PORT_ROWS, SLOT_ROWS
+from vestige.abi import ECAM, ECAM_SIZE, Board, Config
+from vestige.devices import DEVICES, FUNCTION_ROWS, PC_FUNCTION_ROWS, PORT_ROWS
 from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor.core.domains import machine_of
 from vestige.monitor.core.machine import Machine
@@ -25,7 +25,6 @@ from vestige.place import (
 )
 from vestige.shapes import PciDevice
 
-SLOT_SHIFT = 3  # device number in bus, device and function
 CONFIG_DATA = 4  # offset of mechanism 1's second port, PORT_PCI_DATA
 
 
@@ -94,12 +93,13 @@ def bar_offset(machine: Machine, config: Config, place: Place, number: u32, addr
     return device.memory_offset(number, address)
 
 
-def find_function(function: u32) -> u32:
+def find_function(config: Config, function: u32) -> u32:
     """Where the function is that bus, device and function name: its number is the offset."""
-    slot = function >> SLOT_SHIFT
-    if function & 7 or slot >= len(SLOT_ROWS):
+    if function >= len(FUNCTION_ROWS):
         return NOBODY << ROW_SHIFT
-    return SLOT_ROWS[slot]
+    if config.board == Board.PC:
+        return PC_FUNCTION_ROWS[function]
+    return FUNCTION_ROWS[function]
 
 
 def is_config_data(where: u32, size: u8) -> bool:
@@ -122,7 +122,7 @@ def function_at(first: Machine, config: Config, trap: Trap) -> u32:
         return NOWHERE
     where = find_memory(first, config, trap.address)
     if row_of(where) == CONFIG_MEMORY:
-        return away(config, find_function(offset_of(where) >> 12))
+        return away(config, find_function(config, offset_of(where) >> 12))
     for row, place in enumerate(DEVICES):
         if place.pci is not None and place.pci.spread and row == row_of(where):
             number = offset_of(where) // place.pci.bars[0].size
@@ -136,7 +136,7 @@ def function_of_port(first: Machine, config: Config, trap: Trap) -> u32:
         return NOWHERE
     if not is_config_data(trap.where, trap.size) or not first.pci.enabled():
         return NOWHERE
-    return away(config, find_function(first.pci.function()))
+    return away(config, find_function(config, first.pci.function()))
 
 
 def away(config: Config, function: u32) -> u32:
