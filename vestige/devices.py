@@ -7,6 +7,7 @@ from vestige.monitor.devices.hpet.place import HPET_TIMERS
 from vestige.monitor.devices.ioapic.place import IO_APIC
 from vestige.monitor.devices.pci.place import PCI_ROOT
 from vestige.monitor.devices.piix3_ide.place import IDE
+from vestige.monitor.devices.piix3_isa.place import ISA_BRIDGE
 from vestige.monitor.devices.pvpanic.place import PVPANIC
 from vestige.monitor.devices.uart16550.place import UART
 from vestige.monitor.devices.virtio.place import VIRTIO
@@ -23,6 +24,7 @@ DEVICES = (
     UART,
     IO_APIC,
     PCI_ROOT,
+    ISA_BRIDGE,
     VIRTIO,
     IDE,
 )

@@ -417,6 +417,10 @@ def check(options: RunOptions) -> None:
             f"{len(options.disks)} disks: there may be at most {MAX_DISKS}, what the two"
             " channels of the IDE hold; give fewer --disk"
         )
+    if options.machine == PC and options.ide == IDE_IN_MEMORY:
+        raise UsageError(
+            f"--ide {IDE_IN_MEMORY}: a PC's IDE is at its ports; leave it out, or --machine {PC}"
+        )
     controllers = [disk.controller for disk in options.disks if disk.controller is not None]
     for controller in controllers:
         if controllers.count(controller) > 1:

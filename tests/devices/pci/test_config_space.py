@@ -2,8 +2,10 @@
 
 import pytest
 
+from vestige.abi import Board, Config
 from vestige.monitor.devices.pci.config_space import ConfigSpace
 from vestige.monitor.devices.pci.host_bridge import HostBridgeFunction
+from vestige.monitor.devices.pci.root import PciRoot
 from vestige.monitor.devices.pci.spec import Command, Register
 
 
@@ -72,3 +74,15 @@ def test_the_host_bridge_is_one_and_takes_no_writes() -> None:
     assert bytes(bridge) == before
     assert bridge.config.read(Register.VENDOR, 4) == 0x0D57_8086
     assert bridge.config.read(Register.REVISION, 4) == 0x0600_0000
+
+
+def test_a_pc_s_host_bridge_is_a_440fx_that_keeps_its_attribute_maps() -> None:
+    root = PciRoot()
+    root.reset()
+    root.configure(Config(board=Board.PC))
+    assert root.read_config(0, Register.VENDOR, 4) == 0x1237_8086
+    assert root.read_config(0, Register.REVISION, 4) == 0x0600_0002
+    assert root.read_config(0, 0x59, 1) == 0x30
+    assert root.read_config(0, 0x5F, 1) == 0x33
+    root.write_config(0, 0x5A, 1, 0xCD)
+    assert root.read_config(0, 0x5A, 1) == 0x01

@@ -11,8 +11,12 @@ from vestige.abi import (
     PORT_IDE_CONTROL,
     PORT_IDE_SECONDARY,
     PORT_IDE_SECONDARY_CONTROL,
+    Board,
+    Config,
 )
+from vestige.monitor.devices.piix3_ide.function import Ide
 from vestige.monitor.devices.piix3_ide.spec import Command, Device, Register
+from vestige.place import NOWHERE
 
 
 @pytest.fixture
@@ -34,6 +38,15 @@ def test_in_native_mode_it_has_five_bars_and_a_pin(native: Rig) -> None:
         PORT_IDE_SECONDARY_CONTROL | 1, PORT_IDE_BUS_MASTER | 1, 0,
     ]  # fmt: skip
     assert native.read_config(0x3D, 1) == 1
+
+
+def test_a_pc_begins_as_its_firmware_leaves_it() -> None:
+    ide = Ide()
+    ide.reset()
+    ide.configure(Config(board=Board.PC))
+    ports = (0x1F0, 0x3F6, 0x177, PORT_IDE)
+    assert [ide.port_offset(port) != NOWHERE for port in ports] == [True, True, True, False]
+    assert ide.read_config(0, 0x08, 4) == 0x0101_8000
 
 
 def test_bars_tell_their_size(native: Rig) -> None:

@@ -13,6 +13,7 @@ from vestige.monitor.devices.hpet.model import Hpet
 from vestige.monitor.devices.ioapic.model import IoApic
 from vestige.monitor.devices.pci.root import PciRoot
 from vestige.monitor.devices.piix3_ide.function import Ide
+from vestige.monitor.devices.piix3_isa.model import IsaBridge
 from vestige.monitor.devices.pvpanic.model import Pvpanic
 from vestige.monitor.devices.uart16550.link import ConsoleLink
 from vestige.monitor.devices.uart16550.model import Uart
@@ -47,6 +48,7 @@ class Machine(Struct):
     uart: Uart
     acpi: AcpiRegisters
     pvpanic: Pvpanic
+    isa_bridge: IsaBridge
     ide: Ide
     console: ConsoleLink
     ports: PortLinks

@@ -3,6 +3,7 @@
 8086:0d57 is the identity other virtual machine monitors' root bridges bear. No kernel attaches
 a quirk to it, as Linux does to the 440FX (8086:1237: "Limiting direct PCI/PCI transfers") and
 to most real chipsets, and it has no memory controller whose registers a guest would look for.
+A PC has the 440FX: Intel 82441FX data sheet (290549), chapter 3.
 """
 
 from vestige.lang.types import Struct
@@ -20,3 +21,16 @@ class HostBridgeFunction(Struct):
         config = self.config
         config.identify(HostBridge.VENDOR, HostBridge.DEVICE, HostBridge.CLASS, 0)
         config.set16(Register.COMMAND, Command.IO | Command.MEMORY | Command.BUS_MASTER)
+
+    def be_440fx(self) -> None:
+        """A PC's, as firmware leaves it: RAM everywhere, which its registers do not change. 3.2."""
+        config = self.config
+        config.set16(Register.DEVICE, HostBridge.DEVICE_440FX)
+        config.values[Register.REVISION] = HostBridge.REVISION_440FX
+        config.set16(Register.COMMAND, Command.MEMORY | Command.BUS_MASTER)
+        config.set16(Register.STATUS, HostBridge.STATUS_440FX)
+        for register in range(HostBridge.PAM, HostBridge.PAM + HostBridge.PAMS):
+            config.writable[register] = 0x33 if register > HostBridge.PAM else 0x30
+            config.values[register] = config.writable[register]
+        config.values[HostBridge.SMRAM] = 0x02
+        config.writable[HostBridge.SMRAM] = 0x78

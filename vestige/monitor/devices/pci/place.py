@@ -5,4 +5,4 @@ The ports and the memory through which configuration space is reached are the bu
 
 from vestige.place import Pci, Place
 
-PCI_ROOT = Place("pci", "pci-host-bridge", pci=Pci(slot=0))
+PCI_ROOT = Place("pci", "pci-host-bridge", pci=Pci(slot=0), configured=True)

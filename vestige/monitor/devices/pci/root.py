@@ -1,5 +1,6 @@
 """Configuration mechanism 1: an address port and a data port. PCI 3.0, 3.2.2.3.2."""
 
+from vestige.abi import Board, Config
 from vestige.lang.types import Struct, u8, u32
 from vestige.monitor.devices.pci.host_bridge import HostBridgeFunction
 from vestige.monitor.devices.pci.spec import Address
@@ -14,6 +15,11 @@ class PciRoot(Struct):
     def reset(self) -> None:
         """No function addressed."""
         self.host_bridge.reset()
+
+    def configure(self, config: Config) -> None:
+        """After `reset`."""
+        if config.board == Board.PC:
+            self.host_bridge.be_440fx()
 
     def has_function(self, number: u32) -> bool:
         """Whether there is such a function: there is one, the host bridge."""

@@ -58,3 +58,9 @@ class HostBridge(IntEnum):
     VENDOR = 0x8086
     DEVICE = 0x0D57
     CLASS = 0x06  # bridge; subclass 0: host
+    DEVICE_440FX = 0x1237
+    REVISION_440FX = 0x02
+    STATUS_440FX = 0x0280  # fast back-to-back; medium DEVSEL
+    PAM = 0x59  # of programmable attribute maps
+    PAMS = 7
+    SMRAM = 0x72

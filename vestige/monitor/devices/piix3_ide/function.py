@@ -14,6 +14,7 @@ from vestige.abi import (
     IDE_MEMORY_PAGE,
     IDE_MEMORY_PAGES,
     PIN_PCI_INTA,
+    Board,
     Config,
 )
 from vestige.lang.intrinsics import fill, store32
@@ -97,8 +98,14 @@ class Ide(Struct):
         self.decode()
 
     def configure(self, machine: Config) -> None:
-        """After `reset`: as a machine without ISA has it."""
+        """After `reset`: as a machine without ISA has it, or as a PC's firmware leaves it."""
         self.ram.set(machine.ram)
+        if machine.board == Board.PC:
+            self.config.set16(PciRegister.COMMAND, Command.IO)
+            self.config.set16(Register.PRIMARY_TIMING, TIMING_ENABLE << 8)
+            self.config.set16(Register.SECONDARY_TIMING, TIMING_ENABLE << 8)
+            self.decode()
+            return
         self.offer_native_mode()
         if machine.ide_in_memory:
             self.place_in_memory()

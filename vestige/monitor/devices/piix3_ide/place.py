@@ -1,5 +1,7 @@
 """Where the IDE is: its slot, and its BARs before the first instruction, in native mode.
 
+On a PC it is function 1 of the PIIX3, in compatibility mode, where only the bus master has a BAR.
+
 Where the machine has control blocks and bus master in memory, BARs 1, 3 and 4 are pages there.
 """
 
@@ -25,7 +27,7 @@ from vestige.monitor.devices.piix3_ide.pci_spec import (
 )
 from vestige.monitor.devices.piix3_ide.pci_spec import Bar as Number
 from vestige.monitor.devices.piix3_ide.spec import COMMAND_BLOCK_SIZE, CONTROL_BLOCK_SIZE
-from vestige.place import Access, Bar, Pci, Place, Post, Requests, Routed, Space
+from vestige.place import Access, Bar, Function, Pci, Place, Post, Requests, Routed, Space
 
 BUS_MASTER_BAR = Bar(Number.BUS_MASTER, PORT_IDE_BUS_MASTER, BUS_MASTER_SIZE, Space.PORTS)
 NATIVE_BARS = (
@@ -56,7 +58,12 @@ def in_memory(config: Config) -> bool:
 IDE = Place(
     "ide",
     "piix3-ide",
-    pci=Pci(IDE_SLOT, bars=(*NATIVE_BARS, BUS_MASTER_BAR, *MEMORY_BARS), access=Access.TAKEN),
+    pci=Pci(
+        IDE_SLOT,
+        bars=(*NATIVE_BARS, BUS_MASTER_BAR, *MEMORY_BARS),
+        access=Access.TAKEN,
+        on_pc=Function(1, 1),
+    ),
     routed=(Routed("channels", CHANNELS, (*COMPATIBILITY_INTERRUPT, PIN_PCI_INTA)),),
     configured=True,
     wide=True,

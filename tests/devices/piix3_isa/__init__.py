@@ -1,0 +1,1 @@
+"""Tests of the PIIX3's bridge to ISA."""

@@ -1,0 +1,1 @@
+"""The PIIX3's bridge to ISA: Intel 82371SB."""

@@ -1,0 +1,62 @@
+"""The bridge to ISA: configuration space; what is behind it has places of its own."""
+
+from vestige.lang.types import Struct, u8, u32
+from vestige.monitor.devices.pci.config_space import ConfigSpace
+from vestige.monitor.devices.pci.spec import Register as PciRegister
+from vestige.monitor.devices.piix3_isa.spec import (
+    CLASS,
+    COMMAND,
+    DEVICE,
+    HEADER_TYPE,
+    MULTIPLE_FUNCTIONS,
+    PIRQS,
+    RESET_CHIP_SELECT,
+    RESET_RECOVERY,
+    RESET_ROUTE,
+    RESET_TOP,
+    ROUTE_WRITABLE,
+    STATUS_CLEARABLE,
+    STATUS_FIXED,
+    SUBCLASS,
+    VENDOR,
+    Register,
+)
+
+
+class IsaBridge(Struct):
+    """Its registers are kept, and change nothing."""
+
+    config: ConfigSpace
+
+    def reset(self) -> None:
+        """The registers' values after a hard reset, 2.2."""
+        config = self.config
+        config.identify(VENDOR, DEVICE, CLASS, SUBCLASS)
+        config.set16(PciRegister.COMMAND, COMMAND)
+        config.set16(PciRegister.STATUS, STATUS_FIXED)
+        config.clearable[PciRegister.STATUS + 1] = STATUS_CLEARABLE
+        config.values[HEADER_TYPE] = MULTIPLE_FUNCTIONS
+        config.values[Register.IO_RECOVERY] = RESET_RECOVERY
+        config.writable[Register.IO_RECOVERY] = 0xFF
+        config.set16(Register.CHIP_SELECT, RESET_CHIP_SELECT)
+        config.allow16(Register.CHIP_SELECT, 0x01FF)
+        for pirq in range(PIRQS):
+            config.values[Register.PIRQ_ROUTE + pirq] = RESET_ROUTE
+            config.writable[Register.PIRQ_ROUTE + pirq] = ROUTE_WRITABLE
+        config.values[Register.TOP_OF_MEMORY] = RESET_TOP
+        config.writable[Register.TOP_OF_MEMORY] = 0xFE
+        config.allow16(Register.MISCELLANEOUS, 0x8084)
+
+    # ---- the guest ------------------------------------------------------------------------
+
+    def has_function(self, number: u32) -> bool:
+        """There is one."""
+        return True
+
+    def read_config(self, number: u32, offset: u32, size: u8) -> u32:
+        """A configuration read of 1 to 4 bytes."""
+        return self.config.read(offset, size)
+
+    def write_config(self, number: u32, offset: u32, size: u8, value: u32) -> None:
+        """A configuration write of 1 to 4 bytes."""
+        self.config.write(offset, size, value)

@@ -1,0 +1,31 @@
+"""The PIIX3's ISA bridge function. Intel 82371FB/82371SB data sheet (290550), section 2.2."""
+
+from vestige.lang.enumeration import IntEnum
+
+VENDOR = 0x8086
+DEVICE = 0x7000
+CLASS = 0x06  # bridge
+SUBCLASS = 0x01  # to ISA
+STATUS_FIXED = 0x0280  # fast back-to-back; medium DEVSEL
+STATUS_CLEARABLE = 0x38  # bits 11 to 13 of the status: aborts that it signalled or saw
+HEADER_TYPE = 0x0E
+MULTIPLE_FUNCTIONS = 0x80
+COMMAND = 0x0F  # memory, ports and special cycles are always on, and it masters the bus
+
+
+class Register(IntEnum):
+    """Configuration registers beyond PCI's own; all RW, of no effect here unless said."""
+
+    IO_RECOVERY = 0x4C  # IORT
+    CHIP_SELECT = 0x4E  # XBCS, 16 bits
+    PIRQ_ROUTE = 0x60  # PIRQRCA to PIRQRCD: kept for the guest, see the page
+    TOP_OF_MEMORY = 0x69  # TOM
+    MISCELLANEOUS = 0x6A  # MSTAT, 16 bits
+
+
+PIRQS = 4
+RESET_RECOVERY = 0x4D
+RESET_CHIP_SELECT = 0x0003
+RESET_ROUTE = 0x80  # bit 7: not routed
+ROUTE_WRITABLE = 0x8F
+RESET_TOP = 0x02
