@@ -41,6 +41,7 @@ ROUTED = Place(
     routed=(Routed("parts", 2, (16, 17)),),
     link="routes",
     controls_pins=True,
+    injects=True,
     disks=Bus.IDE,
 )
 POSTER = Place("poster", "poster", posts=(Post(0xD100_0000, 1),))
@@ -141,6 +142,7 @@ def test_ports_that_can_not_be_claimed_are_refused(place: Place, reason: str) ->
         (Place("b", "b", routed=(Routed("parts", 1, (24,)),)), "b claims pin 24; the I/O APIC has"),
         (Place("b", "b", link="routes"), "b claims the link routes, which is routed's"),
         (Place("b", "b", controls_pins=True), "b claims the pins' control, as routed does"),
+        (Place("b", "b", injects=True), "b claims the boot CPU's ExtINT, as routed does"),
         (Place("b", "b", disks=Bus.IDE), "b claims disks of bus IDE, as routed does"),
         (Place("b", "b", notice=b"x" * 1025), "b claims a notice of 1025 bytes; 1024 is the most"),
         (pci(Bar(0, 0xD200_0000, 64), Bar(0, 0xD300_0000, 64)), "b claims one BAR twice; give"),
