@@ -22,6 +22,8 @@ from vestige.monitor.core.machine import Machine
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
 from vestige.monitor.devices.hpet.model import Hpet
 from vestige.monitor.devices.hpet.spec import ROUTES, TIMERS
+from vestige.monitor.devices.i8259.model import LINES, Pic
+from vestige.monitor.devices.i8259.spec import MASTER_LEVEL, SLAVE_LEVEL
 from vestige.monitor.devices.ioapic.model import IoApic
 from vestige.monitor.devices.ioapic.spec import Entry
 from vestige.monitor.devices.pci.config_space import ConfigSpace
@@ -152,8 +154,21 @@ def check_pvpanic(pvpanic: Pvpanic) -> None:
     assert pvpanic.events & ~KNOWN == 0
 
 
+def check_pic(pic: Pic) -> None:
+    """Edges are of edge inputs, the master has seen the slave's INT, what asks isn't masked."""
+    assert pic.lines & ~LINES == 0
+    assert pic.master.level & ~MASTER_LEVEL == 0
+    assert pic.slave.level & ~SLAVE_LEVEL == 0
+    assert pic.asked == pic.slave.asks()
+    for chip in (pic.master, pic.slave):
+        assert chip.edges & chip.level == 0
+        assert chip.top < 8
+        assert not chip.asks() or chip.irr() & ~chip.imr
+
+
 HPET_REGISTERS = (0, 0x10, 0x20, 0xF0, 0x100, 0x108, 0x110, 0x120, 0x128, 0x140, 0x148, 0x160)
 REGISTERS = range(0, 0x44, 4)
+PIC_COMMANDS = (0x11, 0x13, 0x10, 0x0A, 0x0B, 0x0C, 0x48, 0x68, *range(0x00, 0x100, 0x20))
 
 # By the field of a device with a place: what its place can't say.
 OWN = {
@@ -196,6 +211,16 @@ OWN = {
         ),
     ),
     "pvpanic": Own(check_pvpanic),
+    "pic": Own(
+        check_pic,
+        (
+            Operation(Pic.take_lines, (range(LONG), (0, 1, 4, 0x8102, LONG - 1))),
+            Operation(Pic.intr, ()),
+            Operation(Pic.acknowledge, ()),
+            Operation(Pic.write, ((0, 2), (1,), PIC_COMMANDS), timed=True),
+            Operation(Pic.write, ((1, 3), (1,), (0, 0, 2, 4, 0x11, 0x13, 0x70)), timed=True),
+        ),
+    ),
     "pci": Own(
         check_pci,
         (

@@ -1,0 +1,1 @@
+"""Tests of the 8259A pair."""
