@@ -65,8 +65,8 @@ def unnamed() -> list[Call]:
 
 
 OF_A_RUN = (
-    *(Request.RUN, Request.SET_GSI_ROUTING, Request.IRQFD, Request.IOEVENTFD),
-    Request.GET_REGS,
+    *(Request.RUN, Request.INTERRUPT, Request.SET_GSI_ROUTING, Request.IRQFD),
+    *(Request.IOEVENTFD, Request.GET_REGS),
 )
 FORBIDDEN: list[Call] = [
     *((SYS_IOCTL, PLACE, int(each), 0) for each in Request if each not in OF_A_RUN),

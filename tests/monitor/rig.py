@@ -84,6 +84,7 @@ class Rig(Processor):
         self.told: list[bytes] = []
         self.pin_answer = 0
         self.calls: list[int] = []
+        self.reply = 0  # the call that the last turn of a guest's CPU ended with
         self.wakes = 0  # of the first worker, by another CPU
         self.woken: list[int] = []  # workers, by another CPU
         self.timer = 0  # its initial count
@@ -227,7 +228,7 @@ class Rig(Processor):
         """The monitor's answer to the exit in this Cpu."""
         held = [machine.lock.held for machine in self.machines]
         with self.entered(self.cpus[cpu]):
-            serve(self.cpus[cpu], self.machine, self.shared)
+            self.reply = serve(self.cpus[cpu], self.machine, self.shared)
         assert [machine.lock.held for machine in self.machines] == held
 
     def port(self, port: int, size: int, data: bytes, *, write: bool, cpu: int = 0) -> bytes:

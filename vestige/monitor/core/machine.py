@@ -76,6 +76,7 @@ class Machine(Struct):
         self.armed = NEVER
         self.told = 0
         self.kick_due = NEVER
+        self.boot_inside = 1
         for place in DEVICES:
             device: Device = getattr(self, place.field)
             device.reset()

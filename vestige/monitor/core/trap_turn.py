@@ -29,7 +29,6 @@ def vcpu_main(cpu: Cpu) -> None:
     if cpu.index == 0:
         power_on(machine, shared)
         outside.call(cpu, Call.DONE)
-        machine.boot_inside = 1
     while True:
         outside.call(cpu, serve(cpu, machine, shared))
 
