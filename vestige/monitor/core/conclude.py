@@ -43,7 +43,8 @@ def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     """Settle once, and do outside what came of it but for the KICK; whether that is due."""
     settle(machine, shared.config, shared.statistics, time(machine, shared), cpu.index)
     send_interrupts(cpu, machine, shared)
-    call_boot(cpu, machine, shared)
+    if machine.old:
+        call_boot(cpu, machine)
     if machine.failures.news:
         machine.failures.show(shared.statistics)
         cpu.argument[0] = 0

@@ -1,22 +1,22 @@
 """External interrupts: what a PIC asks of the boot CPU, which takes them between two instructions.
 
-The boot CPU looks at the end of each of its turns, and takes one if it can, or exits again once it
-can. Whoever else makes a PIC ask ends its guest's run for that.
+All of it is a PC's, where `Machine.old` is set. The boot CPU looks at the end of each of its turns,
+and takes one if it can, or exits again once it can. Whoever else makes a PIC ask ends its guest's
+run for that.
 """
 
-from vestige.abi import NO_VECTOR, Board, Call, Config, Cpu, Shared
+from vestige.abi import NO_VECTOR, Call, Cpu
 from vestige.devices import DEVICES
 from vestige.lang.types import u8
 from vestige.monitor import outside
 from vestige.monitor.core.machine import Machine
-from vestige.place import is_present
 from vestige.shapes import ExternalInterrupts
 
 
-def asks(machine: Machine, config: Config) -> bool:
+def asks(machine: Machine) -> bool:
     """Whether there is an interrupt for the boot CPU."""
-    for row, place in enumerate(DEVICES):
-        if place.injects and is_present(place, row, config):
+    for place in DEVICES:
+        if place.injects:
             external: ExternalInterrupts = getattr(machine, place.field)
             return external.intr()
     return False
@@ -31,12 +31,11 @@ def acknowledge(machine: Machine) -> u8:
     return 0
 
 
-def call_boot(cpu: Cpu, machine: Machine, shared: Shared) -> None:
+def call_boot(cpu: Cpu, machine: Machine) -> None:
     """Have the boot CPU look, unless it will anyway. The lock is held."""
-    if shared.config.board == Board.PC and machine.boot_inside:
-        if asks(machine, shared.config):
-            machine.boot_inside = 0
-            outside.call(cpu, Call.ATTEND)
+    if machine.boot_inside and asks(machine):
+        machine.boot_inside = 0
+        outside.call(cpu, Call.ATTEND)
 
 
 def begin_turn(cpu: Cpu, machine: Machine) -> None:
@@ -45,27 +44,27 @@ def begin_turn(cpu: Cpu, machine: Machine) -> None:
         machine.boot_inside = 0
 
 
-def interrupt_turn(cpu: Cpu, machine: Machine, shared: Shared) -> None:
+def interrupt_turn(cpu: Cpu, machine: Machine) -> None:
     """The lock is given back before the turn's end, where nobody looks: so it is looked now."""
     if cpu.index == 0:
         machine.boot_inside = 1
-        call_boot(cpu, machine, shared)
+        call_boot(cpu, machine)
 
 
-def end_turn(cpu: Cpu, machine: Machine, config: Config) -> u8:
+def end_turn(cpu: Cpu, machine: Machine) -> u8:
     """With which call a turn ends; its arguments are set. The lock is held.
 
     A CPU that could take no interrupt exits when it can: until then nobody need call it.
     """
-    if config.board != Board.PC or cpu.index != 0:
+    if cpu.index != 0:
         return Call.DONE
     machine.boot_inside = 1
-    if not asks(machine, config):
+    if not asks(machine):
         return Call.DONE
     cpu.argument[0] = NO_VECTOR
     if cpu.exit.ready:
         cpu.argument[0] = acknowledge(machine)
-    more = asks(machine, config)
+    more = asks(machine)
     cpu.argument[1] = more
     if more:
         machine.boot_inside = 0

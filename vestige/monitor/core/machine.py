@@ -1,6 +1,6 @@
 """All state of a domain: every device, what lies between them, what waits to be done."""
 
-from vestige.abi import MAX_CPUS, MAX_DISKS, Config, DiskKind, Power
+from vestige.abi import MAX_CPUS, MAX_DISKS, Board, Config, DiskKind, Power
 from vestige.devices import DEVICES, VIRTIO_TYPES
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, u8, u32, u64
@@ -63,6 +63,7 @@ class Machine(Struct):
     told: u32  # 1: it is being told to; until it has
     at_work: u32  # 1: the worker is in its turn, and asks for notifications at the end of it
     kick_due: u64  # when to enter the ring again that took nothing; NEVER: no need
+    old: u32  # 1: it is a PC, whose PIC interrupts the boot CPU
     boot_inside: u32  # 1: the boot CPU may not know that an external interrupt waits
     stopping: u32  # 1: a CPU has begun to end the machine
     traps: Trap[MAX_CPUS]  # each is its CPU's own, in the first domain
@@ -76,6 +77,7 @@ class Machine(Struct):
         self.armed = NEVER
         self.told = 0
         self.kick_due = NEVER
+        self.old = config.board == Board.PC and config.domain == 0
         self.boot_inside = 1
         for place in DEVICES:
             device: Device = getattr(self, place.field)

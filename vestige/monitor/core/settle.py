@@ -65,13 +65,20 @@ def move_interrupts(machine: Machine, config: Config) -> None:
         wires = machine_of(machine, domain).wires
         asserted |= wires.level()
         rose |= wires.take_edges()
-    for row, place in enumerate(DEVICES):
+    for place in DEVICES:
         if place.controls_pins:
             controller: PinController = getattr(machine, place.field)
             controller.take_lines(asserted, rose)
-        if place.injects and is_present(place, row, config):
+    if machine.old:
+        take_old_lines(machine, isa_of(asserted), isa_of(rose))
+
+
+def take_old_lines(machine: Machine, asserted: u32, rose: u32) -> None:
+    """ISA's IRQs to a PC's PIC."""
+    for place in DEVICES:
+        if place.injects:
             external: ExternalInterrupts = getattr(machine, place.field)
-            external.take_lines(isa_of(asserted), isa_of(rose))
+            external.take_lines(asserted, rose)
 
 
 def isa_of(pins: u32) -> u32:
@@ -84,6 +91,8 @@ def take_lines(machine: Machine, config: Config) -> tuple[u32, u32]:
     asserted: u32 = 0
     rose: u32 = 0
     for row, place in enumerate(DEVICES):
+        if not place.wires and not place.routed:
+            continue
         device = getattr(machine, place.field)
         if is_present(place, row, config) and (not place.in_use or getattr(device, place.in_use)):
             for wire in place.wires:

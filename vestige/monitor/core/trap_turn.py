@@ -55,7 +55,8 @@ def serve(cpu: Cpu, machine: Machine, shared: Shared) -> u8:
 def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
     """Answer a trap in the first domain, or find that it leads to another; as `serve`."""
     machine.lock.acquire()
-    begin_turn(cpu, machine)
+    if machine.old:
+        begin_turn(cpu, machine)
     if follows_posts(machine, shared.config, trap):
         await_posts(machine, shared)
     now = time(machine, shared)
@@ -63,7 +64,7 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
     locate(machine, trap)
     if not moving and is_quiet(machine, trap):
         handle(machine, shared, trap, now)
-        reply = end_turn(cpu, machine, shared.config)
+        reply: u8 = end_turn(cpu, machine) if machine.old else Call.DONE
         unlock(machine, shared)
         return reply
     number = function_of_port(machine, shared.config, trap)
@@ -78,10 +79,11 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
         end_machine(cpu, machine, shared)
         return Call.DONE
     if number == NOWHERE:
-        reply = end_turn(cpu, machine, shared.config)
+        reply = end_turn(cpu, machine) if machine.old else Call.DONE
         unlock_in_time(machine, shared)
         return reply
-    interrupt_turn(cpu, machine, shared)
+    if machine.old:
+        interrupt_turn(cpu, machine)
     unlock_in_time(machine, shared)
     serve_away(cpu, machine, shared, trap, number, address)
     return Call.DONE
