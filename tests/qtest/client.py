@@ -2,7 +2,7 @@
 
 Debian builds QEMU without `-accel qtest`; there the machine has a CPU which is never started
 (`-S`), so no guest code runs either way, but `clock_step` isn't to be had. Some devices do nothing
-while their machine is stopped: for those it runs, with a firmware that halts.
+while their machine is stopped: for those it runs, with a firmware that halts, or one of the test's.
 
 Protocol: QEMU's docs/devel/qtest.rst. Commands are queued and go out together at `flush`: one
 round trip for a whole sequence. RAM is a shared mapping, so it costs none.
@@ -20,8 +20,9 @@ QEMU = "qemu-system-x86_64"
 RAM_SIZE = 16 << 20
 IO_SUFFIX = {1: "b", 2: "w", 4: "l"}
 FIRMWARE_SIZE = 1 << 16
-HALT = bytes.fromhex("fa f4 ebfd")  # at the reset vector: cli; hlt; jmp to the hlt
 RESET_VECTOR = FIRMWARE_SIZE - 16
+HALT = bytes.fromhex("fa f4 ebfd")  # cli; hlt; jmp to the hlt
+HALTING = (bytes(RESET_VECTOR) + HALT).ljust(FIRMWARE_SIZE, b"\0")
 
 
 class QtestError(RuntimeError):
@@ -101,11 +102,13 @@ def qemu(
     *,
     files: Sequence[int] = (),
     running: bool = False,
+    firmware: bytes | None = None,
     timeout: float = 60,
 ) -> Iterator[Qtest]:
     """A `pc` machine with these further arguments; files of its own go to `folder`.
 
-    It keeps the descriptors `files`, by their numbers. It is stopped, or `running` and halted.
+    It keeps the descriptors `files`, by their numbers. It is stopped, or `running` and halted, or
+    runs a `firmware` of FIRMWARE_SIZE bytes.
 
     Raises QtestError, TimeoutError where QEMU doesn't answer within `timeout` seconds.
     """
@@ -115,13 +118,15 @@ def qemu(
     memory.write_bytes(b"")
     os.truncate(memory, RAM_SIZE)
     backend = f"memory-backend-file,id=ram,size={RAM_SIZE},mem-path={memory},share=on"
-    firmware = folder / "qemu-firmware"
-    firmware.write_bytes(HALT.rjust(RESET_VECTOR + len(HALT), b"\0").ljust(FIRMWARE_SIZE, b"\0"))
+    code = folder / "qemu-firmware"
+    code.write_bytes(firmware or HALTING)
     command = [
-        QEMU, "-nodefaults", "-display", "none", "-accel", "qtest", "-accel", "tcg",
+        QEMU, "-nodefaults", "-display", "none",
+        *(["-accel", "qtest"] if firmware is None else []), "-accel", "tcg",
         "-machine", "pc,memory-backend=ram", "-m", str(RAM_SIZE >> 20), "-object", backend,
         "-chardev", f"socket,id=qtest,fd={theirs.fileno()}", "-qtest", "chardev:qtest",
-        "-qtest-log", "none", *(["-bios", str(firmware)] if running else ["-S"]), *arguments,
+        "-qtest-log", "none",
+        *(["-bios", str(code)] if running or firmware else ["-S"]), *arguments,
     ]  # fmt: skip
     with ours, memory.open("r+b") as file, mmap.mmap(file.fileno(), RAM_SIZE) as ram:
         with (folder / "qemu-errors").open("wb") as errors:
