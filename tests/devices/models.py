@@ -22,6 +22,9 @@ from vestige.monitor.core.machine import Machine
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
 from vestige.monitor.devices.hpet.model import Hpet
 from vestige.monitor.devices.hpet.spec import ROUTES, TIMERS
+from vestige.monitor.devices.i8254.counter import Phase
+from vestige.monitor.devices.i8254.model import MOST_OWED, Pit
+from vestige.monitor.devices.i8254.spec import COUNTERS
 from vestige.monitor.devices.i8259.model import LINES, Pic
 from vestige.monitor.devices.i8259.spec import MASTER_LEVEL, SLAVE_LEVEL
 from vestige.monitor.devices.ioapic.model import IoApic
@@ -166,9 +169,30 @@ def check_pic(pic: Pic) -> None:
         assert not chip.asks() or chip.irr() & ~chip.imr
 
 
+def check_pit(pit: Pit) -> None:
+    """Nothing is divided by 0; GATE is as the phase says; a tick that is owed has its time."""
+    assert pit.line.level <= 1
+    assert pit.owed <= MOST_OWED // 60
+    assert not pit.owed or pit.deadline == pit.ready
+    for number in range(COUNTERS):
+        counter = pit.counters[number]
+        assert counter.access() != 0
+        assert counter.base <= 0x1_0000
+        assert counter.load == NEVER or counter.count > 0
+        if counter.phase == Phase.COUNTING:
+            assert counter.mode() not in (2, 3) or counter.base > 0
+            assert counter.gate or counter.mode() in (1, 5)
+    assert pit.counters[0].gate == pit.counters[1].gate == 1
+
+
 HPET_REGISTERS = (0, 0x10, 0x20, 0xF0, 0x100, 0x108, 0x110, 0x120, 0x128, 0x140, 0x148, 0x160)
 REGISTERS = range(0, 0x44, 4)
 PIC_COMMANDS = (0x11, 0x13, 0x10, 0x0A, 0x0B, 0x0C, 0x48, 0x68, *range(0x00, 0x100, 0x20))
+# Each mode of the three counters, their low byte and both; latches of everything.
+PIT_WORDS = [
+    n << 6 | access << 4 | mode for n in range(3) for access in (1, 3) for mode in range(16)
+]
+PIT_WORDS += [*range(0, 0xC0, 0x40), *range(0xC0, 0x100, 6)]
 
 # By the field of a device with a place: what its place can't say.
 OWN = {
@@ -208,6 +232,16 @@ OWN = {
             Operation(Hpet.write, (HPET_REGISTERS, (4, 8), range(10_000)), timed=True),
             Operation(Hpet.write, ((0x10,), (4,), (0, 1, 1)), timed=True),
             Operation(Hpet.write, ((0x100, 0x120), (4,), range(1 << 15)), timed=True),
+        ),
+    ),
+    "pit": Own(
+        check_pit,
+        (
+            Operation(Pit.read, (range(5), (1,)), timed=True),
+            Operation(Pit.write, ((3,), (1,), PIT_WORDS), timed=True),
+            Operation(Pit.write, ((0, 0, 1, 2), (1,), (0, 0, 1, 2, 60, 255)), timed=True),
+            Operation(Pit.write, ((4,), (1,), range(4)), timed=True),
+            Operation(Pit.expire, (), timed=True),
         ),
     ),
     "pvpanic": Own(check_pvpanic),

@@ -10,6 +10,7 @@ from vestige.monitor.core.trap import Trap
 from vestige.monitor.core.wires import Wires
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
 from vestige.monitor.devices.hpet.model import Hpet
+from vestige.monitor.devices.i8254.model import Pit
 from vestige.monitor.devices.i8259.model import Pic
 from vestige.monitor.devices.ioapic.model import IoApic
 from vestige.monitor.devices.pci.root import PciRoot
@@ -52,6 +53,7 @@ class Machine(Struct):
     isa_bridge: IsaBridge
     ide: Ide
     pic: Pic
+    pit: Pit
     console: ConsoleLink
     ports: PortLinks
     entropy: EntropyLink
