@@ -72,6 +72,7 @@ def lines_in(kind: Any) -> int:
 
 @EACH_PLACE
 def test_a_place_s_lines_are_all_lines_of_its_model(place: Place) -> None:
+    """But a PC's lead to its interrupt controllers, as they do in every PC: no place says so."""
     model = getattr(Machine(), place.field)
     lines = [getattr(model, wire.line) for wire in place.wires]
     for routed in place.routed:

@@ -7,6 +7,7 @@ from vestige.monitor.devices.hpet.place import HPET_TIMERS
 from vestige.monitor.devices.i8254.place import TIMER
 from vestige.monitor.devices.i8259.place import PIC
 from vestige.monitor.devices.ioapic.place import IO_APIC
+from vestige.monitor.devices.mc146818.place import RTC
 from vestige.monitor.devices.pci.place import PCI_ROOT
 from vestige.monitor.devices.piix3_ide.place import IDE
 from vestige.monitor.devices.piix3_isa.place import ISA_BRIDGE
@@ -31,6 +32,7 @@ DEVICES = (
     IDE,
     PIC,
     TIMER,
+    RTC,
 )
 VIRTIO_TYPES = (VIRTIO_BLOCK, VIRTIO_CONSOLE, VIRTIO_ENTROPY, VIRTIO_NET)
 check(DEVICES)

@@ -29,6 +29,9 @@ from vestige.monitor.devices.i8259.model import LINES, Pic
 from vestige.monitor.devices.i8259.spec import MASTER_LEVEL, SLAVE_LEVEL
 from vestige.monitor.devices.ioapic.model import IoApic
 from vestige.monitor.devices.ioapic.spec import Entry
+from vestige.monitor.devices.mc146818.model import Mc146818
+from vestige.monitor.devices.mc146818.spec import CELLS, VALID, Cell, Port, RegisterC
+from vestige.monitor.devices.mc146818.spec import RegisterB as EnableBit
 from vestige.monitor.devices.pci.config_space import ConfigSpace
 from vestige.monitor.devices.pci.host_bridge import HostBridgeFunction
 from vestige.monitor.devices.pci.root import PciRoot
@@ -185,6 +188,23 @@ def check_pit(pit: Pit) -> None:
     assert pit.counters[0].gate == pit.counters[1].gate == 1
 
 
+def check_rtc(rtc: Mc146818) -> None:
+    """IRQF and the line follow flags and enables; what is read-only stays; SET allows no UIE."""
+    enabled = rtc.cells[Cell.REGISTER_B]
+    flags = rtc.cells[Cell.REGISTER_C]
+    assert rtc.index < CELLS
+    assert rtc.cells[Cell.REGISTER_A] < 1 << 7
+    assert not (enabled & EnableBit.SET and enabled & EnableBit.UPDATE_ENDED)
+    assert flags & ~(RegisterC.FLAGS | RegisterC.REQUEST) == 0
+    assert rtc.cells[Cell.REGISTER_D] == VALID
+    assert rtc.line.level == (flags & enabled & RegisterC.FLAGS != 0)
+    assert rtc.line.level == (flags & RegisterC.REQUEST != 0)
+    if rtc.line.level or not rtc.running() or not enabled & RegisterC.FLAGS:
+        assert rtc.deadline == NEVER
+    else:
+        assert rtc.deadline > rtc.seen
+
+
 HPET_REGISTERS = (0, 0x10, 0x20, 0xF0, 0x100, 0x108, 0x110, 0x120, 0x128, 0x140, 0x148, 0x160)
 REGISTERS = range(0, 0x44, 4)
 PIC_COMMANDS = (0x11, 0x13, 0x10, 0x0A, 0x0B, 0x0C, 0x48, 0x68, *range(0x00, 0x100, 0x20))
@@ -193,6 +213,7 @@ PIT_WORDS = [
     n << 6 | access << 4 | mode for n in range(3) for access in (1, 3) for mode in range(16)
 ]
 PIT_WORDS += [*range(0, 0xC0, 0x40), *range(0xC0, 0x100, 6)]
+CLOCK_CELLS = (*range(Cell.REGISTER_D + 1), Cell.CENTURY)
 
 # By the field of a device with a place: what its place can't say.
 OWN = {
@@ -253,6 +274,15 @@ OWN = {
             Operation(Pic.acknowledge, ()),
             Operation(Pic.write, ((0, 2), (1,), PIC_COMMANDS), timed=True),
             Operation(Pic.write, ((1, 3), (1,), (0, 0, 2, 4, 0x11, 0x13, 0x70)), timed=True),
+        ),
+    ),
+    "rtc": Own(
+        check_rtc,
+        (
+            Operation(Mc146818.write, ((Port.INDEX,), (1,), CLOCK_CELLS), timed=True),
+            Operation(Mc146818.write, ((Port.DATA,), (1,), (0x23, 0x59, 0xC0)), timed=True),
+            Operation(Mc146818.write, ((Port.DATA,), (1,), range(0x20, 0x30)), timed=True),
+            Operation(Mc146818.read, ((Port.DATA,), (1,)), timed=True),
         ),
     ),
     "pci": Own(

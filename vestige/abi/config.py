@@ -190,9 +190,9 @@ class Config(Struct):
     homes: u8[MAX_VIRTIO]
     shares: u8[MAX_VIRTIO]  # 1 or more, a function that is not there included
     board: u8  # Board
-    date: u64  # seconds since 1970-01-01 00:00 when the monitor's clock begins
     cpus: u32
     tsc_khz: u32
+    date: u64  # seconds from 1970-01-01 00:00 to the monitor's time 0
     ram: Memory
     paravirtual_eoi: u8  # this KVM has MSR_KVM_EOI_EN
     ide_in_memory: u8  # IDE_MEMORY is used, and its posted starts are wired

@@ -13,6 +13,7 @@ from vestige.monitor.devices.hpet.model import Hpet
 from vestige.monitor.devices.i8254.model import Pit
 from vestige.monitor.devices.i8259.model import Pic
 from vestige.monitor.devices.ioapic.model import IoApic
+from vestige.monitor.devices.mc146818.model import Mc146818
 from vestige.monitor.devices.pci.root import PciRoot
 from vestige.monitor.devices.piix3_ide.function import Ide
 from vestige.monitor.devices.piix3_isa.model import IsaBridge
@@ -54,6 +55,7 @@ class Machine(Struct):
     ide: Ide
     pic: Pic
     pit: Pit
+    rtc: Mc146818
     console: ConsoleLink
     ports: PortLinks
     entropy: EntropyLink

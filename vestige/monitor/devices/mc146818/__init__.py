@@ -1,0 +1,1 @@
+"""The real-time clock of a PC, with its CMOS RAM."""

@@ -1,0 +1,15 @@
+"""Where the real-time clock is: the ports of an AT. Its line is ISA's IRQ 8."""
+
+from vestige.abi import Board
+from vestige.place import Place, Ports
+
+PORT_INDEX = 0x70
+
+RTC = Place(
+    "rtc",
+    "mc146818",
+    ports=(Ports(PORT_INDEX, 2),),
+    timed=True,
+    board=Board.PC,
+    configured=True,
+)
