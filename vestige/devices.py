@@ -4,6 +4,7 @@ from vestige.abi import Board
 from vestige.claims import accesses, check, check_types, functions, rows
 from vestige.monitor.devices.acpi_registers.place import ACPI_REGISTERS
 from vestige.monitor.devices.hpet.place import HPET_TIMERS
+from vestige.monitor.devices.i8042.place import KEYBOARD_CONTROLLER
 from vestige.monitor.devices.i8254.place import TIMER
 from vestige.monitor.devices.i8259.place import PIC
 from vestige.monitor.devices.ioapic.place import IO_APIC
@@ -33,6 +34,7 @@ DEVICES = (
     PIC,
     TIMER,
     RTC,
+    KEYBOARD_CONTROLLER,
 )
 VIRTIO_TYPES = (VIRTIO_BLOCK, VIRTIO_CONSOLE, VIRTIO_ENTROPY, VIRTIO_NET)
 check(DEVICES)

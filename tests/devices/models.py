@@ -22,6 +22,11 @@ from vestige.monitor.core.machine import Machine
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
 from vestige.monitor.devices.hpet.model import Hpet
 from vestige.monitor.devices.hpet.spec import ROUTES, TIMERS
+from vestige.monitor.devices.i8042.keyboard import LONGEST_REPLY, PLACES
+from vestige.monitor.devices.i8042.model import KeyboardController, Source
+from vestige.monitor.devices.i8042.mouse import FARTHEST, LONGEST
+from vestige.monitor.devices.i8042.scan_codes import PAUSE, PRINT_SCREEN
+from vestige.monitor.devices.i8042.spec import RATES, UNITS, Command, CommandByte, Status
 from vestige.monitor.devices.i8254.counter import Phase
 from vestige.monitor.devices.i8254.model import MOST_OWED, Pit
 from vestige.monitor.devices.i8254.spec import COUNTERS
@@ -155,6 +160,28 @@ def check_hpet(hpet: Hpet) -> None:
             assert hpet.status >> number & 1
 
 
+def check_keyboard_controller(controller: KeyboardController) -> None:
+    """Counts stay in their arrays; no byte that may come waits for an empty output buffer."""
+    keyboard, mouse = controller.keyboard, controller.mouse
+    assert keyboard.count <= PLACES
+    assert keyboard.replied <= keyboard.reply_length <= LONGEST_REPLY
+    assert (keyboard.held == 0) == (keyboard.repeat_at == NEVER)
+    assert mouse.sent <= mouse.length <= LONGEST
+    assert max(abs(mouse.x), abs(mouse.y)) <= FARTHEST
+    assert mouse.resolution < len(UNITS)
+    assert mouse.rate in RATES
+    full = controller.status & Status.OUTPUT_FULL != 0
+    from_mouse = controller.status & Status.AUXILIARY != 0
+    assert full == (controller.source != Source.NOBODY)
+    if not full:
+        assert not controller.reply_waits
+        assert controller.has(CommandByte.DISABLE_KEYBOARD) or not keyboard.ready()
+        assert controller.has(CommandByte.DISABLE_MOUSE) or not mouse.ready()
+    interrupts = controller.ram[0] & (1 << from_mouse) if full else 0
+    assert controller.keyboard_line.level == interrupts & 1
+    assert controller.mouse_line.level == interrupts >> 1
+
+
 def check_pvpanic(pvpanic: Pvpanic) -> None:
     """It keeps nothing but what it knows."""
     assert pvpanic.events & ~KNOWN == 0
@@ -214,6 +241,8 @@ PIT_WORDS = [
 ]
 PIT_WORDS += [*range(0, 0xC0, 0x40), *range(0xC0, 0x100, 6)]
 CLOCK_CELLS = (*range(Cell.REGISTER_D + 1), Cell.CENTURY)
+KEYS = (0x1E, 0x41, 0xE048, 0x7F, PAUSE, PRINT_SCREEN, 0, 0x9E, 0xFFFF)
+DISTANCES = (0, 0, 1, -1, 5, 127, -300, (1 << 31) - 1, -(1 << 31))
 
 # By the field of a device with a place: what its place can't say.
 OWN = {
@@ -263,6 +292,22 @@ OWN = {
             Operation(Pit.write, ((0, 0, 1, 2), (1,), (0, 0, 1, 2, 60, 255)), timed=True),
             Operation(Pit.write, ((4,), (1,), range(4)), timed=True),
             Operation(Pit.expire, (), timed=True),
+        ),
+    ),
+    "keyboard_controller": Own(
+        check_keyboard_controller,
+        (
+            Operation(KeyboardController.read, ((0, 0, 4), (1,)), timed=True),
+            Operation(KeyboardController.write, ((0,), (1,), range(0xE0, BYTE)), timed=True),
+            Operation(KeyboardController.write, ((4,), (1,), tuple(Command)), timed=True),
+            Operation(KeyboardController.write, ((4,), (1,), (Command.WRITE_MOUSE,)), timed=True),
+            Operation(KeyboardController.press, (KEYS,), timed=True),
+            Operation(KeyboardController.release, (KEYS,), timed=True),
+            Operation(
+                KeyboardController.move, (DISTANCES, DISTANCES, DISTANCES, range(BYTE)), timed=True
+            ),
+            Operation(KeyboardController.a20, ()),
+            Operation(KeyboardController.ending, ()),
         ),
     ),
     "pvpanic": Own(check_pvpanic),

@@ -10,6 +10,7 @@ from vestige.monitor.core.trap import Trap
 from vestige.monitor.core.wires import Wires
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
 from vestige.monitor.devices.hpet.model import Hpet
+from vestige.monitor.devices.i8042.model import KeyboardController
 from vestige.monitor.devices.i8254.model import Pit
 from vestige.monitor.devices.i8259.model import Pic
 from vestige.monitor.devices.ioapic.model import IoApic
@@ -56,6 +57,7 @@ class Machine(Struct):
     pic: Pic
     pit: Pit
     rtc: Mc146818
+    keyboard_controller: KeyboardController
     console: ConsoleLink
     ports: PortLinks
     entropy: EntropyLink

@@ -1,0 +1,1 @@
+"""Tests of the keyboard controller, its keyboard and its mouse."""

@@ -1,0 +1,14 @@
+"""Where the keyboard controller is: IBM's ports, and the one for a fast A20 and reset."""
+
+from vestige.abi import Board
+from vestige.monitor.devices.i8042.spec import PORT_COMMAND, PORT_DATA, PORT_SYSTEM_CONTROL
+from vestige.place import Place, Ports
+
+KEYBOARD_CONTROLLER = Place(
+    "keyboard_controller",
+    "i8042",
+    ports=(Ports(PORT_DATA, 1), Ports(PORT_COMMAND, 1), Ports(PORT_SYSTEM_CONTROL, 1)),
+    timed=True,
+    board=Board.PC,
+    ends=True,
+)
