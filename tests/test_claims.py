@@ -225,6 +225,10 @@ def test_an_option_that_the_command_has_by_itself_is_refused() -> None:
     [
         (Place("b", "b", node=Node("SPKR", "PNP0800")), "b claims ACPI name SPKR, which is speak"),
         (Place("b", "b", node=Node("SPK", "PNP0800")), "b claims ACPI name 'SPK'; give four of A"),
+        (
+            Place("b", "b", node=Node("LINE", "PNP0800", ("line",))),
+            "b claims line 'line' in ACPI, wh",
+        ),
         (Place("b", "b", node=Node("1SPK", "PNP0800")), "b claims ACPI name '1SPK'; give four"),
         (Place("b", "b", node=Node("spkr", "PNP0800")), "b claims ACPI name 'spkr'; give four"),
         (Place("b", "b", node=Node("PCI0", "PNP0800")), "b claims ACPI name PCI0, which is the m"),

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from vestige.abi import Board
 from vestige.devices import DEVICES, PORT_ROWS, VIRTIO_TYPES
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.line import Line
@@ -81,8 +80,7 @@ def test_a_place_s_lines_are_all_lines_of_its_model(place: Place) -> None:
         owners = [getattr(part, routed.within) if routed.within else part for part in parts]
         lines += [owner.line for owner in owners]
     assert all(type(line) is Line for line in lines)
-    if place.board != Board.PC:  # whose lines lead to the interrupt controllers of ISA
-        assert len(lines) == lines_in(type(model))
+    assert len(lines) == lines_in(type(model))
 
 
 def test_no_field_has_two_places() -> None:
@@ -119,7 +117,7 @@ def pins_option_and_acpi(place: Place) -> tuple[str, str, str]:
     pins = [str(wire.pin) for wire in place.wires]
     pins += [f"{routed.count} {routed.parts}, each as the guest says" for routed in place.routed]
     option = "" if place.option is None else f"`{place.option.name}`"
-    acpi = [] if place.node is None else [f"`{place.node.name}`, {place.node.hid}"]
+    acpi = [f"`{node.name}`, {node.hid}" for node in place.nodes]
     acpi += [] if place.table is None else [f"a table `{place.table.signature.decode()}`"]
     acpi += ["ACPI's fixed hardware"] * place.fixed_hardware
     return ", ".join(pins), option, ", ".join(acpi)

@@ -390,8 +390,8 @@ def check_acpi(places: tuple[Place, ...]) -> None:
     """The same for what ACPI's tables can't say, or say already."""
     owners: dict[str | bytes, Place] = {}
     for place in places:
-        node, table = place.node, place.table
-        if node is not None:
+        table = place.table
+        for node in place.nodes:
             check_node(place, node)
             note(owners, node.name, place, f"ACPI name {node.name}")
         if table is not None:
@@ -407,6 +407,10 @@ def check_acpi(places: tuple[Place, ...]) -> None:
 def check_node(place: Place, node: Node) -> None:
     """The same for one node, and for claims that its resource descriptors have no room for."""
     name, hid = node.name, node.hid
+    lines = [wire.line for wire in place.wires]
+    for line in node.lines or ():
+        if line not in lines:
+            raise refused(place, f"line {line!r} in ACPI, which it has not; it has {lines}")
     if len(name) != 4 or name[0] not in LETTERS or not consists(name, LETTERS + DIGITS + "_"):
         what = f"ACPI name {name!r}; give four of A to Z, 0 to 9 and _, a letter first"
         raise refused(place, what)

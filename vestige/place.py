@@ -163,10 +163,19 @@ class Option(Record):
 
 
 class Node(Record):
-    """The device in ACPI's namespace; what its place claims is its _CRS."""
+    """The device in ACPI's namespace; what its place claims is its _CRS.
+
+    Of its lines those that are named, or all; of its registers all, or none.
+    """
 
     name: str
     hid: str  # PNP0501, as EISA has it, or QEMU0001, as ACPI has it
+    lines: tuple[str, ...] | None = None
+    has_registers: bool = True
+
+    def claims(self, line: str) -> bool:
+        """Whether a line is this node's."""
+        return self.lines is None or line in self.lines
 
 
 class Table(Record):
@@ -201,6 +210,7 @@ class Place(Record):
     board: Board | None = None
     option: Option | None = None
     node: Node | None = None
+    other_node: Node | None = None  # where ACPI sees two devices
     table: Table | None = None
     fixed_hardware: bool = False  # guests look for it only where ACPI has its fixed hardware
     configured: bool = False
@@ -217,6 +227,11 @@ class Place(Record):
     posting: Callable[[Config], bool] = always  # whether those are used
     shows: bool = False  # its registers, in pages that the guest reads
     in_use: str = ""  # a field of its that is 0 while it has nothing
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Those that there are."""
+        return [node for node in (self.node, self.other_node) if node is not None]
 
     @property
     def has_registers(self) -> bool:

@@ -39,6 +39,7 @@ SLEEP_TYPE_S5 = 5  # SLP_TYP the DSDT's _S5 names
 RESET_VALUE = 1
 
 PIN_UART = 4
+PIN_TIMER = 2  # a PC's IRQ 0
 PIN_PCI_INTA = 16  # INTA to INTD are pins 16 to 19
 
 # The IDE function's BARs as they are before the first instruction (PCI native mode).

@@ -160,19 +160,22 @@ def _nodes(config: MachineConfig) -> list[bytes]:
     nodes: list[bytes] = []
     same: list[str] = []
     for place in config.devices:
-        if place.node is not None:
-            nodes.append(_node(place, place.node, same.count(place.node.hid), config.ioapic))
-            same.append(place.node.hid)
+        for node in place.nodes:
+            nodes.append(_node(place, node, same.count(node.hid), config.ioapic))
+            same.append(node.hid)
     return nodes
 
 
 def _node(place: Place, node: Node, number: int, ioapic: bool) -> bytes:
     """One of them, with what its place claims."""
-    claims = [resources.ports(ports.first, ports.count) for ports in place.ports]
-    if place.memory is not None:
-        claims.append(resources.memory(place.memory.address, place.memory.size))
+    claims = []
+    if node.has_registers:
+        claims = [resources.ports(ports.first, ports.count) for ports in place.ports]
+        if place.memory is not None:
+            claims.append(resources.memory(place.memory.address, place.memory.size))
     if ioapic:
-        claims += [resources.edge_interrupt(wire.pin) for wire in place.wires]
+        lines = [wire.pin for wire in place.wires if node.claims(wire.line)]
+        claims += [resources.edge_interrupt(pin) for pin in lines]
     is_eisa = len(node.hid) == EISA_LENGTH
     return aml.device(
         node.name,

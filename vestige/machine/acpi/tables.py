@@ -12,6 +12,7 @@ from vestige.abi import (
     IOAPIC,
     LOCAL_APIC,
     MIB,
+    PIN_TIMER,
     PORT_PM1_CONTROL,
     PORT_PM1_EVENT,
     PORT_RESET,
@@ -30,7 +31,6 @@ REVISION = 1
 HEADER_SIZE = 36
 CHECKSUM = 9  # its offset in the header
 PCAT_COMPAT = 1  # MADT: there is an 8259
-PIN_TIMER = 2  # of the I/O APIC, where IRQ 0 is
 PIN_SCI = 9  # fixed ACPI hardware has one; nothing here ever asserts it
 
 

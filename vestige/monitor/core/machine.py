@@ -115,7 +115,7 @@ class Machine(Struct):
         """How the guest has ended its machine, an abi.Power, or GOES_ON. A panic counts most."""
         ending: u8 = GOES_ON
         for place in DEVICES:
-            if place.ends:
+            if place.ends and (place.board is None or self.old):
                 device: Ending = getattr(self, place.field)
                 wish = device.ending()
                 if wish != GOES_ON and ending != Power.PANICKED:
@@ -125,15 +125,25 @@ class Machine(Struct):
     def expire(self, now: u64) -> None:
         """Time has passed."""
         for place in DEVICES:
-            if place.timed:
+            if place.timed and place.board is None:
                 device: Timed = getattr(self, place.field)
                 device.expire(now)
+        if self.old:
+            for place in DEVICES:
+                if place.timed and place.board is not None:
+                    chip: Timed = getattr(self, place.field)
+                    chip.expire(now)
 
     def next_deadline(self) -> u64:
         """When something has to happen though nobody asks: the nearest of all."""
         due = min(self.nvme.next_deadline(), self.kick_due)
+        if self.old:
+            for place in DEVICES:
+                if place.timed and place.board is not None:
+                    chip: Timed = getattr(self, place.field)
+                    due = min(due, chip.next_deadline())
         for place in DEVICES:
-            if place.timed:
+            if place.timed and place.board is None:
                 device: Timed = getattr(self, place.field)
                 due = min(due, device.next_deadline())
             if place.link:

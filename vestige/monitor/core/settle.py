@@ -33,7 +33,10 @@ def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, c
             link: Link = getattr(machine, place.link)
             model = getattr(machine, place.field)
             link.move(model, config, machine.ring_driver, now)
-    move_interrupts(machine, config)
+    if machine.old:
+        move_old_interrupts(machine, config)
+    else:
+        move_interrupts(machine, config)
     for place in DEVICES:
         if place.shows:
             device: Showing = getattr(machine, place.field)
@@ -61,6 +64,22 @@ def move_interrupts(machine: Machine, config: Config) -> None:
     if config.domain:
         machine.wires.show(asserted, rose)
         return
+    give_lines(machine, config, asserted, rose)
+
+
+def move_old_interrupts(machine: Machine, config: Config) -> None:
+    """The same on a PC, in the first domain: its own lines too, and all to its PIC as well."""
+    asserted, rose = take_lines(machine, config)
+    old_asserted, old_rose = old_lines(machine)
+    asserted, rose = give_lines(machine, config, asserted | old_asserted, rose | old_rose)
+    for place in DEVICES:
+        if place.injects:
+            external: ExternalInterrupts = getattr(machine, place.field)
+            external.take_lines(isa_of(asserted), isa_of(rose))
+
+
+def give_lines(machine: Machine, config: Config, asserted: u32, rose: u32) -> tuple[u32, u32]:
+    """To the first domain's pins, with what other domains' devices put out; all of it."""
     for domain in range(1, config.domains):
         wires = machine_of(machine, domain).wires
         asserted |= wires.level()
@@ -69,16 +88,7 @@ def move_interrupts(machine: Machine, config: Config) -> None:
         if place.controls_pins:
             controller: PinController = getattr(machine, place.field)
             controller.take_lines(asserted, rose)
-    if machine.old:
-        take_old_lines(machine, isa_of(asserted), isa_of(rose))
-
-
-def take_old_lines(machine: Machine, asserted: u32, rose: u32) -> None:
-    """ISA's IRQs to a PC's PIC."""
-    for place in DEVICES:
-        if place.injects:
-            external: ExternalInterrupts = getattr(machine, place.field)
-            external.take_lines(asserted, rose)
+    return asserted, rose
 
 
 def isa_of(pins: u32) -> u32:
@@ -86,12 +96,27 @@ def isa_of(pins: u32) -> u32:
     return pins & 0xFFFA | (pins >> 2 & 1)
 
 
+def old_lines(machine: Machine) -> tuple[u32, u32]:
+    """As take_lines, of what a PC alone has."""
+    asserted: u32 = 0
+    rose: u32 = 0
+    for place in DEVICES:
+        if place.board is not None:
+            device = getattr(machine, place.field)
+            for wire in place.wires:
+                line: Line = getattr(device, wire.line)
+                asserted |= line.level << wire.pin
+                if line.take_edge():
+                    rose |= 1 << wire.pin
+    return asserted, rose
+
+
 def take_lines(machine: Machine, config: Config) -> tuple[u32, u32]:
     """The pins that this domain's devices assert, and those that one has just asserted."""
     asserted: u32 = 0
     rose: u32 = 0
     for row, place in enumerate(DEVICES):
-        if not place.wires and not place.routed:
+        if place.board is not None or not (place.wires or place.routed):
             continue
         device = getattr(machine, place.field)
         if is_present(place, row, config) and (not place.in_use or getattr(device, place.in_use)):

@@ -2,13 +2,16 @@
 
 from vestige.abi import Board
 from vestige.monitor.devices.i8042.spec import PORT_COMMAND, PORT_DATA, PORT_SYSTEM_CONTROL
-from vestige.place import Place, Ports
+from vestige.place import Node, Place, Ports, Wire
 
 KEYBOARD_CONTROLLER = Place(
     "keyboard_controller",
     "i8042",
     ports=(Ports(PORT_DATA, 1), Ports(PORT_COMMAND, 1), Ports(PORT_SYSTEM_CONTROL, 1)),
+    wires=(Wire("keyboard_line", 1), Wire("mouse_line", 12)),
     timed=True,
     board=Board.PC,
+    node=Node("PS2K", "PNP0303", ("keyboard_line",)),
+    other_node=Node("PS2M", "PNP0F13", ("mouse_line",), has_registers=False),
     ends=True,
 )

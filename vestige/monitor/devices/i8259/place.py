@@ -2,7 +2,7 @@
 
 from vestige.abi import Board
 from vestige.monitor.devices.i8259.spec import ELCR_PORT, MASTER_PORT, SLAVE_PORT, Register
-from vestige.place import Place, Ports
+from vestige.place import Node, Place, Ports
 
 PIC = Place(
     "pic",
@@ -13,5 +13,6 @@ PIC = Place(
         Ports(ELCR_PORT, 2, Register.MASTER_ELCR),
     ),
     board=Board.PC,
+    node=Node("PIC0", "PNP0000"),
     injects=True,
 )
