@@ -71,6 +71,13 @@ def platform(flavour: Flavour) -> Path:
 
 
 @cache
+def pc(flavour: Flavour) -> Path:
+    """Says what a kernel has found of a PC's chips and of its IDE disk, and powers off."""
+    modules = modules_for(flavour, "sd_mod", "ata_piix")
+    return _archive(f"pc-{flavour}", SCRIPTS / "pc-init", modules)
+
+
+@cache
 def consoles(flavour: Flavour) -> Path:
     """A root shell on the virtio console, with the entropy device beside it."""
     modules = modules_for(flavour, "virtio_pci", "virtio_console", "virtio_rng")

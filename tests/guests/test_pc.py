@@ -1,0 +1,95 @@
+"""A PC's chips as Debian's cloud kernel uses them: in the software host, on a real KVM."""
+
+import re
+import shutil
+import time
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.guests import initramfs, kernels
+from tests.guests.test_boot import Boot, boot
+
+pytestmark = [
+    pytest.mark.softhost,
+    pytest.mark.xdist_group("softhost"),
+    pytest.mark.skipif(
+        not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86_64 (software host)"
+    ),
+]
+
+
+DISK = bytes(range(256)) * 4096
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pc") / "disk.img"
+    path.write_bytes(DISK)
+    return path
+
+
+def pc(disk: Path, append: str) -> Boot:
+    """A guest that says what it found, see pc-init."""
+    cloud = kernels.kernel("cloud")
+    words = ("--machine", "pc", "--disk", f"{disk},bus=ide")
+    return boot(cloud.vmlinux, initramfs.pc("cloud"), append, *words)
+
+
+def counts(guest: Boot, when: str) -> dict[str, tuple[int, str, str]]:
+    """Of /proc/interrupts, by number: the first CPU's count, the controller, and who is there."""
+    found = {}
+    for line in guest.after(f"{when}:"):
+        if match := re.fullmatch(r"(\d+):\s+(\d+)\s+(\S+)\s+(.*)", line):
+            found[match[1]] = int(match[2]), match[3], match[4].split()[-1]
+    return found
+
+
+def check_chips(guest: Boot) -> None:
+    """What a kernel finds whether or not there is an I/O APIC."""
+    log = guest.after("log:")
+    assert "serio: i8042 KBD port at 0x60,0x64 irq 1" in log, guest
+    assert "serio: i8042 AUX port at 0x60,0x64 irq 12" in log
+    assert guest.after("disk:") == [f"{sha256(DISK).hexdigest()}  /dev/sda"]
+    assert any("cmd 0x1f0 ctl 0x3f6" in line and line.endswith("irq 14") for line in log)
+    assert [line.split()[1:] for line in guest.after("pci:")] == [
+        ["0x8086", "0x1237"],
+        ["0x8086", "0x7000"],
+        ["0x8086", "0x7010"],
+    ]
+    (clock,) = [line for line in log if "setting system clock to" in line]
+    (seconds,) = re.findall(r"\((\d+)\)", clock)
+    assert abs(int(seconds) - time.time()) < 600  # the guest's whole run
+
+
+def test_debian_uses_a_pc_s_chips_by_its_io_apic(disk: Path) -> None:
+    guest = pc(disk, "")
+    check_chips(guest)
+    last = counts(guest, "last")
+    assert all(last[number][1] == "IO-APIC" for number in ("1", "4", "8", "12", "14"))
+    assert last["1"][0] > 0, "the keyboard has answered"
+    assert last["12"][0] > 0, "the mouse"
+    assert last["14"][0] > 0
+    assert counts(guest, "first")["8"][0] < last["8"][0], "the clock has rung"
+    assert guest.status == 0
+
+
+def test_debian_runs_by_pic_and_pit_alone_and_resets_by_the_keyboard_controller(
+    disk: Path,
+) -> None:
+    guest = pc(disk, "noapic nolapic reboot=k do=reset")
+    check_chips(guest)
+    first, last = counts(guest, "first"), counts(guest, "last")
+    assert {number: last[number][1:] for number in ("0", "1", "4", "8", "12", "14")} == {
+        "0": ("XT-PIC", "timer"),
+        "1": ("XT-PIC", "i8042"),
+        "4": ("XT-PIC", "ttyS0"),
+        "8": ("XT-PIC", "rtc0"),
+        "12": ("XT-PIC", "i8042"),
+        "14": ("XT-PIC", "ata_piix"),
+    }
+    assert all(last[number][0] > 0 for number in ("0", "1", "4", "12", "14"))
+    assert first["0"][0] < last["0"][0]
+    assert first["8"][0] < last["8"][0]
+    assert guest.status == 3, "the guest reset itself"
