@@ -6,36 +6,40 @@ and AML); PCI Firmware Specification 3.3 (MCFG, _OSC).
 
 from vestige.abi import ACPI_TABLES, Board
 from vestige.machine.acpi import dsdt, tables
+from vestige.machine.acpi.layout import Table, checksum, join, point
 from vestige.machine.config import MachineConfig
 from vestige.machine.memory_map import BIOS_ENTRY
 
-ALIGNMENT = 64
+
+def every_table(config: MachineConfig) -> list[Table]:
+    """All tables in the order in which they lie; the RSDP is first."""
+    differentiated = Table(tables.table(b"DSDT", 2, dsdt.definition_block(config)))
+    old = config.board == Board.PC
+    fixed_hardware = old or any(device.fixed_hardware for device in config.devices)
+    facs = Table(tables.facs()) if fixed_hardware else None
+    described = [
+        tables.fadt(differentiated, facs, old=old),
+        Table(tables.madt(config)),
+        Table(tables.mcfg()),
+    ]
+    for device in config.devices:
+        if device.table is not None:
+            own = device.table
+            described.append(Table(tables.table(own.signature, own.revision, own.body)))
+    rsdt, xsdt = tables.rsdt(described), tables.xsdt(described)
+    named_by_fadt = [differentiated, facs] if facs else [differentiated]
+    return [tables.rsdp(rsdt, xsdt), *named_by_fadt, *described, rsdt, xsdt]
 
 
 def build(config: MachineConfig) -> bytes:
     """The RSDP and every table, for guest-physical address ACPI_TABLES on; the RSDP is first."""
-    area = bytearray(ALIGNMENT)  # room for the RSDP, which is known last
-
-    def place(table: bytes) -> int:
-        address = ACPI_TABLES + len(area)
-        area.extend(table)
-        area.extend(bytes(-len(area) % ALIGNMENT))
-        return address
-
-    differentiated = place(tables.table(b"DSDT", 2, dsdt.definition_block(config)))
-    old = config.board == Board.PC
-    fixed_hardware = old or any(device.fixed_hardware for device in config.devices)
-    facs = place(tables.facs()) if fixed_hardware else 0
-    described = [place(tables.fadt(differentiated, facs, old=old)), place(tables.madt(config))]
-    described.append(place(tables.mcfg()))
-    for device in config.devices:
-        if device.table is not None:
-            own = device.table
-            described.append(place(tables.table(own.signature, own.revision, own.body)))
-    rsdt = place(tables.rsdt(described))
-    xsdt = place(tables.xsdt(described))
-    pointer = tables.rsdp(rsdt, xsdt)
-    area[: len(pointer)] = pointer
+    everything = every_table(config)
+    area, offsets = join(everything)
+    addresses = {table: ACPI_TABLES + offset for table, offset in offsets.items()}
+    for table, start in offsets.items():
+        point(area, start, table, addresses)
+        for offset, length in table.checksums:
+            area[start + offset] = checksum(area[start : start + length])
     if ACPI_TABLES + len(area) > BIOS_ENTRY:
         raise ValueError(f"ACPI tables of {len(area)} bytes, {BIOS_ENTRY - ACPI_TABLES} have room")
     return bytes(area)

@@ -5,6 +5,7 @@ global lock, and no firmware waking vector as there is no firmware.
 """
 
 import struct
+from _collections_abc import Sequence
 
 from vestige.abi import (
     ECAM,
@@ -22,6 +23,7 @@ from vestige.abi import (
     Board,
 )
 from vestige.lang.enumeration import IntEnum, IntFlag
+from vestige.machine.acpi.layout import Table, checksum
 from vestige.machine.config import MachineConfig
 
 OEM = b"VESTIG"
@@ -30,6 +32,9 @@ CREATOR = b"VSTG"
 REVISION = 1
 HEADER_SIZE = 36
 CHECKSUM = 9  # its offset in the header
+RSDP_SIZE = 36
+RSDP_SIZE_1 = 20  # of ACPI 1.0's part, which has a checksum of its own
+RSDP_CHECKSUMS = ((8, RSDP_SIZE_1), (32, RSDP_SIZE))  # offset, bytes that it covers
 PCAT_COMPAT = 1  # MADT: there is an 8259
 PIN_SCI = 9  # fixed ACPI hardware has one; nothing here ever asserts it
 
@@ -66,7 +71,14 @@ class Apic(IntEnum):
 
 
 def table(signature: bytes, revision: int, body: bytes) -> bytes:
-    """A system description table: header (5.2.6), `body`, checksum."""
+    """A system description table that points to none: header (5.2.6), `body`, checksum."""
+    result = bytearray(_unsummed(signature, revision, body))
+    result[CHECKSUM] = checksum(result)
+    return bytes(result)
+
+
+def _unsummed(signature: bytes, revision: int, body: bytes) -> bytes:
+    """Header and body; the checksum is 0."""
     length = HEADER_SIZE + len(body)
     header = struct.pack(
         "<4sIBB6s8sI4sI",
@@ -80,35 +92,36 @@ def table(signature: bytes, revision: int, body: bytes) -> bytes:
         CREATOR,
         REVISION,
     )
-    result = bytearray(header + body)
-    result[CHECKSUM] = checksum(result)
-    return bytes(result)
+    return header + body
 
 
-def checksum(data: bytes | bytearray) -> int:
-    """The byte that makes the sum of `data` zero, whose own place holds 0."""
-    return -sum(data) & 0xFF
+def _pointing(
+    signature: bytes, revision: int, body: bytes, pointers: Sequence[tuple[int, int, Table]]
+) -> Table:
+    """The same of one that points to others: (offset in the table, bytes, the other)."""
+    data = _unsummed(signature, revision, body)
+    return Table(data, pointers, ((CHECKSUM, len(data)),))
 
 
-def rsdp(rsdt_address: int, xsdt_address: int) -> bytes:
+def rsdp(rsdt: Table, xsdt: Table) -> Table:
     """Root System Description Pointer, 5.2.5.3: 36 bytes, two checksums."""
-    size, legacy_size = 36, 20  # the first checksum covers ACPI 1.0's part
-    result = bytearray(
-        struct.pack("<8sB6sBIIQB3x", b"RSD PTR ", 0, OEM, 2, rsdt_address, size, xsdt_address, 0)
-    )
-    result[8] = checksum(result[:legacy_size])
-    result[32] = checksum(result)
-    return bytes(result)
+    data = struct.pack("<8sB6sBIIQB3x", b"RSD PTR ", 0, OEM, 2, 0, RSDP_SIZE, 0, 0)
+    return Table(data, ((16, 4, rsdt), (24, 8, xsdt)), RSDP_CHECKSUMS)
 
 
-def rsdt(addresses: list[int]) -> bytes:
+def rsdt(tables: Sequence[Table]) -> Table:
     """Root table with 32-bit addresses, 5.2.7."""
-    return table(b"RSDT", 1, struct.pack(f"<{len(addresses)}I", *addresses))
+    return _root(b"RSDT", 4, tables)
 
 
-def xsdt(addresses: list[int]) -> bytes:
+def xsdt(tables: Sequence[Table]) -> Table:
     """Root table with 64-bit addresses, 5.2.8."""
-    return table(b"XSDT", 1, struct.pack(f"<{len(addresses)}Q", *addresses))
+    return _root(b"XSDT", 8, tables)
+
+
+def _root(signature: bytes, size: int, tables: Sequence[Table]) -> Table:
+    pointers = [(HEADER_SIZE + size * n, size, each) for n, each in enumerate(tables)]
+    return _pointing(signature, 1, bytes(size * len(tables)), pointers)
 
 
 def _port(address: int, bits: int = 8) -> bytes:
@@ -123,7 +136,7 @@ def facs() -> bytes:
     return struct.pack("<4sI24xB31x", b"FACS", size, version)
 
 
-def fadt(dsdt_address: int, facs_address: int = 0, *, old: bool = False) -> bytes:
+def fadt(dsdt: Table, facs: Table | None, *, old: bool) -> Table:
     """Fixed ACPI Description Table, 5.2.9.
 
     Hardware-reduced, with neither PM registers nor SCI, unless there is a FACS. `old`: of a machine
@@ -135,10 +148,9 @@ def fadt(dsdt_address: int, facs_address: int = 0, *, old: bool = False) -> byte
         | FixedFlags.PWR_BUTTON
         | FixedFlags.SLP_BUTTON
         | FixedFlags.RESET_REG_SUP
-        | (0 if facs_address else FixedFlags.HW_REDUCED_ACPI)
+        | (0 if facs else FixedFlags.HW_REDUCED_ACPI)
     )
     fixed_hardware: tuple[tuple[int, str, int | bytes], ...] = (
-        (36, "<I", facs_address),
         (46, "<H", PIN_SCI),
         (56, "<I", PORT_PM1_EVENT),
         (64, "<I", PORT_PM1_CONTROL),
@@ -156,20 +168,21 @@ def fadt(dsdt_address: int, facs_address: int = 0, *, old: bool = False) -> byte
         boot_flags |= BootFlags.CMOS_RTC_NOT_PRESENT
     body = bytearray(size - HEADER_SIZE)
     for offset, form, value in (
-        (40, "<I", dsdt_address),
         (109, "<H", boot_flags),
         (112, "<I", flags),
         (116, "12s", _port(PORT_RESET)),
         (128, "<B", RESET_VALUE),
         (131, "<B", 5),  # minor version: 6.5
-        (140, "<Q", dsdt_address),
         (244, "12s", _port(PORT_SLEEP_CONTROL)),
         (256, "12s", _port(PORT_SLEEP_STATUS)),
         (268, "8s", OEM_TABLE),  # hypervisor vendor
-        *(fixed_hardware if facs_address else ()),
+        *(fixed_hardware if facs else ()),
     ):
         struct.pack_into(form, body, offset - HEADER_SIZE, value)
-    return table(b"FACP", 6, bytes(body))
+    pointers = [(40, 4, dsdt), (140, 8, dsdt)]
+    if facs:
+        pointers.append((36, 4, facs))
+    return _pointing(b"FACP", 6, bytes(body), pointers)
 
 
 def madt(config: MachineConfig) -> bytes:
