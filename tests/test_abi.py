@@ -24,6 +24,8 @@ def test_a_cpu_begins_as_compiled_code_needs_it() -> None:
 def test_no_area_reaches_into_the_next() -> None:
     areas = [
         (abi.SHARED, abi.MAX_DOMAINS * abi.SHARED_STRIDE),
+        (abi.SHADOW, abi.IDE_MEMORY_PAGES * abi.IDE_MEMORY_PAGE),
+        (abi.FIRMWARE_ITEMS, abi.FIRMWARE_ITEMS_SIZE),
         (abi.STATE, abi.MAX_DOMAINS * abi.STATE_SIZE),
         (abi.STACKS, (abi.MAX_CPUS + abi.MAX_DOMAINS) * abi.STACK_SIZE),
         (abi.TABLES, 2 * abi.MIB),

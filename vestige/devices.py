@@ -3,6 +3,7 @@
 from vestige.abi import Board
 from vestige.claims import accesses, check, check_types, functions, rows
 from vestige.monitor.devices.acpi_registers.place import ACPI_REGISTERS
+from vestige.monitor.devices.fw_cfg.place import FIRMWARE_CONFIGURATION
 from vestige.monitor.devices.hpet.place import HPET_TIMERS
 from vestige.monitor.devices.i8042.place import KEYBOARD_CONTROLLER
 from vestige.monitor.devices.i8254.place import TIMER
@@ -35,6 +36,7 @@ DEVICES = (
     TIMER,
     RTC,
     KEYBOARD_CONTROLLER,
+    FIRMWARE_CONFIGURATION,
 )
 VIRTIO_TYPES = (VIRTIO_BLOCK, VIRTIO_CONSOLE, VIRTIO_ENTROPY, VIRTIO_NET)
 check(DEVICES)

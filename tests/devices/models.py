@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from vestige.abi import PINS
+from tests.devices.fw_cfg.driver import CONTROLS, KEYS, RAM, RAM_SIZE, power_on, ram8, transfer
+from vestige.abi import FIRMWARE_ITEMS_SIZE, PINS
 from vestige.claims import offset_in
 from vestige.devices import DEVICES
 from vestige.lang.build import compile_functions
@@ -20,6 +21,7 @@ from vestige.lang.native import NativeImage
 from vestige.lang.types import Struct
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
+from vestige.monitor.devices.fw_cfg.model import FwCfg
 from vestige.monitor.devices.hpet.model import Hpet
 from vestige.monitor.devices.hpet.spec import ROUTES, TIMERS
 from vestige.monitor.devices.i8042.keyboard import LONGEST_REPLY, PLACES
@@ -80,10 +82,14 @@ def anything(_model: Struct) -> None:
 
 
 class Own(NamedTuple):
-    """What must hold for a device, what others than the bus call, and registers to go to often."""
+    """What must hold for a device, what others than the bus call, and registers to go to often.
+
+    `reset` is how it begins, if there is more to that.
+    """
 
     check: Callable[[Any], None] = anything
     operations: tuple[Operation, ...] = ()
+    reset: Callable[[Any], None] | None = None
 
 
 class Step(NamedTuple):
@@ -232,6 +238,12 @@ def check_rtc(rtc: Mc146818) -> None:
         assert rtc.deadline > rtc.seen
 
 
+def check_fw_cfg(fw_cfg: FwCfg) -> None:
+    """The next byte is one of the item, or just behind it; that is in the host's memory."""
+    assert fw_cfg.position <= fw_cfg.size
+    assert fw_cfg.offset + fw_cfg.size <= FIRMWARE_ITEMS_SIZE
+
+
 HPET_REGISTERS = (0, 0x10, 0x20, 0xF0, 0x100, 0x108, 0x110, 0x120, 0x128, 0x140, 0x148, 0x160)
 REGISTERS = range(0, 0x44, 4)
 PIC_COMMANDS = (0x11, 0x13, 0x10, 0x0A, 0x0B, 0x0C, 0x48, 0x68, *range(0x00, 0x100, 0x20))
@@ -243,6 +255,7 @@ PIT_WORDS += [*range(0, 0xC0, 0x40), *range(0xC0, 0x100, 6)]
 CLOCK_CELLS = (*range(Cell.REGISTER_D + 1), Cell.CENTURY)
 KEYS = (0x1E, 0x41, 0xE048, 0x7F, PAUSE, PRINT_SCREEN, 0, 0x9E, 0xFFFF)
 DISTANCES = (0, 0, 1, -1, 5, 127, -300, (1 << 31) - 1, -(1 << 31))
+FW_CFG_ADDRESSES = (*range(0, 200, 5), *range(RAM_SIZE - 40, RAM_SIZE + 2), 1 << 32, ONES[8])
 
 # By the field of a device with a place: what its place can't say.
 OWN = {
@@ -330,6 +343,23 @@ OWN = {
             Operation(Mc146818.read, ((Port.DATA,), (1,)), timed=True),
         ),
     ),
+    "fw_cfg": Own(
+        check_fw_cfg,
+        (
+            Operation(FwCfg.write, ((0,), (2,), (*KEYS, 0xFFFF)), timed=True),
+            Operation(FwCfg.write, ((4, 8), (4,), (0, 1, 1 << 24, ONES[4])), timed=True),
+            Operation(FwCfg.read, ((0, 4, 8), (2, 4)), timed=True),
+            Operation(FwCfg.takes_whole, (range(12), (2, 4))),
+            Operation(FwCfg.takes_string, (range(12), (2, 4))),
+            Operation(FwCfg.read_string, ((0, 4, 8), (2, 4), range(9), (RAM, RAM + 101))),
+            Operation(FwCfg.write_string, ((0,), (2,), range(9), (RAM, RAM + 101))),
+            Operation(FwCfg.write_string, ((4, 8), (4,), range(9), (RAM, RAM + 101))),
+            Operation(transfer, (FW_CFG_ADDRESSES, CONTROLS, range(600), FW_CFG_ADDRESSES)),
+            Operation(transfer, (range(90), range(LONG), range(LONG), FW_CFG_ADDRESSES)),
+            Operation(ram8, (range(RAM_SIZE),)),
+        ),
+        power_on,
+    ),
     "pci": Own(
         check_pci,
         (
@@ -350,7 +380,8 @@ def model_of(place: Place, own: Own) -> Model:
     if place.timed:
         operations.append(Operation(structure.expire, (), timed=True))
         operations.append(Operation(structure.next_deadline, ()))
-    return Model(structure, structure.reset, tuple(operations), own.operations, own.check)
+    reset = own.reset or structure.reset
+    return Model(structure, reset, tuple(operations), own.operations, own.check)
 
 
 def port_accesses(place: Place, structure: Any) -> Iterator[Operation]:

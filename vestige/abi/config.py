@@ -197,6 +197,7 @@ class Config(Struct):
     paravirtual_eoi: u8  # this KVM has MSR_KVM_EOI_EN
     ide_in_memory: u8  # IDE_MEMORY is used, and its posted starts are wired
     shadow: u64  # SHADOW where the guest reads it; 0: its reads exit
+    firmware_items: u64  # FIRMWARE_ITEMS where the host has put some; 0: there are none
     coalesced: u64  # address of KVM's coalesced-write ring page; 0: not available
     coalesced_entries: u32
     options: u64  # bit n: the device in row n of vestige/devices.py was asked for by its option

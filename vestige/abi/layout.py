@@ -27,6 +27,8 @@ LOCAL_APIC = 0xFEE0_0000
 
 PORT_UART = 0x3F8
 PORT_PVPANIC = 0x505
+PORT_FW_CFG = 0x510  # selector, and data at the next
+PORT_FW_CFG_DMA = 0x514  # 8 ports
 PORT_SLEEP_CONTROL = 0x600  # ACPI sleep control; status is the next port
 PORT_SLEEP_STATUS = 0x601
 PORT_RESET = 0x604
@@ -88,6 +90,8 @@ IMAGE = 0xC000_0000  # code and constants, read-only, then its bss
 SHARED = 0xC100_0000  # a Shared for each domain
 SHARED_STRIDE = 64 * KIB
 SHADOW = 0xC140_0000  # IDE_MEMORY_PAGES pages that the guest reads at IDE_MEMORY, if it may
+FIRMWARE_ITEMS = 0xC150_0000  # a FirmwareTable and the items' bytes, where the machine has fw_cfg
+FIRMWARE_ITEMS_SIZE = 1 * MIB
 STATE = 0xC180_0000  # each domain's device state, its ring's fixed buffer 0
 STATE_SIZE = 2 * MIB  # of one domain; the next follows it
 # What of it the ring has where there are no virtio functions, or no network interface, or no pairs

@@ -9,6 +9,7 @@ from vestige.monitor.core.lock import Fence, Lock
 from vestige.monitor.core.trap import Trap
 from vestige.monitor.core.wires import Wires
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
+from vestige.monitor.devices.fw_cfg.model import FwCfg
 from vestige.monitor.devices.hpet.model import Hpet
 from vestige.monitor.devices.i8042.model import KeyboardController
 from vestige.monitor.devices.i8254.model import Pit
@@ -58,6 +59,7 @@ class Machine(Struct):
     pit: Pit
     rtc: Mc146818
     keyboard_controller: KeyboardController
+    fw_cfg: FwCfg
     console: ConsoleLink
     ports: PortLinks
     entropy: EntropyLink

@@ -1,0 +1,1 @@
+"""Tests of what the host gives to the guest's firmware."""

@@ -1,0 +1,1 @@
+"""What the host gives to the guest's firmware."""

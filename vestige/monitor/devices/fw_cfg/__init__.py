@@ -1,0 +1,1 @@
+"""QEMU's firmware configuration device: what the firmware is told of its machine."""
