@@ -52,7 +52,7 @@ def test_a_pc_begins_as_its_firmware_leaves_it() -> None:
 def test_bars_tell_their_size(native: Rig) -> None:
     for i, size in enumerate((8, 4, 8, 4, 16)):
         native.write_config(0x10 + 4 * i, 4, 0xFFFF_FFFF)
-        assert native.read_config(0x10 + 4 * i) == 0x1_0000 - size | 1
+        assert native.read_config(0x10 + 4 * i) == 0x1_0000_0000 - size | 1
 
 
 def test_in_compatibility_mode_only_the_bus_master_has_a_bar(rig: Rig) -> None:

@@ -86,11 +86,15 @@ class ConfigSpace(Struct):
         """BAR `number` (0 to 5) claims `size` ports (a power of 2, 4 to 256) at `base`."""
         offset = u8(Register.BAR0 + 4 * number)
         self.set16(offset, base | BAR_IO)
-        self.allow16(offset, u16(0x1_0000 - size))
+        self.allow32(offset, u32(0x1_0000_0000 - size))
 
     def io_bar(self, number: u8) -> u16:
-        """The first port of I/O BAR `number` (0 to 5), as the guest has placed it."""
-        return self.get16(u8(Register.BAR0 + 4 * number)) & BAR_IO_ADDRESS
+        """The first port of I/O BAR `number` (0 to 5), as the guest has placed it.
+
+        0 where it is beyond the ports that there are: 32 bits can be written, 6.2.5.1.
+        """
+        place = self.get32(u8(Register.BAR0 + 4 * number))
+        return place & BAR_IO_ADDRESS if place <= 0xFFFF else 0
 
     def add_memory_bar(self, number: u8, base: u32, size: u32) -> None:
         """BAR `number` (0 to 5) claims `size` bytes (a power of 2, 16 or more), below 4 GiB."""
