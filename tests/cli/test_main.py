@@ -36,7 +36,7 @@ def test_every_command_has_its_own_help(command: str, capsys: pytest.CaptureFixt
         (["doctor", "now"], "unrecognized arguments: now; see `vestige doctor --help`"),
         (["build", "--listing=all"], "argument --listing: takes no word, not 'all'"),
         (["run", "--kernel", "--initrd", "i"], "argument --kernel: expected one argument"),
-        (["run"], "the following arguments are required: --kernel; see `vestige run --help`"),
+        (["run"], "--kernel: give one; or --machine pc, whose firmware boots the first disk"),
         (["run", "--kernel", "k", "--frob"], "unrecognized arguments: --frob"),
         (["run", "--kernel"], "argument --kernel: expected one argument"),
         (["run", "--kernel", "k", "--mem", "1G"], "unrecognized arguments: --mem 1G"),

@@ -253,7 +253,7 @@ PIT_WORDS = [
 ]
 PIT_WORDS += [*range(0, 0xC0, 0x40), *range(0xC0, 0x100, 6)]
 CLOCK_CELLS = (*range(Cell.REGISTER_D + 1), Cell.CENTURY)
-KEYS = (0x1E, 0x41, 0xE048, 0x7F, PAUSE, PRINT_SCREEN, 0, 0x9E, 0xFFFF)
+KEY_CODES = (0x1E, 0x41, 0xE048, 0x7F, PAUSE, PRINT_SCREEN, 0, 0x9E, 0xFFFF)
 DISTANCES = (0, 0, 1, -1, 5, 127, -300, (1 << 31) - 1, -(1 << 31))
 FW_CFG_ADDRESSES = (*range(0, 200, 5), *range(RAM_SIZE - 40, RAM_SIZE + 2), 1 << 32, ONES[8])
 
@@ -314,8 +314,8 @@ OWN = {
             Operation(KeyboardController.write, ((0,), (1,), range(0xE0, BYTE)), timed=True),
             Operation(KeyboardController.write, ((4,), (1,), tuple(Command)), timed=True),
             Operation(KeyboardController.write, ((4,), (1,), (Command.WRITE_MOUSE,)), timed=True),
-            Operation(KeyboardController.press, (KEYS,), timed=True),
-            Operation(KeyboardController.release, (KEYS,), timed=True),
+            Operation(KeyboardController.press, (KEY_CODES,), timed=True),
+            Operation(KeyboardController.release, (KEY_CODES,), timed=True),
             Operation(
                 KeyboardController.move, (DISTANCES, DISTANCES, DISTANCES, range(BYTE)), timed=True
             ),

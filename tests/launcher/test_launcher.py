@@ -191,7 +191,7 @@ def test_streams_without_a_file_of_the_system_are_refused_by_name(
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({}, "the following arguments are required: --kernel"),
+        ({}, "--kernel: give one; or --machine pc"),
         ({"kernel": "k", "memory": "1M"}, "1M"),
         ({"kernel": "k", "append": "x" * (1 << 17)}, "at most 131072 expected; shorten them"),
         ({"kernel": "k", "accel": "soft"}, "run on this machine's KVM; leave accel out"),

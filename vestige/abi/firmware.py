@@ -14,6 +14,8 @@ class FirmwareKey(IntEnum):
 
     SIGNATURE = 0x0000  # "QEMU"
     ID = 0x0001  # the features, 32 bits, little-endian
+    CPUS = 0x0005  # how many there are, 16 bits
+    MOST_CPUS = 0x000F  # how many there may be, 16 bits
     FILE_DIRECTORY = 0x0019
     FIRST_FILE = 0x0020  # from here on items have names, which are in the directory
 

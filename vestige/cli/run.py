@@ -11,7 +11,7 @@ OF_DEVICES = tuple(
 )
 SYNTAX = Syntax(
     (
-        path("--kernel", required=True, help="bzImage or ELF vmlinux, x86-64"),
+        path("--kernel", help="bzImage or ELF vmlinux, x86-64; a PC boots its first disk without"),
         path("--initrd", help="initial RAM disk"),
         Option(
             "--append",
@@ -25,6 +25,11 @@ SYNTAX = Syntax(
             read.MACHINES,
             "machine",
             help="what the guest finds: no legacy hardware (default), or the chips of a PC, too",
+        ),
+        path(
+            "--firmware",
+            "bios|PATH",
+            help="what a PC without --kernel starts from: Debian's SeaBIOS (default), or an image",
         ),
         Option(
             "--memory",

@@ -79,7 +79,7 @@ class Places:
         if asked.stats is not None:
             stats = resources.keep_file(open_output(next(devices), watch, os.O_RDWR))
         initrd = None if asked.initrd is None else self._part(1, asked.initrd)
-        return Files(self._part(0, asked.kernel), initrd, images, consoles, stats)
+        return Files(self._part(0, asked.start[1]), initrd, images, consoles, stats)
 
 
 def main(words: list[str]) -> int:

@@ -112,11 +112,11 @@ def refuse_unreachable(options: RunOptions) -> None:
 
 
 def together(files: Files, code: list[bytes]) -> tuple[int, list[int]]:
-    """One file, only to be read, of kernel, initrd, and what is compiled; the size of each."""
+    """One file, only to be read, of what a guest starts from, and what is compiled; their sizes."""
     made = os.memfd_create("inputs", os.MFD_CLOEXEC)
     try:
         sizes = []
-        for file in (files.kernel, files.initrd):
+        for file in (files.start, files.initrd):
             sizes.append(0 if file is None else file.size)
             position = 0
             while file is not None and position < file.size:
@@ -156,7 +156,7 @@ class Connected(Together):
 
     def start(self) -> None:
         """The guest is about to run."""
-        self._files.start()
+        self._files.begin()
 
     def watched(self) -> Sequence[Console]:
         """Those, and what moves the bytes of each stream."""

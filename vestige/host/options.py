@@ -33,6 +33,8 @@ ACCELERATORS = ("auto", "kvm", "soft")
 IDE_IN_MEMORY = "memory"
 IDE_PLACES = ("ports", IDE_IN_MEMORY)
 MACHINES = MODERN, PC = "modern", "pc"
+BIOS = "bios"  # --firmware: Debian's SeaBIOS
+FIRMWARES = {BIOS: "/usr/share/seabios/bios-256k.bin"}
 REBOOTS = ("exit", "restart")
 JAILS = JAIL_ON, JAIL_REQUIRED, JAIL_OFF = "on", "require", "off"
 _SIZES = {"": MIB} | {
@@ -143,18 +145,19 @@ class RunOptions(NamedValues):
     `net`: USER, HOST_LOOPBACK, tap:NAME or None; `entropy`: a virtio entropy device; `devices`:
     those of vestige.devices that have an option which was given, by their fields; `stats`: where to
     write the statistics; `on_reboot`, one of REBOOTS, what a reset by the guest does; `ring`, one
-    of RINGS, who takes the entries of the io_uring; `machine`: one of MACHINES.
+    of RINGS, who takes the entries of the io_uring; `machine`: one of MACHINES; `firmware`: one of
+    FIRMWARES, or a path, with which a guest without a `kernel` starts.
     """
 
     __slots__ = (
-        "accel", "append", "console", "cpus", "devices", "disks", "entropy", "ide", "initrd",
-        "jail", "kernel", "machine", "memory", "net", "on_reboot", "ports", "ring", "stats",
-        "timeout",
+        "accel", "append", "console", "cpus", "devices", "disks", "entropy", "firmware", "ide",
+        "initrd", "jail", "kernel", "machine", "memory", "net", "on_reboot", "ports", "ring",
+        "stats", "timeout",
     )  # fmt: skip
 
     def __init__(
         self,
-        kernel: str,
+        kernel: str | None = None,
         *,
         initrd: str | None = None,
         append: str = "",
@@ -174,8 +177,9 @@ class RunOptions(NamedValues):
         ring: str = "auto",
         jail: JailOption = JailOption(),  # noqa: B008 - never changed
         machine: str = MODERN,
+        firmware: str | None = None,
     ) -> None:
-        self.machine = machine
+        self.machine, self.firmware = machine, firmware
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.disks = memory, cpus, disks
         self.console, self.ports, self.entropy = console, ports, entropy
@@ -184,6 +188,14 @@ class RunOptions(NamedValues):
         self.ide = ide
         self.on_reboot, self.devices, self.ring = on_reboot, devices, ring
         self.jail = jail
+
+    @property
+    def start(self) -> tuple[str, str]:
+        """The option and the path of what the guest starts from."""
+        if self.kernel is not None:
+            return "--kernel", self.kernel
+        name = self.firmware or BIOS
+        return "--firmware", FIRMWARES.get(name, name)
 
 
 def parse_memory(text: str, least: int = MINIMUM_MEMORY, who: str = "a guest") -> int:
@@ -417,6 +429,7 @@ def check(options: RunOptions) -> None:
             f"{len(options.disks)} disks: there may be at most {MAX_DISKS}, what the two"
             " channels of the IDE hold; give fewer --disk"
         )
+    _check_start(options)
     if options.machine == PC and options.ide == IDE_IN_MEMORY:
         raise UsageError(
             f"--ide {IDE_IN_MEMORY}: a PC's IDE is at its ports; leave it out, or --machine {PC}"
@@ -426,6 +439,35 @@ def check(options: RunOptions) -> None:
         if controllers.count(controller) > 1:
             raise UsageError(f"--disk vfio:{controller}: given twice; one drive has it alone")
     _check_ports(options)
+
+
+def _check_start(options: RunOptions) -> None:
+    """A kernel, or a PC's firmware."""
+    if options.firmware is not None and options.machine != PC:
+        raise UsageError(f"--firmware: a PC's; give --machine {PC}, too")
+    if options.kernel is not None and options.firmware is not None:
+        raise UsageError("--firmware: --kernel starts without it; leave one of them out")
+    if options.kernel is not None:
+        return
+    if options.machine != PC:
+        raise UsageError(
+            f"--kernel: give one; or --machine {PC}, whose firmware boots the first disk"
+        )
+    if options.initrd is not None or options.append:
+        raise UsageError("--initrd, --append: a kernel's; give --kernel, too, or leave them out")
+    if any(disk.bus == VIRTIO for disk in options.disks):
+        raise UsageError("--disk: a firmware finds disks on IDE alone; add ,bus=ide")
+    others = {
+        "--net": options.net is not None,
+        "--rng": options.entropy,
+        "--port": bool(options.ports),
+        "--console virtio": options.console.device == VIRTIO,
+    }
+    if given := [name for name, there in others.items() if there]:
+        raise UsageError(
+            f"{', '.join(given)}: a firmware has no room for virtio functions; leave them out, or"
+            " give --kernel"
+        )
 
 
 def _check_ports(options: RunOptions) -> None:

@@ -183,7 +183,7 @@ class Run:
             )
             if machine.wait_for_start(self.watch):
                 if not self.restarts:
-                    self.files.start()
+                    self.files.begin()
                     self.watch.begin()
                     now = time.clock_gettime(time.CLOCK_BOOTTIME)
                     self._elapsed = now - (self.began or now)

@@ -38,8 +38,8 @@ def opened(tmp_path: Path) -> Iterator[Open]:
 
 def content(files: Files) -> bytes:
     """Of the kernel."""
-    data = bytearray(files.kernel.size)
-    files.kernel.read_at(0, memoryview(data))
+    data = bytearray(files.start.size)
+    files.start.read_at(0, memoryview(data))
     return bytes(data)
 
 
@@ -170,5 +170,5 @@ def test_files_that_are_written_are_emptied_at_the_guests_start_and_not_before(
         opened(**options, disks=(DiskOption(str(tmp_path / "none")),))
     files = opened(**options)
     assert {(tmp_path / name).read_text() for name in names} == {"precious"}
-    files.start()
+    files.begin()
     assert {(tmp_path / name).read_text() for name in names} == {""}

@@ -58,7 +58,8 @@ def _uses(options: RunOptions) -> list[Use]:
         outputs.append((f"--stats {options.stats}", options.stats))
     if not named and not outputs:
         return []
-    named += [("--kernel " + options.kernel, options.kernel, INPUT)]
+    option, start = options.start
+    named += [(f"{option} {start}", start, INPUT)]
     if options.initrd is not None:
         named.append((f"--initrd {options.initrd}", options.initrd, INPUT))
     named += [(words, path, OUTPUT) for words, path in outputs if own_descriptor(path) is None]

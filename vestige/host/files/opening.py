@@ -20,28 +20,29 @@ from vestige.machine.kernel import EXPECTED
 from vestige.signals import Watch
 
 EXPECTED_INITRD = "an initrd"
+EXPECTED_FIRMWARE = "a PC's firmware (SeaBIOS: sudo apt install seabios)"
 PIECE = 1 << 20  # bytes taken from a pipe at once; it has 64 KiB unless somebody asked for more
 
 
 class Files:
     """What a run has open by its user's names. `disks` are those that are no controllers, by their
-    number; `stats` is a descriptor.
+    number; `stats` is a descriptor; `start` is what the guest starts from, a kernel or a firmware.
     """
 
-    __slots__ = ("consoles", "disks", "initrd", "kernel", "stats")
+    __slots__ = ("consoles", "disks", "initrd", "start", "stats")
 
     def __init__(
         self,
-        kernel: InputFile,
+        start: InputFile,
         initrd: InputFile | None,
         disk_images: dict[int, disks.DiskImage],
         consoles: Consoles,
         stats: int | None,
     ) -> None:
-        self.kernel, self.initrd, self.disks = kernel, initrd, disk_images
+        self.start, self.initrd, self.disks = start, initrd, disk_images
         self.consoles, self.stats = consoles, stats
 
-    def start(self) -> None:
+    def begin(self) -> None:
         """The guest is about to run: what the last one wrote goes."""
         if self.stats is not None:
             empty(self.stats)
@@ -51,7 +52,8 @@ class Files:
 def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
     """Open them, and have `resources` close them. Raises UsageError, and Ended as `watch` does."""
     collisions.check(asked)
-    kernel = _open_input(asked.kernel, EXPECTED, asked.memory, resources, watch)
+    expected = EXPECTED if asked.kernel is not None else EXPECTED_FIRMWARE
+    start = _open_input(asked.start[1], expected, asked.memory, resources, watch)
     initrd = None
     if asked.initrd is not None:
         initrd = _open_input(asked.initrd, EXPECTED_INITRD, asked.memory, resources, watch)
@@ -64,7 +66,7 @@ def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
     if asked.stats is not None:
         stats = resources.keep_file(_open_statistics(asked.stats, watch))
     consoles = resources.keep(open_consoles(asked.console, asked.ports, watch))
-    return Files(kernel, initrd, images, consoles, stats)
+    return Files(start, initrd, images, consoles, stats)
 
 
 def _open_statistics(path: str, watch: Watch) -> int:

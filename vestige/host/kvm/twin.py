@@ -14,7 +14,7 @@ from vestige.host.backends.ring import Ring
 from vestige.host.buses import VirtioWiring
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import monitor_tables, vm
-from vestige.host.kvm.memory import PRIVATE, PRIVATE_SIZE, GuestMemory, PrivateMemory
+from vestige.host.kvm.memory import PRIVATE, PRIVATE_SIZE, GuestMemory, PrivateMemory, Region
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.routing import Doorbells, PostedStarts, route_to_workers
 
@@ -59,6 +59,7 @@ class Twin:
         self.doorbells = Doorbells(self.guest, self.monitor)
         self._posted: PostedStarts | None = None
         self._virtio: list[VirtioWiring] = []
+        self._firmware: Region | None = None
 
     def wire(self) -> None:
         """Show both VMs their memory, with the ring if one is connected; let workers be woken."""
@@ -115,6 +116,19 @@ class Twin:
             cpu.set_system_registers(monitor_tables.system_registers(cpu.index))
             entry = code.vcpu_main if cpu.index < cpus else code.worker_main
             cpu.set_registers(monitor_tables.entry_registers(entry, cpu.index))
+
+    def place_firmware(self, image: bytes, items: bytes) -> None:
+        """Let the guest's CPUs begin in `image`, which ends at 4 GiB, with these of fw_cfg's items.
+
+        Where KVM can't map memory to be read only, the guest can write it.
+        """
+        self._firmware = Region(len(image))
+        self._firmware.view[:] = image
+        read_only = bool(self.system.has(kvm.Capability.READONLY_MEM))
+        address = abi.HIGH_RAM - len(image)
+        self.guest.map(address, len(image), self._firmware.address, read_only=read_only)
+        self.private.write(abi.FIRMWARE_ITEMS, items)
+        self.private.shared().config.firmware_items = abi.FIRMWARE_ITEMS
 
     def place_ide_in_memory(self) -> None:
         """Before `wire`: let the IDE be at abi.IDE_MEMORY, with pages to read and posted starts.

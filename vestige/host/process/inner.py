@@ -19,6 +19,7 @@ from vestige.host.compiled import Compiled
 from vestige.host.files.failures import Failure
 from vestige.host.files.opening import Files
 from vestige.host.files.size_limit import limit_file_size
+from vestige.host.firmware.fw_cfg import region
 from vestige.host.jail import layers
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import guest
@@ -32,7 +33,7 @@ from vestige.host.process.orders import Orders, received
 from vestige.host.resources import Resources
 from vestige.host.thread_name import set_thread_name
 from vestige.lang.types import TYPE_CHECKING
-from vestige.machine import boot
+from vestige.machine import boot, firmware
 from vestige.machine.config import MachineConfig
 from vestige.signals import NOTED, note
 
@@ -326,10 +327,13 @@ class Machine:
 
 
 def check_guest(asked: options.RunOptions, files: Files, config: MachineConfig) -> None:
-    """Load the kernel once, for nothing but the errors of it. Raises UsageError."""
+    """Load what it starts from once, for nothing but the errors of it. Raises UsageError."""
+    if asked.kernel is None:
+        firmware.read(files.start)
+        return
     with Resources() as resources:
         view = resources.keep(GuestMemory(asked.memory)).region.view
-        boot.load(view, config, files.kernel, initrd=files.initrd, append=asked.append)
+        boot.load(view, config, files.start, initrd=files.initrd, append=asked.append)
 
 
 def _load_guest(orders: Orders, twin: Twin) -> None:
@@ -340,11 +344,16 @@ def _load_guest(orders: Orders, twin: Twin) -> None:
         devices=orders.devices,
         board=abi.Board(orders.board),
     )
-    kernel, initrd = orders.input_files()
+    start, initrd = orders.input_files()
     view = twin.memory.region.view
-    state = boot.load(view, config, kernel, initrd=initrd, append=orders.append)
     deadline = bool(twin.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
     guest.set_cpuid(twin.guest.cpus, twin.system.supported_cpuid(), deadline)
+    if orders.firmware:
+        image = firmware.read(start)
+        firmware.shadow(view, image)
+        twin.place_firmware(image, region(firmware.files(config), firmware.items(config)))
+        return
+    state = boot.load(view, config, start, initrd=initrd, append=orders.append)
     for cpu in twin.guest.cpus:
         for number, value in state.msrs:
             cpu.set_msr(number, value)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vestige.host.backends.network import Network
 
 Input = tuple[str, int, int]  # an InputFile's path, size, and start
-KERNEL, REST = 0, 1  # places of descriptors; then an initrd's, if any, and the ring's files
+START, REST = 0, 1  # places of descriptors; then an initrd's, if any, and the ring's files
 
 
 class Orders:
@@ -37,14 +37,15 @@ class Orders:
     those of the ring's files, by their numbers, in which holes may be made; `largest`: the length
     in bytes that no file is to exceed; `controllers`: addresses of NVMes by VFIO; `state_size`: how
     many bytes of a domain's STATE its ring has; `insists`: it is an error if a ring can't be as
-    `polled` says; `counts`: statistics are wanted; `restarts`: how many machines of this run were
-    before; `group`: an option and a path, see jail/cgroup.py; `user`: see jail/user.py.
+    `polled` says; `start`: a kernel, or a `firmware`; `counts`: statistics are wanted; `restarts`:
+    how many machines of this run were before; `group`: an option and a path, see jail/cgroup.py;
+    `user`: see jail/user.py.
     """
 
     __slots__ = (
         "append", "board", "config", "controllers", "counts", "cpus", "descriptors", "devices",
-        "domains", "group", "holes", "ide_in_memory", "initrd", "insists", "jail", "kernel",
-        "largest", "memory", "polled", "restarts", "state_size", "user",
+        "domains", "firmware", "group", "holes", "ide_in_memory", "initrd", "insists", "jail",
+        "largest", "memory", "polled", "restarts", "start", "state_size", "user",
     )  # fmt: skip
 
     def __init__(
@@ -55,7 +56,8 @@ class Orders:
         devices: tuple[str, ...],
         board: int,
         domains: int,
-        kernel: Input,
+        start: Input,
+        firmware: bool,
         initrd: Input | None,
         append: str,
         config: bytes,
@@ -75,7 +77,8 @@ class Orders:
     ) -> None:
         self.memory, self.cpus, self.devices, self.domains = memory, cpus, devices, domains
         self.board = board
-        self.kernel, self.initrd, self.append = kernel, initrd, append
+        self.start, self.firmware = start, firmware
+        self.initrd, self.append = initrd, append
         self.config, self.holes, self.largest = config, holes, largest
         self.controllers, self.state_size = controllers, state_size
         self.polled, self.insists, self.ide_in_memory = polled, insists, ide_in_memory
@@ -93,9 +96,9 @@ class Orders:
         return self.descriptors[REST + (self.initrd is not None) :]
 
     def input_files(self) -> tuple[InputFile, InputFile | None]:
-        """Kernel and initrd, open."""
-        kernel = _input(self.kernel, self.descriptors[KERNEL])
-        return kernel, None if self.initrd is None else _input(self.initrd, self.descriptors[REST])
+        """What the guest starts from, and an initrd, open."""
+        start = _input(self.start, self.descriptors[START])
+        return start, None if self.initrd is None else _input(self.initrd, self.descriptors[REST])
 
     def close(self) -> None:
         """Close all descriptors but those of images in which holes may be made."""
@@ -164,15 +167,16 @@ def orders(
     config.options = options_for(DEVICES, asked.devices)
     config.board = machine.board
     config.date = int(time.time())
-    kernel, initrd = opened.kernel, opened.initrd
-    inputs = [kernel.descriptor] if initrd is None else [kernel.descriptor, initrd.descriptor]
+    start, initrd = opened.start, opened.initrd
+    inputs = [start.descriptor] if initrd is None else [start.descriptor, initrd.descriptor]
     return Orders(
         memory=asked.memory,
         cpus=asked.cpus,
         devices=tuple(each.field for each in machine.devices),
         board=int(machine.board),
         domains=domains,
-        kernel=(kernel.path, kernel.size, kernel.start),
+        start=(start.path, start.size, start.start),
+        firmware=asked.kernel is None,
         initrd=None if initrd is None else (initrd.path, initrd.size, initrd.start),
         append=asked.append,
         config=bytes(memoryview(config)),

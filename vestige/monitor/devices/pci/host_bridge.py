@@ -22,8 +22,8 @@ class HostBridgeFunction(Struct):
         config.identify(HostBridge.VENDOR, HostBridge.DEVICE, HostBridge.CLASS, 0)
         config.set16(Register.COMMAND, Command.IO | Command.MEMORY | Command.BUS_MASTER)
 
-    def be_440fx(self) -> None:
-        """A PC's, as firmware leaves it: RAM everywhere, which its registers do not change. 3.2."""
+    def be_440fx(self, after_firmware: bool) -> None:
+        """A PC's, 3.2. Its registers change nothing: there is RAM everywhere. Firmware says so."""
         config = self.config
         config.set16(Register.DEVICE, HostBridge.DEVICE_440FX)
         config.values[Register.REVISION] = HostBridge.REVISION_440FX
@@ -31,6 +31,7 @@ class HostBridgeFunction(Struct):
         config.set16(Register.STATUS, HostBridge.STATUS_440FX)
         for register in range(HostBridge.PAM, HostBridge.PAM + HostBridge.PAMS):
             config.writable[register] = 0x33 if register > HostBridge.PAM else 0x30
-            config.values[register] = config.writable[register]
+            if after_firmware:
+                config.values[register] = config.writable[register]
         config.values[HostBridge.SMRAM] = 0x02
         config.writable[HostBridge.SMRAM] = 0x78

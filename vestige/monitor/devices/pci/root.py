@@ -19,7 +19,7 @@ class PciRoot(Struct):
     def configure(self, config: Config) -> None:
         """After `reset`."""
         if config.board == Board.PC:
-            self.host_bridge.be_440fx()
+            self.host_bridge.be_440fx(after_firmware=config.firmware_items == 0)
 
     def has_function(self, number: u32) -> bool:
         """Whether there is such a function: there is one, the host bridge."""

@@ -98,8 +98,12 @@ class Ide(Struct):
         self.decode()
 
     def configure(self, machine: Config) -> None:
-        """After `reset`: as a machine without ISA has it, or as a PC's firmware leaves it."""
+        """After `reset`: as a machine without ISA has it, or as a PC's firmware leaves it, unless
+        that is about to begin.
+        """
         self.ram.set(machine.ram)
+        if machine.board == Board.PC and machine.firmware_items != 0:
+            return
         if machine.board == Board.PC:
             self.config.set16(PciRegister.COMMAND, Command.IO)
             self.config.set16(Register.PRIMARY_TIMING, TIMING_ENABLE << 8)

@@ -1,0 +1,113 @@
+"""A PC that starts from its firmware: what is wrong with the words, and SeaBIOS on this KVM."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.host.harness import PATIENCE, why_not
+from vestige.errors import UsageError
+from vestige.host.options import (
+    BIOS,
+    FIRMWARES,
+    PC,
+    ConsoleOption,
+    DiskOption,
+    PortOption,
+    RunOptions,
+    check,
+)
+
+SEABIOS = Path(FIRMWARES[BIOS])
+SECTOR = 512
+TEXT = b"the first sector has started\r\n\0"
+# Writes TEXT to the serial port, then 0x34 to ACPI's sleep control register: power off.
+BOOT_SECTOR = (
+    bytes.fromhex(
+        "31c0"  # xor ax, ax
+        "8ed8"  # mov ds, ax
+        "be1b7c"  # mov si, 0x7c00 + 0x1b
+        "ac"  # next: lodsb
+        "84c0"  # test al, al
+        "7406"  # jz end
+        "baf803"  # mov dx, 0x3f8
+        "ee"  # out dx, al
+        "ebf5"  # jmp next
+        "ba0006"  # end: mov dx, 0x600
+        "b034"  # mov al, 0x34
+        "ee"  # out dx, al
+        "f4"  # hlt
+        "ebfd"  # jmp to that
+    )
+    + TEXT
+)
+
+
+def vestige(*words: str) -> "subprocess.CompletedProcess[bytes]":
+    """A run on this KVM."""
+    command = (sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm", *words)
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False
+    )
+
+
+@pytest.mark.kvm
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+@pytest.mark.skipif(not SEABIOS.exists(), reason="needs seabios")
+def test_seabios_starts_the_first_sector_of_a_disk(tmp_path: Path) -> None:
+    assert BOOT_SECTOR.index(TEXT) == 0x1B
+    disk = tmp_path / "disk.img"
+    sector = BOOT_SECTOR.ljust(SECTOR - 2, b"\0") + b"\x55\xaa"
+    disk.write_bytes(sector.ljust(1 << 20, b"\0"))
+    words = ("--machine", "pc", "--memory", "64M", "--disk", f"{disk},bus=ide", "--timeout", "25")
+    done = vestige(*words)
+    assert b"SeaBIOS" in done.stdout, done
+    assert b"Booting from Hard Disk" in done.stdout
+    assert TEXT[1:-1] in done.stdout  # SeaBIOS's own last characters come among the first
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({}, "--kernel: give one; or --machine pc, whose firmware boots the first disk"),
+        ({"kernel": "k", "firmware": BIOS}, "--firmware: a PC's; give --machine pc, too"),
+        (
+            {"kernel": "k", "firmware": BIOS, "machine": PC},
+            "--firmware: --kernel starts without it; leave one of them out",
+        ),
+        ({"machine": PC, "initrd": "i"}, "--initrd, --append: a kernel's; give --kernel, too"),
+        ({"machine": PC, "append": "quiet"}, "--initrd, --append: a kernel's; give --kernel, too"),
+    ],
+)
+def test_words_that_do_not_go_together_are_refused(options: dict[str, str], line: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        check(RunOptions(**options))  # type: ignore[arg-type] # all are text
+    assert str(refused.value).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (
+            {"disks": (DiskOption("d"),)},
+            "--disk: a firmware finds disks on IDE alone; add ,bus=ide",
+        ),
+        ({"net": "user", "entropy": True}, "--net, --rng: a firmware has no room for virtio"),
+        ({"ports": (PortOption("p", "f"),)}, "--port: a firmware has no room"),
+        ({"console": ConsoleOption("f", "virtio")}, "--console virtio: a firmware has no room"),
+    ],
+)
+def test_what_a_firmware_has_no_room_for_is_refused(options: dict[str, Any], line: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        check(RunOptions(machine=PC, **options))
+    assert str(refused.value).startswith(line)
+
+
+def test_a_pc_starts_from_a_kernel_or_a_firmware() -> None:
+    assert RunOptions("k", machine=PC).start == ("--kernel", "k")
+    assert RunOptions(machine=PC).start == ("--firmware", FIRMWARES[BIOS])
+    assert RunOptions(machine=PC, firmware=BIOS).start == ("--firmware", FIRMWARES[BIOS])
+    assert RunOptions(machine=PC, firmware="rom").start == ("--firmware", "rom")

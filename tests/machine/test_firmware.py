@@ -1,0 +1,45 @@
+"""A PC's firmware: its image, and what fw_cfg tells it."""
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from vestige.abi import Board
+from vestige.bounds import GIB, MIB
+from vestige.errors import UsageError
+from vestige.machine import firmware
+from vestige.machine.config import MachineConfig
+from vestige.machine.files import open_input
+
+
+@pytest.mark.parametrize("size", [1, 0xFFFF, 0x10000, 0x1FFFF, 0x30001, 0x50000, 1 << 20])
+def test_a_size_that_no_image_has_is_refused(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "rom"
+    path.write_bytes(bytes(size))
+    with open_input(str(path), "an image") as file, pytest.raises(UsageError) as refused:
+        firmware.read(file)
+    assert str(refused.value) == f"{path}: {size} bytes, no firmware image; one has 128 or 256 KiB"
+
+
+@pytest.mark.parametrize("size", [128 << 10, 256 << 10])
+def test_the_end_of_an_image_is_below_1_mib_too(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "rom"
+    path.write_bytes(bytes(size - 16) + bytes(range(16)))
+    with open_input(str(path), "an image") as file:
+        image = firmware.read(file)
+    ram = bytearray(2 * MIB)
+    firmware.shadow(memoryview(ram), image)
+    assert ram[MIB - 16 : MIB] == bytes(range(16))
+    assert ram.count(0) == len(ram) - 15
+
+
+def test_it_is_told_of_ram_processors_and_tables() -> None:
+    config = MachineConfig(cpus=3, memory=4 * GIB, board=Board.PC)
+    files, items = firmware.files(config), firmware.items(config)
+    assert list(struct.iter_unpack("<QQI", files["etc/e820"])) == [
+        (0, 3 * GIB, 1),
+        (4 * GIB, GIB, 1),
+    ]
+    assert {"etc/acpi/rsdp", "etc/acpi/tables", "etc/table-loader"} <= files.keys()
+    assert set(items.values()) == {b"\3\0"}

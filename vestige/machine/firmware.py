@@ -1,0 +1,54 @@
+"""What a PC's firmware is, where it lies, and what it is told of the machine by fw_cfg.
+
+An image ends at 4 GiB, where a processor begins after a reset; its last 128 KiB are below 1 MiB,
+too, as a chipset shows them then. Source: QEMU, docs/specs/fw_cfg.rst; SeaBIOS,
+docs/Runtime_config.md.
+"""
+
+import struct
+
+from vestige.abi import HIGH_RAM, LOW_RAM_LIMIT, PORT_UART, FirmwareKey
+from vestige.bounds import MIB
+from vestige.errors import UsageError
+from vestige.machine.acpi import loader
+from vestige.machine.config import MachineConfig
+from vestige.machine.files import InputFile
+
+UNIT = 64 << 10  # bytes, of which an image has a multiple
+SHADOW = 128 << 10  # bytes at the end of an image that are below 1 MiB too
+LARGEST = 256 << 10  # bytes, as much as there is room for above KVM's own pages
+E820_ENTRY = struct.Struct("<QQI")  # address, size, kind
+RAM_KIND = 1
+
+
+def read(file: InputFile) -> bytes:
+    """The image, all of it. Raises UsageError for a size that none has, or what can't be read."""
+    if file.size % UNIT or not SHADOW <= file.size <= LARGEST:
+        raise UsageError(
+            f"{file.path}: {file.size} bytes, no firmware image; one has {SHADOW >> 10} or"
+            f" {LARGEST >> 10} KiB"
+        )
+    image = bytearray(file.size)
+    file.read_at(0, memoryview(image))
+    return bytes(image)
+
+
+def shadow(ram: memoryview, image: bytes) -> None:
+    """Put an image's end below 1 MiB of guest RAM."""
+    ram[MIB - SHADOW : MIB] = image[-SHADOW:]
+
+
+def files(config: MachineConfig) -> dict[str, bytes]:
+    """fw_cfg's files by name: RAM, ACPI tables, and the serial port as the BIOS's screen."""
+    low = min(config.memory, LOW_RAM_LIMIT)
+    ranges = E820_ENTRY.pack(0, low, RAM_KIND)
+    if config.memory > low:
+        ranges += E820_ENTRY.pack(HIGH_RAM, config.memory - low, RAM_KIND)
+    screen = {"etc/sercon-port": struct.pack("<H", PORT_UART)}
+    return loader.files(config) | screen | {"etc/e820": ranges}
+
+
+def items(config: MachineConfig) -> dict[int, bytes]:
+    """fw_cfg's items without a name: how many processors there are, and may be."""
+    count = struct.pack("<H", config.cpus)
+    return {FirmwareKey.CPUS: count, FirmwareKey.MOST_CPUS: count}
