@@ -9,7 +9,7 @@ SEED ?=
 
 # What the tool, its tests and the demo run: the software host and the tests' second opinion
 # (QEMU), ACPI's and ELF's own tools, the makers of disk images, and what moves and judges frames.
-DEBIAN_PACKAGES = qemu-system-x86 acpica-tools binutils debootstrap e2fsprogs fdisk gdb iperf3 iproute2 passt
+DEBIAN_PACKAGES = qemu-system-x86 seabios acpica-tools binutils debootstrap e2fsprogs fdisk gdb iperf3 iproute2 passt
 
 AS_ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BIN = .venv/bin

@@ -46,13 +46,15 @@ class Boot:
 
 def boot(kernel: Path, initrd: Path, append: str, *options: str, typed: str = "") -> Boot:
     """Run a guest to its end; its console's input is `typed`."""
+    started = ("--kernel", str(kernel), "--initrd", str(initrd), "--append", f"{CONSOLE} {append}")
+    return boot_words(*started, *options, typed=typed)
+
+
+def boot_words(*words: str, typed: str = "") -> Boot:
+    """The same of any `vestige run`."""
+    run = (sys.executable, "-m", "vestige.cli.main", "run", "--timeout", str(GUEST_TIMEOUT))
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "vestige.cli.main", "run"),
-            *("--kernel", str(kernel), "--initrd", str(initrd)),
-            *("--append", f"{CONSOLE} {append}", "--timeout", str(GUEST_TIMEOUT)),
-            *options,
-        ],
+        [*run, *words],
         input=typed,
         capture_output=True,
         text=True,

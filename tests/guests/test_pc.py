@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.guests import initramfs, kernels
-from tests.guests.test_boot import Boot, boot
+from tests.guests import grub, initramfs, kernels
+from tests.guests.test_boot import Boot, boot, boot_words
 
 pytestmark = [
     pytest.mark.softhost,
@@ -37,6 +37,24 @@ def pc(disk: Path, append: str) -> Boot:
     return boot(cloud.vmlinux, initramfs.pc("cloud"), append, *words)
 
 
+MENU = """set timeout=0
+menuentry "Debian" {
+    echo "GRUB starts it"
+    linux /vmlinuz console=ttyS0 quiet panic=-1
+    initrd /initrd
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def bootable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A disk with GRUB in its MBR, and Debian's kernel, compressed, in its file system."""
+    path = tmp_path_factory.mktemp("bootable") / "disk.img"
+    files = {"vmlinuz": kernels.kernel("cloud").bzimage, "initrd": initramfs.pc("cloud")}
+    grub.write_disk(path, MENU, files)
+    return path
+
+
 def counts(guest: Boot, when: str) -> dict[str, tuple[int, str, str]]:
     """Of /proc/interrupts, by number: the first CPU's count, the controller, and who is there."""
     found = {}
@@ -46,12 +64,12 @@ def counts(guest: Boot, when: str) -> dict[str, tuple[int, str, str]]:
     return found
 
 
-def check_chips(guest: Boot) -> None:
-    """What a kernel finds whether or not there is an I/O APIC."""
+def check_chips(guest: Boot, disk: Path) -> None:
+    """What a kernel finds whether or not there is an I/O APIC, or a firmware."""
     log = guest.after("log:")
     assert "serio: i8042 KBD port at 0x60,0x64 irq 1" in log, guest
     assert "serio: i8042 AUX port at 0x60,0x64 irq 12" in log
-    assert guest.after("disk:") == [f"{sha256(DISK).hexdigest()}  /dev/sda"]
+    assert guest.after("disk:") == [f"{sha256(disk.read_bytes()).hexdigest()}  /dev/sda"]
     assert any("cmd 0x1f0 ctl 0x3f6" in line and line.endswith("irq 14") for line in log)
     assert [line.split()[1:] for line in guest.after("pci:")] == [
         ["0x8086", "0x1237"],
@@ -65,7 +83,7 @@ def check_chips(guest: Boot) -> None:
 
 def test_debian_uses_a_pc_s_chips_by_its_io_apic(disk: Path) -> None:
     guest = pc(disk, "")
-    check_chips(guest)
+    check_chips(guest, disk)
     last = counts(guest, "last")
     assert all(last[number][1] == "IO-APIC" for number in ("1", "4", "8", "12", "14"))
     assert last["1"][0] > 0, "the keyboard has answered"
@@ -79,7 +97,7 @@ def test_debian_runs_by_pic_and_pit_alone_and_resets_by_the_keyboard_controller(
     disk: Path,
 ) -> None:
     guest = pc(disk, "noapic nolapic reboot=k do=reset")
-    check_chips(guest)
+    check_chips(guest, disk)
     first, last = counts(guest, "first"), counts(guest, "last")
     assert {number: last[number][1:] for number in ("0", "1", "4", "8", "12", "14")} == {
         "0": ("XT-PIC", "timer"),
@@ -93,3 +111,14 @@ def test_debian_runs_by_pic_and_pit_alone_and_resets_by_the_keyboard_controller(
     assert first["0"][0] < last["0"][0]
     assert first["8"][0] < last["8"][0]
     assert guest.status == 3, "the guest reset itself"
+
+
+def test_debian_is_booted_from_its_disk_by_seabios_and_grub(bootable: Path) -> None:
+    guest = boot_words("--machine", "pc", "--disk", f"{bootable},bus=ide")
+    assert any("SeaBIOS" in line for line in guest.lines), guest
+    assert any(line.endswith("GRUB starts it") for line in guest.lines)
+    check_chips(guest, bootable)
+    log = guest.after("log:")
+    named = {line.split()[1] for line in log if line.startswith("ACPI: ") and "VESTIG" in line}
+    assert named >= {"RSDP", "XSDT", "FACP", "DSDT", "APIC", "MCFG"}, "ours, put there by the BIOS"
+    assert guest.status == 0
