@@ -88,14 +88,15 @@ class Machine(Struct):
         self.old = config.board == Board.PC and config.domain == 0
         self.boot_inside = 1
         for place in DEVICES:
-            device: Device = getattr(self, place.field)
-            device.reset()
-            if place.configured:
-                configured: Configured = getattr(self, place.field)
-                configured.configure(config)
-            if place.link:
-                link: Link = getattr(self, place.link)
-                link.connect(config)
+            if place.board is None or config.board == place.board:
+                device: Device = getattr(self, place.field)
+                device.reset()
+                if place.configured:
+                    configured: Configured = getattr(self, place.field)
+                    configured.configure(config)
+                if place.link:
+                    link: Link = getattr(self, place.link)
+                    link.connect(config)
         for row in VIRTIO_TYPES:
             if row.link:
                 between: VirtioLink = getattr(self, row.link)
