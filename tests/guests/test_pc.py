@@ -69,6 +69,7 @@ def check_chips(guest: Boot, disk: Path) -> None:
     log = guest.after("log:")
     assert "serio: i8042 KBD port at 0x60,0x64 irq 1" in log, guest
     assert "serio: i8042 AUX port at 0x60,0x64 irq 12" in log
+    assert "AT Translated Set 2 keyboard" in [each.strip('"') for each in guest.after("input:")]
     assert guest.after("disk:") == [f"{sha256(disk.read_bytes()).hexdigest()}  /dev/sda"]
     assert any("cmd 0x1f0 ctl 0x3f6" in line and line.endswith("irq 14") for line in log)
     assert [line.split()[1:] for line in guest.after("pci:")] == [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vestige.abi import Power
+from vestige.abi import Config, Power
 from vestige.monitor.devices.i8042.model import KeyboardController
 from vestige.monitor.devices.i8042.spec import Command, CommandByte, Register, Status
 from vestige.monitor.line import NEVER
@@ -45,6 +45,16 @@ def asked(controller: KeyboardController, value: int) -> list[int]:
     """What a command answers."""
     command(controller, value)
     return output(controller)
+
+
+def test_a_kernel_without_a_firmware_finds_what_that_would_have_set(
+    controller: KeyboardController,
+) -> None:
+    controller.configure(Config(firmware_items=1))
+    assert asked(controller, Command.READ_RAM) == [3]
+    controller.configure(Config())
+    assert asked(controller, Command.READ_RAM) == [3 | CommandByte.SYSTEM | CommandByte.TRANSLATE]
+    assert status(controller) & Status.SYSTEM
 
 
 # ---- the command byte and the tests --------------------------------------------------------------

@@ -6,7 +6,7 @@ never full. The output buffer has one byte; the next one comes when that has bee
 controller's own goes first; where both devices have one, they take turns. Times are nanoseconds.
 """
 
-from vestige.abi import Power
+from vestige.abi import Config, Power
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.types import Struct, i32, u8, u16, u64
 from vestige.monitor.devices.i8042.keyboard import Keyboard
@@ -66,6 +66,12 @@ class KeyboardController(Struct):
         self.status = Status.NOT_LOCKED
         self.output_port = RESET_OUTPUT_PORT
         self.wish = GOES_ON
+
+    def configure(self, config: Config) -> None:
+        """After `reset`: where a kernel starts without a firmware, as that would leave it."""
+        if config.firmware_items == 0:
+            self.ram[0] |= CommandByte.SYSTEM | CommandByte.TRANSLATE
+            self.status |= Status.SYSTEM
 
     # ---- the guest ------------------------------------------------------------------------
 
