@@ -12,6 +12,7 @@ from vestige.errors import UsageError
 from vestige.host.options import (
     BIOS,
     FIRMWARES,
+    IDE,
     PC,
     ConsoleOption,
     DiskOption,
@@ -22,6 +23,7 @@ from vestige.host.options import (
 
 SEABIOS = Path(FIRMWARES[BIOS])
 SECTOR = 512
+IDE_DISK = (DiskOption("d", IDE),)
 TEXT = b"the first sector has started\r\n\0"
 # Writes TEXT to the serial port, then 0x34 to ACPI's sleep control register: power off.
 BOOT_SECTOR = (
@@ -95,9 +97,16 @@ def test_words_that_do_not_go_together_are_refused(options: dict[str, str], line
             {"disks": (DiskOption("d"),)},
             "--disk: a firmware finds disks on IDE alone; add ,bus=ide",
         ),
-        ({"net": "user", "entropy": True}, "--net, --rng: a firmware has no room for virtio"),
-        ({"ports": (PortOption("p", "f"),)}, "--port: a firmware has no room"),
-        ({"console": ConsoleOption("f", "virtio")}, "--console virtio: a firmware has no room"),
+        ({}, "--machine pc: its firmware boots a disk; give"),
+        (
+            {"net": "user", "entropy": True, "disks": IDE_DISK},
+            "--net, --rng: a firmware has no room for virtio",
+        ),
+        ({"ports": (PortOption("p", "f"),), "disks": IDE_DISK}, "--port: a firmware has no room"),
+        (
+            {"console": ConsoleOption("f", "virtio"), "disks": IDE_DISK},
+            "--console virtio: a firmware has no room",
+        ),
     ],
 )
 def test_what_a_firmware_has_no_room_for_is_refused(options: dict[str, Any], line: str) -> None:

@@ -432,7 +432,7 @@ def check(options: RunOptions) -> None:
     _check_start(options)
     if options.machine == PC and options.ide == IDE_IN_MEMORY:
         raise UsageError(
-            f"--ide {IDE_IN_MEMORY}: a PC's IDE is at its ports; leave it out, or --machine {PC}"
+            f"--ide {IDE_IN_MEMORY}: a PC's IDE is at its ports; leave --ide or --machine {PC} out"
         )
     controllers = [disk.controller for disk in options.disks if disk.controller is not None]
     for controller in controllers:
@@ -455,6 +455,10 @@ def _check_start(options: RunOptions) -> None:
         )
     if options.initrd is not None or options.append:
         raise UsageError("--initrd, --append: a kernel's; give --kernel, too, or leave them out")
+    if not options.disks:
+        raise UsageError(
+            f"--machine {PC}: its firmware boots a disk; give --disk PATH,bus=ide, or --kernel"
+        )
     if any(disk.bus == VIRTIO for disk in options.disks):
         raise UsageError("--disk: a firmware finds disks on IDE alone; add ,bus=ide")
     others = {
