@@ -71,7 +71,6 @@ class KeyboardController(Struct):
         """After `reset`: where a kernel starts without a firmware, as that would leave it."""
         if config.firmware_items == 0:
             self.ram[0] |= CommandByte.SYSTEM | CommandByte.TRANSLATE
-            self.status |= Status.SYSTEM
 
     # ---- the guest ------------------------------------------------------------------------
 
