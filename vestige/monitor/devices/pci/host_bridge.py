@@ -8,7 +8,7 @@ A PC has the 440FX: Intel 82441FX data sheet (290549), chapter 3.
 
 from vestige.lang.types import Struct
 from vestige.monitor.devices.pci.config_space import ConfigSpace
-from vestige.monitor.devices.pci.spec import Command, HostBridge, Register
+from vestige.monitor.devices.pci.spec import STATUS_PIIX, Command, HostBridge, Register
 
 
 class HostBridgeFunction(Struct):
@@ -28,7 +28,7 @@ class HostBridgeFunction(Struct):
         config.set16(Register.DEVICE, HostBridge.DEVICE_440FX)
         config.values[Register.REVISION] = HostBridge.REVISION_440FX
         config.set16(Register.COMMAND, Command.MEMORY | Command.BUS_MASTER)
-        config.set16(Register.STATUS, HostBridge.STATUS_440FX)
+        config.set16(Register.STATUS, STATUS_PIIX)
         for register in range(HostBridge.PAM, HostBridge.PAM + HostBridge.PAMS):
             config.writable[register] = 0x33 if register > HostBridge.PAM else 0x30
             if after_firmware:

@@ -39,6 +39,9 @@ BAR_IO = 1  # bit 0 of an I/O BAR, 6.2.5.1
 BAR_IO_ADDRESS = 0xFFFC
 BAR_MEMORY_ADDRESS = 0xFFFF_FFF0
 STATUS_CAPABILITIES = 1 << 4  # of the status register, 6.2.3
+STATUS_FAST_BACK_TO_BACK = 1 << 7
+STATUS_MEDIUM_DEVSEL = 1 << 9  # how fast it claims a cycle
+STATUS_PIIX = STATUS_FAST_BACK_TO_BACK | STATUS_MEDIUM_DEVSEL  # a PIIX3's and a 440FX's, fixed
 
 
 class Address(IntEnum):
@@ -60,7 +63,6 @@ class HostBridge(IntEnum):
     CLASS = 0x06  # bridge; subclass 0: host
     DEVICE_440FX = 0x1237
     REVISION_440FX = 0x02
-    STATUS_440FX = 0x0280  # fast back-to-back; medium DEVSEL
     PAM = 0x59  # of programmable attribute maps
     PAMS = 7
     SMRAM = 0x72

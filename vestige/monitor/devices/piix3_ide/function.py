@@ -22,7 +22,7 @@ from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.block import State
 from vestige.monitor.devices.pci.config_space import ConfigSpace
-from vestige.monitor.devices.pci.spec import Command
+from vestige.monitor.devices.pci.spec import STATUS_PIIX, Command
 from vestige.monitor.devices.pci.spec import Register as PciRegister
 from vestige.monitor.devices.piix3_ide.channel import Channel
 from vestige.monitor.devices.piix3_ide.commands import execute
@@ -37,7 +37,6 @@ from vestige.monitor.devices.piix3_ide.pci_spec import (
     COMPATIBILITY_INTERRUPT,
     DEVICE,
     MASTER_ABORT,
-    STATUS_FIXED,
     SUBCLASS,
     TIMING_ENABLE,
     VENDOR,
@@ -86,7 +85,7 @@ class Ide(Struct):
         """A PIIX3's, its state being zero: both channels in compatibility mode, for good."""
         config = self.config
         config.identify(VENDOR, DEVICE, CLASS, SUBCLASS)
-        config.set16(PciRegister.STATUS, STATUS_FIXED)
+        config.set16(PciRegister.STATUS, STATUS_PIIX)
         config.allow16(PciRegister.COMMAND, Command.IO | Command.BUS_MASTER)
         config.clearable[PciRegister.STATUS + 1] = MASTER_ABORT >> 8
         config.writable[Register.LATENCY_TIMER] = 0xF0
@@ -102,13 +101,12 @@ class Ide(Struct):
         that is about to begin.
         """
         self.ram.set(machine.ram)
-        if machine.board == Board.PC and machine.firmware_items != 0:
-            return
         if machine.board == Board.PC:
-            self.config.set16(PciRegister.COMMAND, Command.IO)
-            self.config.set16(Register.PRIMARY_TIMING, TIMING_ENABLE << 8)
-            self.config.set16(Register.SECONDARY_TIMING, TIMING_ENABLE << 8)
-            self.decode()
+            if machine.firmware_items == 0:
+                self.config.set16(PciRegister.COMMAND, Command.IO)
+                self.config.set16(Register.PRIMARY_TIMING, TIMING_ENABLE << 8)
+                self.config.set16(Register.SECONDARY_TIMING, TIMING_ENABLE << 8)
+                self.decode()
             return
         self.offer_native_mode()
         if machine.ide_in_memory:

@@ -21,9 +21,6 @@ class Register(IntEnum):
 
 
 TIMING_ENABLE = 0x80  # bit 15 of IDETIM: the channel's ports are decoded
-FAST_BACK_TO_BACK = 1 << 7  # PCI status
-MEDIUM_DEVSEL = 1 << 9  # PCI status: how fast it claims a cycle
-STATUS_FIXED = FAST_BACK_TO_BACK | MEDIUM_DEVSEL
 MASTER_ABORT = 1 << 13  # PCI status, write 1 to clear: nobody answered the bus master
 
 

@@ -2,12 +2,12 @@
 
 from vestige.lang.types import Struct, u8, u32
 from vestige.monitor.devices.pci.config_space import ConfigSpace
+from vestige.monitor.devices.pci.spec import STATUS_PIIX
 from vestige.monitor.devices.pci.spec import Register as PciRegister
 from vestige.monitor.devices.piix3_isa.spec import (
     CLASS,
     COMMAND,
     DEVICE,
-    HEADER_TYPE,
     MULTIPLE_FUNCTIONS,
     PIRQS,
     RESET_CHIP_SELECT,
@@ -16,7 +16,6 @@ from vestige.monitor.devices.piix3_isa.spec import (
     RESET_TOP,
     ROUTE_WRITABLE,
     STATUS_CLEARABLE,
-    STATUS_FIXED,
     SUBCLASS,
     VENDOR,
     Register,
@@ -33,9 +32,9 @@ class IsaBridge(Struct):
         config = self.config
         config.identify(VENDOR, DEVICE, CLASS, SUBCLASS)
         config.set16(PciRegister.COMMAND, COMMAND)
-        config.set16(PciRegister.STATUS, STATUS_FIXED)
+        config.set16(PciRegister.STATUS, STATUS_PIIX)
         config.clearable[PciRegister.STATUS + 1] = STATUS_CLEARABLE
-        config.values[HEADER_TYPE] = MULTIPLE_FUNCTIONS
+        config.values[PciRegister.HEADER_TYPE] = MULTIPLE_FUNCTIONS
         config.values[Register.IO_RECOVERY] = RESET_RECOVERY
         config.writable[Register.IO_RECOVERY] = 0xFF
         config.set16(Register.CHIP_SELECT, RESET_CHIP_SELECT)

@@ -6,9 +6,7 @@ VENDOR = 0x8086
 DEVICE = 0x7000
 CLASS = 0x06  # bridge
 SUBCLASS = 0x01  # to ISA
-STATUS_FIXED = 0x0280  # fast back-to-back; medium DEVSEL
 STATUS_CLEARABLE = 0x38  # bits 11 to 13 of the status: aborts that it signalled or saw
-HEADER_TYPE = 0x0E
 MULTIPLE_FUNCTIONS = 0x80
 COMMAND = 0x0F  # memory, ports and special cycles are always on, and it masters the bus
 
