@@ -179,6 +179,8 @@ class Twin:
             self._posted.close()
         for wiring in self._virtio:
             wiring.close()
+        if self._firmware is not None:
+            self._firmware.close()
         self.private.close()
 
 
