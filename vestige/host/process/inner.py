@@ -73,7 +73,7 @@ def become(link: Link, body: Callable[[], object]) -> "NoReturn":
     status = BUG
     try:
         link.take_place()
-        _leave_files()
+        _close_files()
         gc.freeze()  # what the run's process had is never collected: its descriptors are others'
         set_thread_name("the machine")
         sys.stderr = Speaker(link)
@@ -99,7 +99,7 @@ def become(link: Link, body: Callable[[], object]) -> "NoReturn":
         os._exit(status)
 
 
-def _leave_files() -> None:
+def _close_files() -> None:
     """Have nothing of the run's process open but the link."""
     nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for number in STANDARD_FILES:

@@ -58,7 +58,6 @@ class MachineProcess:
         """
         self.outcome: Outcome | None = None
         self.counters = b""
-        self.jailed = jailed
         self._failures, self._log, self._lines = FileFailures({}), MonitorLog(), ProcessLines()
         self._listener = -1
         self._starts = self._is_closed = False
@@ -115,7 +114,9 @@ class MachineProcess:
     @property
     def is_over(self) -> bool:
         """Whether the process has ended."""
-        return _is_over(self._life)
+        poll = select.poll()
+        poll.register(self._life, select.POLLIN)
+        return bool(poll.poll(0))
 
     def wait_for_start(self, watch: Watch) -> bool:
         """Wait until all is built and the guest could run; False: it is over before.
@@ -168,7 +169,7 @@ class MachineProcess:
                 return
             self._hear(*message)
             number += 1
-        if number == 0 and _is_over(self._life):
+        if number == 0 and self.is_over:
             self._kill(None)
 
     def _hear(self, kind: int, data: bytes, descriptor: int) -> None:
@@ -246,13 +247,6 @@ def machine_process(compiled: Compiled, known: kvm.Known, *, jailed: bool) -> Ma
     return MachineProcess(
         lambda link, problem: inner.live(compiled, known, link, problem), jailed=jailed
     )
-
-
-def _is_over(process: int) -> bool:
-    """Whether the process behind a pidfd has ended."""
-    poll = select.poll()
-    poll.register(process, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def _text(data: bytes) -> str:

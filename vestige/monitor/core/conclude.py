@@ -4,7 +4,8 @@ Calls to the host made while the lock is held: ROUTE, PIN, LOG and ATTEND, and n
 are rare (a pin's message changed; the first I/O to 2 MiB of RAM; a guest's kernel crashed, a disk's
 file fails as it did not before), and are steps that nobody may come between: a doorbell must not
 ring with another message, an entry must not be seen by the kernel before its buffer exists, a line
-must not be overwritten. ATTEND sends a signal. A KICK may take long, so it is made without it.
+must not be overwritten. ATTEND sends a signal. A KICK may take long, so it is made without the
+lock.
 """
 
 from vestige.abi import Call, Cpu, Shared
