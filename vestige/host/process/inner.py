@@ -19,7 +19,6 @@ from vestige.host.compiled import Compiled
 from vestige.host.files.failures import Failure
 from vestige.host.files.opening import Files
 from vestige.host.files.size_limit import limit_file_size
-from vestige.host.firmware.fw_cfg import region
 from vestige.host.jail import layers
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import guest
@@ -33,8 +32,9 @@ from vestige.host.process.orders import Orders, received
 from vestige.host.resources import Resources
 from vestige.host.thread_name import set_thread_name
 from vestige.lang.types import TYPE_CHECKING
-from vestige.machine import boot, firmware
+from vestige.machine import boot
 from vestige.machine.config import MachineConfig
+from vestige.machine.files import InputFile
 from vestige.signals import NOTED, note
 
 if TYPE_CHECKING:
@@ -329,11 +329,23 @@ class Machine:
 def check_guest(asked: options.RunOptions, files: Files, config: MachineConfig) -> None:
     """Load what it starts from once, for nothing but the errors of it. Raises UsageError."""
     if asked.kernel is None:
+        from vestige.machine import firmware  # noqa: PLC0415 - few runs need it
+
         firmware.read(files.start)
         return
     with Resources() as resources:
         view = resources.keep(GuestMemory(asked.memory)).region.view
         boot.load(view, config, files.start, initrd=files.initrd, append=asked.append)
+
+
+def _load_firmware(file: InputFile, config: MachineConfig, twin: Twin) -> None:
+    """Put it where the guest's CPUs begin, with what it is told of the machine."""
+    from vestige.host.firmware.fw_cfg import region  # noqa: PLC0415 - few runs need it
+    from vestige.machine import firmware  # noqa: PLC0415 - few runs need it
+
+    image = firmware.read(file)
+    firmware.shadow(twin.memory.region.view, image)
+    twin.place_firmware(image, region(firmware.files(config), firmware.items(config)))
 
 
 def _load_guest(orders: Orders, twin: Twin) -> None:
@@ -349,9 +361,7 @@ def _load_guest(orders: Orders, twin: Twin) -> None:
     deadline = bool(twin.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
     guest.set_cpuid(twin.guest.cpus, twin.system.supported_cpuid(), deadline)
     if orders.firmware:
-        image = firmware.read(start)
-        firmware.shadow(view, image)
-        twin.place_firmware(image, region(firmware.files(config), firmware.items(config)))
+        _load_firmware(start, config, twin)
         return
     state = boot.load(view, config, start, initrd=initrd, append=orders.append)
     for cpu in twin.guest.cpus:
