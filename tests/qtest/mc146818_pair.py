@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from tests.qtest.virtual_clock import SHORTEST, VirtualClock
 from vestige import abi
-from vestige.monitor.devices.mc146818.model import IN_PROGRESS, SECOND, Mc146818
+from vestige.monitor.clock import SECOND
+from vestige.monitor.devices.mc146818.model import IN_PROGRESS, Mc146818
 from vestige.monitor.devices.mc146818.place import PORT_INDEX
 from vestige.monitor.devices.mc146818.spec import (
     AFTERNOON,

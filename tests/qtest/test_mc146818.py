@@ -18,7 +18,7 @@ from tests.qtest.mc146818_pair import (
     setting,
 )
 from tests.qtest.virtual_clock import SHORTEST, with_clock
-from vestige.monitor.devices.mc146818.model import SECOND
+from vestige.monitor.clock import SECOND
 from vestige.monitor.devices.mc146818.spec import (
     BEFORE_UPDATE,
     CRYSTAL,

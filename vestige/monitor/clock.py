@@ -3,7 +3,8 @@
 from vestige.lang.types import Struct, u32, u64
 
 NANOSECONDS = 1_000_000  # in a millisecond
-MILLISECOND = 1_000_000
+MILLISECOND = 1_000_000  # nanoseconds
+SECOND = 1_000_000_000
 
 
 class Clock(Struct):

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.devices.i8254.reference import Chip
-from vestige.monitor.devices.i8254.model import FASTEST, PATIENCE, SECOND, Pit, pulses, time_of
+from vestige.monitor.clock import SECOND
+from vestige.monitor.devices.i8254.model import FASTEST, PATIENCE, Pit, pulses, time_of
 from vestige.monitor.devices.i8254.spec import CLOCK, REFRESH, NmiStatus, Status
 from vestige.monitor.line import NEVER
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from vestige import abi
-from vestige.monitor.devices.mc146818.model import IN_PROGRESS, SECOND, Mc146818
+from vestige.monitor.clock import SECOND
+from vestige.monitor.devices.mc146818.model import IN_PROGRESS, Mc146818
 from vestige.monitor.devices.mc146818.spec import (
     CRYSTAL,
     FIRST_UPDATE,

@@ -5,6 +5,7 @@ time. Times are nanoseconds.
 """
 
 from vestige.lang.types import Struct, i32, i64, u8, u16, u32, u64
+from vestige.monitor.clock import SECOND
 from vestige.monitor.devices.i8042.spec import (
     ACKNOWLEDGE,
     ALL_BUTTONS,
@@ -28,7 +29,6 @@ from vestige.monitor.line import NEVER
 LONGEST = 5  # bytes: an acknowledgement and a report
 FARTHEST = 4096  # eighths of a millimetre that it counts: an overflow at each resolution
 MOST_TURNS = 127  # of the wheel that it counts
-SECOND = 1_000_000_000  # ns
 
 
 class Mouse(Struct):

@@ -6,6 +6,7 @@ owed, and come later, never two at once.
 """
 
 from vestige.lang.types import Struct, u8, u32, u64
+from vestige.monitor.clock import SECOND
 from vestige.monitor.devices.i8254.counter import Counter, Phase
 from vestige.monitor.devices.i8254.spec import (
     ACCESS_SHIFT,
@@ -21,7 +22,6 @@ from vestige.monitor.devices.i8254.spec import (
 )
 from vestige.monitor.line import NEVER, Line
 
-SECOND = 1_000_000_000  # nanoseconds
 PATIENCE = 50_000  # ns: ticks of a period are no nearer to each other
 FASTEST = 60  # pulses of CLK: some 50 us. Nothing is owed of a shorter period
 MOST_OWED = 10 * CLOCK  # pulses of CLK: the ticks of 10 s

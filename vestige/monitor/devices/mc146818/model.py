@@ -4,8 +4,9 @@ The clock costs nothing while nobody looks: at an access, and when an interrupt 
 for the seconds since. They are counted from one time on, so it never drifts.
 """
 
-from vestige.abi import Config
+from vestige.abi import KIB, MIB, Config
 from vestige.lang.types import Struct, u8, u16, u32, u64
+from vestige.monitor.clock import SECOND
 from vestige.monitor.devices.mc146818.alarm import ANY, until_alarm
 from vestige.monitor.devices.mc146818.calendar import date_of, day_number
 from vestige.monitor.devices.mc146818.spec import (
@@ -37,12 +38,10 @@ from vestige.monitor.devices.mc146818.spec import (
 from vestige.monitor.line import NEVER, Line
 from vestige.monitor.sized import byte_of
 
-SECOND = 1_000_000_000  # ns
 IN_PROGRESS = BEFORE_UPDATE + UPDATE  # ns: UIP, at the end of each second
 DAY = 86_400  # seconds
 EPOCH = day_number(1970, 1, 1)
 THURSDAY = 5  # which that was
-KIB, MIB = 1 << 10, 1 << 20
 CHUNK = 64 * KIB
 NOTHING = 0xFF  # drives the bus: what a read of the index port gives
 NO_MATCH = 0xFF  # of an alarm's cell: no time has that value

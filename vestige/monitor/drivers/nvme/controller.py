@@ -10,6 +10,7 @@ from vestige.abi import FIRMWARE_SIZE, MODEL_SIZE, SERIAL_SIZE, Nvme, NvmeFailur
 from vestige.lang.intrinsics import load32, load64, store32, store64
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.block import SECTOR_SHIFT
+from vestige.monitor.clock import MILLISECOND
 from vestige.monitor.drivers.nvme.command_slots import CommandSlots
 from vestige.monitor.drivers.nvme.queue import Queue
 from vestige.monitor.drivers.nvme.spec import (
@@ -41,7 +42,6 @@ from vestige.monitor.drivers.nvme.spec import (
 from vestige.monitor.line import NEVER
 from vestige.monitor.sized import ONES
 
-MILLISECOND = 1_000_000  # ns
 POLL = 1 * MILLISECOND  # between looks at CSTS.RDY, which no interrupt announces
 WATCH = 500 * MILLISECOND  # between looks at a controller that owes answers
 ADMIN_TIMEOUT = 10_000 * MILLISECOND

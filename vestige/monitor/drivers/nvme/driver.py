@@ -16,8 +16,9 @@ from vestige.abi import MAX_NVME, Config, Disk, Nvme, NvmeFailure, NvmeReport, S
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.block import REQUESTS, SECTOR_SHIFT, BlockRequest, Operation
+from vestige.monitor.clock import MILLISECOND
 from vestige.monitor.drivers.nvme.command_slots import COUNT, CommandSlot, Kind
-from vestige.monitor.drivers.nvme.controller import MILLISECOND, PLACES, Controller, State
+from vestige.monitor.drivers.nvme.controller import PLACES, Controller, State
 from vestige.monitor.drivers.nvme.prp import move
 from vestige.monitor.drivers.nvme.spec import (
     DEALLOCATE,
