@@ -4,6 +4,7 @@ from vestige.claims import check_words
 from vestige.cli.arguments import HELP, Arguments, Option, Syntax, choice, each, given, last, path
 from vestige.devices import DEVICES
 from vestige.host import options as read
+from vestige.host.clock import parse_rtc
 from vestige.host.messages import tell
 
 OF_DEVICES = tuple(
@@ -30,6 +31,14 @@ SYNTAX = Syntax(
             "--firmware",
             "bios|PATH",
             help="what a PC without --kernel starts from: Debian's SeaBIOS (default), or an image",
+        ),
+        Option(
+            "--rtc",
+            "utc|localtime|DATE",
+            field="rtc",
+            read=last(parse_rtc),
+            help="what a PC's clock shows at power-on: UTC (default), this machine's local time, or"
+            " a date like 2001-02-03T04:05:06",
         ),
         Option(
             "--memory",

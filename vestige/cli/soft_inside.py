@@ -2,11 +2,12 @@
 
 What soft_run.py has opened out there is found here as devices, named behind the words of the run:
 
-    RUN'S WORDS -- INPUTS KERNEL INITRD MONITOR LOOP FILTER DISK... STREAM...
+    RUN'S WORDS -- INPUTS ZONE KERNEL INITRD MONITOR LOOP FILTER DISK... STREAM...
 
 INPUTS is a block device with the kernel, the initrd (0: none), the compiled images and the filter
-of system calls (0: none), one behind the other, of so many bytes each; then a device for each
---disk, each --port, and --stats. Names in the run's words are for messages alone.
+of system calls (0: none), one behind the other, of so many bytes each; ZONE is how far local time
+out there is ahead of UTC, in seconds. Then a device for each --disk, each --port, and --stats.
+Names in the run's words are for messages alone.
 """
 
 import os
@@ -19,6 +20,7 @@ from vestige.host import run as native
 from vestige.host.backends import disks
 from vestige.host.backends.console import Console, File
 from vestige.host.backends.consoles import Consoles
+from vestige.host.clock import set_zone
 from vestige.host.compiled import Compiled
 from vestige.host.files.opening import Files
 from vestige.host.files.outputs import open_output
@@ -42,7 +44,8 @@ class Places:
     """The devices, as soft_run.py has named them."""
 
     def __init__(self, words: list[str]) -> None:
-        device, *rest = words
+        device, zone, *rest = words
+        set_zone(int(zone))
         self._inputs = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
         self._sizes = list(map(int, rest[:PARTS]))
         self._devices = rest[PARTS:]

@@ -9,13 +9,14 @@ what Python and Vestige are made of, to be read.
 """
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import vestige
 from vestige.cli import soft_inside
 from vestige.errors import UsageError
-from vestige.host import images
+from vestige.host import clock, images
 from vestige.host.backends.console import Console, Together
 from vestige.host.backends.network import find_passt
 from vestige.host.backends.relay import Relay
@@ -77,7 +78,7 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
         apart=True,
     )
     *devices, device = host.disk_names
-    places = [device, *map(str, sizes), *devices, *host.stream_names]
+    places = [device, str(clock.zone(time.time())), *map(str, sizes), *devices, *host.stream_names]
     patient = Watch(watch.signals)  # the timeout is the guest's: it counts inside
     status = foreground.attend(host, command(words, places), connected, patient, guest=True)
     for relay in connected.relays:

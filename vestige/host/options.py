@@ -15,6 +15,7 @@ from vestige.bounds import (
     PORT_NAME_SIZE,
 )
 from vestige.errors import UsageError
+from vestige.host.clock import Rtc
 
 IDE, VIRTIO = "ide", "virtio"
 RINGS = ("auto", "kick", "poll")
@@ -146,12 +147,13 @@ class RunOptions(NamedValues):
     those of vestige.devices that have an option which was given, by their fields; `stats`: where to
     write the statistics; `on_reboot`, one of REBOOTS, what a reset by the guest does; `ring`, one
     of RINGS, who takes the entries of the io_uring; `machine`: one of MACHINES; `firmware`: one of
-    FIRMWARES, or a path, with which a guest without a `kernel` starts.
+    FIRMWARES, or a path, with which a guest without a `kernel` starts; `rtc`: what a PC's clock
+    shows, None: UTC.
     """
 
     __slots__ = (
         "accel", "append", "console", "cpus", "devices", "disks", "entropy", "firmware", "ide",
-        "initrd", "jail", "kernel", "machine", "memory", "net", "on_reboot", "ports", "ring",
+        "initrd", "jail", "kernel", "machine", "memory", "net", "on_reboot", "ports", "ring", "rtc",
         "stats", "timeout",
     )  # fmt: skip
 
@@ -178,8 +180,9 @@ class RunOptions(NamedValues):
         jail: JailOption = JailOption(),  # noqa: B008 - never changed
         machine: str = MODERN,
         firmware: str | None = None,
+        rtc: Rtc | None = None,
     ) -> None:
-        self.machine, self.firmware = machine, firmware
+        self.machine, self.firmware, self.rtc = machine, firmware, rtc
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.disks = memory, cpus, disks
         self.console, self.ports, self.entropy = console, ports, entropy
@@ -434,6 +437,8 @@ def check(options: RunOptions) -> None:
         raise UsageError(
             f"--ide {IDE_IN_MEMORY}: a PC's IDE is at its ports; leave --ide or --machine {PC} out"
         )
+    if options.rtc is not None and options.machine != PC:
+        raise UsageError(f"--rtc: a PC's clock; give --machine {PC}, too, or leave --rtc out")
     controllers = [disk.controller for disk in options.disks if disk.controller is not None]
     for controller in controllers:
         if controllers.count(controller) > 1:

@@ -12,7 +12,7 @@ from _collections_abc import Mapping, Sequence
 from vestige import abi
 from vestige.abi import Board
 from vestige.devices import DEVICES
-from vestige.host import buses, options
+from vestige.host import buses, clock, options
 from vestige.host.backends.ring import polls
 from vestige.host.files.opening import Files
 from vestige.host.process.link import Link
@@ -166,7 +166,7 @@ def orders(
         buses.place_entropy(config)
     config.options = options_for(DEVICES, asked.devices)
     config.board = machine.board
-    config.date = int(time.time())
+    config.date = clock.date(asked.rtc, time.time())
     start, initrd = opened.start, opened.initrd
     inputs = [start.descriptor] if initrd is None else [start.descriptor, initrd.descriptor]
     return Orders(
