@@ -233,9 +233,12 @@ class Template:
     ) -> int:
         """Wait, and be the machine; its exit status. What is told goes to its own streams."""
         try:
-            _, _, (owner, *streams, directory) = messages.receive(requests)
-        except (EOFError, ValueError):  # ValueError: there are too many files open for all
+            _, _, given = messages.receive(requests)
+        except EOFError:
             return FAILED
+        if len(given) < messages.DESCRIPTORS:  # there are too many files open for all
+            return FAILED
+        owner, *streams, directory = given
         began = time.clock_gettime(time.CLOCK_BOOTTIME)
         for number, descriptor in enumerate(streams):
             os.dup2(descriptor, number)

@@ -1,6 +1,8 @@
 """The machine's process as the run's sees it, with bodies that are no machines."""
 
+import errno
 import os
+import resource
 import select
 import signal
 import time
@@ -12,7 +14,7 @@ import pytest
 from vestige.errors import UsageError
 from vestige.host.backends.console import Console
 from vestige.host.loop.wait import POWERED_OFF, wait
-from vestige.host.process.link import Kind, Link
+from vestige.host.process.link import Kind, Link, pair
 from vestige.host.process.outer import MachineProcess
 from vestige.signals import Signals, Watch
 
@@ -116,3 +118,21 @@ def test_a_link_has_room_for_text_of_any_length(watch: Watch) -> None:
         while process.outcome is None:
             process.serve(watch.wait(process.waits_for()))
         assert process.counters == b"x" * 100_000
+
+
+def test_orders_whose_files_are_too_many_are_refused_as_such() -> None:
+    near, far = pair()
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    near.send_orders(b"orders", files)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(files) + 3, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files") as refused:
+            far.receive_orders()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert refused.value.errno == errno.EMFILE
+    for descriptor in files:
+        os.close(descriptor)
+    near.close()
+    far.close()

@@ -7,6 +7,7 @@ bounded by MOST; the run's process bounds how many of a kind it takes, and escap
 import _socket
 import os
 from _collections_abc import Iterator, Sequence
+from errno import EMFILE
 
 from vestige.lang.enumeration import IntEnum
 
@@ -77,14 +78,22 @@ class Link:
         self._end.sendmsg([bytes((Kind.ORDERS,)), data], ancillary)
 
     def receive_orders(self) -> tuple[bytes, Sequence[int]] | None:
-        """Wait for them; None: the other side, which is believed, has gone."""
+        """Wait for them; None: the other side, which is believed, has gone.
+
+        Raises OSError where this process may not have so many files open as come along.
+        """
         room = _socket.CMSG_LEN(DESCRIPTOR * MOST_DESCRIPTORS)
-        data, ancillary, _, _ = self._end.recvmsg(LONGEST, room, _socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, flags, _ = self._end.recvmsg(LONGEST, room, _socket.MSG_CMSG_CLOEXEC)
         if not data:
             return None
         rights = b"".join(rights for _, _, rights in ancillary)
         numbers = [rights[at : at + DESCRIPTOR] for at in range(0, len(rights), DESCRIPTOR)]
-        return data[1:], [int.from_bytes(each, "little") for each in numbers]
+        descriptors = [int.from_bytes(each, "little") for each in numbers]
+        if flags & _socket.MSG_CTRUNC:  # these are not all
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise OSError(EMFILE, os.strerror(EMFILE))
+        return data[1:], descriptors
 
     def receive(self, flags: int = 0) -> tuple[int, bytes, int] | None:
         """The next message: its kind, its data, a descriptor or -1; None: the other side has gone,
