@@ -15,6 +15,7 @@ from vestige.monitor.devices.piix3_ide.place import IDE
 from vestige.monitor.devices.piix3_isa.place import ISA_BRIDGE
 from vestige.monitor.devices.pvpanic.place import PVPANIC
 from vestige.monitor.devices.uart16550.place import UART
+from vestige.monitor.devices.vga.place import VGA
 from vestige.monitor.devices.virtio.place import VIRTIO
 from vestige.monitor.devices.virtio_blk.place import VIRTIO_BLOCK
 from vestige.monitor.devices.virtio_console.place import VIRTIO_CONSOLE
@@ -37,6 +38,7 @@ DEVICES = (
     RTC,
     KEYBOARD_CONTROLLER,
     FIRMWARE_CONFIGURATION,
+    VGA,
 )
 VIRTIO_TYPES = (VIRTIO_BLOCK, VIRTIO_CONSOLE, VIRTIO_ENTROPY, VIRTIO_NET)
 check(DEVICES)

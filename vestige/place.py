@@ -218,6 +218,7 @@ class Place(Record):
     quiet: bool = False  # it knows of accesses that move nothing
     controls_pins: bool = False  # wires lead to it
     injects: bool = False  # it interrupts the boot CPU by itself, as external interrupts
+    displays: bool = False  # it has a screen
     ends: bool = False  # the guest ends its machine by it
     notice: bytes = b""  # that it may have told to the user
     link: str = ""  # what is between it and its files: the field of Machine

@@ -7,7 +7,7 @@ memory's address; a PCI device says itself which it is, by `port_offset` and `me
 
 from typing import Any, Protocol
 
-from vestige.abi import Config, Disk, Statistics
+from vestige.abi import Config, Disk, Screen, Statistics
 from vestige.lang.memory import Memory
 from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor.block import BlockRequest
@@ -121,6 +121,13 @@ class ExternalInterrupts(Protocol):
 
     def acknowledge(self) -> u8:
         """The CPU takes one: its vector."""
+
+
+class Display(Protocol):
+    """One that has the guest's screen."""
+
+    def show_screen(self, screen: Screen) -> None:
+        """Say how it looks, as far as that has changed."""
 
 
 class DiskController(Protocol):

@@ -13,7 +13,18 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from tests.devices.fw_cfg.driver import CONTROLS, KEYS, RAM, RAM_SIZE, power_on, ram8, transfer
-from vestige.abi import FIRMWARE_ITEMS_SIZE, PINS
+from tests.devices.vga.driver import SCREEN_SIZE, in_text_mode, shown
+from vestige.abi import (
+    FIRMWARE_ITEMS_SIZE,
+    FONT_SIZE,
+    GLYPH_SIZE,
+    MAX_SCREEN_COLUMNS,
+    MAX_SCREEN_ROWS,
+    PINS,
+    SCREEN_MEMORY,
+    SCREEN_MEMORY_SIZE,
+    Screen,
+)
 from vestige.claims import offset_in
 from vestige.devices import DEVICES
 from vestige.lang.build import compile_functions
@@ -46,6 +57,22 @@ from vestige.monitor.devices.pvpanic.model import Pvpanic
 from vestige.monitor.devices.pvpanic.spec import KNOWN
 from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE, Uart
 from vestige.monitor.devices.uart16550.spec import FIFO_SIZE, Identity
+from vestige.monitor.devices.vga.display import show
+from vestige.monitor.devices.vga.model import Vga
+from vestige.monitor.devices.vga.spec import (
+    ATTRIBUTE_BITS,
+    CRTC_REGISTERS,
+    DAC_BITS,
+    DISPI_OFFSET,
+    FIRST_ID,
+    GRAPHICS_BITS,
+    GRAPHICS_PLACES,
+    LAST_ID,
+    SEQUENCER_BITS,
+    SEQUENCER_PLACES,
+    Dispi,
+)
+from vestige.monitor.devices.vga.spec import Register as VgaRegister
 from vestige.monitor.line import NEVER
 from vestige.monitor.sized import ONES
 from vestige.place import Access, Place
@@ -244,6 +271,30 @@ def check_fw_cfg(fw_cfg: FwCfg) -> None:
     assert fw_cfg.offset + fw_cfg.size <= FIRMWARE_ITEMS_SIZE
 
 
+def check_vga(vga: Vga) -> None:
+    """Bits that aren't there are 0; a viewer is told of nothing outside the screen's memory."""
+    registers = vga.registers
+    for index, bits in enumerate(SEQUENCER_BITS):
+        assert registers.sequencer[index] & ~bits == 0
+    for index, bits in enumerate(GRAPHICS_BITS):
+        assert registers.graphics[index] & ~bits == 0
+    for index, bits in enumerate(ATTRIBUTE_BITS):
+        assert registers.attribute[index] & ~bits == 0
+    assert max(bytes(registers.dac.entries)) <= DAC_BITS
+    assert FIRST_ID <= vga.dispi_id <= LAST_ID
+    screen = Screen()
+    show(registers, screen)
+    end = SCREEN_MEMORY + SCREEN_MEMORY_SIZE
+    assert screen.columns <= MAX_SCREEN_COLUMNS
+    assert screen.rows <= MAX_SCREEN_ROWS
+    assert screen.character_height <= GLYPH_SIZE
+    assert max(screen.colours) < 1 << 24
+    if screen.window_size:
+        assert screen.window >= SCREEN_MEMORY
+        assert screen.window + screen.window_size <= end
+        assert all(SCREEN_MEMORY <= font <= end - FONT_SIZE for font in screen.fonts)
+
+
 HPET_REGISTERS = (0, 0x10, 0x20, 0xF0, 0x100, 0x108, 0x110, 0x120, 0x128, 0x140, 0x148, 0x160)
 REGISTERS = range(0, 0x44, 4)
 PIC_COMMANDS = (0x11, 0x13, 0x10, 0x0A, 0x0B, 0x0C, 0x48, 0x68, *range(0x00, 0x100, 0x20))
@@ -342,6 +393,36 @@ OWN = {
             Operation(Mc146818.write, ((Port.DATA,), (1,), range(0x20, 0x30)), timed=True),
             Operation(Mc146818.read, ((Port.DATA,), (1,)), timed=True),
         ),
+    ),
+    "vga": Own(
+        check_vga,
+        (
+            *(
+                Operation(Vga.write, ((register,), (1,), values), timed=True)
+                for register, values in (
+                    (VgaRegister.CRTC_INDEX, range(CRTC_REGISTERS)),
+                    (VgaRegister.CRTC_DATA, range(BYTE)),
+                    (VgaRegister.SEQUENCER_INDEX, range(SEQUENCER_PLACES)),
+                    (VgaRegister.SEQUENCER_DATA, (0, 1, 3, 3, *range(BYTE))),
+                    (VgaRegister.GRAPHICS_INDEX, range(GRAPHICS_PLACES)),
+                    (VgaRegister.GRAPHICS_DATA, range(BYTE)),
+                    (VgaRegister.ATTRIBUTE, range(BYTE)),
+                    (VgaRegister.DAC_DATA, range(BYTE)),
+                )
+            ),
+            Operation(Vga.read, ((VgaRegister.STATUS_1,), (1,)), timed=True),
+            Operation(Vga.takes_whole, (range(DISPI_OFFSET + 3), (2, 4))),
+            Operation(Vga.takes_string, (range(DISPI_OFFSET + 3), (2, 4))),
+            Operation(Vga.write, ((VgaRegister.DISPI_INDEX,), (2,), (*Dispi, 0xFFFF)), timed=True),
+            Operation(
+                Vga.write,
+                ((VgaRegister.DISPI_DATA,), (2,), (*range(FIRST_ID, LAST_ID + 2), 0)),
+                timed=True,
+            ),
+            Operation(Vga.read, (range(DISPI_OFFSET, DISPI_OFFSET + 3), (2,)), timed=True),
+            Operation(shown, (range(SCREEN_SIZE),)),
+        ),
+        in_text_mode,
     ),
     "fw_cfg": Own(
         check_fw_cfg,

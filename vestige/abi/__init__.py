@@ -14,5 +14,6 @@ from vestige.abi.interrupts import *
 from vestige.abi.kvm import *
 from vestige.abi.layout import *
 from vestige.abi.reports import *
+from vestige.abi.screen import *
 from vestige.abi.shared import *
 from vestige.bounds import *

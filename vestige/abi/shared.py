@@ -3,6 +3,7 @@
 from vestige.abi.config import Config
 from vestige.abi.interrupts import GSIS, Route
 from vestige.abi.reports import Statistics
+from vestige.abi.screen import Screen
 from vestige.lang.types import Struct, u8
 
 LOG_SIZE = 1024  # bytes
@@ -14,4 +15,5 @@ class Shared(Struct):
     config: Config
     routes: Route[GSIS]
     statistics: Statistics
+    screen: Screen  # the first domain's is the guest's
     log: u8[LOG_SIZE]

@@ -79,9 +79,14 @@ def takes_whole(machine: Machine, where: u32, size: u8) -> bool:
     if size == 1:
         return True
     for row, place in enumerate(DEVICES):
-        if place.wide and row == row_of(where):
+        if place.wide and place.board is None and row == row_of(where):
             device: WideRegisters = getattr(machine, place.field)
             return device.takes_whole(offset_of(where), size)
+    if machine.old:
+        for row, place in enumerate(DEVICES):
+            if place.wide and place.board is not None and row == row_of(where):
+                chip: WideRegisters = getattr(machine, place.field)
+                return chip.takes_whole(offset_of(where), size)
     return (where == CONFIG_ADDRESS and size == 4) or is_config_data(where, size)
 
 
@@ -216,11 +221,18 @@ def read_config(machine: Machine, config: Config, function: u32, register: u32, 
     if register < CONFIG_SIZE:
         where = find_function(config, function)
         for row, place in enumerate(DEVICES):
-            if place.pci is not None and row == row_of(where):
+            if place.pci is not None and place.board is None and row == row_of(where):
                 device: PciDevice = getattr(machine, place.field)
                 number = offset_of(where) % place.pci.count
                 if is_present(place, row, config) and device.has_function(number):
                     return device.read_config(number, register, size)
+        if machine.old:
+            for row, place in enumerate(DEVICES):
+                if place.pci is not None and place.board is not None and row == row_of(where):
+                    chip: PciDevice = getattr(machine, place.field)
+                    number = offset_of(where) % place.pci.count
+                    if is_present(place, row, config) and chip.has_function(number):
+                        return chip.read_config(number, register, size)
     return u32(ONES[size])
 
 

@@ -9,6 +9,7 @@ lock.
 """
 
 from vestige.abi import Call, Cpu, Shared
+from vestige.devices import DEVICES
 from vestige.lang.types import u64
 from vestige.monitor import outside
 from vestige.monitor.clock import MILLISECOND
@@ -20,6 +21,8 @@ from vestige.monitor.core.posted import posting
 from vestige.monitor.core.settle import settle
 from vestige.monitor.core.turn import time, unlock_in_time
 from vestige.monitor.line import NEVER
+from vestige.place import is_present
+from vestige.shapes import Display
 
 TIMER_TOLERANCE = 10 * MILLISECOND  # that a timer of seconds may expire too early
 
@@ -46,6 +49,7 @@ def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     send_interrupts(cpu, machine, shared)
     if machine.old:
         call_boot(cpu, machine)
+        show_screen(machine, shared)
     if machine.failures.news:
         machine.failures.show(shared.statistics)
         cpu.argument[0] = 0
@@ -57,6 +61,14 @@ def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     if not kick:
         machine.kick_due = NEVER
     return kick
+
+
+def show_screen(machine: Machine, shared: Shared) -> None:
+    """Say what a viewer needs to know of the guest's screen."""
+    for row, place in enumerate(DEVICES):
+        if place.displays and is_present(place, row, shared.config):
+            display: Display = getattr(machine, place.field)
+            display.show_screen(shared.screen)
 
 
 def leave(cpu: Cpu, machine: Machine, shared: Shared) -> bool:

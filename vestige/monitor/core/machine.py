@@ -22,6 +22,7 @@ from vestige.monitor.devices.piix3_isa.model import IsaBridge
 from vestige.monitor.devices.pvpanic.model import Pvpanic
 from vestige.monitor.devices.uart16550.link import ConsoleLink
 from vestige.monitor.devices.uart16550.model import Uart
+from vestige.monitor.devices.vga.model import Vga
 from vestige.monitor.devices.virtio.devices import Virtio
 from vestige.monitor.devices.virtio_console.link import PortLinks
 from vestige.monitor.devices.virtio_net.link import NetworkLinks
@@ -60,6 +61,7 @@ class Machine(Struct):
     rtc: Mc146818
     keyboard_controller: KeyboardController
     fw_cfg: FwCfg
+    vga: Vga
     console: ConsoleLink
     ports: PortLinks
     entropy: EntropyLink

@@ -1,0 +1,25 @@
+"""A VGA in text mode, and its viewer, as CPython and the compiler run them."""
+
+import ctypes
+
+from vestige.abi import Screen
+from vestige.lang.intrinsics import fill, load8
+from vestige.lang.types import u8, u32, u64
+from vestige.monitor.devices.vga.model import Vga
+
+SCREEN_SIZE = ctypes.sizeof(Screen)
+MEMORY = (ctypes.c_uint8 * SCREEN_SIZE)()
+SCREEN = ctypes.addressof(MEMORY)
+
+
+def in_text_mode(vga: Vga) -> None:
+    """As a BIOS leaves it; nobody has looked yet."""
+    fill(SCREEN, 0, SCREEN_SIZE)
+    vga.reset()
+    vga.registers.set_text_mode()
+
+
+def shown(vga: Vga, offset: u32) -> u8:
+    """A byte of what a viewer is told."""
+    vga.show_screen(Screen.at(SCREEN))
+    return load8(u64(SCREEN + offset))

@@ -1,0 +1,56 @@
+"""The screen of a PC, as the core tells it: from the guest's ports to what the host can read."""
+
+from tests.monitor.rig import Rig
+from vestige import abi
+
+CRTC, SLOT = 0x3D4, 1 << 31 | 2 << 11
+
+
+def pc(vga: int = 1, board: abi.Board = abi.Board.PC) -> Rig:
+    """Started without a firmware."""
+    rig = Rig()
+    rig.shared.config.board = board
+    rig.shared.config.vga = vga
+    return rig.start()
+
+
+def test_the_host_is_told_of_the_screen() -> None:
+    rig = pc()
+    rig.out(CRTC, 0x0D | 80 << 8, 2)
+    screen = rig.shared.screen
+    assert (screen.kind, screen.columns, screen.start) == (abi.ScreenKind.TEXT, 80, 160)
+
+
+def test_a_pc_can_be_without_one() -> None:
+    rig = pc(vga=0)
+    assert rig.inp(0x3CC) == 0xFF
+    rig.out(abi.PORT_PCI_ADDRESS, SLOT, 4)
+    assert rig.inp(abi.PORT_PCI_DATA, 4) == 0xFFFF_FFFF
+    assert rig.shared.screen.kind == abi.ScreenKind.ABSENT
+
+
+def test_a_modern_machine_has_none() -> None:
+    rig = pc(board=abi.Board.MODERN)
+    assert rig.inp(0x3CC) == 0xFF
+    assert rig.shared.screen.kind == abi.ScreenKind.ABSENT
+
+
+def test_virtio_functions_of_a_pc_are_behind_it() -> None:
+    rig = Rig(disks=[bytearray(1 << 20)], virtio=True)
+    rig.shared.config.board = abi.Board.PC
+    rig.shared.config.vga = 1
+    rig.start()
+    found = {}
+    for slot in range(11):
+        rig.out(abi.PORT_PCI_ADDRESS, 1 << 31 | slot << 11, 4)
+        found[slot] = rig.inp(abi.PORT_PCI_DATA, 4)
+    assert found[2] == 0x1111_1234
+    assert found[3] == 0x1042_1AF4
+    assert found[4] == 0xFFFF_FFFF
+
+
+def test_a_string_instruction_to_dispi_is_one_access_for_each_of_its_words() -> None:
+    rig = pc()
+    rig.out(0x1CE, 0, 2)
+    rig.port(0x1CF, 2, b"\xc1\xb0\xc2\xb0", write=True)
+    assert rig.port(0x1CF, 2, bytes(4), write=False) == b"\xc2\xb0\xc2\xb0"

@@ -1,0 +1,117 @@
+"""The VGA as the bus sees it: IBM's registers, DISPI's, and a function without BARs.
+
+Its memory at 0xA0000 is RAM, which the guest writes without an exit. QEMU,
+docs/specs/standard-vga.rst.
+"""
+
+from vestige.abi import Config, Screen
+from vestige.lang.types import Struct, u8, u16, u32, u64
+from vestige.monitor.devices.pci.config_space import ConfigSpace
+from vestige.monitor.devices.pci.spec import Command
+from vestige.monitor.devices.pci.spec import Register as PciRegister
+from vestige.monitor.devices.vga.display import show
+from vestige.monitor.devices.vga.registers import Registers
+from vestige.monitor.devices.vga.spec import (
+    CLASS,
+    DEVICE,
+    DISPI_OFFSET,
+    FIRST_ID,
+    LAST_ID,
+    VENDOR,
+    Dispi,
+    Register,
+)
+from vestige.monitor.sized import ONES, load_sized, store_sized
+
+
+class Vga(Struct):
+    """`read` and `write` are the guest's, the rest is the core's."""
+
+    config: ConfigSpace
+    registers: Registers
+    dispi_index: u16
+    dispi_id: u16
+
+    def reset(self) -> None:
+        """Power on: nothing is set, and the screen is dark."""
+        self.config.identify(VENDOR, DEVICE, CLASS, 0)
+        self.config.allow16(PciRegister.COMMAND, Command.IO | Command.MEMORY)
+        self.dispi_id = LAST_ID
+        self.registers.changed = 1
+
+    def configure(self, config: Config) -> None:
+        """After `reset`: where a kernel starts without a firmware, as that would leave it."""
+        if config.firmware_items == 0:
+            self.config.set16(PciRegister.COMMAND, Command.IO | Command.MEMORY)
+            self.registers.set_text_mode()
+
+    # ---- the guest ------------------------------------------------------------------------
+
+    def takes_whole(self, offset: u32, size: u8) -> bool:
+        """Whether an access of 2 or 4 bytes is one: to DISPI's."""
+        return offset >= DISPI_OFFSET and size == 2
+
+    def takes_string(self, offset: u32, size: u8) -> bool:
+        """Whether a string instruction of 2 or 4 bytes is all for one register: the same."""
+        return self.takes_whole(offset, size)
+
+    def read(self, offset: u32, size: u8, now: u64) -> u64:
+        """A register read. Half of one of DISPI's reads as nothing does."""
+        if offset < DISPI_OFFSET:
+            return self.registers.read(u8(offset), now)
+        if size != 2:
+            return ONES[size]
+        return self.dispi_index if offset == Register.DISPI_INDEX else self.read_dispi()
+
+    def write(self, offset: u32, size: u8, value: u64, now: u64) -> None:
+        """A register write. Half of one of DISPI's is none."""
+        if offset < DISPI_OFFSET:
+            self.registers.write(u8(offset), u8(value))
+        elif size == 2:
+            if offset == Register.DISPI_INDEX:
+                self.dispi_index = u16(value)
+            else:
+                self.write_dispi(u16(value))
+
+    def read_string(self, offset: u32, size: u8, count: u32, address: u64) -> None:
+        """`count` reads of a register, into memory at `address`."""
+        for i in range(count):
+            store_sized(u64(address + i * size), size, u32(self.read(offset, size, 0)))
+
+    def write_string(self, offset: u32, size: u8, count: u32, address: u64) -> None:
+        """`count` writes of a register, from there."""
+        for i in range(count):
+            self.write(offset, size, load_sized(u64(address + i * size), size), 0)
+
+    # ---- DISPI ----------------------------------------------------------------------------
+
+    def read_dispi(self) -> u16:
+        """There is no video memory, so no resolution is possible, and none is set."""
+        return self.dispi_id if self.dispi_index == Dispi.ID else 0
+
+    def write_dispi(self, value: u16) -> None:
+        """Ask for a version of the interface."""
+        if self.dispi_index == Dispi.ID and FIRST_ID <= value <= LAST_ID:
+            self.dispi_id = value
+
+    # ---- the PCI bus ----------------------------------------------------------------------
+
+    def has_function(self, number: u32) -> bool:
+        """There is one."""
+        return True
+
+    def read_config(self, number: u32, offset: u32, size: u8) -> u32:
+        """A configuration read of 1 to 4 bytes."""
+        return self.config.read(offset, size)
+
+    def write_config(self, number: u32, offset: u32, size: u8, value: u32) -> None:
+        """A configuration write of 1 to 4 bytes."""
+        self.config.write(offset, size, value)
+
+    # ---- the core -------------------------------------------------------------------------
+
+    def show_screen(self, screen: Screen) -> None:
+        """Say how the screen looks now."""
+        if self.registers.changed:
+            self.registers.changed = 0
+            show(self.registers, screen)
