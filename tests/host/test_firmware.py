@@ -1,5 +1,6 @@
 """A PC that starts from its firmware: what is wrong with the words, and SeaBIOS on this KVM."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from vestige.host.options import (
     FIRMWARES,
     IDE,
     PC,
+    VGA_BIOS,
     ConsoleOption,
     DiskOption,
     PortOption,
@@ -23,6 +25,7 @@ from vestige.host.options import (
 
 SEABIOS = Path(FIRMWARES[BIOS])
 SECTOR = 512
+MOST_EXITS = 1200  # to the sector and through it, without a VGA
 IDE_DISK = (DiskOption("d", IDE),)
 TEXT = b"the first sector has started\r\n\0"
 # Writes TEXT to the serial port, then 0x34 to ACPI's sleep control register: power off.
@@ -58,17 +61,21 @@ def vestige(*words: str) -> "subprocess.CompletedProcess[bytes]":
 @pytest.mark.kvm
 @pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 @pytest.mark.skipif(not SEABIOS.exists(), reason="needs seabios")
-def test_seabios_starts_the_first_sector_of_a_disk(tmp_path: Path) -> None:
+@pytest.mark.parametrize("vga", ["std", "none"])
+def test_seabios_starts_the_first_sector_of_a_disk(tmp_path: Path, vga: str) -> None:
     assert BOOT_SECTOR.index(TEXT) == 0x1B
     disk = tmp_path / "disk.img"
     sector = BOOT_SECTOR.ljust(SECTOR - 2, b"\0") + b"\x55\xaa"
     disk.write_bytes(sector.ljust(1 << 20, b"\0"))
+    stats = tmp_path / "stats.json"
     words = ("--machine", "pc", "--memory", "64M", "--disk", f"{disk},bus=ide", "--timeout", "25")
-    done = vestige(*words)
+    done = vestige(*words, "--vga", vga, "--stats", str(stats))
     assert b"SeaBIOS" in done.stdout, done
     assert b"Booting from Hard Disk" in done.stdout
     assert TEXT[1:-1] in done.stdout  # SeaBIOS's own last characters come among the first
     assert (done.returncode, done.stderr) == (0, b"")
+    exits = sum(json.loads(stats.read_text())["guest_exits"].values())
+    assert (exits <= MOST_EXITS) == (vga == "none")
 
 
 @pytest.mark.parametrize(
@@ -76,6 +83,7 @@ def test_seabios_starts_the_first_sector_of_a_disk(tmp_path: Path) -> None:
     [
         ({}, "--kernel: give one; or --machine pc, whose firmware boots the first disk"),
         ({"kernel": "k", "firmware": BIOS}, "--firmware: a PC's; give --machine pc, too"),
+        ({"kernel": "k", "vga": "none"}, "--vga: a PC's; give --machine pc, too"),
         (
             {"kernel": "k", "firmware": BIOS, "machine": PC},
             "--firmware: --kernel starts without it; leave one of them out",
@@ -120,3 +128,10 @@ def test_a_pc_starts_from_a_kernel_or_a_firmware() -> None:
     assert RunOptions(machine=PC).start == ("--firmware", FIRMWARES[BIOS])
     assert RunOptions(machine=PC, firmware=BIOS).start == ("--firmware", FIRMWARES[BIOS])
     assert RunOptions(machine=PC, firmware="rom").start == ("--firmware", "rom")
+
+
+def test_a_pc_s_firmware_is_given_the_vga_s_bios() -> None:
+    assert RunOptions(machine=PC).vga_bios == VGA_BIOS
+    assert RunOptions(machine=PC, vga="none").vga_bios is None
+    assert RunOptions("k", machine=PC).vga_bios is None
+    assert RunOptions("k").has_vga is False

@@ -36,7 +36,7 @@ def test_the_end_of_an_image_is_below_1_mib_too(tmp_path: Path, size: int) -> No
 
 def test_it_is_told_of_ram_processors_and_tables() -> None:
     config = MachineConfig(cpus=3, memory=4 * GIB, board=Board.PC)
-    files, items = firmware.files(config), firmware.items(config)
+    files, items = firmware.files(config, None), firmware.items(config)
     assert list(struct.iter_unpack("<QQI", files["etc/e820"])) == [
         (0, 3 * GIB, 1),
         (4 * GIB, GIB, 1),

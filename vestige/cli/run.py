@@ -32,6 +32,12 @@ SYNTAX = Syntax(
             "bios|PATH",
             help="what a PC without --kernel starts from: Debian's SeaBIOS (default), or an image",
         ),
+        choice(
+            "--vga",
+            read.VGAS,
+            "vga",
+            help="a PC's screen, which `vestige screen` shows: the standard VGA (default), or none",
+        ),
         Option(
             "--rtc",
             "utc|localtime|DATE",

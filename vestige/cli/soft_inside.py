@@ -2,12 +2,12 @@
 
 What soft_run.py has opened out there is found here as devices, named behind the words of the run:
 
-    RUN'S WORDS -- INPUTS ZONE KERNEL INITRD MONITOR LOOP FILTER DISK... STREAM...
+    RUN'S WORDS -- INPUTS ZONE KERNEL INITRD VGA_BIOS MONITOR LOOP FILTER DISK... STREAM...
 
-INPUTS is a block device with the kernel, the initrd (0: none), the compiled images and the filter
-of system calls (0: none), one behind the other, of so many bytes each; ZONE is how far local time
-out there is ahead of UTC, in seconds. Then a device for each --disk, each --port, and --stats.
-Names in the run's words are for messages alone.
+INPUTS is a block device with the kernel, the initrd and the VGA's BIOS (0: none), the compiled
+images and the filter of system calls (0: none), one behind the other, of so many bytes each; ZONE
+is how far local time out there is ahead of UTC, in seconds. Then a device for each --disk, each
+--port, and --stats. Names in the run's words are for messages alone.
 """
 
 import os
@@ -31,7 +31,7 @@ from vestige.machine.files import InputFile
 from vestige.process import prepare
 from vestige.signals import Watch
 
-PARTS = 5  # of INPUTS
+PARTS = 6  # of INPUTS
 SYNTAX = Syntax(RUN.options, rest="DEVICE...")
 # Not `-m`: what finds the module would be imported first, which takes a while in there.
 PROGRAM = (
@@ -56,7 +56,7 @@ class Places:
 
     def compiled(self) -> Compiled:
         """The monitor, the run loop, and the filter."""
-        monitor, run_loop, calls = map(self._data, range(2, PARTS))
+        monitor, run_loop, calls = map(self._data, range(3, PARTS))
         return Compiled(Image.from_bytes(monitor), Image.from_bytes(run_loop), calls or None)
 
     def _data(self, number: int) -> bytes:
@@ -82,7 +82,9 @@ class Places:
         if asked.stats is not None:
             stats = resources.keep_file(open_output(next(devices), watch, os.O_RDWR))
         initrd = None if asked.initrd is None else self._part(1, asked.initrd)
-        return Files(self._part(0, asked.start[1]), initrd, images, consoles, stats)
+        vga_bios = None if asked.vga_bios is None else self._part(2, asked.vga_bios)
+        start = self._part(0, asked.start[1])
+        return Files(start, initrd, images, consoles, stats, vga_bios)
 
 
 def main(words: list[str]) -> int:

@@ -36,6 +36,8 @@ IDE_PLACES = ("ports", IDE_IN_MEMORY)
 MACHINES = MODERN, PC = "modern", "pc"
 BIOS = "bios"  # --firmware: Debian's SeaBIOS
 FIRMWARES = {BIOS: "/usr/share/seabios/bios-256k.bin"}
+VGAS = VGA_STD, VGA_NONE = "std", "none"
+VGA_BIOS = "/usr/share/seabios/vgabios-stdvga.bin"
 REBOOTS = ("exit", "restart")
 JAILS = JAIL_ON, JAIL_REQUIRED, JAIL_OFF = "on", "require", "off"
 _SIZES = {"": MIB} | {
@@ -148,13 +150,13 @@ class RunOptions(NamedValues):
     write the statistics; `on_reboot`, one of REBOOTS, what a reset by the guest does; `ring`, one
     of RINGS, who takes the entries of the io_uring; `machine`: one of MACHINES; `firmware`: one of
     FIRMWARES, or a path, with which a guest without a `kernel` starts; `rtc`: what a PC's clock
-    shows, None: UTC.
+    shows, None: UTC; `vga`: one of VGAS, None: what the machine has by itself.
     """
 
     __slots__ = (
         "accel", "append", "console", "cpus", "devices", "disks", "entropy", "firmware", "ide",
         "initrd", "jail", "kernel", "machine", "memory", "net", "on_reboot", "ports", "ring", "rtc",
-        "stats", "timeout",
+        "stats", "timeout", "vga",
     )  # fmt: skip
 
     def __init__(
@@ -181,8 +183,9 @@ class RunOptions(NamedValues):
         machine: str = MODERN,
         firmware: str | None = None,
         rtc: Rtc | None = None,
+        vga: str | None = None,
     ) -> None:
-        self.machine, self.firmware, self.rtc = machine, firmware, rtc
+        self.machine, self.firmware, self.rtc, self.vga = machine, firmware, rtc, vga
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.disks = memory, cpus, disks
         self.console, self.ports, self.entropy = console, ports, entropy
@@ -191,6 +194,16 @@ class RunOptions(NamedValues):
         self.ide = ide
         self.on_reboot, self.devices, self.ring = on_reboot, devices, ring
         self.jail = jail
+
+    @property
+    def has_vga(self) -> bool:
+        """Whether there is a VGA."""
+        return self.machine == PC and self.vga != VGA_NONE
+
+    @property
+    def vga_bios(self) -> str | None:
+        """The path of what the firmware drives the VGA with, if both are there."""
+        return VGA_BIOS if self.has_vga and self.kernel is None else None
 
     @property
     def start(self) -> tuple[str, str]:
@@ -450,6 +463,8 @@ def _check_start(options: RunOptions) -> None:
     """A kernel, or a PC's firmware."""
     if options.firmware is not None and options.machine != PC:
         raise UsageError(f"--firmware: a PC's; give --machine {PC}, too")
+    if options.vga is not None and options.machine != PC:
+        raise UsageError(f"--vga: a PC's; give --machine {PC}, too")
     if options.kernel is not None and options.firmware is not None:
         raise UsageError("--firmware: --kernel starts without it; leave one of them out")
     if options.kernel is not None:

@@ -19,6 +19,7 @@ SHADOW = 128 << 10  # bytes at the end of an image that are below 1 MiB too
 LARGEST = 256 << 10  # bytes, as much as there is room for above KVM's own pages
 E820_ENTRY = struct.Struct("<QQI")  # address, size, kind
 RAM_KIND = 1
+VGA_ROM = "pci1234,1111.rom"
 
 
 def read(file: InputFile) -> bytes:
@@ -38,13 +39,20 @@ def shadow(ram: memoryview, image: bytes) -> None:
     ram[MIB - SHADOW : MIB] = image[-SHADOW:]
 
 
-def files(config: MachineConfig) -> dict[str, bytes]:
-    """fw_cfg's files by name: RAM, ACPI tables, and the serial port as the BIOS's screen."""
+def files(config: MachineConfig, vga_bios: InputFile | None) -> dict[str, bytes]:
+    """fw_cfg's files by name: RAM, ACPI tables, what drives the VGA, if there is one.
+
+    The serial port is the BIOS's screen, too.
+    """
     low = min(config.memory, LOW_RAM_LIMIT)
     ranges = E820_ENTRY.pack(0, low, RAM_KIND)
     if config.memory > low:
         ranges += E820_ENTRY.pack(HIGH_RAM, config.memory - low, RAM_KIND)
     screen = {"etc/sercon-port": struct.pack("<H", PORT_UART)}
+    if vga_bios is not None:
+        rom = bytearray(vga_bios.size)
+        vga_bios.read_at(0, memoryview(rom))
+        screen[VGA_ROM] = bytes(rom)
     return loader.files(config) | screen | {"etc/e820": ranges}
 
 

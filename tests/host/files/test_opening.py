@@ -12,9 +12,10 @@ import pytest
 
 from tests.machine import images
 from vestige.errors import UsageError
+from vestige.host import options
 from vestige.host.files.opening import Files, open_files
 from vestige.host.files.outputs import open_output
-from vestige.host.options import ConsoleOption, DiskOption, PortOption, RunOptions
+from vestige.host.options import PC, ConsoleOption, DiskOption, PortOption, RunOptions
 from vestige.host.resources import Resources
 from vestige.signals import Ended, Signals, Watch
 
@@ -172,3 +173,20 @@ def test_files_that_are_written_are_emptied_at_the_guests_start_and_not_before(
     assert {(tmp_path / name).read_text() for name in names} == {"precious"}
     files.begin()
     assert {(tmp_path / name).read_text() for name in names} == {""}
+
+
+def test_a_vga_s_bios_is_opened_or_its_package_named(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = tmp_path / "file"
+    image.write_bytes(bytes(512))
+    words = {"machine": PC, "firmware": str(image), "disks": (DiskOption(str(image), "ide", True),)}
+    monkeypatch.setattr(options, "VGA_BIOS", str(tmp_path / "none"))
+    with pytest.raises(UsageError, match=r"none: no such file .* install seabios\), or --vga none"):
+        opened(kernel=None, **words)
+    monkeypatch.setattr(options, "VGA_BIOS", str(image))
+    bios = opened(kernel=None, **words).vga_bios
+    assert bios is not None
+    assert bios.size == 512
+    assert opened(kernel=None, vga="none", **words).vga_bios is None
+    assert opened(machine=PC).vga_bios is None

@@ -21,15 +21,17 @@ from vestige.signals import Watch
 
 EXPECTED_INITRD = "an initrd"
 EXPECTED_FIRMWARE = "a PC's firmware (SeaBIOS: sudo apt install seabios)"
+EXPECTED_VGA_BIOS = "a VGA's BIOS (sudo apt install seabios), or --vga none"
 PIECE = 1 << 20  # bytes taken from a pipe at once; it has 64 KiB unless somebody asked for more
 
 
 class Files:
     """What a run has open by its user's names. `disks` are those that are no controllers, by their
-    number; `stats` is a descriptor; `start` is what the guest starts from, a kernel or a firmware.
+    number; `stats` is a descriptor; `start` is what the guest starts from, a kernel or a firmware,
+    which may have a `vga_bios`.
     """
 
-    __slots__ = ("consoles", "disks", "initrd", "start", "stats")
+    __slots__ = ("consoles", "disks", "initrd", "start", "stats", "vga_bios")
 
     def __init__(
         self,
@@ -38,9 +40,10 @@ class Files:
         disk_images: dict[int, disks.DiskImage],
         consoles: Consoles,
         stats: int | None,
+        vga_bios: InputFile | None = None,
     ) -> None:
         self.start, self.initrd, self.disks = start, initrd, disk_images
-        self.consoles, self.stats = consoles, stats
+        self.consoles, self.stats, self.vga_bios = consoles, stats, vga_bios
 
     def begin(self) -> None:
         """The guest is about to run: what the last one wrote goes."""
@@ -57,6 +60,10 @@ def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
     initrd = None
     if asked.initrd is not None:
         initrd = _open_input(asked.initrd, EXPECTED_INITRD, asked.memory, resources, watch)
+    vga_bios = None
+    if asked.vga_bios is not None:
+        path = asked.vga_bios
+        vga_bios = _open_input(path, EXPECTED_VGA_BIOS, asked.memory, resources, watch)
     images = {
         number: resources.keep(disks.open_disk(disk, watch))
         for number, disk in enumerate(asked.disks)
@@ -66,7 +73,7 @@ def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
     if asked.stats is not None:
         stats = resources.keep_file(_open_statistics(asked.stats, watch))
     consoles = resources.keep(open_consoles(asked.console, asked.ports, watch))
-    return Files(start, initrd, images, consoles, stats)
+    return Files(start, initrd, images, consoles, stats, vga_bios)
 
 
 def _open_statistics(path: str, watch: Watch) -> int:

@@ -338,14 +338,16 @@ def check_guest(asked: options.RunOptions, files: Files, config: MachineConfig) 
         boot.load(view, config, files.start, initrd=files.initrd, append=asked.append)
 
 
-def _load_firmware(file: InputFile, config: MachineConfig, twin: Twin) -> None:
+def _load_firmware(
+    file: InputFile, vga_bios: InputFile | None, config: MachineConfig, twin: Twin
+) -> None:
     """Put it where the guest's CPUs begin, with what it is told of the machine."""
     from vestige.host.firmware.fw_cfg import region  # noqa: PLC0415 - few runs need it
     from vestige.machine import firmware  # noqa: PLC0415 - few runs need it
 
     image = firmware.read(file)
     firmware.shadow(twin.memory.region.view, image)
-    twin.place_firmware(image, region(firmware.files(config), firmware.items(config)))
+    twin.place_firmware(image, region(firmware.files(config, vga_bios), firmware.items(config)))
 
 
 def _load_guest(orders: Orders, twin: Twin) -> None:
@@ -356,12 +358,12 @@ def _load_guest(orders: Orders, twin: Twin) -> None:
         devices=orders.devices,
         board=abi.Board(orders.board),
     )
-    start, initrd = orders.input_files()
+    start, initrd, vga_bios = orders.input_files()
     view = twin.memory.region.view
     deadline = bool(twin.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
     guest.set_cpuid(twin.guest.cpus, twin.system.supported_cpuid(), deadline)
     if orders.firmware:
-        _load_firmware(start, config, twin)
+        _load_firmware(start, vga_bios, config, twin)
         return
     state = boot.load(view, config, start, initrd=initrd, append=orders.append)
     for cpu in twin.guest.cpus:

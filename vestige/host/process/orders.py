@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vestige.host.backends.network import Network
 
 Input = tuple[str, int, int]  # an InputFile's path, size, and start
-START, REST = 0, 1  # places of descriptors; then an initrd's, if any, and the ring's files
+START, REST = 0, 1  # places of descriptors; then an initrd's, a VGA BIOS's, and the ring's files
 
 
 class Orders:
@@ -37,15 +37,15 @@ class Orders:
     those of the ring's files, by their numbers, in which holes may be made; `largest`: the length
     in bytes that no file is to exceed; `controllers`: addresses of NVMes by VFIO; `state_size`: how
     many bytes of a domain's STATE its ring has; `insists`: it is an error if a ring can't be as
-    `polled` says; `start`: a kernel, or a `firmware`; `counts`: statistics are wanted; `restarts`:
-    how many machines of this run were before; `group`: an option and a path, see jail/cgroup.py;
-    `user`: see jail/user.py.
+    `polled` says; `start`: a kernel, or a `firmware`, which may have a `vga_bios`; `counts`:
+    statistics are wanted; `restarts`: how many machines of this run were before; `group`: an option
+    and a path, see jail/cgroup.py; `user`: see jail/user.py.
     """
 
     __slots__ = (
         "append", "board", "config", "controllers", "counts", "cpus", "descriptors", "devices",
         "domains", "firmware", "group", "holes", "ide_in_memory", "initrd", "insists", "jail",
-        "largest", "memory", "polled", "restarts", "start", "state_size", "user",
+        "largest", "memory", "polled", "restarts", "start", "state_size", "user", "vga_bios",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +59,7 @@ class Orders:
         start: Input,
         firmware: bool,
         initrd: Input | None,
+        vga_bios: Input | None,
         append: str,
         config: bytes,
         holes: Mapping[int, int],
@@ -78,7 +79,7 @@ class Orders:
         self.memory, self.cpus, self.devices, self.domains = memory, cpus, devices, domains
         self.board = board
         self.start, self.firmware = start, firmware
-        self.initrd, self.append = initrd, append
+        self.initrd, self.vga_bios, self.append = initrd, vga_bios, append
         self.config, self.holes, self.largest = config, holes, largest
         self.controllers, self.state_size = controllers, state_size
         self.polled, self.insists, self.ide_in_memory = polled, insists, ide_in_memory
@@ -93,12 +94,15 @@ class Orders:
     @property
     def files(self) -> Sequence[int]:
         """The ring's."""
-        return self.descriptors[REST + (self.initrd is not None) :]
+        others = (self.initrd, self.vga_bios)
+        return self.descriptors[REST + sum(each is not None for each in others) :]
 
-    def input_files(self) -> tuple[InputFile, InputFile | None]:
-        """What the guest starts from, and an initrd, open."""
-        start = _input(self.start, self.descriptors[START])
-        return start, None if self.initrd is None else _input(self.initrd, self.descriptors[REST])
+    def input_files(self) -> tuple[InputFile, InputFile | None, InputFile | None]:
+        """What the guest starts from, an initrd, and a VGA BIOS, open."""
+        places = iter(self.descriptors[REST:])
+        others = (self.initrd, self.vga_bios)
+        initrd, vga_bios = (None if each is None else _input(each, next(places)) for each in others)
+        return _input(self.start, self.descriptors[START]), initrd, vga_bios
 
     def close(self) -> None:
         """Close all descriptors but those of images in which holes may be made."""
@@ -118,6 +122,10 @@ def received(link: Link) -> Orders | None:
     return Orders(**values, descriptors=descriptors)
 
 
+def _said(file: InputFile) -> Input:
+    return file.path, file.size, file.start
+
+
 def _input(said: Input, descriptor: int) -> InputFile:
     path, size, start = said
     return InputFile(path, descriptor, size, start)
@@ -127,6 +135,8 @@ def config_of(asked: options.RunOptions) -> MachineConfig:
     """The machine as its tables tell of it."""
     board = Board.PC if asked.machine == options.PC else Board.MODERN
     devices = standard(DEVICES, board).union(asked.devices)
+    if not asked.has_vga:
+        devices -= {place.field for place in DEVICES if place.displays}
     return MachineConfig(cpus=asked.cpus, memory=asked.memory, devices=devices, board=board)
 
 
@@ -166,18 +176,20 @@ def orders(
         buses.place_entropy(config)
     config.options = options_for(DEVICES, asked.devices)
     config.board = machine.board
+    config.vga = asked.has_vga
     config.date = clock.date(asked.rtc, time.time())
-    start, initrd = opened.start, opened.initrd
-    inputs = [start.descriptor] if initrd is None else [start.descriptor, initrd.descriptor]
+    start = opened.start
+    inputs = [each for each in (start, opened.initrd, opened.vga_bios) if each is not None]
     return Orders(
         memory=asked.memory,
         cpus=asked.cpus,
         devices=tuple(each.field for each in machine.devices),
         board=int(machine.board),
         domains=domains,
-        start=(start.path, start.size, start.start),
+        start=_said(start),
         firmware=asked.kernel is None,
-        initrd=None if initrd is None else (initrd.path, initrd.size, initrd.start),
+        initrd=None if opened.initrd is None else _said(opened.initrd),
+        vga_bios=None if opened.vga_bios is None else _said(opened.vga_bios),
         append=asked.append,
         config=bytes(memoryview(config)),
         holes=holes,
@@ -192,7 +204,7 @@ def orders(
         restarts=restarts,
         user=user,
         group=group,
-        descriptors=[*inputs, *files],
+        descriptors=[*(each.descriptor for each in inputs), *files],
     )
 
 

@@ -136,11 +136,11 @@ def facs() -> bytes:
     return struct.pack("<4sI24xB31x", b"FACS", size, version)
 
 
-def fadt(dsdt: Table, facs: Table | None, *, old: bool) -> Table:
+def fadt(dsdt: Table, facs: Table | None, *, old: bool, has_screen: bool) -> Table:
     """Fixed ACPI Description Table, 5.2.9.
 
     Hardware-reduced, with neither PM registers nor SCI, unless there is a FACS. `old`: of a machine
-    with a PC's chips.
+    with a PC's chips; `has_screen`: a VGA's.
     """
     size = 276
     flags = (
@@ -161,7 +161,7 @@ def fadt(dsdt: Table, facs: Table | None, *, old: bool) -> Table:
         (148, "12s", _port(PORT_PM1_EVENT, 32)),
         (172, "12s", _port(PORT_PM1_CONTROL, 16)),
     )
-    boot_flags = BootFlags.VGA_NOT_PRESENT
+    boot_flags = 0 if has_screen else BootFlags.VGA_NOT_PRESENT
     if old:
         boot_flags |= BootFlags.LEGACY_DEVICES | BootFlags.HAS_8042
     else:
