@@ -17,9 +17,18 @@ from vestige.lang.types import TYPE_CHECKING
 if TYPE_CHECKING:
     import signal
     from types import FrameType
-    from typing import Any, Self, TypeVar
+    from typing import Any, Protocol, Self, TypeVar
 
     T = TypeVar("T")
+
+    class Beside(Protocol):
+        """What is served whatever else a program waits for."""
+
+        def waits_for(self) -> dict[int, int]:
+            """Descriptors to be watched, each with its poll events."""
+
+        def serve(self, ready: dict[int, int]) -> None:
+            """Do what the poll events in `ready` allow."""
 else:
     import _signal as signal  # signal itself makes enumerations of all numbers, and imports enum
 
@@ -76,6 +85,10 @@ class Signals:
         self.continued |= signal.SIGCONT in numbers
         return next((number for number in numbers if number in ENDING), None)
 
+    def end(self) -> None:
+        """As SIGTERM does, also where that is ignored."""
+        os.write(self._write, bytes((signal.SIGTERM,)))
+
     def close(self) -> None:
         """Put the handlers back as they were."""
         for number, handler in self._handlers.items():
@@ -92,13 +105,23 @@ class Signals:
 
 
 class Watch:
-    """Waits that `signals` end, and the deadline `timeout` seconds from now, where there is one."""
+    """Waits that `signals` end, and the deadline `timeout` seconds from now, where there is one.
+
+    `beside`: what is served while it waits.
+    """
 
     def __init__(self, signals: Signals, timeout: float | None = None) -> None:
         self.signals = signals
+        self.beside: list[Beside] = []
         self.timeout = timeout
         self.deadline: float | None = None  # of time.monotonic
         self.begin()
+
+    def patient(self) -> "Watch":
+        """The same without a deadline."""
+        patient = Watch(self.signals)
+        patient.beside = self.beside
+        return patient
 
     def begin(self) -> None:
         """The deadline counts from now."""
@@ -116,20 +139,28 @@ class Watch:
         With `noted`, {} also when a signal came that ends nothing. Raises Ended where one that
         does, or the deadline, comes first.
         """
-        poll = select.poll()
-        poll.register(self.signals, select.POLLIN)
-        for descriptor, events in wanted.items():
-            poll.register(descriptor, events)
         end = None if seconds is None else time.monotonic() + seconds
         while True:
-            ready = dict(poll.poll(self._patience(end)))
+            ready = self._poll(wanted, self._patience(end))
             if (number := self.signals.take()) is not None:
                 raise Ended(SIGNALLED + number)
             if self.left() == 0:
                 raise Ended(TIMED_OUT)
             came = ready.pop(self.signals.fileno(), None) is not None
+            ready = {each: events for each, events in ready.items() if each in wanted}
             if ready or (noted and came) or (end is not None and time.monotonic() >= end):
                 return ready
+
+    def _poll(self, wanted: dict[int, int], milliseconds: float | None) -> dict[int, int]:
+        poll = select.poll()
+        poll.register(self.signals, select.POLLIN)
+        for each in (wanted, *(each.waits_for() for each in self.beside)):
+            for descriptor, events in each.items():
+                poll.register(descriptor, events)
+        ready = dict(poll.poll(milliseconds))
+        for beside in self.beside:
+            beside.serve(ready)
+        return ready
 
     def check(self) -> None:
         """Raise Ended where a signal or the deadline has come."""

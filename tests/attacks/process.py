@@ -140,6 +140,15 @@ def counters(size: int) -> None:
     over(0)
 
 
+def lie() -> None:
+    """For a long time answers to what nobody has asked, in pieces of all kinds; then be gone."""
+    end = time.monotonic() + FLOOD
+    while time.monotonic() < end:
+        for part in (b"", b"\0", b"\1", b"\2", b"\xff"):
+            _send(Kind.ANSWER, part + b'{}}\n{"answer": "forged"}\n' + FORGED)
+    os._exit(0)
+
+
 def empty() -> None:
     """A message without a kind, and go on."""
     _send_raw(b"")

@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,13 @@ from tests.attacks.harness import (
     done,
     killed_at_the_end,
     others,
+    wait_until,
 )
 from tests.host.harness import why_not
 from tests.host.kernel_payload import FEW_SECTORS, HELLO, Kernels
 from vestige.bounds import DEFAULT_MEMORY
+from vestige.errors import GuestError, UsageError
+from vestige.host.control.client import find
 from vestige.host.kvm.memory import FIRST_PLACE, LAST_PLACE, PRIVATE_SIZE
 from vestige.host.loop.monitor_log import MOST_LINES
 from vestige.host.process.link import Kind
@@ -142,7 +146,7 @@ def test_statistics_of_a_subverted_process_are_bounded(attacks: Attacks, tmp_pat
     ("kind", "size"),
     [
         *((Kind.LINES, 5), (Kind.LOG, 1000), (Kind.COUNTERS, 30_000), (Kind.STARTS, 0)),
-        *((Kind.FAILURES, 30_000), (Kind.LISTENER, 0), (200, 100)),
+        *((Kind.FAILURES, 30_000), (Kind.LISTENER, 0), (Kind.ANSWER, 30_000), (200, 100)),
     ],
 )
 def test_messages_without_an_end_hold_up_no_timeout(attacks: Attacks, kind: int, size: int) -> None:
@@ -157,6 +161,31 @@ def test_lines_of_all_machines_of_a_run_are_bounded(attacks: Attacks) -> None:
     )
     assert ended.returncode == 124
     assert ended.stderr.count(b"\n") < MOST_LINES + 3
+
+
+def test_answers_of_a_subverted_process_are_lines(
+    attacks: Attacks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever asks gets one for each request, and the run's own answers are its own."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    process = subprocess.Popen(
+        [*attacks.process("lie"), "--name", "liar"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    with killed_at_the_end(process):
+        wait_until((tmp_path / "vestige" / "liar").exists)
+        with find("liar") as run:
+            wait_until(lambda: run.ask({"do": "status"})["state"] == "running")
+            for _ in range(50):
+                with suppress(UsageError, GuestError):  # a lie, or not even that
+                    run.ask({"do": "exits"})
+                assert run.ask({"do": "status"})["pid"] == process.pid
+        assert process.wait(PATIENCE) == 1
+        assert process.stderr is not None
+        assert process.stderr.read() == b"vestige: the machine's process ended with status 0\n"
 
 
 @pytest.mark.parametrize("what", ["stay", "empty", "hang_up"])

@@ -297,7 +297,8 @@ def test_a_machine_has_nothing_of_its_launcher_s_open(
     sockets, link = (
         [name for name in names if name.startswith("socket:")] for names in (files, inner)
     )
-    assert len(set(sockets)) == len(sockets) == 3, "its console's, and one to the machine"
+    assert len(set(sockets)) == 4, "its console's, one to the machine, and that of its control"
+    assert len(sockets) == 5, "the last twice, in the place of a client's"
     assert len(link) == 1
     assert not {*sockets, *link} & {*others}
     assert not {*sockets} & {*link}

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.host.kernel_payload import FEW_SECTORS, HELLO, Kernels
+from vestige.errors import UsageError
 from vestige.host import images
+from vestige.host.control.client import find
 from vestige.softhost import SoftHost
 from vestige.softhost.host import trees_apart
 
@@ -94,6 +96,39 @@ def test_keys_go_to_the_guest_where_only_the_input_is_a_terminal(kernels: Kernel
     assert not select.select([ours], [], [], 0)[0]
     os.close(ours)
     os.close(theirs)
+
+
+def test_a_run_in_the_software_host_is_asked_out_here(
+    kernels: Kernels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """While it boots, too; what its machine's process has to say comes out."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    process = subprocess.Popen(
+        [*COMMAND, "--kernel", kernels("idle"), "--name", "soft", "--memory", "64M"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert process.stdout is not None
+        while not (tmp_path / "vestige" / "soft").exists():
+            assert process.poll() is None
+        with find("soft") as run:
+            told = run.ask({"do": "status"})
+            assert (told["pid"], told["accel"], told["state"]) == (process.pid, "soft", "starting")
+            with pytest.raises(UsageError, match="the guest does not run now"):
+                run.ask({"do": "exits"})
+            assert process.stdout.readline() == HELLO
+            assert run.ask({"do": "status"})["state"] == "running"
+            for _ in range(3):
+                (exits,) = run.ask({"do": "exits"})["cpus"]
+                assert exits > 0
+            stop = [sys.executable, "-m", "vestige.cli.main", "stop", "soft"]
+            assert subprocess.run(stop, timeout=PATIENCE, check=False).returncode == 0
+        assert process.wait(PATIENCE) == 143
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_of_the_callers_files_a_run_has_what_programs_are_made_of_to_be_read(

@@ -106,14 +106,24 @@ class Arguments:
 
 
 class Syntax:
-    """What one command takes: `options`, and further words if there is a name for them, `rest`."""
+    """What one command takes: `options`, and further words if there is a name for them, `rest` or
+    `names`.
+    """
 
-    def __init__(self, options: Sequence[Option] = (), *, rest: str = "", note: str = "") -> None:
-        """`note` ends the help."""
+    def __init__(
+        self,
+        options: Sequence[Option] = (),
+        *,
+        rest: str = "",
+        names: str = "",
+        note: str = "",
+    ) -> None:
+        """`rest` is a command's, behind --; `names` are not. `note` ends the help."""
         self.options = tuple(options)
         self._by_name = {option.name: option for option in self.options}
         self._required = [option.name for option in self.options if option.required]
-        self.rest = rest
+        self.rest = rest or names
+        self._usage = f"-- {rest}" if rest else names
         self.note = note
 
     def read(self, words: Sequence[str]) -> Arguments:
@@ -182,7 +192,7 @@ class Syntax:
         for option in self.options:
             usage.append(option.usage if option.required else f"[{option.usage}]")
             usage[-1] += "..." if option.repeated else ""
-        usage += [f"-- {self.rest}"] if self.rest else []
+        usage += [self._usage] if self._usage else []
         rows = [(option.usage, option.help) for option in self.options]
         lines = [*_folded(" ".join(usage), "  "), "", f"{summary.capitalize()}.", ""]
         lines += table("options", [("-h, --help", "show this"), *rows])

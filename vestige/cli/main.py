@@ -12,6 +12,8 @@ from vestige.process import prepare
 
 COMMANDS = {
     "run": "start a guest",
+    "ps": "list the guests that run",
+    "stop": "end guests that run",
     "doctor": "say what this machine can do, what is missing and how to get it",
     "build": "compile the monitor and cache its image",
     "softhost": "run a command in a software host that has a working /dev/kvm",

@@ -126,6 +126,13 @@ SYNTAX = Syntax(
             " of its own below this one",
         ),
         Option(
+            "--name",
+            "NAME",
+            field="name",
+            read=last(read.parse_name),
+            help="what `vestige ps` and the like call this run (default: its process's number)",
+        ),
+        Option(
             "--net",
             "user[,host-loopback]|tap:NAME",
             repeated=True,

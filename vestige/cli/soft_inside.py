@@ -7,10 +7,12 @@ What soft_run.py has opened out there is found here as devices, named behind the
 INPUTS is a block device with the kernel, the initrd and the VGA's BIOS (0: none), the compiled
 images and the filter of system calls (0: none), one behind the other, of so many bytes each; ZONE
 is how far local time out there is ahead of UTC, in seconds. Then a device for each --disk, each
---port, and --stats. Names in the run's words are for messages alone.
+--port, --stats, and a stream of what is asked of the run. Names in the run's words are for messages
+alone.
 """
 
 import os
+from _collections_abc import Callable
 
 from vestige.cli.arguments import Syntax
 from vestige.cli.main import told
@@ -22,6 +24,7 @@ from vestige.host.backends.console import Console, File
 from vestige.host.backends.consoles import Consoles
 from vestige.host.clock import set_zone
 from vestige.host.compiled import Compiled
+from vestige.host.control.server import Control, about
 from vestige.host.files.opening import Files
 from vestige.host.files.outputs import open_output
 from vestige.host.options import DiskOption, RunOptions
@@ -49,6 +52,11 @@ class Places:
         self._inputs = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
         self._sizes = list(map(int, rest[:PARTS]))
         self._devices = rest[PARTS:]
+
+    def control(self, asked: RunOptions, end: Callable[[], object]) -> Control:
+        """The run's, which out there asks through the last of the devices."""
+        stream = os.open(self._devices[-1], os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        return Control(about(asked), end, (stream,))
 
     def _part(self, number: int, name: str) -> InputFile:
         start = sum(self._sizes[:number])
@@ -97,4 +105,5 @@ def run(words: list[str]) -> int:
     """The same without that."""
     arguments = SYNTAX.read(words)
     places = Places(arguments.rest)
-    return native.run(options_of(arguments), native.Ready(places.compiled()), places.open_files)
+    ready = native.Ready(places.compiled(), control=places.control)
+    return native.run(options_of(arguments), ready, places.open_files)

@@ -10,7 +10,7 @@ what Python and Vestige are made of, to be read.
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import vestige
@@ -20,6 +20,8 @@ from vestige.host import clock, images
 from vestige.host.backends.console import Console, Together
 from vestige.host.backends.network import find_passt
 from vestige.host.backends.relay import Relay
+from vestige.host.control.server import open_control
+from vestige.host.control.stream import Inside
 from vestige.host.files.failures import MAKE_ROOM, lacks_room
 from vestige.host.files.opening import Files, open_files
 from vestige.host.loop.ending import until_ended
@@ -54,6 +56,9 @@ def run(options: RunOptions, words: list[str]) -> int:
 
 def _run(options: RunOptions, words: list[str], resources: Resources, watch: Watch) -> int:
     refuse_unreachable(options)
+    control = resources.keep(open_control(options, watch.signals.end))
+    inside = resources.keep(Inside(control))
+    watch.beside += [control, inside]
     files = open_files(options, resources, watch)
     check_guest(options, files, config_of(options))
     key = images.key()  # compiled here: inside, the compiler takes ten times as long
@@ -64,7 +69,8 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     ]
     inputs, sizes = together(files, code)
     resources.keep_file(inputs)
-    connected = Connected(options, files, resources)
+    connected = Connected(options, files, resources, lambda: control.runs(inside))
+    connected.streams.append(inside.output)
     host = SoftHost(
         memory=max(MINIMUM, options.memory + OVERHEAD),
         disks=[
@@ -79,7 +85,7 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     )
     *devices, device = host.disk_names
     places = [device, str(clock.zone(time.time())), *map(str, sizes), *devices, *host.stream_names]
-    patient = Watch(watch.signals)  # the timeout is the guest's: it counts inside
+    patient = watch.patient()  # the timeout is the guest's: it counts inside
     status = foreground.attend(host, command(words, places), connected, patient, guest=True)
     for relay in connected.relays:
         relay.finish(patient, GRACE)
@@ -136,8 +142,15 @@ class Connected(Together):
     The console's own descriptors are this one's; all others have `streams`, in order.
     """
 
-    def __init__(self, options: RunOptions, files: Files, resources: Resources) -> None:
-        """Whatever is opened for it is closed by `resources`."""
+    def __init__(
+        self,
+        options: RunOptions,
+        files: Files,
+        resources: Resources,
+        begin: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Whatever is opened for it is closed by `resources`; `begin` is called by `start`."""
+        self._begin = begin
         super().__init__(files.consoles.output, files.consoles.input, files.consoles.name)
         self._files = files
         self.relays: list[Relay] = []
@@ -158,6 +171,7 @@ class Connected(Together):
     def start(self) -> None:
         """The guest is about to run."""
         self._files.begin()
+        self._begin()
 
     def watched(self) -> Sequence[Console]:
         """Those, and what moves the bytes of each stream."""

@@ -50,6 +50,7 @@ LONGEST_NUMBER = 30  # digits
 TIMES = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}  # units of a timeout, in seconds
 LONGEST_TIMEOUT = 1e9  # seconds
 CONTROLLER = "vfio:"
+LONGEST_NAME = 64  # characters of a run's name
 
 
 class NamedValues:
@@ -150,13 +151,14 @@ class RunOptions(NamedValues):
     write the statistics; `on_reboot`, one of REBOOTS, what a reset by the guest does; `ring`, one
     of RINGS, who takes the entries of the io_uring; `machine`: one of MACHINES; `firmware`: one of
     FIRMWARES, or a path, with which a guest without a `kernel` starts; `rtc`: what a PC's clock
-    shows, None: UTC; `vga`: one of VGAS, None: what the machine has by itself.
+    shows, None: UTC; `vga`: one of VGAS, None: what the machine has by itself; `name`: the run's,
+    None: its process's number.
     """
 
     __slots__ = (
         "accel", "append", "console", "cpus", "devices", "disks", "entropy", "firmware", "ide",
-        "initrd", "jail", "kernel", "machine", "memory", "net", "on_reboot", "ports", "ring", "rtc",
-        "stats", "timeout", "vga",
+        "initrd", "jail", "kernel", "machine", "memory", "name", "net", "on_reboot", "ports",
+        "ring", "rtc", "stats", "timeout", "vga",
     )  # fmt: skip
 
     def __init__(
@@ -184,7 +186,9 @@ class RunOptions(NamedValues):
         firmware: str | None = None,
         rtc: Rtc | None = None,
         vga: str | None = None,
+        name: str | None = None,
     ) -> None:
+        self.name = name
         self.machine, self.firmware, self.rtc, self.vga = machine, firmware, rtc, vga
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.disks = memory, cpus, disks
@@ -403,6 +407,22 @@ def parse_jail(text: str) -> JailOption:
     if named and mode == JAIL_OFF:
         raise UsageError(f"--jail {text}: without a jail there is no {next(iter(named))}")
     return JailOption(mode, named.get("uid"), named.get("cgroup"))
+
+
+def parse_name(text: str) -> str:
+    """A run's name: what may be a file's, and no process's number."""
+    if is_name(text) and not text.isdigit():
+        return text
+    raise UsageError(
+        f"--name {text}: give 1 to {LONGEST_NAME} letters, digits, and . _ -, with a letter or"
+        " a digit first, and not digits alone: these are a process"
+    )
+
+
+def is_name(text: str) -> bool:
+    """Whether a run may have this name, given or not."""
+    plain = text.isascii() and text.replace(".", "").replace("-", "").replace("_", "").isalnum()
+    return plain and text[0].isalnum() and len(text) <= LONGEST_NAME
 
 
 def parse_port(text: str) -> PortOption:

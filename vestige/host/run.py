@@ -11,6 +11,7 @@ from _collections_abc import Callable
 from vestige.errors import UsageError
 from vestige.host import domains, images, options
 from vestige.host.compiled import Compiled, compiled_here
+from vestige.host.control.server import Control, open_control
 from vestige.host.files.failures import FileFailures
 from vestige.host.files.opening import Files, open_files
 from vestige.host.jail.user import find as find_user
@@ -43,10 +44,10 @@ class Ready:
 
     `compiled`; what is `known` of this machine's KVM; a process for the first `machine`, in a jail.
     `began`: when the run was asked for, in seconds of CLOCK_BOOTTIME. `started` is called once the
-    guest runs.
+    guest runs. `control` opens the run's.
     """
 
-    __slots__ = ("began", "compiled", "known", "machine", "started")
+    __slots__ = ("began", "compiled", "control", "known", "machine", "started")
 
     def __init__(
         self,
@@ -55,9 +56,10 @@ class Ready:
         machine: MachineProcess | None = None,
         began: float | None = None,
         started: Callable[[], object] = lambda: None,
+        control: "Callable[[options.RunOptions, Callable[[], object]], Control]" = open_control,
     ) -> None:
         self.compiled, self.known, self.machine, self.began = compiled, known, machine, began
-        self.started = started
+        self.started, self.control = started, control
 
 
 def run(asked: options.RunOptions, ready: Ready | None = None, opened: Opener = open_files) -> int:
@@ -70,8 +72,10 @@ def run(asked: options.RunOptions, ready: Ready | None = None, opened: Opener = 
     there = ready or Ready()
 
     def work(resources: Resources, watch: Watch) -> int:
+        control = resources.keep(there.control(asked, watch.signals.end))
+        watch.beside.append(control)
         files = opened(asked, resources, watch)
-        return Run(asked, files, watch, resources, there).to_the_end()
+        return Run(asked, files, watch, resources, there, control).to_the_end()
 
     options.check(asked)
     return until_ended(asked.timeout, work)
@@ -90,9 +94,10 @@ class Run:
         watch: Watch,
         resources: Resources,
         ready: Ready,
+        control: Control,
     ) -> None:
         """Each resource is closed by `resources` after what uses it."""
-        self.asked, self.files, self.watch = asked, files, watch
+        self.asked, self.files, self.watch, self.control = asked, files, watch, control
         self.counters = b""
         self.config = config_of(asked)
         self.system = resources.keep(kvm.open_system(known=ready.known))
@@ -141,7 +146,7 @@ class Run:
 
         The timeout may be over, and is no reason not to write.
         """
-        patient = Watch(self.watch.signals)
+        patient = self.watch.patient()
         try:
             self.console.finish(patient)
         finally:
@@ -189,9 +194,13 @@ class Run:
                     self._elapsed = now - (self.began or now)
                 machine.go(self._elapsed)
                 self._started()
+                machine.answer_to(self.control)
+                self.control.runs(machine)
             try:
                 return wait(machine, self.watch, self.console, self.network)
             finally:
+                machine.answer_to(None)
+                self.control.runs(None)
                 machine.stop()
                 self.counters = machine.counters
         finally:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from queue import Empty
+from typing import TYPE_CHECKING
 
 from vestige import terminal
 from vestige.errors import UsageError
@@ -20,6 +21,9 @@ from vestige.softhost import prepare, wire
 from vestige.softhost.command import SoftHostError, status_of
 from vestige.softhost.host import SoftHost, refuse_hidden
 from vestige.softhost.prepare import say
+
+if TYPE_CHECKING:
+    from vestige.signals import Beside
 
 STANDARD_OUTPUT, _ERRORS = 1, 2
 _GRACE = 10.0  # seconds for the command to end after a signal
@@ -93,14 +97,14 @@ def attend(
         prepare.ensure(watch)
         host.start(say, watch)
         try:
-            return _Attended(host, argv, console, watch.signals, wake, guest).to_the_end()
+            return _Attended(host, argv, console, watch, wake, guest).to_the_end()
         except SoftHostError as error:
             if not retry:
                 raise
             say(f"{error}\nonce more, in a fresh one")
         host.stop()
         host.start(say, watch)
-        return _Attended(host, argv, console, watch.signals, wake, guest).to_the_end()
+        return _Attended(host, argv, console, watch, wake, guest).to_the_end()
     finally:
         host.stop()  # signals are noted meanwhile, and nobody looks
         os.close(wake)
@@ -114,11 +118,12 @@ class _Attended:
         host: SoftHost,
         argv: Sequence[str | Path],
         console: Console,
-        signals: Signals,
+        watch: Watch,
         wake: int,
         guest: bool,
     ) -> None:
-        self._console, self._signals, self._wake, self._guest = console, signals, wake, guest
+        self._console, self._wake, self._guest = console, wake, guest
+        self._signals, self._beside = watch.signals, watch.beside
         self._size = self._now() if self._has_terminal() else None
         self._outlets = {wire.OUTPUT: Outlet(console.output), wire.ERRORS: Outlet(_ERRORS)}
         self._command = host.spawn(
@@ -177,7 +182,11 @@ class _Attended:
     def _wait(self) -> None:
         """Wait for whatever comes next, and let the console do what it has to."""
         wanted = {self._signals.fileno(): select.POLLIN, self._wake: select.POLLIN}
-        for each in (self._console.waits_for(), *(out.events() for out in self._outlets.values())):
+        others: list[Beside] = [self._console, *self._beside]
+        for each in (
+            *(other.waits_for() for other in others),
+            *(out.events() for out in self._outlets.values()),
+        ):
             for descriptor, events in each.items():
                 wanted[descriptor] = wanted.get(descriptor, 0) | events
         if self._deserted:  # poll would tell of it for ever
@@ -189,7 +198,9 @@ class _Attended:
         for moment in (self._deadline, self._patience):
             if moment is not None:
                 limits.append(max(moment - time.monotonic(), 0.0))
-        self._console.serve(dict(poll.poll(1000 * min(limits) if limits else None)))
+        ready = dict(poll.poll(1000 * min(limits) if limits else None))
+        for other in others:
+            other.serve(ready)
 
     def _take_signals(self) -> None:
         number = self._signals.take()

@@ -19,7 +19,7 @@ from vestige.host.process.outer import MachineProcess
 from vestige.signals import Signals, Watch
 
 PATIENCE = 20.0  # seconds
-Body = Callable[[Link], None]
+Body = Callable[[Link], object]
 
 
 @pytest.fixture

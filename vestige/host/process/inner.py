@@ -16,6 +16,7 @@ from vestige.errors import GuestError, UsageError
 from vestige.host import domains, limits, options
 from vestige.host.backends.ring import Ring
 from vestige.host.compiled import Compiled
+from vestige.host.control.answers import answer
 from vestige.host.files.failures import Failure
 from vestige.host.files.opening import Files
 from vestige.host.files.size_limit import limit_file_size
@@ -300,7 +301,10 @@ class Machine:
             for message in self._link.waiting():
                 if message is None or message[0] == Kind.STOP:
                     return
-                if message[0] == Kind.SIZE and self._sized is not None:
+                if message[0] == Kind.ASK:
+                    for piece in answer(self, message[1]):
+                        self._link.send(Kind.ANSWER, piece)
+                elif message[0] == Kind.SIZE and self._sized is not None:
                     config, wake = self._sized
                     config.columns = int.from_bytes(message[1][:2], "little")
                     config.rows = int.from_bytes(message[1][2:4], "little")

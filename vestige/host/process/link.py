@@ -21,7 +21,7 @@ DESCRIPTOR = 4  # bytes of one, as sendmsg(2) has it
 
 
 class Kind(IntEnum):
-    """The first byte of a message. All but the last three come from the machine's process."""
+    """The first byte of a message. Those from ORDERS on come from the run's process."""
 
     STARTS = 1  # all is built: it waits for GO, and then the guest runs
     LINES = 2  # text for standard error
@@ -32,11 +32,13 @@ class Kind(IntEnum):
     REFUSED = 7  # the last one: a line that says what was wrong with what the user asked for
     OVER = 8  # the last one: the guest powered off (0) or reset itself (1)
     LISTENER = 9  # with a descriptor: the calls that the jail refuses are told there
+    ANSWER = 10  # a piece of the answer to ASK: control/answers.py
 
     ORDERS = 31  # what the machine is to be: orders.py; with descriptors
     GO = 32  # the guest is to run: how long that took, eight bytes, in µs
     STOP = 33  # it is to end
     SIZE = 34  # the terminal's columns and rows, two bytes each
+    ASK = 35  # a command of the control's, once the one before is answered: control/answers.py
 
 
 class Link:
@@ -49,15 +51,16 @@ class Link:
         """For poll(2): readable when a message has come, or the other side has gone."""
         return self._end.fileno()
 
-    def send(self, kind: Kind, data: bytes = b"") -> None:
+    def send(self, kind: Kind, data: bytes = b"") -> bool:
         """Send one message: the machine's process once there is room, the run's if there is now.
 
-        To nobody, where the other side has gone.
+        To nobody, where the other side has gone. Whether it was sent.
         """
         try:
             self._end.send(bytes((kind,)) + data)
         except (BlockingIOError, BrokenPipeError, ConnectionResetError):
-            return
+            return False
+        return True
 
     def send_text(self, kind: Kind, text: str) -> None:
         """Send text of any length, in pieces."""

@@ -13,6 +13,7 @@ from _collections_abc import Callable
 from vestige.errors import UsageError
 from vestige.host import limits
 from vestige.host.compiled import Compiled
+from vestige.host.control.answers import Collected, question
 from vestige.host.files.failures import FileFailures
 from vestige.host.jail import namespaces, seccomp
 from vestige.host.kvm import api as kvm
@@ -20,15 +21,18 @@ from vestige.host.loop.monitor_log import Lines, MonitorLog
 from vestige.host.loop.session import Outcome
 from vestige.host.messages import in_one_line, pass_on, tell
 from vestige.host.process import inner
-from vestige.host.process.link import Kind, Link, pair
+from vestige.host.process.link import MOST, Kind, Link, pair
 from vestige.host.process.orders import Orders
 from vestige.lang.types import TYPE_CHECKING
 from vestige.signals import Watch
 
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Mapping
     from types import FrameType
     from typing import Any
+
+    from vestige.host.control.server import Control
 else:
     import _signal as signal  # signal itself makes enumerations of all numbers, and imports enum
 
@@ -59,6 +63,8 @@ class MachineProcess:
         self.outcome: Outcome | None = None
         self.counters = b""
         self._failures, self._log, self._lines = FileFailures({}), MonitorLog(), ProcessLines()
+        self._control: Control | None = None
+        self._answer = Collected()
         self._listener = -1
         self._starts = self._is_closed = False
         self._link, other = pair()
@@ -131,6 +137,18 @@ class MachineProcess:
         """Let the guest run, which is `elapsed` seconds after its run began."""
         self._link.send(Kind.GO, int(elapsed * 1e6).to_bytes(8, "little"))
 
+    def answer_to(self, control: "Control | None") -> None:
+        """From now on the guest's process answers what this asks; None: nothing any more."""
+        self._control = control
+
+    def ask(self, command: str, request: "Mapping[str, Any]", _line: bytes) -> None:
+        """Have the machine's process answer a command. Raises UsageError where it can't be told."""
+        asked = question(command, request)
+        if len(asked) >= MOST:
+            raise UsageError(f"a request of {len(asked)} bytes; at most {MOST - 1} can be told")
+        if not self._link.send(Kind.ASK, asked):
+            raise UsageError("the machine's process takes nothing now; try again")
+
     def tell_size(self, columns: int, rows: int) -> None:
         """Tell of the terminal's size."""
         self._link.send(Kind.SIZE, columns.to_bytes(2, "little") + rows.to_bytes(2, "little"))
@@ -188,6 +206,10 @@ class MachineProcess:
                     (data[at], data[at + 1], data[at + 2])
                     for at in range(0, len(data) - FAILURE_SIZE + 1, FAILURE_SIZE)
                 )
+            case Kind.ANSWER:
+                answer = self._answer.take(data)
+                if answer is not None and self._control is not None:
+                    self._control.answered(answer)
             case Kind.COUNTERS:
                 self.counters = (self.counters + data)[:MOST_COUNTERS]
             case Kind.OVER:

@@ -1,0 +1,169 @@
+"""Where the sockets are: whose folder it is, who has a name, what a killed run leaves."""
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from vestige.errors import UsageError
+from vestige.host.control import folder as place
+from vestige.host.control.folder import Folder, open_folder
+
+
+@pytest.fixture(autouse=True)
+def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def folder() -> Iterator[Folder]:
+    found = open_folder(make=True)
+    assert found is not None
+    with closing(found):
+        yield found
+
+
+def leave(folder: Folder, name: str) -> None:
+    """A socket as of a run that was killed."""
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(folder.address(name))
+
+
+def test_the_folder_is_this_users_alone(folder: Folder, runtime: Path) -> None:
+    assert folder.path == f"{runtime}/vestige"
+    assert stat.S_IMODE((runtime / "vestige").stat().st_mode) == 0o700
+
+
+def test_who_asks_makes_none(runtime: Path) -> None:
+    assert open_folder(make=False) is None
+    assert list(runtime.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o710, 0o777, 0o701])
+def test_a_folder_that_others_may_enter_is_refused(runtime: Path, mode: int) -> None:
+    (runtime / "vestige").mkdir()
+    (runtime / "vestige").chmod(mode)
+    with pytest.raises(UsageError, match=r"vestige: .*; .*XDG_RUNTIME_DIR"):
+        open_folder(make=True)
+
+
+def test_a_link_to_a_folder_is_refused(runtime: Path, tmp_path: Path) -> None:
+    (tmp_path / "else").mkdir(mode=0o700)
+    (runtime / "vestige").symlink_to(tmp_path / "else")
+    with pytest.raises(UsageError, match="a symbolic link, not a folder"):
+        open_folder(make=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+def test_anothers_folder_is_refused(runtime: Path) -> None:
+    (runtime / "vestige").mkdir(mode=0o700)
+    os.chown(runtime / "vestige", 12345, 12345)
+    with pytest.raises(UsageError, match="belongs to user 12345"):
+        open_folder(make=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another user")
+def test_anothers_runtime_directory_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As sudo leaves it in the environment."""
+    (tmp_path / "theirs").mkdir(mode=0o700)
+    os.chown(tmp_path / "theirs", 12345, 12345)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "theirs"))
+    monkeypatch.setattr(place, "TEMPORARY", str(tmp_path))
+    found = open_folder(make=True)
+    assert found is not None
+    with closing(found):
+        assert "theirs" not in found.path
+
+
+@pytest.mark.parametrize("chosen", ["", "relative", "/nowhere/at/all"])
+def test_without_a_runtime_directory_it_is_among_the_temporary_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, chosen: str
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", chosen)
+    monkeypatch.setattr(place, "TEMPORARY", str(tmp_path))
+    found = open_folder(make=True)
+    assert found is not None
+    with closing(found):
+        assert found.path in (
+            f"/run/user/{os.geteuid()}/vestige",
+            f"{tmp_path}/vestige-runs-{os.geteuid()}",
+        )
+
+
+def test_a_name_is_one_runs(folder: Folder) -> None:
+    listener, _ = folder.listen("one")
+    with closing(listener), pytest.raises(UsageError, match="--name one: a run has that name"):
+        folder.listen("one")
+
+
+def test_a_full_queue_does_not_make_a_run_a_dead_one(folder: Folder) -> None:
+    listener, _ = folder.listen("one")
+    waiting = []
+    with closing(listener):
+        while True:
+            end = socket.socket(socket.AF_UNIX)
+            end.setblocking(False)
+            waiting.append(end)
+            if end.connect_ex(folder.address("one")):
+                break
+        with pytest.raises(UsageError, match="a run has that name"):
+            folder.listen("one")
+        for end in waiting:
+            end.close()
+
+
+def test_what_a_killed_run_left_is_taken_over(folder: Folder) -> None:
+    leave(folder, "one")
+    listener, identity = folder.listen("one")
+    with closing(listener):
+        assert folder.identity("one") == identity
+        assert folder.names() == ["one"]
+
+
+def test_what_a_killed_run_left_is_removed(folder: Folder) -> None:
+    leave(folder, "one")
+    listener, _ = folder.listen("two")
+    with closing(listener):
+        folder.remove_stale("one")
+        folder.remove_stale("two")
+        folder.remove_stale("three")
+        assert folder.names() == ["two"]
+
+
+def test_only_the_own_socket_is_removed(folder: Folder) -> None:
+    """Somebody else may have removed it, and another run have the name since."""
+    listener, identity = folder.listen("one")
+    with closing(listener):
+        folder.remove("one", identity)
+        assert folder.names() == []
+        later, _ = folder.listen("one")
+        with closing(later):
+            folder.remove("one", identity)
+            assert folder.names() == ["one"]
+
+
+def test_a_file_that_is_no_socket_stays(folder: Folder, runtime: Path) -> None:
+    (runtime / "vestige" / "one").write_text("mine")
+    with pytest.raises(OSError, match="in use"):
+        folder.listen("one")
+    folder.remove_stale("one")
+    assert (runtime / "vestige" / "one").read_text() == "mine"
+
+
+def test_a_long_path_is_no_matter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of a socket it may have 107 bytes."""
+    deep = tmp_path / ("deep" * 40)
+    deep.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(deep))
+    found = open_folder(make=True)
+    assert found is not None
+    with closing(found):
+        listener, _ = found.listen("n" * 64)
+        listener.close()

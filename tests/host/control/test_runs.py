@@ -1,0 +1,276 @@
+"""`vestige ps` and `vestige stop` with whole runs, and what clients do to a run and its guest."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.host.harness import why_not
+from tests.host.kernel_payload import HELLO, Kernels
+from tests.host.processes import machine_of, over
+from vestige.errors import UsageError
+from vestige.host import images
+from vestige.host.control.client import find
+from vestige.host.control.folder import open_folder
+from vestige.launcher import Launcher
+
+pytestmark = [
+    pytest.mark.kvm,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+
+VESTIGE = [sys.executable, "-m", "vestige.cli.main"]
+PATIENCE = 30
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+    images.ensure()
+    return Kernels(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture(autouse=True)
+def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> str:
+    (tmp_path / "image").write_bytes(bytes(1 << 20))
+    return str(tmp_path / "image")
+
+
+@pytest.fixture
+def start(kernels: Kernels) -> Iterator[Start]:
+    """Starts runs, which have said HELLO, and kills them at the end."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def begin(*words: str, kernel: str = "idle", said: bytes = HELLO) -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen(
+            [*VESTIGE, "run", "--accel", "kvm", "--kernel", kernels(kernel), *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        running.append(process)
+        assert process.stdout is not None
+        assert process.stdout.read(len(said)) == said
+        return process
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def vestige(*words: str) -> tuple[int, str, str]:
+    """A command's exit status, output and errors."""
+    done = subprocess.run([*VESTIGE, *words], capture_output=True, timeout=PATIENCE, check=False)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def listed() -> list[dict[str, Any]]:
+    status, output, errors = vestige("ps", "--json")
+    assert (status, errors) == (0, "")
+    told: list[dict[str, Any]] = json.loads(output)
+    return told
+
+
+def test_runs_are_listed_and_end_when_told(start: Start, image: str) -> None:
+    disk = ("--disk", f"{image},bus=ide", "--cpus", "2", "--memory", "128M")
+    first, second = start("--name", "one", *disk), start()
+    numbered, named = listed()
+    assert numbered["name"] == str(second.pid)
+    assert named["seconds"] < PATIENCE
+    assert (
+        named.items()
+        >= {
+            "name": "one",
+            "pid": first.pid,
+            "state": "running",
+            "machine": "modern",
+            "accel": "kvm",
+            "cpus": 2,
+            "memory": 128 << 20,
+            "disks": [image],
+        }.items()
+    )
+    _, output, _ = vestige("ps")
+    header, _, line = output.splitlines()
+    assert header.split()[:2] == ["NAME", "PID"]
+    assert line.split()[:3] == ["one", str(first.pid), "running"]
+    assert line.endswith(f", {image}")
+    assert vestige("stop", "one", str(second.pid)) == (0, "", "")
+    assert (first.poll(), second.poll()) == (143, 143)
+    assert listed() == []
+
+
+def test_without_runs_there_is_a_line(runtime: Path) -> None:
+    assert vestige("ps") == (0, "NAME  PID  STATE  TIME  MACHINE  CPUS  MEMORY  RUNS\n", "")
+    assert listed() == []
+    assert list(runtime.iterdir()) == []
+
+
+def test_a_name_that_a_run_has_is_refused_until_it_ends(start: Start, kernels: Kernels) -> None:
+    first = start("--name", "one")
+    words = ("run", "--accel", "kvm", "--kernel", kernels("hello"), "--name", "one")
+    line = "vestige: --name one: a run has that name; give another, or end that one:"
+    assert vestige(*words) == (2, "", f"{line} vestige stop one\n")
+    first.kill()
+    first.wait(PATIENCE)
+    assert vestige(*words) == (0, HELLO.decode(), "")
+
+
+def test_who_is_not_there_is_told_and_nobody_is_ended(start: Start) -> None:
+    first = start("--name", "one")
+    assert vestige("stop", "one", "two") == (2, "", "vestige: no run 'two'; there are one\n")
+    assert vestige("stop")[2] == "vestige: no name; `vestige ps` shows those that there are\n"
+    assert first.poll() is None
+
+
+def test_what_a_killed_run_leaves_is_not_listed(start: Start, runtime: Path) -> None:
+    first = start("--name", "one")
+    first.kill()
+    first.wait(PATIENCE)
+    assert (runtime / "vestige" / "one").exists()
+    assert listed() == []
+    assert list((runtime / "vestige").iterdir()) == []
+    assert vestige("stop", "one") == (2, "", "vestige: no run 'one'; none is there\n")
+
+
+def test_a_run_that_does_not_answer_is_silent_and_can_be_killed(start: Start) -> None:
+    first = start("--name", "one")
+    machine = machine_of(first.pid)
+    first.send_signal(signal.SIGSTOP)
+    (told,) = listed()
+    assert told == {"name": "one", "pid": first.pid, "state": "silent"}
+    assert vestige("stop", "--kill", "one") == (0, "", "")
+    assert first.wait(PATIENCE) == -signal.SIGKILL
+    assert over(machine)
+
+
+def test_a_run_that_waits_for_a_file_is_listed_and_ends_when_told(
+    start: Start, tmp_path: Path
+) -> None:
+    """Nobody reads that FIFO, so the run is not there yet."""
+    os.mkfifo(tmp_path / "fifo")
+    first = start("--name", "one", "--stats", f"{tmp_path}/fifo", said=b"")
+    while not (told := listed()):
+        assert first.poll() is None
+    assert (told[0]["name"], told[0]["state"]) == ("one", "starting")
+    assert vestige("stop", "one") == (0, "", "")
+    assert first.wait(PATIENCE) == 143
+
+
+def test_a_run_that_ignores_signals_ends_when_told(kernels: Kernels) -> None:
+    words = ["run", "--accel", "kvm", "--kernel", kernels("idle"), "--name", "one"]
+    process = subprocess.Popen(
+        ["sh", "-c", 'trap "" TERM HUP INT; exec "$@"', "sh", *VESTIGE, *words],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == HELLO
+        assert vestige("stop", "one") == (0, "", "")
+        assert process.wait(PATIENCE) == 143
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_machines_process_answers_from_its_jail(start: Start) -> None:
+    start("--name", "one", "--cpus", "2", "--jail", "on")
+    with find("one") as run:
+        (first, _) = run.ask({"do": "exits"})["cpus"]
+        assert first > 0
+        assert run.ask({"do": "exits"})["cpus"][0] >= first
+
+
+def test_a_guest_that_restarts_answers_again(start: Start) -> None:
+    """Or says that it does not run, in between."""
+    first = start("--name", "one", "--on-reboot", "restart", kernel="resets_for_ever", said=b"rr")
+    answers = 0
+    with find("one") as run:
+        while answers < 20:
+            try:
+                answers += len(run.ask({"do": "exits"})["cpus"])
+            except UsageError as error:
+                told = str(error)
+                assert "does not run now" in told or "takes nothing now" in told
+            assert first.poll() is None
+
+
+def test_clients_by_the_thousand_do_not_hold_up_a_guest(start: Start, tmp_path: Path) -> None:
+    """Half lines, long ones, nonsense, and none that reads its answers."""
+    first = start("--name", "one", kernel="echo")
+    assert first.stdin is not None
+    assert first.stdout is not None
+    folder = open_folder(make=False)
+    assert folder is not None
+    sent = [b"", b'{"do":', b"A" * 100_000, b"\0\n" * 1000, b'{"do": "exits"}\n' * 1000]
+    with ExitStack() as stack:
+        stack.enter_context(closing(folder))
+        for number in range(1000):
+            end = stack.enter_context(socket.socket(socket.AF_UNIX))
+            end.connect(folder.address("one"))
+            end.setblocking(False)
+            try:
+                end.send(sent[number % len(sent)])
+            except OSError:
+                continue
+        first.stdin.write(b"hello")
+        first.stdin.flush()
+        assert first.stdout.read(5) == b"hello"
+        assert vestige("stop", "one") == (0, "", "")
+        assert first.wait(PATIENCE) == 143
+    assert first.stderr is not None
+    assert first.stderr.read() == b""
+
+
+def test_a_launchers_machine_has_a_name(kernels: Kernels) -> None:
+    with Launcher() as launcher, ExitStack() as stack:
+        files = [os.pipe() for _ in range(2)]
+        machines = [
+            launcher.start(kernel=kernels("idle"), name=name, stdout=writer)
+            for name, (_, writer) in zip(("one", "two"), files, strict=True)
+        ]
+        for reader, writer in files:
+            os.close(writer)
+            assert stack.enter_context(os.fdopen(reader, "rb")).readline() == HELLO
+        assert [told["pid"] for told in listed()] == [machine.pid for machine in machines]
+        assert vestige("stop", "one", "two") == (0, "", "")
+        assert [machine.wait(PATIENCE) for machine in machines] == [143, 143]
+
+
+@pytest.mark.parametrize("name", ["", "-a", ".a", "a/b", "a b", "é", "x" * 65, "123"])
+def test_a_name_that_is_none_is_refused(kernels: Kernels, name: str) -> None:
+    words = ("run", "--accel", "kvm", "--kernel", kernels("hello"), f"--name={name}")
+    status, output, errors = vestige(*words)
+    assert (status, output) == (2, "")
+    assert errors.startswith(f"vestige: --name {name}: give 1 to 64 letters, digits, and . _ -")
+    assert errors.count("\n") == 1
+
+
+def test_a_folder_that_others_may_enter_is_told(kernels: Kernels, runtime: Path) -> None:
+    """A run with a name is refused, one without goes on."""
+    (runtime / "vestige").mkdir()
+    (runtime / "vestige").chmod(0o777)
+    words = ("run", "--accel", "kvm", "--kernel", kernels("hello"))
+    status, output, errors = vestige(*words)
+    assert (status, output) == (0, HELLO.decode())
+    assert "others may write there (chmod go-w); set XDG_RUNTIME_DIR" in errors
+    assert errors.count("\n") == 1
+    status, output, errors = vestige(*words, "--name", "one")
+    assert (status, output) == (2, "")
+    assert errors.count("\n") == 1
+    assert vestige("ps")[0] == 2

@@ -1,0 +1,448 @@
+"""A run's control, and clients of every kind, which are this user's, and may be broken."""
+
+import json
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vestige.errors import UsageError
+from vestige.host.control.answers import error_line
+from vestige.host.control.client import Run, SilentError, everyone, find
+from vestige.host.control.folder import Folder, open_folder
+from vestige.host.control.server import LONGEST_LINE, MOST_CLIENTS, Control
+
+ABOUT = {"name": "one", "pid": 1}
+STATUS = b'{"do": "status"}\n'
+
+
+class Machine:
+    """Keeps what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Any]] = []
+        self.error: str | None = None
+
+    def ask(self, command: str, request: Any, _line: bytes) -> None:
+        if self.error is not None:
+            raise UsageError(self.error)
+        self.asked.append((command, request))
+
+
+class Served:
+    """A control that listens, and its clients."""
+
+    def __init__(self, folder: Folder, stack: ExitStack) -> None:
+        self.folder, self.stack = folder, stack
+        self.ended = 0
+        self.control = stack.enter_context(closing(Control(ABOUT, self.end)))
+        listening = open_folder(make=True)
+        assert listening is not None
+        self.control.listen(listening, "one")
+
+    def end(self) -> None:
+        self.ended += 1
+
+    def client(self) -> socket.socket:
+        end = self.stack.enter_context(socket.socket(socket.AF_UNIX))
+        end.setblocking(False)
+        end.connect(self.folder.address("one"))
+        return end
+
+    def serve(self) -> None:
+        """Until nothing is to be done."""
+        for _ in range(1000):
+            poll = select.poll()
+            for descriptor, events in self.control.waits_for().items():
+                poll.register(descriptor, events)
+            if not (ready := dict(poll.poll(0))):
+                return
+            self.control.serve(ready)
+        raise AssertionError("it is never done")
+
+    def asks(self, data: bytes) -> list[Any]:
+        """What a client of its own gets for `data`."""
+        end = self.client()
+        end.send(data)
+        self.serve()
+        return answers_to(end)
+
+
+def answers_to(end: socket.socket) -> list[Any]:
+    told = b""
+    try:
+        while data := end.recv(1 << 20):
+            told += data
+    except (BlockingIOError, ConnectionResetError):
+        pass
+    return [json.loads(line) for line in told.splitlines()]
+
+
+def is_closed(end: socket.socket) -> bool:
+    try:
+        return end.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    with ExitStack() as stack:
+        folder = open_folder(make=True)
+        assert folder is not None
+        stack.callback(folder.close)
+        yield Served(folder, stack)
+
+
+def test_the_status_is_what_the_run_is(served: Served) -> None:
+    (told,) = served.asks(STATUS)
+    assert told["answer"].items() >= {"name": "one", "state": "starting"}.items()
+    served.control.runs(Machine())
+    (told,) = served.asks(STATUS)
+    assert told["answer"]["state"] == "running"
+    assert 0 <= told["answer"]["seconds"] < 60
+
+
+def test_stop_ends_the_run(served: Served) -> None:
+    assert served.asks(b'{"do": "stop"}\n') == [{"answer": {}}]
+    assert served.ended == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"\n", "not JSON"),
+        (b"status\n", "not JSON"),
+        (b"\xff\xfe\n", "not JSON"),
+        (b'{"do": "status"\n', "not JSON"),
+        (b"[" * 10_000 + b"\n", "not JSON"),
+        (b"1" * 10_000 + b"\n", "not JSON"),
+        (b"[]\n", "a request is an object"),
+        (b"null\n", "a request is an object"),
+        (b"{}\n", "a request is an object"),
+        (b'{"do": ["status"]}\n', "a request is an object"),
+        (b'{"do": "frob"}\n', "'frob' is not a command; there are status, stop, "),
+        (b'{"do": "__class__"}\n', "is not a command"),
+    ],
+)
+def test_what_is_no_request_gets_a_line_that_says_so(
+    served: Served, line: bytes, words: str
+) -> None:
+    told, after = served.asks(line + STATUS)
+    assert words in told["error"]
+    assert after["answer"]["name"] == "one"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.binary(max_size=50) | st.sampled_from([STATUS, b"\n", b'{"do":'])))
+def test_whatever_is_sent_each_line_gets_one_answer(data: list[bytes]) -> None:
+    near, far = socket.socketpair()
+    with near, closing(Control(ABOUT, lambda: None, (far.detach(),))) as control:
+        sent = b"".join(data)
+        near.send(sent + b"\n")
+        near.setblocking(False)
+        told: list[Any] = []
+        lines = sent.count(b"\n") + 1
+        while len(told) < lines:
+            control.serve(dict.fromkeys(control.waits_for(), select.POLLIN | select.POLLOUT))
+            told += answers_to(near)
+        assert all(each.keys() in ({"answer"}, {"error"}) for each in told)
+
+
+def test_a_line_without_an_end_is_refused_and_its_client_let_go(served: Served) -> None:
+    end = served.client()
+    sent = 0
+    try:
+        while sent < 100 * LONGEST_LINE:
+            sent += end.send(b"A" * LONGEST_LINE)
+            served.serve()
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    assert sent < 20 * LONGEST_LINE
+    assert served.asks(STATUS)
+
+
+@pytest.mark.parametrize("size", [LONGEST_LINE - 20, LONGEST_LINE + 1, 2 * LONGEST_LINE])
+def test_the_longest_line_is_the_longest(served: Served, size: int) -> None:
+    line = json.dumps({"do": "status", "more": "A" * (size - 32)}).encode().rjust(size) + b"\n"
+    assert len(line) == size + 1
+    told = served.asks(line)
+    assert [True for each in told if "answer" in each] == [True] * (size <= LONGEST_LINE)
+
+
+def test_half_a_line_holds_up_nobody(served: Served) -> None:
+    half = served.client()
+    half.send(STATUS[:5])
+    served.serve()
+    assert served.asks(STATUS)
+    half.send(STATUS[5:])
+    served.serve()
+    assert len(answers_to(half)) == 1
+
+
+def test_who_ends_its_input_is_answered_first(served: Served) -> None:
+    """As nc -N does."""
+    end = served.client()
+    end.send(2 * STATUS)
+    end.shutdown(socket.SHUT_WR)
+    served.serve()
+    assert len(answers_to(end)) == 2
+    assert is_closed(end)
+
+
+def test_a_thousand_clients_get_their_turn(served: Served) -> None:
+    """However many come and say nothing: the last is answered, and few are kept."""
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    clients = []
+    for _ in range(1000):
+        clients.append(served.client())
+        served.serve()
+    assert served.asks(STATUS)
+    assert sum(not is_closed(each) for each in clients) < MOST_CLIENTS
+    assert len(os.listdir("/proc/self/fd")) - before <= 1000 + 2 * MOST_CLIENTS  # noqa: PTH208
+
+
+def test_who_reads_nothing_holds_up_nobody(served: Served) -> None:
+    deaf = [served.client() for _ in range(3)]
+    for end in deaf:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+        for _ in range(3000):
+            try:
+                end.send(STATUS)
+            except BlockingIOError:
+                served.serve()
+                break
+    assert served.asks(STATUS)
+
+
+def test_a_client_gets_one_answer_at_a_time(served: Served) -> None:
+    """So a thousand lines of one don't come before one line of another."""
+    greedy, other = served.client(), served.client()
+    greedy.send(100 * STATUS)
+    other.send(STATUS)
+    while not (told := answers_to(other)):
+        served.control.serve(dict.fromkeys(served.control.waits_for(), 1 | 4))
+    assert len(told) == 1
+    assert len(answers_to(greedy)) < 10
+    rest = 0
+    while rest < 90:
+        served.serve()
+        rest += len(answers_to(greedy))
+
+
+@pytest.mark.parametrize("sent", [b"", STATUS, STATUS[:4], b'{"do": "exits"}\n'])
+def test_who_leaves_is_let_go(served: Served, sent: bytes) -> None:
+    served.control.runs(Machine())
+    served.serve()
+    before = len(served.control.waits_for())
+    end = served.client()
+    end.send(sent)
+    end.close()
+    served.serve()
+    assert len(served.control.waits_for()) == before
+
+
+def test_without_descriptors_clients_wait(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One can be had at any time, by the descriptor that is kept for it."""
+
+    def refuse(_descriptor: int) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "dup", refuse)
+    first, second = served.client(), served.client()
+    for end in (first, second):
+        end.send(STATUS)
+    served.serve()
+    assert len(answers_to(first)) == 1
+    assert answers_to(second) == []
+    monkeypatch.undo()
+    first.close()
+    served.serve()
+    assert len(answers_to(second)) == 1
+
+
+# ---- the machine ------------------------------------------------------------------------------
+
+EXITS = b'{"do": "exits", "of": "all"}\n'
+
+
+def test_the_machine_answers_what_is_its(served: Served) -> None:
+    machine = Machine()
+    served.control.runs(machine)
+    end = served.client()
+    end.send(EXITS)
+    served.serve()
+    assert machine.asked == [("exits", {"do": "exits", "of": "all"})]
+    assert answers_to(end) == []
+    served.control.answered(b'{"answer": [1, 2]}')
+    served.serve()
+    assert answers_to(end) == [{"answer": [1, 2]}]
+
+
+def test_the_machine_is_asked_one_thing_at_a_time(served: Served) -> None:
+    machine = Machine()
+    served.control.runs(machine)
+    ends = [served.client() for _ in range(3)]
+    for end in ends:
+        end.send(EXITS)
+    served.serve()
+    for number, end in enumerate(ends):
+        assert len(machine.asked) == number + 1
+        served.control.answered(json.dumps({"answer": number}).encode())
+        served.serve()
+        assert answers_to(end) == [{"answer": number}]
+
+
+def test_a_machine_that_never_answers_holds_up_no_status(served: Served) -> None:
+    served.control.runs(Machine())
+    for _ in range(MOST_CLIENTS + 5):
+        served.client().send(EXITS)
+        served.serve()
+    assert "answer" in served.asks(STATUS)[0]
+    assert "answer" in served.asks(b'{"do": "stop"}\n')[0]
+
+
+def test_nobody_gets_anothers_answer(served: Served) -> None:
+    """Who asked has left; the answer is nobody's."""
+    machine = Machine()
+    served.control.runs(machine)
+    first = served.client()
+    first.send(EXITS)
+    served.serve()
+    first.close()
+    served.serve()
+    second = served.client()
+    second.send(EXITS)
+    served.serve()
+    assert len(machine.asked) == 1
+    served.control.answered(b'{"answer": "the first"}')
+    served.control.answered(b'{"answer": "the second"}')
+    served.serve()
+    assert answers_to(second) == [{"answer": "the second"}]
+
+
+def test_an_answer_that_nobody_asked_for_is_dropped(served: Served) -> None:
+    end = served.client()
+    served.serve()
+    served.control.answered(b'{"answer": 1}')
+    served.serve()
+    assert answers_to(end) == []
+
+
+def test_without_a_guest_there_is_an_error(served: Served) -> None:
+    (told,) = served.asks(EXITS)
+    assert "does not run now" in told["error"]
+
+
+def test_who_asked_a_guest_that_ends_is_told(served: Served) -> None:
+    served.control.runs(Machine())
+    ends = [served.client() for _ in range(3)]
+    for end in ends:
+        end.send(EXITS)
+    served.serve()
+    served.control.runs(None)
+    served.serve()
+    assert all("does not run now" in answers_to(end)[0]["error"] for end in ends)
+
+
+def test_a_machine_that_can_not_be_asked_is_told(served: Served) -> None:
+    machine = Machine()
+    machine.error = "busy"
+    served.control.runs(machine)
+    assert served.asks(EXITS) == [{"error": "busy"}]
+
+
+def test_an_answer_is_one_line(served: Served) -> None:
+    served.control.runs(Machine())
+    end = served.client()
+    end.send(EXITS)
+    served.serve()
+    served.control.answered(b'{"answer":\n1}')
+    served.serve()
+    assert answers_to(end) == [{"answer": 1}]
+
+
+# ---- who asks ---------------------------------------------------------------------------------
+
+
+def test_a_run_is_found_by_its_name(served: Served) -> None:
+    with find("one") as run:
+        assert run.pid == os.getpid()
+        run.send({"do": "status"})
+        served.serve()
+        assert run.take()["name"] == "one"
+    (found,) = everyone()
+    found.close()
+
+
+@pytest.mark.parametrize("name", ["two", "", "../vestige/one", ".", "a/b", "x" * 300, "\0"])
+def test_a_run_that_there_is_not_is_told_with_those_that_there_are(
+    served: Served, name: str
+) -> None:
+    with pytest.raises(UsageError, match=r"no run .*; there are one"):
+        find(name)
+
+
+def test_a_killed_runs_socket_is_none(served: Served) -> None:
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(served.folder.address("two"))
+    for run in everyone():
+        run.close()
+    assert served.folder.names() == ["one"]
+
+
+def answered(data: bytes) -> Any:
+    """What who asks makes of an answer."""
+    folder = open_folder(make=True)
+    assert folder is not None
+    with closing(folder), ExitStack() as stack:
+        listener, _ = folder.listen("two")
+        stack.callback(listener.close)
+        run = stack.enter_context(Run(folder, "two"))
+        end, _ = socket.socket(fileno=os.dup(listener.fileno())).accept()
+        run.send({"do": "status"})
+        end.recv(1000)
+        with end:
+            end.sendall(data)
+        while (answer := run.take()) is None:
+            pass
+        return answer
+
+
+def test_an_error_is_told_with_the_runs_name() -> None:
+    with pytest.raises(UsageError, match="two: no such thing"):
+        answered(error_line("no such thing") + b"\n")
+
+
+@pytest.mark.parametrize("data", [b"\n", b"[]\n", b"{}\n", b"x\n", b"\xff\n", b"[" * 99999 + b"\n"])
+def test_an_answer_that_is_none_is_told(data: bytes) -> None:
+    with pytest.raises(Exception, match="two: an answer that is none of a run's"):
+        answered(data)
+
+
+@pytest.mark.parametrize("data", [b"", b'{"answer": 1}', b"A" * 100])
+def test_an_end_without_an_answer_is_told(data: bytes) -> None:
+    with pytest.raises(SilentError, match="two: ended without an answer"):
+        answered(data)
+
+
+def test_no_answer_is_told_in_time(served: Served) -> None:
+    began = time.monotonic()
+    with find("one") as run, pytest.raises(SilentError, match="one: no answer within 0 s"):
+        run.ask({"do": "status"}, 0.2)
+    assert time.monotonic() - began < 5

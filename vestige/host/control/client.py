@@ -1,0 +1,170 @@
+"""Who asks: finds runs by their names, sends a request, takes the answer."""
+
+import json
+import select
+import socket
+import struct
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+from vestige.errors import GuestError, UsageError
+from vestige.host.control.folder import Folder, open_folder
+from vestige.host.options import is_name
+
+PATIENCE = 10.0  # seconds for an answer
+LONGEST = 4 << 20  # bytes of one
+QUEUE = struct.pack("2q", 2, 0)  # struct timeval: how long it stands in the queue of many
+PEER = struct.Struct("3i")  # struct ucred
+
+
+class SilentError(GuestError):
+    """A run that does not answer."""
+
+
+class Run:
+    """One that is there, by its `name`; `pid` is its process's."""
+
+    def __init__(self, folder: Folder, name: str) -> None:
+        """Connect. Raises OSError."""
+        self.name = name
+        self._end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, QUEUE)
+        self._coming = bytearray()
+        try:
+            self._end.connect(folder.address(name))
+            self._end.setblocking(False)
+            peer = self._end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
+        except BaseException:
+            self._end.close()
+            raise
+        self.pid: int = PEER.unpack(peer)[0]
+
+    def fileno(self) -> int:
+        """For poll(2): readable once something of an answer has come."""
+        return self._end.fileno()
+
+    def send(self, request: Mapping[str, Any]) -> None:
+        """Ask. Raises SilentError where it can't be sent at once."""
+        line = json.dumps(request).encode() + b"\n"
+        try:
+            sent = self._end.send(line)
+        except OSError:
+            sent = 0
+        if sent < len(line):
+            raise SilentError(f"{self.name}: takes no request now; try again")
+
+    def take(self) -> Any:
+        """The answer, once it is whole; else None. Raises UsageError and GuestError."""
+        try:
+            data = self._end.recv(1 << 16)
+        except BlockingIOError:
+            return None
+        except OSError:
+            data = b""
+        self._coming += data
+        line, end, rest = self._coming.partition(b"\n")
+        if not end and (not data or len(line) > LONGEST):
+            raise SilentError(f"{self.name}: ended without an answer")
+        if not end:
+            return None
+        self._coming = rest
+        return self._answer(bytes(line))
+
+    def _answer(self, line: bytes) -> Any:
+        try:
+            told = json.loads(line)
+        except (ValueError, RecursionError):
+            told = None
+        if isinstance(told, dict) and "error" in told:
+            raise UsageError(f"{self.name}: {told['error']}")
+        if not isinstance(told, dict) or told.get("answer") is None:
+            raise GuestError(f"{self.name}: an answer that is none of a run's")
+        return told["answer"]
+
+    def ask(self, request: Mapping[str, Any], seconds: float = PATIENCE) -> Any:
+        """The answer to a request. Raises UsageError, and GuestError where there is none."""
+        self.send(request)
+        poll = select.poll()
+        poll.register(self, select.POLLIN)
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if poll.poll(1000 * left) and (answer := self.take()) is not None:
+                return answer
+        raise SilentError(f"{self.name}: no answer within {seconds:.0f} s")
+
+    def close(self) -> None:
+        """Let it go."""
+        self._end.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+
+def find(name: str) -> Run:
+    """The run of this name. Raises UsageError where there is none, SilentError if it takes nobody.
+
+    What a killed one left is removed.
+    """
+    folder = open_folder(make=False)
+    if folder is None:
+        raise _unknown(name, [])
+    try:
+        if is_name(name):
+            try:
+                run = _reach(folder, name)
+            except BlockingIOError:
+                raise SilentError(f"{name}: takes no request now; try again") from None
+            if run is not None:
+                return run
+        runs = list(_connected(folder))
+        for run in runs:
+            run.close()
+        raise _unknown(name, [run.name for run in runs])
+    finally:
+        folder.close()
+
+
+def everyone() -> Sequence[Run]:
+    """All runs of this user. Raises UsageError."""
+    folder = open_folder(make=False)
+    if folder is None:
+        return []
+    try:
+        return list(_connected(folder))
+    finally:
+        folder.close()
+
+
+def _connected(folder: Folder) -> Iterator[Run]:
+    """Those that there are; what killed ones left is removed."""
+    for name in folder.names():
+        try:
+            run = _reach(folder, name)
+        except BlockingIOError:
+            continue
+        if run is not None:
+            yield run
+
+
+def _reach(folder: Folder, name: str) -> Run | None:
+    """Connect; None: nobody is there. Raises BlockingIOError where too many want to."""
+    try:
+        try:
+            return Run(folder, name)
+        except ConnectionRefusedError:
+            if folder.remove_stale(name):
+                return None
+        return Run(folder, name)  # it had only just begun
+    except BlockingIOError:
+        raise
+    except OSError:
+        return None
+
+
+def _unknown(name: str, known: Sequence[str]) -> UsageError:
+    there = f"there are {', '.join(known)}" if known else "none is there"
+    return UsageError(f"no run {name!r}; {there}")

@@ -1,0 +1,311 @@
+"""The control of a run, in the run's own process: clients, their lines, and who answers them.
+
+Threats: a client is a process of the same user. It may send half lines or endless ones, nothing or
+too much, read nothing, and come a thousand times: what each holds here is bounded, and so is what
+is done for it before others are served. The guest's process does not wait for any of them. What the
+machine's process answers is one line of bounded length, and no more is believed of it.
+"""
+
+import _socket
+import os
+import select
+import time
+from _collections_abc import Callable, Mapping
+
+from vestige.errors import UsageError
+from vestige.host.control.answers import answer_line, error_line, json_of
+from vestige.host.control.commands import OF_MACHINE, OF_RUN
+from vestige.host.control.folder import Folder, Identity, open_folder
+from vestige.host.messages import tell
+from vestige.lang.types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    from vestige.host.options import RunOptions
+
+    class Machine(Protocol):
+        """Who answers the commands of the machine, one after the other."""
+
+        def ask(self, command: str, request: Mapping[str, Any], line: bytes) -> None:
+            """Have it answer by Control.answered. Raises UsageError where it can't be asked now."""
+
+
+MOST_CLIENTS = 16
+LONGEST_LINE = 16 << 10  # bytes of a request
+HANGUP = select.POLLHUP | select.POLLERR
+NOT_RUNNING = "the guest does not run now: it starts, or has ended"
+
+
+class Client:
+    """One that is connected, by its descriptor, which is a socket's or a device's.
+
+    `coming` is what it sent and nobody has looked at, `going` what it has not taken yet. `reads`:
+    it may send more; `waits`: a request of its is being answered.
+    """
+
+    __slots__ = ("coming", "descriptor", "going", "reads", "waits")
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self.descriptor = descriptor
+        self.coming, self.going = bytearray(), bytearray()
+        self.reads, self.waits = True, False
+
+    @property
+    def has_line(self) -> bool:
+        """Whether a request can be taken: one after the other, each once the last is answered."""
+        return not self.waits and not self.going and b"\n" in self.coming
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is done for it."""
+        return not self.waits and not self.going
+
+    def events(self) -> int:
+        """What poll(2) is to tell of it."""
+        if self.going or self.has_line:  # a line that waits is taken at once
+            return select.POLLOUT
+        return select.POLLIN if self.reads and len(self.coming) <= LONGEST_LINE else 0
+
+    def read(self) -> None:
+        """Take what it has sent."""
+        try:
+            data = os.read(self.descriptor, LONGEST_LINE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self.coming += data
+        self.reads = bool(data)
+
+    def write(self) -> bool:
+        """Give it what it takes; False: it has gone."""
+        try:
+            del self.going[: os.write(self.descriptor, self.going)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            return False
+        return True
+
+
+class Control:
+    """All that asks of one run. `machine`: who answers for the guest, None while it does not run.
+
+    `about`: what is told of the run as it was asked for; `since`, `running_since`: of
+    time.monotonic, when it began, and when its guest did, None: it has not yet; `end` ends it.
+    """
+
+    def __init__(
+        self, about: "Mapping[str, Any]", end: Callable[[], object], clients: tuple[int, ...] = ()
+    ) -> None:
+        """`clients`: descriptors of some that are connected already; they are closed here."""
+        self.about, self.end = about, end
+        self.since = time.monotonic()
+        self.running_since: float | None = None
+        self._machine: Machine | None = None
+        self._clients = {each: Client(each) for each in clients}  # the last to be served at the end
+        self._queue: list[tuple[Client, str, Mapping[str, Any], bytes]] = []
+        self._asking: Client | None = None  # whose request the machine has
+        self._folder: Folder | None = None
+        self._listener: _socket.socket | None = None
+        self._identity: Identity = None
+        self._spare = -1  # the descriptor that the next client will have
+
+    def listen(self, folder: Folder, name: str) -> None:
+        """Take clients at the socket of this name. Raises UsageError, OSError."""
+        self._listener, self._identity = folder.listen(name)
+        self._folder = folder
+        self._keep_spare()
+
+    def runs(self, machine: "Machine | None") -> None:
+        """The guest runs, and this answers for it; None: it does not run any more."""
+        if machine is not None:
+            self.running_since = time.monotonic()
+        self._machine = machine
+        if self._asking is not None:
+            self.refused(NOT_RUNNING)
+        self._ask()
+
+    # ---- clients --------------------------------------------------------------------------
+
+    def waits_for(self) -> dict[int, int]:
+        """Descriptors to be watched, each with its poll events."""
+        events = {each.descriptor: each.events() for each in self._clients.values()}
+        if self._listener is not None and self._spare >= 0:
+            events[self._listener.fileno()] = select.POLLIN
+        return events
+
+    def serve(self, ready: dict[int, int]) -> None:
+        """Do what the poll events in `ready` allow: one request of each client, at most."""
+        for client in list(self._clients.values()):
+            came = ready.get(client.descriptor, 0)
+            if came:
+                self._serve_client(client, came)
+        if self._listener is not None and self._listener.fileno() in ready:
+            self._take_client(self._listener)
+
+    def _serve_client(self, client: Client, came: int) -> None:
+        if came & HANGUP and not came & select.POLLIN:  # it takes no answer
+            self._let_go(client)
+            return
+        if came & select.POLLIN:
+            client.read()
+        if client.going and not client.write():
+            self._let_go(client)
+            return
+        line, end, rest = client.coming.partition(b"\n")
+        if len(line) > LONGEST_LINE:
+            client.coming.clear()
+            client.reads = False
+            self._send(client, error_line(f"a request of more than {LONGEST_LINE} bytes"))
+        elif end and client.is_idle:
+            client.coming = rest
+            self._clients[client.descriptor] = self._clients.pop(client.descriptor)
+            self._take_line(client, bytes(line))
+        if not client.reads and client.is_idle and not client.has_line:
+            self._let_go(client)
+
+    def _take_client(self, listener: _socket.socket) -> None:
+        """The next client; where there are too many, the one that was idle for longest goes."""
+        if len(self._clients) >= MOST_CLIENTS:
+            clients = self._clients.values()
+            self._let_go(next((each for each in clients if each.is_idle), next(iter(clients))))
+        spare, self._spare = self._spare, -1
+        os.close(spare)
+        try:
+            descriptor, _ = listener._accept()  # type: ignore[attr-defined] # socket is slow to import
+        except OSError:  # it has gone, or somebody was faster with the descriptor
+            descriptor = -1
+        if descriptor >= 0:
+            self._clients[descriptor] = Client(descriptor)
+        self._keep_spare()
+
+    def _keep_spare(self) -> None:
+        """Where there is none to be had, the next client waits until one goes."""
+        listener = self._listener
+        if self._spare < 0 and listener is not None:
+            try:
+                self._spare = os.dup(listener.fileno())
+            except OSError:
+                return
+
+    def _let_go(self, client: Client) -> None:
+        """What is asked of the machine for it goes on, and its answer is nobody's."""
+        if self._clients.pop(client.descriptor, None) is None:
+            return
+        os.close(client.descriptor)
+        self._queue = [each for each in self._queue if each[0] is not client]
+        self._keep_spare()
+
+    # ---- requests -------------------------------------------------------------------------
+
+    def _take_line(self, client: Client, line: bytes) -> None:
+        try:
+            command, request = _read(line)
+            if command in OF_RUN:
+                self._send(client, answer_line(json_of(OF_RUN[command](self, request))))
+            else:
+                client.waits = True
+                self._queue.append((client, command, request, line))
+                self._ask()
+        except UsageError as error:
+            self._send(client, error_line(str(error)))
+
+    def _ask(self) -> None:
+        """Have the machine answer the next request, unless it has one."""
+        while self._asking is None and self._queue:
+            self._asking, command, request, line = self._queue.pop(0)
+            if self._machine is None:
+                self.refused(NOT_RUNNING)
+                continue
+            try:
+                self._machine.ask(command, request, line)
+            except UsageError as error:
+                self.refused(str(error))
+
+    def refused(self, error: str) -> None:
+        """The machine's answer is none, for this reason."""
+        self.answered(error_line(error))
+
+    def answered(self, line: bytes) -> None:
+        """The machine's answer, as its client gets it."""
+        client, self._asking = self._asking, None
+        if client is not None:
+            self._send(client, line.replace(b"\n", b" "))
+        self._ask()
+
+    def _send(self, client: Client, line: bytes) -> None:
+        client.waits = False
+        client.going += line + b"\n"
+        if client.descriptor in self._clients and not client.write():
+            self._let_go(client)
+
+    def close(self) -> None:
+        """Let all clients go, and remove the socket; a second time does nothing."""
+        for client in list(self._clients.values()):
+            self._let_go(client)
+        folder, self._folder = self._folder, None
+        if folder is not None and self._listener is not None:
+            folder.remove(str(self.about["name"]), self._identity)
+            self._listener.close()
+            folder.close()
+        if self._spare >= 0:
+            os.close(self._spare)
+            self._spare = -1
+
+
+def _read(line: bytes) -> "tuple[str, dict[str, Any]]":
+    """A request: its command, and all of it. Raises UsageError."""
+    import json  # noqa: PLC0415 - slow, and few runs are asked anything
+
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"not JSON: {error}") from None
+    command = request.get("do") if isinstance(request, dict) else None
+    if not isinstance(command, str):
+        raise UsageError('a request is an object with a command: {"do": "status"}')
+    if command not in OF_RUN and command not in OF_MACHINE:
+        known = ", ".join((*OF_RUN, *OF_MACHINE))
+        raise UsageError(f"{command!r} is not a command; there are {known}")
+    return command, request
+
+
+def about(asked: "RunOptions") -> "dict[str, Any]":
+    """What is told of a run by who asks."""
+    return {
+        "name": name_of(asked),
+        "pid": os.getpid(),
+        "machine": asked.machine,
+        "accel": "soft" if asked.accel == "soft" else "kvm",
+        "cpus": asked.cpus,
+        "memory": asked.memory,
+        "start": asked.start[1],
+        "disks": [disk.path for disk in asked.disks],
+    }
+
+
+def name_of(asked: "RunOptions") -> str:
+    """The run's."""
+    return str(os.getpid()) if asked.name is None else asked.name
+
+
+def open_control(asked: "RunOptions", end: Callable[[], object]) -> Control:
+    """The control of a run. Who gave it no name gets it without a socket where there can be none.
+
+    Raises UsageError.
+    """
+    control = Control(about(asked), end)
+    try:
+        folder = open_folder(make=True)
+        if folder is not None:
+            control.listen(folder, name_of(asked))
+    except UsageError as error:
+        if asked.name is not None:
+            raise
+        tell(f"{error}: until then no `vestige ps` or `vestige stop` for this run")
+    except OSError as error:
+        raise UsageError(f"--name {name_of(asked)}: {error.strerror}; give another") from error
+    return control

@@ -1,0 +1,72 @@
+"""A machine in a software host, asked through a stream of bytes to the run inside."""
+
+import _socket
+import select
+from _collections_abc import Mapping
+
+from vestige.errors import UsageError
+from vestige.host.control.answers import LONGEST, error_line
+from vestige.host.control.server import Control
+from vestige.lang.types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+MOST = LONGEST + 64  # bytes of the line of an answer
+PIECE = 64 << 10
+
+
+class Inside:
+    """One end of the stream; `output` is the other's descriptor. Requests go in as they came.
+
+    Threat: what comes out is a line of bounded length.
+    """
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+        self._near, self._far = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        self._near.setblocking(False)
+        self.output = self._far.fileno()
+        self._going, self._coming = b"", bytearray()
+        self._is_too_long = False
+
+    def ask(self, _command: str, _request: "Mapping[str, Any]", line: bytes) -> None:
+        """Send it. Raises UsageError where the one before is not taken yet."""
+        if self._going:
+            raise UsageError("the software host takes nothing now; try again")
+        self._going = line + b"\n"
+        self._send()
+
+    def waits_for(self) -> dict[int, int]:
+        """The near end."""
+        return {self._near.fileno(): select.POLLIN | (select.POLLOUT if self._going else 0)}
+
+    def serve(self, ready: dict[int, int]) -> None:
+        """Move what can be moved."""
+        came = ready.get(self._near.fileno(), 0)
+        if came & select.POLLOUT:
+            self._send()
+        if came & select.POLLIN:
+            self._take()
+
+    def _send(self) -> None:
+        try:
+            self._going = self._going[self._near.send(self._going) :]
+        except BlockingIOError:
+            return
+
+    def _take(self) -> None:
+        self._coming += self._near.recv(PIECE)
+        while b"\n" in self._coming:
+            line, _, rest = self._coming.partition(b"\n")
+            self._coming = rest
+            too_long, self._is_too_long = self._is_too_long, False
+            self._control.answered(error_line("too long an answer") if too_long else bytes(line))
+        if len(self._coming) > MOST:
+            self._coming.clear()
+            self._is_too_long = True
+
+    def close(self) -> None:
+        """Close both ends."""
+        self._near.close()
+        self._far.close()
