@@ -72,11 +72,13 @@ OWN_TABLES = (b"RSDT", b"XSDT", b"FACP", b"FACS", b"DSDT", b"APIC", b"MCFG")
 def rows(places: tuple[Place, ...]) -> tuple[int, ...]:
     """By port, up to the last that is claimed: whose it is and its offset, as core/decode.py says.
 
+    PCI's first register is one of 32 bits alone, so the three ports behind its first are free (PCI
+    Local Bus Specification 3.0, 3.2.2.3.2).
     Raises UsageError, with file and line, for a claim to what is another place's or is not there.
     """
     last = max((p.end for place in places for p in place.ports), default=0)
     found = [NOBODY << ROW_SHIFT] * max(last, PORT_PCI_ADDRESS + PCI_PORTS)
-    for offset in range(PCI_PORTS):
+    for offset in (0, *range(PORT_PCI_DATA - PORT_PCI_ADDRESS, PCI_PORTS)):
         found[PORT_PCI_ADDRESS + offset] = CONFIG_PORTS << ROW_SHIFT | offset
     for row, place in enumerate(places):
         offsets: dict[int, int] = {}  # the port at each

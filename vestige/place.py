@@ -20,7 +20,9 @@ CONFIG_PORTS = 253  # PCI's mechanism 1
 CONFIG_MEMORY = 254  # PCI's ECAM
 NOBODY = 255
 NOWHERE = 0xFFFF_FFFF  # the offset of what a device does not claim, the number of no function
-GOES_ON = 255  # the machine, as no abi.Power
+# What becomes of the machine, as no abi.Power.
+GOES_ON = 255
+PROCESSORS_RESET = 254  # they alone, if its firmware goes on where they were; else it is reset
 
 
 class Ports(Record):
@@ -220,6 +222,8 @@ class Place(Record):
     injects: bool = False  # it interrupts the boot CPU by itself, as external interrupts
     displays: bool = False  # it has a screen
     ends: bool = False  # the guest ends its machine by it
+    resets_processors: bool = False  # that may be by a reset of the processors alone
+    resumes: bool = False  # it says whether firmware goes on after that
     notice: bytes = b""  # that it may have told to the user
     link: str = ""  # what is between it and its files: the field of Machine
     disks: Bus | None = None  # of which bus they are attached to it

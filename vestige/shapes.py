@@ -154,7 +154,21 @@ class Ending(Protocol):
     """One by which a guest ends its machine."""
 
     def ending(self) -> u8:
-        """An abi.Power, or place.GOES_ON."""
+        """An abi.Power, place.PROCESSORS_RESET or place.GOES_ON."""
+
+
+class ProcessorReset(Protocol):
+    """One of those by which a guest may reset its processors alone."""
+
+    def processors_reset(self) -> None:
+        """They have been, if that was asked for; the chip goes on."""
+
+
+class Resuming(Protocol):
+    """One that says where a PC's firmware goes on after a reset of its processors."""
+
+    def resumes(self) -> bool:
+        """Whether it goes on with what it did before; else it begins anew."""
 
 
 class Noticed(Protocol):

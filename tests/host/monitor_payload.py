@@ -100,6 +100,9 @@ def vcpu_main(cpu: Cpu) -> None:
                 written(cpu, state, record.port, load8(data))
             else:
                 store32(data, answer(cpu, state, record.port))
+        elif reason == ExitReason.SHUTDOWN:
+            cpu.argument[0] = Power.TRIPLE_FAULT
+            call(cpu, Call.POWER)
         else:
             check(reason == ExitReason.MMIO)
             memory = RunMmio.at(address_of(cpu.exit.union))

@@ -237,9 +237,12 @@ def test_a_failing_monitor_ends_its_own_guest_with_one_line(
 
 
 def test_a_triple_fault_is_told_with_its_place(start: Start) -> None:
-    message = ending(start(guests.triple_fault, interrupts=False))
+    payload = start(guests.triple_fault, interrupts=False)
+    assert payload.run() == wait.RESET
+    outcome = payload.session.outcome
+    assert outcome is not None
     place = r"RIP 0x10[0-9a-f]{4}|this processor doesn't say where"  # the latter: AMD
-    assert re.fullmatch(rf"the guest had a triple fault on CPU 0 \(({place})\)", message)
+    assert re.fullmatch(rf"the guest had a triple fault on CPU 0 \(({place})\)", outcome.fault)
 
 
 def test_a_reset_is_told_as_one(start: Start) -> None:

@@ -141,7 +141,7 @@ class Rig(Processor):
     def domain_of(self, gsi: int) -> int:
         """Whose a doorbell is."""
         function = (gsi - abi.VIRTIO_GSI) // abi.VIRTIO_VECTORS
-        if function < 0:
+        if function < 0 or gsi == abi.INIT_GSI:
             return 0
         share, number = divmod(function, abi.MAX_VIRTIO)
         assert share < self.shared.config.shares[number]
@@ -283,6 +283,11 @@ class Rig(Processor):
         shown = self.cpus[cpu].exit
         shown.reason = abi.ExitReason.IOAPIC_EOI
         abi.RunEoi.at(address_of(shown.union)).vector = vector
+        self.enter(cpu)
+
+    def shut_down(self, cpu: int = 0) -> None:
+        """A triple fault."""
+        self.cpus[cpu].exit.reason = abi.ExitReason.SHUTDOWN
         self.enter(cpu)
 
     def work(self, domain: int = 0) -> None:

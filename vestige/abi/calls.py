@@ -43,6 +43,7 @@ class Power(IntEnum):
     OFF = 0
     RESET = 1
     PANICKED = 2  # the guest's kernel says so
+    TRIPLE_FAULT = 3  # a reset, of which the host says where it was
 
 
 Panic = vcpu.Panic  # why the monitor failed

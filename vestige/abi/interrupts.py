@@ -8,7 +8,8 @@ from vestige.lang.types import Struct, u32, u64
 # Vector v of function n, sent by replica s of it: GSI VIRTIO_GSI + (s * MAX_VIRTIO + n) *
 # VIRTIO_VECTORS + v. Two replicas may send the same vector; who sends knows what is routed.
 VIRTIO_GSI = PINS
-GSIS = VIRTIO_GSI + MAX_DOMAINS * MAX_VIRTIO * VIRTIO_VECTORS
+INIT_GSI = VIRTIO_GSI + MAX_DOMAINS * MAX_VIRTIO * VIRTIO_VECTORS  # resets a processor alone
+GSIS = INIT_GSI + 1
 
 # A port of the monitor VM, OUT only, not memory.
 PORT_DOORBELL = 0x1000  # OUT AL to PORT_DOORBELL + n: eventfd of GSI n, no exit

@@ -28,6 +28,7 @@ class ExitReason(IntEnum):
     IO = 2
     MMIO = 6
     INTERRUPT_WINDOW = 7  # the guest can take an external interrupt
+    SHUTDOWN = 8  # its processor has shut down: a triple fault
     INTERRUPTED = 10  # it has been told to exit
     IOAPIC_EOI = 26
 

@@ -119,6 +119,7 @@ class Run:
         self.user = None if asked.jail.user is None else find_user(asked.jail.user)
         self.compiled = ready.compiled or _compiled(asked, files, self.config)
         self.restarts = 0
+        self._fault = ""  # by which the machine reset itself last, in words
         self._elapsed = 0.0  # seconds from the run's begin to the guest's first instruction
         self._spare, self._started = ready.machine, ready.started
 
@@ -138,7 +139,7 @@ class Run:
         finally:
             self._write_last_words()
         if status == RESET:
-            tell(failure.RESET_ENDS_RUN)
+            tell(failure.reset_ends_run(self._fault))
         return status
 
     def _write_last_words(self) -> None:
@@ -203,6 +204,7 @@ class Run:
                 self.control.runs(None)
                 machine.stop()
                 self.counters = machine.counters
+                self._fault = machine.outcome.fault if machine.outcome is not None else ""
         finally:
             machine.close()
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from vestige.abi import Config, Power
+from vestige.abi import Config
 from vestige.monitor.devices.i8042.model import KeyboardController
 from vestige.monitor.devices.i8042.spec import Command, CommandByte, Register, Status
 from vestige.monitor.line import NEVER
-from vestige.place import GOES_ON
+from vestige.place import GOES_ON, PROCESSORS_RESET
 
 A_KEY, A_CODE, A_SET_1 = 0x1E, 0x1C, 0x1E
 
@@ -273,17 +273,17 @@ def test_there_is_one_gate_for_bit_20_and_three_ways_to_it(controller: KeyboardC
 @pytest.mark.parametrize("value", range(0xF0, 0x100))
 def test_a_pulse_of_bit_0_resets(controller: KeyboardController, value: int) -> None:
     command(controller, value)
-    assert controller.ending() == (GOES_ON if value & 1 else Power.RESET)
+    assert controller.ending() == (GOES_ON if value & 1 else PROCESSORS_RESET)
 
 
 def test_the_output_port_s_bit_0_resets(controller: KeyboardController) -> None:
     command(controller, Command.WRITE_OUTPUT_PORT, 0xCE)
-    assert controller.ending() == Power.RESET
+    assert controller.ending() == PROCESSORS_RESET
 
 
 def test_port_92_resets(controller: KeyboardController) -> None:
     controller.write(Register.SYSTEM_CONTROL, 1, 3, 0)
-    assert controller.ending() == Power.RESET
+    assert controller.ending() == PROCESSORS_RESET
 
 
 # ---- time ----------------------------------------------------------------------------------------

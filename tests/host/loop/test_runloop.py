@@ -131,6 +131,7 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
     return Rig(monkeypatch)
 
 
+ENDS = 17  # KVM_EXIT_INTERNAL_ERROR: nobody forwards it
 TOLD = abi.ExitReason.INTERRUPTED  # by the run loop itself: KVM's own exit of this reason is EINTR
 
 
@@ -140,9 +141,9 @@ def test_device_accesses_and_ends_of_interrupt_are_forwarded(
 ) -> None:
     rig.guest_exits(reason)
     rig.monitor_calls(abi.Call.DONE)
-    rig.guest_exits(8)
+    rig.guest_exits(ENDS)
     assert rig.run() == Leave.GUEST
-    assert rig.loop.forwards == rig.loop.exits[reason] == rig.loop.exits[8] == 1
+    assert rig.loop.forwards == rig.loop.exits[reason] == rig.loop.exits[ENDS] == 1
 
 
 @pytest.mark.parametrize("reason", sorted(set(range(40)) - set(abi.ExitReason) | {TOLD}))
@@ -167,7 +168,7 @@ def test_calls_for_python_leave_and_the_monitor_goes_on_afterwards(rig: Rig, cal
     assert rig.loop.call == call
     assert sum(rig.loop.calls) == (call < 8)
     rig.monitor_calls(abi.Call.DONE)
-    rig.guest_exits(8)
+    rig.guest_exits(ENDS)
     assert rig.run() == Leave.GUEST
 
 
@@ -228,7 +229,7 @@ def test_what_a_kick_hands_to_another_thread_runs_before_the_monitor(rig: Rig) -
         rig.monitor_calls(abi.Call.KICK, second=handed)
         rig.script.append((RING, lambda: 3))
     rig.monitor_calls(abi.Call.DONE)
-    rig.guest_exits(8)
+    rig.guest_exits(ENDS)
     assert rig.run() == Leave.GUEST
     assert rig.yields == [4]  # after the second KICK: the third's two steps and the last two
 
@@ -239,7 +240,7 @@ def test_a_kick_enters_the_ring_that_it_names(rig: Rig) -> None:
         rig.monitor_calls(abi.Call.KICK, argument=number)
         rig.script.append((ring, lambda: 3))
     rig.monitor_calls(abi.Call.DONE)
-    rig.guest_exits(8)
+    rig.guest_exits(ENDS)
     assert rig.run() == Leave.GUEST
 
 
@@ -253,7 +254,7 @@ def test_a_kick_for_a_ring_that_is_not_there_is_for_python_to_refuse(rig: Rig, n
 @pytest.mark.parametrize(
     "record",
     [
-        {"reason": 8},
+        {"reason": ENDS},
         {"reason": 6},
         {"port": 0x80},
         {"direction": 0},
@@ -274,7 +275,7 @@ def test_a_processor_that_waits_or_that_ran_before_is_entered_again(
 ) -> None:
     rig.loop.boots, rig.loop.forwards = boots, forwards
     rig.fails(GUEST, errno.EAGAIN)
-    rig.guest_exits(8)
+    rig.guest_exits(ENDS)
     assert rig.run() == Leave.GUEST
 
 
@@ -322,7 +323,7 @@ def test_the_first_done_is_told(rig: Rig) -> None:
     rig.loop.in_monitor = rig.loop.first = 1
     rig.monitor_calls(abi.Call.DONE)
     assert rig.run() == Leave.READY
-    rig.guest_exits(8)
+    rig.guest_exits(ENDS)
     assert rig.run() == Leave.GUEST
 
 
@@ -355,7 +356,7 @@ def boot(rig: Rig) -> Rig:
 def test_an_interrupt_is_injected_and_the_trap_answered(boot: Rig) -> None:
     boot.guest_exits(abi.ExitReason.IO, ready=1)
     boot.monitor_calls(abi.Call.INJECT, argument=0x1_0000_0038)
-    boot.guest_exits(8)
+    boot.guest_exits(ENDS)
     assert boot.run() == Leave.GUEST
     assert (boot.injected, boot.shown.ready) == ([0x38], 1)
     assert boot.page.request_interrupt_window == 0
@@ -369,7 +370,7 @@ def test_a_guest_that_can_take_none_exits_once_it_can(boot: Rig) -> None:
     boot.monitor_calls(abi.Call.DONE)  # by which nothing is taken back
     boot.guest_exits(abi.ExitReason.INTERRUPT_WINDOW, ready=1)
     boot.monitor_calls(abi.Call.INJECT, argument=0x20)
-    boot.guest_exits(8)
+    boot.guest_exits(ENDS)
     for number, (who, act) in enumerate(boot.script):
         if who == GUEST:
 
@@ -405,7 +406,7 @@ def test_the_boot_cpu_is_told_to_exit_and_the_monitor_is_entered(boot: Rig) -> N
     boot.monitor_calls(abi.Call.DONE)
     boot.fails(GUEST, errno.EINTR)
     boot.monitor_calls(abi.Call.DONE)
-    boot.guest_exits(8)
+    boot.guest_exits(ENDS)
     assert boot.run() == Leave.GUEST
     assert boot.signals == boot.loop.exits[TOLD] == 1
     assert boot.shown.reason == TOLD
@@ -414,6 +415,6 @@ def test_the_boot_cpu_is_told_to_exit_and_the_monitor_is_entered(boot: Rig) -> N
 
 def test_a_signal_for_something_else_is_not_told_to_the_monitor(boot: Rig) -> None:
     boot.fails(GUEST, errno.EINTR)
-    boot.guest_exits(8)
+    boot.guest_exits(ENDS)
     assert boot.run() == Leave.GUEST
     assert (boot.loop.interrupted, boot.loop.forwards) == (1, 0)

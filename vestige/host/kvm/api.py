@@ -51,6 +51,8 @@ class Request(IntEnum):
     GET_SREGS = 0x8138_AE83
     SET_SREGS = 0x4138_AE84
     SET_MSRS = 0x4008_AE89
+    GET_LAPIC = 0x8400_AE8E
+    SET_LAPIC = 0x4400_AE8F
     SET_CPUID2 = 0x4008_AE90
     SET_MP_STATE = 0x4004_AE99
     GET_TSC_KHZ = 0xAEA3
@@ -285,6 +287,12 @@ class SystemRegisters(Struct):
     efer: u64
     apic_base: u64
     interrupt_bitmap: u64[4]
+
+
+class LocalApic(Struct):
+    """struct kvm_lapic_state."""
+
+    registers: u8[1024]
 
 
 class CpuidEntry(Struct):

@@ -129,6 +129,8 @@ class Twin:
         self.guest.map(address, len(image), self._firmware.address, read_only=read_only)
         self.private.write(abi.FIRMWARE_ITEMS, items)
         self.private.shared().config.firmware_items = abi.FIRMWARE_ITEMS
+        for cpu in self.guest.cpus:  # a firmware that never looks at it is reset by it all the same
+            cpu.make_reachable()
 
     def place_ide_in_memory(self) -> None:
         """Before `wire`: let the IDE be at abi.IDE_MEMORY, with pages to read and posted starts.

@@ -94,6 +94,16 @@ class VirtualCpu:
         state = kvm.MultiprocessorState(state=kvm.RUNNABLE)
         kvm.call(self.descriptor, kvm.Request.SET_MP_STATE, state)
 
+    def make_reachable(self) -> None:
+        """Let messages reach its local APIC, though its guest has not written to that.
+
+        KVM looks for destinations in a table that it makes when a local APIC is set, or enabled by
+        its guest (Linux 6.18, arch/x86/kvm/lapic.c, kvm_recalculate_apic_map).
+        """
+        state = kvm.LocalApic()
+        kvm.call(self.descriptor, kvm.Request.GET_LAPIC, state)
+        kvm.call(self.descriptor, kvm.Request.SET_LAPIC, state)
+
     def tsc_khz(self) -> int:
         """The frequency of this vCPU's time-stamp counter."""
         return kvm.call(self.descriptor, kvm.Request.GET_TSC_KHZ)

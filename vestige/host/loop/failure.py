@@ -45,6 +45,7 @@ RESET_ENDS_RUN = (
     "the guest reset itself, which ends the run (status 3); its console says why (a kernel's panic"
     " does that with panic=-1). --on-reboot restart starts it anew"
 )
+FAULT_ENDS_RUN = "which resets it and ends the run (status 3). --on-reboot restart starts it anew"
 
 
 def escaped(text: bytes) -> str:
@@ -72,6 +73,20 @@ def controller(report: abi.NvmeReport) -> str:
     return f"the NVMe controller can't be used: {reason}"
 
 
+def triple_fault(who: str, guest: VirtualCpu) -> str:
+    """That a guest's CPU has had one, and where."""
+    address = guest.registers().rip
+    rip = f"RIP {address:#x}"
+    if address == RESET_RIP:  # kvm-amd resets the vCPU before it tells
+        rip = "this processor doesn't say where"
+    return f"the guest had a triple fault on {who} ({rip})"
+
+
+def reset_ends_run(fault: str) -> str:
+    """The line for a reset where that ends the run; `fault`: of a triple fault, what it was."""
+    return f"{fault}, {FAULT_ENDS_RUN}" if fault else RESET_ENDS_RUN
+
+
 def left(
     leave: int, loop: Loop, who: str, guest: VirtualCpu | None, monitor: VirtualCpu | None
 ) -> str:
@@ -92,13 +107,8 @@ def left(
 
 
 def _guest_exit(reason: int, who: str, guest: VirtualCpu) -> str:
-    address = guest.registers().rip
-    rip = f"RIP {address:#x}"
+    rip = f"RIP {guest.registers().rip:#x}"
     detail = exit_detail(guest)
-    if reason == kvm.Exit.SHUTDOWN:
-        if address == RESET_RIP:  # kvm-amd resets the vCPU before it tells
-            rip = "this processor doesn't say where"
-        return f"the guest had a triple fault on {who} ({rip})"
     if reason == kvm.Exit.INTERNAL_ERROR:
         suberror = detail & 0xFFFF_FFFF
         what = INTERNAL_SUBERRORS.get(suberror, f"suberror {suberror}")

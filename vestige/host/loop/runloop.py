@@ -46,6 +46,7 @@ SECOND = 8  # offset of a call's second argument from its first
 NUDGE = 10  # SIGUSR1: only there to end a KVM_RUN
 LOOK_AFTER = 16_384  # entries a ring takes between two looks: as many more may be under way in it
 REASONS = 64  # exit reasons counted apart; the last counts all from there on
+FORWARDED = (ExitReason.IO, ExitReason.MMIO, ExitReason.IOAPIC_EOI, ExitReason.SHUTDOWN)
 
 
 class Leave(IntEnum):
@@ -138,7 +139,7 @@ def run_guest(loop: Loop) -> u8:
     reason = page.exit_reason
     if reason == ExitReason.INTERRUPT_WINDOW:
         page.request_interrupt_window = 0
-    elif reason not in (ExitReason.IO, ExitReason.MMIO, ExitReason.IOAPIC_EOI):
+    elif reason not in FORWARDED:
         count_exit(loop, reason)
         loop.reason = reason
         return Leave.GUEST

@@ -38,11 +38,15 @@ class Submitted(Struct):
 
 
 class Outcome:
-    """How the guest ended: an error's line, or None for a power-off or a reset."""
+    """How the guest ended: an error's line, or None for a power-off or a reset.
 
-    def __init__(self, error: str | None, *, reset: bool = False) -> None:
+    `fault`: of a reset by a triple fault, what it was, in words.
+    """
+
+    def __init__(self, error: str | None, *, reset: bool = False, fault: str = "") -> None:
         self.error = error
         self.reset = reset
+        self.fault = fault
 
 
 class CpuThread:
@@ -287,11 +291,11 @@ class Session:
             self._end(error + where)
         return error is None
 
-    def _end(self, error: str | None, *, reset: bool = False) -> None:
+    def _end(self, error: str | None, *, reset: bool = False, fault: str = "") -> None:
         """The guest is over; the first reason counts."""
         with self._lock:
             if self.outcome is None:
-                self.outcome = Outcome(error, reset=reset)
+                self.outcome = Outcome(error, reset=reset, fault=fault)
         os.eventfd_write(self.ended, 1)
 
     def _serve(self, each: CpuThread) -> bool:
@@ -305,7 +309,7 @@ class Session:
             case abi.Call.LOG:
                 self._log(first)
             case abi.Call.POWER:
-                self._power(first)
+                self._power(first, each)
                 return False
             case abi.Call.PANIC:
                 self._end(
@@ -320,9 +324,11 @@ class Session:
                 return False
         return True
 
-    def _power(self, how: int) -> None:
+    def _power(self, how: int, each: CpuThread) -> None:
         if how in (abi.Power.OFF, abi.Power.RESET):
             self._end(None, reset=how == abi.Power.RESET)
+        elif how == abi.Power.TRIPLE_FAULT and each.guest is not None:
+            self._end(None, reset=True, fault=failure.triple_fault(each.who, each.guest))
         elif how == abi.Power.PANICKED:
             self._end(failure.PANICKED)
         else:

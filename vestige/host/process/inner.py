@@ -320,7 +320,7 @@ class Machine:
         if outcome is not None and outcome.error is not None:
             self._link.send_text(Kind.FAILED, outcome.error)
         elif outcome is not None:
-            self._link.send(Kind.OVER, bytes((outcome.reset,)))
+            self._link.send(Kind.OVER, bytes((outcome.reset,)) + outcome.fault.encode())
 
     def _log(self, text: bytes) -> None:
         self._link.send(Kind.LOG, text)

@@ -30,7 +30,7 @@ class Kind(IntEnum):
     COUNTERS = 5  # a piece of the text for --stats
     FAILED = 6  # the last one: a line that says how guest or monitor failed
     REFUSED = 7  # the last one: a line that says what was wrong with what the user asked for
-    OVER = 8  # the last one: the guest powered off (0) or reset itself (1)
+    OVER = 8  # the last one: the guest powered off (0) or reset itself (1), and by which fault
     LISTENER = 9  # with a descriptor: the calls that the jail refuses are told there
     ANSWER = 10  # a piece of the answer to ASK: control/answers.py
 

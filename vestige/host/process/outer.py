@@ -213,7 +213,7 @@ class MachineProcess:
             case Kind.COUNTERS:
                 self.counters = (self.counters + data)[:MOST_COUNTERS]
             case Kind.OVER:
-                self._end(Outcome(None, reset=data == b"\1"))
+                self._end(Outcome(None, reset=data[:1] == b"\1", fault=_text(data[1:])))
             case Kind.REFUSED if not self._starts:
                 self._end(Outcome(None))
                 raise UsageError(_text(data))

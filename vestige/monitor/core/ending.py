@@ -1,17 +1,27 @@
-"""The end of the machine, as the guest wished or said, and what the user is told before."""
+"""The end of the machine, as the guest wished or said, and what the user is told before.
 
-from vestige.abi import Call, Cpu, Shared
+And what is no end: a reset of a PC's processors after which its firmware goes on where it was told
+to, by the shutdown code (IBM Personal Computer AT Technical Reference, 1984, "Real Mode" and "Test
+1"). So programs of the 80286 come back from protected mode.
+"""
+
+from vestige.abi import INIT_GSI, LOCAL_APIC, Call, Config, Cpu, Power, Shared
 from vestige.devices import DEVICES, VIRTIO_TYPES
 from vestige.lang.intrinsics import pause
-from vestige.lang.types import u64
+from vestige.lang.types import u32, u64
 from vestige.monitor import outside
 from vestige.monitor.clock import MILLISECOND
 from vestige.monitor.core.conclude import conclude
+from vestige.monitor.core.interrupts import send
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.turn import time, unlock
-from vestige.shapes import Link, Noticed, VirtioLink
+from vestige.place import PROCESSORS_RESET
+from vestige.shapes import Link, Noticed, ProcessorReset, Resuming, VirtioLink
 
 FLUSH_LIMIT = 2000 * MILLISECOND  # how long output may take when the machine ends
+# A message to a local APIC, Intel SDM volume 3, 11.11.1 and 11.11.2.
+DESTINATION_SHIFT = 12  # of the APIC ID in its address
+INIT = 0b101 << 8  # its delivery mode
 
 
 def tell_notices(cpu: Cpu, machine: Machine, shared: Shared) -> None:
@@ -24,6 +34,40 @@ def tell_notices(cpu: Cpu, machine: Machine, shared: Shared) -> None:
                     shared.log[i] = place.notice[i]
                 cpu.argument[0] = len(place.notice)
                 outside.call(cpu, Call.LOG)
+
+
+def ends(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
+    """Do what the guest wished: whether that is the end, and the lock given back. It is held."""
+    if goes_on(machine, shared.config):
+        reset_processors(cpu, machine, shared)
+        return False
+    machine.stopping = 1
+    end_machine(cpu, machine, shared)
+    return True
+
+
+def goes_on(machine: Machine, config: Config) -> bool:
+    """Whether what the guest wished resets its processors alone. Only a firmware is there then."""
+    if config.firmware_items == 0 or machine.ending() != PROCESSORS_RESET:
+        return False
+    for place in DEVICES:
+        if place.resumes:
+            firmware: Resuming = getattr(machine, place.field)
+            return firmware.resumes()
+    return False
+
+
+def reset_processors(cpu: Cpu, machine: Machine, shared: Shared) -> None:
+    """INIT of all, the boot CPU last, with RAM and all devices as they are. The lock is held."""
+    for place in DEVICES:
+        if place.resets_processors:
+            chip: ProcessorReset = getattr(machine, place.field)
+            chip.processors_reset()
+    cpu.exit.ready = 0  # it takes no external interrupt at its first instruction
+    cpus = shared.config.cpus
+    for number in range(cpus):
+        destination = u32(cpus - 1 - number) << DESTINATION_SHIFT
+        send(cpu, shared, INIT_GSI, LOCAL_APIC | destination, INIT)
 
 
 def end_machine(cpu: Cpu, machine: Machine, shared: Shared) -> None:
@@ -39,7 +83,8 @@ def end_machine(cpu: Cpu, machine: Machine, shared: Shared) -> None:
         pause()
         machine.lock.acquire()
         conclude(cpu, machine, shared)
-    cpu.argument[0] = machine.ending()
+    ending = machine.ending()
+    cpu.argument[0] = Power.RESET if ending == PROCESSORS_RESET else ending
     unlock(machine, shared)
     outside.call(cpu, Call.POWER)
 

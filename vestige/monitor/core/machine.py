@@ -76,6 +76,7 @@ class Machine(Struct):
     old: u32  # 1: it is a PC, whose PIC interrupts the boot CPU
     boot_inside: u32  # 1: the boot CPU may not know that an external interrupt waits
     stopping: u32  # 1: a CPU has begun to end the machine
+    wish: u8  # how the guest ended it by no device: an abi.Power, or GOES_ON
     traps: Trap[MAX_CPUS]  # each is its CPU's own, in the first domain
     # From here on the ring has as much as the machine needs: abi.STATE_PLAIN.
     virtio: Virtio
@@ -89,6 +90,7 @@ class Machine(Struct):
         self.kick_due = NEVER
         self.old = config.board == Board.PC and config.domain == 0
         self.boot_inside = 1
+        self.wish = GOES_ON
         for place in DEVICES:
             if place.board is None or config.board == place.board:
                 device: Device = getattr(self, place.field)
@@ -117,8 +119,8 @@ class Machine(Struct):
                 controller.attach_disk(config, disk)
 
     def ending(self) -> u8:
-        """How the guest has ended its machine, an abi.Power, or GOES_ON. A panic counts most."""
-        ending: u8 = GOES_ON
+        """How the guest has ended its machine, as shapes.Ending has it. A panic counts most."""
+        ending: u8 = self.wish
         for place in DEVICES:
             if place.ends and (place.board is None or self.old):
                 device: Ending = getattr(self, place.field)

@@ -12,6 +12,7 @@ class Kind(IntEnum):
     PORT = 1
     MEMORY = 2
     END_OF_INTERRUPT = 3
+    SHUTDOWN = 4  # of its processor, by a triple fault
 
 
 class Trap(Struct):

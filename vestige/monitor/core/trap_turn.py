@@ -8,7 +8,7 @@ from vestige.monitor.core.controllers import start_controllers
 from vestige.monitor.core.decode import function_at, function_of_port
 from vestige.monitor.core.dispatch import handle, is_quiet, locate
 from vestige.monitor.core.domains import machine_of, shared_of
-from vestige.monitor.core.ending import end_machine, tell_notices
+from vestige.monitor.core.ending import ends, tell_notices
 from vestige.monitor.core.external import begin_turn, end_turn, interrupt_turn
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.posted import await_posts, follows_posts
@@ -74,9 +74,7 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
     conclude(cpu, machine, shared)
     stand_in(cpu, machine, shared)
     tell_notices(cpu, machine, shared)
-    if machine.ending() != GOES_ON and not machine.stopping:
-        machine.stopping = 1
-        end_machine(cpu, machine, shared)
+    if machine.ending() != GOES_ON and not machine.stopping and ends(cpu, machine, shared):
         return Call.DONE
     if number == NOWHERE:
         reply = end_turn(cpu, machine) if machine.old else Call.DONE

@@ -5,12 +5,14 @@ from vestige.lang.types import u32
 from vestige.monitor import outside
 from vestige.monitor.core.conclude import conclude
 from vestige.monitor.core.domains import machine_of, shared_of
+from vestige.monitor.core.ending import ends
 from vestige.monitor.core.interrupts import wake_worker
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.posted import begin_posts, take_signals
 from vestige.monitor.core.queued_writes import drain
 from vestige.monitor.core.turn import time
 from vestige.monitor.line import NEVER
+from vestige.place import GOES_ON
 
 
 def worker_main(cpu: Cpu) -> None:
@@ -50,10 +52,17 @@ def take_turn(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     machine.at_work = 1
     shared.statistics.worker_wakeups += 1
     now = time(machine, shared)
-    drain(machine, shared, now)
+    moved = drain(machine, shared, now)
     take_signals(cpu, machine, shared)
     machine.expire(now)
     conclude(cpu, machine, shared)
+    if (
+        moved
+        and machine.ending() != GOES_ON
+        and not machine.stopping
+        and ends(cpu, machine, shared)
+    ):
+        return False
     now = time(machine, shared)
     deadline = outside.reachable(machine.next_deadline(), now)
     if cpu.signals[TIMER_SIGNAL]:

@@ -68,6 +68,8 @@ def fetch(cpu: Cpu, trap: Trap) -> None:
         case ExitReason.IOAPIC_EOI:
             trap.kind = Kind.END_OF_INTERRUPT
             trap.vector = RunEoi.at(union).vector
+        case ExitReason.SHUTDOWN:
+            trap.kind = Kind.SHUTDOWN
         case _:
             trap.kind = Kind.NOTHING
 

@@ -6,7 +6,7 @@ never full. The output buffer has one byte; the next one comes when that has bee
 controller's own goes first; where both devices have one, they take turns. Times are nanoseconds.
 """
 
-from vestige.abi import Config, Power
+from vestige.abi import Config
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.types import Struct, i32, u8, u16, u64
 from vestige.monitor.devices.i8042.keyboard import Keyboard
@@ -28,7 +28,7 @@ from vestige.monitor.devices.i8042.spec import (
     SystemControl,
 )
 from vestige.monitor.line import Line
-from vestige.place import GOES_ON
+from vestige.place import GOES_ON, PROCESSORS_RESET
 
 
 class Source(IntEnum):
@@ -56,7 +56,7 @@ class KeyboardController(Struct):
     reply_auxiliary: u8  # 1: as if it were the mouse's
     output_port: u8
     command: u8  # the one whose data byte is to come, 0: none
-    wish: u8  # output: the abi.Power asked for, or GOES_ON
+    wish: u8  # output: PROCESSORS_RESET, or GOES_ON
 
     def reset(self) -> None:
         """Power-on: both devices are there, may send and interrupt; A20 is open."""
@@ -98,7 +98,7 @@ class KeyboardController(Struct):
             case _:
                 self.open_a20(value & SystemControl.A20 != 0)
                 if value & SystemControl.RESET:
-                    self.wish = Power.RESET
+                    self.wish = PROCESSORS_RESET
 
     def read_data(self) -> u8:
         """The output buffer: reading empties it, and lets the next byte come."""
@@ -126,7 +126,7 @@ class KeyboardController(Struct):
             case Command.WRITE_OUTPUT_PORT:
                 self.output_port = value
                 if not value & OutputPort.NO_RESET:
-                    self.wish = Power.RESET
+                    self.wish = PROCESSORS_RESET
             case Command.WRITE_KEYBOARD_OUTPUT:
                 self.answer(value, False)
             case Command.WRITE_MOUSE_OUTPUT:
@@ -145,7 +145,7 @@ class KeyboardController(Struct):
             self.command = value
         elif value >= Command.PULSE:
             if not value & OutputPort.NO_RESET:
-                self.wish = Power.RESET
+                self.wish = PROCESSORS_RESET
         else:
             self.do_command(value)
             self.fill()
@@ -227,8 +227,13 @@ class KeyboardController(Struct):
         return self.output_port & OutputPort.A20 != 0
 
     def ending(self) -> u8:
-        """Whether the guest has reset its machine: abi.Power.RESET, or GOES_ON."""
+        """Whether the guest has reset the processors: PROCESSORS_RESET, or GOES_ON."""
         return self.wish
+
+    def processors_reset(self) -> None:
+        """They have been. A pulse is over, and the output port's reset is no longer held."""
+        self.wish = GOES_ON
+        self.output_port |= OutputPort.NO_RESET
 
     # ---- inside ---------------------------------------------------------------------------
 

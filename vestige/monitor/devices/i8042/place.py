@@ -14,5 +14,6 @@ KEYBOARD_CONTROLLER = Place(
     node=Node("PS2K", "PNP0303", ("keyboard_line",)),
     other_node=Node("PS2M", "PNP0F13", ("mouse_line",), has_registers=False),
     ends=True,
+    resets_processors=True,
     configured=True,
 )

@@ -24,6 +24,7 @@ from vestige.monitor.devices.mc146818.spec import (
     POINTER,
     RESET_A,
     RESET_B,
+    RESUMING,
     RUNNING,
     SUMMED_END,
     SUMMED_FIRST,
@@ -143,6 +144,10 @@ class Mc146818(Struct):
         """Raise the line if that is due."""
         if now >= self.deadline:
             self.catch_up(now)
+
+    def resumes(self) -> bool:
+        """Whether firmware goes on after a reset of the processors, by the shutdown code."""
+        return self.cells[Cell.SHUTDOWN] in RESUMING
 
     # ---- inside: the divider and the flags --------------------------------------------------
 

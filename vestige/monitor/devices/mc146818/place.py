@@ -14,4 +14,5 @@ RTC = Place(
     board=Board.PC,
     node=Node("RTC0", "PNP0B00"),
     configured=True,
+    resumes=True,
 )

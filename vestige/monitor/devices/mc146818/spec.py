@@ -96,6 +96,9 @@ VALID = 0x80  # register D, VRT: power has never failed
 RESET_A = RUNNING | 6  # 1024 Hz, as a PC's firmware has it
 RESET_B = RegisterB.HOURS_24  # and BCD
 
+# SHUTDOWN: jump by 0040:0067 with and without an end of interrupt, INT 15h 87h, IRET, RETF.
+RESUMING = (0x05, 0x0A, 0x09, 0x0B, 0x0C)
+
 DONT_CARE = 0xC0  # in an alarm's cell: both set, it need not match
 AFTERNOON = 0x80  # in HOURS and HOURS_ALARM where there are 12
 

@@ -1,6 +1,7 @@
-"""The bridge to ISA: configuration space; what is behind it has places of its own."""
+"""The bridge to ISA: configuration space, and resets; what is behind it has places of its own."""
 
-from vestige.lang.types import Struct, u8, u32
+from vestige.abi import Power
+from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.devices.pci.config_space import ConfigSpace
 from vestige.monitor.devices.pci.spec import STATUS_PIIX
 from vestige.monitor.devices.pci.spec import Register as PciRegister
@@ -19,16 +20,22 @@ from vestige.monitor.devices.piix3_isa.spec import (
     SUBCLASS,
     VENDOR,
     Register,
+    ResetControl,
 )
+from vestige.place import GOES_ON, PROCESSORS_RESET
 
 
 class IsaBridge(Struct):
     """Its registers are kept, and change nothing."""
 
     config: ConfigSpace
+    reset_control: u8
+    wish: u8  # output: abi.Power.RESET, PROCESSORS_RESET, or GOES_ON
 
     def reset(self) -> None:
         """The registers' values after a hard reset, 2.2."""
+        self.reset_control = 0
+        self.wish = GOES_ON
         config = self.config
         config.identify(VENDOR, DEVICE, CLASS, SUBCLASS)
         config.set16(PciRegister.COMMAND, COMMAND)
@@ -48,6 +55,16 @@ class IsaBridge(Struct):
 
     # ---- the guest ------------------------------------------------------------------------
 
+    def read(self, offset: u8, size: u8, now: u64) -> u8:
+        """The reset control register; `offset` 0, `size` 1."""
+        return self.reset_control
+
+    def write(self, offset: u8, size: u8, value: u8, now: u64) -> None:
+        """The same: a reset begins where its bit becomes 1."""
+        if value & ~self.reset_control & ResetControl.RESET:
+            self.wish = Power.RESET if value & ResetControl.HARD else PROCESSORS_RESET
+        self.reset_control = value & (ResetControl.HARD | ResetControl.RESET)
+
     def has_function(self, number: u32) -> bool:
         """There is one."""
         return True
@@ -59,3 +76,14 @@ class IsaBridge(Struct):
     def write_config(self, number: u32, offset: u32, size: u8, value: u32) -> None:
         """A configuration write of 1 to 4 bytes."""
         self.config.write(offset, size, value)
+
+    # ---- the core -------------------------------------------------------------------------
+
+    def ending(self) -> u8:
+        """Which reset the guest has begun, or GOES_ON."""
+        return self.wish
+
+    def processors_reset(self) -> None:
+        """They have been: the reset is over."""
+        self.wish = GOES_ON
+        self.reset_control &= ~ResetControl.RESET

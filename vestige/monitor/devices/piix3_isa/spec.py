@@ -1,6 +1,6 @@
 """The PIIX3's ISA bridge function. Intel 82371FB/82371SB data sheet (290550), section 2.2."""
 
-from vestige.lang.enumeration import IntEnum
+from vestige.lang.enumeration import IntEnum, IntFlag
 
 VENDOR = 0x8086
 DEVICE = 0x7000
@@ -19,6 +19,16 @@ class Register(IntEnum):
     PIRQ_ROUTE = 0x60  # PIRQRCA to PIRQRCD: kept for the guest, see the page
     TOP_OF_MEMORY = 0x69  # TOM
     MISCELLANEOUS = 0x6A  # MSTAT, 16 bits
+
+
+PORT_RESET_CONTROL = 0xCF9  # of a byte; 32 bits at 0xCF8 are PCI's
+
+
+class ResetControl(IntFlag):
+    """RC, 2.5.4.1: RW, 8 bits; the other bits read 0."""
+
+    HARD = 1 << 1  # SRST: what RESET does. 1: the machine is reset; 0: its processors are, by INIT
+    RESET = 1 << 2  # RCPU: going from 0 to 1 it does that
 
 
 PIRQS = 4
