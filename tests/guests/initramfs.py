@@ -22,14 +22,15 @@ _FOLDERS = ("bin", "dev", "modules", "proc", "root", "sys")
 
 
 @cache
-def busybox() -> Path:
-    """Debian's statically linked busybox."""
-    (package,) = packages.describe(["busybox-static"])
+def busybox(configuration: Path | None = None) -> Path:
+    """Debian's statically linked busybox, of the machine's apt or of another."""
+    (package,) = packages.describe(["busybox-static"], configuration)
 
     def build(directory: Path) -> None:
-        packages.unpack(packages.fetch([package]), directory)
+        packages.unpack(packages.fetch([package], configuration), directory)
 
-    return packages.place(built("busybox", (package.file_name,), build), "bin/busybox")
+    name = "busybox" if configuration is None else f"busybox-{configuration.parent.name}"
+    return packages.place(built(name, (package.file_name,), build), "bin/busybox")
 
 
 @cache
@@ -78,6 +79,12 @@ def pc(flavour: Flavour) -> Path:
 
 
 @cache
+def pc_of(name: str, modules: tuple[Path, ...], configuration: Path) -> Path:
+    """The same for any kernel, with these modules of it, and the busybox of this apt."""
+    return _archive(f"pc-{name}", SCRIPTS / "pc-init", modules, shell=busybox(configuration))
+
+
+@cache
 def consoles(flavour: Flavour) -> Path:
     """A root shell on the virtio console, with the entropy device beside it."""
     modules = modules_for(flavour, "virtio_pci", "virtio_console", "virtio_rng")
@@ -97,10 +104,14 @@ def with_programs(
 
 
 def _archive(
-    name: str, init: Path, modules: tuple[Path, ...], programs: Mapping[str, Path] | None = None
+    name: str,
+    init: Path,
+    modules: tuple[Path, ...],
+    programs: Mapping[str, Path] | None = None,
+    shell: Path | None = None,
 ) -> Path:
     """A cpio archive of busybox, `init` as /init, modules with their order, and programs."""
-    shell = busybox()
+    shell = busybox() if shell is None else shell
     more = {} if programs is None else dict(programs)
 
     def build(directory: Path) -> None:

@@ -229,7 +229,7 @@ def test_a_file_that_is_not_there_ends_its_machine_with_status_2(
 ) -> None:
     with ready.start(kernel="/nothing", stderr=pipe.end) as machine:
         assert machine.wait(PATIENCE) == 2
-    line = b"vestige: /nothing: no such file or directory; give an x86-64 kernel\n"
+    line = b"vestige: /nothing: no such file or directory; give an x86 kernel\n"
     assert pipe.take(len(line)) == line
 
 

@@ -18,6 +18,7 @@ LOAD_ADDRESS = 16 * MIB
 INIT_SIZE = 8 * MIB
 NOTE_TYPE_PHYS32_ENTRY = 18
 PT_LOAD, PT_NOTE = 1, 4
+MULTIBOOT_MAGIC = 0x1BAD_B002
 
 
 def ram(memory: int) -> memoryview:
@@ -35,6 +36,8 @@ def bzimage(
     preferred: int = LOAD_ADDRESS,
     init_size: int = INIT_SIZE,
     alignment: int = 2 * MIB,
+    relocatable: int = 1,
+    load_flags: int = 1,
     setup_sectors: int = 1,
 ) -> bytearray:
     """A bzImage whose protected-mode code is BZIMAGE_CODE."""
@@ -42,9 +45,9 @@ def bzimage(
     setup[0x1F1] = setup_sectors
     struct.pack_into("<I", setup, 0x1F4, len(BZIMAGE_CODE) // 16)
     struct.pack_into("<HBB4sH", setup, 0x1FE, 0xAA55, 0xEB, 0x6A, b"HdrS", version)
-    setup[0x211] = 1
+    setup[0x211] = load_flags
     struct.pack_into("<I", setup, 0x22C, initrd_maximum)
-    struct.pack_into("<IBBH", setup, 0x230, alignment, 1, 21, load_flags_64)
+    struct.pack_into("<IBBH", setup, 0x230, alignment, relocatable, 21, load_flags_64)
     struct.pack_into("<I", setup, 0x238, command_line_size)
     struct.pack_into("<QI", setup, 0x258, preferred, init_size)
     return setup + BZIMAGE_CODE
@@ -103,6 +106,73 @@ def elf(
         alignment=notes_alignment,
     )
     return elf_header(entry, 2) + load + note_segment + code + notes
+
+
+def segment_32(
+    kind: int, offset: int, size: int, physical: int, *, virtual: int = 0, memory_size: int = 0
+) -> bytes:
+    """One program header of a 32-bit file."""
+    return struct.pack(
+        "<8I", kind, offset, virtual or physical, physical, size, memory_size or size, 7, 4096
+    )
+
+
+def multiboot_header(flags: int = 3, *addresses: int, magic: int = MULTIBOOT_MAGIC) -> bytes:
+    """A Multiboot header; `addresses` are of header, load start and end, bss end, entry."""
+    start = struct.pack("<III", magic, flags, -(magic + flags) & 0xFFFF_FFFF)
+    return start + struct.pack(f"<{len(addresses)}I", *addresses)
+
+
+def elf_32(
+    *,
+    header: bytes = multiboot_header(),
+    pvh_entry: int | None = None,
+    entry: int = MIB + 0x40,
+    address: int = MIB,
+    virtual: int = 0,
+    memory_size: int = 3 * MIB + 5,
+    second: int | None = None,
+    machine: int = 3,
+) -> bytes:
+    """A 32-bit kernel of 0x100 bytes at `address`, its Multiboot header first; maybe with a PVH
+    note, and a `second` segment of the same bytes there.
+    """
+    code = header.ljust(0x40, b"\0") + b"\xf4" * 0xC0
+    note = struct.pack("<III4sI", 4, 4, NOTE_TYPE_PHYS32_ENTRY, b"Xen\0", pvh_entry or 0)
+    start = 52 + 3 * 32
+    segments = segment_32(
+        PT_LOAD, start, len(code), address, virtual=virtual, memory_size=memory_size
+    )
+    segments += segment_32(
+        PT_NOTE if pvh_entry is not None else 0, start + len(code), len(note), address
+    )
+    segments += segment_32(PT_LOAD if second is not None else 0, start, len(code), second or 0)
+    identity = b"\x7fELF\x01\x01\x01" + bytes(9)
+    return (
+        identity
+        + struct.pack("<HHIIIIIHHHHHH", 2, machine, 1, entry, 52, 0, 0, 52, 32, 3, 0, 0, 0)
+        + segments
+        + code
+        + note
+    )
+
+
+FLAT_START = MIB
+FLAT_OFFSET = 0x80  # of the header in the file
+
+
+def flat(
+    *,
+    at: int = FLAT_START + FLAT_OFFSET,
+    start: int = FLAT_START,
+    end: int = 0,
+    bss_end: int = 0,
+    entry: int = FLAT_START + 0x100,
+    flags: int = 0x10003,
+) -> bytes:
+    """A Multiboot kernel in no format, 0x400 bytes, that says by its header where it is to be."""
+    header = multiboot_header(flags, at, start, end, bss_end, entry)
+    return bytes(FLAT_OFFSET) + header.ljust(0x80, b"\0") + bytes(range(256)) * 3
 
 
 def write(directory: Path, data: bytes | bytearray, name: str = "kernel") -> str:

@@ -11,14 +11,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.machine import images
-from tests.machine.images import BZIMAGE_CODE, INIT_SIZE, LOAD_ADDRESS, MIB, bzimage, elf, load, ram
+from tests.machine.images import (
+    BZIMAGE_CODE,
+    INIT_SIZE,
+    LOAD_ADDRESS,
+    MIB,
+    bzimage,
+    elf,
+    elf_32,
+    flat,
+    load,
+    multiboot_header,
+    ram,
+)
 from vestige.abi import GIB
 from vestige.errors import UsageError
 from vestige.machine.config import MachineConfig
-from vestige.machine.kernel import PVH
+from vestige.machine.kernel import LINUX_32, LINUX_64, MULTIBOOT, PVH
 
 CONFIG = MachineConfig(memory=64 * MIB)
-GIVE = "give an x86-64 kernel"
+GIVE = "give an x86 kernel"
 NOBODY = 65534
 
 
@@ -107,14 +119,19 @@ def test_a_bzimage_cut_within_its_header(tmp_path: Path) -> None:
 
 
 def test_a_32_bit_bzimage(tmp_path: Path) -> None:
-    assert refusal(images.write(tmp_path, bzimage(load_flags_64=0))) == (
-        f"a 32-bit bzImage (no XLF_KERNEL_64); {GIVE}"
+    kernel = images.write(tmp_path, bzimage(load_flags_64=0))
+    assert refusal(kernel, protocol=LINUX_64) == f"a 32-bit bzImage (no XLF_KERNEL_64); {GIVE}"
+
+
+def test_a_zimage(tmp_path: Path) -> None:
+    assert refusal(images.write(tmp_path, bzimage(load_flags=0))) == (
+        "a zImage, for memory below 1 MiB; give a bzImage"
     )
 
 
 def test_a_boot_protocol_too_old(tmp_path: Path) -> None:
-    assert refusal(images.write(tmp_path, bzimage(version=0x20A))) == (
-        "boot protocol 2.10, 2.12 or later expected (Linux 3.8); give a newer x86-64 kernel"
+    assert refusal(images.write(tmp_path, bzimage(version=0x202))) == (
+        "boot protocol 2.02, 2.03 or later expected (Linux 2.4.18); give a newer x86 kernel"
     )
 
 
@@ -138,9 +155,118 @@ def test_memory_above_the_hole_does_not_help_a_kernel(tmp_path: Path) -> None:
     assert "the machine has 3072 MiB there" in refusal(kernel, memory=8 * GIB)
 
 
-def test_pvh_of_a_bzimage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", [PVH, MULTIBOOT])
+def test_another_entry_of_a_bzimage(protocol: str, tmp_path: Path) -> None:
     kernel = images.write(tmp_path, bzimage())
-    assert refusal(kernel, protocol=PVH) == "a bzImage has no PVH entry; give its vmlinux"
+    assert refusal(kernel, protocol=protocol) == (
+        f"a bzImage has no {protocol} entry; give its vmlinux"
+    )
+
+
+@pytest.mark.parametrize("protocol", [LINUX_32, LINUX_64])
+def test_linuxs_entries_of_a_32_bit_elf_file(protocol: str, tmp_path: Path) -> None:
+    kernel = images.write(tmp_path, elf_32())
+    assert refusal(kernel, protocol=protocol) == f"an ELF file has no {protocol} entry; {GIVE}"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        (elf_32(header=b""), f"a 32-bit ELF file with no Multiboot header; {GIVE}"),
+        (
+            elf_32(header=multiboot_header(0x87)),
+            "a Multiboot kernel that needs more than memory and modules (flags 0x84, of which 0x4"
+            " is a video mode); give one that does without",
+        ),
+        (
+            elf_32(address=0x1000, memory_size=0x1000, entry=0x1040),
+            "a segment at 0x1000 to 0x2000: below 1 MiB a Multiboot kernel has 0x2000 to 0x70000;"
+            " give one linked elsewhere",
+        ),
+        (
+            elf_32(address=0x60000, memory_size=0x10001, entry=0x60040),
+            "a segment at 0x60000 to 0x70001: below 1 MiB a Multiboot kernel has 0x2000 to 0x70000;"
+            " give one linked elsewhere",
+        ),
+        (
+            elf_32(address=0xA0000, entry=0xA0040),
+            "a segment at 0xa0000, where a PC has no RAM; give a kernel linked elsewhere",
+        ),
+        (
+            elf_32(memory_size=64 * MIB),
+            "needs memory up to 65 MiB to start, the machine has 64 MiB there; give it more memory",
+        ),
+        (elf_32(entry=0x40), f"entry point 0x40 is in no segment; {GIVE}"),
+        (
+            elf_32(second=2 * MIB),
+            "a damaged ELF file: two segments at 0x200000; copy it again",
+        ),
+        (elf_32()[:200], "a truncated ELF file: its segments end at byte 404, the file at 200;"),
+        (elf_32()[:51], "a truncated ELF file: its header ends at byte 51; copy it again"),
+        (elf_32(machine=62), f"an ELF file for machine 62; {GIVE}"),
+        (
+            bytes(64) + multiboot_header() + bytes(64),
+            "a Multiboot header without addresses, in no ELF file; give the ELF file",
+        ),
+        (flat()[: 0x80 + 31], "a truncated Multiboot header at 0x80; copy the file again"),
+        (
+            flat(at=MIB, start=2 * MIB),
+            "a damaged Multiboot header: it is at 0x100000 in memory, the kernel begins at"
+            " 0x200000; copy it again",
+        ),
+        (
+            flat(start=MIB - 0x1000),
+            "a damaged Multiboot header: it is at 0x100080 in memory, the kernel begins at 0xff000;"
+            " copy it again",
+        ),
+        (
+            flat(end=MIB + 0x401),
+            "a truncated Multiboot kernel: its code ends at byte 1025, the file at 1024; copy it"
+            " again",
+        ),
+        (
+            flat(end=MIB - 1),
+            "a damaged Multiboot header: code from 0x100000 to 0xfffff; copy it again",
+        ),
+        (
+            flat(bss_end=MIB + 0x3FF),
+            "a damaged Multiboot header: memory to 0x1003ff, code to 0x100400; copy it again",
+        ),
+        (
+            flat(entry=MIB + 0x400),
+            "a damaged Multiboot header: the entry point 0x100400 is outside of the code; copy it"
+            " again",
+        ),
+        (
+            flat(bss_end=0xFFFF_FFFF),
+            "needs memory up to 4096 MiB to start, the machine has 64 MiB there; give it more"
+            " memory",
+        ),
+        (
+            flat(at=0x1080, start=0x1000, entry=0x1100),
+            "a segment at 0x1000 to 0x1400: below 1 MiB a Multiboot kernel has 0x2000 to 0x70000;"
+            " give one linked elsewhere",
+        ),
+    ],
+)
+def test_multiboot_kernels_that_are_none(kernel: bytes, message: str, tmp_path: Path) -> None:
+    assert refusal(images.write(tmp_path, kernel)).startswith(message)
+
+
+def test_a_64_bit_elf_file_asked_for_by_multiboot(tmp_path: Path) -> None:
+    kernel = images.write(tmp_path, elf())
+    assert refusal(kernel, protocol=MULTIBOOT) == (
+        f"an ELF file with no Multiboot header that has addresses; {GIVE}"
+    )
+
+
+def test_a_module_larger_than_memory(tmp_path: Path) -> None:
+    initrd = images.write(tmp_path, b"", "initrd")
+    os.truncate(initrd, 60 * MIB - 0x1000 + 1)
+    assert refusal(images.write(tmp_path, elf_32()), initrd=initrd) == (
+        f"{initrd}: an initrd of {60 * MIB - 0xFFF} bytes, the machine's memory has"
+        f" {60 * MIB - 0x1000} bytes free for it beside the kernel; give it more memory"
+    )
 
 
 def test_pvh_of_an_elf_file_without_its_note(tmp_path: Path) -> None:
@@ -153,7 +279,9 @@ def test_pvh_of_an_elf_file_without_its_note(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({4: b"\x01", 18: b"\x03\0"}, "a 32-bit ELF file"),
+        ({4: b"\x01"}, "an ELF file for machine 62"),
+        ({4: b"\x03"}, "an ELF file for machine 62"),
+        ({5: b"\x02", 18: b"\0\x3e"}, "an ELF file for machine 62"),
         ({18: b"\xb7\0"}, "an ELF file for arm64"),
         ({18: b"\xf3\0"}, "an ELF file for RISC-V"),
         ({4: b"\x01", 18: b"\x28\0"}, "an ELF file for 32-bit ARM"),
@@ -258,7 +386,12 @@ def test_no_truncation_of_an_elf_file_is_accepted_or_fails_otherwise(
 
 @settings(max_examples=400, deadline=None)
 @given(
-    st.sampled_from([bytes(bzimage()), elf(), elf(pvh_entry=None)]),
+    st.sampled_from(
+        [
+            *(bytes(bzimage()), bytes(bzimage(load_flags_64=0)), elf(), elf(pvh_entry=None)),
+            *(elf_32(), elf_32(header=b"", pvh_entry=MIB + 0x40), flat()),
+        ]
+    ),
     st.lists(st.tuples(st.integers(0, 0x300), st.binary(min_size=1, max_size=8)), max_size=4),
     st.integers(1, 4000),
 )

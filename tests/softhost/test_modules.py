@@ -41,8 +41,8 @@ def test_a_module_may_need_nothing() -> None:
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
-        (b"", "not an ELF"),
-        (b"#!/bin/sh\n", "not an ELF"),
+        (b"", "not a little-endian ELF"),
+        (b"#!/bin/sh\n", "not a little-endian ELF"),
         (module(b"depends=\0")[:100], "damaged"),
         (module(b"depends=\0", section=b".other"), "no .modinfo"),
         (module(b"license=GPL\0"), "without 'depends'"),

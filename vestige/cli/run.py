@@ -12,7 +12,10 @@ OF_DEVICES = tuple(
 )
 SYNTAX = Syntax(
     (
-        path("--kernel", help="bzImage or ELF vmlinux, x86-64; a PC boots its first disk without"),
+        path(
+            "--kernel",
+            help="bzImage, ELF vmlinux or Multiboot kernel; a PC boots its first disk without",
+        ),
         path("--initrd", help="initial RAM disk"),
         Option(
             "--append",

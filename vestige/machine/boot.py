@@ -1,15 +1,16 @@
 """Loads a guest: kernel, initrd, command line, ACPI tables, and the boot CPU's first state.
 
-Sources: Linux, Documentation/arch/x86/boot.rst ("64-bit Boot Protocol") and zero-page.rst;
-Xen, docs/misc/pvh.pandoc and xen/include/public/arch-x86/hvm/start_info.h.
+Sources: Linux, Documentation/arch/x86/boot.rst ("64-bit Boot Protocol", "32-bit Boot Protocol")
+and zero-page.rst; Xen, docs/misc/pvh.pandoc and xen/include/public/arch-x86/hvm/start_info.h;
+Multiboot Specification 0.6.96.
 """
 
 import os
 import struct
 
-from vestige.abi import ACPI_TABLES, GIB, HIGH_RAM, MIB, PORT_RESET, RESET_VALUE
+from vestige.abi import ACPI_TABLES, GIB, HIGH_RAM, KIB, MIB, PORT_RESET, RESET_VALUE
 from vestige.errors import UsageError
-from vestige.machine import acpi, bzimage, elf
+from vestige.machine import acpi, bzimage, elf, multiboot
 from vestige.machine.config import MachineConfig
 from vestige.machine.cpu import (
     CODE,
@@ -27,13 +28,25 @@ from vestige.machine.cpu import (
     Segment,
 )
 from vestige.machine.files import InputFile
-from vestige.machine.kernel import AUTO, EXPECTED, LINUX_64, PVH, Kernel
+from vestige.machine.kernel import (
+    AUTO,
+    EXPECTED,
+    LINUX_32,
+    LINUX_64,
+    MULTIBOOT,
+    PVH,
+    Kernel,
+)
 from vestige.machine.memory_map import (
+    BASE_MEMORY,
     BIOS_ENTRY,
     BOOT_PARAMS,
     COMMAND_LINE,
     COMMAND_LINE_LIMIT,
     GDT,
+    LOW_RAM_END,
+    MULTIBOOT_COMMAND_LINE,
+    MULTIBOOT_INFO,
     PAGE,
     PAGE_TABLES,
     PVH_START_INFO,
@@ -99,39 +112,61 @@ def load(
     """Fill `ram` with everything a guest starts from and say how its boot CPU starts.
 
     `ram` is all of guest RAM, zeroed: the part below 4 GiB, then directly the part above.
-    `protocol` is AUTO, LINUX_64 or PVH (the last for ELF kernels only). Raises UsageError, one
-    line each, for files or a command line that this machine can't start from.
+    `protocol` is AUTO or one that the file has an entry for. Raises UsageError, one line each, for
+    files or a command line that this machine can't start from.
     """
     layout = MemoryMap(config.memory)
     space = Ram(ram, layout)
     loaded = _load_kernel(space, kernel, protocol)
-    command_line = _command_line(append, loaded.command_line_maximum)
+    is_multiboot = loaded.protocol == MULTIBOOT
+    text = _with_name(kernel.path, append) if is_multiboot else append
+    command_line = _command_line(text, loaded.command_line_maximum)
     initrd_at = _load_initrd(space, loaded, initrd) if initrd is not None else (0, 0)
-    space.write(COMMAND_LINE, command_line)
+    space.write(MULTIBOOT_COMMAND_LINE if is_multiboot else COMMAND_LINE, command_line)
     space.write(ACPI_TABLES, acpi.build(config))
     space.write(BIOS_ENTRY, BIOS)
+    space.write(BASE_MEMORY, struct.pack("<H", LOW_RAM_END // KIB))
     if loaded.protocol == PVH:
         return _enter_pvh(space, loaded, initrd_at)
-    return _enter_linux_64(space, loaded, initrd_at)
+    if is_multiboot:
+        return _enter_multiboot(space, loaded, initrd_at)
+    _write_boot_params(space, loaded, initrd_at)
+    return (
+        _enter_linux_32(space, loaded)
+        if loaded.protocol == LINUX_32
+        else _enter_linux_64(space, loaded)
+    )
 
 
 def _load_kernel(ram: Ram, file: InputFile, protocol: str) -> Kernel:
     path, size = file.path, file.size
-    first = bytearray(min(size, PAGE))
+    first = bytearray(min(size, multiboot.SEARCHED))
     file.read_at(0, memoryview(first))
     header = bytes(first)
     if elf.is_elf(header):
         return elf.load(file, path, size, header, ram, protocol)
     if bzimage.is_bzimage(header):
-        if protocol == PVH:
-            raise UsageError(f"{path}: a bzImage has no PVH entry; give its vmlinux")
-        return bzimage.load(file, path, size, header, ram)
+        return bzimage.load(file, path, size, header, ram, protocol)
+    found = multiboot.find(path, header)
+    if found is not None and found.addresses is not None and protocol in (AUTO, MULTIBOOT):
+        return multiboot.load(file, path, size, found, ram)
     for magic, program in PACKED:
         if header.startswith(magic):
             raise UsageError(f"{path}: packed; give {EXPECTED}: --kernel <({program} {path})")
     if header[ARM64_MAGIC_OFFSET:].startswith(ARM64_MAGIC):
         raise UsageError(f'{path}: an arm64 Image ("ARM\\x64" at 56); give {EXPECTED}')
+    if found is not None and found.addresses is None:
+        raise UsageError(
+            f"{path}: a Multiboot header without addresses, in no ELF file; give the ELF file"
+        )
     raise UsageError(f'{path}: not a bzImage (no "HdrS" at 0x202) nor an ELF file; give {EXPECTED}')
+
+
+def _with_name(path: str, append: str) -> str:
+    """A Multiboot command line: the kernel's name first, which kernels skip (as Xen's does where
+    GRUB 2 has not loaded it).
+    """
+    return f"{path.rpartition('/')[2]} {append}".rstrip()
 
 
 def _command_line(text: str, maximum: int) -> bytes:
@@ -152,11 +187,14 @@ def _command_line(text: str, maximum: int) -> bytes:
 def _load_initrd(ram: Ram, kernel: Kernel, file: InputFile) -> tuple[int, int]:
     """Put the initrd as high as the kernel lets it be; its (address, size).
 
-    Below 4 GiB first: every kernel finds it there.
+    Below 4 GiB first: every kernel finds it there. A Multiboot kernel finds its module right behind
+    itself, as GRUB puts it: it may have mapped no more memory than the first few MiB.
     """
     size = file.size
     layout = ram.memory_map
     address = (min(layout.low_size, kernel.initrd_limit) - size) // PAGE * PAGE
+    if kernel.protocol == MULTIBOOT:
+        address = min(address, kernel.end)
     if address < kernel.end and kernel.initrd_anywhere:
         address = (HIGH_RAM + layout.high_size - size) // PAGE * PAGE
         fits = address >= HIGH_RAM
@@ -174,7 +212,7 @@ def _load_initrd(ram: Ram, kernel: Kernel, file: InputFile) -> tuple[int, int]:
     return address, size
 
 
-def _enter_linux_64(ram: Ram, kernel: Kernel, initrd: tuple[int, int]) -> CpuState:
+def _write_boot_params(ram: Ram, kernel: Kernel, initrd: tuple[int, int]) -> None:
     parameters = bytearray(PAGE)
     header = kernel.setup_header
     parameters[SETUP_HEADER : SETUP_HEADER + len(header)] = header
@@ -194,6 +232,15 @@ def _enter_linux_64(ram: Ram, kernel: Kernel, initrd: tuple[int, int]) -> CpuSta
     for index, entry in enumerate(ranges):
         E820_ENTRY.pack_into(parameters, E820_TABLE + index * E820_ENTRY.size, *entry)
     ram.write(BOOT_PARAMS, bytes(parameters))
+
+
+def _enter_linux_32(ram: Ram, kernel: Kernel) -> CpuState:
+    state = _at_entry(ram, kernel, Segment(CODE_SELECTOR, CODE))
+    state.rsi, state.rsp = BOOT_PARAMS, STACK_TOP
+    return state
+
+
+def _enter_linux_64(ram: Ram, kernel: Kernel) -> CpuState:
     _write_page_tables(ram)
     state = _at_entry(ram, kernel, Segment(CODE_SELECTOR, CODE, long=True, default_32=False))
     state.rsi, state.rsp = BOOT_PARAMS, STACK_TOP
@@ -224,6 +271,13 @@ def _enter_pvh(ram: Ram, kernel: Kernel, initrd: tuple[int, int]) -> CpuState:
     ram.write(PVH_START_INFO, data)
     state = _at_entry(ram, kernel, Segment(CODE_SELECTOR, CODE))
     state.rbx = PVH_START_INFO
+    return state
+
+
+def _enter_multiboot(ram: Ram, kernel: Kernel, initrd: tuple[int, int]) -> CpuState:
+    ram.write(MULTIBOOT_INFO, multiboot.information(ram.memory_map, initrd))
+    state = _at_entry(ram, kernel, Segment(CODE_SELECTOR, CODE))
+    state.rax, state.rbx = multiboot.ENTRY_MAGIC, MULTIBOOT_INFO
     return state
 
 
@@ -276,4 +330,4 @@ def _write_page_tables(ram: Ram) -> None:
     ram.write(directories[0], struct.pack(f"<{len(pages)}Q", *pages))
 
 
-__all__ = ["AUTO", "LINUX_64", "PVH", "descriptor", "load"]
+__all__ = ["AUTO", "LINUX_32", "LINUX_64", "MULTIBOOT", "PVH", "descriptor", "load"]

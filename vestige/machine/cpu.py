@@ -75,6 +75,7 @@ class CpuState:
         "gdt_base",
         "gdt_limit",
         "msrs",
+        "rax",
         "rbx",
         "rflags",
         "rip",
@@ -99,11 +100,13 @@ class CpuState:
         rsp: int = 0,
         rsi: int = 0,
         rbx: int = 0,
+        rax: int = 0,
     ) -> None:
         self.rip = rip
         self.rsp = rsp
         self.rsi = rsi
         self.rbx = rbx
+        self.rax = rax
         self.rflags = RFLAGS_RESERVED
         self.code = code
         self.data = data

@@ -1,7 +1,7 @@
-"""Loads an ELF kernel (Linux's vmlinux, or any x86-64 program that starts like it).
+"""Loads an ELF kernel: Linux's vmlinux, a Multiboot kernel, or any program that starts like one.
 
-Sources: System V ABI, "ELF-64 Object File Format" (header, program headers, notes); Xen,
-docs/misc/pvh.pandoc and xen/include/public/elfnote.h (XEN_ELFNOTE_PHYS32_ENTRY).
+Sources: System V ABI, "ELF-64 Object File Format" and "Object Files" (header, program headers,
+notes); Xen, docs/misc/pvh.pandoc and xen/include/public/elfnote.h (XEN_ELFNOTE_PHYS32_ENTRY).
 """
 
 import struct
@@ -9,12 +9,14 @@ from _collections_abc import Iterator
 
 from vestige.abi import MIB
 from vestige.errors import UsageError
+from vestige.machine import multiboot
 from vestige.machine.files import InputFile
 from vestige.machine.kernel import (
     AUTO,
     ELF_COMMAND_LINE_MAXIMUM,
     EXPECTED,
     LINUX_64,
+    MULTIBOOT,
     PVH,
     Kernel,
 )
@@ -28,10 +30,7 @@ MACHINES = {8: "MIPS", 21: "64-bit PowerPC", 22: "s390", 40: "32-bit ARM", 183: 
     243: "RISC-V",
     258: "LoongArch",
 }
-MACHINE_X86_64 = 62
 TYPES = (2, 3)  # ET_EXEC, ET_DYN
-HEADER_SIZE = 64
-PROGRAM_HEADER = struct.Struct("<IIQQQQQQ")  # type, flags, offset, vaddr, paddr, filesz, memsz, …
 PT_LOAD, PT_NOTE = 1, 4
 NOTE_HEADER = struct.Struct("<III")  # name size, descriptor size, type
 XEN_NOTE = b"Xen\0"
@@ -49,9 +48,45 @@ class Segment:
 
     __slots__ = ("address", "alignment", "memory_size", "offset", "size", "type", "virtual")
 
-    def __init__(self, fields: tuple[int, ...]) -> None:
-        self.type, _, self.offset, self.virtual, self.address, *sizes = fields
-        self.size, self.memory_size, self.alignment = sizes
+    def __init__(
+        self,
+        type_: int,
+        offset: int,
+        virtual: int,
+        address: int,
+        size: int,
+        memory_size: int,
+        alignment: int,
+    ) -> None:
+        self.type, self.offset, self.virtual, self.address = type_, offset, virtual, address
+        self.size, self.memory_size, self.alignment = size, memory_size, alignment
+
+
+class Form:
+    """How a class of ELF files lies: the header's `start` (entry, program headers), their `counts`
+    (size of each, how many), a `program` header and the places of Segment's values in it.
+    """
+
+    __slots__ = ("counts", "machine", "order", "program", "size", "start")
+
+    def __init__(
+        self,
+        machine: int,
+        size: int,
+        start: tuple[int, str],
+        counts: int,
+        program: str,
+        order: tuple[int, ...],
+    ) -> None:
+        self.machine, self.size, self.counts, self.order = machine, size, counts, order
+        self.start = start[0], struct.Struct(start[1])
+        self.program = struct.Struct(program)
+
+
+FORMS = {
+    CLASS_32: Form(3, 52, (24, "<II"), 42, "<8I", (0, 1, 2, 3, 4, 5, 7)),
+    CLASS_64: Form(62, 64, (24, "<QQ"), 54, "<IIQQQQQQ", (0, 2, 3, 4, 5, 6, 7)),
+}
 
 
 def is_elf(header: bytes) -> bool:
@@ -62,26 +97,43 @@ def is_elf(header: bytes) -> bool:
 def load(file: InputFile, path: str, size: int, header: bytes, ram: Ram, protocol: str) -> Kernel:
     """Put an ELF kernel's segments at their physical addresses; RAM must be zero there.
 
-    `protocol` AUTO takes the PVH entry where the file has its note, as that is the documented
-    way to enter an ELF kernel, else the ELF entry point as Linux's 64-bit entry. Raises
-    UsageError if the file is truncated, damaged, for another CPU or needs more RAM than there is.
+    `protocol` AUTO takes a documented way to enter the file where it has one: Multiboot for 32-bit
+    files, then PVH. A 64-bit file with neither starts at the ELF entry point as Linux's 64-bit
+    entry. Raises UsageError if the file is truncated, damaged, for another CPU, has no such entry
+    or needs more RAM than there is.
     """
-    _check(header, path)
-    segments = _segments(file, path, size, header)
+    form = _check(header, path)
+    segments = _segments(file, path, size, header, form)
     loaded = [segment for segment in segments if segment.type == PT_LOAD and segment.memory_size]
     if not loaded:
         raise UsageError(f"{path}: an ELF file with nothing to load; give {EXPECTED}")
-    end = _check_placement(loaded, path, size, ram.memory_map.low_size)
+    _check_in_file(loaded, path, size)
+    offset, start = form.start
+    elf_entry, _ = start.unpack_from(header, offset)
+    is_64 = form is FORMS[CLASS_64]
     pvh_entry = _pvh_entry(file, path, size, segments)
+    if protocol == MULTIBOOT or (protocol == AUTO and not is_64):
+        found = multiboot.find(path, header[: multiboot.SEARCHED])
+        if found is not None and found.addresses is not None:
+            return multiboot.load(file, path, size, found, ram)
+        if found is not None and not is_64:
+            return _load_multiboot(file, path, loaded, elf_entry, ram)
+        if protocol == MULTIBOOT or pvh_entry is None:
+            raise UsageError(
+                f"{path}: {'an' if is_64 else 'a 32-bit'} ELF file with no Multiboot header"
+                f"{' that has addresses' if is_64 else ''}; give {EXPECTED}"
+            )
     if protocol == PVH and pvh_entry is None:
         raise UsageError(f"{path}: an ELF file with no PVH note; give a kernel with CONFIG_PVH")
     if protocol in (AUTO, PVH) and pvh_entry is not None:
         protocol, entry = PVH, pvh_entry
+    elif protocol in (AUTO, LINUX_64) and is_64:
+        protocol, entry = LINUX_64, elf_entry
     else:
-        protocol, entry = LINUX_64, int.from_bytes(header[24:32], "little")
+        raise UsageError(f"{path}: an ELF file has no {protocol} entry; give {EXPECTED}")
+    end = _check_placement(loaded, path, ram.memory_map.low_size)
     entry = _physical(entry, loaded, path)
-    for segment in loaded:
-        file.read_at(segment.offset, ram.at(segment.address, segment.size))
+    _place(file, loaded, ram)
     _check_code(entry, ram, path)
     return Kernel(
         protocol=protocol,
@@ -94,8 +146,30 @@ def load(file: InputFile, path: str, size: int, header: bytes, ram: Ram, protoco
     )
 
 
-def _check(header: bytes, path: str) -> None:
-    if len(header) < HEADER_SIZE:
+def _load_multiboot(
+    file: InputFile, path: str, segments: list[Segment], entry: int, ram: Ram
+) -> Kernel:
+    """A Multiboot kernel whose segments are those of the ELF file."""
+    low_size = ram.memory_map.low_size
+    for segment in segments:
+        start, end = segment.address, segment.address + segment.memory_size
+        multiboot.check_place(path, start, end, low_size)
+    entry = _physical(entry, segments, path)
+    _place(file, segments, ram)
+    _check_code(entry, ram, path)
+    end = max(segment.address + segment.memory_size for segment in segments)
+    return multiboot.kernel(entry, end, low_size)
+
+
+def _place(file: InputFile, segments: list[Segment], ram: Ram) -> None:
+    for segment in segments:
+        file.read_at(segment.offset, ram.at(segment.address, segment.size))
+
+
+def _check(header: bytes, path: str) -> Form:
+    form = FORMS.get(header[CLASS]) if len(header) > CLASS else None
+    least = min(each.size for each in FORMS.values()) if form is None else form.size
+    if len(header) < least:
         raise UsageError(
             f"{path}: a truncated ELF file: its header ends at byte {len(header)}; copy it again"
         )
@@ -103,28 +177,31 @@ def _check(header: bytes, path: str) -> None:
     machine = int.from_bytes(header[18:20], order)  # type: ignore[arg-type]
     if machine in MACHINES:
         raise UsageError(f"{path}: an ELF file for {MACHINES[machine]}; give {EXPECTED}")
-    if header[CLASS] == CLASS_32:
-        raise UsageError(f"{path}: a 32-bit ELF file; give {EXPECTED}")
-    if machine != MACHINE_X86_64 or header[CLASS] != CLASS_64:
+    if form is None or machine != form.machine or order == "big":
         raise UsageError(f"{path}: an ELF file for machine {machine}; give {EXPECTED}")
     kind = int.from_bytes(header[16:18], "little")
     if kind not in TYPES:
         raise UsageError(f"{path}: an ELF file of type {kind}, not executable; give {EXPECTED}")
+    return form
 
 
-def _segments(file: InputFile, path: str, size: int, header: bytes) -> list[Segment]:
-    (table,) = struct.unpack_from("<Q", header, 32)
-    entry_size, count = struct.unpack_from("<HH", header, 54)
-    if count and entry_size != PROGRAM_HEADER.size:
+def _segments(file: InputFile, path: str, size: int, header: bytes, form: Form) -> list[Segment]:
+    offset, start = form.start
+    _, table = start.unpack_from(header, offset)
+    entry_size, count = struct.unpack_from("<HH", header, form.counts)
+    if count and entry_size != form.program.size:
         raise UsageError(
             f"{path}: a damaged ELF file: program headers of {entry_size} bytes, "
-            f"{PROGRAM_HEADER.size} expected; copy it again"
+            f"{form.program.size} expected; copy it again"
         )
-    length = count * PROGRAM_HEADER.size
+    length = count * form.program.size
     _check_inside(path, "program headers", table + length, size)
     data = bytearray(length)
     file.read_at(table, memoryview(data))
-    return [Segment(fields) for fields in PROGRAM_HEADER.iter_unpack(data)]
+    return [
+        Segment(*(fields[place] for place in form.order))
+        for fields in form.program.iter_unpack(data)
+    ]
 
 
 def _check_inside(path: str, what: str, end: int, size: int) -> None:
@@ -135,8 +212,8 @@ def _check_inside(path: str, what: str, end: int, size: int) -> None:
         )
 
 
-def _check_placement(segments: list[Segment], path: str, size: int, low_size: int) -> int:
-    """The end of the segments in RAM, once every one is known to be in the file and in RAM."""
+def _check_in_file(segments: list[Segment], path: str, size: int) -> None:
+    """Refuse what is not in the file, is more than its memory, or shares it with another."""
     for segment in segments:
         if segment.size:
             _check_inside(path, "segments", segment.offset + segment.size, size)
@@ -145,6 +222,18 @@ def _check_placement(segments: list[Segment], path: str, size: int, low_size: in
                 f"{path}: a damaged ELF file: a segment of {segment.size} bytes for "
                 f"{segment.memory_size} bytes of memory; copy it again"
             )
+    end = 0
+    for segment in sorted(segments, key=lambda each: each.address):
+        if segment.address < end:
+            raise UsageError(
+                f"{path}: a damaged ELF file: two segments at {segment.address:#x}; copy it again"
+            )
+        end = segment.address + segment.memory_size
+
+
+def _check_placement(segments: list[Segment], path: str, low_size: int) -> int:
+    """The end of the segments in RAM, once every one is known to be where a kernel may be."""
+    for segment in segments:
         if segment.address < KERNEL_FLOOR:
             raise UsageError(
                 f"{path}: a segment at {segment.address:#x}, below 1 MiB; give a kernel "

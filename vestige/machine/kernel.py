@@ -1,11 +1,13 @@
 """What a loaded kernel tells whoever enters it, whatever its file format was."""
 
 LINUX_64 = "linux64"  # Linux's 64-bit entry: long mode, RSI = boot_params
+LINUX_32 = "linux32"  # Linux's 32-bit entry: protected mode, ESI = boot_params
 PVH = "pvh"  # Xen's PVH entry: 32-bit protected mode, EBX = hvm_start_info
+MULTIBOOT = "multiboot"  # 32-bit protected mode, EAX a number, EBX = the information structure
 AUTO = "auto"
 
 ELF_COMMAND_LINE_MAXIMUM = 2047  # Linux x86, COMMAND_LINE_SIZE less the NUL
-EXPECTED = "an x86-64 kernel"  # the next step of every error about a kernel file
+EXPECTED = "an x86 kernel"  # the next step of every error about a kernel file
 
 
 class Kernel:

@@ -7,10 +7,15 @@ as usable (Linux keeps the first MiB for itself and copies what it needs from th
     0x02000  page tables, six pages           0x20000  command line
     0x08000  Linux: boot_params ("zero page") 0xE0000  ACPI: RSDP first (reserved)
                                               0xFFFF0  what a BIOS is entered by (reserved)
+
+A Multiboot kernel may itself be between the GDT and 0x70000, so what it is told is above that:
+
+    0x70000  information, module, memory map  0x80000  command line
 """
 
 from vestige.abi import ACPI_TABLES, ECAM, ECAM_SIZE, GIB, HIGH_RAM, KIB, LOW_RAM_LIMIT, MIB
 
+BASE_MEMORY = 0x413  # u16: KiB below LOW_RAM_END, in the BIOS's data area; Xen asks nobody else
 GDT = 0x1000
 PAGE_TABLES = 0x2000  # PML4, page-directory pointers, four page directories
 BOOT_PARAMS = 0x8000
@@ -18,6 +23,9 @@ PVH_START_INFO = 0x9000
 STACK_TOP = 0x20000  # grows down to the end of the PVH structures
 COMMAND_LINE = 0x20000
 COMMAND_LINE_LIMIT = 64 * KIB  # with the NUL
+MULTIBOOT_FLOOR = GDT + 4 * KIB  # from here to the information a Multiboot kernel may be
+MULTIBOOT_INFO = 0x70000
+MULTIBOOT_COMMAND_LINE = 0x80000
 
 LOW_RAM_END = 640 * KIB  # above it the PC's video memory and ROMs, which nothing backs here
 ACPI_TABLES_SIZE = 128 * KIB  # reserved, to the end of the first MiB

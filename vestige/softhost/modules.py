@@ -1,16 +1,19 @@
 """Which kernel modules need which, from the modules themselves.
 
 Debian's package holds no modules.dep (depmod writes it at installation), but each module names
-the ones it needs in its `.modinfo` section. Sources: ELF-64 object file format; Linux,
-include/linux/module.h (MODULE_INFO).
+the ones it needs in its `.modinfo` section. Sources: ELF-64 object file format; System V
+ABI, "Object Files" (32-bit files); Linux, include/linux/module.h (MODULE_INFO).
 """
 
 import struct
 from collections.abc import Callable, Iterable
 
-_ELF_MAGIC = b"\x7fELF\x02\x01"
-_SECTION_TABLE = struct.Struct("<40xQ10xHHH")  # e_shoff, e_shentsize, e_shnum, e_shstrndx
-_SECTION = struct.Struct("<IIQQQQ")  # sh_name, sh_type, sh_flags, sh_addr, sh_offset, sh_size
+# By a file's first bytes: where e_shoff, e_shentsize, e_shnum and e_shstrndx are, and a section's
+# sh_name, sh_type, sh_flags, sh_addr, sh_offset, sh_size.
+_FORMS = {
+    b"\x7fELF\x01\x01": (struct.Struct("<32xI10xHHH"), struct.Struct("<6I")),
+    b"\x7fELF\x02\x01": (struct.Struct("<40xQ10xHHH"), struct.Struct("<IIQQQQ")),
+}
 
 
 class ModuleError(Exception):
@@ -18,12 +21,14 @@ class ModuleError(Exception):
 
 
 def _section(image: bytes, wanted: bytes) -> bytes:
-    """The content of one section of an ELF-64 object."""
-    if not image.startswith(_ELF_MAGIC):
-        raise ModuleError("not an ELF-64 little-endian file")
+    """The content of one section of an ELF object."""
+    form = _FORMS.get(image[:6])
+    if form is None:
+        raise ModuleError("not a little-endian ELF file")
+    header, section = form
     try:
-        table, entry_size, count, names_index = _SECTION_TABLE.unpack_from(image)
-        sections = [_SECTION.unpack_from(image, table + i * entry_size) for i in range(count)]
+        table, entry_size, count, names_index = header.unpack_from(image)
+        sections = [section.unpack_from(image, table + i * entry_size) for i in range(count)]
         names = sections[names_index][4]
         for name, _, _, _, offset, size in sections:
             start = names + name

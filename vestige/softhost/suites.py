@@ -22,6 +22,7 @@ Dir::State::lists "{folder}/lists";
 Dir::Cache "{folder}/cache";
 APT::Sandbox::User "root";
 """
+_ARCHITECTURE = 'APT::Architecture "{0}";\nAPT::Architectures {{ "{0}"; }};\n'
 # Backports and others don't count as candidates otherwise where there is an older version.
 _PREFERENCES = "Package: *\nPin: release c=main\nPin-Priority: 500\n"
 
@@ -49,14 +50,16 @@ def backports() -> str:
     return f"{release().codename}-backports"
 
 
-def configuration(*names: str) -> Path:
+def configuration(*names: str, architecture: str = "") -> Path:
     """Of an apt that knows these suites, as they are now, and nothing else; for `packages`.
+
+    `architecture` is Debian's name for one, as i386; without it, the machine's own.
 
     Of a package that several have, the newest counts. Raises UsageError where a suite isn't there,
     or without a network.
     """
     mirror = release().mirror
-    name = f"suites/{'-'.join(names)}"
+    name = f"suites/{'-'.join([*names, *filter(None, [architecture])])}"
     folder = packages.cache_directory(name)
     file = folder / "apt.conf"
     try:
@@ -68,7 +71,10 @@ def configuration(*names: str) -> Path:
             lines = [f"deb [signed-by={_KEYS}] {mirror} {suite} main\n" for suite in names]
             cache_folder.write(name, "sources.list", "".join(lines).encode())
             cache_folder.write(name, "preferences", _PREFERENCES.encode())
-            cache_folder.write(name, file.name, _CONFIGURATION.format(folder=folder).encode())
+            text = _CONFIGURATION.format(folder=folder)
+            if architecture:
+                text += _ARCHITECTURE.format(architecture)
+            cache_folder.write(name, file.name, text.encode())
             packages.command(["apt-get", "-q", "update"], timeout=_TIMEOUT, configuration=file)
     except trust.UntrustedError as error:
         raise UsageError(

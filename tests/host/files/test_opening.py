@@ -96,7 +96,7 @@ def test_a_fifo_that_nobody_feeds_waits_until_the_deadline(
 def test_a_pipe_without_a_word_is_refused(opened: Open) -> None:
     reader, writer = os.pipe()
     os.close(writer)
-    with pytest.raises(UsageError, match=r"nothing came out of this pipe; give an x86-64 kernel"):
+    with pytest.raises(UsageError, match=r"nothing came out of this pipe; give an x86 kernel"):
         opened(kernel=f"/dev/fd/{reader}")
     os.close(reader)
 

@@ -33,7 +33,12 @@ def set_start(cpu: VirtualCpu, state: CpuState) -> None:
     cpu.set_system_registers(registers)
     cpu.set_registers(
         kvm.Registers(
-            rip=state.rip, rsp=state.rsp, rsi=state.rsi, rbx=state.rbx, rflags=state.rflags
+            rip=state.rip,
+            rsp=state.rsp,
+            rsi=state.rsi,
+            rax=state.rax,
+            rbx=state.rbx,
+            rflags=state.rflags,
         )
     )
 
