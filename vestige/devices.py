@@ -6,6 +6,7 @@ from vestige.monitor.devices.acpi_registers.place import ACPI_REGISTERS
 from vestige.monitor.devices.fw_cfg.place import FIRMWARE_CONFIGURATION
 from vestige.monitor.devices.hpet.place import HPET_TIMERS
 from vestige.monitor.devices.i8042.place import KEYBOARD_CONTROLLER
+from vestige.monitor.devices.i8237.place import DMA
 from vestige.monitor.devices.i8254.place import TIMER
 from vestige.monitor.devices.i8259.place import PIC
 from vestige.monitor.devices.ioapic.place import IO_APIC
@@ -37,6 +38,7 @@ DEVICES = (
     TIMER,
     RTC,
     KEYBOARD_CONTROLLER,
+    DMA,
     FIRMWARE_CONFIGURATION,
     VGA,
 )

@@ -40,6 +40,8 @@ from vestige.monitor.devices.i8042.model import KeyboardController, Source
 from vestige.monitor.devices.i8042.mouse import FARTHEST, LONGEST
 from vestige.monitor.devices.i8042.scan_codes import PAUSE, PRINT_SCREEN
 from vestige.monitor.devices.i8042.spec import RATES, UNITS, Command, CommandByte, Status
+from vestige.monitor.devices.i8237.model import Dma
+from vestige.monitor.devices.i8237.spec import ALL
 from vestige.monitor.devices.i8254.counter import Phase
 from vestige.monitor.devices.i8254.model import MOST_OWED, Pit
 from vestige.monitor.devices.i8254.spec import COUNTERS
@@ -124,6 +126,13 @@ class Step(NamedTuple):
 
     operation: Operation
     arguments: tuple[int, ...]
+
+
+def check_dma(dma: Dma) -> None:
+    """There is a bit for each channel, and none for another."""
+    for controller in (dma.first, dma.second):
+        assert controller.masks | controller.requests <= ALL
+        assert controller.second_byte <= 1
 
 
 def check_uart(uart: Uart) -> None:
@@ -385,6 +394,7 @@ OWN = {
             Operation(Pic.write, ((1, 3), (1,), (0, 0, 2, 4, 0x11, 0x13, 0x70)), timed=True),
         ),
     ),
+    "dma": Own(check_dma),
     "rtc": Own(
         check_rtc,
         (

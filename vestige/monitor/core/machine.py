@@ -12,6 +12,7 @@ from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
 from vestige.monitor.devices.fw_cfg.model import FwCfg
 from vestige.monitor.devices.hpet.model import Hpet
 from vestige.monitor.devices.i8042.model import KeyboardController
+from vestige.monitor.devices.i8237.model import Dma
 from vestige.monitor.devices.i8254.model import Pit
 from vestige.monitor.devices.i8259.model import Pic
 from vestige.monitor.devices.ioapic.model import IoApic
@@ -60,6 +61,7 @@ class Machine(Struct):
     pit: Pit
     rtc: Mc146818
     keyboard_controller: KeyboardController
+    dma: Dma
     fw_cfg: FwCfg
     vga: Vga
     console: ConsoleLink

@@ -1,0 +1,1 @@
+"""The DMA controllers of a PC: two Intel 8237A, and the page registers."""
