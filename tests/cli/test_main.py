@@ -30,8 +30,15 @@ def test_every_command_has_its_own_help(command: str, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([], "no command; there are run, ps, stop, doctor, build, softhost; see `vestige --help`"),
-        (["frob"], "'frob' is not a command; there are run, ps, stop, doctor, build, softhost"),
+        (
+            [],
+            "no command; there are run, ps, stop, screen, doctor, build, softhost; see"
+            " `vestige --help`",
+        ),
+        (
+            ["frob"],
+            "'frob' is not a command; there are run, ps, stop, screen, doctor, build, softhost",
+        ),
         (["--verbose", "run"], "'--verbose' is not a command"),
         (["doctor", "now"], "unrecognized arguments: now; see `vestige doctor --help`"),
         (["build", "--listing=all"], "argument --listing: takes no word, not 'all'"),

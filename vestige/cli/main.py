@@ -14,6 +14,7 @@ COMMANDS = {
     "run": "start a guest",
     "ps": "list the guests that run",
     "stop": "end guests that run",
+    "screen": "show the text screen of a guest that runs",
     "doctor": "say what this machine can do, what is missing and how to get it",
     "build": "compile the monitor and cache its image",
     "softhost": "run a command in a software host that has a working /dev/kvm",

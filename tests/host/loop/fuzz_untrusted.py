@@ -26,6 +26,7 @@ from vestige.host.loop.monitor_log import MOST_BYTES, MOST_LINES, MonitorLog
 from vestige.host.loop.runloop import Leave, Loop
 from vestige.host.loop.session import Session
 from vestige.host.options import DiskOption
+from vestige.host.screen import KINDS, told
 
 DEFAULT = 20_000
 EDGES = (0, 1, 7, 8, 23, 24, 1023, 1024, abi.GSIS - 1, abi.GSIS, 1 << 31, 1 << 32, (1 << 64) - 1)
@@ -88,6 +89,8 @@ class Rounds:
         counters = statistics.collect(session, 0.0, 0, 0)
         assert json.loads(json.dumps(counters)) == counters
         assert counters["virtio"] == []  # of the host's own Config
+        screen = told(session.untrusted.screen(), self._payload.twin.memory.region.view)
+        assert screen["kind"] in KINDS.values()
         for report in session.untrusted.statistics()[0].nvme:
             assert_a_line(failure.controller(report))
 

@@ -9,6 +9,7 @@ opened. Either function raises UsageError for a request that is wrong.
 import time
 from _collections_abc import Callable, Mapping
 
+from vestige.host.screen import told
 from vestige.lang.types import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,10 +42,16 @@ def exits(machine: "Machine", _request: "Request") -> "Answer":
     return {"cpus": [sum(each.loop.exits) for each in threads]}
 
 
+def screen(machine: "Machine", _request: "Request") -> "Answer":
+    """What a viewer needs to draw the guest's screen."""
+    return told(machine.session.untrusted.screen(), machine.memory.region.view)
+
+
 OF_RUN: "Mapping[str, Callable[[Control, Request], Answer]]" = {
     "status": status,
     "stop": stop,
 }
 OF_MACHINE: "Mapping[str, Callable[[Machine, Request], Answer]]" = {
     "exits": exits,
+    "screen": screen,
 }

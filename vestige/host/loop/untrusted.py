@@ -19,6 +19,7 @@ from vestige import abi
 from vestige.host.kvm.memory import PrivateMemory
 from vestige.host.kvm.vm import VirtualCpu
 
+LEAST_WINDOW = abi.MAX_SCREEN_COLUMNS * abi.CELL_SIZE
 DETAIL_SIZE = 8  # bytes of kvm_run's union that say more of an exit
 
 
@@ -56,9 +57,34 @@ class Untrusted:
         """So much of what is logged, as far as there is room for it; text of any bytes."""
         return bytes(memoryview(self._shared[0].log)[:length])
 
+    def screen(self) -> abi.Screen:
+        """The guest's screen. What it says of memory is inside of SCREEN_MEMORY, row for row."""
+        screen = abi.Screen.from_buffer_copy(self._shared[0].screen)
+        end = abi.SCREEN_MEMORY + abi.SCREEN_MEMORY_SIZE
+        screen.kind = min(screen.kind, abi.ScreenKind.GRAPHICS)
+        screen.columns = within(screen.columns, 1, abi.MAX_SCREEN_COLUMNS)
+        screen.rows = within(screen.rows, 1, abi.MAX_SCREEN_ROWS)
+        screen.window_size = within(screen.window_size, LEAST_WINDOW, abi.SCREEN_MEMORY_SIZE)
+        screen.window = within(screen.window, abi.SCREEN_MEMORY, end - screen.window_size)
+        screen.character_width = within(screen.character_width, 8, 9)
+        screen.character_height = within(screen.character_height, 1, abi.GLYPH_SIZE)
+        screen.dot_width = within(screen.dot_width, 1, 2)
+        screen.dot_height = within(screen.dot_height, 1, 2)
+        for font in range(abi.FONTS):
+            place = screen.fonts[font]
+            screen.fonts[font] = within(place, abi.SCREEN_MEMORY, end - abi.FONT_SIZE)
+        for colour in range(abi.SCREEN_COLOURS):
+            screen.colours[colour] &= 0xFF_FFFF
+        return screen
+
     def statistics(self) -> Sequence[abi.Statistics]:
         """What each domain counts and reports: any numbers that the fields hold."""
         return [abi.Statistics.from_buffer_copy(each.statistics) for each in self._shared]
+
+
+def within(number: int, least: int, most: int) -> int:
+    """The nearest number that is in these bounds."""
+    return min(max(number, least), most)
 
 
 def exit_detail(cpu: VirtualCpu) -> int:

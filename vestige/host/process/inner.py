@@ -147,7 +147,7 @@ def live(compiled: Compiled, known: kvm.Known, link: Link, problem: str | None) 
 
 
 class Machine:
-    """Both VMs, the rings, the threads."""
+    """Both VMs, the rings, the threads. `memory` is the guest's RAM."""
 
     def __init__(
         self,
@@ -165,8 +165,8 @@ class Machine:
         self._counters = statistics.Counters() if orders.counts else None
         self._first_instruction = 0.0  # ms from the start of the run's process
         self._sized: tuple[abi.Config, int] | None = None
-        memory = resources.keep(GuestMemory(orders.memory))
-        twin = resources.keep(Twin(blank, memory, orders.cpus, orders.domains))
+        self.memory = resources.keep(GuestMemory(orders.memory))
+        twin = resources.keep(Twin(blank, self.memory, orders.cpus, orders.domains))
         self._twin = twin
         first = twin.shared()[0]
         first.config = abi.Config.from_buffer_copy(orders.config)
