@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from tests.devices.fw_cfg.driver import CONTROLS, KEYS, RAM, RAM_SIZE, power_on, ram8, transfer
+from tests.devices.i8042.typing_bench import TypingBench
 from tests.devices.vga.driver import SCREEN_SIZE, in_text_mode, shown
 from vestige.abi import (
     FIRMWARE_ITEMS_SIZE,
@@ -36,6 +37,7 @@ from vestige.monitor.devices.fw_cfg.model import FwCfg
 from vestige.monitor.devices.hpet.model import Hpet
 from vestige.monitor.devices.hpet.spec import ROUTES, TIMERS
 from vestige.monitor.devices.i8042.keyboard import LONGEST_REPLY, PLACES
+from vestige.monitor.devices.i8042.link import ROOM
 from vestige.monitor.devices.i8042.model import KeyboardController, Source
 from vestige.monitor.devices.i8042.mouse import FARTHEST, LONGEST
 from vestige.monitor.devices.i8042.scan_codes import PAUSE, PRINT_SCREEN
@@ -222,6 +224,13 @@ def check_keyboard_controller(controller: KeyboardController) -> None:
     interrupts = controller.ram[0] & (1 << from_mouse) if full else 0
     assert controller.keyboard_line.level == interrupts & 1
     assert controller.mouse_line.level == interrupts >> 1
+
+
+def check_typing(bench: TypingBench) -> None:
+    """No event makes the keyboard lose one."""
+    check_keyboard_controller(bench.controller)
+    assert bench.controller.keyboard.overrun == 0
+    assert bench.link.used <= bench.link.count <= ROOM
 
 
 def check_pvpanic(pvpanic: Pvpanic) -> None:
@@ -524,6 +533,21 @@ MODELS = {
         ),
         (),
         check_config,
+    ),
+    "events": Model(
+        TypingBench,
+        TypingBench.reset,
+        (
+            Operation(TypingBench.arrive, (range(ROOM + 1), range(6), range(1 << 62))),
+            Operation(TypingBench.arrive, ((20,), (1, 2), (0x1E_001E_001E, 0x30_0030_0030))),
+            Operation(TypingBench.fail, ((0, 4, 11, 5),)),
+            Operation(TypingBench.move, (), timed=True),
+            Operation(TypingBench.move, (), timed=True),
+            Operation(TypingBench.read, ((0, 0, 4),), timed=True),
+            Operation(TypingBench.write, ((0, 4), range(BYTE)), timed=True),
+        ),
+        (),
+        check_typing,
     ),
     **{place.field: model_of(place, OWN.get(place.field, Own())) for place in DEVICES},
 }

@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 import time
 from hashlib import sha256
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.guests import grub, initramfs, kernels
-from tests.guests.test_boot import Boot, boot, boot_words
+from tests.guests.test_boot import CONSOLE, Boot, boot, boot_words
 
 pytestmark = [
     pytest.mark.softhost,
@@ -35,6 +37,38 @@ def pc(disk: Path, append: str) -> Boot:
     cloud = kernels.kernel("cloud")
     words = ("--machine", "pc", "--disk", f"{disk},bus=ide")
     return boot(cloud.vmlinux, initramfs.pc("cloud"), append, *words)
+
+
+TYPED = 'the Quick BROWN fox; jumps_over (13) lazy-dogs @ "home", isn\'t it? ~/|\\\\{} ' * 6
+
+
+def typing_boot(disk: Path, name: str) -> Boot:
+    """The same guest by `vestige run --name`, at whose keyboard TYPED is typed when it asks."""
+    cloud = kernels.kernel("cloud")
+    vestige = (sys.executable, "-m", "vestige.cli.main")
+    words = ("--kernel", str(cloud.vmlinux), "--initrd", str(initramfs.pc("cloud")))
+    pc_words = ("--machine", "pc", "--disk", f"{disk},bus=ide", "--name", name)
+    process = subprocess.Popen(
+        [*vestige, "run", *words, "--append", f"{CONSOLE} do=read", *pc_words, "--timeout", "480"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    try:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line.rstrip("\r\n"))
+            if line.startswith("type:"):
+                typed = [*vestige, "type", name, "--text", TYPED, "shift-a", "enter"]
+                done = subprocess.run(typed, capture_output=True, timeout=300, check=False)
+                assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return Boot(process.returncode, lines, errors)
 
 
 MENU = """set timeout=0
@@ -84,8 +118,10 @@ def check_chips(guest: Boot, disk: Path) -> None:
 
 
 def test_debian_uses_a_pc_s_chips_by_its_io_apic(disk: Path) -> None:
-    guest = pc(disk, "")
+    guest = typing_boot(disk, "test-pc")
     check_chips(guest, disk)
+    assert guest.after("typed:")[0] == TYPED.replace("\\\\", "\\") + "A"
+    assert counts(guest, "typed")["1"][0] > counts(guest, "last")["1"][0] + len(TYPED)
     last = counts(guest, "last")
     assert all(last[number][1] == "IO-APIC" for number in ("1", "4", "8", "12", "14"))
     assert last["1"][0] > 0, "the keyboard has answered"

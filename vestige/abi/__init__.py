@@ -9,6 +9,7 @@ stands beside it.
 
 from vestige.abi.calls import *
 from vestige.abi.config import *
+from vestige.abi.events import *
 from vestige.abi.firmware import *
 from vestige.abi.interrupts import *
 from vestige.abi.kvm import *

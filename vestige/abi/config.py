@@ -169,6 +169,13 @@ class Console(Struct):
     output: i64
 
 
+class Events(Struct):
+    """Where the events of keyboard and mouse come from: abi/events.py."""
+
+    present: u8
+    file: u32  # fixed file number in the ring
+
+
 class Board(IntEnum):
     """What kind of machine the guest finds."""
 
@@ -207,6 +214,7 @@ class Config(Struct):
     virtio: Virtio[MAX_VIRTIO]
     net: Net
     console: Console
+    events: Events
     ports: Port[MAX_PORTS]
     columns: u16  # of port 0's terminal, 0: it is none; the host writes what they become
     rows: u16

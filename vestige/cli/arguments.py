@@ -85,12 +85,17 @@ def path(name: str, metavar: str = "PATH", *, help: str, required: bool = False)
 
 
 class Arguments:
-    """The words a command was given, by option; `rest` are those behind `--`, or of no option."""
+    """The words a command was given, by option; `rest` are those behind `--`, or of no option.
 
-    __slots__ = ("_words", "rest")
+    `order`: all but those behind `--`, as they were given, each with its option's name or "".
+    """
 
-    def __init__(self, words: dict[str, list[str]], rest: list[str]) -> None:
-        self._words, self.rest = words, rest
+    __slots__ = ("_words", "order", "rest")
+
+    def __init__(
+        self, words: dict[str, list[str]], rest: list[str], order: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        self._words, self.rest, self.order = words, rest, order
 
     def all(self, name: str) -> list[str]:
         """Every word given with the option `name`."""
@@ -136,6 +141,7 @@ class Syntax:
         given: dict[str, list[str]] = {}
         rest: list[str] = []
         unknown: list[str] = []
+        order: list[tuple[str, str]] = []
         left = list(words)
         while left:
             word = left.pop(0)
@@ -151,15 +157,17 @@ class Syntax:
                 elif equals and not options[name].metavar:
                     raise UsageError(f"argument {name}: takes no word, not {value!r}")
                 given.setdefault(name, []).append(value)
+                order.append((name, value))
             elif self.rest and not word.startswith("-"):
                 rest.append(word)
+                order.append(("", word))
             else:
                 unknown.append(word)
         if unknown or (rest and not self.rest):
             raise UsageError(f"unrecognized arguments: {' '.join(unknown + rest)}")
         if missing := [name for name in self._required if name not in given]:
             raise UsageError(f"the following arguments are required: {', '.join(missing)}")
-        return Arguments(given, rest)
+        return Arguments(given, rest, order)
 
     def values(self, arguments: Arguments) -> "dict[str, object]":
         """What was given, by the options' fields. Raises UsageError as their readers do."""

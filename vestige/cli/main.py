@@ -15,6 +15,7 @@ COMMANDS = {
     "ps": "list the guests that run",
     "stop": "end guests that run",
     "screen": "show the text screen of a guest that runs",
+    "type": "press keys of a guest that runs, and move its mouse",
     "doctor": "say what this machine can do, what is missing and how to get it",
     "build": "compile the monitor and cache its image",
     "softhost": "run a command in a software host that has a working /dev/kvm",

@@ -112,6 +112,14 @@ SYNTAX = Syntax(
             help="a virtio port, /dev/virtio-ports/NAME in the guest; up to six",
         ),
         Option("--rng", field="entropy", read=given, help="give the guest a virtio entropy device"),
+        Option(
+            "--keys",
+            "unix:PATH|FILE",
+            field="keys",
+            read=last(read.parse_keys),
+            help="lines of keys and pointer movements for a PC's keyboard and mouse, as"
+            " `vestige type` has them",
+        ),
         choice(
             "--on-reboot",
             read.REBOOTS,

@@ -7,8 +7,8 @@ What soft_run.py has opened out there is found here as devices, named behind the
 INPUTS is a block device with the kernel, the initrd and the VGA's BIOS (0: none), the compiled
 images and the filter of system calls (0: none), one behind the other, of so many bytes each; ZONE
 is how far local time out there is ahead of UTC, in seconds. Then a device for each --disk, each
---port, --stats, and a stream of what is asked of the run. Names in the run's words are for messages
-alone.
+--port, --stats, a stream of what is asked of the run, and one of a PC's events. Names in the run's
+words are for messages alone.
 """
 
 import os
@@ -22,12 +22,13 @@ from vestige.host import run as native
 from vestige.host.backends import disks
 from vestige.host.backends.console import Console, File
 from vestige.host.backends.consoles import Consoles
+from vestige.host.backends.events import Events, Source
 from vestige.host.clock import set_zone
 from vestige.host.compiled import Compiled
 from vestige.host.control.server import Control, about
 from vestige.host.files.opening import Files
 from vestige.host.files.outputs import open_output
-from vestige.host.options import DiskOption, RunOptions
+from vestige.host.options import PC, DiskOption, RunOptions
 from vestige.host.resources import Resources
 from vestige.lang.image import Image
 from vestige.machine.files import InputFile
@@ -54,9 +55,19 @@ class Places:
         self._devices = rest[PARTS:]
 
     def control(self, asked: RunOptions, end: Callable[[], object]) -> Control:
-        """The run's, which out there asks through the last of the devices."""
-        stream = os.open(self._devices[-1], os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        """The run's, which out there asks through the last of the devices but that of events."""
+        place = self._devices[-2 if asked.machine == PC else -1]
+        stream = os.open(place, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         return Control(about(asked), end, (stream,))
+
+    def events(self, asked: RunOptions, resources: Resources, watch: Watch) -> Events | None:
+        """What is typed out there, through the last of them."""
+        if asked.machine != PC:
+            return None
+        stream = os.open(self._devices[-1], os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        events = resources.keep(Events(Source(stream)))
+        watch.beside.append(events)
+        return events
 
     def _part(self, number: int, name: str) -> InputFile:
         start = sum(self._sizes[:number])
@@ -92,7 +103,8 @@ class Places:
         initrd = None if asked.initrd is None else self._part(1, asked.initrd)
         vga_bios = None if asked.vga_bios is None else self._part(2, asked.vga_bios)
         start = self._part(0, asked.start[1])
-        return Files(start, initrd, images, consoles, stats, vga_bios)
+        events = self.events(asked, resources, watch)
+        return Files(start, initrd, images, consoles, stats, vga_bios, events)
 
 
 def main(words: list[str]) -> int:

@@ -71,6 +71,9 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     resources.keep_file(inputs)
     connected = Connected(options, files, resources, lambda: control.runs(inside))
     connected.streams.append(inside.output)
+    control.events = files.events
+    if files.events is not None:
+        connected.streams.append(files.events.output)
     host = SoftHost(
         memory=max(MINIMUM, options.memory + OVERHEAD),
         disks=[

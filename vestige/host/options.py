@@ -152,13 +152,13 @@ class RunOptions(NamedValues):
     of RINGS, who takes the entries of the io_uring; `machine`: one of MACHINES; `firmware`: one of
     FIRMWARES, or a path, with which a guest without a `kernel` starts; `rtc`: what a PC's clock
     shows, None: UTC; `vga`: one of VGAS, None: what the machine has by itself; `name`: the run's,
-    None: its process's number.
+    None: its process's number; `keys`: where the keyboard's and the mouse's events come from, too.
     """
 
     __slots__ = (
         "accel", "append", "console", "cpus", "devices", "disks", "entropy", "firmware", "ide",
-        "initrd", "jail", "kernel", "machine", "memory", "name", "net", "on_reboot", "ports",
-        "ring", "rtc", "stats", "timeout", "vga",
+        "initrd", "jail", "kernel", "keys", "machine", "memory", "name", "net", "on_reboot",
+        "ports", "ring", "rtc", "stats", "timeout", "vga",
     )  # fmt: skip
 
     def __init__(
@@ -187,8 +187,9 @@ class RunOptions(NamedValues):
         rtc: Rtc | None = None,
         vga: str | None = None,
         name: str | None = None,
+        keys: str | None = None,
     ) -> None:
-        self.name = name
+        self.name, self.keys = name, keys
         self.machine, self.firmware, self.rtc, self.vga = machine, firmware, rtc, vga
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.disks = memory, cpus, disks
@@ -419,6 +420,13 @@ def parse_name(text: str) -> str:
     )
 
 
+def parse_keys(text: str) -> str:
+    """unix:PATH, or a file's path."""
+    if not text.removeprefix(SOCKET):
+        raise UsageError(f"--keys {text}: no name; give unix:PATH or a file's path")
+    return text
+
+
 def is_name(text: str) -> bool:
     """Whether a run may have this name, given or not."""
     plain = text.isascii() and text.replace(".", "").replace("-", "").replace("_", "").isalnum()
@@ -470,6 +478,8 @@ def check(options: RunOptions) -> None:
         raise UsageError(
             f"--ide {IDE_IN_MEMORY}: a PC's IDE is at its ports; leave --ide or --machine {PC} out"
         )
+    if options.keys is not None and options.machine != PC:
+        raise UsageError(f"--keys: a PC's keyboard; give --machine {PC}, too, or leave --keys out")
     if options.rtc is not None and options.machine != PC:
         raise UsageError(f"--rtc: a PC's clock; give --machine {PC}, too, or leave --rtc out")
     controllers = [disk.controller for disk in options.disks if disk.controller is not None]

@@ -75,6 +75,7 @@ def run(asked: options.RunOptions, ready: Ready | None = None, opened: Opener = 
         control = resources.keep(there.control(asked, watch.signals.end))
         watch.beside.append(control)
         files = opened(asked, resources, watch)
+        control.events = files.events
         return Run(asked, files, watch, resources, there, control).to_the_end()
 
     options.check(asked)

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vestige.abi import EVENT_SIZE
 from vestige.errors import UsageError
+from vestige.host.backends.events import Events
 from vestige.host.control.answers import error_line
 from vestige.host.control.client import Run, SilentError, everyone, find
 from vestige.host.control.folder import Folder, open_folder
@@ -116,6 +118,68 @@ def test_the_status_is_what_the_run_is(served: Served) -> None:
     (told,) = served.asks(STATUS)
     assert told["answer"]["state"] == "running"
     assert 0 <= told["answer"]["seconds"] < 60
+
+
+def test_what_is_typed_is_answered_when_it_has_gone(served: Served) -> None:
+    lines = json.dumps({"do": "type", "lines": ["a"] * 1000}).encode() + b"\n"
+    assert "no keyboard" in served.asks(lines)[0]["error"]
+    with closing(Events()) as events, socket.socket(fileno=os.dup(events.output)) as ring:
+        served.control.events = events
+        end = served.client()
+        end.send(lines)
+        served.serve()
+        assert answers_to(end) == []
+        assert served.asks(STATUS), "others are answered meanwhile"
+        ring.setblocking(False)
+        taken = 0
+        while taken < 2 * 1000 * EVENT_SIZE:
+            try:
+                taken += len(ring.recv(1000))
+            except BlockingIOError:
+                events.serve({})
+        assert answers_to(end) == [{"answer": {}}]
+
+
+def test_what_is_typed_goes_on_where_nobody_waits_for_it(served: Served) -> None:
+    """And the answer is nobody's, though another has the descriptor by then."""
+    with closing(Events()) as events, socket.socket(fileno=os.dup(events.output)) as ring:
+        served.control.events = events
+        first = served.client()
+        first.send(json.dumps({"do": "type", "lines": ["a"] * 1000}).encode() + b"\n")
+        served.serve()
+        first.close()
+        served.serve()
+        second = served.client()
+        served.serve()
+        taken = 0
+        while taken < 2 * 1000 * EVENT_SIZE:
+            taken += len(ring.recv(1000))
+            events.serve({})
+        served.serve()
+        assert answers_to(second) == []
+        assert served.asks(STATUS)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('"a"', "a list of lines"),
+        ("[1]", "a list of lines"),
+        ("null", "a list of lines"),
+        ('["a", "entre"]', "'entre' is no key: is it enter"),
+        ('["text \u00e9"]', "'é' is on no key"),
+    ],
+)
+def test_what_can_not_be_typed_is_told_and_nothing_is_done(
+    served: Served, lines: str, words: str
+) -> None:
+    with closing(Events()) as events, socket.socket(fileno=os.dup(events.output)) as ring:
+        served.control.events = events
+        (told,) = served.asks(b'{"do": "type", "lines": ' + lines.encode() + b"}\n")
+        assert words in told["error"]
+        ring.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            ring.recv(1)
 
 
 def test_stop_ends_the_run(served: Served) -> None:

@@ -9,6 +9,7 @@ opened. Either function raises UsageError for a request that is wrong.
 import time
 from _collections_abc import Callable, Mapping
 
+from vestige.errors import UsageError
 from vestige.host.screen import told
 from vestige.lang.types import TYPE_CHECKING
 
@@ -20,6 +21,25 @@ if TYPE_CHECKING:
 
     Request = Mapping[str, Any]  # a JSON object, as it came
     Answer = Mapping[str, Any]  # what JSON can say, and bytes: these are told in base64
+
+
+class Later:
+    """The answer that something is done; it comes when that is so."""
+
+    def __init__(self) -> None:
+        self._is_done = False
+        self._tell: Callable[[], object] = lambda: None
+
+    def done(self) -> None:
+        """It is."""
+        self._is_done = True
+        self._tell()
+
+    def tell(self, function: "Callable[[], object]") -> None:
+        """Have it called then, or now."""
+        self._tell = function
+        if self._is_done:
+            function()
 
 
 def status(control: "Control", _request: "Request") -> "Answer":
@@ -36,6 +56,18 @@ def stop(control: "Control", _request: "Request") -> "Answer":
     return {}
 
 
+def type_(control: "Control", request: "Request") -> "Later":
+    """Do `lines` at the guest's keyboard and mouse; answered when the guest takes the last."""
+    lines = request.get("lines")
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise UsageError('what is to be typed is a list of lines: {"lines": ["text ls", "enter"]}')
+    if control.events is None:
+        raise UsageError("no keyboard: --machine pc has one, once the run has opened its files")
+    later = Later()
+    control.events.type(lines, later.done)
+    return later
+
+
 def exits(machine: "Machine", _request: "Request") -> "Answer":
     """How often each of the guest's CPUs has left it: of a guest that does something, ever more."""
     threads = [each for each in machine.session.threads if not each.is_worker]
@@ -47,9 +79,10 @@ def screen(machine: "Machine", _request: "Request") -> "Answer":
     return told(machine.session.untrusted.screen(), machine.memory.region.view)
 
 
-OF_RUN: "Mapping[str, Callable[[Control, Request], Answer]]" = {
+OF_RUN: "Mapping[str, Callable[[Control, Request], Answer | Later]]" = {
     "status": status,
     "stop": stop,
+    "type": type_,
 }
 OF_MACHINE: "Mapping[str, Callable[[Machine, Request], Answer]]" = {
     "exits": exits,

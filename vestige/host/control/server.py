@@ -14,7 +14,7 @@ from _collections_abc import Callable, Mapping
 
 from vestige.errors import UsageError
 from vestige.host.control.answers import answer_line, error_line, json_of
-from vestige.host.control.commands import OF_MACHINE, OF_RUN
+from vestige.host.control.commands import OF_MACHINE, OF_RUN, Later
 from vestige.host.control.folder import Folder, Identity, open_folder
 from vestige.host.messages import tell
 from vestige.lang.types import TYPE_CHECKING
@@ -22,6 +22,8 @@ from vestige.lang.types import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    from vestige.host.backends.events import Events
+    from vestige.host.control.commands import Answer
     from vestige.host.options import RunOptions
 
     class Machine(Protocol):
@@ -104,6 +106,7 @@ class Control:
         self.about, self.end = about, end
         self.since = time.monotonic()
         self.running_since: float | None = None
+        self.events: Events | None = None  # of its keyboard and mouse, once its files are open
         self._machine: Machine | None = None
         self._clients = {each: Client(each) for each in clients}  # the last to be served at the end
         self._queue: list[tuple[Client, str, Mapping[str, Any], bytes]] = []
@@ -205,13 +208,20 @@ class Control:
         try:
             command, request = _read(line)
             if command in OF_RUN:
-                self._send(client, answer_line(json_of(OF_RUN[command](self, request))))
+                self._answer(client, OF_RUN[command](self, request))
             else:
                 client.waits = True
                 self._queue.append((client, command, request, line))
                 self._ask()
         except UsageError as error:
             self._send(client, error_line(str(error)))
+
+    def _answer(self, client: Client, answer: "Answer | Later") -> None:
+        if isinstance(answer, Later):
+            client.waits = True
+            answer.tell(lambda: self._send(client, answer_line("{}")))
+        else:
+            self._send(client, answer_line(json_of(answer)))
 
     def _ask(self) -> None:
         """Have the machine answer the next request, unless it has one."""
@@ -237,9 +247,11 @@ class Control:
         self._ask()
 
     def _send(self, client: Client, line: bytes) -> None:
+        if self._clients.get(client.descriptor) is not client:
+            return  # it has gone, and another may have its descriptor
         client.waits = False
         client.going += line + b"\n"
-        if client.descriptor in self._clients and not client.write():
+        if not client.write():
             self._let_go(client)
 
     def close(self) -> None:

@@ -56,6 +56,8 @@ def _uses(options: RunOptions) -> list[Use]:
     ]
     if options.stats is not None:
         outputs.append((f"--stats {options.stats}", options.stats))
+    if options.keys is not None and not options.keys.startswith(SOCKET):
+        named.append((f"--keys {options.keys}", options.keys, INPUT))
     if not named and not outputs:
         return []
     option, start = options.start

@@ -13,11 +13,15 @@ from vestige.host.backends import disks
 from vestige.host.backends.consoles import Consoles, open_consoles
 from vestige.host.files import collisions
 from vestige.host.files.outputs import empty, open_output
-from vestige.host.options import RunOptions
+from vestige.host.options import PC, RunOptions
 from vestige.host.resources import Resources
+from vestige.lang.types import TYPE_CHECKING
 from vestige.machine.files import InputFile, open_input
 from vestige.machine.kernel import EXPECTED
 from vestige.signals import Watch
+
+if TYPE_CHECKING:
+    from vestige.host.backends.events import Events
 
 EXPECTED_INITRD = "an initrd"
 EXPECTED_FIRMWARE = "a PC's firmware (SeaBIOS: sudo apt install seabios)"
@@ -28,10 +32,10 @@ PIECE = 1 << 20  # bytes taken from a pipe at once; it has 64 KiB unless somebod
 class Files:
     """What a run has open by its user's names. `disks` are those that are no controllers, by their
     number; `stats` is a descriptor; `start` is what the guest starts from, a kernel or a firmware,
-    which may have a `vga_bios`.
+    which may have a `vga_bios`; `events`: those of a PC's keyboard and mouse.
     """
 
-    __slots__ = ("consoles", "disks", "initrd", "start", "stats", "vga_bios")
+    __slots__ = ("consoles", "disks", "events", "initrd", "start", "stats", "vga_bios")
 
     def __init__(
         self,
@@ -41,9 +45,11 @@ class Files:
         consoles: Consoles,
         stats: int | None,
         vga_bios: InputFile | None = None,
+        events: "Events | None" = None,
     ) -> None:
         self.start, self.initrd, self.disks = start, initrd, disk_images
         self.consoles, self.stats, self.vga_bios = consoles, stats, vga_bios
+        self.events = events
 
     def begin(self) -> None:
         """The guest is about to run: what the last one wrote goes."""
@@ -73,7 +79,13 @@ def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
     if asked.stats is not None:
         stats = resources.keep_file(_open_statistics(asked.stats, watch))
     consoles = resources.keep(open_consoles(asked.console, asked.ports, watch))
-    return Files(start, initrd, images, consoles, stats, vga_bios)
+    events = None
+    if asked.machine == PC:
+        from vestige.host.backends.events import open_events  # noqa: PLC0415 - few runs need it
+
+        events = resources.keep(open_events(asked.keys))
+        watch.beside.append(events)
+    return Files(start, initrd, images, consoles, stats, vga_bios, events)
 
 
 def _open_statistics(path: str, watch: Watch) -> int:

@@ -162,6 +162,9 @@ def orders(
             holes[len(files)] = image.sectors
         files.append(image.descriptor)
     opened.consoles.describe(config, files)
+    if opened.events is not None:
+        config.events.present, config.events.file = 1, len(files)
+        files.append(opened.events.output)
     if entropy is not None:
         config.entropy = len(files)
         files.append(entropy)

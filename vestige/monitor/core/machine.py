@@ -11,6 +11,7 @@ from vestige.monitor.core.wires import Wires
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
 from vestige.monitor.devices.fw_cfg.model import FwCfg
 from vestige.monitor.devices.hpet.model import Hpet
+from vestige.monitor.devices.i8042.link import EventsLink
 from vestige.monitor.devices.i8042.model import KeyboardController
 from vestige.monitor.devices.i8237.model import Dma
 from vestige.monitor.devices.i8254.model import Pit
@@ -65,6 +66,7 @@ class Machine(Struct):
     fw_cfg: FwCfg
     vga: Vga
     console: ConsoleLink
+    events: EventsLink
     ports: PortLinks
     entropy: EntropyLink
     ring_driver: RingDriver
@@ -151,11 +153,14 @@ class Machine(Struct):
                 if place.timed and place.board is not None:
                     chip: Timed = getattr(self, place.field)
                     due = min(due, chip.next_deadline())
+                if place.link and place.board is not None:
+                    between_chip: Link = getattr(self, place.link)
+                    due = min(due, between_chip.next_deadline())
         for place in DEVICES:
             if place.timed and place.board is None:
                 device: Timed = getattr(self, place.field)
                 due = min(due, device.next_deadline())
-            if place.link:
+            if place.link and place.board is None:
                 link: Link = getattr(self, place.link)
                 due = min(due, link.next_deadline())
         if self.virtio.present:

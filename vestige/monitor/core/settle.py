@@ -29,11 +29,12 @@ def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, c
     move_virtio(machine, config, statistics, now, cpu)
     machine.nvme.publish(now)
     for row, place in enumerate(DEVICES):
-        if place.link and is_present(place, row, config):
+        if place.link and place.board is None and is_present(place, row, config):
             link: Link = getattr(machine, place.link)
             model = getattr(machine, place.field)
             link.move(model, config, machine.ring_driver, now)
     if machine.old:
+        move_old_links(machine, config, now)
         move_old_interrupts(machine, config)
     else:
         move_interrupts(machine, config)
@@ -41,6 +42,14 @@ def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, c
         if place.shows:
             device: Showing = getattr(machine, place.field)
             device.show(config)
+
+
+def move_old_links(machine: Machine, config: Config, now: u64) -> None:
+    """Those of what a PC alone has."""
+    for place in DEVICES:
+        if place.link and place.board is not None:
+            link: Link = getattr(machine, place.link)
+            link.move(getattr(machine, place.field), config, machine.ring_driver, now)
 
 
 def move_requests(machine: Machine, config: Config, place: Place, now: u64, cpu: u64) -> None:

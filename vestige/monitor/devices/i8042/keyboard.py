@@ -53,6 +53,7 @@ class Keyboard(Struct):
     last: u8  # the byte sent last, but for RESEND
     awaiting: u8  # the command whose option byte is to come, 0: none
     scanning: u8  # 1: keys are looked at
+    greeted: u8  # 1: a driver has enabled it since power-on: it is known
     code_set: u8  # 1 or 2
     leds: u8  # lit: bit 0 Scroll Lock, 1 Num Lock, 2 Caps Lock
     typematic: u8  # as F3 says
@@ -62,6 +63,7 @@ class Keyboard(Struct):
     def reset(self) -> None:
         """Power-on: tested, and scanning."""
         self.last = PASSED
+        self.greeted = 0
         self.set_default()
 
     # ---- the controller -------------------------------------------------------------------
@@ -123,6 +125,12 @@ class Keyboard(Struct):
         self.spell(code, True)
         return self.enter()
 
+    def is_idle(self) -> bool:
+        """Whether it looks at keys for a driver, and has nothing to send or to hear."""
+        replies = self.replied < self.reply_length
+        listens = self.scanning != 0 and self.greeted != 0
+        return listens and self.count == 0 and not self.awaiting and not replies
+
     def expire(self, inhibited: bool, now: u64) -> None:
         """Repeat a key that is held, if that is due, and what it sent has been taken.
 
@@ -162,6 +170,7 @@ class Keyboard(Struct):
             case KeyboardCommand.ENABLE:
                 self.clear()
                 self.scanning = 1
+                self.greeted = 1
             case KeyboardCommand.DEFAULT_DISABLE:
                 self.set_default()
                 self.scanning = 0

@@ -71,6 +71,7 @@ class KeyboardController(Struct):
         """After `reset`: where a kernel starts without a firmware, as that would leave it."""
         if config.firmware_items == 0:
             self.ram[0] |= CommandByte.SYSTEM | CommandByte.TRANSLATE
+            self.keyboard.greeted = 1
 
     # ---- the guest ------------------------------------------------------------------------
 
@@ -207,6 +208,21 @@ class KeyboardController(Struct):
         taken = self.mouse.move(dx, dy, wheel, buttons)
         self.expire(now)
         return taken
+
+    def takes_keys(self) -> bool:
+        """Whether the guest, which has read all that the keyboard has sent, sees another key.
+
+        A firmware that is to find the keyboard resets it, and would lose keys pressed before.
+        """
+        return self.keyboard.is_idle() and not self.has(CommandByte.DISABLE_KEYBOARD)
+
+    def takes_pointer(self) -> bool:
+        """Whether the mouse has reported all that it has done, or reports nothing by itself."""
+        return not self.mouse.streams() or not self.mouse.moved
+
+    def stop_repeating(self) -> None:
+        """The key that was pressed last is not held for long."""
+        self.keyboard.stop_repeating()
 
     # ---- the core -------------------------------------------------------------------------
 

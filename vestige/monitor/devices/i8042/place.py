@@ -16,4 +16,5 @@ KEYBOARD_CONTROLLER = Place(
     ends=True,
     resets_processors=True,
     configured=True,
+    link="events",
 )

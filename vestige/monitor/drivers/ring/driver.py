@@ -55,6 +55,7 @@ class Owner(IntEnum):
     ENTROPY = FIRST_STREAM + 2
     DISCARD_ORDER = FIRST_STREAM + 3
     DISCARD_ANSWER = FIRST_STREAM + 4
+    EVENTS = FIRST_STREAM + 5
     PORT_OUTPUT = FIRST_STREAM + 16  # of the virtio console's port p: + 2 * p
     PORT_INPUT = FIRST_STREAM + 17
     NET = FIRST_STREAM + 32  # of pair p: + NET_OPERATIONS * p the read, behind it the writes

@@ -1,0 +1,185 @@
+"""Events of a file, a FIFO, a socket and whoever types, on their way into the ring's socket."""
+
+import os
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from vestige.abi import EVENT_SIZE
+from vestige.errors import UsageError
+from vestige.host.backends.events import MOST_WAITING, Events, Source, open_events
+from vestige.host.keys import Typist
+
+PATIENCE = 10.0
+A = Typist().records("a")
+ENTER = Typist().records("enter")
+
+
+class Ring:
+    """The ring's side of events, which are served meanwhile."""
+
+    def __init__(self, events: Events, stack: ExitStack) -> None:
+        self.events = stack.enter_context(closing(events))
+        self.end = stack.enter_context(socket.socket(fileno=os.dup(events.output)))
+
+    def serve(self, done: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not done():
+            assert time.monotonic() < deadline
+            poll = select.poll()
+            for descriptor, wanted in self.events.waits_for().items():
+                poll.register(descriptor, wanted)
+            self.events.serve(dict(poll.poll(50)))
+
+    def takes(self, size: int) -> bytes:
+        """So many bytes that have come."""
+        data = bytearray()
+
+        def take() -> bool:
+            if select.select([self.end], [], [], 0)[0]:
+                data.extend(self.end.recv(size - len(data)))
+            return len(data) == size
+
+        self.serve(take)
+        return bytes(data)
+
+    def has_nothing(self) -> bool:
+        return not select.select([self.end], [], [], 0)[0]
+
+
+@pytest.fixture
+def ring() -> Iterator[Callable[[Events], Ring]]:
+    with ExitStack() as stack:
+        yield lambda events: Ring(events, stack)
+
+
+Opener = Callable[[Events], Ring]
+
+
+def test_a_files_lines_are_there_from_the_beginning(ring: Opener, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("# a line of words\na\n\r\n  \ntext a\\n\r\nenter")
+    opened = ring(open_events(str(tmp_path / "keys")))
+    assert opened.takes(4 * len(A)) == A + A + ENTER + ENTER
+
+
+def test_a_file_with_a_line_that_means_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("a\nentre\n")
+    with pytest.raises(UsageError, match=r"--keys .*keys, line 2: 'entre' is no key: is it enter"):
+        open_events(str(tmp_path / "keys"))
+
+
+@pytest.mark.parametrize("name", ["nothing", ".", "\0"])
+def test_what_can_not_be_read_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"--keys .*; give a file of keys, or unix:PATH"):
+        open_events(f"{tmp_path}/{name}")
+
+
+def test_a_file_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes(b"a\n" * (1 << 20))
+    with pytest.raises(UsageError, match="more than 1048576 bytes"):
+        open_events(str(tmp_path / "keys"))
+
+
+def test_a_fifos_lines_come_as_they_are_written(
+    ring: Opener, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of any number of writers; a line that means nothing is told, and passed over."""
+    os.mkfifo(tmp_path / "keys")
+    opened = ring(open_events(str(tmp_path / "keys")))
+    for text in ("a\n", "frob\nenter\nen", "ter\n"):
+        (tmp_path / "keys").write_text(text)
+        if text != "frob\nenter\nen":
+            continue
+        assert opened.takes(len(A + ENTER)) == A + ENTER
+    assert opened.takes(len(ENTER)) == ENTER
+    assert "'frob' is no key" in capsys.readouterr().err
+
+
+def test_lines_that_mean_nothing_are_told_a_few_times(
+    ring: Opener, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "keys")
+    opened = ring(open_events(str(tmp_path / "keys")))
+    (tmp_path / "keys").write_text("frob\n" * 100 + "A" * 5000 + "\n" + "a\n")
+    assert opened.takes(len(A)) == A
+    assert 0 < capsys.readouterr().err.count("\n") <= 16
+
+
+def test_a_sockets_lines_come_from_one_client_after_the_other(ring: Opener, tmp_path: Path) -> None:
+    opened = ring(open_events(f"unix:{tmp_path}/keys"))
+    for _ in range(2):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "keys"))
+            client.send(b"a\nenter\n")
+            assert opened.takes(len(A + ENTER)) == A + ENTER
+    opened.events.close()
+    assert not (tmp_path / "keys").exists()
+
+
+def test_what_the_guest_does_not_take_stays_in_the_file(ring: Opener, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "keys")
+    opened = ring(open_events(str(tmp_path / "keys")))
+    writer = os.open(tmp_path / "keys", os.O_WRONLY | os.O_NONBLOCK)
+    written = 0
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:  # until neither moves any more
+        try:
+            written += os.write(writer, b"a\n" * 100)
+            continue
+        except BlockingIOError:
+            pass
+        poll = select.poll()
+        for descriptor, wanted in opened.events.waits_for().items():
+            poll.register(descriptor, wanted)
+        if not (ready := dict(poll.poll(100))):
+            break
+        opened.events.serve(ready)
+    assert written < 1 << 20
+    assert opened.takes(written // 2 * len(A)) == A * (written // 2)
+    os.close(writer)
+
+
+def test_records_of_a_device_go_on_as_they_are(ring: Opener) -> None:
+    near, far = socket.socketpair()
+    with near:
+        opened = ring(Events(Source(far.detach())))
+        near.send(A[:7])
+        assert opened.takes(7) == A[:7]
+        near.send(A[7:] + ENTER)
+        assert opened.takes(len(A + ENTER) - 7) == A[7:] + ENTER
+        near.close()
+        opened.serve(lambda: not opened.events.waits_for())
+
+
+def test_who_types_is_told_when_it_has_gone(ring: Opener) -> None:
+    opened = ring(Events())
+    told: list[int] = []
+    opened.events.type(["a"] * 500, lambda: told.append(1))
+    opened.events.type(["enter"], lambda: told.append(2))
+    assert told == []
+    assert opened.takes(500 * len(A)) == A * 500
+    opened.serve(lambda: told == [1, 2])
+    assert opened.takes(len(ENTER)) == ENTER
+
+
+def test_what_the_guest_never_takes_does_not_grow_for_ever(ring: Opener) -> None:
+    opened = ring(Events())
+    line = "text " + "A" * 1000
+    for _ in range(MOST_WAITING // (4 * 1000 * EVENT_SIZE) + 1):
+        opened.events.type([line], lambda: None)
+    with pytest.raises(UsageError, match=r"the guest takes no keys: .* bytes of them wait"):
+        opened.events.type([line], lambda: None)
+
+
+def test_a_line_that_means_nothing_undoes_those_before_it(ring: Opener) -> None:
+    opened = ring(Events())
+    with pytest.raises(UsageError):
+        opened.events.type(["button left down", "a", "frob"], lambda: None)
+    assert opened.has_nothing()
+    opened.events.type(["move 1 1"], lambda: None)
+    assert opened.takes(EVENT_SIZE)[1] == 0, "no button is down"

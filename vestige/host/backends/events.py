@@ -1,0 +1,215 @@
+"""Where the guest's keyboard and mouse get their events: of whoever types, of a file, of a socket.
+
+The ring's file is a socket, of which the monitor takes an event when the guest can take it. So what
+is sent into it stays there until then, and what it has no room for stays here, and in the file.
+"""
+
+import _socket
+import os
+import select
+import stat
+from _collections_abc import Callable, Sequence
+
+from vestige.errors import UsageError
+from vestige.host.backends.console import Console
+from vestige.host.keys import Typist
+from vestige.host.messages import tell
+from vestige.host.options import SOCKET
+
+PIECE = 1000  # bytes sent at once: the least buffer that a socket can have holds two
+LONGEST_LINE = 4096  # bytes
+LONGEST_FILE = 1 << 20
+MOST_WAITING = 1 << 20  # bytes of records, and then what one more request makes
+MOST_TOLD = 16  # lines that mean nothing
+
+Done = Callable[[], object]
+
+
+class Source:
+    """Where bytes come from that somebody else opened, and what they mean: records, as they are."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self.descriptor = descriptor
+        self.ended = False
+
+    def read(self) -> bytes:
+        """The records that have come."""
+        try:
+            data = os.read(self.descriptor, PIECE)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            data = b""
+        self.ended = not data
+        return self.records(data)
+
+    def records(self, data: bytes) -> bytes:
+        """What this means."""
+        return data
+
+
+class Lines(Source):
+    """Lines of keys.py. One that means nothing is told, and passed over."""
+
+    def __init__(self, descriptor: int, option: str) -> None:
+        super().__init__(descriptor)
+        self._option = option
+        self._typist = Typist()
+        self._coming = b""
+        self._told = 0
+
+    def records(self, data: bytes) -> bytes:
+        """Of all lines that have come whole."""
+        *lines, self._coming = (self._coming + data).split(b"\n")
+        if len(self._coming) > LONGEST_LINE:
+            self._coming = b""
+            self._tell(f"a line of more than {LONGEST_LINE} bytes")
+        return b"".join(map(self._meaning, lines))
+
+    def _meaning(self, line: bytes) -> bytes:
+        try:
+            return meaning(self._typist, line)
+        except UsageError as error:
+            self._tell(str(error))
+        return b""
+
+    def _tell(self, problem: str) -> None:
+        self._told += 1
+        if self._told <= MOST_TOLD:
+            tell(f"{self._option}: {problem}")
+
+
+def meaning(typist: Typist, line: bytes) -> bytes:
+    """The records of a line. Raises UsageError."""
+    text = line.decode("utf-8", "replace").rstrip("\r\n")
+    return typist.records(text) if text.strip() and not text.startswith("#") else b""
+
+
+class Events:
+    """What waits to be done. `output`: the descriptor that the ring has."""
+
+    def __init__(
+        self, source: Source | None = None, console: Console | None = None, first: bytes = b""
+    ) -> None:
+        """`console` is served for the `source`; `first`: records that wait from the beginning.
+
+        Both descriptors are closed here.
+        """
+        self._near, self._far = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        self._near.setblocking(False)
+        self._near.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, 0)
+        self.output = self._far.fileno()
+        self._source, self._console = source, console
+        self._going = bytearray(first)
+        self._waiting: list[tuple[int, Done]] = []  # how much is to go before whom to tell
+        self._typist = Typist()
+
+    def type(self, lines: Sequence[str], done: Done) -> None:
+        """Do what the lines mean, behind all that waits; `done` is called when all of it has gone.
+
+        Raises UsageError, and then nothing of it is done.
+        """
+        if len(self._going) > MOST_WAITING:
+            raise UsageError(f"the guest takes no keys: {len(self._going)} bytes of them wait")
+        buttons = self._typist.buttons
+        try:
+            self._going += b"".join(map(self._typist.records, list(lines)))
+        except UsageError:
+            self._typist.buttons = buttons
+            raise
+        self._waiting.append((len(self._going), done))
+        self._send()
+
+    def waits_for(self) -> dict[int, int]:
+        """The near end while something waits for it, else the source."""
+        events = {} if self._console is None else self._console.waits_for()
+        if self._going:
+            events[self._near.fileno()] = select.POLLOUT
+        elif self._source is not None:
+            events[self._source.descriptor] = select.POLLIN
+        return events
+
+    def serve(self, ready: dict[int, int]) -> None:
+        """Move what can be moved."""
+        if self._console is not None:
+            self._console.serve(ready)
+        source = self._source
+        if source is not None and not self._going and source.descriptor in ready:
+            self._going += source.read()
+            if source.ended:
+                self._end_source()
+        self._send()
+
+    def _send(self) -> None:
+        sent = 0
+        try:
+            while sent < len(self._going):
+                sent += self._near.send(self._going[sent : sent + PIECE])
+        except BlockingIOError:
+            pass
+        del self._going[:sent]
+        told = [done for least, done in self._waiting if least <= sent]
+        self._waiting = [(least - sent, done) for least, done in self._waiting if least > sent]
+        for done in told:
+            done()
+
+    def _end_source(self) -> None:
+        source, self._source = self._source, None
+        if source is not None and self._console is None:
+            os.close(source.descriptor)
+
+    def close(self) -> None:
+        """Close all; a second time does nothing."""
+        self._end_source()
+        if self._console is not None:
+            self._console.close()
+        self._near.close()
+        self._far.close()
+
+
+def open_events(words: str | None) -> Events:
+    """Those of `--keys` unix:PATH or a file's path, or of whoever types. Raises UsageError.
+
+    A regular file is read whole, and refused for a line that means nothing; of a FIFO or a device
+    lines are taken as they come.
+    """
+    if words is None:
+        return Events()
+    option = f"--keys {words}"
+    if words.startswith(SOCKET):
+        from vestige.host.backends.console_socket import Socket  # noqa: PLC0415 - imports socket
+
+        console = Socket(words.removeprefix(SOCKET), option)
+        return Events(Lines(console.output, option), console)
+    try:
+        descriptor, first = _opened(words, option)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{option}: {reason}; give a file of keys, or unix:PATH") from error
+    return Events(None if descriptor is None else Lines(descriptor, option), first=first)
+
+
+def _opened(path: str, option: str) -> tuple[int | None, bytes]:
+    """A descriptor to be read further, or None, and what is there from the beginning."""
+    flags = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    is_fifo = stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116 - pathlib is slow to import
+    # Open for writing too, a FIFO does not end when those who write there go.
+    descriptor = os.open(path, flags | (os.O_RDWR if is_fifo else os.O_RDONLY))
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode):
+        os.close(descriptor)
+        raise UsageError(f"{option}: a folder; give a file of keys, or unix:PATH")
+    if not stat.S_ISREG(mode):
+        return descriptor, b""
+    with open(descriptor, "rb") as file:  # noqa: PTH123
+        data = file.read(LONGEST_FILE + 1)
+    if len(data) > LONGEST_FILE:
+        raise UsageError(f"{option}: more than {LONGEST_FILE} bytes; give it by a FIFO")
+    typist, records = Typist(), []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        try:
+            records.append(meaning(typist, line))
+        except UsageError as error:
+            raise UsageError(f"{option}, line {number}: {error}") from None
+    return None, b"".join(records)
