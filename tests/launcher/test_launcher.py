@@ -219,7 +219,7 @@ def test_a_machine_runs_and_its_status_is_the_guest_s(
 def test_a_guest_that_fails_ends_its_machine_with_a_line(
     ready: Launcher, kernels: Kernels, pipe: Pipe
 ) -> None:
-    with ready.start(kernel=kernels("crash"), stderr=pipe.end) as machine:
+    with ready.start(kernel=kernels("panics"), stderr=pipe.end) as machine:
         assert machine.wait(PATIENCE) == 1
     assert pipe.take(9) == b"vestige: "
 
