@@ -207,6 +207,7 @@ def check_fields_and_pins(places: tuple[Place, ...]) -> None:
     check_one(places, "the pins' control", lambda place: place.controls_pins)
     check_one(places, "the boot CPU's ExtINT", lambda place: place.injects)
     check_one(places, "the screen", lambda place: place.displays)
+    check_one(places, "the way of PCI's lines", lambda place: place.steers)
     check_one(places, "functions that are spread", lambda place: place.pci and place.pci.spread)
     check_one(places, "disks of bus IDE", lambda place: place.disks == Bus.IDE)
     check_one(places, "disks of bus VIRTIO", lambda place: place.disks == Bus.VIRTIO)

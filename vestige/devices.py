@@ -14,6 +14,7 @@ from vestige.monitor.devices.mc146818.place import RTC
 from vestige.monitor.devices.pci.place import PCI_ROOT
 from vestige.monitor.devices.piix3_ide.place import IDE
 from vestige.monitor.devices.piix3_isa.place import ISA_BRIDGE
+from vestige.monitor.devices.piix4_pm.place import POWER_MANAGEMENT
 from vestige.monitor.devices.pvpanic.place import PVPANIC
 from vestige.monitor.devices.uart16550.place import UART
 from vestige.monitor.devices.vga.place import VGA
@@ -41,6 +42,7 @@ DEVICES = (
     DMA,
     FIRMWARE_CONFIGURATION,
     VGA,
+    POWER_MANAGEMENT,
 )
 VIRTIO_TYPES = (VIRTIO_BLOCK, VIRTIO_CONSOLE, VIRTIO_ENTROPY, VIRTIO_NET)
 check(DEVICES)

@@ -99,7 +99,8 @@ class Pci(Record):
     """Functions on PCI bus 0: function 0 of the device at `slot` and of those that follow.
 
     Those may be different devices to the guest. `spread`: each may live in another domain.
-    `on_pc`: where the first one is on a PC's bus, if it is elsewhere there.
+    `on_pc`: where the first one is on a PC's bus, if it is elsewhere there. `moves_ports`: it has
+    ports that no BAR places, and says itself where they are.
     """
 
     slot: u8
@@ -108,6 +109,7 @@ class Pci(Record):
     access: u8 = Access.NATURAL  # to its memory
     spread: bool = False
     on_pc: Function | None = None
+    moves_ports: bool = False
 
     def first(self, board: Board) -> Function:
         """Where the first one is."""
@@ -117,8 +119,8 @@ class Pci(Record):
 
     @property
     def has_ports(self) -> bool:
-        """Whether there is a BAR of ports."""
-        return any(bar.space == Space.PORTS for bar in self.bars)
+        """Whether the guest places ports of its."""
+        return self.moves_ports or any(bar.space == Space.PORTS for bar in self.bars)
 
     @property
     def has_memory(self) -> bool:
@@ -221,6 +223,7 @@ class Place(Record):
     controls_pins: bool = False  # wires lead to it
     injects: bool = False  # it interrupts the boot CPU by itself, as external interrupts
     displays: bool = False  # it has a screen
+    steers: bool = False  # PCI's lines lead through it
     ends: bool = False  # the guest ends its machine by it
     resets_processors: bool = False  # that may be by a reset of the processors alone
     resumes: bool = False  # it says whether firmware goes on after that
@@ -241,7 +244,9 @@ class Place(Record):
     @property
     def has_registers(self) -> bool:
         """Whether accesses come to its model by offset."""
-        return bool(self.ports or self.memory or (self.pci is not None and self.pci.bars))
+        if self.pci is not None and (self.pci.has_ports or self.pci.has_memory):
+            return True
+        return bool(self.ports or self.memory)
 
     @property
     def byte_wide(self) -> bool:

@@ -110,6 +110,13 @@ class PinController(Protocol):
         """What this pin's message says."""
 
 
+class Steering(Protocol):
+    """One through which PCI's lines lead to other pins."""
+
+    def steer(self, pins: u32) -> u32:
+        """A bit for each line: those of PCI's become the pins that they lead to."""
+
+
 class ExternalInterrupts(Protocol):
     """One that takes the lines of others as ISA has them, and interrupts the boot CPU."""
 

@@ -57,6 +57,9 @@ from vestige.monitor.devices.mc146818.spec import RegisterB as EnableBit
 from vestige.monitor.devices.pci.config_space import ConfigSpace
 from vestige.monitor.devices.pci.host_bridge import HostBridgeFunction
 from vestige.monitor.devices.pci.root import PciRoot
+from vestige.monitor.devices.piix3_isa.model import IsaBridge
+from vestige.monitor.devices.piix4_pm.model import PowerManagement
+from vestige.monitor.devices.piix4_pm.spec import CONTROL_WRITABLE, ENABLE_WRITABLE, Event
 from vestige.monitor.devices.pvpanic.model import Pvpanic
 from vestige.monitor.devices.pvpanic.spec import KNOWN
 from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE, Uart
@@ -283,6 +286,16 @@ def check_rtc(rtc: Mc146818) -> None:
         assert rtc.deadline > rtc.seen
 
 
+def check_power_management(pm: PowerManagement) -> None:
+    """SCI follows status and enables; what can't be written isn't; ports are 64 at a multiple."""
+    assert pm.status & ~Event.TIMER_OVERFLOW == 0
+    assert pm.enable & ~ENABLE_WRITABLE == 0
+    assert pm.control & ~CONTROL_WRITABLE == 0
+    assert pm.line.level == (pm.status & pm.enable != 0)
+    assert pm.base % 64 == 0
+    assert pm.base != 0
+
+
 def check_fw_cfg(fw_cfg: FwCfg) -> None:
     """The next byte is one of the item, or just behind it; that is in the host's memory."""
     assert fw_cfg.position <= fw_cfg.size
@@ -442,6 +455,23 @@ OWN = {
             Operation(shown, (range(SCREEN_SIZE),)),
         ),
         in_text_mode,
+    ),
+    "isa_bridge": Own(
+        operations=(
+            Operation(IsaBridge.write_config, ((0,), range(0x60, 0x64), (1,), range(BYTE))),
+            Operation(IsaBridge.steer, (range(LONG),)),
+        )
+    ),
+    "power_management": Own(
+        check_power_management,
+        (
+            Operation(PowerManagement.read, (range(64), (1,)), timed=True),
+            Operation(PowerManagement.write, (range(64), (1,), range(BYTE)), timed=True),
+            Operation(PowerManagement.write, ((0, 2), (1,), (0, 1, 0xFF)), timed=True),
+            Operation(PowerManagement.write_config, ((0,), (0x40, 0x80), (4,), range(LONG))),
+            Operation(PowerManagement.port_offset, (range(1 << 16),)),
+            Operation(PowerManagement.ending, ()),
+        ),
     ),
     "fw_cfg": Own(
         check_fw_cfg,

@@ -23,33 +23,45 @@ pytestmark = [
 
 
 DISK = bytes(range(256)) * 4096
+SECTOR = 512
+CLOCK_ERROR = 0.5  # seconds that 3 s of a busy machine may be off
 
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pc") / "disk.img"
     path.write_bytes(DISK)
+    virtio_beside(path).write_bytes(DISK[SECTOR:])
     return path
+
+
+def virtio_beside(disk: Path) -> Path:
+    """Another one."""
+    return disk.with_name("virtio.img")
 
 
 def pc(disk: Path, append: str) -> Boot:
     """A guest that says what it found, see pc-init."""
     cloud = kernels.kernel("cloud")
-    words = ("--machine", "pc", "--disk", f"{disk},bus=ide")
-    return boot(cloud.vmlinux, initramfs.pc("cloud"), append, *words)
+    return boot(cloud.vmlinux, initramfs.pc("cloud"), append, *machine(disk))
+
+
+def machine(disk: Path) -> tuple[str, ...]:
+    """A PC with an IDE disk and a virtio disk."""
+    return ("--machine", "pc", "--disk", f"{disk},bus=ide", "--disk", str(virtio_beside(disk)))
 
 
 TYPED = 'the Quick BROWN fox; jumps_over (13) lazy-dogs @ "home", isn\'t it? ~/|\\\\{} ' * 6
 
 
-def typing_boot(disk: Path, name: str) -> Boot:
+def typing_boot(disk: Path, append: str, name: str) -> Boot:
     """The same guest by `vestige run --name`, at whose keyboard TYPED is typed when it asks."""
     cloud = kernels.kernel("cloud")
     vestige = (sys.executable, "-m", "vestige.cli.main")
     words = ("--kernel", str(cloud.vmlinux), "--initrd", str(initramfs.pc("cloud")))
-    pc_words = ("--machine", "pc", "--disk", f"{disk},bus=ide", "--name", name)
+    pc_words = (*machine(disk), "--name", name)
     process = subprocess.Popen(
-        [*vestige, "run", *words, "--append", f"{CONSOLE} do=read", *pc_words, "--timeout", "480"],
+        [*vestige, "run", *words, "--append", f"{CONSOLE} {append}", *pc_words, "--timeout", "480"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -98,32 +110,47 @@ def counts(guest: Boot, when: str) -> dict[str, tuple[int, str, str]]:
     return found
 
 
-def check_chips(guest: Boot, disk: Path) -> None:
+def digest(disk: Path) -> str:
+    """What sha256sum says of a disk."""
+    return sha256(disk.read_bytes()).hexdigest()
+
+
+def check_chips(guest: Boot, ide: Path, virtio: Path) -> None:
     """What a kernel finds whether or not there is an I/O APIC, or a firmware."""
     log = guest.after("log:")
     assert "serio: i8042 KBD port at 0x60,0x64 irq 1" in log, guest
     assert "serio: i8042 AUX port at 0x60,0x64 irq 12" in log
     assert "AT Translated Set 2 keyboard" in [each.strip('"') for each in guest.after("input:")]
-    assert guest.after("disk:") == [f"{sha256(disk.read_bytes()).hexdigest()}  /dev/sda"]
+    assert guest.after("disk:") == [f"{digest(ide)}  /dev/sda"]
+    assert guest.after("virtio disk:") == [f"{digest(virtio)}  /dev/vda"]
     assert any("cmd 0x1f0 ctl 0x3f6" in line and line.endswith("irq 14") for line in log)
     assert [line.split()[1:] for line in guest.after("pci:")] == [
         ["0x8086", "0x1237"],
         ["0x8086", "0x7000"],
         ["0x8086", "0x7010"],
+        ["0x8086", "0x7113"],
         ["0x1234", "0x1111"],
+        ["0x1af4", "0x1042"],
     ]
+    assert any(line.endswith("[io  0x0600-0x063f] claimed by PIIX4 ACPI") for line in log)
+    assert guest.after("clock:") == ["acpi_pm"], "the chipset's timer"
+    ((began, ended),) = [map(float, line.split()) for line in guest.after("slept:")]
+    assert abs(ended - began - 3) < CLOCK_ERROR, "by that clock"
     (clock,) = [line for line in log if "setting system clock to" in line]
     (seconds,) = re.findall(r"\((\d+)\)", clock)
     assert abs(int(seconds) - time.time()) < 600  # the guest's whole run
 
 
 def test_debian_uses_a_pc_s_chips_by_its_io_apic(disk: Path) -> None:
-    guest = typing_boot(disk, "test-pc")
-    check_chips(guest, disk)
+    guest = typing_boot(disk, "do=read pci=nomsi", "test-pc")
+    check_chips(guest, disk, virtio_beside(disk))
     assert guest.after("typed:")[0] == TYPED.replace("\\\\", "\\") + "A"
     assert counts(guest, "typed")["1"][0] > counts(guest, "last")["1"][0] + len(TYPED)
     last = counts(guest, "last")
-    assert all(last[number][1] == "IO-APIC" for number in ("1", "4", "8", "12", "14"))
+    assert all(last[number][1] == "IO-APIC" for number in ("1", "4", "8", "9", "12", "14"))
+    assert last["9"][2] == "acpi"
+    assert last["11"][1:] == ("IO-APIC", "virtio0"), "INTA of 00:03.0 by PIRQC"
+    assert last["11"][0] > 0
     assert last["1"][0] > 0, "the keyboard has answered"
     assert last["12"][0] > 0, "the mouse"
     assert last["14"][0] > 0
@@ -135,28 +162,36 @@ def test_debian_runs_by_pic_and_pit_alone_and_resets_by_the_keyboard_controller(
     disk: Path,
 ) -> None:
     guest = pc(disk, "noapic nolapic reboot=k do=reset")
-    check_chips(guest, disk)
+    check_chips(guest, disk, virtio_beside(disk))
     first, last = counts(guest, "first"), counts(guest, "last")
-    assert {number: last[number][1:] for number in ("0", "1", "4", "8", "12", "14")} == {
+    assert {number: last[number][1:] for number in ("0", "1", "4", "8", "9", "11", "12", "14")} == {
         "0": ("XT-PIC", "timer"),
         "1": ("XT-PIC", "i8042"),
         "4": ("XT-PIC", "ttyS0"),
         "8": ("XT-PIC", "rtc0"),
+        "9": ("XT-PIC", "acpi"),
+        "11": ("XT-PIC", "virtio0"),
         "12": ("XT-PIC", "i8042"),
         "14": ("XT-PIC", "ata_piix"),
     }
-    assert all(last[number][0] > 0 for number in ("0", "1", "4", "12", "14"))
+    assert all(last[number][0] > 0 for number in ("0", "1", "4", "11", "12", "14"))
     assert first["0"][0] < last["0"][0]
     assert first["8"][0] < last["8"][0]
     assert guest.status == 3, "the guest reset itself"
 
 
-def test_debian_is_booted_from_its_disk_by_seabios_and_grub(bootable: Path) -> None:
-    guest = boot_words("--machine", "pc", "--disk", f"{bootable},bus=ide")
+def test_debian_is_booted_from_a_virtio_disk_by_seabios_and_grub(
+    bootable: Path, disk: Path
+) -> None:
+    """Behind it an IDE disk, which would boot first if it were not for fw_cfg's boot order."""
+    disks = ("--disk", f"{bootable},readonly", "--disk", f"{disk},bus=ide")
+    guest = boot_words("--machine", "pc", *disks)
     assert any("SeaBIOS" in line for line in guest.lines), guest
     assert any(line.endswith("GRUB starts it") for line in guest.lines)
-    check_chips(guest, bootable)
+    check_chips(guest, disk, bootable)
     log = guest.after("log:")
     named = {line.split()[1] for line in log if line.startswith("ACPI: ") and "VESTIG" in line}
-    assert named >= {"RSDP", "XSDT", "FACP", "DSDT", "APIC", "MCFG"}, "ours, put there by the BIOS"
-    assert guest.status == 0
+    assert named >= {"RSDP", "XSDT", "FACP", "DSDT", "APIC"}, "ours, put there by the BIOS"
+    assert "MCFG" not in named
+    assert any("virtio0" in line and "PCI-MSI" in line for line in guest.after("last:"))
+    assert guest.status == 0, "by the chipset's sleep type"

@@ -58,7 +58,7 @@ def configurations() -> list[MachineConfig]:
             (STANDARD, WITH_HPET, STANDARD - {"uart"}, WITH_HPET - {"ioapic"}),
             (64 * MIB, 6 * GIB),
         )
-    ]
+    ] + [MachineConfig(cpus=32, board=abi.Board.PC)]
 
 
 def described(config: MachineConfig) -> str:
@@ -347,3 +347,64 @@ def test_soft_off_has_the_abi_s_sleep_type(tmp_path: Path) -> None:
 def test_each_cpu_is_a_processor_device_with_the_madt_s_uid(cpus: int, tmp_path: Path) -> None:
     text = source(MachineConfig(cpus=cpus), tmp_path)
     assert text.count('Name (_HID, "ACPI0007"') == cpus
+
+
+# ---- a PC's -------------------------------------------------------------------------------------
+
+A_PC = MachineConfig(board=abi.Board.PC)
+
+
+def test_a_pc_s_fadt_names_the_chipset_s_registers_and_no_smi() -> None:
+    fadt = tables(A_PC)["FACP"]
+    (flags,) = struct.unpack_from("<I", fadt, 112)
+    assert not flags & FixedFlags.HW_REDUCED_ACPI
+    assert struct.unpack_from("<HIBBBB", fadt, 46) == (9, 0, 0, 0, 0, 0)  # SCI; no SMI_CMD
+    assert struct.unpack_from("<IIIIIIII", fadt, 56) == (
+        *(0x600, 0, 0x604, 0, 0, 0x608, 0x60C, 0),  # PM1a event and control, timer, GPE0
+    )
+    assert struct.unpack_from("<BBBBB", fadt, 88) == (4, 2, 0, 4, 4)
+    for offset, bits, address in (
+        *((148, 32, 0x600), (172, 16, 0x604), (208, 32, 0x608), (220, 32, 0x60C)),
+    ):
+        assert struct.unpack_from("<BBBBQ", fadt, offset) == (1, bits, 0, 2, address)
+    assert struct.unpack_from("<BBBBQB", fadt, 116) == (1, 8, 0, 1, 0x64, 0xFE)
+    assert fadt[244:268] == bytes(24)
+
+
+def test_a_pc_has_its_sci_as_a_level_and_no_ecam() -> None:
+    found = tables(A_PC)
+    assert "MCFG" not in found
+    overrides = struct.unpack("<BBBBIHBBBBIH", found["APIC"][-20:])
+    assert overrides == (2, 10, 0, 0, 2, 0, 2, 10, 0, 9, 9, 0xD)
+
+
+@pytest.mark.usefixtures("templates")
+def test_a_pc_s_root_is_conventional_and_has_all_below_the_io_apic(tmp_path: Path) -> None:
+    text = source(A_PC, tmp_path)
+    root = text[text.index("Device (PCI0)") :]
+    assert root.split("Name (_CRS")[0].count("PNP") == 1
+    assert 'EisaId ("PNP0A03")' in root
+    assert re.search(r"DWordMemory \([^)]* 0xC0000000, 0xFEBFFFFF, 0x00000000, 0x3EC00000,", root)
+    assert "_OSC" not in root
+
+
+def test_a_pc_s_pins_go_around_through_links_that_set_the_piix3(tmp_path: Path) -> None:
+    text = source(A_PC, tmp_path)
+    entry = r"Package \(0x04\) { (0x[0-9A-F]+), (\w+), \\_SB\.(LNK.),(?: ,)? Zero }"
+    numbers = {"Zero": 0, "One": 1, "0x02": 2, "0x03": 3}
+    routes = {
+        (int(address, 16) >> 16, numbers[pin]): link
+        for address, pin, link in re.findall(entry, text)
+    }
+    assert len(routes) == 32 * 4
+    assert [routes[slot, 0] for slot in range(1, 6)] == ["LNKA", "LNKB", "LNKC", "LNKD", "LNKA"]
+    assert [routes[1, pin] for pin in range(4)] == ["LNKA", "LNKB", "LNKC", "LNKD"]
+    assert "OperationRegion (PIRQ, PCI_Config, 0x60, 0x04)" in text
+    for link, route in zip(LINKS, ("PRQA", "PRQB", "PRQC", "PRQD"), strict=True):
+        device = text[text.index(f"Device ({link})") :].split("Device (")[1]
+        assert device.count(f"PIIX.{route}") == 5
+
+
+def test_a_pc_s_soft_off_has_the_chipset_s_sleep_type(tmp_path: Path) -> None:
+    text = source(A_PC, tmp_path)
+    assert "Name (\\_S5, Package (0x04) { Zero, Zero, Zero, Zero })" in text

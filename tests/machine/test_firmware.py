@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vestige.abi import Board
+from vestige.abi import Board, Bus, Config, VirtioKind
 from vestige.bounds import GIB, MIB
 from vestige.errors import UsageError
 from vestige.machine import firmware
@@ -36,10 +36,29 @@ def test_the_end_of_an_image_is_below_1_mib_too(tmp_path: Path, size: int) -> No
 
 def test_it_is_told_of_ram_processors_and_tables() -> None:
     config = MachineConfig(cpus=3, memory=4 * GIB, board=Board.PC)
-    files, items = firmware.files(config, None), firmware.items(config)
+    files, items = firmware.files(config, None, ["/a", "/b"]), firmware.items(config)
     assert list(struct.iter_unpack("<QQI", files["etc/e820"])) == [
         (0, 3 * GIB, 1),
         (4 * GIB, GIB, 1),
     ]
+    assert files["bootorder"] == b"/a\n/b\0"
     assert {"etc/acpi/rsdp", "etc/acpi/tables", "etc/table-loader"} <= files.keys()
     assert set(items.values()) == {b"\3\0"}
+
+
+def test_disks_are_booted_in_the_order_in_which_they_were_given() -> None:
+    config = Config()
+    for number, (bus, channel, unit) in enumerate(
+        [(Bus.VIRTIO, 0, 0), (Bus.IDE, 0, 0), (Bus.VIRTIO, 0, 0), (Bus.IDE, 1, 1)]
+    ):
+        disk = config.disks[number]
+        disk.present, disk.bus, disk.channel, disk.unit = 1, bus, channel, unit
+    config.virtio[0].kind, config.virtio[0].index = VirtioKind.BLOCK, 0
+    config.virtio[1].kind = VirtioKind.ENTROPY
+    config.virtio[2].kind, config.virtio[2].index = VirtioKind.BLOCK, 2
+    assert firmware.boot_order(config) == [
+        "/pci@i0cf8/scsi@3/disk@0,0",
+        "/pci@i0cf8/ide@1,1/drive@0/disk@0",
+        "/pci@i0cf8/scsi@5/disk@0,0",
+        "/pci@i0cf8/ide@1,1/drive@1/disk@1",
+    ]

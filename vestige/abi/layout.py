@@ -60,11 +60,12 @@ IDE_MEMORY_CONTROL = IDE_MEMORY
 IDE_MEMORY_SECONDARY_CONTROL = IDE_MEMORY + 1 * IDE_MEMORY_PAGE
 IDE_MEMORY_BUS_MASTER = IDE_MEMORY + 2 * IDE_MEMORY_PAGE
 
-# Virtio function n is device VIRTIO_SLOT + n on bus 0; its BAR before the first instruction is
-# at VIRTIO_BARS + n * VIRTIO_BAR_SIZE. A driver notifies queue q by a write of VIRTIO_NOTIFY_SIZE
-# bytes at VIRTIO_NOTIFY + q * VIRTIO_NOTIFY_STRIDE in it, which wakes the worker without an exit
-# as long as the BAR stays where it was.
+# Virtio function n is device VIRTIO_SLOT + n on bus 0, VIRTIO_SLOT_PC + n on a PC's. Before the
+# first instruction its BAR is at VIRTIO_BARS + n * VIRTIO_BAR_SIZE. A driver notifies queue q by a
+# write of VIRTIO_NOTIFY_SIZE bytes at VIRTIO_NOTIFY + q * VIRTIO_NOTIFY_STRIDE in it, which wakes
+# the worker without an exit as long as the BAR stays where it was.
 VIRTIO_SLOT = 2
+VIRTIO_SLOT_PC = 3  # the display adapter's is 2
 VIRTIO_BARS = 0xD100_0000
 VIRTIO_BAR_SIZE = 32 * KIB
 VIRTIO_NOTIFY = 0x3000

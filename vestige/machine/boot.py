@@ -8,7 +8,7 @@ Multiboot Specification 0.6.96.
 import os
 import struct
 
-from vestige.abi import ACPI_TABLES, GIB, HIGH_RAM, KIB, MIB, PORT_RESET, RESET_VALUE
+from vestige.abi import ACPI_TABLES, GIB, HIGH_RAM, KIB, MIB
 from vestige.errors import UsageError
 from vestige.machine import acpi, bzimage, elf, multiboot
 from vestige.machine.config import MachineConfig
@@ -90,14 +90,17 @@ TASK_LIMIT = 0x67
 PRESENT_WRITABLE = 3
 LARGE_PAGE = 1 << 7
 
+
 # Linux resets a machine of hardware-reduced ACPI through EFI or, where there is none, by a jump to
 # the BIOS in real mode (efi_reboot_required in arch/x86/platform/efi/quirks.c): never by ACPI's
 # register. So there is a BIOS of five instructions, which does that.
-BIOS = (
-    b"\xba" + PORT_RESET.to_bytes(2, "little")  # mov dx, PORT_RESET
-    + b"\xb0" + bytes([RESET_VALUE])  # mov al, RESET_VALUE
-    + b"\xee\xf4\xeb\xfd"  # out dx, al; hlt; jmp to hlt
-)  # fmt: skip
+def bios(port: int, value: int) -> bytes:
+    """It, for a machine that this value at this port resets."""
+    return (
+        b"\xba" + port.to_bytes(2, "little")  # mov dx, port
+        + b"\xb0" + bytes([value])  # mov al, value
+        + b"\xee\xf4\xeb\xfd"  # out dx, al; hlt; jmp to hlt
+    )  # fmt: skip
 
 
 def load(
@@ -115,7 +118,7 @@ def load(
     `protocol` is AUTO or one that the file has an entry for. Raises UsageError, one line each, for
     files or a command line that this machine can't start from.
     """
-    layout = MemoryMap(config.memory)
+    layout = MemoryMap(config.memory, config.board)
     space = Ram(ram, layout)
     loaded = _load_kernel(space, kernel, protocol)
     is_multiboot = loaded.protocol == MULTIBOOT
@@ -124,7 +127,7 @@ def load(
     initrd_at = _load_initrd(space, loaded, initrd) if initrd is not None else (0, 0)
     space.write(MULTIBOOT_COMMAND_LINE if is_multiboot else COMMAND_LINE, command_line)
     space.write(ACPI_TABLES, acpi.build(config))
-    space.write(BIOS_ENTRY, BIOS)
+    space.write(BIOS_ENTRY, bios(*config.reset_register))
     space.write(BASE_MEMORY, struct.pack("<H", LOW_RAM_END // KIB))
     if loaded.protocol == PVH:
         return _enter_pvh(space, loaded, initrd_at)

@@ -2,7 +2,7 @@
 
 from _collections_abc import Collection
 
-from vestige.abi import Board
+from vestige.abi import PORT_RESET, RESET_VALUE, Board
 from vestige.bounds import (
     CHUNK,
     DEFAULT_MEMORY,
@@ -14,6 +14,7 @@ from vestige.bounds import (
 )
 from vestige.devices import DEVICES
 from vestige.errors import UsageError
+from vestige.monitor.devices.i8042.spec import PORT_COMMAND, PULSE_RESET
 from vestige.monitor.devices.ioapic.place import IO_APIC
 from vestige.place import standard
 
@@ -65,3 +66,10 @@ class MachineConfig:
     def ioapic(self) -> bool:
         """Whether there is an I/O APIC."""
         return any(place is IO_APIC for place in self.devices)
+
+    @property
+    def reset_register(self) -> tuple[int, int]:
+        """The port by which a guest resets the machine, and what it writes there."""
+        if self.board == Board.PC:
+            return PORT_COMMAND, PULSE_RESET
+        return PORT_RESET, RESET_VALUE

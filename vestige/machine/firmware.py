@@ -6,9 +6,20 @@ docs/Runtime_config.md.
 """
 
 import struct
+from _collections_abc import Sequence
 
-from vestige.abi import HIGH_RAM, LOW_RAM_LIMIT, PORT_UART, FirmwareKey
+from vestige.abi import (
+    HIGH_RAM,
+    LOW_RAM_LIMIT,
+    PORT_UART,
+    Board,
+    Bus,
+    Config,
+    FirmwareKey,
+    VirtioKind,
+)
 from vestige.bounds import MIB
+from vestige.devices import DEVICES
 from vestige.errors import UsageError
 from vestige.machine.acpi import loader
 from vestige.machine.config import MachineConfig
@@ -39,21 +50,51 @@ def shadow(ram: memoryview, image: bytes) -> None:
     ram[MIB - SHADOW : MIB] = image[-SHADOW:]
 
 
-def files(config: MachineConfig, vga_bios: InputFile | None) -> dict[str, bytes]:
+def files(
+    config: MachineConfig, vga_bios: InputFile | None, order: Sequence[str]
+) -> dict[str, bytes]:
     """fw_cfg's files by name: RAM, ACPI tables, what drives the VGA, if there is one.
 
-    The serial port is the BIOS's screen, too.
+    The serial port is the BIOS's screen, too. `order`: what to boot from, the first first, as
+    `boot_order` says it.
     """
     low = min(config.memory, LOW_RAM_LIMIT)
     ranges = E820_ENTRY.pack(0, low, RAM_KIND)
     if config.memory > low:
         ranges += E820_ENTRY.pack(HIGH_RAM, config.memory - low, RAM_KIND)
-    screen = {"etc/sercon-port": struct.pack("<H", PORT_UART)}
+    told = {
+        "bootorder": "\n".join(order).encode() + b"\0",
+        "etc/e820": ranges,
+        "etc/sercon-port": struct.pack("<H", PORT_UART),
+    }
     if vga_bios is not None:
         rom = bytearray(vga_bios.size)
         vga_bios.read_at(0, memoryview(rom))
-        screen[VGA_ROM] = bytes(rom)
-    return loader.files(config) | screen | {"etc/e820": ranges}
+        told[VGA_ROM] = bytes(rom)
+    return loader.files(config) | told
+
+
+def boot_order(config: Config) -> list[str]:
+    """The disks as Open Firmware names devices, in the order in which they were given.
+
+    `config`: the machine's, before functions are dealt out. Source: QEMU, docs/bootindex.txt;
+    SeaBIOS, src/boot.c.
+    """
+    functions = {place.disks: place.pci.first(Board.PC) for place in DEVICES if place.pci}
+    ide, virtio = functions[Bus.IDE], functions[Bus.VIRTIO]
+    slots = {
+        function.index: virtio.slot + number
+        for number, function in enumerate(config.virtio)
+        if function.kind == VirtioKind.BLOCK
+    }
+    order = []
+    for number, disk in enumerate(config.disks):
+        if disk.present and disk.bus == Bus.VIRTIO:
+            order.append(f"/pci@i0cf8/scsi@{slots[number]:x}/disk@0,0")
+        elif disk.present:
+            place = f"ide@{ide.slot:x},{ide.number:x}/drive@{disk.channel:x}/disk@{disk.unit:x}"
+            order.append(f"/pci@i0cf8/{place}")
+    return order
 
 
 def items(config: MachineConfig) -> dict[int, bytes]:

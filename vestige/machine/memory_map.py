@@ -13,7 +13,19 @@ A Multiboot kernel may itself be between the GDT and 0x70000, so what it is told
     0x70000  information, module, memory map  0x80000  command line
 """
 
-from vestige.abi import ACPI_TABLES, ECAM, ECAM_SIZE, GIB, HIGH_RAM, KIB, LOW_RAM_LIMIT, MIB
+from vestige.abi import (
+    ACPI_TABLES,
+    ECAM,
+    ECAM_SIZE,
+    GIB,
+    HIGH_RAM,
+    IOAPIC,
+    KIB,
+    LOW_RAM_LIMIT,
+    MIB,
+    PCI_WINDOW,
+    Board,
+)
 
 BASE_MEMORY = 0x413  # u16: KiB below LOW_RAM_END, in the BIOS's data area; Xen asks nobody else
 GDT = 0x1000
@@ -43,12 +55,16 @@ class MemoryMap:
     """The physical address space of a machine with `memory` bytes of RAM.
 
     RAM starts at 0; what exceeds 3 GiB continues at 4 GiB. `low_size` and `high_size` are the
-    two parts in bytes, `window_64` the start of the 64-bit PCI window above RAM.
+    two parts in bytes, `window_size` is that of the 32-bit PCI window, `window_64` the start of the
+    64-bit one above RAM. `ecam`: whether configuration space is in memory. A PC's is not, so its
+    firmware gives out all that is below the I/O APIC.
     """
 
-    __slots__ = ("high_size", "low_size", "window_64", "window_64_size")
+    __slots__ = ("ecam", "high_size", "low_size", "window_64", "window_64_size", "window_size")
 
-    def __init__(self, memory: int) -> None:
+    def __init__(self, memory: int, board: Board = Board.MODERN) -> None:
+        self.ecam = board != Board.PC
+        self.window_size = (ECAM if self.ecam else IOAPIC) - PCI_WINDOW
         self.low_size = min(memory, LOW_RAM_LIMIT)
         self.high_size = memory - self.low_size
         end = HIGH_RAM + self.high_size
@@ -65,8 +81,9 @@ class MemoryMap:
             (0, LOW_RAM_END, RAM_TYPE),
             (ACPI_TABLES, ACPI_TABLES_SIZE, RESERVED_TYPE),
             (KERNEL_FLOOR, self.low_size - KERNEL_FLOOR, RAM_TYPE),
-            (ECAM, ECAM_SIZE, RESERVED_TYPE),
         ]
+        if self.ecam:
+            ranges.append((ECAM, ECAM_SIZE, RESERVED_TYPE))
         if self.high_size:
             ranges.append((HIGH_RAM, self.high_size, RAM_TYPE))
         return ranges

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vestige.abi import Power
+from vestige.abi import Config, Power
 from vestige.monitor.devices.pci.spec import Register as PciRegister
 from vestige.monitor.devices.piix3_isa.model import IsaBridge
 from vestige.monitor.devices.piix3_isa.spec import Register
@@ -72,3 +72,40 @@ def test_a_reset_of_the_processors_ends_and_can_be_asked_for_again(bridge: IsaBr
     assert (bridge.ending(), bridge.read(0, 1, 0)) == (GOES_ON, 0)
     bridge.write(0, 1, 4, 0)
     assert bridge.ending() == PROCESSORS_RESET
+
+
+PIRQ_PINS = range(16, 20)  # where the core has INTA to INTD
+
+
+def test_after_reset_no_pirq_leads_anywhere(bridge: IsaBridge) -> None:
+    assert [bridge.steer(1 << pin) for pin in PIRQ_PINS] == [0] * 4
+
+
+def test_other_lines_go_on_as_they_are(bridge: IsaBridge) -> None:
+    others = 0xFFFF_FFFF & ~sum(1 << pin for pin in PIRQ_PINS)
+    assert bridge.steer(0xFFFF_FFFF) == others
+    assert bridge.steer(1 << 4) == 1 << 4
+
+
+def test_each_pirq_leads_to_the_irq_of_its_register(bridge: IsaBridge) -> None:
+    for pirq, irq in enumerate((5, 10, 11, 10)):
+        bridge.write_config(0, Register.PIRQ_ROUTE + pirq, 1, irq)
+    assert [bridge.steer(1 << pin) for pin in PIRQ_PINS] == [1 << 5, 1 << 10, 1 << 11, 1 << 10]
+    assert bridge.steer(0xF << 16 | 1) == 1 << 5 | 1 << 10 | 1 << 11 | 1
+
+
+def test_irqs_that_it_may_not_have_are_none(bridge: IsaBridge) -> None:
+    reached = set()
+    for irq in range(16):
+        bridge.write_config(0, Register.PIRQ_ROUTE, 1, irq)
+        if steered := bridge.steer(1 << 16):
+            assert steered == 1 << irq
+            reached.add(irq)
+    assert reached == set(range(16)) - {0, 1, 2, 8, 13}
+
+
+def test_without_a_firmware_the_routes_are_as_one_leaves_them(bridge: IsaBridge) -> None:
+    bridge.configure(Config(firmware_items=1))
+    assert bridge.read_config(0, Register.PIRQ_ROUTE, 4) == 0x8080_8080
+    bridge.configure(Config())
+    assert bridge.read_config(0, Register.PIRQ_ROUTE, 4) == 0x0B0B_0A0A

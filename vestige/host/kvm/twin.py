@@ -61,8 +61,11 @@ class Twin:
         self._virtio: list[VirtioWiring] = []
         self._firmware: Region | None = None
 
-    def wire(self) -> None:
-        """Show both VMs their memory, with the ring if one is connected; let workers be woken."""
+    def wire(self, *, moved: bool = False) -> None:
+        """Show both VMs their memory, with the ring if one is connected; let workers be woken.
+
+        `moved`: a firmware will move BARs, so a virtio driver's notification is an exit.
+        """
         route_to_workers(self.monitor, self.workers[0].index, len(self.workers))
         for address, size, host_address in self.memory.parts():
             self.guest.map(address, size, host_address)
@@ -78,7 +81,8 @@ class Twin:
             pages = self.private.host_address(shadow)
             self.guest.map(abi.IDE_MEMORY, size, pages, read_only=True)
         for shared in self.shared():
-            if any(function.kind != abi.VirtioKind.NONE for function in shared.config.virtio):
+            there = any(function.kind != abi.VirtioKind.NONE for function in shared.config.virtio)
+            if there and not moved:
                 wiring = VirtioWiring(shared.config, self.guest, self.monitor)
                 self._virtio.append(wiring)
 

@@ -175,7 +175,7 @@ class Machine:
         if orders.ide_in_memory:
             twin.place_ide_in_memory()
         domains.deal_out(twin.shared())
-        twin.wire()
+        twin.wire(moved=orders.firmware)
         _load_guest(orders, twin)
         twin.load(pages)
         twin.configure()
@@ -343,7 +343,11 @@ def check_guest(asked: options.RunOptions, files: Files, config: MachineConfig) 
 
 
 def _load_firmware(
-    file: InputFile, vga_bios: InputFile | None, config: MachineConfig, twin: Twin
+    file: InputFile,
+    vga_bios: InputFile | None,
+    config: MachineConfig,
+    devices: abi.Config,
+    twin: Twin,
 ) -> None:
     """Put it where the guest's CPUs begin, with what it is told of the machine."""
     from vestige.host.firmware.fw_cfg import region  # noqa: PLC0415 - few runs need it
@@ -351,7 +355,8 @@ def _load_firmware(
 
     image = firmware.read(file)
     firmware.shadow(twin.memory.region.view, image)
-    twin.place_firmware(image, region(firmware.files(config, vga_bios), firmware.items(config)))
+    told = firmware.files(config, vga_bios, firmware.boot_order(devices))
+    twin.place_firmware(image, region(told, firmware.items(config)))
 
 
 def _load_guest(orders: Orders, twin: Twin) -> None:
@@ -367,7 +372,8 @@ def _load_guest(orders: Orders, twin: Twin) -> None:
     deadline = bool(twin.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
     guest.set_cpuid(twin.guest.cpus, twin.system.supported_cpuid(), deadline)
     if orders.firmware:
-        _load_firmware(start, vga_bios, config, twin)
+        devices = abi.Config.from_buffer_copy(orders.config)
+        _load_firmware(start, vga_bios, config, devices, twin)
         return
     state = boot.load(view, config, start, initrd=initrd, append=orders.append)
     for cpu in twin.guest.cpus:

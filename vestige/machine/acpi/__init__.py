@@ -19,10 +19,11 @@ def every_table(config: MachineConfig) -> list[Table]:
     facs = Table(tables.facs()) if fixed_hardware else None
     has_screen = any(device.displays for device in config.devices)
     described = [
-        tables.fadt(differentiated, facs, old=old, has_screen=has_screen),
+        tables.fadt(differentiated, facs, config, has_screen=has_screen),
         Table(tables.madt(config)),
-        Table(tables.mcfg()),
     ]
+    if not old:
+        described.append(Table(tables.mcfg()))
     for device in config.devices:
         if device.table is not None:
             own = device.table

@@ -109,6 +109,11 @@ def argument(number: int) -> bytes:
     return bytes([0x68 + number])
 
 
+def local(number: int) -> bytes:
+    """LocalN of a method."""
+    return bytes([0x60 + number])
+
+
 def return_(value: bytes) -> bytes:
     """Return (value)."""
     return b"\xa4" + value
@@ -117,6 +122,34 @@ def return_(value: bytes) -> bytes:
 def if_(condition: bytes, *terms: bytes) -> bytes:
     """If (condition) { terms }."""
     return _packed(b"\xa0", condition + b"".join(terms))
+
+
+def region(text: str, space: int, offset: int, length: int) -> bytes:
+    """OperationRegion (text, space, offset, length)."""
+    return b"\x5b\x80" + path(text) + bytes([space]) + integer(offset) + integer(length)
+
+
+def field(text: str, *names: str) -> bytes:
+    """Field (text, ByteAcc, NoLock, Preserve): a byte for each of these names, one by one."""
+    byte_access = 1
+    bits = b"\x08"
+    units = b"".join(name.encode("ascii") + bits for name in names)
+    return _packed(b"\x5b\x81", path(text) + bytes([byte_access]) + units)
+
+
+def store(value: bytes, target: bytes) -> bytes:
+    """Store (value, target)."""
+    return b"\x70" + value + target
+
+
+def and_into(target: bytes, left: bytes, right: bytes) -> bytes:
+    """And (left, right, target)."""
+    return b"\x7b" + left + right + target
+
+
+def less(left: bytes, right: bytes) -> bytes:
+    """LLess (left, right)."""
+    return b"\x95" + left + right
 
 
 def not_equal(left: bytes, right: bytes) -> bytes:

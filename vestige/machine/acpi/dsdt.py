@@ -5,7 +5,8 @@ say that a line is edge triggered, active high: a _PRT entry that names a GSI it
 level, active low, whose end of interrupt would be one more exit from the guest. The lines are
 not wires but messages sent once an edge, so nothing else would be true. Linux (drivers/acpi/
 pci_link.c) takes trigger and polarity from _PRS, wants the same GSI in _CRS, and calls _SRS
-with it when the first driver asks; there is nothing to switch, so _SRS and _DIS are empty.
+with it when the first driver asks; there is nothing to switch, so _SRS and _DIS are empty. A PC's
+lines are levels, and its link devices switch them: pirq.py.
 
 What is the same on every machine is made once, at import: the constants at the end.
 """
@@ -20,17 +21,18 @@ from vestige.abi import (
     PORT_PM1_END,
     PORT_SLEEP_CONTROL,
     SLEEP_TYPE_S5,
+    Board,
 )
 from vestige.claims import OWN_NODES
-from vestige.machine.acpi import aml, resources
+from vestige.machine.acpi import aml, pirq, resources
+from vestige.machine.acpi.pirq import DEVICES_ON_BUS, EVERY_FUNCTION
 from vestige.machine.config import MachineConfig
 from vestige.machine.memory_map import MemoryMap
+from vestige.monitor.devices.piix4_pm.spec import PORT_PM, PORTS, SOFT_OFF
 from vestige.place import Node, Place
 
-DEVICES_ON_BUS = 32
 ROOT, RESERVED, *LINKS = OWN_NODES
 EISA_LENGTH = 7  # of an EISA ID; ACPI's own IDs have one letter more
-EVERY_FUNCTION = 0xFFFF  # of a device, in _PRT's address
 PCI_CONFIGURATION_PORTS = 8  # mechanism 1
 POWER_PORTS = PORT_PM1_END - PORT_SLEEP_CONTROL
 PORTS_END = 0x10000
@@ -43,11 +45,13 @@ OSC_UNRECOGNIZED_REVISION = 1 << 3
 def definition_block(config: MachineConfig) -> bytes:
     """The DSDT's AML."""
     devices = [_processor(cpu) for cpu in range(config.cpus)]
+    if config.board == Board.PC:
+        devices += [PC_INTERRUPT_LINKS, _pci_root(config), PC_MOTHERBOARD, *_nodes(config)]
+        return aml.scope("\\_SB", *devices) + _soft_off(SOFT_OFF)
     if config.ioapic:
         devices.append(INTERRUPT_LINKS)
-    devices.append(_pci_root(config))
-    devices += [MOTHERBOARD, *_nodes(config)]
-    return aml.scope("\\_SB", *devices) + SOFT_OFF
+    devices += [_pci_root(config), MOTHERBOARD, *_nodes(config)]
+    return aml.scope("\\_SB", *devices) + _soft_off(SLEEP_TYPE_S5)
 
 
 def _processor(cpu: int) -> bytes:
@@ -60,15 +64,18 @@ def _processor(cpu: int) -> bytes:
 
 
 def _pci_root(config: MachineConfig) -> bytes:
-    layout = MemoryMap(config.memory)
+    layout = MemoryMap(config.memory, config.board)
+    low = resources.memory_window(PCI_WINDOW, layout.window_size)
     high = resources.memory_window_64(layout.window_64, layout.window_64_size)
-    windows = aml.name("_CRS", resources.template(PCI_WINDOWS, high))
+    windows = aml.name("_CRS", resources.template(PCI_WINDOWS, low, high))
+    if config.board == Board.PC:
+        return aml.device(ROOT, PC_ROOT_IDENTITY, windows, PC_ROUTING)
     terms = (ROOT_IDENTITY, windows, ROOT_CAPABILITIES)
     return aml.device(ROOT, *terms, ROUTING if config.ioapic else b"")
 
 
 def _pci_windows() -> bytes:
-    """What leads to the bus, but for the window that lies behind RAM."""
+    """What leads to the bus, but for its windows in memory."""
     after = PORT_PCI_ADDRESS + PCI_CONFIGURATION_PORTS
     return b"".join(
         (
@@ -76,7 +83,6 @@ def _pci_windows() -> bytes:
             resources.ports(PORT_PCI_ADDRESS, PCI_CONFIGURATION_PORTS),
             resources.port_window(0, PORT_PCI_ADDRESS),
             resources.port_window(after, PORTS_END - after),
-            resources.memory_window(PCI_WINDOW, ECAM - PCI_WINDOW),
         )
     )
 
@@ -126,19 +132,13 @@ def _operating_system_capabilities() -> bytes:
     )
 
 
-def _motherboard() -> bytes:
+def _motherboard(*claims: bytes) -> bytes:
     """Reserves what no device driver owns: Linux ignores an ECAM that nothing reserves."""
     return aml.device(
         RESERVED,
         aml.name("_HID", aml.eisa_id("PNP0C02")),
         aml.name("_UID", aml.ZERO),
-        aml.name(
-            "_CRS",
-            resources.template(
-                resources.memory(ECAM, ECAM_SIZE),
-                resources.ports(PORT_SLEEP_CONTROL, POWER_PORTS),
-            ),
-        ),
+        aml.name("_CRS", resources.template(*claims)),
     )
 
 
@@ -185,9 +185,9 @@ def _node(place: Place, node: Node, number: int, ioapic: bool) -> bytes:
     )
 
 
-def _soft_off() -> bytes:
-    states = (aml.integer(SLEEP_TYPE_S5), aml.integer(SLEEP_TYPE_S5), aml.ZERO, aml.ZERO)
-    return aml.name("\\_S5", aml.package(*states))
+def _soft_off(sleep_type: int) -> bytes:
+    kind = aml.integer(sleep_type)
+    return aml.name("\\_S5", aml.package(kind, kind, aml.ZERO, aml.ZERO))
 
 
 PCI_WINDOWS = _pci_windows()
@@ -195,5 +195,10 @@ ROOT_IDENTITY = _root_identity()
 ROOT_CAPABILITIES = _operating_system_capabilities()
 ROUTING = _routing()
 INTERRUPT_LINKS = b"".join(_link(index) for index in range(len(LINKS)))
-MOTHERBOARD = _motherboard()
-SOFT_OFF = _soft_off()
+MOTHERBOARD = _motherboard(
+    resources.memory(ECAM, ECAM_SIZE), resources.ports(PORT_SLEEP_CONTROL, POWER_PORTS)
+)
+PC_ROOT_IDENTITY = aml.name("_HID", aml.eisa_id("PNP0A03")) + aml.name("_UID", aml.ZERO)
+PC_ROUTING = pirq.routing() + pirq.bridge()
+PC_INTERRUPT_LINKS = b"".join(pirq.link(index) for index in range(len(LINKS)))
+PC_MOTHERBOARD = _motherboard(resources.ports(PORT_PM, PORTS))

@@ -30,6 +30,16 @@ def edge_interrupt(gsi: int) -> bytes:
     return struct.pack("<BHBBI", 0x89, 6, consumer | edge, count, gsi)
 
 
+def level_interrupt(*gsis: int) -> bytes:
+    """Interrupt (ResourceConsumer, Level, ActiveHigh, Shared) { gsis }."""
+    consumer, shared = 1, 1 << 3
+    head = struct.pack("<BHBB", 0x89, 2 + 4 * len(gsis), consumer | shared, len(gsis))
+    return head + struct.pack(f"<{len(gsis)}I", *gsis)
+
+
+FIRST_GSI = 5  # the offset of its first interrupt in that descriptor
+
+
 def memory(first: int, length: int) -> bytes:
     """Memory32Fixed (ReadWrite, first, length)."""
     return struct.pack("<BHBII", 0x86, 9, READ_WRITE, first, length)

@@ -16,15 +16,14 @@ from vestige.abi import (
     PIN_TIMER,
     PORT_PM1_CONTROL,
     PORT_PM1_EVENT,
-    PORT_RESET,
     PORT_SLEEP_CONTROL,
     PORT_SLEEP_STATUS,
-    RESET_VALUE,
     Board,
 )
 from vestige.lang.enumeration import IntEnum, IntFlag
 from vestige.machine.acpi.layout import Table, checksum
 from vestige.machine.config import MachineConfig
+from vestige.monitor.devices.piix4_pm.spec import IRQ_SCI, PORT_PM, Register
 
 OEM = b"VESTIG"
 OEM_TABLE = b"VESTIGE "
@@ -36,7 +35,8 @@ RSDP_SIZE = 36
 RSDP_SIZE_1 = 20  # of ACPI 1.0's part, which has a checksum of its own
 RSDP_CHECKSUMS = ((8, RSDP_SIZE_1), (32, RSDP_SIZE))  # offset, bytes that it covers
 PCAT_COMPAT = 1  # MADT: there is an 8259
-PIN_SCI = 9  # fixed ACPI hardware has one; nothing here ever asserts it
+PIN_SCI = IRQ_SCI  # without a PC's chips nothing ever asserts it
+LEVEL_ACTIVE_HIGH = 0xD  # MPS INTI flags, table 5.28
 
 
 class FixedFlags(IntFlag):
@@ -125,7 +125,7 @@ def _root(signature: bytes, size: int, tables: Sequence[Table]) -> Table:
 
 
 def _port(address: int, bits: int = 8) -> bytes:
-    """Generic Address Structure of a register of ports, 5.2.3.2: accessed by bytes or words."""
+    """Generic Address Structure of a register of ports, 5.2.3.2: accessed by as much, or words."""
     system_io, offset, access = 1, 0, 1 if bits == 8 else 2
     return struct.pack("<BBBBQ", system_io, bits, offset, access, address)
 
@@ -136,13 +136,18 @@ def facs() -> bytes:
     return struct.pack("<4sI24xB31x", b"FACS", size, version)
 
 
-def fadt(dsdt: Table, facs: Table | None, *, old: bool, has_screen: bool) -> Table:
+Fields = tuple[tuple[int, str, int | bytes], ...]  # offset, form, value
+
+
+def fadt(dsdt: Table, facs: Table | None, config: MachineConfig, *, has_screen: bool) -> Table:
     """Fixed ACPI Description Table, 5.2.9.
 
-    Hardware-reduced, with neither PM registers nor SCI, unless there is a FACS. `old`: of a machine
-    with a PC's chips; `has_screen`: a VGA's.
+    Hardware-reduced, with neither PM registers nor SCI, unless there is a FACS. A PC has its
+    chipset's registers. SMI_CMD is 0: ACPI mode is the only one.
+    `has_screen`: there is a VGA.
     """
     size = 276
+    old = config.board == Board.PC
     flags = (
         FixedFlags.WBINVD
         | FixedFlags.PWR_BUTTON
@@ -150,33 +155,30 @@ def fadt(dsdt: Table, facs: Table | None, *, old: bool, has_screen: bool) -> Tab
         | FixedFlags.RESET_REG_SUP
         | (0 if facs else FixedFlags.HW_REDUCED_ACPI)
     )
-    fixed_hardware: tuple[tuple[int, str, int | bytes], ...] = (
-        (46, "<H", PIN_SCI),
-        (56, "<I", PORT_PM1_EVENT),
-        (64, "<I", PORT_PM1_CONTROL),
-        (88, "<B", 4),  # bytes of the event block
-        (89, "<B", 2),  # and of the control block
-        (96, "<H", 101),  # latencies that say: no C2,
-        (98, "<H", 1001),  # no C3
-        (148, "12s", _port(PORT_PM1_EVENT, 32)),
-        (172, "12s", _port(PORT_PM1_CONTROL, 16)),
-    )
     boot_flags = 0 if has_screen else BootFlags.VGA_NOT_PRESENT
     if old:
         boot_flags |= BootFlags.LEGACY_DEVICES | BootFlags.HAS_8042
     else:
         boot_flags |= BootFlags.CMOS_RTC_NOT_PRESENT
+    fixed_hardware: Fields = ()
+    if old:
+        fixed_hardware = (
+            *_fixed_hardware(PORT_PM + Register.STATUS, PORT_PM + Register.CONTROL),
+            *CHIPSET_REGISTERS,
+        )
+    elif facs:
+        fixed_hardware = _fixed_hardware(PORT_PM1_EVENT, PORT_PM1_CONTROL)
+    reset_port, reset_value = config.reset_register
     body = bytearray(size - HEADER_SIZE)
     for offset, form, value in (
         (109, "<H", boot_flags),
         (112, "<I", flags),
-        (116, "12s", _port(PORT_RESET)),
-        (128, "<B", RESET_VALUE),
+        (116, "12s", _port(reset_port)),
+        (128, "<B", reset_value),
         (131, "<B", 5),  # minor version: 6.5
-        (244, "12s", _port(PORT_SLEEP_CONTROL)),
-        (256, "12s", _port(PORT_SLEEP_STATUS)),
         (268, "8s", OEM_TABLE),  # hypervisor vendor
-        *(fixed_hardware if facs else ()),
+        *fixed_hardware,
+        *(() if old else SLEEP_REGISTERS),
     ):
         struct.pack_into(form, body, offset - HEADER_SIZE, value)
     pointers = [(40, 4, dsdt), (140, 8, dsdt)]
@@ -185,11 +187,41 @@ def fadt(dsdt: Table, facs: Table | None, *, old: bool, has_screen: bool) -> Tab
     return _pointing(b"FACP", 6, bytes(body), pointers)
 
 
+def _fixed_hardware(event: int, control: int) -> Fields:
+    """What there is of it on any machine, 4.8.3.1 and 4.8.3.2, by its ports."""
+    return (
+        (46, "<H", PIN_SCI),
+        (56, "<I", event),
+        (64, "<I", control),
+        (88, "<B", 4),  # bytes of the event block
+        (89, "<B", 2),  # and of the control block
+        (96, "<H", 101),  # latencies that say: no C2,
+        (98, "<H", 1001),  # no C3
+        (148, "12s", _port(event, 32)),
+        (172, "12s", _port(control, 16)),
+    )
+
+
+# The PIIX4's timer, whose 24 bits no flag makes 32, and its general-purpose events.
+CHIPSET_REGISTERS: Fields = (
+    (76, "<I", PORT_PM + Register.TIMER),
+    (80, "<I", PORT_PM + Register.GENERAL_STATUS),
+    (91, "<B", 4),  # bytes of the timer block
+    (92, "<B", 4),  # and of the events'
+    (208, "12s", _port(PORT_PM + Register.TIMER, 32)),
+    (220, "12s", _port(PORT_PM + Register.GENERAL_STATUS, 32)),
+)
+SLEEP_REGISTERS: Fields = (
+    (244, "12s", _port(PORT_SLEEP_CONTROL)),
+    (256, "12s", _port(PORT_SLEEP_STATUS)),
+)
+
+
 def madt(config: MachineConfig) -> bytes:
     """Multiple APIC Description Table, 5.2.12: CPU n has local APIC n and processor UID n.
 
-    PCAT_COMPAT and a source override where there is an 8259: IRQ 0 is at pin 2. Other pins are what
-    the namespace says.
+    PCAT_COMPAT and source overrides where there is an 8259: IRQ 0 is at pin 2, and the SCI is a
+    level. Other pins are what the namespace says.
     """
     enabled = 1
     old = config.board == Board.PC
@@ -200,7 +232,8 @@ def madt(config: MachineConfig) -> bytes:
         identifier, first_gsi = 0, 0
         body += struct.pack("<BBBBII", Apic.IO, 12, identifier, 0, IOAPIC, first_gsi)
         if old:
-            body += struct.pack("<BBBBIH", Apic.SOURCE_OVERRIDE, 10, 0, 0, PIN_TIMER, 0)
+            for irq, pin, flags in ((0, PIN_TIMER, 0), (PIN_SCI, PIN_SCI, LEVEL_ACTIVE_HIGH)):
+                body += struct.pack("<BBBBIH", Apic.SOURCE_OVERRIDE, 10, 0, irq, pin, flags)
     return table(b"APIC", 5, body)
 
 

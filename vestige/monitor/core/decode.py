@@ -39,9 +39,15 @@ def offset_of(where: u32) -> u32:
 
 
 def find_port(machine: Machine, port: u16) -> u32:
-    """Where a port is. BARs first: the guest may place them anywhere."""
+    """Where a port is. What the guest places comes first: that may be anywhere."""
+    where = find_common_port(machine, port)
+    return find_old_port(machine, port, where) if machine.old else where
+
+
+def find_common_port(machine: Machine, port: u16) -> u32:
+    """The same as far as it doesn't depend on `machine.old`."""
     for row, place in enumerate(DEVICES):
-        if place.pci is not None and place.pci.has_ports:
+        if place.pci is not None and place.pci.has_ports and place.board != Board.PC:
             device: PciDevice = getattr(machine, place.field)
             offset = device.port_offset(port)
             if offset != NOWHERE:
@@ -49,9 +55,20 @@ def find_port(machine: Machine, port: u16) -> u32:
     return PORT_ROWS[port] if port < len(PORT_ROWS) else NOBODY << ROW_SHIFT
 
 
+def find_old_port(machine: Machine, port: u16, common: u32) -> u32:
+    """Where it is on a PC; `common` if none of a PC's own devices has been placed there."""
+    for row, place in enumerate(DEVICES):
+        if place.pci is not None and place.pci.has_ports and place.board == Board.PC:
+            device: PciDevice = getattr(machine, place.field)
+            offset = device.port_offset(port)
+            if offset != NOWHERE:
+                return row << ROW_SHIFT | offset & (1 << ROW_SHIFT) - 1
+    return common
+
+
 def find_memory(machine: Machine, config: Config, address: u64) -> u32:
     """Where an address outside RAM is."""
-    if ECAM <= address < ECAM + ECAM_SIZE:
+    if ECAM <= address < ECAM + ECAM_SIZE and config.board != Board.PC:
         return CONFIG_MEMORY << ROW_SHIFT | u32(address - ECAM)
     for row, place in enumerate(DEVICES):
         if place.memory is not None and place.memory.address <= address < place.memory.end:

@@ -21,6 +21,7 @@ from vestige.monitor.devices.mc146818.model import Mc146818
 from vestige.monitor.devices.pci.root import PciRoot
 from vestige.monitor.devices.piix3_ide.function import Ide
 from vestige.monitor.devices.piix3_isa.model import IsaBridge
+from vestige.monitor.devices.piix4_pm.model import PowerManagement
 from vestige.monitor.devices.pvpanic.model import Pvpanic
 from vestige.monitor.devices.uart16550.link import ConsoleLink
 from vestige.monitor.devices.uart16550.model import Uart
@@ -65,6 +66,7 @@ class Machine(Struct):
     dma: Dma
     fw_cfg: FwCfg
     vga: Vga
+    power_management: PowerManagement
     console: ConsoleLink
     events: EventsLink
     ports: PortLinks
@@ -96,7 +98,7 @@ class Machine(Struct):
         self.boot_inside = 1
         self.wish = GOES_ON
         for place in DEVICES:
-            if place.board is None or config.board == place.board:
+            if place.board != Board.PC or config.board == Board.PC:
                 device: Device = getattr(self, place.field)
                 device.reset()
                 if place.configured:
@@ -126,7 +128,7 @@ class Machine(Struct):
         """How the guest has ended its machine, as shapes.Ending has it. A panic counts most."""
         ending: u8 = self.wish
         for place in DEVICES:
-            if place.ends and (place.board is None or self.old):
+            if place.ends and (place.board != Board.PC or self.old):
                 device: Ending = getattr(self, place.field)
                 wish = device.ending()
                 if wish != GOES_ON and ending != Power.PANICKED:
@@ -136,12 +138,12 @@ class Machine(Struct):
     def expire(self, now: u64) -> None:
         """Time has passed."""
         for place in DEVICES:
-            if place.timed and place.board is None:
+            if place.timed and place.board != Board.PC:
                 device: Timed = getattr(self, place.field)
                 device.expire(now)
         if self.old:
             for place in DEVICES:
-                if place.timed and place.board is not None:
+                if place.timed and place.board == Board.PC:
                     chip: Timed = getattr(self, place.field)
                     chip.expire(now)
 
@@ -150,14 +152,14 @@ class Machine(Struct):
         due = min(self.nvme.next_deadline(), self.kick_due)
         if self.old:
             for place in DEVICES:
-                if place.timed and place.board is not None:
+                if place.timed and place.board == Board.PC:
                     chip: Timed = getattr(self, place.field)
                     due = min(due, chip.next_deadline())
                 if place.link and place.board is not None:
                     between_chip: Link = getattr(self, place.link)
                     due = min(due, between_chip.next_deadline())
         for place in DEVICES:
-            if place.timed and place.board is None:
+            if place.timed and place.board != Board.PC:
                 device: Timed = getattr(self, place.field)
                 due = min(due, device.next_deadline())
             if place.link and place.board is None:

@@ -5,7 +5,7 @@ Nothing here calls the host; what remains to be done out there is left in the pi
 from here, by loads and stores.
 """
 
-from vestige.abi import Config, Statistics
+from vestige.abi import Board, Config, Statistics
 from vestige.devices import DEVICES
 from vestige.lang.types import u8, u32, u64
 from vestige.monitor.core.domains import machine_of
@@ -14,7 +14,15 @@ from vestige.monitor.core.requests import answered
 from vestige.monitor.core.virtio import move_virtio
 from vestige.monitor.line import Line
 from vestige.place import Place, is_present
-from vestige.shapes import ExternalInterrupts, Link, PinController, Requester, Requesting, Showing
+from vestige.shapes import (
+    ExternalInterrupts,
+    Link,
+    PinController,
+    Requester,
+    Requesting,
+    Showing,
+    Steering,
+)
 
 
 def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, cpu: u64) -> None:
@@ -73,31 +81,42 @@ def move_interrupts(machine: Machine, config: Config) -> None:
     if config.domain:
         machine.wires.show(asserted, rose)
         return
-    give_lines(machine, config, asserted, rose)
+    asserted, rose = with_wires(machine, config, asserted, rose)
+    give_lines(machine, asserted, rose)
 
 
 def move_old_interrupts(machine: Machine, config: Config) -> None:
     """The same on a PC, in the first domain: its own lines too, and all to its PIC as well."""
     asserted, rose = take_lines(machine, config)
     old_asserted, old_rose = old_lines(machine)
-    asserted, rose = give_lines(machine, config, asserted | old_asserted, rose | old_rose)
+    asserted, rose = with_wires(machine, config, asserted | old_asserted, rose | old_rose)
+    for place in DEVICES:
+        if place.steers:
+            steering: Steering = getattr(machine, place.field)
+            asserted = steering.steer(asserted)
+            rose = steering.steer(rose)
+    give_lines(machine, asserted, rose)
     for place in DEVICES:
         if place.injects:
             external: ExternalInterrupts = getattr(machine, place.field)
             external.take_lines(isa_of(asserted), isa_of(rose))
 
 
-def give_lines(machine: Machine, config: Config, asserted: u32, rose: u32) -> tuple[u32, u32]:
-    """To the first domain's pins, with what other domains' devices put out; all of it."""
+def with_wires(machine: Machine, config: Config, asserted: u32, rose: u32) -> tuple[u32, u32]:
+    """The first domain's lines with what other domains' devices put out."""
     for domain in range(1, config.domains):
         wires = machine_of(machine, domain).wires
         asserted |= wires.level()
         rose |= wires.take_edges()
+    return asserted, rose
+
+
+def give_lines(machine: Machine, asserted: u32, rose: u32) -> None:
+    """To the pins."""
     for place in DEVICES:
         if place.controls_pins:
             controller: PinController = getattr(machine, place.field)
             controller.take_lines(asserted, rose)
-    return asserted, rose
 
 
 def isa_of(pins: u32) -> u32:
@@ -110,7 +129,7 @@ def old_lines(machine: Machine) -> tuple[u32, u32]:
     asserted: u32 = 0
     rose: u32 = 0
     for place in DEVICES:
-        if place.board is not None:
+        if place.board == Board.PC:
             device = getattr(machine, place.field)
             for wire in place.wires:
                 line: Line = getattr(device, wire.line)
@@ -125,7 +144,7 @@ def take_lines(machine: Machine, config: Config) -> tuple[u32, u32]:
     asserted: u32 = 0
     rose: u32 = 0
     for row, place in enumerate(DEVICES):
-        if place.board is not None or not (place.wires or place.routed):
+        if place.board == Board.PC or not (place.wires or place.routed):
             continue
         device = getattr(machine, place.field)
         if is_present(place, row, config) and (not place.in_use or getattr(device, place.in_use)):

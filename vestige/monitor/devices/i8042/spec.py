@@ -78,6 +78,7 @@ class Command(IntEnum):
     PULSE = 0xF0  # to 0xFF: bits 0 to 3 of the output port that are 0 here go low for 6 us
 
 
+PULSE_RESET = Command.PULSE | 0xE  # bit 0 of the output port: the CPU's reset
 SELF_TEST_PASSED = 0x55
 INTERFACE_PASSED = 0x00
 INPUT_PORT = 1 << 7  # the keyboard's lock is open

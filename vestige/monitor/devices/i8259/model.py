@@ -5,12 +5,14 @@ edge or level triggered. An edge is kept until it is acknowledged, though the li
 other devices' lines may rise and fall within one access. The page says what follows from it.
 """
 
+from vestige.abi import Config
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.devices.i8259.spec import (
     ADDRESS,
     CASCADE,
     COMMAND_SHIFT,
     DATA,
+    FIRMWARE_LEVEL,
     LEVEL,
     MASTER_LEVEL,
     NO_SLAVE,
@@ -243,6 +245,13 @@ class Pic(Struct):
     def reset(self) -> None:
         """Power on: nothing is programmed, no input is level-triggered."""
         self.master.is_master = 1
+
+    def configure(self, config: Config) -> None:
+        """After `reset`: PCI's interrupts are levels, as a firmware leaves them, unless that is
+        about to begin.
+        """
+        if config.firmware_items == 0:
+            self.slave.set_level(FIRMWARE_LEVEL)
 
     # ---- the guest ------------------------------------------------------------------------
 

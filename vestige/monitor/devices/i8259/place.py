@@ -14,5 +14,6 @@ PIC = Place(
     ),
     board=Board.PC,
     node=Node("PIC0", "PNP0000"),
+    configured=True,
     injects=True,
 )

@@ -30,6 +30,7 @@ SLAVE = 1 << 1  # of an offset: which chip
 # Inputs that can be level-triggered: not IRQ 0 to 2, 8, 13.
 MASTER_LEVEL = 0xF8
 SLAVE_LEVEL = 0xDE
+FIRMWARE_LEVEL = 0x0C  # of the slave's, as SeaBIOS leaves it: IRQ 10 and 11, PCI's
 
 
 class Word(IntEnum):

@@ -1,6 +1,6 @@
-"""The bridge to ISA: configuration space, and resets; what is behind it has places of its own."""
+"""The bridge to ISA, resets, where PCI's interrupts lead; what is behind has places of its own."""
 
-from vestige.abi import Power
+from vestige.abi import PIN_PCI_INTA, Config, Power
 from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.devices.pci.config_space import ConfigSpace
 from vestige.monitor.devices.pci.spec import STATUS_PIIX
@@ -9,12 +9,15 @@ from vestige.monitor.devices.piix3_isa.spec import (
     CLASS,
     COMMAND,
     DEVICE,
+    FIRMWARE_ROUTES,
     MULTIPLE_FUNCTIONS,
+    NOT_ROUTED,
     PIRQS,
     RESET_CHIP_SELECT,
     RESET_RECOVERY,
-    RESET_ROUTE,
     RESET_TOP,
+    ROUTABLE,
+    ROUTE,
     ROUTE_WRITABLE,
     STATUS_CLEARABLE,
     SUBCLASS,
@@ -24,9 +27,11 @@ from vestige.monitor.devices.piix3_isa.spec import (
 )
 from vestige.place import GOES_ON, PROCESSORS_RESET
 
+PCI_PINS = (1 << PIRQS) - 1 << PIN_PCI_INTA  # where the core has INTA to INTD
+
 
 class IsaBridge(Struct):
-    """Its registers are kept, and change nothing."""
+    """Its registers are kept, and change nothing but the routes."""
 
     config: ConfigSpace
     reset_control: u8
@@ -47,11 +52,17 @@ class IsaBridge(Struct):
         config.set16(Register.CHIP_SELECT, RESET_CHIP_SELECT)
         config.allow16(Register.CHIP_SELECT, 0x01FF)
         for pirq in range(PIRQS):
-            config.values[Register.PIRQ_ROUTE + pirq] = RESET_ROUTE
+            config.values[Register.PIRQ_ROUTE + pirq] = NOT_ROUTED
             config.writable[Register.PIRQ_ROUTE + pirq] = ROUTE_WRITABLE
         config.values[Register.TOP_OF_MEMORY] = RESET_TOP
         config.writable[Register.TOP_OF_MEMORY] = 0xFE
         config.allow16(Register.MISCELLANEOUS, 0x8084)
+
+    def configure(self, machine: Config) -> None:
+        """After `reset`: as a firmware leaves it, unless that is about to begin."""
+        if machine.firmware_items == 0:
+            for pirq in range(PIRQS):
+                self.config.values[Register.PIRQ_ROUTE + pirq] = FIRMWARE_ROUTES[pirq]
 
     # ---- the guest ------------------------------------------------------------------------
 
@@ -87,3 +98,15 @@ class IsaBridge(Struct):
         """They have been: the reset is over."""
         self.wish = GOES_ON
         self.reset_control &= ~ResetControl.RESET
+
+    def steer(self, pins: u32) -> u32:
+        """A bit for each line: PIRQA to PIRQD, at pins 16 to 19, become the IRQs they lead to."""
+        steered = pins & ~PCI_PINS
+        if steered != pins:
+            for pirq in range(PIRQS):
+                route = self.config.values[Register.PIRQ_ROUTE + pirq]
+                asks = pins >> PIN_PCI_INTA + pirq & 1
+                irq = route & ROUTE
+                if asks and not route & NOT_ROUTED and ROUTABLE >> irq & 1:
+                    steered |= 1 << irq
+        return steered

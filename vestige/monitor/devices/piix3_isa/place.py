@@ -12,4 +12,6 @@ ISA_BRIDGE = Place(
     board=Board.PC,
     ends=True,
     resets_processors=True,
+    configured=True,
+    steers=True,
 )

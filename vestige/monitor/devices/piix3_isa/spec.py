@@ -12,11 +12,11 @@ COMMAND = 0x0F  # memory, ports and special cycles are always on, and it masters
 
 
 class Register(IntEnum):
-    """Configuration registers beyond PCI's own; all RW, of no effect here unless said."""
+    """Configuration registers beyond PCI's own; all RW, of no effect here but the routes."""
 
     IO_RECOVERY = 0x4C  # IORT
     CHIP_SELECT = 0x4E  # XBCS, 16 bits
-    PIRQ_ROUTE = 0x60  # PIRQRCA to PIRQRCD: kept for the guest, see the page
+    PIRQ_ROUTE = 0x60  # PIRQRCA to PIRQRCD: which IRQ
     TOP_OF_MEMORY = 0x69  # TOM
     MISCELLANEOUS = 0x6A  # MSTAT, 16 bits
 
@@ -34,6 +34,10 @@ class ResetControl(IntFlag):
 PIRQS = 4
 RESET_RECOVERY = 0x4D
 RESET_CHIP_SELECT = 0x0003
-RESET_ROUTE = 0x80  # bit 7: not routed
-ROUTE_WRITABLE = 0x8F
+NOT_ROUTED = 1 << 7
+ROUTE = 0xF  # the IRQ
+ROUTE_WRITABLE = NOT_ROUTED | ROUTE
+ROUTABLE = 0xDEF8  # a bit for each IRQ that it may be: not 0 to 2, 8, 13
+FIRMWARE_ROUTES = (10, 10, 11, 11)  # as SeaBIOS sets them
+FIRST_SLOT = 1  # on a 440FX's board this device's INTA is PIRQA, and the next one's PIRQB
 RESET_TOP = 0x02

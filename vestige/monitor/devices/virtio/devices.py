@@ -79,7 +79,7 @@ class Virtio(Struct):
         queues = min(description.queues, VIRTIO_QUEUES)
         function = self.functions[number]
         self.present = 1
-        function.reset(number, description.kind, description.index, class_code)
+        function.reset(number, description.kind, description.index, class_code, config.board)
         function.add_vectors(u16(queues + 1))
         function.device.reset(queues, u64(COMMON_FEATURES | features))
         function.device.share_out(description.share, description.shares)

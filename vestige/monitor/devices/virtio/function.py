@@ -10,11 +10,14 @@ from vestige.abi import (
     VIRTIO_BAR_SIZE,
     VIRTIO_BARS,
     VIRTIO_NOTIFY_STRIDE,
+    VIRTIO_SLOT_PC,
+    Board,
 )
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.devices.pci.config_space import ConfigSpace
 from vestige.monitor.devices.pci.spec import INTERRUPT_PINS, Command, Register
+from vestige.monitor.devices.piix3_isa.spec import FIRST_SLOT
 from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.devices.virtio.spec import (
     CAPABILITY_MSIX,
@@ -41,7 +44,7 @@ class VirtioFunction(Struct):
 
     kind: u8  # abi.VirtioKind; 0: there is no function
     index: u8
-    pin: u8  # 0 to 3: INTA to INTD
+    line: u8  # 0 to 3: which of PCI's interrupt lines on the board is the function's
     base: u32  # where the BAR is decoded; 0: nowhere
     notifications: u64  # counter: notifications that came through here
     config: ConfigSpace
@@ -49,17 +52,24 @@ class VirtioFunction(Struct):
 
     # ---- set-up ---------------------------------------------------------------------------
 
-    def reset(self, number: u8, kind: u8, index: u8, class_code: u16) -> None:
-        """Function `number` of the machine, its state being zero; its device is reset apart."""
+    def reset(self, number: u8, kind: u8, index: u8, class_code: u16, board: u8) -> None:
+        """Function `number` of the machine, its state being zero; its device is reset apart.
+
+        On a PC's board INTA, the only pin of a function by itself, is another line in each slot.
+        """
         self.kind = kind
         self.index = index
-        self.pin = number % INTERRUPT_PINS
+        pin = number % INTERRUPT_PINS
+        self.line = pin
+        if board == Board.PC:
+            pin = 0
+            self.line = (VIRTIO_SLOT_PC - FIRST_SLOT + number) % INTERRUPT_PINS
         config = self.config
         config.identify(VENDOR, u16(DEVICE + kind), class_code >> 8, class_code & 0xFF)
         config.values[Register.REVISION] = REVISION
         config.set16(Register.SUBSYSTEM_VENDOR, VENDOR)
         config.set16(Register.SUBSYSTEM, u16(DEVICE + kind))
-        config.values[Register.INTERRUPT_PIN] = u8(self.pin + 1)
+        config.values[Register.INTERRUPT_PIN] = u8(pin + 1)
         config.writable[Register.INTERRUPT_LINE] = 0xFF
         allowed = Command.MEMORY | Command.BUS_MASTER | Command.INTERRUPT_DISABLE
         config.allow16(Register.COMMAND, allowed)
@@ -135,7 +145,7 @@ class VirtioFunction(Struct):
 
     def route(self) -> u8:
         """The interrupt controller's pin that the line leads to."""
-        return u8(PIN_PCI_INTA + self.pin % INTERRUPT_PINS)
+        return u8(PIN_PCI_INTA + self.line % INTERRUPT_PINS)
 
     def read(self, offset: u32, size: u8) -> u32:
         """A read of 1, 2 or 4 bytes inside one aligned 32-bit word, but of the device structure.

@@ -1,0 +1,1 @@
+"""Tests of the PIIX4's power management."""

@@ -1,0 +1,1 @@
+"""The PIIX4's power management: Intel 82371AB."""
