@@ -414,6 +414,7 @@ def test_closing_leaves_no_thread_and_no_descriptor() -> None:
 def test_statistics_hold_what_was_counted(start: Start) -> None:
     payload = start(guests.echoes)
     assert payload.run() == 0
+    payload.session.threads[0].loop.calls[abi.CALLS - 1] = 3
     made = statistics.Counters()
     text = made.text_of(payload.session, 12.34, 2)
     os.close(made._status)
@@ -421,7 +422,7 @@ def test_statistics_hold_what_was_counted(start: Start) -> None:
     counters = json.loads(text)
     assert counters["guest_exits"] == {"IO": 41}
     assert counters["forwards"] == 41
-    assert counters["host_calls"] == {"DONE": 41, "POWER": 1}
+    assert counters["host_calls"] == {"DONE": 41, "POWER": 1, "ATTEND": 3}
     assert counters["milliseconds_to_first_instruction"] == 12.3
     assert counters["restarts"] == 2
     assert counters["peak_resident_bytes"] > 1 << 20

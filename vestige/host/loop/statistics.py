@@ -68,7 +68,7 @@ def collect(
         return sum(getattr(monitor, name) for monitor in monitors)
 
     exits = _sums([loop.exits for loop in loops], REASONS)
-    calls = _sums([loop.calls for loop in loops], 8)
+    calls = _sums([loop.calls for loop in loops], abi.CALLS)
     return {
         "milliseconds_to_first_instruction": round(first_instruction, 1),
         "restarts": restarts,
@@ -159,7 +159,8 @@ def _network(domains: "Sequence[tuple[abi.Config, abi.Statistics]]") -> dict[str
 def _worker(session: Session) -> "dict[str, Any]":
     """How often the workers left the kernel, and what for: interrupts alone never make them."""
     loops = [each.loop for each in session.threads if each.is_worker]
-    calls = {_call_name(n): count for n, count in _sums([loop.calls for loop in loops], 8).items()}
+    counts = _sums([loop.calls for loop in loops], abi.CALLS)
+    calls = {_call_name(number): count for number, count in counts.items()}
     interrupted = sum(loop.interrupted for loop in loops)
     return {
         "returns_to_user_space": sum(calls.values()) + interrupted,
