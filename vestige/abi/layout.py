@@ -51,6 +51,11 @@ PORT_IDE_CONTROL = 0xC008  # 4 ports
 PORT_IDE_SECONDARY = 0xC010
 PORT_IDE_SECONDARY_CONTROL = 0xC018
 PORT_IDE_BUS_MASTER = 0xC020  # 16 ports
+# Where a PC has it: command blocks in compatibility mode, the bus master where SeaBIOS puts it.
+PORT_OLD_IDE = 0x1F0
+PORT_OLD_IDE_SECONDARY = 0x170
+PORT_OLD_BUS_MASTER = 0xC000
+PORT_FIRMWARE_LOG = 0x402  # nobody's; SeaBIOS and its VGA's BIOS tell it what they do
 
 # Its BARs 1, 3 and 4 where the machine has these blocks in memory, a page each.
 IDE_MEMORY = 0xD000_0000
@@ -78,6 +83,16 @@ COALESCED_PORTS = (
     (PORT_IDE + 1, 6),  # task files, without data and command
     (PORT_IDE_SECONDARY + 1, 6),
     (PORT_IDE_BUS_MASTER + 2, 6),  # status, whose writes only clear bits, and PRD table address
+    (PORT_IDE_BUS_MASTER + 10, 6),
+)
+COALESCED_PC_PORTS = (
+    (PORT_PCI_ADDRESS, 4),
+    (PORT_FIRMWARE_LOG, 1),
+    (PORT_OLD_IDE + 1, 6),
+    (PORT_OLD_IDE_SECONDARY + 1, 6),
+    (PORT_OLD_BUS_MASTER + 2, 6),
+    (PORT_OLD_BUS_MASTER + 10, 6),
+    (PORT_IDE_BUS_MASTER + 2, 6),  # where no firmware has moved it
     (PORT_IDE_BUS_MASTER + 10, 6),
 )
 # The same for memory, (first address, bytes), where the machine has the bus master there.

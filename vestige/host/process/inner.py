@@ -180,7 +180,9 @@ class Machine:
         twin.load(pages)
         twin.configure()
         memory_writes = abi.COALESCED_MEMORY if orders.ide_in_memory else ()
-        twin.coalesce(abi.COALESCED_PORTS, memory_writes)
+        is_pc = orders.board == abi.Board.PC
+        port_writes = abi.COALESCED_PC_PORTS if is_pc else abi.COALESCED_PORTS
+        twin.coalesce(port_writes, memory_writes)
         hear = self._tell_failures, self._log
         self.session = Session(twin, rings, compiled.runner, *hear)
 

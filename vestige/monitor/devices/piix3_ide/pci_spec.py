@@ -3,6 +3,7 @@
 Native mode, which the real PIIX3 lacks, is as in the PCI IDE Controller Specification 1.0.
 """
 
+from vestige.abi import PORT_OLD_IDE, PORT_OLD_IDE_SECONDARY
 from vestige.lang.enumeration import IntEnum, IntFlag
 
 VENDOR = 0x8086
@@ -53,7 +54,7 @@ BARS = 5
 BAR_STRIDE = 16  # between the first offsets of two BARs' blocks, to the model
 BUS_MASTER_SIZE = 16  # ports, 8 a channel
 
-COMPATIBILITY_COMMAND = (0x1F0, 0x170)  # command blocks
+COMPATIBILITY_COMMAND = (PORT_OLD_IDE, PORT_OLD_IDE_SECONDARY)  # command blocks
 COMPATIBILITY_CONTROL = (0x3F4, 0x374)  # control blocks, of which only +2 is claimed
 COMPATIBILITY_INTERRUPT = (14, 15)
 
