@@ -25,7 +25,6 @@ def test_no_area_reaches_into_the_next() -> None:
     areas = [
         (abi.SHARED, abi.MAX_DOMAINS * abi.SHARED_STRIDE),
         (abi.SHADOW, abi.IDE_MEMORY_PAGES * abi.IDE_MEMORY_PAGE),
-        (abi.FIRMWARE_ITEMS, abi.FIRMWARE_ITEMS_SIZE),
         (abi.STATE, abi.MAX_DOMAINS * abi.STATE_SIZE),
         (abi.STACKS, (abi.MAX_CPUS + abi.MAX_DOMAINS) * abi.STACK_SIZE),
         (abi.TABLES, 2 * abi.MIB),
@@ -34,6 +33,8 @@ def test_no_area_reaches_into_the_next() -> None:
         (abi.RING_ENTRIES, 2 * abi.MIB),
         (abi.BARS, abi.MAX_NVME * abi.BAR_STRIDE),
         (abi.NVME_QUEUES, abi.MAX_NVME * abi.NVME_QUEUES_SIZE),
+        (abi.FIRMWARE_ITEMS, abi.FIRMWARE_ITEMS_SIZE),
+        (abi.IOAPIC, 0),
     ]
     for (start, size), (following, _) in pairwise(areas):
         assert start + size <= following

@@ -34,9 +34,12 @@ def busybox(configuration: Path | None = None) -> Path:
 
 
 @cache
-def reached() -> Path:
-    """The smallest guest: prints "INIT-REACHED" among a few facts and powers off. Any kernel."""
-    return _archive("reached", SCRIPTS / "reached-init", ())
+def reached(configuration: Path | None = None) -> Path:
+    """The smallest guest: prints "INIT-REACHED" among a few facts and powers off. Any kernel of the
+    machine's architecture, or of that of an apt with this configuration.
+    """
+    name = "reached" if configuration is None else f"reached-{configuration.parent.name}"
+    return _archive(name, SCRIPTS / "reached-init", (), shell=busybox(configuration))
 
 
 @cache
@@ -76,12 +79,6 @@ def pc(flavour: Flavour) -> Path:
     """Says what a kernel has found of a PC's chips and of its disks, and powers off."""
     modules = modules_for(flavour, "sd_mod", "ata_piix", "virtio_pci", "virtio_blk")
     return _archive(f"pc-{flavour}", SCRIPTS / "pc-init", modules)
-
-
-@cache
-def pc_of(name: str, modules: tuple[Path, ...], configuration: Path) -> Path:
-    """The same for any kernel, with these modules of it, and the busybox of this apt."""
-    return _archive(f"pc-{name}", SCRIPTS / "pc-init", modules, shell=busybox(configuration))
 
 
 @cache

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.harness import PATIENCE, why_not
+from tests.machine import images
 from vestige import abi
 from vestige.errors import UsageError
 from vestige.host.options import (
@@ -83,16 +84,60 @@ def test_seabios_starts_the_first_sector_of_a_disk(tmp_path: Path) -> None:
     assert log.get(False, 0) < log[True] / 50
 
 
+# As boot.rst says that a boot loader enters it: prints the command line from where COMMAND_LINE is,
+# and what the kernel begins with, at 1 MiB, then powers off.
+SETUP_CODE = bytes.fromhex(
+    "b80020"  # mov ax, 0x2000
+    "31f6"  # xor si, si
+    "e81200"  # call print
+    "b8ffff"  # mov ax, 0xffff
+    "be1000"  # mov si, 0x10
+    "e80900"  # call print
+    "ba0506"  # mov dx, 0x605
+    "b020"  # mov al, 0x20
+    "ee"  # out dx, al
+    "f4"  # hlt
+    "ebfd"  # jmp to that
+    "8ed8"  # print: mov ds, ax
+    "bafd03"  # mov dx, 0x3fd
+    "ec"  # wait: in al, dx
+    "a820"  # test al, 0x20
+    "74fb"  # jz wait
+    "ac"  # lodsb
+    "84c0"  # test al, al
+    "7406"  # jz end
+    "baf803"  # mov dx, 0x3f8
+    "ee"  # out dx, al
+    "ebed"  # jmp to the port of wait
+    "c3"  # end: ret
+)
+SETUP_CODE_AT = 0x26C  # where the header's jump leads
+KERNEL_TEXT = b"the kernel is at 1 MiB\r\n"
+
+
+@pytest.mark.kvm
+@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+@pytest.mark.skipif(not SEABIOS.exists(), reason="needs seabios")
+def test_seabios_starts_a_kernel_from_fw_cfg(tmp_path: Path) -> None:
+    kernel = images.bzimage(load_flags_64=0)
+    kernel[SETUP_CODE_AT : SETUP_CODE_AT + len(SETUP_CODE)] = SETUP_CODE
+    kernel[-len(images.BZIMAGE_CODE) :] = KERNEL_TEXT.ljust(len(images.BZIMAGE_CODE), b"\0")
+    done = vestige(
+        *("--machine", "pc", "--memory", "64M", "--timeout", "50", "--vga", "none"),
+        *("--firmware", "bios", "--kernel", images.write(tmp_path, kernel)),
+        *("--append", "these are words\r\n"),
+    )
+    assert b"Booting from ROM" in done.stdout, done
+    assert b"these are words\r\n" + KERNEL_TEXT in done.stdout
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
         ({}, "--kernel: give one; or --machine pc, whose firmware boots the first disk"),
         ({"kernel": "k", "firmware": BIOS}, "--firmware: a PC's; give --machine pc, too"),
         ({"kernel": "k", "vga": "none"}, "--vga: a PC's; give --machine pc, too"),
-        (
-            {"kernel": "k", "firmware": BIOS, "machine": PC},
-            "--firmware: --kernel starts without it; leave one of them out",
-        ),
         ({"machine": PC, "initrd": "i"}, "--initrd, --append: a kernel's; give --kernel, too"),
         ({"machine": PC, "append": "quiet"}, "--initrd, --append: a kernel's; give --kernel, too"),
     ],
@@ -120,6 +165,9 @@ def test_a_firmware_takes_virtio_functions() -> None:
 
 def test_a_pc_starts_from_a_kernel_or_a_firmware() -> None:
     assert RunOptions("k", machine=PC).start == ("--kernel", "k")
+    both = RunOptions("k", machine=PC, firmware="rom", initrd="i", append="quiet")
+    check(both)
+    assert both.start == ("--firmware", "rom")
     assert RunOptions(machine=PC).start == ("--firmware", FIRMWARES[BIOS])
     assert RunOptions(machine=PC, firmware=BIOS).start == ("--firmware", FIRMWARES[BIOS])
     assert RunOptions(machine=PC, firmware="rom").start == ("--firmware", "rom")

@@ -169,7 +169,7 @@ class Ours:
 
     def __init__(self, files: dict[str, bytes], others: dict[int, bytes]) -> None:
         self.ram = bytearray(RAM_SIZE)
-        self.items = ctypes.create_string_buffer(region(files, others))
+        self.items = ctypes.create_string_buffer(bytes(region(files, others)))
         self.fw_cfg = FwCfg(items=ctypes.addressof(self.items))
         self.fw_cfg.ram.low = ctypes.addressof(ctypes.c_uint8.from_buffer(self.ram))
         self.fw_cfg.ram.low_size = RAM_SIZE

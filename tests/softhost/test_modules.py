@@ -34,6 +34,30 @@ def test_a_module_names_what_it_needs() -> None:
     assert modules.needs(image) == ["kvm", "irqbypass", "snd_pcm"]
 
 
+def module_32(modinfo: bytes) -> bytes:
+    """The same, an ELF-32 object."""
+    names = b"\0.modinfo\0.shstrtab\0"
+    names_at = 52 + len(modinfo)
+    table_at = names_at + len(names)
+    header = struct.pack(
+        "<16sHHIIIIIHHHHHH",
+        b"\x7fELF\x01\x01\x01".ljust(16, b"\0"), 1, 3, 1, 0, 0, table_at, 0, 52, 0, 0, 40, 3, 2,
+    )  # fmt: skip
+    entries = ((1, 52, len(modinfo)), (10, names_at, len(names)))
+    table = bytes(40) + b"".join(
+        struct.pack("<10I", name, 1, 0, 0, offset, size, 0, 0, 1, 0)
+        for name, offset, size in entries
+    )
+    return header + modinfo + names + table
+
+
+def test_a_module_for_32_bits_says_it_too() -> None:
+    assert modules.needs(module_32(b"license=GPL\0depends=libata,scsi_mod\0")) == [
+        "libata",
+        "scsi_mod",
+    ]
+
+
 def test_a_module_may_need_nothing() -> None:
     assert modules.needs(module(b"depends=\0name=x\0")) == []
 

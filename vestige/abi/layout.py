@@ -106,8 +106,6 @@ IMAGE = 0xC000_0000  # code and constants, read-only, then its bss
 SHARED = 0xC100_0000  # a Shared for each domain
 SHARED_STRIDE = 64 * KIB
 SHADOW = 0xC140_0000  # IDE_MEMORY_PAGES pages that the guest reads at IDE_MEMORY, if it may
-FIRMWARE_ITEMS = 0xC150_0000  # a FirmwareTable and the items' bytes, where the machine has fw_cfg
-FIRMWARE_ITEMS_SIZE = 1 * MIB
 STATE = 0xC180_0000  # each domain's device state, its ring's fixed buffer 0
 STATE_SIZE = 2 * MIB  # of one domain; the next follows it
 # What of it the ring has where there are no virtio functions, or no network interface, or no pairs
@@ -127,6 +125,10 @@ BARS = 0xC800_0000  # BAR 0 of NVMe controller n is at BARS + n * BAR_STRIDE
 BAR_STRIDE = 1 * MIB
 NVME_QUEUES = 0xC900_0000  # controller n's DMA memory, at NVME_QUEUES + n * NVME_QUEUES_SIZE
 NVME_QUEUES_SIZE = 1 * MIB  # queues, identify data, PRP lists, bounce pages
+# A FirmwareTable and the items' bytes, where the machine has fw_cfg. It is read only, and as large
+# as they are: a kernel and an initrd may be among them.
+FIRMWARE_ITEMS = 0xD000_0000
+FIRMWARE_ITEMS_SIZE = 512 * MIB  # at most
 
 SECTOR = 512  # bytes; disks count in these
 # Characters of what a disk is called, by ATA and by NVMe.

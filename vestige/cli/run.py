@@ -33,7 +33,8 @@ SYNTAX = Syntax(
         path(
             "--firmware",
             "bios|PATH",
-            help="what a PC without --kernel starts from: Debian's SeaBIOS (default), or an image",
+            help="what a PC starts from, without --kernel or before it: Debian's SeaBIOS (default"
+            " without), or an image",
         ),
         choice(
             "--vga",

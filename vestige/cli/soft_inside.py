@@ -2,10 +2,11 @@
 
 What soft_run.py has opened out there is found here as devices, named behind the words of the run:
 
-    RUN'S WORDS -- INPUTS ZONE KERNEL INITRD VGA_BIOS MONITOR LOOP FILTER DISK... STREAM...
+    RUN'S WORDS -- INPUTS ZONE START INITRD VGA_BIOS KERNEL MONITOR LOOP FILTER DISK... STREAM...
 
-INPUTS is a block device with the kernel, the initrd and the VGA's BIOS (0: none), the compiled
-images and the filter of system calls (0: none), one behind the other, of so many bytes each; ZONE
+INPUTS is a block device with what the guest starts from, the initrd, the VGA's BIOS and the kernel
+that a firmware starts (0: none), the compiled images and the filter of system calls (0: none), one
+behind the other, of so many bytes each; ZONE
 is how far local time out there is ahead of UTC, in seconds. Then a device for each --disk, each
 --port, --stats, a stream of what is asked of the run, and one of a PC's events. Names in the run's
 words are for messages alone.
@@ -35,7 +36,7 @@ from vestige.machine.files import InputFile
 from vestige.process import prepare
 from vestige.signals import Watch
 
-PARTS = 6  # of INPUTS
+PARTS = 7  # of INPUTS
 SYNTAX = Syntax(RUN.options, rest="DEVICE...")
 # Not `-m`: what finds the module would be imported first, which takes a while in there.
 PROGRAM = (
@@ -75,7 +76,7 @@ class Places:
 
     def compiled(self) -> Compiled:
         """The monitor, the run loop, and the filter."""
-        monitor, run_loop, calls = map(self._data, range(3, PARTS))
+        monitor, run_loop, calls = map(self._data, range(4, PARTS))
         return Compiled(Image.from_bytes(monitor), Image.from_bytes(run_loop), calls or None)
 
     def _data(self, number: int) -> bytes:
@@ -103,8 +104,11 @@ class Places:
         initrd = None if asked.initrd is None else self._part(1, asked.initrd)
         vga_bios = None if asked.vga_bios is None else self._part(2, asked.vga_bios)
         start = self._part(0, asked.start[1])
+        kernel = None
+        if asked.by_firmware and asked.kernel is not None:
+            kernel = self._part(3, asked.kernel)
         events = self.events(asked, resources, watch)
-        return Files(start, initrd, images, consoles, stats, vga_bios, events)
+        return Files(start, initrd, images, consoles, stats, vga_bios, kernel, events)
 
 
 def main(words: list[str]) -> int:

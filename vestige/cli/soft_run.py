@@ -126,7 +126,7 @@ def together(files: Files, code: list[bytes]) -> tuple[int, list[int]]:
     made = os.memfd_create("inputs", os.MFD_CLOEXEC)
     try:
         sizes = []
-        for file in (files.start, files.initrd, files.vga_bios):
+        for file in files.inputs:
             sizes.append(0 if file is None else file.size)
             position = 0
             while file is not None and position < file.size:

@@ -150,9 +150,10 @@ class RunOptions(NamedValues):
     those of vestige.devices that have an option which was given, by their fields; `stats`: where to
     write the statistics; `on_reboot`, one of REBOOTS, what a reset by the guest does; `ring`, one
     of RINGS, who takes the entries of the io_uring; `machine`: one of MACHINES; `firmware`: one of
-    FIRMWARES, or a path, with which a guest without a `kernel` starts; `rtc`: what a PC's clock
-    shows, None: UTC; `vga`: one of VGAS, None: what the machine has by itself; `name`: the run's,
-    None: its process's number; `keys`: where the keyboard's and the mouse's events come from, too.
+    FIRMWARES, or a path, with which a guest starts without a `kernel`, or before it; `rtc`: what a
+    PC's clock shows, None: UTC; `vga`: one of VGAS, None: what the machine has by itself; `name`:
+    the run's, None: its process's number; `keys`: where the keyboard's and the mouse's events come
+    from, too.
     """
 
     __slots__ = (
@@ -208,12 +209,17 @@ class RunOptions(NamedValues):
     @property
     def vga_bios(self) -> str | None:
         """The path of what the firmware drives the VGA with, if both are there."""
-        return VGA_BIOS if self.has_vga and self.kernel is None else None
+        return VGA_BIOS if self.has_vga and self.by_firmware else None
+
+    @property
+    def by_firmware(self) -> bool:
+        """Whether the guest starts from a firmware, which may start a kernel."""
+        return self.firmware is not None or self.kernel is None
 
     @property
     def start(self) -> tuple[str, str]:
         """The option and the path of what the guest starts from."""
-        if self.kernel is not None:
+        if self.kernel is not None and not self.by_firmware:
             return "--kernel", self.kernel
         name = self.firmware or BIOS
         return "--firmware", FIRMWARES.get(name, name)
@@ -495,17 +501,15 @@ def _check_start(options: RunOptions) -> None:
         raise UsageError(f"--firmware: a PC's; give --machine {PC}, too")
     if options.vga is not None and options.machine != PC:
         raise UsageError(f"--vga: a PC's; give --machine {PC}, too")
-    if options.kernel is not None and options.firmware is not None:
-        raise UsageError("--firmware: --kernel starts without it; leave one of them out")
-    if options.kernel is not None:
+    if not options.by_firmware:
         return
     if options.machine != PC:
         raise UsageError(
             f"--kernel: give one; or --machine {PC}, whose firmware boots the first disk"
         )
-    if options.initrd is not None or options.append:
+    if options.kernel is None and (options.initrd is not None or options.append):
         raise UsageError("--initrd, --append: a kernel's; give --kernel, too, or leave them out")
-    if not options.disks:
+    if options.kernel is None and not options.disks:
         raise UsageError(
             f"--machine {PC}: its firmware boots a disk; give --disk PATH, or --kernel"
         )

@@ -229,8 +229,14 @@ class Run:
         threads = self.asked.cpus + self.domains + 2  # its first one, and that for holes
         found = [cgroup.device_of(disk.descriptor) for disk in self.files.disks.values()]
         disks = dict.fromkeys(each for each in found if each is not None)
-        memory = self.asked.memory + PRIVATE_SIZE
+        memory = self.asked.memory + PRIVATE_SIZE + self._size_for_firmware()
         return cgroup.Group(parent, cgroup.Size(memory, threads, self.asked.cpus, disks))
+
+    def _size_for_firmware(self) -> int:
+        """Bytes of what a firmware reads, which the machine's process has beside RAM."""
+        if not self.asked.by_firmware:
+            return 0
+        return sum(each.size for each in self.files.inputs if each is not None)
 
 
 def _compiled(asked: options.RunOptions, files: Files, config: MachineConfig) -> Compiled:

@@ -5,7 +5,6 @@ and zero-page.rst; Xen, docs/misc/pvh.pandoc and xen/include/public/arch-x86/hvm
 Multiboot Specification 0.6.96.
 """
 
-import os
 import struct
 
 from vestige.abi import ACPI_TABLES, GIB, HIGH_RAM, KIB, MIB
@@ -36,13 +35,13 @@ from vestige.machine.kernel import (
     MULTIBOOT,
     PVH,
     Kernel,
+    command_line,
 )
 from vestige.machine.memory_map import (
     BASE_MEMORY,
     BIOS_ENTRY,
     BOOT_PARAMS,
     COMMAND_LINE,
-    COMMAND_LINE_LIMIT,
     GDT,
     LOW_RAM_END,
     MULTIBOOT_COMMAND_LINE,
@@ -123,9 +122,9 @@ def load(
     loaded = _load_kernel(space, kernel, protocol)
     is_multiboot = loaded.protocol == MULTIBOOT
     text = _with_name(kernel.path, append) if is_multiboot else append
-    command_line = _command_line(text, loaded.command_line_maximum)
+    line = command_line(text, loaded.command_line_maximum)
     initrd_at = _load_initrd(space, loaded, initrd) if initrd is not None else (0, 0)
-    space.write(MULTIBOOT_COMMAND_LINE if is_multiboot else COMMAND_LINE, command_line)
+    space.write(MULTIBOOT_COMMAND_LINE if is_multiboot else COMMAND_LINE, line)
     space.write(ACPI_TABLES, acpi.build(config))
     space.write(BIOS_ENTRY, bios(*config.reset_register))
     space.write(BASE_MEMORY, struct.pack("<H", LOW_RAM_END // KIB))
@@ -170,21 +169,6 @@ def _with_name(path: str, append: str) -> str:
     GRUB 2 has not loaded it).
     """
     return f"{path.rpartition('/')[2]} {append}".rstrip()
-
-
-def _command_line(text: str, maximum: int) -> bytes:
-    """The command line with its NUL. Raises UsageError if the kernel couldn't take all of it."""
-    line = os.fsencode(text)
-    if b"\0" in line:
-        raise UsageError(
-            f"the kernel command line has a NUL byte at {line.index(0)}; give text without one"
-        )
-    limit = min(maximum, COMMAND_LINE_LIMIT - 1)
-    if len(line) > limit:
-        raise UsageError(
-            f"the kernel command line has {len(line)} bytes, this kernel takes {limit}; shorten it"
-        )
-    return line + b"\0"
 
 
 def _load_initrd(ram: Ram, kernel: Kernel, file: InputFile) -> tuple[int, int]:

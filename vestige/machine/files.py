@@ -54,6 +54,19 @@ class InputFile:
         self.close()
 
 
+class Piece:
+    """`size` bytes of a file from `offset` on, which has them."""
+
+    __slots__ = ("file", "offset", "size")
+
+    def __init__(self, file: InputFile, offset: int, size: int) -> None:
+        self.file, self.offset, self.size = file, offset, size
+
+    def read(self, target: memoryview) -> None:
+        """Fill `target`, of that size. Raises UsageError as the file does."""
+        self.file.read_at(self.offset, target)
+
+
 def open_input(path: str, expected: str) -> InputFile:
     """The file at `path`. One that is no regular file has the size 0: its end is to be found.
 

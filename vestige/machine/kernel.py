@@ -1,4 +1,9 @@
-"""What a loaded kernel tells whoever enters it, whatever its file format was."""
+"""What a loaded kernel tells whoever enters it, whatever its file format was; its command line."""
+
+import os
+
+from vestige.errors import UsageError
+from vestige.machine.memory_map import COMMAND_LINE_LIMIT
 
 LINUX_64 = "linux64"  # Linux's 64-bit entry: long mode, RSI = boot_params
 LINUX_32 = "linux32"  # Linux's 32-bit entry: protected mode, ESI = boot_params
@@ -46,3 +51,18 @@ class Kernel:
         self.command_line_maximum = command_line_maximum
         self.initrd_limit = initrd_limit
         self.initrd_anywhere = initrd_anywhere
+
+
+def command_line(text: str, maximum: int) -> bytes:
+    """The command line with its NUL. Raises UsageError if the kernel couldn't take all of it."""
+    line = os.fsencode(text)
+    if b"\0" in line:
+        raise UsageError(
+            f"the kernel command line has a NUL byte at {line.index(0)}; give text without one"
+        )
+    limit = min(maximum, COMMAND_LINE_LIMIT - 1)
+    if len(line) > limit:
+        raise UsageError(
+            f"the kernel command line has {len(line)} bytes, this kernel takes {limit}; shorten it"
+        )
+    return line + b"\0"

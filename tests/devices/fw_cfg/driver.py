@@ -13,7 +13,7 @@ from vestige.monitor.devices.fw_cfg.spec import Control, DmaAccess, Register
 FILES = {"etc/long": bytes(range(256)) * 2, "etc/none": b"", "opt/short": b"short"}
 LONG, NONE, SHORT = (FirmwareKey.FIRST_FILE + number for number in range(len(FILES)))
 ARCHITECTURE, CPUS = 0x8003, 0x05
-REGION = region(FILES, {CPUS: b"\1\0", ARCHITECTURE: b"e820"})
+REGION = bytes(region(FILES, {CPUS: b"\1\0", ARCHITECTURE: b"e820"}))
 KEYS = (0, 1, CPUS, 0x19, 0x1F, *range(0x20, 0x24), 0x4020, ARCHITECTURE, 0xC003, 0x8000)
 CONTROLS = tuple(
     flags | key << 16

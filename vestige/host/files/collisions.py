@@ -62,6 +62,8 @@ def _uses(options: RunOptions) -> list[Use]:
         return []
     option, start = options.start
     named += [(f"{option} {start}", start, INPUT)]
+    if options.kernel is not None and options.by_firmware:
+        named.append((f"--kernel {options.kernel}", options.kernel, INPUT))
     if options.initrd is not None:
         named.append((f"--initrd {options.initrd}", options.initrd, INPUT))
     named += [(words, path, OUTPUT) for words, path in outputs if own_descriptor(path) is None]

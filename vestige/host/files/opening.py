@@ -32,10 +32,11 @@ PIECE = 1 << 20  # bytes taken from a pipe at once; it has 64 KiB unless somebod
 class Files:
     """What a run has open by its user's names. `disks` are those that are no controllers, by their
     number; `stats` is a descriptor; `start` is what the guest starts from, a kernel or a firmware,
-    which may have a `vga_bios`; `events`: those of a PC's keyboard and mouse.
+    which may have a `vga_bios`, and a `kernel` to start; `events`: those of a PC's keyboard and
+    mouse.
     """
 
-    __slots__ = ("consoles", "disks", "events", "initrd", "start", "stats", "vga_bios")
+    __slots__ = ("consoles", "disks", "events", "initrd", "kernel", "start", "stats", "vga_bios")
 
     def __init__(
         self,
@@ -45,11 +46,17 @@ class Files:
         consoles: Consoles,
         stats: int | None,
         vga_bios: InputFile | None = None,
+        kernel: InputFile | None = None,
         events: "Events | None" = None,
     ) -> None:
         self.start, self.initrd, self.disks = start, initrd, disk_images
         self.consoles, self.stats, self.vga_bios = consoles, stats, vga_bios
-        self.events = events
+        self.kernel, self.events = kernel, events
+
+    @property
+    def inputs(self) -> tuple[InputFile | None, ...]:
+        """What is only read, `start` first, in the order of Orders."""
+        return self.start, self.initrd, self.vga_bios, self.kernel
 
     def begin(self) -> None:
         """The guest is about to run: what the last one wrote goes."""
@@ -61,7 +68,7 @@ class Files:
 def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
     """Open them, and have `resources` close them. Raises UsageError, and Ended as `watch` does."""
     collisions.check(asked)
-    expected = EXPECTED if asked.kernel is not None else EXPECTED_FIRMWARE
+    expected = EXPECTED_FIRMWARE if asked.by_firmware else EXPECTED
     start = _open_input(asked.start[1], expected, asked.memory, resources, watch)
     initrd = None
     if asked.initrd is not None:
@@ -70,6 +77,9 @@ def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
     if asked.vga_bios is not None:
         path = asked.vga_bios
         vga_bios = _open_input(path, EXPECTED_VGA_BIOS, asked.memory, resources, watch)
+    kernel = None
+    if asked.by_firmware and asked.kernel is not None:
+        kernel = _open_input(asked.kernel, EXPECTED, asked.memory, resources, watch)
     images = {
         number: resources.keep(disks.open_disk(disk, watch))
         for number, disk in enumerate(asked.disks)
@@ -85,7 +95,7 @@ def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
 
         events = resources.keep(open_events(asked.keys))
         watch.beside.append(events)
-    return Files(start, initrd, images, consoles, stats, vga_bios, events)
+    return Files(start, initrd, images, consoles, stats, vga_bios, kernel, events)
 
 
 def _open_statistics(path: str, watch: Watch) -> int:

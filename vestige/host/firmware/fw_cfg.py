@@ -12,6 +12,7 @@ from vestige.abi import (
     FirmwareTable,
 )
 from vestige.errors import UsageError
+from vestige.machine.files import Piece
 
 SIGNATURE = b"QEMU"
 FEATURES = 1 << 0 | 1 << 1  # the two registers, and DMA
@@ -22,7 +23,51 @@ OWN_KEYS = (FirmwareKey.SIGNATURE, FirmwareKey.ID, FirmwareKey.FILE_DIRECTORY)
 MAX_FILES = MAX_FIRMWARE_ITEMS - len(OWN_KEYS)
 
 
-def region(files: Mapping[str, bytes], items: Mapping[int, bytes]) -> bytes:
+class Items:
+    """All items: the table, `size` bytes with what it names."""
+
+    __slots__ = ("_items", "size")
+
+    def __init__(self, items: Mapping[int, bytes | Piece]) -> None:
+        """`items` by their keys. Raises UsageError for more than there is room for."""
+        if len(items) > MAX_FIRMWARE_ITEMS:
+            raise UsageError(
+                f"{len(items)} fw_cfg items: {MAX_FIRMWARE_ITEMS} is the most; give fewer"
+            )
+        self._items = items
+        self.size = ctypes.sizeof(FirmwareTable) + sum(map(_size, items.values()))
+        if self.size > FIRMWARE_ITEMS_SIZE:
+            raise UsageError(
+                f"fw_cfg items of {self.size} bytes: {FIRMWARE_ITEMS_SIZE} is the most; give less"
+            )
+
+    def write(self, area: memoryview) -> None:
+        """Put them there. Raises UsageError where a file can't be read."""
+        table = FirmwareTable(count=len(self._items))
+        offset = ctypes.sizeof(table)
+        for number, (key, data) in enumerate(self._items.items()):
+            size = _size(data)
+            table.items[number] = FirmwareItem(key=key, size=size, offset=offset)
+            target = area[offset : offset + size]
+            if isinstance(data, Piece):
+                data.read(target)
+            else:
+                target[:] = data
+            offset += size
+        area[: ctypes.sizeof(table)] = bytes(table)
+
+    def __bytes__(self) -> bytes:
+        """The same as bytes."""
+        area = bytearray(self.size)
+        self.write(memoryview(area))
+        return bytes(area)
+
+
+def _size(data: bytes | Piece) -> int:
+    return data.size if isinstance(data, Piece) else len(data)
+
+
+def region(files: Mapping[str, bytes], items: Mapping[int, bytes | Piece]) -> Items:
     """What goes to abi.FIRMWARE_ITEMS: files by their names, other items by their keys.
 
     Signature, features and directory are there without being asked for. Raises UsageError for
@@ -39,9 +84,10 @@ def region(files: Mapping[str, bytes], items: Mapping[int, bytes]) -> bytes:
     names = sorted(files)
     features = struct.pack("<I", FEATURES)
     own = (SIGNATURE, features, directory({name: len(files[name]) for name in names}))
-    every = dict(zip(OWN_KEYS, own, strict=True)) | dict(items)
+    every: dict[int, bytes | Piece] = dict(zip(OWN_KEYS, own, strict=True))
+    every |= items
     every |= {FirmwareKey.FIRST_FILE + number: files[name] for number, name in enumerate(names)}
-    return laid_out(every)
+    return Items(every)
 
 
 def is_key(key: int) -> bool:
@@ -64,20 +110,3 @@ def directory(sizes: Mapping[str, int]) -> bytes:
         key = FirmwareKey.FIRST_FILE + number
         entries.append(struct.pack(f">IHH{NAME_SIZE}s", size, key, 0, name.encode()))
     return b"".join(entries)
-
-
-def laid_out(items: Mapping[int, bytes]) -> bytes:
-    """The table of all items, then their bytes."""
-    if len(items) > MAX_FIRMWARE_ITEMS:
-        raise UsageError(f"{len(items)} fw_cfg items: {MAX_FIRMWARE_ITEMS} is the most; give fewer")
-    table = FirmwareTable(count=len(items))
-    area = bytearray(ctypes.sizeof(table))
-    for number, (key, data) in enumerate(items.items()):
-        table.items[number] = FirmwareItem(key=key, size=len(data), offset=len(area))
-        area += data
-    if len(area) > FIRMWARE_ITEMS_SIZE:
-        raise UsageError(
-            f"fw_cfg items of {len(area)} bytes: {FIRMWARE_ITEMS_SIZE} is the most; give less"
-        )
-    area[: ctypes.sizeof(table)] = bytes(table)
-    return bytes(area)

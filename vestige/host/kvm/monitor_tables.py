@@ -97,12 +97,13 @@ def build(
     image_size: int,
     interrupts: bytes,
     devices: Sequence[tuple[int, int, int]] = (),
+    items: int = 0,
 ) -> None:
     """Write all tables.
 
     `ram` is (address, size) of each stretch of guest RAM; the image's first `code_size` bytes
     are code and constants, the rest to `image_size` its data; `interrupts` is the IDT; `devices`
-    are (address, size, attributes) of what else there is.
+    are (address, size, attributes) of what else there is; `items`: the bytes of fw_cfg's items.
     """
     tables = PageTables(memory)
     for start, size in (*ram, *LARGE_DATA):
@@ -114,6 +115,7 @@ def build(
     for start, size, attributes in devices:
         tables.map(start, size, attributes, page=PAGE)
     tables.map(abi.TABLES, LARGE, CONSTANT)
+    tables.map(abi.FIRMWARE_ITEMS, items, CONSTANT)
     memory.write(GDT, struct.pack("<3Q", *GDT_ENTRIES))
     memory.write(IDT, interrupts)
 

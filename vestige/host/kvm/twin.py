@@ -17,6 +17,10 @@ from vestige.host.kvm import monitor_tables, vm
 from vestige.host.kvm.memory import PRIVATE, PRIVATE_SIZE, GuestMemory, PrivateMemory, Region
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.routing import Doorbells, PostedStarts, route_to_workers
+from vestige.lang.types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vestige.host.firmware.fw_cfg import Items
 
 RING_ENTRY_SIZE = 24  # struct kvm_coalesced_mmio
 RING_HEADER_SIZE = 8
@@ -60,6 +64,7 @@ class Twin:
         self._posted: PostedStarts | None = None
         self._virtio: list[VirtioWiring] = []
         self._firmware: Region | None = None
+        self._items: Region | None = None  # of fw_cfg
 
     def wire(self, *, moved: bool = False) -> None:
         """Show both VMs their memory, with the ring if one is connected; let workers be woken.
@@ -104,7 +109,8 @@ class Twin:
         private, code, cpus = self.private, self.code, len(self.guest.cpus)
         ram = [(address, size) for address, size, _ in self.memory.parts()]
         size, memory_size = len(code.code), code.memory_size
-        monitor_tables.build(private, ram, size, memory_size, code.interrupts, devices)
+        items = 0 if self._items is None else self._items.size
+        monitor_tables.build(private, ram, size, memory_size, code.interrupts, devices, items)
         supported = self.system.supported_cpuid()
         enforces = self.system.has(kvm.Capability.ENFORCE_PV_FEATURE_CPUID)
         for shared in self.shared():
@@ -121,7 +127,7 @@ class Twin:
             entry = code.vcpu_main if cpu.index < cpus else code.worker_main
             cpu.set_registers(monitor_tables.entry_registers(entry, cpu.index))
 
-    def place_firmware(self, image: bytes, items: bytes) -> None:
+    def place_firmware(self, image: bytes, items: "Items") -> None:
         """Let the guest's CPUs begin in `image`, which ends at 4 GiB, with these of fw_cfg's items.
 
         Where KVM can't map memory to be read only, the guest can write it.
@@ -131,7 +137,10 @@ class Twin:
         read_only = bool(self.system.has(kvm.Capability.READONLY_MEM))
         address = abi.HIGH_RAM - len(image)
         self.guest.map(address, len(image), self._firmware.address, read_only=read_only)
-        self.private.write(abi.FIRMWARE_ITEMS, items)
+        self._items = Region(-(-items.size // abi.CHUNK) * abi.CHUNK)
+        items.write(self._items.view[: items.size])
+        size = self._items.size
+        self.monitor.map(abi.FIRMWARE_ITEMS, size, self._items.address, read_only=read_only)
         self.private.shared().config.firmware_items = abi.FIRMWARE_ITEMS
         for cpu in self.guest.cpus:  # a firmware that never looks at it is reset by it all the same
             cpu.make_reachable()
@@ -185,8 +194,9 @@ class Twin:
             self._posted.close()
         for wiring in self._virtio:
             wiring.close()
-        if self._firmware is not None:
-            self._firmware.close()
+        for region in (self._firmware, self._items):
+            if region is not None:
+                region.close()
         self.private.close()
 
 

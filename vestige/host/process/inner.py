@@ -35,7 +35,7 @@ from vestige.host.thread_name import set_thread_name
 from vestige.lang.types import TYPE_CHECKING
 from vestige.machine import boot
 from vestige.machine.config import MachineConfig
-from vestige.machine.files import InputFile
+from vestige.machine.files import Piece
 from vestige.signals import NOTED, note
 
 if TYPE_CHECKING:
@@ -334,31 +334,39 @@ class Machine:
 
 def check_guest(asked: options.RunOptions, files: Files, config: MachineConfig) -> None:
     """Load what it starts from once, for nothing but the errors of it. Raises UsageError."""
-    if asked.kernel is None:
+    if asked.by_firmware:
         from vestige.machine import firmware  # noqa: PLC0415 - few runs need it
 
         firmware.read(files.start)
+        if files.kernel is not None:
+            from vestige.machine import linux_rom  # noqa: PLC0415 - few runs need it
+
+            linux_rom.items(asked.memory, files.kernel, files.initrd, asked.append)
         return
     with Resources() as resources:
         view = resources.keep(GuestMemory(asked.memory)).region.view
         boot.load(view, config, files.start, initrd=files.initrd, append=asked.append)
 
 
-def _load_firmware(
-    file: InputFile,
-    vga_bios: InputFile | None,
-    config: MachineConfig,
-    devices: abi.Config,
-    twin: Twin,
-) -> None:
-    """Put it where the guest's CPUs begin, with what it is told of the machine."""
+def _load_firmware(orders: Orders, config: MachineConfig, twin: Twin) -> None:
+    """Put it where the guest's CPUs begin, with what it is told of the machine, and a kernel."""
     from vestige.host.firmware.fw_cfg import region  # noqa: PLC0415 - few runs need it
     from vestige.machine import firmware  # noqa: PLC0415 - few runs need it
 
+    file, initrd, vga_bios, kernel = orders.input_files()
     image = firmware.read(file)
     firmware.shadow(twin.memory.region.view, image)
-    told = firmware.files(config, vga_bios, firmware.boot_order(devices))
-    twin.place_firmware(image, region(told, firmware.items(config)))
+    order = firmware.boot_order(abi.Config.from_buffer_copy(orders.config))
+    items: dict[int, bytes | Piece] = {**firmware.items(config)}
+    roms: dict[str, bytes] = {}
+    if kernel is not None:
+        from vestige.machine import linux_rom  # noqa: PLC0415 - few runs need it
+
+        roms, parts = linux_rom.items(orders.memory, kernel, initrd, orders.append)
+        order.insert(0, linux_rom.DEVICE)
+        items |= parts
+    files = firmware.files(config, vga_bios, order)
+    twin.place_firmware(image, region(files | roms, items))
 
 
 def _load_guest(orders: Orders, twin: Twin) -> None:
@@ -369,14 +377,13 @@ def _load_guest(orders: Orders, twin: Twin) -> None:
         devices=orders.devices,
         board=abi.Board(orders.board),
     )
-    start, initrd, vga_bios = orders.input_files()
     view = twin.memory.region.view
     deadline = bool(twin.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
     guest.set_cpuid(twin.guest.cpus, twin.system.supported_cpuid(), deadline)
     if orders.firmware:
-        devices = abi.Config.from_buffer_copy(orders.config)
-        _load_firmware(start, vga_bios, config, devices, twin)
+        _load_firmware(orders, config, twin)
         return
+    start, initrd, *_ = orders.input_files()
     state = boot.load(view, config, start, initrd=initrd, append=orders.append)
     for cpu in twin.guest.cpus:
         for number, value in state.msrs:

@@ -37,7 +37,8 @@ class Orders:
     those of the ring's files, by their numbers, in which holes may be made; `largest`: the length
     in bytes that no file is to exceed; `controllers`: addresses of NVMes by VFIO; `state_size`: how
     many bytes of a domain's STATE its ring has; `insists`: it is an error if a ring can't be as
-    `polled` says; `start`: a kernel, or a `firmware`, which may have a `vga_bios`; `counts`:
+    `polled` says; `start`: a kernel, or a `firmware`, which may have a `vga_bios`
+    and a `kernel` to start; `counts`:
     statistics are wanted; `restarts`: how many machines of this run were before; `group`: an option
     and a path, see jail/cgroup.py; `user`: see jail/user.py.
     """
@@ -45,7 +46,8 @@ class Orders:
     __slots__ = (
         "append", "board", "config", "controllers", "counts", "cpus", "descriptors", "devices",
         "domains", "firmware", "group", "holes", "ide_in_memory", "initrd", "insists", "jail",
-        "largest", "memory", "polled", "restarts", "start", "state_size", "user", "vga_bios",
+        "kernel", "largest", "memory", "polled", "restarts", "start", "state_size", "user",
+        "vga_bios",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +62,7 @@ class Orders:
         firmware: bool,
         initrd: Input | None,
         vga_bios: Input | None,
+        kernel: Input | None,
         append: str,
         config: bytes,
         holes: Mapping[int, int],
@@ -80,6 +83,7 @@ class Orders:
         self.board = board
         self.start, self.firmware = start, firmware
         self.initrd, self.vga_bios, self.append = initrd, vga_bios, append
+        self.kernel = kernel
         self.config, self.holes, self.largest = config, holes, largest
         self.controllers, self.state_size = controllers, state_size
         self.polled, self.insists, self.ide_in_memory = polled, insists, ide_in_memory
@@ -94,15 +98,21 @@ class Orders:
     @property
     def files(self) -> Sequence[int]:
         """The ring's."""
-        others = (self.initrd, self.vga_bios)
+        others = (self.initrd, self.vga_bios, self.kernel)
         return self.descriptors[REST + sum(each is not None for each in others) :]
 
-    def input_files(self) -> tuple[InputFile, InputFile | None, InputFile | None]:
-        """What the guest starts from, an initrd, and a VGA BIOS, open."""
+    def input_files(
+        self,
+    ) -> tuple[InputFile, InputFile | None, InputFile | None, InputFile | None]:
+        """What the guest starts from, an initrd, a VGA BIOS, and a kernel that a firmware starts,
+        open.
+        """
         places = iter(self.descriptors[REST:])
-        others = (self.initrd, self.vga_bios)
-        initrd, vga_bios = (None if each is None else _input(each, next(places)) for each in others)
-        return _input(self.start, self.descriptors[START]), initrd, vga_bios
+        others = (self.initrd, self.vga_bios, self.kernel)
+        initrd, vga_bios, kernel = (
+            None if each is None else _input(each, next(places)) for each in others
+        )
+        return _input(self.start, self.descriptors[START]), initrd, vga_bios, kernel
 
     def close(self) -> None:
         """Close all descriptors but those of images in which holes may be made."""
@@ -182,7 +192,7 @@ def orders(
     config.vga = asked.has_vga
     config.date = clock.date(asked.rtc, time.time())
     start = opened.start
-    inputs = [each for each in (start, opened.initrd, opened.vga_bios) if each is not None]
+    inputs = [each for each in opened.inputs if each is not None]
     return Orders(
         memory=asked.memory,
         cpus=asked.cpus,
@@ -190,7 +200,8 @@ def orders(
         board=int(machine.board),
         domains=domains,
         start=_said(start),
-        firmware=asked.kernel is None,
+        firmware=asked.by_firmware,
+        kernel=None if opened.kernel is None else _said(opened.kernel),
         initrd=None if opened.initrd is None else _said(opened.initrd),
         vga_bios=None if opened.vga_bios is None else _said(opened.vga_bios),
         append=asked.append,
