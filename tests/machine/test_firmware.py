@@ -43,6 +43,8 @@ def test_it_is_told_of_ram_processors_and_tables() -> None:
     ]
     assert files["bootorder"] == b"/a\n/b\0"
     assert {"etc/acpi/rsdp", "etc/acpi/tables", "etc/table-loader"} <= files.keys()
+    assert {"etc/smbios/smbios-anchor", "etc/smbios/smbios-tables"} <= files.keys()
+    assert files["etc/boot-fail-wait"] == (1000).to_bytes(4, "little")
     assert set(items.values()) == {b"\3\0"}
 
 

@@ -7,7 +7,7 @@ Multiboot Specification 0.6.96.
 
 import struct
 
-from vestige.abi import ACPI_TABLES, GIB, HIGH_RAM, KIB, MIB
+from vestige.abi import ACPI_TABLES, GIB, HIGH_RAM, KIB, MIB, Board
 from vestige.errors import UsageError
 from vestige.machine import acpi, bzimage, elf, multiboot
 from vestige.machine.config import MachineConfig
@@ -49,6 +49,7 @@ from vestige.machine.memory_map import (
     PAGE,
     PAGE_TABLES,
     PVH_START_INFO,
+    SMBIOS,
     STACK_TOP,
     MemoryMap,
 )
@@ -127,6 +128,10 @@ def load(
     space.write(MULTIBOOT_COMMAND_LINE if is_multiboot else COMMAND_LINE, line)
     space.write(ACPI_TABLES, acpi.build(config))
     space.write(BIOS_ENTRY, bios(*config.reset_register))
+    if config.board == Board.PC:
+        from vestige.machine import smbios  # noqa: PLC0415 - a PC's alone
+
+        space.write(SMBIOS, smbios.in_low_memory(config, SMBIOS))
     space.write(BASE_MEMORY, struct.pack("<H", LOW_RAM_END // KIB))
     if loaded.protocol == PVH:
         return _enter_pvh(space, loaded, initrd_at)

@@ -21,6 +21,7 @@ from vestige.abi import (
 from vestige.bounds import MIB
 from vestige.devices import DEVICES
 from vestige.errors import UsageError
+from vestige.machine import smbios
 from vestige.machine.acpi import loader
 from vestige.machine.config import MachineConfig
 from vestige.machine.files import InputFile
@@ -31,6 +32,9 @@ LARGEST = 256 << 10  # bytes, as much as there is room for above KVM's own pages
 E820_ENTRY = struct.Struct("<QQI")  # address, size, kind
 RAM_KIND = 1
 VGA_ROM = "pci1234,1111.rom"
+# Where nothing boots, SeaBIOS says so, waits, and resets the machine, which ends most runs.
+FAIL_WAIT = "etc/boot-fail-wait"
+FAIL_MILLISECONDS = 1000
 
 
 def read(file: InputFile) -> bytes:
@@ -66,12 +70,13 @@ def files(
         "bootorder": "\n".join(order).encode() + b"\0",
         "etc/e820": ranges,
         "etc/sercon-port": struct.pack("<H", PORT_UART),
+        FAIL_WAIT: struct.pack("<I", FAIL_MILLISECONDS),
     }
     if vga_bios is not None:
         rom = bytearray(vga_bios.size)
         vga_bios.read_at(0, memoryview(rom))
         told[VGA_ROM] = bytes(rom)
-    return loader.files(config) | told
+    return loader.files(config) | smbios.firmware_files(config) | told
 
 
 def boot_order(config: Config) -> list[str]:
