@@ -52,11 +52,11 @@ UNPACKED = 3  # times the code's size: what a kernel is taken to need that doesn
 class Header:
     """The setup header of a bzImage, each field as the protocol's version has it."""
 
-    __slots__ = ("_data", "version")
+    __slots__ = ("_data", "_size", "version")
 
-    def __init__(self, data: bytes) -> None:
-        """`data` is the file's start, FIELDS_END bytes at least."""
-        self._data = data
+    def __init__(self, data: bytes, size: int) -> None:
+        """`data` is the start of a file of `size` bytes, FIELDS_END of them at least."""
+        self._data, self._size = data, size
         self.version = self._u16(VERSION)
 
     @property
@@ -66,8 +66,10 @@ class Header:
 
     @property
     def code_size(self) -> int:
-        """Bytes of it."""
-        return self._u32(SYSTEM_SIZE) * PARAGRAPH
+        """Bytes of it. The header counts paragraphs, of which memtest86+ does not fill the last."""
+        size = self._u32(SYSTEM_SIZE) * PARAGRAPH
+        missing = self.code_start + size - self._size
+        return size - missing if 0 < missing < min(PARAGRAPH, size) else size
 
     @property
     def has_64_bit_entry(self) -> bool:
@@ -145,7 +147,7 @@ def checked(path: str, size: int, start: bytes) -> Header:
         raise UsageError(
             f"{path}: a truncated bzImage: its header ends at byte {len(start)}; copy it again"
         )
-    header = Header(start)
+    header = Header(start, size)
     version = header.version
     if version < OLDEST:
         raise UsageError(
