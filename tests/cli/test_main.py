@@ -61,6 +61,13 @@ def test_every_command_has_its_own_help(command: str, capsys: pytest.CaptureFixt
         (["run", "--kernel", ""], "--kernel: an empty path; give that of a file"),
         (["run", "--kernel", "k", "--initrd="], "--initrd: an empty path"),
         (["run", "--kernel", "k", "--stats="], "--stats: an empty path"),
+        (
+            ["run", "--kernel", "k", "--keys", "f"],
+            "--keys: a PC's keyboard; give --machine pc, too",
+        ),
+        (["run", "--kernel", "k", "--keys="], "--keys : no name; give unix:PATH or a file's path"),
+        (["run", "--kernel", "k", "--keys", "unix:"], "--keys unix:: no name; give unix:PATH"),
+        (["run", "--kernel", "k", "--name", "7"], "--name 7: give 1 to 64 letters, digits"),
         (["softhost"], "no command; give one after '--'"),
         (["a\nb\x1b[1m\udcff"], r"a\nb\x1b[1m\udcff' is not a command"),
         (["run", "--kernel", "a\nb", "--accel", "kvm"], r"a\nb: no such file"),

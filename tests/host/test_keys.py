@@ -3,10 +3,12 @@
 import string
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vestige.abi import EVENT_SIZE, EventKind
 from vestige.errors import UsageError
-from vestige.host.keys import ALIASES, NAMED, PLAIN, SHIFT, SHIFTED, Typist
+from vestige.host.keys import ACTIONS, ALIASES, NAMED, PLAIN, SHIFT, SHIFTED, Typist
 from vestige.monitor.devices.i8042.keyboard import is_key
 
 DOWN, UP = "down", "up"
@@ -113,6 +115,16 @@ def test_buttons_stay_down_until_they_are_up() -> None:
 def test_a_wait_is_in_milliseconds() -> None:
     data = Typist().records("wait 300")
     assert (data[0], int.from_bytes(data[2:4], "little")) == (EventKind.WAIT, 300)
+
+
+@given(st.text() | st.builds("{} {}".format, st.sampled_from(sorted(ACTIONS)), st.text()))
+def test_any_line_is_whole_records_or_refused(line: str) -> None:
+    try:
+        data = Typist().records(line)
+    except UsageError:
+        return
+    assert len(data) % EVENT_SIZE == 0
+    assert set(data[::EVENT_SIZE]) <= set(EventKind)
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ class Control:
         """Do what the poll events in `ready` allow: one request of each client, at most."""
         for client in list(self._clients.values()):
             came = ready.get(client.descriptor, 0)
-            if came:
+            if came and self._clients.get(client.descriptor) is client:
                 self._serve_client(client, came)
         if self._listener is not None and self._listener.fileno() in ready:
             self._take_client(self._listener)
