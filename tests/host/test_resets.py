@@ -1,5 +1,7 @@
 """Resets of a PC on this KVM: by SeaBIOS and a boot sector, and by a firmware of a few bytes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ def address(offset: int) -> str:
 
 
 # Goes to protected mode and comes back by a reset of the processor, as a program of the 80286 does,
-# in each way; then writes 0x34 to ACPI's sleep control register: power off.
+# in each way; then writes 0x20 to the high byte of PM1 control: power off.
 THERE_AND_BACK = bytes.fromhex(
     "fa"  # cli
     "31db 8edb"  # xor bx, bx; mov ds, bx
@@ -47,7 +49,7 @@ THERE_AND_BACK = bytes.fromhex(
     f"baf803 8a87 {address(WAYS + 3)} ee"  # mov dx, 0x3f8; mov al, [bx + ways + 3]; out dx, al
     "0f20c0 a801 7509"  # mov eax, cr0; test al, 1; jnz end: still in protected mode
     "83c304 81fb0c00 75a9"  # add bx, 4; cmp bx, 12; jne again
-    "ba0006 b034 ee"  # end: mov dx, 0x600; mov al, 0x34; out dx, al
+    "ba0506 b020 ee"  # end: mov dx, 0x605; mov al, 0x20; out dx, al
     "f4 ebfd"  # hlt; jmp to that
     f"0f00 {address(DESCRIPTOR_TABLE + 6)} 0000"  # two descriptors: none, 16-bit code
     "0000000000000000 ffff0000009a0000"
@@ -86,13 +88,13 @@ def test_a_program_comes_back_from_protected_mode_by_each_reset_of_the_processor
     assert THERE_AND_BACK.index(b"\x31\xc0\x8e\xd8") == BACK
     assert THERE_AND_BACK.index(b"\x64\xfe\0k") == WAYS
     disk = image(tmp_path / "disk.img", THERE_AND_BACK)
-    words = ("--machine", "pc", "--memory", "64M", "--disk", disk, "--timeout", "25")
+    words = ("--machine", "pc", "--memory", "64M", "--disk", disk, "--timeout", "50")
     done = vestige(*words)
     assert done.stdout.endswith(b"".join(said for _, _, said in RESETS)), done
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.returncode == 0
 
 
-@pytest.mark.parametrize(("port", "value"), [(0x92, 1), (0x604, 1)])
+@pytest.mark.parametrize(("port", "value"), [(0x92, 1), (0x64, 0xFE)])
 def test_a_firmware_is_reset_in_memory_it_has_written_and_then_with_all_else(
     tmp_path: Path, port: int, value: int
 ) -> None:
@@ -101,8 +103,16 @@ def test_a_firmware_is_reset_in_memory_it_has_written_and_then_with_all_else(
     rom.write_bytes(firmware(port, value))
     disk = image(tmp_path / "disk.img")
     words = ("--machine", "pc", "--firmware", str(rom), "--memory", "64M", "--disk", disk)
-    done = vestige(*words, "--cpus", "2", "--timeout", "25")
+    done = vestige(*words, "--cpus", "2", "--timeout", "50")
     assert (done.returncode, done.stdout) == (3, b"b"), done
-    assert done.stderr.startswith(b"vestige: the guest reset itself")
-    done = vestige(*words, "--on-reboot", "restart", "--timeout", "2")
-    assert (done.returncode, done.stdout[:2]) == (124, b"bb"), "RAM is 0 at each start"
+    assert b"vestige: the guest reset itself" in done.stderr
+    command = (sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm", *words)
+    with subprocess.Popen(
+        [*command, "--on-reboot", "restart", "--timeout", "50"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        said = process.stdout.read(2)
+        process.terminate()
+    assert (said, process.returncode) == (b"bb", 143), "RAM is 0 at each start"

@@ -86,14 +86,11 @@ def test_without_a_firmware_nothing_goes_on(reset: Callable[[Rig], None]) -> Non
         reset(rig)
 
 
-@pytest.mark.parametrize(
-    ("port", "value"), [(abi.PORT_RESET, abi.RESET_VALUE), (PORT_RESET_CONTROL, 6)]
-)
-def test_a_hard_reset_is_one_whatever_the_code(port: int, value: int) -> None:
+def test_a_hard_reset_is_one_whatever_the_code() -> None:
     rig = machine()
     set_shutdown_code(rig, RESUME)
     with pytest.raises(PoweredOff, match="RESET"):
-        rig.out(port, value)
+        rig.out(PORT_RESET_CONTROL, 6)
 
 
 @pytest.mark.parametrize("board", list(abi.Board))
