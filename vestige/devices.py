@@ -16,7 +16,7 @@ from vestige.monitor.devices.piix3_ide.place import IDE
 from vestige.monitor.devices.piix3_isa.place import ISA_BRIDGE
 from vestige.monitor.devices.piix4_pm.place import POWER_MANAGEMENT
 from vestige.monitor.devices.pvpanic.place import PVPANIC
-from vestige.monitor.devices.uart16550.place import UART
+from vestige.monitor.devices.uart16550.place import SECOND_UART, UART
 from vestige.monitor.devices.vga.place import VGA
 from vestige.monitor.devices.virtio.place import VIRTIO
 from vestige.monitor.devices.virtio_blk.place import VIRTIO_BLOCK
@@ -30,6 +30,7 @@ DEVICES = (
     PVPANIC,
     HPET_TIMERS,
     UART,
+    SECOND_UART,
     IO_APIC,
     PCI_ROOT,
     ISA_BRIDGE,

@@ -341,6 +341,7 @@ FW_CFG_ADDRESSES = (*range(0, 200, 5), *range(RAM_SIZE - 40, RAM_SIZE + 2), 1 <<
 
 # By the field of a device with a place: what its place can't say.
 OWN = {
+    "second_uart": Own(check_uart),
     "uart": Own(
         check_uart,
         (

@@ -2,6 +2,7 @@
 
 import pytest
 
+from vestige.abi import Config
 from vestige.monitor.devices.uart16550.model import OUTPUT_SIZE, Uart
 from vestige.monitor.devices.uart16550.spec import (
     Enable,
@@ -542,3 +543,31 @@ def test_linux_takes_it_for_a_16550a(uart: Uart) -> None:
     assert uart.read(Register.INTERRUPT_IDENTITY, 1, 0) >> 5 == 6  # no 64-byte FIFO: no 16750
     uart.write(Register.INTERRUPT_ENABLE, 1, 0x40, 0)
     assert not uart.read(Register.INTERRUPT_ENABLE, 1, 0) & 0x40  # no XScale
+
+
+# ---- a port with nothing at its other end --------------------------------------------------------
+
+
+def test_what_a_vacant_port_sends_is_lost_and_it_is_ready_again() -> None:
+    uart = Uart()
+    uart.reset()
+    uart.configure(Config())
+    uart.write(Register.INTERRUPT_ENABLE, 1, Enable.TRANSMITTER_EMPTY, 0)
+    assert uart.read(Register.INTERRUPT_IDENTITY, 1, 0) == Identity.TRANSMITTER_EMPTY
+    assert uart.line.level == 0
+    for character in range(100):
+        uart.write(Register.DATA, 1, character, 0)
+        assert uart.read(Register.LINE_STATUS, 1, 0) == LineStatus.HOLDING_EMPTY | LineStatus.EMPTY
+    assert uart.line.level == 1
+    assert uart.output_count == 0
+
+
+def test_a_vacant_port_has_no_carrier_and_loops_back() -> None:
+    uart = Uart()
+    uart.reset()
+    uart.configure(Config())
+    assert uart.read(Register.MODEM_STATUS, 1, 0) == 0
+    uart.write(Register.MODEM_CONTROL, 1, ModemControl.LOOP | ModemControl.RTS, 0)
+    assert uart.read(Register.MODEM_STATUS, 1, 0) & 0xF0 == ModemStatus.CTS
+    uart.write(Register.DATA, 1, 0x5A, 0)
+    assert uart.read(Register.DATA, 1, 0) == 0x5A

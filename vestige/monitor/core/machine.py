@@ -55,6 +55,7 @@ class Machine(Struct):
     ioapic: IoApic
     hpet: Hpet
     uart: Uart
+    second_uart: Uart
     acpi: AcpiRegisters
     pvpanic: Pvpanic
     isa_bridge: IsaBridge

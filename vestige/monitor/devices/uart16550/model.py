@@ -8,6 +8,7 @@ the receiver while the guest listens; until it is read, nothing that clears the 
 Times are nanoseconds.
 """
 
+from vestige.abi import Config
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.devices.uart16550.spec import (
     CLOCK,
@@ -56,6 +57,7 @@ class Uart(Struct):
     polls: u8  # reads of the line status since the guest did something else here, up to POLLS
     transmitting: u8[FIFO_SIZE]  # characters `output` has no space for
     transmitting_count: u8
+    vacant: u8  # 1: nothing is at the other end of the line, and what is sent is lost
     output: u8[OUTPUT_SIZE]  # a ring
     output_first: u16
     output_count: u16
@@ -63,6 +65,10 @@ class Uart(Struct):
     def reset(self) -> None:
         """Master reset, table I. The divisor isn't affected by it and starts at 115200 baud."""
         self.divisor = 1
+
+    def configure(self, config: Config) -> None:
+        """After `reset`, of a port that is nobody's console."""
+        self.vacant = 1
 
     # ---- the guest ------------------------------------------------------------------------
 
@@ -306,7 +312,7 @@ class Uart(Struct):
         """The modem status inputs, as they are in the status register. 8.8 bit 4."""
         control = self.modem_control
         if not control & ModemControl.LOOP:
-            return CONNECTED
+            return 0 if self.vacant else CONNECTED
         lines = 0
         if control & ModemControl.DTR:
             lines |= ModemStatus.DSR
@@ -322,6 +328,10 @@ class Uart(Struct):
         """Send what waits as far as there is space; the last one gone raises the interrupt."""
         waiting = self.transmitting_count
         if waiting == 0:
+            return
+        if self.vacant:
+            self.transmitting_count = 0
+            self.emptied()
             return
         left = 0
         for i in range(FIFO_SIZE):

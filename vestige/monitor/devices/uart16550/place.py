@@ -1,6 +1,6 @@
-"""Where the serial port is: COM1 of a PC, and its IRQ."""
+"""Where the serial ports are: COM1 of a PC, and its IRQ; and COM2, which only a PC has."""
 
-from vestige.abi import PIN_UART, PORT_UART, Config
+from vestige.abi import PIN_UART, PORT_UART, Board, Config
 from vestige.place import Node, Place, Ports, Wire
 
 
@@ -18,4 +18,14 @@ UART = Place(
     present=has_console,
     node=Node("COM1", "PNP0501"),
     link="console",
+)
+SECOND_UART = Place(
+    "second_uart",
+    "com2",
+    ports=(Ports(0x2F8, 8),),
+    wires=(Wire("line", 3),),
+    timed=True,
+    board=Board.PC,
+    node=Node("COM2", "PNP0501"),
+    configured=True,
 )
