@@ -44,6 +44,7 @@ from vestige.machine.memory_map import (
     COMMAND_LINE,
     GDT,
     LOW_RAM_END,
+    MP_TABLES,
     MULTIBOOT_COMMAND_LINE,
     MULTIBOOT_INFO,
     PAGE,
@@ -129,8 +130,9 @@ def load(
     space.write(ACPI_TABLES, acpi.build(config))
     space.write(BIOS_ENTRY, bios(*config.reset_register))
     if config.board == Board.PC:
-        from vestige.machine import smbios  # noqa: PLC0415 - a PC's alone
+        from vestige.machine import mptable, smbios  # noqa: PLC0415 - a PC's alone
 
+        space.write(MP_TABLES, mptable.build(config))
         space.write(SMBIOS, smbios.in_low_memory(config, SMBIOS))
     space.write(BASE_MEMORY, struct.pack("<H", LOW_RAM_END // KIB))
     if loaded.protocol == PVH:

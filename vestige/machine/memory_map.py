@@ -7,6 +7,7 @@ as usable (Linux keeps the first MiB for itself and copies what it needs from th
     0x02000  page tables, six pages           0x20000  command line
     0x08000  Linux: boot_params ("zero page") 0xE0000  ACPI: RSDP first (reserved)
                                               0xF8000  SMBIOS, of a PC (reserved)
+                                              0xFF000  a PC's MP tables (reserved)
                                               0xFFFF0  what a BIOS is entered by (reserved)
 
 A Multiboot kernel may itself be between the GDT and 0x70000, so what it is told is above that:
@@ -42,7 +43,8 @@ MULTIBOOT_COMMAND_LINE = 0x80000
 
 LOW_RAM_END = 640 * KIB  # above it the PC's video memory and ROMs, which nothing backs here
 ACPI_TABLES_SIZE = 128 * KIB  # reserved, to the end of the first MiB
-SMBIOS = 0xF8000  # kernels search from 0xF0000 on
+SMBIOS = 0xF8000  # kernels search from 0xF0000 on; ACPI's end before it
+MP_TABLES = 0xFF000  # of a PC, to BIOS_ENTRY
 BIOS_ENTRY = 0xFFFF0  # the real-mode address FFFF:0000
 KERNEL_FLOOR = 1 * MIB
 PAGE = 4 * KIB

@@ -8,7 +8,7 @@ from vestige.abi import ACPI_TABLES, Board
 from vestige.machine.acpi import dsdt, tables
 from vestige.machine.acpi.layout import Table, checksum, join, point
 from vestige.machine.config import MachineConfig
-from vestige.machine.memory_map import BIOS_ENTRY
+from vestige.machine.memory_map import SMBIOS
 
 
 def every_table(config: MachineConfig) -> list[Table]:
@@ -42,6 +42,6 @@ def build(config: MachineConfig) -> bytes:
         point(area, start, table, addresses)
         for offset, length in table.checksums:
             area[start + offset] = checksum(area[start : start + length])
-    if ACPI_TABLES + len(area) > BIOS_ENTRY:
-        raise ValueError(f"ACPI tables of {len(area)} bytes, {BIOS_ENTRY - ACPI_TABLES} have room")
+    if ACPI_TABLES + len(area) > SMBIOS:
+        raise ValueError(f"ACPI tables of {len(area)} bytes, {SMBIOS - ACPI_TABLES} have room")
     return bytes(area)
