@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.guests import grub, initramfs, kernels
-from tests.guests.test_boot import CONSOLE, Boot, boot, boot_words
+from tests.guests.test_boot import CONSOLE, GUEST_TIMEOUT, Boot, boot
+from vestige.cli.screen import look
+from vestige.screen.picture import draw
+from vestige.screen.seen import Seen
+from vestige.screen.text import lines
 
 pytestmark = [
     pytest.mark.softhost,
@@ -86,7 +90,7 @@ def typing_boot(disk: Path, append: str, name: str) -> Boot:
 MENU = """set timeout=0
 menuentry "Debian" {
     echo "GRUB starts it"
-    linux /vmlinuz console=ttyS0 quiet panic=-1
+    linux /vmlinuz console=tty0 console=ttyS0 quiet panic=-1 do=screen
     initrd /initrd
 }
 """
@@ -180,12 +184,39 @@ def test_debian_runs_by_pic_and_pit_alone_and_resets_by_the_keyboard_controller(
     assert guest.status == 3, "the guest reset itself"
 
 
+def boot_and_look(name: str, *words: str) -> tuple[Boot, Seen]:
+    """A run to its end, and its screen when it says that something is drawn there."""
+    command = (sys.executable, "-m", "vestige.cli.main", "run", "--timeout", str(GUEST_TIMEOUT))
+    process = subprocess.Popen(
+        [*command, "--name", name, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+    try:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line.rstrip("\n"))
+            if line.startswith("screen: drawn"):
+                break
+        seen = look(name)
+        rest, errors = process.communicate("\n", timeout=GUEST_TIMEOUT)
+    finally:
+        process.kill()
+        process.wait()
+    return Boot(process.returncode, said + rest.splitlines(), errors), seen
+
+
 def test_debian_is_booted_from_a_virtio_disk_by_seabios_and_grub(
-    bootable: Path, disk: Path
+    bootable: Path, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind it an IDE disk, which would boot first if it were not for fw_cfg's boot order."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     disks = ("--disk", f"{bootable},readonly", "--disk", f"{disk},bus=ide")
-    guest = boot_words("--machine", "pc", *disks)
+    guest, seen = boot_and_look("pc", "--machine", "pc", *disks)
     assert any("SeaBIOS" in line for line in guest.lines), guest
     assert any(line.endswith("GRUB starts it") for line in guest.lines)
     check_chips(guest, disk, bootable)
@@ -193,5 +224,11 @@ def test_debian_is_booted_from_a_virtio_disk_by_seabios_and_grub(
     named = {line.split()[1] for line in log if line.startswith("ACPI: ") and "VESTIG" in line}
     assert named >= {"RSDP", "XSDT", "FACP", "DSDT", "APIC"}, "ours, put there by the BIOS"
     assert "MCFG" not in named
+    assert "Console: colour VGA+ 80x25" in log
+    assert lines(seen)[0] == "drawn by Linux ╔═╗"
+    first = draw(seen)[: seen.height]
+    assert {dot for line in first for dot in line[: 14 * seen.width]} == {1, 7}, "grey on blue"
+    corner = [line[15 * seen.width : 18 * seen.width] for line in first]
+    assert any(set(line[5:23]) == {7} for line in corner), "the corners are joined"
     assert any("virtio0" in line and "PCI-MSI" in line for line in guest.after("last:"))
     assert guest.status == 0, "by the chipset's sleep type"

@@ -173,8 +173,7 @@ def test_a_pc_starts_from_a_kernel_or_a_firmware() -> None:
     assert RunOptions(machine=PC, firmware="rom").start == ("--firmware", "rom")
 
 
-def test_a_pc_s_firmware_is_given_the_vga_s_bios() -> None:
+def test_a_pc_with_a_vga_has_its_bios() -> None:
     assert RunOptions(machine=PC).vga_bios == VGA_BIOS
     assert RunOptions(machine=PC, vga="none").vga_bios is None
-    assert RunOptions("k", machine=PC).vga_bios is None
     assert RunOptions("k").has_vga is False

@@ -1,6 +1,8 @@
 """The screen of a PC that SeaBIOS has started, on this KVM: what it shows, and what it costs."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,8 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.host.harness import PATIENCE, why_not
+from tests.host.kernel_payload import HELLO, Kernels
+from vestige.abi import GLYPH_SIZE
+from vestige.cli.screen import look
+from vestige.errors import UsageError
 from vestige.host.control.client import find
 from vestige.host.options import BIOS, FIRMWARES, VGA_BIOS
+from vestige.screen.picture import draw
+from vestige.screen.text import lines
 
 pytestmark = [
     pytest.mark.kvm,
@@ -23,6 +31,10 @@ pytestmark = [
 
 VESTIGE = (sys.executable, "-m", "vestige.cli.main")
 NAME = "old-screen"
+QEMU = "qemu-system-x86_64"
+OWN_ROW = 10  # the first that the sector writes itself
+OWN_HEIGHT = 16 * (25 - OWN_ROW)
+SIX_BITS = bytes(part & 0xFC for part in range(256))  # QEMU makes eight of six by zeroes
 TEXT = b"by the BIOS: \xc9\xcd\xbb\r\n\0"
 # Writes TEXT by the BIOS; then fills rows 10 to 24 itself, with A and @ by turns, for ever, and
 # takes no interrupts.
@@ -60,8 +72,8 @@ def vestige(*words: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.fixture(scope="module")
-def pc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A run, whose first sector has begun to write to the screen."""
+def pc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run, whose first sector has begun to write to the screen; its disk."""
     folder = tmp_path_factory.mktemp("pc")
     disk = folder / "disk.img"
     sector = BOOT_SECTOR.ljust(510, b"\0") + b"\x55\xaa"
@@ -85,15 +97,74 @@ def pc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             deadline = time.monotonic() + PATIENCE
             while len(rows()) < 25:
                 assert time.monotonic() < deadline, rows()
-            yield
+            yield disk
         finally:
             process.kill()
             process.communicate()
 
 
+def pictured(disk: Path, folder: Path) -> list[bytes]:
+    """The lines of QEMU's screen, of three bytes a dot, when this disk's first sector fills it."""
+    drive = f"file={disk},format=raw,snapshot=on"
+    words = ("-nodefaults", "-display", "none", "-machine", "pc", "-accel", "tcg", "-vga", "std")
+    process = subprocess.Popen(
+        (QEMU, *words, "-m", "64", "-drive", drive, "-qmp", "stdio"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write('{"execute": "qmp_capabilities"}\n')
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            request = {"execute": "screendump", "arguments": {"filename": f"{folder}/ppm"}}
+            process.stdin.write(json.dumps({**request, "id": "picture"}) + "\n")
+            process.stdin.flush()
+            while "picture" not in (answer := process.stdout.readline()):
+                assert answer
+            header, size, _, dots = (folder / "ppm").read_bytes().split(b"\n", 3)
+            assert header == b"P6"
+            width = 3 * int(size.split()[0])
+            lines = [dots[at : at + width] for at in range(0, len(dots), width)]
+            if size == b"720 400" and any(lines[-OWN_HEIGHT]):
+                return lines
+    finally:
+        process.kill()
+        process.communicate()
+    raise TimeoutError("QEMU's guest has not filled its screen")
+
+
 def rows() -> list[str]:
     """What `vestige screen` prints."""
     return vestige("screen", NAME).stdout.splitlines()
+
+
+@pytest.mark.parametrize("vga", ["std", "none"])
+def test_a_kernel_without_a_firmware_finds_text_and_a_font(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vga: str
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    words = ("run", "--accel", "kvm", "--name", NAME, "--machine", "pc", "--vga", vga)
+    process = subprocess.Popen(
+        (*VESTIGE, *words, "--kernel", Kernels(tmp_path)("idle")),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.read(len(HELLO)) == HELLO
+        if vga == "none":
+            with pytest.raises(UsageError, match="has no screen; a PC has one"):
+                look(NAME)
+        else:
+            seen = look(NAME)
+            assert (seen.columns, seen.rows, lines(seen)) == (80, 25, [])
+            assert seen.fonts[0][ord("L") * GLYPH_SIZE + 2] == 0b1111_0000
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.usefixtures("pc")
@@ -104,11 +175,11 @@ class TestScreen:
         shown = rows()
         assert shown[0].startswith("SeaBIOS (version ")
         assert "by the BIOS: ╔═╗" in shown
-        assert all(len(row) == 80 for row in shown[10:])
+        assert all(len(row) == 80 for row in shown[OWN_ROW:])
 
     def test_a_character_costs_no_exit(self) -> None:
-        before, first = rows()[10:], self.exits()
-        while rows()[10:] == before:
+        before, first = rows()[OWN_ROW:], self.exits()
+        while rows()[OWN_ROW:] == before:
             continue
         assert self.exits() == first
 
@@ -124,6 +195,21 @@ class TestScreen:
         data = path.read_bytes()
         assert data[:8] == b"\x89PNG\r\n\x1a\n"
         assert data[16:24] == bytes.fromhex("000002d0 00000190")  # 720 by 400
+
+    @pytest.mark.skipif(shutil.which(QEMU) is None, reason=f"needs {QEMU}")
+    def test_qemu_draws_the_same(self, pc: Path, tmp_path: Path) -> None:
+        seen = look(NAME)
+        assert seen.cursor is not None
+        theirs = pictured(pc, tmp_path)
+        ours = [
+            b"".join(seen.colours[dot].to_bytes(3, "big") for dot in line).translate(SIX_BITS)
+            for line in draw(seen)
+        ]
+        assert len(theirs) == len(ours)
+        for row in range(OWN_ROW):
+            if row != seen.cursor.row:  # that of QEMU blinks
+                first, last = row * seen.height, (row + 1) * seen.height
+                assert theirs[first:last] == ours[first:last], row
 
     def test_a_picture_that_can_not_be_written_is_refused(self, tmp_path: Path) -> None:
         done = vestige("screen", NAME, "-o", f"{tmp_path}/none/screen.png")

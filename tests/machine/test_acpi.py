@@ -19,7 +19,7 @@ from vestige.machine.acpi.dsdt import LINKS
 from vestige.machine.acpi.tables import BootFlags, FixedFlags
 from vestige.machine.config import MachineConfig
 from vestige.machine.memory_map import MemoryMap
-from vestige.place import MemoryRange, Node, Place, Ports, Table, Wire
+from vestige.place import MemoryRange, Node, Place, Ports, Table, Wire, standard
 
 MIB, GIB = abi.MIB, abi.GIB
 WITH_HPET = STANDARD | {"hpet"}
@@ -179,6 +179,14 @@ def test_the_fadt_says_what_hardware_there_is_not() -> None:
     assert flags & FixedFlags.HW_REDUCED_ACPI
     assert flags & FixedFlags.RESET_REG_SUP
     assert fadt[48:108] == bytes(60)  # neither SMI, PM registers nor timers
+
+
+@pytest.mark.parametrize("has_screen", [True, False])
+def test_the_fadt_of_a_pc_says_whether_there_is_a_vga(has_screen: bool) -> None:
+    devices = standard(DEVICES, abi.Board.PC) - (set() if has_screen else {"vga"})
+    fadt = tables(MachineConfig(board=abi.Board.PC, devices=devices))["FACP"]
+    (boot_flags,) = struct.unpack_from("<H", fadt, 109)
+    assert bool(boot_flags & BootFlags.VGA_NOT_PRESENT) != has_screen
 
 
 def test_sleep_and_reset_registers_are_the_ports_of_the_abi() -> None:

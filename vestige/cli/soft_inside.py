@@ -102,7 +102,8 @@ class Places:
         if asked.stats is not None:
             stats = resources.keep_file(open_output(next(devices), watch, os.O_RDWR))
         initrd = None if asked.initrd is None else self._part(1, asked.initrd)
-        vga_bios = None if asked.vga_bios is None else self._part(2, asked.vga_bios)
+        path = asked.vga_bios if self._sizes[2] else None
+        vga_bios = None if path is None else self._part(2, path)
         start = self._part(0, asked.start[1])
         kernel = None
         if asked.by_firmware and asked.kernel is not None:

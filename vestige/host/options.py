@@ -208,8 +208,8 @@ class RunOptions(NamedValues):
 
     @property
     def vga_bios(self) -> str | None:
-        """The path of what the firmware drives the VGA with, if both are there."""
-        return VGA_BIOS if self.has_vga and self.by_firmware else None
+        """The path of a VGA's BIOS, if there is a VGA. A kernel alone has but the font of it."""
+        return VGA_BIOS if self.has_vga else None
 
     @property
     def by_firmware(self) -> bool:

@@ -55,6 +55,7 @@ from vestige.machine.memory_map import (
     MemoryMap,
 )
 from vestige.machine.ram import Ram
+from vestige.machine.screen import SCREEN_INFO
 
 PACKED = (  # bytes at the start, and what unpacks it
     (b"\x1f\x8b", "zcat"),
@@ -139,7 +140,7 @@ def load(
         return _enter_pvh(space, loaded, initrd_at)
     if is_multiboot:
         return _enter_multiboot(space, loaded, initrd_at)
-    _write_boot_params(space, loaded, initrd_at)
+    _write_boot_params(space, loaded, initrd_at, SCREEN_INFO if config.has_screen else b"")
     return (
         _enter_linux_32(space, loaded)
         if loaded.protocol == LINUX_32
@@ -206,8 +207,11 @@ def _load_initrd(ram: Ram, kernel: Kernel, file: InputFile) -> tuple[int, int]:
     return address, size
 
 
-def _write_boot_params(ram: Ram, kernel: Kernel, initrd: tuple[int, int]) -> None:
+def _write_boot_params(
+    ram: Ram, kernel: Kernel, initrd: tuple[int, int], screen_info: bytes
+) -> None:
     parameters = bytearray(PAGE)
+    parameters[: len(screen_info)] = screen_info
     header = kernel.setup_header
     parameters[SETUP_HEADER : SETUP_HEADER + len(header)] = header
     address, size = initrd

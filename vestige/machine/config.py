@@ -63,6 +63,11 @@ class MachineConfig:
         self.devices = tuple(place for place in DEVICES if place.field in devices)
 
     @property
+    def has_screen(self) -> bool:
+        """Whether there is a screen."""
+        return any(place.displays for place in self.devices)
+
+    @property
     def ioapic(self) -> bool:
         """Whether there is an I/O APIC."""
         return any(place is IO_APIC for place in self.devices)

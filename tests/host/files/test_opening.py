@@ -184,9 +184,11 @@ def test_a_vga_s_bios_is_opened_or_its_package_named(
     monkeypatch.setattr(options, "VGA_BIOS", str(tmp_path / "none"))
     with pytest.raises(UsageError, match=r"none: no such file .* install seabios\), or --vga none"):
         opened(kernel=None, **words)
+    assert opened(machine=PC).vga_bios is None  # a kernel starts without it
     monkeypatch.setattr(options, "VGA_BIOS", str(image))
     bios = opened(kernel=None, **words).vga_bios
     assert bios is not None
     assert bios.size == 512
     assert opened(kernel=None, vga="none", **words).vga_bios is None
-    assert opened(machine=PC).vga_bios is None
+    assert opened(machine=PC).vga_bios is not None
+    assert opened().vga_bios is None

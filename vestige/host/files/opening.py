@@ -32,8 +32,8 @@ PIECE = 1 << 20  # bytes taken from a pipe at once; it has 64 KiB unless somebod
 class Files:
     """What a run has open by its user's names. `disks` are those that are no controllers, by their
     number; `stats` is a descriptor; `start` is what the guest starts from, a kernel or a firmware,
-    which may have a `vga_bios`, and a `kernel` to start; `events`: those of a PC's keyboard and
-    mouse.
+    which may have a `kernel` to start; `vga_bios` is a VGA's, which a kernel alone can do without;
+    `events`: those of a PC's keyboard and mouse.
     """
 
     __slots__ = ("consoles", "disks", "events", "initrd", "kernel", "start", "stats", "vga_bios")
@@ -74,8 +74,8 @@ def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
     if asked.initrd is not None:
         initrd = _open_input(asked.initrd, EXPECTED_INITRD, asked.memory, resources, watch)
     vga_bios = None
-    if asked.vga_bios is not None:
-        path = asked.vga_bios
+    path = asked.vga_bios
+    if path is not None and (asked.by_firmware or os.path.exists(path)):  # noqa: PTH110
         vga_bios = _open_input(path, EXPECTED_VGA_BIOS, asked.memory, resources, watch)
     kernel = None
     if asked.by_firmware and asked.kernel is not None:

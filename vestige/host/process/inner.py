@@ -383,8 +383,12 @@ def _load_guest(orders: Orders, twin: Twin) -> None:
     if orders.firmware:
         _load_firmware(orders, config, twin)
         return
-    start, initrd, *_ = orders.input_files()
+    start, initrd, vga_bios, _ = orders.input_files()
     state = boot.load(view, config, start, initrd=initrd, append=orders.append)
+    if vga_bios is not None:
+        from vestige.machine.screen import load_font  # noqa: PLC0415 - few runs need it
+
+        load_font(view, vga_bios)
     for cpu in twin.guest.cpus:
         for number, value in state.msrs:
             cpu.set_msr(number, value)

@@ -37,10 +37,10 @@ class Orders:
     those of the ring's files, by their numbers, in which holes may be made; `largest`: the length
     in bytes that no file is to exceed; `controllers`: addresses of NVMes by VFIO; `state_size`: how
     many bytes of a domain's STATE its ring has; `insists`: it is an error if a ring can't be as
-    `polled` says; `start`: a kernel, or a `firmware`, which may have a `vga_bios`
-    and a `kernel` to start; `counts`:
-    statistics are wanted; `restarts`: how many machines of this run were before; `group`: an option
-    and a path, see jail/cgroup.py; `user`: see jail/user.py.
+    `polled` says; `start`: a kernel, or a `firmware`, which may have a `kernel` to start;
+    `vga_bios`: a VGA's, if any; `counts`: statistics are wanted; `restarts`: how many machines of
+    this run were before; `group`: an option and a path, see jail/cgroup.py; `user`: see
+    jail/user.py.
     """
 
     __slots__ = (

@@ -17,9 +17,8 @@ def every_table(config: MachineConfig) -> list[Table]:
     old = config.board == Board.PC
     fixed_hardware = old or any(device.fixed_hardware for device in config.devices)
     facs = Table(tables.facs()) if fixed_hardware else None
-    has_screen = any(device.displays for device in config.devices)
     described = [
-        tables.fadt(differentiated, facs, config, has_screen=has_screen),
+        tables.fadt(differentiated, facs, config),
         Table(tables.madt(config)),
     ]
     if not old:

@@ -139,12 +139,11 @@ def facs() -> bytes:
 Fields = tuple[tuple[int, str, int | bytes], ...]  # offset, form, value
 
 
-def fadt(dsdt: Table, facs: Table | None, config: MachineConfig, *, has_screen: bool) -> Table:
+def fadt(dsdt: Table, facs: Table | None, config: MachineConfig) -> Table:
     """Fixed ACPI Description Table, 5.2.9.
 
     Hardware-reduced, with neither PM registers nor SCI, unless there is a FACS. A PC has its
     chipset's registers. SMI_CMD is 0: ACPI mode is the only one.
-    `has_screen`: there is a VGA.
     """
     size = 276
     old = config.board == Board.PC
@@ -155,7 +154,7 @@ def fadt(dsdt: Table, facs: Table | None, config: MachineConfig, *, has_screen: 
         | FixedFlags.RESET_REG_SUP
         | (0 if facs else FixedFlags.HW_REDUCED_ACPI)
     )
-    boot_flags = 0 if has_screen else BootFlags.VGA_NOT_PRESENT
+    boot_flags = 0 if config.has_screen else BootFlags.VGA_NOT_PRESENT
     if old:
         boot_flags |= BootFlags.LEGACY_DEVICES | BootFlags.HAS_8042
     else:
