@@ -28,7 +28,7 @@ pytestmark = [
 
 DISK = bytes(range(256)) * 4096
 SECTOR = 512
-CLOCK_ERROR = 0.5  # seconds that 3 s of a busy machine may be off
+CLOCK_ERROR = 3  # seconds that 3 s of a busy machine may take longer
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def check_chips(guest: Boot, ide: Path, virtio: Path) -> None:
     assert any(line.endswith("[io  0x0600-0x063f] claimed by PIIX4 ACPI") for line in log)
     assert guest.after("clock:") == ["acpi_pm"], "the chipset's timer"
     ((began, ended),) = [map(float, line.split()) for line in guest.after("slept:")]
-    assert abs(ended - began - 3) < CLOCK_ERROR, "by that clock"
+    assert 3 <= ended - began < 3 + CLOCK_ERROR, "by that clock"
     (clock,) = [line for line in log if "setting system clock to" in line]
     (seconds,) = re.findall(r"\((\d+)\)", clock)
     assert abs(int(seconds) - time.time()) < 600  # the guest's whole run
