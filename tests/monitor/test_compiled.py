@@ -60,7 +60,14 @@ def native() -> NativeImage:
 class Pair:
     """One machine's memory, on which each step is run twice: in CPython, then compiled."""
 
-    def __init__(self, *, ide_in_memory: bool, virtio: bool, share: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        ide_in_memory: bool,
+        virtio: bool,
+        share: bool = False,
+        board: abi.Board = abi.Board.MODERN,
+    ) -> None:
         domains = 2 if virtio else 1
         disks = [bytearray(1 << 20) for _ in range(1 if share else domains)]
         self.rig = Rig(
@@ -74,6 +81,7 @@ class Pair:
             self.parts += [ring.words, ring.submissions, ring.array, ring.completions]
         self.now = 0
         for machine, shared in zip(self.rig.machines, self.rig.shared_by_domain, strict=True):
+            shared.config.board = board
             self.both("Machine.reset", Machine.reset, machine, shared.config)
         self.both("begin_posts", begin_posts, self.rig.machine, self.rig.shared.config)
 
@@ -181,3 +189,37 @@ def test_compiled_code_does_what_cpython_does(seed: int, ide_in_memory: bool) ->
         if ide_in_memory and random.random() < 0.1:
             pair.signal(random.randrange(abi.SIGNALS))
     assert pair.rig.output
+
+
+PC_PORTS = (
+    *(0x20, 0x21, 0xA0, 0xA1, 0x4D0, 0x4D1, *range(0x40, 0x44), 0x60, 0x61, 0x64, 0x70, 0x71, 0x92),
+    *(*range(0x1F0, 0x1F8), 0x3F6, 0x3C4, 0x3C5, 0x3D4, 0x3D5, 0x3DA, 0x80, 0xCF9),
+    *(*range(0x5FE, 0x642), *range(0xB000, 0xB010)),
+)
+PC_FUNCTIONS = (0, 1 << 3, 1 << 3 | 1, 1 << 3 | 3, 2 << 3, abi.VIRTIO_SLOT_PC << 3)
+ROUTES, POWER_BASE, POWER_ENABLE = 0x60, 0x40, 0x80
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_compiled_code_of_a_pc_does_what_cpython_does(seed: int) -> None:
+    """In two domains, whose virtio functions interrupt by way of the PIIX3."""
+    random.seed(seed)
+    pair = Pair(ide_in_memory=False, virtio=True, board=abi.Board.PC)
+    for _ in range(STEPS):
+        if random.random() < 0.2:
+            function = random.choice(PC_FUNCTIONS)
+            register = random.choice((4, ROUTES, POWER_BASE, POWER_ENABLE, random.randrange(256)))
+            pair.out(abi.PORT_PCI_ADDRESS, 1 << 31 | function << 8 | register & 0xFC, 4)
+            value = random.choice((0x0B0A_0B0A, 0xB000, 0x600, 7, random.getrandbits(32)))
+            pair.out(abi.PORT_PCI_DATA, value, 4)
+        elif random.random() < 0.2:
+            number = random.randrange(2)
+            machine = pair.rig.machines[pair.rig.shared.config.homes[number]]
+            machine.virtio.functions[number].device.line.set(random.random() < 0.5)
+            pair.settle(1)
+        else:
+            size = random.choice((1, 1, 2, 4))
+            port = random.choice(PC_PORTS)
+            write = random.randrange(2)
+            trap = Trap(kind=Kind.PORT, write=write, size=size, count=1, address=port)
+            pair.trap(trap, random.randbytes(1024))
