@@ -1,6 +1,6 @@
 """From a trap to the bus: every access counted, string instructions taken apart."""
 
-from vestige.abi import Power, Shared, Statistics, TrapKind
+from vestige.abi import Shared, Statistics, TrapKind
 from vestige.devices import DEVICES
 from vestige.lang.intrinsics import load64, store64
 from vestige.lang.types import u16, u64
@@ -75,7 +75,7 @@ def perform(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:
                 controller: PinController = getattr(machine, place.field)
                 controller.end_of_interrupt(trap.vector)
     elif trap.kind == Kind.SHUTDOWN:
-        machine.wish = Power.TRIPLE_FAULT
+        machine.faulted = 1
 
 
 def handle_port(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:

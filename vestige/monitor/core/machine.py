@@ -83,7 +83,7 @@ class Machine(Struct):
     old: u32  # 1: it is a PC, whose PIC interrupts the boot CPU
     boot_inside: u32  # 1: the boot CPU may not know that an external interrupt waits
     stopping: u32  # 1: a CPU has begun to end the machine
-    wish: u8  # how the guest ended it by no device: an abi.Power, or GOES_ON
+    faulted: u32  # 1: a processor of the guest's has had a triple fault
     traps: Trap[MAX_CPUS]  # each is its CPU's own, in the first domain
     # From here on the ring has as much as the machine needs: abi.STATE_PLAIN.
     virtio: Virtio
@@ -97,7 +97,6 @@ class Machine(Struct):
         self.kick_due = NEVER
         self.old = config.board == Board.PC and config.domain == 0
         self.boot_inside = 1
-        self.wish = GOES_ON
         for place in DEVICES:
             if place.board != Board.PC or config.board == Board.PC:
                 device: Device = getattr(self, place.field)
@@ -127,13 +126,15 @@ class Machine(Struct):
 
     def ending(self) -> u8:
         """How the guest has ended its machine, as shapes.Ending has it. A panic counts most."""
-        ending: u8 = self.wish
+        ending: u8 = GOES_ON
         for place in DEVICES:
             if place.ends and (place.board != Board.PC or self.old):
                 device: Ending = getattr(self, place.field)
                 wish = device.ending()
                 if wish != GOES_ON and ending != Power.PANICKED:
                     ending = wish
+        if self.faulted and ending == GOES_ON:
+            return Power.TRIPLE_FAULT
         return ending
 
     def expire(self, now: u64) -> None:
