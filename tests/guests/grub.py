@@ -14,8 +14,11 @@ from vestige.softhost import packages
 PACKAGES = ("grub-common", "grub-pc-bin", "libdevmapper1.02.1")
 MODULES = (
     *("biosdisk", "part_msdos", "ext2", "normal", "serial", "terminal", "configfile", "echo"),
-    *("linux", "linux16", "boot", "ls", "cat", "nativedisk", "ata", "test", "halt"),
+    *("linux", "linux16", "boot", "ls", "cat", "nativedisk", "ata", "test", "halt", "reboot"),
+    *("hashsum", "gcry_sha256", "pci", "at_keyboard", "keylayouts", "read"),
 )
+# Without a BIOS: GRUB's own driver of IDE disks. In its second part it would be all there is.
+DRIVER = "grub/i386-pc/pata.mod"
 EARLY = """serial --unit=0 --speed=115200
 terminal_input serial
 terminal_output serial
@@ -47,14 +50,19 @@ def write_disk(image: Path, configuration: str, files: Mapping[str, Path]) -> No
         tree = folder / "tree"
         (tree / "grub").mkdir(parents=True)
         (tree / "grub" / "grub.cfg").write_text(configuration)
-        for file, source in files.items():
+        driver = tools() / "usr/lib" / DRIVER
+        for file, source in {**files, DRIVER: driver}.items():
+            (tree / file).parent.mkdir(parents=True, exist_ok=True)
             (tree / file).write_bytes(source.read_bytes())
         images.partitioned(image, [images.FileSystem(MEBIBYTES, tree)])
         install(image, core(folder))
 
 
-def core(folder: Path) -> bytes:
-    """GRUB's second part, with what it needs to read its configuration."""
+def core(folder: Path, prefix: str = "(hd0,msdos1)/grub") -> bytes:
+    """GRUB's second part, with what it needs to read its configuration, in `prefix`.
+
+    It is made in `folder`.
+    """
     root = tools()
     early = folder / "early.cfg"
     early.write_text(EARLY)
@@ -63,7 +71,7 @@ def core(folder: Path) -> bytes:
     subprocess.run(
         [
             *(str(root / "usr/bin/grub-mkimage"), "-d", str(root / "usr/lib/grub/i386-pc")),
-            *("-O", "i386-pc", "-o", str(made), "-p", "(hd0,msdos1)/grub", "-c", str(early)),
+            *("-O", "i386-pc", "-o", str(made), "-p", prefix, "-c", str(early)),
             *MODULES,
         ],
         check=True,
