@@ -77,7 +77,8 @@ def platform(flavour: Flavour) -> Path:
 @cache
 def pc(flavour: Flavour) -> Path:
     """Says what a kernel has found of a PC's chips and of its disks, and powers off."""
-    modules = modules_for(flavour, "sd_mod", "ata_piix", "virtio_pci", "virtio_blk")
+    mouse = ["psmouse"] if flavour == "standard" else []
+    modules = modules_for(flavour, "sd_mod", "ata_piix", "virtio_pci", "virtio_blk", *mouse)
     return _archive(f"pc-{flavour}", SCRIPTS / "pc-init", modules)
 
 

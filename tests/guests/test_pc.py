@@ -59,11 +59,15 @@ TYPED = 'the Quick BROWN fox; jumps_over (13) lazy-dogs @ "home", isn\'t it? ~/|
 
 
 def typing_boot(disk: Path, append: str, name: str) -> Boot:
-    """The same guest by `vestige run --name`, at whose keyboard TYPED is typed when it asks."""
-    cloud = kernels.kernel("cloud")
+    """The same with a kernel that has a driver for the mouse, and what is typed where it asks."""
+    standard = kernels.kernel("standard")
     vestige = (sys.executable, "-m", "vestige.cli.main")
-    words = ("--kernel", str(cloud.vmlinux), "--initrd", str(initramfs.pc("cloud")))
+    words = ("--kernel", str(standard.vmlinux), "--initrd", str(initramfs.pc("standard")))
     pc_words = (*machine(disk), "--name", name)
+    asked = {
+        "type:": ("--text", TYPED, "shift-a", "enter"),
+        "move:": ("move 10 -5", "button left down"),
+    }
     process = subprocess.Popen(
         [*vestige, "run", *words, "--append", f"{CONSOLE} {append}", *pc_words, "--timeout", "480"],
         stdin=subprocess.DEVNULL,
@@ -77,9 +81,9 @@ def typing_boot(disk: Path, append: str, name: str) -> Boot:
         lines = []
         for line in process.stdout:
             lines.append(line.rstrip("\r\n"))
-            if line.startswith("type:"):
-                typed = [*vestige, "type", name, "--text", TYPED, "shift-a", "enter"]
-                done = subprocess.run(typed, capture_output=True, timeout=300, check=False)
+            if typed := asked.get(line.partition(" ")[0]):
+                command = [*vestige, "type", name, *typed]
+                done = subprocess.run(command, capture_output=True, timeout=300, check=False)
                 assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
         _, errors = process.communicate(timeout=60)
     finally:
@@ -149,6 +153,7 @@ def test_debian_uses_a_pc_s_chips_by_its_io_apic(disk: Path) -> None:
     guest = typing_boot(disk, "do=read pci=nomsi", "test-pc")
     check_chips(guest, disk, virtio_beside(disk))
     assert guest.after("typed:")[0] == TYPED.replace("\\\\", "\\") + "A"
+    assert guest.after("moved:")[0].split() == ["8", "20", "10", "9", "0", "0"], "8 counts a mm"
     assert counts(guest, "typed")["1"][0] > counts(guest, "last")["1"][0] + len(TYPED)
     last = counts(guest, "last")
     assert all(last[number][1] == "IO-APIC" for number in ("1", "4", "8", "9", "12", "14"))
