@@ -57,6 +57,8 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
     machine.lock.acquire()
     if machine.old:
         begin_turn(cpu, machine)
+        if trap.kind == Kind.NOTHING:
+            return end_quietly(cpu, machine, shared)
     if follows_posts(machine, shared.config, trap):
         await_posts(machine, shared)
     now = time(machine, shared)
@@ -64,9 +66,7 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
     locate(machine, trap)
     if not moving and is_quiet(machine, trap):
         handle(machine, shared, trap, now)
-        reply: u8 = end_turn(cpu, machine) if machine.old else Call.DONE
-        unlock(machine, shared)
-        return reply
+        return end_quietly(cpu, machine, shared)
     number = function_of_port(machine, shared.config, trap)
     address = machine.pci.address
     if number == NOWHERE:
@@ -77,7 +77,7 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
     if machine.ending() != GOES_ON and not machine.stopping and ends(cpu, machine, shared):
         return Call.DONE
     if number == NOWHERE:
-        reply = end_turn(cpu, machine) if machine.old else Call.DONE
+        reply: u8 = end_turn(cpu, machine) if machine.old else Call.DONE
         unlock_in_time(machine, shared)
         return reply
     if machine.old:
@@ -85,6 +85,13 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
     unlock_in_time(machine, shared)
     serve_away(cpu, machine, shared, trap, number, address)
     return Call.DONE
+
+
+def end_quietly(cpu: Cpu, machine: Machine, shared: Shared) -> u8:
+    """End a turn in which nothing has moved, such as one that only takes an interrupt."""
+    reply: u8 = end_turn(cpu, machine) if machine.old else Call.DONE
+    unlock(machine, shared)
+    return reply
 
 
 def serve_away(
