@@ -25,23 +25,22 @@ import sys
 import time
 from functools import partial
 from itertools import product
-from pathlib import Path
 
 from bench.common import command, tiny_guest
 from bench.common.batches import Commands, Machines, Way
+from bench.common.pc import ROOT
+from bench.common.places import INSIDE, NATIVE, in_the_software_host
 from bench.common.tiny_guest import SIGNAL, VESTIGE, qemu
 from bench.inside.processes import beyond_guest_memory
 from vestige.errors import GuestError
 from vestige.launcher import Launcher, Machine
 
-ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "build" / "bench"
 MEMORY = 512 << 20
 LIMIT = 240.0  # seconds, of one start
 OURS, READY, THEIRS = "vestige run", "vestige.launcher", "QEMU microvm"
 AT_RESET = f"{THEIRS}, at reset"
 COLOURS = {OURS: "tab:green", READY: "tab:olive"} | dict.fromkeys((THEIRS, AT_RESET), "tab:gray")
-NATIVE, INSIDE = "native", "software host"
 GOALS = (  # what is reached there, and the most it may take of QEMU's time
     (NATIVE, "first instruction", 0.35),
     (INSIDE, "first instruction", 0.35),
@@ -73,22 +72,8 @@ def prepared(rounds: int) -> dict[str, Places]:
     say = command.Progress("start")
     say("natively")
     native = first_instructions(rounds)
-    return {NATIVE: native, INSIDE: in_the_software_host(rounds, say)}
-
-
-def in_the_software_host(rounds: int, say: command.Progress) -> Places:
-    """The same there."""
-    from vestige.softhost import SoftHost  # noqa: PLC0415 - not needed inside
-
-    argv = [sys.executable, "-m", "bench.start", "--rounds", str(rounds), "--inside"]
-    host = SoftHost()
-    host.start(say)
-    with host:
-        done = host.capture(argv, timeout=3600, cwd=ROOT)
-    if done.status:
-        raise GuestError(done.stderr.decode(errors="replace"))
-    measured: Places = json.loads(done.stdout)
-    return measured
+    inside: Places = in_the_software_host("bench.start", ["--rounds", str(rounds), "--inside"], say)
+    return {NATIVE: native, INSIDE: inside}
 
 
 def first_instructions(rounds: int) -> Places:

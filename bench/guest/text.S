@@ -1,0 +1,73 @@
+# A boot sector that writes characters to a PC's text screen, between two lines on COM1.
+#
+# `count` and `by_bios` are for who makes the disk: how many characters, and whether the BIOS
+# writes each (INT 10h, AH = 0Eh) or they are stored in the screen's memory, with their attributes.
+    .code16
+    .globl _start
+_start:
+    cli
+    ljmp $0, $here
+here:
+    xor %ax, %ax
+    mov %ax, %ds
+    mov %ax, %ss
+    mov $0x7C00, %sp
+    mov $0xB800, %ax
+    mov %ax, %es
+    mov $begin, %si
+    call say
+    mov count, %cx
+    jcxz done
+    xor %di, %di
+    cld
+character:
+    testb $1, by_bios
+    jnz bios
+    mov %cl, %al
+    mov $7, %ah
+    stosw
+    and $0xFFF, %di
+    loop character
+    jmp done
+bios:
+    push %cx
+    mov $0x0E, %ah
+    mov $'x', %al
+    mov $7, %bx
+    int $0x10
+    pop %cx
+    loop character
+done:
+    cli
+    mov $end, %si
+    call say
+sleep:
+    hlt
+    jmp sleep
+say:
+    lodsb
+    test %al, %al
+    jz said
+    mov %al, %bl
+full:
+    mov $0x3FD, %dx         # line status
+    in %dx, %al
+    test $0x20, %al         # the transmitter is empty
+    jz full
+    mov %bl, %al
+    mov $0x3F8, %dx
+    out %al, %dx
+    jmp say
+said:
+    ret
+begin:
+    .asciz "\ntext: begin\n"
+end:
+    .asciz "text: end\n"
+    .org 504
+by_bios:
+    .word 0
+count:
+    .word 0
+    .org 510
+    .byte 0x55, 0xAA

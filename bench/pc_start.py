@@ -1,0 +1,104 @@
+"""A PC from exec to its disk's first sector, by SeaBIOS: exits, time and memory.
+
+    python -m bench.pc_start [--rounds 5]
+
+Vestige against QEMU's pc, with the same SeaBIOS, a disk of one sector, the BIOS's screen on the
+serial port and no VGA. Beside `vestige run`, vestige.launcher: what is left where Python has been
+started before. The sector says so on that port (bench/guest/sector.S). By turns, natively
+and in one software host. The time is from just before exec to that line, memory the most that was
+resident until then, less guest RAM. Exits are returns of KVM_RUN of the guest's CPU until then, by
+Vestige's --stats and by QEMU's trace, in a run of their own. Writes bench/results/pc_start.json
+and .svg and the table in docs/performance.md.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bench.common import command, pc
+from bench.common.pc import KERNEL, OURS, READY, ROOT, SPLIT
+from bench.common.places import INSIDE, NATIVE, in_the_software_host
+from bench.common.tiny_guest import MIB
+from vestige.launcher import Launcher, Machine
+
+NAME = "pc_start"
+WORK = ROOT / "build" / "bench"
+FAST = "/dev/shm"  # a file system in memory, in the software host too
+HERE = "sector: here"
+TIME, MEMORY, PROCESSOR = "time", "memory", "processor"
+UNITS = {TIME: "ms", PROCESSOR: "ms", MEMORY: "MiB"}
+THEIRS = (KERNEL, SPLIT)
+EXITS = 1_200  # of the guest, at most
+TIMES = 1.0  # of QEMU's time, at most
+RESIDENT = 20  # MiB beyond guest RAM, at most
+SHOWN = 0.02  # of all exits: causes of fewer are not shown
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="of all machines (5)")
+    parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md alone")
+    parser.add_argument("--inside", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        print(json.dumps(measure(**json.loads(options.inside))))
+        return 0
+    from bench import pc_start_report  # noqa: PLC0415 - not needed inside
+
+    pc_start_report.report(prepared(options.rounds), write_page=not options.no_page)
+    return 0
+
+
+def prepared(rounds: int) -> dict[str, Any]:
+    """Everything measured, by place."""
+    from bench.common import ready  # noqa: PLC0415 - not needed inside
+
+    say = command.Progress(NAME)
+    WORK.mkdir(parents=True, exist_ok=True)
+    disk = WORK / "sector.img"
+    pc.disk(pc.GUESTS / "sector.S", disk)
+    what: dict[str, Any] = {**ready.prepared(say), "disk": str(disk), "rounds": rounds}
+    say("natively")
+    native = measure(**what)
+    inside = in_the_software_host("bench.pc_start", ["--inside", json.dumps(what)], say)
+    return {NATIVE: native, INSIDE: inside}
+
+
+def measure(*, qemu: list[str], disk: str, rounds: int) -> dict[str, Any]:
+    """Here. The first round fills caches and does not count. `qemu` begins its command lines."""
+    drive = ("-drive", f"file={disk},if=ide,format=raw")
+    commands = {OURS: pc.vestige("--disk", f"{disk},bus=ide")}
+    commands |= {name: pc.qemu(qemu, name, *drive) for name in THEIRS}
+    with TemporaryDirectory(dir=FAST) as name, Launcher() as launcher:
+
+        def launched(output: int) -> Machine:
+            size = f"{pc.MEMORY // MIB}M"
+            drive = f"{disk},bus=ide"
+            return launcher.start(stdout=output, machine="pc", vga="none", memory=size, disk=drive)
+
+        folder = Path(name)
+        ways: dict[str, list[str] | pc.Start] = {**commands, READY: launched}
+        times: dict[str, list[dict[str, float]]] = {each: [] for each in ways}
+        for number in range(rounds + 1):
+            for each, how in ways.items():
+                mark = pc.measured(how, (HERE,), folder / "errors")[HERE]
+                if number:
+                    times[each].append(
+                        {
+                            TIME: round(1000 * mark.seconds, 1),
+                            PROCESSOR: round(1000 * mark.cpu, 1),
+                            MEMORY: round(mark.memory / MIB, 2),
+                        }
+                    )
+        counts = {
+            each: pc.exits(each, words, HERE, folder)._asdict() for each, words in commands.items()
+        }
+    return {"rounds": times, "counts": counts}
+
+
+if __name__ == "__main__":
+    sys.exit(command.status(NAME, main))
