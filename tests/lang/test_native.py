@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.lang.snippets import build, load
+from tests.lang.stepping import NoSteppingError, instructions
 from vestige import abi
 from vestige.lang.build import compile_functions
 from vestige.lang.native import NativeImage, PanicError
@@ -37,6 +38,20 @@ def wait(c: Channel, turns: u32) -> u32:
         n = u32(n * 33 + c.data[i & 15] + i)
     check(c.selected == 0)
     return n
+"""
+
+
+SELDOM = """
+from vestige.lang.intrinsics import cold
+def square(a: u32) -> u64:
+    return a * a
+@cold
+def seldom(a: u32) -> u64:
+    return a * a
+def by_square(a: u32) -> u64:
+    return square(a)
+def by_seldom(a: u32) -> u64:
+    return seldom(a)
 """
 
 
@@ -147,3 +162,13 @@ def test_a_monitor_image_is_not_for_this_process(tmp_path: Path) -> None:
     image = build("def f() -> None:\n    pass\n", tmp_path, runtime="monitor")
     with pytest.raises(ValueError, match="only a position-independent image for a process"):
         NativeImage(image)
+
+
+def test_a_cold_function_is_no_part_of_its_callers(tmp_path: Path) -> None:
+    native = NativeImage(build(SELDOM, tmp_path))
+    assert native["by_seldom"](77) == native["by_square"](77) == 77 * 77
+    try:
+        called = instructions(native["by_seldom"], 77)
+        assert called > instructions(native["by_square"], 77)
+    except NoSteppingError as error:
+        pytest.skip(str(error))

@@ -101,6 +101,15 @@ def at_callers_line(function: "Callable[P, R]") -> "Callable[P, R]":
     return function
 
 
+def cold(function: "Callable[P, R]") -> "Callable[P, R]":
+    """Decorator: `function` is called seldom, so its callers are made as if it never were.
+
+    It is no part of them then, and what it needs of registers costs them nothing.
+    """
+    function.is_cold = True  # type: ignore[attr-defined]
+    return function
+
+
 def check(condition: bool) -> None:
     """Go on if `condition` holds, else PANIC at the caller's line (CheckFailed in CPython)."""
     if not condition:

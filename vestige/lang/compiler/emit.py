@@ -11,7 +11,7 @@ from vestige.lang.compiler import graph, instructions
 from vestige.lang.compiler.graph import Block, Graph, Instruction, Node
 from vestige.lang.compiler.intervals import SIGNED_LOW, WORD, Interval
 from vestige.lang.compiler.kinds import Integer, Kind
-from vestige.lang.compiler.module import ATTRIBUTES, Module, literal
+from vestige.lang.compiler.module import ATTRIBUTES, COLD, HOT, Module, literal
 from vestige.lang.compiler.program import Function, described
 
 PREDICATES = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
@@ -104,9 +104,10 @@ class Emitter:
         if function.borrows_site:
             parameters.append("i64 %site")
         linkage = "dso_local" if function.entry else "internal"
+        attributes = f"{ATTRIBUTES} {COLD if function.cold else HOT}"
         head = (
             f"define {linkage} {result_type(function)} {symbol(function)}"
-            f"({', '.join(parameters)}) {ATTRIBUTES} !dbg !{self._scope} {{"
+            f"({', '.join(parameters)}) {attributes} !dbg !{self._scope} {{"
         )
         self._place(function.tree.lineno)
         self.lines.append("entry:")

@@ -7,7 +7,6 @@ TRIPLE = "x86_64-unknown-none-elf"
 # fail in KVMs that emulate them.
 FEATURES = "-mmx,-sse,-sse2,-sse3,-ssse3,-sse4.1,-sse4.2,-avx,-avx2,-x87,+soft-float"
 SPEED = 2
-INLINING = 100  # half of LLVM's own threshold: a fifth less time and code, the same register path
 
 
 def version() -> str:
@@ -27,7 +26,6 @@ def object_file(text: str) -> bytes:
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=SPEED)
     options.loop_vectorization = options.slp_vectorization = False
-    options.inlining_threshold = INLINING
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     emitted: bytes = machine.emit_object(module)

@@ -6,6 +6,9 @@ from vestige.lang.compiler.program import Function, SourceFile
 
 # GPA 0 is RAM; interrupts are taken on the stack in use; nothing unwinds.
 ATTRIBUTES = "nounwind noredzone null_pointer_is_valid"
+# LLVM is to put most functions into their callers, up to 325 of its units: of a trap's turn 2 %
+# fewer instructions than up to 100, and a quarter more code.
+HOT, COLD = "inlinehint", "cold noinline"
 
 HEADER = """\
 target triple = "x86_64-unknown-none-elf"

@@ -109,6 +109,7 @@ class Given:
 
 
 REQUIRED = object()
+DECORATORS = ("at_callers_line", "cold")  # of vestige.lang.intrinsics
 
 
 @dataclass(slots=True, eq=False)
@@ -128,6 +129,7 @@ class Function:
     never_returns: bool = False
     entry: bool = False  # called from outside, under its own name
     borrows_site: bool = False  # its checks PANIC at its caller's line
+    cold: bool = False  # called seldom
     flag_parameters: set[int] = field(default_factory=set)  # may be IntFlag members
     flag_results: set[int] = field(default_factory=set)
     graph: Graph | None = None
@@ -208,6 +210,7 @@ class Program:
         symbol = f"{python.__module__}.{python.__qualname__}.{len(self.functions)}"
         function = Function(python, owner or _owner(python), source, tree, symbol)
         function.borrows_site = getattr(python, "panics_at_caller", False)
+        function.cold = getattr(python, "is_cold", False)
         _read_signature(function)
         return function
 
@@ -252,7 +255,7 @@ def _read_signature(function: Function) -> None:
             "pass it as an argument, or make it a module constant",
         )  # fmt: skip
     for decorator in tree.decorator_list:
-        if not (isinstance(decorator, ast.Name) and decorator.id == "at_callers_line"):
+        if not (isinstance(decorator, ast.Name) and decorator.id in DECORATORS):
             raise function.refusal(
                 decorator, Rule.CALL, "decorators have no compiled form", "write a plain function"
             )

@@ -10,6 +10,7 @@ lock.
 
 from vestige.abi import Call, Cpu, Shared
 from vestige.devices import DEVICES
+from vestige.lang.intrinsics import cold
 from vestige.lang.types import u64
 from vestige.monitor import outside
 from vestige.monitor.clock import MILLISECOND
@@ -63,6 +64,7 @@ def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     return kick
 
 
+@cold
 def show_screen(machine: Machine, shared: Shared) -> None:
     """Say what a viewer needs to know of the guest's screen."""
     for row, place in enumerate(DEVICES):

@@ -10,6 +10,7 @@ other domains' Configs no function has a home, so there each is looked for in th
 
 from vestige.abi import ECAM, ECAM_SIZE, Board, Config
 from vestige.devices import DEVICES, FUNCTION_ROWS, PC_FUNCTION_ROWS, PORT_ROWS
+from vestige.lang.intrinsics import cold
 from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor.core.domains import machine_of
 from vestige.monitor.core.machine import Machine
@@ -40,30 +41,30 @@ def offset_of(where: u32) -> u32:
 
 def find_port(machine: Machine, port: u16) -> u32:
     """Where a port is. What the guest places comes first: that may be anywhere."""
-    where = find_common_port(machine, port)
-    return find_old_port(machine, port, where) if machine.old else where
-
-
-def find_common_port(machine: Machine, port: u16) -> u32:
-    """The same as far as it doesn't depend on `machine.old`."""
     for row, place in enumerate(DEVICES):
         if place.pci is not None and place.pci.has_ports and place.board != Board.PC:
             device: PciDevice = getattr(machine, place.field)
             offset = device.port_offset(port)
             if offset != NOWHERE:
                 return row << ROW_SHIFT | offset & (1 << ROW_SHIFT) - 1
-    return PORT_ROWS[port] if port < len(PORT_ROWS) else NOBODY << ROW_SHIFT
+    return find_old_port(machine, port) if machine.old else find_fixed_port(port)
 
 
-def find_old_port(machine: Machine, port: u16, common: u32) -> u32:
-    """Where it is on a PC; `common` if none of a PC's own devices has been placed there."""
+@cold
+def find_old_port(machine: Machine, port: u16) -> u32:
+    """Where it is on a PC, if no device that others have, too, has been placed there."""
     for row, place in enumerate(DEVICES):
         if place.pci is not None and place.pci.has_ports and place.board == Board.PC:
             device: PciDevice = getattr(machine, place.field)
             offset = device.port_offset(port)
             if offset != NOWHERE:
                 return row << ROW_SHIFT | offset & (1 << ROW_SHIFT) - 1
-    return common
+    return find_fixed_port(port)
+
+
+def find_fixed_port(port: u16) -> u32:
+    """Where it is if nobody has been placed there."""
+    return PORT_ROWS[port] if port < len(PORT_ROWS) else NOBODY << ROW_SHIFT
 
 
 def find_memory(machine: Machine, config: Config, address: u64) -> u32:

@@ -12,7 +12,7 @@ from vestige.monitor.core.bus import (
     write_port,
     write_port_at,
 )
-from vestige.monitor.core.decode import find_common_port, find_old_port, offset_of, row_of
+from vestige.monitor.core.decode import find_port, offset_of, row_of
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.trap import Kind, Trap
@@ -23,9 +23,7 @@ from vestige.shapes import PinController, QuietRegisters, WideRegisters
 def locate(machine: Machine, trap: Trap) -> None:
     """Find who is at a port; of memory the bus looks itself. The lock is held."""
     if trap.kind == Kind.PORT:
-        trap.where = find_common_port(machine, u16(trap.address))
-        if machine.old:
-            trap.where = find_old_port(machine, u16(trap.address), trap.where)
+        trap.where = find_port(machine, u16(trap.address))
 
 
 def is_quiet(machine: Machine, trap: Trap) -> bool:

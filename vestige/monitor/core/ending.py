@@ -7,7 +7,7 @@ to, by the shutdown code (IBM Personal Computer AT Technical Reference, 1984, "R
 
 from vestige.abi import INIT_GSI, LOCAL_APIC, Call, Config, Cpu, Power, Shared
 from vestige.devices import DEVICES, VIRTIO_TYPES
-from vestige.lang.intrinsics import pause
+from vestige.lang.intrinsics import cold, pause
 from vestige.lang.types import u32, u64
 from vestige.monitor import outside
 from vestige.monitor.clock import MILLISECOND
@@ -36,6 +36,7 @@ def tell_notices(cpu: Cpu, machine: Machine, shared: Shared) -> None:
                 outside.call(cpu, Call.LOG)
 
 
+@cold
 def ends(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     """Do what the guest wished: whether that is the end, and the lock given back. It is held."""
     if goes_on(machine, shared.config):

@@ -7,6 +7,7 @@ run for that.
 
 from vestige.abi import NO_VECTOR, Call, Cpu
 from vestige.devices import DEVICES
+from vestige.lang.intrinsics import cold
 from vestige.lang.types import u8
 from vestige.monitor import outside
 from vestige.monitor.core.machine import Machine
@@ -31,6 +32,7 @@ def acknowledge(machine: Machine) -> u8:
     return 0
 
 
+@cold
 def call_boot(cpu: Cpu, machine: Machine) -> None:
     """Have the boot CPU look, unless it will anyway. The lock is held."""
     if machine.boot_inside and asks(machine):

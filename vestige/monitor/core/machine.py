@@ -2,7 +2,7 @@
 
 from vestige.abi import MAX_CPUS, MAX_DISKS, Board, Config, DiskKind, Power
 from vestige.devices import DEVICES, VIRTIO_TYPES
-from vestige.lang.intrinsics import address_of
+from vestige.lang.intrinsics import address_of, cold
 from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.clock import Clock
 from vestige.monitor.core.lock import Fence, Lock
@@ -128,13 +128,26 @@ class Machine(Struct):
         """How the guest has ended its machine, as shapes.Ending has it. A panic counts most."""
         ending: u8 = GOES_ON
         for place in DEVICES:
-            if place.ends and (place.board != Board.PC or self.old):
+            if place.ends and place.board != Board.PC:
                 device: Ending = getattr(self, place.field)
                 wish = device.ending()
                 if wish != GOES_ON and ending != Power.PANICKED:
                     ending = wish
+        if self.old and ending != Power.PANICKED:
+            ending = self.old_ending(ending)
         if self.faulted and ending == GOES_ON:
             return Power.TRIPLE_FAULT
+        return ending
+
+    @cold
+    def old_ending(self, ending: u8) -> u8:
+        """The same by what a PC alone has, or `ending`."""
+        for place in DEVICES:
+            if place.ends and place.board == Board.PC:
+                device: Ending = getattr(self, place.field)
+                wish = device.ending()
+                if wish != GOES_ON:
+                    ending = wish
         return ending
 
     def expire(self, now: u64) -> None:
@@ -144,22 +157,19 @@ class Machine(Struct):
                 device: Timed = getattr(self, place.field)
                 device.expire(now)
         if self.old:
-            for place in DEVICES:
-                if place.timed and place.board == Board.PC:
-                    chip: Timed = getattr(self, place.field)
-                    chip.expire(now)
+            self.expire_old(now)
+
+    @cold
+    def expire_old(self, now: u64) -> None:
+        """The same of what a PC alone has."""
+        for place in DEVICES:
+            if place.timed and place.board == Board.PC:
+                chip: Timed = getattr(self, place.field)
+                chip.expire(now)
 
     def next_deadline(self) -> u64:
         """When something has to happen though nobody asks: the nearest of all."""
         due = min(self.nvme.next_deadline(), self.kick_due)
-        if self.old:
-            for place in DEVICES:
-                if place.timed and place.board == Board.PC:
-                    chip: Timed = getattr(self, place.field)
-                    due = min(due, chip.next_deadline())
-                if place.link and place.board is not None:
-                    between_chip: Link = getattr(self, place.link)
-                    due = min(due, between_chip.next_deadline())
         for place in DEVICES:
             if place.timed and place.board != Board.PC:
                 device: Timed = getattr(self, place.field)
@@ -172,4 +182,16 @@ class Machine(Struct):
                 if row.link:
                     between: VirtioLink = getattr(self, row.link)
                     due = min(due, between.next_deadline())
+        return self.next_old_deadline(due) if self.old else due
+
+    @cold
+    def next_old_deadline(self, due: u64) -> u64:
+        """The nearest of `due` and those of what a PC alone has."""
+        for place in DEVICES:
+            if place.timed and place.board == Board.PC:
+                chip: Timed = getattr(self, place.field)
+                due = min(due, chip.next_deadline())
+            if place.link and place.board is not None:
+                link: Link = getattr(self, place.link)
+                due = min(due, link.next_deadline())
         return due

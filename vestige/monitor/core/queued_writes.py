@@ -5,7 +5,7 @@ from vestige.devices import DEVICES
 from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor import outside
 from vestige.monitor.core.bus import write_memory, write_port_at
-from vestige.monitor.core.decode import find_common_port, find_old_port, offset_of, row_of
+from vestige.monitor.core.decode import find_port, offset_of, row_of
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.trap import Kind
@@ -37,9 +37,7 @@ def carry_out(
     if kind == Kind.PORT:
         count_trap(statistics, address, TrapKind.PORT | counted)
         port = u16(address)
-        where = find_common_port(machine, port)
-        if machine.old:
-            where = find_old_port(machine, port, where)
+        where = find_port(machine, port)
         quiet = False
         for row, place in enumerate(DEVICES):
             if place.quiet and row == row_of(where):

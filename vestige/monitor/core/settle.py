@@ -7,6 +7,7 @@ from here, by loads and stores.
 
 from vestige.abi import Board, Config, Statistics
 from vestige.devices import DEVICES
+from vestige.lang.intrinsics import cold
 from vestige.lang.types import u8, u32, u64
 from vestige.monitor.core.domains import machine_of
 from vestige.monitor.core.machine import Machine
@@ -52,6 +53,7 @@ def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, c
             device.show(config)
 
 
+@cold
 def move_old_links(machine: Machine, config: Config, now: u64) -> None:
     """Those of what a PC alone has."""
     for place in DEVICES:
@@ -85,6 +87,7 @@ def move_interrupts(machine: Machine, config: Config) -> None:
     give_lines(machine, asserted, rose)
 
 
+@cold
 def move_old_interrupts(machine: Machine, config: Config) -> None:
     """The same on a PC, in the first domain: its own lines too, and all to its PIC as well."""
     asserted, rose = take_lines(machine, config)
