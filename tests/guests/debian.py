@@ -16,8 +16,10 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from tests.guests.images import TOOLS, FileSystem, tool, whole_disk
+from tests.guests import grub, initramfs
+from tests.guests.images import TOOLS, FileSystem, partitioned, tool, whole_disk
 from tests.guests.initramfs import SCRIPTS
+from tests.guests.kernels import kernel
 from tests.guests.store import built
 from vestige.errors import UsageError
 from vestige.softhost import packages, suites
@@ -25,6 +27,14 @@ from vestige.softhost import packages, suites
 # Those of any Debian: what debootstrap installs by itself.
 _PRIORITIES = ("required", "important")
 _ALSO = ("usr-is-merged",)
+_PC_ALSO = ("acpica-tools", "grub-pc-bin", "grub2-common", "hdparm", "lsscsi", "pciutils")
+PC_ENTRY = "Debian"
+_MENU = f"""set timeout=0
+menuentry "{PC_ENTRY}" {{
+    linux16 /boot/vmlinuz root=/dev/sda1 console=tty0 console=ttyS0 noapic nolapic quiet
+    initrd16 /boot/initrd.img
+}}
+"""
 _MEBIBYTES = 1024  # of the file system, a third of it used; the rest are holes of the image
 _QUICK = 120.0  # seconds
 
@@ -50,21 +60,67 @@ def disk(progress: Progress = _say_nothing) -> Path:
 
     `progress` gets debootstrap's lines. Raises UsageError if apt or debootstrap fails.
     """
-    wanted = packages.closure((*packages.of_priority(*_PRIORITIES), *_ALSO))
+
+    def write(image: Path, tree: Path) -> None:
+        whole_disk(image, FileSystem(_MEBIBYTES, tree), as_root())
+
+    return _built("debian", (), "/dev/vda", write, progress)
+
+
+@cache
+def pc_disk(progress: Progress = _say_nothing) -> Path:
+    """An image that a BIOS boots: GRUB, and the same with a kernel on the first partition.
+
+    The kernel is the standard one, which has a driver for the mouse, with the project's own initial
+    RAM disk. Its interrupts come by the two 8259A, its ticks from the 8254. Debian's own tools of
+    GRUB are there to install it anew, and those that show a PC's devices.
+    """
+    boot = {"vmlinuz": kernel("standard").bzimage, "initrd.img": initramfs.debian_pc()}
+
+    def write(image: Path, tree: Path) -> None:
+        folder = tree / "boot"
+        _run_as_root(["mkdir", "--parents", str(folder / "grub")])
+        for name, file in boot.items():
+            _run_as_root(["cp", str(file), str(folder / name)])
+        # A PC may have no network.
+        interfaces = str(tree / "etc/network/interfaces")
+        _run_as_root(["sed", "-i", "s/^auto eth0/allow-hotplug eth0/", interfaces])
+        configuration = image.with_suffix(".cfg")
+        configuration.write_text(_MENU)
+        _run_as_root(["cp", str(configuration), str(folder / "grub" / "grub.cfg")])
+        partitioned(image, [FileSystem(_MEBIBYTES, tree)], as_root())
+        grub.install(image, grub.core(image.parent, "(hd0,msdos1)/boot/grub"))
+
+    return _built("debian-pc", _PC_ALSO, "/dev/sda1", write, progress, (*boot.values(), _MENU))
+
+
+def _built(
+    name: str,
+    also: tuple[str, ...],
+    root: str,
+    write: Callable[[Path, Path], None],
+    progress: Progress,
+    more: tuple[object, ...] = (),
+) -> Path:
+    """disk.img, by `write` of it and of a tree in which Debian is installed, with packages `also`.
+
+    `root` is what the guest has its root on. What `write` needs besides is in `more`.
+    """
+    wanted = packages.closure((*packages.of_priority(*_PRIORITIES), *_ALSO, *also))
     script = (SCRIPTS / "debian-configure").read_text()
     sources, suite = packages.sources(), suites.release().codename
 
     def build(directory: Path) -> None:
         archive, tree = directory / "archive", directory / "tree"
         _make_archive(archive, wanted, suite)
-        _install(archive, tree, suite, progress)
-        _run_as_root(["chroot", str(tree), "sh", "-e", "-c", script, "configure", *sources])
-        whole_disk(directory / "disk.img", FileSystem(_MEBIBYTES, tree), as_root())
+        _install(archive, tree, suite, also, progress)
+        _run_as_root(["chroot", str(tree), "sh", "-e", "-c", script, "configure", root, *sources])
+        write(directory / "disk.img", tree)
         shutil.rmtree(archive)
         _run_as_root(["rm", "--recursive", "--one-file-system", str(tree)])
 
-    recipe = (tuple(package.file_name for package in wanted), script, sources)
-    return built("debian", recipe, build) / "disk.img"
+    recipe = (tuple(package.file_name for package in wanted), script, sources, more)
+    return built(name, recipe, build) / "disk.img"
 
 
 def _make_archive(archive: Path, wanted: list[packages.Package], suite: str) -> None:
@@ -86,14 +142,17 @@ def _make_archive(archive: Path, wanted: list[packages.Package], suite: str) -> 
     )
 
 
-def _install(archive: Path, tree: Path, suite: str, progress: Progress) -> None:
-    """Have debootstrap install the archive's packages into `tree`.
+def _install(
+    archive: Path, tree: Path, suite: str, also: tuple[str, ...], progress: Progress
+) -> None:
+    """Have debootstrap install the archive's packages into `tree`, those `also` by their names.
 
     In a mount namespace of its own: what it mounts goes with it, however it ends. Nothing is left
     to check a signature of: apt has.
     """
     argv = [
         *(*as_root(), "unshare", "--mount", tool("debootstrap"), "--no-check-gpg"),
+        *(["--include", ",".join(also)] if also else []),
         *("--arch=amd64", suite, str(tree), f"file://{archive}"),
     ]
     lines = ["no message"]

@@ -35,8 +35,11 @@ class FileSystem:
     tree: Path | None
 
 
-def partitioned(image: Path, file_systems: list[FileSystem]) -> None:
-    """Write a disk with an MBR and one Linux partition for each file system, in order."""
+def partitioned(image: Path, file_systems: list[FileSystem], before: Sequence[str] = ()) -> None:
+    """Write a disk with an MBR and one Linux partition for each file system, in order.
+
+    `before` as of `whole_disk`.
+    """
     starts = []
     end = FIRST_PARTITION
     for each in file_systems:
@@ -53,7 +56,7 @@ def partitioned(image: Path, file_systems: list[FileSystem]) -> None:
         _run([tool("sfdisk"), "--quiet", "--no-reread", "--no-tell-kernel", str(image)], stdin)
     script.unlink()
     for number, (start, each) in enumerate(zip(starts, file_systems, strict=True), 1):
-        _make_ext4(image, each, number, start)
+        _make_ext4(image, each, number, start, before)
 
 
 def whole_disk(image: Path, file_system: FileSystem, before: Sequence[str] = ()) -> None:

@@ -5,7 +5,7 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-from tests.guests.kernels import ROOT_MODULES, Flavour, kernel, modules_for
+from tests.guests.kernels import ROOT_MODULES, UNTIL_LATELY, Flavour, kernel, modules_for
 from tests.guests.store import built
 from vestige.softhost import packages
 from vestige.softhost.cpio import Archive
@@ -59,6 +59,13 @@ def debian(flavour: Flavour) -> Path:
     more = ("virtio_console", "virtio_net", "virtio_rng", "af_packet")
     modules = modules_for(flavour, *ROOT_MODULES, *more)
     return _archive(f"debian-{flavour}", SCRIPTS / "root-init", modules)
+
+
+@cache
+def debian_pc() -> Path:
+    """As root(), with what a whole Debian wants of a PC: its IDE disk and its mouse."""
+    modules = modules_for("standard", *UNTIL_LATELY, "sd_mod", "ata_piix", "ext4", "psmouse")
+    return _archive("debian-pc", SCRIPTS / "root-init", modules)
 
 
 @cache

@@ -1,0 +1,47 @@
+"""What the demo of a PC makes of what its guest prints."""
+
+import hashlib
+
+import pytest
+
+from examples.demo_pc import driver
+from vestige.abi import Board
+from vestige.machine import acpi
+from vestige.machine.config import MachineConfig
+
+INTERRUPTS = """\
+           CPU0       CPU1
+  0:        168          3   IO-APIC   2-edge      timer
+ 14:          0          9   IO-APIC  14-edge      ata_piix
+NMI:          7          0   Non-maskable interrupts
+"""
+
+
+def test_interrupts_are_counted_by_their_lines() -> None:
+    assert driver.counts(INTERRUPTS) == {"0": 168, "14": 0}
+
+
+def test_a_failed_check_is_told_with_its_reason() -> None:
+    with pytest.raises(driver.Failure, match="check: lspci FAILED no bridge"):
+        driver.judge("lspci", False, "no bridge")
+
+
+def test_a_passed_check_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    driver.judge("lspci", True, "no bridge")
+    assert capsys.readouterr().out == "demo-pc: check: lspci ok\n"
+
+
+def test_each_line_of_the_guest_is_marked_once_it_is_whole(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    show = driver.shown()
+    for text in ("Debian", " GNU/Linux\nlogin: ", "root\ndone-42\n\n"):
+        show(text)
+    assert capsys.readouterr().out == "  | Debian GNU/Linux\n  | login: root\n"
+
+
+def test_the_table_to_be_found_is_in_what_the_machine_is_given() -> None:
+    area = acpi.build(MachineConfig(board=Board.PC))
+    start = area.index(b"DSDT")
+    size = int.from_bytes(area[start + 4 : start + 8], "little")
+    assert driver.dsdt() == hashlib.sha256(area[start : start + size]).hexdigest()
