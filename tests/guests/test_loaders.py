@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -132,3 +133,14 @@ def test_memtest86_finds_the_memory_and_tests_it_on_the_screen(
             assert time.monotonic() < deadline, screen
     assert re.search(r"^ *Memtest86\+ v[\d.]+ ", screen), screen
     assert re.search(r"^Memory +: +512MB ", screen, re.MULTILINE)
+
+
+def test_a_disk_that_boots_nothing_ends_the_run_and_the_bios_says_so(
+    host: SoftHost, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty.img"
+    empty.write_bytes(bytes(1 << 20))
+    with Seat(host, "--machine", "pc", "--disk", f"{empty},bus=ide", timeout=TIMEOUT) as seat:
+        seat.read_until("No bootable device")
+        seat.lines()
+    assert seat.status == 3

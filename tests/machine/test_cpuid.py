@@ -54,11 +54,11 @@ def leaves(
     """(EAX, EBX, ECX, EDX) by (leaf, index)."""
     machine = of_machine(
         supported(vendor, last=last, topology_v2=topology_v2),
-        cpus=cpus,
+        cores=cpus,
         tsc_khz=tsc_khz,
         tsc_deadline=tsc_deadline,
     )
-    entries = of_cpu(machine, cpu)
+    entries = of_cpu(machine, cpu, cpus)
     result = {(entry[0], entry[1]): entry[3:] for entry in entries}
     assert len(result) == len(entries)  # no leaf twice
     return result
@@ -87,7 +87,7 @@ def test_cores_of_one_thread_make_one_package(cpus: int, bits: int) -> None:
 
 
 def test_topology_entries_hold_for_their_index_only() -> None:
-    entries = of_machine(supported(INTEL), cpus=2, tsc_khz=0, tsc_deadline=False)
+    entries = of_machine(supported(INTEL), cores=2, tsc_khz=0, tsc_deadline=False)
     assert {entry[2] for entry in entries if entry[0] == 0xB} == {1}
 
 
@@ -125,6 +125,17 @@ def test_cmp_legacy_is_amd_s_word_for_several_cores(
 
 def test_amd_s_cores_have_one_thread_and_one_node() -> None:
     assert leaves(AMD, cpu=5, cpus=8)[0x8000_001E, 0] == (5, 5, 0, 0)
+
+
+def test_processors_of_a_pc_are_packages_of_their_own() -> None:
+    """A BIOS's MP table, and systems that count packages, have only the first of each."""
+    machine = of_machine(supported(AMD, last=0xD), cores=1, tsc_khz=0, tsc_deadline=True)
+    found = {(entry[0], entry[1]): entry[3:] for entry in of_cpu(machine, 3, 1)}
+    assert not found[1, 0][3] >> 28 & 1, "HTT"
+    assert found[1, 0][1] >> 16 == 3 << 8 | 1, "APIC ID, and logical processors"
+    assert found[0xB, 1][:2] == (0, 1)
+    assert found[0xB, 1][3] == 3
+    assert found[0x8000_001E, 0] == (3, 0, 0, 0)
 
 
 def test_there_is_no_nested_virtualisation() -> None:
@@ -168,7 +179,7 @@ def test_a_higher_last_leaf_stays() -> None:
 
 def test_a_hypervisor_without_leaves_gets_no_timing_leaf() -> None:
     entries = [entry for entry in supported(INTEL) if entry[0] >> 28 != 4]
-    found = of_machine(entries, cpus=1, tsc_khz=2_000_000, tsc_deadline=True)
+    found = of_machine(entries, cores=1, tsc_khz=2_000_000, tsc_deadline=True)
     assert 0x4000_0010 not in [entry[0] for entry in found]
 
 
@@ -181,8 +192,8 @@ def test_leaves_of_no_concern_are_untouched() -> None:
 def test_whatever_is_supported_the_cpu_is_one_that_could_be(ecx: int, edx: int, late: bool) -> None:
     """What the machine itself adds (x2APIC, the deadline timer) included."""
     listed = [(1, 0, 0, 0, 0, ecx, edx) if each[0] == 1 else each for each in supported(AMD)]
-    machine = of_machine(listed, cpus=2, tsc_khz=0, tsc_deadline=late)
-    assert broken({(entry[0], entry[1]): entry[3:] for entry in of_cpu(machine, 1)}) == []
+    machine = of_machine(listed, cores=2, tsc_khz=0, tsc_deadline=late)
+    assert broken({(entry[0], entry[1]): entry[3:] for entry in of_cpu(machine, 1, 2)}) == []
 
 
 @given(st.integers(1, 8), st.data())
@@ -196,8 +207,8 @@ def test_every_register_has_32_bits(cpus: int, data: st.DataObject) -> None:
         *[register] * 4,
     )
     entries = data.draw(st.lists(entry, unique_by=lambda one: one[0]))
-    machine = of_machine(entries, cpus=cpus, tsc_khz=3_000_000, tsc_deadline=True)
-    for result in of_cpu(machine, cpu):
+    machine = of_machine(entries, cores=cpus, tsc_khz=3_000_000, tsc_deadline=True)
+    for result in of_cpu(machine, cpu, cpus):
         assert all(0 <= value <= ALL for value in result)
 
 

@@ -46,9 +46,9 @@ def main() -> None:
         del execute
     system = kvm.open_system()
     machine = cpuid.of_machine(
-        system.supported_cpuid(), cpus=2, tsc_khz=1_000_000, tsc_deadline=True
+        system.supported_cpuid(), cores=2, tsc_khz=1_000_000, tsc_deadline=True
     )
-    for entry in cpuid.of_cpu(machine, 1):
+    for entry in cpuid.of_cpu(machine, 1, 2):
         show("guest", entry[0], entry[1], *entry[3:])
 
 

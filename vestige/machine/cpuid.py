@@ -55,9 +55,9 @@ NUMBERED = frozenset((FEATURES, TOPOLOGY, TOPOLOGY_V2, EXTENDED_TOPOLOGY))  # te
 
 
 def of_machine(
-    entries: Iterable[Entry], *, cpus: int, tsc_khz: int, tsc_deadline: bool
+    entries: Iterable[Entry], *, cores: int, tsc_khz: int, tsc_deadline: bool
 ) -> list[Entry]:
-    """The CPUID entries of the first of `cpus` CPUs, which are one package of cores.
+    """The CPUID entries of the first CPU, whose package has so many cores.
 
     `entries` are those the hypervisor supports. `tsc_khz` 0 means unknown: it is published
     nowhere then. `tsc_deadline` says whether the local APIC's timer has that mode: the
@@ -69,12 +69,12 @@ def of_machine(
     vendors = [entry[4] for entry in supported if entry[0] == BASIC]
     amd = any(vendor in AMD_VENDORS for vendor in vendors)
     result = consistent(
-        _adjusted(entry, cpus, tsc_khz, tsc_deadline, amd) if entry[0] in ADJUSTED else entry
+        _adjusted(entry, cores, tsc_khz, tsc_deadline, amd) if entry[0] in ADJUSTED else entry
         for entry in supported
     )
-    result += _topology(TOPOLOGY, cpus)
+    result += _topology(TOPOLOGY, cores)
     if TOPOLOGY_V2 in functions:
-        result += _topology(TOPOLOGY_V2, cpus)
+        result += _topology(TOPOLOGY_V2, cores)
     if tsc_khz:
         result.append(tsc_frequency(tsc_khz))
         if HYPERVISOR in functions:
@@ -82,51 +82,51 @@ def of_machine(
     return result
 
 
-def of_cpu(machine: Iterable[Entry], cpu: int) -> list[Entry]:
+def of_cpu(machine: Iterable[Entry], cpu: int, cores: int) -> list[Entry]:
     """What `of_machine` has found, as CPU number `cpu` (its APIC ID too) has it."""
-    return [_numbered(entry, cpu) if entry[0] in NUMBERED else entry for entry in machine]
+    return [_numbered(entry, cpu, cores) if entry[0] in NUMBERED else entry for entry in machine]
 
 
-def _numbered(entry: Entry, cpu: int) -> Entry:
+def _numbered(entry: Entry, cpu: int, cores: int) -> Entry:
     function, index, flags, eax, ebx, ecx, edx = entry
     if function == FEATURES:
         ebx |= cpu << 24
     elif function == EXTENDED_TOPOLOGY:
-        eax, ebx = cpu, cpu  # APIC ID; core ID, one thread a core
+        eax, ebx = cpu, cpu % cores  # APIC ID; core ID, one thread a core
     else:
         edx = cpu  # x2APIC ID
     return function, index, flags, eax, ebx, ecx, edx
 
 
-def _adjusted(entry: Entry, cpus: int, tsc_khz: int, tsc_deadline: bool, amd: bool) -> Entry:
+def _adjusted(entry: Entry, cores: int, tsc_khz: int, tsc_deadline: bool, amd: bool) -> Entry:
     function, index, flags, eax, ebx, ecx, edx = entry
     if function == BASIC:
         eax = max(eax, TSC_FREQUENCY if tsc_khz else TOPOLOGY)
     elif function == FEATURES:
-        ebx = (ebx & 0xFFFF) | cpus << 16
+        ebx = (ebx & 0xFFFF) | cores << 16
         ecx = ecx & ~(ECX_VMX | ECX_TSC_DEADLINE) | ECX_X2APIC | ECX_HYPERVISOR
         ecx |= ECX_TSC_DEADLINE if tsc_deadline else 0
-        edx = edx & ~EDX_HTT | (EDX_HTT if cpus > 1 else 0)
+        edx = edx & ~EDX_HTT | (EDX_HTT if cores > 1 else 0)
     elif function in (CACHES, EXTENDED_CACHES):
-        eax = _cache(eax, cpus, has_core_count=function == CACHES)
+        eax = _cache(eax, cores, has_core_count=function == CACHES)
     elif function == HYPERVISOR and tsc_khz:
         eax = max(eax, HYPERVISOR_TIMING)
     elif function == EXTENDED_FEATURES:
         ecx &= ~(ECX_SVM | ECX_CMP_LEGACY)
-        ecx |= ECX_CMP_LEGACY if amd and cpus > 1 else 0
+        ecx |= ECX_CMP_LEGACY if amd and cores > 1 else 0
     elif function == EXTENDED_SIZES and amd:
-        ecx = ecx & ~ECX_CORES | id_bits(cpus) << 12 | cpus - 1
+        ecx = ecx & ~ECX_CORES | id_bits(cores) << 12 | cores - 1
     elif function == EXTENDED_TOPOLOGY:
         eax, ebx, ecx = 0, 0, 0  # see _numbered; one node
     return function, index, flags, eax, ebx, ecx, edx
 
 
-def _cache(eax: int, cpus: int, *, has_core_count: bool) -> int:
+def _cache(eax: int, cores: int, *, has_core_count: bool) -> int:
     """EAX of a cache's description with this machine's sharing, not the host's."""
     if not eax & 0x1F:  # no more caches
         return eax
     level = eax >> 5 & 7
-    ids = 1 << id_bits(cpus)
+    ids = 1 << id_bits(cores)
     sharing = 1 if level <= PRIVATE_CACHE_LEVEL else ids
     eax = (eax & ~(0xFFF << 14)) | (sharing - 1) << 14
     if has_core_count:
@@ -134,18 +134,18 @@ def _cache(eax: int, cpus: int, *, has_core_count: bool) -> int:
     return eax
 
 
-def _topology(function: int, cpus: int) -> list[Entry]:
+def _topology(function: int, cores: int) -> list[Entry]:
     """Extended topology: cores of one thread, then one package of them."""
     return [
         (function, 0, SIGNIFICANT_INDEX, 0, 1, SMT_LEVEL << 8 | 0, 0),
-        (function, 1, SIGNIFICANT_INDEX, id_bits(cpus), cpus, CORE_LEVEL << 8 | 1, 0),
+        (function, 1, SIGNIFICANT_INDEX, id_bits(cores), cores, CORE_LEVEL << 8 | 1, 0),
         (function, 2, SIGNIFICANT_INDEX, 0, 0, 2, 0),
     ]
 
 
-def id_bits(cpus: int) -> int:
-    """How many bits of the APIC ID tell `cpus` CPUs apart."""
-    return (cpus - 1).bit_length()
+def id_bits(cores: int) -> int:
+    """How many bits of the APIC ID tell the CPUs of a package apart."""
+    return (cores - 1).bit_length()
 
 
 def tsc_frequency(tsc_khz: int) -> Entry:

@@ -9,13 +9,19 @@ from vestige.machine.cpu import CpuState, Segment
 from vestige.machine.cpu_features import Entry
 
 
-def set_cpuid(cpus: Sequence[VirtualCpu], supported: Sequence[Entry], deadline: bool) -> None:
-    """Show the guest's CPUs the processor that machine/cpuid.py makes of `supported`."""
+def set_cpuid(
+    cpus: Sequence[VirtualCpu], supported: Sequence[Entry], deadline: bool, *, apart: bool
+) -> None:
+    """Show the guest's CPUs the processor that machine/cpuid.py makes of `supported`.
+
+    `apart`: each is a package of its own.
+    """
+    cores = 1 if apart else len(cpus)
     machine = cpuid.of_machine(
-        supported, cpus=len(cpus), tsc_khz=cpus[0].tsc_khz(), tsc_deadline=deadline
+        supported, cores=cores, tsc_khz=cpus[0].tsc_khz(), tsc_deadline=deadline
     )
     for cpu in cpus:
-        cpu.set_cpuid(kvm.cpuid_table(cpuid.of_cpu(machine, cpu.index)))
+        cpu.set_cpuid(kvm.cpuid_table(cpuid.of_cpu(machine, cpu.index, cores)))
 
 
 def set_start(cpu: VirtualCpu, state: CpuState) -> None:

@@ -379,7 +379,8 @@ def _load_guest(orders: Orders, twin: Twin) -> None:
     )
     view = twin.memory.region.view
     deadline = bool(twin.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
-    guest.set_cpuid(twin.guest.cpus, twin.system.supported_cpuid(), deadline)
+    supported, apart = twin.system.supported_cpuid(), config.board == abi.Board.PC
+    guest.set_cpuid(twin.guest.cpus, supported, deadline, apart=apart)
     if orders.firmware:
         _load_firmware(orders, config, twin)
         return
