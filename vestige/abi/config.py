@@ -200,7 +200,8 @@ class Config(Struct):
     vga: u8  # 1: a PC has its screen
     cpus: u32
     tsc_khz: u32
-    date: u64  # seconds from 1970-01-01 00:00 to the monitor's time 0
+    date: u64  # seconds from 1970-01-01 00:00 to the guest's power-on
+    power_on: u64  # the monitor's time then, which it notes itself: its counter runs before
     ram: Memory
     paravirtual_eoi: u8  # this KVM has MSR_KVM_EOI_EN
     ide_in_memory: u8  # IDE_MEMORY is used, and its posted starts are wired

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vestige.host.backends.events import Events
 
 EXPECTED_INITRD = "an initrd"
-EXPECTED_FIRMWARE = "a PC's firmware (SeaBIOS: sudo apt install seabios)"
+EXPECTED_FIRMWARE = "bios (SeaBIOS: sudo apt install seabios) or the path of a PC's firmware"
 EXPECTED_VGA_BIOS = "a VGA's BIOS (sudo apt install seabios), or --vga none"
 PIECE = 1 << 20  # bytes taken from a pipe at once; it has 64 KiB unless somebody asked for more
 

@@ -3,7 +3,7 @@
 from vestige.abi import SHARED, STATE, Call, Cpu, Shared
 from vestige.lang.types import u8, u32
 from vestige.monitor import outside
-from vestige.monitor.core.conclude import conclude, leave, stand_in
+from vestige.monitor.core.conclude import conclude, leave, show_screen, stand_in
 from vestige.monitor.core.controllers import start_controllers
 from vestige.monitor.core.decode import function_at, function_of_port
 from vestige.monitor.core.dispatch import handle, is_quiet, locate
@@ -35,7 +35,10 @@ def vcpu_main(cpu: Cpu) -> None:
 
 def power_on(machine: Machine, shared: Shared) -> None:
     """All domains; `machine` and `shared` are the first's."""
+    shared.config.power_on = time(machine, shared)
     machine.reset(shared.config)
+    if machine.old:
+        show_screen(machine, shared)
     start_controllers(machine, shared)
     for domain in range(1, shared.config.domains):
         machine_of(machine, domain).reset(shared_of(shared, domain).config)

@@ -66,7 +66,9 @@ class Mc146818(Struct):
         self.deadline = NEVER
 
     def configure(self, config: Config) -> None:
-        """Show `config.date` at time 0, and tell firmware how large the machine is."""
+        """Show `config.date` at power-on, and tell firmware how large the machine is."""
+        self.second = config.power_on
+        self.seen = config.power_on
         days = config.date // DAY
         self.set_time(config.date % DAY)
         self.set_date(u64(days + EPOCH))
