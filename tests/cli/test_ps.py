@@ -39,6 +39,17 @@ def test_of_a_silent_run_there_is_its_name() -> None:
     assert ps.row(told) == ("one", "7", "silent", "-", "-", "-", "-", "-")
 
 
+@pytest.mark.parametrize(
+    ("start", "kernel", "shown"),
+    [("vmlinuz", "vmlinuz", "vmlinuz, a"), ("bios", None, "bios, a"), ("bios", "k", "bios, k, a")],
+)
+def test_a_run_shows_the_kernel_that_its_firmware_starts(
+    start: str, kernel: str | None, shown: str
+) -> None:
+    told = {"name": "one", "pid": 7, "state": "running", "start": start, "kernel": kernel}
+    assert ps.row({**told, "disks": ["a"]})[-1] == shown
+
+
 def test_an_answer_of_nonsense_is_no_error() -> None:
     told = {"name": "one", "pid": 7, "state": [], "seconds": "x", "memory": None, "disks": 5}
     assert ps.row(told)[:3] == ("one", "7", "[]")

@@ -78,8 +78,9 @@ def ask_all(runs: Sequence[Run]) -> list[Told]:
 
 def row(told: Told) -> Sequence[str]:
     """A line of the table."""
-    disks = told.get("disks", [])
-    what = [told.get("start", UNKNOWN), *(disks if isinstance(disks, list) else [])]
+    start, kernel, disks = told.get("start", UNKNOWN), told.get("kernel"), told.get("disks")
+    behind = [] if kernel in (None, start) else [kernel]  # what a firmware starts
+    what = [start, *behind, *(disks if isinstance(disks, list) else [])]
     seconds, memory = told.get("seconds"), told.get("memory")
     return (
         str(told["name"]),

@@ -295,6 +295,7 @@ def about(asked: "RunOptions") -> "dict[str, Any]":
         "cpus": asked.cpus,
         "memory": asked.memory,
         "start": asked.start[1],
+        "kernel": asked.kernel,
         "disks": [disk.path for disk in asked.disks],
     }
 
