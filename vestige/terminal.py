@@ -13,6 +13,10 @@ ESCAPE = b"\x1d"  # Ctrl-]
 DISABLED = b"\0"  # _POSIX_VDISABLE
 INPUT_MODES, OUTPUT_MODES, CONTROL_MODES, LOCAL_MODES, CHARACTERS = 0, 1, 2, 3, 6
 DEFAULT_SIZE = (24, 80)
+STANDARD_ERROR = 2
+ESC = b"\x1b"
+# Lines wrap (DECAWM), the cursor shows (DECTCEM), no attributes (SGR): XTerm Control Sequences.
+IN_ORDER = b"\x1b[?7h\x1b[?25h\x1b[m"
 
 Mode = Callable[["list[Any]"], "list[Any]"]
 
@@ -72,6 +76,30 @@ def guest_keys(attributes: "list[Any]") -> "list[Any]":
     characters[termios.VMIN], characters[termios.VTIME] = 1, 0
     changed[CHARACTERS] = characters
     return changed
+
+
+class Traces:
+    """What a guest's output leaves behind on a terminal, and what puts that in order.
+
+    SeaBIOS has lines no longer wrap, and no guest that is ended puts its modes back.
+    """
+
+    def __init__(self) -> None:
+        self._has_escapes = self._is_in_line = False
+
+    def note(self, data: bytes) -> None:
+        """`data` goes there."""
+        self._has_escapes = self._has_escapes or ESC in data
+        if shown := data.removesuffix(IN_ORDER):
+            self._is_in_line = not shown.endswith(b"\n")
+
+    def line_end(self) -> bytes:
+        """What has lines on standard error, if that is a terminal too, begin as lines."""
+        return b"\r\n" if self._is_in_line and os.isatty(STANDARD_ERROR) else b""
+
+    def ending(self) -> bytes:
+        """What is to be written last: nothing, of a guest that left nothing."""
+        return (IN_ORDER if self._has_escapes else b"") + self.line_end()
 
 
 class RawTerminal:

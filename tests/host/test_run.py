@@ -22,6 +22,7 @@ from tests.host.kernel_payload import FEW_SECTORS, HELLO, QUEUES, SECTORS_AFTER_
 from tests.host.processes import living, machine_of, over, threads_of, word_of
 from vestige.host import images
 from vestige.host.capabilities import CAP_IPC_LOCK, REAL_TIME_IO
+from vestige.terminal import IN_ORDER
 
 pytestmark = [
     pytest.mark.kvm,
@@ -467,6 +468,31 @@ def test_a_terminated_run_puts_the_terminal_back(terminal: Typist) -> None:
     terminal.process.terminate()
     assert terminal.process.wait(PATIENCE) == 143
     assert termios.tcgetattr(terminal.device) == terminal.before
+
+
+@pytest.mark.parametrize("end", [b"\x1d", b"."])
+def test_the_modes_that_a_guest_left_are_put_back_and_its_last_line_is_ended(
+    terminal: Typist, end: bytes
+) -> None:
+    """Whoever ends the run: Ctrl-], or the guest."""
+    terminal.read_until(HELLO.strip())
+    os.write(terminal.ours, b"\x1b[?7l$ ")
+    terminal.read_until(b"\x1b[?7l$ ")
+    os.write(terminal.ours, end)
+    said = end if end == b"." else b""
+    terminal.read_until(b"\x1b[?7l$ " + said + IN_ORDER + b"\r")
+    terminal.process.wait(PATIENCE)
+
+
+def test_a_runs_last_line_is_a_line_of_its_own(kernels: Kernels) -> None:
+    typist = Typist("--kernel", kernels("resets_for_ever"))
+    try:
+        typist.read_until(b"the guest reset itself")
+        assert b"r\nvestige: the guest reset itself" in typist.screen.replace(b"\r", b"")
+        assert IN_ORDER not in typist.screen
+        assert typist.process.wait(PATIENCE) == 3
+    finally:
+        typist.close()
 
 
 def test_a_stopped_run_that_goes_on_takes_the_terminal_again(terminal: Typist) -> None:

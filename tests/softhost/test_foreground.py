@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.softhost.test_cli import read_until
+from vestige.terminal import IN_ORDER
 
 pytestmark = pytest.mark.usefixtures("fake_qemu")
 
@@ -74,6 +75,25 @@ def test_a_runs_terminal_changes_no_byte_and_its_errors_stay_apart(tmp_path: Pat
         process.kill()
     assert termios.tcgetattr(theirs) == before
     assert b"apart\n" in (tmp_path / "errors").read_bytes()
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_runs_terminal_is_put_in_order_and_its_errors_are_lines_of_their_own() -> None:
+    ours, theirs = pty.openpty()
+    script = r"printf '\033[?7llogin: '; head -c 1 >/dev/null; echo over >&2"
+    process = subprocess.Popen(
+        attend(script), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    try:
+        read_until(ours, b"\x1b[?7llogin: ")
+        os.write(ours, b"x")
+        shown = read_until(ours, IN_ORDER).replace(b"\r", b"")
+        assert shown.endswith(b"\nover\n" + IN_ORDER)
+        assert process.wait(TIMEOUT) == 0
+    finally:
+        process.kill()
+        process.wait()
     os.close(ours)
     os.close(theirs)
 

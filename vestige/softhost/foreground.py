@@ -163,6 +163,8 @@ class _Attended:
                 return SIGNALLED + signal.SIGPIPE
             return self._status or 0
         finally:
+            if self._guest:  # the run inside has done so, unless it was ended with its host
+                self._outlets[wire.OUTPUT].put_in_order()
             for outlet in self._outlets.values():
                 outlet.close()
 
@@ -241,6 +243,8 @@ class _Attended:
                 kind, payload = self._command.events.get_nowait()
             except Empty:
                 return
+            if kind == wire.ERRORS and self._guest:
+                self._gone(wire.OUTPUT, self._outlets[wire.OUTPUT].end_line())
             if kind in self._outlets:
                 self._gone(kind, self._outlets[kind].put(payload))
             else:

@@ -12,6 +12,7 @@ from contextlib import closing
 import pytest
 
 from vestige.host.files.outlet import Outlet
+from vestige.terminal import IN_ORDER
 
 MUCH = bytes(range(256)) * 4096
 
@@ -78,6 +79,57 @@ def test_no_room_is_a_failure() -> None:
         assert outlet.failure is not None
         assert outlet.failure.errno == errno.ENOSPC
     os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("parts", "ending"),
+    [
+        ([], b""),
+        ([b"Power down\n"], b""),
+        ([b"Power down"], b"\r\n"),
+        ([b"\x1bc\x1b[?7lSeaBIOS\r\n"], IN_ORDER),
+        ([b"\x1b", b"[?7lSea", b"BIOS"], IN_ORDER + b"\r\n"),
+        ([b"\x1b[?7l\n", IN_ORDER], IN_ORDER),
+        ([b"\x1b[?7l\n" + IN_ORDER], IN_ORDER),
+    ],
+)
+def test_a_terminal_is_put_in_order_as_far_as_the_guest_left_it_out_of_it(
+    monkeypatch: pytest.MonkeyPatch, parts: list[bytes], ending: bytes
+) -> None:
+    monkeypatch.setattr(os, "isatty", lambda _: True)
+    far = Far("terminal")
+    with closing(Outlet(far.writer)) as outlet:
+        for part in parts:
+            outlet.put(part)
+        outlet.put_in_order()
+        outlet.put(b".")
+    assert far.read() == b"".join(parts) + ending + b"."
+    os.close(far.reader)
+    os.close(far.writer)
+
+
+def test_who_reads_standard_error_elsewhere_gets_no_line_break() -> None:
+    far = Far("terminal")
+    with closing(Outlet(far.writer)) as outlet, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "isatty", lambda descriptor: descriptor != 2)
+        outlet.put(b"\x1b[1mlogin: ")
+        outlet.end_line()
+        outlet.put_in_order()
+    assert far.read() == b"\x1b[1mlogin: " + IN_ORDER
+    os.close(far.reader)
+    os.close(far.writer)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_what_is_no_terminal_gets_what_the_guest_writes_alone(kind: str) -> None:
+    far = Far(kind)
+    with closing(Outlet(far.writer)) as outlet:
+        outlet.put(b"\x1b[1mlogin: ")
+        outlet.end_line()
+        outlet.put_in_order()
+    assert far.read() == b"\x1b[1mlogin: "
+    os.close(far.reader)
+    os.close(far.writer)
 
 
 def test_a_pipe_that_can_not_be_opened_once_more_is_written_by_pieces(

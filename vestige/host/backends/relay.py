@@ -122,6 +122,7 @@ class Relay(Console):
         """
         while self._take():
             pass
+        self._outlet.put_in_order()
         self._outlet.finish(watch, seconds)
         self._tell()
 
