@@ -120,6 +120,19 @@ def test_the_status_is_what_the_run_is(served: Served) -> None:
     assert 0 <= told["answer"]["seconds"] < 60
 
 
+def test_a_run_is_as_old_as_its_first_start(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    served.control.runs(Machine())
+    served.control.runs(None)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 1000)
+    served.control.runs(Machine())
+    (told,) = served.asks(STATUS)
+    assert told["answer"]["state"] == "running"
+    assert 990 < told["answer"]["seconds"] <= 1000
+
+
 def test_what_is_typed_is_answered_when_it_has_gone(served: Served) -> None:
     lines = json.dumps({"do": "type", "lines": ["a"] * 1000}).encode() + b"\n"
     assert "no keyboard" in served.asks(lines)[0]["error"]

@@ -96,7 +96,8 @@ class Control:
     """All that asks of one run. `machine`: who answers for the guest, None while it does not run.
 
     `about`: what is told of the run as it was asked for; `since`, `running_since`: of
-    time.monotonic, when it began, and when its guest did, None: it has not yet; `end` ends it.
+    time.monotonic, when it began, and when its guest first did, None: it has not yet; `end` ends
+    it.
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class Control:
 
     def runs(self, machine: "Machine | None") -> None:
         """The guest runs, and this answers for it; None: it does not run any more."""
-        if machine is not None:
+        if machine is not None and self.running_since is None:  # else it has restarted
             self.running_since = time.monotonic()
         self._machine = machine
         if self._asking is not None:
