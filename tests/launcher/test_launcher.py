@@ -26,9 +26,8 @@ from tests.host.processes import (
     parent_of,
     shared_mappings,
 )
-from vestige.errors import GuestError, UsageError
 from vestige.host import images
-from vestige.launcher import Launcher, launcher
+from vestige.launcher import GuestError, Launcher, UsageError, launcher
 from vestige.launcher.launcher import command_line
 
 pytestmark = [

@@ -10,10 +10,12 @@ has what it imports.
 
 from typing import TYPE_CHECKING, Any
 
+from vestige.errors import GuestError, UsageError
+
 if TYPE_CHECKING:
     from vestige.launcher.launcher import Launcher, Machine
 
-__all__ = ["Launcher", "Machine"]
+__all__ = ["GuestError", "Launcher", "Machine", "UsageError"]
 
 
 def __getattr__(name: str) -> Any:
