@@ -1,5 +1,7 @@
 """What the doctor says follows from what it found."""
 
+from pathlib import Path
+
 import pytest
 
 from vestige.cli import doctor, main
@@ -37,6 +39,20 @@ def test_the_verdict_follows_from_the_findings(
 def test_the_doctor_speaks_of_everything_a_run_needs(capsys: pytest.CaptureFixture[str]) -> None:
     status = main.main(["doctor"])
     shown = capsys.readouterr().out
-    for subject in ("KVM", "capabilities", "io_uring", "software host", "its kernel", "compiler"):
+    for subject in (
+        "KVM", "capabilities", "io_uring", "software host", "its kernel", "compiler", "SeaBIOS",
+        "VGA BIOS",
+    ):  # fmt: skip
         assert f"\n{subject} " in f"\n{shown}"
     assert (status == CAN_RUN) == ("runs guests" in shown)
+
+
+def test_of_what_a_pc_starts_from_there_is_a_line_or_the_package(tmp_path: Path) -> None:
+    there, missing = tmp_path / "bios.bin", tmp_path / "vgabios.bin"
+    there.write_bytes(b"x")
+    bios, vga_bios = doctor.firmware(str(there), str(missing))
+    assert bios == Finding("SeaBIOS", True, str(there))
+    assert (vga_bios.well, vga_bios.cure) == (False, "sudo apt install seabios")
+    assert str(missing) in vga_bios.found
+    (bios, _) = doctor.firmware(str(missing), str(there))
+    assert (bios.well, bios.cure) == (False, "sudo apt install seabios")

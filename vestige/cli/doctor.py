@@ -17,6 +17,7 @@ from vestige.host.jail import layers, probe
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm.memory import GuestMemory, Region
 from vestige.host.messages import show
+from vestige.host.options import BIOS, FIRMWARES, VGA_BIOS
 from vestige.host.vfio import sysfs
 from vestige.softhost import emulator, kernel, packages
 from vestige.softhost.detect import KvmState, kvm_state
@@ -44,7 +45,7 @@ def run(_arguments: Arguments) -> int:
     native = [_kvm(state), _capabilities(state), _io_uring()]
     software = [_qemu(), _kernel()]
     compiler = _compiler()
-    for finding in (*native, *jail(), *software, compiler, *nvme_controllers()):
+    for finding in (*native, *jail(), *software, compiler, *firmware(), *nvme_controllers()):
         for line in lines_of(finding):
             show(f"{line}\n")
     words, status = verdict(native, software, compiler)
@@ -121,6 +122,20 @@ def jail() -> Iterator[Finding]:
     yield Finding("jail", not found, probe.there(found) or "nothing")
     for name, problem in found.items():
         yield Finding("", False, f"without {name}: {problem}", CURES[name])
+
+
+def firmware(bios: str = FIRMWARES[BIOS], vga_bios: str = VGA_BIOS) -> Iterator[Finding]:
+    """What `--machine pc` starts from and shows text by: other guests need none of it."""
+    for subject, path, without in (
+        ("SeaBIOS", bios, "--machine pc can't start without --kernel or --firmware PATH"),
+        ("VGA BIOS", vga_bios, "--machine pc needs --vga none, or --kernel alone"),
+    ):
+        if os.access(path, os.R_OK):
+            yield Finding(subject, True, path)
+        elif Path(path).exists():
+            yield Finding(subject, False, f"{path} can't be read: {without}", f"chmod a+r {path}")
+        else:
+            yield Finding(subject, False, f"no {path}: {without}", "sudo apt install seabios")
 
 
 def nvme_controllers(paths: sysfs.KernelPaths | None = None) -> Iterator[Finding]:
