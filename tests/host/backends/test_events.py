@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vestige.abi import EVENT_SIZE
+from vestige.abi import EVENT_SIZE, EventKind
 from vestige.errors import UsageError
 from vestige.host.backends.events import MOST_WAITING, Events, Source, open_events
 from vestige.host.keys import Typist
@@ -183,3 +183,47 @@ def test_a_line_that_means_nothing_undoes_those_before_it(ring: Opener) -> None:
     assert opened.has_nothing()
     opened.events.type(["move 1 1"], lambda: None)
     assert opened.takes(EVENT_SIZE)[1] == 0, "no button is down"
+
+
+def test_nothing_to_type_is_done_at_once(ring: Opener) -> None:
+    opened = ring(Events())
+    told: list[int] = []
+    opened.events.type(["a"] * 500, lambda: told.append(1))
+    opened.events.type([], lambda: told.append(2))
+    assert told == [2]
+
+
+def test_what_is_given_up_is_not_done_but_lets_go(ring: Opener) -> None:
+    """Of keys that are down, and of the mouse's buttons; what waits behind it comes then."""
+    opened = ring(Events())
+    told: list[int] = []
+    lines = ["press ctrl", "button left down", *["a", "move 1 1"] * 500]
+    lines += ["wait 60000", "release ctrl", "button left up", "press shift"]
+    give_up = opened.events.type(lines, lambda: told.append(1))
+    opened.events.type(["b"], lambda: told.append(2))
+    give_up()
+    give_up()
+    held = Typist().records("release ctrl")
+    up = bytes([EventKind.POINTER]).ljust(EVENT_SIZE, b"\0")
+    data = bytearray()
+
+    def take() -> bool:
+        while not opened.has_nothing():
+            data.extend(opened.end.recv(1 << 20))
+        return not opened.events.waits_for() and opened.has_nothing()
+
+    opened.serve(take)
+    assert data.endswith(held + up + Typist().records("b"))
+    assert len(data) < 500 * EVENT_SIZE
+    assert told == [2]
+
+
+def test_what_is_given_up_before_it_has_begun_leaves_no_trace(ring: Opener) -> None:
+    opened = ring(Events())
+    opened.events.type(["a"] * 500, lambda: None)
+    give_up = opened.events.type(["button left down", "b"], lambda: None)
+    give_up()
+    opened.events.type(["move 1 1"], lambda: None)
+    data = opened.takes(500 * len(A) + EVENT_SIZE)
+    assert data[:-EVENT_SIZE] == A * 500
+    assert data[-EVENT_SIZE + 1] == 0, "no button is down"

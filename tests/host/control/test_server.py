@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from vestige.abi import EVENT_SIZE
 from vestige.errors import UsageError
-from vestige.host.backends.events import Events
+from vestige.host.backends.events import MOST_WAITING, Events
 from vestige.host.control.answers import error_line
 from vestige.host.control.client import Run, SilentError, everyone, find
 from vestige.host.control.folder import Folder, open_folder
@@ -153,9 +153,10 @@ def test_what_is_typed_is_answered_when_it_has_gone(served: Served) -> None:
         assert answers_to(end) == [{"answer": {}}]
 
 
-def test_what_is_typed_goes_on_where_nobody_waits_for_it(served: Served) -> None:
-    """And the answer is nobody's, though another has the descriptor by then."""
+def test_what_is_typed_ends_where_nobody_waits_for_it(served: Served) -> None:
+    """What it holds is let go, and nothing is the answer of another that has its descriptor."""
     with closing(Events()) as events, socket.socket(fileno=os.dup(events.output)) as ring:
+        ring.setblocking(False)
         served.control.events = events
         first = served.client()
         first.send(json.dumps({"do": "type", "lines": ["a"] * 1000}).encode() + b"\n")
@@ -164,13 +165,41 @@ def test_what_is_typed_goes_on_where_nobody_waits_for_it(served: Served) -> None
         served.serve()
         second = served.client()
         served.serve()
-        taken = 0
-        while taken < 2 * 1000 * EVENT_SIZE:
-            taken += len(ring.recv(1000))
-            events.serve({})
+        taken = all_of(ring, events)
+        assert 0 < len(taken) < 1000 * EVENT_SIZE
+        assert not events.waits_for()
         served.serve()
         assert answers_to(second) == []
         assert served.asks(STATUS)
+
+
+def test_clients_that_go_leave_nothing_waiting(served: Served) -> None:
+    """However many they are, and whatever they ask for, the guest taking nothing."""
+    with closing(Events()) as events, socket.socket(fileno=os.dup(events.output)) as ring:
+        ring.setblocking(False)
+        served.control.events = events
+        long = json.dumps({"do": "type", "lines": ["text " + "A" * 15000]}).encode() + b"\n"
+        size = 4 * 15000 * EVENT_SIZE
+        for _ in range(2 * MOST_WAITING // size + 2):
+            end = served.client()
+            end.send(long)
+            served.serve()
+            end.close()
+            served.serve()
+        assert served.asks(b'{"do": "type", "lines": []}\n') == [{"answer": {}}]
+        assert served.asks(b'{"do": "type", "lines": ["b"]}\n') == []
+        assert len(all_of(ring, events)) < size
+
+
+def all_of(ring: socket.socket, events: Events) -> bytes:
+    """What can be taken of `events` until nothing comes."""
+    taken = b""
+    try:
+        while True:
+            taken += ring.recv(1 << 20)
+            events.serve({})
+    except BlockingIOError:
+        return taken
 
 
 @pytest.mark.parametrize(

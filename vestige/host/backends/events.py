@@ -10,13 +10,16 @@ import select
 import stat
 from _collections_abc import Callable, Sequence
 
+from vestige.abi import EVENT_BUTTONS, EVENT_CODE, EVENT_SIZE, EventKind
 from vestige.errors import UsageError
 from vestige.host.backends.console import Console
 from vestige.host.keys import Typist
 from vestige.host.messages import tell
 from vestige.host.options import SOCKET
 
-PIECE = 1000  # bytes sent at once: the least buffer that a socket can have holds two
+# Bytes sent at once, of whole records. The least buffer that a socket can have holds two such
+# pieces, so that a piece goes whole or not at all.
+PIECE = 100 * EVENT_SIZE
 LONGEST_LINE = 4096  # bytes
 LONGEST_FILE = 1 << 20
 MOST_WAITING = 1 << 20  # bytes of records, and then what one more request makes
@@ -86,6 +89,33 @@ def meaning(typist: Typist, line: bytes) -> bytes:
     return typist.records(text) if text.strip() and not text.startswith("#") else b""
 
 
+class Request:
+    """Records that wait; `done` is called when the last has gone."""
+
+    __slots__ = ("begun", "buttons", "done", "going")
+
+    def __init__(self, records: bytes, buttons: int, done: Done) -> None:
+        """`buttons` are down before it."""
+        self.going = bytearray(records)
+        self.buttons, self.done = buttons, done
+        self.begun = False
+
+    def give_up(self) -> None:
+        """Do no more of it than let go of what it holds: its keys, and its buttons in the end."""
+        records, self.going = self.going, bytearray()
+        seen, buttons = set(), None
+        for place in range(0, len(records), EVENT_SIZE):
+            kind, code = records[place], bytes(records[place + EVENT_CODE :][:2])
+            if kind == EventKind.RELEASE and code not in seen:
+                self.going += records[place : place + EVENT_SIZE]
+            if kind in (EventKind.PRESS, EventKind.RELEASE):
+                seen.add(code)
+            if kind == EventKind.POINTER:
+                buttons = records[place + EVENT_BUTTONS]
+        if buttons is not None:
+            self.going += bytes((EventKind.POINTER, buttons)).ljust(EVENT_SIZE, b"\0")
+
+
 class Events:
     """What waits to be done. `output`: the descriptor that the ring has."""
 
@@ -101,30 +131,54 @@ class Events:
         self._near.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, 0)
         self.output = self._far.fileno()
         self._source, self._console = source, console
-        self._going = bytearray(first)
-        self._waiting: list[tuple[int, Done]] = []  # how much is to go before whom to tell
+        self._waiting: list[Request] = []
         self._typist = Typist()
+        self._add(first)
 
-    def type(self, lines: Sequence[str], done: Done) -> None:
+    def type(self, lines: Sequence[str], done: Done) -> Callable[[], object]:
         """Do what the lines mean, behind all that waits; `done` is called when all of it has gone.
 
-        Raises UsageError, and then nothing of it is done.
+        Returns what gives it up, for when nobody waits for it any more. Raises UsageError, and then
+        nothing of it is done.
         """
-        if len(self._going) > MOST_WAITING:
-            raise UsageError(f"the guest takes no keys: {len(self._going)} bytes of them wait")
+        size = sum(len(each.going) for each in self._waiting)
+        if size > MOST_WAITING:
+            raise UsageError(f"the guest takes no keys: {size} bytes of them wait")
         buttons = self._typist.buttons
         try:
-            self._going += b"".join(map(self._typist.records, list(lines)))
+            records = b"".join(map(self._typist.records, list(lines)))
         except UsageError:
             self._typist.buttons = buttons
             raise
-        self._waiting.append((len(self._going), done))
+        if not records:
+            done()
+            return lambda: None
+        request = self._add(records, buttons, done)
         self._send()
+        return lambda: self._give_up(request)
+
+    def _add(self, records: bytes, buttons: int = 0, done: Done = lambda: None) -> Request:
+        request = Request(records, buttons, done)
+        if records:
+            self._waiting.append(request)
+        return request
+
+    def _give_up(self, request: Request) -> None:
+        """Nobody waits for it: what has not gone of it must not wait for ever."""
+        if request not in self._waiting:
+            return
+        request.done = lambda: None
+        if request.begun:
+            request.give_up()
+        elif request is self._waiting[-1]:
+            self._typist.buttons = request.buttons
+        if not request.begun or not request.going:
+            self._waiting.remove(request)
 
     def waits_for(self) -> dict[int, int]:
         """The near end while something waits for it, else the source."""
         events = {} if self._console is None else self._console.waits_for()
-        if self._going:
+        if self._waiting:
             events[self._near.fileno()] = select.POLLOUT
         elif self._source is not None:
             events[self._source.descriptor] = select.POLLIN
@@ -135,24 +189,24 @@ class Events:
         if self._console is not None:
             self._console.serve(ready)
         source = self._source
-        if source is not None and not self._going and source.descriptor in ready:
-            self._going += source.read()
+        if source is not None and not self._waiting and source.descriptor in ready:
+            self._add(source.read())
             if source.ended:
                 self._end_source()
         self._send()
 
     def _send(self) -> None:
-        sent = 0
-        try:
-            while sent < len(self._going):
-                sent += self._near.send(self._going[sent : sent + PIECE])
-        except BlockingIOError:
-            pass
-        del self._going[:sent]
-        told = [done for least, done in self._waiting if least <= sent]
-        self._waiting = [(least - sent, done) for least, done in self._waiting if least > sent]
-        for done in told:
-            done()
+        while self._waiting:
+            request = self._waiting[0]
+            try:
+                sent = self._near.send(request.going[:PIECE])
+            except BlockingIOError:
+                return
+            request.begun = True
+            del request.going[:sent]
+            if not request.going:
+                del self._waiting[0]
+                request.done()
 
     def _end_source(self) -> None:
         source, self._source = self._source, None

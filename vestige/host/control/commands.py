@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
 
 class Later:
-    """The answer that something is done; it comes when that is so."""
+    """The answer that something is done; it comes when that is so.
+
+    `give_up` is called when whoever asked has gone before.
+    """
 
     def __init__(self) -> None:
+        self.give_up: Callable[[], object] = lambda: None
         self._is_done = False
         self._tell: Callable[[], object] = lambda: None
 
@@ -57,14 +61,17 @@ def stop(control: "Control", _request: "Request") -> "Answer":
 
 
 def type_(control: "Control", request: "Request") -> "Later":
-    """Do `lines` at the guest's keyboard and mouse; answered when the guest takes the last."""
+    """Do `lines` at the guest's keyboard and mouse; answered when the guest takes the last.
+
+    Where whoever asked goes before, the rest is not done.
+    """
     lines = request.get("lines")
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         raise UsageError('what is to be typed is a list of lines: {"lines": ["text ls", "enter"]}')
     if control.events is None:
         raise UsageError("no keyboard: --machine pc has one, once the run has opened its files")
     later = Later()
-    control.events.type(lines, later.done)
+    later.give_up = control.events.type(lines, later.done)
     return later
 
 

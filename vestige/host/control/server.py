@@ -43,16 +43,17 @@ class Client:
     """One that is connected, by its descriptor, which is a socket's or a device's.
 
     `coming` is what it sent and nobody has looked at, `going` what it has not taken yet. `reads`:
-    it may send more; `waits`: a request of its is being answered.
+    it may send more; `waits`: a request of its is being answered, by `later` where that is so.
     """
 
-    __slots__ = ("coming", "descriptor", "going", "reads", "waits")
+    __slots__ = ("coming", "descriptor", "going", "later", "reads", "waits")
 
     def __init__(self, descriptor: int) -> None:
         os.set_blocking(descriptor, False)
         self.descriptor = descriptor
         self.coming, self.going = bytearray(), bytearray()
         self.reads, self.waits = True, False
+        self.later: Later | None = None
 
     @property
     def has_line(self) -> bool:
@@ -196,10 +197,15 @@ class Control:
                 return
 
     def _let_go(self, client: Client) -> None:
-        """What is asked of the machine for it goes on, and its answer is nobody's."""
+        """What is asked of the machine for it goes on, and its answer is nobody's.
+
+        What is typed for it is given up.
+        """
         if self._clients.pop(client.descriptor, None) is None:
             return
         os.close(client.descriptor)
+        if client.later is not None:
+            client.later.give_up()
         self._queue = [each for each in self._queue if each[0] is not client]
         self._keep_spare()
 
@@ -219,7 +225,7 @@ class Control:
 
     def _answer(self, client: Client, answer: "Answer | Later") -> None:
         if isinstance(answer, Later):
-            client.waits = True
+            client.waits, client.later = True, answer
             answer.tell(lambda: self._send(client, answer_line("{}")))
         else:
             self._send(client, answer_line(json_of(answer)))
@@ -250,7 +256,7 @@ class Control:
     def _send(self, client: Client, line: bytes) -> None:
         if self._clients.get(client.descriptor) is not client:
             return  # it has gone, and another may have its descriptor
-        client.waits = False
+        client.waits, client.later = False, None
         client.going += line + b"\n"
         if not client.write():
             self._let_go(client)
