@@ -12,7 +12,7 @@ import pytest
 
 from vestige.abi import EVENT_SIZE, EventKind
 from vestige.errors import UsageError
-from vestige.host.backends.events import MOST_WAITING, Events, Source, open_events
+from vestige.host.backends.events import MOST_WAITING, Events, Lines, Source, open_events
 from vestige.host.keys import Typist
 
 PATIENCE = 10.0
@@ -110,7 +110,60 @@ def test_lines_that_mean_nothing_are_told_a_few_times(
     assert 0 < capsys.readouterr().err.count("\n") <= 16
 
 
-def test_a_sockets_lines_come_from_one_client_after_the_other(ring: Opener, tmp_path: Path) -> None:
+def test_all_of_a_line_that_is_too_long_is_passed_over(
+    ring: Opener, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However its end comes: what follows 4096 bytes is no line of its own."""
+    os.mkfifo(tmp_path / "keys")
+    opened = ring(open_events(str(tmp_path / "keys")))
+    with (tmp_path / "keys").open("wb", buffering=0) as file:
+        file.write(b"a\n" + b"#" * 4100)
+        assert opened.takes(len(A)) == A
+        opened.serve(lambda: "more than 4096" in capsys.readouterr().err)
+        file.write(b"b\nenter\n" + b"#" * 4097 + b"\n")
+        assert opened.takes(len(ENTER)) == ENTER
+        opened.serve(lambda: "more than 4096" in capsys.readouterr().err)
+        file.write(b"a\n")
+        assert opened.takes(len(A)) == A
+    assert opened.has_nothing()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminals_last_line_needs_no_end(ring: Opener) -> None:
+    near, far = socket.socketpair()
+    with near:
+        opened = ring(Events(Lines(far.detach(), "--keys tty")))
+        near.send(b"a\nente")
+        assert opened.takes(len(A)) == A
+        near.send(b"r")
+        near.shutdown(socket.SHUT_WR)
+        assert opened.takes(len(ENTER)) == ENTER
+        opened.serve(lambda: not opened.events.waits_for())
+
+
+@pytest.mark.parametrize("half", [b"ent", b"#" * 5000])
+def test_a_line_that_a_client_leaves_unfinished_is_told_and_passed_over(
+    ring: Opener, tmp_path: Path, capsys: pytest.CaptureFixture[str], half: bytes
+) -> None:
+    """It is not joined to the next client's."""
+    opened = ring(open_events(f"unix:{tmp_path}/keys"))
+    with socket.socket(socket.AF_UNIX) as first:
+        first.connect(str(tmp_path / "keys"))
+        first.send(b"a\n" + half)
+        assert opened.takes(len(A)) == A
+    with socket.socket(socket.AF_UNIX) as second:
+        second.connect(str(tmp_path / "keys"))
+        second.send(b"enter\na\n")
+        assert opened.takes(len(ENTER + A)) == ENTER + A
+    assert opened.has_nothing()
+    told = capsys.readouterr().err
+    assert "midst of a line" in told or "more than 4096" in told
+    assert told.count("\n") == 1
+
+
+def test_a_sockets_lines_come_from_one_client_after_the_other(
+    ring: Opener, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     opened = ring(open_events(f"unix:{tmp_path}/keys"))
     for _ in range(2):
         with socket.socket(socket.AF_UNIX) as client:
@@ -118,6 +171,7 @@ def test_a_sockets_lines_come_from_one_client_after_the_other(ring: Opener, tmp_
             client.send(b"a\nenter\n")
             assert opened.takes(len(A + ENTER)) == A + ENTER
     opened.events.close()
+    assert capsys.readouterr().err == ""
     assert not (tmp_path / "keys").exists()
 
 

@@ -29,9 +29,12 @@ class Socket(Console):
 
     is_socket = True
 
-    def __init__(self, path: str, option: str) -> None:
-        """Listen at `path`; `option` is for messages. Raises UsageError, and OSError for limits."""
-        self._option = option
+    def __init__(self, path: str, option: str, end: bytes = b"") -> None:
+        """Listen at `path`; `option` is for messages, `end` follows all that a client has sent.
+
+        Raises UsageError, and OSError for limits.
+        """
+        self._option, self._end = option, end
         self._guest, self._ring = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._guest.setblocking(False)
         self._place = -1  # the descriptor that a client will have
@@ -128,7 +131,7 @@ class Socket(Console):
             data = client.recv(INPUT_LIMIT)
         except ConnectionError:  # it left without reading all it was sent
             data = b""
-        self._input += data
+        self._input += data or self._end
         self._reads = bool(data)
 
     def _write(self, client: socket.socket) -> None:

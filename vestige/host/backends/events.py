@@ -22,8 +22,10 @@ from vestige.host.options import SOCKET
 PIECE = 100 * EVENT_SIZE
 LONGEST_LINE = 4096  # bytes
 LONGEST_FILE = 1 << 20
+END = b"\0"  # a line's last byte where a client has gone, in its midst unless that is all of it
 MOST_WAITING = 1 << 20  # bytes of records, and then what one more request makes
 MOST_TOLD = 16  # lines that mean nothing
+TOO_LONG = f"a line of more than {LONGEST_LINE} bytes"
 
 Done = Callable[[], object]
 
@@ -53,25 +55,45 @@ class Source:
 
 
 class Lines(Source):
-    """Lines of keys.py. One that means nothing is told, and passed over."""
+    """Lines of keys.py. One that means nothing is told, and passed over.
+
+    The last needs no end, as in a file; but one that ends with END is not whole.
+    """
 
     def __init__(self, descriptor: int, option: str) -> None:
         super().__init__(descriptor)
         self._option = option
         self._typist = Typist()
         self._coming = b""
+        self._passes = False  # over the rest of a line that is too long
         self._told = 0
 
     def records(self, data: bytes) -> bytes:
         """Of all lines that have come whole."""
         *lines, self._coming = (self._coming + data).split(b"\n")
-        if len(self._coming) > LONGEST_LINE:
+        if self.ended:
+            lines.append(self._coming)
             self._coming = b""
-            self._tell(f"a line of more than {LONGEST_LINE} bytes")
+        if self._passes and lines:
+            del lines[0]
+            self._passes = False
+        if len(self._coming) > LONGEST_LINE:
+            self._tell(TOO_LONG)
+            self._passes = True
+        if self._passes:
+            self._coming = b""
         return b"".join(map(self._meaning, lines))
 
     def _meaning(self, line: bytes) -> bytes:
         try:
+            if len(line) > LONGEST_LINE:
+                raise UsageError(TOO_LONG)
+            if line.endswith(END):
+                if line != END:
+                    raise UsageError(
+                        "a client went in the midst of a line; end each with a newline"
+                    )
+                return b""
             return meaning(self._typist, line)
         except UsageError as error:
             self._tell(str(error))
@@ -234,7 +256,7 @@ def open_events(words: str | None) -> Events:
     if words.startswith(SOCKET):
         from vestige.host.backends.console_socket import Socket  # noqa: PLC0415 - imports socket
 
-        console = Socket(words.removeprefix(SOCKET), option)
+        console = Socket(words.removeprefix(SOCKET), option, END + b"\n")
         return Events(Lines(console.output, option), console)
     try:
         descriptor, first = _opened(words, option)
