@@ -80,9 +80,15 @@ def test_what_can_not_be_read_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_file_that_is_too_long_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "keys").write_bytes(b"a\n" * (1 << 20))
-    with pytest.raises(UsageError, match="more than 1048576 bytes"):
+    """Before any of it is looked at, as keys take far more memory than their words."""
+    (tmp_path / "keys").write_bytes(b"frob\n" + b"#" * (64 << 10))
+    with pytest.raises(UsageError, match=r"keys: more than 65536 bytes; give it by a FIFO"):
         open_events(str(tmp_path / "keys"))
+
+
+def test_a_file_of_the_most_bytes_is_taken(ring: Opener, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes(b"#".ljust((64 << 10) - 2) + b"\na")
+    assert ring(open_events(str(tmp_path / "keys"))).takes(len(A)) == A
 
 
 def test_a_fifos_lines_come_as_they_are_written(
