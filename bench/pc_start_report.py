@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bench.common import plot, results
+from bench.common import results
 from bench.common.pc import COLOURS, KERNEL, OURS, READY, SPLIT
 from bench.common.places import INSIDE, NATIVE
 from bench.common.results import Goal
@@ -18,6 +18,8 @@ WHAT = {
 
 def report(result: dict[str, Any], *, write_page: bool) -> None:
     """JSON, a plot, and the tables in docs/performance.md."""
+    from bench.common import plot  # noqa: PLC0415 - matplotlib is an extra, and slow to import
+
     results.write_json(NAME, {"date": results.today()} | result)
     panels = []
     for place in (NATIVE, INSIDE):

@@ -13,6 +13,7 @@ import pytest
 from tests.attacks.harness import Attacks, assert_lines, assert_one_line, done, killed_at_the_end
 from tests.attacks.monitor import Attack, Place, Way
 from tests.host.harness import PATIENCE, why_not
+from vestige import abi
 from vestige.host.loop.monitor_log import MOST_LINES
 
 pytestmark = [
@@ -102,7 +103,7 @@ def test_a_ring_that_there_is_not_ends_the_guest(attacks: Attacks, number: int) 
     assert_one_line(ended, b"the monitor kicked ring %d, which there isn't" % number)
 
 
-@pytest.mark.parametrize("way", [3, 1 << 32, (1 << 64) - 1])
+@pytest.mark.parametrize("way", [max(abi.Power) + 1, 1 << 32, (1 << 64) - 1])
 def test_an_end_in_an_unknown_way_is_one(attacks: Attacks, way: int) -> None:
     ended = done(attacks.words(Attack.POWER, way))
     assert_one_line(ended, b"the monitor ended the guest in way %d, which there isn't" % way)
