@@ -1,7 +1,11 @@
 """`vestige screen`: what is said where a run shows no text."""
 
+import os
+import resource
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +13,7 @@ import pytest
 from tests.screen.screens import answer
 from vestige.cli import screen
 from vestige.cli.main import main
+from vestige.screen.png import SIGNATURE
 
 Answers = Callable[[Any], None]
 NONSENSE: list[Any] = [{}, [], "text", 7, {"kind": []}, {"kind": "x"}]
@@ -59,6 +64,99 @@ def test_without_text_there_is_a_line(
     answers(told)
     assert main(["screen", "web"]) == status
     assert capsys.readouterr() == ("", f"vestige: {line}\n")
+
+
+def pictured(path: Path | str) -> int:
+    return main(["screen", "web", "-o", str(path)])
+
+
+def test_a_picture_replaces_another_whole(answers: Answers, tmp_path: Path) -> None:
+    answers(answer(b"o\7k\7 \7!\7", 2))
+    path = tmp_path / "screen.png"
+    assert pictured(path) == 0
+    data = path.read_bytes()
+    assert data.startswith(SIGNATURE)
+    path.write_bytes(SIGNATURE + b"a longer file" * 10_000)
+    linked = tmp_path / "older.png"
+    linked.hardlink_to(path)
+    assert pictured(path) == 0
+    assert path.read_bytes() == data
+    assert linked.stat().st_size > len(data), "the old file is not written to"
+    assert {each.name for each in tmp_path.iterdir()} == {"screen.png", "older.png"}
+
+
+@pytest.mark.parametrize("kind", ["disk", "empty", "folder", "link", "dangling", "fifo", "device"])
+def test_a_picture_replaces_nothing_else(
+    answers: Answers, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    answers(answer(b"o\7k\7 \7!\7", 2))
+    path, target = tmp_path / "taken", tmp_path / "target.png"
+    match kind:
+        case "disk" | "empty":
+            path.write_bytes(b"disk" if kind == "disk" else b"")
+        case "folder":
+            path.mkdir()
+        case "link" | "dangling":
+            path.symlink_to(target)
+            if kind == "link":
+                target.write_bytes(SIGNATURE)
+        case "fifo":
+            os.mkfifo(path)
+        case _:
+            path = Path("/dev/null")
+    before = path.lstat()
+    assert pictured(path) == 2
+    assert capsys.readouterr().err == (
+        f"vestige: -o {path}: it is there, and is no PNG file; give another name\n"
+    )
+    after = path.lstat()
+    assert (after.st_ino, after.st_size, after.st_mode) == (
+        *(before.st_ino, before.st_size, before.st_mode),
+    )
+    assert target.exists() == (kind == "link")
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("-", "-o '-': a picture goes into a file; give the name of one"),
+        ("", "-o '': a picture goes into a file; give the name of one"),
+        ("\0", "-o \\x00: embedded null byte; give a file that can be written"),
+    ],
+)
+def test_a_picture_needs_a_files_name(
+    answers: Answers,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    path: str,
+    line: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answers(answer(b"o\7k\7 \7!\7", 2))
+    assert pictured(path) == 2
+    assert capsys.readouterr().err == f"vestige: {line}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_a_picture_is_none(
+    answers: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is no room for the whole."""
+    answers(answer(b"o\7k\7 \7!\7", 2))
+    path = tmp_path / "screen.png"
+    path.write_bytes(SIGNATURE)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (16, limit[1]))
+        status = pictured(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert status == 2
+    assert path.read_bytes() == SIGNATURE
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("words", [[], ["one", "two"]])

@@ -24,6 +24,11 @@ def test_the_name_may_follow_text() -> None:
     assert command.lines_of(arguments) == ["text one", "enter"]
 
 
+def test_a_minus_is_a_key() -> None:
+    arguments = command.SYNTAX.read(["one", "-", "a"])
+    assert command.lines_of(arguments) == ["-", "a"]
+
+
 def test_who_types_more_waits_longer() -> None:
     assert command.patience(["wait 30000", "text " + "a" * 500]) > 30 + command.PATIENCE
     assert command.patience(["wait x", "wait -5"]) < command.PATIENCE + 10

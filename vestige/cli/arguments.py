@@ -158,7 +158,7 @@ class Syntax:
                     raise UsageError(f"argument {name}: takes no word, not {value!r}")
                 given.setdefault(name, []).append(value)
                 order.append((name, value))
-            elif self.rest and not word.startswith("-"):
+            elif self.rest and (word == "-" or not word.startswith("-")):
                 rest.append(word)
                 order.append(("", word))
             else:

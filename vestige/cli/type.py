@@ -26,8 +26,9 @@ SYNTAX = Syntax(
         " ctrl-alt-delete. ACTION, each one word for the shell: 'press KEYS', 'release KEYS',"
         " 'move RIGHT DOWN', 'wheel TURNS', 'button left|right|middle|fourth|fifth [down|up]',"
         " 'wait MILLISECONDS', 'text TEXT'. All is done in the order in which it is given, as fast"
-        " as the guest takes it. Exit status: 0 the guest takes the last of it, 1 it does not, 2"
-        " bad input, of which nothing is done."
+        " as the guest takes it. A BIOS keeps 15 keys, so it and GRUB lose what is typed beyond"
+        " that at once: put 'wait MILLISECONDS' between. Exit status: 0 the guest takes the last of"
+        " it, 1 it does not, 2 bad input, of which nothing is done."
     ),
 )
 

@@ -57,6 +57,7 @@ BUTTONS = {"left": 1, "right": 2, "middle": 4, "fourth": 8, "fifth": 16}
 ESCAPES = {"n": "\n", "t": "\t", "b": "\b", "e": "\x1b", "\\": "\\"}
 LONGEST_WAIT = 60_000  # ms
 FARTHEST = 4096  # of a movement, at once
+EXAMPLES = "enter, a, ctrl-alt-delete"
 NEAREST = 3  # names that are told for one that is none
 
 
@@ -90,11 +91,11 @@ class Typist:
 
     def press(self, words: str) -> Iterator[bytes]:
         """Keys that are held from now on."""
-        yield from map(_press, _keys_of(words))
+        yield from map(_press, _keys_of(words, "press"))
 
     def release(self, words: str) -> Iterator[bytes]:
         """And no more."""
-        yield from map(_release, reversed(_keys_of(words)))
+        yield from map(_release, reversed(_keys_of(words, "release")))
 
     def wait(self, words: str) -> Iterator[bytes]:
         """Before what follows."""
@@ -115,7 +116,9 @@ class Typist:
         """Down, up, or both."""
         name, _, how = words.partition(" ")
         if name not in BUTTONS or how.strip() not in ("", "down", "up"):
-            raise UsageError(f"button {words}: give {', '.join(BUTTONS)}, and down, up or neither")
+            raise UsageError(
+                f"{_said('button', words)}: give {', '.join(BUTTONS)}, and down, up or neither"
+            )
         if how.strip() != "up":
             self.buttons |= BUTTONS[name]
             yield self._pointer()
@@ -153,11 +156,17 @@ def _release(code: int) -> bytes:
     return _record(EventKind.RELEASE, code=code)
 
 
-def _keys_of(words: str) -> Sequence[int]:
-    """Codes of keys with - between them. One character is the key, and Shift, that makes it."""
+def _keys_of(words: str, action: str = "") -> Sequence[int]:
+    """Codes of keys with - between them. One character is the key, and Shift, that makes it.
+
+    Raises UsageError; `action` is what stood before them.
+    """
     names = words.split("-") if len(words) > 1 else [words]
     if names[-2:] == ["", ""]:  # the last key is that of -
         names[-2:] = ["-"]
+    if "" in names:
+        missing = "a key is missing beside -" if words else "without a key"
+        raise UsageError(f"{_said(action, words)}: {missing}; give keys like {EXAMPLES}")
     codes = []
     for name in names:
         if len(names) == 1 and name in SHIFTED:
@@ -167,15 +176,22 @@ def _keys_of(words: str) -> Sequence[int]:
     return codes
 
 
+def _is_key(lower: str) -> bool:
+    return lower.isprintable() and (lower in NAMED or lower in ALIASES or lower in PLAIN)
+
+
 def _code_of(name: str) -> int:
     lower = name.lower()
-    code = NAMED.get(ALIASES.get(lower, lower), PLAIN.get(lower))
-    if code is not None and lower.isprintable():
-        return code
+    if _is_key(lower):
+        return NAMED.get(ALIASES.get(lower, lower)) or PLAIN[lower]
     import difflib  # noqa: PLC0415 - for an error alone
 
     known = [*NAMED, *ALIASES, *ACTIONS]
-    near = difflib.get_close_matches(lower, known, NEAREST)
+    parts = lower.split("+")
+    if len(parts) > 1 and all(_is_key(part) for part in parts):
+        near = ["-".join(parts)]
+    else:
+        near = difflib.get_close_matches(lower, known, NEAREST)
     meant = f"is it {' or '.join(near)}?" if near else "there are a, 7, f1, enter, up, kp5, ctrl, …"
     raise UsageError(f"{name!r} is no key: {meant} (docs/devices/i8042.md has all)")
 
@@ -186,8 +202,12 @@ def _numbers(action: str, words: str, form: str, least: int, most: int) -> Seque
     except ValueError:
         numbers = []
     if len(numbers) != len(form.split()) or not all(least <= each <= most for each in numbers):
-        raise UsageError(f"{action} {words}: give {form}, each from {least} to {most}")
+        raise UsageError(f"{_said(action, words)}: give {form}, each from {least} to {most}")
     return numbers
+
+
+def _said(action: str, words: str) -> str:
+    return f"{action} {words}".strip() or "''"
 
 
 def _without_escapes(text: str) -> Iterator[str]:
