@@ -27,9 +27,9 @@ ECHO = bytes.fromhex(
     "ee"  # out dx, al
     "3c2e"  # cmp al, '.'
     "75f4"  # jne next
-    "ba0006"  # mov dx, 0x600: ACPI's sleep control register
-    "b034"  # mov al, 0x34
-    "ee"  # out dx, al
+    "ba0406"  # mov dx, 0x604: the PIIX4's PM1 control, where SeaBIOS puts it
+    "b80020"  # mov ax, 0x2000: soft off
+    "ef"  # out dx, ax
     "f4"  # hlt
     "ebfd"  # jmp to that
 )
