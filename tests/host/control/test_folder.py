@@ -1,17 +1,23 @@
 """Where the sockets are: whose folder it is, who has a name, what a killed run leaves."""
 
+import errno
 import os
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
+from vestige import trust
 from vestige.errors import UsageError
 from vestige.host.control import folder as place
+from vestige.host.control.client import SilentError, everyone, find
 from vestige.host.control.folder import Folder, open_folder
+from vestige.host.limits import line_of
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +123,83 @@ def test_a_full_queue_does_not_make_a_run_a_dead_one(folder: Folder) -> None:
             folder.listen("one")
         for end in waiting:
             end.close()
+
+
+LISTENS = """
+from vestige.host.control.folder import open_folder
+folder = open_folder(make=True)
+kept = folder.listen("one")
+print(flush=True)
+input()
+"""
+
+
+def fill_queue(folder: Folder, name: str, stack: ExitStack) -> None:
+    """Connect until no more are taken."""
+    error = 0
+    while not error:
+        end = stack.enter_context(socket.socket(socket.AF_UNIX))
+        end.setblocking(False)
+        error = end.connect_ex(folder.address(name))
+    assert error == errno.EAGAIN
+
+
+def test_a_run_that_takes_no_connection_is_known_by_its_process(folder: Folder) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LISTENS], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        with ExitStack() as stack:
+            fill_queue(folder, "one", stack)
+            assert folder.owner("one") == process.pid
+            (told,) = map(stack.enter_context, everyone())
+            found = stack.enter_context(find("one"))
+            assert (told.pid, found.pid) == (process.pid, process.pid)
+            with pytest.raises(SilentError, match="one: takes no request now"):
+                found.ask({"do": "status"})
+    finally:
+        process.kill()
+        process.communicate()
+    assert folder.owner("one") is None
+    assert folder.remove_stale("one")
+
+
+def test_of_no_run_there_is_no_process(folder: Folder) -> None:
+    leave(folder, "one")
+    assert folder.owner("one") is None
+    assert folder.owner("two") is None
+
+
+def test_a_lock_is_of_one_socket(folder: Folder) -> None:
+    """Whoever has the name next is not the process that had it."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", LISTENS], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.rename(folder.address("one"), folder.address("two"))  # noqa: PTH104
+        leave(folder, "one")
+        assert (folder.owner("one"), folder.owner("two")) == (None, process.pid)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_limit_of_files_is_no_fault_of_the_folder(
+    monkeypatch: pytest.MonkeyPatch, runtime: Path
+) -> None:
+    def fail(_path: str) -> int:
+        raise OSError(errno.EMFILE, "Too many open files", "/")
+
+    monkeypatch.setattr(trust, "follow", fail)
+    with pytest.raises(OSError, match="Too many open files") as refused:
+        open_folder(make=True)
+    line = line_of(refused.value)
+    assert line is not None
+    assert line.startswith(f"{runtime}/vestige: Too many open files; RLIMIT_NOFILE allows ")
 
 
 def test_what_a_killed_run_left_is_taken_over(folder: Folder) -> None:

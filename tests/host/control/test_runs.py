@@ -159,6 +159,26 @@ def test_a_run_that_does_not_answer_is_silent_and_can_be_killed(start: Start) ->
     assert over(machine)
 
 
+def test_a_run_that_takes_no_connection_any_more_is_silent_and_can_be_killed(start: Start) -> None:
+    """Each connection that a stopped run does not take stays in its queue, which has an end."""
+    first = start("--name", "one")
+    first.send_signal(signal.SIGSTOP)
+    folder = open_folder(make=False)
+    assert folder is not None
+    with ExitStack() as stack:
+        stack.enter_context(closing(folder))
+        error = 0
+        while not error:
+            end = stack.enter_context(socket.socket(socket.AF_UNIX))
+            end.setblocking(False)
+            error = end.connect_ex(folder.address("one"))
+        assert listed() == [{"name": "one", "pid": first.pid, "state": "silent"}]
+        status, _, errors = vestige("stop", "one")
+        assert (status, errors.count("vestige stop --kill one ends it at once")) == (1, 1)
+        assert vestige("stop", "--kill", "one") == (0, "", "")
+    assert first.wait(PATIENCE) == -signal.SIGKILL
+
+
 def test_a_run_that_waits_for_a_file_is_listed_and_ends_when_told(
     start: Start, tmp_path: Path
 ) -> None:

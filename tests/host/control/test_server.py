@@ -1,7 +1,9 @@
 """A run's control, and clients of every kind, which are this user's, and may be broken."""
 
+import errno
 import json
 import os
+import resource
 import select
 import socket
 import time
@@ -545,6 +547,22 @@ def test_an_answer_that_is_none_is_told(data: bytes) -> None:
 def test_an_end_without_an_answer_is_told(data: bytes) -> None:
     with pytest.raises(SilentError, match="two: ended without an answer"):
         answered(data)
+
+
+def test_who_may_open_no_more_files_is_told_so_and_overlooks_nobody(served: Served) -> None:
+    for name in ("two", "three", "four"):
+        listener, _ = served.folder.listen(name)
+        served.stack.callback(listener.close)
+    next_one = os.dup(0)
+    os.close(next_one)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_one + 4, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files") as raised:
+            everyone()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert raised.value.errno == errno.EMFILE
 
 
 def test_no_answer_is_told_in_time(served: Served) -> None:

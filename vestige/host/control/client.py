@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from vestige.errors import GuestError, UsageError
 from vestige.host.control.folder import Folder, open_folder
+from vestige.host.limits import cure
 from vestige.host.options import is_name
 
 PATIENCE = 10.0  # seconds for an answer
@@ -23,7 +24,10 @@ class SilentError(GuestError):
 
 
 class Run:
-    """One that is there, by its `name`; `pid` is its process's."""
+    """One that is there, by its `name`; `pid` is its process's.
+
+    Where too many wait to be connected, as at one that is stopped, it is there but takes nothing.
+    """
 
     def __init__(self, folder: Folder, name: str) -> None:
         """Connect. Raises OSError."""
@@ -31,14 +35,22 @@ class Run:
         self._end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, QUEUE)
         self._coming = bytearray()
+        self.pid: int
         try:
-            self._end.connect(folder.address(name))
+            try:
+                self._end.connect(folder.address(name))
+            except BlockingIOError:
+                owner = folder.owner(name)
+                if owner is None:
+                    raise
+                self.pid = owner
+            else:
+                peer = self._end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
+                self.pid = PEER.unpack(peer)[0]
             self._end.setblocking(False)
-            peer = self._end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
         except BaseException:
             self._end.close()
             raise
-        self.pid: int = PEER.unpack(peer)[0]
 
     def fileno(self) -> int:
         """For poll(2): readable once something of an answer has come."""
@@ -46,12 +58,12 @@ class Run:
 
     def send(self, request: Mapping[str, Any]) -> None:
         """Ask. Raises SilentError where it can't be sent at once."""
-        line = json.dumps(request).encode() + b"\n"
+        line = json.dumps(request).encode()
         try:
-            sent = self._end.send(line)
+            sent = self._end.send(line + b"\n")
         except OSError:
             sent = 0
-        if sent < len(line):
+        if sent <= len(line):
             raise SilentError(f"{self.name}: takes no request now; try again")
 
     def take(self) -> Any:
@@ -161,7 +173,9 @@ def _reach(folder: Folder, name: str) -> Run | None:
         return Run(folder, name)  # it had only just begun
     except BlockingIOError:
         raise
-    except OSError:
+    except OSError as error:
+        if cure(error.errno or 0):  # this process can't ask: that says nothing of the run
+            raise
         return None
 
 

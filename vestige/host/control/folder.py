@@ -7,9 +7,11 @@ end its guests. One that is not this user's alone is refused.
 # ruff: noqa: PTH116, PTH208
 
 import _socket
+import errno
 import fcntl
 import os
 import stat
+import struct
 from _collections_abc import Sequence
 
 from vestige import trust
@@ -18,14 +20,23 @@ from vestige.errors import UsageError
 TEMPORARY = "/tmp"  # what is made there is looked at
 CURE = "set XDG_RUNTIME_DIR to a folder of yours"
 OTHERS = 0o077
+READ = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 BACKLOG = 16
 PATH_LIMIT = 107  # bytes: sun_path is 108 with its NUL, unix(7)
+LOCK = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, length, pid; fcntl(2)
+LONGEST_OFFSET = (1 << 62) - 1
 
 Identity = tuple[int, int] | None
 
 
 class Folder:
-    """The folder, also held by its descriptor: its path may be longer than a socket's may be."""
+    """The folder, also held by its descriptor: its path may be longer than a socket's may be.
+
+    Who listens holds a record lock on the folder, at the offset that is its socket's inode. So the
+    kernel says which process a run is, also while that takes no connection, and of none that has
+    gone. A process that closes any descriptor of the folder loses them all (fcntl(2)): nothing here
+    opens it a second time.
+    """
 
     def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
@@ -40,11 +51,7 @@ class Folder:
 
     def names(self) -> Sequence[str]:
         """All that there are, in order, of runs that were killed, too."""
-        listed = self._opened()
-        try:
-            return sorted(os.listdir(listed))
-        finally:
-            os.close(listed)
+        return sorted(os.listdir(self._descriptor))
 
     def identity(self, name: str) -> Identity:
         """What tells the socket of this name from all others; None: there is no such socket."""
@@ -57,7 +64,7 @@ class Folder:
     def listen(self, name: str) -> tuple[_socket.socket, Identity]:
         """A socket of this name, in the place of a killed run's. Raises UsageError, OSError."""
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
-        lock = self._locked()
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
             if not self._clear(name):
                 raise UsageError(
@@ -65,21 +72,33 @@ class Folder:
                     f" vestige stop {name}"
                 )
             listener.bind(self.address(name))
+            identity = self.identity(name)
+            if identity is not None:
+                fcntl.lockf(self._descriptor, fcntl.LOCK_SH, 1, _offset(identity))
             listener.listen(BACKLOG)
         except BaseException:
             listener.close()
             raise
         finally:
-            os.close(lock)
-        return listener, self.identity(name)
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        return listener, identity
+
+    def owner(self, name: str) -> int | None:
+        """The process that listens at the socket of this name; None: no other one does."""
+        identity = self.identity(name)
+        if identity is None:
+            return None
+        asked = LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _offset(identity), 1, 0)
+        kind, _, _, _, pid = LOCK.unpack(fcntl.fcntl(self._descriptor, fcntl.F_GETLK, asked))
+        return None if kind == fcntl.F_UNLCK else pid
 
     def remove_stale(self, name: str) -> bool:
         """Remove the socket of this name, if its run is no more; False: it goes on."""
-        lock = self._locked()
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # no other process takes or removes a name
         try:
             return self._clear(name)
         finally:
-            os.close(lock)
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _clear(self, name: str) -> bool:
         """Whether nobody has the name any more."""
@@ -96,15 +115,6 @@ class Folder:
         if identity is not None and self.identity(name) == identity:
             os.unlink(name, dir_fd=self._descriptor)
 
-    def _opened(self) -> int:
-        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._descriptor)
-
-    def _locked(self) -> int:
-        """A descriptor; until it is closed no other process takes or removes a name here."""
-        descriptor = self._opened()
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        return descriptor
-
     def close(self) -> None:
         """Close it."""
         os.close(self._descriptor)
@@ -113,21 +123,28 @@ class Folder:
 def open_folder(*, make: bool) -> Folder | None:
     """This user's; None: there is none, and `make` did not ask for one.
 
-    Raises UsageError where others may write there, or it can't be made.
+    Raises UsageError where others may write there, or it can't be made, OSError where this process
+    may open no more files.
     """
     above, name = _place()
     path = f"{above}/{name}"
     try:
         parent = trust.follow(above)
         try:
-            descriptor = trust.enter(parent, name, path, make=make)
+            entered = trust.enter(parent, name, path, make=make)
         finally:
             os.close(parent)
+        try:
+            descriptor = os.open(".", READ, dir_fd=entered)
+        finally:
+            os.close(entered)
     except FileNotFoundError:
         if not make:
             return None
         raise UsageError(f"{path}: can't be made; {CURE}") from None
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):  # that says nothing of the folder
+            raise OSError(error.errno, error.strerror, path) from None
         raise UsageError(f"{error.filename or path}: {error.strerror}; {CURE}") from None
     status = os.fstat(descriptor)
     if status.st_uid != os.geteuid() or status.st_mode & OTHERS:
@@ -146,6 +163,11 @@ def _place() -> tuple[str, str]:
         except OSError:
             continue
     return TEMPORARY, f"vestige-runs-{user}"
+
+
+def _offset(identity: tuple[int, int]) -> int:
+    """Where the lock of this socket's run is."""
+    return identity[1] & LONGEST_OFFSET
 
 
 def _is_listened_to(address: str) -> bool:

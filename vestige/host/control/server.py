@@ -327,5 +327,6 @@ def open_control(asked: "RunOptions", end: Callable[[], object]) -> Control:
             raise
         tell(f"{error}: until then no `vestige ps` or `vestige stop` for this run")
     except OSError as error:
-        raise UsageError(f"--name {name_of(asked)}: {error.strerror}; give another") from error
+        what = error.filename or f"--name {name_of(asked)}"
+        raise UsageError(f"{what}: {error.strerror}; give another") from error
     return control
