@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from vestige.errors import UsageError
 from vestige.host.control import answers, commands
+from vestige.host.control.server import LONGEST_LINE
 from vestige.host.process.link import MOST
 
 VALUES = st.recursive(
@@ -31,6 +32,17 @@ def test_a_value_is_what_json_reads_again(value: Any) -> None:
 def test_what_has_no_bytes_is_an_escape(text: str) -> None:
     """As in the name of a file."""
     assert json.loads(answers.encoded(answers.json_of(text))) == text
+
+
+@pytest.mark.parametrize(
+    "item", ["0", "[]", "{}", '""', '"\u00e9"', "1e1", "[0]", '{"":0}', "2147483648"]
+)
+def test_what_a_client_may_ask_is_one_message(item: str) -> None:
+    start = '{"do":"test","x":['
+    line = (
+        start + ",".join([item] * ((LONGEST_LINE - len(start)) // (len(item.encode()) + 1))) + "]}"
+    )
+    assert len(answers.question("test", json.loads(line))) < MOST
 
 
 def test_bytes_are_in_base64() -> None:

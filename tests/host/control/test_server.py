@@ -532,12 +532,20 @@ def answered(data: bytes) -> Any:
         return answer
 
 
+NO_NUMBERS = [
+    b'{"answer": {"seconds": %s}}\n' % number
+    for number in (b"NaN", b"Infinity", b"-Infinity", b"1e999")
+]
+
+
 def test_an_error_is_told_with_the_runs_name() -> None:
     with pytest.raises(UsageError, match="two: no such thing"):
         answered(error_line("no such thing") + b"\n")
 
 
-@pytest.mark.parametrize("data", [b"\n", b"[]\n", b"{}\n", b"x\n", b"\xff\n", b"[" * 99999 + b"\n"])
+@pytest.mark.parametrize(
+    "data", [b"\n", b"[]\n", b"{}\n", b"x\n", b"\xff\n", b"[" * 99999 + b"\n", *NO_NUMBERS]
+)
 def test_an_answer_that_is_none_is_told(data: bytes) -> None:
     with pytest.raises(Exception, match="two: an answer that is none of a run's"):
         answered(data)
@@ -563,6 +571,17 @@ def test_who_may_open_no_more_files_is_told_so_and_overlooks_nobody(served: Serv
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert raised.value.errno == errno.EMFILE
+
+
+def test_too_long_a_request_is_refused_before_it_is_sent(served: Served) -> None:
+    with find("one") as run:
+        with pytest.raises(UsageError, match=r"one: a request of 300037 bytes; .* takes 16 KiB"):
+            run.send({"do": "type", "lines": ["a" * 100_000] * 3})
+        fits = {"do": "status", "x": ""}
+        fits["x"] = "a" * (LONGEST_LINE - len(json.dumps(fits)))
+        run.send(fits)
+        served.serve()
+        assert run.take()["name"] == "one"
 
 
 def test_no_answer_is_told_in_time(served: Served) -> None:

@@ -1,6 +1,7 @@
 """Who asks: finds runs by their names, sends a request, takes the answer."""
 
 import json
+import math
 import select
 import socket
 import struct
@@ -10,6 +11,7 @@ from typing import Any, Self
 
 from vestige.errors import GuestError, UsageError
 from vestige.host.control.folder import Folder, open_folder
+from vestige.host.control.server import LONGEST_LINE
 from vestige.host.limits import cure
 from vestige.host.options import is_name
 
@@ -57,8 +59,13 @@ class Run:
         return self._end.fileno()
 
     def send(self, request: Mapping[str, Any]) -> None:
-        """Ask. Raises SilentError where it can't be sent at once."""
+        """Ask. Raises UsageError for too much, SilentError where it can't be sent at once."""
         line = json.dumps(request).encode()
+        if len(line) > LONGEST_LINE:
+            raise UsageError(
+                f"{self.name}: a request of {len(line)} bytes; give less at once, a run takes"
+                f" {LONGEST_LINE >> 10} KiB"
+            )
         try:
             sent = self._end.send(line + b"\n")
         except OSError:
@@ -85,7 +92,7 @@ class Run:
 
     def _answer(self, line: bytes) -> Any:
         try:
-            told = json.loads(line)
+            told = json.loads(line, parse_float=_finite, parse_constant=_finite)
         except (ValueError, RecursionError):
             told = None
         if isinstance(told, dict) and "error" in told:
@@ -177,6 +184,14 @@ def _reach(folder: Folder, name: str) -> Run | None:
         if cure(error.errno or 0):  # this process can't ask: that says nothing of the run
             raise
         return None
+
+
+def _finite(text: str) -> float:
+    """The number. Raises ValueError for NaN and infinity, which are none of JSON's."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def _unknown(name: str, known: Sequence[str]) -> UsageError:

@@ -11,7 +11,9 @@ from errno import EMFILE
 
 from vestige.lang.enumeration import IntEnum
 
-MOST = 32 << 10  # bytes of a message
+# Bytes of a message. What a control's client may ask has 16 KiB as JSON, and as marshal two and a
+# half times that: a number takes two bytes in a list of the one, and five of the other.
+MOST = 48 << 10
 LONGEST, MOST_DESCRIPTORS = 256 << 10, 253  # bytes of orders, and what unix(7) lets come along
 AT_ONCE = 64  # messages that are taken before anything else is looked at again
 # The descriptor of the machine's end, behind the standard ones. Before, it is a pipe's of signals,

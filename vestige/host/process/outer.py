@@ -21,7 +21,7 @@ from vestige.host.loop.monitor_log import Lines, MonitorLog
 from vestige.host.loop.session import Outcome
 from vestige.host.messages import in_one_line, pass_on, tell
 from vestige.host.process import inner
-from vestige.host.process.link import MOST, Kind, Link, pair
+from vestige.host.process.link import Kind, Link, pair
 from vestige.host.process.orders import Orders
 from vestige.lang.types import TYPE_CHECKING
 from vestige.signals import Watch
@@ -143,10 +143,7 @@ class MachineProcess:
 
     def ask(self, command: str, request: "Mapping[str, Any]", _line: bytes) -> None:
         """Have the machine's process answer a command. Raises UsageError where it can't be told."""
-        asked = question(command, request)
-        if len(asked) >= MOST:
-            raise UsageError(f"a request of {len(asked)} bytes; at most {MOST - 1} can be told")
-        if not self._link.send(Kind.ASK, asked):
+        if not self._link.send(Kind.ASK, question(command, request)):
             raise UsageError("the machine's process takes nothing now; try again")
 
     def tell_size(self, columns: int, rows: int) -> None:
