@@ -30,6 +30,7 @@ def options(*disks: DiskOption, **others: object) -> RunOptions:
 
 
 DISK = DiskOption("disk")
+UNIX = ConsoleOption("unix:s")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,8 @@ DISK = DiskOption("disk")
         (options(DISK, initrd="link"), "--initrd link: the guest may write it, as --disk disk; ad"),
         (options(DiskOption("kernel")), "--kernel kernel: the guest may write it, as --disk kern"),
         (options(stats="new", console=ConsoleOption("./new")), "this would overwrite --console ./"),
+        (options(console=UNIX, keys="unix:./s"), "--keys unix:./s: --console unix:s listens there"),
+        (options(console=UNIX, ports=(PortOption("p", "unix:s"),)), "--port p=unix:s: --console u"),
     ],
 )  # fmt: skip
 def test_a_file_that_would_be_lost_is_refused_by_name(asked: RunOptions, line: str) -> None:
@@ -65,6 +68,7 @@ def test_a_file_that_would_be_lost_is_refused_by_name(asked: RunOptions, line: s
         options(DISK, stats="new", console=ConsoleOption("newer")),
         options(stats="/dev/null", console=ConsoleOption("/dev/null")),
         options(DISK, console=ConsoleOption("unix:disk")),
+        options(console=UNIX, ports=(PortOption("p", "unix:t"),), keys="s"),
         options(DiskOption("vfio:0000:00:10.0")),
         options(DiskOption("missing"), stats="a/missing/folder"),
         options(DiskOption("\0"), DiskOption("disk/below")),

@@ -27,17 +27,42 @@ class Use:
 
 
 def check(options: RunOptions) -> None:
-    """Raise UsageError for a file or block device that is named twice, by whichever paths.
+    """Raise UsageError for a file, block device or socket that is named twice, by whichever paths.
 
     A loop device is its file, and a partition part of its disk. A file of an overlay and that of
     the layer below are two files to Linux, and so they are here.
     """
+    _check_sockets(options)
     uses: list[Use] = []
     for use in _uses(options):
         for other in uses:
             if use.extent.overlaps(other.extent) and (problem := _problem(other, use)):
                 raise UsageError(problem)
         uses.append(use)
+
+
+def _check_sockets(options: RunOptions) -> None:
+    """Raise UsageError where two of them have one path: the first would listen there."""
+    there: dict[str, str] = {}
+    backends = _backends(options)
+    if options.keys is not None:
+        backends.append(("--keys ", options.keys))
+    for words, backend in backends:
+        if not backend.startswith(SOCKET):
+            continue
+        try:
+            path = os.path.realpath(backend.removeprefix(SOCKET))
+        except (OSError, ValueError):  # listening says why
+            continue
+        if path in there:
+            raise UsageError(f"{words}{backend}: {there[path]} listens there; give another path")
+        there[path] = f"{words}{backend}"
+
+
+def _backends(options: RunOptions) -> list[tuple[str, str]]:
+    """What consoles and ports are connected to, each behind the words that ask for it."""
+    ports = [(f"--port {port.name}=", port.backend) for port in options.ports]
+    return [("--console ", options.console.backend), *ports]
 
 
 def _uses(options: RunOptions) -> list[Use]:
@@ -47,11 +72,9 @@ def _uses(options: RunOptions) -> list[Use]:
         for disk in options.disks
         if disk.controller is None
     ]
-    backends = [("--console ", options.console.backend)]
-    backends += [(f"--port {port.name}=", port.backend) for port in options.ports]
     outputs = [
         (f"{words}{backend}", backend)
-        for words, backend in backends
+        for words, backend in _backends(options)
         if backend != STDIO and not backend.startswith(SOCKET)
     ]
     if options.stats is not None:
