@@ -11,7 +11,6 @@ characters and few. The time is the virtual machine's of the processor between t
 and the last. Writes bench/results/pc_text.json and .svg and the table in docs/performance.md.
 """
 
-import argparse
 import json
 import struct
 import sys
@@ -37,16 +36,12 @@ NAMES = (OURS, KERNEL)
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3, help="of both machines (3)")
-    parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md alone")
-    parser.add_argument("--inside", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.inside:
-        print(json.dumps(measure(**json.loads(options.inside))))
-        return 0
-    report(prepared(options.rounds), write_page=not options.no_page)
-    return 0
+    return pc.command_line(__doc__, 3, measure, conclude)
+
+
+def conclude(rounds: int, write_page: bool) -> None:
+    """Measure, and tell."""
+    report(prepared(rounds), write_page=write_page)
 
 
 def prepared(rounds: int) -> dict[str, Any]:

@@ -11,7 +11,6 @@ runs of their own, the difference of many ticks and few. Writes bench/results/pc
 and the table in docs/performance.md.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -35,18 +34,14 @@ THEIRS = (SPLIT, KERNEL)
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="of all machines (5)")
-    parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md alone")
-    parser.add_argument("--inside", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.inside:
-        print(json.dumps(measure(**json.loads(options.inside))))
-        return 0
+    return pc.command_line(__doc__, 5, measure, conclude)
+
+
+def conclude(rounds: int, write_page: bool) -> None:
+    """Measure, and tell."""
     from bench import pc_tick_report  # noqa: PLC0415 - not needed inside
 
-    pc_tick_report.report(prepared(options.rounds), write_page=not options.no_page)
-    return 0
+    pc_tick_report.report(prepared(rounds), write_page=write_page)
 
 
 def prepared(rounds: int) -> dict[str, Any]:

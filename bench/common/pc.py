@@ -3,6 +3,7 @@
 Imports nothing that takes long: it is used inside a software host too.
 """
 
+import argparse
 import json
 import subprocess
 from collections import Counter
@@ -45,6 +46,28 @@ class Exits(NamedTuple):
     guest: int
     all: int
     causes: dict[str, int]
+
+
+def command_line(
+    about: str,
+    rounds: int,
+    measure: Callable[..., dict[str, Any]],
+    conclude: Callable[[int, bool], None],
+) -> int:
+    """A benchmark's: `conclude` has rounds, and whether the page is to be written.
+
+    In the software host `measure` has what `conclude` out there gave it, and prints what it found.
+    """
+    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=rounds, help=f"of all machines ({rounds})")
+    parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md alone")
+    parser.add_argument("--inside", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        print(json.dumps(measure(**json.loads(options.inside))))
+    else:
+        conclude(options.rounds, not options.no_page)
+    return 0
 
 
 def kernel(source: Path, program: Path) -> None:
