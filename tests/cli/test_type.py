@@ -1,9 +1,15 @@
 """`vestige type`: what its words mean, and in which order."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import pytest
 
 from vestige.cli import main as cli
 from vestige.cli import type as command
+from vestige.host.control.client import SlowError
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +35,66 @@ def test_a_minus_is_a_key() -> None:
     assert command.lines_of(arguments) == ["-", "a"]
 
 
-def test_who_types_more_waits_longer() -> None:
-    assert command.patience(["wait 30000", "text " + "a" * 500]) > 30 + command.PATIENCE
-    assert command.patience(["wait x", "wait -5"]) < command.PATIENCE + 10
+class Guest:
+    """A run's, which has taken what is typed once it was asked for each answer of `typing`."""
+
+    def __init__(self, *typing: Any) -> None:
+        self.typing = list(typing)
+        self.now = 0.0
+
+    def send(self, request: Any) -> None:
+        assert request == {"do": "type", "lines": ["a"]}
+
+    def wait(self, seconds: float) -> Any:
+        if self.typing:
+            self.now += seconds
+            raise SlowError("one: no answer")
+        return {}
+
+    def ask(self, request: Any) -> Any:
+        assert request == {"do": "typing"}
+        return self.typing.pop(0)
+
+
+def types(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> int:
+    @contextmanager
+    def find(_name: str) -> Iterator[Guest]:
+        yield guest
+
+    monkeypatch.setattr(command, "find", find)
+    monkeypatch.setattr(time, "monotonic", lambda: guest.now)
+    return cli.main(["type", "one", "a"])
+
+
+def waiting(seconds: float) -> dict[str, Any]:
+    return {"waits": 2, "of": 9, "seconds": seconds}
+
+
+def test_a_slow_guest_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that was slow before."""
+    guest = Guest(*[waiting(90.0)] * 9, waiting(0.0), *[waiting(9.0)] * 20)
+    assert types(guest, monkeypatch) == 0
+    assert guest.typing == []
+
+
+def test_one_that_takes_no_more_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    guest = Guest(*map(waiting, map(float, range(1, 100))))
+    assert types(guest, monkeypatch) == 1
+    assert guest.now == 10.0
+    assert capsys.readouterr().err == (
+        "vestige: one: the guest takes no more: 2 of 9 wait (keys down and up, movements), at most;"
+        " what it has not been given is dropped\n"
+    )
+
+
+@pytest.mark.parametrize("told", [{}, ["waits"], {"waits": "2", "of": 9, "seconds": 1.0}])
+def test_nonsense_is_told(
+    told: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert types(Guest(told), monkeypatch) == 1
+    assert capsys.readouterr().err == "vestige: one: an answer that is none of a run's\n"
 
 
 @pytest.mark.parametrize(

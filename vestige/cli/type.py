@@ -1,14 +1,15 @@
 """`vestige type`: keys and pointer movements for a PC that runs, from the command line."""
 
+import time
 from collections.abc import Sequence
+from typing import Any
 
 from vestige.cli.arguments import Arguments, Option, Syntax
-from vestige.errors import UsageError
-from vestige.host.control.client import find
+from vestige.errors import GuestError, UsageError
+from vestige.host.control.client import SlowError, find
 
-PATIENCE = 60.0  # seconds, and more for each
-CHARACTER = 0.2
-WAIT = "wait "
+PATIENCE = 10.0  # seconds in which the guest takes nothing
+LOOK = 1.0  # seconds from a look at what it takes to the next
 
 SYNTAX = Syntax(
     (
@@ -27,8 +28,9 @@ SYNTAX = Syntax(
         " 'move RIGHT DOWN', 'wheel TURNS', 'button left|right|middle|fourth|fifth [down|up]',"
         " 'wait MILLISECONDS', 'text TEXT'. All is done in the order in which it is given, as fast"
         " as the guest takes it. A BIOS keeps 15 keys, so it and GRUB lose what is typed beyond"
-        " that at once: put 'wait MILLISECONDS' between. Exit status: 0 the guest takes the last of"
-        " it, 1 it does not, 2 bad input, of which nothing is done."
+        " that at once: put 'wait MILLISECONDS' between. Exit status: 0 the guest's keyboard and"
+        " mouse have taken all, 1 they have taken nothing for 10 s (the rest is dropped, but for"
+        " the next 200 events), or the run has ended, 2 bad input, of which nothing is done."
     ),
 )
 
@@ -41,8 +43,15 @@ def run(arguments: Arguments) -> int:
     if not lines:
         raise UsageError("nothing to type; give --text TEXT, or keys like enter, ctrl-alt-delete")
     with find(name) as found:
-        found.ask({"do": "type", "lines": lines}, patience(lines))
-    return 0
+        found.send({"do": "type", "lines": lines})
+        begun = time.monotonic()
+        while True:
+            try:
+                found.wait(LOOK)
+            except SlowError:
+                check(name, time.monotonic() - begun)
+            else:
+                return 0
 
 
 def lines_of(arguments: Arguments) -> Sequence[str]:
@@ -53,8 +62,16 @@ def lines_of(arguments: Arguments) -> Sequence[str]:
     return [f"text {word}" if option else word for option, word in order]
 
 
-def patience(lines: Sequence[str]) -> float:
-    """Seconds for all of it."""
-    waits = [line.removeprefix(WAIT) for line in lines if line.startswith(WAIT)]
-    milliseconds = sum(int(word) for word in waits if word.isascii() and word.isdigit())
-    return PATIENCE + CHARACTER * sum(map(len, lines)) + milliseconds / 1000
+def check(name: str, waited: float) -> None:
+    """Raise GuestError where the guest has taken nothing for too long; so has one `waited`."""
+    with find(name) as found:
+        told: Any = found.ask({"do": "typing"})
+    match told:
+        case {"waits": int(waits), "of": int(events), "seconds": float(seconds)}:
+            if min(seconds, waited) >= PATIENCE:
+                raise GuestError(
+                    f"{name}: the guest takes no more: {waits} of {events} wait (keys down and up,"
+                    " movements), at most; what it has not been given is dropped"
+                )
+        case _:
+            raise GuestError(f"{name}: an answer that is none of a run's")

@@ -12,7 +12,15 @@ import pytest
 
 from vestige.abi import EVENT_SIZE, EventKind
 from vestige.errors import UsageError
-from vestige.host.backends.events import MOST_WAITING, Events, Lines, Source, open_events
+from vestige.host.backends.events import (
+    AHEAD,
+    MARK,
+    MOST_WAITING,
+    Events,
+    Lines,
+    Source,
+    open_events,
+)
 from vestige.host.keys import Typist
 
 PATIENCE = 10.0
@@ -223,8 +231,77 @@ def test_who_types_is_told_when_it_has_gone(ring: Opener) -> None:
     opened.events.type(["enter"], lambda: told.append(2))
     assert told == []
     assert opened.takes(500 * len(A)) == A * 500
+    assert told == []
+    assert opened.takes(len(MARK)) == MARK
+    opened.serve(lambda: told == [1])
+    assert opened.takes(len(ENTER + MARK)) == ENTER + MARK
     opened.serve(lambda: told == [1, 2])
-    assert opened.takes(len(ENTER)) == ENTER
+
+
+def test_a_mark_waits_until_all_before_it_has_been_taken(ring: Opener) -> None:
+    """So it is not among the events that the monitor takes ahead, before these are done."""
+    opened = ring(Events())
+    told: list[int] = []
+    opened.events.type(["a"], lambda: told.append(1))
+    assert opened.end.recv(1000) == A
+    assert told == []
+    assert opened.takes(len(MARK)) == MARK
+    opened.serve(lambda: told == [1])
+    assert opened.events.waits_for() == {}
+
+
+def test_nothing_is_done_while_the_guest_takes_nothing(ring: Opener) -> None:
+    """What waits for it is no event for poll(2)."""
+    opened = ring(Events())
+    opened.events.type(["a"], lambda: None)
+    opened.events.serve(dict.fromkeys(opened.events.waits_for(), 1))
+    poll = select.poll()
+    for descriptor, wanted in opened.events.waits_for().items():
+        poll.register(descriptor, wanted)
+    assert opened.events.waits_for()
+    assert poll.poll(0) == []
+
+
+def test_what_waits_is_counted_without_marks(ring: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what the monitor may have taken ahead, and from when the last was taken."""
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    opened = ring(Events())
+    assert opened.events.waits() == (0, 0, 0.0)
+    opened.events.type(["a"] * 20, lambda: None)
+    opened.events.type(["enter"], lambda: None)
+    now += 3
+    assert opened.events.waits() == (42, 42, 3.0)
+    assert len(opened.end.recv(30 * EVENT_SIZE)) == 30 * EVENT_SIZE
+    assert opened.events.waits() == (12 + AHEAD, 42, 0.0)
+    now += 5
+    assert opened.events.waits() == (12 + AHEAD, 42, 5.0)
+
+
+def test_a_wait_that_is_typed_is_not_the_guests(
+    ring: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    opened = ring(Events())
+    opened.events.type(["wait 30000", "a"], lambda: None)
+    opened.end.recv(1000)
+    now += 20
+    assert opened.events.waits()[2] == 0.0
+    now += 35
+    assert opened.events.waits()[2] == 5.0
+
+
+@pytest.mark.parametrize(("taken", "ends"), [(1, True), (0, False)])
+def test_a_guest_that_ends_leaves_keys_to_be_released(taken: int, ends: bool) -> None:
+    """As one that powers off at a key: that has been typed."""
+    told: list[int] = []
+    events = Events()
+    with closing(events), socket.socket(fileno=os.dup(events.output)) as end:
+        events.type(["a"], lambda: told.append(1))
+        if taken:
+            end.recv(taken * EVENT_SIZE)
+    assert told == [1] * ends
 
 
 def test_what_the_guest_never_takes_does_not_grow_for_ever(ring: Opener) -> None:
@@ -273,7 +350,7 @@ def test_what_is_given_up_is_not_done_but_lets_go(ring: Opener) -> None:
         return not opened.events.waits_for() and opened.has_nothing()
 
     opened.serve(take)
-    assert data.endswith(held + up + Typist().records("b"))
+    assert data.endswith(held + up + Typist().records("b") + MARK)
     assert len(data) < 500 * EVENT_SIZE
     assert told == [2]
 

@@ -26,6 +26,7 @@ from vestige.host.control.server import LONGEST_LINE, MOST_CLIENTS, Control
 
 ABOUT = {"name": "one", "pid": 1}
 STATUS = b'{"do": "status"}\n'
+TYPING = b'{"do": "typing"}\n'
 
 
 class Machine:
@@ -147,12 +148,29 @@ def test_what_is_typed_is_answered_when_it_has_gone(served: Served) -> None:
         assert served.asks(STATUS), "others are answered meanwhile"
         ring.setblocking(False)
         taken = 0
-        while taken < 2 * 1000 * EVENT_SIZE:
+        while taken < (2 * 1000 + 1) * EVENT_SIZE:  # and the mark behind them
             try:
                 taken += len(ring.recv(1000))
             except BlockingIOError:
                 events.serve({})
+        events.serve({})
         assert answers_to(end) == [{"answer": {}}]
+
+
+def test_who_types_is_told_how_much_waits(served: Served) -> None:
+    assert "no keyboard" in served.asks(TYPING)[0]["error"]
+    with closing(Events()) as events, socket.socket(fileno=os.dup(events.output)) as ring:
+        served.control.events = events
+        end = served.client()
+        end.send(b'{"do": "type", "lines": ["text aaa"]}\n')
+        served.serve()
+        (told,) = served.asks(TYPING)
+        assert told["answer"].items() >= {"waits": 6, "of": 6}.items()
+        assert 0 <= told["answer"]["seconds"] < 60
+        ring.recv(1000)
+        events.serve({})
+        ring.recv(1000)
+        assert served.asks(TYPING) == [{"answer": {"waits": 0, "of": 0, "seconds": 0.0}}]
 
 
 def test_what_is_typed_ends_where_nobody_waits_for_it(served: Served) -> None:

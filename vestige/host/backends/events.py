@@ -2,12 +2,19 @@
 
 The ring's file is a socket, of which the monitor takes an event when the guest can take it. So what
 is sent into it stays there until then, and what it has no room for stays here, and in the file.
+
+The monitor takes a few events ahead, and more once all of these are done. So a mark, an event that
+does nothing, follows what somebody types, when all of that has been taken: once the mark is taken,
+all before it has been done.
 """
 
 import _socket
+import fcntl
 import os
 import select
 import stat
+import termios
+import time
 from _collections_abc import Callable, Sequence
 
 from vestige.abi import EVENT_BUTTONS, EVENT_CODE, EVENT_SIZE, EventKind
@@ -26,6 +33,8 @@ LONGEST_FILE = (
 )  # bytes; each may become 40 of records, a fraction of a second's work in all
 END = b"\0"  # a line's last byte where a client has gone, in its midst unless that is all of it
 MOST_WAITING = 1 << 20  # bytes of records, and then what one more request makes
+MARK = bytes((EventKind.WAIT,)).ljust(EVENT_SIZE, b"\0")
+AHEAD = 16  # events that the monitor takes before they are done: i8042/link.py
 MOST_TOLD = 16  # lines that mean nothing
 TOO_LONG = f"a line of more than {LONGEST_LINE} bytes"
 
@@ -114,15 +123,18 @@ def meaning(typist: Typist, line: bytes) -> bytes:
 
 
 class Request:
-    """Records that wait; `done` is called when the last has gone."""
+    """Records that wait; `done` is called when the last has been done, None: nobody asks.
 
-    __slots__ = ("begun", "buttons", "done", "going")
+    `marked`: its mark is there.
+    """
 
-    def __init__(self, records: bytes, buttons: int, done: Done) -> None:
+    __slots__ = ("begun", "buttons", "done", "going", "marked")
+
+    def __init__(self, records: bytes, buttons: int, done: Done | None) -> None:
         """`buttons` are down before it."""
         self.going = bytearray(records)
         self.buttons, self.done = buttons, done
-        self.begun = False
+        self.begun = self.marked = False
 
     def give_up(self) -> None:
         """Do no more of it than let go of what it holds: its keys, and its buttons in the end."""
@@ -156,14 +168,22 @@ class Events:
         self.output = self._far.fileno()
         self._source, self._console = source, console
         self._waiting: list[Request] = []
+        self._sent = bytearray()  # what is in the socket
+        self._taken = 0  # bytes from there since all was done
+        self._moved = 0.0  # of time.monotonic: when some were, and the waits among these are over
         self._typist = Typist()
+        # Told by its level, the near end would be ready while there is nothing to send. So it is
+        # told once each time, when what is in the socket has been taken.
+        self._room = select.epoll()
+        self._room.register(self._near, select.EPOLLOUT | select.EPOLLET)
         self._add(first)
 
     def type(self, lines: Sequence[str], done: Done) -> Callable[[], object]:
-        """Do what the lines mean, behind all that waits; `done` is called when all of it has gone.
+        """Do what the lines mean, behind all that waits; `done` is called when that has been done.
 
-        Returns what gives it up, for when nobody waits for it any more. Raises UsageError, and then
-        nothing of it is done.
+        So it is where the guest ends and nothing is left but keys to be released. Returns what
+        gives it up, for when nobody waits for it any more. Raises UsageError, and then nothing of
+        it is done.
         """
         size = sum(len(each.going) for each in self._waiting)
         if size > MOST_WAITING:
@@ -181,8 +201,24 @@ class Events:
         self._send()
         return lambda: self._give_up(request)
 
-    def _add(self, records: bytes, buttons: int = 0, done: Done = lambda: None) -> Request:
+    def waits(self) -> tuple[int, int, float]:
+        """How many events wait, at most, of how many, and for how long the guest has taken none.
+
+        Seconds; a wait that was typed is none of these.
+        """
+        self._send()
+        if not self._waiting and not self._sent:
+            return 0, 0, 0.0
+        marks = EVENT_SIZE * any(each.marked for each in self._waiting)
+        left = len(self._sent) + sum(len(each.going) for each in self._waiting) - marks
+        most = min(left + AHEAD * EVENT_SIZE, left + self._taken)
+        seconds = max(time.monotonic() - self._moved, 0.0)
+        return most // EVENT_SIZE, (left + self._taken) // EVENT_SIZE, seconds
+
+    def _add(self, records: bytes, buttons: int = 0, done: Done | None = None) -> Request:
         request = Request(records, buttons, done)
+        if not self._waiting and not self._sent:
+            self._taken, self._moved = 0, time.monotonic()
         if records:
             self._waiting.append(request)
         return request
@@ -191,7 +227,7 @@ class Events:
         """Nobody waits for it: what has not gone of it must not wait for ever."""
         if request not in self._waiting:
             return
-        request.done = lambda: None
+        request.done = None
         if request.begun:
             request.give_up()
         elif request is self._waiting[-1]:
@@ -200,10 +236,10 @@ class Events:
             self._waiting.remove(request)
 
     def waits_for(self) -> dict[int, int]:
-        """The near end while something waits for it, else the source."""
+        """The near end while something waits there, else the source."""
         events = {} if self._console is None else self._console.waits_for()
         if self._waiting:
-            events[self._near.fileno()] = select.POLLOUT
+            events[self._room.fileno()] = select.POLLIN
         elif self._source is not None:
             events[self._source.descriptor] = select.POLLIN
         return events
@@ -217,20 +253,43 @@ class Events:
             self._add(source.read())
             if source.ended:
                 self._end_source()
+        if self._room.fileno() in ready:
+            self._room.poll(0)
         self._send()
 
     def _send(self) -> None:
+        self._take()
         while self._waiting:
             request = self._waiting[0]
-            try:
-                sent = self._near.send(request.going[:PIECE])
-            except BlockingIOError:
-                return
-            request.begun = True
-            del request.going[:sent]
-            if not request.going:
+            if not request.going and request.done is not None:
+                if self._sent:
+                    return
+                if not request.marked:
+                    request.going += MARK
+                    request.marked = True
+            if request.going:
+                try:
+                    sent = self._near.send(request.going[:PIECE])
+                except BlockingIOError:
+                    return
+                request.begun = True
+                self._sent += request.going[:sent]
+                del request.going[:sent]
+            else:
                 del self._waiting[0]
-                request.done()
+                if request.done is not None:
+                    request.done()
+
+    def _take(self) -> None:
+        """Look what has been taken from the socket."""
+        left = bytearray(4)
+        fcntl.ioctl(self._far, termios.FIONREAD, left)
+        taken = len(self._sent) - int.from_bytes(left, "little")
+        if taken > 0:
+            waits = sum(_wait(self._sent, at) for at in range(0, taken, EVENT_SIZE))
+            self._moved = time.monotonic() + waits / 1000
+            self._taken += taken
+            del self._sent[:taken]
 
     def _end_source(self) -> None:
         source, self._source = self._source, None
@@ -242,8 +301,24 @@ class Events:
         self._end_source()
         if self._console is not None:
             self._console.close()
+        if not self._room.closed:
+            self._take()
+        waiting, self._waiting = self._waiting[:1], []
+        for request in waiting:
+            left = self._sent + request.going
+            does = {EventKind.PRESS, EventKind.POINTER} & set(left[::EVENT_SIZE])
+            if request.done is not None and not does:
+                request.done()
+        self._room.close()
         self._near.close()
         self._far.close()
+
+
+def _wait(data: bytearray, at: int) -> int:
+    """Milliseconds of the record there, if it is a WAIT."""
+    if data[at] != EventKind.WAIT:
+        return 0
+    return int.from_bytes(data[at + EVENT_CODE : at + EVENT_CODE + 2], "little")
 
 
 def open_events(words: str | None) -> Events:

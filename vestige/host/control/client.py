@@ -25,6 +25,10 @@ class SilentError(GuestError):
     """A run that does not answer."""
 
 
+class SlowError(SilentError):
+    """The same, but it may yet answer."""
+
+
 class Run:
     """One that is there, by its `name`; `pid` is its process's.
 
@@ -104,13 +108,17 @@ class Run:
     def ask(self, request: Mapping[str, Any], seconds: float = PATIENCE) -> Any:
         """The answer to a request. Raises UsageError, and GuestError where there is none."""
         self.send(request)
+        return self.wait(seconds)
+
+    def wait(self, seconds: float) -> Any:
+        """The answer to the request that was sent. Raises as `ask`; SlowError: none so far."""
         poll = select.poll()
         poll.register(self, select.POLLIN)
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             if poll.poll(1000 * left) and (answer := self.take()) is not None:
                 return answer
-        raise SilentError(f"{self.name}: no answer within {seconds:.0f} s")
+        raise SlowError(f"{self.name}: no answer within {seconds:.0f} s")
 
     def close(self) -> None:
         """Let it go."""

@@ -61,7 +61,7 @@ def stop(control: "Control", _request: "Request") -> "Answer":
 
 
 def type_(control: "Control", request: "Request") -> "Later":
-    """Do `lines` at the guest's keyboard and mouse; answered when the guest takes the last.
+    """Do `lines` at the guest's keyboard and mouse; answered when the guest has taken all.
 
     Where whoever asked goes before, the rest is not done.
     """
@@ -73,6 +73,14 @@ def type_(control: "Control", request: "Request") -> "Later":
     later = Later()
     later.give_up = control.events.type(lines, later.done)
     return later
+
+
+def typing(control: "Control", _request: "Request") -> "Answer":
+    """How many events of those that were typed wait at most, and for how long none was taken."""
+    if control.events is None:
+        raise UsageError("no keyboard: --machine pc has one, once the run has opened its files")
+    waits, asked, seconds = control.events.waits()
+    return {"waits": waits, "of": asked, "seconds": round(seconds, 1)}
 
 
 def exits(machine: "Machine", _request: "Request") -> "Answer":
@@ -90,6 +98,7 @@ OF_RUN: "Mapping[str, Callable[[Control, Request], Answer | Later]]" = {
     "status": status,
     "stop": stop,
     "type": type_,
+    "typing": typing,
 }
 OF_MACHINE: "Mapping[str, Callable[[Machine, Request], Answer]]" = {
     "exits": exits,
