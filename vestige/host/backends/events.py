@@ -28,9 +28,7 @@ from vestige.host.options import SOCKET
 # pieces, so that a piece goes whole or not at all.
 PIECE = 100 * EVENT_SIZE
 LONGEST_LINE = 4096  # bytes
-LONGEST_FILE = (
-    64 << 10
-)  # bytes; each may become 40 of records, a fraction of a second's work in all
+LONGEST_FILE = 64 << 10  # bytes; each may become 40 of records, half a second's work in all
 END = b"\0"  # a line's last byte where a client has gone, in its midst unless that is all of it
 MOST_WAITING = 1 << 20  # bytes of records, and then what one more request makes
 MARK = bytes((EventKind.WAIT,)).ljust(EVENT_SIZE, b"\0")
