@@ -36,6 +36,7 @@ from vestige.machine.kernel import (
     PVH,
     Kernel,
     command_line,
+    no_room,
 )
 from vestige.machine.memory_map import (
     BASE_MEMORY,
@@ -73,14 +74,8 @@ EXTENDED_INITRD = 0x0C0  # u32 upper halves: of its address, of its size
 EXTENDED_COMMAND_LINE = 0x0C8
 E820_COUNT = 0x1E8  # u8
 SETUP_HEADER = 0x1F1
-VIDEO_MODE = 0x1FA  # u16
-LOADER_TYPE = 0x210  # u8
-INITRD = 0x218  # u32 address, u32 size
-COMMAND_LINE_POINTER = 0x228  # u32
 E820_TABLE = 0x2D0
 E820_ENTRY = struct.Struct("<QQI")
-VIDEO_NORMAL = 0xFFFF
-LOADER_UNDEFINED = 0xFF
 
 START_INFO_MAGIC = 0x336E_C578
 START_INFO = struct.Struct("<IIIIQQQQII")
@@ -199,10 +194,7 @@ def _load_initrd(ram: Ram, kernel: Kernel, file: InputFile) -> tuple[int, int]:
         free = max(min(layout.low_size, kernel.initrd_limit) - kernel.end, 0)
         if kernel.initrd_anywhere:
             free = max(free, layout.high_size)
-        raise UsageError(
-            f"{file.path}: an initrd of {size} bytes, the machine's memory has {free} bytes free "
-            "for it beside the kernel; give it more memory"
-        )
+        raise no_room(file.path, size, free)
     file.read_at(0, ram.at(address, size))
     return address, size
 
@@ -217,11 +209,11 @@ def _write_boot_params(
     address, size = initrd
     for offset, form, *values in (
         (RSDP_ADDRESS, "<Q", ACPI_TABLES),
-        (VIDEO_MODE, "<H", VIDEO_NORMAL),
-        (LOADER_TYPE, "<B", LOADER_UNDEFINED),
-        (INITRD, "<II", address & 0xFFFF_FFFF, size & 0xFFFF_FFFF),
+        (bzimage.VIDEO_MODE, "<H", bzimage.VIDEO_NORMAL),
+        (bzimage.LOADER_TYPE, "<B", bzimage.LOADER_UNDEFINED),
+        (bzimage.INITRD, "<II", address & 0xFFFF_FFFF, size & 0xFFFF_FFFF),
         (EXTENDED_INITRD, "<II", address >> 32, size >> 32),
-        (COMMAND_LINE_POINTER, "<I", COMMAND_LINE),
+        (bzimage.COMMAND_LINE_POINTER, "<I", COMMAND_LINE),
         (EXTENDED_COMMAND_LINE, "<I", 0),
     ):
         struct.pack_into(form, parameters, offset, *values)

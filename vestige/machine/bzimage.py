@@ -6,10 +6,9 @@ below are from the start of the file), "64-bit Boot Protocol" and "32-bit Boot P
 
 import struct
 
-from vestige.abi import MIB
 from vestige.errors import UsageError
 from vestige.machine.files import InputFile
-from vestige.machine.kernel import AUTO, EXPECTED, LINUX_32, LINUX_64, Kernel
+from vestige.machine.kernel import AUTO, EXPECTED, LINUX_32, LINUX_64, Kernel, check_memory
 from vestige.machine.memory_map import KERNEL_FLOOR
 from vestige.machine.ram import Ram
 
@@ -22,9 +21,15 @@ ENTRY_64 = 0x200
 SETUP_SECTORS = 0x1F1  # u8
 SYSTEM_SIZE = 0x1F4  # u32
 JUMP = 0x200  # its operand, the next byte, says where the header ends
+VIDEO_MODE = 0x1FA  # u16
 SIGNATURE = 0x202
 VERSION = 0x206  # u16
+LOADER_TYPE = 0x210  # u8
 LOAD_FLAGS = 0x211  # u8
+CODE_32 = 0x214  # u32
+INITRD = 0x218  # u32 address, u32 size
+HEAP_END = 0x224  # u16
+COMMAND_LINE_POINTER = 0x228  # u32
 INITRD_ADDRESS_MAXIMUM = 0x22C  # u32, from 2.03
 KERNEL_ALIGNMENT = 0x230  # u32, from 2.05
 RELOCATABLE = 0x234  # u8, from 2.05
@@ -41,9 +46,11 @@ WITH_RELOCATION = 0x205
 WITH_COMMAND_LINE_SIZE = 0x206
 WITH_INIT_SIZE = 0x20A
 WITH_64_BIT = 0x20C
-LOADED_HIGH = 1 << 0
+LOADED_HIGH, CAN_USE_HEAP = 1 << 0, 1 << 7
 XLF_KERNEL_64 = 1 << 0
 XLF_CAN_BE_LOADED_ABOVE_4G = 1 << 1
+
+VIDEO_NORMAL, LOADER_UNDEFINED = 0xFFFF, 0xFF  # what this loader writes there
 
 OLD_COMMAND_LINE_SIZE = 255  # before 2.06
 UNPACKED = 3  # times the code's size: what a kernel is taken to need that doesn't say
@@ -177,11 +184,7 @@ def load(file: InputFile, path: str, size: int, start: bytes, ram: Ram, protocol
         raise UsageError(f"{path}: a 32-bit bzImage (no XLF_KERNEL_64); give {EXPECTED}")
     address = header.load_address
     end = address + header.init_size
-    if end > ram.memory_map.low_size:
-        raise UsageError(
-            f"{path}: needs memory up to {-(-end // MIB)} MiB to start, the machine has "
-            f"{ram.memory_map.low_size // MIB} MiB there; give it more memory"
-        )
+    check_memory(path, end, ram.memory_map.low_size)
     file.read_at(header.code_start, ram.at(address, header.code_size))
     return Kernel(
         protocol=protocol,

@@ -19,6 +19,7 @@ from vestige.machine.kernel import (
     MULTIBOOT,
     PVH,
     Kernel,
+    check_memory,
 )
 from vestige.machine.memory_map import KERNEL_FLOOR, PAGE
 from vestige.machine.ram import Ram
@@ -240,11 +241,7 @@ def _check_placement(segments: list[Segment], path: str, low_size: int) -> int:
                 "linked above it"
             )
     end = max(segment.address + segment.memory_size for segment in segments)
-    if end > low_size:
-        raise UsageError(
-            f"{path}: needs memory up to {-(-end // MIB)} MiB to start, the machine has "
-            f"{low_size // MIB} MiB there; give it more memory"
-        )
+    check_memory(path, end, low_size)
     return end
 
 

@@ -62,6 +62,10 @@ class Piece:
     def __init__(self, file: InputFile, offset: int, size: int) -> None:
         self.file, self.offset, self.size = file, offset, size
 
+    def __len__(self) -> int:
+        """As bytes have it."""
+        return self.size
+
     def read(self, target: memoryview) -> None:
         """Fill `target`, of that size. Raises UsageError as the file does."""
         self.file.read_at(self.offset, target)

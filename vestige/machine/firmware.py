@@ -9,8 +9,6 @@ import struct
 from _collections_abc import Sequence
 
 from vestige.abi import (
-    HIGH_RAM,
-    LOW_RAM_LIMIT,
     PORT_UART,
     Board,
     Bus,
@@ -25,12 +23,12 @@ from vestige.machine import smbios
 from vestige.machine.acpi import loader
 from vestige.machine.config import MachineConfig
 from vestige.machine.files import InputFile
+from vestige.machine.memory_map import RAM_TYPE, MemoryMap
 
 UNIT = 64 << 10  # bytes, of which an image has a multiple
 SHADOW = 128 << 10  # bytes at the end of an image that are below 1 MiB too
 LARGEST = 256 << 10  # bytes, as much as there is room for above KVM's own pages
 E820_ENTRY = struct.Struct("<QQI")  # address, size, kind
-RAM_KIND = 1
 VGA_ROM = "pci1234,1111.rom"
 # Where nothing boots, SeaBIOS says so, waits, and resets the machine, which ends most runs.
 FAIL_WAIT = "etc/boot-fail-wait"
@@ -62,13 +60,10 @@ def files(
     The serial port is the BIOS's screen, too. `order`: what to boot from, the first first, as
     `boot_order` says it.
     """
-    low = min(config.memory, LOW_RAM_LIMIT)
-    ranges = E820_ENTRY.pack(0, low, RAM_KIND)
-    if config.memory > low:
-        ranges += E820_ENTRY.pack(HIGH_RAM, config.memory - low, RAM_KIND)
+    ranges = MemoryMap(config.memory, config.board).ram
     told = {
         "bootorder": "\n".join(order).encode() + b"\0",
-        "etc/e820": ranges,
+        "etc/e820": b"".join(E820_ENTRY.pack(*part, RAM_TYPE) for part in ranges),
         "etc/sercon-port": struct.pack("<H", PORT_UART),
         FAIL_WAIT: struct.pack("<I", FAIL_MILLISECONDS),
     }

@@ -2,6 +2,7 @@
 
 import os
 
+from vestige.bounds import MIB
 from vestige.errors import UsageError
 from vestige.machine.memory_map import COMMAND_LINE_LIMIT
 
@@ -51,6 +52,23 @@ class Kernel:
         self.command_line_maximum = command_line_maximum
         self.initrd_limit = initrd_limit
         self.initrd_anywhere = initrd_anywhere
+
+
+def check_memory(path: str, end: int, low_size: int) -> None:
+    """Raise UsageError where a kernel needs memory up to `end` and there are `low_size` bytes."""
+    if end > low_size:
+        raise UsageError(
+            f"{path}: needs memory up to {-(-end // MIB)} MiB to start, the machine has "
+            f"{low_size // MIB} MiB there; give it more memory"
+        )
+
+
+def no_room(path: str, size: int, free: int) -> UsageError:
+    """Why an initrd of `size` bytes can't be where only `free` bytes are."""
+    return UsageError(
+        f"{path}: an initrd of {size} bytes, the machine's memory has {free} bytes free "
+        "for it beside the kernel; give it more memory"
+    )
 
 
 def command_line(text: str, maximum: int) -> bytes:

@@ -15,27 +15,27 @@ from vestige.bounds import MIB
 from vestige.errors import UsageError
 from vestige.machine import bzimage
 from vestige.machine.files import InputFile, Piece
-from vestige.machine.kernel import command_line
+from vestige.machine.kernel import check_memory, command_line, no_room
 from vestige.machine.memory_map import COMMAND_LINE, KERNEL_FLOOR, PAGE
 
 NAME = "genroms/vestige-kernel.bin"  # SeaBIOS runs what is below genroms/
 DEVICE = f"/rom@{NAME}"  # in the boot order
-SETUP = (
-    0x10000  # where the kernel's real-mode code goes; its heap and stack end at the command line
-)
+# Where the kernel's real-mode code goes; its heap and stack end at the command line.
+SETUP = 0x10000
 SETUP_LIMIT = 32 * KIB
 STACK = COMMAND_LINE - SETUP - 16
 BIOS_DATA = 1 * MIB  # at the end of low RAM, left to the BIOS: SeaBIOS has 256 KiB there
 
-# Fields of the header that a loader writes, boot.rst
-VIDEO_MODE = 0x1FA  # u16
-LOADER_TYPE = 0x210  # u8
-LOAD_FLAGS = 0x211  # u8
-CODE_32 = 0x214  # u32
-INITRD = 0x218  # u32 address, u32 size
-HEAP_END = 0x224  # u16
-COMMAND_LINE_POINTER = 0x228  # u32
-VIDEO_NORMAL, LOADER_UNDEFINED, CAN_USE_HEAP = 0xFFFF, 0xFF, 0x80
+# Of each part: its own key in fw_cfg, those of its address and of its size.
+PartKeys = tuple[FirmwareKey, FirmwareKey, FirmwareKey]
+SETUP_KEYS = FirmwareKey.SETUP_DATA, FirmwareKey.SETUP_ADDRESS, FirmwareKey.SETUP_SIZE
+COMMAND_LINE_KEYS = (
+    FirmwareKey.COMMAND_LINE_DATA,
+    FirmwareKey.COMMAND_LINE_ADDRESS,
+    FirmwareKey.COMMAND_LINE_SIZE,
+)
+KERNEL_KEYS = FirmwareKey.KERNEL_DATA, FirmwareKey.KERNEL_ADDRESS, FirmwareKey.KERNEL_SIZE
+INITRD_KEYS = FirmwareKey.INITRD_DATA, FirmwareKey.INITRD_ADDRESS, FirmwareKey.INITRD_SIZE
 
 # The ROM
 UNIT = 512
@@ -68,55 +68,38 @@ def items(
         )
     low_size = min(memory, LOW_RAM_LIMIT) - BIOS_DATA
     end = max(header.load_address + header.init_size, KERNEL_FLOOR + header.code_size)
-    if end > low_size:
-        raise UsageError(
-            f"{path}: needs memory up to {-(-end // MIB)} MiB to start, the machine has "
-            f"{low_size // MIB} MiB there; give it more memory"
-        )
+    check_memory(path, end, low_size)
     line = command_line(append, header.command_line_maximum)
     size = 0 if initrd is None else initrd.size
-    address = (min(low_size, header.initrd_limit) - size) // PAGE * PAGE
+    limit = min(low_size, header.initrd_limit)
+    address = (limit - size) // PAGE * PAGE
     if initrd is not None and address < end:
-        raise UsageError(
-            f"{initrd.path}: an initrd of {size} bytes, the machine's memory has"
-            f" {max(min(low_size, header.initrd_limit) - end, 0)} bytes free for it beside the"
-            " kernel; give it more memory"
-        )
+        raise no_room(initrd.path, size, max(limit - end, 0))
     setup = bytearray(header.code_start)
     kernel.read_at(0, memoryview(setup))
     for offset, form, *values in (
-        (VIDEO_MODE, "<H", VIDEO_NORMAL),
-        (LOADER_TYPE, "<B", LOADER_UNDEFINED),
-        (LOAD_FLAGS, "<B", setup[LOAD_FLAGS] | CAN_USE_HEAP),
-        (CODE_32, "<I", KERNEL_FLOOR),
-        (INITRD, "<II", address if size else 0, size),
-        (HEAP_END, "<H", STACK - UNIT),
-        (COMMAND_LINE_POINTER, "<I", COMMAND_LINE),
+        (bzimage.VIDEO_MODE, "<H", bzimage.VIDEO_NORMAL),
+        (bzimage.LOADER_TYPE, "<B", bzimage.LOADER_UNDEFINED),
+        (bzimage.LOAD_FLAGS, "<B", setup[bzimage.LOAD_FLAGS] | bzimage.CAN_USE_HEAP),
+        (bzimage.CODE_32, "<I", KERNEL_FLOOR),
+        (bzimage.INITRD, "<II", address if size else 0, size),
+        (bzimage.HEAP_END, "<H", STACK - UNIT),
+        (bzimage.COMMAND_LINE_POINTER, "<I", COMMAND_LINE),
     ):
         struct.pack_into(form, setup, offset, *values)
-    key = FirmwareKey
     code = Piece(kernel, header.code_start, header.code_size)
-    parts: list[tuple[int, int, int]] = []
-    parts += [(key.SETUP_DATA, SETUP, len(setup)), (key.COMMAND_LINE_DATA, COMMAND_LINE, len(line))]
-    parts.append((key.KERNEL_DATA, KERNEL_FLOOR, code.size))
-    found: dict[int, bytes | Piece] = {
-        key.SETUP_DATA: bytes(setup),
-        key.COMMAND_LINE_DATA: line,
-        key.KERNEL_DATA: code,
-    }
+    parts: list[tuple[PartKeys, int, bytes | Piece]] = [
+        (SETUP_KEYS, SETUP, bytes(setup)),
+        (COMMAND_LINE_KEYS, COMMAND_LINE, line),
+        (KERNEL_KEYS, KERNEL_FLOOR, code),
+    ]
     if initrd is not None:
-        parts.append((key.INITRD_DATA, address, size))
-        found[key.INITRD_DATA] = Piece(initrd, 0, size)
-    places: dict[int, tuple[int, int]] = {
-        key.SETUP_DATA: (key.SETUP_ADDRESS, key.SETUP_SIZE),
-        key.COMMAND_LINE_DATA: (key.COMMAND_LINE_ADDRESS, key.COMMAND_LINE_SIZE),
-        key.KERNEL_DATA: (key.KERNEL_ADDRESS, key.KERNEL_SIZE),
-        key.INITRD_DATA: (key.INITRD_ADDRESS, key.INITRD_SIZE),
-    }
-    for data, at, length in parts:
-        of_address, of_size = places[data]
-        found[of_address], found[of_size] = struct.pack("<I", at), struct.pack("<I", length)
-    return {NAME: rom(parts)}, found
+        parts.append((INITRD_KEYS, address, Piece(initrd, 0, size)))
+    found: dict[int, bytes | Piece] = {}
+    for (of_data, of_address, of_size), at, data in parts:
+        found[of_data] = data
+        found[of_address], found[of_size] = struct.pack("<I", at), struct.pack("<I", len(data))
+    return {NAME: rom([(keys[0], at, len(data)) for keys, at, data in parts])}, found
 
 
 def rom(parts: list[tuple[int, int, int]]) -> bytes:
@@ -126,9 +109,8 @@ def rom(parts: list[tuple[int, int, int]]) -> bytes:
     text = table + len(parts) * ACCESS.size
     product = text + len(FAILED)
     code = _code(len(parts), table, text)
-    head = struct.pack(
-        "<HBBHB", 0xAA55, 0, 0xCB, 0, 0
-    )  # 0xCB: retf, there is nothing to initialise
+    # 0xCB: retf, there is nothing to initialise
+    head = struct.pack("<HBBHB", 0xAA55, 0, 0xCB, 0, 0)
     head = head.ljust(0x1A, b"\0") + struct.pack("<H", PNP_AT)
     data = head.ljust(PNP_AT, b"\0") + _expansion_header(product)
     data = data.ljust(CODE_AT, b"\0") + code

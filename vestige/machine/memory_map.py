@@ -75,6 +75,12 @@ class MemoryMap:
         self.window_64_size = PCI_WINDOW_64_SIZE
         self.window_64 = -(-end // PCI_WINDOW_64_SIZE) * PCI_WINDOW_64_SIZE
 
+    @property
+    def ram(self) -> list[tuple[int, int]]:
+        """RAM's parts: (start, length), ascending."""
+        parts = [(0, self.low_size), (HIGH_RAM, self.high_size)]
+        return [part for part in parts if part[1]]
+
     def e820(self) -> list[tuple[int, int, int]]:
         """The address range map: (start, length, type), ascending, no overlaps.
 

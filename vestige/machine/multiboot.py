@@ -2,10 +2,10 @@
 
 import struct
 
-from vestige.abi import MIB
+from vestige.abi import KIB
 from vestige.errors import UsageError
 from vestige.machine.files import InputFile
-from vestige.machine.kernel import MULTIBOOT, Kernel
+from vestige.machine.kernel import MULTIBOOT, Kernel, check_memory
 from vestige.machine.memory_map import (
     COMMAND_LINE_LIMIT,
     KERNEL_FLOOR,
@@ -37,7 +37,6 @@ GIVEN = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 9  # memory, command line, modu
 MODULE = struct.Struct("<IIII")  # start, end, text, 0
 MAP_ENTRY = struct.Struct("<IQQI")  # the size of the rest, address, length, type
 LOADER_NAME = b"Vestige\0"
-KIB = 1024
 
 
 class Header:
@@ -125,11 +124,8 @@ def check_place(path: str, start: int, end: int, low_size: int) -> None:
             f"{path}: a segment at {start:#x}, where a PC has no RAM; give a kernel linked"
             " elsewhere"
         )
-    elif end > low_size:
-        raise UsageError(
-            f"{path}: needs memory up to {-(-end // MIB)} MiB to start, the machine has "
-            f"{low_size // MIB} MiB there; give it more memory"
-        )
+    else:
+        check_memory(path, end, low_size)
 
 
 def kernel(entry: int, end: int, low_size: int) -> Kernel:

@@ -7,7 +7,7 @@ a machine has no number for is 0 or the specification's "unknown".
 
 import struct
 
-from vestige.abi import HIGH_RAM, KIB, MIB
+from vestige.abi import KIB, MIB
 from vestige.machine.config import MachineConfig
 from vestige.machine.memory_map import MemoryMap
 
@@ -77,10 +77,7 @@ def structures(config: MachineConfig, *, with_bios: bool) -> Structures:
         *(0x1000, NONE - 1, NONE, NONE, config.memory // MIB, 9, 0, "DIMM 0", 0, 7, 1 << 1, 0),
         *(MAKER, 0, 0, 0, 0, 0, 0, 0, 0, 0),
     )
-    layout = MemoryMap(config.memory, config.board)
-    ranges = [(0, layout.low_size)]
-    if layout.high_size:
-        ranges.append((HIGH_RAM, layout.high_size))
+    ranges = MemoryMap(config.memory, config.board).ram
     for number, (start, length) in enumerate(ranges):
         first, last = start // KIB, (start + length) // KIB - 1
         made.add(MAPPED, 0x1300 + number, "IIHBQQ", first, last, 0x1000, 1, 0, 0)  # 7.20

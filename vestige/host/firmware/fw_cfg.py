@@ -35,7 +35,7 @@ class Items:
                 f"{len(items)} fw_cfg items: {MAX_FIRMWARE_ITEMS} is the most; give fewer"
             )
         self._items = items
-        self.size = ctypes.sizeof(FirmwareTable) + sum(map(_size, items.values()))
+        self.size = ctypes.sizeof(FirmwareTable) + sum(map(len, items.values()))
         if self.size > FIRMWARE_ITEMS_SIZE:
             raise UsageError(
                 f"fw_cfg items of {self.size} bytes: {FIRMWARE_ITEMS_SIZE} is the most; give less"
@@ -46,7 +46,7 @@ class Items:
         table = FirmwareTable(count=len(self._items))
         offset = ctypes.sizeof(table)
         for number, (key, data) in enumerate(self._items.items()):
-            size = _size(data)
+            size = len(data)
             table.items[number] = FirmwareItem(key=key, size=size, offset=offset)
             target = area[offset : offset + size]
             if isinstance(data, Piece):
@@ -61,10 +61,6 @@ class Items:
         area = bytearray(self.size)
         self.write(memoryview(area))
         return bytes(area)
-
-
-def _size(data: bytes | Piece) -> int:
-    return data.size if isinstance(data, Piece) else len(data)
 
 
 def region(files: Mapping[str, bytes], items: Mapping[int, bytes | Piece]) -> Items:
