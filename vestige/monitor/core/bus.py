@@ -4,7 +4,7 @@ A device of byte-wide registers sees a wider access as ISA makes it: one byte af
 rising ports. In memory a place says how accesses come to its model.
 """
 
-from vestige.abi import Board, Config
+from vestige.abi import Config
 from vestige.devices import ACCESSES, DEVICES
 from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor.core.decode import (
@@ -79,14 +79,9 @@ def takes_whole(machine: Machine, where: u32, size: u8) -> bool:
     if size == 1:
         return True
     for row, place in enumerate(DEVICES):
-        if place.wide and place.board != Board.PC and row == row_of(where):
+        if place.wide and row == row_of(where):
             device: WideRegisters = getattr(machine, place.field)
             return device.takes_whole(offset_of(where), size)
-    if machine.old:
-        for row, place in enumerate(DEVICES):
-            if place.wide and place.board == Board.PC and row == row_of(where):
-                chip: WideRegisters = getattr(machine, place.field)
-                return chip.takes_whole(offset_of(where), size)
     return (where == CONFIG_ADDRESS and size == 4) or is_config_data(where, size)
 
 
@@ -221,18 +216,11 @@ def read_config(machine: Machine, config: Config, function: u32, register: u32, 
     if register < CONFIG_SIZE:
         where = find_function(config, function)
         for row, place in enumerate(DEVICES):
-            if place.pci is not None and place.board != Board.PC and row == row_of(where):
+            if place.pci is not None and row == row_of(where):
                 device: PciDevice = getattr(machine, place.field)
                 number = offset_of(where) % place.pci.count
                 if is_present(place, row, config) and device.has_function(number):
                     return device.read_config(number, register, size)
-        if machine.old:
-            for row, place in enumerate(DEVICES):
-                if place.pci is not None and place.board == Board.PC and row == row_of(where):
-                    chip: PciDevice = getattr(machine, place.field)
-                    number = offset_of(where) % place.pci.count
-                    if is_present(place, row, config) and chip.has_function(number):
-                        return chip.read_config(number, register, size)
     return u32(ONES[size])
 
 
