@@ -16,6 +16,7 @@ from vestige.lang.types import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
+    from vestige.host.backends.events import Events
     from vestige.host.control.server import Control
     from vestige.host.process.inner import Machine
 
@@ -48,9 +49,9 @@ class Later:
 
 def status(control: "Control", _request: "Request") -> "Answer":
     """What runs here, and for how long."""
-    running = control.running_since is not None
-    since = control.running_since if control.running_since is not None else control.since
-    state = "running" if running else "starting"
+    state, since = "running", control.running_since
+    if since is None:
+        state, since = "starting", control.since
     return {**control.about, "state": state, "seconds": round(time.monotonic() - since, 1)}
 
 
@@ -68,19 +69,22 @@ def type_(control: "Control", request: "Request") -> "Later":
     lines = request.get("lines")
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         raise UsageError('what is to be typed is a list of lines: {"lines": ["text ls", "enter"]}')
-    if control.events is None:
-        raise UsageError("no keyboard: --machine pc has one, once the run has opened its files")
     later = Later()
-    later.give_up = control.events.type(lines, later.done)
+    later.give_up = _events(control).type(lines, later.done)
     return later
 
 
 def typing(control: "Control", _request: "Request") -> "Answer":
     """How many events of those that were typed wait at most, and for how long none was taken."""
+    waits, asked, seconds = _events(control).waits()
+    return {"waits": waits, "of": asked, "seconds": round(seconds, 1)}
+
+
+def _events(control: "Control") -> "Events":
+    """Those of the guest's keyboard and mouse. Raises UsageError where there is none."""
     if control.events is None:
         raise UsageError("no keyboard: --machine pc has one, once the run has opened its files")
-    waits, asked, seconds = control.events.waits()
-    return {"waits": waits, "of": asked, "seconds": round(seconds, 1)}
+    return control.events
 
 
 def exits(machine: "Machine", _request: "Request") -> "Answer":
