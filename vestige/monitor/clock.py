@@ -18,6 +18,11 @@ class Clock(Struct):
         return self.last
 
 
+def periods(time: u64, frequency: u32) -> u64:
+    """How many periods of so many Hz have passed after `time` nanoseconds."""
+    return u64(time // SECOND * frequency + time % SECOND * frequency // SECOND)
+
+
 def nanoseconds(counter: u64, khz: u32) -> u64:
     """How long `counter` periods of `khz` are; PANICs if there is no frequency."""
     milliseconds = counter // khz

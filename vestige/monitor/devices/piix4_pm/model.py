@@ -5,7 +5,7 @@ There is no system management mode, so nothing makes an SMI, and ACPI mode is th
 
 from vestige.abi import Power
 from vestige.lang.types import Struct, u8, u16, u32, u64
-from vestige.monitor.clock import SECOND
+from vestige.monitor.clock import SECOND, periods
 from vestige.monitor.devices.pci.config_space import ConfigSpace
 from vestige.monitor.devices.pci.spec import STATUS_PIIX, Command
 from vestige.monitor.devices.pci.spec import Register as PciRegister
@@ -192,7 +192,7 @@ class PowerManagement(Struct):
 
 def ticks(now: u64) -> u64:
     """How often the timer has counted."""
-    return u64(now // SECOND * FREQUENCY + now % SECOND * FREQUENCY // SECOND)
+    return periods(now, FREQUENCY)
 
 
 def timer(now: u64) -> u32:

@@ -5,7 +5,7 @@ are not there read 0.
 """
 
 from vestige.lang.types import Struct, u8, u64
-from vestige.monitor.clock import SECOND
+from vestige.monitor.clock import periods
 from vestige.monitor.devices.vga import text_mode
 from vestige.monitor.devices.vga.crt_controller import CrtController
 from vestige.monitor.devices.vga.dac import Dac
@@ -170,4 +170,4 @@ class Registers(Struct):
         if mode & ClockingMode.HALF_DOT_CLOCK:
             dots *= 2
         clock = CLOCKS[self.miscellaneous >> CLOCK_SHIFT & 3]
-        return u64(now // SECOND * clock + now % SECOND * clock // SECOND) // dots
+        return periods(now, clock) // dots
