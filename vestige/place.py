@@ -219,6 +219,7 @@ class Place(Record):
     fixed_hardware: bool = False  # guests look for it only where ACPI has its fixed hardware
     configured: bool = False
     wide: bool = False  # it says which accesses of more than a byte it takes
+    strings: bool = False  # it takes some string instructions whole
     quiet: bool = False  # it knows of accesses that move nothing
     controls_pins: bool = False  # wires lead to it
     injects: bool = False  # it interrupts the boot CPU by itself, as external interrupts

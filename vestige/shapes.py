@@ -71,6 +71,10 @@ class WideRegisters(Protocol):
     def takes_whole(self, offset: u32, size: u8) -> bool:
         """Whether an access is one to the model; others come to it as bytes."""
 
+
+class StringRegisters(Protocol):
+    """One that takes string instructions whole: others see each of their accesses."""
+
     def takes_string(self, offset: u32, size: u8) -> bool:
         """Whether a string instruction of `size` bytes, 2 or more, is one access, too."""
 

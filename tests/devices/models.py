@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from tests.devices.fw_cfg.driver import CONTROLS, KEYS, RAM, RAM_SIZE, power_on, ram8, transfer
+from tests.devices.fw_cfg.driver import CONTROLS, KEYS, RAM_SIZE, power_on, ram8, transfer
 from tests.devices.i8042.typing_bench import TypingBench
 from tests.devices.vga.driver import SCREEN_SIZE, in_text_mode, shown
 from vestige.abi import (
@@ -445,7 +445,6 @@ OWN = {
             ),
             Operation(Vga.read, ((VgaRegister.STATUS_1,), (1,)), timed=True),
             Operation(Vga.takes_whole, (range(DISPI_OFFSET + 3), (2, 4))),
-            Operation(Vga.takes_string, (range(DISPI_OFFSET + 3), (2, 4))),
             Operation(Vga.write, ((VgaRegister.DISPI_INDEX,), (2,), (*Dispi, 0xFFFF)), timed=True),
             Operation(
                 Vga.write,
@@ -481,10 +480,6 @@ OWN = {
             Operation(FwCfg.write, ((4, 8), (4,), (0, 1, 1 << 24, ONES[4])), timed=True),
             Operation(FwCfg.read, ((0, 4, 8), (2, 4)), timed=True),
             Operation(FwCfg.takes_whole, (range(12), (2, 4))),
-            Operation(FwCfg.takes_string, (range(12), (2, 4))),
-            Operation(FwCfg.read_string, ((0, 4, 8), (2, 4), range(9), (RAM, RAM + 101))),
-            Operation(FwCfg.write_string, ((0,), (2,), range(9), (RAM, RAM + 101))),
-            Operation(FwCfg.write_string, ((4, 8), (4,), range(9), (RAM, RAM + 101))),
             Operation(transfer, (FW_CFG_ADDRESSES, CONTROLS, range(600), FW_CFG_ADDRESSES)),
             Operation(transfer, (range(90), range(LONG), range(LONG), FW_CFG_ADDRESSES)),
             Operation(ram8, (range(RAM_SIZE),)),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.devices.fw_cfg.driver import ITEMS
+from tests.devices.fw_cfg.driver import FILES, ITEMS, LONG, SHORT
 from tests.monitor.rig import Rig
 from vestige.abi import PORT_FW_CFG, PORT_FW_CFG_DMA, Board, FirmwareKey
 
@@ -44,6 +44,12 @@ def test_other_accesses_are_one_byte_after_the_other(rig: Rig) -> None:
     assert rig.inp(DATA) == ord("E")
     assert rig.port(PORT_FW_CFG_DMA + 2, 4, bytes(4), write=False) == b"MU C"
     assert rig.port(PORT_FW_CFG_DMA, 4, bytes(8), write=False) == b"QEMU" * 2
+    assert rig.port(PORT_FW_CFG_DMA + 4, 4, bytes(8), write=False) == b" CFG" * 2
+
+
+def test_a_string_of_words_to_the_selector_leaves_the_last(rig: Rig) -> None:
+    rig.port(PORT_FW_CFG, 2, bytes((SHORT, 0, LONG, 0)), write=True)
+    assert rig.port(DATA, 1, bytes(4), write=False) == FILES["etc/long"][:4]
 
 
 def test_a_modern_machine_has_none() -> None:

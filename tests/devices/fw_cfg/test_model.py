@@ -1,7 +1,5 @@
 """fw_cfg: QEMU's docs/specs/fw_cfg.rst."""
 
-import ctypes
-
 import pytest
 
 from tests.devices.fw_cfg.driver import (
@@ -11,7 +9,6 @@ from tests.devices.fw_cfg.driver import (
     LONG,
     MEMORY,
     NONE,
-    RAM,
     RAM_SIZE,
     SHORT,
     power_on,
@@ -124,13 +121,6 @@ def test_what_is_one_access(fw_cfg: FwCfg) -> None:
     accesses = [(offset, size) for offset in range(12) for size in (2, 4)]
     whole = [access for access in accesses if fw_cfg.takes_whole(*access)]
     assert whole == [(0, 2), (4, 4), (8, 4)]
-    assert [access for access in accesses if fw_cfg.takes_string(*access)] == whole
-
-
-def test_a_string_of_words_to_the_selector_leaves_the_last(fw_cfg: FwCfg) -> None:
-    ctypes.memmove(RAM, bytes((SHORT, 0, LONG, 0)), 4)
-    fw_cfg.write_string(Register.SELECTOR, 2, 2, RAM)
-    assert data(fw_cfg, 4) == LONG_DATA[:4]
 
 
 # ---- DMA ---------------------------------------------------------------------------------------
@@ -140,8 +130,6 @@ def test_the_address_reads_that_there_is_dma(fw_cfg: FwCfg) -> None:
     for size in (1, 2, 4):
         parts = [fw_cfg.read(offset, size, 0) for offset in range(4, 12, size)]
         assert b"".join(part.to_bytes(size, "little") for part in parts) == b"QEMU CFG"
-    fw_cfg.read_string(Register.DMA_LOW, 4, 2, RAM + 1)
-    assert ram(0, 10) == b"\0 CFG CFG\0"
 
 
 def test_select_and_read(fw_cfg: FwCfg) -> None:

@@ -17,7 +17,7 @@ from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.trap import Kind, Trap
 from vestige.monitor.sized import load_sized, store_sized
-from vestige.shapes import PinController, QuietRegisters, WideRegisters
+from vestige.shapes import PinController, QuietRegisters, StringRegisters
 
 
 def locate(machine: Machine, trap: Trap) -> None:
@@ -99,12 +99,12 @@ def handle_port(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:
 
 
 def handle_string(machine: Machine, trap: Trap) -> bool:
-    """A string instruction to a wide register, which takes all of it; whether it is one."""
+    """A string instruction to a register that takes all of it; whether it is one."""
     if trap.size == 1:
         return False
     for row, place in enumerate(DEVICES):
-        if place.wide and row == row_of(trap.where):
-            device: WideRegisters = getattr(machine, place.field)
+        if place.strings and row == row_of(trap.where):
+            device: StringRegisters = getattr(machine, place.field)
             offset = offset_of(trap.where)
             if device.takes_string(offset, trap.size):
                 if trap.write:

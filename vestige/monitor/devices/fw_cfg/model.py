@@ -23,7 +23,7 @@ from vestige.monitor.devices.fw_cfg.spec import (
     DmaAccess,
     Register,
 )
-from vestige.monitor.sized import load_sized, part_of, store_sized
+from vestige.monitor.sized import part_of
 
 HALVES = (Register.DMA_HIGH, Register.DMA_LOW)
 
@@ -55,10 +55,6 @@ class FwCfg(Struct):
             return size == 2
         return offset in HALVES and size == 4
 
-    def takes_string(self, offset: u32, size: u8) -> bool:
-        """Whether a string instruction of 2 or 4 bytes is all for one register: the same."""
-        return self.takes_whole(offset, size)
-
     def read(self, offset: u32, size: u8, now: u64) -> u64:
         """A byte of the item, or 1 to 4 bytes of DMA's signature. The selector reads 0."""
         if offset == Register.DATA:
@@ -77,16 +73,6 @@ class FwCfg(Struct):
             address = self.dma_high << 32 | swapped(u32(value))
             self.dma_high = 0
             self.operate(address)
-
-    def read_string(self, offset: u32, size: u8, count: u32, address: u64) -> None:
-        """`count` reads of a register, into memory at `address`."""
-        for i in range(count):
-            store_sized(u64(address + i * size), size, u32(self.read(offset, size, 0)))
-
-    def write_string(self, offset: u32, size: u8, count: u32, address: u64) -> None:
-        """`count` writes of a register, from there."""
-        for i in range(count):
-            self.write(offset, size, load_sized(u64(address + i * size), size), 0)
 
     # ---- items ----------------------------------------------------------------------------
 

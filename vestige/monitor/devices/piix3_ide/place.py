@@ -67,6 +67,7 @@ IDE = Place(
     routed=(Routed("channels", CHANNELS, (*COMPATIBILITY_INTERRUPT, PIN_PCI_INTA)),),
     configured=True,
     wide=True,
+    strings=True,
     quiet=True,
     disks=Bus.IDE,
     requests=Requests("channels", CHANNELS, first=0),

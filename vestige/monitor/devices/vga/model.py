@@ -21,7 +21,7 @@ from vestige.monitor.devices.vga.spec import (
     Dispi,
     Register,
 )
-from vestige.monitor.sized import ONES, load_sized, store_sized
+from vestige.monitor.sized import ONES
 
 
 class Vga(Struct):
@@ -51,10 +51,6 @@ class Vga(Struct):
         """Whether an access of 2 or 4 bytes is one: to DISPI's."""
         return offset >= DISPI_OFFSET and size == 2
 
-    def takes_string(self, offset: u32, size: u8) -> bool:
-        """Whether a string instruction of 2 or 4 bytes is all for one register: the same."""
-        return self.takes_whole(offset, size)
-
     def read(self, offset: u32, size: u8, now: u64) -> u64:
         """A register read. Half of one of DISPI's reads as nothing does."""
         if offset < DISPI_OFFSET:
@@ -72,16 +68,6 @@ class Vga(Struct):
                 self.dispi_index = u16(value)
             else:
                 self.write_dispi(u16(value))
-
-    def read_string(self, offset: u32, size: u8, count: u32, address: u64) -> None:
-        """`count` reads of a register, into memory at `address`."""
-        for i in range(count):
-            store_sized(u64(address + i * size), size, u32(self.read(offset, size, 0)))
-
-    def write_string(self, offset: u32, size: u8, count: u32, address: u64) -> None:
-        """`count` writes of a register, from there."""
-        for i in range(count):
-            self.write(offset, size, load_sized(u64(address + i * size), size), 0)
 
     # ---- DISPI ----------------------------------------------------------------------------
 
