@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from base64 import b64decode
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -64,19 +65,12 @@ def machine(disk: Path) -> tuple[str, ...]:
 TYPED = 'the Quick BROWN fox; jumps_over (13) lazy-dogs @ "home", isn\'t it? ~/|\\\\{} ' * 6
 
 
-def typing_boot(disk: Path, append: str, name: str) -> Boot:
-    """The same with a kernel that has a driver for the mouse, and what is typed where it asks."""
-    standard = kernels.kernel("standard")
-    vestige = (sys.executable, "-m", "vestige.cli.main")
-    words = ("--kernel", str(standard.vmlinux), "--initrd", str(initramfs.pc("standard")))
-    pc_words = (*machine(disk), "--name", name)
-    asked = {
-        "type:": ("--text", TYPED, "shift-a", "enter"),
-        "move:": ("move 10 -5", "button left down"),
-    }
+def attended(words: Sequence[str], hear: "Callable[[str, subprocess.Popen[str]], None]") -> Boot:
+    """A run to its end; `hear` gets each line of its console, and the process, as it comes."""
+    command = (sys.executable, "-m", "vestige.cli.main", "run", "--timeout", str(GUEST_TIMEOUT))
     process = subprocess.Popen(
-        [*vestige, "run", *words, "--append", f"{CONSOLE} {append}", *pc_words, "--timeout", "480"],
-        stdin=subprocess.DEVNULL,
+        [*command, *words],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -84,17 +78,35 @@ def typing_boot(disk: Path, append: str, name: str) -> Boot:
     )
     try:
         assert process.stdout is not None
-        lines = []
+        said = []
         for line in process.stdout:
-            lines.append(line.rstrip("\r\n"))
-            if typed := asked.get(line.partition(" ")[0]):
-                command = [*vestige, "type", name, *typed]
-                done = subprocess.run(command, capture_output=True, timeout=300, check=False)
-                assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+            said.append(line.rstrip("\r\n"))
+            hear(said[-1], process)
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    return Boot(process.returncode, lines, errors)
+        process.wait()
+    return Boot(process.returncode, said, errors)
+
+
+def typing_boot(disk: Path, append: str, name: str) -> Boot:
+    """The same with a kernel that has a driver for the mouse, and what is typed where it asks."""
+    standard = kernels.kernel("standard")
+    words = ("--kernel", str(standard.vmlinux), "--initrd", str(initramfs.pc("standard")))
+    asked = {
+        "type:": ("--text", TYPED, "shift-a", "enter"),
+        "move:": ("move 10 -5", "button left down"),
+    }
+
+    def hear(line: str, _process: object) -> None:
+        if typed := asked.get(line.partition(" ")[0]):
+            command = [sys.executable, "-m", "vestige.cli.main", "type", name, *typed]
+            done = subprocess.run(command, capture_output=True, timeout=300, check=False)
+            assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+    return attended(
+        [*words, "--append", f"{CONSOLE} {append}", *machine(disk), "--name", name], hear
+    )
 
 
 MENU = """set timeout=0
@@ -217,28 +229,18 @@ def test_debian_runs_by_pic_and_pit_alone_and_resets_by_the_keyboard_controller(
 
 def boot_and_look(name: str, *words: str) -> tuple[Boot, Seen]:
     """A run to its end, and its screen when it says that something is drawn there."""
-    command = (sys.executable, "-m", "vestige.cli.main", "run", "--timeout", str(GUEST_TIMEOUT))
-    process = subprocess.Popen(
-        [*command, "--name", name, *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-    try:
-        assert process.stdout is not None
-        said = []
-        for line in process.stdout:
-            said.append(line.rstrip("\n"))
-            if line.startswith("screen: drawn"):
-                break
-        seen = look(name)
-        rest, errors = process.communicate("\n", timeout=GUEST_TIMEOUT)
-    finally:
-        process.kill()
-        process.wait()
-    return Boot(process.returncode, said + rest.splitlines(), errors), seen
+    seen: list[Seen] = []
+
+    def hear(line: str, process: "subprocess.Popen[str]") -> None:
+        if line.startswith("screen: drawn"):
+            seen.append(look(name))
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+
+    guest = attended(["--name", name, *words], hear)
+    assert seen, guest
+    return guest, seen[0]
 
 
 def test_debian_is_booted_from_a_virtio_disk_by_seabios_and_grub(
