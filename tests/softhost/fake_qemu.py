@@ -10,6 +10,7 @@ import re
 import select
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 from vestige.softhost import wire
@@ -49,7 +50,8 @@ def main() -> None:
     os.set_blocking(port, False)
     for inherited in (port, descriptor("console")):
         os.set_inheritable(inherited, False)  # commands would keep our end open when we die
-    agent = Agent(port)
+    runtime = tempfile.TemporaryDirectory()
+    agent = Agent(port, runtime.name)
     if behaviour == "hangs":
         os.write(port, wire.encode(wire.READY))
         os.kill(os.getpid(), signal.SIGSTOP)

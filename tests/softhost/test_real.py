@@ -1,5 +1,6 @@
 """The software host itself, booted: the run's shared one, and one of its own for devices."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -122,6 +123,15 @@ def test_devices_memory_and_loopback_are_its_own(softhost: SoftHost) -> None:
         "socket.create_connection(server.getsockname()); print('connected')"
     )
     assert python(softhost, script).stdout == b"connected\n"
+
+
+def test_a_runtime_directory_is_its_own(softhost: SoftHost, tmp_path: Path) -> None:
+    """The caller's is shared: runs of two kernels, of one number, would be in each other's way."""
+    user = os.geteuid()
+    script = 'echo "$XDG_RUNTIME_DIR"; stat -c "%a %u %m" "$XDG_RUNTIME_DIR"'
+    env = {"XDG_RUNTIME_DIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = softhost.capture(["sh", "-c", script], env=env, timeout=TIMEOUT)
+    assert done.stdout.decode().splitlines() == [f"/dev/run/{user}", f"700 {user} /dev"]
 
 
 def test_commands_share_it(softhost: SoftHost) -> None:

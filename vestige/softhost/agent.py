@@ -14,6 +14,7 @@ import time
 from vestige.softhost import wire
 
 _PORTS = "/sys/class/virtio-ports"
+_RUNTIME = "/dev/run"  # this kernel's own, as all of /dev
 _STANDARD_ERROR = 2
 _NOT_EXECUTABLE = 126
 _NOT_FOUND = 127
@@ -55,10 +56,13 @@ class _Command:
 
 
 class Agent:
-    """Serves one virtio-serial port until the caller says stop, or goes away."""
+    """Serves one virtio-serial port until the caller says stop, or goes away.
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    `runtime` is the folder of the users' runtime directories.
+    """
+
+    def __init__(self, port: int, runtime: str) -> None:
+        self._port, self._runtime = port, runtime
         self._commands: dict[int, _Command] = {}
         self._outgoing = bytearray()
         self._decoder = wire.Decoder()
@@ -181,6 +185,7 @@ class Agent:
             _resize(command.sink, *wire.decode_pair(frame.payload))
 
     def _start(self, number: int, start: wire.Start) -> None:
+        start.environment[b"XDG_RUNTIME_DIR"] = self._runtime_directory(*start.groups[:2])
         process, sink, output, errors = (_spawn_on_terminal if start.terminal[0] else _spawn)(start)
         sources = [_Source(wire.OUTPUT, output)]
         if errors >= 0:
@@ -188,6 +193,14 @@ class Agent:
         for descriptor in {sink, *(source.descriptor for source in sources)}:
             os.set_blocking(descriptor, False)
         self._commands[number] = _Command(number, process, sources, sink)
+
+    def _runtime_directory(self, user: int, group: int) -> bytes:
+        """A user's, made if missing: the caller's is shared, and a socket there leads nowhere."""
+        path = f"{self._runtime}/{user}"
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)  # noqa: PTH102 - pathlib is slow to import
+            os.chown(path, user, group)
+        return os.fsencode(path)
 
     def _serve_stream(self, command: _Command, source: _Source | None, descriptor: int) -> None:
         if command.number not in self._commands:
@@ -373,7 +386,7 @@ def _open_streams_to_everyone() -> None:
 def main() -> None:
     """Serve, then write everything back and switch the machine off."""
     port = wire.port_path(wire.AGENT_PORT)
-    agent = Agent(os.open(port, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    agent = Agent(os.open(port, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC), _RUNTIME)
     _open_streams_to_everyone()
     agent.serve()
     with contextlib.suppress(ProcessLookupError):  # none but this one

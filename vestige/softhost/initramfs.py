@@ -44,7 +44,7 @@ busybox mount -t proc proc /root/proc || fail "no /proc in the caller's file sys
 busybox mount -t sysfs sysfs /root/sys || fail "no /sys in the caller's file system"
 busybox mount --move /dev /root/dev || fail "no /dev in the caller's file system"
 cd /root/dev
-busybox mkdir -p pts shm
+busybox mkdir -p pts shm run
 busybox mount -t devpts -o mode=620,gid=5,ptmxmode=666 devpts pts
 busybox mount -t tmpfs -o mode=1777 tmpfs shm
 busybox ln -sf /proc/self/fd fd

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +22,8 @@ from vestige.host.backends.events import MOST_WAITING, Events
 from vestige.host.control.answers import error_line
 from vestige.host.control.client import Run, SilentError, everyone, find
 from vestige.host.control.folder import Folder, open_folder
-from vestige.host.control.server import LONGEST_LINE, MOST_CLIENTS, Control
+from vestige.host.control.server import LONGEST_LINE, MOST_CLIENTS, Control, open_control
+from vestige.host.options import RunOptions
 
 ABOUT = {"name": "one", "pid": 1}
 STATUS = b'{"do": "status"}\n'
@@ -504,6 +505,24 @@ def test_an_answer_is_one_line(served: Served) -> None:
 
 
 # ---- who asks ---------------------------------------------------------------------------------
+
+
+def test_only_who_asked_for_a_name_needs_its_socket(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As where another kernel shares the folder and took the name meanwhile."""
+
+    def taken(_folder: Folder, _name: str) -> NoReturn:
+        raise OSError(errno.EADDRINUSE, "Address already in use")
+
+    monkeypatch.setattr(Folder, "listen", taken)
+    open_control(RunOptions(), lambda: None).close()
+    reason = "the socket of run {}: Address already in use"
+    unnamed = reason.format(os.getpid())
+    told = capfd.readouterr().err
+    assert told == f"vestige: {unnamed}: no `vestige ps` or `vestige stop` for this run\n"
+    with pytest.raises(UsageError, match=reason.format("web")):
+        open_control(RunOptions(name="web"), lambda: None)
 
 
 def test_a_run_is_found_by_its_name(served: Served) -> None:

@@ -322,11 +322,12 @@ def open_control(asked: "RunOptions", end: Callable[[], object]) -> Control:
         folder = open_folder(make=True)
         if folder is not None:
             control.listen(folder, name_of(asked))
-    except UsageError as error:
+    except (UsageError, OSError) as error:
+        reason = str(error)
+        if isinstance(error, OSError):
+            what = error.filename or f"the socket of run {name_of(asked)}"
+            reason = f"{what}: {error.strerror}"
         if asked.name is not None:
-            raise
-        tell(f"{error}: until then no `vestige ps` or `vestige stop` for this run")
-    except OSError as error:
-        what = error.filename or f"--name {name_of(asked)}"
-        raise UsageError(f"{what}: {error.strerror}; give another") from error
+            raise UsageError(reason) from error
+        tell(f"{reason}: no `vestige ps` or `vestige stop` for this run")
     return control
