@@ -107,6 +107,15 @@ def test_a_triple_fault_is_a_reset_of_which_is_told_where_it_was(kernels: Kernel
     assert done.stderr.count(b"\n") == 1
 
 
+@pytest.mark.parametrize(("machine", "named"), [("pc", True), ("modern", False)])
+def test_a_triple_fault_names_the_bios_where_a_pc_has_none(
+    kernels: Kernels, machine: str, named: bool
+) -> None:
+    done = run("--kernel", kernels("crash"), "--machine", machine)
+    assert done.returncode == 3
+    assert (b"if the kernel calls the BIOS: " in done.stderr) is named
+
+
 @pytest.mark.parametrize("on_reboot", ["exit", "restart"])
 def test_a_panic_of_the_guests_kernel_ends_with_1_and_one_line(
     kernels: Kernels, on_reboot: str

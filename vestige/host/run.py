@@ -140,7 +140,8 @@ class Run:
         finally:
             self._write_last_words()
         if status == RESET:
-            tell(failure.reset_ends_run(self._fault))
+            lacks_bios = self.asked.machine == options.PC and not self.asked.by_firmware
+            tell(failure.reset_ends_run(self._fault, lacks_bios=lacks_bios))
         return status
 
     def _write_last_words(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run says of an NVMe controller that the monitor could not bring up."""
+"""What a run says of its end, and of an NVMe controller that the monitor could not bring up."""
 
 import pytest
 
@@ -22,3 +22,8 @@ def test_a_failed_command_is_told_with_its_status() -> None:
 
 def test_a_number_that_means_nothing_is_shown_as_it_is() -> None:
     assert failure.controller(abi.NvmeReport(failure=200)).endswith(": failure 200")
+
+
+def test_a_reset_that_is_no_triple_fault_names_no_bios() -> None:
+    assert failure.reset_ends_run("", lacks_bios=True) == failure.reset_ends_run("")
+    assert "--firmware bios" in failure.reset_ends_run("the guest had one", lacks_bios=True)

@@ -46,6 +46,10 @@ RESET_ENDS_RUN = (
     " does that with panic=-1). --on-reboot restart starts it anew"
 )
 FAULT_ENDS_RUN = "which resets it and ends the run (status 3). --on-reboot restart starts it anew"
+NO_BIOS = (
+    "; if the kernel calls the BIOS: it was started without one, and --firmware bios starts a"
+    " bzImage by one"
+)
 
 
 def escaped(text: bytes) -> str:
@@ -82,9 +86,14 @@ def triple_fault(who: str, guest: VirtualCpu) -> str:
     return f"the guest had a triple fault on {who} ({rip})"
 
 
-def reset_ends_run(fault: str) -> str:
-    """The line for a reset where that ends the run; `fault`: of a triple fault, what it was."""
-    return f"{fault}, {FAULT_ENDS_RUN}" if fault else RESET_ENDS_RUN
+def reset_ends_run(fault: str, *, lacks_bios: bool = False) -> str:
+    """The line for a reset where that ends the run; `fault`: of a triple fault, what it was.
+
+    `lacks_bios`: the guest is a PC whose kernel was entered directly.
+    """
+    if not fault:
+        return RESET_ENDS_RUN
+    return f"{fault}, {FAULT_ENDS_RUN}" + (NO_BIOS if lacks_bios else "")
 
 
 def left(
