@@ -81,10 +81,16 @@ def test_a_file_with_a_line_that_means_nothing_is_refused(tmp_path: Path) -> Non
         open_events(str(tmp_path / "keys"))
 
 
-@pytest.mark.parametrize("name", ["nothing", ".", "\0"])
+@pytest.mark.parametrize("name", ["nothing", "\0"])
 def test_what_can_not_be_read_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=r"--keys .*; give a file of keys, or unix:PATH"):
         open_events(f"{tmp_path}/{name}")
+
+
+@pytest.mark.parametrize("path", ["/", "/dev/zero", "/dev/null", "/dev/urandom"])
+def test_what_is_no_file_fifo_or_terminal_is_refused(path: str) -> None:
+    with pytest.raises(UsageError, match=rf"--keys {path}: neither a file, a FIFO nor a terminal"):
+        open_events(path)
 
 
 def test_a_file_that_is_too_long_is_refused(tmp_path: Path) -> None:

@@ -322,8 +322,8 @@ def _wait(data: bytearray, at: int) -> int:
 def open_events(words: str | None) -> Events:
     """Those of `--keys` unix:PATH or a file's path, or of whoever types. Raises UsageError.
 
-    A regular file is read whole, and refused for a line that means nothing; of a FIFO or a device
-    lines are taken as they come.
+    A regular file is read whole, and refused for a line that means nothing; of a FIFO or a
+    terminal lines are taken as they come. Anything else is refused.
     """
     if words is None:
         return Events()
@@ -348,11 +348,13 @@ def _opened(path: str, option: str) -> tuple[int | None, bytes]:
     # Open for writing too, a FIFO does not end when those who write there go.
     descriptor = os.open(path, flags | (os.O_RDWR if is_fifo else os.O_RDONLY))
     mode = os.fstat(descriptor).st_mode
-    if stat.S_ISDIR(mode):
-        os.close(descriptor)
-        raise UsageError(f"{option}: a folder; give a file of keys, or unix:PATH")
-    if not stat.S_ISREG(mode):
+    if stat.S_ISFIFO(mode) or os.isatty(descriptor):
         return descriptor, b""
+    if not stat.S_ISREG(mode):  # /dev/zero has no end
+        os.close(descriptor)
+        raise UsageError(
+            f"{option}: neither a file, a FIFO nor a terminal; give one of these, or unix:PATH"
+        )
     with open(descriptor, "rb") as file:  # noqa: PTH123
         data = file.read(LONGEST_FILE + 1)
     if len(data) > LONGEST_FILE:
