@@ -1,12 +1,14 @@
 """Where the sockets are: whose folder it is, who has a name, what a killed run leaves."""
 
 import errno
+import fcntl
 import os
 import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -250,3 +252,35 @@ def test_a_long_path_is_no_matter(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     with closing(found):
         listener, _ = found.listen("n" * 64)
         listener.close()
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, "PATIENCE", 0.05)
+
+
+KEEPS_IT = r"/vestige: another process keeps it locked; end that one, or set XDG_RUNTIME_DIR"
+
+
+@pytest.mark.usefixtures("patience")
+def test_who_keeps_the_folder_locked_holds_nobody_up(folder: Folder) -> None:
+    leave(folder, "killed")
+    other = open_folder(make=True)
+    assert other is not None
+    with closing(other):
+        fcntl.flock(other._descriptor, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match=KEEPS_IT):
+            folder.listen("one")
+        with pytest.raises(UsageError, match=KEEPS_IT):
+            everyone()
+    assert folder.names() == ["killed"]
+
+
+def test_who_has_the_lock_for_a_moment_is_waited_for(folder: Folder) -> None:
+    other = open_folder(make=True)
+    assert other is not None
+    fcntl.flock(other._descriptor, fcntl.LOCK_EX)
+    with ThreadPoolExecutor() as pool:
+        pool.submit(other.close)
+        listener, _ = folder.listen("one")
+    listener.close()

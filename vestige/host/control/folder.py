@@ -10,9 +10,11 @@ import _socket
 import errno
 import fcntl
 import os
+import select
 import stat
 import struct
-from _collections_abc import Sequence
+from _collections_abc import Callable, Sequence
+from _thread import start_new_thread
 
 from vestige import trust
 from vestige.errors import UsageError
@@ -22,6 +24,7 @@ CURE = "set XDG_RUNTIME_DIR to a folder of yours"
 OTHERS = 0o077
 READ = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 BACKLOG = 16
+PATIENCE = 2.0  # seconds for another process to take or remove a name
 PATH_LIMIT = 107  # bytes: sun_path is 108 with its NUL, unix(7)
 LOCK = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, length, pid; fcntl(2)
 LONGEST_OFFSET = (1 << 62) - 1
@@ -64,8 +67,8 @@ class Folder:
     def listen(self, name: str) -> tuple[_socket.socket, Identity]:
         """A socket of this name, in the place of a killed run's. Raises UsageError, OSError."""
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
+            self._lock()
             if not self._clear(name):
                 raise UsageError(
                     f"--name {name}: a run has that name; give another, or end that one:"
@@ -94,11 +97,25 @@ class Folder:
 
     def remove_stale(self, name: str) -> bool:
         """Remove the socket of this name, if its run is no more; False: it goes on."""
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)  # no other process takes or removes a name
+        self._lock()
         try:
             return self._clear(name)
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def _lock(self) -> None:
+        """From now on no other process takes or removes a name. Raises UsageError, OSError.
+
+        Each of ours has it for a moment. One that keeps it is another program, which is not waited
+        for: the thread that does so ends once the folder is closed and free.
+        """
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not _in_time(lambda: fcntl.flock(self._descriptor, fcntl.LOCK_EX)):
+                raise UsageError(
+                    f"{self.path}: another process keeps it locked; end that one, or {CURE}"
+                ) from None
 
     def _clear(self, name: str) -> bool:
         """Whether nobody has the name any more."""
@@ -163,6 +180,29 @@ def _place() -> tuple[str, str]:
         except OSError:
             continue
     return TEMPORARY, f"vestige-runs-{user}"
+
+
+def _in_time(function: Callable[[], object]) -> bool:
+    """Whether `function` has returned within PATIENCE; a thread calls it. Raises OSError."""
+    errors: list[OSError] = []
+    done = os.eventfd(0, os.EFD_CLOEXEC)
+
+    def body() -> None:
+        try:
+            function()
+        except OSError as error:
+            errors.append(error)
+        os.eventfd_write(done, 1)
+
+    start_new_thread(body, ())
+    poll = select.poll()
+    poll.register(done, select.POLLIN)
+    if not poll.poll(1000 * PATIENCE):
+        return False  # `done` stays open: the thread may yet write there
+    os.close(done)
+    if errors:
+        raise errors[0]
+    return True
 
 
 def _offset(identity: tuple[int, int]) -> int:

@@ -321,7 +321,11 @@ def open_control(asked: "RunOptions", end: Callable[[], object]) -> Control:
     try:
         folder = open_folder(make=True)
         if folder is not None:
-            control.listen(folder, name_of(asked))
+            try:
+                control.listen(folder, name_of(asked))
+            except BaseException:
+                folder.close()
+                raise
     except (UsageError, OSError) as error:
         reason = str(error)
         if isinstance(error, OSError):
