@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from vestige.host.messages import tell
+from vestige.host.messages import LONGEST_LINE, bounded, tell
 
 PATIENCE = 60
 COMMAND = f"{sys.executable} -m vestige.cli.main"
@@ -73,3 +73,30 @@ def test_whatever_is_told_is_one_line_that_can_be_printed(
 ) -> None:
     tell(text)
     assert capsys.readouterr().err == f"vestige: {line}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "begins", "ends"),
+    [
+        (("x" * 100_000,), "vestige: 'xxx", "xxx' is not a command; there are "),
+        (("run", "--memory", "x" * 100_000), "vestige: --memory xxx", "K, M or G, like 512M\n"),
+        (("run", "--memory", "x " * 50_000), "vestige: --memory x x", "K, M or G, like 512M\n"),
+        (("run", "--disk", "d,bus=" + "x" * 100_000), "vestige: --disk d,bus=xx", "virtio, ide\n"),
+        (("stop", "x" * 100_000), "vestige: no run 'xx", "\n"),
+        (("run", *("x" * 999 for _ in range(99))), "vestige: unrecognized", "--help`\n"),
+        (("run", "--memory", "\n" * 100_000), "vestige: --memory \\n\\n", "like 512M\n"),
+    ],
+)
+def test_what_was_given_is_repeated_in_part(words: tuple[str, ...], begins: str, ends: str) -> None:
+    command = [*COMMAND.split(), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(begins)
+    assert ends in done.stderr[-200:]
+    assert len(done.stderr) < LONGEST_LINE + 100
+    assert " characters ...]" in done.stderr
+
+
+def test_a_line_of_a_usual_length_is_told_as_it_is() -> None:
+    line = f"{'/long/path' * 50}: no such file; give {'one ' * 100}"
+    assert bounded(line) == line

@@ -6,7 +6,7 @@ from _collections_abc import Callable, Sequence
 from vestige import __version__
 from vestige.cli import arguments as words
 from vestige.errors import GuestError, UsageError
-from vestige.host.messages import UnreadError, show, tell
+from vestige.host.messages import UnreadError, bounded, in_one_line, show, tell
 from vestige.host.standard_error import StandardError
 from vestige.process import prepare
 
@@ -90,7 +90,7 @@ def _told(command: Callable[[], int]) -> int:
             raise
         has_lines = isinstance(error, GuestError | UsageError) and error.has_lines
         for each in line.split("\n") if has_lines else [line]:
-            tell(each)
+            tell(bounded(in_one_line(each)))
         return EXIT_FAILED if isinstance(error, GuestError) else EXIT_USAGE
 
 

@@ -10,6 +10,8 @@ TYPE_CHECKING = False  # as typing has it, which takes 3 ms to import on the way
 if TYPE_CHECKING:
     from typing import TextIO
 
+LONGEST_WORD, LONGEST_LINE = 512, 4096  # characters of what is told: more of a path says no more
+
 
 class UnreadError(Exception):
     """Nobody reads what a command prints any more: it ends, with nothing to say about that."""
@@ -59,6 +61,23 @@ def _give_up(stream: "TextIO") -> None:
         os.close(nowhere)
     except OSError:
         return  # then it complains
+
+
+def bounded(line: str) -> str:
+    """A refusal, in which long words and what there is too much of are left out in the middle.
+
+    It repeats what was given, however long that is; before it and behind it is what matters.
+    """
+    if len(line) <= LONGEST_WORD:
+        return line
+    return _shortened(" ".join(_shortened(each, LONGEST_WORD) for each in line.split(" ")))
+
+
+def _shortened(text: str, most: int = LONGEST_LINE) -> str:
+    left = len(text) - most
+    if left <= 0:
+        return text
+    return f"{text[: most // 2]}[... {left} characters ...]{text[-(most // 2) :]}"
 
 
 def in_one_line(text: str) -> str:
