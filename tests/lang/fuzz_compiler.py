@@ -92,7 +92,7 @@ def compile_accepted(
     kept = [number for number in range(len(cases)) if number not in refused]
     if not kept:
         return None, []
-    image = assemble(program, [entries[number] for number in kept], None)
+    image = assemble(program, [entries[number] for number in kept], None).image
     return NativeImage(image), [cases[number] for number in kept]
 
 

@@ -39,7 +39,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def image(code: bytes = bytes(4096)) -> Image:
     return Image(
         base=None, runtime="process", code=code, memory_size=len(code), symbols={}, sites=(),
-        signatures={}, files=(), rows=b"", elf=b"",
+        signatures={}, files=(), rows=b"",
     )  # fmt: skip
 
 

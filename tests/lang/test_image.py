@@ -9,7 +9,8 @@ import pytest
 from tests.lang import payload
 from tests.lang.snippets import build, load
 from vestige import abi
-from vestige.lang.build import compile_functions
+from vestige.lang.build import Built, compile_functions
+from vestige.lang.build import build as build_entries
 from vestige.lang.errors import Refusal
 from vestige.lang.image import Image, ImageError
 from vestige.lang.listing import listing
@@ -20,15 +21,20 @@ SOURCE = Path(payload.__file__).read_text().splitlines()
 
 
 @pytest.fixture(scope="module")
-def image() -> Image:
+def built() -> Built:
     functions = [payload.vcpu_main, payload.worker_main]
-    return compile_functions(functions, base=abi.IMAGE, runtime="monitor")
+    return build_entries(functions, base=abi.IMAGE, runtime="monitor")
+
+
+@pytest.fixture(scope="module")
+def image(built: Built) -> Image:
+    return built.image
 
 
 @pytest.fixture
-def elf(image: Image, tmp_path: Path) -> Path:
+def elf(built: Built, tmp_path: Path) -> Path:
     path = tmp_path / "monitor.elf"
-    path.write_bytes(image.elf)
+    path.write_bytes(built.elf)
     return path
 
 
@@ -118,10 +124,10 @@ def test_building_twice_gives_the_same_image(image: Image) -> None:
     assert again.to_bytes() == image.to_bytes()
 
 
-def test_a_listing_shows_source_above_its_machine_code(image: Image) -> None:
+def test_a_listing_shows_source_above_its_machine_code(built: Built) -> None:
     if shutil.which("objdump") is None:
         pytest.skip("needs objdump")
-    lines = listing(image).splitlines()
+    lines = listing(built).splitlines()
     header = f"{FILE}:{line_of('100 // value')}: return i64(100 // value)"
     assert header in lines
     after = lines[lines.index(header) + 1 :]

@@ -23,7 +23,7 @@ def run(arguments: Arguments) -> int:
     if arguments.has("--listing"):
         from vestige.lang.listing import listing  # noqa: PLC0415 - no other build runs objdump
 
-        show(listing(images.monitor_image()))
+        show(listing(images.build_monitor()))
         return 0
     images.ensure()
     for path in images.not_cached():

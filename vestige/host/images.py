@@ -16,7 +16,9 @@ from vestige.lang.types import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Compile = Callable[..., Image]
+    from vestige.lang.build import Built
+
+    Build = Callable[..., Built]
 
 IMAGES = MONITOR, RUN_LOOP = "monitor", "run-loop"  # names in the cache
 FILTER = "calls"
@@ -41,12 +43,12 @@ def key() -> str:
 
 def monitor_image(key_: str | None = None) -> Image:
     """The monitor, from the cache or compiled."""
-    return cache.image(MONITOR, key_ or key(), _build_monitor)
+    return cache.image(MONITOR, key_ or key(), _compiled_monitor)
 
 
 def run_loop_image(key_: str | None = None) -> Image:
     """The run loop, from the cache or compiled."""
-    return cache.image(RUN_LOOP, key_ or key(), _build_run_loop)
+    return cache.image(RUN_LOOP, key_ or key(), lambda: _build_run_loop().image)
 
 
 def call_filter(key_: str | None = None) -> bytes | None:
@@ -83,32 +85,38 @@ def ensure() -> None:
     call_filter(key_)
 
 
-def _compiler() -> "Compile":
+def _compiler() -> "Build":
     """What compiles, which is not imported where all is cached."""
     try:
-        from vestige.lang.build import compile_functions  # noqa: PLC0415
+        from vestige.lang.build import build  # noqa: PLC0415
     except ImportError as error:
         raise UsageError(
             f"the monitor can't be compiled without {error.name}; install it: {sys.executable} -m"
             " pip install llvmlite pyelftools"
         ) from None
-    return compile_functions
+    return build
 
 
-def _build_monitor() -> Image:
-    compile_functions = _compiler()
+def build_monitor() -> "Built":
+    """The monitor compiled anew, with what shows its lines. Raises UsageError."""
+    build = _compiler()
     from vestige.monitor.core.trap_turn import vcpu_main  # noqa: PLC0415
     from vestige.monitor.core.worker_turn import worker_main  # noqa: PLC0415
 
+    return build([vcpu_main, worker_main], base=abi.IMAGE, runtime="monitor")
+
+
+def _compiled_monitor() -> Image:
+    _compiler()  # there is one
     place = cache.unusable()
     often = (
         "once" if place is None else f"as every run does: nothing can be kept in {place}; {CURE}"
     )
     tell(f"compiling the monitor (about 3 s), {often}")
-    return compile_functions([vcpu_main, worker_main], base=abi.IMAGE, runtime="monitor")
+    return build_monitor().image
 
 
-def _build_run_loop() -> Image:
+def _build_run_loop() -> "Built":
     return _compiler()([runloop.run], base=None, runtime="process")
 
 

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from vestige.lang.compiler.emit import Emitter
 from vestige.lang.compiler.kinds import BOOL, BY_NAME, Integer, Kind
@@ -16,9 +16,21 @@ from vestige.lang.errors import Rule
 from vestige.lang.image import Image
 
 
+class Built(NamedTuple):
+    """An image, and an ELF file of the same code with its source lines, for debuggers."""
+
+    image: Image
+    elf: bytes
+
+
 def compile_functions(
     functions: Sequence[Callable[..., Any]], *, base: int | None, runtime: str
 ) -> Image:
+    """The image alone of what `build` builds."""
+    return build(functions, base=base, runtime=runtime).image
+
+
+def build(functions: Sequence[Callable[..., Any]], *, base: int | None, runtime: str) -> Built:
     """Compile `functions`, the entries, with everything reachable from them.
 
     base: the address the image will be at; None: anywhere. runtime: "monitor" for a monitor
@@ -33,15 +45,15 @@ def compile_functions(
     return assemble(program, entries, base)
 
 
-def assemble(program: Program, entries: Sequence[Function], base: int | None) -> Image:
-    """The image of analysed `entries` and what they call."""
+def assemble(program: Program, entries: Sequence[Function], base: int | None) -> Built:
+    """Analysed `entries` and what they call."""
     module = Module()
     for function in _reachable(entries):
         if function.graph is not None:
             module.functions.append(Emitter(module, function, function.graph).define())
     linked = link(object_file(module.text(assembly(program.runtime))), base or 0)
     files, rows = _line_table(program, linked.lines)
-    return Image(
+    image = Image(
         base=base,
         runtime=program.runtime,
         code=linked.code,
@@ -51,8 +63,8 @@ def assemble(program: Program, entries: Sequence[Function], base: int | None) ->
         signatures={entry.name: _signature(entry) for entry in entries},
         files=files,
         rows=rows,
-        elf=linked.elf,
     )
+    return Built(image, linked.elf)
 
 
 def _reachable(entries: Sequence[Function]) -> list[Function]:

@@ -14,7 +14,7 @@ from vestige.lang.types import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
-MAGIC = b"vestige image 1\n"
+MAGIC = b"vestige image 2\n"
 MARSHAL = 0  # the version whose output depends on values only
 
 Site = tuple[str, int, str]  # file, line, reason
@@ -34,7 +34,7 @@ class Image:
     """
 
     __slots__ = (
-        "_files", "_rows", "base", "code", "elf", "memory_size", "runtime", "signatures", "sites",
+        "_files", "_rows", "base", "code", "memory_size", "runtime", "signatures", "sites",
         "symbols",
     )  # fmt: skip
 
@@ -50,11 +50,10 @@ class Image:
         signatures: dict[str, tuple[tuple[str, ...], tuple[str, ...]]],
         files: tuple[str, ...],
         rows: bytes,
-        elf: bytes,
     ) -> None:
         self.base, self.runtime, self.code, self.memory_size = base, runtime, code, memory_size
         self.symbols, self.sites, self.signatures = symbols, sites, signatures
-        self._files, self._rows, self.elf = files, rows, elf
+        self._files, self._rows = files, rows
 
     @property
     def code_size(self) -> int:
@@ -73,7 +72,7 @@ class Image:
     def _fields(self) -> "tuple[Any, ...]":
         return (
             self.base, self.runtime, self.code, self.memory_size, self.symbols, self.sites,
-            self.signatures, self._files, self._rows, self.elf,
+            self.signatures, self._files, self._rows,
         )  # fmt: skip
 
     def to_bytes(self) -> bytes:
@@ -100,12 +99,12 @@ class Image:
         from _blake2 import blake2b
 
         start = len(MAGIC)
-        digest, body = data[start : start + 32], data[start + 32 :]
+        digest, body = data[start : start + 32], memoryview(data)[start + 32 :]  # no copy of that
         if not data.startswith(MAGIC) or blake2b(body, digest_size=32).digest() != digest:
             raise ImageError("damaged, or of another version")
         fields = marshal.loads(body)
-        base, runtime, code, memory_size, symbols, sites, signatures, files, rows, elf = fields
+        base, runtime, code, memory_size, symbols, sites, signatures, files, rows = fields
         return cls(
             base=base, runtime=runtime, code=code, memory_size=memory_size, symbols=symbols,
-            sites=sites, signatures=signatures, files=files, rows=rows, elf=elf,
+            sites=sites, signatures=signatures, files=files, rows=rows,
         )  # fmt: skip

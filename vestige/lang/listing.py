@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vestige.errors import UsageError
+from vestige.lang.build import Built
 from vestige.lang.image import Image
 
 TOOL = "objdump"
 
 
-def listing(image: Image) -> str:
+def listing(built: Built) -> str:
     """Source interleaved with machine code, by address. Raises UsageError without binutils."""
-    return "\n".join(_interleaved(image, _disassembly(image.elf))) + "\n"
+    return "\n".join(_interleaved(built.image, _disassembly(built.elf))) + "\n"
 
 
 def _disassembly(elf: bytes) -> list[str]:
