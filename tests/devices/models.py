@@ -66,11 +66,12 @@ from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE, Uar
 from vestige.monitor.devices.uart16550.spec import FIFO_SIZE, Identity
 from vestige.monitor.devices.vga.display import show
 from vestige.monitor.devices.vga.model import Vga
+from vestige.monitor.devices.vga.ports_spec import DISPI_OFFSET
+from vestige.monitor.devices.vga.ports_spec import Register as VgaRegister
 from vestige.monitor.devices.vga.spec import (
     ATTRIBUTE_BITS,
     CRTC_REGISTERS,
     DAC_BITS,
-    DISPI_OFFSET,
     FIRST_ID,
     GRAPHICS_BITS,
     GRAPHICS_PLACES,
@@ -79,7 +80,6 @@ from vestige.monitor.devices.vga.spec import (
     SEQUENCER_PLACES,
     Dispi,
 )
-from vestige.monitor.devices.vga.spec import Register as VgaRegister
 from vestige.monitor.line import NEVER
 from vestige.monitor.sized import ONES
 from vestige.place import Access, Place

@@ -10,7 +10,8 @@ from tests.qtest.client import Qtest, qemu
 from tests.qtest.vga_pair import Access, Ours, Sequences, compare, get, index_next, put, run
 from vestige.abi import PORT_PCI_ADDRESS, PORT_PCI_DATA
 from vestige.monitor.devices.pci.spec import Register as PciRegister
-from vestige.monitor.devices.vga.spec import PORT_DISPI, Dispi, Register
+from vestige.monitor.devices.vga.ports_spec import PORT_DISPI, Register
+from vestige.monitor.devices.vga.spec import Dispi
 
 pytestmark = pytest.mark.qtest
 

@@ -11,16 +11,14 @@ from tests.qtest.client import Qtest
 from vestige.devices import DEVICES, PORT_ROWS
 from vestige.monitor.devices.vga.model import Vga
 from vestige.monitor.devices.vga.place import VGA
+from vestige.monitor.devices.vga.ports_spec import PORT_DISPI, PORT_FIRST, Register
 from vestige.monitor.devices.vga.spec import (
     CRTC_REGISTERS,
     DAC_BITS,
     FEATURE_BITS,
     FIRST_ID,
     GRAPHICS_PLACES,
-    PORT_DISPI,
-    PORT_FIRST,
     Dispi,
-    Register,
 )
 from vestige.place import ROW_SHIFT
 

@@ -39,6 +39,7 @@ class Record:
     """
 
     _fields: "tuple[tuple[str, object], ...]" = ()  # names and annotations
+    _unchecked: "frozenset[str]" = frozenset()  # fields whose defaults nothing was made of yet
     _made_at: "tuple[str, int]"
 
     def __init_subclass__(cls) -> None:
@@ -48,6 +49,7 @@ class Record:
             for name, kind in cls.__annotations__.items()
         }
         cls._fields = tuple({**dict(cls._fields), **own}.items())
+        cls._unchecked = frozenset(name for name, _ in cls._fields)
 
     def __init__(self, *values: object, **named: object) -> None:
         kind, names = type(self).__name__, [name for name, _ in self._fields]
@@ -62,11 +64,18 @@ class Record:
                 what = "is given twice" if name in given else "is none of its fields"
                 raise _refused(made_at, f"{kind}: {name} {what}: {', '.join(names)}")
             given[name] = value
+        by_default = []
         for name, annotation in self._fields:
-            value = given.get(name, getattr(type(self), name, REQUIRED))
-            if reason := _reason_against(value, annotation):
-                raise _refused(made_at, f"{kind}.{name} is {reason}")
+            value = given.get(name, REQUIRED)
+            if value is REQUIRED:
+                value = getattr(type(self), name, REQUIRED)
+                by_default.append(name)
+            if name in given or name in self._unchecked:
+                if reason := _reason_against(value, annotation):
+                    raise _refused(made_at, f"{kind}.{name} is {reason}")
             self.__dict__[name] = value
+        if not self._unchecked.isdisjoint(by_default):
+            type(self)._unchecked = self._unchecked.difference(by_default)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a {type(self).__name__} never changes: give {name} when it is made")

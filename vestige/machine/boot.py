@@ -9,7 +9,7 @@ import struct
 
 from vestige.abi import ACPI_TABLES, GIB, HIGH_RAM, KIB, MIB, Board
 from vestige.errors import UsageError
-from vestige.machine import acpi, bzimage, elf, multiboot
+from vestige.machine import acpi, bzimage, elf
 from vestige.machine.config import MachineConfig
 from vestige.machine.cpu import (
     CODE,
@@ -34,6 +34,7 @@ from vestige.machine.kernel import (
     LINUX_64,
     MULTIBOOT,
     PVH,
+    SEARCHED,
     Kernel,
     command_line,
     no_room,
@@ -56,7 +57,6 @@ from vestige.machine.memory_map import (
     MemoryMap,
 )
 from vestige.machine.ram import Ram
-from vestige.machine.screen import SCREEN_INFO
 
 PACKED = (  # bytes at the start, and what unpacks it
     (b"\x1f\x8b", "zcat"),
@@ -135,7 +135,12 @@ def load(
         return _enter_pvh(space, loaded, initrd_at)
     if is_multiboot:
         return _enter_multiboot(space, loaded, initrd_at)
-    _write_boot_params(space, loaded, initrd_at, SCREEN_INFO if config.has_screen else b"")
+    screen_info = b""
+    if config.has_screen:
+        from vestige.machine.screen import SCREEN_INFO  # noqa: PLC0415 - a PC's alone
+
+        screen_info = SCREEN_INFO
+    _write_boot_params(space, loaded, initrd_at, screen_info)
     return (
         _enter_linux_32(space, loaded)
         if loaded.protocol == LINUX_32
@@ -145,13 +150,15 @@ def load(
 
 def _load_kernel(ram: Ram, file: InputFile, protocol: str) -> Kernel:
     path, size = file.path, file.size
-    first = bytearray(min(size, multiboot.SEARCHED))
+    first = bytearray(min(size, SEARCHED))
     file.read_at(0, memoryview(first))
     header = bytes(first)
     if elf.is_elf(header):
         return elf.load(file, path, size, header, ram, protocol)
     if bzimage.is_bzimage(header):
         return bzimage.load(file, path, size, header, ram, protocol)
+    from vestige.machine import multiboot  # noqa: PLC0415 - few kernels are such
+
     found = multiboot.find(path, header)
     if found is not None and found.addresses is not None and protocol in (AUTO, MULTIBOOT):
         return multiboot.load(file, path, size, found, ram)
@@ -265,6 +272,8 @@ def _enter_pvh(ram: Ram, kernel: Kernel, initrd: tuple[int, int]) -> CpuState:
 
 
 def _enter_multiboot(ram: Ram, kernel: Kernel, initrd: tuple[int, int]) -> CpuState:
+    from vestige.machine import multiboot  # noqa: PLC0415 - few kernels are such
+
     ram.write(MULTIBOOT_INFO, multiboot.information(ram.memory_map, initrd))
     state = _at_entry(ram, kernel, Segment(CODE_SELECTOR, CODE))
     state.rax, state.rbx = multiboot.ENTRY_MAGIC, MULTIBOOT_INFO

@@ -9,7 +9,6 @@ from _collections_abc import Iterator
 
 from vestige.abi import MIB
 from vestige.errors import UsageError
-from vestige.machine import multiboot
 from vestige.machine.files import InputFile
 from vestige.machine.kernel import (
     AUTO,
@@ -18,6 +17,7 @@ from vestige.machine.kernel import (
     LINUX_64,
     MULTIBOOT,
     PVH,
+    SEARCHED,
     Kernel,
     check_memory,
 )
@@ -114,7 +114,9 @@ def load(file: InputFile, path: str, size: int, header: bytes, ram: Ram, protoco
     is_64 = form is FORMS[CLASS_64]
     pvh_entry = _pvh_entry(file, path, size, segments)
     if protocol == MULTIBOOT or (protocol == AUTO and not is_64):
-        found = multiboot.find(path, header[: multiboot.SEARCHED])
+        from vestige.machine import multiboot  # noqa: PLC0415 - few kernels are such
+
+        found = multiboot.find(path, header[:SEARCHED])
         if found is not None and found.addresses is not None:
             return multiboot.load(file, path, size, found, ram)
         if found is not None and not is_64:
@@ -151,6 +153,8 @@ def _load_multiboot(
     file: InputFile, path: str, segments: list[Segment], entry: int, ram: Ram
 ) -> Kernel:
     """A Multiboot kernel whose segments are those of the ELF file."""
+    from vestige.machine import multiboot  # noqa: PLC0415 - few kernels are such
+
     low_size = ram.memory_map.low_size
     for segment in segments:
         start, end = segment.address, segment.address + segment.memory_size

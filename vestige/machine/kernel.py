@@ -13,6 +13,7 @@ MULTIBOOT = "multiboot"  # 32-bit protected mode, EAX a number, EBX = the inform
 AUTO = "auto"
 
 ELF_COMMAND_LINE_MAXIMUM = 2047  # Linux x86, COMMAND_LINE_SIZE less the NUL
+SEARCHED = 8192  # bytes of a file in which a Multiboot header is, whole
 EXPECTED = "an x86 kernel"  # the next step of every error about a kernel file
 
 

@@ -19,7 +19,6 @@ from vestige.machine.memory_map import (
 from vestige.machine.ram import Ram
 
 # 3.1 OS image format
-SEARCHED = 8192  # bytes of a file in which the header is, whole
 ALIGNMENT = 4
 MAGIC = 0x1BAD_B002
 START = struct.Struct("<III")  # magic, flags, checksum
@@ -49,7 +48,7 @@ class Header:
 
 
 def find(path: str, start: bytes) -> Header | None:
-    """The header of a file that begins with `start`, SEARCHED bytes or all; None: it has none.
+    """The header of a file that begins with `start`: SEARCHED bytes, or all. None: it has none.
 
     Raises UsageError for one that asks for what there isn't.
     """

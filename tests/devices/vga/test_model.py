@@ -5,12 +5,12 @@ import pytest
 from vestige.abi import NO_CURSOR, Config, Screen, ScreenKind
 from vestige.monitor.clock import SECOND
 from vestige.monitor.devices.vga.model import Vga
+from vestige.monitor.devices.vga.ports_spec import Register
 from vestige.monitor.devices.vga.spec import (
     Attribute,
     Crtc,
     Dispi,
     Graphics,
-    Register,
     Sequencer,
     Status1,
 )

@@ -3,7 +3,6 @@
 Threat: what that says is data of bounded length, and becomes one line, whatever is in it.
 """
 
-import binascii
 import marshal
 from _collections_abc import Iterator
 
@@ -95,6 +94,8 @@ def json_of(value: object) -> str:
     if isinstance(value, str):
         return f'"{value.translate(ESCAPES)}"'
     if isinstance(value, bytes | bytearray | memoryview):
+        import binascii  # noqa: PLC0415 - it brings zlib; commands.prepare has imported it
+
         return f'"{binascii.b2a_base64(value, newline=False).decode()}"'
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]

@@ -2,15 +2,14 @@
 
 To add one, write its function here and its row below. A command of the run is answered by the run's
 own process, whatever has become of the guest's. A command of the machine is answered by the
-machine's process, in its jail: what it needs of the host is imported before, and nothing can be
-opened. Either function raises UsageError for a request that is wrong.
+machine's process, in its jail: `prepare` imports before what it needs of the host, and nothing can
+be opened. Either function raises UsageError for a request that is wrong.
 """
 
 import time
 from _collections_abc import Callable, Mapping
 
 from vestige.errors import UsageError
-from vestige.host.screen import told
 from vestige.lang.types import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -95,7 +94,19 @@ def exits(machine: "Machine", _request: "Request") -> "Answer":
 
 def screen(machine: "Machine", _request: "Request") -> "Answer":
     """What a viewer needs to draw the guest's screen."""
+    if not machine.has_screen:
+        return {"kind": "absent"}
+    from vestige.host.screen import told  # noqa: PLC0415 - few machines have one
+
     return told(machine.session.untrusted.screen(), machine.memory.region.view)
+
+
+def prepare(*, has_screen: bool) -> None:
+    """Import what answers need of a machine with a screen, or without."""
+    if has_screen:
+        import binascii  # noqa: F401, PLC0415
+
+        import vestige.host.screen  # noqa: F401, PLC0415
 
 
 OF_RUN: "Mapping[str, Callable[[Control, Request], Answer | Later]]" = {

@@ -16,6 +16,7 @@ from vestige.errors import GuestError, UsageError
 from vestige.host import domains, limits, options
 from vestige.host.backends.ring import Ring
 from vestige.host.compiled import Compiled
+from vestige.host.control import commands
 from vestige.host.control.answers import answer
 from vestige.host.files.failures import Failure
 from vestige.host.files.opening import Files
@@ -147,7 +148,9 @@ def live(compiled: Compiled, known: kvm.Known, link: Link, problem: str | None) 
 
 
 class Machine:
-    """Both VMs, the rings, the threads. `memory` is the guest's RAM."""
+    """Both VMs, the rings, the threads. `memory` is the guest's RAM; `has_screen`: it was given a
+    VGA.
+    """
 
     def __init__(
         self,
@@ -170,6 +173,7 @@ class Machine:
         self._twin = twin
         first = twin.shared()[0]
         first.config = abi.Config.from_buffer_copy(orders.config)
+        self.has_screen = bool(first.config.vga)  # what the monitor says later is not believed
         pages = self._take_controllers(resources)
         rings = self._connect_rings(resources)
         if orders.ide_in_memory:
@@ -251,6 +255,7 @@ class Machine:
         Raises UsageError where a layer is off that is required.
         """
         orders = self._orders
+        commands.prepare(has_screen=self.has_screen)
         limit_file_size(orders.largest)
         orders.close()  # the rings have the files
         self._twin.system.close()

@@ -8,7 +8,7 @@ pci_link.c) takes trigger and polarity from _PRS, wants the same GSI in _CRS, an
 with it when the first driver asks; there is nothing to switch, so _SRS and _DIS are empty. A PC's
 lines are levels, and its link devices switch them: pirq.py.
 
-What is the same on every machine is made once, at import: the constants at the end.
+What is the same on every machine but a PC is made once, at import: the constants at the end.
 """
 
 from vestige.abi import (
@@ -24,8 +24,7 @@ from vestige.abi import (
     Board,
 )
 from vestige.claims import OWN_NODES
-from vestige.machine.acpi import aml, pirq, resources
-from vestige.machine.acpi.pirq import DEVICES_ON_BUS, EVERY_FUNCTION
+from vestige.machine.acpi import aml, resources
 from vestige.machine.config import MachineConfig
 from vestige.machine.memory_map import MemoryMap
 from vestige.monitor.devices.piix4_pm.spec import PORT_PM, PORTS, SOFT_OFF
@@ -36,6 +35,8 @@ EISA_LENGTH = 7  # of an EISA ID; ACPI's own IDs have one letter more
 PCI_CONFIGURATION_PORTS = 8  # mechanism 1
 POWER_PORTS = PORT_PM1_END - PORT_SLEEP_CONTROL
 PORTS_END = 0x10000
+DEVICES_ON_BUS = 32
+EVERY_FUNCTION = 0xFFFF  # of a device, in _PRT's address
 
 OSC_UUID_PCI = "33DB4D5B-1FF7-401C-9657-7441C03DD766"  # PCI Firmware Specification 3.3, 4.5.1
 OSC_UNRECOGNIZED_UUID = 1 << 2  # 6.2.11: status bits of the first double word
@@ -46,11 +47,19 @@ def definition_block(config: MachineConfig) -> bytes:
     """The DSDT's AML."""
     devices = [_processor(cpu) for cpu in range(config.cpus)]
     if config.board == Board.PC:
-        devices += [PC_INTERRUPT_LINKS, _pci_root(config), PC_MOTHERBOARD, *_nodes(config)]
+        from vestige.machine.acpi import pirq  # noqa: PLC0415 - a PC's alone
+
+        identity = aml.name("_HID", aml.eisa_id("PNP0A03")) + aml.name("_UID", aml.ZERO)
+        routing = pirq.routing() + pirq.bridge()
+        root = aml.device(ROOT, identity, _pci_windows_of(config), routing)
+        motherboard = _motherboard(resources.ports(PORT_PM, PORTS))
+        devices += [pirq.links(), root, motherboard, *_nodes(config)]
         return aml.scope("\\_SB", *devices) + _soft_off(SOFT_OFF)
     if config.ioapic:
         devices.append(INTERRUPT_LINKS)
-    devices += [_pci_root(config), MOTHERBOARD, *_nodes(config)]
+    terms = (ROOT_IDENTITY, _pci_windows_of(config), ROOT_CAPABILITIES)
+    root = aml.device(ROOT, *terms, ROUTING if config.ioapic else b"")
+    devices += [root, MOTHERBOARD, *_nodes(config)]
     return aml.scope("\\_SB", *devices) + _soft_off(SLEEP_TYPE_S5)
 
 
@@ -63,15 +72,12 @@ def _processor(cpu: int) -> bytes:
     )
 
 
-def _pci_root(config: MachineConfig) -> bytes:
+def _pci_windows_of(config: MachineConfig) -> bytes:
+    """What leads to the bus (_CRS)."""
     layout = MemoryMap(config.memory, config.board)
     low = resources.memory_window(PCI_WINDOW, layout.window_size)
     high = resources.memory_window_64(layout.window_64, layout.window_64_size)
-    windows = aml.name("_CRS", resources.template(PCI_WINDOWS, low, high))
-    if config.board == Board.PC:
-        return aml.device(ROOT, PC_ROOT_IDENTITY, windows, PC_ROUTING)
-    terms = (ROOT_IDENTITY, windows, ROOT_CAPABILITIES)
-    return aml.device(ROOT, *terms, ROUTING if config.ioapic else b"")
+    return aml.name("_CRS", resources.template(PCI_WINDOWS, low, high))
 
 
 def _pci_windows() -> bytes:
@@ -198,7 +204,3 @@ INTERRUPT_LINKS = b"".join(_link(index) for index in range(len(LINKS)))
 MOTHERBOARD = _motherboard(
     resources.memory(ECAM, ECAM_SIZE), resources.ports(PORT_SLEEP_CONTROL, POWER_PORTS)
 )
-PC_ROOT_IDENTITY = aml.name("_HID", aml.eisa_id("PNP0A03")) + aml.name("_UID", aml.ZERO)
-PC_ROUTING = pirq.routing() + pirq.bridge()
-PC_INTERRUPT_LINKS = b"".join(pirq.link(index) for index in range(len(LINKS)))
-PC_MOTHERBOARD = _motherboard(resources.ports(PORT_PM, PORTS))

@@ -5,8 +5,8 @@ route registers (82371SB data sheet, 290550, 2.2) lead these to ISA's IRQs: to t
 and the I/O APIC's pins of the same numbers. ACPI 6.5, 6.2.13, 6.2.14.
 """
 
-from vestige.claims import OWN_NODES
 from vestige.machine.acpi import aml, resources
+from vestige.machine.acpi.dsdt import DEVICES_ON_BUS, EVERY_FUNCTION, LINKS
 from vestige.monitor.devices.piix3_isa.spec import (
     FIRST_SLOT,
     NOT_ROUTED,
@@ -15,9 +15,6 @@ from vestige.monitor.devices.piix3_isa.spec import (
     Register,
 )
 
-DEVICES_ON_BUS = 32
-EVERY_FUNCTION = 0xFFFF  # of a device, in _PRT's address
-LINKS = OWN_NODES[-PIRQS:]
 PCI_CONFIG = 2  # an operation region's space, 5.5.2.4
 IRQS = (5, 10, 11)  # those that no ISA device here has
 ROUTES = ("PRQA", "PRQB", "PRQC", "PRQD")
@@ -50,7 +47,12 @@ def bridge() -> bytes:
     )
 
 
-def link(index: int) -> bytes:
+def links() -> bytes:
+    """All link devices."""
+    return b"".join(_link(index) for index in range(PIRQS))
+
+
+def _link(index: int) -> bytes:
     """A link device: _CRS and _STA read a route register, _SRS and _DIS write it."""
     route = aml.path(f"\\_SB.PCI0.PIIX.{ROUTES[index]}")
     not_routed = aml.integer(NOT_ROUTED)

@@ -1,7 +1,13 @@
 """The DAC: what colour each of 256 numbers is. IBM's "Video Subsystem", Video DAC."""
 
 from vestige.lang.types import Struct, u8, u32
-from vestige.monitor.devices.vga.spec import DAC_BITS, DAC_PARTS, DAC_SIZE, READING, WRITING
+from vestige.monitor.devices.vga.spec import (
+    DAC_BITS,
+    DAC_PARTS,
+    DAC_SIZE,
+    READING,
+    WRITING,
+)
 from vestige.monitor.devices.vga.text_mode import (
     BLUE,
     COLOURS,

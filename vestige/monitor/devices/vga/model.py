@@ -10,16 +10,15 @@ from vestige.monitor.devices.pci.config_space import ConfigSpace
 from vestige.monitor.devices.pci.spec import Command
 from vestige.monitor.devices.pci.spec import Register as PciRegister
 from vestige.monitor.devices.vga.display import show
+from vestige.monitor.devices.vga.ports_spec import DISPI_OFFSET, Register
 from vestige.monitor.devices.vga.registers import Registers
 from vestige.monitor.devices.vga.spec import (
     CLASS,
     DEVICE,
-    DISPI_OFFSET,
     FIRST_ID,
     LAST_ID,
     VENDOR,
     Dispi,
-    Register,
 )
 from vestige.monitor.sized import ONES
 

@@ -1,7 +1,7 @@
 """Where the VGA is: 00:02.0 of a PC, at IBM's ports and at those of DISPI."""
 
 from vestige.abi import Board, Config
-from vestige.monitor.devices.vga.spec import PORT_DISPI, PORT_FIRST, Register
+from vestige.monitor.devices.vga.ports_spec import PORT_DISPI, PORT_FIRST, Register
 from vestige.place import Pci, Place, Ports
 
 

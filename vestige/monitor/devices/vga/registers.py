@@ -9,25 +9,23 @@ from vestige.monitor.clock import periods
 from vestige.monitor.devices.vga import text_mode
 from vestige.monitor.devices.vga.crt_controller import CrtController
 from vestige.monitor.devices.vga.dac import Dac
+from vestige.monitor.devices.vga.ports_spec import COLOUR_ONLY, MONO_ONLY, Register
 from vestige.monitor.devices.vga.spec import (
     ATTRIBUTE_BITS,
     ATTRIBUTE_INDEX,
     ATTRIBUTE_PLACES,
     CLOCK_SHIFT,
     CLOCKS,
-    COLOUR_ONLY,
     CRTC_REGISTERS,
     FEATURE_BITS,
     GRAPHICS_BITS,
     GRAPHICS_PLACES,
     MISCELLANEOUS_BITS,
-    MONO_ONLY,
     PALETTE_IN_USE,
     SEQUENCER_BITS,
     SEQUENCER_PLACES,
     ClockingMode,
     Miscellaneous,
-    Register,
     Sequencer,
 )
 
