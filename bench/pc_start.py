@@ -1,4 +1,4 @@
-"""A PC from exec to its disk's first sector, by SeaBIOS: exits, time and memory.
+"""A PC from exec and from reset to its disk's first sector, by SeaBIOS: exits, time and memory.
 
     python -m bench.pc_start [--rounds 5]
 
@@ -6,18 +6,22 @@ Vestige against QEMU's pc, with the same SeaBIOS, a disk of one sector, the BIOS
 serial port and no VGA. Beside `vestige run`, vestige.launcher: what is left where Python has been
 started before. The sector says so on that port (bench/guest/sector.S). By turns, natively
 and in one software host. The time is from just before exec to that line, memory the most that was
-resident until then, less guest RAM. Exits are returns of KVM_RUN of the guest's CPU until then, by
+resident until then, less guest RAM. Right before, each starts with a firmware that does nothing but
+say on that port, by its first instructions, that there was a reset: the time from reset is that to
+the sector less that to this. Exits are returns of KVM_RUN of the guest's CPU until then, by
 Vestige's --stats and by QEMU's trace, in a run of their own. Writes bench/results/pc_start.json
 and .svg and the table in docs/performance.md.
 """
 
 import json
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.common import command, pc
+from bench.common import command, pc, tiny_guest
 from bench.common.pc import KERNEL, OURS, READY, ROOT, SPLIT
 from bench.common.places import INSIDE, NATIVE, in_the_software_host
 from bench.common.tiny_guest import MIB
@@ -27,13 +31,16 @@ NAME = "pc_start"
 WORK = ROOT / "build" / "bench"
 FAST = "/dev/shm"  # a file system in memory, in the software host too
 HERE = "sector: here"
-TIME, MEMORY, PROCESSOR = "time", "memory", "processor"
-UNITS = {TIME: "ms", PROCESSOR: "ms", MEMORY: "MiB"}
+RESET = ""  # what the firmware of tiny_guest says
+TIME, SINCE_RESET, MEMORY, PROCESSOR = "time", "since reset", "memory", "processor"
+UNITS = {TIME: "ms", SINCE_RESET: "ms", PROCESSOR: "ms", MEMORY: "MiB"}
 THEIRS = (KERNEL, SPLIT)
 EXITS = 1_200  # of the guest, at most
 TIMES = 1.0  # of QEMU's time, at most
 RESIDENT = 20  # MiB beyond guest RAM, at most
 SHOWN = 0.02  # of all exits: causes of fewer are not shown
+FIRMWARE = {OURS: "--firmware", **dict.fromkeys(THEIRS, "-bios")}  # the option before its file
+Way = Sequence[str] | pc.Start
 
 
 def main() -> int:
@@ -69,22 +76,35 @@ def measure(*, qemu: list[str], disk: str, rounds: int) -> dict[str, Any]:
     commands = {OURS: pc.vestige("--disk", f"{disk},bus=ide")}
     commands |= {name: pc.qemu(qemu, name, *drive) for name in THEIRS}
     with TemporaryDirectory(dir=FAST) as name, Launcher() as launcher:
-
-        def launched(output: int) -> Machine:
-            size = f"{pc.MEMORY // MIB}M"
-            drive = f"{disk},bus=ide"
-            return launcher.start(stdout=output, machine="pc", vga="none", memory=size, disk=drive)
-
         folder = Path(name)
-        ways: dict[str, list[str] | pc.Start] = {**commands, READY: launched}
+        firmware = folder / "reset.rom"
+        tiny_guest.write_firmware(firmware)
+
+        def launched(output: int, firmware: Path | str = "bios") -> Machine:
+            return launcher.start(
+                stdout=output,
+                machine="pc",
+                vga="none",
+                memory=f"{pc.MEMORY // MIB}M",
+                disk=f"{disk},bus=ide",
+                firmware=firmware,
+            )
+
+        ways: dict[str, tuple[Way, Way]] = {
+            name: ([*words, FIRMWARE[name], str(firmware)], words)
+            for name, words in commands.items()
+        }
+        ways[READY] = partial(launched, firmware=firmware), launched
         times: dict[str, list[dict[str, float]]] = {each: [] for each in ways}
         for number in range(rounds + 1):
-            for each, how in ways.items():
-                mark = pc.measured(how, (HERE,), folder / "errors")[HERE]
+            for each, (to_reset, to_sector) in ways.items():
+                reset = pc.measured(to_reset, (RESET,), folder / "errors")[RESET]
+                mark = pc.measured(to_sector, (HERE,), folder / "errors")[HERE]
                 if number:
                     times[each].append(
                         {
                             TIME: round(1000 * mark.seconds, 1),
+                            SINCE_RESET: round(1000 * (mark.seconds - reset.seconds), 1),
                             PROCESSOR: round(1000 * mark.cpu, 1),
                             MEMORY: round(mark.memory / MIB, 2),
                         }

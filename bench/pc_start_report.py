@@ -1,16 +1,29 @@
 """The tables and the plot of bench/pc_start.py."""
 
+from itertools import product
 from typing import Any
 
 from bench.common import results
 from bench.common.pc import COLOURS, KERNEL, OURS, READY, SPLIT
 from bench.common.places import INSIDE, NATIVE
 from bench.common.results import Goal
-from bench.pc_start import EXITS, MEMORY, NAME, PROCESSOR, RESIDENT, SHOWN, TIME, TIMES, UNITS
+from bench.pc_start import (
+    EXITS,
+    MEMORY,
+    NAME,
+    PROCESSOR,
+    RESIDENT,
+    SHOWN,
+    SINCE_RESET,
+    TIME,
+    TIMES,
+    UNITS,
+)
 
 NAMES = (OURS, READY, KERNEL, SPLIT)
 WHAT = {
     TIME: "from exec to the sector",
+    SINCE_RESET: "from reset to the sector",
     PROCESSOR: "processor time until then",
     MEMORY: "memory beyond guest RAM",
 }
@@ -60,10 +73,11 @@ def place_goals(place: str, measured: dict[str, Any]) -> list[list[str]]:
     rounds = measured["rounds"]
     guest = measured["counts"][OURS]["guest"]
     found = [goal(f"{place}: exits", f"{guest:,}", f"at most {EXITS:,}", guest <= EXITS)]
-    for name in (OURS, READY):
-        ratio = results.ratio(rounds, Goal(TIME, name, KERNEL, TIMES, at_most=True))
+    for measure, name in product((SINCE_RESET, TIME), (OURS, READY)):
+        ratio = results.ratio(rounds, Goal(measure, name, KERNEL, TIMES, at_most=True))
         wanted = f"at most {TIMES} of QEMU's, KVM's PIC and PIT"
-        found.append(goal(f"{place}: time, {name}", f"{ratio:.2f}", wanted, ratio <= TIMES))
+        what = f"{place}: {WHAT[measure]}, {name}"
+        found.append(goal(what, f"{ratio:.2f}", wanted, ratio <= TIMES))
     for name in (OURS, READY):
         size = results.median(rounds, name, MEMORY) or 0.0
         wanted = f"at most {RESIDENT} MiB"

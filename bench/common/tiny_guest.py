@@ -15,7 +15,7 @@ KERNEL = bytes.fromhex("ba f8030000 b0 0a ee fa f4 eb fd")
 # The same, as the processor starts: in 16-bit code.
 FIRMWARE = bytes.fromhex("ba f803 b0 0a ee fa f4 eb fd")
 KERNEL_ADDRESS = 1 << 20
-FIRMWARE_SIZE = 64 << 10
+FIRMWARE_SIZE = 256 << 10  # as most firmware of a PC has
 RESET_VECTOR = FIRMWARE_SIZE - 16
 
 VESTIGE = (str(Path(sys.executable).with_name("vestige")), "run", "--accel", "kvm")
@@ -39,7 +39,7 @@ def write_kernel(path: Path) -> None:
 
 
 def write_firmware(path: Path) -> None:
-    """The same for QEMU's -bios: its very first instructions."""
+    """The same in a firmware's place: a processor's very first instructions after a reset."""
     image = bytearray(FIRMWARE_SIZE)
     image[RESET_VECTOR : RESET_VECTOR + len(FIRMWARE)] = FIRMWARE
     path.write_bytes(image)

@@ -31,11 +31,19 @@ def test_a_ticks_goals_are_those_against_chips_in_user_space() -> None:
 
 
 def start(exits: int, memory: float) -> dict[str, Any]:
-    """A place where Vestige takes so many exits and MiB, half of QEMU's time by a launcher."""
+    """A place where Vestige takes so many exits and MiB, half of QEMU's time by a launcher.
+
+    From reset it takes half of what it takes from exec, QEMU nine tenths.
+    """
     return {
         "rounds": {
-            name: [{"time": time, "processor": 1.0, "memory": memory}]
-            for name, time in ((OURS, 1100.0), (READY, 500.0), (KERNEL, 1000.0), (SPLIT, 900.0))
+            name: [{"time": time, "since reset": part * time, "processor": 1.0, "memory": memory}]
+            for name, time, part in (
+                (OURS, 1100.0, 0.5),
+                (READY, 500.0, 0.5),
+                (KERNEL, 1000.0, 0.9),
+                (SPLIT, 900.0, 0.9),
+            )
         },
         "counts": {
             OURS: {"guest": exits, "all": 3000, "causes": {"port 0x71, read": 500, "INTR": 1}},
@@ -50,8 +58,9 @@ def test_a_starts_goals_are_judged_one_by_one() -> None:
     assert "| native: exits | 1,200 | at most 1,200: met |" in lines
     assert "| software host: exits | 1,201 | at most 1,200: **missed** |" in lines
     wanted = "at most 1.0 of QEMU's, KVM's PIC and PIT"
-    assert f"| native: time, {OURS} | 1.10 | {wanted}: **missed** |" in lines
-    assert f"| native: time, {READY} | 0.50 | {wanted}: met |" in lines
+    assert f"| native: from exec to the sector, {OURS} | 1.10 | {wanted}: **missed** |" in lines
+    assert f"| native: from exec to the sector, {READY} | 0.50 | {wanted}: met |" in lines
+    assert f"| native: from reset to the sector, {OURS} | 0.61 | {wanted}: met |" in lines
     assert f"| native: memory, {OURS} | 20.0 MiB | at most 20 MiB: met |" in lines
     assert f"| software host: memory, {OURS} | 20.0 MiB | at most 20 MiB: **missed** |" in lines
     assert "| port 0x71, read | 500 |" in lines
