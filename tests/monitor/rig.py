@@ -170,6 +170,8 @@ class Rig(Processor):
             route = self.shared_by_domain[domain].routes[argument]
             self.wired.add(argument)
             self.routed.append((argument, route.address, route.data))
+        elif call == abi.Call.ATTEND:
+            assert self.running in self.cpus or not self.machine.lock.held
         elif call == abi.Call.LOG:
             self.told.append(bytes(self.shared.log[index] for index in range(argument)))
         elif call == abi.Call.POWER:

@@ -1,11 +1,12 @@
 """What follows every event: settle, and do outside what the models asked for, until nothing moves.
 
-Calls to the host made while the lock is held: ROUTE, PIN, LOG and ATTEND, and no others. The first
-are rare (a pin's message changed; the first I/O to 2 MiB of RAM; a guest's kernel crashed, a disk's
-file fails as it did not before), and are steps that nobody may come between: a doorbell must not
-ring with another message, an entry must not be seen by the kernel before its buffer exists, a line
-must not be overwritten. ATTEND sends a signal. A KICK may take long, so it is made without the
-lock.
+Calls to the host made while the lock is held: ROUTE, PIN, LOG and, by a CPU, ATTEND, and no others.
+They are rare (a pin's message changed; the first I/O to 2 MiB of RAM; a guest's kernel crashed, a
+disk's file fails as it did not before; another CPU than the boot CPU made a PIC ask), and the first
+three are steps that nobody may come between: a doorbell must not ring with another message, an
+entry must not be seen by the kernel before its buffer exists, a line must not be overwritten. A
+KICK may take long, so it is made without the lock. So is the worker's ATTEND, at each tick of an
+old timer: the boot CPU it wakes may have the worker's processor at once, and wants the lock.
 """
 
 from vestige.abi import Call, Cpu, Shared
@@ -49,7 +50,8 @@ def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     settle(machine, shared.config, shared.statistics, time(machine, shared), cpu.index)
     send_interrupts(cpu, machine, shared)
     if machine.old:
-        call_boot(cpu, machine)
+        if not machine.at_work:  # the worker calls it at the end of its turn
+            call_boot(cpu, machine)
         show_screen(machine, shared)
     if machine.failures.news:
         machine.failures.show(shared.statistics)

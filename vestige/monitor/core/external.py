@@ -33,10 +33,17 @@ def acknowledge(machine: Machine) -> u8:
 
 
 @cold
+def must_look(machine: Machine) -> bool:
+    """Whether the boot CPU is to be called, since it does not look anyway. The lock is held."""
+    if not machine.boot_inside or not asks(machine):
+        return False
+    machine.boot_inside = 0
+    return True
+
+
 def call_boot(cpu: Cpu, machine: Machine) -> None:
     """Have the boot CPU look, unless it will anyway. The lock is held."""
-    if machine.boot_inside and asks(machine):
-        machine.boot_inside = 0
+    if must_look(machine):
         outside.call(cpu, Call.ATTEND)
 
 

@@ -6,6 +6,7 @@ from vestige.monitor import outside
 from vestige.monitor.core.conclude import conclude
 from vestige.monitor.core.domains import machine_of, shared_of
 from vestige.monitor.core.ending import ends
+from vestige.monitor.core.external import must_look
 from vestige.monitor.core.interrupts import wake_worker
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.posted import begin_posts, take_signals
@@ -76,9 +77,12 @@ def take_turn(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     machine.at_work = 0
     more = machine.virtio.ask()
     news = machine.wires.take_news()
+    calls = machine.old and must_look(machine)
     machine.lock.release()
     if sooner:
         outside.set_timer(deadline, now)
+    if calls:
+        outside.call(cpu, Call.ATTEND)
     if news:
         wake_worker(shared, 0)
     return more
