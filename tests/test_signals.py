@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vestige.signals import Ended, Signals, Watch
+from vestige.signals import TIMED_OUT, Ended, Signals, Watch
 
 
 @pytest.fixture
@@ -127,3 +127,16 @@ def test_a_look_finds_a_signal_that_came_before(signals: Signals) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(Ended):
         watch.check()
+
+
+def test_a_deadline_that_is_held_counts_from_the_beginning(signals: Signals) -> None:
+    watch = Watch(signals, 0.05)
+    watch.hold()
+    assert watch.left() is None
+    assert watch.wait({}, 0.1) == {}
+    assert not watch.has_begun
+    watch.begin()
+    assert watch.has_begun
+    with pytest.raises(Ended) as ended:
+        watch.wait({}, 10)
+    assert ended.value.status == TIMED_OUT

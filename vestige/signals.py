@@ -115,7 +115,8 @@ class Watch:
         self.beside: list[Beside] = []
         self.timeout = timeout
         self.deadline: float | None = None  # of time.monotonic
-        self.begin()
+        self.has_begun = False
+        self._count()
 
     def patient(self) -> "Watch":
         """The same without a deadline."""
@@ -123,8 +124,16 @@ class Watch:
         patient.beside = self.beside
         return patient
 
+    def hold(self) -> None:
+        """There is no deadline until `begin`."""
+        self.deadline = None
+
     def begin(self) -> None:
-        """The deadline counts from now."""
+        """What the timeout is for begins: the deadline counts from now."""
+        self.has_begun = True
+        self._count()
+
+    def _count(self) -> None:
         self.deadline = None if self.timeout is None else time.monotonic() + self.timeout
 
     def left(self) -> float | None:

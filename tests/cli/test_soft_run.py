@@ -47,7 +47,8 @@ def test_the_inner_command_means_what_the_outer_one_meant() -> None:
     inner, places = inside(words)
     assert places == ["/dev/vdc", "10"]
     assert (outer.accel, inner.accel) == ("soft", "kvm")
-    inner.accel = outer.accel
+    assert (outer.timeout, inner.timeout) == (60.0, None), "it is counted out here"
+    inner.accel, inner.timeout = outer.accel, outer.timeout
     assert inner == outer
 
 

@@ -416,6 +416,15 @@ def test_a_fifo_that_nobody_reads_holds_up_no_signal(
     assert process.wait(PATIENCE) == 143
 
 
+def test_a_timeout_that_is_over_before_the_guest_runs_says_so(
+    kernels: Kernels, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    done = run("--kernel", kernels("hello"), "--port", f"p={tmp_path}/fifo", "--timeout", "0.5")
+    assert (done.returncode, done.stdout) == (124, b"")
+    assert done.stderr.endswith(b"vestige: the timeout is over before the guest ran\n")
+
+
 class Typist:
     """`vestige run` on a terminal, and who types there."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.softhost.test_cli import read_until
+from vestige.signals import TIMED_OUT
 from vestige.terminal import IN_ORDER
 
 pytestmark = pytest.mark.usefixtures("fake_qemu")
@@ -27,7 +28,11 @@ with Signals() as signals:
     console = Terminal()
     try:
         command = ["sh", "-c", sys.argv[1]]
-        sys.exit(foreground.attend(SoftHost(), command, console, Watch(signals), guest=True))
+        watch = Watch(signals, float(sys.argv[2]) if sys.argv[2:] else None)
+        watch.hold()
+        boot = SoftHost()
+        started, boot.start = boot.start, lambda *more: (started(*more), watch.begin())
+        sys.exit(foreground.attend(boot, command, console, watch, guest=True))
     except Ended as ended:
         sys.exit(ended.status)
     finally:
@@ -35,8 +40,40 @@ with Signals() as signals:
 """
 
 
-def attend(script: str) -> list[str]:
-    return [sys.executable, "-c", ATTEND, script]
+def attend(script: str, *timeout: str) -> list[str]:
+    """`timeout`: in seconds, from when the software host has booted."""
+    return [sys.executable, "-c", ATTEND, script, *timeout]
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "output"),
+    [
+        ("trap 'echo orderly; exit 143' TERM; sleep 60 & wait", TIMED_OUT, b"orderly\n"),
+        ("trap 'exit 0' TERM; sleep 60 & wait", 0, b""),  # the guest was faster
+        ("exit 7", 7, b""),
+    ],
+)
+def test_the_timeout_ends_a_run_in_order(script: str, status: int, output: bytes) -> None:
+    done = subprocess.run(
+        attend(script, "0.5"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (status, output)
+
+
+def test_a_run_that_does_not_end_at_its_timeout_is_ended() -> None:
+    script = ATTEND.replace("with Signals()", "foreground._GRACE = 0.2\nwith Signals()")
+    done = subprocess.run(
+        [sys.executable, "-c", script, "trap '' TERM; exec sleep 60", "0.5"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=TIMEOUT / 2,
+        check=False,
+    )
+    assert done.returncode == TIMED_OUT
 
 
 def test_when_nobody_reads_the_run_is_told_to_end_and_the_status_is_that_of_a_closed_pipe(

@@ -10,7 +10,7 @@ what Python and Vestige are made of, to be read.
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import vestige
@@ -30,7 +30,7 @@ from vestige.host.options import HOST_LOOPBACK, USER, RunOptions
 from vestige.host.process.inner import check_guest
 from vestige.host.process.orders import config_of
 from vestige.host.resources import Resources
-from vestige.signals import Watch
+from vestige.signals import TIMED_OUT, Ended, Watch
 from vestige.softhost import SoftHost, foreground
 from vestige.softhost.host import python_apart
 
@@ -57,7 +57,7 @@ def run(options: RunOptions, words: list[str]) -> int:
 def _run(options: RunOptions, words: list[str], resources: Resources, watch: Watch) -> int:
     refuse_unreachable(options)
     control = resources.keep(open_control(options, watch.signals.end))
-    inside = resources.keep(Inside(control))
+    inside = resources.keep(Inside(control, watch.begin))
     watch.beside += [control, inside]
     files = open_files(options, resources, watch)
     check_guest(options, files, config_of(options))
@@ -69,7 +69,7 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     ]
     inputs, sizes = together(files, code)
     resources.keep_file(inputs)
-    connected = Connected(options, files, resources, lambda: control.runs(inside))
+    connected = Connected(options, files, resources)
     connected.streams.append(inside.output)
     control.events = files.events
     if files.events is not None:
@@ -88,13 +88,15 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     )
     *devices, device = host.disk_names
     places = [device, str(clock.zone(time.time())), *map(str, sizes), *devices, *host.stream_names]
-    patient = watch.patient()  # the timeout is the guest's: it counts inside
-    status = foreground.attend(host, command(words, places), connected, patient, guest=True)
+    watch.hold()  # the timeout is the guest's, and counts from its start
+    status = foreground.attend(host, command(words, places), connected, watch, guest=True)
     for relay in connected.relays:
-        relay.finish(patient, GRACE)
+        relay.finish(watch.patient(), GRACE)
     for image in files.disks.values():
         if not image.read_only and lacks_room(image.place):  # inside that is an I/O error
             tell(f"{image.path}: no room is left there, so writes may have failed{MAKE_ROOM}")
+    if status == TIMED_OUT:
+        raise Ended(TIMED_OUT)
     return status
 
 
@@ -145,15 +147,8 @@ class Connected(Together):
     The console's own descriptors are this one's; all others have `streams`, in order.
     """
 
-    def __init__(
-        self,
-        options: RunOptions,
-        files: Files,
-        resources: Resources,
-        begin: Callable[[], object] = lambda: None,
-    ) -> None:
-        """Whatever is opened for it is closed by `resources`; `begin` is called by `start`."""
-        self._begin = begin
+    def __init__(self, options: RunOptions, files: Files, resources: Resources) -> None:
+        """Whatever is opened for it is closed by `resources`."""
         super().__init__(files.consoles.output, files.consoles.input, files.consoles.name)
         self._files = files
         self.relays: list[Relay] = []
@@ -174,7 +169,6 @@ class Connected(Together):
     def start(self) -> None:
         """The guest is about to run."""
         self._files.begin()
-        self._begin()
 
     def watched(self) -> Sequence[Console]:
         """Those, and what moves the bytes of each stream."""
@@ -184,9 +178,11 @@ class Connected(Together):
 def command(words: list[str], places: list[str]) -> list[str]:
     """The run inside, of the same words; `places` are what soft_inside takes.
 
+    But for the timeout, which is counted out here: a clock inside is TCG's, and slow to start.
     Isolated: nothing of the caller's environment or directory has Python import anything.
     """
     python = [python_apart(), "-I", "-S", "-c", soft_inside.PROGRAM, PACKAGES]
     # The gateway inside is the loopback out here already: that of the software host is nobody's.
     words = [f"--net={USER}" if word == f"--net={HOST_LOOPBACK}" else word for word in words]
+    words = [word for word in words if not word.startswith("--timeout=")]
     return [*python, *words, "--accel=kvm", "--", *places]

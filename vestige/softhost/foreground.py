@@ -16,7 +16,7 @@ from vestige.host.backends.console import DESERTED, LOOK, Console
 from vestige.host.files.failures import lost
 from vestige.host.files.outlet import Outlet
 from vestige.host.messages import tell
-from vestige.signals import SIGNALLED, Ended, Signals, Watch
+from vestige.signals import LONGEST, SIGNALLED, TIMED_OUT, Ended, Signals, Watch
 from vestige.softhost import prepare, wire
 from vestige.softhost.command import SoftHostError, status_of
 from vestige.softhost.host import SoftHost, refuse_hidden
@@ -89,7 +89,8 @@ def attend(
     """Run one command in `host`, its input and output those of `console`; its exit status.
 
     With `guest` the command is a guest's run: its terminal passes bytes as they are, and it ends
-    when nobody reads its output any more. Raises Ended for a signal where there is no command to
+    when nobody reads its output any more. The deadline of `watch` ends it in order, with status
+    TIMED_OUT. Raises Ended for a signal where there is no command to
     pass it to, or a second one; UsageError and SoftHostError as SoftHost does.
     """
     wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -123,7 +124,7 @@ class _Attended:
         guest: bool,
     ) -> None:
         self._console, self._wake, self._guest = console, wake, guest
-        self._signals, self._beside = watch.signals, watch.beside
+        self._watch, self._signals, self._beside = watch, watch.signals, watch.beside
         self._size = self._now() if self._has_terminal() else None
         self._outlets = {wire.OUTPUT: Outlet(console.output), wire.ERRORS: Outlet(_ERRORS)}
         self._command = host.spawn(
@@ -136,6 +137,7 @@ class _Attended:
         )
         self._signal: int | None = None  # the first that the command has been sent
         self._deadline: float | None = None  # of time.monotonic, from that signal on
+        self._reason = 0  # the exit status where the command does not end by then
         self._patience: float | None = None  # until when its last output is waited for
         self._status: int | None = None
         self._deserted = False
@@ -161,6 +163,8 @@ class _Attended:
                     self._nobody_reads()
             if self._guest and self._deserted:
                 return SIGNALLED + signal.SIGPIPE
+            if self._reason == TIMED_OUT and self._status == SIGNALLED + signal.SIGTERM:
+                return TIMED_OUT
             return self._status or 0
         finally:
             if self._guest:  # the run inside has done so, unless it was ended with its host
@@ -197,6 +201,9 @@ class _Attended:
         for descriptor, events in wanted.items():
             poll.register(descriptor, events)
         limits = [] if self._console.look is None else [self._console.look]
+        left = self._watch.left()
+        if left is not None and self._signal is None and self._status is None:
+            limits.append(min(left, LONGEST))
         for moment in (self._deadline, self._patience):
             if moment is not None:
                 limits.append(max(moment - time.monotonic(), 0.0))
@@ -214,14 +221,16 @@ class _Attended:
             self._command.resize(*self._size)
         late = self._deadline is not None and time.monotonic() >= self._deadline
         if late or (number is not None and (self._signal or self._status is not None)):
-            raise Ended(SIGNALLED + (self._signal or number or 0))
+            raise Ended(self._reason or SIGNALLED + (number or 0))
         if number is not None:
-            self._send(number)
+            self._send(number, SIGNALLED + number)
+        elif self._watch.left() == 0 and self._status is None:
+            self._send(signal.SIGTERM, TIMED_OUT)
 
-    def _send(self, number: int) -> None:
+    def _send(self, number: int, reason: int) -> None:
         """Pass a signal on, once; the command has _GRACE to end for it."""
         if self._signal is None:
-            self._signal = number
+            self._signal, self._reason = number, reason
             self._deadline = time.monotonic() + _GRACE
             self._command.signal(number)
 
@@ -230,7 +239,8 @@ class _Attended:
         if not self._deserted and self._guest:
             tell(DESERTED)
         self._deserted = True
-        self._send(signal.SIGTERM if self._guest else signal.SIGPIPE)
+        number = signal.SIGTERM if self._guest else signal.SIGPIPE
+        self._send(number, SIGNALLED + number)
 
     def _carry(self) -> None:
         """Take what the command has written, or its end; write what can be written."""

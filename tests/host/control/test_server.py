@@ -137,6 +137,14 @@ def test_a_run_is_as_old_as_its_first_start(
     assert 990 < told["answer"]["seconds"] <= 1000
 
 
+def test_restarts_are_counted(served: Served) -> None:
+    for restarts in (0, 0, 1, 2):
+        (told,) = served.asks(STATUS)
+        assert told["answer"]["restarts"] == restarts
+        served.control.runs(None)
+        served.control.runs(Machine())
+
+
 def test_what_is_typed_is_answered_when_it_has_gone(served: Served) -> None:
     lines = json.dumps({"do": "type", "lines": ["a"] * 1000}).encode() + b"\n"
     assert "no keyboard" in served.asks(lines)[0]["error"]

@@ -47,11 +47,12 @@ class Later:
 
 
 def status(control: "Control", _request: "Request") -> "Answer":
-    """What runs here, and for how long."""
+    """What runs here, for how long, and how often it has begun anew."""
     state, since = "running", control.running_since
     if since is None:
         state, since = "starting", control.since
-    return {**control.about, "state": state, "seconds": round(time.monotonic() - since, 1)}
+    seconds, restarts = round(time.monotonic() - since, 1), max(control.starts - 1, 0)
+    return {**control.about, "state": state, "seconds": seconds, "restarts": restarts}
 
 
 def stop(control: "Control", _request: "Request") -> "Answer":

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 MOST_CLIENTS = 16
 LONGEST_LINE = 16 << 10  # bytes of a request
 HANGUP = select.POLLHUP | select.POLLERR
+STARTED = b"started"  # no answer to anybody
 NOT_RUNNING = "the guest does not run now: it starts, or has ended"
 
 
@@ -97,20 +98,25 @@ class Control:
     """All that asks of one run. `machine`: who answers for the guest, None while it does not run.
 
     `about`: what is told of the run as it was asked for; `since`, `running_since`: of
-    time.monotonic, when it began, and when its guest first did, None: it has not yet; `end` ends
-    it.
+    time.monotonic, when it began, and when its guest first did, None: it has not yet; `starts`: how
+    often that has been started; `end` ends the run.
     """
 
     def __init__(
         self, about: "Mapping[str, Any]", end: Callable[[], object], clients: tuple[int, ...] = ()
     ) -> None:
-        """`clients`: descriptors of some that are connected already; they are closed here."""
+        """`clients`: descriptors of some that are connected already; they are closed here.
+
+        These are told of each start of the guest by a line, STARTED.
+        """
         self.about, self.end = about, end
         self.since = time.monotonic()
         self.running_since: float | None = None
+        self.starts = 0
         self.events: Events | None = None  # of its keyboard and mouse, once its files are open
         self._machine: Machine | None = None
         self._clients = {each: Client(each) for each in clients}  # the last to be served at the end
+        self._first = tuple(self._clients.values())
         self._queue: list[tuple[Client, str, Mapping[str, Any], bytes]] = []
         self._asking: Client | None = None  # whose request the machine has
         self._folder: Folder | None = None
@@ -126,12 +132,23 @@ class Control:
 
     def runs(self, machine: "Machine | None") -> None:
         """The guest runs, and this answers for it; None: it does not run any more."""
-        if machine is not None and self.running_since is None:  # else it has restarted
-            self.running_since = time.monotonic()
+        if machine is not None:
+            self.started()
         self._machine = machine
         if self._asking is not None:
             self.refused(NOT_RUNNING)
         self._ask()
+
+    def started(self) -> None:
+        """The guest has been started, for the first time or once more."""
+        self.starts += 1
+        if self.running_since is None:
+            self.running_since = time.monotonic()
+        for client in self._first:
+            if client.descriptor in self._clients:
+                client.going += STARTED + b"\n"
+                if not client.write():
+                    self._let_go(client)
 
     # ---- clients --------------------------------------------------------------------------
 

@@ -2,11 +2,11 @@
 
 import _socket
 import select
-from _collections_abc import Mapping
+from _collections_abc import Callable, Mapping
 
 from vestige.errors import UsageError
 from vestige.host.control.answers import LONGEST, error_line
-from vestige.host.control.server import Control
+from vestige.host.control.server import STARTED, Control
 from vestige.lang.types import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,11 +19,12 @@ PIECE = 64 << 10
 class Inside:
     """One end of the stream; `output` is the other's descriptor. Requests go in as they came.
 
+    It answers for the machine from the guest's first start on, of which `begins` is told.
     Threat: what comes out is a line of bounded length.
     """
 
-    def __init__(self, control: Control) -> None:
-        self._control = control
+    def __init__(self, control: Control, begins: "Callable[[], object]" = lambda: None) -> None:
+        self._control, self._begins = control, begins
         self._near, self._far = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
         self._near.setblocking(False)
         self.output = self._far.fileno()
@@ -61,10 +62,20 @@ class Inside:
             line, _, rest = self._coming.partition(b"\n")
             self._coming = rest
             too_long, self._is_too_long = self._is_too_long, False
+            if line == STARTED:
+                self._started()
+                continue
             self._control.answered(error_line("too long an answer") if too_long else bytes(line))
         if len(self._coming) > MOST:
             self._coming.clear()
             self._is_too_long = True
+
+    def _started(self) -> None:
+        if self._control.starts:
+            self._control.started()
+        else:
+            self._begins()
+            self._control.runs(self)
 
     def close(self) -> None:
         """Close both ends."""

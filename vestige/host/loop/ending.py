@@ -15,5 +15,5 @@ def until_ended(timeout: float | None, work: Callable[[Resources, Watch], int]) 
             return work(resources, watch)
         except Ended as ended:
             if ended.status == TIMED_OUT:
-                tell("the timeout is over")
+                tell("the timeout is over" + ("" if watch.has_begun else " before the guest ran"))
             return ended.status
