@@ -220,7 +220,10 @@ class Place(Record):
     configured: bool = False
     wide: bool = False  # it says which accesses of more than a byte it takes
     strings: bool = False  # it takes some string instructions whole
-    quiet: bool = False  # it knows of accesses that move nothing
+    quiet: bool = False  # it knows of reads that move nothing
+    queued: bool = (
+        False  # some of its writes are in abi.COALESCED_PORTS; and it knows which move nothing
+    )
     controls_pins: bool = False  # wires lead to it
     injects: bool = False  # it interrupts the boot CPU by itself, as external interrupts
     displays: bool = False  # it has a screen

@@ -89,7 +89,13 @@ class QuietRegisters(Protocol):
     """One of whose accesses many move nothing on, so that nobody need look afterwards."""
 
     def is_quiet_read(self, offset: u32) -> bool:
-        """Whether a read of one byte there changes nothing, and its guest waits for nothing."""
+        """Whether a read of one byte there changes nothing that anybody acts on, and its guest
+        waits for nothing.
+        """
+
+
+class QueuedRegisters(Protocol):
+    """One of which some writes make no trap: they are carried out before the next."""
 
     def is_quiet_write(self, offset: u32, size: u8, value: u64) -> bool:
         """Whether nothing can move because of this write."""

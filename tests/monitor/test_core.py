@@ -256,12 +256,17 @@ def test_a_timer_that_is_set_for_earlier_is_left_alone(rig: Rig) -> None:
     assert 0 < rig.timer <= PATIENCE
 
 
-def test_a_quiet_read_wakes_a_worker_that_came_meanwhile() -> None:
-    rig = Rig(disks=[bytearray(8 * 512)], console=False).start()
+@pytest.mark.parametrize(
+    ("port", "size"), [(abi.PORT_IDE + 7, 1), (UART + 5, 1), (abi.PORT_PCI_DATA, 4), (0x300, 1)]
+)
+def test_a_quiet_read_wakes_a_worker_that_came_meanwhile(port: int, size: int) -> None:
+    rig = Rig(disks=[bytearray(8 * 512)]).start()
     rig.write(abi.ECAM + (abi.IDE_SLOT << 15) + 4, 5, 2)  # decode ports
+    rig.out(abi.PORT_PCI_ADDRESS, 1 << 31, 4)
     rig.work()
+    rig.wakes = 0
     come_in_vain(rig)
-    rig.inp(abi.PORT_IDE + 7)
+    rig.inp(port, size)
     assert rig.wakes == 1
     assert rig.machine.lock.left == 0
 

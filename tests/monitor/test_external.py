@@ -54,6 +54,14 @@ def test_a_guest_that_can_take_an_interrupt_gets_it_with_the_answer(pc: Rig) -> 
     assert pc.reply == abi.Call.DONE
 
 
+def test_a_read_that_moves_nothing_has_an_interrupt_taken_too(pc: Rig) -> None:
+    can_take_one(pc, False)
+    pc.out(ENABLE, TRANSMITTER_EMPTY)
+    can_take_one(pc, True)
+    pc.inp(abi.PORT_UART + 5)
+    assert asked(pc) == (abi.Call.INJECT, VECTORS + UART_IRQ, 0)
+
+
 def test_a_guest_that_can_take_none_exits_once_it_can(pc: Rig) -> None:
     can_take_one(pc, False)
     pc.out(ENABLE, TRANSMITTER_EMPTY)

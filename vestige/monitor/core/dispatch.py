@@ -1,8 +1,8 @@
 """From a trap to the bus: every access counted, string instructions taken apart."""
 
-from vestige.abi import Shared, Statistics, TrapKind
+from vestige.abi import Config, Shared, Statistics, TrapKind
 from vestige.devices import DEVICES
-from vestige.lang.intrinsics import load64, store64
+from vestige.lang.intrinsics import cold, load64, store64
 from vestige.lang.types import u16, u64
 from vestige.monitor.core.bus import (
     read_memory,
@@ -12,11 +12,13 @@ from vestige.monitor.core.bus import (
     write_port,
     write_port_at,
 )
-from vestige.monitor.core.decode import find_port, offset_of, row_of
+from vestige.monitor.core.decode import find_port, is_config_data, offset_of, row_of
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.trap import Kind, Trap
+from vestige.monitor.devices.pci.spec import HEADER_SIZE
 from vestige.monitor.sized import load_sized, store_sized
+from vestige.place import NOBODY
 from vestige.shapes import PinController, QuietRegisters, StringRegisters
 
 
@@ -26,18 +28,42 @@ def locate(machine: Machine, trap: Trap) -> None:
         trap.where = find_port(machine, u16(trap.address))
 
 
-def is_quiet(machine: Machine, trap: Trap) -> bool:
+def is_quiet(machine: Machine, shared: Shared, trap: Trap) -> bool:
     """Whether nothing can move because of this trap, and its guest waits for nothing.
 
-    Only what is frequent is looked at: of a disk command's traps the most are such reads.
+    Only what is frequent is looked at: of a disk command's traps the most are such reads, and of a
+    firmware's.
     """
-    if trap.kind != Kind.PORT or trap.write or trap.count != 1 or trap.size != 1:
+    if trap.kind != Kind.PORT or trap.write or trap.count != 1:
         return False
-    for row, place in enumerate(DEVICES):
-        if place.quiet and row == row_of(trap.where):
-            device: QuietRegisters = getattr(machine, place.field)
-            return device.is_quiet_read(offset_of(trap.where))
-    return False
+    if trap.size == 1:
+        for row, place in enumerate(DEVICES):
+            if place.quiet and place.disks is not None and row == row_of(trap.where):
+                device: QuietRegisters = getattr(machine, place.field)
+                return device.is_quiet_read(offset_of(trap.where))
+    return is_quiet_elsewhere(machine, shared, trap)
+
+
+@cold
+def is_quiet_elsewhere(machine: Machine, shared: Shared, trap: Trap) -> bool:
+    """The same of a read from what is no disk's."""
+    if trap.size == 1:
+        for row, place in enumerate(DEVICES):
+            if place.quiet and place.disks is None and row == row_of(trap.where):
+                device: QuietRegisters = getattr(machine, place.field)
+                return device.is_quiet_read(offset_of(trap.where))
+        if row_of(trap.where) == NOBODY:
+            return True
+    return is_config_data(trap.where, trap.size) and reads_header(machine, shared.config)
+
+
+def reads_header(machine: Machine, config: Config) -> bool:
+    """Whether CONFIG_DATA is a register that all functions have, or nobody: reading moves nothing.
+
+    Where functions live in several domains, it may lead to another one.
+    """
+    pci = machine.pci
+    return config.domains == 1 and pci.enabled() and pci.register() < HEADER_SIZE
 
 
 def handle(machine: Machine, shared: Shared, trap: Trap, now: u64) -> None:

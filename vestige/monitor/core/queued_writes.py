@@ -4,12 +4,12 @@ from vestige.abi import Shared, TrapKind
 from vestige.devices import DEVICES
 from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor import outside
-from vestige.monitor.core.bus import write_memory, write_port_at
+from vestige.monitor.core.bus import CONFIG_ADDRESS, write_memory, write_port_at
 from vestige.monitor.core.decode import find_port, offset_of, row_of
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import count_trap
 from vestige.monitor.core.trap import Kind
-from vestige.shapes import QuietRegisters
+from vestige.shapes import QueuedRegisters
 
 
 def drain(machine: Machine, shared: Shared, now: u64) -> bool:
@@ -38,13 +38,18 @@ def carry_out(
         count_trap(statistics, address, TrapKind.PORT | counted)
         port = u16(address)
         where = find_port(machine, port)
-        quiet = False
-        for row, place in enumerate(DEVICES):
-            if place.quiet and row == row_of(where):
-                device: QuietRegisters = getattr(machine, place.field)
-                quiet = device.is_quiet_write(offset_of(where), size, value)
+        quiet = is_quiet(machine, where, size, value)
         write_port_at(machine, shared.config, where, port, size, u32(value), now)
         return quiet
     count_trap(statistics, address, TrapKind.MEMORY | counted)
     write_memory(machine, shared.config, address, size, value, now)
     return False
+
+
+def is_quiet(machine: Machine, where: u32, size: u8, value: u64) -> bool:
+    """The same of a write to a port before it is carried out: one of CONFIG_ADDRESS is."""
+    for row, place in enumerate(DEVICES):
+        if place.queued and row == row_of(where):
+            device: QueuedRegisters = getattr(machine, place.field)
+            return device.is_quiet_write(offset_of(where), size, value)
+    return where == CONFIG_ADDRESS

@@ -67,7 +67,7 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
     now = time(machine, shared)
     moving = drain(machine, shared, now)
     locate(machine, trap)
-    if not moving and is_quiet(machine, trap):
+    if not moving and is_quiet(machine, shared, trap):
         handle(machine, shared, trap, now)
         return end_quietly(cpu, machine, shared)
     number = function_of_port(machine, shared.config, trap)

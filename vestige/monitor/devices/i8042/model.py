@@ -8,7 +8,7 @@ controller's own goes first; where both devices have one, they take turns. Times
 
 from vestige.abi import Config
 from vestige.lang.enumeration import IntEnum
-from vestige.lang.types import Struct, i32, u8, u16, u64
+from vestige.lang.types import Struct, i32, u8, u16, u32, u64
 from vestige.monitor.devices.i8042.keyboard import Keyboard
 from vestige.monitor.devices.i8042.mouse import Mouse
 from vestige.monitor.devices.i8042.scan_codes import BREAK, RELEASED, TRANSLATED
@@ -27,7 +27,7 @@ from vestige.monitor.devices.i8042.spec import (
     Status,
     SystemControl,
 )
-from vestige.monitor.line import Line
+from vestige.monitor.line import NEVER, Line
 from vestige.place import GOES_ON, PROCESSORS_RESET
 
 
@@ -225,6 +225,10 @@ class KeyboardController(Struct):
         self.keyboard.stop_repeating()
 
     # ---- the core -------------------------------------------------------------------------
+
+    def is_quiet_read(self, offset: u32) -> bool:
+        """Whether a read changes nothing: any but of the output buffer, while no time runs."""
+        return offset != Register.DATA and self.next_deadline() == NEVER
 
     def next_deadline(self) -> u64:
         """When a key that is held repeats, or the mouse may report again."""

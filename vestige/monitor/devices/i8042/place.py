@@ -10,6 +10,7 @@ KEYBOARD_CONTROLLER = Place(
     ports=(Ports(PORT_DATA, 1), Ports(PORT_COMMAND, 1), Ports(PORT_SYSTEM_CONTROL, 1)),
     wires=(Wire("keyboard_line", 1), Wire("mouse_line", 12)),
     timed=True,
+    quiet=True,
     board=Board.PC,
     node=Node("PS2K", "PNP0303", ("keyboard_line",)),
     other_node=Node("PS2M", "PNP0F13", ("mouse_line",), has_registers=False),

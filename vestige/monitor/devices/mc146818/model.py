@@ -91,6 +91,10 @@ class Mc146818(Struct):
 
     # ---- the guest ------------------------------------------------------------------------
 
+    def is_quiet_read(self, offset: u32) -> bool:
+        """Whether a read changes nothing: of the index port, where nothing drives the bus."""
+        return offset != Port.DATA
+
     def read(self, offset: u8, size: u8, now: u64) -> u8:
         """A port read; `size` 1."""
         if offset != Port.DATA:

@@ -11,6 +11,7 @@ RTC = Place(
     ports=(Ports(PORT_INDEX, 2),),
     wires=(Wire("line", 8),),
     timed=True,
+    quiet=True,
     board=Board.PC,
     node=Node("RTC0", "PNP0B00"),
     configured=True,

@@ -2,6 +2,7 @@
 
 from enum import IntEnum, IntFlag
 
+HEADER_SIZE = 64  # bytes of that which mean the same for all functions
 CONFIG_SIZE = 256  # bytes of a conventional function's configuration space
 INTERRUPT_PINS = 4  # INTA to INTD, 2.2.6
 

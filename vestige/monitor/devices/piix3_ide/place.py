@@ -69,6 +69,7 @@ IDE = Place(
     wide=True,
     strings=True,
     quiet=True,
+    queued=True,
     disks=Bus.IDE,
     requests=Requests("channels", CHANNELS, first=0),
     posts=POSTS,

@@ -229,6 +229,15 @@ class Uart(Struct):
 
     # ---- the core -------------------------------------------------------------------------
 
+    def is_quiet_read(self, offset: u32) -> bool:
+        """Whether a read changes nothing: of the line status while nothing came or waits to go.
+
+        The one by which the guest begins to listen does.
+        """
+        if offset != Register.LINE_STATUS or self.polls == POLLS - 1:
+            return False
+        return self.errors == 0 and self.transmitting_count == 0 and self.waiting() == 0
+
     def listens(self) -> bool:
         """Whether the guest waits for characters: by interrupt, or by reading the line status.
 

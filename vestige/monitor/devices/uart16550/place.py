@@ -15,6 +15,7 @@ UART = Place(
     ports=(Ports(PORT_UART, 8),),
     wires=(Wire("line", PIN_UART),),
     timed=True,
+    quiet=True,
     present=has_console,
     node=Node("COM1", "PNP0501"),
     link="console",
