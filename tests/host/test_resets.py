@@ -116,3 +116,39 @@ def test_a_firmware_is_reset_in_memory_it_has_written_and_then_with_all_else(
         said = process.stdout.read(2)
         process.terminate()
     assert (said, process.returncode) == (b"bb", 143), "RAM is 0 at each start"
+
+
+@pytest.mark.skipif(not SEABIOS.exists(), reason="needs seabios")
+def test_a_bios_that_finds_nothing_to_boot_resets_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "disk.img").write_bytes(bytes(1 << 20))
+    words = ("--machine", "pc", "--memory", "64M", "--vga", "none", "--timeout", "50")
+    done = vestige(*words, "--disk", f"{tmp_path}/disk.img,bus=ide")
+    assert b"No bootable device." in done.stdout
+    assert done.returncode == 3
+    assert b"vestige: the guest reset itself" in done.stderr
+
+
+# To protected mode without an IDT, and INT3: a triple fault, or what KVM's emulator can't do.
+STUCK = bytes.fromhex(
+    "fa 31db 8edb"  # cli; xor bx, bx; mov ds, bx
+    "0f0116 2f7c"  # lgdt [descriptor_table]
+    "0f011e 357c"  # lidt [nothing]
+    "0f20c0 40 0f22c0"  # mov eax, cr0; inc ax; mov cr0, eax
+    "ea1b7c0800"  # jmp 8:protected
+    "cc"  # protected: int3
+).ljust(0x1F, b"\0") + bytes.fromhex(
+    "0000000000000000 ffff0000009a0000"  # two descriptors: none, 16-bit code
+    "0f00 1f7c0000"  # at 0x2f
+    "0000 00000000"  # at 0x35
+)
+
+
+@pytest.mark.skipif(not SEABIOS.exists(), reason="needs seabios")
+def test_a_guest_that_kvm_cannot_go_on_with_ends_with_a_line(tmp_path: Path) -> None:
+    """KVM's emulator knows no interrupt of protected mode; a processor has a triple fault."""
+    disk = image(tmp_path / "disk.img", STUCK)
+    done = vestige("--machine", "pc", "--memory", "64M", "--disk", disk, "--timeout", "50")
+    stuck = b"vestige: KVM could not go on with the guest on CPU 0: instruction emulation failed"
+    ends = {1: stuck, 3: b"vestige: the guest had a triple fault on CPU 0"}
+    assert done.stderr.startswith(ends[done.returncode])
+    assert done.stderr.count(b"\n") == 1

@@ -287,9 +287,9 @@ class Rig(Processor):
         abi.RunEoi.at(address_of(shown.union)).vector = vector
         self.enter(cpu)
 
-    def shut_down(self, cpu: int = 0) -> None:
-        """A triple fault."""
-        self.cpus[cpu].exit.reason = abi.ExitReason.SHUTDOWN
+    def shut_down(self, cpu: int = 0, reason: abi.ExitReason = abi.ExitReason.SHUTDOWN) -> None:
+        """A triple fault, or what else a processor can't go on after."""
+        self.cpus[cpu].exit.reason = reason
         self.enter(cpu)
 
     def work(self, domain: int = 0) -> None:

@@ -14,6 +14,7 @@ from vestige.monitor.devices.piix3_isa.spec import PORT_RESET_CONTROL
 
 INIT = 0x500  # in a message's data
 RESUME = 0x0A
+SHUTDOWNS = (abi.ExitReason.SHUTDOWN, abi.ExitReason.INTERNAL_ERROR)
 
 
 def machine(board: abi.Board = abi.Board.PC, *, firmware: bool = True, cpus: int = 1) -> Rig:
@@ -95,12 +96,16 @@ def test_a_hard_reset_is_one_whatever_the_code() -> None:
 
 @pytest.mark.parametrize("board", list(abi.Board))
 @pytest.mark.parametrize("cpu", [0, 1])
-def test_a_triple_fault_resets_the_machine(board: abi.Board, cpu: int) -> None:
+@pytest.mark.parametrize("reason", SHUTDOWNS)
+def test_a_processor_s_shutdown_resets_the_machine(
+    board: abi.Board, cpu: int, reason: abi.ExitReason
+) -> None:
+    """Where KVM couldn't go on with it, the host knows that."""
     rig = machine(board, cpus=2)
     if board == abi.Board.PC:
         set_shutdown_code(rig, RESUME)
     with pytest.raises(PoweredOff, match="TRIPLE_FAULT"):
-        rig.shut_down(cpu)
+        rig.shut_down(cpu, reason)
 
 
 def test_pci_s_ports_are_where_they_were_beside_the_reset_control_register() -> None:
@@ -127,6 +132,19 @@ def test_a_reset_that_kvm_has_queued_is_done_by_the_worker(value: int, soft: boo
     else:
         with pytest.raises(PoweredOff, match="RESET"):
             rig.work()
+
+
+@pytest.mark.parametrize("reason", SHUTDOWNS)
+def test_a_reset_that_kvm_has_queued_is_what_ended_the_processor(reason: abi.ExitReason) -> None:
+    """SeaBIOS has an INT3 behind it, which no processor comes to and not every KVM can emulate."""
+    rig = machine()
+    page = CoalescedPage()
+    rig.shared.config.coalesced = address_of(page)
+    rig.shared.config.coalesced_entries = 4
+    queue(page, PORT_RESET_CONTROL, 2)
+    queue(page, PORT_RESET_CONTROL, 6)
+    with pytest.raises(PoweredOff, match="RESET"):
+        rig.shut_down(0, reason)
 
 
 def test_an_external_interrupt_waits_for_the_processor_s_reset() -> None:

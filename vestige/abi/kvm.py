@@ -30,6 +30,7 @@ class ExitReason(IntEnum):
     INTERRUPT_WINDOW = 7  # the guest can take an external interrupt
     SHUTDOWN = 8  # its processor has shut down: a triple fault
     INTERRUPTED = 10  # it has been told to exit
+    INTERNAL_ERROR = 17  # KVM can't go on with it, such as at an instruction that it can't emulate
     IOAPIC_EOI = 26
 
 

@@ -131,7 +131,7 @@ def rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
     return Rig(monkeypatch)
 
 
-ENDS = 17  # KVM_EXIT_INTERNAL_ERROR: nobody forwards it
+ENDS = 9  # KVM_EXIT_FAIL_ENTRY: nobody forwards it
 TOLD = abi.ExitReason.INTERRUPTED  # by the run loop itself: KVM's own exit of this reason is EINTR
 
 

@@ -101,7 +101,7 @@ def left(
 ) -> str:
     """Why the run loop left for good; the vCPUs are asked for where that happened."""
     if leave == Leave.GUEST and guest is not None:
-        return _guest_exit(loop.reason, who, guest)
+        return guest_exit(loop.reason, who, guest)
     if leave == Leave.MONITOR and monitor is not None:
         rip = monitor.registers().rip
         what = kvm.exit_name(loop.reason)
@@ -115,7 +115,8 @@ def left(
     return f"{operation} failed on {who}: {error}" + (f"; {remedy}" if remedy else "")
 
 
-def _guest_exit(reason: int, who: str, guest: VirtualCpu) -> str:
+def guest_exit(reason: int, who: str, guest: VirtualCpu) -> str:
+    """That the guest's last exit, of this reason, is one that it can't go on from."""
     rip = f"RIP {guest.registers().rip:#x}"
     detail = exit_detail(guest)
     if reason == kvm.Exit.INTERNAL_ERROR:

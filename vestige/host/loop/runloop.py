@@ -46,7 +46,13 @@ SECOND = 8  # offset of a call's second argument from its first
 NUDGE = 10  # SIGUSR1: only there to end a KVM_RUN
 LOOK_AFTER = 16_384  # entries a ring takes between two looks: as many more may be under way in it
 REASONS = 64  # exit reasons counted apart; the last counts all from there on
-FORWARDED = (ExitReason.IO, ExitReason.MMIO, ExitReason.IOAPIC_EOI, ExitReason.SHUTDOWN)
+FORWARDED = (
+    ExitReason.IO,
+    ExitReason.MMIO,
+    ExitReason.IOAPIC_EOI,
+    ExitReason.SHUTDOWN,
+    ExitReason.INTERNAL_ERROR,
+)
 
 
 class Leave(IntEnum):

@@ -327,6 +327,12 @@ class Session:
     def _power(self, how: int, each: CpuThread) -> None:
         if how in (abi.Power.OFF, abi.Power.RESET):
             self._end(None, reset=how == abi.Power.RESET)
+        elif (
+            how == abi.Power.TRIPLE_FAULT
+            and each.guest is not None
+            and each.loop.forwarded == abi.ExitReason.INTERNAL_ERROR
+        ):
+            self._end(failure.guest_exit(each.loop.forwarded, each.who, each.guest))
         elif how == abi.Power.TRIPLE_FAULT and each.guest is not None:
             self._end(None, reset=True, fault=failure.triple_fault(each.who, each.guest))
         elif how == abi.Power.PANICKED:

@@ -83,7 +83,7 @@ class Machine(Struct):
     old: u32  # 1: it is a PC, whose PIC interrupts the boot CPU
     boot_inside: u32  # 1: the boot CPU may not know that an external interrupt waits
     stopping: u32  # 1: a CPU has begun to end the machine
-    faulted: u32  # 1: a processor of the guest's has had a triple fault
+    faulted: u32  # 1: a processor of the guest's has shut down
     traps: Trap[MAX_CPUS]  # each is its CPU's own, in the first domain
     # From here on the ring has as much as the machine needs: abi.STATE_PLAIN.
     virtio: Virtio

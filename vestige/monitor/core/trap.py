@@ -12,7 +12,7 @@ class Kind(IntEnum):
     PORT = 1
     MEMORY = 2
     END_OF_INTERRUPT = 3
-    SHUTDOWN = 4  # of its processor, by a triple fault
+    SHUTDOWN = 4  # of its processor, by a triple fault, or since nobody can go on with it
 
 
 class Trap(Struct):

@@ -70,6 +70,8 @@ def fetch(cpu: Cpu, trap: Trap) -> None:
             trap.vector = RunEoi.at(union).vector
         case ExitReason.SHUTDOWN:
             trap.kind = Kind.SHUTDOWN
+        case ExitReason.INTERNAL_ERROR:  # a reset that KVM has queued comes first, as before that
+            trap.kind = Kind.SHUTDOWN
         case _:
             trap.kind = Kind.NOTHING
 
