@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from vestige.devices import DEVICES, PORT_ROWS, VIRTIO_TYPES
+from vestige.devices import DEVICES, VIRTIO_TYPES
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.line import Line
 from vestige.place import NOBODY, ROW_SHIFT, Pci, Place, Space, VirtioType
+from vestige.tables import PORT_ROWS
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "devices"

@@ -1,7 +1,7 @@
 """What places claim, as tables for the core, and what no place may claim.
 
-A claim that is another place's, or of what is not there, is refused when `vestige/devices.py` is
-imported, with the file and the line at which the place was made.
+A claim that is another place's, or of what is not there, is refused when `vestige/tables.py` is
+imported, as compiling the monitor does, with the file and the line at which the place was made.
 """
 
 from _collections_abc import Callable, Collection
@@ -30,6 +30,7 @@ from vestige.place import (
     CONFIG_PORTS,
     FUNCTION_SHIFT,
     NOBODY,
+    OWN_NODES,
     ROW_SHIFT,
     Access,
     Bar,
@@ -64,8 +65,6 @@ MAX_PLACES = 253
 OPTIONAL_ROWS = 64  # those that have a bit in Config.options
 DIGITS, LETTERS = "0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 HEXADECIMAL = DIGITS + "ABCDEF"
-# Names in ACPI that are the machine's own (machine/acpi); its CPUs are C000 and so on.
-OWN_NODES = ("PCI0", "MBRD", "LNKA", "LNKB", "LNKC", "LNKD")
 OWN_TABLES = (b"RSDT", b"XSDT", b"FACP", b"FACS", b"DSDT", b"APIC", b"MCFG")
 
 

@@ -1,7 +1,6 @@
-"""The machine's devices, a line each; ACPI names them in this order. And how they are found."""
+"""The machine's devices, a line each; ACPI names them in this order. tables.py checks them."""
 
 from vestige.abi import Board
-from vestige.claims import accesses, check, check_types, functions, rows
 from vestige.monitor.devices.acpi_registers.place import ACPI_REGISTERS
 from vestige.monitor.devices.fw_cfg.place import FIRMWARE_CONFIGURATION
 from vestige.monitor.devices.hpet.place import HPET_TIMERS
@@ -46,11 +45,5 @@ DEVICES = (
     POWER_MANAGEMENT,
 )
 VIRTIO_TYPES = (VIRTIO_BLOCK, VIRTIO_CONSOLE, VIRTIO_ENTROPY, VIRTIO_NET)
-check(DEVICES)
-check_types(DEVICES, VIRTIO_TYPES)
-PORT_ROWS = rows(DEVICES)  # where each port is
-FUNCTION_ROWS = functions(DEVICES, Board.MODERN)  # and each function on PCI bus 0
-PC_FUNCTION_ROWS = functions(DEVICES, Board.PC)
-ACCESSES = accesses(DEVICES)  # place.Access to the memory of each row
 POSTS = tuple(post for place in DEVICES for post in place.posts)  # n is abi.Irq.START + n
 STANDARD = standard(DEVICES, Board.MODERN)

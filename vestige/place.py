@@ -20,6 +20,8 @@ CONFIG_PORTS = 253  # PCI's mechanism 1
 CONFIG_MEMORY = 254  # PCI's ECAM
 NOBODY = 255
 NOWHERE = 0xFFFF_FFFF  # the offset of what a device does not claim, the number of no function
+# Names in ACPI that are the machine's own (machine/acpi); its CPUs are C000 and so on.
+OWN_NODES = ("PCI0", "MBRD", "LNKA", "LNKB", "LNKC", "LNKD")
 # What becomes of the machine, as no abi.Power.
 GOES_ON = 255
 PROCESSORS_RESET = 254  # they alone, if its firmware goes on where they were; else it is reset

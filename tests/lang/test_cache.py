@@ -90,6 +90,7 @@ def test_an_edited_source_is_a_miss(
 def test_settled_sources_are_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "lang").mkdir()
     (tmp_path / "abi").mkdir()
     (tmp_path / "abi" / "layout.py").write_text("one")
     monkeypatch.setattr(cache, "PACKAGE", str(tmp_path))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vestige import abi
-from vestige.claims import OWN_NODES, OWN_TABLES
+from vestige.claims import OWN_TABLES
 from vestige.devices import DEVICES, STANDARD
 from vestige.errors import UsageError
 from vestige.machine import acpi
@@ -19,7 +19,16 @@ from vestige.machine.acpi.dsdt import LINKS
 from vestige.machine.acpi.tables import BootFlags, FixedFlags
 from vestige.machine.config import MachineConfig
 from vestige.machine.memory_map import MemoryMap
-from vestige.place import MemoryRange, Node, Place, Ports, Table, Wire, standard
+from vestige.place import (
+    OWN_NODES,
+    MemoryRange,
+    Node,
+    Place,
+    Ports,
+    Table,
+    Wire,
+    standard,
+)
 
 MIB, GIB = abi.MIB, abi.GIB
 WITH_HPET = STANDARD | {"hpet"}

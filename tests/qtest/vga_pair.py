@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tests.qtest.client import Qtest
-from vestige.devices import DEVICES, PORT_ROWS
+from vestige.devices import DEVICES
 from vestige.monitor.devices.vga.model import Vga
 from vestige.monitor.devices.vga.place import VGA
 from vestige.monitor.devices.vga.ports_spec import PORT_DISPI, PORT_FIRST, Register
@@ -21,6 +21,7 @@ from vestige.monitor.devices.vga.spec import (
     Dispi,
 )
 from vestige.place import ROW_SHIFT
+from vestige.tables import PORT_ROWS
 
 BLOCKS = 40  # in one sequence
 SHOWN = 60  # steps before a difference

@@ -74,7 +74,7 @@ def test_a_claim_to_what_is_another_s_is_refused_with_the_file_and_line_of_both(
 ) -> None:
     project = Project(tmp_path / "project")
     project.edit(f"{MODEL}/place.py", "0x300", "0x3FC")
-    done = project.python("-m", "vestige.cli.main", "run", "--help")
+    done = project.python("-m", "vestige.cli.main", "build")
     own = rf"{project.folder}/{MODEL}/place\.py:{project.line_of_the_place()}"
     other = rf"{project.folder}/vestige/monitor/devices/uart16550/place\.py:\d+"
     line = (

@@ -1,6 +1,5 @@
 """`vestige run`: read the options of one guest and start it, here or in the software host."""
 
-from vestige.claims import check_words
 from vestige.cli.arguments import HELP, Arguments, Option, Syntax, choice, each, given, last, path
 from vestige.devices import DEVICES
 from vestige.host import options as read
@@ -170,7 +169,11 @@ SYNTAX = Syntax(
     ),
 )
 
-check_words(DEVICES, [*HELP, *(o.name for o in SYNTAX.options if o not in OF_DEVICES)])
+OWN_WORDS = (*HELP, *(option.name for option in SYNTAX.options if option not in OF_DEVICES))
+if any(option.name in OWN_WORDS for option in OF_DEVICES):
+    from vestige.claims import check_words
+
+    check_words(DEVICES, OWN_WORDS)
 
 
 def options_of(arguments: Arguments) -> read.RunOptions:

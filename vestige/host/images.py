@@ -30,6 +30,7 @@ SOURCES = (
     "errors.py",
     "place.py",
     "shapes.py",
+    "tables.py",
     "host/loop/runloop.py",
     "host/loop/patience.py",
     "host/jail/calls.py",
@@ -107,6 +108,8 @@ def build_monitor() -> "Built":
 
 
 def _compiled_monitor() -> Image:
+    import vestige.tables  # noqa: F401, PLC0415 - that refuses devices before anything is told
+
     _compiler()  # there is one
     place = cache.unusable()
     often = (

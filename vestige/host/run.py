@@ -248,6 +248,8 @@ def _compiled(asked: options.RunOptions, files: Files, config: MachineConfig) ->
     for descriptor in [os.dup(0) for _ in range(CACHE_FILES)]:
         os.close(descriptor)
     if images.not_cached():
+        import vestige.tables  # noqa: F401, PLC0415 - all that follows believes the devices' places
+
         check_guest(asked, files, config)
     return compiled_here()
 

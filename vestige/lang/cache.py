@@ -5,7 +5,7 @@ llvmlite. It is kept too, with what the file system says of those files: as long
 same, none of them is read. A hit imports neither llvmlite nor the compiler.
 """
 # pathlib takes 5 ms to import, and this is on the way to every run.
-# ruff: noqa: PTH100, PTH108, PTH112, PTH116, PTH118, PTH120, PTH123, PTH208
+# ruff: noqa: PTH100, PTH108, PTH116, PTH118, PTH120, PTH123, PTH208
 
 import os
 import sys
@@ -23,6 +23,7 @@ FOLDER = "images"  # in the user's cache
 KEPT = 8  # files of one name, the newest ones
 LEFT_OVER = 3600.0  # seconds after which nobody is writing it any more
 COMPILER = ("lang", "abi")
+SUFFIXES = (".py", ".s")
 DIGEST = 16  # bytes of a key
 HEXADECIMAL = b"0123456789abcdef"
 SETTLED = 2_000_000_000  # ns after which another change has another time, on any file system
@@ -144,11 +145,16 @@ def _digest(names: Iterable[str], versions: str) -> str:
 def _files(sources: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
     """The source files of `sources`, relative to the package, and what their folders say."""
     for source in sources:
-        path = f"{PACKAGE}/{source}"
-        if source.endswith((".py", ".s")):
-            yield source, os.stat(path)
-        elif "." not in source and os.path.isdir(path) and not source.endswith("__pycache__"):
-            yield from _files([f"{source}/{name}" for name in os.listdir(path)])
+        if source.endswith(SUFFIXES):
+            yield source, os.stat(f"{PACKAGE}/{source}")
+            continue
+        with os.scandir(f"{PACKAGE}/{source}") as entries:
+            for entry in entries:
+                name = entry.name
+                if name.endswith(SUFFIXES):
+                    yield f"{source}/{name}", entry.stat()
+                elif "." not in name and name != "__pycache__" and entry.is_dir():
+                    yield from _files([f"{source}/{name}"])
 
 
 def llvmlite_version() -> str:

@@ -23,12 +23,11 @@ from vestige.abi import (
     SLEEP_TYPE_S5,
     Board,
 )
-from vestige.claims import OWN_NODES
 from vestige.machine.acpi import aml, resources
 from vestige.machine.config import MachineConfig
 from vestige.machine.memory_map import MemoryMap
 from vestige.monitor.devices.piix4_pm.spec import PORT_PM, PORTS, SOFT_OFF
-from vestige.place import Node, Place
+from vestige.place import OWN_NODES, Node, Place
 
 ROOT, RESERVED, *LINKS = OWN_NODES
 EISA_LENGTH = 7  # of an EISA ID; ACPI's own IDs have one letter more

@@ -5,7 +5,7 @@ rising ports. In memory a place says how accesses come to its model.
 """
 
 from vestige.abi import Config
-from vestige.devices import ACCESSES, DEVICES
+from vestige.devices import DEVICES
 from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor.core.decode import (
     CONFIG_DATA,
@@ -21,6 +21,7 @@ from vestige.monitor.devices.pci.spec import CONFIG_SIZE
 from vestige.monitor.sized import ONES, byte_of
 from vestige.place import CONFIG_MEMORY, CONFIG_PORTS, NOBODY, ROW_SHIFT, Access, is_present
 from vestige.shapes import Device, PciDevice, WideRegisters
+from vestige.tables import ACCESSES
 
 CONFIG_ADDRESS = CONFIG_PORTS << ROW_SHIFT  # where mechanism 1's first port is
 

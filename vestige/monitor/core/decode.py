@@ -9,7 +9,7 @@ other domains' Configs no function has a home, so there each is looked for in th
 """
 
 from vestige.abi import ECAM, ECAM_SIZE, Board, Config
-from vestige.devices import DEVICES, FUNCTION_ROWS, PC_FUNCTION_ROWS, PORT_ROWS
+from vestige.devices import DEVICES
 from vestige.lang.intrinsics import cold
 from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor.core.domains import machine_of
@@ -25,6 +25,7 @@ from vestige.place import (
     is_present,
 )
 from vestige.shapes import PciDevice
+from vestige.tables import FUNCTION_ROWS, PC_FUNCTION_ROWS, PORT_ROWS
 
 CONFIG_DATA = 4  # offset of mechanism 1's second port, PORT_PCI_DATA
 
