@@ -12,11 +12,9 @@ from dataclasses import dataclass
 
 from tests.qtest.client import Qtest
 from vestige.monitor.devices.i8042.model import KeyboardController
+from vestige.monitor.devices.i8042.place import PORT_COMMAND, PORT_DATA, PORT_SYSTEM_CONTROL
 from vestige.monitor.devices.i8042.scan_codes import PAUSE, PRINT_SCREEN
 from vestige.monitor.devices.i8042.spec import (
-    PORT_COMMAND,
-    PORT_DATA,
-    PORT_SYSTEM_CONTROL,
     RATES,
     Command,
     CommandByte,

@@ -26,7 +26,8 @@ from tests.qtest.i8042_pair import (
     mouse,
     start,
 )
-from vestige.monitor.devices.i8042.spec import PORT_SYSTEM_CONTROL, Command
+from vestige.monitor.devices.i8042.place import PORT_SYSTEM_CONTROL
+from vestige.monitor.devices.i8042.spec import Command
 
 pytestmark = pytest.mark.qtest
 

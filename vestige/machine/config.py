@@ -14,7 +14,6 @@ from vestige.bounds import (
 )
 from vestige.devices import DEVICES
 from vestige.errors import UsageError
-from vestige.monitor.devices.i8042.spec import PORT_COMMAND, PULSE_RESET
 from vestige.monitor.devices.ioapic.place import IO_APIC
 from vestige.place import standard
 
@@ -76,5 +75,8 @@ class MachineConfig:
     def reset_register(self) -> tuple[int, int]:
         """The port by which a guest resets the machine, and what it writes there."""
         if self.board == Board.PC:
+            from vestige.monitor.devices.i8042.place import PORT_COMMAND  # noqa: PLC0415
+            from vestige.monitor.devices.i8042.spec import PULSE_RESET  # noqa: PLC0415 - a PC's
+
             return PORT_COMMAND, PULSE_RESET
         return PORT_RESET, RESET_VALUE

@@ -1,8 +1,11 @@
 """Where the keyboard controller is: IBM's ports, and the one for a fast A20 and reset."""
 
 from vestige.abi import Board
-from vestige.monitor.devices.i8042.spec import PORT_COMMAND, PORT_DATA, PORT_SYSTEM_CONTROL
 from vestige.place import Node, Place, Ports, Wire
+
+PORT_DATA = 0x60
+PORT_COMMAND = 0x64
+PORT_SYSTEM_CONTROL = 0x92  # System Control Port A
 
 KEYBOARD_CONTROLLER = Place(
     "keyboard_controller",

@@ -6,10 +6,7 @@ IntelliMouse (1996).
 """
 
 from vestige.lang.enumeration import IntEnum, IntFlag
-
-PORT_DATA = 0x60
-PORT_COMMAND = 0x64
-PORT_SYSTEM_CONTROL = 0x92  # System Control Port A
+from vestige.monitor.devices.i8042.place import PORT_COMMAND, PORT_DATA, PORT_SYSTEM_CONTROL
 
 ACKNOWLEDGE = 0xFA  # both devices' answer to a command or its parameter
 RESEND = 0xFE  # and to what they don't know

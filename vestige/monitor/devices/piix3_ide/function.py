@@ -32,6 +32,7 @@ from vestige.monitor.devices.piix3_ide.pci_spec import (
     BUS_MASTER_SIZE,
     CHANNELS,
     CLASS,
+    COMMAND_BLOCK_SIZE,
     COMPATIBILITY_COMMAND,
     COMPATIBILITY_CONTROL,
     COMPATIBILITY_INTERRUPT,
@@ -48,7 +49,6 @@ from vestige.monitor.devices.piix3_ide.pci_spec import (
 )
 from vestige.monitor.devices.piix3_ide.place import BUS_MASTER_BAR, MEMORY_BARS, NATIVE_BARS
 from vestige.monitor.devices.piix3_ide.spec import (
-    COMMAND_BLOCK_SIZE,
     DEVICE_CONTROL,
     Device,
 )

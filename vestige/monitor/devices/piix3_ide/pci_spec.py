@@ -52,6 +52,8 @@ CHANNELS = 2
 DRIVES = 2  # of a channel
 BARS = 5
 BAR_STRIDE = 16  # between the first offsets of two BARs' blocks, to the model
+COMMAND_BLOCK_SIZE = 8
+CONTROL_BLOCK_SIZE = 4
 BUS_MASTER_SIZE = 16  # ports, 8 a channel
 
 COMPATIBILITY_COMMAND = (PORT_OLD_IDE, PORT_OLD_IDE_SECONDARY)  # command blocks

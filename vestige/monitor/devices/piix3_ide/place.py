@@ -23,10 +23,11 @@ from vestige.abi import (
 from vestige.monitor.devices.piix3_ide.pci_spec import (
     BUS_MASTER_SIZE,
     CHANNELS,
+    COMMAND_BLOCK_SIZE,
     COMPATIBILITY_INTERRUPT,
+    CONTROL_BLOCK_SIZE,
 )
 from vestige.monitor.devices.piix3_ide.pci_spec import Bar as Number
-from vestige.monitor.devices.piix3_ide.spec import COMMAND_BLOCK_SIZE, CONTROL_BLOCK_SIZE
 from vestige.place import Access, Bar, Function, Pci, Place, Post, Requests, Routed, Space
 
 BUS_MASTER_BAR = Bar(Number.BUS_MASTER, PORT_IDE_BUS_MASTER, BUS_MASTER_SIZE, Space.PORTS)

@@ -25,8 +25,6 @@ class Register(IntEnum):
     COMMAND = 7  # WO
 
 
-COMMAND_BLOCK_SIZE = 8
-CONTROL_BLOCK_SIZE = 4
 DEVICE_CONTROL = 2  # offset in the control block (0x3F4, 0x374; BARs 1 and 3): WO
 ALTERNATE_STATUS = 2  # RO
 

@@ -2,7 +2,6 @@
 
 from vestige.lang.enumeration import IntEnum
 
-PCI_CLASS = 0x0100  # SCSI storage controller: what the devices of other hypervisors say
 IDENTITY_SIZE = 20  # bytes of GET_ID's answer
 HEADER_SIZE = 16  # bytes of a request before its data: type, reserved, sector
 RANGE_SIZE = 16  # bytes of a range of DISCARD and WRITE_ZEROES: sector, sectors, flags

@@ -3,7 +3,6 @@
 from vestige.abi import PORT_NAME_SIZE
 from vestige.lang.enumeration import IntEnum, IntFlag
 
-PCI_CLASS = 0x0780  # simple communication controller, other
 CONTROL_SIZE = 8  # bytes of a control message: port (32 bits), event, value (16 each)
 MESSAGE_SIZE = CONTROL_SIZE + PORT_NAME_SIZE  # of the longest, PORT_NAME
 

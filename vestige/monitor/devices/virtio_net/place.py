@@ -1,8 +1,9 @@
 """Which type of virtio function this is, and where its models and their link are."""
 
 from vestige.abi import VirtioKind
-from vestige.monitor.devices.virtio_net.spec import PCI_CLASS
 from vestige.place import VirtioType
+
+PCI_CLASS = 0x0200  # Ethernet controller
 
 VIRTIO_NET = VirtioType(
     VirtioKind.NET,

@@ -2,8 +2,6 @@
 
 from vestige.lang.enumeration import IntEnum, IntFlag
 
-PCI_CLASS = 0x0200  # Ethernet controller
-
 VLAN_IDS = 4096
 MAX_ADDRESSES = 64  # of the filter's table; with more, all of their kind are let through
 
