@@ -5,7 +5,7 @@
 The core is compiled into this process, and a child of it is stepped. Prints, for some accesses,
 what finding the device and its answer take (dispatch.locate, handle), then what one settling takes
 that has nothing to do, and one look for the next deadline: both follow most traps. Last come whole
-turns, from KVM's record of a read to the answer in it.
+turns, from KVM's record of a read to the answer in it, and some of a PC's.
 """
 
 import argparse
@@ -56,6 +56,16 @@ TURNS = (  # and how many writes are queued before
     ("ECAM", Kind.MEMORY, abi.ECAM + 0x8000, 4, 0),
     ("I/O APIC window", Kind.MEMORY, abi.IOAPIC + 0x10, 4, 0),
     ("HPET counter", Kind.MEMORY, abi.HPET + 0xF0, 8, 0),
+)
+
+TURNS_OF_A_PC = (  # of its firmware, without queued writes
+    ("UART line status", abi.PORT_UART + 5, 1),
+    ("CONFIG_DATA", abi.PORT_PCI_DATA, 4),
+    ("port 0x92", 0x92, 1),
+    ("port 0x70", 0x70, 1),
+    ("keyboard controller's status", 0x64, 1),
+    ("clock's data", 0x71, 1),
+    ("PIC's mask", 0x21, 1),
 )
 
 _map = ctypes.CDLL(None, use_errno=True).mmap
@@ -129,6 +139,11 @@ def main() -> int:
         for name, kind, address, size, queued in TURNS:
             count = turn.count(pair.rig, kind, address, size, queued)
             print(f"{count:6} turn: {name}, read")
+        pc = Pair(ide_in_memory=False, virtio=False, board=abi.Board.PC)
+        pc.out(abi.PORT_PCI_ADDRESS, CONFIG, 4)
+        for name, port, size in TURNS_OF_A_PC:
+            count = turn.count(pc.rig, Kind.PORT, port, size, 0)
+            print(f"{count:6} turn of a PC: {name}, read")
     except NoSteppingError as error:
         print(f"trap_instructions: {error}", file=sys.stderr)
         return 1
