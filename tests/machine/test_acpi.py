@@ -1,14 +1,13 @@
 """The ACPI tables: found as a guest finds them, and compiled back by ACPICA's own compiler."""
 
 import re
-import shutil
 import struct
-import subprocess
 from itertools import product
 from pathlib import Path
 
 import pytest
 
+from tests.machine.iasl import HEADER, check_table, iasl
 from vestige import abi
 from vestige.claims import OWN_TABLES
 from vestige.devices import DEVICES, STANDARD
@@ -32,7 +31,6 @@ from vestige.place import (
 
 MIB, GIB = abi.MIB, abi.GIB
 WITH_HPET = STANDARD | {"hpet"}
-HEADER = 36
 
 
 def tables(config: MachineConfig) -> dict[str, bytes]:
@@ -78,18 +76,6 @@ def described(config: MachineConfig) -> str:
 every_configuration = pytest.mark.parametrize("config", configurations(), ids=described)
 
 
-def iasl(directory: Path, *arguments: str) -> str:
-    """What iasl printed; it must have succeeded."""
-    if shutil.which("iasl") is None:
-        pytest.skip("needs iasl (Debian's acpica-tools)")
-    command = ["iasl", *arguments]
-    done = subprocess.run(
-        command, cwd=directory, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
 @every_configuration
 def test_iasl_compiles_every_table_back_to_the_same_bytes(
     config: MachineConfig, tmp_path: Path
@@ -97,13 +83,7 @@ def test_iasl_compiles_every_table_back_to_the_same_bytes(
     for name, table in tables(config).items():
         if name == "RSDP":
             continue  # iasl knows tables only by their common header
-        (tmp_path / f"{name}.dat").write_bytes(table)
-        said = iasl(tmp_path, "-d", f"{name}.dat")
-        assert not re.search(r"\b(error|warning|remark|invalid)\b", said, re.IGNORECASE), said
-        said = iasl(tmp_path, "-oa", "-p", f"{name}-again", f"{name}.dsl")
-        assert "0 Errors, 0 Warnings, 0 Remarks" in said
-        again = (tmp_path / f"{name}-again.aml").read_bytes()
-        assert again[HEADER:] == table[HEADER:]
+        check_table(tmp_path, name, table)
 
 
 def test_the_machine_s_own_names_are_those_that_no_device_may_have() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.machine.test_acpi import WITH_HPET, iasl
+from tests.machine.iasl import check_table
+from tests.machine.test_acpi import WITH_HPET
 from vestige import abi
 from vestige.abi import Board
 from vestige.devices import STANDARD
@@ -111,11 +112,7 @@ def test_anywhere_else_the_tables_find_each_other_and_add_up(config: MachineConf
 def test_iasl_takes_the_tables_of_a_pc(tmp_path: Path) -> None:
     config = MachineConfig(board=Board.PC)
     for name, table in tables(carried_out(files(config), ELSEWHERE), ELSEWHERE).items():
-        (tmp_path / f"{name}.dat").write_bytes(table)
-        iasl(tmp_path, "-d", f"{name}.dat")
-        said = iasl(tmp_path, "-oa", "-p", f"{name}-again", f"{name}.dsl")
-        assert "0 Errors, 0 Warnings, 0 Remarks" in said
-        assert (tmp_path / f"{name}-again.aml").read_bytes()[36:] == table[36:]
+        check_table(tmp_path, name, table)
 
 
 def test_the_script_of_a_pc_allocates_then_points_then_adds_up() -> None:
