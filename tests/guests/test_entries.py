@@ -31,9 +31,9 @@ def test_debian_for_32_bits_starts_by_its_32_bit_entry() -> None:
 
 def test_processors_of_a_pc_are_found_by_our_mp_tables_without_acpi() -> None:
     kernel = i386.kernel()
-    words = ("--machine", "pc", "--cpus", "2", "--memory", "256M")
+    words = ("--machine", "pc", "--cpus", "8", "--memory", "256M")
     guest = boot(kernel.bzimage, kernel.reached, "acpi=off reboot=p do=reset", *words)
-    assert guest.after("cpus:") == ["2"], guest
+    assert guest.after("cpus:") == ["8"], guest
     assert guest.status == 3, guest
 
 
@@ -60,11 +60,11 @@ def test_xen_starts_by_multiboot_and_finds_memory_tables_and_module(tmp_path: Pa
 def test_seabios_starts_debian_for_32_bits_with_its_initrd_and_command_line() -> None:
     """By the 16-bit boot protocol, from fw_cfg: it knows memory and processors by the BIOS."""
     kernel = i386.kernel()
-    started = ("--machine", "pc", "--firmware", "bios", "--cpus", "2", "--memory", "256M")
+    started = ("--machine", "pc", "--firmware", "bios", "--cpus", "8", "--memory", "256M")
     guest = boot(kernel.bzimage, kernel.reached, "marker=one acpi=off do=reset", *started)
     assert any("SeaBIOS" in line for line in guest.lines), guest
     assert "INIT-REACHED" in guest.lines, guest
-    assert guest.after("cpus:") == ["2"]
+    assert guest.after("cpus:") == ["8"]
     assert "marker=one" in guest.after("command line:")[0].split()
     (memory,) = guest.after("memory:")
     assert 200 << 10 < int(memory.removesuffix(" KiB")) <= 256 << 10
