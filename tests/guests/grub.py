@@ -3,7 +3,7 @@
 import os
 import struct
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -43,12 +43,25 @@ def tools() -> Path:
     return built("grub", tuple(package.file_name for package in found), build)
 
 
-def write_disk(image: Path, configuration: str, files: Mapping[str, Path]) -> None:
-    """A disk with GRUB, its configuration, and `files` by their names in the one file system."""
+def _fill_nothing(_tree: Path) -> None:
+    """For a file system with GRUB and its files alone."""
+
+
+def write_disk(
+    image: Path,
+    configuration: str,
+    files: Mapping[str, Path],
+    fill: Callable[[Path], None] = _fill_nothing,
+) -> None:
+    """A disk with GRUB, its configuration, and `files` by their names in the one file system.
+
+    `fill` puts there what else there is to be.
+    """
     with TemporaryDirectory() as name:
         folder = Path(name)
         tree = folder / "tree"
         (tree / "grub").mkdir(parents=True)
+        fill(tree)
         (tree / "grub" / "grub.cfg").write_text(configuration)
         driver = tools() / "usr/lib" / DRIVER
         for file, source in {**files, DRIVER: driver}.items():

@@ -48,9 +48,9 @@ def root(flavour: Flavour) -> Path:
     return _archive(f"root-{flavour}", SCRIPTS / "root-init", kernel(flavour).modules)
 
 
-def root_of(name: str, modules: tuple[Path, ...]) -> Path:
-    """The same for any kernel, with these modules of it."""
-    return _archive(f"root-{name}", SCRIPTS / "root-init", modules)
+def root_of(name: str, modules: tuple[Path, ...], shell: Path | None = None) -> Path:
+    """The same for any kernel, with these modules of it, and a busybox for its processor."""
+    return _archive(f"root-{name}", SCRIPTS / "root-init", modules, shell=shell)
 
 
 @cache

@@ -13,17 +13,19 @@ from vestige.softhost import packages
 _MERGED = ("bin", "lib", "lib64", "sbin")  # into /usr, as Debian has them since 12
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
 _LOADER = "ld-linux-x86-64.so.2"
+# Packages that have not the names of their programs.
+_PACKAGES = {"acpidump": "acpica-tools"}
 _UNWINDER = "libgcc_s.so.1"  # which the C library loads by itself to cancel a thread
 
 
 @cache
 def programs(*names: str) -> dict[str, Path]:
-    """The programs that packages of the same names hold: files by their places in an archive.
+    """Programs of Debian's packages: files by their places in an archive.
 
     Programs are in bin/, the dynamic loader in lib64/, all libraries in lib/x86_64-linux-gnu/.
     Raises UsageError if apt can't fetch a package.
     """
-    wanted = packages.closure(names)
+    wanted = packages.closure([_PACKAGES.get(name, name) for name in names])
 
     def build(directory: Path) -> None:
         tree = directory / "tree"

@@ -52,8 +52,20 @@ _DATA_MEBIBYTES = 96  # the 64 MiB that the demo writes, and the journal
 _SCRATCH_MEBIBYTES = 64
 _SMALL_MEBIBYTES = 16
 _SMALL_APPLETS = [
-    *("awk", "blkdiscard", "cat", "cut", "dd", "fstrim", "grep", "ip", "ls", "mount", "nproc"),
-    *("poweroff", "printf", "readlink", "rm", "sed", "sh", "sha256sum", "sleep", "sync"),
+    *("awk", "blkdiscard", "cat", "cut", "dd", "dmesg", "fstrim", "grep", "ip", "ls", "mkdir"),
+    *(
+        "mount",
+        "nproc",
+        "poweroff",
+        "printf",
+        "readlink",
+        "rm",
+        "sed",
+        "sh",
+        "sha256sum",
+        "sleep",
+        "sync",
+    ),
     *("taskset", "uname", "wget"),
 ]
 _PATTERN_SEED = 1
@@ -128,13 +140,7 @@ def small_disk(*, partition: bool) -> Path:
 
     def build(directory: Path) -> None:
         tree = directory / "tree"
-        for name in ("bin", "dev", "proc", "sbin", "sys"):
-            (tree / name).mkdir(parents=True)
-        shutil.copy2(shell, tree / "bin" / "busybox")
-        for applet in _SMALL_APPLETS:
-            (tree / "bin" / applet).symlink_to("busybox")
-        _put_script(tree / "sbin" / "init", (SCRIPTS / "disk-init").read_bytes())
-        (tree / "pattern").write_bytes(pattern())
+        fill_small(tree, shell)
         contents = FileSystem(_SMALL_MEBIBYTES, tree)
         if partition:
             partitioned(directory / "disk.img", [contents])
@@ -144,6 +150,17 @@ def small_disk(*, partition: bool) -> Path:
 
     name = "small-partition" if partition else "small-whole"
     return built(name, (str(shell),), build) / "disk.img"
+
+
+def fill_small(tree: Path, shell: Path) -> None:
+    """Put the small root into `tree`; `shell` is a busybox for the processor that is to run it."""
+    for name in ("bin", "dev", "proc", "sbin", "sys"):
+        (tree / name).mkdir(parents=True)
+    shutil.copy2(shell, tree / "bin" / "busybox")
+    for applet in _SMALL_APPLETS:
+        (tree / "bin" / applet).symlink_to("busybox")
+    _put_script(tree / "sbin" / "init", (SCRIPTS / "disk-init").read_bytes())
+    (tree / "pattern").write_bytes(pattern())
 
 
 @cache

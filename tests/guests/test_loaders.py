@@ -1,20 +1,29 @@
-"""Debian's boot loaders on a PC: what they do without our help, in one software host.
+"""Debian's boot loaders on a PC, and Debian by them: what they do without our help.
 
-Each is started by SeaBIOS from an IDE disk, and its console is the BIOS's, on the serial port.
+SeaBIOS starts them from an IDE disk, an image or an NVMe controller behind it, all in one software
+host. Their console is the BIOS's, on the serial port.
 """
 
+import gzip
 import hashlib
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from tests.guests import grub, i386, images, loaders
+from tests.guests import grub, i386, images, initramfs, kernels, loaders, programs, roots
 from tests.guests.seat import Seat
+from tests.machine.iasl import check_table
+from vestige.abi import Board
+from vestige.devices import DEVICES
 from vestige.host import images as monitor_images
+from vestige.machine.acpi import every_table
+from vestige.machine.config import MachineConfig
+from vestige.place import standard
 from vestige.softhost import SoftHost
 
 pytestmark = [
@@ -28,14 +37,21 @@ pytestmark = [
 TIMEOUT = 300  # seconds, of a guest
 PAYLOAD = images.random_bytes(1, seed=5)[: 16 << 10]  # GRUB's driver reads two bytes an access
 TYPED = "The quick brown fox, 2 lazy dogs & a (cat)"
-MENU = """set timeout=300
-menuentry "iPXE" --hotkey=i {
+ROOT = "root=/dev/sda1 console=ttyS0 quiet panic=-1 chips"
+MENU = f"""set timeout=300
+menuentry "Debian for 32 bits" --hotkey=o {{
+    linux16 /old/vmlinuz {ROOT} noapic clocksource=hpet
+    initrd16 /old/initrd
+}}
+menuentry "Debian, not by the BIOS" --hotkey=d {{
+    set gfxpayload=text
+    linux /new/vmlinuz {ROOT} clocksource=acpi_pm tables
+    initrd /new/initrd
+}}
+menuentry "iPXE" --hotkey=i {{
     linux16 /ipxe.lkrn
-}
-menuentry "memtest86+" --hotkey=m {
-    linux16 /memtest
-}
-menuentry "GRUB's own drivers" --hotkey=n {
+}}
+menuentry "GRUB's own drivers" --hotkey=n {{
     nativedisk pata
     hashsum --hash sha256 (ata0,msdos1)/payload
     terminal_input at_keyboard
@@ -43,57 +59,77 @@ menuentry "GRUB's own drivers" --hotkey=n {
     read line
     echo "GRUB heard: $line"
     reboot
-}
+}}
 """
-SYSLINUX = """SERIAL 0 115200
-PROMPT 1
-LABEL old
-    KERNEL vmlinuz
-    INITRD initrd
-    APPEND console=ttyS0 quiet panic=-1
+SYSLINUX = """PROMPT 1
+LABEL memory
+    KERNEL memtest
 """
+
+
+TESTING = re.compile(r"Testing: +4MB - \S+ \[.* Pattern: +\S", re.DOTALL)
+SMALL = ("--memory", "64M")
+
+
+class Disks(NamedTuple):
+    """One with GRUB, Debian, and what else GRUB starts; the same again; one with syslinux."""
+
+    grub: Path
+    controller: Path  # of the NVMe controller
+    syslinux: Path
 
 
 @pytest.fixture(scope="module")
-def host() -> Iterator[SoftHost]:
+def disks(tmp_path_factory: pytest.TempPathFactory) -> Disks:
+    folder = tmp_path_factory.mktemp("loaders")
+    disks = Disks(*(folder / f"{name}.img" for name in Disks._fields))
+    old, new = i386.kernel(), kernels.kernel("cloud")
+    payload, old_initrd, new_initrd = (folder / name for name in ("payload", "old", "new"))
+    payload.write_bytes(PAYLOAD)
+    for initrd, source in ((old_initrd, old.root), (new_initrd, initramfs.root("cloud"))):
+        initrd.write_bytes(gzip.compress(source.read_bytes()))
+    files = {
+        "ipxe.lkrn": loaders.boot_file(loaders.IPXE),
+        "payload": payload,
+        "old/vmlinuz": old.bzimage,
+        "old/initrd": old_initrd,
+        "new/vmlinuz": new.bzimage,
+        "new/initrd": new_initrd,
+    }
+
+    def fill(tree: Path) -> None:
+        roots.fill_small(tree, old.shell)
+        for place, program in programs.programs("acpidump").items():
+            (tree / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(program, tree / place)
+
+    grub.write_disk(disks.grub, MENU, files, fill)
+    images.copy(disks.grub, disks.controller)
+    memtest = {"memtest": loaders.boot_file(loaders.MEMTEST)}
+    loaders.write_syslinux_disk(disks.syslinux, SYSLINUX, memtest)
+    return disks
+
+
+@pytest.fixture(scope="module")
+def host(disks: Disks) -> Iterator[SoftHost]:
     monitor_images.ensure()  # in the software host, compiling takes ten times as long
-    with SoftHost() as host:
+    with SoftHost(nvme=[disks.controller]) as host:
         yield host
 
 
-@pytest.fixture(scope="module")
-def disks(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """One with GRUB, and what it starts; one with syslinux, which starts Linux."""
-    folder = tmp_path_factory.mktemp("loaders")
-    first, second, payload = folder / "grub.img", folder / "syslinux.img", folder / "payload"
-    payload.write_bytes(PAYLOAD)
-    grub.write_disk(
-        first,
-        MENU,
-        {
-            "ipxe.lkrn": loaders.boot_file(loaders.IPXE),
-            "memtest": loaders.boot_file(loaders.MEMTEST),
-            "payload": payload,
-        },
-    )
-    old = i386.kernel()
-    loaders.write_syslinux_disk(second, SYSLINUX, {"vmlinuz": old.bzimage, "initrd": old.reached})
-    return [str(first), str(second)]
-
-
-def sit_down(host: SoftHost, disks: list[str], key: str) -> Seat:
+def sit_down(host: SoftHost, key: str, *disks: Path | str, words: Sequence[str] = ()) -> Seat:
     """GRUB's menu has come, and `key` has been pressed there."""
-    words = [word for disk in disks for word in ("--disk", f"{disk},bus=ide")]
-    seat = Seat(host, "--machine", "pc", *words, timeout=TIMEOUT)
+    behind = [word for disk in disks for word in ("--disk", f"{disk},bus=ide")]
+    seat = Seat(host, "--machine", "pc", *behind, *words, timeout=TIMEOUT)
     seat.read_until("Press enter to boot the selected OS")
     seat.type(key)
     return seat
 
 
-def test_grub_starts_ipxe_which_starts_syslinux_which_starts_a_32_bit_linux(
-    host: SoftHost, disks: list[str]
+def test_grub_starts_ipxe_which_starts_syslinux_which_starts_memtest86(
+    host: SoftHost, disks: Disks
 ) -> None:
-    with sit_down(host, disks, "i") as seat:
+    with sit_down(host, "i", disks.grub, disks.syslinux, words=SMALL) as seat:
         seat.read_until("Press Ctrl-B")
         seat.type("\x02")
         seat.read_until("iPXE> ")
@@ -102,18 +138,15 @@ def test_grub_starts_ipxe_which_starts_syslinux_which_starts_a_32_bit_linux(
         seat.type("sanboot --drive 0x81\r")  # the second disk
         seat.read_until("SYSLINUX ")
         seat.read_until("boot: ")
-        seat.type("old\r")
-        said = seat.lines()
-    assert "INIT-REACHED" in said
-    (line,) = [line for line in said if line.startswith("command line: ")]
-    assert {"BOOT_IMAGE=vmlinuz", "initrd=initrd"} <= set(line.split()), "as syslinux says it"
-    assert seat.status == 0
+        seat.type("memory\r")
+        screen = wait_for_memtest(seat)
+    assert re.search(r"^Memory +: +62MB ", screen, re.MULTILINE), "the rest is iPXE's"
 
 
 def test_grub_uses_disk_and_keyboard_by_its_own_drivers_and_resets_the_machine(
-    host: SoftHost, disks: list[str]
+    host: SoftHost, disks: Disks
 ) -> None:
-    with sit_down(host, disks[:1], "n") as seat:
+    with sit_down(host, "n", disks.grub) as seat:
         read = seat.read_until("(ata0,msdos1)/payload")
         assert hashlib.sha256(PAYLOAD).hexdigest() in read
         seat.read_until("GRUB listens")
@@ -124,15 +157,85 @@ def test_grub_uses_disk_and_keyboard_by_its_own_drivers_and_resets_the_machine(
     assert seat.status == 3
 
 
-def test_memtest86_finds_the_memory_and_tests_it_on_the_screen(
-    host: SoftHost, disks: list[str]
+def test_memtest86_starts_by_its_32_bit_entry_with_its_command_line(host: SoftHost) -> None:
+    memtest = ("--kernel", str(loaders.boot_file(loaders.MEMTEST)))
+    words = (*memtest, "--append", "nobench console=ttyS0,115200", *SMALL)
+    with Seat(host, "--machine", "pc", *words, timeout=TIMEOUT) as seat:
+        seat.read_until("Memtest86+ v")  # on the console that it was told
+        screen = wait_for_memtest(seat)
+    assert re.search(r"^Memory +: +64MB ", screen, re.MULTILINE)
+
+
+def test_grub_starts_a_32_bit_debian_on_an_ide_disk_without_the_io_apic(
+    host: SoftHost, disks: Disks
 ) -> None:
-    with sit_down(host, disks[:1], "m") as seat:
-        deadline = time.monotonic() + TIMEOUT
-        while "Status: Testing" not in (screen := seat.tell("screen")):
-            assert time.monotonic() < deadline, screen
+    """By the 16-bit boot protocol, noapic and clocksource=hpet."""
+    with sit_down(host, "o", disks.grub, words=("--hpet",)) as seat:
+        said = check_debian(seat, disks.grub)
+    assert "machine: i686" in said
+    assert "clocksource: hpet" in said
+    lines = interrupts(said)
+    assert [controller for controller, _ in lines.values()] == ["XT-PIC"] * len(lines)
+    assert lines["14"][1] == "ata_piix"
+
+
+def test_grub_starts_debian_on_an_nvme_controller_behind_the_ide_with_our_tables(
+    host: SoftHost, disks: Disks, tmp_path: Path
+) -> None:
+    """By the 32-bit entry, clocksource=acpi_pm; acpidump reads the tables in memory."""
+    (controller,) = host.nvme_addresses
+    words = ("--hpet", "--memory", "256M")  # all of it is pinned
+    with sit_down(host, "d", f"vfio:{controller}", words=words) as seat:
+        said = check_debian(seat, disks.controller)
+    assert "machine: x86_64" in said
+    assert "clocksource: acpi_pm" in said
+    assert interrupts(said)["14"] == ("IO-APIC", "ata_piix")
+    assert "tables: kept" in said
+    check_tables(disks.controller, tmp_path)
+
+
+def wait_for_memtest(seat: Seat) -> str:
+    """The screen once memory is being tested."""
+    deadline = time.monotonic() + TIMEOUT
+    while not TESTING.search(screen := seat.tell("screen")):
+        assert time.monotonic() < deadline, screen
     assert re.search(r"^ *Memtest86\+ v[\d.]+ ", screen), screen
-    assert re.search(r"^Memory +: +512MB ", screen, re.MULTILINE)
+    return screen
+
+
+def check_debian(seat: Seat, disk: Path) -> list[str]:
+    """It has its root on the first partition of /dev/sda, writes there, and powers off."""
+    said = seat.lines()
+    assert "root: 0:0 partition 1 rw" in said, said
+    (channel,) = [line for line in said if " cmd 0x1f0 ctl 0x3f6 " in line]
+    assert channel.endswith(" irq 14"), "compatibility mode"
+    assert "file: written" in said
+    assert seat.status == 0
+    offset = images.partition_offset(disk, 1)
+    images.check_ext4(disk, offset)
+    assert images.read_file(disk, "/written", offset) == b"written by the guest\n"
+    return said
+
+
+def interrupts(said: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Of /proc/interrupts, by number: the controller, and who is there; those that came alone."""
+    found = [re.fullmatch(r"last: (\d+): +[1-9]\d* +(\S+) .*?(\S+)", line) for line in said]
+    return {match[1]: (match[2], match[3]) for match in found if match}
+
+
+def check_tables(disk: Path, folder: Path) -> None:
+    """What acpidump found is what we made, but for the addresses where the BIOS has put it."""
+    offset = images.partition_offset(disk, 1)
+    config = MachineConfig(board=Board.PC, devices=(*standard(DEVICES, Board.PC), "hpet"))
+    pointer, *others = every_table(config)
+    for name, table in [("RSDP", pointer), *((each.data[:4].decode(), each) for each in others)]:
+        data = bytearray(images.read_file(disk, f"/tables/{name.lower()}.dat", offset))
+        if table is not pointer:
+            check_table(folder, name, bytes(data))
+        summed = [(place, 1) for place, _ in table.checksums]
+        for place, size in [*((place, size) for place, size, _ in table.pointers), *summed]:
+            data[place : place + size] = bytes(size)
+        assert bytes(data) == table.data, name
 
 
 def test_a_disk_that_boots_nothing_ends_the_run_and_the_bios_says_so(
