@@ -147,15 +147,24 @@ def test_a_reset_that_kvm_has_queued_is_what_ended_the_processor(reason: abi.Exi
         rig.shut_down(0, reason)
 
 
-def test_an_external_interrupt_waits_for_the_processor_s_reset() -> None:
-    """The CPU could take one when it exited, and can take none at its first instruction."""
-    rig = machine()
+@pytest.mark.parametrize("resetting", [0, 1])
+def test_an_external_interrupt_waits_for_the_processor_s_reset(resetting: int) -> None:
+    """The CPU could take one when it exited, and can take none at its first instruction.
+
+    Another CPU may reset it while it waits for the lock, to begin its turn.
+    """
+    rig = machine(cpus=2)
     for port, word in ((0x20, 0x11), (0x21, 0x20), (0x21, 4), (0x21, 1), (0x21, 0)):
         rig.out(port, word)
     rig.cpus[0].exit.ready = 0
     rig.out(abi.PORT_UART + 1, 2)  # its transmitter is empty: IRQ 4
     set_shutdown_code(rig, RESUME)
     rig.cpus[0].exit.ready = 1
-    pulse(rig)
-    assert rig.rung == [abi.INIT_GSI]
-    assert (rig.reply, rig.cpus[0].argument[0]) == (abi.Call.INJECT, abi.NO_VECTOR)
+    rig.out(0x64, 0xFE, cpu=resetting)
+    assert rig.rung == [abi.INIT_GSI] * 2
+    if resetting:
+        rig.inp(0x21)
+    argument = rig.cpus[0].argument
+    assert (rig.reply, argument[0], argument[1]) == (abi.Call.INJECT, abi.NO_VECTOR, 1)
+    rig.inp(0x21)
+    assert (rig.reply, argument[0]) == (abi.Call.INJECT, 0x24), "its next exit"

@@ -64,7 +64,7 @@ def reset_processors(cpu: Cpu, machine: Machine, shared: Shared) -> None:
         if place.resets_processors:
             chip: ProcessorReset = getattr(machine, place.field)
             chip.processors_reset()
-    cpu.exit.ready = 0  # it takes no external interrupt at its first instruction
+    machine.boot_reset = 1
     cpus = shared.config.cpus
     for number in range(cpus):
         destination = u32(cpus - 1 - number) << DESTINATION_SHIFT

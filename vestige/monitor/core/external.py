@@ -63,15 +63,18 @@ def interrupt_turn(cpu: Cpu, machine: Machine) -> None:
 def end_turn(cpu: Cpu, machine: Machine) -> u8:
     """With which call a turn ends; its arguments are set. The lock is held.
 
-    A CPU that could take no interrupt exits when it can: until then nobody need call it.
+    A CPU that could take no interrupt exits when it can: until then nobody need call it. One that
+    was reset could take one before, and takes none at its first instruction.
     """
     if cpu.index != 0:
         return Call.DONE
+    ready = cpu.exit.ready != 0 and machine.boot_reset == 0
+    machine.boot_reset = 0
     machine.boot_inside = 1
     if not asks(machine):
         return Call.DONE
     cpu.argument[0] = NO_VECTOR
-    if cpu.exit.ready:
+    if ready:
         cpu.argument[0] = acknowledge(machine)
     more = asks(machine)
     cpu.argument[1] = more
