@@ -121,12 +121,19 @@ def test_what_of_a_missing_image_is_missing_is_said(tmp_path: Path) -> None:
     assert f"nor is there a directory {tmp_path}/no;" in refusal(tmp_path / "no" / "image")
 
 
-def test_what_can_not_be_opened_or_read_is_refused_with_a_cure(tmp_path: Path) -> None:
+def test_what_can_not_be_opened_or_read_is_refused_with_a_cure(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, image: Path
+) -> None:
     loop = tmp_path / "loop"
     loop.symlink_to("loop")
     cure = "give a raw image or a block device"
     assert refusal(loop) == f"{loop}: Too many levels of symbolic links; {cure}"
-    assert refusal("/proc/self/mem") == f"/proc/self/mem: Input/output error; {cure}"
+
+    def fail(*_words: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "pread", fail)
+    assert refusal(image) == f"{image}: Input/output error; {cure}"
 
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
@@ -141,6 +148,18 @@ def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> Non
 def test_an_empty_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.img").touch()
     assert "empty" in refusal(tmp_path / "empty.img")
+
+
+def test_a_file_without_a_size_is_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A read of /proc/kmsg, a regular file, waits until the kernel has something to say."""
+
+    def wait(*_words: object) -> bytes:
+        raise AssertionError("it would wait for ever")
+
+    monkeypatch.setattr(os, "pread", wait)
+    (tmp_path / "empty").touch()
+    for path in (tmp_path / "empty", Path("/proc/self/status")):
+        assert "empty; give a raw image" in refusal(path, read_only=True)
 
 
 def test_an_image_that_is_no_multiple_of_512_is_refused(image: Path) -> None:

@@ -1,5 +1,6 @@
 """Events of a file, a FIFO, a socket and whoever types, on their way into the ring's socket."""
 
+import io
 import os
 import select
 import socket
@@ -12,6 +13,7 @@ import pytest
 
 from vestige.abi import EVENT_SIZE, EventKind
 from vestige.errors import UsageError
+from vestige.host.backends import events
 from vestige.host.backends.events import (
     AHEAD,
     MARK,
@@ -91,6 +93,25 @@ def test_what_can_not_be_read_is_refused(tmp_path: Path, name: str) -> None:
 def test_what_is_no_file_fifo_or_terminal_is_refused(path: str) -> None:
     with pytest.raises(UsageError, match=rf"--keys {path}: neither a file, a FIFO nor a terminal"):
         open_events(path)
+
+
+def test_a_file_that_would_be_waited_for_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As /proc/kmsg, a regular file, where the kernel has nothing to say."""
+
+    class Waits(io.BytesIO):
+        def read(self, _size: int | None = -1) -> bytes:
+            return None  # type: ignore[return-value] # as io has it
+
+    def opened(descriptor: int, _mode: str) -> Waits:
+        os.close(descriptor)
+        return Waits()
+
+    (tmp_path / "keys").write_text("a\n")
+    monkeypatch.setattr(events, "open", opened, raising=False)
+    with pytest.raises(UsageError, match=r"--keys .*: a file that has nothing to be read now; "):
+        open_events(str(tmp_path / "keys"))
 
 
 def test_a_file_that_is_too_long_is_refused(tmp_path: Path) -> None:

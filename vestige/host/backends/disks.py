@@ -96,9 +96,10 @@ def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
         raise UsageError(_not_opened(path, error)) from error
     try:
         image_lock.lock(claim, path, read_only)
+        size = _size(claim, path)
         if not option.raw:
             disk_formats.check(claim, path, read_only)
-        sectors = _sectors(claim, path)
+        sectors = _sectors(size, path)
         if not read_only:
             _check_length(claim, path)
         if option.discard:
@@ -213,7 +214,8 @@ def _zeroes_at_once(device: int) -> bool:
     return False
 
 
-def _sectors(descriptor: int, path: str) -> int:
+def _size(descriptor: int, path: str) -> int:
+    """In bytes. What has none is not read: /proc/kmsg, a regular file, would be waited for."""
     status = os.fstat(descriptor)
     if stat.S_ISBLK(status.st_mode):
         answer = fcntl.ioctl(descriptor, BLKGETSIZE64, bytes(8))
@@ -222,6 +224,10 @@ def _sectors(descriptor: int, path: str) -> int:
         size = status.st_size
     if size == 0:
         raise UsageError(f"{path}: empty; give a raw image of at least {abi.SECTOR} bytes")
+    return size
+
+
+def _sectors(size: int, path: str) -> int:
     if size % abi.SECTOR:
         raise UsageError(
             f"{path}: {size} bytes, not a multiple of {abi.SECTOR}; is it a raw image? (truncate -s"

@@ -357,6 +357,8 @@ def _opened(path: str, option: str) -> tuple[int | None, bytes]:
         )
     with open(descriptor, "rb") as file:  # noqa: PTH123
         data = file.read(LONGEST_FILE + 1)
+    if data is None:  # /proc/kmsg is a regular file, and waits
+        raise UsageError(f"{option}: a file that has nothing to be read now; give it by a FIFO")
     if len(data) > LONGEST_FILE:
         raise UsageError(f"{option}: more than {LONGEST_FILE} bytes; give it by a FIFO")
     typist, records = Typist(), []
