@@ -42,11 +42,12 @@ def run(arguments: Arguments) -> int:
 
 def _life(run: Run) -> int:
     """A pidfd: the process's number could be another's by the time it is used."""
+    if run.pid <= 0:  # as the kernel tells of one that has no number here
+        raise GuestError(f"{run.name}: its process is in another PID namespace; stop it from there")
     try:
         return os.pidfd_open(run.pid)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "in a PID namespace of its own"
-        raise GuestError(f"{run.name}: process {run.pid}: {reason}") from None
+    except OSError as error:
+        raise GuestError(f"{run.name}: process {run.pid}: {error.strerror}") from None
 
 
 def _ask(run: Run, life: int) -> None:
