@@ -60,6 +60,25 @@ def test_a_folder_that_others_may_enter_is_refused(runtime: Path, mode: int) -> 
         open_folder(make=True)
 
 
+@pytest.mark.parametrize("above", ["", "/there"])
+def test_a_folder_that_can_not_be_made_is_named_by_its_path(
+    monkeypatch: pytest.MonkeyPatch, runtime: Path, above: str
+) -> None:
+    """The kernel is given but the last part of it."""
+    (runtime / "there").mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", f"{runtime}{above}")
+    monkeypatch.setattr(os, "mkdir", refuse_mkdir)
+    with pytest.raises(UsageError) as told:
+        open_folder(make=True)
+    assert str(told.value) == (
+        f"{runtime}{above}/vestige: Permission denied; set XDG_RUNTIME_DIR to a folder of yours"
+    )
+
+
+def refuse_mkdir(name: str, *_words: object, **_named: object) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), name)
+
+
 def test_a_link_to_a_folder_is_refused(runtime: Path, tmp_path: Path) -> None:
     (tmp_path / "else").mkdir(mode=0o700)
     (runtime / "vestige").symlink_to(tmp_path / "else")

@@ -162,7 +162,9 @@ def open_folder(*, make: bool) -> Folder | None:
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):  # that says nothing of the folder
             raise OSError(error.errno, error.strerror, path) from None
-        raise UsageError(f"{error.filename or path}: {error.strerror}; {CURE}") from None
+        named = str(error.filename or "")  # that of a call in a folder is but the last part
+        where = named if named.startswith("/") else path
+        raise UsageError(f"{where}: {error.strerror}; {CURE}") from None
     status = os.fstat(descriptor)
     if status.st_uid != os.geteuid() or status.st_mode & OTHERS:
         os.close(descriptor)
