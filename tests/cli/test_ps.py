@@ -1,8 +1,17 @@
 """The table of `vestige ps`."""
 
+import json
+import os
+import socket
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from vestige.cli import ps
+from vestige.host.control.client import everyone
+from vestige.host.control.folder import open_folder
 
 
 @pytest.mark.parametrize(
@@ -53,3 +62,33 @@ def test_a_run_shows_the_kernel_that_its_firmware_starts(
 def test_an_answer_of_nonsense_is_no_error() -> None:
     told = {"name": "one", "pid": 7, "state": [], "seconds": "x", "memory": None, "disks": 5}
     assert ps.row(told)[:3] == ("one", "7", "[]")
+
+
+def told_of(answer: bytes) -> list[Any]:
+    """What is told of a run, one, that answers this."""
+    folder = open_folder(make=True)
+    assert folder is not None
+    with closing(folder):
+        listener, _ = folder.listen("one")
+        with closing(listener):
+            (run,) = everyone()
+            with socket.socket(fileno=listener.detach()).accept()[0] as end, closing(run):
+                end.sendall(answer + b"\n")
+                return [*ps.ask_all([run])]
+
+
+def test_who_a_run_is_the_kernel_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    answer = {"name": "another", "pid": 1, "state": "running"}
+    assert told_of(json.dumps({"answer": answer}).encode()) == [
+        {"name": "one", "pid": os.getpid(), "state": "running"}
+    ]
+
+
+def test_an_answer_that_nests_too_deep_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Python would write and show it by as many calls within each other."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    answer = b'{"answer": {"state": ' + b"[" * 500 + b"]" * 500 + b"}}"
+    assert told_of(answer) == [{"name": "one", "pid": os.getpid(), "state": "silent"}]

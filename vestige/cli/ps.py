@@ -72,7 +72,8 @@ def ask_all(runs: Sequence[Run]) -> list[Told]:
                 poll.unregister(descriptor)
                 del waiting[descriptor]
             if isinstance(answer, dict) and answer:
-                told[each.name] = {**told[each.name], **answer}
+                known = {"name": each.name, "pid": each.pid}  # by the kernel, whatever it says
+                told[each.name] = {**told[each.name], **answer, **known}
     return list(told.values())
 
 

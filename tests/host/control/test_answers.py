@@ -45,6 +45,23 @@ def test_what_a_client_may_ask_is_one_message(item: str) -> None:
     assert len(answers.question("test", json.loads(line))) < MOST
 
 
+@given(VALUES)
+def test_what_is_not_too_deep_can_be_asked_and_shown(value: Any) -> None:
+    if not answers.is_deep(value):
+        assert marshal.loads(answers.question("test", {"x": value}))[1] == {"x": value}
+
+
+@pytest.mark.parametrize("inner", ["[{}]", '{{"a": {}}}'])
+def test_what_is_too_deep_is_told(inner: str) -> None:
+    text = "1"
+    for _ in range(answers.DEEPEST // inner.count("{") or 1):
+        text = inner.format(text)
+    depth = text.count("[") + text.count("{")
+    assert not answers.is_deep(json.loads(text), depth)
+    assert answers.is_deep(json.loads(text), depth - 1)
+    assert answers.is_deep(json.loads("[" * 300 + "]" * 300))
+
+
 def test_bytes_are_in_base64() -> None:
     data = bytes(range(256)) * 400
     assert b64decode(json.loads(answers.json_of({"page": data}))["page"]) == data

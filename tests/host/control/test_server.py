@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from vestige.abi import EVENT_SIZE
 from vestige.errors import UsageError
 from vestige.host.backends.events import MOST_WAITING, Events
-from vestige.host.control.answers import error_line
+from vestige.host.control.answers import DEEPEST, error_line
 from vestige.host.control.client import Run, SilentError, everyone, find
 from vestige.host.control.folder import Folder, open_folder
 from vestige.host.control.server import LONGEST_LINE, MOST_CLIENTS, Control, open_control
@@ -265,7 +265,7 @@ def test_stop_ends_the_run(served: Served) -> None:
         (b"status\n", "not JSON"),
         (b"\xff\xfe\n", "not JSON"),
         (b'{"do": "status"\n', "not JSON"),
-        (b"[" * 10_000 + b"\n", "not JSON"),
+        (b"[" * 8000 + b"]" * 8000 + b"\n", "a request of more than 16 lists"),
         (b"1" * 10_000 + b"\n", "not JSON"),
         (b"[]\n", "a request is an object"),
         (b"null\n", "a request is an object"),
@@ -427,6 +427,29 @@ def test_the_machine_answers_what_is_its(served: Served) -> None:
     served.control.answered(b'{"answer": [1, 2]}')
     served.serve()
     assert answers_to(end) == [{"answer": [1, 2]}]
+
+
+@pytest.mark.parametrize("depth", [DEEPEST, 300, 2001, 8000])
+@pytest.mark.parametrize("of", ["[]", "{}"])
+def test_what_nests_too_deep_is_asked_nobody(served: Served, depth: int, of: str) -> None:
+    """Python 3.11 reads the first two of these, 3.13 all, of which marshal writes no more."""
+    machine = Machine()
+    served.control.runs(machine)
+    opened, closed = {"[]": ("[", "]"), "{}": ('{"":', "}")}[of]
+    depth = min(depth, LONGEST_LINE // 6)
+    line = '{"do": "exits", "x": ' + opened * depth + "1" + closed * depth + "}\n"
+    (told,) = served.asks(line.encode())
+    assert told == {"error": "a request of more than 16 lists and objects within each other"}
+    assert machine.asked == []
+    assert "answer" in served.asks(STATUS)[0]
+
+
+def test_what_nests_as_deep_as_may_be_is_asked(served: Served) -> None:
+    machine = Machine()
+    served.control.runs(machine)
+    deep = "[" * (DEEPEST - 1) + "]" * (DEEPEST - 1)
+    served.asks(f'{{"do": "exits", "x": {deep}}}\n'.encode())
+    assert machine.asked == [("exits", {"do": "exits", "x": json.loads(deep)})]
 
 
 def test_the_machine_is_asked_one_thing_at_a_time(served: Served) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vestige.host.process.inner import Machine
 
 LONGEST = 1 << 20  # bytes of an answer
+DEEPEST = 16  # lists and objects within each other: what Python writes and shows it does by frames
 PIECE = MOST - 2
 ESCAPES = {ord('"'): '\\"', ord("\\"): "\\\\"} | {each: f"\\u{each:04x}" for each in range(32)}
 
@@ -78,6 +79,15 @@ def answer_line(json: str) -> bytes:
 def error_line(words: str) -> bytes:
     """The same of what was wrong."""
     return encoded(json_of({"error": words}))
+
+
+def is_deep(value: object, most: int = DEEPEST) -> bool:
+    """Whether more than `most` lists and objects are within each other."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return False
+    return most == 0 or any(is_deep(each, most - 1) for each in value)
 
 
 def encoded(text: str) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from vestige.errors import GuestError, UsageError
+from vestige.host.control.answers import is_deep
 from vestige.host.control.folder import Folder, open_folder
 from vestige.host.control.server import LONGEST_LINE
 from vestige.host.limits import cure
@@ -101,7 +102,7 @@ class Run:
             told = None
         if isinstance(told, dict) and "error" in told:
             raise UsageError(f"{self.name}: {told['error']}")
-        if not isinstance(told, dict) or told.get("answer") is None:
+        if not isinstance(told, dict) or told.get("answer") is None or is_deep(told):
             raise GuestError(f"{self.name}: an answer that is none of a run's")
         return told["answer"]
 

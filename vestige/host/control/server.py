@@ -13,7 +13,7 @@ import time
 from _collections_abc import Callable, Mapping
 
 from vestige.errors import UsageError
-from vestige.host.control.answers import answer_line, error_line, json_of
+from vestige.host.control.answers import DEEPEST, answer_line, error_line, is_deep, json_of
 from vestige.host.control.commands import OF_MACHINE, OF_RUN, Later
 from vestige.host.control.folder import Folder, Identity, open_folder
 from vestige.host.messages import tell
@@ -298,8 +298,13 @@ def _read(line: bytes) -> "tuple[str, dict[str, Any]]":
 
     try:
         request = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        too_deep = is_deep(request)  # for marshal, too, and how deep json reads differs by Python
+    except ValueError as error:
         raise UsageError(f"not JSON: {error}") from None
+    except RecursionError:
+        too_deep = True
+    if too_deep:
+        raise UsageError(f"a request of more than {DEEPEST} lists and objects within each other")
     command = request.get("do") if isinstance(request, dict) else None
     if not isinstance(command, str):
         raise UsageError('a request is an object with a command: {"do": "status"}')
