@@ -9,6 +9,7 @@ import pytest
 
 from vestige.cli import main as cli
 from vestige.cli import type as command
+from vestige.errors import UsageError
 from vestige.host.control.client import SlowError
 
 
@@ -38,12 +39,14 @@ def test_a_minus_is_a_key() -> None:
 class Guest:
     """A run's, which has taken what is typed once it was asked for each answer of `typing`."""
 
-    def __init__(self, *typing: Any) -> None:
-        self.typing = list(typing)
+    def __init__(self, *typing: Any, drops: Any = None) -> None:
+        self.typing, self.drops = list(typing), drops
+        self.id = ""
         self.now = 0.0
 
     def send(self, request: Any) -> None:
-        assert request == {"do": "type", "lines": ["a"]}
+        assert (request["do"], request["lines"]) == ("type", ["a"])
+        self.id = request["id"]
 
     def wait(self, seconds: float) -> Any:
         if self.typing:
@@ -52,8 +55,13 @@ class Guest:
         return {}
 
     def ask(self, request: Any) -> Any:
-        assert request == {"do": "typing"}
-        return self.typing.pop(0)
+        if request == {"do": "typing"}:
+            return self.typing.pop(0)
+        assert request == {"do": "drop", "id": self.id}
+        if self.drops is None:
+            self.typing = []
+            raise UsageError("one: no type of that id waits")
+        return self.drops
 
 
 def types(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -77,23 +85,40 @@ def test_a_slow_guest_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert guest.typing == []
 
 
+@pytest.mark.parametrize(
+    ("held", "words"), [(16, "; at most 16 before these it gets once it takes any"), (0, "")]
+)
 def test_one_that_takes_no_more_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    held: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    guest = Guest(*map(waiting, map(float, range(1, 100))))
+    drops = {"dropped": 2, "of": 19, "held": held}
+    guest = Guest(*map(waiting, map(float, range(1, 100))), drops=drops)
     assert types(guest, monkeypatch) == 1
     assert guest.now == 10.0
     assert capsys.readouterr().err == (
-        "vestige: one: the guest takes no more: 2 of 9 wait (keys down and up, movements), at most;"
-        " what it has not been given is dropped\n"
+        "vestige: one: the guest takes no more: 2 of 19 events (keys down and up, movements, waits)"
+        f" are dropped{words}; look at its screen before you type again\n"
     )
 
 
-@pytest.mark.parametrize("told", [{}, ["waits"], {"waits": "2", "of": 9, "seconds": 1.0}])
+def test_one_that_has_taken_all_after_all_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between a look at what waits and having that dropped."""
+    assert types(Guest(*[waiting(90.0)] * 20), monkeypatch) == 0
+
+
+@pytest.mark.parametrize("told", [{}, ["waits"], {"seconds": "1.0"}])
 def test_nonsense_is_told(
     told: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert types(Guest(told), monkeypatch) == 1
+    assert capsys.readouterr().err == "vestige: one: an answer that is none of a run's\n"
+
+
+@pytest.mark.parametrize("drops", [{}, [], {"dropped": 1}, "x"])
+def test_nonsense_of_what_is_dropped_is_told(
+    drops: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert types(Guest(*[waiting(90.0)] * 20, drops=drops), monkeypatch) == 1
     assert capsys.readouterr().err == "vestige: one: an answer that is none of a run's\n"
 
 

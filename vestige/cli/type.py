@@ -1,5 +1,6 @@
 """`vestige type`: keys and pointer movements for a PC that runs, from the command line."""
 
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -29,8 +30,9 @@ SYNTAX = Syntax(
         " 'wait MILLISECONDS', 'text TEXT'. All is done in the order in which it is given, as fast"
         " as the guest takes it. A BIOS keeps 15 keys, so it and GRUB lose what is typed beyond"
         " that at once: put 'wait MILLISECONDS' between. Exit status: 0 the guest's keyboard and"
-        " mouse have taken all, 1 they have taken nothing for 10 s (the rest is dropped, but for"
-        " the next 200 events), or the run has ended, 2 bad input, of which nothing is done."
+        " mouse have taken all; 1 they have taken nothing for 10 s, and then it says how much has"
+        " been dropped and how much may yet come, or the run does not answer, has ended, or its"
+        " guest does not run now; 2 bad input, or no such run, and nothing is done."
     ),
 )
 
@@ -43,13 +45,14 @@ def run(arguments: Arguments) -> int:
     if not lines:
         raise UsageError("nothing to type; give --text TEXT, or keys like enter, ctrl-alt-delete")
     with find(name) as found:
-        found.send({"do": "type", "lines": lines})
+        id_ = os.urandom(8).hex()
+        found.send({"do": "type", "id": id_, "lines": lines})
         begun = time.monotonic()
         while True:
             try:
                 found.wait(LOOK)
             except SlowError:
-                check(name, time.monotonic() - begun)
+                check(name, id_, time.monotonic() - begun)
             else:
                 return 0
 
@@ -62,16 +65,28 @@ def lines_of(arguments: Arguments) -> Sequence[str]:
     return [f"text {word}" if option else word for option, word in order]
 
 
-def check(name: str, waited: float) -> None:
-    """Raise GuestError where the guest has taken nothing for too long; so has one `waited`."""
+def check(name: str, id_: str, waited: float) -> None:
+    """Raise GuestError where the guest has taken nothing for too long; so has one `waited`.
+
+    What waits of the `type` of this id is dropped then.
+    """
     with find(name) as found:
         told: Any = found.ask({"do": "typing"})
+        match told:
+            case {"seconds": float(seconds)}:
+                if min(seconds, waited) < PATIENCE:
+                    return
+            case _:
+                raise GuestError(f"{name}: an answer that is none of a run's")
+        try:
+            told = found.ask({"do": "drop", "id": id_})
+        except UsageError:  # all has been taken meanwhile
+            return
     match told:
-        case {"waits": int(waits), "of": int(events), "seconds": float(seconds)}:
-            if min(seconds, waited) >= PATIENCE:
-                raise GuestError(
-                    f"{name}: the guest takes no more: {waits} of {events} wait (keys down and up,"
-                    " movements), at most; what it has not been given is dropped"
-                )
-        case _:
-            raise GuestError(f"{name}: an answer that is none of a run's")
+        case {"dropped": int(dropped), "of": int(events), "held": int(held)}:
+            left = f"; at most {held} before these it gets once it takes any" if held else ""
+            raise GuestError(
+                f"{name}: the guest takes no more: {dropped} of {events} events (keys down and up,"
+                f" movements, waits) are dropped{left}; look at its screen before you type again"
+            )
+    raise GuestError(f"{name}: an answer that is none of a run's")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vestige.abi import EVENT_SIZE, EventKind
-from vestige.errors import UsageError
+from vestige.errors import GuestError, UsageError
 from vestige.host.backends import events
 from vestige.host.backends.events import (
     AHEAD,
@@ -27,6 +27,7 @@ from vestige.host.keys import Typist
 
 PATIENCE = 10.0
 A = Typist().records("a")
+B = Typist().records("b")
 ENTER = Typist().records("enter")
 
 
@@ -66,6 +67,10 @@ class Ring:
 def ring() -> Iterator[Callable[[Events], Ring]]:
     with ExitStack() as stack:
         yield lambda events: Ring(events, stack)
+
+
+def pointer(buttons: int) -> bytes:
+    return bytes([EventKind.POINTER, buttons]).ljust(EVENT_SIZE, b"\0")
 
 
 Opener = Callable[[Events], Ring]
@@ -336,7 +341,7 @@ def test_what_the_guest_never_takes_does_not_grow_for_ever(ring: Opener) -> None
     line = "text " + "A" * 1000
     for _ in range(MOST_WAITING // (4 * 1000 * EVENT_SIZE) + 1):
         opened.events.type([line], lambda: None)
-    with pytest.raises(UsageError, match=r"the guest takes no keys: .* bytes of them wait"):
+    with pytest.raises(GuestError, match=r"the guest takes no keys: .* bytes of them wait"):
         opened.events.type([line], lambda: None)
 
 
@@ -365,10 +370,11 @@ def test_what_is_given_up_is_not_done_but_lets_go(ring: Opener) -> None:
     lines += ["wait 60000", "release ctrl", "button left up", "press shift"]
     give_up = opened.events.type(lines, lambda: told.append(1))
     opened.events.type(["b"], lambda: told.append(2))
-    give_up()
+    taken = opened.takes(2 * EVENT_SIZE)
+    assert taken == Typist().records("press ctrl") + pointer(1)
+    assert give_up() == (1502, 1506, 2)
     give_up()
     held = Typist().records("release ctrl")
-    up = bytes([EventKind.POINTER]).ljust(EVENT_SIZE, b"\0")
     data = bytearray()
 
     def take() -> bool:
@@ -377,8 +383,7 @@ def test_what_is_given_up_is_not_done_but_lets_go(ring: Opener) -> None:
         return not opened.events.waits_for() and opened.has_nothing()
 
     opened.serve(take)
-    assert data.endswith(held + up + Typist().records("b") + MARK)
-    assert len(data) < 500 * EVENT_SIZE
+    assert data == held + pointer(0) + Typist().records("b") + MARK
     assert told == [2]
 
 
@@ -391,3 +396,41 @@ def test_what_is_given_up_before_it_has_begun_leaves_no_trace(ring: Opener) -> N
     data = opened.takes(500 * len(A) + EVENT_SIZE)
     assert data[:-EVENT_SIZE] == A * 500
     assert data[-EVENT_SIZE + 1] == 0, "no button is down"
+
+
+@pytest.mark.parametrize("taken", range(2 * EVENT_SIZE + 1))
+def test_what_is_given_up_leaves_whole_records(ring: Opener, taken: int) -> None:
+    """Wherever the machine's last read has ended: the rest of that record comes still."""
+    opened = ring(Events())
+    give_up = opened.events.type(["a"], lambda: None)
+    came = opened.takes(taken) if taken else b""
+    whole = -(-taken // EVENT_SIZE)
+    dropped = give_up()
+    assert dropped is not None
+    opened.events.type(["b"], lambda: None)
+    came += opened.takes((len(A) - taken if taken else 0) + len(B))
+    assert came == (A if whole else b"") + B
+    assert dropped == (2 * (not whole), 2, whole)
+
+
+def test_who_gives_up_takes_nothing_back_of_others(ring: Opener) -> None:
+    """As of a file, which waits in the same socket."""
+    opened = ring(Events(first=A * 3))
+    opened.events.serve({})
+    give_up = opened.events.type(["b"] * 500, lambda: None)
+    assert opened.takes(EVENT_SIZE) == A[:EVENT_SIZE]
+    assert give_up() == (1000, 1000, 0)
+    assert opened.takes(len(A) * 3 - EVENT_SIZE) == (A * 3)[EVENT_SIZE:]
+    opened.serve(lambda: not opened.events.waits_for())
+    assert opened.has_nothing()
+
+
+def test_what_has_been_done_is_not_given_up(ring: Opener) -> None:
+    """Also where nobody has looked since."""
+    opened = ring(Events())
+    told: list[int] = []
+    give_up = opened.events.type(["a"], lambda: told.append(1))
+    assert opened.takes(len(A) + len(MARK)) == A + MARK
+    assert give_up() is None
+    assert told == [1]
+    assert opened.events.waits() == (0, 0, 0.0)

@@ -16,7 +16,7 @@ import pytest
 from tests.host.harness import why_not
 from tests.host.kernel_payload import HELLO, Kernels
 from tests.host.processes import machine_of, over
-from vestige.errors import UsageError
+from vestige.errors import GuestError
 from vestige.host import images
 from vestige.host.control.client import find
 from vestige.host.control.folder import open_folder
@@ -224,7 +224,7 @@ def test_a_guest_that_restarts_answers_again(start: Start) -> None:
         while answers < 20:
             try:
                 answers += len(run.ask({"do": "exits"})["cpus"])
-            except UsageError as error:
+            except GuestError as error:
                 told = str(error)
                 assert "does not run now" in told or "takes nothing now" in told
             assert first.poll() is None

@@ -18,7 +18,7 @@ import time
 from _collections_abc import Callable, Sequence
 
 from vestige.abi import EVENT_BUTTONS, EVENT_CODE, EVENT_SIZE, EventKind
-from vestige.errors import UsageError
+from vestige.errors import GuestError, UsageError
 from vestige.host.backends.console import Console
 from vestige.host.keys import Typist
 from vestige.host.messages import tell
@@ -37,6 +37,7 @@ MOST_TOLD = 16  # lines that mean nothing
 TOO_LONG = f"a line of more than {LONGEST_LINE} bytes"
 
 Done = Callable[[], object]
+Dropped = tuple[int, int, int]  # events that are never done, of how many, and that had been taken
 
 
 class Source:
@@ -123,15 +124,17 @@ def meaning(typist: Typist, line: bytes) -> bytes:
 class Request:
     """Records that wait; `done` is called when the last has been done, None: nobody asks.
 
-    `marked`: its mark is there.
+    `size` is theirs, in bytes, of which `sent` are in the socket or taken from there. `marked`: its
+    mark is there.
     """
 
-    __slots__ = ("begun", "buttons", "done", "going", "marked")
+    __slots__ = ("begun", "buttons", "done", "going", "marked", "sent", "size")
 
     def __init__(self, records: bytes, buttons: int, done: Done | None) -> None:
         """`buttons` are down before it."""
         self.going = bytearray(records)
         self.buttons, self.done = buttons, done
+        self.size, self.sent = len(records), 0
         self.begun = self.marked = False
 
     def give_up(self) -> None:
@@ -176,16 +179,17 @@ class Events:
         self._room.register(self._near, select.EPOLLOUT | select.EPOLLET)
         self._add(first)
 
-    def type(self, lines: Sequence[str], done: Done) -> Callable[[], object]:
+    def type(self, lines: Sequence[str], done: Done) -> Callable[[], Dropped | None]:
         """Do what the lines mean, behind all that waits; `done` is called when that has been done.
 
         So it is where the guest ends and nothing is left but keys to be released. Returns what
-        gives it up, for when nobody waits for it any more. Raises UsageError, and then nothing of
-        it is done.
+        gives it up, for when nobody waits for it any more: that says what it has dropped, None
+        where all has been done. Raises UsageError for what means nothing, GuestError where too much
+        waits, and then nothing of it is done.
         """
         size = sum(len(each.going) for each in self._waiting)
         if size > MOST_WAITING:
-            raise UsageError(f"the guest takes no keys: {size} bytes of them wait")
+            raise GuestError(f"the guest takes no keys: {size} bytes of them wait")
         buttons = self._typist.buttons
         try:
             records = b"".join(map(self._typist.records, list(lines)))
@@ -221,17 +225,51 @@ class Events:
             self._waiting.append(request)
         return request
 
-    def _give_up(self, request: Request) -> None:
-        """Nobody waits for it: what has not gone of it must not wait for ever."""
+    def _give_up(self, request: Request) -> Dropped | None:
+        """Nobody waits for it: what the machine has not taken of it must not wait for ever."""
+        before = self._take_back(request) if request in self._waiting else b""
         if request not in self._waiting:
-            return
+            return None
         request.done = None
         if request.begun:
             request.give_up()
         elif request is self._waiting[-1]:
             self._typist.buttons = request.buttons
+        taken = -(-request.sent // EVENT_SIZE)
+        goes = len(request.going) // EVENT_SIZE if request.begun else 0
+        request.going[:0] = before
         if not request.begun or not request.going:
             self._waiting.remove(request)
+        self._send()
+        size = request.size // EVENT_SIZE
+        return max(size - taken - goes, 0), size, taken
+
+    def _take_back(self, request: Request) -> bytes:
+        """Have what is in the socket of a request wait here again, but for the rest of a record.
+
+        Returns that rest, and what was sent before it, which are to be sent again.
+        """
+        if not request.begun:
+            return b""
+        back = bytearray()
+        try:
+            while data := self._far.recv(PIECE, _socket.MSG_DONTWAIT):
+                back += data
+        except BlockingIOError:
+            pass  # no more is there
+        self._count(len(self._sent) - len(back))
+        self._sent.clear()
+        if request.marked and not back and not request.going:  # the mark has been taken
+            self._send()
+            return b""
+        first = max(len(back) - request.sent, -self._taken % EVENT_SIZE)
+        before, own = bytes(back[:first]), back[first:]
+        request.sent -= len(own)
+        request.going[:0] = own
+        if request.marked:
+            del request.going[-EVENT_SIZE:]
+            request.marked = False
+        return before
 
     def waits_for(self) -> dict[int, int]:
         """The near end while something waits there, else the source."""
@@ -271,6 +309,7 @@ class Events:
                 except BlockingIOError:
                     return
                 request.begun = True
+                request.sent += sent
                 self._sent += request.going[:sent]
                 del request.going[:sent]
             else:
@@ -282,7 +321,10 @@ class Events:
         """Look what has been taken from the socket."""
         left = bytearray(4)
         fcntl.ioctl(self._far, termios.FIONREAD, left)
-        taken = len(self._sent) - int.from_bytes(left, "little")
+        self._count(len(self._sent) - int.from_bytes(left, "little"))
+
+    def _count(self, taken: int) -> None:
+        """So many bytes of the socket have been taken."""
         if taken > 0:
             waits = sum(_wait(self._sent, at) for at in range(0, taken, EVENT_SIZE))
             self._moved = time.monotonic() + waits / 1000

@@ -6,7 +6,7 @@ Threat: what that says is data of bounded length, and becomes one line, whatever
 import marshal
 from _collections_abc import Iterator
 
-from vestige.errors import UsageError
+from vestige.errors import GuestError, UsageError
 from vestige.host.control.commands import OF_MACHINE
 from vestige.host.process.link import MOST
 from vestige.lang.enumeration import IntEnum
@@ -76,9 +76,10 @@ def answer_line(json: str) -> bytes:
     return encoded(f'{{"answer": {json}}}'.replace("\n", " "))
 
 
-def error_line(words: str) -> bytes:
-    """The same of what was wrong."""
-    return encoded(json_of({"error": words}))
+def error_line(error: str | GuestError | UsageError) -> bytes:
+    """The same of what was wrong; of a GuestError it is `passing`, as nothing is wrong with it."""
+    told = {"error": str(error)} | ({"passing": True} if isinstance(error, GuestError) else {})
+    return encoded(json_of(told))
 
 
 def is_deep(value: object, most: int = DEEPEST) -> bool:

@@ -79,7 +79,10 @@ class Run:
             raise SilentError(f"{self.name}: takes no request now; try again")
 
     def take(self) -> Any:
-        """The answer, once it is whole; else None. Raises UsageError and GuestError."""
+        """The answer, once it is whole; else None.
+
+        Raises UsageError, and GuestError where there may be one at another time.
+        """
         try:
             data = self._end.recv(1 << 16)
         except BlockingIOError:
@@ -101,7 +104,8 @@ class Run:
         except (ValueError, RecursionError):
             told = None
         if isinstance(told, dict) and "error" in told:
-            raise UsageError(f"{self.name}: {told['error']}")
+            kind = GuestError if told.get("passing") is True else UsageError
+            raise kind(f"{self.name}: {told['error']}")
         if not isinstance(told, dict) or told.get("answer") is None or is_deep(told):
             raise GuestError(f"{self.name}: an answer that is none of a run's")
         return told["answer"]

@@ -3,19 +3,21 @@
 To add one, write its function here and its row below. A command of the run is answered by the run's
 own process, whatever has become of the guest's. A command of the machine is answered by the
 machine's process, in its jail: `prepare` imports before what it needs of the host, and nothing can
-be opened. Either function raises UsageError for a request that is wrong.
+be opened. Either function raises UsageError for a request that is wrong, and one of the run's
+GuestError where it may be right at another time.
 """
 
 import time
 from _collections_abc import Callable, Mapping
 
-from vestige.errors import UsageError
+from vestige.errors import GuestError, UsageError
+from vestige.host.options import PC
 from vestige.lang.types import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from vestige.host.backends.events import Events
+    from vestige.host.backends.events import Dropped, Events
     from vestige.host.control.server import Control
     from vestige.host.process.inner import Machine
 
@@ -23,14 +25,18 @@ if TYPE_CHECKING:
     Answer = Mapping[str, Any]  # what JSON can say, and bytes: these are told in base64
 
 
+NOT_RUNNING = "the guest does not run now: it starts, or has ended"
+
+
 class Later:
     """The answer that something is done; it comes when that is so.
 
-    `give_up` is called when whoever asked has gone before.
+    `give_up` is called when whoever asked has gone before, or gives up what has this `id`.
     """
 
-    def __init__(self) -> None:
-        self.give_up: Callable[[], object] = lambda: None
+    def __init__(self, id_: object = None) -> None:
+        self.id = id_
+        self.give_up: Callable[[], Dropped | None] = lambda: None
         self._is_done = False
         self._tell: Callable[[], object] = lambda: None
 
@@ -64,14 +70,33 @@ def stop(control: "Control", _request: "Request") -> "Answer":
 def type_(control: "Control", request: "Request") -> "Later":
     """Do `lines` at the guest's keyboard and mouse; answered when the guest has taken all.
 
-    Where whoever asked goes before, the rest is not done.
+    Where whoever asked goes before, the rest is not done. `id`: for `drop`, any text.
     """
     lines = request.get("lines")
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         raise UsageError('what is to be typed is a list of lines: {"lines": ["text ls", "enter"]}')
-    later = Later()
-    later.give_up = _events(control).type(lines, later.done)
+    events = _events(control)
+    if not control.is_running:
+        raise GuestError(NOT_RUNNING)
+    later = Later(request.get("id"))
+    later.give_up = events.type(lines, later.done)
     return later
+
+
+def drop(control: "Control", request: "Request") -> "Answer":
+    """Do no more of the `type` of this `id`; how many of its events are dropped, of how many.
+
+    `held`: so many at most has the machine, and gives them to the guest once that takes any. The
+    machine in a software host is far, and may have all that has gone.
+    """
+    from vestige.host.backends.events import AHEAD  # noqa: PLC0415 - few runs have a keyboard
+
+    dropped = control.give_up(request.get("id"))
+    if dropped is None:
+        raise UsageError("no type of that id waits")
+    lost, events, taken = dropped
+    held = taken if control.about["accel"] == "soft" else min(taken, AHEAD)
+    return {"dropped": lost, "of": events, "held": held}
 
 
 def typing(control: "Control", _request: "Request") -> "Answer":
@@ -82,8 +107,10 @@ def typing(control: "Control", _request: "Request") -> "Answer":
 
 def _events(control: "Control") -> "Events":
     """Those of the guest's keyboard and mouse. Raises UsageError where there is none."""
+    if control.about["machine"] != PC:
+        raise UsageError("no keyboard; a PC has one: vestige run --machine pc")
     if control.events is None:
-        raise UsageError("no keyboard: --machine pc has one, once the run has opened its files")
+        raise GuestError(NOT_RUNNING)
     return control.events
 
 
@@ -114,6 +141,7 @@ OF_RUN: "Mapping[str, Callable[[Control, Request], Answer | Later]]" = {
     "status": status,
     "stop": stop,
     "type": type_,
+    "drop": drop,
     "typing": typing,
 }
 OF_MACHINE: "Mapping[str, Callable[[Machine, Request], Answer]]" = {

@@ -12,9 +12,9 @@ import select
 import time
 from _collections_abc import Callable, Mapping
 
-from vestige.errors import UsageError
+from vestige.errors import GuestError, UsageError
 from vestige.host.control.answers import DEEPEST, answer_line, error_line, is_deep, json_of
-from vestige.host.control.commands import OF_MACHINE, OF_RUN, Later
+from vestige.host.control.commands import NOT_RUNNING, OF_MACHINE, OF_RUN, Later
 from vestige.host.control.folder import Folder, Identity, open_folder
 from vestige.host.messages import tell
 from vestige.lang.types import TYPE_CHECKING
@@ -22,7 +22,7 @@ from vestige.lang.types import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
-    from vestige.host.backends.events import Events
+    from vestige.host.backends.events import Dropped, Events
     from vestige.host.control.commands import Answer
     from vestige.host.options import RunOptions
 
@@ -30,14 +30,13 @@ if TYPE_CHECKING:
         """Who answers the commands of the machine, one after the other."""
 
         def ask(self, command: str, request: Mapping[str, Any], line: bytes) -> None:
-            """Have it answer by Control.answered. Raises UsageError where it can't be asked now."""
+            """Have it answer by Control.answered. Raises GuestError where it can't be asked now."""
 
 
 MOST_CLIENTS = 16
 LONGEST_LINE = 16 << 10  # bytes of a request
 HANGUP = select.POLLHUP | select.POLLERR
 STARTED = b"started"  # no answer to anybody
-NOT_RUNNING = "the guest does not run now: it starts, or has ended"
 
 
 class Client:
@@ -136,7 +135,7 @@ class Control:
             self.started()
         self._machine = machine
         if self._asking is not None:
-            self.refused(NOT_RUNNING)
+            self.refused(GuestError(NOT_RUNNING))
         self._ask()
 
     def started(self) -> None:
@@ -149,6 +148,11 @@ class Control:
                 client.going += STARTED + b"\n"
                 if not client.write():
                     self._let_go(client)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the guest does."""
+        return self._machine is not None
 
     # ---- clients --------------------------------------------------------------------------
 
@@ -237,8 +241,22 @@ class Control:
                 client.waits = True
                 self._queue.append((client, command, request, line))
                 self._ask()
-        except UsageError as error:
-            self._send(client, error_line(str(error)))
+        except (GuestError, UsageError) as error:
+            self._send(client, error_line(error))
+
+    def give_up(self, id_: object) -> "Dropped | None":
+        """Give up what is done for a client by this id; None: there is no such thing, or no more.
+
+        That client is told.
+        """
+        for client in list(self._clients.values()):
+            later = client.later
+            if later is not None and isinstance(id_, str) and later.id == id_:
+                dropped = later.give_up()
+                if dropped is not None:
+                    self._send(client, error_line(GuestError("dropped")))
+                return dropped
+        return None
 
     def _answer(self, client: Client, answer: "Answer | Later") -> None:
         if isinstance(answer, Later):
@@ -252,14 +270,14 @@ class Control:
         while self._asking is None and self._queue:
             self._asking, command, request, line = self._queue.pop(0)
             if self._machine is None:
-                self.refused(NOT_RUNNING)
+                self.refused(GuestError(NOT_RUNNING))
                 continue
             try:
                 self._machine.ask(command, request, line)
-            except UsageError as error:
-                self.refused(str(error))
+            except GuestError as error:
+                self.refused(error)
 
-    def refused(self, error: str) -> None:
+    def refused(self, error: GuestError) -> None:
         """The machine's answer is none, for this reason."""
         self.answered(error_line(error))
 

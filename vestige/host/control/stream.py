@@ -4,7 +4,7 @@ import _socket
 import select
 from _collections_abc import Callable, Mapping
 
-from vestige.errors import UsageError
+from vestige.errors import GuestError
 from vestige.host.control.answers import LONGEST, error_line
 from vestige.host.control.server import STARTED, Control
 from vestige.lang.types import TYPE_CHECKING
@@ -32,9 +32,9 @@ class Inside:
         self._is_too_long = False
 
     def ask(self, _command: str, _request: "Mapping[str, Any]", line: bytes) -> None:
-        """Send it. Raises UsageError where the one before is not taken yet."""
+        """Send it. Raises GuestError where the one before is not taken yet."""
         if self._going:
-            raise UsageError("the software host takes nothing now; try again")
+            raise GuestError("the software host takes nothing now; try again")
         self._going = line + b"\n"
         self._send()
 

@@ -10,7 +10,7 @@ import select
 import time
 from _collections_abc import Callable
 
-from vestige.errors import UsageError
+from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host.compiled import Compiled
 from vestige.host.control.answers import Collected, question
@@ -142,9 +142,9 @@ class MachineProcess:
         self._control = control
 
     def ask(self, command: str, request: "Mapping[str, Any]", _line: bytes) -> None:
-        """Have the machine's process answer a command. Raises UsageError where it can't be told."""
+        """Have the machine's process answer a command. Raises GuestError where it can't be told."""
         if not self._link.send(Kind.ASK, question(command, request)):
-            raise UsageError("the machine's process takes nothing now; try again")
+            raise GuestError("the machine's process takes nothing now; try again")
 
     def tell_size(self, columns: int, rows: int) -> None:
         """Tell of the terminal's size."""
