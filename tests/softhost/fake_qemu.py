@@ -1,8 +1,8 @@
 """Stands in for QEMU: serves the agent's protocol on this machine, without booting anything.
 
 VESTIGE_FAKE_QEMU says how it behaves: `works`; `panics` (says so on its console and ends);
-`panics once:FILE` (then works; FILE remembers); `silent` (never answers); `hangs` (answers the
-first time, then never again).
+`panics once:FILE` (then works; FILE remembers); `gives up:WORDS` (says these, shows registers, and
+is no more); `silent` (never answers); `hangs` (answers the first time, then never again).
 """
 
 import os
@@ -42,6 +42,9 @@ def main() -> None:
     if behaviour == "panics once" and not Path(marker).exists():
         Path(marker).touch()
         panic()
+    if behaviour == "gives up":
+        os.write(descriptor("console"), f"{marker}\nRAX=0 RBX=0\nRCX=0 RDX=0\n".encode())
+        os.kill(os.getpid(), signal.SIGKILL)
     if behaviour == "silent":
         select.poll().poll()
     if os.geteuid() != 0:

@@ -207,6 +207,35 @@ def test_two_boots_that_panic_are_a_failure_with_the_console(fake_qemu: Behave) 
         SoftHost().start()
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (
+            "[    1.2] booting qemu: fatal: Trying to execute code outside RAM or ROM at 0xa0000",
+            "Trying to execute code outside RAM or ROM at 0xa0000",
+        ),
+        (
+            "**\nERROR:../accel/tcg/a.c:82:handle: assertion failed: (bql_locked())\nBail out!"
+            " ERROR:../accel/tcg/a.c:82:handle: assertion failed: (bql_locked())",
+            "../accel/tcg/a.c:82:handle: assertion failed: (bql_locked())",
+        ),
+        (
+            "Bail out! ERROR:../target/i386/x.c:9:load: code should not be reached",
+            "../target/i386/x.c:9:load: code should not be reached",
+        ),
+        (
+            "qemu-system-x86_64: ../util/a.c:9: unlock: Assertion `mutex->done' failed.",
+            "../util/a.c:9: unlock: Assertion `mutex->done' failed.",
+        ),
+    ],
+)
+def test_what_qemu_dies_of_is_told_in_one_line(fake_qemu: Behave, words: str, reason: str) -> None:
+    fake_qemu(f"gives up:{words}")
+    with pytest.raises(SoftHostError) as told:
+        SoftHost().start()
+    assert str(told.value) == f"the software host failed: QEMU gave up ({reason}); start it again"
+
+
 def test_a_boot_that_hangs_is_ended(fake_qemu: Behave, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "_BOOT_TIMEOUT", 0.5)
     fake_qemu("silent")

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import select
 import socket
 import threading
@@ -15,12 +16,21 @@ from vestige.softhost.command import Command, SoftHostError
 from vestige.softhost.qemu import Process
 
 FAILED = 255  # an event of a command, not a frame: its payload says why the software host failed
+FAILURE = "the software host failed"
 
 _PING_INTERVAL = wire.PING_INTERVAL
 _MISSED_PINGS = 99  # then the software host hangs
 _STOP_GRACE = 10.0  # seconds, for QEMU to close its images
 _LOG_BYTES = 64 * 1024
 _LOG_LINES = 15
+# What the console says before a death, and how that is told. QEMU's registers say no more of its
+# own deaths (cpu_abort, g_assert, assert) than the line before them does.
+_PANIC = "Kernel panic - "
+_DEATHS = (
+    re.compile(r"qemu: fatal: (.+)"),
+    re.compile(r"ERROR:(.+: (?:assertion failed|code should not be reached).*)"),
+    re.compile(r"qemu-system-\w+: (.+: Assertion .+ failed\.)"),
+)
 
 
 class _Input:
@@ -168,7 +178,7 @@ class Link(threading.Thread):
                         if not self._read(process):
                             while self._read_console(process):
                                 pass
-                            return self._failed(self._why_it_ended())
+                            return self._ended()
                         missed = 0
                         if self._stopped:
                             return None
@@ -266,16 +276,23 @@ class Link(threading.Thread):
             self._console(data)
         return bool(data)
 
-    def _why_it_ended(self) -> str:
-        for line in self._log.decode(errors="replace").splitlines():
-            if "Kernel panic" in line:
-                return f"its kernel panicked ({line.partition('Kernel panic - ')[2] or line})"
-        return "it ended by itself"
+    def _ended(self) -> SoftHostError:
+        """Why it did."""
+        for line in self._lines():
+            if _PANIC in line:
+                return self._failed(f"its kernel panicked ({line.partition(_PANIC)[2]})")
+            for death in _DEATHS:
+                if found := death.search(line):
+                    return SoftHostError(f"{FAILURE}: QEMU gave up ({found[1]}); start it again")
+        return self._failed("it ended by itself")
+
+    def _lines(self) -> list[str]:
+        """What the console has said, but for what QEMU says at every start: what its TCG lacks."""
+        text = self._log.decode(errors="replace").replace("\r", "")
+        return [line for line in text.splitlines() if line and "TCG doesn't support" not in line]
 
     def _failed(self, reason: str) -> SoftHostError:
-        text = self._log.decode(errors="replace").replace("\r", "")
-        # QEMU says at every start what of an EPYC its TCG lacks.
-        lines = [line for line in text.splitlines() if line and "TCG doesn't support" not in line]
+        lines = self._lines()
         tail = "".join(f"\n  {line}" for line in lines[-_LOG_LINES:])
         said = f"; its console said last:{tail}" if tail else "; its console said nothing"
-        return SoftHostError(f"the software host failed: {reason}{said}")
+        return SoftHostError(f"{FAILURE}: {reason}{said}")
