@@ -58,7 +58,7 @@ def test_cpus_are_one_to_thirty_two() -> None:
     assert [options.parse_cpus(str(n)) for n in range(1, 33)] == list(range(1, 33))
 
 
-@pytest.mark.parametrize("text", ["0", "33", "-1", "two", "", "1.0", "²"])
+@pytest.mark.parametrize("text", ["0", "33", "-1", "two", "", "1.0", "²", "٣", "1_0", "+1", "1e0"])
 def test_other_numbers_of_cpus_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"1 to 32"):
         options.parse_cpus(text)
@@ -72,7 +72,9 @@ def test_a_timeout_is_a_time_above_zero(text: str, seconds: float) -> None:
     assert options.parse_timeout(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "infs", "soon", "", "s", "5d", "1e9h"])
+@pytest.mark.parametrize(
+    "text", ["0", "-1", "nan", "inf", "infs", "soon", "", "s", "5d", "1e9h", "٣", "1_0", "1_0m"]
+)
 def test_other_timeouts_are_refused_with_the_words_given(text: str) -> None:
     with pytest.raises(UsageError, match=f"^--timeout {text}: give a time above 0"):
         options.parse_timeout(text)

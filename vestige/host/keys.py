@@ -8,6 +8,7 @@ from _collections_abc import Callable, Iterator, Mapping, Sequence
 
 from vestige.abi import EventKind
 from vestige.errors import UsageError
+from vestige.host.numbers import plain
 
 EXTENDED = 0xE000
 PAUSE = 0xE11D
@@ -181,7 +182,7 @@ def _is_key(lower: str) -> bool:
 
 
 def _code_of(name: str) -> int:
-    lower = name.lower()
+    lower = name.lower() if name.isascii() else name  # that of the kelvin's sign is k
     if _is_key(lower):
         return NAMED.get(ALIASES.get(lower, lower)) or PLAIN[lower]
     import difflib  # noqa: PLC0415 - for an error alone
@@ -198,7 +199,7 @@ def _code_of(name: str) -> int:
 
 def _numbers(action: str, words: str, form: str, least: int, most: int) -> Sequence[int]:
     try:
-        numbers = [int(word) for word in words.split()]
+        numbers = [int(plain(word)) for word in words.split()]
     except ValueError:
         numbers = []
     if len(numbers) != len(form.split()) or not all(least <= each <= most for each in numbers):

@@ -16,6 +16,7 @@ from vestige.bounds import (
 )
 from vestige.errors import UsageError
 from vestige.host.clock import Rtc
+from vestige.host.numbers import plain
 
 IDE, VIRTIO = "ide", "virtio"
 RINGS = ("auto", "kick", "poll")
@@ -46,7 +47,6 @@ _SIZES = {"": MIB} | {
     for more in ("", "B", "IB")
 }
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-LONGEST_NUMBER = 30  # digits
 TIMES = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}  # units of a timeout, in seconds
 LONGEST_TIMEOUT = 1e9  # seconds
 CONTROLLER = "vfio:"
@@ -232,11 +232,13 @@ def parse_memory(text: str, least: int = MINIMUM_MEMORY, who: str = "a guest") -
     """
     number, unit = _number_and_unit(text)
     whole, _, fraction = number.partition(".")
-    digits, factor = whole + fraction, _SIZES.get(unit.upper(), 0)
-    if not (digits.isascii() and digits.isdigit() and factor) or len(digits) > LONGEST_NUMBER:
-        raise UsageError(f"--memory {text}: not a size; give a number and K, M or G, like 512M")
+    try:
+        size = int(plain(whole + fraction)) * _SIZES[unit.upper()]  # of tenths
+    except (KeyError, ValueError):
+        raise UsageError(
+            f"--memory {text}: not a size; give a number and K, M or G, like 512M"
+        ) from None
     tenths: int = 10 ** len(fraction)
-    size = int(digits) * factor  # of those
     if not least * tenths <= size <= MAXIMUM_MEMORY * tenths:
         raise UsageError(f"--memory {text}: {who} has {least >> 20}M to {MAXIMUM_MEMORY >> 30}G")
     chunks = -(-size // (CHUNK * tenths))
@@ -255,10 +257,13 @@ def _number_and_unit(text: str) -> tuple[str, str]:
 
 def parse_cpus(text: str) -> int:
     """The number of virtual CPUs in `text`."""
-    digits = text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
-    if not digits or not 1 <= int(text) <= MAX_CPUS:
+    try:
+        cpus = int(plain(text))
+    except ValueError:
+        cpus = 0
+    if not 1 <= cpus <= MAX_CPUS:
         raise UsageError(f"--cpus {text}: give a number from 1 to {MAX_CPUS}")
-    return int(text)
+    return cpus
 
 
 def parse_net(words: list[str]) -> str | None:
@@ -286,7 +291,7 @@ def parse_timeout(text: str) -> float:
     """The seconds in `text`: a positive number, of seconds unless one of TIMES is behind it."""
     number, unit = _number_and_unit(text)
     try:
-        seconds = float(number) * TIMES[unit.lower()]
+        seconds = float(plain(number)) * TIMES[unit.lower()]
     except (KeyError, ValueError):
         seconds = 0.0
     if not 0 < seconds < LONGEST_TIMEOUT:

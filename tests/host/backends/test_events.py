@@ -82,6 +82,13 @@ def test_a_files_lines_are_there_from_the_beginning(ring: Opener, tmp_path: Path
     assert opened.takes(4 * len(A)) == A + A + ENTER + ENTER
 
 
+def test_a_byte_order_mark_is_passed_over(ring: Opener, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("a\n# a comment\n", encoding="utf-8-sig")
+    assert ring(open_events(str(tmp_path / "keys"))).takes(len(A)) == A
+    (tmp_path / "keys").write_text("# a comment\na\n", encoding="utf-8-sig")
+    assert ring(open_events(str(tmp_path / "keys"))).takes(len(A)) == A
+
+
 def test_a_file_with_a_line_that_means_nothing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("a\nentre\n")
     with pytest.raises(UsageError, match=r"--keys .*keys, line 2: 'entre' is no key: is it enter"):

@@ -34,6 +34,7 @@ MOST_WAITING = 1 << 20  # bytes of records, and then what one more request makes
 MARK = bytes((EventKind.WAIT,)).ljust(EVENT_SIZE, b"\0")
 AHEAD = 16  # events that the monitor takes before they are done: i8042/link.py
 MOST_TOLD = 16  # lines that mean nothing
+BYTE_ORDER_MARK = "\ufeff".encode()  # that other systems' editors begin a file with
 TOO_LONG = f"a line of more than {LONGEST_LINE} bytes"
 
 Done = Callable[[], object]
@@ -117,7 +118,7 @@ class Lines(Source):
 
 def meaning(typist: Typist, line: bytes) -> bytes:
     """The records of a line. Raises UsageError."""
-    text = line.decode("utf-8", "replace").rstrip("\r\n")
+    text = line.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "replace").rstrip("\r\n")
     return typist.records(text) if text.strip() and not text.startswith("#") else b""
 
 
