@@ -28,6 +28,7 @@ from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host import run as native
 from vestige.host.compiled import Compiled, compiled_here
+from vestige.host.control.folder import open_folder
 from vestige.host.jail.layers import end_with_parent
 from vestige.host.kvm import api as kvm
 from vestige.host.process.outer import MachineProcess, machine_process
@@ -180,6 +181,8 @@ class Template:
         fork.words.close()
         _, status = os.waitpid(fork.process, 0)
         code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            _clear()
         if fork.owner is not None:
             _say(fork.owner, messages.STATUS, code if code >= 0 else SIGNALLED - code)
             fork.owner.close()
@@ -255,6 +258,17 @@ class Template:
             return native.run(options_of(SYNTAX.read(words)), ready)
 
         return told(work)
+
+
+def _clear() -> None:
+    """Remove the control's socket of a machine that was killed, where that can be done."""
+    try:
+        folder = open_folder(make=False)
+        if folder is not None:
+            with closing(folder):
+                folder.clear()
+    except (UsageError, OSError):
+        return
 
 
 def _say(end: socket.socket, kind: str, value: int | str | None, *descriptors: int) -> None:

@@ -130,6 +130,50 @@ def test_a_name_is_one_runs(folder: Folder) -> None:
         folder.listen("one")
 
 
+def test_what_killed_runs_left_is_cleared_and_others_are_not_asked(folder: Folder) -> None:
+    script = "import sys, time; sys.path[:0] = sys.argv[1].split(':'); " + HOLD
+    words = [sys.executable, "-c", script, os.pathsep.join(sys.path), "one"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"listens\n"
+        leave(folder, "another")
+        folder.clear()
+        assert folder.names() == ["one"]
+        with socket.socket(socket.AF_UNIX) as end:
+            end.connect(folder.address("one"))
+        run.communicate(b"\n")
+    assert run.returncode == 0, "nobody else has connected"
+
+
+HOLD = """
+from vestige.host.control.folder import open_folder
+folder = open_folder(make=False)
+listener, _ = folder.listen(sys.argv[2])
+print("listens", flush=True)
+sys.stdin.read()
+listener._accept()
+try:
+    listener._accept()
+except BlockingIOError:
+    sys.exit(0)
+sys.exit(1)
+"""
+
+
+def test_clearing_waits_for_nobody(folder: Folder, runtime: Path) -> None:
+    leave(folder, "one")
+    holder = os.open(runtime / "vestige", os.O_RDONLY)
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        folder.clear()
+        assert folder.names() == ["one"]
+        fcntl.flock(holder, fcntl.LOCK_UN)
+        folder.clear()
+        assert folder.names() == []
+    finally:
+        os.close(holder)
+
+
 def test_a_full_queue_does_not_make_a_run_a_dead_one(folder: Folder) -> None:
     listener, _ = folder.listen("one")
     waiting = []

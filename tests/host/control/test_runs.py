@@ -272,6 +272,22 @@ def test_a_launchers_machine_has_a_name(kernels: Kernels) -> None:
         assert [machine.wait(PATIENCE) for machine in machines] == [143, 143]
 
 
+@pytest.mark.parametrize("name", [None, "one"])
+def test_a_launchers_machine_that_is_killed_leaves_nothing(
+    kernels: Kernels, runtime: Path, name: str | None
+) -> None:
+    with Launcher() as launcher, ExitStack() as stack:
+        reader, writer = os.pipe()
+        machine = launcher.start(kernel=kernels("idle"), name=name, stdout=writer)
+        os.close(writer)
+        assert stack.enter_context(os.fdopen(reader, "rb")).readline() == HELLO
+        assert [each.name for each in (runtime / "vestige").iterdir()] == [name or str(machine.pid)]
+        machine.kill()
+        assert machine.wait(PATIENCE) == 137
+        assert list((runtime / "vestige").iterdir()) == []
+        machine.close()
+
+
 @pytest.mark.parametrize("name", ["", "-a", ".a", "a/b", "a b", "é", "x" * 65, "123"])
 def test_a_name_that_is_none_is_refused(kernels: Kernels, name: str) -> None:
     words = ("run", "--accel", "kvm", "--kernel", kernels("hello"), f"--name={name}")

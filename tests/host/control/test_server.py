@@ -616,6 +616,28 @@ def test_only_who_asked_for_a_name_needs_its_socket(
         open_control(RunOptions(name="web"), lambda: None)
 
 
+def test_a_run_whose_number_is_taken_is_told_from_the_others(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """As by one in another PID namespace, which shares the folder."""
+    number = str(os.getpid())
+    names = [number, f"{number}-2", f"{number}-3"]
+    with ExitStack() as stack:
+        controls = [open_control(RunOptions(), lambda: None) for _ in names]
+        for control in controls:
+            stack.callback(control.close)
+        assert [control.about["name"] for control in controls] == names
+        found = everyone()
+        assert [run.name for run in found] == names
+        for run in found:
+            run.close()
+        controls[1].close()
+        with closing(open_control(RunOptions(), lambda: None)) as again:
+            assert again.about["name"] == names[1]
+    assert everyone() == []
+    assert capfd.readouterr().err == ""
+
+
 def test_a_run_is_found_by_its_name(served: Served) -> None:
     with find("one") as run:
         assert run.pid == os.getpid()

@@ -32,6 +32,10 @@ LONGEST_OFFSET = (1 << 62) - 1
 Identity = tuple[int, int] | None
 
 
+class NameTakenError(UsageError):
+    """A run has that name."""
+
+
 class Folder:
     """The folder, also held by its descriptor: its path may be longer than a socket's may be.
 
@@ -65,12 +69,15 @@ class Folder:
         return (status.st_dev, status.st_ino) if stat.S_ISSOCK(status.st_mode) else None
 
     def listen(self, name: str) -> tuple[_socket.socket, Identity]:
-        """A socket of this name, in the place of a killed run's. Raises UsageError, OSError."""
+        """A socket of this name, in the place of a killed run's.
+
+        Raises NameTakenError, UsageError, OSError.
+        """
         listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK)
         try:
             self._lock()
             if not self._clear(name):
-                raise UsageError(
+                raise NameTakenError(
                     f"--name {name}: a run has that name; give another, or end that one:"
                     f" vestige stop {name}"
                 )
@@ -100,6 +107,22 @@ class Folder:
         self._lock()
         try:
             return self._clear(name)
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def clear(self) -> None:
+        """Remove what killed runs left, unless another process takes or removes a name just now.
+
+        Raises OSError.
+        """
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        try:
+            for name in self.names():
+                if self.owner(name) is None:
+                    self._clear(name)
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 

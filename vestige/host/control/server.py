@@ -15,7 +15,7 @@ from _collections_abc import Callable, Mapping
 from vestige.errors import GuestError, UsageError
 from vestige.host.control.answers import DEEPEST, answer_line, error_line, is_deep, json_of
 from vestige.host.control.commands import NOT_RUNNING, OF_MACHINE, OF_RUN, Later
-from vestige.host.control.folder import Folder, Identity, open_folder
+from vestige.host.control.folder import Folder, Identity, NameTakenError, open_folder
 from vestige.host.messages import tell
 from vestige.lang.types import TYPE_CHECKING
 
@@ -124,9 +124,10 @@ class Control:
         self._spare = -1  # the descriptor that the next client will have
 
     def listen(self, folder: Folder, name: str) -> None:
-        """Take clients at the socket of this name. Raises UsageError, OSError."""
+        """Take clients at the socket of this name. Raises as its `listen`."""
         self._listener, self._identity = folder.listen(name)
         self._folder = folder
+        self.about = {**self.about, "name": name}
         self._keep_spare()
 
     def runs(self, machine: "Machine | None") -> None:
@@ -352,6 +353,24 @@ def name_of(asked: "RunOptions") -> str:
     return str(os.getpid()) if asked.name is None else asked.name
 
 
+def _listen(control: Control, folder: Folder, asked: "RunOptions") -> None:
+    """Have it listen by its name, or by its number, with another behind where that is taken.
+
+    A run in another PID namespace may have that number, too. Raises UsageError, OSError.
+    """
+    name, others = name_of(asked), 1
+    while True:
+        try:
+            control.listen(folder, name)
+        except NameTakenError:
+            if asked.name is not None:
+                raise
+            others += 1
+            name = f"{name_of(asked)}-{others}"
+        else:
+            return
+
+
 def open_control(asked: "RunOptions", end: Callable[[], object]) -> Control:
     """The control of a run. Who gave it no name gets it without a socket where there can be none.
 
@@ -362,7 +381,7 @@ def open_control(asked: "RunOptions", end: Callable[[], object]) -> Control:
         folder = open_folder(make=True)
         if folder is not None:
             try:
-                control.listen(folder, name_of(asked))
+                _listen(control, folder, asked)
             except BaseException:
                 folder.close()
                 raise
