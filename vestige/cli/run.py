@@ -47,7 +47,7 @@ SYNTAX = Syntax(
             field="rtc",
             read=last(parse_rtc),
             help="what a PC's clock shows at power-on: UTC (default), this machine's local time, or"
-            " a date like 2001-02-03T04:05:06",
+            " a date YYYY-MM-DDTHH:MM:SS",
         ),
         Option(
             "--memory",
