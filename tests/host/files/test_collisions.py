@@ -171,3 +171,47 @@ def test_in_a_removed_working_directory_opening_says_why(
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     collisions.check(options(DISK, stats="new", console=ConsoleOption("./new")))
+
+
+KEYS = (
+    "import sys; from vestige.host.files import collisions; from vestige.host.options import *;"
+    " console = parse_console(sys.argv[2]);"
+    " collisions.check(RunOptions('kernel', machine='pc', keys=sys.argv[1], console=console))"
+)
+SHARED = "standard input is the console's; give another file, or the console another place"
+
+
+def shares_input(keys: str, console: str, stdin: int) -> bool:
+    """Whether keys of there are refused beside this console and standard input."""
+    done = subprocess.run(
+        [sys.executable, "-c", KEYS, keys, console],
+        stdin=stdin,
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(collisions.__file__).parents[3])},
+    )
+    assert done.returncode == int(SHARED.encode() in done.stderr), done.stderr
+    return bool(done.returncode)
+
+
+@pytest.mark.parametrize(
+    ("console", "shared"), [("stdio", True), ("virtio", True), ("log", False), ("unix:s", False)]
+)
+def test_keys_do_not_come_from_the_console_s_input(console: str, shared: bool) -> None:
+    reader, writer = os.pipe()
+    controller, terminal = os.openpty()
+    try:
+        assert shares_input("/dev/stdin", console, reader) == shared
+        assert shares_input("/proc/self/fd/0", console, terminal) == shared
+        assert shares_input(os.ttyname(terminal), console, terminal) == shared
+        assert not shares_input(os.ttyname(terminal), console, reader)
+    finally:
+        for each in (reader, writer, controller, terminal):
+            os.close(each)
+
+
+def test_a_file_that_is_standard_input_has_keys_for_all() -> None:
+    with Path("other").open("rb") as file:
+        assert not shares_input("/dev/stdin", "stdio", file.fileno())
+        assert not shares_input("other", "stdio", file.fileno())

@@ -14,6 +14,7 @@ from vestige.host.options import SOCKET, STDIO, RunOptions
 
 # What a file is for a run. What is STANDARD is open already: written, never emptied.
 IMAGE, READ_ONLY_IMAGE, INPUT, OUTPUT, STANDARD = range(5)
+CALLERS_TERMINAL = os.makedev(5, 0)  # /dev/tty, tty(4)
 STANDARD_FILES = {1: "standard output", 2: "standard error"}
 
 
@@ -33,6 +34,7 @@ def check(options: RunOptions) -> None:
     the layer below are two files to Linux, and so they are here.
     """
     _check_sockets(options)
+    _check_input(options)
     uses: list[Use] = []
     for use in _uses(options):
         for other in uses:
@@ -57,6 +59,26 @@ def _check_sockets(options: RunOptions) -> None:
         if path in there:
             raise UsageError(f"{words}{backend}: {there[path]} listens there; give another path")
         there[path] = f"{words}{backend}"
+
+
+def _check_input(options: RunOptions) -> None:
+    """Raise UsageError where the keys would come from the console's input: each would get a part.
+
+    A regular file is read from its beginning, whoever else reads it.
+    """
+    if options.keys is None or options.console.backend != STDIO:
+        return
+    try:
+        keys, console = os.stat(options.keys), os.fstat(0)  # noqa: PTH116
+    except (OSError, ValueError):  # opening says why
+        return
+    mine = keys.st_rdev == CALLERS_TERMINAL and stat.S_ISCHR(keys.st_mode) and os.isatty(0)
+    if stat.S_ISREG(keys.st_mode) or not (mine or os.path.samestat(keys, console)):
+        return
+    raise UsageError(
+        f"--keys {options.keys}: standard input is the console's; give another file, or the console"
+        " another place, like --console FILE"
+    )
 
 
 def _backends(options: RunOptions) -> list[tuple[str, str]]:
