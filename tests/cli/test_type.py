@@ -36,6 +36,14 @@ def test_a_minus_is_a_key() -> None:
     assert command.lines_of(arguments) == ["-", "a"]
 
 
+def test_all_behind_two_dashes_is_typed() -> None:
+    """And is no option, whatever it begins with."""
+    arguments = command.SYNTAX.read(["one", "--text", "a", "--", "f1", "-", "--text"])
+    assert command.lines_of(arguments) == ["text a", "f1", "-", "--text"]
+    arguments = command.SYNTAX.read(["--", "one", "a"])
+    assert command.lines_of(arguments) == ["a"]
+
+
 class Guest:
     """A run's, which has taken what is typed once it was asked for each answer of `typing`."""
 
@@ -128,6 +136,14 @@ def test_nonsense_of_what_is_dropped_is_told(
         ([], "no name; `vestige ps` shows those that there are"),
         (["one"], "nothing to type; give --text TEXT, or keys like enter"),
         (["one", "a"], "no run 'one'; none is there"),
+        (["one", "wait", "5"], "'wait': the rest of it belongs to the same word: is it 'wait 5'?"),
+        (["one", "a", "move", "1", "2", "b"], "is it 'move 1 2'?"),
+        (["one", "button", "left", "down"], "is it 'button left down'?"),
+        (["one", "button", "left", "a"], "is it 'button left'?"),
+        (["one", "text", "-x"], "unrecognized arguments: -x; see"),
+        (["one", "text", "x"], "is it 'text x'?"),
+        (["one", "press", "--text", "x"], "'press': the rest of it belongs to the same word;"),
+        (["one", "wheel"], "'wheel': the rest of it belongs to the same word; see"),
         (["one", "--text"], "argument --text: expected one argument; see `vestige type --help`"),
     ],
 )

@@ -87,7 +87,7 @@ def path(name: str, metavar: str = "PATH", *, help: str, required: bool = False)
 class Arguments:
     """The words a command was given, by option; `rest` are those behind `--`, or of no option.
 
-    `order`: all but those behind `--`, as they were given, each with its option's name or "".
+    `order`: all, as they were given, each with its option's name or "".
     """
 
     __slots__ = ("_words", "order", "rest")
@@ -123,7 +123,10 @@ class Syntax:
         names: str = "",
         note: str = "",
     ) -> None:
-        """`rest` is a command's, behind --; `names` are not. `note` ends the help."""
+        """`rest` is a command's, behind --; `names` need that only to begin with -.
+
+        `note` ends the help.
+        """
         self.options = tuple(options)
         self._by_name = {option.name: option for option in self.options}
         self._required = [option.name for option in self.options if option.required]
@@ -148,6 +151,7 @@ class Syntax:
             name, equals, value = word.partition("=")
             if word == "--":
                 rest += left
+                order += [("", word) for word in left]
                 break
             if name in options:
                 if options[name].metavar and not equals:
@@ -164,7 +168,8 @@ class Syntax:
             else:
                 unknown.append(word)
         if unknown or (rest and not self.rest):
-            raise UsageError(f"unrecognized arguments: {' '.join(unknown + rest)}")
+            wrong = unknown if self.rest else unknown + rest
+            raise UsageError(f"unrecognized arguments: {' '.join(wrong)}")
         if missing := [name for name in self._required if name not in given]:
             raise UsageError(f"the following arguments are required: {', '.join(missing)}")
         return Arguments(given, rest, order)

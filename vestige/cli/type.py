@@ -10,6 +10,8 @@ from vestige.errors import GuestError, UsageError
 from vestige.host.control.client import SlowError, find
 
 PATIENCE = 10.0  # seconds in which the guest takes nothing
+# Each with the most words that follow, in the same word of the shell's.
+ACTIONS = {"text": 1, "press": 1, "release": 1, "wait": 1, "move": 2, "wheel": 1, "button": 2}
 LOOK = 1.0  # seconds from a look at what it takes to the next
 
 SYNTAX = Syntax(
@@ -58,11 +60,25 @@ def run(arguments: Arguments) -> int:
 
 
 def lines_of(arguments: Arguments) -> Sequence[str]:
-    """What is to be done, in order."""
+    """What is to be done, in order. Raises UsageError for half an action."""
     first = arguments.rest[0]
     order = list(arguments.order)
     order.remove(("", first))
+    for place, (option, word) in enumerate(order):
+        if not option and word in ACTIONS:
+            raise UsageError(_torn(word, order[place + 1 :]))
     return [f"text {word}" if option else word for option, word in order]
+
+
+def _torn(action: str, behind: Sequence[tuple[str, str]]) -> str:
+    """What to say of an action that the shell has made several words of."""
+    meant = [action]
+    for option, word in behind[: ACTIONS[action]]:
+        if option or (action == "button" and meant[1:] and word not in ("down", "up")):
+            break
+        meant.append(word)
+    hint = f": is it '{' '.join(meant)}'?" if len(meant) > 1 else "; see `vestige type --help`"
+    return f"{action!r}: the rest of it belongs to the same word{hint}"
 
 
 def check(name: str, id_: str, waited: float) -> None:
