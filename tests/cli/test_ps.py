@@ -64,13 +64,8 @@ def test_an_answer_of_nonsense_is_no_error() -> None:
     assert ps.row(told)[:3] == ("one", "7", "[]")
 
 
-def test_a_run_that_has_no_number_here_is_shown_without() -> None:
-    told = {"name": "one", "pid": None, "state": "silent"}
-    assert ps.row(told)[:3] == ("one", "-", "silent")
-
-
-def told_of(answer: bytes, number: int | None = None) -> list[Any]:
-    """What is told of a run, one, that answers this; `number`: what the kernel says it is."""
+def told_of(answer: bytes) -> list[Any]:
+    """What is told of a run, one, that answers this."""
     folder = open_folder(make=True)
     assert folder is not None
     with closing(folder):
@@ -79,7 +74,6 @@ def told_of(answer: bytes, number: int | None = None) -> list[Any]:
             (run,) = everyone()
             with socket.socket(fileno=listener.detach()).accept()[0] as end, closing(run):
                 end.sendall(answer + b"\n")
-                run.pid = run.pid if number is None else number
                 return [*ps.ask_all([run])]
 
 
@@ -89,14 +83,6 @@ def test_who_a_run_is_the_kernel_tells(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert told_of(json.dumps({"answer": answer}).encode()) == [
         {"name": "one", "pid": os.getpid(), "state": "running"}
     ]
-
-
-def test_a_run_in_another_pid_namespace_has_no_number_here(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    (told,) = told_of(b'{"answer": {"pid": 1, "state": "running"}}', 0)
-    assert told["pid"] is None
 
 
 def test_an_answer_that_nests_too_deep_is_none(

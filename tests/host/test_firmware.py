@@ -138,8 +138,8 @@ def test_seabios_starts_a_kernel_from_fw_cfg(tmp_path: Path) -> None:
         ({}, "--kernel: give one; or --machine pc, whose firmware boots the first disk"),
         ({"kernel": "k", "firmware": BIOS}, "--firmware: a PC's; give --machine pc, too"),
         ({"kernel": "k", "vga": "none"}, "--vga: a PC's; give --machine pc, too"),
-        ({"machine": PC, "initrd": "i"}, "--initrd, --append: a kernel's; give --kernel, too"),
-        ({"machine": PC, "append": "quiet"}, "--initrd, --append: a kernel's; give --kernel, too"),
+        ({"machine": PC, "initrd": "i"}, "--initrd: a kernel's; give --kernel, too"),
+        ({"machine": PC, "append": "quiet"}, "--append: a kernel's; give --kernel, too"),
     ],
 )
 def test_words_that_do_not_go_together_are_refused(options: dict[str, str], line: str) -> None:

@@ -45,7 +45,9 @@ def run(arguments: Arguments) -> int:
 
 def ask_all(runs: Sequence[Run]) -> list[Told]:
     """What each says of itself; of one that says nothing in time, or nonsense, what is known."""
-    told: dict[str, Told] = {each.name: {**known(each), "state": SILENT} for each in runs}
+    told: dict[str, Told] = {
+        each.name: {"name": each.name, "pid": each.pid, "state": SILENT} for each in runs
+    }
     poll = select.poll()
     waiting = {}
     for each in runs:
@@ -70,16 +72,9 @@ def ask_all(runs: Sequence[Run]) -> list[Told]:
                 poll.unregister(descriptor)
                 del waiting[descriptor]
             if isinstance(answer, dict) and answer:
-                told[each.name] = {**told[each.name], **answer, **known(each)}
+                known = {"name": each.name, "pid": each.pid}  # by the kernel, whatever it says
+                told[each.name] = {**told[each.name], **answer, **known}
     return list(told.values())
-
-
-def known(run: Run) -> Told:
-    """What is so whatever it says: its socket's name, and its process's number by the kernel.
-
-    None: it is in another PID namespace, and has none here.
-    """
-    return {"name": run.name, "pid": run.pid if run.pid > 0 else None}
 
 
 def row(told: Told) -> Sequence[str]:
@@ -90,7 +85,7 @@ def row(told: Told) -> Sequence[str]:
     seconds, memory = told.get("seconds"), told.get("memory")
     return (
         str(told["name"]),
-        str(told["pid"] or UNKNOWN),
+        str(told["pid"]),
         str(told["state"]),
         time_of(int(seconds)) if isinstance(seconds, int | float) else UNKNOWN,
         str(told.get("machine", UNKNOWN)),

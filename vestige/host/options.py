@@ -425,9 +425,14 @@ def parse_name(text: str) -> str:
     """A run's name: what may be a file's, and no process's number."""
     if is_name(text) and not text.isdigit():
         return text
+    if is_name(text):
+        raise UsageError(
+            f"--name {text}: digits alone are the name that a run has without --name, its process's"
+            " number; give a name with a letter"
+        )
     raise UsageError(
         f"--name {text}: give 1 to {LONGEST_NAME} letters, digits, and . _ -, with a letter or"
-        " a digit first, and not digits alone: these are a process"
+        " a digit first"
     )
 
 
@@ -481,8 +486,8 @@ def check(options: RunOptions) -> None:
     """Refuse what no parser above can see: too many, or one thing twice."""
     if len(options.disks) > MAX_DISKS:
         raise UsageError(
-            f"{len(options.disks)} disks: there may be at most {MAX_DISKS}, what the two"
-            " channels of the IDE hold; give fewer --disk"
+            f"{len(options.disks)} disks: a guest has at most {MAX_DISKS}, on whichever bus; give"
+            " fewer --disk"
         )
     _check_start(options)
     if options.machine == PC and options.ide == IDE_IN_MEMORY:
@@ -512,8 +517,10 @@ def _check_start(options: RunOptions) -> None:
         raise UsageError(
             f"--kernel: give one; or --machine {PC}, whose firmware boots the first disk"
         )
-    if options.kernel is None and (options.initrd is not None or options.append):
-        raise UsageError("--initrd, --append: a kernel's; give --kernel, too, or leave them out")
+    if options.kernel is None and options.initrd is not None:
+        raise UsageError("--initrd: a kernel's; give --kernel, too, or leave it out")
+    if options.kernel is None and options.append:
+        raise UsageError("--append: a kernel's; give --kernel, too, or leave it out")
     if options.kernel is None and not options.disks:
         raise UsageError(
             f"--machine {PC}: its firmware boots a disk; give --disk PATH, or --kernel"

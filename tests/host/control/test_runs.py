@@ -288,7 +288,7 @@ def test_a_launchers_machine_that_is_killed_leaves_nothing(
         machine.close()
 
 
-@pytest.mark.parametrize("name", ["", "-a", ".a", "a/b", "a b", "é", "x" * 65, "123"])
+@pytest.mark.parametrize("name", ["", "-a", ".a", "a/b", "a b", "é", "x" * 65])
 def test_a_name_that_is_none_is_refused(kernels: Kernels, name: str) -> None:
     words = ("run", "--accel", "kvm", "--kernel", kernels("hello"), f"--name={name}")
     status, output, errors = vestige(*words)
