@@ -91,6 +91,29 @@ def test_a_call_that_blocks_is_left_to_itself(signals: Signals) -> None:
     os.write(writer, b"x")
 
 
+def test_what_is_done_whole_is_waited_for_and_others_are_served(signals: Signals) -> None:
+    """Though a signal came and the deadline is over: the first of them is told afterwards."""
+
+    class Writes:
+        def waits_for(self) -> dict[int, int]:
+            return {writer: select.POLLOUT}
+
+        def serve(self, ready: dict[int, int]) -> None:
+            if not watch.left() and signals.take() is None:
+                os.write(writer, b"x")
+
+    reader, writer = os.pipe()
+    watch = Watch(signals, 0.05)
+    watch.beside.append(Writes())
+    done: list[bytes] = []
+    with pytest.raises(Ended) as ended:
+        watch.call(lambda: done.append(os.read(reader, 1)), whole=True)
+    assert done == [b"x"]
+    assert ended.value.status == TIMED_OUT
+    os.close(reader)
+    os.close(writer)
+
+
 def test_a_blocked_call_holds_up_no_end() -> None:
     script = (
         "import os; from vestige.signals import *\n"

@@ -182,10 +182,11 @@ class Watch:
             return None
         return 1000 * min(max(min(limits) - time.monotonic(), 0.0), LONGEST)
 
-    def call(self, function: "Callable[[], T]") -> "T":
+    def call(self, function: "Callable[[], T]", *, whole: bool = False) -> "T":
         """What `function` returns or raises, which may block: a thread calls it meanwhile.
 
-        Raises Ended where a signal or the deadline comes first; the thread is left to itself then.
+        Raises Ended where a signal or the deadline comes first; the thread is left to itself then,
+        but with `whole` its end is waited for before.
         """
         outcome: list[tuple[T | None, Exception | None]] = []
         done = os.eventfd(0, os.EFD_CLOEXEC)
@@ -198,9 +199,17 @@ class Watch:
             os.eventfd_write(done, 1)
 
         start_new_thread(body, ())
+        watch, ended = self, None
         while not outcome:
-            self.wait({done: select.POLLIN})
+            try:
+                watch.wait({done: select.POLLIN})
+            except Ended as came:
+                if not whole:
+                    raise
+                watch, ended = self.patient(), ended or came
         os.close(done)
+        if ended is not None:
+            raise ended
         result, error = outcome[0]
         if error is not None:
             raise error

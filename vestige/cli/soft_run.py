@@ -61,13 +61,7 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     watch.beside += [control, inside]
     files = open_files(options, resources, watch)
     check_guest(options, files, config_of(options))
-    key = images.key()  # compiled here: inside, the compiler takes ten times as long
-    code = [
-        images.monitor_image(key).to_bytes(),
-        images.run_loop_image(key).to_bytes(),
-        images.call_filter(key) or b"",
-    ]
-    inputs, sizes = together(files, code)
+    inputs, sizes = together(files, watch.call(compiled, whole=True))
     resources.keep_file(inputs)
     connected = Connected(options, files, resources)
     connected.streams.append(inside.output)
@@ -98,6 +92,16 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     if status == TIMED_OUT:
         raise Ended(TIMED_OUT)
     return status
+
+
+def compiled() -> list[bytes]:
+    """The monitor, the run loop and the filter: inside, the compiler takes ten times as long."""
+    key = images.key()
+    return [
+        images.monitor_image(key).to_bytes(),
+        images.run_loop_image(key).to_bytes(),
+        images.call_filter(key) or b"",
+    ]
 
 
 def refuse_unreachable(options: RunOptions) -> None:

@@ -118,7 +118,7 @@ class Run:
         if files.stats is not None and self.began is None:
             self.began = statistics.start_of_process()
         self.user = None if asked.jail.user is None else find_user(asked.jail.user)
-        self.compiled = ready.compiled or _compiled(asked, files, self.config)
+        self.compiled = ready.compiled or _compiled(asked, files, self.config, watch)
         self.restarts = 0
         self._fault = ""  # by which the machine reset itself last, in words
         self._elapsed = 0.0  # seconds from the run's begin to the guest's first instruction
@@ -240,9 +240,13 @@ class Run:
         return sum(each.size for each in self.files.inputs if each is not None)
 
 
-def _compiled(asked: options.RunOptions, files: Files, config: MachineConfig) -> Compiled:
+def _compiled(
+    asked: options.RunOptions, files: Files, config: MachineConfig, watch: Watch
+) -> Compiled:
     """What is compiled. Before that is compiled anew, bad input is told: it takes a while.
 
+    The run is asked and ended meanwhile as always, but what is compiled is compiled to its end:
+    LLVM is not to be torn down while it works.
     Raises OSError where no descriptors are left to look for it: then it would be compiled, too.
     """
     for descriptor in [os.dup(0) for _ in range(CACHE_FILES)]:
@@ -251,6 +255,7 @@ def _compiled(asked: options.RunOptions, files: Files, config: MachineConfig) ->
         import vestige.tables  # noqa: F401, PLC0415 - all that follows believes the devices' places
 
         check_guest(asked, files, config)
+        return watch.call(compiled_here, whole=True)
     return compiled_here()
 
 

@@ -192,6 +192,26 @@ def test_a_run_that_waits_for_a_file_is_listed_and_ends_when_told(
     assert first.wait(PATIENCE) == 143
 
 
+def test_a_run_that_compiles_is_listed_and_ends_when_told(kernels: Kernels, tmp_path: Path) -> None:
+    """Once that is done, which the next run has the good of."""
+    words = ["run", "--accel", "kvm", "--kernel", kernels("idle"), "--name", "one"]
+    with subprocess.Popen(
+        [*VESTIGE, *words],
+        stderr=subprocess.PIPE,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+    ) as process:
+        assert process.stderr is not None
+        try:
+            assert b"compiling the monitor" in process.stderr.readline()
+            (told,) = listed()
+            assert (told["name"], told["state"]) == ("one", "starting")
+            assert vestige("stop", "one") == (0, "", "")
+            assert process.wait(PATIENCE) == 143
+        finally:
+            process.kill()
+    assert list(tmp_path.rglob("monitor-*.image"))
+
+
 def test_a_run_that_ignores_signals_ends_when_told(kernels: Kernels) -> None:
     words = ["run", "--accel", "kvm", "--kernel", kernels("idle"), "--name", "one"]
     process = subprocess.Popen(
