@@ -119,8 +119,8 @@ def test_a_picture_replaces_nothing_else(
 @pytest.mark.parametrize(
     ("path", "line"),
     [
-        ("-", "-o '-': a picture goes into a file; give the name of one"),
-        ("", "-o '': a picture goes into a file; give the name of one"),
+        ("-", "-o '-': a file is made; give the name of one"),
+        ("", "-o '': a file is made; give the name of one"),
         ("\0", "-o \\x00: embedded null byte; give a file that can be written"),
     ],
 )
