@@ -150,6 +150,13 @@ def test_check_and_panic_raise() -> None:
         ("read_msr", (1,)),
         ("write_msr", (1, 1)),
         ("wait_for_interrupt", ()),
+        ("port_in8", (1,)),
+        ("cpuid", (1, 0, 0)),
+        ("call_firmware", (1, 2, 3, 4, 5, 6, 7)),
+        ("read_state", (0,)),
+        ("run_guest", (0, 0)),
+        ("take_over", (0,)),
+        ("let_interrupts_in", ()),
     ],
 )
 def test_what_needs_a_virtual_cpu_says_so(name: str, arguments: tuple[int, ...]) -> None:

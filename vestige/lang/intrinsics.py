@@ -44,6 +44,10 @@ class Processor:
         """RDTSC."""
         raise OnlyInAVm("timestamp")
 
+    def port_in8(self, port: int) -> int:
+        """IN AL, DX."""
+        raise OnlyInAVm("port_in8")
+
     def port_in32(self, port: int) -> int:
         """IN EAX, DX."""
         raise OnlyInAVm("port_in32")
@@ -67,6 +71,30 @@ class Processor:
     def wait_for_interrupt(self) -> None:
         """STI; HLT; CLI."""
         raise OnlyInAVm("wait_for_interrupt")
+
+    def cpuid_answer(self, leaf: int, subleaf: int) -> "tuple[int, int, int, int]":
+        """CPUID: EAX, EBX, ECX and EDX."""
+        raise OnlyInAVm("cpuid")
+
+    def read_state(self, place: int) -> None:
+        """SGDT, SIDT, MOV from segment, control and debug registers."""
+        raise OnlyInAVm("read_state")
+
+    def run_guest(self, vmcb: int, registers: int) -> None:
+        """VMRUN."""
+        raise OnlyInAVm("run_guest")
+
+    def take_over(self, world: int) -> None:
+        """Go on as the guest."""
+        raise OnlyInAVm("take_over")
+
+    def let_interrupts_in(self) -> None:
+        """STGI; NOP; CLGI."""
+        raise OnlyInAVm("let_interrupts_in")
+
+    def call_firmware(self, function: int, *arguments: int) -> int:
+        """CALL of a function of UEFI firmware, Microsoft's convention: RAX."""
+        raise OnlyInAVm("call_firmware")
 
 
 _NO_PROCESSOR = Processor()
@@ -223,6 +251,11 @@ def timestamp() -> u64:
     return _processor.get().timestamp()
 
 
+def port_in8(port: u16) -> u8:
+    """IN AL, DX."""
+    return _processor.get().port_in8(port)
+
+
 def port_in32(port: u16) -> u32:
     """IN EAX, DX."""
     return _processor.get().port_in32(port)
@@ -255,6 +288,37 @@ def wait_for_interrupt() -> None:
     keeps STI's promise.
     """
     _processor.get().wait_for_interrupt()
+
+
+def cpuid(leaf: u32, subleaf: u32, place: u64) -> None:
+    """CPUID; EAX, EBX, ECX and EDX are stored at `place`, 32 bits each. It is not checked."""
+    for number, value in enumerate(_processor.get().cpuid_answer(leaf, subleaf)):
+        store32(place + 4 * number, value)
+
+
+def call_firmware(function: u64, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> u64:
+    """CALL, UEFI 2.10, 2.3.4.2: what the function answers. It takes as many as it takes."""
+    return _processor.get().call_firmware(function, a, b, c, d, e, f)
+
+
+def read_state(place: u64) -> None:
+    """SGDT, SIDT, MOV from segment, control and debug registers: a struct at `place`."""
+    _processor.get().read_state(place)
+
+
+def run_guest(vmcb: u64, registers: u64) -> None:
+    """VMRUN, with the guest's registers but RAX and RSP, 8 bytes each by their numbers."""
+    _processor.get().run_guest(vmcb, registers)
+
+
+def take_over(world: u64) -> None:
+    """Go on as the guest of a copy of this code, whose `efi_serve` is entered: runtime/efi.s."""
+    _processor.get().take_over(world)
+
+
+def let_interrupts_in() -> None:
+    """STGI; NOP; CLGI: an SMI or NMI that waits is taken here, by the host."""
+    _processor.get().let_interrupts_in()
 
 
 def panic(code: u32) -> "NoReturn":

@@ -19,11 +19,25 @@ from vestige.lang.types import Struct
 if TYPE_CHECKING:
     from vestige.lang.compiler.expressions import Expressions
 
-# What needs ring 0 of a virtual CPU, and what needs a kernel below.
-MONITOR_ONLY = {
-    "port_in32", "port_out8", "port_out32", "read_msr", "write_msr", "wait_for_interrupt",
-}  # fmt: skip
-PROCESS_ONLY = {"syscall"}
+# What needs ring 0 of a processor, a kernel below, firmware around; and who has which.
+_RING_0 = frozenset((
+    "port_in8", "port_in32", "port_out8", "port_out32", "read_msr", "write_msr",
+    "wait_for_interrupt",
+))  # fmt: skip
+_KERNEL = frozenset(("syscall",))
+_FIRMWARE = frozenset((
+    "call_firmware", "read_state", "run_guest", "take_over", "let_interrupts_in",
+))  # fmt: skip
+UNAVAILABLE = {
+    "monitor": _KERNEL | _FIRMWARE,
+    "process": _RING_0 | _FIRMWARE,
+    "efi": _KERNEL,
+}
+WHERE = {
+    "monitor": "the monitor, which has no kernel below",
+    "process": "a process",
+    "efi": "an application of firmware",
+}
 
 
 class Calls:
@@ -326,12 +340,11 @@ class Calls:
 
     def _intrinsic(self, node: ast.Call, function: FunctionType) -> Operand:
         name, builder = function.__name__, self.builder
-        wrong = PROCESS_ONLY if builder.program.runtime == "monitor" else MONITOR_ONLY
-        if name in wrong:
-            here = "the monitor, which has no kernel below" if name in PROCESS_ONLY else "a process"
+        runtime = builder.program.runtime
+        if name in UNAVAILABLE[runtime]:
             raise builder.refusal(
-                node, Rule.RUNTIME, f"{name} can't run in {here}",
-                "compile this function for the other runtime",
+                node, Rule.RUNTIME, f"{name} can't run in {WHERE[runtime]}",
+                "compile this function for another runtime",
             )  # fmt: skip
         annotations = dict(function.__annotations__)
         result = kind_of(annotations.pop("return"))

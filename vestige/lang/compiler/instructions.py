@@ -93,10 +93,12 @@ def _pair(text: str, emitter: "Emitter", constraints: str = "", operands: str = 
     return emitter.new(f"or i64 {low}, {emitter.new(f'shl i64 {high}, 32')}")
 
 
-def _port_in(emitter: "Emitter", port: str) -> str:
+def _port_in(bits: int, emitter: "Emitter", port: str) -> str:
     number = _narrow(emitter, port, 16)
-    value = emitter.new(_assembly("inl $1, $0", "={eax},{dx}", "i32", f"i16 {number}"))
-    return _widen(emitter, value, 32)
+    register, suffix = {8: ("al", "b"), 32: ("eax", "l")}[bits]
+    text, listed = f"in{suffix} $1, $0", f"={{{register}}},{{dx}}"
+    value = emitter.new(_assembly(text, listed, f"i{bits}", f"i16 {number}"))
+    return _widen(emitter, value, bits)
 
 
 def _port_out(bits: int, emitter: "Emitter", port: str, value: str) -> None:
@@ -130,6 +132,22 @@ def _system_call(emitter: "Emitter", *words: str) -> str:
     )
 
 
+def _cpuid(emitter: "Emitter", leaf: str, subleaf: str, place: str) -> None:
+    four = "{i32, i32, i32, i32}"
+    words = f"i32 {_narrow(emitter, leaf, 32)}, i32 {_narrow(emitter, subleaf, 32)}"
+    listed = "={eax},={ebx},={ecx},={edx},{eax},{ecx}"
+    values = emitter.new(_assembly("cpuid", listed, four, words))
+    for number in range(4):
+        address = emitter.new(f"add i64 {place}, {4 * number}")
+        value = emitter.new(f"extractvalue {four} {values}, {number}")
+        emitter.line(f"store volatile i32 {value}, ptr {_pointer(emitter, address)}, align 1")
+
+
+def _call_firmware(emitter: "Emitter", function: str, *words: str) -> str:
+    arguments = ", ".join(f"i64 {word}" for word in words)
+    return emitter.new(f"call win64cc i64 {_pointer(emitter, function)}({arguments})")
+
+
 EMIT: dict[str, Callable[..., str | None]] = {
     **{f"load{bits}": partial(_load, bits) for bits in (8, 16, 32, 64)},
     **{f"store{bits}": partial(_store, bits) for bits in (8, 16, 32, 64)},
@@ -143,11 +161,18 @@ EMIT: dict[str, Callable[..., str | None]] = {
     "fence": partial(_plain, "lock orl $$0, (%rsp)"),
     "pause": partial(_plain, "pause"),
     "timestamp": partial(_pair, "rdtsc"),
-    "port_in32": _port_in,
+    "port_in8": partial(_port_in, 8),
+    "port_in32": partial(_port_in, 32),
     "port_out8": partial(_port_out, 8),
     "port_out32": partial(_port_out, 32),
     "read_msr": _read_msr,
     "write_msr": _write_msr,
     "wait_for_interrupt": partial(_plain, "sti; hlt; cli"),
     "syscall": _system_call,
+    "cpuid": _cpuid,
+    "call_firmware": _call_firmware,
+    "read_state": partial(_runtime, "vestige_read_state"),
+    "run_guest": partial(_runtime, "vestige_run_guest"),
+    "take_over": partial(_runtime, "vestige_take_over"),
+    "let_interrupts_in": partial(_plain, "stgi; nop; nop; clgi"),
 }

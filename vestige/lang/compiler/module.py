@@ -15,6 +15,9 @@ target triple = "x86_64-unknown-none-elf"
 declare hidden void @vestige_panic(i64) noreturn cold nounwind
 declare hidden void @vestige_copy(i64, i64, i64) nounwind
 declare hidden void @vestige_fill(i64, i64, i64) nounwind
+declare hidden void @vestige_read_state(i64) nounwind
+declare hidden void @vestige_run_guest(i64, i64) nounwind
+declare hidden void @vestige_take_over(i64) nounwind
 declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)
 """
 

@@ -1,0 +1,174 @@
+# An application of UEFI firmware, which enters and leaves it as one of its own functions does (UEFI
+# 2.10, 2.3.4.2: Microsoft's calling convention). Compiled code runs on a stack of its own, aligned
+# to STACK_SIZE; above that is zeroed memory for its state. `efi_main` is entered with the image's
+# handle, the system table, the state and the table of checks, and answers with an EFI_STATUS. After
+# a failed check `efi_failed` has the number of the check in the place of the handle.
+.text
+.hidden vestige_panic, vestige_run_guest, vestige_read_state, vestige_take_over
+.globl efi_start, efi_checks, vestige_panic, vestige_run_guest, vestige_read_state, vestige_take_over
+
+efi_start:                      # (RCX: handle, RDX: system table)
+    pushq %rbx
+    pushq %rbp
+    pushq %rdi
+    pushq %rsi
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    leaq efi_room(%rip), %rbx
+    addq $2*STACK_SIZE-1, %rbx
+    andq $-STACK_SIZE, %rbx     # the end of the stack: the state begins
+    movq %rsp, -STACK_SIZE(%rbx)
+    movq %rdx, 8-STACK_SIZE(%rbx)
+    movq %rbx, %rsp
+    movq %rcx, %rdi
+    movq %rdx, %rsi
+    movq %rbx, %rdx
+    leaq efi_checks(%rip), %rcx
+    addq (%rcx), %rcx
+    call efi_main
+1:  movq -STACK_SIZE(%rbx), %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rsi
+    popq %rdi
+    popq %rbp
+    popq %rbx
+    retq
+
+vestige_panic:                  # (check)
+    movq %rsp, %rbx
+    andq $-STACK_SIZE, %rbx
+    addq $STACK_SIZE, %rbx
+    movq %rbx, %rsp             # what failed is not gone on with
+    movq 8-STACK_SIZE(%rbx), %rsi
+    movq %rbx, %rdx
+    leaq efi_checks(%rip), %rcx
+    addq (%rcx), %rcx
+    call efi_failed
+    jmp 1b
+
+# ---- a virtual machine of AMD's ------------------------------------------------------------------
+
+vestige_run_guest:              # (VMCB, its registers but RAX and RSP): one VMRUN. APM 2, 15.5
+    pushq %rbx
+    pushq %rbp
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    pushq %rsi
+    movq %rdi, %rax
+    movq 8(%rsi), %rcx
+    movq 16(%rsi), %rdx
+    movq 24(%rsi), %rbx
+    movq 40(%rsi), %rbp
+    movq 56(%rsi), %rdi
+    movq 64(%rsi), %r8
+    movq 72(%rsi), %r9
+    movq 80(%rsi), %r10
+    movq 88(%rsi), %r11
+    movq 96(%rsi), %r12
+    movq 104(%rsi), %r13
+    movq 112(%rsi), %r14
+    movq 120(%rsi), %r15
+    movq 48(%rsi), %rsi
+    vmrun %rax
+    pushq %rsi
+    movq 8(%rsp), %rsi
+    movq %rcx, 8(%rsi)
+    movq %rdx, 16(%rsi)
+    movq %rbx, 24(%rsi)
+    movq %rbp, 40(%rsi)
+    movq %rdi, 56(%rsi)
+    movq %r8, 64(%rsi)
+    movq %r9, 72(%rsi)
+    movq %r10, 80(%rsi)
+    movq %r11, 88(%rsi)
+    movq %r12, 96(%rsi)
+    movq %r13, 104(%rsi)
+    movq %r14, 112(%rsi)
+    movq %r15, 120(%rsi)
+    popq %rax
+    movq %rax, 48(%rsi)
+    popq %rsi
+    cld
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbp
+    popq %rbx
+    retq
+
+vestige_read_state:             # (where): as the struct of that name has it
+    sgdt 6(%rdi)
+    sidt 22(%rdi)
+    movw %es, 32(%rdi)
+    movw %cs, 34(%rdi)
+    movw %ss, 36(%rdi)
+    movw %ds, 38(%rdi)
+    movq %cr0, %rax
+    movq %rax, 40(%rdi)
+    movq %cr2, %rax
+    movq %rax, 48(%rdi)
+    movq %cr3, %rax
+    movq %rax, 56(%rdi)
+    movq %cr4, %rax
+    movq %rax, 64(%rdi)
+    movq %dr6, %rax
+    movq %rax, 72(%rdi)
+    movq %dr7, %rax
+    movq %rax, 80(%rdi)
+    retq
+
+vestige_take_over:              # (new world): returns as the guest; see the struct
+    pushq %rbx
+    pushq %rbp
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq 0(%rdi), %rbx          # the VMCB
+    leaq 1f(%rip), %rax
+    movq %rax, 0x578(%rbx)
+    movq %rsp, 0x5D8(%rbx)
+    pushfq
+    popq 0x570(%rbx)            # as the guest goes on
+    cli
+    clgi
+    movq 8(%rdi), %rax
+    movq %rax, %cr3
+    lgdt 38(%rdi)
+    lidt 54(%rdi)
+    movq 16(%rdi), %rsp
+    movl $16, %eax
+    movl %eax, %ss
+    movl %eax, %ds
+    movl %eax, %es
+    movq 64(%rdi), %rax
+    pushq $8
+    leaq 2f(%rip), %rcx
+    addq %rax, %rcx             # there is a copy of this code, so far from here
+    pushq %rcx
+    lretq
+2:  movq 24(%rdi), %rdi         # the state
+    call efi_serve              # which never returns
+1:  popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbp
+    popq %rbx
+    retq
+
+    .balign 8
+efi_checks:                     # how far from here the table of checks is: known when all is linked
+    .quad 0
+
+.bss
+efi_room:
+    .space 3*STACK_SIZE
