@@ -207,7 +207,7 @@ class Syntax:
             usage[-1] += "..." if option.repeated else ""
         usage += [self._usage] if self._usage else []
         rows = [(option.usage, option.help) for option in self.options]
-        lines = [*_folded(" ".join(usage), "  "), "", f"{summary.capitalize()}.", ""]
+        lines = [*_folded(" ".join(usage), "  "), "", f"{summary[:1].upper()}{summary[1:]}.", ""]
         lines += table("options", [("-h, --help", "show this"), *rows])
         return "\n".join([*lines, "", *_folded(self.note, "")]).rstrip() + "\n"
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "type": "press keys of a guest that runs, and move its mouse",
     "doctor": "say what this machine can do, what is missing and how to get it",
     "build": "compile the monitor and cache its image",
+    "efiemu": "make an EFI application that takes the machine it is started on over",
     "softhost": "run a command in a software host that has a working /dev/kvm",
 }
 

@@ -86,7 +86,7 @@ def ensure() -> None:
     call_filter(key_)
 
 
-def _compiler() -> "Build":
+def compiler() -> "Build":
     """What compiles, which is not imported where all is cached."""
     try:
         from vestige.lang.build import build  # noqa: PLC0415
@@ -100,7 +100,7 @@ def _compiler() -> "Build":
 
 def build_monitor() -> "Built":
     """The monitor compiled anew, with what shows its lines. Raises UsageError."""
-    build = _compiler()
+    build = compiler()
     from vestige.monitor.core.trap_turn import vcpu_main  # noqa: PLC0415
     from vestige.monitor.core.worker_turn import worker_main  # noqa: PLC0415
 
@@ -110,7 +110,7 @@ def build_monitor() -> "Built":
 def _compiled_monitor() -> Image:
     import vestige.tables  # noqa: F401, PLC0415 - that refuses devices before anything is told
 
-    _compiler()  # there is one
+    compiler()  # there is one
     place = cache.unusable()
     often = (
         "once" if place is None else f"as every run does: nothing can be kept in {place}; {CURE}"
@@ -120,7 +120,7 @@ def _compiled_monitor() -> Image:
 
 
 def _build_run_loop() -> "Built":
-    return _compiler()([runloop.run], base=None, runtime="process")
+    return compiler()([runloop.run], base=None, runtime="process")
 
 
 def runner_of(image: Image) -> Runner:

@@ -1,0 +1,51 @@
+"""`vestige efiemu build`: the file, and what is in its way."""
+
+from pathlib import Path
+
+import pytest
+
+from vestige.cli import main
+
+
+def test_the_application_is_written_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main.main(["efiemu", "build"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "efiemu.efi\n"
+    made = Path("efiemu.efi").read_bytes()
+    assert f"vestige: {len(made)} bytes, built in " in shown.err
+    Path("older.efi").write_bytes(b"MZ, of another day")
+    assert main.main(["efiemu", "build", "-o", "older.efi"]) == 0
+    assert Path("older.efi").read_bytes() == made
+    assert {each.name for each in tmp_path.iterdir()} == {"efiemu.efi", "older.efi"}
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "give what to do: build; see `vestige efiemu --help`"),
+        (["test"], "give what to do: build; see `vestige efiemu --help`"),
+        (["build", "-o", "disk.img"], "-o disk.img: it is there, and is no PE32+ file; give an"),
+        (["build", "-o", "none/x.efi"], "-o none/x.efi: No such file or directory; give a file"),
+    ],
+)
+def test_bad_words_make_nothing(
+    words: list[str],
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("disk.img").write_bytes(b"a disk")
+    assert main.main(["efiemu", *words]) == main.EXIT_USAGE
+    assert capsys.readouterr().err.startswith(f"vestige: {line}")
+    assert [each.name for each in tmp_path.iterdir()] == ["disk.img"]
+    assert Path("disk.img").read_bytes() == b"a disk"
+
+
+def test_the_help_spells_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["efiemu", "--help"]) == 0
+    assert "\nMake an EFI application " in capsys.readouterr().out

@@ -1,0 +1,196 @@
+"""The shell in CPython: what it refuses, what it takes, and how its guest's exits are answered."""
+
+import pytest
+
+from tests.efiemu.firmware import INTEL, NVME_CLASS, Firmware
+from vestige.efiemu.shell import uefi
+from vestige.efiemu.shell.processor import SVM
+from vestige.efiemu.shell.serve import answer_cpuid, answer_msr
+from vestige.efiemu.shell.state import Shell
+from vestige.efiemu.shell.takeover import EFER, SVM_ENABLED, VM_CR
+from vestige.efiemu.shell.vmcb import GENERAL_PROTECTION, Vmcb
+from vestige.lang.intrinsics import running_on
+
+NVME = (0, 3, 0)
+LONG_MODE, LONG_MODE_ACTIVE = 1 << 8, 1 << 10
+
+
+def machine(
+    options: str = "", *, controllers: tuple[tuple[int, int, int], ...] = (NVME,)
+) -> Firmware:
+    firmware = Firmware(options)
+    firmware.add((0, 0, 0), 0x06000000, msix=False)
+    for place in controllers:
+        firmware.add(place, NVME_CLASS)
+    return firmware
+
+
+def refused(firmware: Firmware) -> str:
+    assert firmware.start() == uefi.UNSUPPORTED
+    (line,) = firmware.lines
+    assert line.startswith("efiemu: ")
+    return line.removeprefix("efiemu: ")
+
+
+def wanted(firmware: Firmware) -> str:
+    """The controller of a machine that only lacks the memory to be taken over."""
+    assert refused(firmware) == "there are no 4 MiB of memory free"
+    function = firmware.shell.controller
+    return f"{function >> 8:02x}:{function >> 3 & 31:02x}.{function & 7}"
+
+
+@pytest.mark.parametrize(
+    ("leaf", "answer", "line"),
+    [
+        (0x8000_0000, (0x8000_0008, 0, 0, 0), "the processor shows no SVM"),
+        (0x8000_0001, (0, 0, 0, 0), "the processor shows no SVM"),
+        (0x8000_000A, (1, 16, 0, 0), "the processor has SVM without nested paging"),
+    ],
+)
+def test_a_processor_without_it_is_refused(
+    leaf: int, answer: tuple[int, int, int, int], line: str
+) -> None:
+    firmware = machine()
+    firmware.leaves[leaf] = answer
+    assert refused(firmware).startswith(line)
+
+
+def test_an_intel_processor_is_refused_by_name() -> None:
+    firmware = machine()
+    firmware.vendor = INTEL
+    assert (
+        refused(firmware)
+        == "this is no AMD processor, and there is no VMX in efiemu; it needs AMD's SVM"
+    )
+
+
+def test_hygon_is_amd() -> None:
+    firmware = machine()
+    firmware.vendor = b"HygonGenuine"
+    assert wanted(firmware)
+
+
+def test_svm_that_is_switched_off_is_told() -> None:
+    firmware = machine()
+    firmware.msrs[VM_CR] = 1 << 4
+    assert refused(firmware).startswith("SVM is switched off (VM_CR.SVMDIS)")
+
+
+@pytest.mark.parametrize(
+    ("feature", "number", "value"), [(1 << 1, 0xC001_0131, 1), (1, 0xC001_0010, 1 << 23)]
+)
+def test_encrypted_memory_is_refused(feature: int, number: int, value: int) -> None:
+    firmware = machine()
+    firmware.leaves[0x8000_001F] = (feature, 0, 0, 0)
+    assert wanted(firmware), "it could be, and is not"
+    firmware = machine()
+    firmware.leaves[0x8000_001F] = (feature, 0, 0, 0)
+    firmware.msrs[number] = value
+    assert refused(firmware).startswith("memory is encrypted")
+
+
+@pytest.mark.parametrize("signature", [b"IVRS", b"DMAR"])
+def test_an_iommu_is_refused(signature: bytes) -> None:
+    firmware = machine()
+    firmware.add_acpi([b"FACP", signature])
+    assert refused(firmware).startswith("there is an IOMMU")
+
+
+def test_other_tables_are_no_iommu() -> None:
+    firmware = machine()
+    firmware.add_acpi([b"FACP", b"APIC", b"MCFG"])
+    assert wanted(firmware)
+
+
+def test_without_a_controller_there_is_nothing_to_take() -> None:
+    assert refused(machine(controllers=())) == "there is no NVMe controller"
+
+
+def test_several_controllers_want_a_name() -> None:
+    both = ((0, 3, 0), (2, 0, 0))
+    assert refused(machine(controllers=both)).startswith("there are several NVMe controllers; name")
+    assert wanted(machine("efiemu.efi nvme=02:00.0", controllers=both)) == "02:00.0"
+    assert wanted(machine("x  nvme=00:03.0 ", controllers=both)) == "00:03.0"
+    line = "there is no NVMe controller where the load options name one"
+    assert refused(machine("x nvme=00:04.0", controllers=both)) == line
+
+
+def test_a_later_function_is_found() -> None:
+    assert wanted(machine(controllers=((0, 0, 7),))) == "00:00.7"
+
+
+def test_a_controller_without_msix_is_refused() -> None:
+    firmware = machine(controllers=())
+    firmware.add(NVME, NVME_CLASS, msix=False)
+    assert refused(firmware) == "the NVMe controller has no MSI-X"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *("x nvme", "x nvme=", "x nvme=00:03", "x nvme=00:20.0", "x nvme=00:03.8", "x nvme=0:3.0"),
+        *("x nvme=00:03.0x", "x nvme=00-03.0", "x nvme=g0:03.0", "x NVME=00:03.0", "x y", "x \xe9"),
+    ],
+)
+def test_other_load_options_are_refused(options: str) -> None:
+    assert refused(machine(options)).startswith("load options are nvme=BUS:DEVICE.FUNCTION")
+
+
+@pytest.mark.parametrize(
+    "options", ["", "efiemu.efi", "efiemu.efi ", "\u4e00\x07\x01", "x\0 y", "nvme=" * 400]
+)
+def test_a_name_and_what_ends_it_are_no_options(options: str) -> None:
+    assert wanted(machine(options))
+
+
+def exit_of(firmware: Firmware, rax: int = 0, rcx: int = 0, rdx: int = 0) -> tuple[Shell, Vmcb]:
+    shell, vmcb = Shell(), Vmcb(rax=rax, instruction=0x1000, efer=SVM_ENABLED | 0xD00)
+    shell.guest[1], shell.guest[2], shell.guest[3] = rcx, rdx, 0xFFFF_FFFF_FFFF_FFFF
+    return shell, vmcb
+
+
+@pytest.mark.parametrize(("cr4", "shown"), [(0, 0), (1 << 18, 1 << 27)])
+def test_cpuid_tells_of_the_guests_own_cr4(cr4: int, shown: int) -> None:
+    firmware = machine()
+    firmware.leaves[1] = (0xA20F10, 0x800, 1 << 27 | 1, 0x0F8B_FBFF)
+    shell, vmcb = exit_of(firmware, rax=0xFFFF_FFFF_0000_0001)
+    vmcb.cr4 = cr4
+    with running_on(firmware):
+        answer_cpuid(shell, vmcb)
+    assert (vmcb.rax, shell.guest[3], shell.guest[1]) == (0xA20F10, 0x800, 1 | shown)
+    assert vmcb.instruction == 0x1002
+
+
+def test_cpuid_shows_no_svm() -> None:
+    firmware = machine()
+    firmware.leaves[0x8000_0001] = (1, 2, 0x75C2_37FF, 4)
+    shell, vmcb = exit_of(firmware, rax=0x8000_0001)
+    with running_on(firmware):
+        answer_cpuid(shell, vmcb)
+        assert shell.guest[1] == 0x75C2_37FF & ~SVM
+        shell, vmcb = exit_of(firmware, rax=0x8000_000A)
+        answer_cpuid(shell, vmcb)
+    assert (vmcb.rax, *(shell.guest[each] for each in (1, 2, 3))) == (0, 0, 0, 0)
+
+
+def test_efer_has_no_svm_and_keeps_it() -> None:
+    shell, vmcb = exit_of(machine(), rcx=EFER)
+    answer_msr(shell, vmcb)
+    assert (vmcb.rax, shell.guest[2], vmcb.instruction) == (0xD00, 0, 0x1002)
+    shell, vmcb = exit_of(machine(), rax=LONG_MODE, rcx=EFER)
+    vmcb.information[0] = 1
+    answer_msr(shell, vmcb)
+    assert vmcb.efer == SVM_ENABLED | LONG_MODE | LONG_MODE_ACTIVE, (
+        "the processor sets and clears LMA"
+    )
+
+
+def test_vm_cr_is_locked_and_other_msrs_are_not_there() -> None:
+    shell, vmcb = exit_of(machine(), rcx=VM_CR)
+    answer_msr(shell, vmcb)
+    assert (vmcb.rax, vmcb.injected) == (0x18, 0)
+    for number, writes in ((VM_CR, 1), (0xC001_0117, 0), (0xC001_0117, 1), (EFER, 1)):
+        shell, vmcb = exit_of(machine(), rax=SVM_ENABLED, rcx=number)
+        vmcb.information[0] = writes
+        answer_msr(shell, vmcb)
+        assert (vmcb.injected, vmcb.instruction) == (GENERAL_PROTECTION, 0x1000)

@@ -1,0 +1,37 @@
+"""`vestige efiemu build`: make efiemu.efi, an application of UEFI firmware."""
+
+import time
+
+from vestige.cli.arguments import Arguments, Option, Syntax
+from vestige.cli.output import Output
+from vestige.errors import UsageError
+from vestige.host import images
+from vestige.host.messages import show, tell
+
+NAME = "efiemu.efi"
+APPLICATION = Output("PE32+", b"MZ")
+SYNTAX = Syntax(
+    (Option("-o", "FILE.efi", help=f"what to write ({NAME}); an application there is replaced"),),
+    names="build",
+    note=(
+        "The machine whose firmware starts it becomes a guest of its own, on a processor with AMD's"
+        " SVM. Load options: nvme=BUS:DEVICE.FUNCTION where there are several NVMe controllers."
+    ),
+)
+
+
+def run(arguments: Arguments) -> int:
+    """Write the application, and say where it is. Raises UsageError."""
+    if arguments.rest != ["build"]:
+        raise UsageError("give what to do: build; see `vestige efiemu --help`")
+    path = arguments.last("-o") or NAME
+    APPLICATION.check(path)
+    began = time.monotonic()
+    images.compiler()  # there is one
+    from vestige.efiemu.build import application  # noqa: PLC0415
+
+    data = application()
+    APPLICATION.write(path, data)
+    show(f"{path}\n")
+    tell(f"{len(data)} bytes, built in {time.monotonic() - began:.1f} s")
+    return 0

@@ -1,0 +1,1 @@
+"""The shell: typed Python that runs as an application of firmware, and in CPython."""

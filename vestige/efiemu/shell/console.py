@@ -1,0 +1,61 @@
+"""Lines on the firmware's console."""
+
+from vestige.efiemu.shell import uefi
+from vestige.efiemu.shell.state import LONGEST, Shell
+from vestige.efiemu.shell.texts import LETTERS, STARTS, Text
+from vestige.lang.intrinsics import address_of, load8, load32
+from vestige.lang.types import u8, u32, u64
+
+COLON, DOT = 0x3A, 0x2E
+DIGITS = b"0123456789abcdef"
+
+
+def put(shell: Shell, letter: u8) -> None:
+    """A letter of the line. What is longer than a line is left out."""
+    if shell.length < LONGEST:
+        shell.line[shell.length] = letter
+        shell.length += 1
+
+
+def put_text(shell: Shell, text: u32) -> None:
+    """A Text."""
+    for place in range(STARTS[text], STARTS[text + 1]):
+        put(shell, LETTERS[place])
+
+
+def put_hexadecimal(shell: Shell, value: u64, digits: u8) -> None:
+    """The low `digits` digits of a number."""
+    for number in range(digits):
+        put(shell, DIGITS[(value >> (4 * (digits - 1 - number)) % 64) & 0xF])
+
+
+def put_location(shell: Shell, function: u32) -> None:
+    """Where a PCI function is, as lspci writes it: bus, device and function."""
+    put_hexadecimal(shell, function >> 8, 2)
+    put(shell, COLON)
+    put_hexadecimal(shell, function >> 3 & 31, 2)
+    put(shell, DOT)
+    put_hexadecimal(shell, function & 7, 1)
+
+
+def put_check(shell: Shell, table: u64, check: u32) -> None:
+    """What a check was, by the table of checks: see build.py."""
+    first, end = load32(u64(table + 4 * check)), load32(u64(table + 4 * check + 4))
+    for offset in range(first, end):
+        put(shell, load8(u64(table + offset)))
+
+
+def end_line(shell: Shell) -> None:
+    """Show the line. UEFI 2.10, 12.4.3."""
+    for letter in (0x0D, 0x0A, 0):
+        shell.line[shell.length] = letter
+        shell.length += 1
+    shell.length = 0
+    uefi.call(shell.output, uefi.OUTPUT_STRING, shell.output, address_of(shell.line))
+
+
+def tell(shell: Shell, text: u32) -> None:
+    """A whole line."""
+    put_text(shell, Text.NAME)
+    put_text(shell, text)
+    end_line(shell)

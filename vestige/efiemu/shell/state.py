@@ -1,0 +1,76 @@
+"""All that the shell knows."""
+
+from vestige.efiemu.shell.uefi import Guid
+from vestige.lang.types import Struct, u8, u16, u32, u64
+
+LONGEST = 200  # characters of a line
+ROOM = LONGEST + 3  # and CR, LF and NUL
+
+
+class Registers(Struct):
+    """What CPUID answers."""
+
+    eax: u32
+    ebx: u32
+    ecx: u32
+    edx: u32
+
+
+class ProcessorState(Struct):
+    """What read_state reads."""
+
+    padding_0: u8[6]
+    gdt_limit: u16
+    gdt: u64
+    padding_16: u8[6]
+    idt_limit: u16
+    idt: u64
+    es: u16
+    cs: u16
+    ss: u16
+    ds: u16
+    cr0: u64
+    cr2: u64
+    cr3: u64
+    cr4: u64
+    dr6: u64
+    dr7: u64
+
+
+class World(Struct):
+    """Where take_over goes on."""
+
+    vmcb: u64
+    cr3: u64
+    stack: u64
+    state: u64
+    padding_32: u8[6]
+    gdt_limit: u16
+    gdt: u64
+    padding_48: u8[6]
+    idt_limit: u16
+    idt: u64
+    distance: u64  # of the copy of the code from the code
+
+
+class Shell(Struct):
+    """Zeroed before the firmware enters the application."""
+
+    boot: u64  # EFI_BOOT_SERVICES
+    output: u64  # EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL
+    line: u16[ROOM]  # being written
+    length: u32  # characters of it
+    registers: Registers
+    guid: Guid  # for a call
+    answer: u64[1]  # of a call
+    image: u64  # EFI_LOADED_IMAGE_PROTOCOL
+    block: u64  # physical address of the shell's memory
+    vmcb: u64
+    state: ProcessorState
+    world: World
+    guest: u64[16]  # its registers, by number; RAX and RSP are in the VMCB
+    exits: u64
+    wanted: u32  # the controller that the load options name; NOWHERE: none
+    controllers: u32  # NVMe controllers found
+    controller: u32  # the last one of them, or the one wanted: bus, device and function
+    identity: u32  # its vendor and device

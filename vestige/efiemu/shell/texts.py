@@ -1,0 +1,54 @@
+"""The lines of the shell: numbers where it runs, and a table of letters."""
+
+from vestige.lang.enumeration import IntEnum
+
+
+class Text(IntEnum):
+    """One line, or a part of one."""
+
+    NOTHING = 0
+    NAME = 1
+    INTEL = 2
+    NO_SVM = 3
+    LOCKED = 4
+    NO_NESTED_PAGING = 5
+    ENCRYPTED = 6
+    NO_NVME = 7
+    SEVERAL = 8
+    NOT_THERE = 9
+    NO_MSIX = 10
+    IOMMU = 11
+    OPTIONS = 12
+    NVME = 13
+    AT = 14
+    TAKEN = 15
+    PANIC = 16
+    NO_MEMORY = 17
+
+
+WORDS = {
+    Text.NOTHING: "",
+    Text.NAME: "efiemu: ",
+    Text.INTEL: "this is no AMD processor, and there is no VMX in efiemu; it needs AMD's SVM",
+    Text.NO_SVM: "the processor shows no SVM (CPUID Fn8000_0001, ECX bit 2); if this is a virtual"
+    " machine, its host must show it",
+    Text.LOCKED: "SVM is switched off (VM_CR.SVMDIS); switch it on in the firmware's set-up",
+    Text.NO_NESTED_PAGING: "the processor has SVM without nested paging (CPUID Fn8000_000A)",
+    Text.ENCRYPTED: "memory is encrypted (SEV or SME), and devices can't read that of a shadow",
+    Text.NO_NVME: "there is no NVMe controller",
+    Text.SEVERAL: "there are several NVMe controllers; name one: nvme=BUS:DEVICE.FUNCTION",
+    Text.NOT_THERE: "there is no NVMe controller where the load options name one",
+    Text.NO_MSIX: "the NVMe controller has no MSI-X",
+    Text.IOMMU: "there is an IOMMU (ACPI IVRS or DMAR), which an operating system would set up;"
+    " switch it off",
+    Text.OPTIONS: "load options are nvme=BUS:DEVICE.FUNCTION, in hexadecimal digits, or none",
+    Text.NVME: "NVMe ",
+    Text.AT: " at ",
+    Text.TAKEN: ": taken over; this firmware goes on as a guest",
+    Text.PANIC: "PANIC: ",
+    Text.NO_MEMORY: "there are no 4 MiB of memory free",
+}
+LETTERS = "".join(WORDS[text] for text in Text).encode("ascii")
+STARTS = tuple(
+    sum(len(WORDS[text]) for text in list(Text)[:number]) for number in range(len(Text) + 1)
+)
