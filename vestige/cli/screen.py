@@ -19,7 +19,8 @@ SYNTAX = Syntax(
     names="NAME",
     note=(
         "NAME is a run's, as `vestige ps` lists it. Exit status: 0 the screen shows text, 1 it is"
-        " blank or shows graphics, 2 there is no such run, or it has no screen."
+        " blank or shows graphics, the guest does not run now, or the run does not answer, 2 there"
+        " is no such run, or it has no screen."
     ),
 )
 PICTURE = Output("PNG", png.SIGNATURE)

@@ -10,6 +10,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vestige.abi import EVENT_SIZE, EventKind
 from vestige.errors import GuestError, UsageError
@@ -18,6 +20,7 @@ from vestige.host.backends.events import (
     AHEAD,
     MARK,
     MOST_WAITING,
+    Dropped,
     Events,
     Lines,
     Source,
@@ -441,3 +444,45 @@ def test_what_has_been_done_is_not_given_up(ring: Opener) -> None:
     assert give_up() is None
     assert told == [1]
     assert opened.events.waits() == (0, 0, 0.0)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("type"), st.integers(1, 150)),
+        st.tuples(st.just("take"), st.integers(1, 900)),
+        st.tuples(st.just("give up"), st.integers(0, 9)),
+    ),
+    max_size=30,
+)
+
+
+@given(STEPS)
+@settings(deadline=None)
+def test_what_is_told_to_be_dropped_is_all_that_never_comes(steps: list[tuple[str, int]]) -> None:
+    """Whoever gives up, and whenever: records come whole, and no key is left down."""
+    requests: list[tuple[Callable[[], Dropped | None], list[int]]] = []
+    came, lost, asked = bytearray(), 0, 0
+    with ExitStack() as stack:
+        opened = Ring(Events(), stack)
+        for what, number in steps:
+            if what == "type":
+                told: list[int] = []
+                give_up = opened.events.type([f"text {'a' * number}"], lambda t=told: t.append(1))  # type: ignore[misc]
+                requests.append((give_up, told))
+                asked += 2 * number
+            elif what == "take" and not opened.has_nothing():
+                came += opened.end.recv(number)
+                opened.events.serve({})
+            elif what == "give up" and number < len(requests):
+                give_up, told = requests.pop(number)
+                dropped = give_up()
+                assert (dropped is None) == bool(told)
+                lost += dropped[0] if dropped is not None else 0
+        while opened.events.waits_for() or not opened.has_nothing():
+            came += b"" if opened.has_nothing() else opened.end.recv(1 << 16)
+            opened.events.serve({})
+        assert all(told for _, told in requests)
+    records = [bytes(came[at : at + EVENT_SIZE]) for at in range(0, len(came), EVENT_SIZE)]
+    keys = [each for each in records if each != MARK]
+    assert keys == [A[:EVENT_SIZE], A[EVENT_SIZE:]] * (len(keys) // 2)
+    assert len(keys) == asked - lost

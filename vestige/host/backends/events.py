@@ -267,9 +267,7 @@ class Events:
         before, own = bytes(back[:first]), back[first:]
         request.sent -= len(own)
         request.going[:0] = own
-        if request.marked:
-            del request.going[-EVENT_SIZE:]
-            request.marked = False
+        request.marked = False
         return before
 
     def waits_for(self) -> dict[int, int]:
