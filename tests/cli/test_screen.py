@@ -85,9 +85,20 @@ def test_a_picture_replaces_another_whole(answers: Answers, tmp_path: Path) -> N
     assert {each.name for each in tmp_path.iterdir()} == {"screen.png", "older.png"}
 
 
-@pytest.mark.parametrize("kind", ["disk", "empty", "folder", "link", "dangling", "fifo", "device"])
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("disk", "a file that is no PNG"),
+        ("empty", "a file that is no PNG"),
+        ("folder", "a folder"),
+        ("link", "a symbolic link"),
+        ("dangling", "a symbolic link"),
+        ("fifo", "a FIFO"),
+        ("device", "a device"),
+    ],
+)
 def test_a_picture_replaces_nothing_else(
-    answers: Answers, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+    answers: Answers, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, what: str
 ) -> None:
     answers(answer(b"o\7k\7 \7!\7", 2))
     path, target = tmp_path / "taken", tmp_path / "target.png"
@@ -107,7 +118,7 @@ def test_a_picture_replaces_nothing_else(
     before = path.lstat()
     assert pictured(path) == 2
     assert capsys.readouterr().err == (
-        f"vestige: -o {path}: it is there, and is no PNG file; give another name\n"
+        f"vestige: -o {path}: {what} is there, and is not replaced; give another name\n"
     )
     after = path.lstat()
     assert (after.st_ino, after.st_size, after.st_mode) == (

@@ -8,6 +8,15 @@ from typing import NamedTuple
 
 from vestige.errors import UsageError
 
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
 
 class Output(NamedTuple):
     """A kind of file, which begins with `signature`; `name` is for people: "PNG"."""
@@ -20,18 +29,18 @@ class Output(NamedTuple):
         if path in ("", "-"):
             raise UsageError(f"-o {path!r}: a file is made; give the name of one")
         try:
-            is_like = stat.S_ISREG(Path(path).lstat().st_mode)
-            if is_like:
+            kind = stat.S_IFMT(Path(path).lstat().st_mode)
+            what = KINDS.get(kind, "what is no file")
+            if kind == stat.S_IFREG:
                 with Path(path).open("rb") as file:
-                    is_like = file.read(len(self.signature)) == self.signature
+                    if file.read(len(self.signature)) == self.signature:
+                        return
+                what = f"a file that is no {self.name}"
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
             raise _refused(path, error) from None
-        if not is_like:
-            raise UsageError(
-                f"-o {path}: it is there, and is no {self.name} file; give another name"
-            )
+        raise UsageError(f"-o {path}: {what} is there, and is not replaced; give another name")
 
     def write(self, path: str, data: bytes) -> None:
         """The whole file, in the place of one that is there, or none. Raises UsageError."""
