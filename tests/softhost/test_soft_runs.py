@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.host.kernel_payload import FEW_SECTORS, HELLO, Kernels
-from vestige.errors import UsageError
+from vestige.errors import GuestError
 from vestige.host import images
 from vestige.host.control.client import find
 from vestige.softhost import SoftHost
@@ -116,7 +116,7 @@ def test_a_run_in_the_software_host_is_asked_out_here(
         with find("soft") as run:
             told = run.ask({"do": "status"})
             assert (told["pid"], told["accel"], told["state"]) == (process.pid, "soft", "starting")
-            with pytest.raises(UsageError, match="the guest does not run now"):
+            with pytest.raises(GuestError, match="the guest does not run now"):
                 run.ask({"do": "exits"})
             while (told := run.ask({"do": "status"}))["state"] == "starting":
                 assert process.poll() is None

@@ -7,6 +7,7 @@ machine's process answers is one line of bounded length, and no more is believed
 """
 
 import _socket
+import errno
 import os
 import select
 import time
@@ -388,6 +389,8 @@ def open_control(asked: "RunOptions", end: Callable[[], object]) -> Control:
     except (UsageError, OSError) as error:
         reason = str(error)
         if isinstance(error, OSError):
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # there will be none for the rest
+                raise
             what = error.filename or f"the socket of run {name_of(asked)}"
             reason = f"{what}: {error.strerror}"
         if asked.name is not None:
