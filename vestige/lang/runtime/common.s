@@ -1,4 +1,5 @@
-# What LLVM and compiled code call: memory routines. No SSE, any address, DF clear on return.
+# What LLVM and compiled code call: memory routines. No SSE, any address, DF clear on return. At the
+# end what other assembly begins and ends its functions with.
 #
 # Eight bytes a step, then the rest: processors with fast strings don't care, but emulated ones (the
 # software host's, and KVMs that emulate ring 0) take as long for a byte as for eight.
@@ -44,3 +45,21 @@ memcpy:                         # returns destination
     rep movsb
     cld
     retq
+
+.macro keep                     # the registers that a function leaves as they are
+    pushq %rbx
+    pushq %rbp
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+.endm
+
+.macro restore
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbp
+    popq %rbx
+.endm

@@ -54,12 +54,7 @@ vestige_panic:                  # (check)
 # ---- a virtual machine of AMD's ------------------------------------------------------------------
 
 vestige_run_guest:              # (VMCB, its registers but RAX and RSP): one VMRUN. APM 2, 15.5
-    pushq %rbx
-    pushq %rbp
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
+    keep
     pushq %rsi
     movq %rdi, %rax
     movq 8(%rsi), %rcx
@@ -96,12 +91,7 @@ vestige_run_guest:              # (VMCB, its registers but RAX and RSP): one VMR
     movq %rax, 48(%rsi)
     popq %rsi
     cld
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbp
-    popq %rbx
+    restore
     retq
 
 vestige_read_state:             # (where): as the struct of that name has it
@@ -126,12 +116,7 @@ vestige_read_state:             # (where): as the struct of that name has it
     retq
 
 vestige_take_over:              # (new world): returns as the guest; see the struct
-    pushq %rbx
-    pushq %rbp
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
+    keep
     movq 0(%rdi), %rbx          # the VMCB
     leaq 1f(%rip), %rax
     movq %rax, 0x578(%rbx)
@@ -157,12 +142,7 @@ vestige_take_over:              # (new world): returns as the guest; see the str
     lretq
 2:  movq 24(%rdi), %rdi         # the state
     call efi_serve              # which never returns
-1:  popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbp
-    popq %rbx
+1:  restore
     retq
 
     .balign 8

@@ -5,12 +5,7 @@
 .globl vestige_call, vestige_panic
 
 vestige_call:                   # (frame): function, 6 arguments, result, top of stack
-    pushq %rbx
-    pushq %rbp
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
+    keep
     movq %rdi, %rbx
     movq 64(%rbx), %rax
     movq %rsp, -STACK_SIZE(%rax)
@@ -26,12 +21,7 @@ vestige_call:                   # (frame): function, 6 arguments, result, top of
     movq 64(%rbx), %rax
     movq -STACK_SIZE(%rax), %rsp
     xorl %eax, %eax             # no check failed
-1:  popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbp
-    popq %rbx
+1:  restore
     retq
 
 vestige_panic:                  # (site); returns it from vestige_call
