@@ -17,7 +17,7 @@ VMCB, HOST_SAVE = 0x10_0000, 0x10_1000
 HOST_ROOT, HOST_GIBIBYTES = 0x10_2000, 0x10_3000
 NESTED_ROOT, NESTED_GIBIBYTES = 0x10_5000, 0x10_6000
 NESTED_DIRECTORY, NESTED_PAGES = 0x10_8000, 0x10_9000
-PORTS, MSRS = 0x10_A000, 0x10_D000  # permission maps, of 3 and 2 pages
+MSRS = 0x10_D000  # permission map, of 2 pages
 DESCRIPTORS, GATES, DECOY = 0x10_F000, 0x11_0000, 0x11_1000
 
 PRESENT, WRITABLE, USER, LARGE = 1, 2, 4, 0x80
@@ -51,31 +51,25 @@ def allocate(shell: Shell) -> bool:
 def map_all(block: u64) -> None:
     """Fill the tables of the host and of the guest."""
     for number in range(TABLES):
-        place = 8 * number
-        store64(u64(block + HOST_ROOT + place), u64(block + HOST_GIBIBYTES + PAGE * number) | HOST)
-        store64(
-            u64(block + NESTED_ROOT + place), u64(block + NESTED_GIBIBYTES + PAGE * number) | GUEST
+        enter(u64(block + HOST_ROOT), number, u64(block + HOST_GIBIBYTES + PAGE * number) | HOST)
+        enter(
+            u64(block + NESTED_ROOT), number, u64(block + NESTED_GIBIBYTES + PAGE * number) | GUEST
         )
     for number in range(TABLES * ENTRIES):
-        place = 8 * number
-        store64(u64(block + HOST_GIBIBYTES + place), number << 30 | LARGE | HOST)
-        store64(u64(block + NESTED_GIBIBYTES + place), number << 30 | LARGE | GUEST)
+        enter(u64(block + HOST_GIBIBYTES), number, number << 30 | LARGE | HOST)
+        enter(u64(block + NESTED_GIBIBYTES), number, number << 30 | LARGE | GUEST)
     gibibyte = block >> 30
+    directory = u64(block + NESTED_DIRECTORY)
     for number in range(ENTRIES):
-        place = 8 * number
-        store64(
-            u64(block + NESTED_DIRECTORY + place),
-            u64((gibibyte << 30) + (number << 21)) | LARGE | GUEST,
-        )
-        store64(u64(block + NESTED_PAGES + place), u64(block + DECOY) | PRESENT | USER | WRITABLE)
-    store64(
-        u64(block + NESTED_DIRECTORY + 8 * ((block >> 21) % ENTRIES)),
-        u64(block + NESTED_PAGES) | GUEST,
-    )
-    store64(
-        u64(block + NESTED_GIBIBYTES + 8 * (gibibyte % (TABLES * ENTRIES))),
-        u64(block + NESTED_DIRECTORY) | GUEST,
-    )
+        enter(directory, number, u64((gibibyte << 30) + (number << 21)) | LARGE | GUEST)
+        enter(u64(block + NESTED_PAGES), number, u64(block + DECOY) | GUEST)
+    enter(directory, u32((block >> 21) % ENTRIES), u64(block + NESTED_PAGES) | GUEST)
+    enter(u64(block + NESTED_GIBIBYTES), u32(gibibyte % (TABLES * ENTRIES)), directory | GUEST)
+
+
+def enter(table: u64, number: u32, entry: u64) -> None:
+    """Write an entry of a table, or of several that follow each other."""
+    store64(u64(table + 8 * number), entry)
 
 
 def intercept_msr(block: u64, number: u32) -> None:
@@ -88,9 +82,3 @@ def intercept_msr(block: u64, number: u32) -> None:
     bit = 2 * (number & 0x1FFF)
     place = u64(block + MSRS + offset + bit // 8)
     store8(place, u8(load8(place) | 3 << bit % 8))
-
-
-def intercept_port(block: u64, number: u32) -> None:
-    """Of reads and writes. APM volume 2, 15.10."""
-    place = u64(block + PORTS + number // 8)
-    store8(place, u8(load8(place) | 1 << number % 8))

@@ -4,7 +4,7 @@ from vestige.efiemu.shell import uefi
 from vestige.efiemu.shell.controller import NOWHERE
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.uefi import LoadedImage
-from vestige.lang.intrinsics import address_of, load16
+from vestige.lang.intrinsics import address_of, check, load16
 from vestige.lang.types import u16, u32, u64
 
 SPACE, NUL = 0x20, 0
@@ -21,8 +21,8 @@ def read_options(shell: Shell, handle: u64) -> bool:
     shell.wanted = NOWHERE
     shell.guid.low, shell.guid.high = uefi.LOADED_IMAGE
     guid, answer = address_of(shell.guid), address_of(shell.answer)
-    if uefi.call(shell.boot, uefi.HANDLE_PROTOCOL, handle, guid, answer) != uefi.SUCCESS:
-        return True
+    status = uefi.call(shell.boot, uefi.HANDLE_PROTOCOL, handle, guid, answer)
+    check(status == uefi.SUCCESS)  # every image has it
     shell.image = shell.answer[0]
     image = LoadedImage.at(shell.image)
     end = min(image.options_size // 2, LONGEST)

@@ -23,8 +23,6 @@ def efi_serve(state: u64) -> None:
     vmcb = Vmcb.at(shell.vmcb)
     while True:
         run_guest(shell.vmcb, address_of(shell.guest))
-        shell.exits += 1
-        vmcb.flush = 0
         serve(shell, vmcb)
 
 

@@ -69,7 +69,6 @@ class Shell(Struct):
     state: ProcessorState
     world: World
     guest: u64[16]  # its registers, by number; RAX and RSP are in the VMCB
-    exits: u64
     wanted: u32  # the controller that the load options name; NOWHERE: none
     controllers: u32  # NVMe controllers found
     controller: u32  # the last one of them, or the one wanted: bus, device and function

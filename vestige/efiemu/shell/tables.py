@@ -1,5 +1,7 @@
 """ACPI's tables, as the firmware has made them. Source: ACPI 6.5, 5.2.5 and 5.2.8."""
 
+from ctypes import sizeof
+
 from vestige.efiemu.shell.uefi import ACPI_20, Configuration, SystemTable
 from vestige.lang.intrinsics import load32, load64
 from vestige.lang.types import u64
@@ -7,7 +9,6 @@ from vestige.lang.types import u64
 XSDT, LENGTH, FIRST = 24, 4, 36  # offsets: in the RSDP, in a table, of a table's first entry
 MOST_TABLES = 256
 IOMMUS = (0x5352_5649, 0x5241_4D44)  # "IVRS", AMD's, and "DMAR", Intel's
-SIZE_OF_CONFIGURATION = 24
 
 
 def has_iommu(system: SystemTable) -> bool:
@@ -33,7 +34,7 @@ def acpi_pointer(system: SystemTable) -> u64:
     for number in range(MOST_TABLES):
         if number >= system.entries:
             return 0
-        entry = Configuration.at(u64(system.configuration + SIZE_OF_CONFIGURATION * number))
+        entry = Configuration.at(u64(system.configuration + sizeof(Configuration) * number))
         if entry.guid.low == ACPI_20[0] and entry.guid.high == ACPI_20[1]:
             return entry.table
     return 0

@@ -20,7 +20,7 @@ from vestige.lang.vcpu import STACK_SIZE
 
 EFER, SVM_ENABLED = 0xC000_0080, 1 << 12
 VM_CR, HOST_SAVE_AREA, PAT = 0xC001_0114, 0xC001_0117, 0x277
-INTERCEPTED = Intercept.SMI | Intercept.CPUID | Intercept.PORT | Intercept.MSR | Intercept.SHUTDOWN
+INTERCEPTED = Intercept.SMI | Intercept.CPUID | Intercept.MSR | Intercept.SHUTDOWN
 INSTRUCTIONS = (
     SvmInstruction.VMRUN | SvmInstruction.VMLOAD | SvmInstruction.VMSAVE | SvmInstruction.STGI
     | SvmInstruction.CLGI | SvmInstruction.SKINIT
@@ -59,7 +59,7 @@ def take(shell: Shell, image: LoadedImage) -> None:
 def fill_vmcb(shell: Shell, vmcb: Vmcb) -> None:
     """The guest is this processor as it is now."""
     vmcb.intercepts, vmcb.instructions = INTERCEPTED, INSTRUCTIONS
-    vmcb.ports, vmcb.msrs = u64(shell.block + block.PORTS), u64(shell.block + block.MSRS)
+    vmcb.msrs = u64(shell.block + block.MSRS)
     vmcb.asid, vmcb.nested_paging = GUEST_ASID, 1
     vmcb.nested_root = u64(shell.block + block.NESTED_ROOT)
     now = shell.state

@@ -77,10 +77,8 @@ class Vmcb(Struct):
 class Intercept(IntEnum):
     """Bits of Vmcb.intercepts."""
 
-    NMI = 1 << 1
     SMI = 1 << 2
     CPUID = 1 << 18
-    PORT = 1 << 27
     MSR = 1 << 28
     SHUTDOWN = 1 << 31
 
@@ -99,15 +97,11 @@ class SvmInstruction(IntEnum):
 class Exit(IntEnum):
     """What a guest left for. APM volume 2, appendix C."""
 
-    NMI = 0x61
     SMI = 0x62
     CPUID = 0x72
-    PORT = 0x7B
     MSR = 0x7C
-    SHUTDOWN = 0x7F
     VMRUN = 0x80
     SKINIT = 0x86
-    NESTED_FAULT = 0x400
 
 
 INVALID_OPCODE = 0x8000_0306  # Vmcb.injected: valid, an exception, vector 6

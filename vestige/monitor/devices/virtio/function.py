@@ -16,14 +16,18 @@ from vestige.abi import (
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.devices.pci.config_space import ConfigSpace
-from vestige.monitor.devices.pci.spec import INTERRUPT_PINS, Command, Register
+from vestige.monitor.devices.pci.spec import (
+    CAPABILITY_MSIX,
+    CAPABILITY_VENDOR,
+    INTERRUPT_PINS,
+    Command,
+    Register,
+)
 from vestige.monitor.devices.piix3_isa.spec import FIRST_SLOT
 from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.devices.virtio.spec import (
-    CAPABILITY_MSIX,
     CAPABILITY_SIZE,
     CAPABILITY_SIZE_MORE,
-    CAPABILITY_VENDOR,
     DEVICE,
     PAGE,
     REVISION,

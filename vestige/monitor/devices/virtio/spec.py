@@ -146,8 +146,6 @@ class Capability(IntEnum):
     PCI_ACCESS = 0x98
 
 
-CAPABILITY_MSIX = 0x11  # PCI's numbers
-CAPABILITY_VENDOR = 0x09
 CAPABILITY_SIZE = 16  # bytes of virtio's, 4.1.4
 CAPABILITY_SIZE_MORE = 20  # with a multiplier or data behind
 
