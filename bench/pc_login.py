@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from bench.common import command, results
+from bench.common import command, pc, results
 from bench.common.guests import ROOT, WORK
 from bench.common.pc import COLOURS, KERNEL, OURS, SPLIT
 from tests.guests import debian
@@ -27,9 +27,7 @@ from vestige.host import images
 from vestige.softhost import SoftHost, emulator
 
 NAME = "pc_login"
-MEMORY = 512  # MiB of each guest
 LIMIT = 600.0  # seconds
-MACHINES = {SPLIT: "pc,kernel-irqchip=split,smm=off", KERNEL: "pc,smm=off"}
 TIME = "seconds"
 BOUND = 1.0  # of QEMU's time, at most
 
@@ -51,8 +49,8 @@ def measure(rounds: int) -> dict[str, Any]:
     pristine = debian.pc_disk()
     WORK.mkdir(parents=True, exist_ok=True)
     table: dict[str, Words] = {OURS: _vestige}
-    for name, machine in MACHINES.items():
-        table[name] = _qemu(qemu.words, machine)
+    for name in (SPLIT, KERNEL):
+        table[name] = _qemu(qemu.words, name)
     host = SoftHost()
     host.start(say)
     with host:
@@ -76,21 +74,16 @@ def measure(rounds: int) -> dict[str, Any]:
 
 
 def _vestige(disk: Path) -> list[str]:
-    return [
-        *(sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm", "--machine", "pc"),
-        *("--memory", f"{MEMORY}M", "--disk", f"{disk},bus=ide"),
-    ]
+    return pc.vestige("--disk", f"{disk},bus=ide", vga="std")
 
 
-def _qemu(program: list[str], machine: str) -> Words:
-    """QEMU with what Vestige's PC has, a VGA too: why without vapic and smm, see guests.py."""
+def _qemu(program: list[str], name: str) -> Words:
+    """QEMU with what Vestige's PC has, a VGA too: why without vapic, see guests.py."""
 
     def words(disk: Path) -> list[str]:
-        return [
-            *(*program, "-machine", f"{machine},accel=kvm", "-cpu", "host", "-m", f"{MEMORY}M"),
-            *("-global", "kvm-apic.vapic=off", "-nodefaults", "-display", "none", "-vga", "std"),
-            *("-serial", "stdio", "-drive", f"file={disk},if=ide,format=raw"),
-        ]
+        drive = ("-drive", f"file={disk},if=ide,format=raw")
+        more = ("-cpu", "host", "-global", "kvm-apic.vapic=off")
+        return pc.qemu(program, name, *more, *drive, vga="std")
 
     return words
 
