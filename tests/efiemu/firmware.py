@@ -16,7 +16,7 @@ AMD, INTEL = b"AuthenticAMD", b"GenuineIntel"
 LOADED_IMAGE = UUID("5b1b31a1-9562-11d2-8e3f-00a0c969723b")  # UEFI 2.10, 9.1.1
 ACPI = UUID("8868e871-e4f1-11d3-bc22-0080c73c8881")  # 4.6.1
 IMAGE = 0x77  # our handle
-OUTPUT_STRING, HANDLE_PROTOCOL, ALLOCATE_PAGES = range(1, 4)  # addresses of functions
+OUTPUT_STRING, HANDLE_PROTOCOL, ALLOCATE_PAGES, STALL = range(1, 5)  # addresses of functions
 NVME_CLASS, BRIDGE_CLASS = 0x01080200, 0x06000000
 NO_MEMORY = 1 << 63 | 9
 
@@ -54,6 +54,7 @@ class Firmware(Processor):
         output.address[uefi.OUTPUT_STRING // 8] = OUTPUT_STRING
         boot.address[uefi.HANDLE_PROTOCOL // 8] = HANDLE_PROTOCOL
         boot.address[uefi.ALLOCATE_PAGES // 8] = ALLOCATE_PAGES
+        boot.address[uefi.STALL // 8] = STALL
         self._system = SystemTable(
             output=ctypes.addressof(output), boot=ctypes.addressof(boot), entries=0
         )
@@ -66,6 +67,11 @@ class Firmware(Processor):
     def system(self) -> int:
         """Where the system table is."""
         return ctypes.addressof(self._system)
+
+    @property
+    def boot(self) -> int:
+        """Where the boot services are."""
+        return self._system.boot
 
     def put(self, data: bytes) -> int:
         """Where a copy of `data` is."""
@@ -98,6 +104,10 @@ class Firmware(Processor):
         """Start the application: its status."""
         with running_on(self):
             return efi_main(IMAGE, self.system, ctypes.addressof(self.shell), 0)
+
+    def stall(self, microseconds: int) -> None:
+        """So much time passes."""
+        raise NotImplementedError
 
     def cpuid_answer(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
         if leaf == 0:
@@ -133,6 +143,9 @@ class Firmware(Processor):
             assert arguments[0] == IMAGE
             assert ctypes.string_at(arguments[1], 16) == LOADED_IMAGE.bytes_le
             ctypes.c_uint64.from_address(arguments[2]).value = ctypes.addressof(self._image)
+            return uefi.SUCCESS
+        if function == STALL:
+            self.stall(arguments[0])
             return uefi.SUCCESS
         assert function == ALLOCATE_PAGES
         return NO_MEMORY

@@ -5,6 +5,7 @@ import ctypes
 from tests.efiemu.firmware import Firmware
 from vestige.efiemu.build import checks
 from vestige.efiemu.shell import uefi
+from vestige.efiemu.shell.constants import Constants
 from vestige.efiemu.shell.main import efi_failed
 from vestige.efiemu.shell.serial import write_line
 from vestige.efiemu.shell.state import LONGEST, Shell
@@ -15,6 +16,7 @@ SITES = (
     ("vestige/efiemu/shell/block.py", 7, "check failed: x"),
     ("long", 1, "y" * 999),
 )
+CONSTANTS = bytes(Constants(checks=ctypes.sizeof(Constants))) + checks(SITES)
 LINE = "efiemu: PANIC: vestige/efiemu/shell/block.py:7: check failed: x"
 
 
@@ -36,7 +38,7 @@ class Port(Firmware):
 
 def test_it_is_shown_by_file_and_line_and_the_firmware_goes_on() -> None:
     firmware = Firmware()
-    table = firmware.put(checks(SITES))
+    table = firmware.put(CONSTANTS)
     shell = Shell(length=5)
     with running_on(firmware):
         status = efi_failed(1, firmware.system, ctypes.addressof(shell), table)
@@ -45,7 +47,7 @@ def test_it_is_shown_by_file_and_line_and_the_firmware_goes_on() -> None:
 
 def test_a_long_line_is_cut() -> None:
     firmware = Firmware()
-    table = firmware.put(checks(SITES))
+    table = firmware.put(CONSTANTS)
     shell = Shell()
     with running_on(firmware):
         efi_failed(2, firmware.system, ctypes.addressof(shell), table)

@@ -7,8 +7,8 @@ from vestige.efiemu.shell import uefi
 from vestige.efiemu.shell.processor import SVM
 from vestige.efiemu.shell.serve import answer_cpuid, answer_msr
 from vestige.efiemu.shell.state import Shell
-from vestige.efiemu.shell.takeover import EFER, SVM_ENABLED, VM_CR
-from vestige.efiemu.shell.vmcb import GENERAL_PROTECTION, Vmcb
+from vestige.efiemu.shell.takeover import EFER, VM_CR
+from vestige.efiemu.shell.vmcb import GENERAL_PROTECTION, SVM_ENABLED, Vmcb
 from vestige.lang.intrinsics import running_on
 
 NVME = (0, 3, 0)
@@ -34,7 +34,7 @@ def refused(firmware: Firmware) -> str:
 
 def wanted(firmware: Firmware) -> str:
     """The controller of a machine that only lacks the memory to be taken over."""
-    assert refused(firmware) == "there are no 4 MiB of memory free"
+    assert refused(firmware) == "there are no 8 MiB of memory free"
     function = firmware.shell.controller
     return f"{function >> 8:02x}:{function >> 3 & 31:02x}.{function & 7}"
 

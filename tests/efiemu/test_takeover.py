@@ -5,7 +5,7 @@ One boot: OVMF's own shell starts the application with one load option after the
 
 import pytest
 
-from tests.efiemu import ovmf
+from tests.efiemu import failing, ovmf
 from tests.guests import initramfs, kernels
 from vestige.efiemu.build import application
 
@@ -14,6 +14,7 @@ SCRIPT = (
     "\\efiemu.efi",
     "\\efiemu.efi nvme=00:1f.0",
     "\\efiemu.efi bus=ide",
+    "\\failing.efi nvme=00:03.0",
     "\\efiemu.efi nvme=00:03.0",
     "\\efiemu.efi",
     "\\vmlinuz.efi console=ttyS0 panic=-1 tsc=reliable initrd=\\initrd.img",
@@ -24,6 +25,7 @@ SCRIPT = (
 def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("esp")
     (folder / "efiemu.efi").write_bytes(application())
+    (folder / "failing.efi").write_bytes(application(failing.image()))
     (folder / "vmlinuz.efi").write_bytes(kernels.kernel("cloud").bzimage.read_bytes())
     (folder / "initrd.img").write_bytes(initramfs.reached().read_bytes())
     (folder / "startup.nsh").write_text("".join(f"{line}\r\n" for line in SCRIPT))
@@ -39,12 +41,13 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 def test_each_refusal_is_one_line_and_the_firmware_goes_on(lines: list[str]) -> None:
     said = [line.removeprefix("efiemu: ") for line in lines if line.startswith("efiemu: ")]
-    assert len(said) == 5
+    assert len(said) == 6
     assert said[0].startswith("there are several NVMe controllers; name one")
     assert said[1] == "there is no NVMe controller where the load options name one"
     assert said[2].startswith("load options are nvme=BUS:DEVICE.FUNCTION")
-    assert said[3] == "NVMe 1b36:0010 at 00:03.0: taken over; this firmware goes on as a guest"
-    assert said[4].startswith("the processor shows no SVM"), "what has taken it over hides it"
+    assert said[3].startswith("PANIC: the monitor failed at tests/efiemu/failing.py:11: check")
+    assert said[4] == "NVMe 1b36:0010 at 00:03.0: taken over; this firmware goes on as a guest"
+    assert said[5].startswith("the processor shows no SVM"), "what has taken it over hides it"
 
 
 def test_the_guest_is_a_whole_machine(lines: list[str]) -> None:

@@ -155,8 +155,11 @@ def test_check_and_panic_raise() -> None:
         ("call_firmware", (1, 2, 3, 4, 5, 6, 7)),
         ("read_state", (0,)),
         ("run_guest", (0, 0)),
+        ("run_aside", (0, 0, 0)),
         ("take_over", (0,)),
         ("let_interrupts_in", ()),
+        ("shut_interrupts_out", ()),
+        ("end_shutting_out", ()),
     ],
 )
 def test_what_needs_a_virtual_cpu_says_so(name: str, arguments: tuple[int, ...]) -> None:

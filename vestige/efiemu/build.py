@@ -1,33 +1,54 @@
-"""efiemu.efi: the code of the shell, and what its checks are, in a PE32+ file."""
+"""efiemu.efi: the shell's code, its constants and the monitor in a PE32+ file."""
 
 import ctypes
 import struct
 from collections.abc import Sequence
 
-from vestige.efiemu import pe
+from vestige.efiemu import monitor, pe
+from vestige.efiemu.shell.constants import Constants, Load
 from vestige.efiemu.shell.main import efi_failed, efi_main
 from vestige.efiemu.shell.serve import efi_serve
 from vestige.efiemu.shell.state import Shell
+from vestige.host import images
 from vestige.lang import vcpu
 from vestige.lang.build import compile_functions
-from vestige.lang.image import Site
+from vestige.lang.image import Image, Site
 
 if ctypes.sizeof(Shell) > vcpu.STACK_SIZE:
     raise MemoryError("the shell's state is larger than what runtime/efi.s leaves for it")
 
 
-def application() -> bytes:
-    """The file: the same sources, the same bytes."""
+def application(monitor_image: Image | None = None) -> bytes:
+    """The file, with the monitor's image or another: the same sources, the same bytes."""
     image = compile_functions([efi_main, efi_failed, efi_serve], base=None, runtime="efi")
     zeroed = image.memory_size - image.code_size
     code = bytearray(image.code)
-    place = image.symbols["efi_checks"]
+    place = image.symbols["efi_constants"]
     struct.pack_into("<Q", code, place, pe.constants_at(image.code, zeroed) - place)
-    return pe.application(bytes(code), image.symbols["efi_start"], zeroed, checks(image.sites))
+    data = constants(image.sites, monitor_image or images.monitor_image())
+    return pe.application(bytes(code), image.symbols["efi_start"], zeroed, data)
+
+
+def constants(sites: Sequence[Site], image: Image) -> bytes:
+    """All of them, as shell/constants.py has them."""
+    own, others = checks(sites), checks(image.sites)
+    header = Constants(
+        checks=ctypes.sizeof(Constants), monitor_checks=ctypes.sizeof(Constants) + len(own),
+        monitor_check_count=len(image.sites),
+    )  # fmt: skip
+    header.loads = header.monitor_checks + len(others)
+    loads = monitor.loads(image)
+    header.load_count = len(loads)
+    table, data = b"", b""
+    first = header.loads + len(loads) * ctypes.sizeof(Load)
+    for place, part in loads:
+        table += bytes(Load(place=place, offset=first + len(data), size=len(part)))
+        data += part
+    return bytes(header) + own + others + table + data
 
 
 def checks(sites: Sequence[Site]) -> bytes:
-    """The table of checks: where the line of each begins, and the last one ends; then the lines."""
+    """A table of checks: where the line of each begins, and the last one ends; then the lines."""
     lines = [f"{file}:{line}: {reason}".encode("ascii", "replace") for file, line, reason in sites]
     begin = 4 * (len(lines) + 1)
     starts = [begin]

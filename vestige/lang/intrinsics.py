@@ -84,6 +84,10 @@ class Processor:
         """VMRUN."""
         raise OnlyInAVm("run_guest")
 
+    def run_aside(self, vmcb: int, registers: int, other: int) -> None:
+        """VMSAVE, VMLOAD, VMRUN, VMLOAD."""
+        raise OnlyInAVm("run_aside")
+
     def take_over(self, world: int) -> None:
         """Go on as the guest."""
         raise OnlyInAVm("take_over")
@@ -91,6 +95,14 @@ class Processor:
     def let_interrupts_in(self) -> None:
         """STGI; NOP; CLGI."""
         raise OnlyInAVm("let_interrupts_in")
+
+    def shut_interrupts_out(self) -> None:
+        """CLI; CLGI."""
+        raise OnlyInAVm("shut_interrupts_out")
+
+    def end_shutting_out(self) -> None:
+        """STGI; STI."""
+        raise OnlyInAVm("end_shutting_out")
 
     def call_firmware(self, function: int, *arguments: int) -> int:
         """CALL of a function of UEFI firmware, Microsoft's convention: RAX."""
@@ -311,6 +323,11 @@ def run_guest(vmcb: u64, registers: u64) -> None:
     _processor.get().run_guest(vmcb, registers)
 
 
+def run_aside(vmcb: u64, registers: u64, other: u64) -> None:
+    """The same while the VMCB `other` keeps what VMRUN does not switch: VMSAVE and VMLOAD."""
+    _processor.get().run_aside(vmcb, registers, other)
+
+
 def take_over(world: u64) -> None:
     """Go on as the guest of a copy of this code, whose `efi_serve` is entered: runtime/efi.s."""
     _processor.get().take_over(world)
@@ -319,6 +336,16 @@ def take_over(world: u64) -> None:
 def let_interrupts_in() -> None:
     """STGI; NOP; CLGI: an SMI or NMI that waits is taken here, by the host."""
     _processor.get().let_interrupts_in()
+
+
+def shut_interrupts_out() -> None:
+    """CLI; CLGI: no interrupt at all until `end_shutting_out`, as after a VMRUN."""
+    _processor.get().shut_interrupts_out()
+
+
+def end_shutting_out() -> None:
+    """STGI; STI."""
+    _processor.get().end_shutting_out()
 
 
 def panic(code: u32) -> "NoReturn":

@@ -1,35 +1,74 @@
-"""The shell's memory, 2 MiB of the machine's that its operating system takes for reserved.
+"""The shell's memory, a part of the machine's that its operating system takes for reserved.
 
-Page tables: AMD64 APM volume 2, 5.3 and 15.25. The host maps all memory to itself, and so does the
-guest's nested table, but for the block: there the guest has one page of zeroes, 512 times.
+The host maps all memory to itself, and so does the guest's nested table, but for the block: there
+the guest has one page of zeroes, again and again. The monitor has a nested table of its own, in
+which its private memory is in the block: PIECES.
 """
 
+from vestige.abi import (
+    IMAGE,
+    NVME_QUEUES,
+    NVME_QUEUES_SIZE,
+    RUN_PAGES,
+    RUN_STRIDE,
+    SHARED,
+    SHARED_STRIDE,
+    STACK_SIZE,
+    STACKS,
+    STATE,
+    STATE_SIZE,
+    TABLES,
+)
 from vestige.efiemu.shell import uefi
+from vestige.efiemu.shell.pages import PAGE, PRESENT, USER, WRITABLE, Tables
 from vestige.efiemu.shell.state import Shell
-from vestige.efiemu.shell.uefi import PAGE
-from vestige.lang.intrinsics import address_of, fill, load8, store8, store64
+from vestige.lang.intrinsics import address_of, fill, load8, store8
+from vestige.lang.records import Record
 from vestige.lang.types import u8, u32, u64
 
-SIZE = 2 << 20
+SIZE = 6 << 20
+ALIGNMENT = 2 << 20
+CPUS = 8  # that there is room for
 # Offsets in it. The image is at its beginning, at most so large.
 IMAGE_SIZE = 0x10_0000
 VMCB, HOST_SAVE = 0x10_0000, 0x10_1000
-HOST_ROOT, HOST_GIBIBYTES = 0x10_2000, 0x10_3000
-NESTED_ROOT, NESTED_GIBIBYTES = 0x10_5000, 0x10_6000
-NESTED_DIRECTORY, NESTED_PAGES = 0x10_8000, 0x10_9000
-MSRS = 0x10_D000  # permission map, of 2 pages
-DESCRIPTORS, GATES, DECOY = 0x10_F000, 0x11_0000, 0x11_1000
+MSRS = 0x10_2000  # permission map, of 2 pages
+DESCRIPTORS, GATES, DECOY = 0x10_4000, 0x10_5000, 0x10_6000
+MONITOR_MSRS, MONITOR_PORTS = 0x10_8000, 0x10_A000  # permission maps, of 2 and 3 pages
+MONITOR_CPUS, MONITOR_CPU_SIZE = 0x11_0000, 2 * PAGE  # its VMCBs; behind each its registers
+MONITOR_REGISTERS = PAGE
+PAGE_TABLES, PAGE_TABLES_SIZE = 0x12_0000, 0xE_0000
+MONITOR_STATE, MONITOR_QUEUES, MONITOR_STACKS = 0x20_0000, 0x40_0000, 0x50_0000
+MONITOR_IMAGE, MONITOR_IMAGE_SIZE = 0x58_0000, 0x4_0000
+MONITOR_SHARED, MONITOR_TABLES, MONITOR_TABLES_SIZE = 0x5C_0000, 0x5D_0000, 0x2_0000
+MONITOR_DATA = 0x5F_0000  # of its guests' accesses, a page each
 
-PRESENT, WRITABLE, USER, LARGE = 1, 2, 4, 0x80
 HOST, GUEST = PRESENT | WRITABLE, PRESENT | WRITABLE | USER
-ENTRIES = 512
-TABLES = 2  # of 512 GiB each
+EVERYTHING = 1 << 40  # bytes that are mapped
 CODE_DESCRIPTOR, DATA_DESCRIPTOR = 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF
+
+
+class Piece(Record):
+    """A part of the monitor's private memory (abi/layout.py) that is in the block."""
+
+    address: u64  # the monitor's
+    size: u32
+    place: u32  # in the block
+
+
+PIECES = (
+    Piece(IMAGE, MONITOR_IMAGE_SIZE, MONITOR_IMAGE),
+    Piece(SHARED, SHARED_STRIDE, MONITOR_SHARED),
+    Piece(STATE, STATE_SIZE, MONITOR_STATE),
+    Piece(STACKS, CPUS * STACK_SIZE, MONITOR_STACKS),
+    Piece(TABLES, MONITOR_TABLES_SIZE, MONITOR_TABLES),
+    Piece(NVME_QUEUES, NVME_QUEUES_SIZE, MONITOR_QUEUES),
+)
 
 
 def allocate(shell: Shell) -> bool:
     """Find memory for it; False: there is not enough. What was taken too much is given back."""
-    pages = 2 * SIZE // PAGE
+    pages = (SIZE + ALIGNMENT) // PAGE
     status = uefi.call(
         shell.boot, uefi.ALLOCATE_PAGES, uefi.ANY_PAGES, uefi.RESERVED_MEMORY, pages,
         address_of(shell.answer),
@@ -37,7 +76,7 @@ def allocate(shell: Shell) -> bool:
     if status != uefi.SUCCESS:
         return False
     first = shell.answer[0]
-    shell.block = u64(first + SIZE - 1) // SIZE * SIZE
+    shell.block = u64(first + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
     before = u64(shell.block - first) // PAGE
     if before:
         uefi.call(shell.boot, uefi.FREE_PAGES, first, before)
@@ -48,28 +87,36 @@ def allocate(shell: Shell) -> bool:
     return True
 
 
-def map_all(block: u64) -> None:
-    """Fill the tables of the host and of the guest."""
-    for number in range(TABLES):
-        enter(u64(block + HOST_ROOT), number, u64(block + HOST_GIBIBYTES + PAGE * number) | HOST)
-        enter(
-            u64(block + NESTED_ROOT), number, u64(block + NESTED_GIBIBYTES + PAGE * number) | GUEST
-        )
-    for number in range(TABLES * ENTRIES):
-        enter(u64(block + HOST_GIBIBYTES), number, number << 30 | LARGE | HOST)
-        enter(u64(block + NESTED_GIBIBYTES), number, number << 30 | LARGE | GUEST)
-    gibibyte = block >> 30
-    directory = u64(block + NESTED_DIRECTORY)
-    for number in range(ENTRIES):
-        enter(directory, number, u64((gibibyte << 30) + (number << 21)) | LARGE | GUEST)
-        enter(u64(block + NESTED_PAGES), number, u64(block + DECOY) | GUEST)
-    enter(directory, u32((block >> 21) % ENTRIES), u64(block + NESTED_PAGES) | GUEST)
-    enter(u64(block + NESTED_GIBIBYTES), u32(gibibyte % (TABLES * ENTRIES)), directory | GUEST)
+def release(shell: Shell) -> None:
+    """Give it back to the firmware."""
+    uefi.call(shell.boot, uefi.FREE_PAGES, shell.block, SIZE // PAGE)
 
 
-def enter(table: u64, number: u32, entry: u64) -> None:
-    """Write an entry of a table, or of several that follow each other."""
-    store64(u64(table + 8 * number), entry)
+def map_all(shell: Shell) -> None:
+    """Make the tables of the host, of the guest and of the monitor."""
+    block, tables = shell.block, shell.tables
+    tables.next = u64(block + PAGE_TABLES)
+    tables.end = u64(block + PAGE_TABLES + PAGE_TABLES_SIZE)
+    shell.host_root = tables.new()
+    tables.map(shell.host_root, 0, 0, EVERYTHING, HOST)
+    shell.guest_root = tables.new()
+    tables.map(shell.guest_root, 0, 0, block, GUEST)
+    map_decoy(tables, shell.guest_root, block, block)
+    end = u64(block + SIZE)
+    tables.map(shell.guest_root, end, end, u64(EVERYTHING - end), GUEST)
+    shell.monitor_root = tables.new()
+    for piece in PIECES:
+        tables.map(shell.monitor_root, piece.address, u64(block + piece.place), piece.size, GUEST)
+    for number in range(CPUS):
+        address = RUN_PAGES + number * RUN_STRIDE + PAGE
+        place = u64(block + MONITOR_DATA + number * PAGE)
+        tables.map(shell.monitor_root, address, place, PAGE, GUEST)
+
+
+def map_decoy(tables: Tables, root: u64, address: u64, block: u64) -> None:
+    """What is to be seen at `address` instead of the block."""
+    for number in range(SIZE // PAGE):
+        tables.map(root, u64(address + number * PAGE), u64(block + DECOY), PAGE, GUEST)
 
 
 def intercept_msr(block: u64, number: u32) -> None:

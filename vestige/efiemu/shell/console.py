@@ -39,7 +39,7 @@ def put_location(shell: Shell, function: u32) -> None:
 
 
 def put_check(shell: Shell, table: u64, check: u32) -> None:
-    """What a check was, by the table of checks: see build.py."""
+    """What a check was, by a table of checks: see build.py."""
     first, end = load32(u64(table + 4 * check)), load32(u64(table + 4 * check + 4))
     for offset in range(first, end):
         put(shell, load8(u64(table + offset)))

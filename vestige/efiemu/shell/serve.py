@@ -2,8 +2,14 @@
 
 from vestige.efiemu.shell.processor import FEATURES, SVM, SVM_FEATURES
 from vestige.efiemu.shell.state import Shell
-from vestige.efiemu.shell.takeover import EFER, SVM_ENABLED, VM_CR
-from vestige.efiemu.shell.vmcb import GENERAL_PROTECTION, INVALID_OPCODE, Exit, Vmcb
+from vestige.efiemu.shell.takeover import EFER, VM_CR
+from vestige.efiemu.shell.vmcb import (
+    GENERAL_PROTECTION,
+    INVALID_OPCODE,
+    SVM_ENABLED,
+    Exit,
+    Vmcb,
+)
 from vestige.lang.intrinsics import address_of, cpuid, let_interrupts_in, panic, run_guest
 from vestige.lang.types import u32, u64
 

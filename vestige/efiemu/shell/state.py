@@ -1,5 +1,6 @@
 """All that the shell knows."""
 
+from vestige.efiemu.shell.pages import Tables
 from vestige.efiemu.shell.uefi import Guid
 from vestige.lang.types import Struct, u8, u16, u32, u64
 
@@ -64,7 +65,12 @@ class Shell(Struct):
     guid: Guid  # for a call
     answer: u64[1]  # of a call
     image: u64  # EFI_LOADED_IMAGE_PROTOCOL
+    constants: u64  # address of the Constants
     block: u64  # physical address of the shell's memory
+    tables: Tables
+    host_root: u64  # physical addresses of page tables' roots
+    guest_root: u64
+    monitor_root: u64
     vmcb: u64
     state: ProcessorState
     world: World

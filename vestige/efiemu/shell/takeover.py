@@ -3,7 +3,13 @@
 from vestige.efiemu.shell import block
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.uefi import LoadedImage
-from vestige.efiemu.shell.vmcb import Intercept, Segment, SvmInstruction, Vmcb
+from vestige.efiemu.shell.vmcb import (
+    SVM_ENABLED,
+    Intercept,
+    Segment,
+    SvmInstruction,
+    Vmcb,
+)
 from vestige.lang.intrinsics import (
     address_of,
     check,
@@ -18,7 +24,7 @@ from vestige.lang.intrinsics import (
 from vestige.lang.types import u16, u64
 from vestige.lang.vcpu import STACK_SIZE
 
-EFER, SVM_ENABLED = 0xC000_0080, 1 << 12
+EFER = 0xC000_0080
 VM_CR, HOST_SAVE_AREA, PAT = 0xC001_0114, 0xC001_0117, 0x277
 INTERCEPTED = Intercept.SMI | Intercept.CPUID | Intercept.MSR | Intercept.SHUTDOWN
 INSTRUCTIONS = (
@@ -29,28 +35,37 @@ GUEST_ASID = 1
 SYSTEM_TABLE = 8  # at the lowest end of a stack: runtime/efi.s; 0: the firmware is a guest
 
 
+def enable_svm(shell: Shell) -> None:
+    """From here on there is VMRUN; `shell.block` is there."""
+    write_msr(EFER, read_msr(EFER) | SVM_ENABLED)
+    write_msr(HOST_SAVE_AREA, u64(shell.block + block.HOST_SAVE))
+    shell.vmcb = u64(shell.block + block.VMCB)
+
+
+def disable_svm() -> None:
+    """As it was before."""
+    write_msr(EFER, read_msr(EFER) & ~SVM_ENABLED)
+
+
 def take(shell: Shell, image: LoadedImage) -> None:
-    """Go on as a guest; `shell.block` is there. What is running goes on behind this call."""
+    """Go on as a guest, with SVM enabled. What is running goes on behind this call."""
     place = shell.block
     distance = u64(place + image.base % STACK_SIZE - image.base)  # modulo 2**64
     check(image.size <= block.IMAGE_SIZE - STACK_SIZE)
-    block.map_all(place)
     store64(u64(place + block.DESCRIPTORS + 8), block.CODE_DESCRIPTOR)
     store64(u64(place + block.DESCRIPTORS + 16), block.DATA_DESCRIPTOR)
     block.intercept_msr(place, EFER)
     block.intercept_msr(place, VM_CR)
     block.intercept_msr(place, HOST_SAVE_AREA)
-    write_msr(EFER, read_msr(EFER) | SVM_ENABLED)
-    write_msr(HOST_SAVE_AREA, u64(place + block.HOST_SAVE))
-    shell.vmcb = u64(place + block.VMCB)
     fill_vmcb(shell, Vmcb.at(shell.vmcb))
     state = u64(address_of(shell) + distance)
     world = shell.world
-    world.vmcb, world.cr3 = shell.vmcb, u64(place + block.HOST_ROOT)
+    world.vmcb, world.cr3 = shell.vmcb, shell.host_root
     world.stack, world.state = state, state
     world.gdt_limit, world.gdt = 23, u64(place + block.DESCRIPTORS)
     world.idt_limit, world.idt = 4095, u64(place + block.GATES)
     world.distance = distance
+    shell.constants = u64(shell.constants + distance)
     copy(u64(image.base + distance), image.base, image.size)
     store64(u64(state - STACK_SIZE + SYSTEM_TABLE), 0)
     take_over(address_of(world))
@@ -61,7 +76,7 @@ def fill_vmcb(shell: Shell, vmcb: Vmcb) -> None:
     vmcb.intercepts, vmcb.instructions = INTERCEPTED, INSTRUCTIONS
     vmcb.msrs = u64(shell.block + block.MSRS)
     vmcb.asid, vmcb.nested_paging = GUEST_ASID, 1
-    vmcb.nested_root = u64(shell.block + block.NESTED_ROOT)
+    vmcb.nested_root = shell.guest_root
     now = shell.state
     read_state(address_of(now))
     fill_segment(vmcb.es, now.es, now.gdt)

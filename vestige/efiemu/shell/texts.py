@@ -24,6 +24,11 @@ class Text(IntEnum):
     TAKEN = 15
     PANIC = 16
     NO_MEMORY = 17
+    MONITOR_FAILED = 18
+    EXCEPTION = 19
+    EXIT = 20
+    ERROR = 21
+    ADDRESS = 22
 
 
 WORDS = {
@@ -46,7 +51,12 @@ WORDS = {
     Text.AT: " at ",
     Text.TAKEN: ": taken over; this firmware goes on as a guest",
     Text.PANIC: "PANIC: ",
-    Text.NO_MEMORY: "there are no 4 MiB of memory free",
+    Text.NO_MEMORY: "there are no 8 MiB of memory free",
+    Text.MONITOR_FAILED: "the monitor failed at ",
+    Text.EXCEPTION: ": exception ",
+    Text.EXIT: ": it left without a call, exit ",
+    Text.ERROR: ", error code ",
+    Text.ADDRESS: ", address ",
 }
 LETTERS = "".join(WORDS[text] for text in Text).encode("ascii")
 STARTS = tuple(

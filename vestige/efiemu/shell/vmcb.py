@@ -77,8 +77,13 @@ class Vmcb(Struct):
 class Intercept(IntEnum):
     """Bits of Vmcb.intercepts."""
 
+    INTERRUPT = 1 << 0
+    NMI = 1 << 1
     SMI = 1 << 2
+    INIT = 1 << 3
     CPUID = 1 << 18
+    HALT = 1 << 24
+    PORT = 1 << 27
     MSR = 1 << 28
     SHUTDOWN = 1 << 31
 
@@ -87,6 +92,7 @@ class SvmInstruction(IntEnum):
     """Bits of Vmcb.instructions; VMRUN must be there, or VMRUN fails."""
 
     VMRUN = 1 << 0
+    VMMCALL = 1 << 1
     VMLOAD = 1 << 2
     VMSAVE = 1 << 3
     STGI = 1 << 4
@@ -97,12 +103,16 @@ class SvmInstruction(IntEnum):
 class Exit(IntEnum):
     """What a guest left for. APM volume 2, appendix C."""
 
+    NMI = 0x61
     SMI = 0x62
     CPUID = 0x72
+    PORT = 0x7B
     MSR = 0x7C
     VMRUN = 0x80
     SKINIT = 0x86
 
 
+MASK_INTERRUPTS = 1 << 24  # of Vmcb.interrupt_control: the host's RFLAGS.IF holds for physical ones
+SVM_ENABLED = 1 << 12  # of EFER; VMRUN needs it in Vmcb.efer, too
 INVALID_OPCODE = 0x8000_0306  # Vmcb.injected: valid, an exception, vector 6
 GENERAL_PROTECTION = 0x8000_0B0D  # with an error code, of 0

@@ -26,7 +26,8 @@ _RING_0 = frozenset((
 ))  # fmt: skip
 _KERNEL = frozenset(("syscall",))
 _FIRMWARE = frozenset((
-    "call_firmware", "read_state", "run_guest", "take_over", "let_interrupts_in",
+    "call_firmware", "read_state", "run_guest", "run_aside", "take_over", "let_interrupts_in",
+    "shut_interrupts_out", "end_shutting_out",
 ))  # fmt: skip
 UNAVAILABLE = {
     "monitor": _KERNEL | _FIRMWARE,

@@ -173,6 +173,9 @@ EMIT: dict[str, Callable[..., str | None]] = {
     "call_firmware": _call_firmware,
     "read_state": partial(_runtime, "vestige_read_state"),
     "run_guest": partial(_runtime, "vestige_run_guest"),
+    "run_aside": partial(_runtime, "vestige_run_aside"),
     "take_over": partial(_runtime, "vestige_take_over"),
     "let_interrupts_in": partial(_plain, "stgi; nop; nop; clgi"),
+    "shut_interrupts_out": partial(_plain, "cli; clgi"),
+    "end_shutting_out": partial(_plain, "stgi; sti"),
 }

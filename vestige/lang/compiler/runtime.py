@@ -9,8 +9,8 @@ RUNTIMES = ("monitor", "process", "efi")
 # What LLVM takes for its own, and what the assembly defines: no entry can be called so.
 RUNTIME_NAMES = {
     "memset", "memcpy", "memmove", "vestige_call", "vestige_copy", "vestige_fill", "vestige_panic",
-    "vestige_read_state", "vestige_run_guest", "vestige_take_over",
-    "efi_start", "efi_checks", "efi_room", "exception", "interrupt_wake",
+    "vestige_read_state", "vestige_run_aside", "vestige_run_guest", "vestige_take_over",
+    "efi_start", "efi_constants", "efi_room", "exception", "interrupt_wake",
     *(f"exception_{vector}" for vector in range(32)),
     *(f"interrupt_signal_{number}" for number in range(vcpu.SIGNALS)),
 }  # fmt: skip

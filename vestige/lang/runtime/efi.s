@@ -1,11 +1,12 @@
 # An application of UEFI firmware, which enters and leaves it as one of its own functions does (UEFI
 # 2.10, 2.3.4.2: Microsoft's calling convention). Compiled code runs on a stack of its own, aligned
 # to STACK_SIZE; above that is zeroed memory for its state. `efi_main` is entered with the image's
-# handle, the system table, the state and the table of checks, and answers with an EFI_STATUS. After
-# a failed check `efi_failed` has the number of the check in the place of the handle.
+# handle, the system table, the state and the constants, and answers with an EFI_STATUS. After a
+# failed check `efi_failed` has the number of the check in the place of the handle.
 .text
-.hidden vestige_panic, vestige_run_guest, vestige_read_state, vestige_take_over
-.globl efi_start, efi_checks, vestige_panic, vestige_run_guest, vestige_read_state, vestige_take_over
+.hidden vestige_panic, vestige_run_guest, vestige_run_aside, vestige_read_state, vestige_take_over
+.globl efi_start, efi_constants, vestige_panic
+.globl vestige_run_guest, vestige_run_aside, vestige_read_state, vestige_take_over
 
 efi_start:                      # (RCX: handle, RDX: system table)
     pushq %rbx
@@ -25,7 +26,7 @@ efi_start:                      # (RCX: handle, RDX: system table)
     movq %rcx, %rdi
     movq %rdx, %rsi
     movq %rbx, %rdx
-    leaq efi_checks(%rip), %rcx
+    leaq efi_constants(%rip), %rcx
     addq (%rcx), %rcx
     call efi_main
 1:  movq -STACK_SIZE(%rbx), %rsp
@@ -46,7 +47,7 @@ vestige_panic:                  # (check)
     movq %rbx, %rsp             # what failed is not gone on with
     movq 8-STACK_SIZE(%rbx), %rsi
     movq %rbx, %rdx
-    leaq efi_checks(%rip), %rcx
+    leaq efi_constants(%rip), %rcx
     addq (%rcx), %rcx
     call efi_failed
     jmp 1b
@@ -92,6 +93,17 @@ vestige_run_guest:              # (VMCB, its registers but RAX and RSP): one VMR
     popq %rsi
     cld
     restore
+    retq
+
+vestige_run_aside:              # (VMCB, its registers, another's VMCB): what VMRUN leaves in the
+    pushq %rdx                  # processor is the other's before and after it. APM 2, 15.5.2
+    movq %rdx, %rax
+    vmsave %rax
+    movq %rdi, %rax
+    vmload %rax
+    call vestige_run_guest
+    popq %rax
+    vmload %rax
     retq
 
 vestige_read_state:             # (where): as the struct of that name has it
@@ -146,7 +158,7 @@ vestige_take_over:              # (new world): returns as the guest; see the str
     retq
 
     .balign 8
-efi_checks:                     # how far from here the table of checks is: known when all is linked
+efi_constants:                  # how far from here the constants are: known when all is linked
     .quad 0
 
 .bss

@@ -1,0 +1,185 @@
+"""The monitor as a second virtual machine: what it starts with, and what it leaves for."""
+
+import ctypes
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.efiemu import failing
+from tests.efiemu.firmware import Firmware
+from tests.efiemu.memory import physical, translate
+from vestige import abi
+from vestige.abi import Call, Cpu, Shared
+from vestige.efiemu.build import constants
+from vestige.efiemu.shell import block
+from vestige.efiemu.shell.block import MONITOR_CPUS, MONITOR_SHARED, MONITOR_STACKS, SIZE
+from vestige.efiemu.shell.monitor import IN, monitor_vmcb, place_monitor, power_on
+from vestige.efiemu.shell.state import Shell
+from vestige.efiemu.shell.vmcb import Exit, Vmcb
+from vestige.host import images
+from vestige.host.kvm import monitor_tables
+from vestige.lang.intrinsics import load64, running_on
+
+NOT_PRESENT = 1 << 0
+Step = Callable[[Vmcb], None]
+STEP_KHZ = 3_000_000  # of the counter
+
+
+class Beside(Firmware):
+    """A processor whose monitor does what it is told, a step a VMRUN."""
+
+    def __init__(self, *steps: Step) -> None:
+        super().__init__()
+        self.steps, self.shut, self.taken, self._counter = list(steps), 0, 0, 1 << 40
+
+    def run_aside(self, vmcb: int, registers: int, other: int) -> None:
+        assert self.shut
+        self.steps.pop(0)(Vmcb.at(vmcb))
+
+    def shut_interrupts_out(self) -> None:
+        self.shut += 1
+
+    def end_shutting_out(self) -> None:
+        self.shut -= 1
+
+    def let_interrupts_in(self) -> None:
+        self.taken += 1
+
+    def timestamp(self) -> int:
+        return self._counter
+
+    def stall(self, microseconds: int) -> None:
+        self._counter += microseconds * STEP_KHZ // 1000
+
+
+def calls(call: int, port: int = abi.PORT_CALL, flags: int = 0) -> Step:
+    """OUT of it."""
+
+    def step(vmcb: Vmcb) -> None:
+        vmcb.exit, vmcb.rax = Exit.PORT, 0xFFFF_FF00 | call
+        vmcb.information[0], vmcb.information[1] = port << 16 | 1 << 4 | flags, vmcb.instruction + 1
+
+    return step
+
+
+def exits(code: int) -> Step:
+    """Any other exit."""
+
+    def step(vmcb: Vmcb) -> None:
+        vmcb.exit, vmcb.information[0], vmcb.information[1] = code, 0xE0, 0x1234
+
+    return step
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[int]:
+    with physical(SIZE) as place:
+        yield place
+
+
+@pytest.fixture
+def shell(place: int) -> Iterator[Shell]:
+    ctypes.memset(place, 0, SIZE)
+    data = ctypes.create_string_buffer(constants([("", 0, "")], images.monitor_image()))
+    shell = Shell(block=place, constants=ctypes.addressof(data))
+    block.map_all(shell)
+    yield shell
+    del data
+
+
+def start(shell: Shell, *steps: Step) -> tuple[bool, str, Beside]:
+    """Whether it powers on, and the line."""
+    firmware = Beside(*steps)
+    shell.boot = firmware.boot
+    with running_on(firmware):
+        place_monitor(shell)
+        done = power_on(shell)
+    assert not firmware.steps
+    assert not firmware.shut
+    return done, "".join(chr(shell.line[at]) for at in range(shell.length)), firmware
+
+
+def test_its_memory_and_its_processor_are_as_kvm_has_them(shell: Shell) -> None:
+    def look(vmcb: Vmcb) -> None:
+        registers = monitor_tables.system_registers(0)
+        assert (vmcb.cr0, vmcb.cr3, vmcb.cr4) == (registers.cr0, registers.cr3, registers.cr4)
+        assert (vmcb.cs.base, vmcb.cs.limit) == (0, 0xFFFF_FFFF)
+        assert vmcb.nested_root == shell.monitor_root
+        found = translate(shell.monitor_root, vmcb.instruction)
+        assert found is not None
+        code = images.monitor_image()
+        offset = vmcb.instruction - abi.IMAGE
+        assert ctypes.string_at(found[0], 64) == code.code[offset:][:64]
+        for address in (vmcb.cr3, vmcb.gdtr.base + 8, vmcb.stack & -8):
+            assert translate(shell.monitor_root, address) is not None
+        root = translate(shell.monitor_root, vmcb.cr3)
+        assert root is not None
+        assert load64(root[0]) & NOT_PRESENT, "the tables' own first entry"
+        calls(Call.DONE)(vmcb)
+
+    assert start(shell, look)[:2] == (True, "")
+    config = Shared.at(shell.block + MONITOR_SHARED).config
+    assert (config.cpus, config.domains, config.tsc_khz) == (1, 1, STEP_KHZ)
+
+
+def test_it_goes_on_behind_a_call(shell: Shell) -> None:
+    first = monitor_vmcb(shell).instruction
+    assert start(shell, calls(Call.ROUTE), calls(Call.LOG), calls(Call.DONE))[0]
+    assert monitor_vmcb(shell).instruction != first
+
+
+def test_what_must_not_wait_is_taken_by_the_host_meanwhile(shell: Shell) -> None:
+    done, _, firmware = start(shell, exits(Exit.NMI), exits(Exit.SMI), calls(Call.DONE))
+    assert (done, firmware.taken) == (True, 2)
+
+
+def test_a_failed_check_is_told_by_file_and_line(shell: Shell) -> None:
+    sites = images.monitor_image().sites
+
+    def panic(vmcb: Vmcb) -> None:
+        Cpu.at(shell.block + MONITOR_STACKS).panic.site = len(sites) - 1
+        calls(Call.PANIC)(vmcb)
+
+    done, line, _ = start(shell, panic)
+    file, number, reason = sites[-1]
+    assert not done
+    assert line == f"efiemu: PANIC: the monitor failed at {file}:{number}: {reason}"
+
+
+@pytest.mark.parametrize("site", [0, 1 << 20, 1 << 40, (1 << 64) - 1])
+def test_an_exception_is_told_by_its_address(shell: Shell, site: int) -> None:
+    def panic(vmcb: Vmcb) -> None:
+        record = Cpu.at(shell.block + MONITOR_STACKS).panic
+        record.site, record.vector, record.error = site, 14, 2
+        record.rip, record.address = 0xC000_1234, 0x8
+        calls(Call.PANIC)(vmcb)
+
+    done, line, _ = start(shell, panic)
+    assert not done
+    assert line == (
+        "efiemu: PANIC: the monitor failed at 00000000c0001234: exception 0e, error code 00000002,"
+        " address 0000000000000008"
+    )
+
+
+@pytest.mark.parametrize(
+    "step",
+    [exits(0x400), exits(Exit.MSR), exits(0x7F), calls(0, port=0x80), calls(0, flags=IN)],
+)
+def test_what_it_may_not_do_ends_it(shell: Shell, step: Step) -> None:
+    done, line, _ = start(shell, step)
+    assert not done
+    assert ": it left without a call, exit " in line
+
+
+def test_another_image_is_loaded_as_well(place: int) -> None:
+    ctypes.memset(place, 0, SIZE)
+    image = failing.image()
+    data = ctypes.create_string_buffer(constants([("", 0, "")], image))
+    shell = Shell(block=place, constants=ctypes.addressof(data))
+    block.map_all(shell)
+    with running_on(firmware := Beside()):
+        shell.boot = firmware.boot
+        place_monitor(shell)
+    entry = Vmcb.at(place + MONITOR_CPUS).instruction
+    assert entry == abi.IMAGE + image.symbols["vcpu_main"]

@@ -1,0 +1,84 @@
+"""Page tables: what they map, read by a walker of the tests; compiled as in CPython."""
+
+import ctypes
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.efiemu.memory import physical, translate
+from vestige.efiemu.shell.pages import PAGE, Tables
+from vestige.lang.build import compile_functions
+from vestige.lang.intrinsics import CheckFailed
+from vestige.lang.native import NativeImage
+
+ROOM = 1 << 20
+FLAGS = 7
+
+
+@pytest.fixture
+def tables() -> Iterator[Tables]:
+    with physical(ROOM) as place:
+        yield Tables(next=place, end=place + ROOM)
+
+
+def used(tables: Tables) -> int:
+    return (tables.next - (tables.end - ROOM)) // PAGE
+
+
+@pytest.mark.parametrize(
+    ("address", "target", "size", "pages"),
+    [
+        (0, 0, 1 << 40, 3),  # a root and two tables of 512 GiB
+        (0, 1 << 30, 1 << 30, 2),
+        (0, 2 << 20, 1 << 30, 3),
+        (0x20_0000, 0x40_0000, 2 << 20, 3),
+        (0x20_0000, 0x40_1000, 2 << 20, 4),
+        (0x1F_F000, 0x3F_F000, 2 << 20, 5),
+    ],
+)
+def test_pages_are_as_large_as_fit(
+    tables: Tables, address: int, target: int, size: int, pages: int
+) -> None:
+    root = tables.new()
+    tables.map(root, address, target, size, FLAGS)
+    assert used(tables) == pages
+    for offset in (0, size // 3, size - 1):
+        assert translate(root, address + offset) == (target + offset, FLAGS)
+    assert translate(root, address + size) is None
+    assert address == 0 or translate(root, address - 1) is None
+
+
+def test_what_is_mapped_is_not_mapped_anew(tables: Tables) -> None:
+    root = tables.new()
+    tables.map(root, 0, 0, 2 << 20, FLAGS)
+    for address, size in ((0, PAGE), (0, 2 << 20), (0x1F_F000, PAGE)):
+        with pytest.raises(CheckFailed):
+            tables.map(root, address, 0, size, FLAGS)
+
+
+def test_room_ends(tables: Tables) -> None:
+    tables.end = tables.next + 2 * PAGE
+    root = tables.new()
+    with pytest.raises(CheckFailed):
+        tables.map(root, 0, 0, PAGE, FLAGS)
+
+
+def test_compiled_it_makes_the_same_tables() -> None:
+    map_compiled = NativeImage(compile_functions([Tables.map], base=None, runtime="process"))
+    chance = random.Random(5)
+    images = []
+    for function in (Tables.map, map_compiled["Tables.map"]):
+        chance.seed(5)
+        with physical(ROOM) as place:
+            tables = Tables(next=place, end=place + ROOM)
+            root = tables.new()
+            at = 0
+            for _ in range(40):
+                at += chance.choice((0, PAGE, 2 << 20, 1 << 30))
+                target = chance.choice((at, at + PAGE, at + (2 << 20), at + (1 << 30)))
+                size = chance.choice((PAGE, 7 * PAGE, 2 << 20, (4 << 20) + PAGE, 1 << 30))
+                function(tables, root, at, target, size, FLAGS)
+                at += size
+            images.append((used(tables), ctypes.string_at(place, ROOM)))
+    assert images[0] == images[1]

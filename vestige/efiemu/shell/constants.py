@@ -1,0 +1,32 @@
+"""What the application's file has besides code: lines for failed checks, and the monitor."""
+
+from ctypes import sizeof
+
+from vestige.lang.intrinsics import copy
+from vestige.lang.types import Struct, u32, u64
+
+
+class Constants(Struct):
+    """How they begin. All is at offsets from here."""
+
+    checks: u32  # a table of checks, of the shell's: see build.py
+    monitor_checks: u32  # of the monitor's
+    monitor_check_count: u32
+    loads: u32  # Loads
+    load_count: u32
+
+
+class Load(Struct):
+    """What is in the shell's memory before the monitor's first instruction."""
+
+    place: u32  # in the block
+    offset: u32
+    size: u32
+
+
+def load_all(constants: u64, block: u64) -> None:
+    """Put all loads where they belong."""
+    table = Constants.at(constants)
+    for number in range(table.load_count):
+        load = Load.at(u64(constants + table.loads + sizeof(Load) * number))
+        copy(u64(block + load.place), u64(constants + load.offset), load.size)

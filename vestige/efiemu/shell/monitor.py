@@ -1,0 +1,153 @@
+"""The monitor as a second virtual machine, entered from one of its calls to the next.
+
+It leaves by OUT: to PORT_CALL with a call in AL, to a doorbell. It has no other port, no MSR, and
+of memory what its nested table maps; interrupts are the guest's, and wait while it runs.
+"""
+
+from vestige.abi import PORT_CALL, Call, Config, Cpu, Shared
+from vestige.efiemu.shell import block, uefi
+from vestige.efiemu.shell.console import put_check, put_hexadecimal, put_text
+from vestige.efiemu.shell.constants import Constants, load_all
+from vestige.efiemu.shell.state import Shell
+from vestige.efiemu.shell.texts import Text
+from vestige.efiemu.shell.vmcb import (
+    MASK_INTERRUPTS,
+    Exit,
+    Intercept,
+    SvmInstruction,
+    Vmcb,
+)
+from vestige.lang.intrinsics import (
+    end_shutting_out,
+    fill,
+    let_interrupts_in,
+    run_aside,
+    shut_interrupts_out,
+    timestamp,
+)
+from vestige.lang.types import u8, u16, u32, u64
+
+INTERCEPTED = (
+    Intercept.INTERRUPT | Intercept.NMI | Intercept.SMI | Intercept.INIT | Intercept.HALT
+    | Intercept.PORT | Intercept.MSR | Intercept.SHUTDOWN
+)  # fmt: skip
+INSTRUCTIONS = (
+    SvmInstruction.VMRUN | SvmInstruction.VMMCALL | SvmInstruction.VMLOAD | SvmInstruction.VMSAVE
+    | SvmInstruction.STGI | SvmInstruction.CLGI | SvmInstruction.SKINIT
+)  # fmt: skip
+MONITOR_ASID = 2
+ALL = 0xFF  # every bit of a permission map
+IN = 1 << 0  # of Vmcb.information[0] at an exit for a port
+LOW = 0xFFFF_FFFF
+STALL = 10  # ms
+FAILED = 0x100  # what is no call: Shell.line says why
+
+
+def monitor_vmcb(shell: Shell) -> Vmcb:
+    """That of its only CPU."""
+    return Vmcb.at(u64(shell.block + block.MONITOR_CPUS))
+
+
+def place_monitor(shell: Shell) -> None:
+    """Its memory, and its processor before the first instruction, whose registers are a load."""
+    place = shell.block
+    load_all(shell.constants, place)
+    fill(u64(place + block.MONITOR_MSRS), ALL, 0x2000)
+    fill(u64(place + block.MONITOR_PORTS), ALL, 0x3000)
+    configure(shell, Shared.at(u64(place + block.MONITOR_SHARED)).config)
+    vmcb = monitor_vmcb(shell)
+    vmcb.intercepts, vmcb.instructions = INTERCEPTED, INSTRUCTIONS
+    vmcb.msrs = u64(place + block.MONITOR_MSRS)
+    vmcb.ports = u64(place + block.MONITOR_PORTS)
+    vmcb.interrupt_control = MASK_INTERRUPTS
+    vmcb.asid, vmcb.nested_paging = MONITOR_ASID, 1
+    vmcb.nested_root = shell.monitor_root
+
+
+def configure(shell: Shell, config: Config) -> None:
+    """Tell it of this machine."""
+    config.cpus = 1
+    config.tsc_khz = measure_counter(shell)
+
+
+def measure_counter(shell: Shell) -> u32:
+    """How fast the time-stamp counter is, in kHz, by the firmware's own clock. UEFI 2.10, 7.5."""
+    before = timestamp()
+    uefi.call(shell.boot, uefi.STALL, STALL * 1000)
+    return u32(u64(timestamp() - before) // STALL)
+
+
+def power_on(shell: Shell) -> bool:
+    """Let the monitor power its devices on, the firmware waiting; False: the line says why not."""
+    shut_interrupts_out()
+    call = run_to_call(shell)
+    end_shutting_out()
+    return call == Call.DONE
+
+
+def run_to_call(shell: Shell) -> u16:
+    """Run it until it is DONE, or has FAILED."""
+    vmcb = monitor_vmcb(shell)
+    registers = u64(shell.block + block.MONITOR_CPUS + block.MONITOR_REGISTERS)
+    while True:
+        run_aside(u64(shell.block + block.MONITOR_CPUS), registers, shell.vmcb)
+        code = vmcb.exit
+        if code == Exit.PORT:
+            call = leaves_by_port(shell, vmcb)
+            if call in (Call.DONE, FAILED):
+                return call
+        elif code in (Exit.NMI, Exit.SMI):
+            let_interrupts_in()
+        else:
+            return left(shell, vmcb)
+
+
+def leaves_by_port(shell: Shell, vmcb: Vmcb) -> u16:
+    """Which call it is, or FAILED. What else a host would do for it is done by what is below."""
+    port = vmcb.information[0] >> 16 & 0xFFFF
+    if port != PORT_CALL or vmcb.information[0] & IN:
+        return left(shell, vmcb)
+    vmcb.instruction = vmcb.information[1]  # the one after this
+    call = u8(vmcb.rax & 0xFF)
+    return panicked(shell) if call == Call.PANIC else call
+
+
+def panicked(shell: Shell) -> u16:
+    """Say where, by file and line; of an exception by its address."""
+    record = Cpu.at(u64(shell.block + block.MONITOR_STACKS)).panic
+    begin_line(shell)
+    if record.site != 0:
+        constants = Constants.at(shell.constants)
+        table = u64(shell.constants + constants.monitor_checks)
+        if record.site < constants.monitor_check_count:
+            put_check(shell, table, u32(record.site & LOW))
+            return FAILED
+    put_hexadecimal(shell, record.rip, 16)
+    put_text(shell, Text.EXCEPTION)
+    put_hexadecimal(shell, record.vector, 2)
+    put_text(shell, Text.ERROR)
+    put_hexadecimal(shell, record.error, 8)
+    put_text(shell, Text.ADDRESS)
+    put_hexadecimal(shell, record.address, 16)
+    return FAILED
+
+
+def left(shell: Shell, vmcb: Vmcb) -> u16:
+    """Say that it did what it may not."""
+    begin_line(shell)
+    put_hexadecimal(shell, vmcb.instruction, 16)
+    put_text(shell, Text.EXIT)
+    put_hexadecimal(shell, vmcb.exit, 8)
+    put_text(shell, Text.ERROR)
+    put_hexadecimal(shell, vmcb.information[0], 16)
+    put_text(shell, Text.ADDRESS)
+    put_hexadecimal(shell, vmcb.information[1], 16)
+    return FAILED
+
+
+def begin_line(shell: Shell) -> None:
+    """What the line of a failure begins with."""
+    shell.length = 0
+    put_text(shell, Text.NAME)
+    put_text(shell, Text.PANIC)
+    put_text(shell, Text.MONITOR_FAILED)

@@ -1,0 +1,69 @@
+"""Page tables of 4 levels, a host's and nested ones. Source: AMD64 APM volume 2, 5.3 and 15.25."""
+
+from vestige.lang.intrinsics import check, load64, store64
+from vestige.lang.types import Struct, u8, u64
+
+PAGE = 4096
+PRESENT, WRITABLE, USER, LARGE = 1 << 0, 1 << 1, 1 << 2, 1 << 7
+TABLE = PRESENT | WRITABLE | USER  # the page below decides
+ADDRESS = 0x000F_FFFF_FFFF_F000
+SHIFTS = (12, 21, 30, 39)  # log2 of the bytes that an entry stands for, by level
+TOP, LARGEST = 3, 2  # level of the root; of the largest page
+ENTRIES = 512
+
+
+class Tables(Struct):
+    """Where there is room for tables: zeroed pages."""
+
+    next: u64  # physical address of the first free one
+    end: u64
+
+    def new(self) -> u64:
+        """A table without entries."""
+        place = self.next
+        check(place < self.end)
+        self.next = u64(place + PAGE)
+        return place
+
+    def map(self, root: u64, address: u64, physical: u64, size: u64, flags: u64) -> None:
+        """Map `size` bytes at `address`, where nothing is mapped yet, in pages as large as fit.
+
+        All are multiples of PAGE.
+        """
+        done: u64 = 0
+        while done < size:
+            both = u64(address + done) | u64(physical + done)
+            level = largest_page(both, u64(size - done))
+            entry = u64(physical + done) | flags | (LARGE if level else 0)
+            place = self.place_of(root, u64(address + done), level)
+            check(load64(place) == 0)
+            store64(place, entry)
+            done = u64(done + (1 << SHIFTS[level]))
+
+    def place_of(self, root: u64, address: u64, level: u8) -> u64:
+        """Where the entry for `address` is in the table of this level, which is made if need be."""
+        table = root
+        for above in range(TOP - level):
+            at = TOP - above
+            place = entry_place(table, address, u8(at))
+            entry = load64(place)
+            if entry == 0:
+                entry = self.new() | TABLE
+                store64(place, entry)
+            check(not entry & LARGE)
+            table = entry & ADDRESS
+        return entry_place(table, address, level)
+
+
+def largest_page(addresses: u64, size: u64) -> u8:
+    """Level of the largest page that these addresses are aligned to, and that is not larger."""
+    for less in range(LARGEST):
+        bytes_of_page = 1 << SHIFTS[LARGEST - less]
+        if addresses % bytes_of_page == 0 and size >= bytes_of_page:
+            return LARGEST - less
+    return 0
+
+
+def entry_place(table: u64, address: u64, level: u8) -> u64:
+    """Of the entry for `address` in a table of this level."""
+    return u64(table + 8 * (address >> SHIFTS[level] & u64(ENTRIES - 1)))
