@@ -271,14 +271,19 @@ def within(address: tuple[int, int, int, int], address_size: int) -> tuple[int, 
 
 def decode(code: bytes, code_size: int, into: Instruction) -> int:
     """Decode the bytes, in CPython and compiled; what both say."""
-    into.count = min(len(code), LONGEST)
-    for number in range(into.count):
-        into.bytes[number] = code[number]
+    put_code(into, code)
     other = Instruction.from_buffer_copy(into)
     outcome = Decoder().decode(code_size, into)
     assert compiled()["Decoder.decode"](Decoder(), code_size, other) == outcome
     assert bytes(memoryview(other)) == bytes(memoryview(into)), code.hex(" ")
     return int(outcome)
+
+
+def put_code(into: Instruction, code: bytes) -> None:
+    """The bytes that are to be decoded, or the first of them."""
+    into.count = min(len(code), LONGEST)
+    for number in range(into.count):
+        into.bytes[number] = code[number]
 
 
 @cache

@@ -41,7 +41,7 @@ STUBS, PROBE, GDT, TSS, IDT, STACK = 0x1000, 0x1800, 0x2000, 0x2800, 0x3000, 0x5
 USER_CODE, USER_STACK, END = 0x6000, 0x7FF0, 0x8000
 OWN_TABLES = 0x8000
 VECTORS, AT_VECTOR = 32, 0x20  # the stub of a vector has this port, plus its number
-WENT_ON, EXECUTED = 0x11, 0x10  # ports
+WENT_ON, EXECUTED, DISK = 0x11, 0x10, 0x1F0  # ports
 OUT, HLT = 0xE6, 0xF4
 PROBES = {Access.READ: "8a07", Access.WRITE: "8807", Access.FETCH: "ffd7"}  # of what RDI tells
 WRITTEN = 0xA5
@@ -57,6 +57,22 @@ class Happened(NamedTuple):
     address: int  # CR2
     value: int  # AL
     far: int | None  # the physical address, where there is no RAM
+
+
+class Disk:
+    """Bytes that come out of a port, each another one, and those that went into it."""
+
+    def __init__(self) -> None:
+        self._given, self.taken = 0, bytearray()
+
+    def give(self, size: int) -> bytes:
+        """The next ones."""
+        self._given += size
+        return bytes((7 * each + 3) % 251 for each in range(self._given - size, self._given))
+
+    def take(self, data: bytes) -> None:
+        """One more access."""
+        self.taken += data
 
 
 class Prober:
@@ -96,10 +112,41 @@ class Prober:
         cpu.set_registers(registers)
         kvm.call(cpu.descriptor, kvm.Request.RUN)
         happened = self._happened()
-        cpu.interrupt()  # what was begun is ended, and nothing else is begun
+        self._end()
+        return happened
+
+    def strings(
+        self, case: Case, code: bytes, registers: kvm.Registers, disk: Disk
+    ) -> tuple[kvm.Registers, Happened]:
+        """Execute an instruction that has `disk` at a port: registers and what came of it."""
+        self._plug()
+        self._map_own(case)
+        self._fill_gates(case)
+        place, stack = (USER_CODE, USER_STACK) if case.vmcb.privilege else (PROBE, STACK)
+        self._ram.bytes[place : place + len(code) + 2] = code + bytes((OUT, WENT_ON))
+        registers.rip, registers.rsp, cpu = place, stack, self._cpu
+        cpu.set_system_registers(self._system_registers(case))
+        cpu.set_registers(registers)
+        while True:
+            kvm.call(cpu.descriptor, kvm.Request.RUN)
+            access = abi.RunIo.from_buffer_copy(cpu.mapping, abi.RUN_UNION)
+            if access.port != DISK:
+                happened, after = self._happened(), cpu.registers()
+                self._end()
+                return after, happened
+            begin, size = access.data_offset, access.size
+            for place in range(begin, begin + size * access.count, size):
+                if access.direction:
+                    disk.take(bytes(cpu.mapping[place : place + size]))
+                else:
+                    cpu.mapping[place : place + size] = disk.give(size)
+
+    def _end(self) -> None:
+        """End what was begun, and begin nothing else."""
+        cpu = self._cpu
+        cpu.interrupt()
         assert syscall(kvm.SYS_IOCTL, cpu.descriptor, kvm.Request.RUN, 0, 0, 0, 0) == -kvm.EINTR
         cpu.mapping[kvm.IMMEDIATE_EXIT] = 0
-        return happened
 
     def _plug(self) -> None:
         """Have KVM forget tables that it has a shadow of: they were not changed by its guest."""
