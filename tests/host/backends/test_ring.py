@@ -18,17 +18,19 @@ import pytest
 from tests.host.files.lifted import limited_file_size
 from vestige import abi
 from vestige.errors import GuestError, UsageError
+from vestige.host.backends import io_uring
 from vestige.host.backends import ring as module
 from vestige.host.backends.console import Console
+from vestige.host.backends.io_uring import FIXED_FILE, FSYNC, READ_FIXED, READV, WRITE_FIXED
 from vestige.host.backends.relay import LIMIT, Relay
-from vestige.host.backends.ring import FIXED_FILE, FSYNC, READ_FIXED, WRITE_FIXED, Ring
+from vestige.host.backends.ring import Ring
 from vestige.host.capabilities import drop_real_time_io
 from vestige.host.kvm.memory import GuestMemory, PrivateMemory
 from vestige.lang.intrinsics import load32, store32, syscall
 
 ENTRY = struct.Struct("<BBHiQQIIQHHIQQ")
 SIZE = 65 * abi.MIB  # not a multiple of the chunk
-READV, OPENAT, NOP, FALLOCATE = 1, 18, 0, 17
+OPENAT, NOP, FALLOCATE = 18, 0, 17
 OWN_POSITION = 2**64 - 1
 PATIENCE = 10  # seconds
 LARGEST = 2 << 20  # bytes that a file may have
@@ -271,12 +273,12 @@ def test_a_write_behind_the_end_does_not_make_a_file_longer_than_the_limit(rig: 
 @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOMEM, errno.EAGAIN])
 def test_a_kernel_that_gives_no_thread(monkeypatch: pytest.MonkeyPatch, error: int) -> None:
     def refuse_threads(number: int, entries: int, parameters: int, *rest: int) -> int:
-        flags = module.Parameters.at(parameters).flags if number == module.SYS_SETUP else 0
-        if flags & module.SETUP_POLLED:
+        flags = io_uring.Parameters.at(parameters).flags if number == io_uring.SYS_SETUP else 0
+        if flags & io_uring.SETUP_POLLED:
             return -error
         return syscall(number, entries, parameters, *rest)
 
-    monkeypatch.setattr(module, "syscall", refuse_threads)
+    monkeypatch.setattr(io_uring, "syscall", refuse_threads)
     with opened(polled=True, insists=False) as rig:
         assert (rig.ring.polled, rig.shown.polled) == (False, 0)
         assert rig.submit(READ_FIXED, rig.shown.host_state, 4096, abi.STATE_BUFFER) == 4096
@@ -439,7 +441,7 @@ THREADS = """
 import os, sys
 from pathlib import Path
 from tests.host.backends.test_ring import Rig
-from vestige.host.backends import ring as module
+from vestige.host.backends import io_uring, ring as module
 from vestige.lang.intrinsics import syscall
 limit, path = int(sys.argv[1]), sys.argv[2]
 if limit:
@@ -450,7 +452,7 @@ rig = Rig(file=os.open(path, os.O_RDWR | os.O_CREAT))
 most = 0
 for _ in range(600):
     os.pwrite(rig.file, bytes(4096), 0)
-    rig.queue(module.FSYNC, 0, 0, 0)
+    rig.queue(io_uring.FSYNC, 0, 0, 0)
     assert syscall(426, rig.ring.descriptor, 1, 0, 0, 0, 0) == 1
     names = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
     most = max(most, sum(name.startswith("iou-wrk") for name in names))
@@ -480,17 +482,17 @@ def test_no_more_threads_of_the_kernel_wait_in_files_than_the_limit(tmp_path: Pa
 
 def test_every_register_operation_but_updating_buffers_is_refused(rig: Rig) -> None:
     for operation in range(40):
-        if operation != module.REGISTER_BUFFERS_UPDATE:
+        if operation != io_uring.REGISTER_BUFFERS_UPDATE:
             answer = syscall(427, rig.ring.descriptor, operation, 0, 0, 0, 0)
             assert answer < 0, operation
     with pytest.raises(GuestError, match="io_uring_register 2: Permission denied"):
-        rig.ring._register(module.REGISTER_FILES, module.Descriptors(), 1)
+        rig.ring._register(io_uring.REGISTER_FILES, module.Descriptors(), 1)
 
 
 def test_a_ring_that_is_switched_off_says_how_to_switch_it_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "syscall", lambda *_: -errno.EPERM)
+    monkeypatch.setattr(io_uring, "syscall", lambda *_: -errno.EPERM)
     with (
         closing(GuestMemory(64 * abi.MIB)) as memory,
         pytest.raises(UsageError, match="io_uring_disabled=0"),

@@ -1,7 +1,5 @@
 """The restricted io_uring below the monitor's ring driver: its memory is the monitor's to write.
 
-Linux 6.1's include/uapi/linux/io_uring.h; io_uring_setup(2), io_uring_register(2).
-
 Threats. The monitor writes submission entries as it likes; the kernel refuses all but
 READ_FIXED, WRITE_FIXED and FSYNC on registered files and registered buffers, and those are
 the guest's own disks, consoles, network and RAM, the monitor's STATE, and /dev/urandom, to be
@@ -21,32 +19,47 @@ registered at its first use: register operations are system calls of this proces
 can't make, and the only buffers this module ever registers are guest RAM and STATE.
 """
 
-import mmap
 import os
 from _collections_abc import Sequence
 
 from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
-from vestige.host.capabilities import unprivileged
+from vestige.host.backends.io_uring import (
+    FIXED_FILE,
+    FSYNC,
+    READ_FIXED,
+    REGISTER_BUFFERS2,
+    REGISTER_BUFFERS_UPDATE,
+    REGISTER_ENABLE,
+    REGISTER_EVENTFD,
+    REGISTER_FILES,
+    REGISTER_IOWQ_MAX_WORKERS,
+    RESTRICT_ALLOWED,
+    RESTRICT_OPERATION,
+    RESTRICT_REGISTER,
+    RESTRICT_REQUIRED,
+    SETUP_DISABLED,
+    SETUP_POLLED,
+    SETUP_SUBMIT_ALL,
+    WRITE_FIXED,
+    Descriptor,
+    IoVector,
+    Parameters,
+    map_ring,
+    register,
+    restrict,
+    set_up,
+)
 from vestige.host.kvm.memory import GuestMemory, mapping_address
 from vestige.host.messages import tell
 from vestige.host.options import VIRTIO, RunOptions
-from vestige.lang.intrinsics import address_of, syscall
-from vestige.lang.types import Struct, i32, u8, u16, u32, u64
+from vestige.lang.intrinsics import address_of
+from vestige.lang.types import Struct, i32, u32, u64
 
-SYS_SETUP = 425
-SYS_REGISTER = 427
 POLL_IDLE = 50  # ms without an entry until that thread sleeps
 ENTER_WAKEUP = 1 << 1  # io_uring_enter: wake it
 ENTRIES = 256  # two IDE channels with a segment list of 128 each
-SETUP_POLLED = 1 << 1  # SQPOLL: a kernel thread takes the entries
-SETUP_DISABLED = 1 << 6
-SETUP_SUBMIT_ALL = 1 << 7  # one refused entry does not hold up the rest
-MAP_RING = 0
-MAP_ENTRIES = 0x1000_0000
-ENTRY_SIZE = 64
-COMPLETION_SIZE = 16
 SPARSE = 1 << 0
 ENOMEM = 12
 EINVAL = 22
@@ -59,17 +72,6 @@ LOOK_INTERVAL, LOOK_CHUNKS = 0.1, 2048
 LOOKS = 100  # at the kernel's counters, which it shows only while nobody is in the ring
 COUNTERS_SIZE = 512  # bytes of fdinfo, in whose first lines they are
 
-REGISTER_FILES = 2
-REGISTER_EVENTFD = 4
-REGISTER_RESTRICTIONS = 11
-REGISTER_ENABLE = 12
-REGISTER_BUFFERS2 = 15
-REGISTER_BUFFERS_UPDATE = 16
-REGISTER_IOWQ_MAX_WORKERS = 19
-
-RESTRICT_REGISTER, RESTRICT_OPERATION, RESTRICT_ALLOWED, RESTRICT_REQUIRED = 0, 1, 2, 3
-FSYNC, READ_FIXED, WRITE_FIXED = 3, 4, 5  # operations
-FIXED_FILE = 1 << 0  # flag of an entry
 RESTRICTIONS = (
     (RESTRICT_OPERATION, FSYNC),
     (RESTRICT_OPERATION, READ_FIXED),
@@ -78,64 +80,6 @@ RESTRICTIONS = (
     (RESTRICT_ALLOWED, FIXED_FILE),
     (RESTRICT_REGISTER, REGISTER_BUFFERS_UPDATE),
 )
-
-
-class SubmissionOffsets(Struct):
-    """struct io_sqring_offsets."""
-
-    head: u32
-    tail: u32
-    mask: u32
-    entries: u32
-    flags: u32
-    dropped: u32
-    array: u32
-    reserved: u32
-    user_address: u64
-
-
-class CompletionOffsets(Struct):
-    """struct io_cqring_offsets."""
-
-    head: u32
-    tail: u32
-    mask: u32
-    entries: u32
-    overflow: u32
-    cqes: u32
-    flags: u32
-    reserved: u32
-    user_address: u64
-
-
-class Parameters(Struct):
-    """struct io_uring_params."""
-
-    sq_entries: u32
-    cq_entries: u32
-    flags: u32
-    sq_thread_cpu: u32
-    sq_thread_idle: u32
-    features: u32
-    wq: u32
-    reserved: u32[3]
-    sq: SubmissionOffsets
-    cq: CompletionOffsets
-
-
-class Restriction(Struct):
-    """struct io_uring_restriction."""
-
-    kind: u16
-    value: u8
-    reserved: u8
-    more: u32[3]
-
-
-class Restrictions(Struct):
-    """As many as RESTRICTIONS has."""
-
-    entries: Restriction[6]
 
 
 class RegisterBuffers(Struct):
@@ -164,19 +108,6 @@ class MaxWorkers(Struct):
 
     bounded: u32
     unbounded: u32
-
-
-class IoVector(Struct):
-    """struct iovec."""
-
-    base: u64
-    length: u64
-
-
-class Descriptor(Struct):
-    """An int the kernel reads."""
-
-    value: i32
 
 
 class Descriptors(Struct):
@@ -241,28 +172,16 @@ class Ring:
         self.parameters = parameters
         self.polled = bool(parameters.flags & SETUP_POLLED)
         try:
-            self._map()
+            self._rings, self._entries = map_ring(descriptor, parameters)
             self._restrict(files, eventfd)
         except BaseException:
             self._close_descriptors()
             raise
 
-    def _map(self) -> None:
-        parameters = self.parameters
-        ring_end = max(
-            parameters.sq.array + 4 * parameters.sq_entries,
-            parameters.cq.cqes + COMPLETION_SIZE * parameters.cq_entries,
-        )
-        self._rings = mmap.mmap(self.descriptor, _pages(ring_end), offset=MAP_RING)
-        entries = _pages(ENTRY_SIZE * parameters.sq_entries)
-        self._entries = mmap.mmap(self.descriptor, entries, offset=MAP_ENTRIES)
-
     def _restrict(self, files: Sequence[int], eventfd: int) -> None:
         """All of it before the ring is enabled: afterwards nothing can be added."""
-        restrictions = Restrictions()
-        for entry, (kind, value) in zip(restrictions.entries, RESTRICTIONS, strict=True):
-            entry.kind, entry.value = kind, value
-        self._register(REGISTER_RESTRICTIONS, restrictions, len(RESTRICTIONS))
+        if error := restrict(self.descriptor, RESTRICTIONS):
+            raise limits.ring_refusal("io_uring: its restrictions", error)
         chunks = self._chunks()
         table = RegisterBuffers(count=abi.FIRST_CHUNK_BUFFER + chunks, flags=SPARSE)
         self._register(REGISTER_BUFFERS2, table, 32)
@@ -282,24 +201,19 @@ class Ring:
         such operations where nothing limits them. Linux before 5.15 can't limit them.
         """
         most = MaxWorkers(bounded=DISK_WORKERS, unbounded=STREAM_WORKERS)
-        arguments = (self.descriptor, REGISTER_IOWQ_MAX_WORKERS, address_of(most), 2)
-        error = -syscall(SYS_REGISTER, *arguments, 0, 0)
-        if error > 0 and error != EINVAL:
+        error = register(self.descriptor, REGISTER_IOWQ_MAX_WORKERS, most, 2)
+        if error not in (0, EINVAL):
             raise limits.ring_refusal("io_uring: the number of its threads", error)
 
     def _register(self, operation: int, argument: Struct | None, count: int) -> None:
-        address = 0 if argument is None else address_of(argument)
-        answer = syscall(SYS_REGISTER, self.descriptor, operation, address, count, 0, 0)
-        if answer < 0:
-            raise limits.ring_refusal(f"io_uring_register {operation}", -answer)
+        if error := register(self.descriptor, operation, argument, count):
+            raise limits.ring_refusal(f"io_uring_register {operation}", error)
 
     def _set_buffer(self, number: int, address: int, length: int) -> int:
         """Register one buffer, or none with length 0; the errno, or 0."""
         vector = IoVector(base=address, length=length)
         update = UpdateBuffers(first=number, data=address_of(vector), count=1)
-        arguments = (self.descriptor, REGISTER_BUFFERS_UPDATE, address_of(update), 32)
-        answer = syscall(SYS_REGISTER, *arguments, 0, 0)
-        return max(-answer, 0)
+        return register(self.descriptor, REGISTER_BUFFERS_UPDATE, update, 32)
 
     def pin(self, chunk: int) -> int:
         """Register chunk `chunk` of RAM; the errno, or 0. A chunk that is not RAM: EINVAL.
@@ -430,19 +344,8 @@ def _under_way(counters: bytes) -> int | None:
 
 
 def _setup(polled: bool) -> tuple[Parameters, int]:
-    """io_uring_setup: what it filled in, and its answer, a descriptor or a negative errno."""
     flags = SETUP_DISABLED | SETUP_SUBMIT_ALL | (SETUP_POLLED if polled else 0)
-    parameters = Parameters(flags=flags, sq_thread_idle=POLL_IDLE if polled else 0)
-
-    def ask() -> int:
-        return syscall(SYS_SETUP, ENTRIES, address_of(parameters), 0, 0, 0, 0)
-
-    # A thread of the kernel does what the one who made the ring may do.
-    return parameters, unprivileged(ask)
-
-
-def _pages(size: int) -> int:
-    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+    return set_up(ENTRIES, flags, POLL_IDLE if polled else 0)
 
 
 def _unavailable(error: int) -> UsageError | GuestError:

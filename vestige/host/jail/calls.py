@@ -9,7 +9,7 @@ from typing import Any
 
 from vestige.errors import UsageError
 from vestige.host.backends.disks import PUNCH_HOLE
-from vestige.host.backends.ring import REGISTER_BUFFERS_UPDATE
+from vestige.host.backends.io_uring import REGISTER_BUFFERS_UPDATE
 from vestige.host.kvm.api import Request
 from vestige.host.loop.runloop import NUDGE
 from vestige.host.process import link
