@@ -16,6 +16,7 @@ from vestige.abi import (
     LOG_SIZE,
     MAX_DISKS,
     NO_VECTOR,
+    PORT_ATTEND,
     PORT_CALL,
     PORT_DOORBELL,
     RING,
@@ -105,6 +106,7 @@ class Attack(IntEnum):
     PRIORITY = 25  # of I/O: real time
     INJECT = 26  # this vector, at each trap
     ATTEND = 27  # without end
+    RING = 28  # the boot CPU's bell, without end: itself, or for 1 the worker
 
 
 class Orders(Struct):
@@ -181,9 +183,11 @@ def vcpu_main(cpu: Cpu) -> None:
 
 
 def worker_main(cpu: Cpu) -> None:
-    """The same; only one attack has it do anything."""
+    """The same; only two attacks have it do anything."""
     call(Call.DONE)
     orders = Orders.at(ORDERS)
+    if orders.attack == Attack.RING and orders.parameter == 1:
+        ring_boot()
     if orders.attack == Attack.ROUNDS:
         rounds(cpu, Shared.at(SHARED), orders)
     while True:
@@ -212,6 +216,10 @@ def attack(cpu: Cpu, shared: Shared, orders: Orders) -> None:
         case Attack.ATTEND:
             while True:
                 call(Call.ATTEND)
+        case Attack.RING:
+            if parameter == 1:
+                return
+            ring_boot()
         case Attack.KICK:
             cpu.argument[0] = parameter
             call(Call.KICK)
@@ -259,6 +267,12 @@ def attack(cpu: Cpu, shared: Shared, orders: Orders) -> None:
             return
     if orders.attack != Attack.DONE:
         power_off(cpu)
+
+
+def ring_boot() -> None:
+    """For ever."""
+    while True:
+        port_out8(PORT_ATTEND, 0)
 
 
 # ---- calls ------------------------------------------------------------------------------------

@@ -246,6 +246,22 @@ def test_a_monitor_that_never_answers_is_ended(attacks: Attacks, attack: Attack)
     assert ended.stderr == b"vestige: the timeout is over\n"
 
 
+@pytest.mark.parametrize("by_worker", [0, 1])
+def test_a_bell_without_end_takes_its_own_time_and_no_memory(
+    attacks: Attacks, by_worker: int
+) -> None:
+    before = kernel_memory()
+    words = ("--machine", "pc", "--vga", "none", "--timeout", "1")
+    ended = done([*attacks.words(Attack.RING, by_worker), *words])
+    assert ended.returncode == 124
+    assert ended.stderr == b"vestige: the timeout is over\n"
+    assert kernel_memory() - before < 16 * MIB
+
+
+def test_a_machine_that_is_no_pc_has_no_bell(attacks: Attacks) -> None:
+    assert_one_line(done(attacks.words(Attack.RING)), b"the monitor left without a call (")
+
+
 @pytest.mark.parametrize("attack", [Attack.SPIN, Attack.HALT], ids=lambda each: each.name)
 def test_a_signal_ends_a_monitor_that_never_answers(attacks: Attacks, attack: Attack) -> None:
     process = subprocess.Popen(

@@ -23,6 +23,7 @@ from vestige.host.kvm.memory import GuestMemory
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.twin import Blank, Twin
 from vestige.host.loop import runloop
+from vestige.host.loop.bell import BootBell
 from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.session import Session
 from vestige.host.loop.wait import POWERED_OFF, RESET
@@ -84,6 +85,7 @@ class Payload:
         controllers: Sequence[str] = (),
         ide_in_memory: bool = False,
         polled: bool = False,
+        has_bell: bool = False,
     ) -> None:
         with ExitStack() as stack:
             self.system = stack.enter_context(closing(kvm.open_system()))
@@ -114,7 +116,12 @@ class Payload:
             self.log = stack.enter_context(closing(MonitorLog()))
             run = runloop.run if interpreted else runner()
             hear = FileFailures({}).tell, self.log.take
-            self.session = Session(self.twin, rings, run, *hear)
+            bell = None
+            if has_bell:
+                bell = BootBell(self.twin.monitor, self.twin.guest.cpus[0])
+                stack.enter_context(closing(bell))
+                self.twin.private.shared().config.attend_port = 1
+            self.session = Session(self.twin, rings, run, *hear, bell)
             stack.callback(self._wait_for_threads)
             stack.enter_context(closing(self.session))
             self._write_guest(guest_image(function), function.__name__, interrupts)

@@ -84,6 +84,7 @@ class Rig(Processor):
         self.told: list[bytes] = []
         self.pin_answer = 0
         self.calls: list[int] = []
+        self.bells = 0  # rung, of the boot CPU's
         self.reply = 0  # the call that the last turn of a guest's CPU ended with
         self.wakes = 0  # of the first worker, by another CPU
         self.woken: list[int] = []  # workers, by another CPU
@@ -131,6 +132,10 @@ class Rig(Processor):
         """The monitor's OUT: a doorbell or a call."""
         if port == abi.PORT_CALL:
             self.serve(abi.Call(value))
+        elif port == abi.PORT_ATTEND:
+            assert self.shared.config.attend_port
+            self.attend()
+            self.bells += 1
         else:
             gsi = port - abi.PORT_DOORBELL
             assert 0 <= gsi < abi.GSIS
@@ -171,11 +176,16 @@ class Rig(Processor):
             self.wired.add(argument)
             self.routed.append((argument, route.address, route.data))
         elif call == abi.Call.ATTEND:
-            assert self.running in self.cpus or not self.machine.lock.held
+            assert not self.shared.config.attend_port
+            self.attend()
         elif call == abi.Call.LOG:
             self.told.append(bytes(self.shared.log[index] for index in range(argument)))
         elif call == abi.Call.POWER:
             raise PoweredOff(abi.Power(argument).name)
+
+    def attend(self) -> None:
+        """The boot CPU's guest is to exit: the worker gives the lock back before."""
+        assert self.running in self.cpus or not self.machine.lock.held
 
     def register(self, chunk: int, domain: int = 0) -> None:
         """Make a chunk of RAM a buffer of a domain's ring."""

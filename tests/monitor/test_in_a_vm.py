@@ -25,6 +25,7 @@ pytestmark = [
 
 DISK_SIZE = 1 << 20
 ACCESSES = 3000
+TICKS = 20
 
 
 @cache
@@ -94,6 +95,24 @@ def test_interrupts_reach_the_guest_and_level_ones_report_their_end(
         ends = sum(trap.count for trap in traps if trap.kind == abi.TrapKind.EOI and trap.count)
         assert ends >= reported
         assert (ends > 0) == (reported > 0)
+    finally:
+        payload.close()
+
+
+@pytest.mark.parametrize("has_bell", [True, False])
+def test_a_pic_interrupts_a_guest_that_sleeps(files: Files, has_bell: bool) -> None:
+    """By the boot CPU's bell, and where a kernel has none by a call and a signal."""
+    payload = harness.Payload(guest.ticks, files=files.descriptors, has_bell=has_bell)
+    try:
+        configure(payload)
+        payload.twin.private.shared().config.board = abi.Board.PC
+        payload.report.command = TICKS
+        assert payload.run() == 0
+        assert payload.report.values[0] == TICKS
+        boot, worker = (each.loop for each in payload.session.threads)
+        told = boot.exits[abi.ExitReason.INTERRUPTED]
+        assert told <= TICKS if has_bell else told <= worker.calls[abi.Call.ATTEND]
+        assert worker.calls[abi.Call.ATTEND] == 0 or not has_bell
     finally:
         payload.close()
 

@@ -29,7 +29,9 @@ class Call(IntEnum):
     # And tell what is new in Statistics.disks, a line for each disk and errno, 16 of a disk.
     # Threat: so many lines on standard error at most, which may not be true.
     LOG = 7
-    ATTEND = 8  # the boot CPU is to exit, now. Threat: CPU time of its own threads.
+    # The boot CPU is to exit, now; for kernels without PORT_ATTEND. Threat: CPU time of its own
+    # threads.
+    ATTEND = 8
 
 
 CALLS = max(Call) + 1

@@ -198,6 +198,7 @@ class Config(Struct):
     shares: u8[MAX_VIRTIO]  # 1 or more, a function that is not there included
     board: u8  # Board
     vga: u8  # 1: a PC has its screen
+    attend_port: u8  # 1: PORT_ATTEND is wired, in place of Call.ATTEND
     cpus: u32
     tsc_khz: u32
     date: u64  # seconds from 1970-01-01 00:00 to the guest's power-on

@@ -13,6 +13,7 @@ GSIS = INIT_GSI + 1
 
 # A port of the monitor VM, OUT only, not memory.
 PORT_DOORBELL = 0x1000  # OUT AL to PORT_DOORBELL + n: eventfd of GSI n, no exit
+PORT_ATTEND = PORT_DOORBELL + GSIS  # the same: as Call.ATTEND, where Config.attend_port is set
 
 WORKER_VECTOR = 0x40  # interrupt that wakes the worker
 TIMER_VECTOR = 0x41

@@ -32,6 +32,7 @@ SOURCES = (
     "shapes.py",
     "tables.py",
     "host/loop/runloop.py",
+    "host/loop/bell.py",
     "host/loop/patience.py",
     "host/jail/calls.py",
 )

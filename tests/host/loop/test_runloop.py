@@ -7,6 +7,7 @@ import pytest
 
 from vestige import abi
 from vestige.host.loop import failure, runloop
+from vestige.host.loop.bell import Bell
 from vestige.host.loop.runloop import KVM_RUN, LOOK_AFTER, REASONS, Leave, Loop
 from vestige.host.loop.session import Submitted
 from vestige.lang.intrinsics import address_of, store64
@@ -411,6 +412,28 @@ def test_the_boot_cpu_is_told_to_exit_and_the_monitor_is_entered(boot: Rig) -> N
     assert boot.signals == boot.loop.exits[TOLD] == 1
     assert boot.shown.reason == TOLD
     assert boot.page.immediate_exit == 0
+
+
+def test_a_bell_that_can_not_be_heard_now_is_tried_again(
+    boot: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [errno.EAGAIN, 0]
+    monkeypatch.setattr(Bell, "answer", lambda _: answers.pop(0))
+    boot.page.immediate_exit = 1
+    boot.fails(GUEST, errno.EINTR)
+    boot.fails(GUEST, errno.EINTR)  # as immediate_exit is set
+    boot.monitor_calls(abi.Call.DONE)
+    boot.guest_exits(ENDS)
+    assert boot.run() == Leave.GUEST
+    assert boot.loop.exits[TOLD] == 1
+    assert (answers, boot.page.immediate_exit) == ([], 0)
+
+
+def test_a_bell_that_fails_ends_the_guest(boot: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Bell, "answer", lambda _: errno.EFAULT)
+    boot.fails(GUEST, errno.EINTR)
+    assert boot.run() == Leave.RING_ERROR
+    assert boot.loop.error == errno.EFAULT
 
 
 def test_a_signal_for_something_else_is_not_told_to_the_monitor(boot: Rig) -> None:

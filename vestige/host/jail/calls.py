@@ -35,7 +35,7 @@ ALLOWED: dict[str, Sequence[Sequence[Argument]]] = {
         [_is(1, Request.IOEVENTFD)],
         [_is(1, Request.GET_REGS)],  # where a guest or its monitor stopped
     ],
-    "io_uring_enter": [[]],  # KICK
+    "io_uring_enter": [[]],  # KICK; the boot CPU's bell
     "io_uring_register": [[_is(1, REGISTER_BUFFERS_UPDATE)]],  # PIN
     "eventfd2": [[]],  # ROUTE: a doorbell
     "fallocate": [[_is(1, PUNCH_HOLE)]],  # a hole that the monitor ordered

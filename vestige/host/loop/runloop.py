@@ -10,8 +10,9 @@ page of kvm_run that it does not have (abi.GuestExit). Each answer is one it cou
 ring a KICK is for is compared with how many there are. How many entries a ring takes is the
 kernel's answer to io_uring_enter, which the monitor can't write; after every LOOK_AFTER of them
 Python looks how many have no answer yet (backends/ring.py). Who stops a thread sets `stop`, which
-is looked at before every entry, and the immediate_exit of both kvm_run pages. An ATTEND sets that
-of the boot CPU's guest, and a signal ends its KVM_RUN. Of an INJECT's vector a byte counts.
+is looked at before every entry, and the immediate_exit of both kvm_run pages. The boot CPU's bell
+(bell.py) sets that of its guest; so does an ATTEND, after which a signal ends the KVM_RUN. Of an
+INJECT's vector a byte counts.
 """
 
 from vestige.abi import (
@@ -27,6 +28,7 @@ from vestige.abi import (
     RunIo,
     RunPage,
 )
+from vestige.host.loop.bell import SYS_IO_URING_ENTER, Bell
 from vestige.host.loop.patience import Patience
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import address_of, atomic_add64, load8, load64, store64, syscall
@@ -37,7 +39,6 @@ KVM_INTERRUPT = 0x4004_AE86
 SYS_IOCTL = 16
 SYS_SCHED_YIELD = 24
 SYS_TGKILL = 234
-SYS_IO_URING_ENTER = 426
 EINTR = 4
 EAGAIN = 11
 EBUSY = 16
@@ -64,7 +65,7 @@ class Leave(IntEnum):
     MONITOR = 3  # the monitor exited for Loop.reason, not by a call
     GUEST_ERROR = 4  # KVM_RUN of the guest failed with errno Loop.error
     MONITOR_ERROR = 5  # KVM_RUN of the monitor failed with errno Loop.error
-    RING_ERROR = 6  # io_uring_enter failed with errno Loop.error
+    RING_ERROR = 6  # io_uring_enter, or the bell's read, failed with errno Loop.error
     READY = 7  # the monitor's first entry is DONE; only where Loop.first was set
     LOOK = 8  # Loop.look is a ring that has taken many entries since the last look at it
     GO_ON = 9  # never returned by `run`
@@ -99,6 +100,7 @@ class Loop(Struct):
     boot_thread: u64  # its thread's number, once there are threads
     process: u64  # this process's
     interrupt: Interrupt
+    bell: Bell  # the boot CPU's
     first: u32  # leave with READY at the next DONE
     in_monitor: u32  # the monitor is to be entered next
     call: u32
@@ -135,10 +137,16 @@ def run_guest(loop: Loop) -> u8:
     """
     answer = syscall(SYS_IOCTL, loop.guest, KVM_RUN, 0, 0, 0, 0)
     page = RunPage.at(loop.guest_run)
-    if answer == -EINTR and loop.boots != 0 and page.immediate_exit != 0:
+    if answer == -EINTR and loop.boots != 0:
+        told = page.immediate_exit
         page.immediate_exit = 0
-        forward(loop, page, ExitReason.INTERRUPTED)
-        return Leave.GO_ON
+        error = loop.bell.answer()
+        if error != 0:
+            page.immediate_exit = 1  # so that it is tried again
+            return failed(loop, error, Leave.RING_ERROR, False)
+        if told != 0:
+            forward(loop, page, ExitReason.INTERRUPTED)
+            return Leave.GO_ON
     if answer < 0:
         begins = loop.boots != 0 and loop.forwards == 0
         return failed(loop, u32(-answer), Leave.GUEST_ERROR, begins)

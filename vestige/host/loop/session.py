@@ -18,6 +18,7 @@ from vestige.host.capabilities import drop_real_time_io
 from vestige.host.files.failures import Failure, reported
 from vestige.host.kvm.twin import Twin
 from vestige.host.loop import failure
+from vestige.host.loop.bell import BootBell
 from vestige.host.loop.runloop import LOOK_AFTER, NUDGE, SYS_TGKILL, Leave, Loop
 from vestige.host.loop.untrusted import Untrusted
 from vestige.host.thread_name import set_thread_name
@@ -146,10 +147,11 @@ class Session:
         runner: Runner,
         failures: Callable[[Iterable[Failure]], object],
         log: Callable[[bytes], object],
+        bell: BootBell | None = None,
     ) -> None:
         """`rings`: one a domain, in their order, or none. Each thread calls `runner`, which is
         runloop.run, compiled, with its own Loop. `failures` and `log` take what the monitor says:
-        of disks that fail, and what it logs.
+        of disks that fail, and what it logs. `bell` is the boot CPU's.
         """
         self._twin = twin
         self.untrusted = Untrusted(twin.private, len(twin.workers))
@@ -168,6 +170,8 @@ class Session:
             CpuThread(twin, index, rings, self._submitted)
             for index in range(len(twin.monitor.cpus))
         ]
+        if bell is not None:
+            bell.hang(self.threads[0].loop.bell)
         # Seconds between looks at rings that need no KICK; None: each look follows KICKs.
         self._look_interval = next(filter(None, [ring.look_interval() for ring in rings]), None)
         self._next_look = 0.0  # monotonic
@@ -234,6 +238,10 @@ class Session:
             each.is_ready.release()
         with self._gate:
             pass
+        refused = each.loop.bell.listen() if each.loop.bell.hangs else 0
+        if refused:
+            self._end(f"io_uring_enter: {os.strerror(refused)}, for {each.who}")
+            return
         self._run(each)
 
     def _run(self, each: CpuThread) -> int:

@@ -27,6 +27,7 @@ from vestige.host.kvm import guest
 from vestige.host.kvm.memory import GuestMemory
 from vestige.host.kvm.twin import Blank, Twin
 from vestige.host.loop import failure, statistics
+from vestige.host.loop.bell import BootBell
 from vestige.host.loop.session import Session
 from vestige.host.messages import tell
 from vestige.host.process.link import PLACE, Kind, Link
@@ -188,7 +189,8 @@ class Machine:
         port_writes = abi.COALESCED_PC_PORTS if is_pc else abi.COALESCED_PORTS
         twin.coalesce(port_writes, memory_writes)
         hear = self._tell_failures, self._log
-        self.session = Session(twin, rings, compiled.runner, *hear)
+        bell = self._hang_bell(resources) if is_pc else None
+        self.session = Session(twin, rings, compiled.runner, *hear, bell)
 
     def _take_controllers(self, resources: Resources) -> Sequence[tuple[int, int, int]]:
         """Take the NVMe controllers that are asked for; their memory, for the page tables."""
@@ -224,6 +226,15 @@ class Machine:
                 self._sized = twin.private.shared().config, eventfd
             twin.connect(ring)
         return rings
+
+    def _hang_bell(self, resources: Resources) -> BootBell | None:
+        """The boot CPU's; None where this kernel has none."""
+        try:
+            bell = resources.keep(BootBell(self._twin.monitor, self._twin.guest.cpus[0]))
+        except OSError:
+            return None
+        self._twin.private.shared().config.attend_port = 1
+        return bell
 
     def _take_orders(self, resources: Resources) -> Sequence[int]:
         """For each domain's ring the socket for orders to make holes, -1: no disk may have any."""

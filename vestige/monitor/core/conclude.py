@@ -5,8 +5,9 @@ They are rare (a pin's message changed; the first I/O to 2 MiB of RAM; a guest's
 disk's file fails as it did not before; another CPU than the boot CPU made a PIC ask), and the first
 three are steps that nobody may come between: a doorbell must not ring with another message, an
 entry must not be seen by the kernel before its buffer exists, a line must not be overwritten. A
-KICK may take long, so it is made without the lock. So is the worker's ATTEND, at each tick of an
-old timer: the boot CPU it wakes may have the worker's processor at once, and wants the lock.
+KICK may take long, so it is made without the lock. So is the worker's ATTEND, or its ring of the
+boot CPU's bell, at each tick of an old timer: the boot CPU that it wakes may have the worker's
+processor at once, and wants the lock.
 """
 
 from vestige.abi import Call, Cpu, Shared
@@ -51,7 +52,7 @@ def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     send_interrupts(cpu, machine, shared)
     if machine.old:
         if not machine.at_work:  # the worker calls it at the end of its turn
-            call_boot(cpu, machine)
+            call_boot(cpu, machine, shared.config)
         show_screen(machine, shared)
     if machine.failures.news:
         machine.failures.show(shared.statistics)

@@ -5,7 +5,7 @@ and takes one if it can, or exits again once it can. Whoever else makes a PIC as
 run for that.
 """
 
-from vestige.abi import NO_VECTOR, Call, Cpu
+from vestige.abi import NO_VECTOR, Call, Config, Cpu
 from vestige.devices import DEVICES
 from vestige.lang.intrinsics import cold
 from vestige.lang.types import u8
@@ -41,10 +41,10 @@ def must_look(machine: Machine) -> bool:
     return True
 
 
-def call_boot(cpu: Cpu, machine: Machine) -> None:
+def call_boot(cpu: Cpu, machine: Machine, config: Config) -> None:
     """Have the boot CPU look, unless it will anyway. The lock is held."""
     if must_look(machine):
-        outside.call(cpu, Call.ATTEND)
+        outside.attend(cpu, config)
 
 
 def begin_turn(cpu: Cpu, machine: Machine) -> None:
@@ -53,11 +53,11 @@ def begin_turn(cpu: Cpu, machine: Machine) -> None:
         machine.boot_inside = 0
 
 
-def interrupt_turn(cpu: Cpu, machine: Machine) -> None:
+def interrupt_turn(cpu: Cpu, machine: Machine, config: Config) -> None:
     """The lock is given back before the turn's end, where nobody looks: so it is looked now."""
     if cpu.index == 0:
         machine.boot_inside = 1
-        call_boot(cpu, machine)
+        call_boot(cpu, machine, config)
 
 
 def end_turn(cpu: Cpu, machine: Machine) -> u8:

@@ -84,7 +84,7 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
         unlock_in_time(machine, shared)
         return reply
     if machine.old:
-        interrupt_turn(cpu, machine)
+        interrupt_turn(cpu, machine, shared.config)
     unlock_in_time(machine, shared)
     serve_away(cpu, machine, shared, trap, number, address)
     return Call.DONE

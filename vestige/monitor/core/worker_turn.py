@@ -82,7 +82,7 @@ def take_turn(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     if sooner:
         outside.set_timer(deadline, now)
     if calls:
-        outside.call(cpu, Call.ATTEND)
+        outside.attend(cpu, shared.config)
     if news:
         wake_worker(shared, 0)
     return more

@@ -4,6 +4,7 @@ The core reaches it as `outside.wake(…)`. One file a transport; this one says 
 """
 
 from vestige.monitor.outside.kvm import (
+    attend,
     call,
     counter,
     fetch,
@@ -19,6 +20,7 @@ from vestige.monitor.outside.kvm import (
 )
 
 __all__ = [
+    "attend",
     "call",
     "counter",
     "fetch",

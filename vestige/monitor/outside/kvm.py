@@ -8,11 +8,13 @@ chapter 11), whose timer counts a bus clock of 1 GHz in KVM: with a divisor of 1
 
 from vestige.abi import (
     FENCE_VECTOR,
+    PORT_ATTEND,
     PORT_CALL,
     PORT_DOORBELL,
     RUN_STRIDE,
     TIMER_VECTOR,
     WORKER_VECTOR,
+    Call,
     CoalescedRing,
     CoalescedWrite,
     Config,
@@ -143,6 +145,14 @@ def call(cpu: Cpu, number: u8) -> None:
 def ring_doorbell(gsi: u16) -> None:
     """Send the guest the message that the host was last told for this GSI."""
     port_out8(u16(PORT_DOORBELL + gsi), 0)
+
+
+def attend(cpu: Cpu, config: Config) -> None:
+    """Have the boot CPU's guest exit, or not enter: its monitor's next turn begins after this."""
+    if config.attend_port:
+        port_out8(PORT_ATTEND, 0)
+    else:
+        call(cpu, Call.ATTEND)
 
 
 # ---- workers ----------------------------------------------------------------------------------
