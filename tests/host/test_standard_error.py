@@ -17,6 +17,8 @@ from vestige.host import standard_error
 from vestige.host.messages import tell
 from vestige.host.standard_error import PATIENCE, StandardError
 
+MARK = b"\0"
+
 
 class Reader:
     """A pipe, or a terminal, that is standard error, and that nobody reads unless asked."""
@@ -43,11 +45,18 @@ class Reader:
                 tell("x" * 500)
 
     def read(self) -> str:
-        """All that is there."""
-        data = b""
-        while select.select([self.end], [], [], 0.05)[0]:
-            data += os.read(self.end, 65536)
-        return data.decode().replace("\r\n", "\n")
+        """All that was written before: a mark that follows it has come through."""
+        data, marked = b"", False
+        while MARK not in data:
+            free = [] if marked else [self.far]
+            readable, writable, _ = select.select([self.end], free, [], 20 * PATIENCE)
+            assert readable or writable
+            if writable:
+                os.write(self.far, MARK)
+                marked = True
+            if readable:
+                data += os.read(self.end, 65536)
+        return data.replace(MARK, b"").decode().replace("\r\n", "\n")
 
     def close(self) -> None:
         self.stream.close()

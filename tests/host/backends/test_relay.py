@@ -45,6 +45,12 @@ def serve_until_idle(relay: Relay) -> None:
     raise AssertionError("always something to do")
 
 
+def write_to(terminal: int, data: bytes, far: int) -> None:
+    """Type it, and wait until it has arrived: the kernel hands it on later."""
+    os.write(terminal, data)
+    assert select.select([far], [], [], PATIENCE)[0]
+
+
 class Ends:
     """A relay to one end of a stream, the guest's side of it, and the stream's other end."""
 
@@ -61,8 +67,9 @@ class Ends:
         self.guest = os.dup(self.relay.output)
         os.set_blocking(self.guest, False)  # the other end's open file: the test's alone
 
-    def take(self) -> bytes:
-        ready = select.select([self.reader], [], [], 0)[0]
+    def take(self, seconds: float = 0) -> bytes:
+        """What has come, or comes by then."""
+        ready = select.select([self.reader], [], [], seconds)[0]
         return os.read(self.reader, 1 << 16) if ready else b""
 
     def close(self) -> None:
@@ -107,7 +114,7 @@ def test_what_the_guest_left_is_written_at_the_end(ends: Ends) -> None:
     os.write(ends.guest, b"Power down")
     with Signals() as signals:
         ends.relay.finish(Watch(signals), 0)
-    assert ends.take() == b"Power down"
+    assert ends.take(PATIENCE) == b"Power down"
 
 
 def test_the_users_own_open_file_is_as_it_was(ends: Ends) -> None:
@@ -213,7 +220,7 @@ def test_each_key_arrives_at_once() -> None:
     with closing(Relay(Console(theirs, theirs))) as relay:
         assert relay.input is not None
         for key in (b"a", b"\x03", b"\x04", b"\r"):
-            os.write(ours, key)
+            write_to(ours, key, theirs)
             serve_until_idle(relay)
             assert os.read(relay.input, 10) == key
         os.write(relay.output, b"shown")
@@ -238,7 +245,7 @@ def test_nothing_is_read_from_a_terminal_in_the_background(monkeypatch: pytest.M
     others = True
     monkeypatch.setattr("vestige.host.files.inlet.in_background", lambda _: others)
     with closing(Relay(Console(theirs, theirs))) as relay:
-        os.write(ours, b"for the shell")
+        write_to(ours, b"for the shell", theirs)
         serve_until_idle(relay)
         assert relay.look == LOOK
         os.write(relay.output, b"goes on")
@@ -249,7 +256,7 @@ def test_nothing_is_read_from_a_terminal_in_the_background(monkeypatch: pytest.M
         others = False
         relay.serve({})
         assert relay.look is None
-        os.write(ours, b"for the guest")
+        write_to(ours, b"for the guest", theirs)
         serve_until_idle(relay)
         assert relay.input is not None
         assert os.read(relay.input, 100) == b"for the guest"

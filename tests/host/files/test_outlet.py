@@ -14,6 +14,7 @@ import pytest
 from vestige.host.files.outlet import Outlet
 from vestige.terminal import IN_ORDER
 
+PATIENCE = 20  # seconds
 MUCH = bytes(range(256)) * 4096
 
 
@@ -30,8 +31,12 @@ class Far:
             near, far = socket.socketpair()
             self.reader, self.writer = near.detach(), far.detach()
 
-    def read(self) -> bytes:
-        return os.read(self.reader, 65536) if select.select([self.reader], [], [], 1)[0] else b""
+    def read(self, size: int = 1) -> bytes:
+        """So many bytes at least: a terminal hands on in parts what was written in parts."""
+        data = b""
+        while len(data) < size and select.select([self.reader], [], [], PATIENCE)[0]:
+            data += os.read(self.reader, 65536)
+        return data
 
 
 @pytest.fixture(params=["pipe", "terminal", "socket"])
@@ -103,7 +108,8 @@ def test_a_terminal_is_put_in_order_as_far_as_the_guest_left_it_out_of_it(
             outlet.put(part)
         outlet.put_in_order()
         outlet.put(b".")
-    assert far.read() == b"".join(parts) + ending + b"."
+    expected = b"".join(parts) + ending + b"."
+    assert far.read(len(expected)) == expected
     os.close(far.reader)
     os.close(far.writer)
 
@@ -115,7 +121,8 @@ def test_who_reads_standard_error_elsewhere_gets_no_line_break() -> None:
         outlet.put(b"\x1b[1mlogin: ")
         outlet.end_line()
         outlet.put_in_order()
-    assert far.read() == b"\x1b[1mlogin: " + IN_ORDER
+    expected = b"\x1b[1mlogin: " + IN_ORDER
+    assert far.read(len(expected)) == expected
     os.close(far.reader)
     os.close(far.writer)
 
@@ -127,7 +134,7 @@ def test_what_is_no_terminal_gets_what_the_guest_writes_alone(kind: str) -> None
         outlet.put(b"\x1b[1mlogin: ")
         outlet.end_line()
         outlet.put_in_order()
-    assert far.read() == b"\x1b[1mlogin: "
+    assert far.read(len(b"\x1b[1mlogin: ")) == b"\x1b[1mlogin: "
     os.close(far.reader)
     os.close(far.writer)
 
