@@ -15,6 +15,7 @@ import pytest
 from vestige import abi
 from vestige.errors import UsageError
 from vestige.host.kvm import api as kvm
+from vestige.host.kvm import monitor_tables
 from vestige.host.kvm.memory import GuestMemory
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.twin import Blank, Twin
@@ -30,6 +31,16 @@ def needs_kvm() -> None:
         kvm.open_system().close()
     except UsageError as error:
         pytest.skip(str(error))
+
+
+def in_ring_0(registers: kvm.SystemRegisters) -> kvm.SystemRegisters:
+    """Those of a monitor that has got out of ring 3."""
+    for segment, selector in (
+        (registers.cs, monitor_tables.PRIVILEGED_CODE),
+        (registers.ss, monitor_tables.PRIVILEGED_DATA),
+    ):
+        segment.selector, segment.dpl = selector, 0
+    return registers
 
 
 class Payload:

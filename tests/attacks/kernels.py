@@ -96,7 +96,7 @@ def faults() -> None:
 @cache
 def image_of(function: Callable[[], None]) -> Image:
     """`function`, compiled."""
-    return compile_functions([function], base=LOAD_ADDRESS, runtime="monitor")
+    return compile_functions([function], base=LOAD_ADDRESS, runtime="kernel")
 
 
 def write(function: Callable[[], None], path: Path, orders: Orders | None = None) -> str:

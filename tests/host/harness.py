@@ -60,7 +60,7 @@ def monitor_image() -> Image:
 
 @cache
 def guest_image(function: Callable[[Report], None]) -> Image:
-    return compile_functions([function], base=GUEST, runtime="monitor")
+    return compile_functions([function], base=GUEST, runtime="kernel")
 
 
 @cache

@@ -430,7 +430,7 @@ def write(name: str, path: Path) -> None:
     if name == "echo":
         write_elf(ECHO, LOAD_ADDRESS, path)
         return
-    image = compile_functions([globals()[name]], base=LOAD_ADDRESS, runtime="monitor")
+    image = compile_functions([globals()[name]], base=LOAD_ADDRESS, runtime="kernel")
     write_elf(image.code, LOAD_ADDRESS + image.symbols[name], path)
 
 

@@ -36,7 +36,7 @@ from vestige.lang.intrinsics import (
 from vestige.lang.types import Struct, u8, u16, u32, u64
 
 GUEST_VECTOR = 0x50
-FLOOD = 100
+FLOOD = 1000
 MMIO_ANSWER = 0xEE
 DISK_DATA = 0x30_0000  # where the guest finds what RING_READ read
 DISK_DATA_CHUNK = 1

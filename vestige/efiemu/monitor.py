@@ -50,7 +50,8 @@ def fill(private: PrivateMemory, code: MonitorCode) -> None:
     """Write what there is in the monitor's private memory."""
     private.write(abi.IMAGE, code.code)
     devices = [(abi.NVME_QUEUES, abi.NVME_QUEUES_SIZE, monitor_tables.DATA)]
-    monitor_tables.build(private, (), len(code.code), code.memory_size, code.interrupts, devices)
+    size, memory_size = len(code.code), code.memory_size
+    monitor_tables.build(private, (), size, memory_size, code.interrupts, block.CPUS, devices)
     config = private.shared().config
     config.domains = 1
     for index in range(block.CPUS):

@@ -34,7 +34,8 @@ def build(functions: Sequence[Callable[..., Any]], *, base: int | None, runtime:
     """Compile `functions`, the entries, with everything reachable from them.
 
     base: the address the image will be at; None: anywhere. runtime: "monitor" for a monitor
-    vCPU, "process" for this process. Entries are symbols under their qualified names.
+    vCPU, "kernel" for ring 0 of any other, "efi" for an application of firmware, "process" for this
+    process. Entries are symbols under their qualified names.
     Raises Refusal, naming every function refused.
     """
     if runtime not in RUNTIMES:
@@ -47,7 +48,7 @@ def build(functions: Sequence[Callable[..., Any]], *, base: int | None, runtime:
 
 def assemble(program: Program, entries: Sequence[Function], base: int | None) -> Built:
     """Analysed `entries` and what they call."""
-    module = Module()
+    module = Module(program.runtime)
     for function in _reachable(entries):
         if function.graph is not None:
             module.functions.append(Emitter(module, function, function.graph).define())

@@ -25,7 +25,7 @@ _system_call.restype = ctypes.c_long
 
 
 class OnlyInAVm(RuntimeError):
-    """An instruction that CPython can't execute: it needs ring 0 of a virtual CPU."""
+    """An instruction that CPython can't execute: it needs a virtual CPU."""
 
 
 class Processor:

@@ -9,6 +9,8 @@ from vestige.lang.types import Struct, u8, u32, u64
 STACK_SIZE = 64 << 10  # bytes; code in a process has such a stack too
 PORT_CALL = 0xF0  # OUT AL: leave for the host, which never comes back from PANIC
 PANIC = 6  # AL
+PRIVILEGED_STACK = 512  # bytes of the stack that ring 0 has; also their alignment
+GATE_VECTOR = 3  # INT3: ring 3 asks ring 0
 SIGNALS = 6  # interrupts that are noted: interrupt_signal_0 to interrupt_signal_5
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.host.harness import monitor_image
-from tests.kvm_payload import Payload, needs_kvm, payload
+from tests.kvm_payload import Payload, in_ring_0, needs_kvm, payload
 from vestige import abi
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import vm
@@ -13,7 +13,7 @@ from vestige.host.kvm import vm
 pytestmark = pytest.mark.kvm
 
 ALL = (1 << 32) - 1
-INVALID_OPCODE, PROTECTION_FAULT = 6, 13
+INVALID_OPCODE, PROTECTION_FAULT, PAGE_FAULT = 6, 13, 14
 ARGUMENTS: int = abi.Cpu.argument.offset  # type: ignore[attr-defined]
 EFER, SVME = 0xC000_0080, 1 << 12
 DONE = "31c0 e6f0"  # xor eax, eax; out PORT_CALL, al
@@ -29,10 +29,13 @@ STORE = f"488987{at(0)} 48899f{at(1)} 48898f{at(2)} 488997{at(3)}"  # rax, rbx, 
 
 
 class Hostile:
-    """A monitor whose code is replaced by a few bytes, its exception handlers kept."""
+    """A monitor whose code is replaced by a few bytes, its exception handlers kept.
 
-    def __init__(self, payload: Payload) -> None:
-        self.payload = payload
+    It is in ring 0 unless it is said to be in ring 3, where a monitor belongs.
+    """
+
+    def __init__(self, payload: Payload, ring: int = 0) -> None:
+        self.payload, self._ring = payload, ring
         self._entry = payload.twin.monitor.cpus[0].registers().rip
 
     def run(self, code: str, *arguments: int) -> tuple[int, int, int, int] | int:
@@ -41,6 +44,8 @@ class Hostile:
         twin.private.write(self._entry, bytes.fromhex(code + DONE))
         cpu = twin.monitor.cpus[0]
         registers = cpu.registers()
+        if self._ring == 0:
+            cpu.set_system_registers(in_ring_0(cpu.system_registers()))
         registers.rip, registers.rdi = self._entry, abi.STACKS
         registers.rsp = abi.STACKS + abi.STACK_SIZE - 8
         cpu.set_registers(registers)
@@ -61,6 +66,31 @@ def hostile() -> Iterator[Hostile]:
     needs_kvm()
     with payload(monitor_image()) as made:
         yield Hostile(made)
+
+
+@pytest.mark.parametrize(
+    ("code", "vector"),
+    [
+        ("f4", PROTECTION_FAULT),  # hlt
+        ("0f30", PROTECTION_FAULT),  # wrmsr
+        ("0f32", PROTECTION_FAULT),  # rdmsr
+        ("0f20d8", PROTECTION_FAULT),  # mov rax, cr3
+        ("0f22d8", PROTECTION_FAULT),  # mov cr3, rax
+        ("0f011f", PROTECTION_FAULT),  # lidt [rdi]
+        ("0f00df", PROTECTION_FAULT),  # ltr di
+        ("8a0425000000c3", PAGE_FAULT),  # mov al, [TABLES]
+        ("880425000000c3", PAGE_FAULT),
+        ("b9800000c0 cc", PROTECTION_FAULT),  # the gate, for EFER
+        ("b91b000000 cc", PROTECTION_FAULT),  # APIC_BASE
+        ("b9ff070000 cc", PROTECTION_FAULT),  # those beside the local APIC's
+        ("b900090000 cc", PROTECTION_FAULT),
+        ("b9ffffffff cc", PROTECTION_FAULT),
+    ],
+)
+def test_a_monitor_in_ring_3_has_no_privilege(code: str, vector: int) -> None:
+    needs_kvm()
+    with payload(monitor_image()) as made:
+        assert Hostile(made, ring=3).run(code) == vector
 
 
 def test_the_monitors_cpuid_shows_what_compiled_code_needs_and_nothing_else(

@@ -416,7 +416,7 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     monitor = [payload.vcpu_main, payload.worker_main]
     images = {
         "monitor": compile_functions(monitor, base=abi.IMAGE, runtime="monitor"),
-        "guest": compile_functions([payload.guest_main], base=harness.GUEST, runtime="monitor"),
+        "guest": compile_functions([payload.guest_main], base=harness.GUEST, runtime="kernel"),
         "run-loop": compile_functions([runloop.run], base=None, runtime="process"),
     }
     for name, image in images.items():

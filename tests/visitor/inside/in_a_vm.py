@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm", "-
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The kernel's file."""
-    image = compile_functions([main], base=LOAD_ADDRESS, runtime="monitor")
+    image = compile_functions([main], base=LOAD_ADDRESS, runtime="kernel")
     made = tmp_path_factory.mktemp("kernel") / "kernel"
     write_elf(image.code, LOAD_ADDRESS + image.symbols["main"], made)
     return made

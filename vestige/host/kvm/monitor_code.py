@@ -8,6 +8,7 @@ from vestige.lang.image import Image
 EXCEPTIONS = 32
 WAKE = "interrupt_wake"
 SIGNAL = "interrupt_signal_{}"  # and the index into Cpu.signals
+GATE = "gate"
 
 
 class MonitorCode:
@@ -29,7 +30,7 @@ class MonitorCode:
         names |= {abi.START_VECTOR + n: SIGNAL.format(n) for n in range(len(POSTS))}
         names |= {abi.FENCE_VECTOR: SIGNAL.format(abi.FENCE_SIGNAL)}
         handlers = {vector: symbols[name] for vector, name in names.items() if name in symbols}
-        self.interrupts = monitor_tables.interrupt_table(handlers)
+        self.interrupts = monitor_tables.interrupt_table(handlers, symbols[GATE])
 
     def site(self, number: int) -> str | None:
         """A check's number as "FILE:LINE: REASON"."""

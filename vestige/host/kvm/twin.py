@@ -110,7 +110,10 @@ class Twin:
         ram = [(address, size) for address, size, _ in self.memory.parts()]
         size, memory_size = len(code.code), code.memory_size
         items = 0 if self._items is None else self._items.size
-        monitor_tables.build(private, ram, size, memory_size, code.interrupts, devices, items)
+        count = len(self.monitor.cpus)
+        monitor_tables.build(
+            private, ram, size, memory_size, code.interrupts, count, devices, items
+        )
         supported = self.system.supported_cpuid()
         enforces = self.system.has(kvm.Capability.ENFORCE_PV_FEATURE_CPUID)
         for shared in self.shared():

@@ -19,8 +19,8 @@ from vestige.lang.types import Struct
 if TYPE_CHECKING:
     from vestige.lang.compiler.expressions import Expressions
 
-# What needs ring 0 of a processor, a kernel below, firmware around; and who has which.
-_RING_0 = frozenset((
+# What needs a virtual CPU, a kernel below, firmware around; and who has which.
+_VIRTUAL_CPU = frozenset((
     "port_in8", "port_in32", "port_out8", "port_out32", "read_msr", "write_msr",
     "wait_for_interrupt",
 ))  # fmt: skip
@@ -30,12 +30,14 @@ _FIRMWARE = frozenset((
     "shut_interrupts_out", "end_shutting_out",
 ))  # fmt: skip
 UNAVAILABLE = {
-    "monitor": _KERNEL | _FIRMWARE,
-    "process": _RING_0 | _FIRMWARE,
+    "monitor": _KERNEL | _FIRMWARE | {"read_msr"},
+    "kernel": _KERNEL | _FIRMWARE,
+    "process": _VIRTUAL_CPU | _FIRMWARE,
     "efi": _KERNEL,
 }
 WHERE = {
-    "monitor": "the monitor, which has no kernel below",
+    "monitor": "the monitor, which is in ring 3 and has no kernel below",
+    "kernel": "ring 0",
     "process": "a process",
     "efi": "an application of firmware",
 }

@@ -348,7 +348,7 @@ class Emitter:
 
     def _intrinsic(self, node: graph.Intrinsic) -> None:
         words = [self.word(argument) for argument in node.arguments]
-        node.register = instructions.EMIT[node.name](self, *words) or ""
+        node.register = instructions.of(self.module.runtime)[node.name](self, *words) or ""
 
     def _branch(self, node: graph.Branch) -> None:
         then, otherwise = node.then, node.otherwise

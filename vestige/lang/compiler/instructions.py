@@ -116,11 +116,11 @@ def _read_msr(emitter: "Emitter", number: str) -> str:
     return _pair("rdmsr", emitter, ",{ecx}", f"i32 {_narrow(emitter, number, 32)}")
 
 
-def _write_msr(emitter: "Emitter", number: str, value: str) -> None:
+def _write_msr(text: str, emitter: "Emitter", number: str, value: str) -> None:
     index, low = _narrow(emitter, number, 32), _narrow(emitter, value, 32)
     high = _narrow(emitter, emitter.new(f"lshr i64 {value}, 32"), 32)
     operands = f"i32 {index}, i32 {low}, i32 {high}"
-    emitter.line(_assembly("wrmsr", "{ecx},{eax},{edx}", "void", operands))
+    emitter.line(_assembly(text, "{ecx},{eax},{edx}", "void", operands))
 
 
 def _system_call(emitter: "Emitter", *words: str) -> str:
@@ -166,7 +166,7 @@ EMIT: dict[str, Callable[..., str | None]] = {
     "port_out8": partial(_port_out, 8),
     "port_out32": partial(_port_out, 32),
     "read_msr": _read_msr,
-    "write_msr": _write_msr,
+    "write_msr": partial(_write_msr, "wrmsr"),
     "wait_for_interrupt": partial(_plain, "sti; hlt; cli"),
     "syscall": _system_call,
     "cpuid": _cpuid,
@@ -179,3 +179,12 @@ EMIT: dict[str, Callable[..., str | None]] = {
     "shut_interrupts_out": partial(_plain, "cli; clgi"),
     "end_shutting_out": partial(_plain, "stgi; sti"),
 }
+BY_GATE = EMIT | {  # in ring 3: runtime/monitor.s
+    "write_msr": partial(_write_msr, "int3"),
+    "wait_for_interrupt": lambda emitter: emitter.line(_assembly("int3", "{ecx}", "void", "i32 0")),
+}
+
+
+def of(runtime: str) -> dict[str, Callable[..., str | None]]:
+    """What emits each intrinsic in code of this runtime."""
+    return BY_GATE if runtime == "monitor" else EMIT

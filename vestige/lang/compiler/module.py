@@ -26,7 +26,8 @@ declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)
 class Module:
     """Collects the text of a module. `sites[0]` is unused: site 0 means a CPU exception."""
 
-    def __init__(self) -> None:
+    def __init__(self, runtime: str) -> None:
+        self.runtime = runtime
         self.functions: list[str] = []
         self.sites: list[tuple[str, int, str]] = [("", 0, "")]
         self._site_numbers: dict[tuple[str, int, str], int] = {}

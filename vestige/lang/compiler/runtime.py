@@ -5,12 +5,12 @@ from pathlib import Path
 from vestige.lang import vcpu
 
 FOLDER = Path(__file__).parent.parent / "runtime"
-RUNTIMES = ("monitor", "process", "efi")
+RUNTIMES = ("monitor", "kernel", "process", "efi")
 # What LLVM takes for its own, and what the assembly defines: no entry can be called so.
 RUNTIME_NAMES = {
     "memset", "memcpy", "memmove", "vestige_call", "vestige_copy", "vestige_fill", "vestige_panic",
     "vestige_read_state", "vestige_run_aside", "vestige_run_guest", "vestige_take_over",
-    "efi_start", "efi_constants", "efi_room", "exception", "interrupt_wake",
+    "efi_start", "efi_constants", "efi_room", "exception", "interrupt_wake", "gate",
     *(f"exception_{vector}" for vector in range(32)),
     *(f"interrupt_signal_{number}" for number in range(vcpu.SIGNALS)),
 }  # fmt: skip
@@ -20,6 +20,7 @@ def assembly(runtime: str) -> str:
     """The source for a runtime, with the numbers and offsets of vcpu.py."""
     constants = {
         "STACK_SIZE": vcpu.STACK_SIZE,
+        "PRIVILEGED_STACK": vcpu.PRIVILEGED_STACK,
         "PORT_CALL": vcpu.PORT_CALL,
         "CALL_PANIC": vcpu.PANIC,
         "CPU_SIGNALS": vcpu.Vcpu.signals.offset,  # type: ignore[attr-defined]

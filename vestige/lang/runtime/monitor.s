@@ -1,8 +1,20 @@
-# Compiled code on a virtual CPU. RSP & -STACK_SIZE is its own struct, which begins as Vcpu of
-# lang/vcpu.py does. PANIC is a call to the host that is never answered.
+# Compiled code on a virtual CPU, in ring 3: it has ports, and no other privilege. RSP & -STACK_SIZE
+# is its own struct, which begins as Vcpu of lang/vcpu.py does. PANIC is a call to the host that is
+# never answered.
+#
+# Exceptions and interrupts are taken in ring 0, on a stack of PRIVILEGED_STACK bytes, aligned to
+# them, whose lowest word is the struct's address. A worker's sleep and its local APIC need ring 0
+# too: ring 3 asks by INT3, the one trap that every KVM takes (one that emulates ring 0 knows neither
+# INT n nor SYSRET).
 .text
 .hidden vestige_panic
-.globl vestige_panic, interrupt_wake
+.globl vestige_panic, interrupt_wake, gate
+
+.macro find_cpu register
+    movq %rsp, \register
+    andq $-PRIVILEGED_STACK, \register
+    movq (\register), \register
+.endm
 
 vestige_panic:                  # (site)
     movq %rsp, %rbx
@@ -16,8 +28,7 @@ vestige_panic:                  # (site)
     jmp 1b
 
 exception:                      # stack: vector, error code, RIP
-    movq %rsp, %rbx
-    andq $-STACK_SIZE, %rbx
+    find_cpu %rbx
     popq PANIC_VECTOR(%rbx)
     popq PANIC_ERROR(%rbx)
     popq PANIC_RIP(%rbx)
@@ -36,7 +47,7 @@ exception_\vector:
     jmp exception
 .endm
 
-.irp vector, 0, 1, 2, 3, 4, 5, 6, 7, 9, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 31
+.irp vector, 0, 1, 2, 4, 5, 6, 7, 9, 15, 16, 18, 19, 20, 22, 23, 24, 25, 26, 27, 28, 31
 stub \vector, 0
 .endr
 .irp vector, 8, 10, 11, 12, 13, 14, 17, 21, 29, 30
@@ -57,8 +68,7 @@ signal \number
 note:                           # stack: index into Vcpu.signals, which is set; then as below
     pushq %rax
     pushq %rbx
-    movq %rsp, %rbx
-    andq $-STACK_SIZE, %rbx
+    find_cpu %rbx
     movq 16(%rsp), %rax
     movb $1, CPU_SIGNALS(%rbx,%rax)
     popq %rbx
@@ -67,12 +77,11 @@ note:                           # stack: index into Vcpu.signals, which is set; 
 
 interrupt_wake:                 # end-of-interrupt, and an end to HLT: the worker looks
     pushq %rax
-    movq 8(%rsp), %rax          # RIP: interrupts are let in by "sti; hlt; cli" and nowhere else
+    movq 8(%rsp), %rax          # RIP: interrupts are let in by "sti; hlt; cli" below, nowhere else
     cmpb $0xF4, (%rax)          # HLT yet to come would sleep through this interrupt: STI holds it
     jne 1f                      # off until then, but QEMU 7.2's TCG forgets that where it leaves a
     incq 8(%rsp)                # nested guest in between
-1:  movq %rsp, %rax
-    andq $-STACK_SIZE, %rax
+1:  find_cpu %rax
     btrl $0, CPU_ENDED(%rax)    # where KVM has done it, that spares an exit
     jc 1f
     pushq %rcx
@@ -85,3 +94,22 @@ interrupt_wake:                 # end-of-interrupt, and an end to HLT: the worke
     popq %rcx
 1:  popq %rax
     iretq
+
+gate:                           # INT3. ECX: an MSR, EDX:EAX: its value; or ECX 0: sleep
+    testl %ecx, %ecx
+    jz 2f
+    cmpl $0x4B564D04, %ecx      # MSR_KVM_EOI_EN
+    je 1f
+    cmpl $0x800, %ecx           # the local APIC's are 0x800 to 0x8FF
+    jb 3f
+    cmpl $0x8FF, %ecx
+    ja 3f
+1:  wrmsr
+    iretq
+2:  sti
+    hlt
+    cli
+    iretq
+3:  pushq $0                    # no other: as WRMSR in ring 3
+    pushq $13
+    jmp exception
