@@ -16,7 +16,7 @@ from vestige.monitor.outside.kvm import ENABLED, SPURIOUS, SPURIOUS_VECTOR, call
 
 SELF = 0x83F  # the x2APIC register that interrupts its own processor
 INTERRUPTS = 1 << 9  # RFLAGS.IF
-STI, HLT, CLI = b"\xfb", b"\xf4", b"\xfa"
+STI, HLT = b"\xfb", b"\xf4"
 SLEEP = b"\x31\xc9\xcc"  # xor ecx, ecx; int3
 
 
@@ -43,7 +43,7 @@ def enter_sleep(vm: Payload, image: Image) -> None:
     stack = monitor_tables.PRIVILEGED_STACKS + PRIVILEGED_STACK // 2
     registers.rsp = stack - 8 * len(frame)
     vm.twin.private.write(registers.rsp, struct.pack("<5Q", *frame))
-    registers.rip = abi.IMAGE + image.code.index(STI + HLT + CLI) + len(STI)
+    registers.rip = abi.IMAGE + image.code.index(STI + HLT) + len(STI)
     registers.rflags |= INTERRUPTS
     cpu.set_system_registers(in_ring_0(system))
     cpu.set_registers(registers)

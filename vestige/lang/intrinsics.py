@@ -296,8 +296,8 @@ def write_msr(number: u32, value: u64) -> None:
 def wait_for_interrupt() -> None:
     """STI; HLT; CLI: sleep until an interrupt, with no window in which one is missed.
 
-    Handlers return behind HLT, should one have come before it: not all that emulates a processor
-    keeps STI's promise.
+    The monitor's handlers return behind it, should one have come before HLT: not all that emulates
+    a processor keeps STI's promise.
     """
     _processor.get().wait_for_interrupt()
 

@@ -56,32 +56,21 @@ stub \vector, 1
 
 .macro signal number
 .globl interrupt_signal_\number
-interrupt_signal_\number:
-    pushq $\number
-    jmp note
+interrupt_signal_\number:       # set in Vcpu.signals; then as below
+    pushq %rax
+    find_cpu %rax
+    movb $1, CPU_SIGNALS+\number(%rax)
+    jmp end_of_interrupt
 .endm
 
 .irp number, 0, 1, 2, 3, 4, 5
 signal \number
 .endr
 
-note:                           # stack: index into Vcpu.signals, which is set; then as below
+interrupt_wake:                 # an end to HLT: the worker looks
     pushq %rax
-    pushq %rbx
-    find_cpu %rbx
-    movq 16(%rsp), %rax
-    movb $1, CPU_SIGNALS(%rbx,%rax)
-    popq %rbx
-    popq %rax
-    addq $8, %rsp
-
-interrupt_wake:                 # end-of-interrupt, and an end to HLT: the worker looks
-    pushq %rax
-    movq 8(%rsp), %rax          # RIP: interrupts are let in by "sti; hlt; cli" below, nowhere else
-    cmpb $0xF4, (%rax)          # HLT yet to come would sleep through this interrupt: STI holds it
-    jne 1f                      # off until then, but QEMU 7.2's TCG forgets that where it leaves a
-    incq 8(%rsp)                # nested guest in between
-1:  find_cpu %rax
+    find_cpu %rax
+end_of_interrupt:
     btrl $0, CPU_ENDED(%rax)    # where KVM has done it, that spares an exit
     jc 1f
     pushq %rcx
@@ -93,13 +82,14 @@ interrupt_wake:                 # end-of-interrupt, and an end to HLT: the worke
     popq %rdx
     popq %rcx
 1:  popq %rax
-    iretq
+    testb $3, 8(%rsp)           # CS
+    jnz 2f
+    movq 24(%rsp), %rsp         # ring 0, thus the gate at HLT, or before it where an emulator forgets
+2:  iretq                       # STI's shadow: back to who asked for sleep
 
 gate:                           # INT3. ECX: an MSR, EDX:EAX: its value; or ECX 0: sleep
     testl %ecx, %ecx
     jz 2f
-    cmpl $0x4B564D04, %ecx      # MSR_KVM_EOI_EN
-    je 1f
     cmpl $0x800, %ecx           # the local APIC's are 0x800 to 0x8FF
     jb 3f
     cmpl $0x8FF, %ecx
@@ -108,8 +98,9 @@ gate:                           # INT3. ECX: an MSR, EDX:EAX: its value; or ECX 
     iretq
 2:  sti
     hlt
-    cli
     iretq
-3:  pushq $0                    # no other: as WRMSR in ring 3
+3:  cmpl $0x4B564D04, %ecx      # MSR_KVM_EOI_EN
+    je 1b
+    pushq $0                    # no other: as WRMSR in ring 3
     pushq $13
     jmp exception
