@@ -219,7 +219,15 @@ class RingBench(Bench):
 class NvmeBench(Bench):
     """NVMe; keywords are the fake controller's."""
 
-    def __init__(self, compiled: bool, *, up: bool = True, cpus: int = 2, **keywords: Any) -> None:
+    def __init__(
+        self,
+        compiled: bool,
+        *,
+        up: bool = True,
+        cpus: int = 2,
+        moved: bool = False,
+        **keywords: Any,
+    ) -> None:
         super().__init__(compiled)
         self.queues = Pages(abi.NVME_QUEUES_SIZE)
         self.fake = FakeNvme(self.disk, **keywords)
@@ -230,6 +238,8 @@ class NvmeBench(Bench):
         self.description.present, self.description.vectors = 1, 4
         self.description.bar, self.description.bar_size = self.fake.registers, len(self.fake.bar)
         self.description.queues = self.queues.address
+        if moved:
+            self.move()
         self.driver = NvmeDriver()
         self.controller = self.driver.controllers[1]
         self.report = self.statistics.nvme[1]
@@ -240,6 +250,14 @@ class NvmeBench(Bench):
 
     def functions(self) -> tuple[Callable[..., Any], ...]:
         return NVME
+
+    def move(self) -> None:
+        """There is no IOMMU: the controller finds memory elsewhere."""
+        self.description.moved = 1
+        for number, (address, size) in enumerate(self.fake.allowed):
+            bus = self.fake.moved[address] = (number + 3) << 40
+            window = self.description.windows[number]
+            window.address, window.size, window.bus = address, size, bus
 
     def power_on(self) -> None:
         """Bring the controller up, or see it fail."""

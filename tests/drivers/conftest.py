@@ -10,6 +10,7 @@ BENCHES: dict[str, Callable[[bool], Bench]] = {
     "ring": RingBench,
     "nvme": NvmeBench,
     "nvme-4096": lambda compiled: NvmeBench(compiled, block_size=4096),
+    "nvme-moved": lambda compiled: NvmeBench(compiled, moved=True, block_size=4096),
     "nvme-small": lambda compiled: NvmeBench(compiled, mdts=1, entries=4, queues=1, stride=2),
 }
 

@@ -17,6 +17,7 @@ REQUESTS = 60
 SHAPES: tuple[dict[str, Any], ...] = (
     {},
     {"block_size": 4096},
+    {"block_size": 4096, "moved": True},
     {"mdts": 1, "entries": 4, "queues": 1, "stride": 1},
 )
 AREA = 256  # sectors: so few that requests meet

@@ -2,11 +2,12 @@
 
 import pytest
 
-from tests.drivers.benches import MakeNvme, NvmeBench, Segments
+from tests.drivers.benches import MakeNvme, NvmeBench, Pages, Segments
 from tests.drivers.fake_nvme import DATASET_MANAGEMENT, READ, WRITE
 from vestige.monitor.block import Operation
 
 KIB = 1024
+PAGE = 4 * KIB
 
 
 @pytest.mark.parametrize(
@@ -130,3 +131,20 @@ def test_a_discard_of_no_whole_block_is_no_command(
     bench = make(block_size=4096)
     assert discard(bench, ranges) == 0
     assert bench.fake.log == []
+
+
+def test_memory_that_the_controller_finds_nowhere_is_one_page_to_it(make: MakeNvme) -> None:
+    bench = make(moved=True)
+    page = Pages(PAGE)
+    bench.fake.allowed.append((page.address, PAGE))
+    bench.fake.moved[page.address] = bench.controller.bus.elsewhere = 7 << 44
+    bench.controller.bus.windows[0].size = 0x4000
+    before = bytes(bench.memory.data)
+    assert bench.do(Operation.READ, 0, [(0x3200, 3 * PAGE)]) == 0
+    assert bench.lengths() == [3 * PAGE]
+    first = PAGE - 0x200
+    assert bench.memory.data[:0x3200] == before[:0x3200]
+    assert bench.memory.data[0x3200:0x4000] == bench.disk[:first]
+    assert bench.memory.data[0x4000:] == before[0x4000:]
+    assert page.data[0x200:] == bench.disk[first + PAGE + 0x200 : first + 2 * PAGE]
+    assert page.data[:0x200] == bench.disk[first + 2 * PAGE : 3 * PAGE]

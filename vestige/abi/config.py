@@ -7,6 +7,7 @@ from vestige.abi.layout import (
     MAX_NVME,
     MAX_VIRTIO,
     MODEL_SIZE,
+    NVME_WINDOWS,
     SERIAL_SIZE,
 )
 from vestige.bounds import MAX_DISKS, MAX_PORTS, PORT_NAME_SIZE
@@ -95,12 +96,23 @@ DISCARD_ORDER_SIZE = 24
 DISCARD_ANSWER_SIZE = 8
 
 
+class Window(Struct):
+    """A part of the monitor's memory where a controller without an IOMMU finds it. Whole pages."""
+
+    address: u64  # the monitor's
+    size: u64
+    bus: u64  # the controller's
+
+
 class Nvme(Struct):
     """One NVMe controller handed over by VFIO; only the monitor drives it.
 
     The controller's IOMMU domain has guest RAM, STATE and `queues` at the addresses the
     monitor sees them at, and nothing else: a pointer is a PRP. Its MSI-X table is not mapped;
     every vector below `vectors` raises GSI Irq.NVME + its index, which wakes the worker.
+
+    Or there is no IOMMU (efiemu/), and `moved` is set: then guest RAM, STATE and `queues` are in
+    `windows`, and `elsewhere` is what a controller is given for memory that is in none of them.
     """
 
     present: u8
@@ -108,6 +120,9 @@ class Nvme(Struct):
     bar: u64  # address of BAR 0
     bar_size: u64  # bytes mapped there from offset 0: registers and doorbells
     queues: u64  # NVME_QUEUES_SIZE bytes, zeroed, DMA-mapped at this address
+    moved: u8  # 1: the controller finds memory by `windows`
+    windows: Window[NVME_WINDOWS]
+    elsewhere: u64  # the controller's address of a page
 
 
 class VirtioKind(IntEnum):

@@ -37,8 +37,8 @@ class CommandSlot(Struct):
     position: u32
     blocks: u32
     first: u64  # block
-    prp1: u64
-    prp2: u64
+    prp1: u64  # the monitor's address
+    prp2: u64  # as the controller takes it
     deadline: u64
 
 

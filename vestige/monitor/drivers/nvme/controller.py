@@ -11,6 +11,7 @@ from vestige.lang.intrinsics import load32, load64, store32, store64
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.block import SECTOR_SHIFT
 from vestige.monitor.clock import MILLISECOND
+from vestige.monitor.drivers.nvme.bus import Bus
 from vestige.monitor.drivers.nvme.command_slots import CommandSlots
 from vestige.monitor.drivers.nvme.queue import Queue
 from vestige.monitor.drivers.nvme.spec import (
@@ -98,6 +99,7 @@ class Controller(Struct):
     bar: u64
     bar_size: u64
     memory: u64
+    bus: Bus
     patience: u64  # ns that RDY may take
     due: u64  # when `poll` has something to look at; NEVER: at an interrupt only
     deadline: u64  # of the state, or of the admin command under way
@@ -118,6 +120,7 @@ class Controller(Struct):
         self.bar_size = description.bar_size
         self.memory = description.queues
         self.vectors = description.vectors
+        self.bus.connect(description)
         self.due = NEVER
         capabilities = load64(u64(self.bar + Register.CAP))
         if capabilities == ONES[8]:
@@ -150,8 +153,8 @@ class Controller(Struct):
         self.stopped = 1
         self.admin.reset(self.memory, u64(self.bar + Register.DOORBELLS), self.stride, ADMIN_DEPTH)
         store32(u64(self.bar + Register.AQA), ADMIN_DEPTH - 1 << 16 | ADMIN_DEPTH - 1)
-        store64(u64(self.bar + Register.ASQ), self.admin.commands)
-        store64(u64(self.bar + Register.ACQ), self.admin.completions)
+        store64(u64(self.bar + Register.ASQ), self.bus.address(self.admin.commands))
+        store64(u64(self.bar + Register.ACQ), self.bus.address(self.admin.completions))
         store32(u64(self.bar + Register.CC), Configuration.ENABLE | Configuration.ENTRY_SIZES)
         self.state = State.ENABLING
         self.deadline = u64(now + self.patience)
@@ -245,7 +248,7 @@ class Controller(Struct):
         """IDENTIFY, into SCRATCH."""
         command = self.ask(Admin.IDENTIFY, now)
         command.namespace = namespace
-        command.prp1 = u64(self.memory + SCRATCH)
+        command.prp1 = self.bus.address(u64(self.memory + SCRATCH))
         command.cdw10 = structure
         self.state = state
         self.admin.ring()
@@ -267,7 +270,7 @@ class Controller(Struct):
         doorbells = u64(self.bar + self.doorbells(number))
         queue.reset(memory, doorbells, self.stride, self.depth)
         command = self.ask(Admin.CREATE_COMPLETION_QUEUE, now)
-        command.prp1 = queue.completions
+        command.prp1 = self.bus.address(queue.completions)
         command.cdw10 = u32(self.depth - 1) << 16 | number
         vector = number % max(self.vectors, 1)
         command.cdw11 = vector << 16 | INTERRUPTS_ENABLED | PHYSICALLY_CONTIGUOUS
@@ -278,7 +281,7 @@ class Controller(Struct):
         """The submission queue that goes with it."""
         number = u32(self.created + 1)
         command = self.ask(Admin.CREATE_SUBMISSION_QUEUE, now)
-        command.prp1 = self.queues[self.created].commands
+        command.prp1 = self.bus.address(self.queues[self.created].commands)
         command.cdw10 = u32(self.depth - 1) << 16 | number
         command.cdw11 = number << 16 | PHYSICALLY_CONTIGUOUS
         self.state = State.CREATING_SUBMISSIONS

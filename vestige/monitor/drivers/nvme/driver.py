@@ -328,7 +328,8 @@ def issue(controller: Controller, number: u8, now: u64) -> None:
     place.queue = place.queue % max(controller.queue_count, 1)  # a reset may have left fewer
     command = controller.queues[place.queue].next_command(place.opcode, number)
     command.namespace = controller.namespace
-    command.prp1 = place.prp1
+    if place.prp1:  # a FLUSH has no memory
+        command.prp1 = controller.bus.address(place.prp1)
     command.prp2 = place.prp2
     match place.opcode:
         case Opcode.READ | Opcode.WRITE:

@@ -8,16 +8,20 @@ that is.
 from vestige.lang.intrinsics import copy, store64
 from vestige.lang.types import u32, u64
 from vestige.monitor.block import BlockRequest
+from vestige.monitor.drivers.nvme.bus import Bus
 from vestige.monitor.drivers.nvme.spec import PAGE
 
 IN_PAGE = PAGE - 1
 
 
-def gather(request: BlockRequest, segment: u32, position: u32, limit: u32, entries: u64) -> u32:
+def gather(
+    request: BlockRequest, segment: u32, position: u32, limit: u32, entries: u64, bus: Bus
+) -> u32:
     """List the pages from byte `position` of `segment` on; how many bytes they make.
 
     That is `limit`, or what comes before the first byte that no PRP can name. The first page
-    is not listed, the others are at `entries`: at most one a page of `limit`.
+    is not listed, the others are at `entries`: at most one a page of `limit`. There they are as
+    the controller finds them.
     """
     length = u32(0)
     while length < limit and segment < request.segment_count:
@@ -31,7 +35,7 @@ def gather(request: BlockRequest, segment: u32, position: u32, limit: u32, entri
         if length == 0:
             page = u64(page + PAGE)
         while page < end:
-            store64(entries, page)
+            store64(entries, bus.address(page))
             entries = u64(entries + 8)
             page = u64(page + PAGE)
         length = u32(length + taken)

@@ -9,6 +9,7 @@ from vestige.abi import SECTOR
 from vestige.lang.intrinsics import check, load64
 from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.block import BlockRequest, Operation
+from vestige.monitor.drivers.nvme.bus import Bus
 from vestige.monitor.drivers.nvme.command_slots import CommandSlot, Kind
 from vestige.monitor.drivers.nvme.controller import Controller
 from vestige.monitor.drivers.nvme.prp import gather, move, pages_after_first, skip
@@ -132,15 +133,18 @@ class Transfer(Struct):
         whole = u64(left >> shift << shift)
         limit = u32(min(whole, controller.max_transfer))
         entries = controller.places.list_page(number)
-        direct = gather(request, self.segment, self.position, limit, entries) >> shift << shift
+        found = gather(request, self.segment, self.position, limit, entries, controller.bus)
+        direct = found >> shift << shift
         page = u32(min(whole, PAGE))
         if direct < page:
             self.bounce(request, controller, number, page)
         else:
-            self.point(request, place, entries, u32(direct))
+            self.point(request, place, entries, u32(direct), controller.bus)
         place.blocks = place.length >> shift
 
-    def point(self, request: BlockRequest, place: CommandSlot, entries: u64, length: u32) -> None:
+    def point(
+        self, request: BlockRequest, place: CommandSlot, entries: u64, length: u32, bus: Bus
+    ) -> None:
         """PRPs into the request's own memory; `gather` has listed them at `entries`."""
         place.kind = Kind.DIRECT
         place.length = length
@@ -149,7 +153,7 @@ class Transfer(Struct):
         if more == 1:
             place.prp2 = load64(entries)
         elif more > 1:
-            place.prp2 = entries
+            place.prp2 = bus.address(entries)
 
     def bounce(
         self, request: BlockRequest, controller: Controller, number: u8, length: u32
