@@ -144,8 +144,10 @@ def test_check_and_panic_raise() -> None:
     ("name", "arguments"),
     [
         ("timestamp", ()),
+        ("port_in16", (1,)),
         ("port_in32", (1,)),
         ("port_out8", (1, 1)),
+        ("port_out16", (1, 1)),
         ("port_out32", (1, 1)),
         ("read_msr", (1,)),
         ("write_msr", (1, 1)),
@@ -159,6 +161,7 @@ def test_check_and_panic_raise() -> None:
         ("take_over", (0,)),
         ("let_interrupts_in", ()),
         ("shut_interrupts_out", ()),
+        ("nmi_entry", ()),
         ("end_shutting_out", ()),
     ],
 )

@@ -48,6 +48,10 @@ class Processor:
         """IN AL, DX."""
         raise OnlyInAVm("port_in8")
 
+    def port_in16(self, port: int) -> int:
+        """IN AX, DX."""
+        raise OnlyInAVm("port_in16")
+
     def port_in32(self, port: int) -> int:
         """IN EAX, DX."""
         raise OnlyInAVm("port_in32")
@@ -55,6 +59,10 @@ class Processor:
     def port_out8(self, port: int, value: int) -> None:
         """OUT DX, AL."""
         raise OnlyInAVm("port_out8")
+
+    def port_out16(self, port: int, value: int) -> None:
+        """OUT DX, AX."""
+        raise OnlyInAVm("port_out16")
 
     def port_out32(self, port: int, value: int) -> None:
         """OUT DX, EAX."""
@@ -95,6 +103,10 @@ class Processor:
     def let_interrupts_in(self) -> None:
         """STGI; NOP; CLGI."""
         raise OnlyInAVm("let_interrupts_in")
+
+    def nmi_entry(self) -> int:
+        """LEA of it."""
+        raise OnlyInAVm("nmi_entry")
 
     def shut_interrupts_out(self) -> None:
         """CLI; CLGI."""
@@ -268,6 +280,11 @@ def port_in8(port: u16) -> u8:
     return _processor.get().port_in8(port)
 
 
+def port_in16(port: u16) -> u16:
+    """IN AX, DX."""
+    return _processor.get().port_in16(port)
+
+
 def port_in32(port: u16) -> u32:
     """IN EAX, DX."""
     return _processor.get().port_in32(port)
@@ -276,6 +293,11 @@ def port_in32(port: u16) -> u32:
 def port_out8(port: u16, value: u8) -> None:
     """OUT DX, AL."""
     _processor.get().port_out8(port, value)
+
+
+def port_out16(port: u16, value: u16) -> None:
+    """OUT DX, AX."""
+    _processor.get().port_out16(port, value)
 
 
 def port_out32(port: u16, value: u32) -> None:
@@ -336,6 +358,11 @@ def take_over(world: u64) -> None:
 def let_interrupts_in() -> None:
     """STGI; NOP; CLGI: an SMI or NMI that waits is taken here, by the host."""
     _processor.get().let_interrupts_in()
+
+
+def nmi_entry() -> u64:
+    """Where an NMI is taken and nothing done: the address for a gate."""
+    return _processor.get().nmi_entry()
 
 
 def shut_interrupts_out() -> None:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 # What needs a virtual CPU, a kernel below, firmware around; and who has which.
 _VIRTUAL_CPU = frozenset((
-    "port_in8", "port_in32", "port_out8", "port_out32", "read_msr", "write_msr",
-    "wait_for_interrupt",
+    "port_in8", "port_in16", "port_in32", "port_out8", "port_out16", "port_out32",
+    "read_msr", "write_msr", "wait_for_interrupt",
 ))  # fmt: skip
 _KERNEL = frozenset(("syscall",))
 _FIRMWARE = frozenset((
     "call_firmware", "read_state", "run_guest", "run_aside", "take_over", "let_interrupts_in",
-    "shut_interrupts_out", "end_shutting_out",
+    "shut_interrupts_out", "end_shutting_out", "nmi_entry",
 ))  # fmt: skip
 UNAVAILABLE = {
     "monitor": _KERNEL | _FIRMWARE | {"read_msr"},

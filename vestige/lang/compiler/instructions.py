@@ -93,9 +93,12 @@ def _pair(text: str, emitter: "Emitter", constraints: str = "", operands: str = 
     return emitter.new(f"or i64 {low}, {emitter.new(f'shl i64 {high}, 32')}")
 
 
+ACCUMULATORS = {8: ("al", "b"), 16: ("ax", "w"), 32: ("eax", "l")}  # and how a size is written
+
+
 def _port_in(bits: int, emitter: "Emitter", port: str) -> str:
     number = _narrow(emitter, port, 16)
-    register, suffix = {8: ("al", "b"), 32: ("eax", "l")}[bits]
+    register, suffix = ACCUMULATORS[bits]
     text, listed = f"in{suffix} $1, $0", f"={{{register}}},{{dx}}"
     value = emitter.new(_assembly(text, listed, f"i{bits}", f"i16 {number}"))
     return _widen(emitter, value, bits)
@@ -103,7 +106,7 @@ def _port_in(bits: int, emitter: "Emitter", port: str) -> str:
 
 def _port_out(bits: int, emitter: "Emitter", port: str, value: str) -> None:
     number, narrow = _narrow(emitter, port, 16), _narrow(emitter, value, bits)
-    register, suffix = {8: ("al", "b"), 32: ("eax", "l")}[bits]
+    register, suffix = ACCUMULATORS[bits]
     emitter.line(
         _assembly(
             f"out{suffix} $1, $0", f"{{dx}},{{{register}}}", "void",
@@ -143,12 +146,18 @@ def _cpuid(emitter: "Emitter", leaf: str, subleaf: str, place: str) -> None:
         emitter.line(f"store volatile i32 {value}, ptr {_pointer(emitter, address)}, align 1")
 
 
+def _nmi_entry(emitter: "Emitter") -> str:
+    return emitter.new("call i64 @vestige_nmi_entry()")
+
+
 def _call_firmware(emitter: "Emitter", function: str, *words: str) -> str:
     arguments = ", ".join(f"i64 {word}" for word in words)
     return emitter.new(f"call win64cc i64 {_pointer(emitter, function)}({arguments})")
 
 
 EMIT: dict[str, Callable[..., str | None]] = {
+    **{f"port_in{bits}": partial(_port_in, bits) for bits in ACCUMULATORS},
+    **{f"port_out{bits}": partial(_port_out, bits) for bits in ACCUMULATORS},
     **{f"load{bits}": partial(_load, bits) for bits in (8, 16, 32, 64)},
     **{f"store{bits}": partial(_store, bits) for bits in (8, 16, 32, 64)},
     "load_acquire32": _load_acquire,
@@ -161,10 +170,6 @@ EMIT: dict[str, Callable[..., str | None]] = {
     "fence": partial(_plain, "lock orl $$0, (%rsp)"),
     "pause": partial(_plain, "pause"),
     "timestamp": partial(_pair, "rdtsc"),
-    "port_in8": partial(_port_in, 8),
-    "port_in32": partial(_port_in, 32),
-    "port_out8": partial(_port_out, 8),
-    "port_out32": partial(_port_out, 32),
     "read_msr": _read_msr,
     "write_msr": partial(_write_msr, "wrmsr"),
     "wait_for_interrupt": partial(_plain, "sti; hlt; cli"),
@@ -175,6 +180,7 @@ EMIT: dict[str, Callable[..., str | None]] = {
     "run_guest": partial(_runtime, "vestige_run_guest"),
     "run_aside": partial(_runtime, "vestige_run_aside"),
     "take_over": partial(_runtime, "vestige_take_over"),
+    "nmi_entry": _nmi_entry,
     "let_interrupts_in": partial(_plain, "stgi; nop; nop; clgi"),
     "shut_interrupts_out": partial(_plain, "cli; clgi"),
     "end_shutting_out": partial(_plain, "stgi; sti"),

@@ -5,8 +5,10 @@
 # failed check `efi_failed` has the number of the check in the place of the handle.
 .text
 .hidden vestige_panic, vestige_run_guest, vestige_run_aside, vestige_read_state, vestige_take_over
+.hidden vestige_nmi_entry
 .globl efi_start, efi_constants, vestige_panic
 .globl vestige_run_guest, vestige_run_aside, vestige_read_state, vestige_take_over
+.globl vestige_nmi_entry
 
 efi_start:                      # (RCX: handle, RDX: system table)
     pushq %rbx
@@ -105,6 +107,11 @@ vestige_run_aside:              # (VMCB, its registers, another's VMCB): what VM
     popq %rax
     vmload %rax
     retq
+
+vestige_nmi_entry:              # where an NMI is taken, when interrupts are let in
+    leaq 1f(%rip), %rax
+    retq
+1:  iretq
 
 vestige_read_state:             # (where): as the struct of that name has it
     sgdt 6(%rdi)
