@@ -2,7 +2,7 @@
 
 import ctypes
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from vestige.efiemu.shell import uefi
@@ -14,11 +14,28 @@ from vestige.lang.types import Struct, u8, u64
 
 AMD, INTEL = b"AuthenticAMD", b"GenuineIntel"
 LOADED_IMAGE = UUID("5b1b31a1-9562-11d2-8e3f-00a0c969723b")  # UEFI 2.10, 9.1.1
+PCI_IO = UUID("4cf5b200-68b8-4ca5-9eec-b23e3f50029a")  # 14.4.2
 ACPI = UUID("8868e871-e4f1-11d3-bc22-0080c73c8881")  # 4.6.1
 IMAGE = 0x77  # our handle
-OUTPUT_STRING, HANDLE_PROTOCOL, ALLOCATE_PAGES, STALL = range(1, 5)  # addresses of functions
+(
+    OUTPUT_STRING,
+    HANDLE_PROTOCOL,
+    ALLOCATE_PAGES,
+    STALL,
+    FREE_PAGES,
+    GET_MEMORY_MAP,
+    FREE_POOL,
+    CONNECT,
+    DISCONNECT,
+    LOCATE_HANDLES,
+    GET_LOCATION,
+) = range(1, 12)  # addresses of functions
 NVME_CLASS, BRIDGE_CLASS = 0x01080200, 0x06000000
-NO_MEMORY = 1 << 63 | 9
+NO_MEMORY, BUFFER_TOO_SMALL, NOT_FOUND = 1 << 63 | 9, 1 << 63 | 5, 1 << 63 | 14
+BAR, BAR_SIZE, VECTORS = 0x8_8000_0000, 0x4000, 0x2000
+HANDLES = 0x1000  # the first of PCI's functions
+ROW = 48  # bytes of one of the memory map's
+Place = tuple[int, int, int]  # bus, device and function
 
 
 class Functions(Struct):
@@ -43,18 +60,39 @@ class Firmware(Processor):
             0x8000_0001: (0, 0, 1 << 2, 0),
             0x8000_000A: (1, 16, 0, 1),
             0x8000_001F: (0, 0, 0, 0),
+            0x8000_0008: (0x3028, 0, 0, 0),
+            1: (0xA20F10, 3 << 24, 0, 0),
         }
         self.msrs = {0xC001_0114: 0, 0xC001_0010: 0, 0xC001_0131: 0}
-        self.functions: dict[tuple[int, int, int], bytearray] = {}
+        self.functions: dict[Place, bytearray] = {}
+        self.written: list[tuple[Place, int, int]] = []  # to configuration space
         self.lines: list[str] = []
         self._address = 0
         self.shell = Shell()
         self._tables = [Functions(), Functions()]
         output, boot = self._tables
         output.address[uefi.OUTPUT_STRING // 8] = OUTPUT_STRING
-        boot.address[uefi.HANDLE_PROTOCOL // 8] = HANDLE_PROTOCOL
-        boot.address[uefi.ALLOCATE_PAGES // 8] = ALLOCATE_PAGES
-        boot.address[uefi.STALL // 8] = STALL
+        for offset, function in (
+            (uefi.HANDLE_PROTOCOL, HANDLE_PROTOCOL), (uefi.ALLOCATE_PAGES, ALLOCATE_PAGES),
+            (uefi.FREE_PAGES, FREE_PAGES), (uefi.GET_MEMORY_MAP, GET_MEMORY_MAP),
+            (uefi.STALL, STALL), (uefi.FREE_POOL, FREE_POOL), (uefi.CONNECT, CONNECT),
+            (uefi.DISCONNECT, DISCONNECT), (uefi.LOCATE_HANDLES, LOCATE_HANDLES),
+        ):  # fmt: skip
+            boot.address[offset // 8] = function
+        self.services: dict[int, Callable[..., int]] = {
+            OUTPUT_STRING: self._show, HANDLE_PROTOCOL: self._handle_protocol,
+            ALLOCATE_PAGES: self._allocate, STALL: self._stall, FREE_PAGES: self._free,
+            GET_MEMORY_MAP: self._map, FREE_POOL: self._free_pool, CONNECT: self._connect,
+            DISCONNECT: self._disconnect, LOCATE_HANDLES: self._locate, GET_LOCATION: self._place,
+        }  # fmt: skip
+        self.memory: list[tuple[int, int, int]] = []  # types, places and pages
+        self.free: list[tuple[int, int]] = []  # what was given back
+        self.room = 0  # address of what can be allocated; 0: nothing
+        self.kept: set[int] = set()  # handles that a driver keeps
+        self.connected: list[int] = []
+        self.disconnected: list[int] = []
+        self._pci = Functions()
+        self._pci.address[uefi.GET_LOCATION // 8] = GET_LOCATION
         self._system = SystemTable(
             output=ctypes.addressof(output), boot=ctypes.addressof(boot), entries=0
         )
@@ -80,12 +118,14 @@ class Firmware(Processor):
         self._used += -(-len(data) // 8) * 8
         return place
 
-    def add(self, place: tuple[int, int, int], kind: int, *, msix: bool = True) -> None:
+    def add(self, place: Place, kind: int, *, msix: bool = True) -> None:
         """A PCI function: its bus, device and function, and its class code with a revision."""
         space = bytearray(256)
-        struct.pack_into("<HHHHI", space, 0, 0x1B36, 0x0010, 0, 0x10 if msix else 0, kind)
+        struct.pack_into("<HHHHI", space, 0, 0x1B36, 0x0010, 3, 0x10 if msix else 0, kind)
         space[0x0E] = 0x80 if place[2] else 0
         space[0x34], space[0x40:0x42], space[0x50:0x52] = 0x40, b"\x01\x50", b"\x11\x00"
+        struct.pack_into("<II", space, 0x10, BAR & 0xFFFF_FFFF | 4, BAR >> 32)
+        struct.pack_into("<II", space, 0x54, VECTORS, VECTORS + 0x1000)
         self.functions[place] = space
         if place[2]:
             self.functions[(*place[:2], 0)][0x0E] = 0x80
@@ -105,9 +145,121 @@ class Firmware(Processor):
         with running_on(self):
             return efi_main(IMAGE, self.system, ctypes.addressof(self.shell), 0)
 
+    def port_out32(self, port: int, value: int) -> None:
+        if port == 0xCF8:
+            assert value >> 31
+            self._address = value
+            return
+        assert port == 0xCFC
+        place, space = self._function()
+        offset = self._address & 0xFC
+        if space is None:
+            return
+        if value == 0xFFFF_FFFF and offset in (0x10, 0x14):
+            value = (1 << 64) - BAR_SIZE >> (0 if offset == 0x10 else 32) & value
+            value |= space[0x10] & 0xF if offset == 0x10 else 0
+        if offset == 4:
+            space[4:6] = (value & 0xFFFF).to_bytes(2, "little")
+        else:
+            space[offset : offset + 4] = value.to_bytes(4, "little")
+        self.written.append((place, offset, value))
+
+    def port_in32(self, port: int) -> int:
+        assert port == 0xCFC
+        _, space = self._function()
+        if space is None:
+            return 0xFFFF_FFFF
+        return int.from_bytes(space[self._address & 0xFC :][:4], "little")
+
+    def _function(self) -> tuple[Place, bytearray | None]:
+        place = (self._address >> 16 & 0xFF, self._address >> 11 & 31, self._address >> 8 & 7)
+        return place, self.functions.get(place)
+
+    # ---- the firmware's functions --------------------------------------------------------------
+
+    def call_firmware(self, function: int, *arguments: int) -> int:
+        return self.services[function](*arguments) or 0
+
+    def _show(self, output: int, text: int, *_: int) -> int:
+        assert output == self._system.output
+        line, end, _rest = (
+            ctypes.string_at(text, 1024).decode("utf-16-le", "replace").partition("\r\n\0")
+        )
+        assert end
+        self.lines.append(line)
+        return uefi.SUCCESS
+
+    def _handle_protocol(self, handle: int, guid: int, answer: int, *_: int) -> int:
+        wanted = ctypes.string_at(guid, 16)
+        if wanted == PCI_IO.bytes_le:
+            assert handle in self.handles()
+            self._asked = handle
+            return put(answer, ctypes.addressof(self._pci))
+        assert handle == IMAGE
+        assert wanted == LOADED_IMAGE.bytes_le
+        return put(answer, ctypes.addressof(self._image))
+
+    def _allocate(self, kind: int, type_: int, pages: int, answer: int, *_: int) -> int:
+        assert (kind, type_) == (0, 0)
+        return put(answer, self.room) if self.room else NO_MEMORY
+
+    def _free(self, place: int, pages: int, *_: int) -> int:
+        self.free.append((place, pages))
+        return uefi.SUCCESS
+
+    def _stall(self, microseconds: int, *_: int) -> int:
+        self.stall(microseconds)
+        return uefi.SUCCESS
+
     def stall(self, microseconds: int) -> None:
         """So much time passes."""
         raise NotImplementedError
+
+    def _map(self, size: int, place: int, key: int, step: int, version: int, *_: int) -> int:
+        rows = [
+            struct.pack("<IIQQQQ", kind, 0, start, 0, pages, 0).ljust(ROW, b"\xee")
+            for kind, start, pages in self.memory
+        ]
+        put(step, ROW)
+        room = ctypes.c_uint64.from_address(size).value
+        put(size, ROW * len(rows))
+        if room < ROW * len(rows):
+            return BUFFER_TOO_SMALL
+        ctypes.memmove(place, b"".join(rows), ROW * len(rows))
+        return put(key, 5) or put(version, 1)
+
+    def handles(self) -> list[int]:
+        """Of all functions, in order."""
+        return [HANDLES + number for number in range(len(self.functions))]
+
+    def handle_of(self, place: Place) -> int:
+        """That of one."""
+        return self.handles()[list(self.functions).index(place)]
+
+    def _locate(self, kind: int, guid: int, key: int, count: int, table: int, *_: int) -> int:
+        assert (kind, key) == (2, 0)
+        assert ctypes.string_at(guid, 16) == PCI_IO.bytes_le
+        rows = struct.pack(f"<{len(self.functions)}Q", *self.handles())
+        return put(count, len(self.functions)) or put(table, self.put(rows))
+
+    def _free_pool(self, place: int, *_: int) -> int:
+        return uefi.SUCCESS
+
+    def _place(self, protocol: int, *places: int) -> int:
+        bus, device, number = list(self.functions)[self._asked - HANDLES]
+        for where, value in zip(places, (0, bus, device, number), strict=False):
+            put(where, value)
+        return uefi.SUCCESS
+
+    def _disconnect(self, handle: int, *_: int) -> int:
+        self.disconnected.append(handle)
+        return NOT_FOUND if handle in self.kept else uefi.SUCCESS
+
+    def _connect(self, handle: int, *_: int) -> int:
+        self.connected.append(handle)
+        return uefi.SUCCESS
+
+    # ---- the processor -------------------------------------------------------------------------
 
     def cpuid_answer(self, leaf: int, subleaf: int) -> tuple[int, int, int, int]:
         if leaf == 0:
@@ -118,34 +270,11 @@ class Firmware(Processor):
     def read_msr(self, number: int) -> int:
         return self.msrs[number]
 
-    def port_out32(self, port: int, value: int) -> None:
-        assert port == 0xCF8
-        assert value >> 31
-        self._address = value
+    def write_msr(self, number: int, value: int) -> None:
+        self.msrs[number] = value
 
-    def port_in32(self, port: int) -> int:
-        assert port == 0xCFC
-        place = (self._address >> 16 & 0xFF, self._address >> 11 & 31, self._address >> 8 & 7)
-        space = self.functions.get(place)
-        if space is None:
-            return 0xFFFF_FFFF
-        return int.from_bytes(space[self._address & 0xFC :][:4], "little")
 
-    def call_firmware(self, function: int, *arguments: int) -> int:
-        if function == OUTPUT_STRING:
-            assert arguments[0] == self._system.output
-            text = ctypes.string_at(arguments[1], 1024).decode("utf-16-le", "replace")
-            line, end, _ = text.partition("\r\n\0")
-            assert end
-            self.lines.append(line)
-            return uefi.SUCCESS
-        if function == HANDLE_PROTOCOL:
-            assert arguments[0] == IMAGE
-            assert ctypes.string_at(arguments[1], 16) == LOADED_IMAGE.bytes_le
-            ctypes.c_uint64.from_address(arguments[2]).value = ctypes.addressof(self._image)
-            return uefi.SUCCESS
-        if function == STALL:
-            self.stall(arguments[0])
-            return uefi.SUCCESS
-        assert function == ALLOCATE_PAGES
-        return NO_MEMORY
+def put(place: int, value: int) -> int:
+    """Store an answer: SUCCESS."""
+    ctypes.c_uint64.from_address(place).value = value
+    return uefi.SUCCESS

@@ -1,7 +1,7 @@
 """Memory below 1 TiB in this process, as physical memory is; and page tables in it, as read."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE
 
 from vestige.lang.intrinsics import load64, syscall
@@ -12,15 +12,20 @@ PRESENT, LARGE, ADDRESS = 1, 1 << 7, 0xF_FFFF_FFFF_F000
 
 
 @contextmanager
-def physical(size: int) -> Iterator[int]:
-    """Zeroed memory for a while: its address, a multiple of 2 MiB."""
+def at(place: int, size: int) -> Iterator[int]:
+    """Zeroed memory there, for a while: its address."""
     kind = MAP_PRIVATE | MAP_ANONYMOUS | FIXED_NOREPLACE
-    address = syscall(MMAP, PLACE, size, PROT_READ | PROT_WRITE, kind, (1 << 64) - 1, 0)
-    assert address == PLACE
+    address = syscall(MMAP, place, size, PROT_READ | PROT_WRITE, kind, (1 << 64) - 1, 0)
+    assert address == place
     try:
         yield address
     finally:
-        syscall(MUNMAP, PLACE, size, 0, 0, 0, 0)
+        syscall(MUNMAP, place, size, 0, 0, 0, 0)
+
+
+def physical(size: int) -> AbstractContextManager[int]:
+    """The same at a multiple of 2 MiB."""
+    return at(PLACE, size)
 
 
 def translate(root: int, address: int) -> tuple[int, int] | None:

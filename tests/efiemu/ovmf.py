@@ -30,7 +30,7 @@ def boot(folder: Path, *words: str, cpu: str = CPU) -> list[str]:
     disk = f"file=fat:rw:{folder},format=raw,if=none,id=files"
     done = subprocess.run(
         [
-            *(*qemu, "-machine", "q35", "-accel", "tcg", "-cpu", cpu, "-m", "2G", "-nodefaults"),
+            *(*qemu, "-machine", "pc", "-accel", "tcg", "-cpu", cpu, "-m", "2G", "-nodefaults"),
             *("-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"),
             *("-bios", str(firmware()), "-drive", disk, "-device", "virtio-blk-pci,drive=files"),
             *words,

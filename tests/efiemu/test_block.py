@@ -5,12 +5,13 @@ from itertools import pairwise
 
 import pytest
 
-from tests.efiemu.memory import physical, translate
+from tests.efiemu.memory import at, physical, translate
 from vestige import abi
 from vestige.efiemu.shell import block
 from vestige.efiemu.shell.block import CPUS, MONITOR_DATA, PIECES, SIZE
 from vestige.efiemu.shell.pages import PAGE
 from vestige.efiemu.shell.state import Shell
+from vestige.lang.intrinsics import load8
 
 HOST, GUEST = 3, 7
 
@@ -60,3 +61,34 @@ def test_the_monitor_has_its_pieces_and_nothing_else(shell: Shell) -> None:
         assert translate(root, address + 2 * PAGE) is None
     for address in (0, shell.block, abi.BARS, abi.LOCAL_APIC):
         assert translate(root, address) is None
+
+
+BAR, BAR_SIZE = 0x8_8000_4000, 0x4000
+RAM_END = 0x7FF5_8000
+
+
+@pytest.mark.parametrize("in_ram", [True, False])
+def test_controller_and_ram_are_the_monitors(in_ram: bool) -> None:
+    with at(96 << 30, SIZE) as place:
+        shell = Shell(block=place, bar=BAR)
+        block.map_all(shell)
+        block.map_controller(shell, BAR_SIZE)
+        end = place + 3 * SIZE if in_ram else RAM_END
+        block.map_ram(shell, end)
+        assert translate(shell.monitor_root, abi.BARS + 0x1008) == (BAR + 0x1008, GUEST)
+        assert translate(shell.monitor_root, abi.BARS + 0x2000) is None, "interrupts are not"
+        nobody = translate(shell.guest_root, BAR + 0x1008)
+        assert nobody is not None
+        assert load8(nobody[0]) == 0xFF
+        assert translate(shell.guest_root, BAR + BAR_SIZE) == (BAR + BAR_SIZE, GUEST)
+        assert translate(shell.guest_root, BAR - 1) == (BAR - 1, GUEST)
+        window = block.RAM_WINDOW
+        for address in (0, 0xFFFF, end - 1):
+            assert translate(shell.monitor_root, window + address) == (address, GUEST)
+        assert translate(shell.monitor_root, window + end) is None
+        if in_ram:
+            for offset in (0, block.VMCB + 5, SIZE - 1):
+                decoy = (place + block.DECOY + offset % PAGE, GUEST)
+                assert translate(shell.monitor_root, window + place + offset) == decoy
+            for near in (place - 1, place + SIZE):
+                assert translate(shell.monitor_root, window + near) == (near, GUEST)

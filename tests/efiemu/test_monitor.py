@@ -7,13 +7,15 @@ import pytest
 
 from tests.efiemu import failing
 from tests.efiemu.firmware import Firmware
+from tests.efiemu.machine import monitor_constants
 from tests.efiemu.memory import physical, translate
 from vestige import abi
 from vestige.abi import Call, Cpu, Shared
 from vestige.efiemu.build import constants
 from vestige.efiemu.shell import block
+from vestige.efiemu.shell.accesses import enter
 from vestige.efiemu.shell.block import MONITOR_CPUS, MONITOR_SHARED, MONITOR_STACKS, SIZE
-from vestige.efiemu.shell.monitor import IN, monitor_vmcb, place_monitor, power_on
+from vestige.efiemu.shell.monitor import IN, configure, monitor_vmcb, place_monitor
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.vmcb import Exit, Vmcb
 from vestige.host import images
@@ -30,17 +32,10 @@ class Beside(Firmware):
 
     def __init__(self, *steps: Step) -> None:
         super().__init__()
-        self.steps, self.shut, self.taken, self._counter = list(steps), 0, 0, 1 << 40
+        self.steps, self.taken, self._counter = list(steps), 0, 1 << 40
 
     def run_aside(self, vmcb: int, registers: int, other: int) -> None:
-        assert self.shut
         self.steps.pop(0)(Vmcb.at(vmcb))
-
-    def shut_interrupts_out(self) -> None:
-        self.shut += 1
-
-    def end_shutting_out(self) -> None:
-        self.shut -= 1
 
     def let_interrupts_in(self) -> None:
         self.taken += 1
@@ -80,7 +75,7 @@ def place() -> Iterator[int]:
 @pytest.fixture
 def shell(place: int) -> Iterator[Shell]:
     ctypes.memset(place, 0, SIZE)
-    data = ctypes.create_string_buffer(constants([("", 0, "")], images.monitor_image()))
+    data = ctypes.create_string_buffer(monitor_constants())
     shell = Shell(block=place, constants=ctypes.addressof(data))
     block.map_all(shell)
     yield shell
@@ -93,10 +88,9 @@ def start(shell: Shell, *steps: Step) -> tuple[bool, str, Beside]:
     shell.boot = firmware.boot
     with running_on(firmware):
         place_monitor(shell)
-        done = power_on(shell)
+        enter(shell)
     assert not firmware.steps
-    assert not firmware.shut
-    return done, "".join(chr(shell.line[at]) for at in range(shell.length)), firmware
+    return not shell.failed, "".join(chr(shell.line[at]) for at in range(shell.length)), firmware
 
 
 def test_its_memory_and_its_processor_are_as_kvm_has_them(shell: Shell) -> None:
@@ -122,6 +116,27 @@ def test_its_memory_and_its_processor_are_as_kvm_has_them(shell: Shell) -> None:
     assert (config.cpus, config.domains, config.tsc_khz) == (1, 1, STEP_KHZ)
 
 
+def test_its_controller_finds_ram_around_the_block_and_no_more(shell: Shell) -> None:
+    shell.memory.add(0, 0x8000_0000)
+    shell.memory.add(0x1_0000_0000, 0x2_0000_0000)
+    for place, expected in (
+        (0x4000_0000, [(0, 0x4000_0000), (0x4000_0000 + SIZE, 0x4000_0000 - SIZE)]),
+        (0x10_0000_0000, [(0, 0x8000_0000), (0x8000_0000, 0)]),
+    ):
+        shell.block, config = place, abi.Config()
+        with running_on(firmware := Beside()):
+            shell.boot = firmware.boot
+            configure(shell, config)
+        assert (config.ram.low, config.ram.low_size) == (block.RAM_WINDOW, 0x8000_0000)
+        windows = config.nvme[0].windows
+        assert [(windows[at].bus, windows[at].size) for at in (0, 1)] == expected
+        for at in (0, 1):
+            assert windows[at].address == block.RAM_WINDOW + windows[at].bus
+        assert (windows[2].address, windows[2].bus) == (abi.STATE, place + block.MONITOR_STATE)
+        assert windows[3].bus == place + block.MONITOR_QUEUES
+        assert config.nvme[0].elsewhere == place + block.DECOY
+
+
 def test_it_goes_on_behind_a_call(shell: Shell) -> None:
     first = monitor_vmcb(shell).instruction
     assert start(shell, calls(Call.ROUTE), calls(Call.LOG), calls(Call.DONE))[0]
@@ -129,8 +144,18 @@ def test_it_goes_on_behind_a_call(shell: Shell) -> None:
 
 
 def test_what_must_not_wait_is_taken_by_the_host_meanwhile(shell: Shell) -> None:
+    done, _, firmware = start(shell, exits(Exit.SMI), calls(Call.DONE))
+    assert (done, firmware.taken, shell.pending) == (True, 1, 0)
     done, _, firmware = start(shell, exits(Exit.NMI), exits(Exit.SMI), calls(Call.DONE))
-    assert (done, firmware.taken) == (True, 2)
+    assert (done, firmware.taken, shell.pending) == (True, 2, 1)
+
+
+def test_waking_a_worker_is_nothing(shell: Shell) -> None:
+    def writes(vmcb: Vmcb) -> None:
+        vmcb.exit, vmcb.information[0], vmcb.instruction = Exit.MSR, 1, 0x1000
+
+    assert start(shell, writes, calls(Call.DONE))[0]
+    assert monitor_vmcb(shell).instruction == 0x1000 + 2 + 1
 
 
 def test_a_failed_check_is_told_by_file_and_line(shell: Shell) -> None:
@@ -164,7 +189,10 @@ def test_an_exception_is_told_by_its_address(shell: Shell, site: int) -> None:
 
 @pytest.mark.parametrize(
     "step",
-    [exits(0x400), exits(Exit.MSR), exits(0x7F), calls(0, port=0x80), calls(0, flags=IN)],
+    [
+        *(exits(0x400), exits(Exit.MSR), exits(0x7F), calls(0, port=0x80), calls(0, flags=IN)),
+        *(calls(0, port=abi.PORT_DOORBELL + abi.PINS), calls(0, abi.PORT_DOORBELL + 14, flags=IN)),
+    ],
 )
 def test_what_it_may_not_do_ends_it(shell: Shell, step: Step) -> None:
     done, line, _ = start(shell, step)

@@ -55,6 +55,20 @@ def test_what_is_mapped_is_not_mapped_anew(tables: Tables) -> None:
     for address, size in ((0, PAGE), (0, 2 << 20), (0x1F_F000, PAGE)):
         with pytest.raises(CheckFailed):
             tables.map(root, address, 0, size, FLAGS)
+        assert translate(root, 0x1F_F000) == (0x1F_F000, FLAGS)
+
+
+def test_a_page_of_a_large_one_is_replaced_alone(tables: Tables) -> None:
+    root = tables.new()
+    tables.map(root, 0, 0, 1 << 40, FLAGS)
+    place = (5 << 30) + (3 << 21) + 7 * PAGE
+    tables.replace(root, place, 0x1234_5000, 1)
+    tables.replace(root, place + PAGE, 0x1234_5000, FLAGS)
+    assert used(tables) == 5
+    assert translate(root, place + 8) == (0x1234_5008, 1)
+    assert translate(root, place + PAGE) == (0x1234_5000, FLAGS)
+    for other in (place - 1, place + 2 * PAGE, 5 << 30, (6 << 30) - 1, (6 << 30), (3 << 21) - 1):
+        assert translate(root, other) == (other, FLAGS)
 
 
 def test_room_ends(tables: Tables) -> None:

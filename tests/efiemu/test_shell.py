@@ -145,7 +145,11 @@ def test_a_name_and_what_ends_it_are_no_options(options: str) -> None:
 
 def exit_of(firmware: Firmware, rax: int = 0, rcx: int = 0, rdx: int = 0) -> tuple[Shell, Vmcb]:
     shell, vmcb = Shell(), Vmcb(rax=rax, instruction=0x1000, efer=SVM_ENABLED | 0xD00)
-    shell.guest[1], shell.guest[2], shell.guest[3] = rcx, rdx, 0xFFFF_FFFF_FFFF_FFFF
+    shell.guest.number[1], shell.guest.number[2], shell.guest.number[3] = (
+        rcx,
+        rdx,
+        0xFFFF_FFFF_FFFF_FFFF,
+    )
     return shell, vmcb
 
 
@@ -157,7 +161,7 @@ def test_cpuid_tells_of_the_guests_own_cr4(cr4: int, shown: int) -> None:
     vmcb.cr4 = cr4
     with running_on(firmware):
         answer_cpuid(shell, vmcb)
-    assert (vmcb.rax, shell.guest[3], shell.guest[1]) == (0xA20F10, 0x800, 1 | shown)
+    assert (vmcb.rax, shell.guest.number[3], shell.guest.number[1]) == (0xA20F10, 0x800, 1 | shown)
     assert vmcb.instruction == 0x1002
 
 
@@ -167,16 +171,16 @@ def test_cpuid_shows_no_svm() -> None:
     shell, vmcb = exit_of(firmware, rax=0x8000_0001)
     with running_on(firmware):
         answer_cpuid(shell, vmcb)
-        assert shell.guest[1] == 0x75C2_37FF & ~SVM
+        assert shell.guest.number[1] == 0x75C2_37FF & ~SVM
         shell, vmcb = exit_of(firmware, rax=0x8000_000A)
         answer_cpuid(shell, vmcb)
-    assert (vmcb.rax, *(shell.guest[each] for each in (1, 2, 3))) == (0, 0, 0, 0)
+    assert (vmcb.rax, *(shell.guest.number[each] for each in (1, 2, 3))) == (0, 0, 0, 0)
 
 
 def test_efer_has_no_svm_and_keeps_it() -> None:
     shell, vmcb = exit_of(machine(), rcx=EFER)
     answer_msr(shell, vmcb)
-    assert (vmcb.rax, shell.guest[2], vmcb.instruction) == (0xD00, 0, 0x1002)
+    assert (vmcb.rax, shell.guest.number[2], vmcb.instruction) == (0xD00, 0, 0x1002)
     shell, vmcb = exit_of(machine(), rax=LONG_MODE, rcx=EFER)
     vmcb.information[0] = 1
     answer_msr(shell, vmcb)

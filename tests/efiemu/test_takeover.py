@@ -1,11 +1,16 @@
 """efiemu.efi on a stock machine: OVMF starts it, is taken over, and boots Linux as a guest.
 
-One boot: OVMF's own shell starts the application with one load option after the other.
+One boot. OVMF's own shell starts the application with one load option after the other; then its own
+driver of IDE disks finds one where an NVMe controller was, with a kernel on it, and so does Linux.
 """
+
+import hashlib
+import re
+from typing import NamedTuple
 
 import pytest
 
-from tests.efiemu import failing, ovmf
+from tests.efiemu import failing, fat, ovmf
 from tests.guests import initramfs, kernels
 from vestige.efiemu.build import application
 
@@ -14,41 +19,96 @@ SCRIPT = (
     "\\efiemu.efi",
     "\\efiemu.efi nvme=00:1f.0",
     "\\efiemu.efi bus=ide",
-    "\\failing.efi nvme=00:03.0",
-    "\\efiemu.efi nvme=00:03.0",
+    "\\failing.efi nvme=00:04.0",
+    "\\efiemu.efi nvme=00:04.0",
     "\\efiemu.efi",
+    "map -r",
+    "fs1:",
     "\\vmlinuz.efi console=ttyS0 panic=-1 tsc=reliable initrd=\\initrd.img",
 )
+MEBIBYTES = 80
+READ, WRITTEN, WRITTEN_AT = 8 << 20, 1 << 20, 72 << 20  # by the guest: scripts/efiemu-init
+COMMAND = 64 << 10
+
+
+class Boot(NamedTuple):
+    """What was on the serial port, and the disk before and after."""
+
+    lines: list[str]
+    before: bytes
+    after: bytes
+
+    def after_word(self, word: str) -> list[str]:
+        """Lines of the guest's that begin so, without that."""
+        return [line[len(word) :].strip() for line in self.lines if line.startswith(word)]
 
 
 @pytest.fixture(scope="module")
-def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def boot(tmp_path_factory: pytest.TempPathFactory) -> Boot:
     folder = tmp_path_factory.mktemp("esp")
     (folder / "efiemu.efi").write_bytes(application())
     (folder / "failing.efi").write_bytes(application(failing.image()))
-    (folder / "vmlinuz.efi").write_bytes(kernels.kernel("cloud").bzimage.read_bytes())
-    (folder / "initrd.img").write_bytes(initramfs.reached().read_bytes())
     (folder / "startup.nsh").write_text("".join(f"{line}\r\n" for line in SCRIPT))
     images = tmp_path_factory.mktemp("nvme")
+    other, disk = images / "3.img", images / "4.img"
+    other.write_bytes(bytes(1 << 20))
+    files = {
+        "vmlinuz.efi": kernels.kernel("cloud").bzimage.read_bytes(),
+        "initrd.img": initramfs.efiemu("cloud").read_bytes(),
+    }
+    fat.disk(disk, files, MEBIBYTES)
+    before = disk.read_bytes()
     words = []
-    for number in (3, 4):
-        image = images / f"{number}.img"
-        image.write_bytes(bytes(1 << 20))
-        words += ["-drive", f"file={image},format=raw,if=none,id=nvme{number}"]
-        words += ["-device", f"nvme,serial={number},drive=nvme{number},addr={number}"]
-    return ovmf.boot(folder, *words)
+    for image in (other, disk):
+        name, number = f"nvme{image.stem}", image.stem
+        words += ["-drive", f"file={image},format=raw,if=none,id={name}"]
+        words += ["-device", f"nvme,serial={number},drive={name},addr={number}"]
+    return Boot(ovmf.boot(folder, *words), before, disk.read_bytes())
 
 
-def test_each_refusal_is_one_line_and_the_firmware_goes_on(lines: list[str]) -> None:
-    said = [line.removeprefix("efiemu: ") for line in lines if line.startswith("efiemu: ")]
+def digest(data: bytes) -> str:
+    return f"{hashlib.sha256(data).hexdigest()}  -"
+
+
+def test_each_refusal_is_one_line_and_the_firmware_goes_on(boot: Boot) -> None:
+    said = boot.after_word("efiemu: ")
     assert len(said) == 6
     assert said[0].startswith("there are several NVMe controllers; name one")
     assert said[1] == "there is no NVMe controller where the load options name one"
     assert said[2].startswith("load options are nvme=BUS:DEVICE.FUNCTION")
     assert said[3].startswith("PANIC: the monitor failed at tests/efiemu/failing.py:11: check")
-    assert said[4] == "NVMe 1b36:0010 at 00:03.0: taken over; this firmware goes on as a guest"
+    assert said[4] == "NVMe 1b36:0010 at 00:04.0: taken over; this firmware goes on as a guest"
     assert said[5].startswith("the processor shows no SVM"), "what has taken it over hides it"
 
 
-def test_the_guest_is_a_whole_machine(lines: list[str]) -> None:
-    assert any("INIT-REACHED" in line for line in lines)
+def test_the_firmwares_own_driver_finds_an_ide_disk(boot: Boot) -> None:
+    assert any("Pci(0x4,0x0)/Ata(" in line and "/HD(1,MBR," in line for line in boot.lines)
+
+
+def test_linux_finds_it_where_the_controller_was(boot: Boot) -> None:
+    functions = dict(line.split(maxsplit=1) for line in boot.after_word("pci: "))
+    assert functions["0000:00:04.0"] == "0x8086 0x7010 0x01018a"
+    assert functions["0000:00:03.0"] == "0x1b36 0x0010 0x010802", "this one is the guest's"
+    assert "0000:00:01.1" not in functions, "the chip set's own"
+    log = "\n".join(boot.after_word("log: "))
+    assert re.search(r"ata1: PATA .* cmd 0x1f0 ctl 0x3f6 bmdma 0x\w+ irq 14", log)
+    assert "ata1.00: ATA-7: QEMU NVMe Ctrl" in log
+    assert f"ata1.00: {MEBIBYTES << 11} sectors" in log
+    assert re.search(r"ata\d.*(error|exception|failed|timeout)", log, re.IGNORECASE) is None
+
+
+def test_what_it_reads_and_writes_is_on_the_image(boot: Boot) -> None:
+    assert boot.after_word("read: ") == [digest(boot.before[:READ])]
+    written = boot.after[WRITTEN_AT : WRITTEN_AT + WRITTEN]
+    assert boot.after_word("pattern: ") == boot.after_word("verify: ") == [digest(written)]
+    assert boot.after[:WRITTEN_AT] == boot.before[:WRITTEN_AT]
+    assert boot.after[WRITTEN_AT + WRITTEN :] == boot.before[WRITTEN_AT + WRITTEN :]
+    assert boot.after_word("guest: ") == ["done"]
+
+
+def test_a_command_takes_one_interrupt_and_the_guest_has_no_nmi(boot: Boot) -> None:
+    names = ("before", "read", "written")
+    counts = [int(boot.after_word(f"count {name}: ")[0]) for name in names]
+    assert counts[1] - counts[0] == READ // COMMAND
+    assert counts[2] - counts[1] == WRITTEN // COMMAND + 1, "and a flush"
+    assert boot.after_word("interrupts: ")[0].split()[:2] == ["NMI:", "0"]

@@ -90,6 +90,13 @@ def pc(flavour: Flavour) -> Path:
 
 
 @cache
+def efiemu(flavour: Flavour) -> Path:
+    """Uses the IDE disk of a machine that was taken over, and powers off; see the script."""
+    modules = modules_for(flavour, "sd_mod", "ata_piix")
+    return _archive(f"efiemu-{flavour}", SCRIPTS / "efiemu-init", modules)
+
+
+@cache
 def consoles(flavour: Flavour) -> Path:
     """A root shell on the virtio console, with the entropy device beside it."""
     modules = modules_for(flavour, "virtio_pci", "virtio_console", "virtio_rng")

@@ -8,24 +8,18 @@ from collections.abc import Iterator
 
 from vestige import abi
 from vestige.efiemu.shell import block
+from vestige.efiemu.shell.registers import Registers
 from vestige.efiemu.shell.vmcb import SVM_ENABLED, Segment, Vmcb
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import monitor_tables
 from vestige.host.kvm.memory import PRIVATE, PrivateMemory
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.lang.image import Image
-from vestige.lang.types import Struct, u64
 
 PAT = 0x0007_0406_0007_0406  # after a reset: APM volume 2, 7.8.1
 DEBUG_STATUS, DEBUG_CONTROL = 0xFFFF_0FF0, 0x400  # DR6 and DR7 after a reset
 GAP = 32  # zeroes between two loads, at least
 Load = tuple[int, bytes]  # a place in the block, and what is there
-
-
-class Registers(Struct):
-    """As run_guest takes them: by number."""
-
-    value: u64[16]
 
 
 def loads(image: Image) -> list[Load]:
@@ -49,11 +43,22 @@ def loads(image: Image) -> list[Load]:
 def fill(private: PrivateMemory, code: MonitorCode) -> None:
     """Write what there is in the monitor's private memory."""
     private.write(abi.IMAGE, code.code)
-    devices = [(abi.NVME_QUEUES, abi.NVME_QUEUES_SIZE, monitor_tables.DATA)]
-    size, memory_size = len(code.code), code.memory_size
-    monitor_tables.build(private, (), size, memory_size, code.interrupts, block.CPUS, devices)
+    devices = [
+        (abi.NVME_QUEUES, abi.NVME_QUEUES_SIZE, monitor_tables.DATA),
+        (abi.BARS, block.REGISTERS_SIZE, monitor_tables.REGISTERS),
+    ]
+    ram = [(block.RAM_WINDOW, block.RAM_WINDOW_SIZE)]
+    monitor_tables.build(
+        private, ram, len(code.code), code.memory_size, code.interrupts, block.CPUS, devices,
+        ram_page=abi.GIB,
+    )  # fmt: skip
     config = private.shared().config
     config.domains = 1
+    disk, nvme = config.disks[0], config.nvme[0]
+    disk.present, disk.bus, disk.kind = 1, abi.Bus.IDE, abi.DiskKind.NVME
+    nvme.present, nvme.vectors, nvme.moved = 1, 1, 1
+    nvme.bar, nvme.bar_size = abi.BARS, block.REGISTERS_SIZE
+    nvme.queues = abi.NVME_QUEUES
     for index in range(block.CPUS):
         cpu = private.cpu(index)
         cpu.index, cpu.run = index, abi.RUN_PAGES + index * abi.RUN_STRIDE
@@ -117,5 +122,5 @@ def registers(code: MonitorCode, index: int) -> Registers:
     names = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi")
     found = Registers()
     for number, name in enumerate((*names, *(f"r{number}" for number in range(8, 16)))):
-        found.value[number] = getattr(general, name)
+        found.number[number] = getattr(general, name)
     return found

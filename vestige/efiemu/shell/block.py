@@ -6,6 +6,8 @@ which its private memory is in the block: PIECES.
 """
 
 from vestige.abi import (
+    BARS,
+    HIGH_RAM,
     IMAGE,
     NVME_QUEUES,
     NVME_QUEUES_SIZE,
@@ -20,7 +22,7 @@ from vestige.abi import (
     TABLES,
 )
 from vestige.efiemu.shell import uefi
-from vestige.efiemu.shell.pages import PAGE, PRESENT, USER, WRITABLE, Tables
+from vestige.efiemu.shell.pages import PAGE, PRESENT, USER, WRITABLE
 from vestige.efiemu.shell.state import Shell
 from vestige.lang.intrinsics import address_of, fill, load8, store8
 from vestige.lang.records import Record
@@ -34,7 +36,9 @@ IMAGE_SIZE = 0x10_0000
 VMCB, HOST_SAVE = 0x10_0000, 0x10_1000
 MSRS = 0x10_2000  # permission map, of 2 pages
 DESCRIPTORS, GATES, DECOY = 0x10_4000, 0x10_5000, 0x10_6000
+NOBODY = 0x10_7000  # a page of ones, as memory reads that nobody has
 MONITOR_MSRS, MONITOR_PORTS = 0x10_8000, 0x10_A000  # permission maps, of 2 and 3 pages
+PORTS = 0x10_D000  # and of 3, the guest's
 MONITOR_CPUS, MONITOR_CPU_SIZE = 0x11_0000, 2 * PAGE  # its VMCBs; behind each its registers
 MONITOR_REGISTERS = PAGE
 PAGE_TABLES, PAGE_TABLES_SIZE = 0x12_0000, 0xE_0000
@@ -43,6 +47,9 @@ MONITOR_IMAGE, MONITOR_IMAGE_SIZE = 0x58_0000, 0x4_0000
 MONITOR_SHARED, MONITOR_TABLES, MONITOR_TABLES_SIZE = 0x5C_0000, 0x5D_0000, 0x2_0000
 MONITOR_DATA = 0x5F_0000  # of its guests' accesses, a page each
 
+RAM_WINDOW = HIGH_RAM  # where the monitor has the guest's RAM below 4 GiB: behind its own memory
+RAM_WINDOW_SIZE = 4 << 30
+REGISTERS_SIZE = 0x2000  # bytes of BAR 0: registers, and doorbells of more queues than there are
 HOST, GUEST = PRESENT | WRITABLE, PRESENT | WRITABLE | USER
 EVERYTHING = 1 << 40  # bytes that are mapped
 CODE_DESCRIPTOR, DATA_DESCRIPTOR = 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF
@@ -100,10 +107,8 @@ def map_all(shell: Shell) -> None:
     shell.host_root = tables.new()
     tables.map(shell.host_root, 0, 0, EVERYTHING, HOST)
     shell.guest_root = tables.new()
-    tables.map(shell.guest_root, 0, 0, block, GUEST)
-    map_decoy(tables, shell.guest_root, block, block)
-    end = u64(block + SIZE)
-    tables.map(shell.guest_root, end, end, u64(EVERYTHING - end), GUEST)
+    tables.map(shell.guest_root, 0, 0, EVERYTHING, GUEST)
+    replace_all(shell, shell.guest_root, block, SIZE, DECOY)
     shell.monitor_root = tables.new()
     for piece in PIECES:
         tables.map(shell.monitor_root, piece.address, u64(block + piece.place), piece.size, GUEST)
@@ -113,10 +118,26 @@ def map_all(shell: Shell) -> None:
         tables.map(shell.monitor_root, address, place, PAGE, GUEST)
 
 
-def map_decoy(tables: Tables, root: u64, address: u64, block: u64) -> None:
-    """What is to be seen at `address` instead of the block."""
-    for number in range(SIZE // PAGE):
-        tables.map(root, u64(address + number * PAGE), u64(block + DECOY), PAGE, GUEST)
+def replace_all(shell: Shell, root: u64, address: u64, size: u64, place: u32) -> None:
+    """Show one page of the block, again and again, instead of what is at an address."""
+    for number in range(size // PAGE):
+        physical = u64(shell.block + place)
+        shell.tables.replace(root, u64(address + number * PAGE), physical, GUEST)
+
+
+def map_controller(shell: Shell, size: u64) -> None:
+    """Its registers, of `size` bytes, are there for the monitor, and for the guest nobody's."""
+    fill(u64(shell.block + NOBODY), 0xFF, PAGE)
+    replace_all(shell, shell.guest_root, shell.bar, size, NOBODY)
+    shell.tables.map(shell.monitor_root, BARS, shell.bar, REGISTERS_SIZE, GUEST)
+
+
+def map_ram(shell: Shell, end: u64) -> None:
+    """The guest's, to `end`, is there for the monitor, and the decoy instead of the block."""
+    shell.tables.map(shell.monitor_root, RAM_WINDOW, 0, end, GUEST)
+    if shell.block < end:
+        address = u64(RAM_WINDOW + shell.block)
+        replace_all(shell, shell.monitor_root, address, SIZE, DECOY)
 
 
 def intercept_msr(block: u64, number: u32) -> None:

@@ -1,6 +1,8 @@
 """Where firmware enters the application."""
 
-from vestige.efiemu.shell import block, uefi
+from vestige.abi import NvmeFailure, Shared
+from vestige.efiemu.shell import block, ide, uefi
+from vestige.efiemu.shell.accesses import enter
 from vestige.efiemu.shell.console import (
     COLON,
     end_line,
@@ -12,17 +14,30 @@ from vestige.efiemu.shell.console import (
     tell,
 )
 from vestige.efiemu.shell.constants import Constants
-from vestige.efiemu.shell.controller import find_controller
-from vestige.efiemu.shell.monitor import place_monitor, power_on
+from vestige.efiemu.shell.controller import (
+    NOWHERE,
+    find_controller,
+    prepare_vectors,
+    size_of_registers,
+    stop,
+    switch_on,
+)
+from vestige.efiemu.shell.handles import connect, disconnect, find_handle
+from vestige.efiemu.shell.monitor import place_monitor
 from vestige.efiemu.shell.options import read_options
-from vestige.efiemu.shell.processor import refusal_by_processor
+from vestige.efiemu.shell.processor import describe, refusal_by_processor
+from vestige.efiemu.shell.ram import end_of_ram, find_ram
 from vestige.efiemu.shell.serial import write_line
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.tables import has_iommu
 from vestige.efiemu.shell.takeover import disable_svm, enable_svm, take
 from vestige.efiemu.shell.texts import Text
 from vestige.efiemu.shell.uefi import LoadedImage, SystemTable
-from vestige.lang.intrinsics import wait_for_interrupt
+from vestige.lang.intrinsics import (
+    end_shutting_out,
+    shut_interrupts_out,
+    wait_for_interrupt,
+)
 from vestige.lang.types import u32, u64
 
 
@@ -38,15 +53,23 @@ def efi_main(handle: u64, table: u64, state: u64, constants: u64) -> u64:
     if not block.allocate(shell):
         tell(shell, Text.NO_MEMORY)
         return uefi.UNSUPPORTED
-    block.map_all(shell)
-    enable_svm(shell)
-    place_monitor(shell)
+    if not find_ram(shell):
+        tell(shell, Text.NO_MAP)
+        block.release(shell)
+        return uefi.UNSUPPORTED
+    if not take_devices(shell):
+        tell(shell, Text.KEPT)
+        leave_devices(shell)
+        return uefi.UNSUPPORTED
+    place_all(shell)
     if not power_on(shell):
         end_line(shell)
+        stop(shell)
         disable_svm()
-        block.release(shell)
+        leave_devices(shell)
         return uefi.ABORTED
     take(shell, LoadedImage.at(shell.image))
+    connect(shell, shell.handle)
     put_text(shell, Text.NAME)
     put_text(shell, Text.NVME)
     put_hexadecimal(shell, shell.identity, 4)
@@ -57,6 +80,54 @@ def efi_main(handle: u64, table: u64, state: u64, constants: u64) -> u64:
     put_text(shell, Text.TAKEN)
     end_line(shell)
     return uefi.ABORTED  # so that the firmware goes on to what it would boot next
+
+
+def take_devices(shell: Shell) -> bool:
+    """Take controller and old IDE from the firmware's drivers; False: one keeps them."""
+    shell.handle = find_handle(shell, shell.controller)
+    shell.old_handle = 0
+    if shell.old_ide != NOWHERE:
+        shell.old_handle = find_handle(shell, shell.old_ide)
+    taken = disconnect(shell, shell.handle)
+    return disconnect(shell, shell.old_handle) and taken
+
+
+def leave_devices(shell: Shell) -> None:
+    """Leave them to the firmware again, and the block."""
+    block.release(shell)
+    connect(shell, shell.handle)
+    connect(shell, shell.old_handle)
+
+
+def place_all(shell: Shell) -> None:
+    """All that is in the block, and the controller ready for its new driver."""
+    block.map_all(shell)
+    block.map_controller(shell, size_of_registers(shell.controller))
+    block.map_ram(shell, end_of_ram(shell, block.RAM_WINDOW_SIZE))
+    switch_on(shell)
+    prepare_vectors(shell)
+    describe(shell)
+    enable_svm(shell)
+    place_monitor(shell)
+
+
+def power_on(shell: Shell) -> bool:
+    """Let the monitor bring its devices up, the firmware waiting; False: the line says why not."""
+    shut_interrupts_out()
+    enter(shell)
+    report = Shared.at(u64(shell.block + block.MONITOR_SHARED)).statistics.nvme[0]
+    usable = report.failure == NvmeFailure.NONE
+    if usable:
+        ide.set_up(shell)
+    end_shutting_out()
+    if not usable and not shell.failed:
+        put_text(shell, Text.NAME)
+        put_text(shell, Text.UNUSABLE)
+        put_hexadecimal(shell, report.failure, 2)
+        put_text(shell, Text.ERROR)
+        put_hexadecimal(shell, report.status, 4)
+        return False
+    return shell.failed == 0
 
 
 def refusal_of(shell: Shell, system: SystemTable, handle: u64) -> u32:

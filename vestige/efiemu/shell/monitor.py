@@ -4,10 +4,24 @@ It leaves by OUT: to PORT_CALL with a call in AL, to a doorbell. It has no other
 of memory what its nested table maps; interrupts are the guest's, and wait while it runs.
 """
 
-from vestige.abi import PORT_CALL, Call, Config, Cpu, Shared
+from vestige.abi import (
+    NVME_QUEUES_SIZE,
+    PINS,
+    PORT_CALL,
+    PORT_DOORBELL,
+    STATE,
+    STATE_SIZE,
+    Call,
+    Config,
+    Cpu,
+    Shared,
+    Window,
+)
 from vestige.efiemu.shell import block, uefi
 from vestige.efiemu.shell.console import put_check, put_hexadecimal, put_text
 from vestige.efiemu.shell.constants import Constants, load_all
+from vestige.efiemu.shell.interrupt import raise_pin
+from vestige.efiemu.shell.ram import end_of_ram
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.texts import Text
 from vestige.efiemu.shell.vmcb import (
@@ -18,11 +32,9 @@ from vestige.efiemu.shell.vmcb import (
     Vmcb,
 )
 from vestige.lang.intrinsics import (
-    end_shutting_out,
     fill,
     let_interrupts_in,
     run_aside,
-    shut_interrupts_out,
     timestamp,
 )
 from vestige.lang.types import u8, u16, u32, u64
@@ -39,7 +51,10 @@ MONITOR_ASID = 2
 ALL = 0xFF  # every bit of a permission map
 IN = 1 << 0  # of Vmcb.information[0] at an exit for a port
 LOW = 0xFFFF_FFFF
+WRITE = 1  # Vmcb.information[0] at an exit for an MSR
+TWO_BYTES = 2  # WRMSR
 STALL = 10  # ms
+GOES_ON = 0x101  # that neither
 FAILED = 0x100  # what is no call: Shell.line says why
 
 
@@ -65,9 +80,24 @@ def place_monitor(shell: Shell) -> None:
 
 
 def configure(shell: Shell, config: Config) -> None:
-    """Tell it of this machine."""
+    """Tell it of this machine. What is the same in all of them is a load: efiemu/monitor.py."""
     config.cpus = 1
     config.tsc_khz = measure_counter(shell)
+    place = shell.block
+    end = end_of_ram(shell, block.RAM_WINDOW_SIZE)
+    config.ram.low, config.ram.low_size = block.RAM_WINDOW, end
+    nvme = config.nvme[0]
+    nvme.elsewhere = u64(place + block.DECOY)
+    before, behind = min(end, place), min(end, u64(place + block.SIZE))
+    show(nvme.windows[0], block.RAM_WINDOW, before, 0)
+    show(nvme.windows[1], u64(block.RAM_WINDOW + behind), u64(end - behind), behind)
+    show(nvme.windows[2], STATE, STATE_SIZE, u64(place + block.MONITOR_STATE))
+    show(nvme.windows[3], nvme.queues, NVME_QUEUES_SIZE, u64(place + block.MONITOR_QUEUES))
+
+
+def show(window: Window, address: u64, size: u64, bus: u64) -> None:
+    """Tell of memory where the controller finds it."""
+    window.address, window.size, window.bus = address, size, bus
 
 
 def measure_counter(shell: Shell) -> u32:
@@ -75,14 +105,6 @@ def measure_counter(shell: Shell) -> u32:
     before = timestamp()
     uefi.call(shell.boot, uefi.STALL, STALL * 1000)
     return u32(u64(timestamp() - before) // STALL)
-
-
-def power_on(shell: Shell) -> bool:
-    """Let the monitor power its devices on, the firmware waiting; False: the line says why not."""
-    shut_interrupts_out()
-    call = run_to_call(shell)
-    end_shutting_out()
-    return call == Call.DONE
 
 
 def run_to_call(shell: Shell) -> u16:
@@ -96,7 +118,11 @@ def run_to_call(shell: Shell) -> u16:
             call = leaves_by_port(shell, vmcb)
             if call in (Call.DONE, FAILED):
                 return call
+        elif code == Exit.MSR and vmcb.information[0] == WRITE:
+            vmcb.instruction = u64(vmcb.instruction + TWO_BYTES)  # it wakes a worker: there is none
         elif code in (Exit.NMI, Exit.SMI):
+            if code == Exit.NMI:
+                shell.pending = 1
             let_interrupts_in()
         else:
             return left(shell, vmcb)
@@ -105,9 +131,13 @@ def run_to_call(shell: Shell) -> u16:
 def leaves_by_port(shell: Shell, vmcb: Vmcb) -> u16:
     """Which call it is, or FAILED. What else a host would do for it is done by what is below."""
     port = vmcb.information[0] >> 16 & 0xFFFF
-    if port != PORT_CALL or vmcb.information[0] & IN:
+    pin = u16(port - PORT_DOORBELL)
+    if vmcb.information[0] & IN or (port != PORT_CALL and pin >= PINS):
         return left(shell, vmcb)
     vmcb.instruction = vmcb.information[1]  # the one after this
+    if port != PORT_CALL:
+        raise_pin(shell, u8(pin))
+        return GOES_ON
     call = u8(vmcb.rax & 0xFF)
     return panicked(shell) if call == Call.PANIC else call
 

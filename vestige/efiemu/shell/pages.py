@@ -40,6 +40,10 @@ class Tables(Struct):
             store64(place, entry)
             done = u64(done + (1 << SHIFTS[level]))
 
+    def replace(self, root: u64, address: u64, physical: u64, flags: u64) -> None:
+        """Map one page anew. What a larger one had around it stays."""
+        store64(self.place_of(root, address, 0), physical | flags)
+
     def place_of(self, root: u64, address: u64, level: u8) -> u64:
         """Where the entry for `address` is in the table of this level, which is made if need be."""
         table = root
@@ -50,9 +54,19 @@ class Tables(Struct):
             if entry == 0:
                 entry = self.new() | TABLE
                 store64(place, entry)
-            check(not entry & LARGE)
+            elif entry & LARGE:
+                entry = self.split(entry, u8(at - 1))
+                store64(place, entry)
             table = entry & ADDRESS
         return entry_place(table, address, level)
+
+    def split(self, entry: u64, level: u8) -> u64:
+        """A table that maps, in pages of this level, what a large page's entry does: its entry."""
+        table = self.new()
+        for number in range(ENTRIES):
+            page = u64(entry + (number << SHIFTS[level]))
+            store64(u64(table + 8 * number), page if level else page & ~LARGE)
+        return table | TABLE
 
 
 def largest_page(addresses: u64, size: u64) -> u8:

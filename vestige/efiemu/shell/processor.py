@@ -1,6 +1,6 @@
 """What the processor must have. Source: AMD64 APM, volume 2, 15.4, 15.30; volume 3, appendix E."""
 
-from vestige.efiemu.shell.state import Registers, Shell
+from vestige.efiemu.shell.state import Leaf, Shell
 from vestige.efiemu.shell.texts import Text
 from vestige.lang.intrinsics import address_of, cpuid, read_msr
 from vestige.lang.types import u32
@@ -9,6 +9,7 @@ from vestige.lang.types import u32
 AMD = (0x6874_7541, 0x444D_4163, 0x6974_6E65)
 HYGON = (0x6F67_7948, 0x656E_6975, 0x6E65_476E)
 FEATURES, SVM = 0x8000_0001, 1 << 2  # ECX
+ADDRESS_SIZES = 0x8000_0008  # EAX, bits 0 to 7: of a physical address
 SVM_FEATURES, NESTED_PAGING = 0x8000_000A, 1 << 0  # EDX
 ENCRYPTION, SME, SEV = 0x8000_001F, 1 << 0, 1 << 1  # EAX
 VM_CR, SVM_DISABLED = 0xC001_0114, 1 << 4
@@ -19,7 +20,7 @@ LARGEST = 0x8000_0000
 
 def refusal_by_processor(shell: Shell) -> u32:
     """Why this processor won't do; Text.NOTHING: it will."""
-    read = shell.registers
+    read = shell.leaf
     cpuid(0, 0, address_of(read))
     if not is_amd(read):
         return Text.INTEL
@@ -37,7 +38,15 @@ def refusal_by_processor(shell: Shell) -> u32:
     return Text.NOTHING
 
 
-def is_amd(read: Registers) -> bool:
+def describe(shell: Shell) -> None:
+    """What a walk of its page tables must know of it."""
+    read, walk = shell.leaf, shell.walk
+    walk.gibibyte_pages = 1
+    cpuid(ADDRESS_SIZES, 0, address_of(read))
+    walk.address_bits = read.eax & 0xFF
+
+
+def is_amd(read: Leaf) -> bool:
     """Whether it is AMD's, or Hygon's with AMD's SVM."""
     if read.ebx == AMD[0]:
         return read.ecx == AMD[1] and read.edx == AMD[2]
@@ -46,14 +55,14 @@ def is_amd(read: Registers) -> bool:
 
 def ecx(shell: Shell, leaf: u32) -> u32:
     """Of a leaf of CPUID."""
-    cpuid(leaf, 0, address_of(shell.registers))
-    return shell.registers.ecx
+    cpuid(leaf, 0, address_of(shell.leaf))
+    return shell.leaf.ecx
 
 
 def is_encrypted(shell: Shell) -> bool:
     """Whether memory is."""
-    cpuid(ENCRYPTION, 0, address_of(shell.registers))
-    has = shell.registers.eax
+    cpuid(ENCRYPTION, 0, address_of(shell.leaf))
+    has = shell.leaf.eax
     if has & SEV and read_msr(SEV_STATUS) & SEV_ON:
         return True
     return has & SME != 0 and read_msr(SYSTEM_CONFIGURATION) & SME_ON != 0

@@ -1,6 +1,11 @@
 """What the shell does for the guest: its exits."""
 
+from vestige.efiemu.shell import block
+from vestige.efiemu.shell.completion import answer_nmi, begin_interrupts, take_pending
+from vestige.efiemu.shell.instruction import RBX, RCX, RDX
+from vestige.efiemu.shell.ports import answer_port
 from vestige.efiemu.shell.processor import FEATURES, SVM, SVM_FEATURES
+from vestige.efiemu.shell.serial import write_line
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.takeover import EFER, VM_CR
 from vestige.efiemu.shell.vmcb import (
@@ -10,16 +15,25 @@ from vestige.efiemu.shell.vmcb import (
     Exit,
     Vmcb,
 )
-from vestige.lang.intrinsics import address_of, cpuid, let_interrupts_in, panic, run_guest
+from vestige.lang.intrinsics import (
+    address_of,
+    cpuid,
+    let_interrupts_in,
+    nmi_entry,
+    panic,
+    run_guest,
+    store64,
+    wait_for_interrupt,
+)
 from vestige.lang.types import u32, u64
 
-RCX, RDX, RBX = 1, 2, 3
 LOW = 0xFFFF_FFFF
 LONG_MODE_ACTIVE = 1 << 10
 OSXSAVE, OSXSAVE_ON = 1 << 27, 1 << 18  # ECX of leaf 1, CR4
 LOCKED, DISABLED = 1 << 3, 1 << 4  # VM_CR
 # SCE, LME, LMA, NXE, FFXSR and TCE: APM volume 2, 3.1.7.
 WRITABLE = 1 << 0 | 1 << 8 | LONG_MODE_ACTIVE | 1 << 11 | 1 << 14 | 1 << 15
+GATE_SIZE, NMI_VECTOR, CODE, INTERRUPT_GATE = 16, 2, 8, 0x8E00
 TWO_BYTES = 2  # CPUID, RDMSR, WRMSR
 
 
@@ -27,9 +41,19 @@ def efi_serve(state: u64) -> None:
     """Run the guest for ever."""
     shell = Shell.at(state)
     vmcb = Vmcb.at(shell.vmcb)
+    open_gate(shell)
+    begin_interrupts(shell)
     while True:
         run_guest(shell.vmcb, address_of(shell.guest))
         serve(shell, vmcb)
+
+
+def open_gate(shell: Shell) -> None:
+    """The host's for NMIs. APM volume 2, 4.8.4 and 8.2.3."""
+    place, entry = u64(shell.block + block.GATES + GATE_SIZE * NMI_VECTOR), nmi_entry()
+    low = entry & 0xFFFF | CODE << 16 | INTERRUPT_GATE << 32 | (entry >> 16 & 0xFFFF) << 48
+    store64(place, low)
+    store64(u64(place + 8), entry >> 32)
 
 
 def serve(shell: Shell, vmcb: Vmcb) -> None:
@@ -39,19 +63,33 @@ def serve(shell: Shell, vmcb: Vmcb) -> None:
         answer_cpuid(shell, vmcb)
     elif code == Exit.MSR:
         answer_msr(shell, vmcb)
+    elif code == Exit.PORT:
+        answer_port(shell, vmcb)
+    elif code == Exit.NMI:
+        answer_nmi(shell, vmcb)
     elif code == Exit.SMI:
         let_interrupts_in()
     elif Exit.VMRUN <= code <= Exit.SKINIT:
         vmcb.injected = INVALID_OPCODE
     else:
         panic(u32(code & LOW))
+    take_pending(shell)
+    if shell.failed:
+        end_machine(shell)
+
+
+def end_machine(shell: Shell) -> None:
+    """The monitor has failed: say where, and end here."""
+    write_line(shell)
+    while True:
+        wait_for_interrupt()
 
 
 def answer_cpuid(shell: Shell, vmcb: Vmcb) -> None:
     """The processor's own answer, without SVM."""
     leaf = u32(vmcb.rax & LOW)
-    read = shell.registers
-    cpuid(leaf, u32(shell.guest[RCX] & LOW), address_of(read))
+    read = shell.leaf
+    cpuid(leaf, u32(shell.guest.number[RCX] & LOW), address_of(read))
     if leaf == 1:  # it tells of the host's CR4 here
         read.ecx &= LOW ^ OSXSAVE
         if vmcb.cr4 & OSXSAVE_ON:
@@ -61,23 +99,27 @@ def answer_cpuid(shell: Shell, vmcb: Vmcb) -> None:
     elif leaf == SVM_FEATURES:
         read.eax, read.ebx, read.ecx, read.edx = 0, 0, 0, 0
     vmcb.rax = read.eax
-    shell.guest[RBX], shell.guest[RCX], shell.guest[RDX] = read.ebx, read.ecx, read.edx
+    shell.guest.number[RBX], shell.guest.number[RCX], shell.guest.number[RDX] = (
+        read.ebx,
+        read.ecx,
+        read.edx,
+    )
     vmcb.instruction = u64(vmcb.instruction + TWO_BYTES)
 
 
 def answer_msr(shell: Shell, vmcb: Vmcb) -> None:
     """EFER as if there were no SVM, VM_CR as if it were locked; no other is there."""
-    number = u32(shell.guest[RCX] & LOW)
+    number = u32(shell.guest.number[RCX] & LOW)
     writes = vmcb.information[0] != 0
-    value = vmcb.rax & LOW | (shell.guest[RDX] & LOW) << 32
+    value = vmcb.rax & LOW | (shell.guest.number[RDX] & LOW) << 32
     if number == EFER and writes and value & ~WRITABLE == 0:
         kept = vmcb.efer & LONG_MODE_ACTIVE
         vmcb.efer = value & ~LONG_MODE_ACTIVE | kept | SVM_ENABLED
     elif number == EFER and not writes:
         vmcb.rax = vmcb.efer & LOW & ~SVM_ENABLED
-        shell.guest[RDX] = vmcb.efer >> 32
+        shell.guest.number[RDX] = vmcb.efer >> 32
     elif number == VM_CR and not writes:
-        vmcb.rax, shell.guest[RDX] = LOCKED | DISABLED, 0
+        vmcb.rax, shell.guest.number[RDX] = LOCKED | DISABLED, 0
     else:
         vmcb.injected = GENERAL_PROTECTION
         return

@@ -1,14 +1,20 @@
 """All that the shell knows."""
 
+from vestige.efiemu.shell.decode import Decoder
+from vestige.efiemu.shell.instruction import Instruction
+from vestige.efiemu.shell.memory import Memory
 from vestige.efiemu.shell.pages import Tables
+from vestige.efiemu.shell.registers import Registers
+from vestige.efiemu.shell.strings import Transfer
 from vestige.efiemu.shell.uefi import Guid
+from vestige.efiemu.shell.walk import Walk
 from vestige.lang.types import Struct, u8, u16, u32, u64
 
 LONGEST = 200  # characters of a line
 ROOM = LONGEST + 3  # and CR, LF and NUL
 
 
-class Registers(Struct):
+class Leaf(Struct):
     """What CPUID answers."""
 
     eax: u32
@@ -61,9 +67,9 @@ class Shell(Struct):
     output: u64  # EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL
     line: u16[ROOM]  # being written
     length: u32  # characters of it
-    registers: Registers
+    leaf: Leaf
     guid: Guid  # for a call
-    answer: u64[1]  # of a call
+    answer: u64[5]  # of a call
     image: u64  # EFI_LOADED_IMAGE_PROTOCOL
     constants: u64  # address of the Constants
     block: u64  # physical address of the shell's memory
@@ -74,8 +80,27 @@ class Shell(Struct):
     vmcb: u64
     state: ProcessorState
     world: World
-    guest: u64[16]  # its registers, by number; RAX and RSP are in the VMCB
+    guest: Registers
+    found: Instruction  # that the guest is at
+    decoder: Decoder
+    transfer: Transfer
     wanted: u32  # the controller that the load options name; NOWHERE: none
     controllers: u32  # NVMe controllers found
     controller: u32  # the last one of them, or the one wanted: bus, device and function
     identity: u32  # its vendor and device
+    bar: u64  # physical addresses: its registers, its table of interrupts
+    vectors: u64
+    msix: u8  # where that is switched on, in configuration space
+    handle: u64  # the firmware's handle of it; 0: there is none
+    old_ide: u32  # the chip set's IDE in its place of 1997, which is hidden; NOWHERE: there is none
+    old_handle: u64
+    memory: Memory  # RAM, without the block
+    walk: Walk
+    failed: u8  # 1: the monitor has; Shell.line says why
+    bus_master: u16  # the IDE's first port; 0: it answers to none
+    pending: u8  # 1: an NMI has come while the monitor ran
+    answers: u64  # of the controller's, that the shell knows the monitor has taken
+    taken_at: u64  # when it took the last one, by the time-stamp counter
+    sent: u64  # interrupts, and those that a masked pin has lost
+    dropped: u64
+    config_address: u32  # what the guest has written to CONFIG_ADDRESS

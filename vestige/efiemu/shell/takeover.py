@@ -26,7 +26,14 @@ from vestige.lang.vcpu import STACK_SIZE
 
 EFER = 0xC000_0080
 VM_CR, HOST_SAVE_AREA, PAT = 0xC001_0114, 0xC001_0117, 0x277
-INTERCEPTED = Intercept.SMI | Intercept.CPUID | Intercept.MSR | Intercept.SHUTDOWN
+INTERCEPTED = (
+    Intercept.NMI
+    | Intercept.SMI
+    | Intercept.CPUID
+    | Intercept.PORT
+    | Intercept.MSR
+    | Intercept.SHUTDOWN
+)
 INSTRUCTIONS = (
     SvmInstruction.VMRUN | SvmInstruction.VMLOAD | SvmInstruction.VMSAVE | SvmInstruction.STGI
     | SvmInstruction.CLGI | SvmInstruction.SKINIT
@@ -75,6 +82,7 @@ def fill_vmcb(shell: Shell, vmcb: Vmcb) -> None:
     """The guest is this processor as it is now."""
     vmcb.intercepts, vmcb.instructions = INTERCEPTED, INSTRUCTIONS
     vmcb.msrs = u64(shell.block + block.MSRS)
+    vmcb.ports = u64(shell.block + block.PORTS)
     vmcb.asid, vmcb.nested_paging = GUEST_ASID, 1
     vmcb.nested_root = shell.guest_root
     now = shell.state

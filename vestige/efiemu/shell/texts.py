@@ -29,6 +29,11 @@ class Text(IntEnum):
     EXIT = 20
     ERROR = 21
     ADDRESS = 22
+    SHARED_PAGE = 23
+    NO_BAR = 24
+    NO_MAP = 25
+    UNUSABLE = 26
+    KEPT = 27
 
 
 WORDS = {
@@ -57,6 +62,11 @@ WORDS = {
     Text.EXIT: ": it left without a call, exit ",
     Text.ERROR: ", error code ",
     Text.ADDRESS: ", address ",
+    Text.SHARED_PAGE: "the NVMe controller has its MSI-X table in a page with its registers",
+    Text.NO_BAR: "the NVMe controller has no address below 1 TiB",
+    Text.NO_MAP: "the firmware tells of no memory, or of too many pieces",
+    Text.KEPT: "a driver of the firmware keeps the NVMe controller, or the chip set's IDE",
+    Text.UNUSABLE: "the NVMe controller can't be used: failure ",
 }
 LETTERS = "".join(WORDS[text] for text in Text).encode("ascii")
 STARTS = tuple(

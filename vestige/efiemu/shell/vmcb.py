@@ -114,5 +114,6 @@ class Exit(IntEnum):
 
 MASK_INTERRUPTS = 1 << 24  # of Vmcb.interrupt_control: the host's RFLAGS.IF holds for physical ones
 SVM_ENABLED = 1 << 12  # of EFER; VMRUN needs it in Vmcb.efer, too
+NMI = 0x8000_0202  # Vmcb.injected: valid, an NMI
 INVALID_OPCODE = 0x8000_0306  # Vmcb.injected: valid, an exception, vector 6
 GENERAL_PROTECTION = 0x8000_0B0D  # with an error code, of 0

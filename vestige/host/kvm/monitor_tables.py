@@ -94,8 +94,8 @@ class PageTables:
 
     def map(self, start: int, size: int, attributes: int, *, page: int = LARGE) -> None:
         """Map [start, start + size) at itself, in pages of `page` bytes, rounded outwards."""
-        level, shift = (1, 21) if page == LARGE else (0, 12)
-        attributes |= LARGE_PAGE if page == LARGE else 0
+        level, shift = {PAGE: (0, 12), LARGE: (1, 21), GIB: (2, 30)}[page]
+        attributes |= LARGE_PAGE if level else 0
         address, end = start // page * page, start + size
         while address < end:
             index = address >> shift & 511
@@ -117,16 +117,20 @@ def build(
     cpus: int,
     devices: Sequence[tuple[int, int, int]] = (),
     items: int = 0,
+    *,
+    ram_page: int = LARGE,
 ) -> None:
     """Write all tables.
 
     `ram` is (address, size) of each stretch of guest RAM; the image's first `code_size` bytes
     are code and constants, the rest to `image_size` its data; `interrupts` is the IDT; so many
     `cpus` have a TSS; `devices` are (address, size, attributes) of what else there is; `items`: the
-    bytes of fw_cfg's items.
+    bytes of fw_cfg's items; `ram_page`: of the pages for RAM.
     """
     tables = PageTables(memory)
-    for start, size in (*ram, *LARGE_DATA):
+    for start, size in ram:
+        tables.map(start, size, DATA, page=ram_page)
+    for start, size in LARGE_DATA:
         tables.map(start, size, DATA)
     code_end = -(-code_size // PAGE) * PAGE
     tables.map(abi.IMAGE, code_size, CODE, page=PAGE)

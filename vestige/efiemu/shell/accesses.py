@@ -1,0 +1,103 @@
+"""What the shell asks of the monitor's devices: the accesses that its guest made, and its own.
+
+The monitor finds them where KVM's hosts put those of theirs: abi/kvm.py. After one that it failed
+at, it is asked no more: Shell.failed.
+"""
+
+from vestige.abi import (
+    ECAM,
+    IDE_SLOT,
+    RUN_MMIO_DATA,
+    Call,
+    Cpu,
+    ExitReason,
+    RunIo,
+    RunMmio,
+)
+from vestige.efiemu.shell import block
+from vestige.efiemu.shell.monitor import run_to_call
+from vestige.efiemu.shell.pages import PAGE
+from vestige.efiemu.shell.state import Shell
+from vestige.lang.intrinsics import address_of, load32, store32
+from vestige.lang.types import u8, u16, u32, u64
+
+OUT = 1  # RunIo.direction
+DEVICE = 15  # bits of an address in ECAM below a device's number
+
+
+def monitor_cpu(shell: Shell) -> Cpu:
+    """The struct of its only CPU."""
+    return Cpu.at(u64(shell.block + block.MONITOR_STACKS))
+
+
+def data_page(shell: Shell) -> u64:
+    """Where the data of ports is, a page."""
+    return u64(shell.block + block.MONITOR_DATA)
+
+
+def enter(shell: Shell) -> None:
+    """Have the monitor answer what is there."""
+    if not shell.failed and run_to_call(shell) != Call.DONE:
+        shell.failed = 1
+
+
+def settle(shell: Shell) -> None:
+    """Let it take in what its controller has done."""
+    monitor_cpu(shell).exit.reason = ExitReason.INTERRUPTED
+    enter(shell)
+
+
+def string(shell: Shell, port: u16, size: u8, count: u32, write: bool) -> None:
+    """So many accesses of a port, with data in `data_page`."""
+    shown = monitor_cpu(shell).exit
+    shown.reason, shown.ready = ExitReason.IO, 0
+    record = RunIo.at(address_of(shown.union))
+    record.direction = OUT if write else 0
+    record.size, record.port, record.count = size, port, count
+    record.data_offset = PAGE
+    enter(shell)
+
+
+def read_port(shell: Shell, port: u16, size: u8) -> u32:
+    """IN; bytes above `size` are 0."""
+    store32(data_page(shell), 0)
+    string(shell, port, size, 1, write=False)
+    return load32(data_page(shell))
+
+
+def write_port(shell: Shell, port: u16, size: u8, value: u32) -> None:
+    """OUT."""
+    store32(data_page(shell), value)
+    string(shell, port, size, 1, write=True)
+
+
+def read_memory(shell: Shell, address: u64, size: u8) -> u64:
+    """MOV from the monitor's guest-physical memory, of 1 to 8 bytes."""
+    shown = monitor_cpu(shell).exit
+    memory(shell, address, size, 0, write=False)
+    return shown.union[RUN_MMIO_DATA // 8]
+
+
+def write_memory(shell: Shell, address: u64, size: u8, value: u64) -> None:
+    """MOV to it."""
+    memory(shell, address, size, value, write=True)
+
+
+def memory(shell: Shell, address: u64, size: u8, value: u64, write: bool) -> None:
+    """Either."""
+    shown = monitor_cpu(shell).exit
+    shown.reason, shown.ready = ExitReason.MMIO, 0
+    shown.union[RUN_MMIO_DATA // 8] = value
+    record = RunMmio.at(address_of(shown.union))
+    record.address, record.length, record.is_write = address, size, write
+    enter(shell)
+
+
+def read_ide_config(shell: Shell, offset: u8, size: u8) -> u32:
+    """Its configuration space."""
+    return u32(read_memory(shell, ECAM | IDE_SLOT << DEVICE | offset, size))
+
+
+def write_ide_config(shell: Shell, offset: u8, size: u8, value: u32) -> None:
+    """The same."""
+    write_memory(shell, ECAM | IDE_SLOT << DEVICE | offset, size, value)
