@@ -14,6 +14,7 @@ from vestige.lang.types import Struct, u8, u64
 
 AMD, INTEL = b"AuthenticAMD", b"GenuineIntel"
 LOADED_IMAGE = UUID("5b1b31a1-9562-11d2-8e3f-00a0c969723b")  # UEFI 2.10, 9.1.1
+DEVICE_PATH = UUID("09576e91-6d3f-11d2-8e39-00a0c969723b")  # 10.2
 PCI_IO = UUID("4cf5b200-68b8-4ca5-9eec-b23e3f50029a")  # 14.4.2
 ACPI = UUID("8868e871-e4f1-11d3-bc22-0080c73c8881")  # 4.6.1
 IMAGE = 0x77  # our handle
@@ -29,7 +30,9 @@ IMAGE = 0x77  # our handle
     DISCONNECT,
     LOCATE_HANDLES,
     GET_LOCATION,
-) = range(1, 12)  # addresses of functions
+    LOAD_IMAGE,
+    START_IMAGE,
+) = range(1, 14)  # addresses of functions
 NVME_CLASS, BRIDGE_CLASS = 0x01080200, 0x06000000
 NO_MEMORY, BUFFER_TOO_SMALL, NOT_FOUND = 1 << 63 | 9, 1 << 63 | 5, 1 << 63 | 14
 BAR, BAR_SIZE, VECTORS = 0x8_8000_0000, 0x4000, 0x2000
@@ -76,6 +79,7 @@ class Firmware(Processor):
             (uefi.HANDLE_PROTOCOL, HANDLE_PROTOCOL), (uefi.ALLOCATE_PAGES, ALLOCATE_PAGES),
             (uefi.FREE_PAGES, FREE_PAGES), (uefi.GET_MEMORY_MAP, GET_MEMORY_MAP),
             (uefi.STALL, STALL), (uefi.FREE_POOL, FREE_POOL), (uefi.CONNECT, CONNECT),
+            (uefi.LOAD_IMAGE, LOAD_IMAGE), (uefi.START_IMAGE, START_IMAGE),
             (uefi.DISCONNECT, DISCONNECT), (uefi.LOCATE_HANDLES, LOCATE_HANDLES),
         ):  # fmt: skip
             boot.address[offset // 8] = function

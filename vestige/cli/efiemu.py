@@ -15,7 +15,8 @@ SYNTAX = Syntax(
     names="build",
     note=(
         "The machine whose firmware starts it becomes a guest of its own, on a processor with AMD's"
-        " SVM. Load options: nvme=BUS:DEVICE.FUNCTION where there are several NVMe controllers."
+        " SVM. Load options: nvme=BUS:DEVICE.FUNCTION where there are several NVMe controllers;"
+        " boot=FILE, with what that takes, for what to boot from its disk."
     ),
 )
 

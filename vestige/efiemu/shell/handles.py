@@ -13,13 +13,7 @@ RECURSIVELY = 1
 
 def find_handle(shell: Shell, function: u32) -> u64:
     """That of a PCI function; 0: the firmware has none."""
-    shell.guid.low, shell.guid.high = uefi.PCI_IO
-    answer = address_of(shell.answer)
-    status = uefi.call(
-        shell.boot, uefi.LOCATE_HANDLES, uefi.BY_PROTOCOL, address_of(shell.guid), 0, answer,
-        u64(answer + 8),
-    )  # fmt: skip
-    if status != uefi.SUCCESS:
+    if not locate(shell, uefi.PCI_IO[0], uefi.PCI_IO[1]):
         return 0
     count, table = shell.answer[0], shell.answer[1]
     found: u64 = 0
@@ -29,6 +23,20 @@ def find_handle(shell: Shell, function: u32) -> u64:
             found = handle
     uefi.call(shell.boot, uefi.FREE_POOL, table)
     return found
+
+
+def locate(shell: Shell, low: u64, high: u64) -> bool:
+    """Find all handles with a protocol: how many, and where they are, in Shell.answer.
+
+    False: there is none. The table is the caller's to free.
+    """
+    shell.guid.low, shell.guid.high = low, high
+    answer = address_of(shell.answer)
+    status = uefi.call(
+        shell.boot, uefi.LOCATE_HANDLES, uefi.BY_PROTOCOL, address_of(shell.guid), 0, answer,
+        u64(answer + 8),
+    )  # fmt: skip
+    return status == uefi.SUCCESS
 
 
 def is_function(shell: Shell, handle: u64, function: u32) -> bool:

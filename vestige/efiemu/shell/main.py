@@ -3,6 +3,7 @@
 from vestige.abi import NvmeFailure, Shared
 from vestige.efiemu.shell import block, ide, uefi
 from vestige.efiemu.shell.accesses import enter
+from vestige.efiemu.shell.boot import boot
 from vestige.efiemu.shell.console import (
     COLON,
     end_line,
@@ -79,6 +80,8 @@ def efi_main(handle: u64, table: u64, state: u64, constants: u64) -> u64:
     put_location(shell, shell.controller)
     put_text(shell, Text.TAKEN)
     end_line(shell)
+    if not boot(shell, handle):
+        tell(shell, Text.NOTHING_TO_BOOT)
     return uefi.ABORTED  # so that the firmware goes on to what it would boot next
 
 

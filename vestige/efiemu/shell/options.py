@@ -9,16 +9,17 @@ from vestige.lang.types import u16, u32, u64
 
 SPACE, NUL = 0x20, 0
 PATTERN = b"nvme=##:##.#"  # a # is a hexadecimal digit
+BOOT = b"boot="
 DIGIT, NO_DIGIT = 0x23, 16
 LONGEST = 1024  # characters looked at
 
 
 def read_options(shell: Shell, handle: u64) -> bool:
-    """Find the controller that is wanted; False: something else is.
+    """Find the controller that is wanted, and what to boot; False: something else is.
 
     The first word is the application's name, or what a firmware has there for itself.
     """
-    shell.wanted = NOWHERE
+    shell.wanted, shell.file = NOWHERE, 0
     shell.guid.low, shell.guid.high = uefi.LOADED_IMAGE
     guid, answer = address_of(shell.guid), address_of(shell.answer)
     status = uefi.call(shell.boot, uefi.HANDLE_PROTOCOL, handle, guid, answer)
@@ -31,6 +32,10 @@ def read_options(shell: Shell, handle: u64) -> bool:
         while place < end and character(image.options, place) == SPACE:
             place += 1
         if place >= end or character(image.options, place) == NUL:
+            return True
+        if is_file(image.options, place, end):
+            shell.file = u64(image.options + 2 * (place + len(BOOT)))
+            shell.file_size = u32(2 * (end - place - len(BOOT)))
             return True
         after = word_end(image.options, place, end)
         if not is_controller(shell, image.options, place, u32(after - place)):
@@ -49,6 +54,16 @@ def word_end(text: u64, place: u32, end: u32) -> u32:
     while place < end and character(text, place) not in (SPACE, NUL):
         place += 1
     return place
+
+
+def is_file(text: u64, place: u32, end: u32) -> bool:
+    """Whether boot= and a name begin there: all behind it is for what is booted."""
+    if place + len(BOOT) >= end:
+        return False
+    for number in range(len(BOOT)):
+        if character(text, u32(place + number)) != BOOT[number]:
+            return False
+    return character(text, u32(place + len(BOOT))) not in (SPACE, NUL)
 
 
 def is_controller(shell: Shell, text: u64, place: u32, length: u32) -> bool:

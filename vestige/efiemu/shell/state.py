@@ -11,6 +11,7 @@ from vestige.efiemu.shell.walk import Walk
 from vestige.lang.types import Struct, u8, u16, u32, u64
 
 LONGEST = 200  # characters of a line
+PATH_SIZE = 1024  # bytes
 ROOM = LONGEST + 3  # and CR, LF and NUL
 
 
@@ -71,6 +72,9 @@ class Shell(Struct):
     guid: Guid  # for a call
     answer: u64[5]  # of a call
     image: u64  # EFI_LOADED_IMAGE_PROTOCOL
+    file: u64  # where the load options name what to boot, as CHAR16; 0: they don't
+    file_size: u32  # bytes of that and of what follows
+    path: u8[PATH_SIZE]  # a device path
     constants: u64  # address of the Constants
     block: u64  # physical address of the shell's memory
     tables: Tables

@@ -34,6 +34,7 @@ class Text(IntEnum):
     NO_MAP = 25
     UNUSABLE = 26
     KEPT = 27
+    NOTHING_TO_BOOT = 28
 
 
 WORDS = {
@@ -51,7 +52,8 @@ WORDS = {
     Text.NO_MSIX: "the NVMe controller has no MSI-X",
     Text.IOMMU: "there is an IOMMU (ACPI IVRS or DMAR), which an operating system would set up;"
     " switch it off",
-    Text.OPTIONS: "load options are nvme=BUS:DEVICE.FUNCTION, in hexadecimal digits, or none",
+    Text.OPTIONS: "load options are nvme=BUS:DEVICE.FUNCTION, in hexadecimal digits, and then"
+    " boot=FILE and what that takes, or none",
     Text.NVME: "NVMe ",
     Text.AT: " at ",
     Text.TAKEN: ": taken over; this firmware goes on as a guest",
@@ -66,6 +68,7 @@ WORDS = {
     Text.NO_BAR: "the NVMe controller has no address below 1 TiB",
     Text.NO_MAP: "the firmware tells of no memory, or of too many pieces",
     Text.KEPT: "a driver of the firmware keeps the NVMe controller, or the chip set's IDE",
+    Text.NOTHING_TO_BOOT: "no file system of the disk has the file to boot",
     Text.UNUSABLE: "the NVMe controller can't be used: failure ",
 }
 LETTERS = "".join(WORDS[text] for text in Text).encode("ascii")

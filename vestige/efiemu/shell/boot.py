@@ -1,0 +1,139 @@
+"""What is booted from the new disk: a file that the load options name, or its default one.
+
+Source: UEFI 2.10, 3.5.1.1 (the default file), 7.4 (images), 10.3 (device paths).
+"""
+
+from vestige.efiemu.shell import uefi
+from vestige.efiemu.shell.handles import locate
+from vestige.efiemu.shell.options import NUL, SPACE, character
+from vestige.efiemu.shell.state import PATH_SIZE, Shell
+from vestige.efiemu.shell.uefi import LoadedImage
+from vestige.lang.intrinsics import address_of, copy, load8, load16, load64, store8, store16
+from vestige.lang.types import u8, u16, u32, u64
+
+DEFAULT = b"\\EFI\\BOOT\\BOOTX64.EFI"
+LONGEST_NAME = 200  # characters
+END, END_ALL, MEDIA, FILE_PATH = 0x7F, 0xFF, 4, 4  # types of nodes, and their subtypes
+HEADER = 4  # bytes of a node before what it says
+SLASH, BACKSLASH = 0x2F, 0x5C
+
+
+def boot(shell: Shell, own_handle: u64) -> bool:
+    """Boot, from the first file system that has the file; False: there is none.
+
+    True: what was booted has come back. Handles of file systems are the firmware's to order.
+    """
+    if not locate(shell, uefi.FILE_SYSTEM[0], uefi.FILE_SYSTEM[1]):
+        return False
+    count, table = shell.answer[0], shell.answer[1]
+    booted = False
+    for number in range(count):
+        if not booted:
+            booted = boot_from(shell, own_handle, load64(u64(table + 8 * number)))
+    uefi.call(shell.boot, uefi.FREE_POOL, table)
+    return booted
+
+
+def boot_from(shell: Shell, own_handle: u64, handle: u64) -> bool:
+    """Boot from this file system, if it is behind the IDE and has the file."""
+    path = path_of(shell, handle)
+    if path == 0 or not is_behind(path, path_of(shell, shell.handle)):
+        return False
+    length = length_of(path)
+    if length == 0 or not write_path(shell, path, length):
+        return False
+    status = uefi.call(
+        shell.boot, uefi.LOAD_IMAGE, 0, own_handle, address_of(shell.path), 0, 0,
+        address_of(shell.answer),
+    )  # fmt: skip
+    if status != uefi.SUCCESS:
+        return False
+    image = shell.answer[0]
+    give_options(shell, image)
+    uefi.call(shell.boot, uefi.START_IMAGE, image)
+    return True
+
+
+def path_of(shell: Shell, handle: u64) -> u64:
+    """Where the device path of a handle is; 0: it has none."""
+    shell.guid.low, shell.guid.high = uefi.DEVICE_PATH
+    answer, guid = address_of(shell.answer), address_of(shell.guid)
+    if handle == 0 or uefi.call(shell.boot, uefi.HANDLE_PROTOCOL, handle, guid, answer):
+        return 0
+    return shell.answer[0]
+
+
+def length_of(path: u64) -> u32:
+    """Bytes of its nodes, without the last one; 0: it is longer than PATH_SIZE."""
+    length: u32 = 0
+    while length < PATH_SIZE:
+        if load8(u64(path + length)) == END:
+            return length
+        size = load16(u64(path + length + 2))
+        if size < HEADER:
+            return 0
+        length = u32(length + size)
+    return 0
+
+
+def is_behind(path: u64, bridge: u64) -> bool:
+    """Whether a path begins with all nodes of another one, which is not 0."""
+    if bridge == 0:
+        return False
+    length = length_of(bridge)
+    for offset in range(length):
+        if load8(u64(path + offset)) != load8(u64(bridge + offset)):
+            return False
+    return length > 0
+
+
+def write_path(shell: Shell, path: u64, length: u32) -> bool:
+    """Make Shell.path of the file's, on the file system of `path`; False: it is too long."""
+    name = name_length(shell)
+    size = HEADER + 2 * (name + 1)
+    if length > PATH_SIZE - HEADER or size > PATH_SIZE - HEADER - length:
+        return False
+    place = address_of(shell.path)
+    copy(place, path, length)
+    node = u64(place + length)
+    store8(node, MEDIA)
+    store8(u64(node + 1), FILE_PATH)
+    store16(u64(node + 2), size)
+    for number in range(name):
+        store16(u64(node + HEADER + 2 * number), letter_of(shell, number))
+    store16(u64(node + HEADER + 2 * name), NUL)
+    end = u64(node + size)
+    store8(end, END)
+    store8(u64(end + 1), END_ALL)
+    store16(u64(end + 2), HEADER)
+    return True
+
+
+def name_length(shell: Shell) -> u8:
+    """Characters of the file's name, as far as they fit."""
+    if shell.file == 0:
+        return len(DEFAULT)
+    length: u8 = 0
+    while length < LONGEST_NAME and 2 * length < shell.file_size:
+        if character(shell.file, length) in (SPACE, NUL):
+            return length
+        length += 1
+    return length
+
+
+def letter_of(shell: Shell, number: u32) -> u16:
+    """One of them. A slash is as good as what UEFI has."""
+    if shell.file == 0:
+        return DEFAULT[min(number, len(DEFAULT) - 1)]
+    letter = character(shell.file, number)
+    return BACKSLASH if letter == SLASH else letter
+
+
+def give_options(shell: Shell, image: u64) -> None:
+    """Its load options: its name and what follows, as a shell would give them."""
+    shell.guid.low, shell.guid.high = uefi.LOADED_IMAGE
+    answer, guid = address_of(shell.answer), address_of(shell.guid)
+    if shell.file == 0 or uefi.call(shell.boot, uefi.HANDLE_PROTOCOL, image, guid, answer):
+        return
+    loaded = LoadedImage.at(shell.answer[0])
+    loaded.options, loaded.options_size = shell.file, shell.file_size
