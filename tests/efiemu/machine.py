@@ -129,6 +129,10 @@ class Taken(Firmware):
         state.exit, state.information[0], state.rax = left.code, left.information, left.rax
         state.information[1] = state.instruction + 1
 
+    def interrupt_monitor(self, code: int) -> None:
+        """The monitor leaves so, before it has done what it is entered for next."""
+        self._lefts.append(Left(code))
+
     def pause(self) -> None:
         self.nvme.step()
 

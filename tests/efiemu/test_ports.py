@@ -16,7 +16,7 @@ from tests.efiemu.machine import (
     taken,
 )
 from vestige.efiemu.shell import block
-from vestige.efiemu.shell.vmcb import NMI, Exit
+from vestige.efiemu.shell.vmcb import Exit
 from vestige.lang.intrinsics import load8, load32, store32
 
 READ_SECTORS, WRITE_SECTORS, READ_DMA, IDENTIFY = 0x20, 0x30, 0xC8, 0xEC
@@ -25,6 +25,7 @@ REP_INSW, REP_OUTSW = b"\xf3\x6d", b"\xf3\x6f"
 RCX, RSI, RDI = 1, 6, 7
 ENTRY = 0x0300_0831  # of the I/O APIC for pin 14: to 3, logical, vector 0x31; both halves
 ASSERT = 1 << 14
+NMI = 0x8000_0202  # an event
 
 
 @pytest.fixture
@@ -163,6 +164,28 @@ def test_an_nmi_that_an_exit_was_faster_than_is_the_controllers(machine: Taken) 
     assert machine.inp(machine.shell.bus_master + 2) & 5 == 4, "which has taken the answer"
     machine.leave(Exit.NMI)
     assert machine.vmcb.injected == 0
+
+
+def test_an_nmi_long_after_that_is_the_guests(machine: Taken) -> None:
+    machine.dma(READ_DMA, 8, 0x10000, 4096)
+    machine.nvme.step()
+    machine.out(machine.shell.bus_master + 2, 0)
+    assert machine.inp(machine.shell.bus_master + 2) & 5 == 4
+    machine.wait(200)
+    machine.leave(Exit.NMI)
+    assert machine.vmcb.injected == NMI
+
+
+def test_one_that_comes_while_the_monitor_runs_is_the_guests_too(machine: Taken) -> None:
+    machine.wait(200)
+    machine.interrupt_monitor(Exit.NMI)
+    machine.inp(0x1F7)
+    assert machine.vmcb.injected == NMI
+    machine.dma(READ_DMA, 8, 0x10000, 4096)
+    machine.nvme.step()
+    machine.interrupt_monitor(Exit.NMI)
+    machine.inp(0x1F7)
+    assert machine.vmcb.injected == 0, "this one is the controller's"
 
 
 def test_a_masked_pin_sends_nothing(machine: Taken) -> None:

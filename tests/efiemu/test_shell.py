@@ -8,11 +8,12 @@ from vestige.efiemu.shell.processor import SVM
 from vestige.efiemu.shell.serve import answer_cpuid, answer_msr
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.takeover import EFER, VM_CR
-from vestige.efiemu.shell.vmcb import GENERAL_PROTECTION, SVM_ENABLED, Vmcb
+from vestige.efiemu.shell.vmcb import SVM_ENABLED, Vmcb
 from vestige.lang.intrinsics import running_on
 
 NVME = (0, 3, 0)
 LONG_MODE, LONG_MODE_ACTIVE = 1 << 8, 1 << 10
+GENERAL_PROTECTION = 0x8000_0B0D  # an event, with an error code of 0
 
 
 def machine(
@@ -144,7 +145,7 @@ def test_a_name_and_what_ends_it_are_no_options(options: str) -> None:
 
 
 def exit_of(firmware: Firmware, rax: int = 0, rcx: int = 0, rdx: int = 0) -> tuple[Shell, Vmcb]:
-    shell, vmcb = Shell(), Vmcb(rax=rax, instruction=0x1000, efer=SVM_ENABLED | 0xD00)
+    shell, vmcb = Shell(), Vmcb(rax=rax, instruction=0x1000, efer=SVM_ENABLED | 0xD00, cr0=1)
     shell.guest.number[1], shell.guest.number[2], shell.guest.number[3] = (
         rcx,
         rdx,
@@ -192,9 +193,9 @@ def test_efer_has_no_svm_and_keeps_it() -> None:
 def test_vm_cr_is_locked_and_other_msrs_are_not_there() -> None:
     shell, vmcb = exit_of(machine(), rcx=VM_CR)
     answer_msr(shell, vmcb)
-    assert (vmcb.rax, vmcb.injected) == (0x18, 0)
+    assert (vmcb.rax, shell.events.exception) == (0x18, 0)
     for number, writes in ((VM_CR, 1), (0xC001_0117, 0), (0xC001_0117, 1), (EFER, 1)):
         shell, vmcb = exit_of(machine(), rax=SVM_ENABLED, rcx=number)
         vmcb.information[0] = writes
         answer_msr(shell, vmcb)
-        assert (vmcb.injected, vmcb.instruction) == (GENERAL_PROTECTION, 0x1000)
+        assert (shell.events.exception, vmcb.instruction) == (GENERAL_PROTECTION, 0x1000)

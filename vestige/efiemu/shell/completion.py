@@ -9,7 +9,6 @@ from vestige.efiemu.shell import block
 from vestige.efiemu.shell.accesses import settle
 from vestige.efiemu.shell.controller import send_nmis
 from vestige.efiemu.shell.state import Shell
-from vestige.efiemu.shell.vmcb import NMI, Vmcb
 from vestige.lang.intrinsics import let_interrupts_in, timestamp
 from vestige.lang.types import u64
 
@@ -23,20 +22,25 @@ def begin_interrupts(shell: Shell) -> None:
     send_nmis(shell)
 
 
-def answer_nmi(shell: Shell, vmcb: Vmcb) -> None:
+def answer_nmi(shell: Shell) -> None:
     """One has ended the guest's run."""
-    note_answers(shell)
     let_interrupts_in()
-    settle(shell)
-    if not note_answers(shell) and not is_recent(shell):
-        vmcb.injected = NMI
+    look(shell)
 
 
 def take_pending(shell: Shell) -> None:
     """Those that came while the monitor ran: it may have looked before the answer was there."""
+    note_answers(shell)
     while shell.pending and not shell.failed:
         shell.pending = 0
-        settle(shell)
+        look(shell)
+
+
+def look(shell: Shell) -> None:
+    """Let the monitor take the answer in that an NMI has come for, if there is one."""
+    settle(shell)
+    if not note_answers(shell) and not is_recent(shell):
+        shell.events.raise_nmi()
 
 
 def note_answers(shell: Shell) -> bool:

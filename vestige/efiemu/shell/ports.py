@@ -6,14 +6,14 @@ chip set's own IDE is nowhere. Exits: APM volume 2, 15.10.2.
 
 from vestige.abi import PORT_PCI_ADDRESS, PORT_PCI_DATA
 from vestige.efiemu.shell import accesses, ide, strings
+from vestige.efiemu.shell.attempt import conclude
 from vestige.efiemu.shell.code import fetch
-from vestige.efiemu.shell.fault import Fault, Outcome
+from vestige.efiemu.shell.fault import Outcome
 from vestige.efiemu.shell.pages import PAGE
 from vestige.efiemu.shell.registers import SHADOW
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.vmcb import Vmcb
 from vestige.lang.intrinsics import (
-    check,
     port_in8,
     port_in16,
     port_in32,
@@ -26,7 +26,6 @@ from vestige.monitor.devices.pci.spec import Address, Register
 from vestige.monitor.sized import ONES, load_sized, store_sized
 
 IN, STRING = 1 << 0, 1 << 2
-VALID, HAS_ERROR, EXCEPTION = 1 << 31, 1 << 11, 3 << 8  # Vmcb.injected
 EXTENDED = 0xF << 24  # bits of CONFIG_ADDRESS that some processors take for a register's number
 WORD = 4  # bytes
 REAL, IDE, NONE = 0, 1, 2  # who answers in configuration space
@@ -56,10 +55,8 @@ def answer_string(shell: Shell, vmcb: Vmcb) -> None:
     outcome = fetch(vmcb, memory, walk, shell.decoder, found)
     if outcome == Outcome.DONE:
         outcome = strings.begin(vmcb, shell.guest, memory, walk, found, transfer)
-    check(outcome != Outcome.REFUSED)
-    if outcome == Outcome.FAULT:
-        inject(vmcb, walk.fault)
-    elif outcome == Outcome.DONE and transfer.count > 0:
+    conclude(shell, vmcb, outcome)
+    if outcome == Outcome.DONE and transfer.count > 0:
         reads = transfer.input != 0
         if not reads:
             strings.move(memory, transfer)
@@ -83,12 +80,6 @@ def pass_string(shell: Shell, transfer: strings.Transfer) -> None:
             write(shell, port, size, u32(load_sized(place, size) & ONES[4]))
 
 
-def inject(vmcb: Vmcb, fault: Fault) -> None:
-    """Give the guest an exception."""
-    vmcb.injected = u64(fault.error) << 32 | HAS_ERROR | VALID | EXCEPTION | fault.vector
-    vmcb.cr2 = fault.address
-
-
 def read(shell: Shell, port: u16, size: u8) -> u32:
     """What is at a port."""
     who = owner(shell, port, size)
@@ -109,10 +100,7 @@ def write(shell: Shell, port: u16, size: u8, value: u32) -> None:
     """Give it to who is at a port."""
     who = owner(shell, port, size)
     if who == IDE:
-        offset = register_of(shell, port)
-        accesses.write_ide_config(shell, offset, size, value)
-        if offset & 0xFC in (Register.COMMAND, ide.BUS_MASTER):
-            ide.find_bus_master(shell)
+        write_config(shell, register_of(shell, port), size, value)
     elif who == NONE or ide.is_second_channel(port):
         pass
     elif ide.is_ide(shell, port):
@@ -126,6 +114,13 @@ def write(shell: Shell, port: u16, size: u8, value: u32) -> None:
             port_out16(port, u16(value))
         else:
             port_out32(port, value)
+
+
+def write_config(shell: Shell, offset: u8, size: u8, value: u32) -> None:
+    """The IDE's configuration space; its bus master may be elsewhere then."""
+    accesses.write_ide_config(shell, offset, size, value)
+    if offset & 0xFC in (Register.COMMAND, ide.BUS_MASTER):
+        ide.find_bus_master(shell)
 
 
 def owner(shell: Shell, port: u16, size: u8) -> u32:

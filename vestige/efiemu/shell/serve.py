@@ -2,15 +2,15 @@
 
 from vestige.efiemu.shell import block
 from vestige.efiemu.shell.completion import answer_nmi, begin_interrupts, take_pending
+from vestige.efiemu.shell.fault import Vector
 from vestige.efiemu.shell.instruction import RBX, RCX, RDX
 from vestige.efiemu.shell.ports import answer_port
 from vestige.efiemu.shell.processor import FEATURES, SVM, SVM_FEATURES
+from vestige.efiemu.shell.registers import retire
 from vestige.efiemu.shell.serial import write_line
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.takeover import EFER, VM_CR
 from vestige.efiemu.shell.vmcb import (
-    GENERAL_PROTECTION,
-    INVALID_OPCODE,
     SVM_ENABLED,
     Exit,
     Vmcb,
@@ -21,11 +21,13 @@ from vestige.lang.intrinsics import (
     let_interrupts_in,
     nmi_entry,
     panic,
+    port_out8,
     run_guest,
     store64,
     wait_for_interrupt,
 )
 from vestige.lang.types import u32, u64
+from vestige.monitor.devices.piix3_isa.spec import PORT_RESET_CONTROL, ResetControl
 
 LOW = 0xFFFF_FFFF
 LONG_MODE_ACTIVE = 1 << 10
@@ -57,8 +59,9 @@ def open_gate(shell: Shell) -> None:
 
 
 def serve(shell: Shell, vmcb: Vmcb) -> None:
-    """Answer one exit."""
-    code = vmcb.exit
+    """Answer one exit, and decide what the guest is entered with."""
+    code, events, place = vmcb.exit, shell.events, vmcb.instruction
+    events.take_exit(vmcb)
     if code == Exit.CPUID:
         answer_cpuid(shell, vmcb)
     elif code == Exit.MSR:
@@ -66,16 +69,34 @@ def serve(shell: Shell, vmcb: Vmcb) -> None:
     elif code == Exit.PORT:
         answer_port(shell, vmcb)
     elif code == Exit.NMI:
-        answer_nmi(shell, vmcb)
+        answer_nmi(shell)
     elif code == Exit.SMI:
         let_interrupts_in()
     elif Exit.VMRUN <= code <= Exit.SKINIT:
-        vmcb.injected = INVALID_OPCODE
-    else:
+        events.raise_exception(vmcb, Vector.INVALID_OPCODE)
+    elif code == Exit.IRET:
+        events.take_iret(vmcb)
+    elif code == Exit.DEBUG:
+        events.take_debug(vmcb)
+    elif code == Exit.SHUTDOWN:
+        reset_machine()
+    elif code != Exit.WINDOW:
         panic(u32(code & LOW))
+    if vmcb.instruction != place:
+        events.end_instruction(vmcb)
     take_pending(shell)
     if shell.failed:
         end_machine(shell)
+    if not events.decide(vmcb):
+        reset_machine()
+
+
+def reset_machine() -> None:
+    """As a board does where its processor shuts down. PIIX3 data sheet (290550), 2.5.4.1."""
+    port_out8(PORT_RESET_CONTROL, ResetControl.HARD)
+    port_out8(PORT_RESET_CONTROL, ResetControl.HARD | ResetControl.RESET)
+    while True:
+        wait_for_interrupt()
 
 
 def end_machine(shell: Shell) -> None:
@@ -104,7 +125,7 @@ def answer_cpuid(shell: Shell, vmcb: Vmcb) -> None:
         read.ecx,
         read.edx,
     )
-    vmcb.instruction = u64(vmcb.instruction + TWO_BYTES)
+    retire(vmcb, TWO_BYTES)
 
 
 def answer_msr(shell: Shell, vmcb: Vmcb) -> None:
@@ -121,6 +142,6 @@ def answer_msr(shell: Shell, vmcb: Vmcb) -> None:
     elif number == VM_CR and not writes:
         vmcb.rax, shell.guest.number[RDX] = LOCKED | DISABLED, 0
     else:
-        vmcb.injected = GENERAL_PROTECTION
+        shell.events.raise_exception(vmcb, Vector.GENERAL_PROTECTION)
         return
-    vmcb.instruction = u64(vmcb.instruction + TWO_BYTES)
+    retire(vmcb, TWO_BYTES)

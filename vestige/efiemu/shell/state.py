@@ -1,6 +1,7 @@
 """All that the shell knows."""
 
 from vestige.efiemu.shell.decode import Decoder
+from vestige.efiemu.shell.events import Events
 from vestige.efiemu.shell.instruction import Instruction
 from vestige.efiemu.shell.memory import Memory
 from vestige.efiemu.shell.pages import Tables
@@ -88,6 +89,7 @@ class Shell(Struct):
     found: Instruction  # that the guest is at
     decoder: Decoder
     transfer: Transfer
+    events: Events
     wanted: u32  # the controller that the load options name; NOWHERE: none
     controllers: u32  # NVMe controllers found
     controller: u32  # the last one of them, or the one wanted: bus, device and function

@@ -35,6 +35,8 @@ class Text(IntEnum):
     UNUSABLE = 26
     KEPT = 27
     NOTHING_TO_BOOT = 28
+    INSTRUCTION = 29
+    BYTES = 30
 
 
 WORDS = {
@@ -70,6 +72,8 @@ WORDS = {
     Text.KEPT: "a driver of the firmware keeps the NVMe controller, or the chip set's IDE",
     Text.NOTHING_TO_BOOT: "no file system of the disk has the file to boot",
     Text.UNUSABLE: "the NVMe controller can't be used: failure ",
+    Text.INSTRUCTION: "the guest's instruction can't be done that is at ",
+    Text.BYTES: ", bytes",
 }
 LETTERS = "".join(WORDS[text] for text in Text).encode("ascii")
 STARTS = tuple(

@@ -103,17 +103,18 @@ class SvmInstruction(IntEnum):
 class Exit(IntEnum):
     """What a guest left for. APM volume 2, appendix C."""
 
+    DEBUG = 0x41  # exception 1
     NMI = 0x61
     SMI = 0x62
+    WINDOW = 0x64  # a virtual interrupt could be delivered
     CPUID = 0x72
+    IRET = 0x74
     PORT = 0x7B
     MSR = 0x7C
+    SHUTDOWN = 0x7F
     VMRUN = 0x80
     SKINIT = 0x86
 
 
 MASK_INTERRUPTS = 1 << 24  # of Vmcb.interrupt_control: the host's RFLAGS.IF holds for physical ones
 SVM_ENABLED = 1 << 12  # of EFER; VMRUN needs it in Vmcb.efer, too
-NMI = 0x8000_0202  # Vmcb.injected: valid, an NMI
-INVALID_OPCODE = 0x8000_0306  # Vmcb.injected: valid, an exception, vector 6
-GENERAL_PROTECTION = 0x8000_0B0D  # with an error code, of 0

@@ -1,0 +1,93 @@
+"""Exits of the guest that are no accesses: what interrupts it, and what ends it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.efiemu.machine import Taken, taken
+from vestige.efiemu.shell.vmcb import Exit
+from vestige.lang.intrinsics import OnlyInAVm
+
+INVALID_OPCODE, NMI, INTERRUPT = 0x8000_0306, 0x8000_0202, 0x8000_0036  # events
+DOUBLE_FAULT = 0x8000_0B08
+IRET_INTERCEPT, TRAP, DEBUG = 1 << 20, 1 << 8, 0x8000_0301
+INSW, IN = b"\x6d", 1
+
+
+@pytest.fixture
+def machine() -> Iterator[Taken]:
+    with taken() as machine:
+        machine.vmcb.cr0 = 1
+        machine.wait(200)
+        yield machine
+
+
+def test_instructions_of_svm_are_undefined(machine: Taken) -> None:
+    for code in (Exit.VMRUN, Exit.SKINIT):
+        machine.leave(code)
+        assert machine.vmcb.injected == INVALID_OPCODE
+
+
+def test_what_an_exit_has_interrupted_is_put_back(machine: Taken) -> None:
+    machine.vmcb.flags = 1 << 9
+    machine.vmcb.interrupted = INTERRUPT
+    machine.leave(Exit.SMI)
+    assert machine.vmcb.injected == INTERRUPT
+    machine.vmcb.interrupted = 0
+    machine.leave(Exit.SMI)
+    assert machine.vmcb.injected == 0
+
+
+def test_an_nmi_in_an_nmi_waits_for_the_iret(machine: Taken) -> None:
+    vmcb = machine.vmcb
+    machine.leave(Exit.NMI)
+    assert (vmcb.injected, vmcb.intercepts & IRET_INTERCEPT) == (NMI, IRET_INTERCEPT)
+    machine.leave(Exit.NMI)
+    assert vmcb.injected == 0
+    vmcb.instruction = 0x2000
+    machine.leave(Exit.IRET)
+    assert (vmcb.injected, vmcb.intercepts & IRET_INTERCEPT) == (0, 0)
+    assert vmcb.flags & TRAP
+    vmcb.instruction, vmcb.flags = 0x1000, 0
+    machine.leave(Exit.DEBUG)
+    assert vmcb.injected == NMI
+
+
+def test_a_guest_that_steps_gets_its_trap_behind_what_was_done_for_it(machine: Taken) -> None:
+    machine.vmcb.flags = TRAP
+    machine.inp(0x1F7)
+    assert machine.vmcb.injected == DEBUG
+
+
+def test_a_fault_of_a_string_is_the_guests(machine: Taken) -> None:
+    machine.vmcb.cr0 = 0
+    machine.shell.guest.number[7] = 0xFFFF
+    machine.string(0x1F0, 2, INSW, IN)
+    assert machine.vmcb.injected == 0x8000_030D, "without an error code, in real mode"
+    assert machine.vmcb.instruction == 0x1000
+
+
+def test_a_string_into_a_device_ends_the_machine_with_a_line(machine: Taken) -> None:
+    machine.shell.guest.number[7] = 0x10
+    machine.vmcb.es.base = 0xB000_0000
+    with pytest.raises(OnlyInAVm):
+        machine.string(0x1F0, 2, INSW, IN)
+    line = "".join(chr(machine.shell.line[at]) for at in range(machine.shell.length))
+    assert line.startswith(
+        "efiemu: PANIC: the guest's instruction can't be done that is at 0000000000001000, address"
+        " 00000000b0000010, bytes 6d"
+    )
+
+
+def test_a_processor_that_shuts_down_resets_the_machine(machine: Taken) -> None:
+    with pytest.raises(OnlyInAVm, match="wait_for_interrupt"):
+        machine.leave(Exit.SHUTDOWN)
+    assert machine.real == [("out", 0xCF9, 1, 2), ("out", 0xCF9, 1, 6)]
+
+
+def test_a_third_fault_does_so_too(machine: Taken) -> None:
+    machine.vmcb.interrupted = DOUBLE_FAULT
+    machine.shell.guest.number[7] = 0xFFFF
+    with pytest.raises(OnlyInAVm, match="wait_for_interrupt"):
+        machine.string(0x1F0, 2, INSW, IN)
+    assert machine.real == [("out", 0xCF9, 1, 2), ("out", 0xCF9, 1, 6)]
