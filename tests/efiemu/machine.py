@@ -67,7 +67,7 @@ class Taken(Firmware):
         self.image = bytearray(number * 7 & 0xFF for number in range(sectors * 512))
         self.nvme = FakeNvme(self.image)
         self.ram = Pages(RAM_SIZE)
-        self.shell = shell = Shell(block=place, old_ide=OLD_IDE[1] << 3 | OLD_IDE[2])
+        self.shell = shell = Shell(block=place, processors=1, old_ide=OLD_IDE[1] << 3 | OLD_IDE[2])
         shell.controller, shell.boot = NVME[1] << 3, self.boot
         self._constants = ctypes.create_string_buffer(monitor_constants())
         shell.constants = ctypes.addressof(self._constants)
@@ -87,6 +87,7 @@ class Taken(Firmware):
         self.machine = Machine.at(place + block.MONITOR_STATE)
         self.shared = Shared.at(place + MONITOR_SHARED)
         self.cpu = Cpu.at(place + MONITOR_STACKS)
+        self.common = block.common(shell)
         block.map_all(shell)
         with running_on(self):
             place_monitor(shell)
@@ -228,7 +229,7 @@ class Taken(Firmware):
     def dma(self, code: int, lba: int, address: int, length: int) -> None:
         """A DMA command over one region of RAM, begun."""
         self.ram.data[0x800:0x808] = struct.pack("<IHH", address, length & 0xFFFF, 0x8000)
-        first = self.shell.bus_master
+        first = self.common.bus_master
         self.out(first + 4, 0x800, 4)
         self.out(first + 2, 6)
         self.out(first, 8)

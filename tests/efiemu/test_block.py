@@ -8,7 +8,8 @@ import pytest
 from tests.efiemu.memory import at, physical, translate
 from vestige import abi
 from vestige.efiemu.shell import block
-from vestige.efiemu.shell.block import CPUS, MONITOR_DATA, PIECES, SIZE
+from vestige.efiemu.shell.block import MONITOR_DATA, PIECES, SIZE
+from vestige.efiemu.shell.common import CPUS
 from vestige.efiemu.shell.pages import PAGE
 from vestige.efiemu.shell.state import Shell
 from vestige.lang.intrinsics import load8
@@ -26,7 +27,11 @@ def shell() -> Iterator[Shell]:
 
 def test_pieces_lie_behind_the_shells_own_and_apart() -> None:
     places = sorted((piece.place, piece.size) for piece in PIECES)
-    places += [(MONITOR_DATA, CPUS * PAGE), (SIZE, 0)]
+    places += [
+        (MONITOR_DATA, CPUS * PAGE),
+        (block.PROCESSORS, CPUS * block.PROCESSOR_SIZE),
+        (SIZE, 0),
+    ]
     assert places[0][0] == block.PAGE_TABLES + block.PAGE_TABLES_SIZE
     for (place, size), (following, _) in pairwise(places):
         assert place + size <= following
@@ -87,7 +92,7 @@ def test_controller_and_ram_are_the_monitors(in_ram: bool) -> None:
             assert translate(shell.monitor_root, window + address) == (address, GUEST)
         assert translate(shell.monitor_root, window + end) is None
         if in_ram:
-            for offset in (0, block.VMCB + 5, SIZE - 1):
+            for offset in (0, block.PROCESSORS + 5, SIZE - 1):
                 decoy = (place + block.DECOY + offset % PAGE, GUEST)
                 assert translate(shell.monitor_root, window + place + offset) == decoy
             for near in (place - 1, place + SIZE):

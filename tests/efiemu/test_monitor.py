@@ -76,7 +76,7 @@ def place() -> Iterator[int]:
 def shell(place: int) -> Iterator[Shell]:
     ctypes.memset(place, 0, SIZE)
     data = ctypes.create_string_buffer(monitor_constants())
-    shell = Shell(block=place, constants=ctypes.addressof(data))
+    shell = Shell(block=place, processors=1, constants=ctypes.addressof(data))
     block.map_all(shell)
     yield shell
     del data

@@ -94,10 +94,10 @@ def test_the_bus_master_moves_and_goes(machine: Taken) -> None:
     machine.set_config(NVME, 0x20, 0xD001, 4)
     assert not intercepted(machine, 0xEF00)
     assert intercepted(machine, 0xD00F)
-    assert machine.shell.bus_master == 0xD000
+    assert machine.common.bus_master == 0xD000
     machine.set_config(NVME, 4, 0, 2)
     assert not intercepted(machine, 0xD000)
-    assert machine.shell.bus_master == 0
+    assert machine.common.bus_master == 0
     for port in (*range(0x1F0, 0x1F8), 0x3F6, *range(0x170, 0x178), 0x376, *range(0xCF8, 0xD00)):
         assert intercepted(machine, port)
     assert not intercepted(machine, 0x3F7)
@@ -141,14 +141,14 @@ def test_sectors_written_by_a_string_instruction(machine: Taken) -> None:
 def test_dma_ends_with_one_interrupt_by_an_nmi(machine: Taken) -> None:
     before = interrupts(machine)
     machine.dma(READ_DMA, 8, 0x10000, 4096)
-    assert machine.inp(machine.shell.bus_master + 2) & 5 == 1, "active"
+    assert machine.inp(machine.common.bus_master + 2) & 5 == 1, "active"
     assert interrupts(machine) == before
     nmi(machine)
     assert machine.ram.data[0x10000:0x11000] == machine.image[8 * 512 : 16 * 512]
     assert interrupts(machine) == before + 1
     assert machine.vmcb.injected == 0
     assert load32(APIC_COMMAND) == ASSERT | 0x831, "as the entry of pin 14 says"
-    assert machine.inp(machine.shell.bus_master + 2) & 5 == 4
+    assert machine.inp(machine.common.bus_master + 2) & 5 == 4
 
 
 def test_the_guests_own_nmi_reaches_it(machine: Taken) -> None:
@@ -160,8 +160,8 @@ def test_the_guests_own_nmi_reaches_it(machine: Taken) -> None:
 def test_an_nmi_that_an_exit_was_faster_than_is_the_controllers(machine: Taken) -> None:
     machine.dma(READ_DMA, 8, 0x10000, 4096)
     machine.nvme.step()
-    machine.out(machine.shell.bus_master + 2, 0)
-    assert machine.inp(machine.shell.bus_master + 2) & 5 == 4, "which has taken the answer"
+    machine.out(machine.common.bus_master + 2, 0)
+    assert machine.inp(machine.common.bus_master + 2) & 5 == 4, "which has taken the answer"
     machine.leave(Exit.NMI)
     assert machine.vmcb.injected == 0
 
@@ -169,8 +169,8 @@ def test_an_nmi_that_an_exit_was_faster_than_is_the_controllers(machine: Taken) 
 def test_an_nmi_long_after_that_is_the_guests(machine: Taken) -> None:
     machine.dma(READ_DMA, 8, 0x10000, 4096)
     machine.nvme.step()
-    machine.out(machine.shell.bus_master + 2, 0)
-    assert machine.inp(machine.shell.bus_master + 2) & 5 == 4
+    machine.out(machine.common.bus_master + 2, 0)
+    assert machine.inp(machine.common.bus_master + 2) & 5 == 4
     machine.wait(200)
     machine.leave(Exit.NMI)
     assert machine.vmcb.injected == NMI

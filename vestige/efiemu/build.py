@@ -5,17 +5,18 @@ import struct
 from collections.abc import Sequence
 
 from vestige.efiemu import monitor, pe
+from vestige.efiemu.shell import block, pages
+from vestige.efiemu.shell.common import Common
 from vestige.efiemu.shell.constants import Constants, Load
 from vestige.efiemu.shell.main import efi_failed, efi_main
 from vestige.efiemu.shell.serve import efi_serve
 from vestige.efiemu.shell.state import Shell
 from vestige.host import images
-from vestige.lang import vcpu
 from vestige.lang.build import compile_functions
 from vestige.lang.image import Image, Site
 
-if ctypes.sizeof(Shell) > vcpu.STACK_SIZE:
-    raise MemoryError("the shell's state is larger than what runtime/efi.s leaves for it")
+if ctypes.sizeof(Shell) > block.SHELL_SIZE or ctypes.sizeof(Common) > pages.PAGE:
+    raise MemoryError("the shell's state is larger than what shell/block.py leaves for it")
 
 
 def application(monitor_image: Image | None = None) -> bytes:

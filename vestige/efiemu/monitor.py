@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from vestige import abi
 from vestige.efiemu.shell import block
+from vestige.efiemu.shell.common import CPUS
 from vestige.efiemu.shell.registers import Registers
 from vestige.efiemu.shell.vmcb import SVM_ENABLED, Segment, Vmcb
 from vestige.host.kvm import api as kvm
@@ -33,7 +34,7 @@ def loads(image: Image) -> list[Load]:
         found = list(private_loads(private))
     finally:
         private.close()
-    for index in range(block.CPUS):
+    for index in range(CPUS):
         place = block.MONITOR_CPUS + index * block.MONITOR_CPU_SIZE
         found += pieces(place, bytes(vmcb(code, index)))
         found += pieces(place + block.MONITOR_REGISTERS, bytes(registers(code, index)))
@@ -49,7 +50,7 @@ def fill(private: PrivateMemory, code: MonitorCode) -> None:
     ]
     ram = [(block.RAM_WINDOW, block.RAM_WINDOW_SIZE)]
     monitor_tables.build(
-        private, ram, len(code.code), code.memory_size, code.interrupts, block.CPUS, devices,
+        private, ram, len(code.code), code.memory_size, code.interrupts, CPUS, devices,
         ram_page=abi.GIB,
     )  # fmt: skip
     config = private.shared().config
@@ -59,7 +60,7 @@ def fill(private: PrivateMemory, code: MonitorCode) -> None:
     nvme.present, nvme.vectors, nvme.moved = 1, 1, 1
     nvme.bar, nvme.bar_size = abi.BARS, block.REGISTERS_SIZE
     nvme.queues = abi.NVME_QUEUES
-    for index in range(block.CPUS):
+    for index in range(CPUS):
         cpu = private.cpu(index)
         cpu.index, cpu.run = index, abi.RUN_PAGES + index * abi.RUN_STRIDE
 

@@ -9,13 +9,13 @@ from vestige.abi import (
     IDE_SLOT,
     RUN_MMIO_DATA,
     Call,
-    Cpu,
     ExitReason,
     RunIo,
     RunMmio,
 )
 from vestige.efiemu.shell import block
-from vestige.efiemu.shell.monitor import run_to_call
+from vestige.efiemu.shell.common import CPUS
+from vestige.efiemu.shell.monitor import monitor_cpu, run_to_call
 from vestige.efiemu.shell.pages import PAGE
 from vestige.efiemu.shell.state import Shell
 from vestige.lang.intrinsics import address_of, load32, store32
@@ -25,14 +25,9 @@ OUT = 1  # RunIo.direction
 DEVICE = 15  # bits of an address in ECAM below a device's number
 
 
-def monitor_cpu(shell: Shell) -> Cpu:
-    """The struct of its only CPU."""
-    return Cpu.at(u64(shell.block + block.MONITOR_STACKS))
-
-
 def data_page(shell: Shell) -> u64:
     """Where the data of ports is, a page."""
-    return u64(shell.block + block.MONITOR_DATA)
+    return u64(shell.block + block.MONITOR_DATA + shell.number % CPUS * PAGE)
 
 
 def enter(shell: Shell) -> None:

@@ -22,18 +22,18 @@ from vestige.abi import (
     TABLES,
 )
 from vestige.efiemu.shell import uefi
+from vestige.efiemu.shell.common import CPUS, Common
 from vestige.efiemu.shell.pages import PAGE, PRESENT, USER, WRITABLE
 from vestige.efiemu.shell.state import Shell
 from vestige.lang.intrinsics import address_of, fill, load8, store8
 from vestige.lang.records import Record
 from vestige.lang.types import u8, u32, u64
 
-SIZE = 6 << 20
+SIZE = 7 << 20
 ALIGNMENT = 2 << 20
-CPUS = 8  # that there is room for
 # Offsets in it. The image is at its beginning, at most so large.
 IMAGE_SIZE = 0x10_0000
-VMCB, HOST_SAVE = 0x10_0000, 0x10_1000
+COMMON = 0x10_0000  # the Common
 MSRS = 0x10_2000  # permission map, of 2 pages
 DESCRIPTORS, GATES, DECOY = 0x10_4000, 0x10_5000, 0x10_6000
 NOBODY = 0x10_7000  # a page of ones, as memory reads that nobody has
@@ -46,6 +46,10 @@ MONITOR_STATE, MONITOR_QUEUES, MONITOR_STACKS = 0x20_0000, 0x40_0000, 0x50_0000
 MONITOR_IMAGE, MONITOR_IMAGE_SIZE = 0x58_0000, 0x4_0000
 MONITOR_SHARED, MONITOR_TABLES, MONITOR_TABLES_SIZE = 0x5C_0000, 0x5D_0000, 0x2_0000
 MONITOR_DATA = 0x5F_0000  # of its guests' accesses, a page each
+# A part for each processor: its stack, aligned to its size; behind that its Shell; at the end its
+# guest's VMCB and the page in which VMRUN keeps the host's registers.
+PROCESSORS, PROCESSOR_SIZE = 0x60_0000, 0x2_0000
+SHELL, SHELL_SIZE, VMCB, HOST_SAVE = STACK_SIZE, 0xE000, 0x1_E000, 0x1_F000
 
 RAM_WINDOW = HIGH_RAM  # where the monitor has the guest's RAM below 4 GiB: behind its own memory
 RAM_WINDOW_SIZE = 4 << 30
@@ -71,6 +75,16 @@ PIECES = (
     Piece(TABLES, MONITOR_TABLES_SIZE, MONITOR_TABLES),
     Piece(NVME_QUEUES, NVME_QUEUES_SIZE, MONITOR_QUEUES),
 )
+
+
+def common(shell: Shell) -> Common:
+    """What all processors share."""
+    return Common.at(u64(shell.block + COMMON))
+
+
+def processor(block: u64, number: u32) -> u64:
+    """Where a processor's own part is; the block is at `block`."""
+    return u64(block + PROCESSORS + number % CPUS * PROCESSOR_SIZE)
 
 
 def allocate(shell: Shell) -> bool:
@@ -101,7 +115,7 @@ def release(shell: Shell) -> None:
 
 def map_all(shell: Shell) -> None:
     """Make the tables of the host, of the guest and of the monitor."""
-    block, tables = shell.block, shell.tables
+    block, tables = shell.block, common(shell).tables
     tables.next = u64(block + PAGE_TABLES)
     tables.end = u64(block + PAGE_TABLES + PAGE_TABLES_SIZE)
     shell.host_root = tables.new()
@@ -120,21 +134,22 @@ def map_all(shell: Shell) -> None:
 
 def replace_all(shell: Shell, root: u64, address: u64, size: u64, place: u32) -> None:
     """Show one page of the block, again and again, instead of what is at an address."""
+    tables = common(shell).tables
     for number in range(size // PAGE):
         physical = u64(shell.block + place)
-        shell.tables.replace(root, u64(address + number * PAGE), physical, GUEST)
+        tables.replace(root, u64(address + number * PAGE), physical, GUEST)
 
 
 def map_controller(shell: Shell, size: u64) -> None:
     """Its registers, of `size` bytes, are there for the monitor, and for the guest nobody's."""
     fill(u64(shell.block + NOBODY), 0xFF, PAGE)
     replace_all(shell, shell.guest_root, shell.bar, size, NOBODY)
-    shell.tables.map(shell.monitor_root, BARS, shell.bar, REGISTERS_SIZE, GUEST)
+    common(shell).tables.map(shell.monitor_root, BARS, shell.bar, REGISTERS_SIZE, GUEST)
 
 
 def map_ram(shell: Shell, end: u64) -> None:
     """The guest's, to `end`, is there for the monitor, and the decoy instead of the block."""
-    shell.tables.map(shell.monitor_root, RAM_WINDOW, 0, end, GUEST)
+    common(shell).tables.map(shell.monitor_root, RAM_WINDOW, 0, end, GUEST)
     if shell.block < end:
         address = u64(RAM_WINDOW + shell.block)
         replace_all(shell, shell.monitor_root, address, SIZE, DECOY)

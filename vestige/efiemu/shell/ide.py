@@ -74,7 +74,7 @@ def is_ide(shell: Shell, port: u16) -> bool:
     """Whether a port is one of those that the monitor answers."""
     if PRIMARY <= port < PRIMARY + COMMAND_BLOCK or port == PRIMARY_CONTROL:
         return True
-    first = shell.bus_master
+    first = block.common(shell).bus_master
     return first != 0 and first <= port < first + BUS_MASTER_SIZE
 
 
@@ -85,17 +85,21 @@ def is_second_channel(port: u16) -> bool:
 
 def find_bus_master(shell: Shell) -> None:
     """Intercept it where it is now."""
-    if shell.bus_master != 0:
+    common = block.common(shell)
+    common.lock.acquire()
+    before = common.bus_master
+    if before != 0:
         for number in range(BUS_MASTER_SIZE):
-            intercept(shell, u16(shell.bus_master + number), on=False)
+            intercept(shell, u16(before + number), on=False)
     place = accesses.read_ide_config(shell, u8(BUS_MASTER), 4) & 0xFFFF_FFF0
     command = accesses.read_ide_config(shell, Register.COMMAND, 2)
-    shell.bus_master = 0
+    common.bus_master = 0
     if command & Command.IO and 0 < place <= 0xFFF0:
-        shell.bus_master = u16(place)
+        common.bus_master = u16(place)
         for number in range(BUS_MASTER_SIZE):
             intercept(shell, u16(place + number), on=True)
     intercept_all(shell)
+    common.lock.release()
 
 
 def intercept_all(shell: Shell) -> None:

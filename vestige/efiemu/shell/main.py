@@ -47,6 +47,7 @@ def efi_main(handle: u64, table: u64, state: u64, constants: u64) -> u64:
     shell = Shell.at(state)
     system = SystemTable.at(table)
     shell.boot, shell.output, shell.constants = system.boot, system.output, constants
+    shell.processors = 1
     refusal = refusal_of(shell, system, handle)
     if refusal != Text.NOTHING:
         tell(shell, refusal)

@@ -9,6 +9,7 @@ from vestige.abi import (
     PINS,
     PORT_CALL,
     PORT_DOORBELL,
+    STACK_SIZE,
     STATE,
     STATE_SIZE,
     Call,
@@ -18,6 +19,7 @@ from vestige.abi import (
     Window,
 )
 from vestige.efiemu.shell import block, uefi
+from vestige.efiemu.shell.common import CPUS
 from vestige.efiemu.shell.console import put_check, put_hexadecimal, put_text
 from vestige.efiemu.shell.constants import Constants, load_all
 from vestige.efiemu.shell.interrupt import raise_pin
@@ -58,19 +60,35 @@ GOES_ON = 0x101  # that neither
 FAILED = 0x100  # what is no call: Shell.line says why
 
 
+def monitor_cpu(shell: Shell) -> Cpu:
+    """The struct of its CPU beside this processor."""
+    return Cpu.at(u64(shell.block + block.MONITOR_STACKS + shell.number % CPUS * STACK_SIZE))
+
+
+def monitor_place(shell: Shell, number: u32) -> u64:
+    """Where the VMCB of the CPU beside a processor is; its registers are behind it."""
+    return u64(shell.block + block.MONITOR_CPUS + number % CPUS * block.MONITOR_CPU_SIZE)
+
+
 def monitor_vmcb(shell: Shell) -> Vmcb:
-    """That of its only CPU."""
-    return Vmcb.at(u64(shell.block + block.MONITOR_CPUS))
+    """That of the CPU beside this processor."""
+    return Vmcb.at(monitor_place(shell, shell.number))
 
 
 def place_monitor(shell: Shell) -> None:
-    """Its memory, and its processor before the first instruction, whose registers are a load."""
+    """Its memory, and its CPUs before the first instruction, whose registers are a load."""
     place = shell.block
     load_all(shell.constants, place)
     fill(u64(place + block.MONITOR_MSRS), ALL, 0x2000)
     fill(u64(place + block.MONITOR_PORTS), ALL, 0x3000)
     configure(shell, Shared.at(u64(place + block.MONITOR_SHARED)).config)
-    vmcb = monitor_vmcb(shell)
+    for number in range(CPUS):
+        fill_vmcb(shell, Vmcb.at(monitor_place(shell, number)))
+
+
+def fill_vmcb(shell: Shell, vmcb: Vmcb) -> None:
+    """What it leaves for, and which memory it has."""
+    place = shell.block
     vmcb.intercepts, vmcb.instructions = INTERCEPTED, INSTRUCTIONS
     vmcb.msrs = u64(place + block.MONITOR_MSRS)
     vmcb.ports = u64(place + block.MONITOR_PORTS)
@@ -81,7 +99,7 @@ def place_monitor(shell: Shell) -> None:
 
 def configure(shell: Shell, config: Config) -> None:
     """Tell it of this machine. What is the same in all of them is a load: efiemu/monitor.py."""
-    config.cpus = 1
+    config.cpus = shell.processors
     config.tsc_khz = measure_counter(shell)
     place = shell.block
     end = end_of_ram(shell, block.RAM_WINDOW_SIZE)
@@ -110,9 +128,9 @@ def measure_counter(shell: Shell) -> u32:
 def run_to_call(shell: Shell) -> u16:
     """Run it until it is DONE, or has FAILED."""
     vmcb = monitor_vmcb(shell)
-    registers = u64(shell.block + block.MONITOR_CPUS + block.MONITOR_REGISTERS)
+    place = monitor_place(shell, shell.number)
     while True:
-        run_aside(u64(shell.block + block.MONITOR_CPUS), registers, shell.vmcb)
+        run_aside(place, u64(place + block.MONITOR_REGISTERS), shell.vmcb)
         code = vmcb.exit
         if code == Exit.PORT:
             call = leaves_by_port(shell, vmcb)
@@ -144,7 +162,7 @@ def leaves_by_port(shell: Shell, vmcb: Vmcb) -> u16:
 
 def panicked(shell: Shell) -> u16:
     """Say where, by file and line; of an exception by its address."""
-    record = Cpu.at(u64(shell.block + block.MONITOR_STACKS)).panic
+    record = monitor_cpu(shell).panic
     begin_line(shell)
     if record.site != 0:
         constants = Constants.at(shell.constants)

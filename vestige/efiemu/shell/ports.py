@@ -5,7 +5,7 @@ chip set's own IDE is nowhere. Exits: APM volume 2, 15.10.2.
 """
 
 from vestige.abi import PORT_PCI_ADDRESS, PORT_PCI_DATA
-from vestige.efiemu.shell import accesses, ide, strings
+from vestige.efiemu.shell import accesses, block, ide, strings
 from vestige.efiemu.shell.attempt import conclude
 from vestige.efiemu.shell.code import fetch
 from vestige.efiemu.shell.fault import Outcome
@@ -107,7 +107,7 @@ def write(shell: Shell, port: u16, size: u8, value: u32) -> None:
         accesses.write_port(shell, port, size, value)
     else:
         if port == PORT_PCI_ADDRESS and size == WORD:
-            shell.config_address = value
+            block.common(shell).config_address = value
         if size == 1:
             port_out8(port, u8(value))
         elif size == 2:
@@ -125,7 +125,7 @@ def write_config(shell: Shell, offset: u8, size: u8, value: u32) -> None:
 
 def owner(shell: Shell, port: u16, size: u8) -> u32:
     """Whose configuration space a port leads to; REAL also where it leads to none."""
-    address = shell.config_address
+    address = block.common(shell).config_address
     if not PORT_PCI_DATA <= port < PORT_PCI_DATA + WORD or not address & Address.ENABLE:
         return REAL
     function = address >> 8 & 0xFFFF
@@ -138,4 +138,4 @@ def owner(shell: Shell, port: u16, size: u8) -> u32:
 
 def register_of(shell: Shell, port: u16) -> u8:
     """Its offset in configuration space."""
-    return u8(shell.config_address & Address.REGISTER | port % WORD)
+    return u8(block.common(shell).config_address & Address.REGISTER | port % WORD)

@@ -1,10 +1,10 @@
-"""All that the shell knows."""
+"""What the shell knows on one processor: common.py has what changes for all of them."""
 
+from vestige.efiemu.shell.common import CPUS
 from vestige.efiemu.shell.decode import Decoder
 from vestige.efiemu.shell.events import Events
 from vestige.efiemu.shell.instruction import Instruction
 from vestige.efiemu.shell.memory import Memory
-from vestige.efiemu.shell.pages import Tables
 from vestige.efiemu.shell.registers import Registers
 from vestige.efiemu.shell.strings import Transfer
 from vestige.efiemu.shell.uefi import Guid
@@ -63,8 +63,14 @@ class World(Struct):
 
 
 class Shell(Struct):
-    """Zeroed before the firmware enters the application."""
+    """Zeroed before the firmware enters the application.
 
+    What is found out before the takeover is the same on all processors afterwards, and stays.
+    """
+
+    number: u32  # of this processor; 0: the one that the firmware runs on
+    processors: u32  # that the machine has
+    identities: u8[CPUS]  # of their local APICs, by number
     boot: u64  # EFI_BOOT_SERVICES
     output: u64  # EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL
     line: u16[ROOM]  # being written
@@ -78,7 +84,6 @@ class Shell(Struct):
     path: u8[PATH_SIZE]  # a device path
     constants: u64  # address of the Constants
     block: u64  # physical address of the shell's memory
-    tables: Tables
     host_root: u64  # physical addresses of page tables' roots
     guest_root: u64
     monitor_root: u64
@@ -103,10 +108,8 @@ class Shell(Struct):
     memory: Memory  # RAM, without the block
     walk: Walk
     failed: u8  # 1: the monitor has; Shell.line says why
-    bus_master: u16  # the IDE's first port; 0: it answers to none
     pending: u8  # 1: an NMI has come while the monitor ran
     answers: u64  # of the controller's, that the shell knows the monitor has taken
     taken_at: u64  # when it took the last one, by the time-stamp counter
     sent: u64  # interrupts, and those that a masked pin has lost
     dropped: u64
-    config_address: u32  # what the guest has written to CONFIG_ADDRESS

@@ -1,5 +1,7 @@
 """Taking the machine over: the firmware that runs becomes a guest, and notices nothing."""
 
+from ctypes import sizeof
+
 from vestige.efiemu.shell import block
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.uefi import LoadedImage
@@ -39,14 +41,14 @@ INSTRUCTIONS = (
     | SvmInstruction.CLGI | SvmInstruction.SKINIT
 )  # fmt: skip
 GUEST_ASID = 1
-SYSTEM_TABLE = 8  # at the lowest end of a stack: runtime/efi.s; 0: the firmware is a guest
 
 
 def enable_svm(shell: Shell) -> None:
     """From here on there is VMRUN; `shell.block` is there."""
+    own = block.processor(shell.block, shell.number)
     write_msr(EFER, read_msr(EFER) | SVM_ENABLED)
-    write_msr(HOST_SAVE_AREA, u64(shell.block + block.HOST_SAVE))
-    shell.vmcb = u64(shell.block + block.VMCB)
+    write_msr(HOST_SAVE_AREA, u64(own + block.HOST_SAVE))
+    shell.vmcb = u64(own + block.VMCB)
 
 
 def disable_svm() -> None:
@@ -65,7 +67,7 @@ def take(shell: Shell, image: LoadedImage) -> None:
     block.intercept_msr(place, VM_CR)
     block.intercept_msr(place, HOST_SAVE_AREA)
     fill_vmcb(shell, Vmcb.at(shell.vmcb))
-    state = u64(address_of(shell) + distance)
+    state = u64(block.processor(place, shell.number) + block.SHELL)
     world = shell.world
     world.vmcb, world.cr3 = shell.vmcb, shell.host_root
     world.stack, world.state = state, state
@@ -74,7 +76,7 @@ def take(shell: Shell, image: LoadedImage) -> None:
     world.distance = distance
     shell.constants = u64(shell.constants + distance)
     copy(u64(image.base + distance), image.base, image.size)
-    store64(u64(state - STACK_SIZE + SYSTEM_TABLE), 0)
+    copy(state, address_of(shell), sizeof(Shell))
     take_over(address_of(world))
 
 

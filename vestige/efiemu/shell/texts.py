@@ -60,7 +60,7 @@ WORDS = {
     Text.AT: " at ",
     Text.TAKEN: ": taken over; this firmware goes on as a guest",
     Text.PANIC: "PANIC: ",
-    Text.NO_MEMORY: "there are no 8 MiB of memory free",
+    Text.NO_MEMORY: "there are no 9 MiB of memory free",
     Text.MONITOR_FAILED: "the monitor failed at ",
     Text.EXCEPTION: ": exception ",
     Text.EXIT: ": it left without a call, exit ",
