@@ -24,13 +24,13 @@ def firmware() -> Path:
     return packages.place(built("ovmf", (found[0].file_name,), build), "usr/share/ovmf/OVMF.fd")
 
 
-def boot(folder: Path, *words: str, cpu: str = CPU) -> list[str]:
+def boot(folder: Path, *words: str, machine: str = "pc", cpu: str = CPU) -> list[str]:
     """What is on its serial port until it powers off: `folder` holds startup.nsh and the rest."""
     qemu = emulator.ensure(print).words
     disk = f"file=fat:rw:{folder},format=raw,if=none,id=files"
     done = subprocess.run(
         [
-            *(*qemu, "-machine", "pc", "-accel", "tcg", "-cpu", cpu, "-m", "2G", "-nodefaults"),
+            *(*qemu, "-machine", machine, "-accel", "tcg", "-cpu", cpu, "-m", "2G", "-nodefaults"),
             *("-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"),
             *("-bios", str(firmware()), "-drive", disk, "-device", "virtio-blk-pci,drive=files"),
             *words,

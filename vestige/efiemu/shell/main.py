@@ -1,7 +1,7 @@
 """Where firmware enters the application."""
 
 from vestige.abi import NvmeFailure, Shared
-from vestige.efiemu.shell import block, ide, uefi
+from vestige.efiemu.shell import block, ecam, ide, uefi
 from vestige.efiemu.shell.accesses import enter
 from vestige.efiemu.shell.boot import boot
 from vestige.efiemu.shell.console import (
@@ -108,6 +108,7 @@ def place_all(shell: Shell) -> None:
     block.map_all(shell)
     block.map_controller(shell, size_of_registers(shell.controller))
     block.map_ram(shell, end_of_ram(shell, block.RAM_WINDOW_SIZE))
+    ecam.take_pages(shell)
     switch_on(shell)
     prepare_vectors(shell)
     describe(shell)
@@ -143,6 +144,7 @@ def refusal_of(shell: Shell, system: SystemTable, handle: u64) -> u32:
         return refusal
     if has_iommu(system):
         return Text.IOMMU
+    ecam.find_ecam(shell, system)
     return find_controller(shell)
 
 

@@ -4,6 +4,7 @@ from vestige.efiemu.shell import block
 from vestige.efiemu.shell.completion import answer_nmi, begin_interrupts, take_pending
 from vestige.efiemu.shell.fault import Vector
 from vestige.efiemu.shell.instruction import RBX, RCX, RDX
+from vestige.efiemu.shell.mapped import answer_memory
 from vestige.efiemu.shell.ports import answer_port
 from vestige.efiemu.shell.processor import FEATURES, SVM, SVM_FEATURES
 from vestige.efiemu.shell.registers import retire
@@ -68,6 +69,8 @@ def serve(shell: Shell, vmcb: Vmcb) -> None:
         answer_msr(shell, vmcb)
     elif code == Exit.PORT:
         answer_port(shell, vmcb)
+    elif code == Exit.MEMORY:
+        answer_memory(shell, vmcb)
     elif code == Exit.NMI:
         answer_nmi(shell)
     elif code == Exit.SMI:

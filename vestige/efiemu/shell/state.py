@@ -5,6 +5,7 @@ from vestige.efiemu.shell.decode import Decoder
 from vestige.efiemu.shell.events import Events
 from vestige.efiemu.shell.instruction import Instruction
 from vestige.efiemu.shell.memory import Memory
+from vestige.efiemu.shell.operands import Operands
 from vestige.efiemu.shell.registers import Registers
 from vestige.efiemu.shell.strings import Transfer
 from vestige.efiemu.shell.uefi import Guid
@@ -94,6 +95,7 @@ class Shell(Struct):
     found: Instruction  # that the guest is at
     decoder: Decoder
     transfer: Transfer
+    operands: Operands
     events: Events
     wanted: u32  # the controller that the load options name; NOWHERE: none
     controllers: u32  # NVMe controllers found
@@ -113,3 +115,6 @@ class Shell(Struct):
     taken_at: u64  # when it took the last one, by the time-stamp counter
     sent: u64  # interrupts, and those that a masked pin has lost
     dropped: u64
+    ecam: u64  # physical address of configuration space for bus 0; 0: there is none in memory
+    first_bus: u8  # that it has
+    last_bus: u8

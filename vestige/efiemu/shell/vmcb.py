@@ -114,6 +114,7 @@ class Exit(IntEnum):
     SHUTDOWN = 0x7F
     VMRUN = 0x80
     SKINIT = 0x86
+    MEMORY = 0x400  # which the nested page table does not have
 
 
 MASK_INTERRUPTS = 1 << 24  # of Vmcb.interrupt_control: the host's RFLAGS.IF holds for physical ones

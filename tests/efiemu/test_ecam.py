@@ -1,0 +1,39 @@
+"""Configuration space in memory, as OVMF uses it on QEMU's q35: the IDE is there, the NVMe is not.
+
+A boot of the firmware alone: its shell lists PCI's functions, and its own driver finds the disk.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.efiemu import fat, ovmf
+from vestige.efiemu.build import application
+
+SCRIPT = ("fs0:", "\\efiemu.efi", "pci", "map -r", "fs1:", "type note.txt", "reset -s")
+NOTE = b"This is on the NVMe.\r\n"
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("esp")
+    (folder / "efiemu.efi").write_bytes(application())
+    (folder / "startup.nsh").write_text("".join(f"{line}\r\n" for line in SCRIPT))
+    disk: Path = tmp_path_factory.mktemp("nvme") / "disk.img"
+    fat.disk(disk, {"note.txt": NOTE}, 80)
+    words = ("-drive", f"file={disk},format=raw,if=none,id=disk")
+    device = ("-device", "nvme,serial=4,drive=disk,addr=4")
+    return ovmf.boot(folder, *words, *device, machine="q35")
+
+
+def test_the_ide_is_in_the_controllers_place(lines: list[str]) -> None:
+    assert any(line.startswith("efiemu: NVMe 1b36:0010 at 00:04.0: taken over") for line in lines)
+    words = [" ".join(line.split()) for line in lines]
+    place = words.index("00 00 04 00 ==> Mass Storage Controller - IDE controller")
+    assert words[place + 1] == "Vendor 8086 Device 7010 Prog Interface 8A"
+    assert not any("Non-volatile memory" in line for line in lines)
+
+
+def test_the_firmwares_own_driver_reads_from_it(lines: list[str]) -> None:
+    assert any("Pci(0x4,0x0)/Ata(" in line and "/HD(1,MBR," in line for line in lines)
+    assert NOTE.decode().strip() in lines
