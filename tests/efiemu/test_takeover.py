@@ -21,7 +21,7 @@ SCRIPT = (
     "\\efiemu.efi nvme=00:1f.0",
     "\\efiemu.efi bus=ide",
     "\\failing.efi nvme=00:04.0",
-    "\\efiemu.efi nvme=00:04.0 boot=\\vmlinuz.efi console=ttyS0 tsc=reliable initrd=\\initrd.img",
+    "\\efiemu.efi nvme=00:04.0 boot=\\vmlinuz.efi console=ttyS0 tsc=reliable iomem=relaxed initrd=\\initrd.img",
 )
 MEBIBYTES = 80
 READ, WRITTEN, WRITTEN_AT = 8 << 20, 1 << 20, 72 << 20  # by the guest: scripts/efiemu-init
@@ -111,3 +111,7 @@ def test_a_command_takes_one_interrupt_and_the_guest_has_no_nmi(boot: Boot) -> N
     assert counts[1] - counts[0] == READ // COMMAND
     assert counts[2] - counts[1] == WRITTEN // COMMAND + 1, "and a flush"
     assert boot.after_word("interrupts: ")[0].split()[:2] == ["NMI:", "0"]
+
+
+def test_the_guests_own_nmis_reach_it(boot: Boot) -> None:
+    assert boot.after_word("own: ")[0].split()[:2] == ["NMI:", "3"]
