@@ -21,7 +21,8 @@ SCRIPT = (
     "\\efiemu.efi nvme=00:1f.0",
     "\\efiemu.efi bus=ide",
     "\\failing.efi nvme=00:04.0",
-    "\\efiemu.efi nvme=00:04.0 boot=\\vmlinuz.efi console=ttyS0 tsc=reliable iomem=relaxed initrd=\\initrd.img",
+    "\\efiemu.efi nvme=00:04.0 boot=\\vmlinuz.efi console=ttyS0 tsc=reliable iomem=relaxed"
+    " initrd=\\initrd.img",
 )
 MEBIBYTES = 80
 READ, WRITTEN, WRITTEN_AT = 8 << 20, 1 << 20, 72 << 20  # by the guest: scripts/efiemu-init
