@@ -76,6 +76,7 @@ class Taken(Firmware):
         shell.walk.address_bits, shell.walk.gibibyte_pages = 40, 1
         self.vectors = (ctypes.c_uint32 * 4)()
         shell.vectors = ctypes.addressof(self.vectors)
+        shell.bar, shell.msix = self.nvme.registers, 0x50
         self.vmcb = Vmcb()
         shell.vmcb = ctypes.addressof(self.vmcb)
         self.msrs[APIC_BASE] = abi.LOCAL_APIC | 1 << 11

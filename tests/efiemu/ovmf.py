@@ -1,7 +1,9 @@
 """A stock machine of QEMU's emulator, with OVMF and a folder's files on a disk that it boots."""
 
 import re
+import select
 import subprocess
+import time
 from functools import cache
 from pathlib import Path
 
@@ -26,18 +28,44 @@ def firmware() -> Path:
 
 def boot(folder: Path, *words: str, machine: str = "pc", cpu: str = CPU) -> list[str]:
     """What is on its serial port until it powers off: `folder` holds startup.nsh and the rest."""
+    command = command_of(folder, *words, machine=machine, cpu=cpu)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=True
+    )
+    return lines_of(done.stdout)
+
+
+def boot_until(text: str, times: int, folder: Path, *words: str) -> list[str]:
+    """The same until a text has been there so often, and the line has ended."""
+    seen, limit = b"", time.monotonic() + LIMIT
+    with subprocess.Popen(
+        command_of(folder, *words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0
+    ) as emulated:
+        assert emulated.stdout is not None
+        try:
+            while seen.count(text.encode()) < times or not seen.endswith(b"\n"):
+                left = limit - time.monotonic()
+                assert select.select([emulated.stdout], [], [], max(left, 0))[0], lines_of(seen)
+                data = emulated.stdout.read(1 << 16)
+                assert data, lines_of(seen)
+                seen += data
+        finally:
+            emulated.kill()
+    return lines_of(seen)
+
+
+def command_of(folder: Path, *words: str, machine: str = "pc", cpu: str = CPU) -> list[str]:
+    """The command: a disk with a folder's files, and what else is given."""
     qemu = emulator.ensure(print).words
     disk = f"file=fat:rw:{folder},format=raw,if=none,id=files"
-    done = subprocess.run(
-        [
-            *(*qemu, "-machine", machine, "-accel", "tcg", "-cpu", cpu, "-m", "2G", "-nodefaults"),
-            *("-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"),
-            *("-bios", str(firmware()), "-drive", disk, "-device", "virtio-blk-pci,drive=files"),
-            *words,
-        ],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=LIMIT,
-        check=True,
-    )
-    return _ESCAPES.sub("", done.stdout.decode(errors="replace")).split("\n")
+    return [
+        *(*qemu, "-machine", machine, "-accel", "tcg", "-cpu", cpu, "-m", "2G", "-nodefaults"),
+        *("-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"),
+        *("-bios", str(firmware()), "-drive", disk, "-device", "virtio-blk-pci,drive=files"),
+        *words,
+    ]
+
+
+def lines_of(data: bytes) -> list[str]:
+    """Without what moves a terminal's cursor."""
+    return _ESCAPES.sub("", data.decode(errors="replace")).split("\n")

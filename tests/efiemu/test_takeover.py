@@ -7,11 +7,12 @@ on it.
 
 import hashlib
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.efiemu import failing, fat, ovmf
+from tests.efiemu import failing, failing_later, fat, ovmf
 from tests.guests import initramfs, kernels
 from vestige.efiemu.build import application
 
@@ -116,3 +117,21 @@ def test_a_command_takes_one_interrupt_and_the_guest_has_no_nmi(boot: Boot) -> N
 
 def test_the_guests_own_nmis_reach_it(boot: Boot) -> None:
     assert boot.after_word("own: ")[0].split()[:2] == ["NMI:", "3"]
+
+
+def test_a_monitor_that_fails_later_ends_the_machine_with_one_line_on_both_consoles(
+    tmp_path: Path,
+) -> None:
+    """OVMF's own console is on the same serial port: each shows it once."""
+    folder, disk = tmp_path / "esp", tmp_path / "4.img"
+    (folder / "EFI/BOOT").mkdir(parents=True)
+    (folder / "EFI/BOOT/BOOTX64.EFI").write_bytes(application(failing_later.image()))
+    disk.write_bytes(bytes(1 << 20))
+    words = ["-drive", f"file={disk},format=raw,if=none,id=nvme4"]
+    words += ["-device", "nvme,serial=4,drive=nvme4,addr=4"]
+    lines = ovmf.boot_until("efiemu: PANIC", 2, folder, *words)
+    said = [line for line in lines if line.startswith("efiemu: ")]
+    assert len(said) == 2
+    assert said[0] == said[1]
+    where = "tests/efiemu/failing_later.py:15: check failed"
+    assert said[0].startswith(f"efiemu: PANIC: the monitor failed at {where}")

@@ -2,6 +2,8 @@
 
 from vestige.efiemu.shell import block
 from vestige.efiemu.shell.completion import answer_nmi, begin_interrupts, take_pending
+from vestige.efiemu.shell.controller import stop
+from vestige.efiemu.shell.ending import calls_firmware, has_shown
 from vestige.efiemu.shell.fault import Vector
 from vestige.efiemu.shell.instruction import RBX, RCX, RDX
 from vestige.efiemu.shell.mapped import answer_memory
@@ -60,7 +62,23 @@ def open_gate(shell: Shell) -> None:
 
 
 def serve(shell: Shell, vmcb: Vmcb) -> None:
-    """Answer one exit, and decide what the guest is entered with."""
+    """Answer one exit, and decide what the guest is entered with; end here if the monitor fails."""
+    shell.left_at = vmcb.instruction
+    answer(shell, vmcb)
+    take_pending(shell)
+    if shell.failed:
+        end_machine(shell, vmcb)
+    decide(shell, vmcb)
+
+
+def decide(shell: Shell, vmcb: Vmcb) -> None:
+    """What the guest is entered with, if it is."""
+    if not shell.events.decide(vmcb):
+        reset_machine()
+
+
+def answer(shell: Shell, vmcb: Vmcb) -> None:
+    """Answer it."""
     code, events, place = vmcb.exit, shell.events, vmcb.instruction
     events.take_exit(vmcb)
     if code == Exit.CPUID:
@@ -87,11 +105,6 @@ def serve(shell: Shell, vmcb: Vmcb) -> None:
         panic(u32(code & LOW))
     if vmcb.instruction != place:
         events.end_instruction(vmcb)
-    take_pending(shell)
-    if shell.failed:
-        end_machine(shell)
-    if not events.decide(vmcb):
-        reset_machine()
 
 
 def reset_machine() -> None:
@@ -102,9 +115,17 @@ def reset_machine() -> None:
         wait_for_interrupt()
 
 
-def end_machine(shell: Shell) -> None:
-    """The monitor has failed: say where, and end here."""
+def end_machine(shell: Shell, vmcb: Vmcb) -> None:
+    """The monitor has failed: say where, and end here. The firmware is let say it, too."""
+    stop(shell)
     write_line(shell)
+    if calls_firmware(shell, vmcb):
+        decide(shell, vmcb)
+        run_guest(shell.vmcb, address_of(shell.guest))
+        while not has_shown(shell, vmcb):
+            answer(shell, vmcb)
+            decide(shell, vmcb)
+            run_guest(shell.vmcb, address_of(shell.guest))
     while True:
         wait_for_interrupt()
 
