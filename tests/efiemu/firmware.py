@@ -91,6 +91,7 @@ class Firmware(Processor):
         }  # fmt: skip
         self.memory: list[tuple[int, int, int]] = []  # types, places and pages
         self.free: list[tuple[int, int]] = []  # what was given back
+        self.low = 0x9_0000  # address of two pages below 1 MiB; 0: they are not free
         self.room = 0  # address of what can be allocated; 0: nothing
         self.kept: set[int] = set()  # handles that a driver keeps
         self.connected: list[int] = []
@@ -204,7 +205,11 @@ class Firmware(Processor):
         return put(answer, ctypes.addressof(self._image))
 
     def _allocate(self, kind: int, type_: int, pages: int, answer: int, *_: int) -> int:
-        assert (kind, type_) == (0, 0)
+        assert type_ == 0
+        if kind == 1:
+            assert (pages, ctypes.c_uint64.from_address(answer).value) == (2, 0xF_FFFF)
+            return put(answer, self.low) if self.low else NO_MEMORY
+        assert kind == 0
         return put(answer, self.room) if self.room else NO_MEMORY
 
     def _free(self, place: int, pages: int, *_: int) -> int:

@@ -67,7 +67,8 @@ class Taken(Firmware):
         self.image = bytearray(number * 7 & 0xFF for number in range(sectors * 512))
         self.nvme = FakeNvme(self.image)
         self.ram = Pages(RAM_SIZE)
-        self.shell = shell = Shell(block=place, processors=1, old_ide=OLD_IDE[1] << 3 | OLD_IDE[2])
+        self.shell = shell = Shell(block=place, processors=1, low=self.low)
+        shell.old_ide = OLD_IDE[1] << 3 | OLD_IDE[2]
         shell.controller, shell.boot = NVME[1] << 3, self.boot
         self._constants = ctypes.create_string_buffer(monitor_constants())
         shell.constants = ctypes.addressof(self._constants)

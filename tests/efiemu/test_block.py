@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests.efiemu.firmware import Firmware
 from tests.efiemu.memory import at, physical, translate
 from vestige import abi
 from vestige.efiemu.shell import block
@@ -12,15 +13,16 @@ from vestige.efiemu.shell.block import MONITOR_DATA, PIECES, SIZE
 from vestige.efiemu.shell.common import CPUS
 from vestige.efiemu.shell.pages import PAGE
 from vestige.efiemu.shell.state import Shell
-from vestige.lang.intrinsics import load8
+from vestige.lang.intrinsics import load8, running_on
 
 HOST, GUEST = 3, 7
+LOW, PLACE = 0x9_0000, 128 << 30
 
 
 @pytest.fixture(scope="module")
 def shell() -> Iterator[Shell]:
     with physical(SIZE) as place:
-        shell = Shell(block=place)
+        shell = Shell(block=place, low=LOW)
         block.map_all(shell)
         yield shell
 
@@ -51,6 +53,31 @@ def test_the_guest_has_a_decoy_where_the_block_is(shell: Shell) -> None:
         assert translate(shell.guest_root, shell.block + offset) == (decoy, GUEST)
 
 
+def test_and_where_the_pages_below_1_mib_are(shell: Shell) -> None:
+    for offset in (0, PAGE + 5):
+        decoy = shell.block + block.DECOY + offset % PAGE
+        assert translate(shell.guest_root, LOW + offset) == (decoy, GUEST)
+    for address in (LOW - 1, LOW + 2 * PAGE):
+        assert translate(shell.guest_root, address) == (address, GUEST)
+
+
+@pytest.mark.parametrize(("low", "room"), [(0, PLACE), (LOW, 0), (LOW, PLACE), (LOW, PLACE + PAGE)])
+def test_what_the_firmware_gives_is_kept_or_given_back(low: int, room: int) -> None:
+    firmware = Firmware()
+    firmware.low, firmware.room = low, room
+    shell = Shell(boot=firmware.boot)
+    with at(PLACE, SIZE + 2 * block.ALIGNMENT), running_on(firmware):
+        done = block.allocate(shell)
+        assert done == (low != 0 and room != 0)
+        if done:
+            assert (shell.low, shell.block % block.ALIGNMENT) == (LOW, 0)
+            block.release(shell)
+    given = SIZE // PAGE + block.ALIGNMENT // PAGE if done else 0
+    wanted = given + (2 if low else 0)
+    assert sum(pages for _, pages in firmware.free) == wanted
+    assert ((LOW, 2) in firmware.free) == (low != 0)
+
+
 def test_the_monitor_has_its_pieces_and_nothing_else(shell: Shell) -> None:
     root = shell.monitor_root
     for piece in PIECES:
@@ -75,7 +102,7 @@ RAM_END = 0x7FF5_8000
 @pytest.mark.parametrize("in_ram", [True, False])
 def test_controller_and_ram_are_the_monitors(in_ram: bool) -> None:
     with at(96 << 30, SIZE) as place:
-        shell = Shell(block=place, bar=BAR)
+        shell = Shell(block=place, low=LOW, bar=BAR)
         block.map_all(shell)
         block.map_controller(shell, BAR_SIZE)
         end = place + 3 * SIZE if in_ram else RAM_END
@@ -91,6 +118,7 @@ def test_controller_and_ram_are_the_monitors(in_ram: bool) -> None:
         for address in (0, 0xFFFF, end - 1):
             assert translate(shell.monitor_root, window + address) == (address, GUEST)
         assert translate(shell.monitor_root, window + end) is None
+        assert translate(shell.monitor_root, window + LOW) == (place + block.DECOY, GUEST)
         if in_ram:
             for offset in (0, block.PROCESSORS + 5, SIZE - 1):
                 decoy = (place + block.DECOY + offset % PAGE, GUEST)

@@ -15,7 +15,7 @@ from vestige.efiemu.build import constants
 from vestige.efiemu.shell import block
 from vestige.efiemu.shell.accesses import enter
 from vestige.efiemu.shell.block import MONITOR_CPUS, MONITOR_SHARED, MONITOR_STACKS, SIZE
-from vestige.efiemu.shell.monitor import IN, configure, monitor_vmcb, place_monitor
+from vestige.efiemu.shell.monitor import IN, configure, monitor_cpu, monitor_vmcb, place_monitor
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.vmcb import Exit, Vmcb
 from vestige.host import images
@@ -76,7 +76,7 @@ def place() -> Iterator[int]:
 def shell(place: int) -> Iterator[Shell]:
     ctypes.memset(place, 0, SIZE)
     data = ctypes.create_string_buffer(monitor_constants())
-    shell = Shell(block=place, processors=1, constants=ctypes.addressof(data))
+    shell = Shell(block=place, processors=1, low=0x9_0000, constants=ctypes.addressof(data))
     block.map_all(shell)
     yield shell
     del data
@@ -135,6 +135,26 @@ def test_its_controller_finds_ram_around_the_block_and_no_more(shell: Shell) -> 
         assert (windows[2].address, windows[2].bus) == (abi.STATE, place + block.MONITOR_STATE)
         assert windows[3].bus == place + block.MONITOR_QUEUES
         assert config.nvme[0].elsewhere == place + block.DECOY
+
+
+def test_each_processor_has_a_cpu_of_its_beside_it(shell: Shell) -> None:
+    firmware = Beside(*(calls(Call.DONE) for _ in range(3)))
+    shell.boot, shell.processors = firmware.boot, 3
+    entered = []
+    with running_on(firmware):
+        place_monitor(shell)
+        for number in range(3):
+            shell.number = number
+            vmcb = monitor_vmcb(shell)
+            entered.append((vmcb.instruction, vmcb.stack, vmcb.tr.selector, vmcb.nested_root))
+            monitor_cpu(shell).exit.reason = 7
+            enter(shell)
+            assert vmcb.exit == Exit.PORT
+            cpu = Cpu.at(shell.block + MONITOR_STACKS + number * abi.STACK_SIZE)
+            assert (cpu.index, cpu.exit.reason) == (number, 7)
+    assert Shared.at(shell.block + MONITOR_SHARED).config.cpus == 3
+    assert len({stack for _, stack, _, _ in entered}) == 3
+    assert {root for *_, root in entered} == {shell.monitor_root}
 
 
 def test_it_goes_on_behind_a_call(shell: Shell) -> None:

@@ -162,6 +162,7 @@ def test_check_and_panic_raise() -> None:
         ("let_interrupts_in", ()),
         ("shut_interrupts_out", ()),
         ("nmi_entry", ()),
+        ("startup_page", ()),
         ("end_shutting_out", ()),
     ],
 )

@@ -9,7 +9,7 @@ from vestige.efiemu.shell import block, pages
 from vestige.efiemu.shell.common import Common
 from vestige.efiemu.shell.constants import Constants, Load
 from vestige.efiemu.shell.main import efi_failed, efi_main
-from vestige.efiemu.shell.serve import efi_serve
+from vestige.efiemu.shell.serve import efi_join, efi_serve
 from vestige.efiemu.shell.state import Shell
 from vestige.host import images
 from vestige.lang.build import compile_functions
@@ -21,7 +21,7 @@ if ctypes.sizeof(Shell) > block.SHELL_SIZE or ctypes.sizeof(Common) > pages.PAGE
 
 def application(monitor_image: Image | None = None) -> bytes:
     """The file, with the monitor's image or another: the same sources, the same bytes."""
-    image = compile_functions([efi_main, efi_failed, efi_serve], base=None, runtime="efi")
+    image = compile_functions([efi_main, efi_failed, efi_serve, efi_join], base=None, runtime="efi")
     zeroed = image.memory_size - image.code_size
     code = bytearray(image.code)
     place = image.symbols["efi_constants"]

@@ -108,6 +108,10 @@ class Processor:
         """LEA of it."""
         raise OnlyInAVm("nmi_entry")
 
+    def startup_page(self) -> int:
+        """LEA of it."""
+        raise OnlyInAVm("startup_page")
+
     def shut_interrupts_out(self) -> None:
         """CLI; CLGI."""
         raise OnlyInAVm("shut_interrupts_out")
@@ -363,6 +367,11 @@ def let_interrupts_in() -> None:
 def nmi_entry() -> u64:
     """Where an NMI is taken and nothing done: the address for a gate."""
     return _processor.get().nmi_entry()
+
+
+def startup_page() -> u64:
+    """Where the beginning of a page is that a STARTUP IPI leads to: see runtime/efi.s."""
+    return _processor.get().startup_page()
 
 
 def shut_interrupts_out() -> None:

@@ -29,6 +29,7 @@ from vestige.lang.intrinsics import address_of, fill, load8, store8
 from vestige.lang.records import Record
 from vestige.lang.types import u8, u32, u64
 
+LOW_SIZE, LOWEST_MEBIBYTE = 2 * PAGE, 0xF_FFFF  # bytes below 1 MiB, and its last one
 SIZE = 7 << 20
 ALIGNMENT = 2 << 20
 # Offsets in it. The image is at its beginning, at most so large.
@@ -89,12 +90,21 @@ def processor(block: u64, number: u32) -> u64:
 
 def allocate(shell: Shell) -> bool:
     """Find memory for it; False: there is not enough. What was taken too much is given back."""
+    shell.answer[0] = LOWEST_MEBIBYTE
+    status = uefi.call(
+        shell.boot, uefi.ALLOCATE_PAGES, uefi.MOST_ADDRESS, uefi.RESERVED_MEMORY, LOW_SIZE // PAGE,
+        address_of(shell.answer),
+    )  # fmt: skip
+    if status != uefi.SUCCESS:
+        return False
+    shell.low = shell.answer[0]
     pages = (SIZE + ALIGNMENT) // PAGE
     status = uefi.call(
         shell.boot, uefi.ALLOCATE_PAGES, uefi.ANY_PAGES, uefi.RESERVED_MEMORY, pages,
         address_of(shell.answer),
     )  # fmt: skip
     if status != uefi.SUCCESS:
+        release_low(shell)
         return False
     first = shell.answer[0]
     shell.block = u64(first + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
@@ -111,6 +121,12 @@ def allocate(shell: Shell) -> bool:
 def release(shell: Shell) -> None:
     """Give it back to the firmware."""
     uefi.call(shell.boot, uefi.FREE_PAGES, shell.block, SIZE // PAGE)
+    release_low(shell)
+
+
+def release_low(shell: Shell) -> None:
+    """The two pages."""
+    uefi.call(shell.boot, uefi.FREE_PAGES, shell.low, LOW_SIZE // PAGE)
 
 
 def map_all(shell: Shell) -> None:
@@ -123,6 +139,7 @@ def map_all(shell: Shell) -> None:
     shell.guest_root = tables.new()
     tables.map(shell.guest_root, 0, 0, EVERYTHING, GUEST)
     replace_all(shell, shell.guest_root, block, SIZE, DECOY)
+    replace_all(shell, shell.guest_root, shell.low, LOW_SIZE, DECOY)
     shell.monitor_root = tables.new()
     for piece in PIECES:
         tables.map(shell.monitor_root, piece.address, u64(block + piece.place), piece.size, GUEST)
@@ -150,6 +167,7 @@ def map_controller(shell: Shell, size: u64) -> None:
 def map_ram(shell: Shell, end: u64) -> None:
     """The guest's, to `end`, is there for the monitor, and the decoy instead of the block."""
     common(shell).tables.map(shell.monitor_root, RAM_WINDOW, 0, end, GUEST)
+    replace_all(shell, shell.monitor_root, u64(RAM_WINDOW + shell.low), LOW_SIZE, DECOY)
     if shell.block < end:
         address = u64(RAM_WINDOW + shell.block)
         replace_all(shell, shell.monitor_root, address, SIZE, DECOY)

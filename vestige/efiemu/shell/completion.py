@@ -37,10 +37,12 @@ def take_pending(shell: Shell) -> None:
 
 
 def look(shell: Shell) -> None:
-    """Let the monitor take the answer in that an NMI has come for, if there is one."""
-    settle(shell)
-    if not note_answers(shell) and not is_recent(shell):
-        shell.events.raise_nmi()
+    """Find what an NMI has come for. The controller's all come to the first processor."""
+    if shell.number == 0:
+        settle(shell)
+        if note_answers(shell) or is_recent(shell):
+            return
+    shell.events.raise_nmi()
 
 
 def note_answers(shell: Shell) -> bool:

@@ -24,8 +24,10 @@ from vestige.efiemu.shell.controller import (
     switch_on,
 )
 from vestige.efiemu.shell.handles import connect, disconnect, find_handle
+from vestige.efiemu.shell.madt import find_processors
 from vestige.efiemu.shell.monitor import place_monitor
 from vestige.efiemu.shell.options import read_options
+from vestige.efiemu.shell.others import end_all
 from vestige.efiemu.shell.processor import describe, refusal_by_processor
 from vestige.efiemu.shell.ram import end_of_ram, find_ram
 from vestige.efiemu.shell.serial import write_line
@@ -47,7 +49,6 @@ def efi_main(handle: u64, table: u64, state: u64, constants: u64) -> u64:
     shell = Shell.at(state)
     system = SystemTable.at(table)
     shell.boot, shell.output, shell.constants = system.boot, system.output, constants
-    shell.processors = 1
     refusal = refusal_of(shell, system, handle)
     if refusal != Text.NOTHING:
         tell(shell, refusal)
@@ -144,6 +145,9 @@ def refusal_of(shell: Shell, system: SystemTable, handle: u64) -> u32:
         return refusal
     if has_iommu(system):
         return Text.IOMMU
+    refusal = find_processors(shell, system)
+    if refusal != Text.NOTHING:
+        return refusal
     ecam.find_ecam(shell, system)
     return find_controller(shell)
 
@@ -159,6 +163,7 @@ def efi_failed(check: u64, table: u64, state: u64, constants: u64) -> u64:
         shell.output = SystemTable.at(table).output
         end_line(shell)
         return uefi.ABORTED
+    end_all(shell)
     write_line(shell)
     while True:
         wait_for_interrupt()

@@ -1,12 +1,14 @@
 """What the shell does for the guest: its exits."""
 
-from vestige.efiemu.shell import block
+from vestige.efiemu.shell import apic, block
 from vestige.efiemu.shell.completion import answer_nmi, begin_interrupts, take_pending
 from vestige.efiemu.shell.controller import stop
 from vestige.efiemu.shell.ending import calls_firmware, has_shown
 from vestige.efiemu.shell.fault import Vector
 from vestige.efiemu.shell.instruction import RBX, RCX, RDX
+from vestige.efiemu.shell.interrupt import APIC_BASE, X2APIC_COMMAND
 from vestige.efiemu.shell.mapped import answer_memory
+from vestige.efiemu.shell.others import end_all, join, prepare_others
 from vestige.efiemu.shell.ports import answer_port
 from vestige.efiemu.shell.processor import FEATURES, SVM, SVM_FEATURES
 from vestige.efiemu.shell.registers import retire
@@ -43,13 +45,27 @@ TWO_BYTES = 2  # CPUID, RDMSR, WRMSR
 
 
 def efi_serve(state: u64) -> None:
-    """Run the guest for ever."""
+    """The machine is taken over, by this processor."""
     shell = Shell.at(state)
-    vmcb = Vmcb.at(shell.vmcb)
     open_gate(shell)
+    prepare_others(shell)
     begin_interrupts(shell)
+    run(shell)
+
+
+def efi_join(state: u64, cr0: u64) -> None:
+    """Another processor has been started."""
+    shell = Shell.at(state)
+    join(shell, cr0)
+    run(shell)
+
+
+def run(shell: Shell) -> None:
+    """Run the guest for ever."""
+    vmcb = Vmcb.at(shell.vmcb)
     while True:
         run_guest(shell.vmcb, address_of(shell.guest))
+        vmcb.flush = 0
         serve(shell, vmcb)
 
 
@@ -68,6 +84,8 @@ def serve(shell: Shell, vmcb: Vmcb) -> None:
     take_pending(shell)
     if shell.failed:
         end_machine(shell, vmcb)
+    if block.common(shell).end.held:
+        halt()
     decide(shell, vmcb)
 
 
@@ -117,6 +135,7 @@ def reset_machine() -> None:
 
 def end_machine(shell: Shell, vmcb: Vmcb) -> None:
     """The monitor has failed: say where, and end here. The firmware is let say it, too."""
+    end_all(shell)
     stop(shell)
     write_line(shell)
     if calls_firmware(shell, vmcb):
@@ -126,6 +145,11 @@ def end_machine(shell: Shell, vmcb: Vmcb) -> None:
             answer(shell, vmcb)
             decide(shell, vmcb)
             run_guest(shell.vmcb, address_of(shell.guest))
+    halt()
+
+
+def halt() -> None:
+    """For ever."""
     while True:
         wait_for_interrupt()
 
@@ -165,6 +189,13 @@ def answer_msr(shell: Shell, vmcb: Vmcb) -> None:
         shell.guest.number[RDX] = vmcb.efer >> 32
     elif number == VM_CR and not writes:
         vmcb.rax, shell.guest.number[RDX] = LOCKED | DISABLED, 0
+    elif number in (APIC_BASE, X2APIC_COMMAND):
+        known, read = apic.answer_msr(shell, number, writes, value)
+        if not known:
+            shell.events.raise_exception(vmcb, Vector.GENERAL_PROTECTION)
+            return
+        if not writes:
+            vmcb.rax, shell.guest.number[RDX] = read & LOW, read >> 32
     else:
         shell.events.raise_exception(vmcb, Vector.GENERAL_PROTECTION)
         return

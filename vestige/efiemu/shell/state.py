@@ -72,6 +72,8 @@ class Shell(Struct):
     number: u32  # of this processor; 0: the one that the firmware runs on
     processors: u32  # that the machine has
     identities: u8[CPUS]  # of their local APICs, by number
+    apic: u64  # physical address of the local APICs
+    low: u64  # physical address of two pages below 1 MiB
     boot: u64  # EFI_BOOT_SERVICES
     output: u64  # EFI_SIMPLE_TEXT_OUTPUT_PROTOCOL
     line: u16[ROOM]  # being written

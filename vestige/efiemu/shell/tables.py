@@ -8,8 +8,8 @@ from vestige.lang.types import u32, u64
 
 XSDT, LENGTH, FIRST = 24, 4, 36  # offsets: in the RSDP, in a table, of a table's first entry
 MOST_TABLES = 256
-# Signatures: AMD's IOMMU and Intel's, and configuration space in memory.
-IVRS, DMAR, MCFG = 0x5352_5649, 0x5241_4D44, 0x4746_434D
+# Signatures: AMD's IOMMU and Intel's, configuration space in memory, and interrupt controllers.
+IVRS, DMAR, MCFG, MADT = 0x5352_5649, 0x5241_4D44, 0x4746_434D, 0x4349_5041
 
 
 def has_iommu(system: SystemTable) -> bool:

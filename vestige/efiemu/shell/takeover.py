@@ -3,6 +3,7 @@
 from ctypes import sizeof
 
 from vestige.efiemu.shell import block
+from vestige.efiemu.shell.interrupt import APIC_ADDRESS, APIC_BASE, X2APIC_COMMAND
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.uefi import LoadedImage
 from vestige.efiemu.shell.vmcb import (
@@ -66,6 +67,10 @@ def take(shell: Shell, image: LoadedImage) -> None:
     block.intercept_msr(place, EFER)
     block.intercept_msr(place, VM_CR)
     block.intercept_msr(place, HOST_SAVE_AREA)
+    shell.apic = read_msr(APIC_BASE) & APIC_ADDRESS
+    if shell.processors > 1:
+        block.intercept_msr(place, APIC_BASE)
+        block.intercept_msr(place, X2APIC_COMMAND)
     fill_vmcb(shell, Vmcb.at(shell.vmcb))
     state = u64(block.processor(place, shell.number) + block.SHELL)
     world = shell.world
@@ -82,11 +87,7 @@ def take(shell: Shell, image: LoadedImage) -> None:
 
 def fill_vmcb(shell: Shell, vmcb: Vmcb) -> None:
     """The guest is this processor as it is now."""
-    vmcb.intercepts, vmcb.instructions = INTERCEPTED, INSTRUCTIONS
-    vmcb.msrs = u64(shell.block + block.MSRS)
-    vmcb.ports = u64(shell.block + block.PORTS)
-    vmcb.asid, vmcb.nested_paging = GUEST_ASID, 1
-    vmcb.nested_root = shell.guest_root
+    fill_controls(shell, vmcb)
     now = shell.state
     read_state(address_of(now))
     fill_segment(vmcb.es, now.es, now.gdt)
@@ -98,6 +99,15 @@ def fill_vmcb(shell: Shell, vmcb: Vmcb) -> None:
     vmcb.efer, vmcb.pat = read_msr(EFER), read_msr(PAT)
     vmcb.cr0, vmcb.cr2, vmcb.cr3, vmcb.cr4 = now.cr0, now.cr2, now.cr3, now.cr4
     vmcb.dr6, vmcb.dr7 = now.dr6, now.dr7
+
+
+def fill_controls(shell: Shell, vmcb: Vmcb) -> None:
+    """What a guest leaves for, and which memory it has."""
+    vmcb.intercepts, vmcb.instructions = INTERCEPTED, INSTRUCTIONS
+    vmcb.msrs = u64(shell.block + block.MSRS)
+    vmcb.ports = u64(shell.block + block.PORTS)
+    vmcb.asid, vmcb.nested_paging = GUEST_ASID, 1
+    vmcb.nested_root = shell.guest_root
 
 
 def fill_segment(segment: Segment, selector: u16, table: u64) -> None:

@@ -37,6 +37,8 @@ class Text(IntEnum):
     NOTHING_TO_BOOT = 28
     INSTRUCTION = 29
     BYTES = 30
+    PROCESSORS = 31
+    APIC_MOVES = 32
 
 
 WORDS = {
@@ -60,7 +62,7 @@ WORDS = {
     Text.AT: " at ",
     Text.TAKEN: ": taken over; this firmware goes on as a guest",
     Text.PANIC: "PANIC: ",
-    Text.NO_MEMORY: "there are no 9 MiB of memory free",
+    Text.NO_MEMORY: "there are no 9 MiB of memory free, or no 8 KiB below 1 MiB",
     Text.MONITOR_FAILED: "the monitor failed at ",
     Text.EXCEPTION: ": exception ",
     Text.EXIT: ": it left without a call, exit ",
@@ -74,6 +76,8 @@ WORDS = {
     Text.UNUSABLE: "the NVMe controller can't be used: failure ",
     Text.INSTRUCTION: "the guest's instruction can't be done that is at ",
     Text.BYTES: ", bytes",
+    Text.PROCESSORS: "there are more than 8 processors, or a local APIC above 254",
+    Text.APIC_MOVES: "the guest may not move its local APIC; it has got #GP",
 }
 LETTERS = "".join(WORDS[text] for text in Text).encode("ascii")
 STARTS = tuple(

@@ -27,7 +27,7 @@ _VIRTUAL_CPU = frozenset((
 _KERNEL = frozenset(("syscall",))
 _FIRMWARE = frozenset((
     "call_firmware", "read_state", "run_guest", "run_aside", "take_over", "let_interrupts_in",
-    "shut_interrupts_out", "end_shutting_out", "nmi_entry",
+    "shut_interrupts_out", "end_shutting_out", "nmi_entry", "startup_page",
 ))  # fmt: skip
 UNAVAILABLE = {
     "monitor": _KERNEL | _FIRMWARE | {"read_msr"},

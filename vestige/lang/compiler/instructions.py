@@ -146,8 +146,8 @@ def _cpuid(emitter: "Emitter", leaf: str, subleaf: str, place: str) -> None:
         emitter.line(f"store volatile i32 {value}, ptr {_pointer(emitter, address)}, align 1")
 
 
-def _nmi_entry(emitter: "Emitter") -> str:
-    return emitter.new("call i64 @vestige_nmi_entry()")
+def _address(name: str, emitter: "Emitter") -> str:
+    return emitter.new(f"call i64 @{name}()")
 
 
 def _call_firmware(emitter: "Emitter", function: str, *words: str) -> str:
@@ -180,7 +180,8 @@ EMIT: dict[str, Callable[..., str | None]] = {
     "run_guest": partial(_runtime, "vestige_run_guest"),
     "run_aside": partial(_runtime, "vestige_run_aside"),
     "take_over": partial(_runtime, "vestige_take_over"),
-    "nmi_entry": _nmi_entry,
+    "nmi_entry": partial(_address, "vestige_nmi_entry"),
+    "startup_page": partial(_address, "vestige_startup_page"),
     "let_interrupts_in": partial(_plain, "stgi; nop; nop; clgi"),
     "shut_interrupts_out": partial(_plain, "cli; clgi"),
     "end_shutting_out": partial(_plain, "stgi; sti"),

@@ -20,6 +20,7 @@ declare hidden void @vestige_run_guest(i64, i64) nounwind
 declare hidden void @vestige_run_aside(i64, i64, i64) nounwind
 declare hidden void @vestige_take_over(i64) nounwind
 declare hidden i64 @vestige_nmi_entry() nounwind
+declare hidden i64 @vestige_startup_page() nounwind
 declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)
 """
 

@@ -10,7 +10,7 @@ RUNTIMES = ("monitor", "kernel", "process", "efi")
 RUNTIME_NAMES = {
     "memset", "memcpy", "memmove", "vestige_call", "vestige_copy", "vestige_fill", "vestige_panic",
     "vestige_nmi_entry", "vestige_read_state",
-    "vestige_run_aside", "vestige_run_guest", "vestige_take_over",
+    "vestige_run_aside", "vestige_run_guest", "vestige_startup_page", "vestige_take_over",
     "efi_start", "efi_constants", "efi_room", "exception", "interrupt_wake", "gate",
     *(f"exception_{vector}" for vector in range(32)),
     *(f"interrupt_signal_{number}" for number in range(vcpu.SIGNALS)),

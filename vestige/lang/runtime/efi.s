@@ -2,13 +2,14 @@
 # 2.10, 2.3.4.2: Microsoft's calling convention). Compiled code runs on a stack of its own, aligned
 # to STACK_SIZE; above that is zeroed memory for its state. `efi_main` is entered with the image's
 # handle, the system table, the state and the constants, and answers with an EFI_STATUS. After a
-# failed check `efi_failed` has the number of the check in the place of the handle.
+# failed check `efi_failed` has the number of the check in the place of the handle. `efi_serve` is
+# entered where the firmware has become a guest, `efi_join` by each processor that it starts then.
 .text
 .hidden vestige_panic, vestige_run_guest, vestige_run_aside, vestige_read_state, vestige_take_over
-.hidden vestige_nmi_entry
+.hidden vestige_nmi_entry, vestige_startup_page
 .globl efi_start, efi_constants, vestige_panic
 .globl vestige_run_guest, vestige_run_aside, vestige_read_state, vestige_take_over
-.globl vestige_nmi_entry
+.globl vestige_nmi_entry, vestige_startup_page
 
 efi_start:                      # (RCX: handle, RDX: system table)
     pushq %rbx
@@ -163,6 +164,78 @@ vestige_take_over:              # (new world): returns as the guest; see the str
     call efi_serve              # which never returns
 1:  restore
     retq
+
+# ---- another processor ---------------------------------------------------------------------------
+
+vestige_startup_page:           # what is copied to a page below 1 MiB, where a STARTUP IPI leads to
+    leaq startup(%rip), %rax
+    retq
+
+    .balign 16
+    .code16
+startup:                        # CS: the page, IP: 0. APM 2, 14.1 and 14.6
+    cli
+    movw %cs, %ax
+    movw %ax, %ds
+    movl %cr0, %ebp             # the guest's
+    movl startup_root - startup, %eax
+    movl %eax, %cr3
+    movl $0x20, %eax            # PAE
+    movl %eax, %cr4
+    movl $0xC0000080, %ecx      # EFER
+    xorl %edx, %edx
+    movl $0x1900, %eax          # SVME, NXE, LME
+    wrmsr
+    lgdtl startup_gdtr - startup
+    movl $0x80010033, %eax      # PG, WP, NE, ET, MP, PE
+    movl %eax, %cr0
+    ljmpl *(startup_far - startup)
+    .code64
+1:  movl $16, %eax
+    movl %eax, %ss
+    movl %eax, %ds
+    movl %eax, %es
+    movq startup_arrival(%rip), %rsi
+    movq 0(%rsi), %rax
+    movq %rax, %cr3             # which may be above 4 GiB
+    jmpq *startup_entry(%rip)
+    .org startup + 0xC0         # from here on: the struct Startup, in which the shell fills in
+startup_root:
+    .quad 0
+startup_far:
+    .long 1b - startup          # plus the page
+    .word 8, 0
+startup_gdtr:
+    .word 23, 0, 0, 0
+    .quad 0, 0, 0               # the GDT
+startup_entry:
+    .quad arrive - startup      # plus where this was copied from
+startup_arrival:
+    .quad 0
+
+arrive:                         # (RSI: the struct Arrival, EBP: the guest's CR0)
+    lgdt 22(%rsi)
+    lidt 38(%rsi)
+    movl $1, %eax
+    xorl %ecx, %ecx
+    cpuid
+    shrl $24, %ebx              # the local APIC's number
+    xorl %edi, %edi
+1:  cmpl %ebx, 48(%rsi,%rdi,4)
+    je 2f
+    incl %edi
+    cmpl 80(%rsi), %edi
+    jb 1b
+3:  hlt                         # nobody has told of this processor
+    jmp 3b
+2:  movl 84(%rsi), %eax
+    imulq %rax, %rdi
+    addq 8(%rsi), %rdi
+    leaq STACK_SIZE(%rdi), %rsp
+    movq %rsp, %rdi             # the state
+    movl %ebp, %esi
+    clgi
+    call efi_join               # which never returns
 
     .balign 8
 efi_constants:                  # how far from here the constants are: known when all is linked
