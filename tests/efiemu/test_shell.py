@@ -46,6 +46,7 @@ def wanted(firmware: Firmware) -> str:
         (0x8000_0000, (0x8000_0008, 0, 0, 0), "the processor shows no SVM"),
         (0x8000_0001, (0, 0, 0, 0), "the processor shows no SVM"),
         (0x8000_000A, (1, 16, 0, 0), "the processor has SVM without nested paging"),
+        (0x8000_0001, (0, 0, 1 << 2, ~(1 << 26) & 0xFFFF_FFFF), "the processor shows no pages of"),
     ],
 )
 def test_a_processor_without_it_is_refused(

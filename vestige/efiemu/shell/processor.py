@@ -8,7 +8,7 @@ from vestige.lang.types import u32
 # EBX, ECX and EDX of leaf 0: "AuthenticAMD", "HygonGenuine".
 AMD = (0x6874_7541, 0x444D_4163, 0x6974_6E65)
 HYGON = (0x6F67_7948, 0x656E_6975, 0x6E65_476E)
-FEATURES, SVM = 0x8000_0001, 1 << 2  # ECX
+FEATURES, SVM, GIBIBYTE_PAGES = 0x8000_0001, 1 << 2, 1 << 26  # bits of ECX, of EDX
 ADDRESS_SIZES = 0x8000_0008  # EAX, bits 0 to 7: of a physical address
 SVM_FEATURES, NESTED_PAGING = 0x8000_000A, 1 << 0  # EDX
 ENCRYPTION, SME, SEV = 0x8000_001F, 1 << 0, 1 << 1  # EAX
@@ -33,6 +33,9 @@ def refusal_by_processor(shell: Shell) -> u32:
     cpuid(SVM_FEATURES, 0, address_of(read))
     if not read.edx & NESTED_PAGING:
         return Text.NO_NESTED_PAGING
+    cpuid(FEATURES, 0, address_of(read))
+    if not read.edx & GIBIBYTE_PAGES:
+        return Text.NO_GIBIBYTE_PAGES
     if largest >= ENCRYPTION and is_encrypted(shell):
         return Text.ENCRYPTED
     return Text.NOTHING

@@ -39,6 +39,7 @@ class Text(IntEnum):
     BYTES = 30
     PROCESSORS = 31
     APIC_MOVES = 32
+    NO_GIBIBYTE_PAGES = 33
 
 
 WORDS = {
@@ -49,6 +50,8 @@ WORDS = {
     " machine, its host must show it",
     Text.LOCKED: "SVM is switched off (VM_CR.SVMDIS); switch it on in the firmware's set-up",
     Text.NO_NESTED_PAGING: "the processor has SVM without nested paging (CPUID Fn8000_000A)",
+    Text.NO_GIBIBYTE_PAGES: "the processor shows no pages of 1 GiB (CPUID Fn8000_0001, EDX bit 26);"
+    " if this is a virtual machine, its host must show them",
     Text.ENCRYPTED: "memory is encrypted (SEV or SME), and devices can't read that of a shadow",
     Text.NO_NVME: "there is no NVMe controller",
     Text.SEVERAL: "there are several NVMe controllers; name one: nvme=BUS:DEVICE.FUNCTION",
