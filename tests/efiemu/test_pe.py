@@ -1,5 +1,6 @@
 """The file: judged by binutils, which reads PE32+ files by itself."""
 
+import struct
 import subprocess
 from pathlib import Path
 
@@ -58,6 +59,13 @@ def test_sections_follow_each_other_in_memory() -> None:
 
 def test_the_table_of_checks_gives_each_its_line() -> None:
     table = checks([("", 0, ""), ("a.py", 7, "check failed: x")])
-    starts = [int.from_bytes(table[place : place + 4], "little") for place in (0, 4, 8)]
-    assert table[starts[1] : starts[2]] == b"a.py:7: check failed: x"
-    assert starts[2] == len(table)
+    file, line, reason = struct.unpack_from("<3H", table, 6)
+    assert line == 7
+    assert table[file : file + 5] == b"\x04a.py"
+    assert table[reason : reason + 16] == b"\x0fcheck failed: x"
+
+
+def test_the_table_of_checks_has_each_string_once() -> None:
+    sites = [("a.py", number, "index outside") for number in range(100)]
+    table = checks(sites)
+    assert len(table) == 6 * 100 + 1 + len("a.py") + 1 + len("index outside")

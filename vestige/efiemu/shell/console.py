@@ -1,12 +1,15 @@
 """Lines on the firmware's console."""
 
+from ctypes import sizeof
+
 from vestige.efiemu.shell import uefi
+from vestige.efiemu.shell.constants import Check
 from vestige.efiemu.shell.state import LONGEST, Shell
 from vestige.efiemu.shell.texts import LETTERS, STARTS, Text
-from vestige.lang.intrinsics import address_of, load8, load32
-from vestige.lang.types import u8, u32, u64
+from vestige.lang.intrinsics import address_of, load8
+from vestige.lang.types import u8, u16, u32, u64
 
-COLON, DOT = 0x3A, 0x2E
+COLON, DOT, SPACE = 0x3A, 0x2E, 0x20
 DIGITS = b"0123456789abcdef"
 
 
@@ -39,10 +42,31 @@ def put_location(shell: Shell, function: u32) -> None:
 
 
 def put_check(shell: Shell, table: u64, check: u32) -> None:
-    """What a check was, by a table of checks: see build.py."""
-    first, end = load32(u64(table + 4 * check)), load32(u64(table + 4 * check + 4))
-    for offset in range(first, end):
-        put(shell, load8(u64(table + offset)))
+    """What a check was, by a table of checks: FILE:LINE: REASON."""
+    row = Check.at(u64(table + sizeof(Check) * check))
+    put_string(shell, u64(table + row.file))
+    put(shell, COLON)
+    put_decimal(shell, row.line)
+    put(shell, COLON)
+    put(shell, SPACE)
+    put_string(shell, u64(table + row.reason))
+
+
+def put_string(shell: Shell, place: u64) -> None:
+    """One that is behind its length."""
+    for number in range(load8(place)):
+        put(shell, load8(u64(place + 1 + number)))
+
+
+def put_decimal(shell: Shell, value: u16) -> None:
+    """A number as people write it."""
+    begun = False
+    for power in (10_000, 1000, 100, 10, 1):
+        digit = value // power % 10
+        if digit or power == 1:
+            begun = True
+        if begun:
+            put(shell, DIGITS[digit])
 
 
 def end_line(shell: Shell) -> None:

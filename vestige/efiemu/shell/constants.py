@@ -3,7 +3,7 @@
 from ctypes import sizeof
 
 from vestige.lang.intrinsics import copy
-from vestige.lang.types import Struct, u32, u64
+from vestige.lang.types import Struct, u16, u32, u64
 
 
 class Constants(Struct):
@@ -14,6 +14,14 @@ class Constants(Struct):
     monitor_check_count: u32
     loads: u32  # Loads
     load_count: u32
+
+
+class Check(Struct):
+    """A row of a table of checks. Strings are at offsets from the table, behind their lengths."""
+
+    file: u16
+    line: u16
+    reason: u16
 
 
 class Load(Struct):
