@@ -23,6 +23,7 @@ from vestige.efiemu.shell.accesses import enter
 from vestige.efiemu.shell.block import MONITOR_DATA, MONITOR_QUEUES, MONITOR_SHARED, MONITOR_STACKS
 from vestige.efiemu.shell.monitor import place_monitor
 from vestige.efiemu.shell.ports import IN, STRING
+from vestige.efiemu.shell.serial import EMPTY, LINE_STATUS
 from vestige.efiemu.shell.serve import serve
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.vmcb import Exit, Vmcb
@@ -175,6 +176,8 @@ class Taken(Firmware):
             super().port_out32(port, value)
 
     def port_in8(self, port: int) -> int:
+        if port == LINE_STATUS:
+            return EMPTY
         self.real.append(("in", port, 1, 0x5A))
         return 0x5A
 

@@ -1,9 +1,12 @@
 """Exits of the guest that are no accesses: what interrupts it, and what ends it."""
 
+import random
 from collections.abc import Iterator
 
 import pytest
 
+from tests.devices.fuzzing import Limit
+from tests.efiemu.fuzz_exits import fuzz
 from tests.efiemu.machine import Taken, taken
 from vestige.efiemu.shell.vmcb import Exit
 from vestige.lang.intrinsics import OnlyInAVm
@@ -91,3 +94,7 @@ def test_a_third_fault_does_so_too(machine: Taken) -> None:
     with pytest.raises(OnlyInAVm, match="wait_for_interrupt"):
         machine.string(0x1F0, 2, INSW, IN)
     assert machine.real == [("out", 0xCF9, 1, 2), ("out", 0xCF9, 1, 6)]
+
+
+def test_guests_that_do_anything() -> None:
+    assert fuzz(Limit(1500), random.Random(13)) == (1500, None)
