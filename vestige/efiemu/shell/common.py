@@ -48,6 +48,8 @@ class Common(Struct):
     joined: u8[CPUS]  # 1: it has arrived, or is the one that the firmware runs on
     end: Lock  # which is not released: no processor is to go on
     lock: Lock
+    ioapic: Lock  # while the chip shows what somebody has chosen
+    selected: u32  # what the guest has chosen in it
     tables: Tables  # room for page tables
     bus_master: u16  # the IDE's first port; 0: it answers to none
     config_address: u32  # what the guest has written to CONFIG_ADDRESS

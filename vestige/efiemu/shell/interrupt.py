@@ -5,11 +5,11 @@ Intel 82093AA data sheet (290566-001), 3.2.4: the entry of a pin. AMD64 APM volu
 between its two writes of that in memory, so the first one's is put back.
 """
 
-from vestige.abi import IOAPIC
+from vestige.efiemu.shell.ioapic import read_entry
 from vestige.efiemu.shell.state import Shell
 from vestige.lang.intrinsics import load32, read_msr, store32, write_msr
 from vestige.lang.types import u8, u32, u64
-from vestige.monitor.devices.ioapic.spec import Entry, Index, Register
+from vestige.monitor.devices.ioapic.spec import Entry
 
 APIC_BASE, APIC_ADDRESS, X2APIC = 0x1B, 0xF_FFFF_F000, 1 << 10
 COMMAND, COMMAND_HIGH, PENDING = 0x300, 0x310, 1 << 12
@@ -20,22 +20,12 @@ DESTINATION = 24  # of the high half, in memory, and of an entry's
 
 def raise_pin(shell: Shell, pin: u8) -> None:
     """An edge at a pin: lost where that is masked, as in the I/O APIC."""
-    low = read_ioapic(Index.REDIRECTION + 2 * (pin & 31))
+    low, high = read_entry(shell, pin)
     if low & Entry.MASKED:
         shell.dropped += 1
         return
-    high = read_ioapic(Index.REDIRECTION + 2 * (pin & 31) + 1)
     shell.sent += 1
     send(low & (Entry.VECTOR | Entry.DELIVERY_MODE | Entry.LOGICAL) | ASSERT, high >> DESTINATION)
-
-
-def read_ioapic(index: u8) -> u32:
-    """One of its registers, which of them the guest has chosen staying so."""
-    chosen = load32(IOAPIC + Register.SELECT)
-    store32(IOAPIC + Register.SELECT, index)
-    value = load32(IOAPIC + Register.WINDOW)
-    store32(IOAPIC + Register.SELECT, chosen)
-    return value
 
 
 def send(command: u32, destination: u32) -> None:

@@ -1,12 +1,12 @@
 """The guest's accesses of memory that is not in its nested page table. APM volume 2, 15.25.6.
 
-The shell answers for pages of configuration space, and does the guest's stores to its local APICs:
-an instruction that touches one is done step by step. Memory above EVERYTHING is mapped as it is
-touched. What else is not there, or no instruction that the shell knows, ends the machine with a
-line.
+The shell answers for pages of configuration space, and does the guest's accesses of the I/O APIC
+and stores to the local APICs: an instruction that touches one is done step by step. Memory above
+EVERYTHING is mapped as it is touched. What else is not there, or no instruction that the shell
+knows, ends the machine with a line.
 """
 
-from vestige.efiemu.shell import apic, ecam
+from vestige.efiemu.shell import apic, ecam, ioapic
 from vestige.efiemu.shell.attempt import conclude
 from vestige.efiemu.shell.block import EVERYTHING, GUEST, common
 from vestige.efiemu.shell.code import fetch
@@ -71,7 +71,8 @@ def is_answered(shell: Shell, place: Place, size: u8) -> bool:
     if place.is_ram(shell.memory, size):
         return True
     there = place.physical
-    return place.near == size and (apic.is_apic(shell, there) or ecam.is_taken(shell, there))
+    known = ecam.is_taken(shell, there) or apic.is_apic(shell, there) or ioapic.is_ioapic(there)
+    return place.near == size and known
 
 
 def load(shell: Shell, place: Place, size: u8) -> u64:
@@ -80,6 +81,8 @@ def load(shell: Shell, place: Place, size: u8) -> u64:
         return place.load(shell.memory, size)
     if apic.is_apic(shell, place.physical):
         return apic.read(shell, place.physical, size)
+    if ioapic.is_ioapic(place.physical):
+        return ioapic.read(shell, place.physical, size)
     return ecam.read(shell, place.physical, size)
 
 
@@ -89,6 +92,8 @@ def store(shell: Shell, place: Place, size: u8, value: u64) -> None:
         place.store(shell.memory, size, value)
     elif apic.is_apic(shell, place.physical):
         apic.write(shell, place.physical, size, value)
+    elif ioapic.is_ioapic(place.physical):
+        ioapic.write(shell, place.physical, size, value)
     else:
         ecam.write(shell, place.physical, size, value)
 

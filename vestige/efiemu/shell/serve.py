@@ -7,6 +7,7 @@ from vestige.efiemu.shell.ending import calls_firmware, has_shown
 from vestige.efiemu.shell.fault import Vector
 from vestige.efiemu.shell.instruction import RBX, RCX, RDX
 from vestige.efiemu.shell.interrupt import APIC_BASE, X2APIC_COMMAND
+from vestige.efiemu.shell.ioapic import take_ioapic
 from vestige.efiemu.shell.mapped import answer_memory
 from vestige.efiemu.shell.others import end_all, join, prepare_others
 from vestige.efiemu.shell.ports import answer_port
@@ -49,6 +50,7 @@ def efi_serve(state: u64) -> None:
     shell = Shell.at(state)
     open_gate(shell)
     prepare_others(shell)
+    take_ioapic(shell)
     begin_interrupts(shell)
     run(shell)
 
