@@ -80,7 +80,7 @@ class Fuzz:
         except OnlyInAVm:  # where a machine ends, it halts
             self.said += shell.failed
             assert shell.failed or shell.events.dead or left == Exit.SHUTDOWN
-            shell.failed, shell.length = 0, 0
+            shell.failed, shell.length, self.machine.common.end.held = 0, 0, 0
             shell.events = Events()
 
     def port(self, code: bytes) -> int:
