@@ -82,6 +82,7 @@ class Fuzz:
             assert shell.failed or shell.events.dead or left == Exit.SHUTDOWN
             shell.failed, shell.length, self.machine.common.end.held = 0, 0, 0
             shell.events = Events()
+            machine.common.end.held = 0
 
     def port(self, code: bytes) -> int:
         """What the processor tells of an access of a port: most likely of this instruction."""
