@@ -37,6 +37,7 @@ NVME_CLASS, BRIDGE_CLASS = 0x01080200, 0x06000000
 NO_MEMORY, BUFFER_TOO_SMALL, NOT_FOUND = 1 << 63 | 9, 1 << 63 | 5, 1 << 63 | 14
 BAR, BAR_SIZE, VECTORS = 0x8_8000_0000, 0x4000, 0x2000
 HANDLES = 0x1000  # the first of PCI's functions
+LOW = 0x9_0000  # two pages below 1 MiB
 ROW = 48  # bytes of one of the memory map's
 Place = tuple[int, int, int]  # bus, device and function
 
@@ -91,7 +92,7 @@ class Firmware(Processor):
         }  # fmt: skip
         self.memory: list[tuple[int, int, int]] = []  # types, places and pages
         self.free: list[tuple[int, int]] = []  # what was given back
-        self.low = 0x9_0000  # address of two pages below 1 MiB; 0: they are not free
+        self.low = LOW  # address of two pages below 1 MiB; 0: they are not free
         self.room = 0  # address of what can be allocated; 0: nothing
         self.kept: set[int] = set()  # handles that a driver keeps
         self.connected: list[int] = []

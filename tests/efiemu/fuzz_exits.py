@@ -3,7 +3,8 @@
     python -m tests.efiemu.fuzz_exits --count 5000 --seed 1
 
 Random instructions in every mode, with random registers, segments and page tables, leave at the
-IDE's ports and at configuration space, by ports and in memory. Each ends as done, with an exception
+IDE's ports, at configuration space, by ports and in memory, at both kinds of APIC, and at MSRs. No
+STARTUP IPI leads a processor to where the guest wants it. Each ends as done, with an exception
 for the guest, or with the line of a machine that ends. Prints the number of exits and the seed;
 exit status 1 at a failure.
 """
@@ -13,11 +14,14 @@ import sys
 
 from tests.devices import fuzzing
 from tests.efiemu.disassembly import random_code
-from tests.efiemu.machine import NVME, RAM_SIZE, Taken, taken
+from tests.efiemu.machine import APIC_BASE, APIC_COMMAND, NVME, RAM_SIZE, Taken, taken
 from tests.efiemu.walks import CR0, LA57, LEGACY, MODES, PAE, TABLES, random_case
+from vestige import abi
 from vestige.efiemu.shell.events import Events
+from vestige.efiemu.shell.instruction import RCX
+from vestige.efiemu.shell.interrupt import X2APIC_COMMAND
 from vestige.efiemu.shell.vmcb import Exit, Segment, Vmcb
-from vestige.lang.intrinsics import OnlyInAVm
+from vestige.lang.intrinsics import OnlyInAVm, load32, store32
 
 DEFAULT = 5000
 ECAM = 0xB000_0000
@@ -27,6 +31,9 @@ INTERRUPTIONS = (Exit.NMI, Exit.SMI, Exit.IRET, Exit.DEBUG, Exit.WINDOW, Exit.VM
 SEGMENTS = ("cs", "ds", "es", "ss", "fs", "gs")
 CODE, LARGE = 0x1000, 2 << 20
 LONG_MODE = 0x500
+STARTUP = 6  # delivery mode
+MODES_OF_APIC = (0, 1 << 11, 1 << 11 | 1 << 10)
+MSRS = (APIC_BASE, X2APIC_COMMAND, 0xC000_0080, 0xC001_0114, 0xC001_0117)
 CODE_SIZES = {2: 0x9B, 4: 0xC9B, 8: 0x29B}  # attributes of CS
 
 
@@ -36,6 +43,9 @@ class Fuzz:
     def __init__(self, machine: Taken, chance: random.Random) -> None:
         self.machine, self.chance = machine, chance
         machine.shell.ecam, machine.shell.last_bus = ECAM, 255
+        machine.shell.processors, machine.shell.identities[1] = 2, 1
+        machine.shell.apic = abi.LOCAL_APIC
+        self.started = 0  # STARTUP IPIs
         self.said = 0  # lines of machines that ended
 
     def step(self) -> None:
@@ -44,6 +54,8 @@ class Fuzz:
         code_size = chance.choice((2, 4, 8))
         vmcb = Vmcb(cr0=chance.choice((0, 1)), flags=chance.getrandbits(18) | 2)
         vmcb.instruction, addresses = CODE, [PAGE + chance.randrange(4096), PAGE - 2, 1 << 40]
+        for page in (abi.IOAPIC, abi.LOCAL_APIC):
+            addresses.append(page + chance.choice((0, 0x10, 0x40, 0x300, chance.randrange(4096))))
         if code_size == 8:
             self.map_identity(vmcb)
         elif chance.randrange(3) == 0:
@@ -54,10 +66,20 @@ class Fuzz:
         vmcb.cs.base = 0
         code = random_code(chance, code_size)
         machine.ram.data[CODE : CODE + len(code)] = code
+        startup = STARTUP << 8 | chance.getrandbits(8) | chance.getrandbits(2) << 18
         for number in range(16):
-            values = (*addresses, chance.randrange(RAM_SIZE), chance.getrandbits(64), 0, 1, 8)
+            values = (
+                *addresses,
+                chance.randrange(RAM_SIZE),
+                chance.getrandbits(64),
+                startup,
+                0,
+                1,
+                8,
+            )
             machine.shell.guest.number[number] = chance.choice(values)
-        vmcb.rax, vmcb.stack = chance.getrandbits(64), chance.choice(addresses)
+        vmcb.rax = chance.choice((startup, chance.getrandbits(64)))
+        vmcb.stack = chance.choice(addresses)
         if chance.randrange(8) == 0:
             vmcb.interrupted = chance.getrandbits(64)
         self.enter(vmcb, code)
@@ -72,6 +94,10 @@ class Fuzz:
                 left, first = chance.choice(INTERRUPTIONS), 0
             case 1 | 2:
                 left, first = Exit.MEMORY, chance.getrandbits(34)
+            case _ if chance.randrange(4) == 0:
+                left, first = Exit.MSR, chance.randrange(2)
+                machine.msrs[APIC_BASE] = abi.LOCAL_APIC | chance.choice(MODES_OF_APIC)
+                shell.guest.number[RCX] = chance.choice(MSRS)
             case _:
                 left, first = Exit.PORT, self.port(code)
         second = chance.choice((PAGE, vmcb.instruction + 2, chance.getrandbits(50)))
@@ -82,7 +108,18 @@ class Fuzz:
             assert shell.failed or shell.events.dead or left == Exit.SHUTDOWN
             shell.failed, shell.length, self.machine.common.end.held = 0, 0, 0
             shell.events = Events()
-            machine.common.end.held = 0
+        self.look_at_commands()
+
+    def look_at_commands(self) -> None:
+        """What the local APIC was given to send, in memory or by its MSR."""
+        machine = self.machine
+        sent = [value for number, value in machine.sent if number == X2APIC_COMMAND]
+        for command in (load32(APIC_COMMAND), *sent):
+            startup = command >> 8 & 7 == STARTUP
+            assert not startup or command & 0xFF == machine.shell.low >> 12
+            self.started += startup
+        machine.sent.clear()
+        store32(APIC_COMMAND, 0)
 
     def port(self, code: bytes) -> int:
         """What the processor tells of an access of a port: most likely of this instruction."""
@@ -113,7 +150,7 @@ class Fuzz:
         vmcb.cr0, vmcb.cr3, vmcb.efer = CR0, TABLES, LONG_MODE
         vmcb.cr4 = (PAE | chance.getrandbits(22)) & ~LA57
         vmcb.privilege = chance.choice((0, 0, 3))
-        self.machine.ram.data[TABLES : TABLES + 0x4000] = bytes(0x4000)
+        self.machine.ram.data[TABLES : TABLES + 0x5000] = bytes(0x5000)
         put(TABLES, TABLES + 0x1000 | 7)
         put(TABLES + 0x1000, TABLES + 0x2000 | 7)
         put(TABLES + 0x1000 + 8 * (ECAM >> 30), TABLES + 0x3000 | 7)
@@ -121,6 +158,9 @@ class Fuzz:
             put(TABLES + 0x2000 + 8 * number, number * LARGE | 0x83 | chance.choice((4, 4, 0)))
         rights = chance.choice((7, 7, 7, 3, 5, 6))
         put(TABLES + 0x3000 + 8 * (ECAM >> 21 & 511), ECAM | 0x80 | rights)
+        put(TABLES + 0x1000 + 8 * (abi.IOAPIC >> 30), TABLES + 0x4000 | 7)
+        for page in (abi.IOAPIC, abi.LOCAL_APIC):
+            put(TABLES + 0x4000 + 8 * (page >> 21 & 511), page | 0x80 | rights)
 
     def map_anything(self, vmcb: Vmcb, addresses: list[int]) -> int:
         """Tables of any shape, with the code behind them; the size of code."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tests.drivers.benches import Pages
 from tests.drivers.fake_nvme import FakeNvme
-from tests.efiemu.firmware import NVME_CLASS, Firmware
+from tests.efiemu.firmware import LOW, NVME_CLASS, Firmware
 from tests.efiemu.memory import at, physical
 from vestige import abi
 from vestige.abi import Cpu, Shared
@@ -21,6 +21,7 @@ from vestige.efiemu.build import constants
 from vestige.efiemu.shell import block, ide
 from vestige.efiemu.shell.accesses import enter
 from vestige.efiemu.shell.block import MONITOR_DATA, MONITOR_QUEUES, MONITOR_SHARED, MONITOR_STACKS
+from vestige.efiemu.shell.common import Startup
 from vestige.efiemu.shell.monitor import place_monitor
 from vestige.efiemu.shell.ports import IN, STRING
 from vestige.efiemu.shell.serial import EMPTY, LINE_STATUS
@@ -39,7 +40,7 @@ RAM_SIZE = 4 << 20
 STEP = 100  # ns between two looks at the time
 IOAPIC_WINDOW, IOAPIC_SELECT = abi.IOAPIC + 0x10, abi.IOAPIC
 APIC_COMMAND, APIC_COMMAND_HIGH = abi.LOCAL_APIC + 0x300, abi.LOCAL_APIC + 0x310
-APIC_BASE = 0x1B
+APIC_BASE, X2APIC_COMMAND = 0x1B, 0x830
 
 
 @cache
@@ -82,6 +83,8 @@ class Taken(Firmware):
         self.vmcb = Vmcb()
         shell.vmcb = ctypes.addressof(self.vmcb)
         self.msrs[APIC_BASE] = abi.LOCAL_APIC | 1 << 11
+        self.msrs[X2APIC_COMMAND] = 0
+        self._startup = Startup()
         self.real: list[tuple[str, int, int, int]] = []  # what, port, bytes, value
         self.sent: list[tuple[int, int]] = []  # by the x2APIC: number and value of an MSR
         self._lefts: list[Left] = []
@@ -150,6 +153,9 @@ class Taken(Firmware):
     def wait(self, milliseconds: int) -> None:
         """Nobody does anything for so long."""
         self._now += milliseconds * 1_000_000
+
+    def startup_page(self) -> int:
+        return ctypes.addressof(self._startup)
 
     def write_msr(self, number: int, value: int) -> None:
         if self._inside:
@@ -265,4 +271,5 @@ def taken() -> Iterator[Taken]:
         place = stack.enter_context(physical(block.SIZE))
         for page in (abi.IOAPIC, abi.LOCAL_APIC):
             stack.enter_context(at(page, 4096))
+        stack.enter_context(at(LOW, block.LOW_SIZE))
         yield Taken(place)

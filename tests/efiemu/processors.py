@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from tests.efiemu.firmware import Firmware
+from tests.efiemu.firmware import LOW, Firmware
 from tests.efiemu.memory import at, physical
 from vestige import abi
 from vestige.efiemu.shell import block
@@ -12,7 +12,6 @@ from vestige.efiemu.shell.common import CPUS, Startup
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.vmcb import Vmcb
 
-LOW = 0x9_0000
 APIC_BASE, X2APIC_COMMAND = 0x1B, 0x830
 BOOT, ENABLED, X2APIC = 1 << 8, 1 << 11, 1 << 10
 IDENTITIES = (0, 2, 3, 0x21)

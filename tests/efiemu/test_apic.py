@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.efiemu.firmware import LOW
 from tests.efiemu.processors import (
     APIC_BASE,
     BOOT,
     ENABLED,
     IDENTITIES,
-    LOW,
     X2APIC,
     X2APIC_COMMAND,
     Machine,

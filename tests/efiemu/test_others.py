@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.efiemu.firmware import LOW
 from tests.efiemu.machine import taken
 from tests.efiemu.memory import translate
 from tests.efiemu.processors import (
@@ -12,7 +13,6 @@ from tests.efiemu.processors import (
     ENTRY,
     FAR,
     IDENTITIES,
-    LOW,
     X2APIC,
     X2APIC_COMMAND,
     Machine,

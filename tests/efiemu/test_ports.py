@@ -197,6 +197,15 @@ def test_a_masked_pin_sends_nothing(machine: Taken) -> None:
     assert load32(APIC_COMMAND) == 0
 
 
+@pytest.mark.parametrize("mode", [3, 6])
+def test_a_pin_can_not_start_a_processor(machine: Taken, mode: int) -> None:
+    store32(IOAPIC_WINDOW, ENTRY | mode << 8)
+    before = machine.shell.dropped
+    machine.dma(READ_DMA, 8, 0x10000, 4096)
+    nmi(machine)
+    assert (machine.shell.dropped, load32(APIC_COMMAND)) == (before + 1, 0)
+
+
 def test_a_half_written_command_of_the_guests_apic_stays(machine: Taken) -> None:
     store32(APIC_COMMAND_HIGH, 0x0700_0000)
     machine.dma(READ_DMA, 8, 0x10000, 4096)

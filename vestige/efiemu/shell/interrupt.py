@@ -15,13 +15,16 @@ APIC_BASE, APIC_ADDRESS, X2APIC = 0x1B, 0xF_FFFF_F000, 1 << 10
 COMMAND, COMMAND_HIGH, PENDING = 0x300, 0x310, 1 << 12
 X2APIC_COMMAND = 0x830
 ASSERT = 1 << 14
+# Delivery modes that the I/O APIC has not: to a local APIC they are a remote read and STARTUP, by
+# which a guest would get a processor past the shell.
+RESERVED = (3 << 8, 6 << 8)
 DESTINATION = 24  # of the high half, in memory, and of an entry's
 
 
 def raise_pin(shell: Shell, pin: u8) -> None:
-    """An edge at a pin: lost where that is masked, as in the I/O APIC."""
+    """An edge at a pin: lost where that is masked, as in the I/O APIC, or has no mode there is."""
     low, high = read_entry(shell, pin)
-    if low & Entry.MASKED:
+    if low & Entry.MASKED or low & Entry.DELIVERY_MODE in RESERVED:
         shell.dropped += 1
         return
     shell.sent += 1
