@@ -35,15 +35,18 @@ def boot(folder: Path, *words: str, machine: str = "pc", cpu: str = CPU) -> list
     return lines_of(done.stdout)
 
 
-def boot_until(text: str, times: int, folder: Path, *words: str) -> list[str]:
-    """The same until a text has been there so often, and the line has ended."""
+def boot_until(
+    text: str, times: int, folder: Path, *words: str, whole_line: bool = True
+) -> list[str]:
+    """The same until a text has been there so often, and the line has ended, if it does."""
     seen, limit = b"", time.monotonic() + LIMIT
     with subprocess.Popen(
         command_of(folder, *words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0
     ) as emulated:
         assert emulated.stdout is not None
         try:
-            while seen.count(text.encode()) < times or not seen.endswith(b"\n"):
+            end = b"\n" if whole_line else b""
+            while seen.count(text.encode()) < times or not seen.endswith(end):
                 left = limit - time.monotonic()
                 assert select.select([emulated.stdout], [], [], max(left, 0))[0], lines_of(seen)
                 data = emulated.stdout.read(1 << 16)

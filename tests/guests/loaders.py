@@ -10,6 +10,7 @@ from tests.guests.store import built
 from vestige.softhost import packages
 
 IPXE, MEMTEST = "ipxe.lkrn", "memtest86+x64.bin"  # below /boot, in Linux's format
+MEMTEST_EFI = "memtest86+x64.efi"
 _PACKAGES = ("dosfstools", "ipxe", "memtest86+", "mtools", "syslinux")
 _MEBIBYTES = 32
 _QUICK = 60.0  # seconds
@@ -29,7 +30,7 @@ def tools() -> Path:
 
 
 def boot_file(name: str) -> Path:
-    """IPXE or MEMTEST."""
+    """IPXE, MEMTEST or MEMTEST_EFI."""
     return tools() / "boot" / name
 
 
