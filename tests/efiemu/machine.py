@@ -89,6 +89,7 @@ class Taken(Firmware):
         self.sent: list[tuple[int, int]] = []  # by the x2APIC: number and value of an MSR
         self._lefts: list[Left] = []
         self._inside = self._on = False
+        self.turns = 0  # of the monitor's
         self._now = 1 << 40
         self.machine = Machine.at(place + block.MONITOR_STATE)
         self.shared = Shared.at(place + MONITOR_SHARED)
@@ -108,6 +109,7 @@ class Taken(Firmware):
         """What the monitor has at addresses of its own is where it is in this process."""
         config, place = self.shared.config, self.shell.block
         config.ram.low, config.ram.low_size = self.ram.address, RAM_SIZE
+        config.coalesced = place + block.MONITOR_WRITES
         nvme = config.nvme[0]
         nvme.bar, nvme.bar_size = self.nvme.registers, len(self.nvme.bar)
         nvme.queues, nvme.moved = place + MONITOR_QUEUES, 0
@@ -126,6 +128,7 @@ class Taken(Firmware):
             self._inside = True
             call: int = abi.Call.DONE
             if self._on:
+                self.turns += 1
                 call = trap_turn.serve(self.cpu, self.machine, self.shared)
             else:
                 self._on = True

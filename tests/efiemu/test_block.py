@@ -90,7 +90,9 @@ def test_the_monitor_has_its_pieces_and_nothing_else(shell: Shell) -> None:
         place = shell.block + MONITOR_DATA + number * PAGE
         assert translate(root, address + PAGE) == (place, GUEST)
         assert translate(root, address) is None
-        assert translate(root, address + 2 * PAGE) is None
+        assert (translate(root, address + 2 * PAGE) is None) == (number > 0)
+    writes = translate(root, block.WRITES)
+    assert writes == (shell.block + block.MONITOR_WRITES, GUEST)
     for address in (0, shell.block, abi.BARS, abi.LOCAL_APIC):
         assert translate(root, address) is None
 

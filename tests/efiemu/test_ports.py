@@ -160,7 +160,7 @@ def test_the_guests_own_nmi_reaches_it(machine: Taken) -> None:
 def test_an_nmi_that_an_exit_was_faster_than_is_the_controllers(machine: Taken) -> None:
     machine.dma(READ_DMA, 8, 0x10000, 4096)
     machine.nvme.step()
-    machine.out(machine.common.bus_master + 2, 0)
+    machine.out(0x3F6, 0)
     assert machine.inp(machine.common.bus_master + 2) & 5 == 4, "which has taken the answer"
     machine.leave(Exit.NMI)
     assert machine.vmcb.injected == 0
@@ -169,7 +169,7 @@ def test_an_nmi_that_an_exit_was_faster_than_is_the_controllers(machine: Taken) 
 def test_an_nmi_long_after_that_is_the_guests(machine: Taken) -> None:
     machine.dma(READ_DMA, 8, 0x10000, 4096)
     machine.nvme.step()
-    machine.out(machine.common.bus_master + 2, 0)
+    machine.out(0x3F6, 0)
     assert machine.inp(machine.common.bus_master + 2) & 5 == 4
     machine.wait(200)
     machine.leave(Exit.NMI)
@@ -233,3 +233,41 @@ def test_the_second_channel_has_no_drive(machine: Taken) -> None:
 
 def test_the_counter_is_measured(machine: Taken) -> None:
     assert machine.shared.config.tsc_khz == COUNTER_KHZ
+
+
+def coalesced(machine: Taken) -> int:
+    return machine.shared.statistics.coalesced_writes
+
+
+def bus_master(machine: Taken) -> int:
+    return machine.common.bus_master
+
+
+def test_writes_that_do_nothing_by_themselves_wait_for_the_next_that_does(machine: Taken) -> None:
+    turns, before = machine.turns, coalesced(machine)
+    for register in range(1, 7):
+        machine.out(0x1F0 + register, 0x10 + register)
+    machine.out(bus_master(machine) + 2, 4)
+    machine.out(bus_master(machine) + 4, 0x800, 4)
+    assert (machine.turns, coalesced(machine)) == (turns, before)
+    assert [machine.inp(0x1F0 + register) & 0xFF for register in (2, 3, 4, 5)] == [
+        0x12, 0x13, 0x14, 0x15,
+    ]  # fmt: skip
+    assert coalesced(machine) == before + 8
+    assert machine.inp(bus_master(machine) + 4, 4) == 0x800
+
+
+def test_other_writes_do_not_wait(machine: Taken) -> None:
+    first = bus_master(machine)
+    for port, size in ((0x1F0, 2), (0x1F7, 1), (0x3F6, 1), (first, 1), (0x1F6, 2), (first + 6, 4)):
+        before = machine.turns
+        machine.out(port, 0, size)
+        assert machine.turns > before, (hex(port), size)
+
+
+def test_more_writes_than_there_is_room_for_are_all_done(machine: Taken) -> None:
+    before = coalesced(machine)
+    for number in range(3 * block.WRITE_COUNT):
+        machine.out(0x1F2, number & 0xFF)
+    assert machine.inp(0x1F2) & 0xFF == 3 * block.WRITE_COUNT - 1 & 0xFF
+    assert coalesced(machine) - before == 3 * block.WRITE_COUNT - 3, "a full queue is a trap's"

@@ -55,6 +55,7 @@ def fill(private: PrivateMemory, code: MonitorCode) -> None:
     )  # fmt: skip
     config = private.shared().config
     config.domains = 1
+    config.coalesced, config.coalesced_entries = block.WRITES, block.WRITE_COUNT
     disk, nvme = config.disks[0], config.nvme[0]
     disk.present, disk.bus, disk.kind = 1, abi.Bus.IDE, abi.DiskKind.NVME
     nvme.present, nvme.vectors, nvme.moved = 1, 1, 1

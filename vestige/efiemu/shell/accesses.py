@@ -9,6 +9,8 @@ from vestige.abi import (
     IDE_SLOT,
     RUN_MMIO_DATA,
     Call,
+    CoalescedRing,
+    CoalescedWrite,
     ExitReason,
     RunIo,
     RunMmio,
@@ -18,10 +20,18 @@ from vestige.efiemu.shell.common import CPUS
 from vestige.efiemu.shell.monitor import monitor_cpu, run_to_call
 from vestige.efiemu.shell.pages import PAGE
 from vestige.efiemu.shell.state import Shell
-from vestige.lang.intrinsics import address_of, load32, store32
+from vestige.lang.intrinsics import (
+    address_of,
+    load32,
+    load_acquire32,
+    store32,
+    store64,
+    store_release32,
+)
 from vestige.lang.types import u8, u16, u32, u64
 
 OUT = 1  # RunIo.direction
+LAST, ENTRIES, ENTRY_SIZE = 4, 8, 24  # offsets and size: abi.CoalescedRing, abi.CoalescedWrite
 DEVICE = 15  # bits of an address in ECAM below a device's number
 
 
@@ -58,6 +68,24 @@ def read_port(shell: Shell, port: u16, size: u8) -> u32:
     store32(data_page(shell), 0)
     string(shell, port, size, 1, write=False)
     return load32(data_page(shell))
+
+
+def post_write(shell: Shell, port: u16, size: u8, value: u32) -> None:
+    """OUT that does nothing by itself: the monitor is told with what comes next, as by KVM."""
+    lock, page = block.common(shell).lock, u64(shell.block + block.MONITOR_WRITES)
+    ring = CoalescedRing.at(page)
+    lock.acquire()
+    last = ring.last % block.WRITE_COUNT
+    following = (last + 1) % block.WRITE_COUNT
+    full = following == load_acquire32(page)
+    if not full:
+        entry = CoalescedWrite.at(u64(page + ENTRIES + ENTRY_SIZE * last))
+        entry.address, entry.length, entry.port = port, size, 1
+        store64(address_of(entry.data), value)
+        store_release32(u64(page + LAST), following)
+    lock.release()
+    if full:
+        write_port(shell, port, size, value)
 
 
 def write_port(shell: Shell, port: u16, size: u8, value: u32) -> None:

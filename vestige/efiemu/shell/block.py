@@ -47,11 +47,14 @@ MONITOR_STATE, MONITOR_QUEUES, MONITOR_STACKS = 0x20_0000, 0x40_0000, 0x50_0000
 MONITOR_IMAGE, MONITOR_IMAGE_SIZE = 0x58_0000, 0x4_0000
 MONITOR_SHARED, MONITOR_TABLES, MONITOR_TABLES_SIZE = 0x5C_0000, 0x5D_0000, 0x2_0000
 MONITOR_DATA = 0x5F_0000  # of its guests' accesses, a page each
+MONITOR_WRITES = 0x5F_8000  # that wait for it, a page
 # A part for each processor: its stack, aligned to its size; behind that its Shell; at the end its
 # guest's VMCB and the page in which VMRUN keeps the host's registers.
 PROCESSORS, PROCESSOR_SIZE = 0x60_0000, 0x2_0000
 SHELL, SHELL_SIZE, VMCB, HOST_SAVE = STACK_SIZE, 0xE000, 0x1_E000, 0x1_F000
 
+WRITES = RUN_PAGES + 2 * PAGE  # where the monitor has those
+WRITE_COUNT = (PAGE - 8) // 24  # that there is room for, behind a CoalescedRing
 RAM_WINDOW = HIGH_RAM  # where the monitor has the guest's RAM below 4 GiB: behind its own memory
 RAM_WINDOW_SIZE = 4 << 30
 REGISTERS_SIZE = 0x2000  # bytes of BAR 0: registers, and doorbells of more queues than there are
@@ -143,6 +146,7 @@ def map_all(shell: Shell) -> None:
     shell.monitor_root = tables.new()
     for piece in PIECES:
         tables.map(shell.monitor_root, piece.address, u64(block + piece.place), piece.size, GUEST)
+    tables.map(shell.monitor_root, WRITES, u64(block + MONITOR_WRITES), PAGE, GUEST)
     for number in range(CPUS):
         address = RUN_PAGES + number * RUN_STRIDE + PAGE
         place = u64(block + MONITOR_DATA + number * PAGE)

@@ -16,7 +16,8 @@ from vestige.monitor.devices.pci.spec import BAR_IO, BAR_IO_ADDRESS, Command, Re
 from vestige.monitor.devices.piix3_ide.pci_spec import BUS_MASTER_SIZE, Bar
 
 PRIMARY, PRIMARY_CONTROL, SECONDARY, SECONDARY_CONTROL = 0x1F0, 0x3F6, 0x170, 0x376
-COMMAND_BLOCK = 8  # ports
+COMMAND_BLOCK, COMMAND = 8, 7  # ports; the last of them
+STATUS, STATUS_AND_TABLE = 2, 6  # of a bus master
 BOTH_COMPATIBLE = 0x80  # programming interface: a bus master, both channels in their old places
 BUS_MASTER = Register.BAR0 + 4 * Bar.BUS_MASTER
 PLACES = (0xEF00, 0xDF00, 0xCF00, 0xBF00, 0xAF00, 0x9F00)  # for it
@@ -76,6 +77,15 @@ def is_ide(shell: Shell, port: u16) -> bool:
         return True
     first = block.common(shell).bus_master
     return first != 0 and first <= port < first + BUS_MASTER_SIZE
+
+
+def waits(shell: Shell, port: u16, size: u8) -> bool:
+    """Whether writing it does nothing by itself: a task file, a bus master's status and table."""
+    end = port + size
+    if port > PRIMARY and end <= PRIMARY + COMMAND:
+        return True
+    first = block.common(shell).bus_master
+    return first != 0 and first + STATUS <= port and end <= first + STATUS + STATUS_AND_TABLE
 
 
 def is_second_channel(port: u16) -> bool:

@@ -103,6 +103,8 @@ def write(shell: Shell, port: u16, size: u8, value: u32) -> None:
         write_config(shell, register_of(shell, port), size, value)
     elif who == NONE or ide.is_second_channel(port):
         pass
+    elif ide.waits(shell, port, size):
+        accesses.post_write(shell, port, size, value)
     elif ide.is_ide(shell, port):
         accesses.write_port(shell, port, size, value)
     else:
