@@ -7,10 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.efiemu import fat, ovmf
+from tests.efiemu import fat, ovmf, x2apic
 from vestige.efiemu.build import application
 
-SCRIPT = ("fs0:", "\\efiemu.efi", "pci", "map -r", "fs1:", "type note.txt", "reset -s")
+SCRIPT = (
+    "fs0:",
+    "\\efiemu.efi",
+    "pci",
+    "map -r",
+    "fs1:",
+    "type note.txt",
+    "fs0:\\x2apic.efi",
+    "reset -s",
+)
+LAHF_IN_LONG_MODE, SVM = 1 << 0, 1 << 2  # CPUID Fn8000_0001, ECX
 NOTE = b"This is on the NVMe.\r\n"
 
 
@@ -21,9 +31,10 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     (folder / "startup.nsh").write_text("".join(f"{line}\r\n" for line in SCRIPT))
     disk: Path = tmp_path_factory.mktemp("nvme") / "disk.img"
     fat.disk(disk, {"note.txt": NOTE}, 80)
-    words = ("-drive", f"file={disk},format=raw,if=none,id=disk")
+    (folder / "x2apic.efi").write_bytes(x2apic.application())
+    words = ("-smp", "2", "-drive", f"file={disk},format=raw,if=none,id=disk")
     device = ("-device", "nvme,serial=4,drive=disk,addr=4")
-    return ovmf.boot(folder, *words, *device, machine="q35")
+    return ovmf.boot(folder, *words, *device, machine="q35", cpu=ovmf.CPU + ",+x2apic")
 
 
 def test_the_ide_is_in_the_controllers_place(lines: list[str]) -> None:
@@ -37,3 +48,11 @@ def test_the_ide_is_in_the_controllers_place(lines: list[str]) -> None:
 def test_the_firmwares_own_driver_reads_from_it(lines: list[str]) -> None:
     assert any("Pci(0x4,0x0)/Ata(" in line and "/HD(1,MBR," in line for line in lines)
     assert NOTE.decode().strip() in lines
+
+
+def test_a_processor_that_is_started_by_x2apic_is_a_guest_too(lines: list[str]) -> None:
+    (found,) = [line.split() for line in lines if line.startswith("x2apic: ")]
+    features = int(found[2], 16)
+    assert found[1] == "01", "it has arrived where the guest wanted it"
+    assert features & LAHF_IN_LONG_MODE
+    assert not features & SVM

@@ -1,0 +1,78 @@
+"""An application of firmware that starts the other processors by x2APIC, and says what they find.
+
+Each executes CPUID in real mode and halts. APM volume 2, 16.9 to 16.13.
+"""
+
+from vestige.efiemu import pe
+from vestige.efiemu.shell import uefi
+from vestige.efiemu.shell.console import end_line, put, put_hexadecimal
+from vestige.efiemu.shell.interrupt import APIC_BASE, ASSERT, X2APIC, X2APIC_COMMAND
+from vestige.efiemu.shell.state import Shell
+from vestige.efiemu.shell.uefi import SystemTable
+from vestige.lang.build import compile_functions
+from vestige.lang.intrinsics import (
+    address_of,
+    load8,
+    load32,
+    panic,
+    pause,
+    read_msr,
+    store8,
+    write_msr,
+)
+from vestige.lang.types import u64
+
+LOWEST_MEBIBYTE, LOADER_DATA = 0xF_FFFF, 2
+INIT, STARTUP, ALL_BUT_SELF = 5 << 8, 6 << 8, 3 << 18
+# mov ax, cs; mov ds, ax; mov eax, 0x80000001; cpuid; mov [0x84], ecx; lock inc byte [0x80]; hlt; jmp
+CODE = bytes.fromhex("8cc8 8ed8 66b801000080 0fa2 66890e8400 f0fe068000 f4 ebfd")
+ARRIVED, FOUND = 0x80, 0x84
+TRIES = 100_000_000
+NAME = b"x2apic: "
+
+
+def efi_main(handle: u64, table: u64, state: u64, constants: u64) -> u64:
+    shell, system = Shell.at(state), SystemTable.at(table)
+    shell.boot, shell.output = system.boot, system.output
+    shell.answer[0] = LOWEST_MEBIBYTE
+    uefi.call(
+        shell.boot, uefi.ALLOCATE_PAGES, uefi.MOST_ADDRESS, LOADER_DATA, 1,
+        address_of(shell.answer),
+    )  # fmt: skip
+    page = shell.answer[0]
+    for number in range(len(CODE)):
+        store8(u64(page + number), CODE[number])
+    store8(u64(page + ARRIVED), 0)
+    write_msr(APIC_BASE, read_msr(APIC_BASE) | X2APIC)
+    write_msr(X2APIC_COMMAND, ALL_BUT_SELF | ASSERT | INIT)
+    write_msr(X2APIC_COMMAND, ALL_BUT_SELF | ASSERT | STARTUP | page >> 12)
+    for _ in range(TRIES):
+        if load8(u64(page + ARRIVED)) != 0:
+            break
+        pause()
+    for letter in NAME:
+        put(shell, letter)
+    put_hexadecimal(shell, load8(u64(page + ARRIVED)), 2)
+    put(shell, 0x20)
+    put_hexadecimal(shell, load32(u64(page + FOUND)), 8)
+    end_line(shell)
+    return uefi.SUCCESS
+
+
+def efi_failed(check: u64, table: u64, state: u64, constants: u64) -> u64:
+    return uefi.ABORTED
+
+
+def efi_serve(state: u64) -> None:
+    panic(0)
+
+
+def efi_join(state: u64, cr0: u64) -> None:
+    panic(0)
+
+
+def application() -> bytes:
+    """The file."""
+    image = compile_functions([efi_main, efi_failed, efi_serve, efi_join], base=None, runtime="efi")
+    zeroed = image.memory_size - image.code_size
+    return pe.application(image.code, image.symbols["efi_start"], zeroed, bytes(16))
