@@ -1,6 +1,7 @@
 """Configuration space in memory, as OVMF uses it on QEMU's q35: the IDE is there, the NVMe is not.
 
-A boot of the firmware alone: its shell lists PCI's functions, and its own driver finds the disk.
+A boot of the firmware alone: its shell lists PCI's functions, and its own driver finds the disk. At
+the end an application of the tests' starts the other processor by x2APIC.
 """
 
 from pathlib import Path
