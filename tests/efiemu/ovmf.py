@@ -2,8 +2,10 @@
 
 import re
 import select
+import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -16,19 +18,40 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]|[\r\x00]")
 
 
 @cache
-def firmware() -> Path:
-    """Debian's OVMF."""
+def files() -> Path:
+    """Debian's OVMF: the folder of packages' files."""
     found = packages.describe(["ovmf"])
 
     def build(directory: Path) -> None:
         packages.unpack(packages.fetch(found), directory)
 
-    return packages.place(built("ovmf", (found[0].file_name,), build), "usr/share/ovmf/OVMF.fd")
+    return built("ovmf", (found[0].file_name,), build)
 
 
-def boot(folder: Path, *words: str, machine: str = "pc", cpu: str = CPU) -> list[str]:
-    """What is on its serial port until it powers off: `folder` holds startup.nsh and the rest."""
-    command = command_of(folder, *words, machine=machine, cpu=cpu)
+def firmware() -> Path:
+    """The one without SMM."""
+    return packages.place(files(), "usr/share/ovmf/OVMF.fd")
+
+
+def firmware_with_smm(variables: Path) -> tuple[str, ...]:
+    """The one with SMM as QEMU is given it, for `q35,smm=on`; its variables are in a file."""
+    code = packages.place(files(), "usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
+    shutil.copy(packages.place(files(), "usr/share/OVMF/OVMF_VARS_4M.fd"), variables)
+    return (
+        *("-global", "driver=cfi.pflash01,property=secure,value=on"),
+        *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}"),
+        *("-drive", f"if=pflash,format=raw,unit=1,file={variables}"),
+    )
+
+
+def boot(
+    folder: Path, *words: str, machine: str = "pc", cpu: str = CPU, of: Sequence[str] | None = None
+) -> list[str]:
+    """What is on its serial port until it powers off: `folder` holds startup.nsh and the rest.
+
+    `of` is another firmware than the one without SMM.
+    """
+    command = command_of(folder, *words, machine=machine, cpu=cpu, of=of)
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=True
     )
@@ -57,14 +80,17 @@ def boot_until(
     return lines_of(seen)
 
 
-def command_of(folder: Path, *words: str, machine: str = "pc", cpu: str = CPU) -> list[str]:
+def command_of(
+    folder: Path, *words: str, machine: str = "pc", cpu: str = CPU, of: Sequence[str] | None = None
+) -> list[str]:
     """The command: a disk with a folder's files, and what else is given."""
     qemu = emulator.ensure(print).words
     disk = f"file=fat:rw:{folder},format=raw,if=none,id=files"
     return [
         *(*qemu, "-machine", machine, "-accel", "tcg", "-cpu", cpu, "-m", "2G", "-nodefaults"),
         *("-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"),
-        *("-bios", str(firmware()), "-drive", disk, "-device", "virtio-blk-pci,drive=files"),
+        *(of or ("-bios", str(firmware()))),
+        *("-drive", disk, "-device", "virtio-blk-pci,drive=files"),
         *words,
     ]
 

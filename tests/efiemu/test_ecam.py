@@ -1,10 +1,12 @@
 """Configuration space in memory, as OVMF uses it on QEMU's q35: the IDE is there, the NVMe is not.
 
 A boot of the firmware alone: its shell lists PCI's functions, and its own driver finds the disk. At
-the end an application of the tests' starts the other processor by x2APIC.
+the end an application of the tests' starts the other processor by x2APIC. This OVMF is the one with
+system management mode, to which all processors come for each variable that is written.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -18,15 +20,26 @@ SCRIPT = (
     "map -r",
     "fs1:",
     "type note.txt",
+    "set kept yes",
+    "set kept",
     "fs0:\\x2apic.efi",
+    "set kept no",
+    "set kept",
     "reset -s",
 )
 LAHF_IN_LONG_MODE, SVM = 1 << 0, 1 << 2  # CPUID Fn8000_0001, ECX
 NOTE = b"This is on the NVMe.\r\n"
 
 
+class Boot(NamedTuple):
+    """What was on the serial port, and the firmware's variables afterwards."""
+
+    lines: list[str]
+    variables: bytes
+
+
 @pytest.fixture(scope="module")
-def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def boot(tmp_path_factory: pytest.TempPathFactory) -> Boot:
     folder = tmp_path_factory.mktemp("esp")
     (folder / "efiemu.efi").write_bytes(application())
     (folder / "startup.nsh").write_text("".join(f"{line}\r\n" for line in SCRIPT))
@@ -35,7 +48,15 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     (folder / "x2apic.efi").write_bytes(x2apic.application())
     words = ("-smp", "2", "-drive", f"file={disk},format=raw,if=none,id=disk")
     device = ("-device", "nvme,serial=4,drive=disk,addr=4")
-    return ovmf.boot(folder, *words, *device, machine="q35", cpu=ovmf.CPU + ",+x2apic")
+    variables = disk.with_name("variables")
+    firmware, cpu = ovmf.firmware_with_smm(variables), ovmf.CPU + ",+x2apic"
+    lines = ovmf.boot(folder, *words, *device, machine="q35,smm=on", cpu=cpu, of=firmware)
+    return Boot(lines, variables.read_bytes())
+
+
+@pytest.fixture
+def lines(boot: Boot) -> list[str]:
+    return boot.lines
 
 
 def test_the_ide_is_in_the_controllers_place(lines: list[str]) -> None:
@@ -57,3 +78,10 @@ def test_a_processor_that_is_started_by_x2apic_is_a_guest_too(lines: list[str]) 
     assert found[1] == "01", "it has arrived where the guest wanted it"
     assert features & LAHF_IN_LONG_MODE
     assert not features & SVM
+
+
+def test_the_firmware_writes_variables_before_and_after_that(boot: Boot) -> None:
+    words = [line.split() for line in boot.lines]
+    assert [line[2] for line in words if line[:2] == ["kept", "="]] == ["yes", "no"]
+    for text in ("kept", "yes", "no"):
+        assert text.encode("utf-16-le") in boot.variables, "which only that mode can write"
