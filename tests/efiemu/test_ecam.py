@@ -13,6 +13,8 @@ import pytest
 from tests.efiemu import fat, ovmf, x2apic
 from vestige.efiemu.build import application
 
+pytestmark = pytest.mark.xdist_group("efiemu ecam")  # its tests share one boot
+
 SCRIPT = (
     "fs0:",
     "\\efiemu.efi",

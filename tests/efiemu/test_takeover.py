@@ -16,6 +16,8 @@ from tests.efiemu import failing, failing_later, fat, ovmf
 from tests.guests import initramfs, kernels
 from vestige.efiemu.build import application
 
+pytestmark = pytest.mark.xdist_group("efiemu takeover")  # its tests share one boot
+
 SCRIPT = (
     "fs0:",
     "\\efiemu.efi",
