@@ -9,8 +9,10 @@ from tests.efiemu.memory import at, physical
 from vestige import abi
 from vestige.efiemu.shell import block
 from vestige.efiemu.shell.common import CPUS, Startup
+from vestige.efiemu.shell.others import fill_startup
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.vmcb import Vmcb
+from vestige.lang.intrinsics import running_on
 
 APIC_BASE, X2APIC_COMMAND = 0x1B, 0x830
 BOOT, ENABLED, X2APIC = 1 << 8, 1 << 11, 1 << 10
@@ -38,6 +40,8 @@ class Machine(Firmware):
         self.vmcb = Vmcb()
         shell.vmcb = ctypes.addressof(self.vmcb)
         block.map_all(shell)
+        with running_on(self):
+            fill_startup(shell, self.common.startup)
 
     def startup_page(self) -> int:
         return ctypes.addressof(self.page)

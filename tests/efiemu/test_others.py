@@ -19,14 +19,14 @@ from tests.efiemu.processors import (
     machine,
 )
 from vestige import abi
-from vestige.efiemu.shell import block
+from vestige.efiemu.shell import block, others
 from vestige.efiemu.shell.common import Startup
 from vestige.efiemu.shell.instruction import RCX, RDX
 from vestige.efiemu.shell.others import end_all, join, place_startup, prepare_others
 from vestige.efiemu.shell.pages import PAGE
 from vestige.efiemu.shell.takeover import INTERCEPTED
 from vestige.efiemu.shell.vmcb import SVM_ENABLED, Exit, Vmcb
-from vestige.lang.intrinsics import OnlyInAVm, load64, running_on
+from vestige.lang.intrinsics import OnlyInAVm, load64, running_on, store64
 
 READ_ONLY, GUEST = 5, 7
 NMI, NMI_EVENT = 0x4400, 0x8000_0202  # as a command, and as it is injected
@@ -69,9 +69,7 @@ def test_stores_to_the_apic_exit_where_there_are_others(
 
 
 def test_the_pages_below_1_mib_lead_to_the_shell(first: Machine) -> None:
-    with running_on(first):
-        place_startup(first.shell)
-        place_startup(first.shell)
+    place_startup(first.shell)
     startup = Startup.at(LOW)
     code = first.startup_page()
     assert bytes(startup.code) == bytes(first.page.code)
@@ -84,6 +82,28 @@ def test_the_pages_below_1_mib_lead_to_the_shell(first: Machine) -> None:
         first.shell.host_root, first.shell.block
     )
     assert startup.arrival == ctypes.addressof(first.common.arrival)
+
+
+def test_they_are_mended_and_left_alone_where_they_are_right(
+    first: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+
+    def store(place: int, value: int) -> None:
+        written.append(place)
+        store64(place, value)
+
+    place_startup(first.shell)
+    right = ctypes.string_at(LOW, 2 * PAGE)
+    monkeypatch.setattr(others, "store64", store)
+    place_startup(first.shell)
+    assert written == [], "a processor may be on its way through them"
+    places = [LOW + 8, LOW + 0xF8, LOW + PAGE]
+    for place in places:
+        store64(place, 1 << 63)
+    place_startup(first.shell)
+    assert written == places
+    assert ctypes.string_at(LOW, 2 * PAGE) == right
 
 
 def test_one_begins_as_after_init_and_startup() -> None:

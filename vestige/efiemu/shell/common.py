@@ -44,6 +44,7 @@ class Common(Struct):
     """Zeroed before the firmware's devices are taken."""
 
     arrival: Arrival
+    startup: Startup  # as it is to be
     pages: u8[CPUS]  # where the guest wants a processor to start, by number: its STARTUP IPI
     joined: u8[CPUS]  # 1: it has arrived, or is the one that the firmware runs on
     end: Lock  # which is not released: no processor is to go on

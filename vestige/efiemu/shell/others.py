@@ -18,13 +18,24 @@ from vestige.efiemu.shell.registers import Registers
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.takeover import PAT, enable_svm, fill_controls
 from vestige.efiemu.shell.vmcb import SVM_ENABLED, Segment, Vmcb
-from vestige.lang.intrinsics import address_of, copy, cpuid, fill, read_msr, startup_page
+from vestige.lang.intrinsics import (
+    address_of,
+    copy,
+    cpuid,
+    fill,
+    load64,
+    read_msr,
+    startup_page,
+    store64,
+)
 from vestige.lang.types import u16, u32, u64
 
 LIMIT = 0xFFFF  # of every segment and table after INIT
 DATA, CODE, TABLE, TASK = 0x93, 0x9B, 0x82, 0x8B  # Segment.attributes
 DEBUG_STATUS, DEBUG_CONTROL, FLAGS = 0xFFFF_0FF0, 0x400, 2
 FLUSH_ALL = 1  # Vmcb.flush
+DESCRIPTORS = Startup.descriptors.offset  # type: ignore[attr-defined]
+WORD = 8
 
 
 def prepare_others(shell: Shell) -> None:
@@ -33,6 +44,7 @@ def prepare_others(shell: Shell) -> None:
     common.joined[shell.number % CPUS] = 1
     count = min(shell.processors, CPUS)
     fill_arrival(shell, common.arrival)
+    fill_startup(shell, common.startup)
     for number in range(1, count):
         place = u64(block.processor(shell.block, number) + block.SHELL)
         copy(place, address_of(shell), sizeof(Shell))
@@ -51,19 +63,34 @@ def fill_arrival(shell: Shell, arrival: Arrival) -> None:
         arrival.identities[number] = shell.identities[number]
 
 
-def place_startup(shell: Shell) -> None:
-    """Write the pages below 1 MiB, again for each IPI: the guest's devices reach them by DMA."""
+def fill_startup(shell: Shell, startup: Startup) -> None:
+    """What is to be at the first page below 1 MiB."""
     low, code = shell.low, startup_page()
-    copy(low, code, sizeof(Startup))
-    copy(u64(low + PAGE), shell.host_root, PAGE)  # CR3 has 32 bits before there is long mode
-    startup = Startup.at(low)
+    copy(address_of(startup), code, sizeof(Startup))
     startup.root = u64(low + PAGE)
     startup.far = u32(startup.far + low)
-    table = address_of(startup.descriptors)
+    table = u64(low + DESCRIPTORS)
     startup.gdt_low, startup.gdt_high = u16(table & 0xFFFF), u16(table >> 16 & 0xFFFF)
     startup.descriptors[1], startup.descriptors[2] = block.CODE_DESCRIPTOR, block.DATA_DESCRIPTOR
     startup.entry = u64(startup.entry + code)
     startup.arrival = address_of(block.common(shell).arrival)
+
+
+def place_startup(shell: Shell) -> None:
+    """See to both pages before each IPI: the guest's devices reach them by DMA.
+
+    A processor may be on its way through them, so that what is right is not written.
+    """
+    restore(shell.low, address_of(block.common(shell).startup), sizeof(Startup))
+    restore(u64(shell.low + PAGE), shell.host_root, PAGE)  # CR3 has 32 bits before long mode
+
+
+def restore(place: u64, source: u64, size: u32) -> None:
+    """Write the words that are not what they are to be."""
+    for offset in range(0, size, WORD):
+        wanted = load64(u64(source + offset))
+        if load64(u64(place + offset)) != wanted:
+            store64(u64(place + offset), wanted)
 
 
 def join(shell: Shell, cr0: u64) -> None:
