@@ -16,6 +16,7 @@ AMD, INTEL = b"AuthenticAMD", b"GenuineIntel"
 LOADED_IMAGE = UUID("5b1b31a1-9562-11d2-8e3f-00a0c969723b")  # UEFI 2.10, 9.1.1
 DEVICE_PATH = UUID("09576e91-6d3f-11d2-8e39-00a0c969723b")  # 10.2
 PCI_IO = UUID("4cf5b200-68b8-4ca5-9eec-b23e3f50029a")  # 14.4.2
+ACPI_TABLE = UUID("ffe06bdd-6107-46a6-7bb2-5a9c7ec5275c")  # 20.3
 ACPI = UUID("8868e871-e4f1-11d3-bc22-0080c73c8881")  # 4.6.1
 IMAGE = 0x77  # our handle
 (
@@ -32,7 +33,10 @@ IMAGE = 0x77  # our handle
     GET_LOCATION,
     LOAD_IMAGE,
     START_IMAGE,
-) = range(1, 14)  # addresses of functions
+    GET_VARIABLE,
+    LOCATE_PROTOCOL,
+    INSTALL_TABLE,
+) = range(1, 17)  # addresses of functions
 NVME_CLASS, BRIDGE_CLASS = 0x01080200, 0x06000000
 NO_MEMORY, BUFFER_TOO_SMALL, NOT_FOUND = 1 << 63 | 9, 1 << 63 | 5, 1 << 63 | 14
 BAR, BAR_SIZE, VECTORS = 0x8_8000_0000, 0x4000, 0x2000
@@ -81,6 +85,7 @@ class Firmware(Processor):
             (uefi.FREE_PAGES, FREE_PAGES), (uefi.GET_MEMORY_MAP, GET_MEMORY_MAP),
             (uefi.STALL, STALL), (uefi.FREE_POOL, FREE_POOL), (uefi.CONNECT, CONNECT),
             (uefi.LOAD_IMAGE, LOAD_IMAGE), (uefi.START_IMAGE, START_IMAGE),
+            (uefi.LOCATE_PROTOCOL, LOCATE_PROTOCOL),
             (uefi.DISCONNECT, DISCONNECT), (uefi.LOCATE_HANDLES, LOCATE_HANDLES),
         ):  # fmt: skip
             boot.address[offset // 8] = function
@@ -89,6 +94,8 @@ class Firmware(Processor):
             ALLOCATE_PAGES: self._allocate, STALL: self._stall, FREE_PAGES: self._free,
             GET_MEMORY_MAP: self._map, FREE_POOL: self._free_pool, CONNECT: self._connect,
             DISCONNECT: self._disconnect, LOCATE_HANDLES: self._locate, GET_LOCATION: self._place,
+            GET_VARIABLE: self._variable, LOCATE_PROTOCOL: self._locate_protocol,
+            INSTALL_TABLE: self._install,
         }  # fmt: skip
         self.memory: list[tuple[int, int, int]] = []  # types, places and pages
         self.free: list[tuple[int, int]] = []  # what was given back
@@ -99,9 +106,16 @@ class Firmware(Processor):
         self.disconnected: list[int] = []
         self._pci = Functions()
         self._pci.address[uefi.GET_LOCATION // 8] = GET_LOCATION
+        self.variables: dict[tuple[str, bytes], bytes] = {}
+        self.tables: list[bytes] = []  # of ACPI, installed
+        self._runtime, self._acpi = Functions(), Functions()
+        self._runtime.address[uefi.GET_VARIABLE // 8] = GET_VARIABLE
+        self._acpi.address[uefi.INSTALL_TABLE // 8] = INSTALL_TABLE
+        self.has_acpi = True
         self._system = SystemTable(
-            output=ctypes.addressof(output), boot=ctypes.addressof(boot), entries=0
-        )
+            output=ctypes.addressof(output), boot=ctypes.addressof(boot),
+            runtime=ctypes.addressof(self._runtime), entries=0,
+        )  # fmt: skip
         self._memory = Bytes()
         self._used = 0
         text = self.put(options.encode("utf-16-le"))
@@ -251,6 +265,35 @@ class Firmware(Processor):
         assert ctypes.string_at(guid, 16) == PCI_IO.bytes_le
         rows = struct.pack(f"<{len(self.functions)}Q", *self.handles())
         return put(count, len(self.functions)) or put(table, self.put(rows))
+
+    def _variable(
+        self, name: int, guid: int, attributes: int, size: int, data: int, *_: int
+    ) -> int:
+        text = ctypes.string_at(name, 64).decode("utf-16-le", "replace").partition("\0")[0]
+        value = self.variables.get((text, ctypes.string_at(guid, 16)))
+        if value is None:
+            return NOT_FOUND
+        room = ctypes.c_uint64.from_address(size).value
+        put(size, len(value))
+        if room < len(value):
+            return BUFFER_TOO_SMALL
+        ctypes.memmove(data, value, len(value))
+        return uefi.SUCCESS
+
+    def _locate_protocol(self, guid: int, registration: int, answer: int, *_: int) -> int:
+        assert registration == 0
+        assert ctypes.string_at(guid, 16) == ACPI_TABLE.bytes_le
+        return put(answer, ctypes.addressof(self._acpi)) if self.has_acpi else NOT_FOUND
+
+    def _install(self, protocol: int, table: int, size: int, key: int, *_: int) -> int:
+        assert protocol == ctypes.addressof(self._acpi)
+        self.tables.append(ctypes.string_at(table, size))
+        return put(key, 1)
+
+    @property
+    def table_of_system(self) -> SystemTable:
+        """The system table."""
+        return self._system
 
     def _free_pool(self, place: int, *_: int) -> int:
         return uefi.SUCCESS

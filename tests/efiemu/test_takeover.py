@@ -23,6 +23,9 @@ SCRIPT = (
     "\\efiemu.efi",
     "\\efiemu.efi nvme=00:1f.0",
     "\\efiemu.efi bus=ide",
+    "setvar EfiemuOff -guid b5a3e3a0-6b1c-4b7e-9c57-5d6f0c0a1e13 -bs -rt =01",
+    "\\efiemu.efi nvme=00:04.0",
+    "setvar EfiemuOff -guid b5a3e3a0-6b1c-4b7e-9c57-5d6f0c0a1e13 =",
     "\\failing.efi nvme=00:04.0",
     "\\efiemu.efi nvme=00:04.0 boot=\\vmlinuz.efi console=ttyS0 tsc=reliable initrd=\\initrd.img",
 )
@@ -72,12 +75,13 @@ def digest(data: bytes) -> str:
 
 def test_each_refusal_is_one_line_and_the_firmware_goes_on(boot: Boot) -> None:
     said = boot.after_word("efiemu: ")
-    assert len(said) == 5
+    assert len(said) == 6
     assert said[0].startswith("there are several NVMe controllers; name one")
     assert said[1] == "there is no NVMe controller where the load options name one"
     assert said[2].startswith("load options are nvme=BUS:DEVICE.FUNCTION")
-    assert said[3].startswith("PANIC: the monitor failed at tests/efiemu/failing.py:11: check")
-    assert said[4] == "NVMe 1b36:0010 at 00:04.0: taken over; this firmware goes on as a guest"
+    assert said[3].startswith("it is switched off: the firmware has the variable EfiemuOff-b5a3")
+    assert said[4].startswith("PANIC: the monitor failed at tests/efiemu/failing.py:11: check")
+    assert said[5] == "NVMe 1b36:0010 at 00:04.0: taken over; this firmware goes on as a guest"
 
 
 def test_linux_is_booted_as_the_load_options_say_and_sees_no_svm(boot: Boot) -> None:
@@ -85,6 +89,10 @@ def test_linux_is_booted_as_the_load_options_say_and_sees_no_svm(boot: Boot) -> 
     of_each = [line.split() for line in boot.after_word("flags: ")]
     assert len(of_each) == 2
     assert all("lm" in flags and "svm" not in flags for flags in of_each)
+
+
+def test_the_machine_says_in_acpi_that_it_was_taken_over(boot: Boot) -> None:
+    assert "VSTG" in boot.after_word("tables: ")[0].split()
 
 
 def test_linux_finds_it_where_the_controller_was(boot: Boot) -> None:

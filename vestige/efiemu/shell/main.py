@@ -3,6 +3,7 @@
 from vestige.abi import NvmeFailure, Shared
 from vestige.efiemu.shell import block, ecam, ide, uefi
 from vestige.efiemu.shell.accesses import enter
+from vestige.efiemu.shell.announce import announce, is_off
 from vestige.efiemu.shell.boot import boot
 from vestige.efiemu.shell.console import (
     COLON,
@@ -72,6 +73,7 @@ def efi_main(handle: u64, table: u64, state: u64, constants: u64) -> u64:
         leave_devices(shell)
         return uefi.ABORTED
     take(shell, LoadedImage.at(shell.image))
+    announce(shell)
     connect(shell, shell.handle)
     put_text(shell, Text.NAME)
     put_text(shell, Text.NVME)
@@ -140,6 +142,8 @@ def refusal_of(shell: Shell, system: SystemTable, handle: u64) -> u32:
     """Why this machine can't be taken over; Text.NOTHING: it can. Nothing is changed by that."""
     if not read_options(shell, handle):
         return Text.OPTIONS
+    if is_off(shell, system):
+        return Text.SWITCHED_OFF
     refusal = refusal_by_processor(shell)
     if refusal != Text.NOTHING:
         return refusal

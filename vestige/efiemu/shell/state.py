@@ -1,5 +1,6 @@
 """What the shell knows on one processor: common.py has what changes for all of them."""
 
+from vestige.efiemu.shell.announcement import Announcement
 from vestige.efiemu.shell.common import CPUS
 from vestige.efiemu.shell.decode import Decoder
 from vestige.efiemu.shell.events import Events
@@ -85,6 +86,7 @@ class Shell(Struct):
     file: u64  # where the load options name what to boot, as CHAR16; 0: they don't
     file_size: u32  # bytes of that and of what follows
     path: u8[PATH_SIZE]  # a device path
+    announcement: Announcement
     constants: u64  # address of the Constants
     block: u64  # physical address of the shell's memory
     host_root: u64  # physical addresses of page tables' roots

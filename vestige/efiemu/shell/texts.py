@@ -40,6 +40,7 @@ class Text(IntEnum):
     PROCESSORS = 31
     APIC_MOVES = 32
     NO_GIBIBYTE_PAGES = 33
+    SWITCHED_OFF = 34
 
 
 WORDS = {
@@ -50,6 +51,8 @@ WORDS = {
     " machine, its host must show it",
     Text.LOCKED: "SVM is switched off (VM_CR.SVMDIS); switch it on in the firmware's set-up",
     Text.NO_NESTED_PAGING: "the processor has SVM without nested paging (CPUID Fn8000_000A)",
+    Text.SWITCHED_OFF: "it is switched off: the firmware has the variable"
+    " EfiemuOff-b5a3e3a0-6b1c-4b7e-9c57-5d6f0c0a1e13",
     Text.NO_GIBIBYTE_PAGES: "the processor shows no pages of 1 GiB (CPUID Fn8000_0001, EDX bit 26);"
     " if this is a virtual machine, its host must show them",
     Text.ENCRYPTED: "memory is encrypted (SEV or SME), and devices can't read that of a shadow",
