@@ -23,7 +23,7 @@ from vestige.host.kvm.memory import GuestMemory
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.twin import Blank, Twin
 from vestige.host.loop import runloop
-from vestige.host.loop.bell import BootBell
+from vestige.host.loop.boot_bell import BootBell
 from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.session import Session
 from vestige.host.loop.wait import POWERED_OFF, RESET

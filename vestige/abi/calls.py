@@ -13,9 +13,11 @@ class Call(IntEnum):
     """Monitor to host, all of them; arguments in the Cpu. Threat: a subverted monitor."""
 
     DONE = 0  # the trap is answered. Threat: none, the guest goes on.
-    # [vector, more]: the same, by the boot CPU alone, whose guest takes an external interrupt with
-    # this vector, unless it is NO_VECTOR; and the guest is to exit once it can take one, unless
-    # `more` is 0. Threat: any vector in its own guest, as from a PIC.
+    # [vector, more, alarm]: the same, by the boot CPU alone, whose guest takes an external
+    # interrupt with this vector, unless it is NO_VECTOR; and the guest is to exit once it can take
+    # one, unless `more` is 0, and in `alarm` ns, unless that is 0 or an alarm is under way; only
+    # where there is PORT_ATTEND. Threat: any vector in its own guest, as from a PIC; CPU time of
+    # its own thread.
     INJECT = 1
     ROUTE = 2  # [gsi, domain]: take its Shared.routes[gsi]. Threat: an MSI to its own LAPICs.
     # [domain, handed]: io_uring_enter of its ring; unless `handed` is 0 other threads on this

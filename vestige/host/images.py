@@ -33,6 +33,7 @@ SOURCES = (
     "tables.py",
     "host/loop/runloop.py",
     "host/loop/bell.py",
+    "host/backends/io_uring_records.py",
     "host/loop/patience.py",
     "host/jail/calls.py",
 )

@@ -21,7 +21,14 @@ from vestige.errors import GuestError, UsageError
 from vestige.host.backends import io_uring
 from vestige.host.backends import ring as module
 from vestige.host.backends.console import Console
-from vestige.host.backends.io_uring import FIXED_FILE, FSYNC, READ_FIXED, READV, WRITE_FIXED
+from vestige.host.backends.io_uring_records import (
+    FIXED_FILE,
+    FSYNC,
+    READ_FIXED,
+    READV,
+    WRITE_FIXED,
+    Parameters,
+)
 from vestige.host.backends.relay import LIMIT, Relay
 from vestige.host.backends.ring import Ring
 from vestige.host.capabilities import drop_real_time_io
@@ -273,7 +280,7 @@ def test_a_write_behind_the_end_does_not_make_a_file_longer_than_the_limit(rig: 
 @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOMEM, errno.EAGAIN])
 def test_a_kernel_that_gives_no_thread(monkeypatch: pytest.MonkeyPatch, error: int) -> None:
     def refuse_threads(number: int, entries: int, parameters: int, *rest: int) -> int:
-        flags = io_uring.Parameters.at(parameters).flags if number == io_uring.SYS_SETUP else 0
+        flags = Parameters.at(parameters).flags if number == io_uring.SYS_SETUP else 0
         if flags & io_uring.SETUP_POLLED:
             return -error
         return syscall(number, entries, parameters, *rest)
@@ -441,7 +448,7 @@ THREADS = """
 import os, sys
 from pathlib import Path
 from tests.host.backends.test_ring import Rig
-from vestige.host.backends import io_uring, ring as module
+from vestige.host.backends import io_uring_records, ring as module
 from vestige.lang.intrinsics import syscall
 limit, path = int(sys.argv[1]), sys.argv[2]
 if limit:
@@ -452,7 +459,7 @@ rig = Rig(file=os.open(path, os.O_RDWR | os.O_CREAT))
 most = 0
 for _ in range(600):
     os.pwrite(rig.file, bytes(4096), 0)
-    rig.queue(io_uring.FSYNC, 0, 0, 0)
+    rig.queue(io_uring_records.FSYNC, 0, 0, 0)
     assert syscall(426, rig.ring.descriptor, 1, 0, 0, 0, 0) == 1
     names = [(task / "comm").read_text() for task in Path("/proc/self/task").iterdir()]
     most = max(most, sum(name.startswith("iou-wrk") for name in names))

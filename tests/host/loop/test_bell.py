@@ -2,7 +2,9 @@
 
 import errno
 import os
+import select
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -11,15 +13,17 @@ import pytest
 
 from tests.host.harness import PATIENCE, why_not
 from vestige import abi
-from vestige.host.backends import io_uring
+from vestige.host.backends import io_uring, io_uring_records
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import vm
 from vestige.host.kvm.memory import Region, mapping_address
-from vestige.host.loop import bell as module
+from vestige.host.loop import bell as run_loops
+from vestige.host.loop import boot_bell as module
 from vestige.host.loop import runloop
-from vestige.host.loop.bell import Bell, BootBell
+from vestige.host.loop.bell import Bell
+from vestige.host.loop.boot_bell import BootBell
 from vestige.host.loop.runloop import Leave, Loop
-from vestige.lang.intrinsics import address_of, load32, syscall
+from vestige.lang.intrinsics import address_of, load32, load64, syscall
 from vestige.lang.types import Struct, u8
 
 PAGE = 4096
@@ -147,7 +151,7 @@ def test_an_entry_that_the_kernel_did_not_take_is_given_again(
     stand.ring()
     stand.page.bytes[kvm.IMMEDIATE_EXIT] = 0
     with monkeypatch.context() as patch:
-        patch.setattr(module, "syscall", lambda *_: -error)
+        patch.setattr(run_loops, "syscall", lambda *_: -error)
         assert bell.answer() == bell.answer() == error
     assert bell.answer() == 0
     stand.ring()
@@ -163,12 +167,68 @@ def test_a_read_that_fails_is_told(stand: Stand) -> None:
         assert shown.answer() == errno.EFAULT
 
 
+def test_an_alarm_comes_in_its_time_and_there_is_one(stand: Stand, bell: Bell) -> None:
+    for _ in range(3):
+        began = time.monotonic()
+        assert bell.order(3_000_000) == 0
+        assert bell.order(1) == 0  # beside one that is under way: none
+        assert stand.told == 0
+        heard(stand, bell)
+        assert time.monotonic() - began >= 0.003
+        assert bell.alarmed == 0
+
+
+def test_a_ring_beside_an_alarm_is_heard(stand: Stand, bell: Bell) -> None:
+    assert bell.order(2_000_000) == 0
+    stand.ring()
+    heard(stand, bell)
+    assert bell.alarmed == 1
+    heard(stand, bell)
+    assert bell.alarmed == 0
+    stand.ring()
+    assert stand.told == 1
+
+
+@pytest.mark.parametrize(
+    ("ordered", "expected"), [(1, (0, run_loops.LEAST)), (1 << 63, (1, 0)), (25_000, (0, 25_000))]
+)
+def test_the_time_of_an_alarm_is_bounded(
+    stand: Stand, bell: Bell, ordered: int, expected: tuple[int, int]
+) -> None:
+    assert bell.order(ordered) == 0
+    assert (load64(bell.alarm), load64(bell.alarm + 8)) == expected
+
+
+def test_an_alarm_that_the_kernel_did_not_take_is_given_again(
+    stand: Stand, bell: Bell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(run_loops, "syscall", lambda *_: -errno.EAGAIN)
+        assert bell.order(100_000) == errno.EAGAIN
+    assert bell.answer() == 0
+    heard(stand, bell)
+
+
+def test_without_a_bell_there_is_no_alarm() -> None:
+    assert Bell().order(100_000) == 0
+
+
+def heard(stand: Stand, bell: Bell) -> None:
+    """Wait until the thread is told, and answer."""
+    deadline = time.monotonic() + PATIENCE
+    while not stand.told:
+        assert time.monotonic() < deadline
+        select.select([], [], [], 0.0005)
+    stand.page.bytes[kvm.IMMEDIATE_EXIT] = 0
+    assert bell.answer() == 0
+
+
 def test_the_ring_does_nothing_else(stand: Stand, bell: Bell) -> None:
     boot = made(stand)
     with closing(boot):
         shown = hung(boot)
-        for operation, flags in [(0, 1), (4, 1), (6, 1), (2, 1), (1, 0), (1, 3)]:
-            entry = io_uring.Submission.at(entries_of(boot))
+        for operation, flags in [(0, 1), (4, 1), (6, 1), (2, 1), (1, 0), (1, 3), (12, 1), (11, 0)]:
+            entry = io_uring_records.Submission.at(entries_of(boot))
             entry.operation, entry.flags = operation, flags
             assert shown.listen() == 0
             assert shown.answer() == errno.EACCES
@@ -199,7 +259,7 @@ def test_a_kernel_without_such_reads_has_no_bell(
         patch.setattr(module, "restrict", lambda *_: errno.EINVAL)
         with pytest.raises(OSError, match="Invalid argument"):
             made(stand)
-    monkeypatch.setattr(module, "set_up", lambda *_: (io_uring.Parameters(), -errno.ENOSYS))
+    monkeypatch.setattr(module, "set_up", lambda *_: (io_uring_records.Parameters(), -errno.ENOSYS))
     with pytest.raises(OSError, match="not implemented"):
         made(stand)
     assert descriptors() == before
@@ -322,6 +382,23 @@ def test_a_ring_at_any_time_ends_a_kvm_run(code: bytes) -> None:
 
         machine.run(act)
         assert machine.loop.exits[abi.ExitReason.INTERRUPTED] == RINGS
+
+
+@pytest.mark.kvm
+@on_kvm
+@pytest.mark.parametrize("code", [SLEEPS, RUNS, SLEEPS_FOR_EVER])
+def test_an_alarm_ends_a_kvm_run_in_it_or_before_it(code: bytes) -> None:
+    with closing(Machine(code)) as machine:
+
+        def act() -> None:
+            for number in range(RINGS):
+                assert machine.loop.bell.order(10_000 + 1_000 * (number % 50)) == 0
+                for _ in range(37 * number % 1000):
+                    pass
+                assert machine.enter() == abi.ExitReason.INTERRUPTED
+                assert machine.loop.bell.alarmed == 0
+
+        machine.run(act)
 
 
 @pytest.mark.kvm

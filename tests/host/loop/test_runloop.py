@@ -28,6 +28,7 @@ class Argument(Struct):
 
     value: u64
     second: u64
+    third: u64
 
 
 class Rig:
@@ -391,6 +392,26 @@ def test_an_interrupt_that_kvm_refuses_ends_the_guest(boot: Rig) -> None:
     boot.monitor_calls(abi.Call.INJECT, argument=0x20)
     assert boot.run() == Leave.GUEST_ERROR
     assert boot.loop.error == errno.EEXIST
+
+
+@pytest.mark.parametrize("refused", [0, errno.EAGAIN])
+def test_an_alarm_is_ordered_and_one_that_the_kernel_does_not_take_yet_is_again(
+    boot: Rig, monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
+    ordered: list[int] = []
+
+    def order(_bell: Bell, time: int) -> int:
+        ordered.append(time)
+        return refused
+
+    monkeypatch.setattr(Bell, "order", order)
+    boot.loop.in_monitor = 1
+    boot.argument.third = 5_000_000
+    boot.monitor_calls(abi.Call.INJECT, argument=abi.NO_VECTOR)
+    boot.guest_exits(ENDS)
+    assert boot.run() == Leave.GUEST
+    assert (ordered, boot.injected) == ([5_000_000], [])
+    assert boot.page.immediate_exit == (refused != 0)
 
 
 def test_nobody_but_the_boot_cpu_injects(boot: Rig) -> None:

@@ -1,4 +1,4 @@
-"""io_uring's system calls and records, as far as this process uses them.
+"""io_uring's system calls, as far as this process uses them.
 
 Linux 6.1's include/uapi/linux/io_uring.h; io_uring_setup(2), io_uring_register(2).
 """
@@ -6,9 +6,15 @@ Linux 6.1's include/uapi/linux/io_uring.h; io_uring_setup(2), io_uring_register(
 import mmap
 from _collections_abc import Sequence
 
+from vestige.host.backends.io_uring_records import (
+    COMPLETION_SIZE,
+    ENTRY_SIZE,
+    Parameters,
+    Restrictions,
+)
 from vestige.host.capabilities import unprivileged
 from vestige.lang.intrinsics import address_of, syscall
-from vestige.lang.types import Struct, i32, u8, u16, u32, u64
+from vestige.lang.types import Struct
 
 SYS_SETUP = 425
 SYS_REGISTER = 427
@@ -18,8 +24,6 @@ SETUP_SUBMIT_ALL = 1 << 7  # one refused entry does not hold up the rest
 FAST_POLL = 1 << 5  # a feature: what waits for a file is done by the thread that submitted it
 MAP_RING = 0
 MAP_ENTRIES = 0x1000_0000
-ENTRY_SIZE = 64
-COMPLETION_SIZE = 16
 
 REGISTER_FILES = 2
 REGISTER_EVENTFD = 4
@@ -30,102 +34,6 @@ REGISTER_BUFFERS_UPDATE = 16
 REGISTER_IOWQ_MAX_WORKERS = 19
 
 RESTRICT_REGISTER, RESTRICT_OPERATION, RESTRICT_ALLOWED, RESTRICT_REQUIRED = 0, 1, 2, 3
-READV, FSYNC, READ_FIXED, WRITE_FIXED = 1, 3, 4, 5  # operations
-FIXED_FILE = 1 << 0  # flag of an entry
-
-
-class SubmissionOffsets(Struct):
-    """struct io_sqring_offsets."""
-
-    head: u32
-    tail: u32
-    mask: u32
-    entries: u32
-    flags: u32
-    dropped: u32
-    array: u32
-    reserved: u32
-    user_address: u64
-
-
-class CompletionOffsets(Struct):
-    """struct io_cqring_offsets."""
-
-    head: u32
-    tail: u32
-    mask: u32
-    entries: u32
-    overflow: u32
-    cqes: u32
-    flags: u32
-    reserved: u32
-    user_address: u64
-
-
-class Parameters(Struct):
-    """struct io_uring_params."""
-
-    sq_entries: u32
-    cq_entries: u32
-    flags: u32
-    sq_thread_cpu: u32
-    sq_thread_idle: u32
-    features: u32
-    wq: u32
-    reserved: u32[3]
-    sq: SubmissionOffsets
-    cq: CompletionOffsets
-
-
-class Restriction(Struct):
-    """struct io_uring_restriction."""
-
-    kind: u16
-    value: u8
-    reserved: u8
-    more: u32[3]
-
-
-class Restrictions(Struct):
-    """As many as `restrict` takes."""
-
-    entries: Restriction[8]
-
-
-class IoVector(Struct):
-    """struct iovec."""
-
-    base: u64
-    length: u64
-
-
-class Descriptor(Struct):
-    """An int the kernel reads."""
-
-    value: i32
-
-
-class Submission(Struct):
-    """struct io_uring_sqe, as a READV has it."""
-
-    operation: u8
-    flags: u8
-    priority: u16
-    file: i32
-    offset: u64
-    address: u64
-    length: u32
-    more: u32
-    user_data: u64
-    rest: u64[3]
-
-
-class Completion(Struct):
-    """struct io_uring_cqe."""
-
-    user_data: u64
-    result: i32
-    flags: u32
 
 
 def set_up(entries: int, flags: int, idle: int = 0) -> tuple[Parameters, int]:

@@ -26,9 +26,6 @@ from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host.backends.io_uring import (
-    FIXED_FILE,
-    FSYNC,
-    READ_FIXED,
     REGISTER_BUFFERS2,
     REGISTER_BUFFERS_UPDATE,
     REGISTER_ENABLE,
@@ -42,14 +39,19 @@ from vestige.host.backends.io_uring import (
     SETUP_DISABLED,
     SETUP_POLLED,
     SETUP_SUBMIT_ALL,
-    WRITE_FIXED,
-    Descriptor,
-    IoVector,
-    Parameters,
     map_ring,
     register,
     restrict,
     set_up,
+)
+from vestige.host.backends.io_uring_records import (
+    FIXED_FILE,
+    FSYNC,
+    READ_FIXED,
+    WRITE_FIXED,
+    Descriptor,
+    IoVector,
+    Parameters,
 )
 from vestige.host.kvm.memory import GuestMemory, mapping_address
 from vestige.host.messages import tell

@@ -11,8 +11,8 @@ ring a KICK is for is compared with how many there are. How many entries a ring 
 kernel's answer to io_uring_enter, which the monitor can't write; after every LOOK_AFTER of them
 Python looks how many have no answer yet (backends/ring.py). Who stops a thread sets `stop`, which
 is looked at before every entry, and the immediate_exit of both kvm_run pages. The boot CPU's bell
-(bell.py) sets that of its guest; so does an ATTEND, after which a signal ends the KVM_RUN. Of an
-INJECT's vector a byte counts.
+(boot_bell.py) sets that of its guest, as does its alarm; so does an ATTEND, after which a signal
+ends the KVM_RUN. Of an INJECT's vector a byte counts; its alarm is bounded in bell.py.
 """
 
 from vestige.abi import (
@@ -43,7 +43,7 @@ EINTR = 4
 EAGAIN = 11
 EBUSY = 16
 OUT = 1  # RunIo.direction
-SECOND = 8  # offset of a call's second argument from its first
+SECOND, THIRD = 8, 16  # offsets of a call's arguments from its first
 NUDGE = 10  # SIGUSR1: only there to end a KVM_RUN
 LOOK_AFTER = 16_384  # entries a ring takes between two looks: as many more may be under way in it
 REASONS = 64  # exit reasons counted apart; the last counts all from there on
@@ -238,16 +238,28 @@ def serve(loop: Loop, call: u8) -> u8:
 
 
 def inject(loop: Loop) -> u32:
-    """Have the guest take an external interrupt, or exit once it can take one; an errno, or 0."""
+    """Have the guest take an external interrupt, and exit once it can, or later; an errno, or 0."""
     vector = load64(loop.argument)
     if load64(u64(loop.argument + SECOND)) != 0:
         RunPage.at(loop.guest_run).request_interrupt_window = 1
+    alarm = load64(u64(loop.argument + THIRD))
+    if alarm != 0:
+        order(loop, alarm)
     if vector == NO_VECTOR:
         return 0
     loop.interrupt.vector = u32(vector & 0xFF)
     place = address_of(loop.interrupt)
     answer = syscall(SYS_IOCTL, loop.guest, KVM_INTERRUPT, place, 0, 0, 0)
     return u32(-answer) if answer < 0 else 0
+
+
+def order(loop: Loop, alarm: u64) -> None:
+    """End the next KVM_RUN of the guest in so many ns; at once where the kernel did not take that.
+
+    What it is to take is given to it again then.
+    """
+    if loop.bell.order(alarm) != 0:
+        RunPage.at(loop.guest_run).immediate_exit = 1
 
 
 def attend(loop: Loop) -> None:

@@ -18,7 +18,7 @@ from vestige.host.capabilities import drop_real_time_io
 from vestige.host.files.failures import Failure, reported
 from vestige.host.kvm.twin import Twin
 from vestige.host.loop import failure
-from vestige.host.loop.bell import BootBell
+from vestige.host.loop.boot_bell import BootBell
 from vestige.host.loop.runloop import LOOK_AFTER, NUDGE, SYS_TGKILL, Leave, Loop
 from vestige.host.loop.untrusted import Untrusted
 from vestige.host.thread_name import set_thread_name

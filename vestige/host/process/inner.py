@@ -27,7 +27,7 @@ from vestige.host.kvm import guest
 from vestige.host.kvm.memory import GuestMemory
 from vestige.host.kvm.twin import Blank, Twin
 from vestige.host.loop import failure, statistics
-from vestige.host.loop.bell import BootBell
+from vestige.host.loop.boot_bell import BootBell
 from vestige.host.loop.session import Session
 from vestige.host.messages import tell
 from vestige.host.process.link import PLACE, Kind, Link

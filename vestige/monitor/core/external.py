@@ -68,15 +68,19 @@ def end_turn(cpu: Cpu, machine: Machine) -> u8:
     """
     if cpu.index != 0:
         return Call.DONE
+    alarm = machine.alarm
+    machine.alarm = 0
     ready = cpu.exit.ready != 0 and machine.boot_reset == 0
     machine.boot_reset = 0
     machine.boot_inside = 1
-    if not asks(machine):
+    wanted = asks(machine)
+    if not wanted and alarm == 0:
         return Call.DONE
     cpu.argument[0] = NO_VECTOR
-    if ready:
+    cpu.argument[2] = alarm
+    if wanted and ready:
         cpu.argument[0] = acknowledge(machine)
-    more = asks(machine)
+    more = wanted and asks(machine)
     cpu.argument[1] = more
     if more:
         machine.boot_inside = 0

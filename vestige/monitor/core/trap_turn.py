@@ -3,6 +3,7 @@
 from vestige.abi import SHARED, STATE, Call, Cpu, Shared
 from vestige.lang.types import u8, u32
 from vestige.monitor import outside
+from vestige.monitor.core.alarm import keep_time
 from vestige.monitor.core.conclude import conclude, leave, show_screen, stand_in
 from vestige.monitor.core.controllers import start_controllers
 from vestige.monitor.core.decode import function_at, function_of_port
@@ -61,6 +62,8 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
     if machine.old:
         begin_turn(cpu, machine)
         if trap.kind == Kind.NOTHING:
+            if machine.boot_keeps and cpu.index == 0:
+                return keep_time(cpu, machine, shared)
             return end_quietly(cpu, machine, shared)
     if follows_posts(machine, shared.config, trap):
         await_posts(machine, shared)

@@ -3,6 +3,7 @@
 from vestige.abi import SHARED, STATE, TIMER_SIGNAL, Call, Cpu, Shared
 from vestige.lang.types import u32
 from vestige.monitor import outside
+from vestige.monitor.core.alarm import may_leave
 from vestige.monitor.core.conclude import conclude
 from vestige.monitor.core.domains import machine_of, shared_of
 from vestige.monitor.core.ending import ends
@@ -45,7 +46,8 @@ def take_turn(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     """Do what has become due, and set the timer for what is due next; whether more has come.
 
     A timer that is set for earlier is left alone, as setting it costs an exit: most deadlines
-    are those of commands, which are answered long before. Nothing is done where another CPU
+    are those of commands, which are answered long before. It is left to the boot CPU where that is
+    called for what has expired. Nothing is done where another CPU
     keeps the lock: it then does some of that, or wakes this one again.
     """
     if not machine.lock.take_or_leave():
@@ -66,20 +68,25 @@ def take_turn(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
         return False
     now = time(machine, shared)
     deadline = outside.reachable(machine.next_deadline(), now)
-    if cpu.signals[TIMER_SIGNAL]:
+    expired = cpu.signals[TIMER_SIGNAL] != 0
+    if expired:
         cpu.signals[TIMER_SIGNAL] = 0
         machine.timer = NEVER
+    calls = machine.old and must_look(machine)
     sooner = deadline < machine.timer
+    keeps = True
     if sooner:
         machine.timer = deadline
+        left = expired and calls and may_leave(machine, shared.config, deadline, now)
+        machine.boot_keeps = left
+        keeps = not left
     machine.armed = machine.timer
     machine.told = 0
     machine.at_work = 0
     more = machine.virtio.ask()
     news = machine.wires.take_news()
-    calls = machine.old and must_look(machine)
     machine.lock.release()
-    if sooner:
+    if sooner and keeps:
         outside.set_timer(deadline, now)
     if calls:
         outside.attend(cpu, shared.config)
