@@ -27,21 +27,23 @@ for number, handler in (
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, handler)
 
-SOFTHOST_GROUP = "softhost"
-
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that use the software host share one: with xdist, one worker runs them all."""
+    """With xdist, one worker runs all tests of a file that use the software host.
+
+    Each worker boots one: a single one for all would leave the other worker with too little to do.
+    """
     for item in items:
         if "softhost" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.softhost)
-            item.add_marker(pytest.mark.xdist_group(SOFTHOST_GROUP))
+        if item.get_closest_marker("softhost") is not None:
+            item.add_marker(pytest.mark.xdist_group(f"softhost {item.path.stem}"))
 
 
 @pytest.fixture(scope="session")
 def softhost() -> Iterator[SoftHost]:
-    """A software host with a real /dev/kvm, booted once for the whole run."""
+    """A software host with a real /dev/kvm, booted once for all tests of this worker."""
     if shutil.which("qemu-system-x86_64") is None:
         pytest.skip("needs qemu-system-x86_64")
     with SoftHost() as host:

@@ -18,7 +18,6 @@ from tests.guests import images, initramfs, interrupts, kernels, roots
 
 pytestmark = [
     pytest.mark.softhost,
-    pytest.mark.xdist_group("softhost"),
     pytest.mark.skipif(
         not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86_64 (software host)"
     ),

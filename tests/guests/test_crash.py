@@ -14,7 +14,7 @@ from tests.guests.store import ROOT
 from vestige.softhost import SoftHost
 from vestige.softhost.command import Command
 
-pytestmark = [pytest.mark.softhost, pytest.mark.xdist_group("softhost")]
+pytestmark = pytest.mark.softhost
 
 PATIENCE = 480  # seconds
 WRITERS = ("one", "two", "three")

@@ -68,7 +68,6 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.softhost
-@pytest.mark.xdist_group("softhost")
 @pytest.mark.skipif(
     not all(map(shutil.which, ("qemu-system-x86_64", "passt"))),
     reason="needs qemu-system-x86_64 (software host) and passt",

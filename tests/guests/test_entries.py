@@ -10,7 +10,6 @@ from tests.guests.test_boot import boot, boot_words
 
 pytestmark = [
     pytest.mark.softhost,
-    pytest.mark.xdist_group("softhost"),
     pytest.mark.skipif(
         not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86_64 (software host)"
     ),

@@ -13,7 +13,7 @@ from tests.guests import network
 from tests.guests.network_guest import GUEST_EXITS, TAP_GUEST, TAP_HOST, Guest
 from vestige.softhost import SoftHost
 
-pytestmark = [pytest.mark.softhost, pytest.mark.xdist_group("softhost")]
+pytestmark = pytest.mark.softhost
 
 DISK_MEBIBYTES = 64
 MEMORY = "512M"  # fio's libraries are 80

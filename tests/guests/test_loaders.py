@@ -28,7 +28,6 @@ from vestige.softhost import SoftHost
 
 pytestmark = [
     pytest.mark.softhost,
-    pytest.mark.xdist_group("softhost"),
     pytest.mark.skipif(
         not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86_64 (software host)"
     ),

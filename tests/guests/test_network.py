@@ -19,7 +19,7 @@ from tests.guests.network_guest import (
 )
 from vestige.softhost import SoftHost
 
-pytestmark = [pytest.mark.softhost, pytest.mark.xdist_group("softhost")]
+pytestmark = pytest.mark.softhost
 
 SET_UP = 200  # exits: of one CPU and two queues more, however many frames go by them
 # Down and up through HOST, the sums of both said; then both ways as fast as it gets.

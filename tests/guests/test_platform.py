@@ -11,7 +11,6 @@ from tests.guests.test_boot import Boot, boot
 
 pytestmark = [
     pytest.mark.softhost,
-    pytest.mark.xdist_group("softhost"),
     pytest.mark.skipif(
         not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86_64 (software host)"
     ),

@@ -204,7 +204,6 @@ def with_devices(
 
 
 @pytest.mark.softhost
-@pytest.mark.xdist_group("softhost")
 def test_a_full_file_system_is_an_io_error_and_no_standstill(
     with_devices: SoftHost, crowded: Path | None
 ) -> None:
@@ -217,7 +216,6 @@ def test_a_full_file_system_is_an_io_error_and_no_standstill(
 
 
 @pytest.mark.softhost
-@pytest.mark.xdist_group("softhost")
 def test_disks_nvme_streams_and_a_panic(
     with_devices: SoftHost, images: list[Path], streams: list[socket.socket]
 ) -> None:

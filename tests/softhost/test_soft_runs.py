@@ -21,7 +21,7 @@ from vestige.host.control.client import find
 from vestige.softhost import SoftHost
 from vestige.softhost.host import trees_apart
 
-pytestmark = [pytest.mark.softhost, pytest.mark.xdist_group("softhost")]
+pytestmark = pytest.mark.softhost
 
 COMMAND = [sys.executable, "-P", "-m", "vestige.cli.main", "run", "--accel", "soft"]
 PATIENCE = 120.0

@@ -436,7 +436,6 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.softhost
-@pytest.mark.xdist_group("softhost")
 class TestInside:
     """One run of vfio_inside, looked at from all sides."""
 
