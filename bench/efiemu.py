@@ -23,7 +23,7 @@ from typing import NamedTuple
 from bench.common import command, guests, readings, results
 from bench.common.guests import ROOT, WORK
 from bench.efiemu_report import BARE, BOOT, NAME, TAKEN, THEIRS, report
-from tests.efiemu import fat, ovmf
+from tests.efiemu import ovmf
 from tests.guests import images as disks
 from tests.guests import initramfs, kernels, programs, roots
 from vestige.efiemu.build import application
@@ -92,16 +92,16 @@ def prepared(seconds: float) -> Bench:
     say = command.Progress(NAME)
     say("preparing the guest, from Debian's packages")
     WORK.mkdir(parents=True, exist_ok=True)
-    kernel = kernels.kernel("cloud").bzimage.read_bytes()
+    kernel = kernels.kernel("cloud").bzimage
     measuring, booting = WORK / "efiemu-measuring", WORK / "efiemu-booting"
     for folder in (measuring, booting):
         folder.mkdir(exist_ok=True)
         (folder / "efiemu.efi").write_bytes(application())
-    (measuring / "vmlinuz.efi").write_bytes(kernel)
+    (measuring / "vmlinuz.efi").write_bytes(kernel.read_bytes())
     (measuring / "initrd.img").write_bytes(initial_disk().read_bytes())
     bootable = WORK / "efiemu-boot.img"
-    small = {"vmlinuz.efi": kernel, "initrd.img": initramfs.reached().read_bytes()}
-    fat.disk(bootable, small, 80)
+    small = {"vmlinuz.efi": kernel, "initrd.img": initramfs.reached()}
+    disks.partitioned(bootable, [disks.SystemPartition(small)])
     disk = disks.copy(roots.data_disk(DISK, 1), WORK / "efiemu.img")
     return Bench(measuring, booting, disk, bootable, seconds, say)
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from tests.guests.store import built
-from vestige.softhost import emulator, packages
+from tests.guests.store import unpacked
+from vestige.softhost import emulator
 
 CPU = "EPYC,+svm,+npt,-xsave,-cx16"
 LIMIT = 120.0  # seconds
@@ -20,23 +20,18 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]|[\r\x00]")
 @cache
 def files() -> Path:
     """Debian's OVMF: the folder of packages' files."""
-    found = packages.describe(["ovmf"])
-
-    def build(directory: Path) -> None:
-        packages.unpack(packages.fetch(found), directory)
-
-    return built("ovmf", (found[0].file_name,), build)
+    return unpacked("ovmf", ["ovmf"])
 
 
 def firmware() -> Path:
     """The one without SMM."""
-    return packages.place(files(), "usr/share/ovmf/OVMF.fd")
+    return files() / "usr/share/ovmf/OVMF.fd"
 
 
 def firmware_with_smm(variables: Path) -> tuple[str, ...]:
     """The one with SMM as QEMU is given it, for `q35,smm=on`; its variables are in a file."""
-    code = packages.place(files(), "usr/share/OVMF/OVMF_CODE_4M.secboot.fd")
-    shutil.copy(packages.place(files(), "usr/share/OVMF/OVMF_VARS_4M.fd"), variables)
+    code = files() / "usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
+    shutil.copy(files() / "usr/share/OVMF/OVMF_VARS_4M.fd", variables)
     return (
         *("-global", "driver=cfi.pflash01,property=secure,value=on"),
         *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}"),

@@ -5,12 +5,12 @@ the end an application of the tests' starts the other processor by x2APIC. This 
 system management mode, to which all processors come for each variable that is written.
 """
 
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.efiemu import fat, ovmf, x2apic
+from tests.efiemu import ovmf, x2apic
+from tests.guests import images
 from vestige.efiemu.build import application
 
 pytestmark = pytest.mark.xdist_group("efiemu ecam")  # its tests share one boot
@@ -45,8 +45,10 @@ def boot(tmp_path_factory: pytest.TempPathFactory) -> Boot:
     folder = tmp_path_factory.mktemp("esp")
     (folder / "efiemu.efi").write_bytes(application())
     (folder / "startup.nsh").write_text("".join(f"{line}\r\n" for line in SCRIPT))
-    disk: Path = tmp_path_factory.mktemp("nvme") / "disk.img"
-    fat.disk(disk, {"note.txt": NOTE}, 80)
+    elsewhere = tmp_path_factory.mktemp("nvme")
+    disk, note = elsewhere / "disk.img", elsewhere / "note.txt"
+    note.write_bytes(NOTE)
+    images.partitioned(disk, [images.SystemPartition({"note.txt": note})])
     (folder / "x2apic.efi").write_bytes(x2apic.application())
     words = ("-smp", "2", "-drive", f"file={disk},format=raw,if=none,id=disk")
     device = ("-device", "nvme,serial=4,drive=disk,addr=4")

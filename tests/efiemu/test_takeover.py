@@ -6,14 +6,15 @@ on it.
 """
 
 import hashlib
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.efiemu import failing, failing_later, fat, ovmf
-from tests.guests import initramfs, kernels
+from tests.efiemu import failing, failing_later, ovmf
+from tests.guests import images, initramfs, kernels
 from vestige.efiemu.build import application
 
 pytestmark = pytest.mark.xdist_group("efiemu takeover")  # its tests share one boot
@@ -52,14 +53,15 @@ def boot(tmp_path_factory: pytest.TempPathFactory) -> Boot:
     (folder / "efiemu.efi").write_bytes(application())
     (folder / "failing.efi").write_bytes(application(failing.image()))
     (folder / "startup.nsh").write_text("".join(f"{line}\r\n" for line in SCRIPT))
-    images = tmp_path_factory.mktemp("nvme")
-    other, disk = images / "3.img", images / "4.img"
+    disks = tmp_path_factory.mktemp("nvme")
+    other, disk = disks / "3.img", disks / "4.img"
     other.write_bytes(bytes(1 << 20))
     files = {
-        "vmlinuz.efi": kernels.kernel("cloud").bzimage.read_bytes(),
-        "initrd.img": initramfs.efiemu("cloud").read_bytes(),
+        "vmlinuz.efi": kernels.kernel("cloud").bzimage,
+        "initrd.img": initramfs.efiemu("cloud"),
     }
-    fat.disk(disk, files, MEBIBYTES)
+    images.partitioned(disk, [images.SystemPartition(files)])
+    os.truncate(disk, MEBIBYTES << 20)
     before = disk.read_bytes()
     words = ["-smp", "2"]
     for image in (other, disk):

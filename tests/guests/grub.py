@@ -8,9 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.guests import images
-from tests.guests.store import built
+from tests.guests.store import unpacked
 from vestige.softhost import packages
 
+SIGNED = "grub-efi-amd64-signed"
 PACKAGES = ("grub-common", "grub-pc-bin", "libdevmapper1.02.1")
 MODULES = (
     *("biosdisk", "part_msdos", "ext2", "normal", "serial", "terminal", "configfile", "echo"),
@@ -35,12 +36,12 @@ LOAD_SEGMENT = 0x820
 
 def tools() -> Path:
     """GRUB's programs and parts, unpacked."""
-    found = packages.describe(PACKAGES)
+    return unpacked("grub", PACKAGES)
 
-    def build(directory: Path) -> None:
-        packages.unpack(packages.fetch(found), directory)
 
-    return built("grub", tuple(package.file_name for package in found), build)
+def signed() -> Path:
+    """Debian's GRUB for UEFI firmware, signed by Debian, unpacked: it reads EFI/debian/grub.cfg."""
+    return unpacked("grub-signed", [SIGNED]) / "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"
 
 
 def _fill_nothing(_tree: Path) -> None:

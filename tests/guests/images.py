@@ -1,6 +1,7 @@
 """Disk images: ext4 file systems made from directory trees, on partitions or on whole disks.
 
-Made by e2fsprogs and fdisk without root's rights or a loop device. Images are sparse.
+Made by e2fsprogs and fdisk without root's rights or a loop device. Images are sparse. A partition
+that UEFI firmware boots from has a FAT.
 Sources: mke2fs(8), sfdisk(8).
 """
 
@@ -9,10 +10,12 @@ import random
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from tests.guests import fat
 
 SECTOR = 512
 MEBIBYTE = 1 << 20
@@ -33,10 +36,22 @@ class FileSystem:
 
     mebibytes: int
     tree: Path | None
+    kind = "83"  # of a partition: Linux's
 
 
-def partitioned(image: Path, file_systems: list[FileSystem], before: Sequence[str] = ()) -> None:
-    """Write a disk with an MBR and one Linux partition for each file system, in order.
+@dataclass(frozen=True)
+class SystemPartition:
+    """What UEFI firmware boots from: a FAT with `files`, as fat.make has them."""
+
+    files: Mapping[str, Path]
+    mebibytes = 64
+    kind = "ef"  # UEFI 2.10, 5.2.2
+
+
+def partitioned(
+    image: Path, file_systems: Sequence[FileSystem | SystemPartition], before: Sequence[str] = ()
+) -> None:
+    """Write a disk with an MBR and one partition for each file system, in order.
 
     `before` as of `whole_disk`.
     """
@@ -49,14 +64,17 @@ def partitioned(image: Path, file_systems: list[FileSystem], before: Sequence[st
     table = ["label: dos", "label-id: 0x7e571ce0"]
     for start, each in zip(starts, file_systems, strict=True):
         size = each.mebibytes * MEBIBYTE // SECTOR
-        table.append(f"start={start // SECTOR}, size={size}, type=83")
+        table.append(f"start={start // SECTOR}, size={size}, type={each.kind}")
     script = image.with_suffix(".sfdisk")
     script.write_text("\n".join(table) + "\n")
     with script.open("rb") as stdin:
         _run([tool("sfdisk"), "--quiet", "--no-reread", "--no-tell-kernel", str(image)], stdin)
     script.unlink()
     for number, (start, each) in enumerate(zip(starts, file_systems, strict=True), 1):
-        _make_ext4(image, each, number, start, before)
+        if isinstance(each, SystemPartition):
+            fat.make(image, each.mebibytes, each.files, start)
+        else:
+            _make_ext4(image, each, number, start, before)
 
 
 def whole_disk(image: Path, file_system: FileSystem, before: Sequence[str] = ()) -> None:

@@ -1,7 +1,7 @@
 """Where built guests are kept: one directory per recipe below build/, whole or not there at all."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +19,19 @@ def _sources() -> str:
     for path in sorted([*package.glob("*.py"), *package.glob("scripts/*")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def unpacked(name: str, names: Sequence[str]) -> Path:
+    """The directory with the files of these packages, without those that they depend on.
+
+    Raises UsageError if apt can't fetch one.
+    """
+    found = packages.describe(names)
+
+    def build(directory: Path) -> None:
+        packages.unpack(packages.fetch(found), directory)
+
+    return built(name, tuple(package.file_name for package in found), build)
 
 
 def built(name: str, recipe: tuple[object, ...], build: Callable[[Path], None]) -> Path:

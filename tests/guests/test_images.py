@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.guests import images
-from tests.guests.images import MEBIBYTE, SECTOR, FileSystem, ImageError
+from tests.guests import fat, images
+from tests.guests.images import MEBIBYTE, SECTOR, FileSystem, ImageError, SystemPartition
+from vestige.softhost import packages
 
 
 @pytest.fixture
@@ -41,6 +42,31 @@ def test_partitions_follow_one_another_and_each_holds_its_tree(tmp_path: Path, t
     ]
     sectors = MEBIBYTE // SECTOR
     assert found == [(sectors, 8 * sectors), (9 * sectors, 4 * sectors)]
+
+
+def test_what_firmware_boots_from_is_a_fat_with_its_files(tmp_path: Path, tree: Path) -> None:
+    image, alone = tmp_path / "disk.img", tmp_path / "fat.img"
+    names = ("EFI/BOOT/BOOTX64.EFI", "EFI/debian/a longer name.cfg")
+    files = dict.fromkeys(names, tree / "folder" / "file")
+    images.partitioned(image, [FileSystem(4, None), SystemPartition(files), FileSystem(4, tree)])
+    with image.open("rb") as file:
+        file.seek(images.partition_offset(image, 2))
+        alone.write_bytes(file.read(SystemPartition.mebibytes * MEBIBYTE))
+    check = [str(packages.place(fat.tools(), "sbin/fsck.fat")), "-n", str(alone)]
+    said = subprocess.run(check, capture_output=True, text=True, check=True).stdout
+    assert "5 files" in said, "three of them are folders"
+    for name in names:
+        copy = tmp_path / "copy"
+        fat.run("mcopy", "-n", "-i", alone, f"::{name}", copy)
+        assert copy.read_bytes() == (tree / "folder" / "file").read_bytes()
+        copy.unlink()
+    said = subprocess.run(
+        [images.tool("sfdisk"), "--json", image], capture_output=True, text=True, check=True
+    ).stdout
+    kinds = [each["type"] for each in json.loads(said)["partitiontable"]["partitions"]]
+    assert kinds == ["83", "ef", "83"]
+    for number in (1, 3):
+        images.check_ext4(image, images.partition_offset(image, number))
 
 
 def test_damage_is_found(tmp_path: Path, tree: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guests.store import built
+from tests.guests.store import unpacked
 from tests.machine import images
 from vestige.abi import Board
 from vestige.bounds import GIB, MIB
@@ -21,12 +21,7 @@ DUMP_TABLES = 32  # where dmidecode expects them in a file
 
 @cache
 def dmidecode() -> Path:
-    (package,) = packages.describe(["dmidecode"])
-
-    def build(directory: Path) -> None:
-        packages.unpack(packages.fetch([package]), directory)
-
-    return packages.place(built("dmidecode", (package.file_name,), build), "sbin/dmidecode")
+    return packages.place(unpacked("dmidecode", ["dmidecode"]), "sbin/dmidecode")
 
 
 def decoded(config: MachineConfig, folder: Path, *, with_bios: bool) -> str:
