@@ -13,13 +13,11 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from examples.demo.driver import VESTIGE, WORK
+from examples.telling import Check, Failure, Teller, attend, shown
 from tests.guests import debian, images
 from tests.guests.dialogue import Dialogue
 from vestige.abi import Board
@@ -28,6 +26,7 @@ from vestige.machine.acpi import every_table
 from vestige.machine.config import MachineConfig
 
 FOLDER = WORK / "demo-pc"
+DEMO = Teller("demo-pc")
 TIMEOUT = 3600  # seconds, of the guest: a slow machine is no failure
 GRACE = 120  # seconds that the monitor has to start before that and to end after it
 QUICK = 120.0  # seconds, of a command that talks to the run
@@ -36,14 +35,6 @@ FUNCTIONS = ("8086:1237", "8086:7000", "8086:7010", "8086:7113", "1234:1111")
 LINES = ("0", "1", "8", "12", "14")  # timer, keyboard, clock, mouse, disk
 TYPED = "typed on the PS/2 keyboard"
 TYPED_INTO = "/root/typed"
-
-
-class Check(NamedTuple):
-    """A command of the guest's, and all that must be in what it prints."""
-
-    name: str
-    command: str
-    expected: tuple[str, ...]
 
 
 CHECKS = (
@@ -60,10 +51,6 @@ RING = f"rtcwake --utc --mode on --seconds 1 && echo {RUNG}"  # waits for the cl
 INTERRUPTS = "cat /proc/interrupts"
 
 
-class Failure(Exception):
-    """A check that did not pass, or a guest that did not answer."""
-
-
 def main() -> int:
     """Run the demo. Returns the exit status."""
     start = time.monotonic()
@@ -78,14 +65,14 @@ def main() -> int:
         print(f"demo-pc: {error}", file=sys.stderr)
         print("demo-pc: FAILED", file=sys.stderr)
         return 1
-    say(f"{time.monotonic() - start:.0f} s in all")
-    say("ok")
+    DEMO.say(f"{time.monotonic() - start:.0f} s in all")
+    DEMO.say("ok")
     return 0
 
 
 def prepare() -> Path:
     """A fresh copy of the disk. Raises UsageError, ImageError."""
-    say("preparing Debian and GRUB, by debootstrap: a minute or two, the first time")
+    DEMO.say("preparing Debian and GRUB, by debootstrap: a minute or two, the first time")
     pristine = debian.pc_disk(lambda line: print("  |", line, flush=True))
     FOLDER.mkdir(parents=True, exist_ok=True)
     return images.copy(pristine, FOLDER / "disk.img")
@@ -94,29 +81,13 @@ def prepare() -> Path:
 def use(disk: Path) -> None:
     """Boot it, use it, and power it off. Raises Failure, TimeoutError."""
     name = f"demo-pc-{os.getpid()}"
-    say("booting it by its own MBR")
-    with subprocess.Popen(
-        [
-            *(str(VESTIGE), "run", "--machine", "pc", "--disk", f"{disk},bus=ide"),
-            *("--name", name, "--on-reboot", "restart", "--timeout", str(TIMEOUT)),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as monitor:
-        if monitor.stdin is None or monitor.stdout is None:
-            raise RuntimeError("Popen gave no pipes")
-        # `vestige run --timeout` ends a guest that hangs; this ends a monitor that does.
-        watchdog = threading.Timer(TIMEOUT + GRACE, monitor.kill)
-        watchdog.start()
-        try:
-            console = (monitor.stdout.fileno(), monitor.stdin.fileno())
-            talk(Dialogue(*console, TIMEOUT + GRACE, shown()), name)
-            status = monitor.wait()
-        except BaseException:
-            monitor.terminate()
-            raise
-        finally:
-            watchdog.cancel()
+    DEMO.say("booting it by its own MBR")
+    command = [
+        *(str(VESTIGE), "run", "--machine", "pc", "--disk", f"{disk},bus=ide"),
+        *("--name", name, "--on-reboot", "restart", "--timeout", str(TIMEOUT)),
+    ]
+    # `vestige run --timeout` ends a guest that hangs; GRACE ends a monitor that does.
+    status = attend(command, lambda guest: talk(guest, name), TIMEOUT + GRACE, shown())
     if status != 0:
         raise Failure(f"the monitor ended with status {status}, not 0")
 
@@ -124,22 +95,22 @@ def use(disk: Path) -> None:
 def talk(guest: Dialogue, name: str) -> None:
     """From the first login prompt to power-off."""
     log_in(guest)
-    said = ask(guest, "grub-install /dev/sda 2>&1")
-    judge("grub-install", "No error reported" in said, "it has failed")
-    say("starting it anew, by that GRUB")
+    said = DEMO.ask(guest, "grub-install /dev/sda 2>&1")
+    DEMO.judge("grub-install", "No error reported" in said, "it has failed")
+    DEMO.say("starting it anew, by that GRUB")
     guest.type("reboot\n")
     log_in(guest)
-    before = counts(ask(guest, INTERRUPTS))
+    before = counts(DEMO.ask(guest, INTERRUPTS))
     dump = Check("acpidump", "acpidump -n DSDT -b && sha256sum dsdt.dat", (dsdt(),))
     for check in (*CHECKS, dump):
-        said = ask(guest, check.command)
-        missing = [each for each in check.expected if each not in said]
-        judge(check.name, not missing, f"no {', '.join(missing)} in what it prints")
-    judge("alarm", RUNG in ask(guest, RING), "the clock's has not been set")
+        DEMO.check(guest, check)
+    DEMO.judge("alarm", RUNG in DEMO.ask(guest, RING), "the clock's has not been set")
     type_a_line(guest, name)
-    after = counts(ask(guest, INTERRUPTS))
+    after = counts(DEMO.ask(guest, INTERRUPTS))
     still = [line for line in LINES if after.get(line, 0) <= before.get(line, 0)]
-    judge("interrupts", not still, f"IRQ {', '.join(still)}: no more of them, though it was used")
+    DEMO.judge(
+        "interrupts", not still, f"IRQ {', '.join(still)}: no more of them, though it was used"
+    )
     guest.type("poweroff\n")
     guest.lines()
 
@@ -147,12 +118,12 @@ def talk(guest: Dialogue, name: str) -> None:
 def log_in(guest: Dialogue) -> None:
     """From the start of the machine to a shell on the serial port, telling how far it is."""
     start = time.monotonic()
-    guest.read_until(f"Booting `{debian.PC_ENTRY}'")
-    say("GRUB loads the kernel, by the BIOS: 20 s, or minutes on a busy machine")
+    guest.read_until(f"Booting `{debian.ENTRY}'")
+    DEMO.say("GRUB loads the kernel, by the BIOS: 20 s, or minutes on a busy machine")
     guest.read_until("initramfs: ")
-    say(f"Linux runs, after {time.monotonic() - start:.0f} s; Debian follows")
+    DEMO.say(f"Linux runs, after {time.monotonic() - start:.0f} s; Debian follows")
     guest.log_in()
-    say(f"logged in, after {time.monotonic() - start:.0f} s")
+    DEMO.say(f"logged in, after {time.monotonic() - start:.0f} s")
 
 
 def type_a_line(guest: Dialogue, name: str) -> None:
@@ -163,14 +134,14 @@ def type_a_line(guest: Dialogue, name: str) -> None:
     wait_for(name, "root@")
     vestige("type", name, "--text", f"echo {TYPED} > {TYPED_INTO}\\n")
     vestige("type", name, "move 10 5")
-    said = ask(guest, f"until [ -s {TYPED_INTO} ]; do sleep 1; done; cat {TYPED_INTO}")
-    judge("keyboard", TYPED in said, "another line has arrived")
+    said = DEMO.ask(guest, f"until [ -s {TYPED_INTO} ]; do sleep 1; done; cat {TYPED_INTO}")
+    DEMO.judge("keyboard", TYPED in said, "another line has arrived")
     seen = vestige("screen", name)
     print("".join(f"  > {line}\n" for line in seen.splitlines()), end="", flush=True)
-    judge("screen", TYPED in seen, "the line that was typed isn't on the screen")
+    DEMO.judge("screen", TYPED in seen, "the line that was typed isn't on the screen")
     vestige("screen", name, "-o", str(picture))
-    judge("picture", picture.read_bytes().startswith(b"\x89PNG"), f"{picture} is no PNG")
-    say(f"the screen is {os.path.relpath(picture)}")
+    DEMO.judge("picture", picture.read_bytes().startswith(b"\x89PNG"), f"{picture} is no PNG")
+    DEMO.say(f"the screen is {os.path.relpath(picture)}")
 
 
 def dsdt() -> str:
@@ -198,41 +169,10 @@ def vestige(*words: str) -> str:
     return done.stdout
 
 
-def ask(guest: Dialogue, command: str) -> str:
-    """A command of the guest's shell, shown before what it prints."""
-    print(f"\n  | # {command}", flush=True)
-    return guest.ask(command)
-
-
-def judge(name: str, passed: bool, why: str) -> None:
-    """A line for a check. Raises Failure unless it has passed."""
-    if not passed:
-        raise Failure(f"check: {name} FAILED {why}")
-    say(f"check: {name} ok")
-
-
 def counts(interrupts: str) -> dict[str, int]:
     """Of /proc/interrupts, by line: how many the first CPU had."""
     found = re.findall(r"^ *(\d+): +(\d+)", interrupts, re.MULTILINE)
     return {line: int(count) for line, count in found}
-
-
-def shown() -> Callable[[str], None]:
-    """Shows the console's lines, each whole and marked as the guest's."""
-    begun = [""]
-
-    def show(text: str) -> None:
-        *lines, begun[0] = (begun[0] + text).split("\n")
-        for line in lines:
-            if line.strip() and line != Dialogue.DONE:
-                print(f"  | {line}", flush=True)
-
-    return show
-
-
-def say(text: str) -> None:
-    """Show progress."""
-    print(f"demo-pc: {text}", flush=True)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 _AT_ONCE = 12  # characters: a BIOS keeps 15 keys
 _BLOCK = 65536
-_STEERING = re.compile(rb"\r|\x1b\[[0-9;?]*[@-~]|\x1b[^\[]")
-_BEGUN = re.compile(rb"\x1b(\[[0-9;?]*)?$")  # of one that isn't all there yet
+_STEERING = re.compile(rb"\r|\x1b\[[0-?]*[@-~]|\x1b[^\[]")
+_BEGUN = re.compile(rb"\x1b(\[[0-?]*)?$")  # of one that isn't all there yet
 
 
 def _show_nothing(_text: str) -> None:

@@ -2,8 +2,6 @@
 
 import hashlib
 
-import pytest
-
 from examples.demo_pc import driver
 from vestige.abi import Board
 from vestige.machine import acpi
@@ -19,25 +17,6 @@ NMI:          7          0   Non-maskable interrupts
 
 def test_interrupts_are_counted_by_their_lines() -> None:
     assert driver.counts(INTERRUPTS) == {"0": 168, "14": 0}
-
-
-def test_a_failed_check_is_told_with_its_reason() -> None:
-    with pytest.raises(driver.Failure, match="check: lspci FAILED no bridge"):
-        driver.judge("lspci", False, "no bridge")
-
-
-def test_a_passed_check_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    driver.judge("lspci", True, "no bridge")
-    assert capsys.readouterr().out == "demo-pc: check: lspci ok\n"
-
-
-def test_each_line_of_the_guest_is_marked_once_it_is_whole(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    show = driver.shown()
-    for text in ("Debian", " GNU/Linux\nlogin: ", "root\ndone-42\n\n"):
-        show(text)
-    assert capsys.readouterr().out == "  | Debian GNU/Linux\n  | login: root\n"
 
 
 def test_the_table_to_be_found_is_in_what_the_machine_is_given() -> None:
