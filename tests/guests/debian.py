@@ -12,12 +12,20 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from tests.guests import grub, initramfs
-from tests.guests.images import TOOLS, FileSystem, partitioned, tool, whole_disk
+from tests.guests.images import (
+    TOOLS,
+    FileSystem,
+    SystemPartition,
+    file_system_uuid,
+    partitioned,
+    tool,
+    whole_disk,
+)
 from tests.guests.initramfs import SCRIPTS
 from tests.guests.kernels import kernel
 from tests.guests.store import built
@@ -27,13 +35,29 @@ from vestige.softhost import packages, suites
 # Those of any Debian: what debootstrap installs by itself.
 _PRIORITIES = ("required", "important")
 _ALSO = ("usr-is-merged",)
-_PC_ALSO = ("acpica-tools", "grub-pc-bin", "grub2-common", "hdparm", "lsscsi", "pciutils")
-PC_ENTRY = "Debian"
+_SHOWING = ("hdparm", "lsscsi", "pciutils")  # a PC's devices
+_PC_ALSO = ("acpica-tools", "grub-pc-bin", "grub2-common", *_SHOWING)
+ENTRY = "Debian"
 _MENU = f"""set timeout=0
-menuentry "{PC_ENTRY}" {{
+menuentry "{ENTRY}" {{
     linux16 /boot/vmlinuz root=/dev/sda1 console=tty0 console=ttyS0 noapic nolapic quiet
     initrd16 /boot/initrd.img
 }}
+"""
+EFI_ROOT = 2  # the partition
+# An emulator's timer may be late: Linux would take it for none, and the TSC for a bad one.
+_EFI_WORDS = "tsc=reliable no_timer_check quiet systemd.show_status=true"
+_EFI_UUID = file_system_uuid(EFI_ROOT)  # whichever name Linux gives the disk
+_EFI_MENU = f"""set timeout=0
+menuentry "{ENTRY}" {{
+    linux /boot/vmlinuz root=UUID={_EFI_UUID} console=ttyS0 {_EFI_WORDS}
+    initrd /boot/initrd.img
+}}
+"""
+# As grub-install has it on the firmware's partition.
+_EFI_EARLY = f"""search.fs_uuid {_EFI_UUID} root
+set prefix=($root)'/boot/grub'
+configfile $prefix/grub.cfg
 """
 _MEBIBYTES = 1024  # of the file system, a third of it used; the rest are holes of the image
 _QUICK = 120.0  # seconds
@@ -78,20 +102,51 @@ def pc_disk(progress: Progress = _say_nothing) -> Path:
     boot = {"vmlinuz": kernel("standard").bzimage, "initrd.img": initramfs.debian_pc()}
 
     def write(image: Path, tree: Path) -> None:
-        folder = tree / "boot"
-        _run_as_root(["mkdir", "--parents", str(folder / "grub")])
-        for name, file in boot.items():
-            _run_as_root(["cp", str(file), str(folder / name)])
-        # A PC may have no network.
-        interfaces = str(tree / "etc/network/interfaces")
-        _run_as_root(["sed", "-i", "s/^auto eth0/allow-hotplug eth0/", interfaces])
-        configuration = image.with_suffix(".cfg")
-        configuration.write_text(_MENU)
-        _run_as_root(["cp", str(configuration), str(folder / "grub" / "grub.cfg")])
+        _put_boot(tree, image, boot, _MENU)
         partitioned(image, [FileSystem(_MEBIBYTES, tree)], as_root())
         grub.install(image, grub.core(image.parent, "(hd0,msdos1)/boot/grub"))
 
     return _built("debian-pc", _PC_ALSO, "/dev/sda1", write, progress, (*boot.values(), _MENU))
+
+
+@cache
+def efi_disk(progress: Progress = _say_nothing) -> Path:
+    """An image that UEFI firmware boots: Debian's signed GRUB on a partition of the firmware's,
+    and the same with the cloud kernel on partition EFI_ROOT.
+
+    It boots from an IDE disk and from an NVMe controller. The tools that show a PC's devices are
+    there.
+    """
+    boot = {"vmlinuz": kernel("cloud").bzimage, "initrd.img": initramfs.debian_efi()}
+
+    def write(image: Path, tree: Path) -> None:
+        write_efi_disk(image, tree, boot, _MEBIBYTES)
+
+    more = (*boot.values(), grub.signed(), _EFI_MENU, _EFI_EARLY)
+    return _built("debian-efi", _SHOWING, f"UUID={_EFI_UUID}", write, progress, more)
+
+
+def write_efi_disk(image: Path, tree: Path, boot: Mapping[str, Path], mebibytes: int) -> None:
+    """Such an image, with a Debian of `tree` in so many MiB; `boot` has vmlinuz and initrd.img."""
+    _put_boot(tree, image, boot, _EFI_MENU)
+    early = image.with_suffix(".early")
+    early.write_text(_EFI_EARLY)
+    files = {"EFI/BOOT/BOOTX64.EFI": grub.signed(), "EFI/debian/grub.cfg": early}
+    partitioned(image, [SystemPartition(files), FileSystem(mebibytes, tree)], as_root())
+
+
+def _put_boot(tree: Path, image: Path, boot: Mapping[str, Path], menu: str) -> None:
+    """Put the files of `boot` there, and GRUB's menu. `image` is what is to be made of the tree."""
+    folder = tree / "boot"
+    _run_as_root(["mkdir", "--parents", str(folder / "grub")])
+    for name, file in boot.items():
+        _run_as_root(["cp", str(file), str(folder / name)])
+    # A PC may have no network.
+    interfaces = str(tree / "etc/network/interfaces")
+    _run_as_root(["sed", "-i", "s/^auto eth0/allow-hotplug eth0/", interfaces])
+    configuration = image.with_suffix(".cfg")
+    configuration.write_text(menu)
+    _run_as_root(["cp", str(configuration), str(folder / "grub" / "grub.cfg")])
 
 
 def _built(

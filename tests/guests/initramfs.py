@@ -69,6 +69,13 @@ def debian_pc() -> Path:
 
 
 @cache
+def debian_efi() -> Path:
+    """As root(), with what a whole Debian wants of a disk that is an NVMe's or an IDE's."""
+    modules = modules_for("cloud", *UNTIL_LATELY, "sd_mod", "ata_piix", "nvme", "ext4")
+    return _archive("debian-efi", SCRIPTS / "root-init", modules)
+
+
+@cache
 def reads(flavour: Flavour) -> Path:
     """Reads an IDE or virtio disk as the command line's reads= says, and powers off."""
     return _archive(f"reads-{flavour}", SCRIPTS / "reads-init", kernel(flavour).modules)

@@ -1,0 +1,1 @@
+"""The first talk's demo of efiemu: `make demo-efiemu`."""
