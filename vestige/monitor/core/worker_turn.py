@@ -47,8 +47,8 @@ def take_turn(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
 
     A timer that is set for earlier is left alone, as setting it costs an exit: most deadlines
     are those of commands, which are answered long before. It is left to the boot CPU where that is
-    called for what has expired. Nothing is done where another CPU
-    keeps the lock: it then does some of that, or wakes this one again.
+    called for what has expired. Nothing is done where another CPU keeps the lock: it then does some
+    of that, or wakes this one again.
     """
     if not machine.lock.take_or_leave():
         return False
@@ -74,19 +74,17 @@ def take_turn(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
         machine.timer = NEVER
     calls = machine.old and must_look(machine)
     sooner = deadline < machine.timer
-    keeps = True
+    leaves = sooner and expired and calls and may_leave(machine, shared.config, deadline, now)
     if sooner:
         machine.timer = deadline
-        left = expired and calls and may_leave(machine, shared.config, deadline, now)
-        machine.boot_keeps = left
-        keeps = not left
+        machine.boot_keeps = leaves
     machine.armed = machine.timer
     machine.told = 0
     machine.at_work = 0
     more = machine.virtio.ask()
     news = machine.wires.take_news()
     machine.lock.release()
-    if sooner and keeps:
+    if sooner and not leaves:
         outside.set_timer(deadline, now)
     if calls:
         outside.attend(cpu, shared.config)
