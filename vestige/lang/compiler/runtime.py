@@ -12,6 +12,7 @@ RUNTIME_NAMES = {
     "vestige_nmi_entry", "vestige_read_state",
     "vestige_run_aside", "vestige_run_guest", "vestige_startup_page", "vestige_take_over",
     "efi_start", "efi_constants", "efi_room", "exception", "interrupt_wake", "gate",
+    "tell_panic",
     *(f"exception_{vector}" for vector in range(32)),
     *(f"interrupt_signal_{number}" for number in range(vcpu.SIGNALS)),
 }  # fmt: skip
@@ -32,6 +33,7 @@ def assembly(runtime: str) -> str:
         },
     }
     lines = [f".set {name}, {int(value)}" for name, value in constants.items()]
-    for file in ("common.s", f"{runtime}.s"):
+    virtual = ("virtual.s",) if runtime in ("monitor", "kernel") else ()
+    for file in ("common.s", *virtual, f"{runtime}.s"):
         lines += (FOLDER / file).read_text(encoding="utf-8").splitlines()
     return "\n".join(line.partition("#")[0].rstrip() for line in lines)

@@ -1,19 +1,6 @@
-# Compiled code in ring 0 of a virtual CPU. PANIC is a call to the host that is never answered, as
-# the monitor's is, and says where in RBX: RSP & -STACK_SIZE is its own struct, as the monitor's is.
+# Compiled code in ring 0 of a virtual CPU.
 .text
-.hidden vestige_panic
-.globl vestige_panic, interrupt_wake
-
-vestige_panic:                  # (site)
-    movq %rsp, %rbx
-    andq $-STACK_SIZE, %rbx
-    movq %rdi, PANIC_SITE(%rbx)
-    movq (%rsp), %rax
-    movq %rax, PANIC_RIP(%rbx)
-1:  movl $PORT_CALL, %edx
-    movl $CALL_PANIC, %eax
-    outb %al, %dx
-    jmp 1b
+.globl interrupt_wake
 
 interrupt_wake:                 # end-of-interrupt, and an end to HLT
     pushq %rax

@@ -1,31 +1,17 @@
-# Compiled code on a virtual CPU, in ring 3: it has ports, and no other privilege. RSP & -STACK_SIZE
-# is its own struct, which begins as Vcpu of lang/vcpu.py does. PANIC is a call to the host that is
-# never answered.
+# Compiled code on a virtual CPU, in ring 3: it has ports, and no other privilege.
 #
 # Exceptions and interrupts are taken in ring 0, on a stack of PRIVILEGED_STACK bytes, aligned to
 # them, whose lowest word is the struct's address. A worker's sleep and its local APIC need ring 0
 # too: ring 3 asks by INT3, the one trap that every KVM takes (one that emulates ring 0 knows neither
 # INT n nor SYSRET).
 .text
-.hidden vestige_panic
-.globl vestige_panic, interrupt_wake, gate
+.globl interrupt_wake, gate
 
 .macro find_cpu register
     movq %rsp, \register
     andq $-PRIVILEGED_STACK, \register
     movq (\register), \register
 .endm
-
-vestige_panic:                  # (site)
-    movq %rsp, %rbx
-    andq $-STACK_SIZE, %rbx
-    movq %rdi, PANIC_SITE(%rbx)
-    movq (%rsp), %rax
-    movq %rax, PANIC_RIP(%rbx)
-1:  movl $PORT_CALL, %edx
-    movl $CALL_PANIC, %eax
-    outb %al, %dx
-    jmp 1b
 
 exception:                      # stack: vector, error code, RIP
     find_cpu %rbx
@@ -35,7 +21,7 @@ exception:                      # stack: vector, error code, RIP
     movq %cr2, %rax
     movq %rax, PANIC_ADDRESS(%rbx)
     movq $0, PANIC_SITE(%rbx)
-    jmp 1b
+    jmp tell_panic
 
 .macro stub vector, has_error
 .globl exception_\vector
