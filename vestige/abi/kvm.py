@@ -1,5 +1,7 @@
 """KVM's records that lie in the monitor's memory: its queue of writes, its reasons of exits."""
 
+from ctypes import sizeof
+
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.types import Struct, u8, u16, u32, u64
 
@@ -15,10 +17,15 @@ class CoalescedWrite(Struct):
 
 
 class CoalescedRing(Struct):
-    """Header of the ring page; CoalescedWrite entries follow at byte 8."""
+    """Header of the ring page; CoalescedWrite entries follow."""
 
     first: u32  # consumer index, ours
     last: u32  # producer index, KVM's
+
+
+COALESCED_LAST = 4  # offset of CoalescedRing.last
+COALESCED_HEADER = sizeof(CoalescedRing)
+COALESCED_SIZE = sizeof(CoalescedWrite)
 
 
 # KVM's exit record, Linux 6.x include/uapi/linux/kvm.h struct kvm_run.

@@ -5,6 +5,9 @@ at, it is asked no more: Shell.failed.
 """
 
 from vestige.abi import (
+    COALESCED_HEADER,
+    COALESCED_LAST,
+    COALESCED_SIZE,
     ECAM,
     IDE_SLOT,
     RUN_MMIO_DATA,
@@ -31,7 +34,6 @@ from vestige.lang.intrinsics import (
 from vestige.lang.types import u8, u16, u32, u64
 
 OUT = 1  # RunIo.direction
-LAST, ENTRIES, ENTRY_SIZE = 4, 8, 24  # offsets and size: abi.CoalescedRing, abi.CoalescedWrite
 DEVICE = 15  # bits of an address in ECAM below a device's number
 
 
@@ -79,10 +81,10 @@ def post_write(shell: Shell, port: u16, size: u8, value: u32) -> None:
     following = (last + 1) % block.WRITE_COUNT
     full = following == load_acquire32(page)
     if not full:
-        entry = CoalescedWrite.at(u64(page + ENTRIES + ENTRY_SIZE * last))
+        entry = CoalescedWrite.at(u64(page + COALESCED_HEADER + COALESCED_SIZE * last))
         entry.address, entry.length, entry.port = port, size, 1
         store64(address_of(entry.data), value)
-        store_release32(u64(page + LAST), following)
+        store_release32(u64(page + COALESCED_LAST), following)
     lock.release()
     if full:
         write_port(shell, port, size, value)

@@ -7,6 +7,8 @@ which its private memory is in the block: PIECES.
 
 from vestige.abi import (
     BARS,
+    COALESCED_HEADER,
+    COALESCED_SIZE,
     HIGH_RAM,
     IMAGE,
     NVME_QUEUES,
@@ -54,7 +56,7 @@ PROCESSORS, PROCESSOR_SIZE = 0x60_0000, 0x2_0000
 SHELL, SHELL_SIZE, VMCB, HOST_SAVE = STACK_SIZE, 0xE000, 0x1_E000, 0x1_F000
 
 WRITES = RUN_PAGES + 2 * PAGE  # where the monitor has those
-WRITE_COUNT = (PAGE - 8) // 24  # that there is room for, behind a CoalescedRing
+WRITE_COUNT = (PAGE - COALESCED_HEADER) // COALESCED_SIZE  # that there is room for
 RAM_WINDOW = HIGH_RAM  # where the monitor has the guest's RAM below 4 GiB: behind its own memory
 RAM_WINDOW_SIZE = 4 << 30
 REGISTERS_SIZE = 0x2000  # bytes of BAR 0: registers, and doorbells of more queues than there are

@@ -22,9 +22,6 @@ from vestige.lang.types import TYPE_CHECKING
 if TYPE_CHECKING:
     from vestige.host.firmware.fw_cfg import Items
 
-RING_ENTRY_SIZE = 24  # struct kvm_coalesced_mmio
-RING_HEADER_SIZE = 8
-
 
 class Blank:
     """Both VMs, as far as every machine has them: a pair of vCPUs, the monitor in its memory."""
@@ -172,7 +169,8 @@ class Twin:
             self.guest.coalesce_memory(first, count)
         config = self.private.shared().config
         config.coalesced = abi.RUN_PAGES + page * mmap.PAGESIZE
-        config.coalesced_entries = (mmap.PAGESIZE - RING_HEADER_SIZE) // RING_ENTRY_SIZE
+        room = mmap.PAGESIZE - abi.COALESCED_HEADER
+        config.coalesced_entries = room // abi.COALESCED_SIZE
 
     def configure(self) -> None:
         """Tell the monitor what only the VMs know: CPUs, clock, RAM."""

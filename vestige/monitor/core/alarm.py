@@ -14,13 +14,12 @@ from vestige.lang.intrinsics import cold
 from vestige.lang.types import u8, u64
 from vestige.monitor.clock import MILLISECOND
 from vestige.monitor.core.conclude import conclude
-from vestige.monitor.core.ending import ends
+from vestige.monitor.core.ending import must_end
 from vestige.monitor.core.external import asks, end_turn
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.queued_writes import drain
 from vestige.monitor.core.turn import time, unlock, unlock_in_time
 from vestige.monitor.line import NEVER
-from vestige.place import GOES_ON
 
 SOON = 100 * MILLISECOND  # that a deadline is away, at most
 
@@ -39,12 +38,7 @@ def keep_time(cpu: Cpu, machine: Machine, shared: Shared) -> u8:
         moved = drain(machine, shared, now)
         machine.expire(now)
         conclude(cpu, machine, shared)
-        if (
-            moved
-            and machine.ending() != GOES_ON
-            and not machine.stopping
-            and ends(cpu, machine, shared)
-        ):
+        if moved and must_end(cpu, machine, shared):
             return Call.DONE
         now = time(machine, shared)
         machine.timer = machine.armed = machine.next_deadline()

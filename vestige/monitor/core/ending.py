@@ -15,7 +15,7 @@ from vestige.monitor.core.conclude import conclude
 from vestige.monitor.core.interrupts import send
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.turn import time, unlock
-from vestige.place import PROCESSORS_RESET
+from vestige.place import GOES_ON, PROCESSORS_RESET
 from vestige.shapes import Link, Noticed, ProcessorReset, Resuming, VirtioLink
 
 FLUSH_LIMIT = 2000 * MILLISECOND  # how long output may take when the machine ends
@@ -34,6 +34,11 @@ def tell_notices(cpu: Cpu, machine: Machine, shared: Shared) -> None:
                     shared.log[i] = place.notice[i]
                 cpu.argument[0] = len(place.notice)
                 outside.call(cpu, Call.LOG)
+
+
+def must_end(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
+    """Do what the guest wished, if it wished anything; as `ends`."""
+    return machine.ending() != GOES_ON and not machine.stopping and ends(cpu, machine, shared)
 
 
 @cold

@@ -9,7 +9,7 @@ from vestige.monitor.core.controllers import start_controllers
 from vestige.monitor.core.decode import function_at, function_of_port
 from vestige.monitor.core.dispatch import handle, is_quiet, locate
 from vestige.monitor.core.domains import machine_of, shared_of
-from vestige.monitor.core.ending import ends, tell_notices
+from vestige.monitor.core.ending import must_end, tell_notices
 from vestige.monitor.core.external import begin_turn, end_turn, interrupt_turn
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.posted import await_posts, follows_posts
@@ -17,7 +17,7 @@ from vestige.monitor.core.queued_writes import drain
 from vestige.monitor.core.replicas import move_on, serve_shared
 from vestige.monitor.core.trap import Kind, Trap
 from vestige.monitor.core.turn import time, unlock, unlock_in_time
-from vestige.place import GOES_ON, NOWHERE
+from vestige.place import NOWHERE
 
 
 def vcpu_main(cpu: Cpu) -> None:
@@ -80,7 +80,7 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
     conclude(cpu, machine, shared)
     stand_in(cpu, machine, shared)
     tell_notices(cpu, machine, shared)
-    if machine.ending() != GOES_ON and not machine.stopping and ends(cpu, machine, shared):
+    if must_end(cpu, machine, shared):
         return Call.DONE
     if number == NOWHERE:
         reply: u8 = end_turn(cpu, machine) if machine.old else Call.DONE

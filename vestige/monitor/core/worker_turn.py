@@ -6,7 +6,7 @@ from vestige.monitor import outside
 from vestige.monitor.core.alarm import may_leave
 from vestige.monitor.core.conclude import conclude
 from vestige.monitor.core.domains import machine_of, shared_of
-from vestige.monitor.core.ending import ends
+from vestige.monitor.core.ending import must_end
 from vestige.monitor.core.external import must_look
 from vestige.monitor.core.interrupts import wake_worker
 from vestige.monitor.core.machine import Machine
@@ -14,7 +14,6 @@ from vestige.monitor.core.posted import begin_posts, take_signals
 from vestige.monitor.core.queued_writes import drain
 from vestige.monitor.core.turn import time
 from vestige.monitor.line import NEVER
-from vestige.place import GOES_ON
 
 
 def worker_main(cpu: Cpu) -> None:
@@ -59,12 +58,7 @@ def take_turn(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     take_signals(cpu, machine, shared)
     machine.expire(now)
     conclude(cpu, machine, shared)
-    if (
-        moved
-        and machine.ending() != GOES_ON
-        and not machine.stopping
-        and ends(cpu, machine, shared)
-    ):
+    if moved and must_end(cpu, machine, shared):
         return False
     now = time(machine, shared)
     deadline = outside.reachable(machine.next_deadline(), now)

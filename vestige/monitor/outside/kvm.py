@@ -7,6 +7,9 @@ chapter 11), whose timer counts a bus clock of 1 GHz in KVM: with a divisor of 1
 """
 
 from vestige.abi import (
+    COALESCED_HEADER,
+    COALESCED_LAST,
+    COALESCED_SIZE,
     FENCE_VECTOR,
     PORT_ATTEND,
     PORT_CALL,
@@ -40,9 +43,6 @@ from vestige.monitor.core.trap import Kind, Trap
 from vestige.monitor.line import NEVER
 
 OUT = 1  # RunIo.direction
-LAST = 4  # offset of CoalescedRing.last
-ENTRIES = 8  # offset of the first CoalescedWrite
-ENTRY_SIZE = 24
 
 PARAVIRTUAL_EOI = 0x4B56_4D04  # MSR_KVM_EOI_EN, Linux, Documentation/virt/kvm/x86/msr.rst
 SPURIOUS = 0x80F
@@ -110,7 +110,7 @@ def queued_writes(config: Config) -> u32:
     page = config.coalesced
     if page == 0:
         return 0
-    last = load_acquire32(u64(page + LAST))
+    last = load_acquire32(u64(page + COALESCED_LAST))
     first = CoalescedRing.at(page).first
     if last == first:
         return 0
@@ -122,7 +122,7 @@ def take_write(config: Config) -> tuple[Kind, u64, u8, u64]:
     page = config.coalesced
     place = CoalescedRing.at(page).first
     check(place < config.coalesced_entries)
-    entry = CoalescedWrite.at(u64(page + ENTRIES + ENTRY_SIZE * place))
+    entry = CoalescedWrite.at(u64(page + COALESCED_HEADER + COALESCED_SIZE * place))
     port, address = entry.port, entry.address
     size, value = entry.length, load64(address_of(entry.data))
     store_release32(page, 0 if place + 1 == config.coalesced_entries else u32(place + 1))
