@@ -4,10 +4,10 @@ import pytest
 
 from tests.efiemu.firmware import INTEL, NVME_CLASS, Firmware
 from vestige.efiemu.shell import uefi
-from vestige.efiemu.shell.processor import SVM
+from vestige.efiemu.shell.processor import SVM, VM_CR
 from vestige.efiemu.shell.serve import answer_cpuid, answer_msr
 from vestige.efiemu.shell.state import Shell
-from vestige.efiemu.shell.takeover import EFER, VM_CR
+from vestige.efiemu.shell.takeover import EFER
 from vestige.efiemu.shell.vmcb import SVM_ENABLED, Vmcb
 from vestige.lang.intrinsics import running_on
 

@@ -10,7 +10,7 @@ from vestige import abi
 from vestige.efiemu.shell import block
 from vestige.efiemu.shell.common import CPUS
 from vestige.efiemu.shell.registers import Registers
-from vestige.efiemu.shell.vmcb import SVM_ENABLED, Segment, Vmcb
+from vestige.efiemu.shell.vmcb import DEBUG_CONTROL, DEBUG_STATUS, SVM_ENABLED, Segment, Vmcb
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import monitor_tables
 from vestige.host.kvm.memory import PRIVATE, PrivateMemory
@@ -18,7 +18,6 @@ from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.lang.image import Image
 
 PAT = 0x0007_0406_0007_0406  # after a reset: APM volume 2, 7.8.1
-DEBUG_STATUS, DEBUG_CONTROL = 0xFFFF_0FF0, 0x400  # DR6 and DR7 after a reset
 GAP = 32  # zeroes between two loads, at least
 Load = tuple[int, bytes]  # a place in the block, and what is there
 

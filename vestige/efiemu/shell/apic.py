@@ -7,7 +7,7 @@ the guest, and so are accesses of the MSR for the same.
 
 from vestige.efiemu.shell import block
 from vestige.efiemu.shell.common import CPUS
-from vestige.efiemu.shell.console import put_text
+from vestige.efiemu.shell.console import begin_line
 from vestige.efiemu.shell.interrupt import (
     APIC_ADDRESS,
     APIC_BASE,
@@ -145,9 +145,7 @@ def tell_of_move(shell: Shell) -> None:
     """A line, since an operating system would not say so."""
     common = block.common(shell)
     common.lock.acquire()
-    shell.length = 0
-    put_text(shell, Text.NAME)
-    put_text(shell, Text.APIC_MOVES)
+    begin_line(shell, Text.APIC_MOVES)
     write_line(shell)
     common.lock.release()
 

@@ -1,6 +1,6 @@
 """How the attempt to do an instruction for the guest ended, and what it is told of that."""
 
-from vestige.efiemu.shell.console import put, put_hexadecimal, put_text
+from vestige.efiemu.shell.console import begin_line, put, put_hexadecimal, put_text
 from vestige.efiemu.shell.fault import Outcome
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.texts import Text
@@ -20,9 +20,8 @@ def conclude(shell: Shell, vmcb: Vmcb, outcome: u8) -> None:
 
 def tell_refused(shell: Shell, vmcb: Vmcb) -> None:
     """The line: where the instruction is, its bytes, and the address that it was refused for."""
-    shell.length, shell.failed = 0, 1
-    put_text(shell, Text.NAME)
-    put_text(shell, Text.PANIC)
+    shell.failed = 1
+    begin_line(shell, Text.PANIC)
     put_text(shell, Text.INSTRUCTION)
     put_hexadecimal(shell, vmcb.instruction, 16)
     put_text(shell, Text.ADDRESS)

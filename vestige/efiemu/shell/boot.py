@@ -4,7 +4,7 @@ Source: UEFI 2.10, 3.5.1.1 (the default file), 7.4 (images), 10.3 (device paths)
 """
 
 from vestige.efiemu.shell import uefi
-from vestige.efiemu.shell.handles import locate
+from vestige.efiemu.shell.handles import locate, protocol_of
 from vestige.efiemu.shell.options import NUL, SPACE, character
 from vestige.efiemu.shell.state import PATH_SIZE, Shell
 from vestige.efiemu.shell.uefi import LoadedImage
@@ -56,11 +56,9 @@ def boot_from(shell: Shell, own_handle: u64, handle: u64) -> bool:
 
 def path_of(shell: Shell, handle: u64) -> u64:
     """Where the device path of a handle is; 0: it has none."""
-    shell.guid.low, shell.guid.high = uefi.DEVICE_PATH
-    answer, guid = address_of(shell.answer), address_of(shell.guid)
-    if handle == 0 or uefi.call(shell.boot, uefi.HANDLE_PROTOCOL, handle, guid, answer):
+    if handle == 0:
         return 0
-    return shell.answer[0]
+    return protocol_of(shell, handle, uefi.DEVICE_PATH[0], uefi.DEVICE_PATH[1])
 
 
 def length_of(path: u64) -> u32:
@@ -131,9 +129,10 @@ def letter_of(shell: Shell, number: u32) -> u16:
 
 def give_options(shell: Shell, image: u64) -> None:
     """Its load options: its name and what follows, as a shell would give them."""
-    shell.guid.low, shell.guid.high = uefi.LOADED_IMAGE
-    answer, guid = address_of(shell.answer), address_of(shell.guid)
-    if shell.file == 0 or uefi.call(shell.boot, uefi.HANDLE_PROTOCOL, image, guid, answer):
+    if shell.file == 0:
         return
-    loaded = LoadedImage.at(shell.answer[0])
+    place = protocol_of(shell, image, uefi.LOADED_IMAGE[0], uefi.LOADED_IMAGE[1])
+    if place == 0:
+        return
+    loaded = LoadedImage.at(place)
     loaded.options, loaded.options_size = shell.file, shell.file_size

@@ -13,6 +13,13 @@ COLON, DOT, SPACE = 0x3A, 0x2E, 0x20
 DIGITS = b"0123456789abcdef"
 
 
+def begin_line(shell: Shell, text: u32) -> None:
+    """A new line, which begins with the application's name and a Text."""
+    shell.length = 0
+    put_text(shell, Text.NAME)
+    put_text(shell, text)
+
+
 def put(shell: Shell, letter: u8) -> None:
     """A letter of the line. What is longer than a line is left out."""
     if shell.length < LONGEST:
@@ -80,6 +87,5 @@ def end_line(shell: Shell) -> None:
 
 def tell(shell: Shell, text: u32) -> None:
     """A whole line."""
-    put_text(shell, Text.NAME)
-    put_text(shell, text)
+    begin_line(shell, text)
     end_line(shell)

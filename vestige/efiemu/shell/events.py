@@ -8,6 +8,7 @@ Limit: an NMI that waits behind MOV SS or an exception comes once interrupts are
 """
 
 from vestige.efiemu.shell.fault import Fault, Vector
+from vestige.efiemu.shell.registers import RESUME, SHADOW
 from vestige.efiemu.shell.vmcb import Vmcb
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.types import Struct, u8, u32, u64
@@ -19,8 +20,7 @@ DEBUG_INTERCEPT = 1 << 1  # Vmcb.exceptions
 # Vmcb.interrupt_control: V_IRQ, of the highest priority, whatever V_TPR is; it is never delivered,
 # since the exit comes first.
 WINDOW = 1 << 8 | 0xF << 16 | 1 << 20
-SHADOW = 1 << 0  # Vmcb.shadow
-TRAP, INTERRUPTS, RESUME = 1 << 8, 1 << 9, 1 << 16  # RFLAGS
+TRAP, INTERRUPTS = 1 << 8, 1 << 9  # RFLAGS
 SINGLE_STEP, BREAKPOINTS = 1 << 14, 0xF  # DR6
 PROTECTED = 1 << 0  # CR0
 DIVIDE, DEBUG, NMI_VECTOR, BREAKPOINT, OVERFLOW = 0, 1, 2, 3, 4

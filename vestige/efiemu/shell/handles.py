@@ -5,7 +5,7 @@ The protocol tells where a function is by segment, bus, device and function.
 
 from vestige.efiemu.shell import uefi
 from vestige.efiemu.shell.state import Shell
-from vestige.lang.intrinsics import address_of, call_firmware, load64
+from vestige.lang.intrinsics import address_of, load64
 from vestige.lang.types import u32, u64
 
 RECURSIVELY = 1
@@ -39,16 +39,24 @@ def locate(shell: Shell, low: u64, high: u64) -> bool:
     return status == uefi.SUCCESS
 
 
+def protocol_of(shell: Shell, handle: u64, low: u64, high: u64) -> u64:
+    """Where a handle has a protocol; 0: it has none."""
+    shell.guid.low, shell.guid.high = low, high
+    answer, guid = address_of(shell.answer), address_of(shell.guid)
+    if uefi.call(shell.boot, uefi.HANDLE_PROTOCOL, handle, guid, answer) != uefi.SUCCESS:
+        return 0
+    return shell.answer[0]
+
+
 def is_function(shell: Shell, handle: u64, function: u32) -> bool:
     """Whether a handle is this function's, of segment 0."""
-    answer = address_of(shell.answer)
-    guid = address_of(shell.guid)
-    if uefi.call(shell.boot, uefi.HANDLE_PROTOCOL, handle, guid, answer) != uefi.SUCCESS:
+    protocol = protocol_of(shell, handle, uefi.PCI_IO[0], uefi.PCI_IO[1])
+    if protocol == 0:
         return False
-    protocol = shell.answer[0]
-    status = call_firmware(
-        load64(u64(protocol + uefi.GET_LOCATION)), protocol, answer, u64(answer + 8),
-        u64(answer + 16), u64(answer + 24), 0,
+    answer = address_of(shell.answer)
+    status = uefi.call(
+        protocol, uefi.GET_LOCATION, protocol, answer, u64(answer + 8), u64(answer + 16),
+        u64(answer + 24),
     )  # fmt: skip
     if status != uefi.SUCCESS or shell.answer[0] != 0:
         return False

@@ -36,7 +36,6 @@ def set_up(shell: Shell) -> None:
     accesses.write_ide_config(shell, Register.COMMAND, 2, enabled)
     accesses.write_memory(shell, IOAPIC + IoApic.SELECT, 4, Index.REDIRECTION + 2 * PIN)
     accesses.write_memory(shell, IOAPIC + IoApic.WINDOW, 4, VECTOR)
-    intercept_all(shell)
     find_bus_master(shell)
 
 

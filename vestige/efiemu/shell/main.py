@@ -7,6 +7,7 @@ from vestige.efiemu.shell.announce import announce, is_off
 from vestige.efiemu.shell.boot import boot
 from vestige.efiemu.shell.console import (
     COLON,
+    begin_line,
     end_line,
     put,
     put_check,
@@ -75,8 +76,7 @@ def efi_main(handle: u64, table: u64, state: u64, constants: u64) -> u64:
     take(shell, LoadedImage.at(shell.image))
     announce(shell)
     connect(shell, shell.handle)
-    put_text(shell, Text.NAME)
-    put_text(shell, Text.NVME)
+    begin_line(shell, Text.NVME)
     put_hexadecimal(shell, shell.identity, 4)
     put(shell, COLON)
     put_hexadecimal(shell, shell.identity >> 16, 4)
@@ -129,8 +129,7 @@ def power_on(shell: Shell) -> bool:
         ide.set_up(shell)
     end_shutting_out()
     if not usable and not shell.failed:
-        put_text(shell, Text.NAME)
-        put_text(shell, Text.UNUSABLE)
+        begin_line(shell, Text.UNUSABLE)
         put_hexadecimal(shell, report.failure, 2)
         put_text(shell, Text.ERROR)
         put_hexadecimal(shell, report.status, 4)
@@ -159,9 +158,7 @@ def refusal_of(shell: Shell, system: SystemTable, handle: u64) -> u32:
 def efi_failed(check: u64, table: u64, state: u64, constants: u64) -> u64:
     """A check failed, which is a bug: say which one, and give the machine back: an EFI_STATUS."""
     shell = Shell.at(state)
-    shell.length = 0
-    put_text(shell, Text.NAME)
-    put_text(shell, Text.PANIC)
+    begin_line(shell, Text.PANIC)
     put_check(shell, u64(constants + Constants.at(constants).checks), u32(check))
     if table != 0:
         shell.output = SystemTable.at(table).output

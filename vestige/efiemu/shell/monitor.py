@@ -20,7 +20,7 @@ from vestige.abi import (
 )
 from vestige.efiemu.shell import block, uefi
 from vestige.efiemu.shell.common import CPUS
-from vestige.efiemu.shell.console import put_check, put_hexadecimal, put_text
+from vestige.efiemu.shell.console import begin_line, put_check, put_hexadecimal, put_text
 from vestige.efiemu.shell.constants import Constants, load_all
 from vestige.efiemu.shell.interrupt import raise_pin
 from vestige.efiemu.shell.ram import end_of_ram
@@ -163,7 +163,7 @@ def leaves_by_port(shell: Shell, vmcb: Vmcb) -> u16:
 def panicked(shell: Shell) -> u16:
     """Say where, by file and line; of an exception by its address."""
     record = monitor_cpu(shell).panic
-    begin_line(shell)
+    begin_failure(shell)
     if record.site != 0:
         constants = Constants.at(shell.constants)
         table = u64(shell.constants + constants.monitor_checks)
@@ -182,7 +182,7 @@ def panicked(shell: Shell) -> u16:
 
 def left(shell: Shell, vmcb: Vmcb) -> u16:
     """Say that it did what it may not."""
-    begin_line(shell)
+    begin_failure(shell)
     put_hexadecimal(shell, vmcb.instruction, 16)
     put_text(shell, Text.EXIT)
     put_hexadecimal(shell, vmcb.exit, 8)
@@ -193,9 +193,7 @@ def left(shell: Shell, vmcb: Vmcb) -> u16:
     return FAILED
 
 
-def begin_line(shell: Shell) -> None:
-    """What the line of a failure begins with."""
-    shell.length = 0
-    put_text(shell, Text.NAME)
-    put_text(shell, Text.PANIC)
+def begin_failure(shell: Shell) -> None:
+    """What the line of one begins with."""
+    begin_line(shell, Text.PANIC)
     put_text(shell, Text.MONITOR_FAILED)

@@ -2,9 +2,10 @@
 
 from vestige.efiemu.shell import uefi
 from vestige.efiemu.shell.controller import NOWHERE
+from vestige.efiemu.shell.handles import protocol_of
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.uefi import LoadedImage
-from vestige.lang.intrinsics import address_of, check, load16
+from vestige.lang.intrinsics import check, load16
 from vestige.lang.types import u16, u32, u64
 
 SPACE, NUL = 0x20, 0
@@ -20,11 +21,8 @@ def read_options(shell: Shell, handle: u64) -> bool:
     The first word is the application's name, or what a firmware has there for itself.
     """
     shell.wanted, shell.file = NOWHERE, 0
-    shell.guid.low, shell.guid.high = uefi.LOADED_IMAGE
-    guid, answer = address_of(shell.guid), address_of(shell.answer)
-    status = uefi.call(shell.boot, uefi.HANDLE_PROTOCOL, handle, guid, answer)
-    check(status == uefi.SUCCESS)  # every image has it
-    shell.image = shell.answer[0]
+    shell.image = protocol_of(shell, handle, uefi.LOADED_IMAGE[0], uefi.LOADED_IMAGE[1])
+    check(shell.image != 0)  # every image has it
     image = LoadedImage.at(shell.image)
     end = min(image.options_size // 2, LONGEST)
     place = word_end(image.options, 0, end)

@@ -17,7 +17,7 @@ from vestige.efiemu.shell.pages import PAGE, PRESENT, USER
 from vestige.efiemu.shell.registers import Registers
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.takeover import PAT, enable_svm, fill_controls
-from vestige.efiemu.shell.vmcb import SVM_ENABLED, Segment, Vmcb
+from vestige.efiemu.shell.vmcb import DEBUG_CONTROL, DEBUG_STATUS, SVM_ENABLED, Segment, Vmcb
 from vestige.lang.intrinsics import (
     address_of,
     copy,
@@ -32,7 +32,7 @@ from vestige.lang.types import u16, u32, u64
 
 LIMIT = 0xFFFF  # of every segment and table after INIT
 DATA, CODE, TABLE, TASK = 0x93, 0x9B, 0x82, 0x8B  # Segment.attributes
-DEBUG_STATUS, DEBUG_CONTROL, FLAGS = 0xFFFF_0FF0, 0x400, 2
+FLAGS = 2
 FLUSH_ALL = 1  # Vmcb.flush
 DESCRIPTORS = Startup.descriptors.offset  # type: ignore[attr-defined]
 WORD = 8

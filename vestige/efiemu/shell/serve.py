@@ -11,11 +11,11 @@ from vestige.efiemu.shell.ioapic import take_ioapic
 from vestige.efiemu.shell.mapped import answer_memory
 from vestige.efiemu.shell.others import end_all, join, prepare_others
 from vestige.efiemu.shell.ports import answer_port
-from vestige.efiemu.shell.processor import FEATURES, SVM, SVM_FEATURES
-from vestige.efiemu.shell.registers import retire
+from vestige.efiemu.shell.processor import FEATURES, SVM, SVM_FEATURES, VM_CR
+from vestige.efiemu.shell.registers import LONG_MODE_ACTIVE, retire
 from vestige.efiemu.shell.serial import write_line
 from vestige.efiemu.shell.state import Shell
-from vestige.efiemu.shell.takeover import EFER, VM_CR
+from vestige.efiemu.shell.takeover import EFER
 from vestige.efiemu.shell.vmcb import (
     SVM_ENABLED,
     Exit,
@@ -36,7 +36,6 @@ from vestige.lang.types import u32, u64
 from vestige.monitor.devices.piix3_isa.spec import PORT_RESET_CONTROL, ResetControl
 
 LOW = 0xFFFF_FFFF
-LONG_MODE_ACTIVE = 1 << 10
 OSXSAVE, OSXSAVE_ON = 1 << 27, 1 << 18  # ECX of leaf 1, CR4
 LOCKED, DISABLED = 1 << 3, 1 << 4  # VM_CR
 # SCE, LME, LMA, NXE, FFXSR and TCE: APM volume 2, 3.1.7.
@@ -131,8 +130,7 @@ def reset_machine() -> None:
     """As a board does where its processor shuts down. PIIX3 data sheet (290550), 2.5.4.1."""
     port_out8(PORT_RESET_CONTROL, ResetControl.HARD)
     port_out8(PORT_RESET_CONTROL, ResetControl.HARD | ResetControl.RESET)
-    while True:
-        wait_for_interrupt()
+    halt()
 
 
 def end_machine(shell: Shell, vmcb: Vmcb) -> None:
@@ -141,12 +139,12 @@ def end_machine(shell: Shell, vmcb: Vmcb) -> None:
     stop(shell)
     write_line(shell)
     if calls_firmware(shell, vmcb):
-        decide(shell, vmcb)
-        run_guest(shell.vmcb, address_of(shell.guest))
-        while not has_shown(shell, vmcb):
-            answer(shell, vmcb)
+        while True:
             decide(shell, vmcb)
             run_guest(shell.vmcb, address_of(shell.guest))
+            if has_shown(shell, vmcb):
+                break
+            answer(shell, vmcb)
     halt()
 
 

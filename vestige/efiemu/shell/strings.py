@@ -7,10 +7,11 @@ would if an interrupt had come: entered again, it comes back for the rest.
 from vestige.efiemu.shell.fault import Outcome
 from vestige.efiemu.shell.instruction import RCX, RDI, RSI, Instruction, Operation
 from vestige.efiemu.shell.memory import Memory
+from vestige.efiemu.shell.pages import PAGE
 from vestige.efiemu.shell.registers import DIRECTION, Registers, get, mask, put_part, retire
 from vestige.efiemu.shell.segment import linear
 from vestige.efiemu.shell.vmcb import Vmcb
-from vestige.efiemu.shell.walk import PAGE, Access, Walk
+from vestige.efiemu.shell.walk import Access, Walk
 from vestige.lang.intrinsics import copy
 from vestige.lang.types import Struct, u8, u16, u32, u64
 

@@ -4,6 +4,7 @@ from ctypes import sizeof
 
 from vestige.efiemu.shell import block
 from vestige.efiemu.shell.interrupt import APIC_ADDRESS, APIC_BASE, X2APIC_COMMAND
+from vestige.efiemu.shell.processor import VM_CR
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.uefi import LoadedImage
 from vestige.efiemu.shell.vmcb import (
@@ -28,7 +29,7 @@ from vestige.lang.types import u16, u64
 from vestige.lang.vcpu import STACK_SIZE
 
 EFER = 0xC000_0080
-VM_CR, HOST_SAVE_AREA, PAT = 0xC001_0114, 0xC001_0117, 0x277
+HOST_SAVE_AREA, PAT = 0xC001_0117, 0x277
 INTERCEPTED = (
     Intercept.NMI
     | Intercept.SMI

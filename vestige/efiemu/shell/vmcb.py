@@ -118,4 +118,5 @@ class Exit(IntEnum):
 
 
 MASK_INTERRUPTS = 1 << 24  # of Vmcb.interrupt_control: the host's RFLAGS.IF holds for physical ones
+DEBUG_STATUS, DEBUG_CONTROL = 0xFFFF_0FF0, 0x400  # DR6 and DR7 after a reset
 SVM_ENABLED = 1 << 12  # of EFER; VMRUN needs it in Vmcb.efer, too

@@ -6,16 +6,17 @@ shadow stacks (18.9), to which no instruction that gets here writes.
 
 from vestige.efiemu.shell.fault import Fault, Outcome, Vector
 from vestige.efiemu.shell.memory import Memory
+from vestige.efiemu.shell.pages import PAGE
+from vestige.efiemu.shell.registers import LONG_MODE_ACTIVE
 from vestige.efiemu.shell.vmcb import Vmcb
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import atomic_compare_exchange32, load32, load64
 from vestige.lang.types import Struct, u8, u32, u64
 
-PAGE = 4096
 DEEPEST = 5  # levels of tables
 WRITE_PROTECT, PAGING = 1 << 16, 1 << 31  # CR0
 PSE, PAE, LA57, SMEP, SMAP = 1 << 4, 1 << 5, 1 << 12, 1 << 20, 1 << 21  # CR4
-LONG_MODE_ACTIVE, NO_EXECUTE_ENABLED = 1 << 10, 1 << 11  # EFER
+NO_EXECUTE_ENABLED = 1 << 11  # EFER
 ALIGNMENT_CHECK = 1 << 18  # RFLAGS.AC: with SMAP, data of user pages may be had
 USER_PRIVILEGE = 3
 LOW = 0xFFFF_FFFF

@@ -12,14 +12,9 @@
 .globl vestige_nmi_entry, vestige_startup_page
 
 efi_start:                      # (RCX: handle, RDX: system table)
-    pushq %rbx
-    pushq %rbp
+    keep
     pushq %rdi
     pushq %rsi
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
     leaq efi_room(%rip), %rbx
     addq $2*STACK_SIZE-1, %rbx
     andq $-STACK_SIZE, %rbx     # the end of the stack: the state begins
@@ -33,14 +28,9 @@ efi_start:                      # (RCX: handle, RDX: system table)
     addq (%rcx), %rcx
     call efi_main
 1:  movq -STACK_SIZE(%rbx), %rsp
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
     popq %rsi
     popq %rdi
-    popq %rbp
-    popq %rbx
+    restore
     retq
 
 vestige_panic:                  # (check)

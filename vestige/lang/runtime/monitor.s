@@ -59,14 +59,7 @@ interrupt_wake:                 # an end to HLT: the worker looks
 end_of_interrupt:
     btrl $0, CPU_ENDED(%rax)    # where KVM has done it, that spares an exit
     jc 1f
-    pushq %rcx
-    pushq %rdx
-    movl $0x80B, %ecx           # x2APIC EOI register
-    xorl %eax, %eax
-    xorl %edx, %edx
-    wrmsr
-    popq %rdx
-    popq %rcx
+    end_interrupt
 1:  popq %rax
     testb $3, 8(%rsp)           # CS
     jnz 2f

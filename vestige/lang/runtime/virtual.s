@@ -15,3 +15,14 @@ tell_panic:                     # RBX: the struct
     movl $CALL_PANIC, %eax
     outb %al, %dx
     jmp tell_panic
+
+.macro end_interrupt            # RAX is lost
+    pushq %rcx
+    pushq %rdx
+    movl $0x80B, %ecx           # x2APIC EOI register
+    xorl %eax, %eax
+    xorl %edx, %edx
+    wrmsr
+    popq %rdx
+    popq %rcx
+.endm
