@@ -173,7 +173,7 @@ def mode_not_claimed(pair: Pair, access: Access) -> bool:
     if accepted_command(pair, access) != Command.SET_FEATURES:
         return False
     drive = drive_of(pair, access)
-    claimed = {0, 1, 8, 9, 10, 11, 12, 0x20, 0x21, 0x22}
+    claimed = {0, 1, 8, 9, 10, 11, 12, 0x20, 0x21, 0x22, 0x40, 0x41, 0x42}
     taken_by_qemu = drive.count >> 3 in {0, 1, 2, 4, 8}
     unclaimed = drive.count not in claimed and taken_by_qemu
     return drive.features == Feature.SET_TRANSFER_MODE and unclaimed

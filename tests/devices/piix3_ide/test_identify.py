@@ -47,14 +47,39 @@ def test_geometry_and_capacity(
     assert sum(identity[100 + i] << 16 * i for i in range(4)) == sectors
 
 
-def test_modes_are_those_of_a_piix3_and_the_selected_one_is_shown(rig: Rig) -> None:
+def test_of_its_modes_one_is_selected_and_shown(rig: Rig) -> None:
     identity = words(rig)
-    assert identity[63] == 0x0407
     assert identity[64] == 0x0003
-    assert identity[88] == 0
-    assert identity[53] & 4 == 0  # word 88 isn't valid
-    rig.command(Command.SET_FEATURES, features=0x03, count=0x21)
-    assert words(rig)[63] == 0x0207
+    assert identity[53] == 7  # word 88 is valid
+    assert (identity[63], identity[88]) == (0x0407, 0x0007)
+    for mode, multiword, ultra in (
+        (0x21, 0x0207, 0x0007),
+        (0x42, 0x0007, 0x0407),
+        (0x0C, 0x0007, 0x0407),  # a PIO mode is beside those
+        (0x40, 0x0007, 0x0107),
+        (0x20, 0x0107, 0x0007),
+    ):
+        rig.command(Command.SET_FEATURES, features=0x03, count=mode)
+        identity = words(rig)
+        assert (identity[63], identity[88]) == (multiword, ultra)
+
+
+def test_a_reset_selects_multiword_dma_2_again_unless_settings_are_kept(rig: Rig) -> None:
+    rig.command(Command.SET_FEATURES, features=0x03, count=0x42)
+    rig.command(Command.SET_FEATURES, features=0x66)
+    rig.reset_drives()
+    assert words(rig)[88] == 0x0407
+    rig.command(Command.SET_FEATURES, features=0xCC)
+    rig.reset_drives()
+    assert (words(rig)[63], words(rig)[88]) == (0x0407, 0x0007)
+
+
+def test_the_hardware_reset_result_tells_of_both_drives(make_rig: MakeRig) -> None:
+    assert words(make_rig([FakeDisk(1)]))[93] == 0x404F
+    both = make_rig([FakeDisk(1), FakeDisk(1, unit=1)])
+    assert words(both)[93] == 0x403F
+    both.command(Command.IDENTIFY_DEVICE, device=0xF0)
+    assert both.read_sectors()[186:188] == b"\x00\x4f"
 
 
 def test_the_current_multiple_setting_is_shown(rig: Rig) -> None:

@@ -13,6 +13,7 @@ from vestige.monitor.devices.piix3_ide.spec import (
     MULTIPLE_LIMIT,
     MULTIWORD_DMA_MODES,
     PIO_MODES,
+    ULTRA_DMA_MODES,
     Device,
     Error,
     Feature,
@@ -53,7 +54,8 @@ class Drive(Struct):
     sectors_per_track: u8
     cylinders: u16
     multiple: u8  # sectors of a DRQ block of READ and WRITE MULTIPLE; 0: they are disabled
-    multiword_dma: u8  # bit n: mode n is selected
+    multiword_dma: u8  # bit n: mode n is selected …
+    ultra_dma: u8  # … or this one's: of all modes of both, one
     write_cache: u8
     look_ahead: u8
     keep_settings: u8  # SRST leaves the settings
@@ -107,7 +109,7 @@ class Drive(Struct):
         self.heads = heads
         self.sectors_per_track = sectors_per_track
         self.multiple = 0
-        self.multiword_dma = 1 << (MULTIWORD_DMA_MODES - 1)  # one is selected at all times
+        self.multiword_dma, self.ultra_dma = 1 << (MULTIWORD_DMA_MODES - 1), 0
         self.write_cache = 1
         self.look_ahead = 1
 
@@ -265,10 +267,13 @@ class Drive(Struct):
         return True
 
     def set_transfer_mode(self) -> bool:
-        """Set transfer mode: PIO 0 to 4 and multiword DMA 0 to 2, all a PIIX3 can time."""
+        """Set transfer mode: PIO 0 to 4, multiword DMA 0 to 2, Ultra DMA 0 to 2."""
         mode = self.count
         if TransferMode.MULTIWORD_DMA <= mode < TransferMode.MULTIWORD_DMA + MULTIWORD_DMA_MODES:
-            self.multiword_dma = 1 << (mode & 3)
+            self.multiword_dma, self.ultra_dma = 1 << (mode & 3), 0
+            return True
+        if TransferMode.ULTRA_DMA <= mode < TransferMode.ULTRA_DMA + ULTRA_DMA_MODES:
+            self.multiword_dma, self.ultra_dma = 0, 1 << (mode & 3)
             return True
         if mode in (TransferMode.PIO_DEFAULT, TransferMode.PIO_DEFAULT_NO_IORDY):
             return True

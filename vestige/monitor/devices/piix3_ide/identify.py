@@ -1,7 +1,7 @@
 """IDENTIFY DEVICE: the 256 words a drive says about itself. ATA/ATAPI-6 (T13 1410D), 8.15.
 
-The modes it claims are those a PIIX3 can time: PIO 0 to 4 and multiword DMA 0 to 2, so word
-88 (Ultra DMA) is not valid.
+The drive knows Ultra DMA, which a PIIX3 can't time: the host chooses a mode that both have. OVMF
+uses no DMA at all of a drive without Ultra DMA.
 """
 
 from vestige.abi import SECTOR
@@ -16,8 +16,9 @@ LBA = 1 << 9
 IORDY_OPTIONAL = 1 << 10  # it can be disabled
 IORDY = 1 << 11
 CAPABILITIES_2 = 1 << 14  # word 50: valid, nothing more
-VALID = 0x0003  # word 53: words 54 to 58 and 64 to 70
+VALID = 0x0007  # word 53: words 54 to 58, 64 to 70, 88
 PIO_MODES_3_4 = 0x0003  # word 64
+MODES = 0x0007  # words 63 and 88: multiword and Ultra DMA, 0 to 2
 CYCLE_TIME = 120  # words 65 to 68, ns: PIO 4 and multiword DMA 2
 VERSIONS = 7 << 4  # word 80: ATA/ATAPI-4 to -6
 VERSION_7 = 1 << 7  # Linux looks for TRIM in words of a drive that claims this, and no older
@@ -30,7 +31,12 @@ ADDRESSES_48 = 1 << 10  # words 83 and 86
 FLUSH_CACHE = 1 << 12
 FLUSH_CACHE_EXT = 1 << 13
 COMMANDS_2 = ADDRESSES_48 | FLUSH_CACHE | FLUSH_CACHE_EXT
-WORD_VALID = 1 << 14  # bits 15 and 14 of words 83, 84 and 87
+WORD_VALID = 1 << 14  # bits 15 and 14 of words 83, 84, 87 and 93
+# Word 93, of the last hardware reset; bit 13 is 0, as for a cable of 40 conductors.
+DEVICE_0 = 0x000F  # it passed, and was told its number in some way
+ANSWERS_FOR_1 = 0x0040  # device 0 responds when device 1 is selected, which there is not
+SAW_DEVICE_1 = 0x0030  # device 0 detected DASP- and PDIAG-
+DEVICE_1 = 0x0F00  # it asserted PDIAG-, and was told its number in some way
 
 
 def fill_identify(channel: Channel) -> None:
@@ -48,7 +54,7 @@ def fill_identify(channel: Channel) -> None:
     channel.put(51, 0x0200)  # PIO mode 2 for hosts older than word 64
     if drive.multiple:
         channel.put(59, 0x0100 | drive.multiple)
-    channel.put(63, drive.multiword_dma << 8 | 0x07)
+    channel.put(63, drive.multiword_dma << 8 | MODES)
     channel.put(64, PIO_MODES_3_4)
     for i in range(65, 69):
         channel.put(i, CYCLE_TIME)
@@ -69,8 +75,17 @@ def fill_identify(channel: Channel) -> None:
     channel.put(85, enabled)
     channel.put(86, COMMANDS_2)
     channel.put(87, WORD_VALID)
+    channel.put(88, drive.ultra_dma << 8 | MODES)
+    channel.put(93, WORD_VALID | reset_result(channel))
     for i in range(4):
         channel.put(100 + i, (drive.sectors >> 16 * i) & 0xFFFF)
+
+
+def reset_result(channel: Channel) -> u16:
+    """What the selected drive found at the hardware reset, and what the other one told it."""
+    if channel.selected:
+        return DEVICE_1
+    return DEVICE_0 | (SAW_DEVICE_1 if channel.drives[1].present else ANSWERS_FOR_1)
 
 
 def fill_geometry(channel: Channel) -> None:

@@ -141,10 +141,12 @@ class TransferMode(IntEnum):
     PIO_DEFAULT_NO_IORDY = 0x01
     PIO = 0x08
     MULTIWORD_DMA = 0x20
+    ULTRA_DMA = 0x40
 
 
 PIO_MODES = 5  # 0 to 4
 MULTIWORD_DMA_MODES = 3  # 0 to 2
+ULTRA_DMA_MODES = 3  # 0 to 2, for which a cable of 40 conductors will do
 
 
 class PowerMode(IntEnum):
