@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from tests.guests import newest
 from tests.guests.store import unpacked
-from vestige.softhost import emulator
+from vestige.errors import UsageError
+from vestige.softhost import emulator, suites
 
 CPU = "EPYC,+svm,+npt,-xsave,-cx16"
 LIMIT = 120.0  # seconds
@@ -28,13 +30,27 @@ def firmware() -> Path:
     return files() / "usr/share/ovmf/OVMF.fd"
 
 
-def firmware_with_smm(variables: Path) -> tuple[str, ...]:
-    """The one with SMM as QEMU is given it, for `q35,smm=on`; its variables are in a file."""
-    code = files() / "usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
-    shutil.copy(files() / "usr/share/OVMF/OVMF_VARS_4M.fd", variables)
+def firmware_with_smm(folder: Path, variables: Path) -> tuple[str, ...]:
+    """The newest one with SMM as QEMU is given it, for `q35,smm=on`; its variables are in a file.
+
+    It is the strict one, with which no memory can be both written and executed. It has no shell,
+    which is put in the folder that it boots, therefore. Where later suites can't be had it is
+    the machine's own, which has one.
+    """
+    try:
+        later = suites.configuration(*newest.LATER)
+        tree = unpacked("ovmf-newest", ["ovmf-generic", "efi-shell-x64"], later)
+    except UsageError:
+        tree, code = files(), "OVMF_CODE_4M.secboot.fd"
+    else:
+        code = "OVMF_CODE_4M.secboot.strictnx.fd"
+        shell = folder / "EFI/BOOT/BOOTX64.EFI"
+        shell.parent.mkdir(parents=True)
+        shutil.copy(tree / "usr/share/efi-shell-x64/shellx64.efi", shell)
+    shutil.copy(tree / "usr/share/OVMF/OVMF_VARS_4M.fd", variables)
     return (
         *("-global", "driver=cfi.pflash01,property=secure,value=on"),
-        *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}"),
+        *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={tree}/usr/share/OVMF/{code}"),
         *("-drive", f"if=pflash,format=raw,unit=1,file={variables}"),
     )
 

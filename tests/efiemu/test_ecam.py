@@ -1,8 +1,9 @@
 """Configuration space in memory, as OVMF uses it on QEMU's q35: the IDE is there, the NVMe is not.
 
 A boot of the firmware alone: its shell lists PCI's functions, and its own driver finds the disk. At
-the end an application of the tests' starts the other processor by x2APIC. This OVMF is the one with
-system management mode, to which all processors come for each variable that is written.
+the end an application of the tests' starts the other processor by x2APIC. This OVMF is the newest
+that can be had, and the one with system management mode, to which all processors come for each
+variable that is written.
 """
 
 from typing import NamedTuple
@@ -53,7 +54,7 @@ def boot(tmp_path_factory: pytest.TempPathFactory) -> Boot:
     words = ("-smp", "2", "-drive", f"file={disk},format=raw,if=none,id=disk")
     device = ("-device", "nvme,serial=4,drive=disk,addr=4")
     variables = disk.with_name("variables")
-    firmware, cpu = ovmf.firmware_with_smm(variables), ovmf.CPU + ",+x2apic"
+    firmware, cpu = ovmf.firmware_with_smm(folder, variables), ovmf.CPU + ",+x2apic"
     lines = ovmf.boot(folder, *words, *device, machine="q35,smm=on", cpu=cpu, of=firmware)
     return Boot(lines, variables.read_bytes())
 

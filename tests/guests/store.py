@@ -21,15 +21,16 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
-def unpacked(name: str, names: Sequence[str]) -> Path:
+def unpacked(name: str, names: Sequence[str], configuration: Path | None = None) -> Path:
     """The directory with the files of these packages, without those that they depend on.
 
+    `configuration` is of another apt than the machine's, as vestige/softhost/suites.py makes them.
     Raises UsageError if apt can't fetch one.
     """
-    found = packages.describe(names)
+    found = packages.describe(names, configuration)
 
     def build(directory: Path) -> None:
-        packages.unpack(packages.fetch(found), directory)
+        packages.unpack(packages.fetch(found, configuration), directory)
 
     return built(name, tuple(package.file_name for package in found), build)
 
