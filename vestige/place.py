@@ -224,7 +224,7 @@ class Place(Record):
     strings: bool = False  # it takes some string instructions whole
     quiet: bool = False  # it knows of reads that move nothing
     queued: bool = (
-        False  # some of its writes are in abi.COALESCED_PORTS; and it knows which move nothing
+        False  # some of its writes are among abi's COALESCED_*; and it knows which move nothing
     )
     controls_pins: bool = False  # wires lead to it
     injects: bool = False  # it interrupts the boot CPU by itself, as external interrupts

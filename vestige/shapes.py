@@ -136,6 +136,9 @@ class ExternalInterrupts(Protocol):
     def intr(self) -> bool:
         """Whether it asks for an interrupt."""
 
+    def waits(self) -> bool:
+        """Whether it will, as soon as a command of the guest's, which may be queued, allows it."""
+
     def acknowledge(self) -> u8:
         """The CPU takes one: its vector."""
 

@@ -96,6 +96,13 @@ def coalesced(report: Report) -> None:
     power_off()
 
 
+def five_writes(report: Report) -> None:
+    """Writes that queue, or don't."""
+    for _ in range(5):
+        port_out8(PORT_IDE + 2, 0)
+    power_off()
+
+
 def read_disk(report: Report) -> None:
     """Read sector 3 by the ring; an interrupt says when it is done."""
     start_interrupts()

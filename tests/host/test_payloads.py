@@ -5,6 +5,7 @@ import errno
 import fcntl
 import io
 import json
+import mmap
 import os
 import re
 import resource
@@ -27,6 +28,7 @@ from vestige import abi
 from vestige.errors import GuestError
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm.memory import PRIVATE_SIZE
+from vestige.host.kvm.vm import coalesced_page
 from vestige.host.loop import statistics, wait
 from vestige.host.loop.runloop import LOOK_AFTER, Loop
 from vestige.host.standard_error import PATIENCE, StandardError
@@ -119,6 +121,20 @@ def test_queued_writes_reach_the_monitor_in_order_without_exits(start: Start) ->
     # 400 writes overflow a ring of 169. Linux 6.1 finds it full after 85 when its index wraps:
     # it counts the room modulo 170 in 32 bits (coalesced_mmio_has_room).
     assert loop.exits[kvm.Exit.IO] <= 3 + 400 - 85
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_queue_that_the_monitor_has_closed_takes_no_writes(start: Start, closed: bool) -> None:
+    payload = start(guests.five_writes)
+    if not payload.twin.private.shared().config.coalesced:
+        pytest.skip("this KVM has no KVM_CAP_COALESCED_PIO")
+    page = coalesced_page(payload.system) * mmap.PAGESIZE
+    ring = abi.CoalescedRing.at(payload.twin.guest.cpus[0].run_address + page)
+    if closed:
+        ring.last = abi.COALESCED_CLOSED
+    assert payload.run() == 0
+    assert payload.session.threads[0].loop.exits[kvm.Exit.IO] == (6 if closed else 1)
+    assert ring.last == (abi.COALESCED_CLOSED if closed else 5)
 
 
 def test_the_ring_reads_a_disk_into_guest_ram_and_wakes_the_worker(start: Start) -> None:

@@ -22,22 +22,31 @@ from vestige.lang.intrinsics import Processor, address_of, running_on, store32
 from vestige.lang.types import Struct, u8, u32, u64
 from vestige.monitor.core import lock
 from vestige.monitor.core.external import asks
+from vestige.monitor.core.queued_writes import drain
 from vestige.monitor.core.trap_turn import serve
 from vestige.monitor.core.worker_turn import work
 from vestige.monitor.outside.kvm import INITIAL_COUNT, INTERRUPT_COMMAND
 
 GUEST, MONITOR, RING = 100, 101, 102
-TICKS, TRAPS = 4, 3
+TICKS, TRAPS = 8, 3
 RUNS = 150
 UART_IRQ, ENABLE, TRANSMITTER_EMPTY = 4, abi.PORT_UART + 1, 2
 PERIOD = 1193  # of the PIT: a millisecond
 PORT_DATA = 2048
+ENTRIES = 4  # of the queue of writes
 
 
 class Page(Struct):
     """A kvm_run mapping."""
 
     bytes: u8[4096]
+
+
+class Queue(Struct):
+    """The page where KVM queues writes."""
+
+    ring: abi.CoalescedRing
+    entries: abi.CoalescedWrite[ENTRIES]
 
 
 class BellRing(Struct):
@@ -69,6 +78,10 @@ class Race(Processor):
         self.rig.out(0x20, 0x20)
         assert self.rig.reply == abi.Call.DONE
         self.guest, self.monitor, self.words = Page(), Page(), BellRing()
+        self.queue = Queue()
+        self.queued = 0
+        config = self.rig.shared.config
+        config.coalesced, config.coalesced_entries = address_of(self.queue), ENTRIES
         cpu = self.rig.cpus[0]
         self.loop = Loop(
             guest=GUEST,
@@ -137,6 +150,7 @@ class Race(Processor):
         cpu = self.rig.cpus[1]
         for turn in range(TRAPS):
             self.schedule.step()
+            self.is_queued(abi.PORT_FIRMWARE_LOG, 0)
             record = abi.RunIo.at(address_of(cpu.exit.union))
             cpu.exit.reason = abi.ExitReason.IO
             record.direction, record.size, record.count, record.data_offset = 1, 1, 1, 4096
@@ -235,7 +249,11 @@ class Race(Processor):
             page.ready_for_interrupt_injection = 1
         if self.in_service:
             self.in_service = False
-            self.exits(0x20, 0x20)
+            if not self.is_queued(0x20, 0x20):
+                self.exits(0x20, 0x20)
+                return 0
+        if page.request_interrupt_window:
+            page.exit_reason = abi.ExitReason.INTERRUPT_WINDOW
             return 0
         self.waiting = True
         self.schedule.wait(lambda: self.to_do or self.others_are_over())
@@ -247,6 +265,20 @@ class Race(Processor):
     def is_interrupted(self) -> int:
         """KVM_RUN returns for what is to be done."""
         return -runloop.EINTR
+
+    def is_queued(self, port: int, value: int) -> bool:
+        """The guest writes to a port whose writes KVM queues, if there is room."""
+        ring = self.queue.ring
+        last = ring.last
+        if last >= ENTRIES or (last + 1) % ENTRIES == ring.first:
+            return False
+        entry = self.queue.entries[last]
+        entry.port, entry.address, entry.length = 1, port, 1
+        entry.data[0] = value
+        ring.last = (last + 1) % ENTRIES
+        self.queued += 1
+        self.schedule.step()
+        return True
 
     def exits(self, port: int, value: int) -> None:
         """The guest writes to a port."""
@@ -283,7 +315,8 @@ class Race(Processor):
     # ---- what they share -------------------------------------------------------------------
 
     def run(self) -> bool:
-        """To the end, at which the guest sleeps: whether an interrupt waits for it.
+        """To the end, at which the guest sleeps: whether an interrupt waits for it, or would if a
+        write that is queued were carried out.
 
         Or nobody keeps the time.
         """
@@ -294,6 +327,7 @@ class Race(Processor):
             running_on(self),
         ):
             self.schedule.run()
+        drain(self.rig.machine, self.rig.shared, self.rig.now)
         kept = self.woken or self.timer is not None or self.alarm is not None
         return asks(self.rig.machine) or not kept
 

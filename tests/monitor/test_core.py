@@ -8,6 +8,7 @@ from tests.monitor.rig import PoweredOff, Rig
 from vestige import abi
 from vestige.lang.intrinsics import CheckFailed, address_of
 from vestige.lang.types import Struct
+from vestige.monitor import outside
 from vestige.monitor.clock import Clock, nanoseconds
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import count_trap
@@ -110,6 +111,32 @@ def test_the_worker_takes_queued_writes_too(rig: Rig) -> None:
     queue(page, UART + 7, 0x77)
     rig.work()
     assert rig.machine.uart.scratch == 0x77
+
+
+def test_a_queue_is_closed_while_it_is_empty(rig: Rig) -> None:
+    page = CoalescedPage()
+    config = rig.shared.config
+    config.coalesced, config.coalesced_entries = address_of(page), 4
+    for round_ in range(5):
+        queue(page, UART + 7, round_)
+        assert not outside.let_queue(config, False)
+        assert rig.inp(UART + 7) == round_
+        assert outside.let_queue(config, False)
+        assert page.ring.last == abi.COALESCED_CLOSED
+        assert rig.inp(UART + 7) == round_
+        assert outside.let_queue(config, True)
+        assert page.ring.last == page.ring.first == (round_ + 1) % 4
+
+
+def test_a_write_that_undoes_the_closing_is_not_lost(rig: Rig) -> None:
+    page = CoalescedPage()
+    config = rig.shared.config
+    config.coalesced, config.coalesced_entries = address_of(page), 4
+    assert outside.let_queue(config, False)
+    page.ring.last = 0  # KVM had read it before
+    queue(page, UART + 7, 0x77)
+    assert outside.let_queue(config, True)
+    assert rig.inp(UART + 7) == 0x77
 
 
 # ---- records -------------------------------------------------------------------------------

@@ -3,7 +3,10 @@
 import pytest
 
 from tests.monitor.rig import Rig
+from tests.monitor.test_core import CoalescedPage, queue
 from vestige import abi
+from vestige.lang.intrinsics import address_of
+from vestige.monitor import outside
 
 VECTORS = 0x20
 UART_IRQ = 4
@@ -113,6 +116,84 @@ def test_a_boot_cpu_that_exits_once_it_can_is_not_called(pc: Rig) -> None:
     pc.out(ENABLE, TRANSMITTER_EMPTY)
     pc.inp(0x21, cpu=1)
     assert called(pc) == 0
+
+
+def has_queue(rig: Rig) -> CoalescedPage:
+    page = CoalescedPage()
+    rig.shared.config.coalesced, rig.shared.config.coalesced_entries = address_of(page), 4
+    return page
+
+
+def test_an_end_of_interrupt_may_be_queued(pc: Rig) -> None:
+    page = has_queue(pc)
+    can_take_one(pc, True)
+    pc.out(ENABLE, TRANSMITTER_EMPTY)
+    assert asked(pc) == (abi.Call.INJECT, VECTORS + UART_IRQ, 0)
+    assert page.ring.last == 0
+    queue(page, 0x20, 0x20)
+    assert pc.inp(abi.PORT_UART + 2) & 0xF == TRANSMITTER_EMPTY
+    pc.out(ENABLE, 0)
+    pc.out(ENABLE, TRANSMITTER_EMPTY)
+    assert asked(pc) == (abi.Call.INJECT, VECTORS + UART_IRQ, 0)
+
+
+def test_none_is_queued_that_another_interrupt_waits_for(pc: Rig) -> None:
+    page = has_queue(pc)
+    pc.out(0x21, 0xFF)
+    pc.machine.pic.take_lines(1 << 1, 1 << 1)
+    can_take_one(pc, True)
+    pc.out(0x21, 0)
+    assert asked(pc) == (abi.Call.INJECT, VECTORS + 1, 0)
+    assert page.ring.last == 0
+    pc.out(ENABLE, TRANSMITTER_EMPTY, cpu=1)
+    assert called(pc) == 1
+    pc.cpus[0].exit.reason = abi.ExitReason.INTERRUPTED
+    pc.enter()
+    assert pc.reply == abi.Call.DONE
+    assert page.ring.last == abi.COALESCED_CLOSED
+    pc.inp(0x21, cpu=1)
+    assert called(pc) == 1, "its guest exits anyway"
+    pc.out(0x20, 0x20)
+    assert asked(pc) == (abi.Call.INJECT, VECTORS + UART_IRQ, 0)
+    assert page.ring.last == page.ring.first
+
+
+def test_one_that_was_queued_before_another_interrupt_came_is_looked_for(pc: Rig) -> None:
+    page = has_queue(pc)
+    pc.out(0x21, 0xFF)
+    pc.machine.pic.take_lines(1 << 1, 1 << 1)
+    can_take_one(pc, True)
+    pc.out(0x21, 0)
+    pc.out(ENABLE, TRANSMITTER_EMPTY, cpu=1)
+    queue(page, 0x20, 0x20)
+    assert called(pc) == 1
+    pc.cpus[0].exit.reason = abi.ExitReason.INTERRUPTED
+    pc.enter()
+    assert asked(pc) == (abi.Call.INJECT, VECTORS + UART_IRQ, 0)
+
+
+def test_a_write_queued_by_another_cpu_meanwhile_is_taken_first(
+    pc: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = has_queue(pc)
+    pc.machine.pic.take_lines(1 << 1, 1 << 1)
+    can_take_one(pc, True)
+    pc.inp(0x21)
+    pc.machine.pic.take_lines(1 << 3, 1 << 3)
+    close = outside.let_queue
+
+    def closed(config: abi.Config, queues: bool) -> bool:
+        if not page.ring.last:
+            queue(page, abi.PORT_UART + 7, 0x77)
+        return close(config, queues)
+
+    monkeypatch.setattr(outside, "let_queue", closed)
+    pc.inp(0x21)
+    assert (called(pc), page.ring.last) == (1, 1)
+    pc.cpus[0].exit.reason = abi.ExitReason.INTERRUPTED
+    pc.enter()
+    assert page.ring.last == abi.COALESCED_CLOSED
+    assert pc.machine.uart.scratch == 0x77
 
 
 def test_the_modern_machine_has_none_of_that() -> None:

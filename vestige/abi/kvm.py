@@ -24,6 +24,7 @@ class CoalescedRing(Struct):
 
 
 COALESCED_LAST = 4  # offset of CoalescedRing.last
+COALESCED_CLOSED = 0xFFFF_FFFF  # as `last`: KVM queues no more
 COALESCED_HEADER = sizeof(CoalescedRing)
 COALESCED_SIZE = sizeof(CoalescedWrite)
 

@@ -78,6 +78,9 @@ VIRTIO_NOTIFY = 0x3000
 VIRTIO_NOTIFY_STRIDE = 4
 VIRTIO_NOTIFY_SIZE = 2
 
+PORT_PIC = 0x20
+PORT_SLAVE_PIC = 0xA0
+
 # (first port, count) whose writes do nothing by themselves: KVM queues them, without an exit.
 COALESCED_PORTS = (
     (PORT_PCI_ADDRESS, 4),
@@ -88,6 +91,8 @@ COALESCED_PORTS = (
 )
 COALESCED_PC_PORTS = (
     (PORT_PCI_ADDRESS, 4),
+    (PORT_PIC, 1),  # commands, where no request waits for one
+    (PORT_SLAVE_PIC, 1),
     (PORT_FIRMWARE_LOG, 1),
     (PORT_OLD_IDE + 1, 6),
     (PORT_OLD_IDE_SECONDARY + 1, 6),

@@ -1,5 +1,7 @@
 """The 8259A pair: Intel 8259A data sheet (231468-003), PIIX3 data sheet (290550)."""
 
+from random import Random
+
 import pytest
 
 from vestige.monitor.devices.i8259.model import NOBODY, Pic
@@ -563,3 +565,66 @@ def test_what_is_read_stays_chosen(pic: Pic) -> None:
     acknowledged(pic)
     write(pic, MASTER, READ_ISR, Ocw3.OCW3)
     assert [read(pic, MASTER) for _ in range(2)] == [1 << 3] * 2
+
+
+# ---- queued commands ---------------------------------------------------------------------------
+
+
+def test_a_request_waits_for_the_end_of_another(pic: Pic) -> None:
+    assert not pic.waits()
+    pulse(pic, 3)
+    assert not pic.waits(), "it asks"
+    assert acknowledged(pic) == [3]
+    assert not pic.waits()
+    pulse(pic, 5)
+    assert pic.waits()
+    write(pic, MASTER_DATA, 1 << 5)
+    assert not pic.waits(), "an unmasking is no command"
+    write(pic, MASTER_DATA, 0)
+    pulse(pic, 1)
+    assert not pic.waits(), "it asks"
+    assert acknowledged(pic) == [1]
+    end(pic, 1)
+    assert pic.waits()
+    end(pic, 3)
+    assert not pic.waits()
+
+
+def test_a_slave_s_request_waits_too(pic: Pic) -> None:
+    pulse(pic, 8)
+    assert acknowledged(pic) == [8]
+    pulse(pic, 14)
+    assert pic.waits()
+    write(pic, SLAVE, EOI)
+    assert pic.waits()
+    write(pic, MASTER, EOI)
+    assert acknowledged(pic) == [14]
+
+
+def test_a_quiet_command_brings_no_interrupt_where_none_waits() -> None:
+    """Whatever came before: so such commands may be queued."""
+    chance = Random(8259)
+    quiet = 0
+    for _ in range(3000):
+        pic = Pic()
+        pic.reset()
+        initialize(pic, chance.choice([1, 3]), chance.choice([1, 3, 17]))
+        for _ in range(12):
+            match chance.randrange(6):
+                case 0:
+                    bit = 1 << chance.randrange(16)
+                    pic.take_lines(chance.choice([0, bit]), bit)
+                case 1 if pic.intr():
+                    pic.acknowledge()
+                case 2:
+                    write(pic, chance.choice([*Register]), chance.getrandbits(8))
+                case 3:
+                    read(pic, chance.choice([*Register]))
+                case _:
+                    offset, value = chance.choice([MASTER, SLAVE]), chance.getrandbits(8)
+                    silent = not pic.intr() and not pic.waits()
+                    if silent and pic.is_quiet_write(offset, 1, value):
+                        quiet += 1
+                        write(pic, offset, value)
+                        assert not pic.intr()
+    assert quiet > 1000

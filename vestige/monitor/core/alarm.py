@@ -31,22 +31,35 @@ def may_leave(machine: Machine, config: Config, deadline: u64, now: u64) -> bool
     return config.attend_port != 0 and due <= deadline <= u64(now + SOON)
 
 
-def keep_time(cpu: Cpu, machine: Machine, shared: Shared) -> u8:
-    """The boot CPU's turn where it keeps the timer; with which call to end. The lock is held."""
+def look(cpu: Cpu, machine: Machine, shared: Shared) -> u8:
+    """A CPU's turn for which its guest made no trap; with which call to end. The lock is held."""
     now = time(machine, shared)
-    if machine.timer <= now:
-        moved = drain(machine, shared, now)
+    keeps = machine.boot_keeps != 0 and cpu.index == 0
+    due = keeps and machine.timer <= now
+    moved = drain(machine, shared, now)
+    if due:
         machine.expire(now)
+    if moved or due:
         conclude(cpu, machine, shared)
-        if moved and must_end(cpu, machine, shared):
-            return Call.DONE
-        now = time(machine, shared)
+    if moved and must_end(cpu, machine, shared):
+        return Call.DONE
+    if keeps:
+        return keep_time(cpu, machine, shared, due)
+    reply: u8 = end_turn(cpu, machine, shared.config)
+    unlock_in_time(machine, shared)
+    return reply
+
+
+def keep_time(cpu: Cpu, machine: Machine, shared: Shared, due: bool) -> u8:
+    """End the boot CPU's turn where it keeps the timer; `due`: that has expired."""
+    now = time(machine, shared)
+    if due:
         machine.timer = machine.armed = machine.next_deadline()
         if not asks(machine) or machine.timer > u64(now + SOON):
             return give_back(cpu, machine, shared)
     machine.alarm = u64(max(machine.timer, u64(now + 1)) - now)
     machine.alarm_due = max(machine.alarm_due, machine.timer)
-    reply: u8 = end_turn(cpu, machine)
+    reply: u8 = end_turn(cpu, machine, shared.config)
     unlock(machine, shared)
     return reply
 
@@ -56,6 +69,6 @@ def give_back(cpu: Cpu, machine: Machine, shared: Shared) -> u8:
     """The worker, which is woken, keeps the timer; as `keep_time`."""
     machine.boot_keeps = 0
     machine.timer = machine.armed = NEVER
-    reply: u8 = end_turn(cpu, machine)
+    reply: u8 = end_turn(cpu, machine, shared.config)
     unlock_in_time(machine, shared)
     return reply

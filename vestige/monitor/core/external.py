@@ -3,6 +3,10 @@
 All of it is a PC's, where `Machine.old` is set. The boot CPU looks at the end of each of its turns,
 and takes one if it can, or exits again once it can. Whoever else makes a PIC ask ends its guest's
 run for that.
+
+Commands to a PIC are queued, without a trap, but where one may make it ask: while a request waits
+for an interrupt in service to end, the queue is closed. The boot CPU does that, and is called for
+it too.
 """
 
 from vestige.abi import NO_VECTOR, Call, Config, Cpu
@@ -23,6 +27,15 @@ def asks(machine: Machine) -> bool:
     return False
 
 
+def waits(machine: Machine) -> bool:
+    """Whether there will be one, once the guest has told a PIC something."""
+    for place in DEVICES:
+        if place.injects:
+            external: ExternalInterrupts = getattr(machine, place.field)
+            return external.waits()
+    return False
+
+
 def acknowledge(machine: Machine) -> u8:
     """Take it: its vector."""
     for place in DEVICES:
@@ -35,7 +48,9 @@ def acknowledge(machine: Machine) -> u8:
 @cold
 def must_look(machine: Machine) -> bool:
     """Whether the boot CPU is to be called, since it does not look anyway. The lock is held."""
-    if not machine.boot_inside or not asks(machine):
+    if not machine.boot_inside:
+        return False
+    if not asks(machine) and (machine.closed or not waits(machine)):
         return False
     machine.boot_inside = 0
     return True
@@ -60,7 +75,7 @@ def interrupt_turn(cpu: Cpu, machine: Machine, config: Config) -> None:
         call_boot(cpu, machine, config)
 
 
-def end_turn(cpu: Cpu, machine: Machine) -> u8:
+def end_turn(cpu: Cpu, machine: Machine, config: Config) -> u8:
     """With which call a turn ends; its arguments are set. The lock is held.
 
     A CPU that could take no interrupt exits when it can: until then nobody need call it. One that
@@ -74,8 +89,10 @@ def end_turn(cpu: Cpu, machine: Machine) -> u8:
     machine.boot_reset = 0
     machine.boot_inside = 1
     wanted = asks(machine)
-    if not wanted and alarm == 0:
-        return Call.DONE
+    if not wanted:
+        queue_or_not(cpu, machine, config)
+        if alarm == 0:
+            return Call.DONE
     cpu.argument[0] = NO_VECTOR
     cpu.argument[2] = alarm
     if wanted and ready:
@@ -84,4 +101,21 @@ def end_turn(cpu: Cpu, machine: Machine) -> u8:
     cpu.argument[1] = more
     if more:
         machine.boot_inside = 0
+    elif wanted:
+        queue_or_not(cpu, machine, config)
     return Call.INJECT
+
+
+def queue_or_not(cpu: Cpu, machine: Machine, config: Config) -> None:
+    """Let writes be queued where no request waits for one; the queue was empty as the turn began.
+
+    Where another CPU has queued one since, the boot CPU has another turn.
+    """
+    closed = waits(machine)
+    if closed == (machine.closed != 0):
+        return
+    if outside.let_queue(config, not closed):
+        machine.closed = closed
+    else:
+        machine.boot_inside = 0
+        outside.attend(cpu, config)

@@ -85,6 +85,7 @@ class Machine(Struct):
     kick_due: u64  # when to enter the ring again that took nothing; NEVER: no need
     old: u32  # 1: it is a PC, whose PIC interrupts the boot CPU
     boot_inside: u32  # 1: the boot CPU may not know that an external interrupt waits
+    closed: u32  # 1: no write is queued, as a request of its PIC's waits for one
     boot_reset: u32  # 1: the boot CPU was reset since it last exited, or in the turn it is in
     stopping: u32  # 1: a CPU has begun to end the machine
     faulted: u32  # 1: a processor of the guest's has shut down

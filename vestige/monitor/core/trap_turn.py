@@ -3,7 +3,7 @@
 from vestige.abi import SHARED, STATE, Call, Cpu, Shared
 from vestige.lang.types import u8, u32
 from vestige.monitor import outside
-from vestige.monitor.core.alarm import keep_time
+from vestige.monitor.core.alarm import look
 from vestige.monitor.core.conclude import conclude, leave, show_screen, stand_in
 from vestige.monitor.core.controllers import start_controllers
 from vestige.monitor.core.decode import function_at, function_of_port
@@ -62,9 +62,7 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
     if machine.old:
         begin_turn(cpu, machine)
         if trap.kind == Kind.NOTHING:
-            if machine.boot_keeps and cpu.index == 0:
-                return keep_time(cpu, machine, shared)
-            return end_quietly(cpu, machine, shared)
+            return look(cpu, machine, shared)
     if follows_posts(machine, shared.config, trap):
         await_posts(machine, shared)
     now = time(machine, shared)
@@ -83,7 +81,7 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
     if must_end(cpu, machine, shared):
         return Call.DONE
     if number == NOWHERE:
-        reply: u8 = end_turn(cpu, machine) if machine.old else Call.DONE
+        reply: u8 = end_turn(cpu, machine, shared.config) if machine.old else Call.DONE
         unlock_in_time(machine, shared)
         return reply
     if machine.old:
@@ -94,8 +92,8 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
 
 
 def end_quietly(cpu: Cpu, machine: Machine, shared: Shared) -> u8:
-    """End a turn in which nothing has moved, such as one that only takes an interrupt."""
-    reply: u8 = end_turn(cpu, machine) if machine.old else Call.DONE
+    """End a turn in which nothing has moved."""
+    reply: u8 = end_turn(cpu, machine, shared.config) if machine.old else Call.DONE
     unlock(machine, shared)
     return reply
 

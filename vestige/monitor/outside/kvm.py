@@ -7,6 +7,7 @@ chapter 11), whose timer counts a bus clock of 1 GHz in KVM: with a divisor of 1
 """
 
 from vestige.abi import (
+    COALESCED_CLOSED,
     COALESCED_HEADER,
     COALESCED_LAST,
     COALESCED_SIZE,
@@ -29,6 +30,7 @@ from vestige.abi import (
 )
 from vestige.lang.intrinsics import (
     address_of,
+    atomic_compare_exchange32,
     check,
     load64,
     load_acquire32,
@@ -112,9 +114,26 @@ def queued_writes(config: Config) -> u32:
         return 0
     last = load_acquire32(u64(page + COALESCED_LAST))
     first = CoalescedRing.at(page).first
-    if last == first:
+    if last == COALESCED_CLOSED or last == first:  # noqa: PLR1714, SIM109 - compiled
         return 0
     return u32(last - first) if last > first else u32(last + config.coalesced_entries - first)
+
+
+def let_queue(config: Config, queues: bool) -> bool:
+    """Let writes wait without a trap, or have each trap; False: one waits, which is to be taken.
+
+    KVM queues none where the index of the next is none (Linux 6.1, virt/kvm/coalesced_mmio.c,
+    coalesced_mmio_write). A CPU whose write it is just queueing may undo that; none is lost.
+    """
+    page = config.coalesced
+    if page == 0:
+        return True
+    first = CoalescedRing.at(page).first
+    last = u64(page + COALESCED_LAST)
+    if queues:
+        atomic_compare_exchange32(last, COALESCED_CLOSED, first)
+        return True
+    return atomic_compare_exchange32(last, first, COALESCED_CLOSED) == first
 
 
 def take_write(config: Config) -> tuple[Kind, u64, u8, u64]:

@@ -166,6 +166,10 @@ class Chip(Struct):
         """The interrupt request register: inputs that ask."""
         return self.edges | (self.lines & self.level)
 
+    def requests(self) -> u8:
+        """The inputs that ask and are not masked."""
+        return self.irr() & ~self.imr
+
     def asks(self) -> bool:
         """The output INT."""
         return self.request() != NONE
@@ -175,7 +179,7 @@ class Chip(Struct):
 
         In special fully nested mode it may be the same where that is a slave.
         """
-        requests = self.irr() & ~self.imr
+        requests = self.requests()
         if requests == 0:
             return NONE
         rank = self.first(requests)
@@ -286,6 +290,10 @@ class Pic(Struct):
                     self.asked = 0  # or a slave that asks already would never be heard again
         self.cascade()
 
+    def is_quiet_write(self, offset: u32, size: u8, value: u64) -> bool:
+        """Whether a write can't make it ask where none of its requests waits: ICW1 unmasks."""
+        return offset & DATA == 0 and value & Icw1.ICW1 == 0
+
     # ---- the core -------------------------------------------------------------------------
 
     def take_lines(self, asserted: u32, rose: u32) -> None:
@@ -301,6 +309,10 @@ class Pic(Struct):
     def intr(self) -> bool:
         """The output INT to the CPU."""
         return self.master.asks()
+
+    def waits(self) -> bool:
+        """Whether a request is held up by one in service: an EOI or another command lets it go."""
+        return not self.intr() and (self.master.requests() | self.slave.requests()) != 0
 
     def acknowledge(self) -> u8:
         """The CPU's acknowledge cycle: the vector. A request that is gone is input 7's.

@@ -15,5 +15,6 @@ PIC = Place(
     board=Board.PC,
     node=Node("PIC0", "PNP0000"),
     configured=True,
+    queued=True,
     injects=True,
 )

@@ -4,10 +4,11 @@ The trigger registers (ELCR), and what a PC has no use for, are those of Intel's
 sheet, 290550, "Interrupt Controller Registers").
 """
 
+from vestige.abi import PORT_PIC, PORT_SLAVE_PIC
 from vestige.lang.enumeration import IntEnum, IntFlag
 
-MASTER_PORT = 0x20  # IRQ 0 to 7
-SLAVE_PORT = 0xA0  # IRQ 8 to 15
+MASTER_PORT = PORT_PIC  # IRQ 0 to 7
+SLAVE_PORT = PORT_SLAVE_PIC  # IRQ 8 to 15
 ELCR_PORT = 0x4D0
 CASCADE = 2  # the master's input to which the slave's INT leads, IRQ 2
 SPURIOUS = 7  # the input that is answered where none asks: "a default IR7 will occur"
