@@ -4,7 +4,7 @@ import ctypes
 import struct
 from collections.abc import Sequence
 
-from vestige.efiemu import monitor, pe
+from vestige.efiemu import lz4, monitor, pe
 from vestige.efiemu.shell import block, pages
 from vestige.efiemu.shell.common import Common
 from vestige.efiemu.shell.constants import Check, Constants, Load
@@ -43,8 +43,10 @@ def constants(sites: Sequence[Site], image: Image) -> bytes:
     table, data = b"", b""
     first = header.loads + len(loads) * ctypes.sizeof(Load)
     for place, part in loads:
-        table += bytes(Load(place=place, offset=first + len(data), size=len(part)))
-        data += part
+        packed = min(lz4.pack(part), part, key=len)
+        load = Load(place=place, offset=first + len(data), size=len(part), packed=len(packed))
+        table += bytes(load)
+        data += packed
     return bytes(header) + own + others + table + data
 
 

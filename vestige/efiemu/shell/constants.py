@@ -2,6 +2,7 @@
 
 from ctypes import sizeof
 
+from vestige.efiemu.shell.expand import expand
 from vestige.lang.intrinsics import copy
 from vestige.lang.types import Struct, u16, u32, u64
 
@@ -30,6 +31,7 @@ class Load(Struct):
     place: u32  # in the block
     offset: u32
     size: u32
+    packed: u32  # bytes there: an LZ4 block, if they are fewer
 
 
 def load_all(constants: u64, block: u64) -> None:
@@ -37,4 +39,8 @@ def load_all(constants: u64, block: u64) -> None:
     table = Constants.at(constants)
     for number in range(table.load_count):
         load = Load.at(u64(constants + table.loads + sizeof(Load) * number))
-        copy(u64(block + load.place), u64(constants + load.offset), load.size)
+        source, place = u64(constants + load.offset), u64(block + load.place)
+        if load.packed < load.size:
+            expand(source, load.packed, place, load.size)
+        else:
+            copy(place, source, load.size)
