@@ -20,11 +20,11 @@ from tests.efiemu.walks import Ram
 from vestige import abi
 from vestige.efiemu.shell.apic import is_meant
 from vestige.efiemu.shell.common import CPUS, Startup
+from vestige.efiemu.shell.features import answer_msr
 from vestige.efiemu.shell.instruction import RCX, RDI, RDX
 from vestige.efiemu.shell.mapped import answer_memory
 from vestige.efiemu.shell.memory import Memory
 from vestige.efiemu.shell.others import reset
-from vestige.efiemu.shell.serve import answer_msr
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.vmcb import Segment, Vmcb
 from vestige.lang.build import compile_functions

@@ -1,5 +1,6 @@
 """The shell's memory: who sees what where."""
 
+import ctypes
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -13,6 +14,7 @@ from vestige.efiemu.shell.block import MONITOR_DATA, PIECES, SIZE
 from vestige.efiemu.shell.common import CPUS
 from vestige.efiemu.shell.pages import PAGE
 from vestige.efiemu.shell.state import Shell
+from vestige.efiemu.shell.takeover import intercept_msrs
 from vestige.lang.intrinsics import load8, running_on
 
 HOST, GUEST = 3, 7
@@ -127,3 +129,17 @@ def test_controller_and_ram_are_the_monitors(in_ram: bool) -> None:
                 assert translate(shell.monitor_root, window + place + offset) == decoy
             for near in (place - 1, place + SIZE):
                 assert translate(shell.monitor_root, window + near) == (near, GUEST)
+
+
+@pytest.mark.parametrize(("processors", "command"), [(1, 0), (2, 3)])
+def test_which_msrs_exit(processors: int, command: int) -> None:
+    """Reads and writes. The local APIC of one processor, too, may not be put over the block."""
+    memory = ctypes.create_string_buffer(block.MSRS + 0x2000)
+    intercept_msrs(Shell(block=ctypes.addressof(memory), processors=processors))
+    for number, wanted in (
+        (0x1B, 3), (0x830, command), (0x10, 0), (0x277, 0),
+        (0xC000_0080, 3), (0xC001_0114, 3), (0xC001_0117, 3), (0xC000_0081, 0),
+    ):  # fmt: skip
+        part = {0x0: 0, 0xC000: 0x800, 0xC001: 0x1000}[number >> 16]
+        bit = 2 * (number & 0x1FFF)
+        assert memory.raw[block.MSRS + part + bit // 8] >> bit % 8 & 3 == wanted, hex(number)

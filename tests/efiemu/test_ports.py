@@ -213,6 +213,14 @@ def test_a_half_written_command_of_the_guests_apic_stays(machine: Taken) -> None
     assert load32(APIC_COMMAND_HIGH) == 0x0700_0000
 
 
+def test_a_local_apic_that_is_off_sends_nothing(machine: Taken) -> None:
+    machine.msrs[0x1B] &= ~(1 << 11)
+    store32(APIC_COMMAND, 0xFFFF_FFFF)  # as memory reads where nobody is
+    machine.dma(READ_DMA, 8, 0x10000, 4096)
+    nmi(machine)
+    assert (load32(APIC_COMMAND), machine.sent) == (0xFFFF_FFFF, [])
+
+
 def test_x2apic_sends_by_its_register(machine: Taken) -> None:
     machine.msrs[0x1B] |= 1 << 10
     machine.dma(READ_DMA, 8, 0x10000, 4096)

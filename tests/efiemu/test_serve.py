@@ -26,7 +26,7 @@ def machine() -> Iterator[Taken]:
 
 
 def test_instructions_of_svm_are_undefined(machine: Taken) -> None:
-    for code in (Exit.VMRUN, Exit.SKINIT):
+    for code in (Exit.INVLPGA, Exit.VMRUN, Exit.SKINIT):
         machine.leave(code)
         assert machine.vmcb.injected == INVALID_OPCODE
 

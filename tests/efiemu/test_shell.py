@@ -4,16 +4,9 @@ import pytest
 
 from tests.efiemu.firmware import INTEL, NVME_CLASS, Firmware
 from vestige.efiemu.shell import uefi
-from vestige.efiemu.shell.processor import SVM, VM_CR
-from vestige.efiemu.shell.serve import answer_cpuid, answer_msr
-from vestige.efiemu.shell.state import Shell
-from vestige.efiemu.shell.takeover import EFER
-from vestige.efiemu.shell.vmcb import SVM_ENABLED, Vmcb
-from vestige.lang.intrinsics import running_on
+from vestige.efiemu.shell.processor import VM_CR
 
 NVME = (0, 3, 0)
-LONG_MODE, LONG_MODE_ACTIVE = 1 << 8, 1 << 10
-GENERAL_PROTECTION = 0x8000_0B0D  # an event, with an error code of 0
 
 
 def machine(
@@ -143,60 +136,3 @@ def test_other_load_options_are_refused(options: str) -> None:
 )
 def test_a_name_and_what_ends_it_are_no_options(options: str) -> None:
     assert wanted(machine(options))
-
-
-def exit_of(firmware: Firmware, rax: int = 0, rcx: int = 0, rdx: int = 0) -> tuple[Shell, Vmcb]:
-    shell, vmcb = Shell(), Vmcb(rax=rax, instruction=0x1000, efer=SVM_ENABLED | 0xD00, cr0=1)
-    shell.guest.number[1], shell.guest.number[2], shell.guest.number[3] = (
-        rcx,
-        rdx,
-        0xFFFF_FFFF_FFFF_FFFF,
-    )
-    return shell, vmcb
-
-
-@pytest.mark.parametrize(("cr4", "shown"), [(0, 0), (1 << 18, 1 << 27)])
-def test_cpuid_tells_of_the_guests_own_cr4(cr4: int, shown: int) -> None:
-    firmware = machine()
-    firmware.leaves[1] = (0xA20F10, 0x800, 1 << 27 | 1, 0x0F8B_FBFF)
-    shell, vmcb = exit_of(firmware, rax=0xFFFF_FFFF_0000_0001)
-    vmcb.cr4 = cr4
-    with running_on(firmware):
-        answer_cpuid(shell, vmcb)
-    assert (vmcb.rax, shell.guest.number[3], shell.guest.number[1]) == (0xA20F10, 0x800, 1 | shown)
-    assert vmcb.instruction == 0x1002
-
-
-def test_cpuid_shows_no_svm() -> None:
-    firmware = machine()
-    firmware.leaves[0x8000_0001] = (1, 2, 0x75C2_37FF, 4)
-    shell, vmcb = exit_of(firmware, rax=0x8000_0001)
-    with running_on(firmware):
-        answer_cpuid(shell, vmcb)
-        assert shell.guest.number[1] == 0x75C2_37FF & ~SVM
-        shell, vmcb = exit_of(firmware, rax=0x8000_000A)
-        answer_cpuid(shell, vmcb)
-    assert (vmcb.rax, *(shell.guest.number[each] for each in (1, 2, 3))) == (0, 0, 0, 0)
-
-
-def test_efer_has_no_svm_and_keeps_it() -> None:
-    shell, vmcb = exit_of(machine(), rcx=EFER)
-    answer_msr(shell, vmcb)
-    assert (vmcb.rax, shell.guest.number[2], vmcb.instruction) == (0xD00, 0, 0x1002)
-    shell, vmcb = exit_of(machine(), rax=LONG_MODE, rcx=EFER)
-    vmcb.information[0] = 1
-    answer_msr(shell, vmcb)
-    assert vmcb.efer == SVM_ENABLED | LONG_MODE | LONG_MODE_ACTIVE, (
-        "the processor sets and clears LMA"
-    )
-
-
-def test_vm_cr_is_locked_and_other_msrs_are_not_there() -> None:
-    shell, vmcb = exit_of(machine(), rcx=VM_CR)
-    answer_msr(shell, vmcb)
-    assert (vmcb.rax, shell.events.exception) == (0x18, 0)
-    for number, writes in ((VM_CR, 1), (0xC001_0117, 0), (0xC001_0117, 1), (EFER, 1)):
-        shell, vmcb = exit_of(machine(), rax=SVM_ENABLED, rcx=number)
-        vmcb.information[0] = writes
-        answer_msr(shell, vmcb)
-        assert (shell.events.exception, vmcb.instruction) == (GENERAL_PROTECTION, 0x1000)

@@ -14,6 +14,7 @@ from vestige.efiemu.shell.interrupt import (
     COMMAND,
     COMMAND_HIGH,
     DESTINATION,
+    ENABLED,
     X2APIC,
     X2APIC_COMMAND,
 )
@@ -27,7 +28,6 @@ from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import load32, read_msr, store32, write_msr
 from vestige.lang.types import u8, u32, u64
 
-ENABLED = 1 << 11  # APIC_BASE
 HAS_X2APIC = 1 << 21  # CPUID Fn0000_0001, ECX
 MODE, STARTUP = 7 << 8, 6 << 8
 LOGICAL = 1 << 11

@@ -11,7 +11,8 @@ from vestige.lang.intrinsics import load32, read_msr, store32, write_msr
 from vestige.lang.types import u8, u32, u64
 from vestige.monitor.devices.ioapic.spec import Entry
 
-APIC_BASE, APIC_ADDRESS, X2APIC = 0x1B, 0xF_FFFF_F000, 1 << 10
+APIC_BASE, APIC_ADDRESS = 0x1B, 0xF_FFFF_F000
+ENABLED, X2APIC = 1 << 11, 1 << 10
 COMMAND, COMMAND_HIGH, PENDING = 0x300, 0x310, 1 << 12
 X2APIC_COMMAND = 0x830
 ASSERT = 1 << 14
@@ -32,8 +33,10 @@ def raise_pin(shell: Shell, pin: u8) -> None:
 
 
 def send(command: u32, destination: u32) -> None:
-    """By this processor's local APIC, once it has sent what it was told before."""
+    """By this processor's local APIC, once it has sent what it was told before; if it is on."""
     base = read_msr(APIC_BASE)
+    if not base & ENABLED:
+        return  # its registers read as ones, and so always busy
     if base & X2APIC:
         write_msr(X2APIC_COMMAND, u64(destination << 32 | command))
         return

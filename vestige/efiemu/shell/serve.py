@@ -1,29 +1,20 @@
 """What the shell does for the guest: its exits."""
 
-from vestige.efiemu.shell import apic, block
+from vestige.efiemu.shell import block
 from vestige.efiemu.shell.completion import answer_nmi, begin_interrupts, take_pending
 from vestige.efiemu.shell.controller import stop
 from vestige.efiemu.shell.ending import calls_firmware, has_shown
 from vestige.efiemu.shell.fault import Vector
-from vestige.efiemu.shell.instruction import RBX, RCX, RDX
-from vestige.efiemu.shell.interrupt import APIC_BASE, X2APIC_COMMAND
+from vestige.efiemu.shell.features import answer_cpuid, answer_msr
 from vestige.efiemu.shell.ioapic import take_ioapic
 from vestige.efiemu.shell.mapped import answer_memory
 from vestige.efiemu.shell.others import end_all, join, prepare_others
 from vestige.efiemu.shell.ports import answer_port
-from vestige.efiemu.shell.processor import FEATURES, SVM, SVM_FEATURES, VM_CR
-from vestige.efiemu.shell.registers import LONG_MODE_ACTIVE, retire
 from vestige.efiemu.shell.serial import write_line
 from vestige.efiemu.shell.state import Shell
-from vestige.efiemu.shell.takeover import EFER
-from vestige.efiemu.shell.vmcb import (
-    SVM_ENABLED,
-    Exit,
-    Vmcb,
-)
+from vestige.efiemu.shell.vmcb import Exit, Vmcb
 from vestige.lang.intrinsics import (
     address_of,
-    cpuid,
     let_interrupts_in,
     nmi_entry,
     panic,
@@ -36,12 +27,7 @@ from vestige.lang.types import u32, u64
 from vestige.monitor.devices.piix3_isa.spec import PORT_RESET_CONTROL, ResetControl
 
 LOW = 0xFFFF_FFFF
-OSXSAVE, OSXSAVE_ON = 1 << 27, 1 << 18  # ECX of leaf 1, CR4
-LOCKED, DISABLED = 1 << 3, 1 << 4  # VM_CR
-# SCE, LME, LMA, NXE, FFXSR and TCE: APM volume 2, 3.1.7.
-WRITABLE = 1 << 0 | 1 << 8 | LONG_MODE_ACTIVE | 1 << 11 | 1 << 14 | 1 << 15
 GATE_SIZE, NMI_VECTOR, CODE, INTERRUPT_GATE = 16, 2, 8, 0x8E00
-TWO_BYTES = 2  # CPUID, RDMSR, WRMSR
 
 
 def efi_serve(state: u64) -> None:
@@ -112,7 +98,7 @@ def answer(shell: Shell, vmcb: Vmcb) -> None:
         answer_nmi(shell)
     elif code == Exit.SMI:
         let_interrupts_in()
-    elif Exit.VMRUN <= code <= Exit.SKINIT:
+    elif code == Exit.INVLPGA or Exit.VMRUN <= code <= Exit.SKINIT:
         events.raise_exception(vmcb, Vector.INVALID_OPCODE)
     elif code == Exit.IRET:
         events.take_iret(vmcb)
@@ -152,51 +138,3 @@ def halt() -> None:
     """For ever."""
     while True:
         wait_for_interrupt()
-
-
-def answer_cpuid(shell: Shell, vmcb: Vmcb) -> None:
-    """The processor's own answer, without SVM."""
-    leaf = u32(vmcb.rax & LOW)
-    read = shell.leaf
-    cpuid(leaf, u32(shell.guest.number[RCX] & LOW), address_of(read))
-    if leaf == 1:  # it tells of the host's CR4 here
-        read.ecx &= LOW ^ OSXSAVE
-        if vmcb.cr4 & OSXSAVE_ON:
-            read.ecx |= OSXSAVE
-    elif leaf == FEATURES:
-        read.ecx &= LOW ^ SVM
-    elif leaf == SVM_FEATURES:
-        read.eax, read.ebx, read.ecx, read.edx = 0, 0, 0, 0
-    vmcb.rax = read.eax
-    shell.guest.number[RBX], shell.guest.number[RCX], shell.guest.number[RDX] = (
-        read.ebx,
-        read.ecx,
-        read.edx,
-    )
-    retire(vmcb, TWO_BYTES)
-
-
-def answer_msr(shell: Shell, vmcb: Vmcb) -> None:
-    """EFER as if there were no SVM, VM_CR as if it were locked; no other is there."""
-    number = u32(shell.guest.number[RCX] & LOW)
-    writes = vmcb.information[0] != 0
-    value = vmcb.rax & LOW | (shell.guest.number[RDX] & LOW) << 32
-    if number == EFER and writes and value & ~WRITABLE == 0:
-        kept = vmcb.efer & LONG_MODE_ACTIVE
-        vmcb.efer = value & ~LONG_MODE_ACTIVE | kept | SVM_ENABLED
-    elif number == EFER and not writes:
-        vmcb.rax = vmcb.efer & LOW & ~SVM_ENABLED
-        shell.guest.number[RDX] = vmcb.efer >> 32
-    elif number == VM_CR and not writes:
-        vmcb.rax, shell.guest.number[RDX] = LOCKED | DISABLED, 0
-    elif number in (APIC_BASE, X2APIC_COMMAND):
-        known, read = apic.answer_msr(shell, number, writes, value)
-        if not known:
-            shell.events.raise_exception(vmcb, Vector.GENERAL_PROTECTION)
-            return
-        if not writes:
-            vmcb.rax, shell.guest.number[RDX] = read & LOW, read >> 32
-    else:
-        shell.events.raise_exception(vmcb, Vector.GENERAL_PROTECTION)
-        return
-    retire(vmcb, TWO_BYTES)

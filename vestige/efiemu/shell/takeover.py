@@ -30,10 +30,12 @@ from vestige.lang.vcpu import STACK_SIZE
 
 EFER = 0xC000_0080
 HOST_SAVE_AREA, PAT = 0xC001_0117, 0x277
+MSRS = (EFER, VM_CR, HOST_SAVE_AREA, APIC_BASE)
 INTERCEPTED = (
     Intercept.NMI
     | Intercept.SMI
     | Intercept.CPUID
+    | Intercept.INVLPGA
     | Intercept.PORT
     | Intercept.MSR
     | Intercept.SHUTDOWN
@@ -65,13 +67,8 @@ def take(shell: Shell, image: LoadedImage) -> None:
     check(image.size <= block.IMAGE_SIZE - STACK_SIZE)
     store64(u64(place + block.DESCRIPTORS + 8), block.CODE_DESCRIPTOR)
     store64(u64(place + block.DESCRIPTORS + 16), block.DATA_DESCRIPTOR)
-    block.intercept_msr(place, EFER)
-    block.intercept_msr(place, VM_CR)
-    block.intercept_msr(place, HOST_SAVE_AREA)
     shell.apic = read_msr(APIC_BASE) & APIC_ADDRESS
-    if shell.processors > 1:
-        block.intercept_msr(place, APIC_BASE)
-        block.intercept_msr(place, X2APIC_COMMAND)
+    intercept_msrs(shell)
     fill_vmcb(shell, Vmcb.at(shell.vmcb))
     state = u64(block.processor(place, shell.number) + block.SHELL)
     world = shell.world
@@ -84,6 +81,14 @@ def take(shell: Shell, image: LoadedImage) -> None:
     copy(u64(image.base + distance), image.base, image.size)
     copy(state, address_of(shell), sizeof(Shell))
     take_over(address_of(world))
+
+
+def intercept_msrs(shell: Shell) -> None:
+    """Those that are not the guest's alone."""
+    for number in MSRS:
+        block.intercept_msr(shell.block, number)
+    if shell.processors > 1:
+        block.intercept_msr(shell.block, X2APIC_COMMAND)
 
 
 def fill_vmcb(shell: Shell, vmcb: Vmcb) -> None:

@@ -83,6 +83,7 @@ class Intercept(IntEnum):
     INIT = 1 << 3
     CPUID = 1 << 18
     HALT = 1 << 24
+    INVLPGA = 1 << 26
     PORT = 1 << 27
     MSR = 1 << 28
     SHUTDOWN = 1 << 31
@@ -109,6 +110,7 @@ class Exit(IntEnum):
     WINDOW = 0x64  # a virtual interrupt could be delivered
     CPUID = 0x72
     IRET = 0x74
+    INVLPGA = 0x7A
     PORT = 0x7B
     MSR = 0x7C
     SHUTDOWN = 0x7F
