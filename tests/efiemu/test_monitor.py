@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.efiemu import failing
-from tests.efiemu.firmware import Firmware
+from tests.efiemu.firmware import LOW, Firmware
 from tests.efiemu.machine import monitor_constants
 from tests.efiemu.memory import physical, translate
 from vestige import abi
@@ -116,12 +116,14 @@ def test_its_memory_and_its_processor_are_as_kvm_has_them(shell: Shell) -> None:
     assert (config.cpus, config.domains, config.tsc_khz) == (1, 1, STEP_KHZ)
 
 
-def test_its_controller_finds_ram_around_the_block_and_no_more(shell: Shell) -> None:
+def test_its_controller_finds_ram_around_what_is_the_shells_and_no_more(shell: Shell) -> None:
+    """The block, and the two pages below 1 MiB in which other processors start."""
+    shell.low, above = LOW, LOW + block.LOW_SIZE
     shell.memory.add(0, 0x8000_0000)
     shell.memory.add(0x1_0000_0000, 0x2_0000_0000)
     for place, expected in (
-        (0x4000_0000, [(0, 0x4000_0000), (0x4000_0000 + SIZE, 0x4000_0000 - SIZE)]),
-        (0x10_0000_0000, [(0, 0x8000_0000), (0x8000_0000, 0)]),
+        (0x4000_0000, [(above, 0x4000_0000 - above), (0x4000_0000 + SIZE, 0x4000_0000 - SIZE)]),
+        (0x10_0000_0000, [(above, 0x8000_0000 - above), (0x8000_0000, 0)]),
     ):
         shell.block, config = place, abi.Config()
         with running_on(firmware := Beside()):
@@ -130,10 +132,11 @@ def test_its_controller_finds_ram_around_the_block_and_no_more(shell: Shell) -> 
         assert (config.ram.low, config.ram.low_size) == (block.RAM_WINDOW, 0x8000_0000)
         windows = config.nvme[0].windows
         assert [(windows[at].bus, windows[at].size) for at in (0, 1)] == expected
-        for at in (0, 1):
+        assert (windows[2].bus, windows[2].size) == (0, LOW)
+        for at in (0, 1, 2):
             assert windows[at].address == block.RAM_WINDOW + windows[at].bus
-        assert (windows[2].address, windows[2].bus) == (abi.STATE, place + block.MONITOR_STATE)
-        assert windows[3].bus == place + block.MONITOR_QUEUES
+        assert (windows[3].address, windows[3].bus) == (abi.STATE, place + block.MONITOR_STATE)
+        assert windows[4].bus == place + block.MONITOR_QUEUES
         assert config.nvme[0].elsewhere == place + block.DECOY
 
 

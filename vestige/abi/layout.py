@@ -5,7 +5,7 @@ from vestige.lang import vcpu
 
 MAX_DOMAINS = 8  # shares of the machine's devices, each with a worker
 MAX_NVME = 4  # controllers handed over by VFIO
-NVME_WINDOWS = 4  # in which one finds the monitor's memory, where there is no IOMMU
+NVME_WINDOWS = 5  # in which one finds the monitor's memory, where there is no IOMMU
 PINS = 24  # of the IOAPIC; GSI n is pin n
 MAX_VIRTIO = 8  # virtio functions
 VIRTIO_QUEUES = 17  # of a function at most

@@ -107,10 +107,12 @@ def configure(shell: Shell, config: Config) -> None:
     nvme = config.nvme[0]
     nvme.elsewhere = u64(place + block.DECOY)
     before, behind = min(end, place), min(end, u64(place + block.SIZE))
-    show(nvme.windows[0], block.RAM_WINDOW, before, 0)
+    low, above = shell.low, u64(shell.low + block.LOW_SIZE)
+    show(nvme.windows[0], u64(block.RAM_WINDOW + above), u64(before - above), above)
     show(nvme.windows[1], u64(block.RAM_WINDOW + behind), u64(end - behind), behind)
-    show(nvme.windows[2], STATE, STATE_SIZE, u64(place + block.MONITOR_STATE))
-    show(nvme.windows[3], nvme.queues, NVME_QUEUES_SIZE, u64(place + block.MONITOR_QUEUES))
+    show(nvme.windows[2], block.RAM_WINDOW, low, 0)
+    show(nvme.windows[3], STATE, STATE_SIZE, u64(place + block.MONITOR_STATE))
+    show(nvme.windows[4], nvme.queues, NVME_QUEUES_SIZE, u64(place + block.MONITOR_QUEUES))
 
 
 def show(window: Window, address: u64, size: u64, bus: u64) -> None:
