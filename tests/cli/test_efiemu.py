@@ -28,6 +28,8 @@ def test_the_application_is_written_where_it_is_asked_for(
         ([], "give what to do: build; see `vestige efiemu --help`"),
         (["test"], "give what to do: build; see `vestige efiemu --help`"),
         (["build", "-o", "disk.img"], "-o disk.img: a file that is no PE32+ is there, and is"),
+        (["build", "-o", ""], "-o '': a file is made; give the name of one"),
+        (["build", "-o", "none/"], "-o none/: No such file or directory; give a file"),
         (["build", "-o", "none/x.efi"], "-o none/x.efi: No such file or directory; give a file"),
     ],
 )

@@ -25,7 +25,8 @@ def run(arguments: Arguments) -> int:
     """Write the application, and say where it is. Raises UsageError."""
     if arguments.rest != ["build"]:
         raise UsageError("give what to do: build; see `vestige efiemu --help`")
-    path = arguments.last("-o") or NAME
+    given = arguments.last("-o")
+    path = NAME if given is None else given
     APPLICATION.check(path)
     began = time.monotonic()
     images.compiler()  # there is one

@@ -1,8 +1,10 @@
 """A file that a command makes: whole or not at all, and in the place of none but its like."""
 
 import os
+import signal
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Output(NamedTuple):
@@ -45,16 +48,36 @@ class Output(NamedTuple):
     def write(self, path: str, data: bytes) -> None:
         """The whole file, in the place of one that is there, or none. Raises UsageError."""
         self.check(path)
-        made = Path(f"{path}.{os.getpid()}.part")  # in the same folder, so that it can be renamed
+        folder = os.path.split(path)[0]
+        made = Path(folder, f".{os.getpid()}.part")  # there, so that it can be renamed
         try:
-            with made.open("xb") as file:
-                file.write(data)
-            made.replace(path)
+            with _undisturbed():
+                _make(made, path, data)
         except (OSError, ValueError) as error:
-            if not isinstance(error, FileExistsError):
-                with suppress(OSError, ValueError):
-                    made.unlink()
             raise _refused(path, error) from None
+
+
+def _make(made: Path, path: str, data: bytes) -> None:
+    """Write `made`, which is no file yet, and let it be `path`; where that fails, leave none."""
+    with made.open("xb") as file:
+        try:
+            file.write(data)
+            file.flush()
+            os.replace(made, path)  # noqa: PTH105 - a Path would drop a slash at the end
+        except OSError:
+            with suppress(OSError):
+                made.unlink()
+            raise
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C, and what else ends a command, waits: this takes no time."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _refused(path: str, error: OSError | ValueError) -> UsageError:
