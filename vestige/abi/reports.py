@@ -37,9 +37,25 @@ class NvmeFailure(IntEnum):
     FATAL = 4  # CSTS.CFS, and again after several resets
     COMMAND = 5  # an admin command failed: NvmeReport.status
     NO_NAMESPACE = 6
-    FORMAT = 7  # metadata, or blocks other than 512 bytes to 4 KiB
+    FORMAT = 7  # no blocks, metadata, or blocks other than 512 bytes to 4 KiB
     CHANGED = 8  # after a reset the namespace had another size or format
     HUNG = 9  # several resets, and no command done in between
+
+
+NVME_FAILURES: dict[int, str] = {  # as a person is told of them
+    NvmeFailure.GONE: "it is gone: all its registers read as ones",
+    NvmeFailure.UNSUPPORTED: "it lacks the NVM command set, pages of 4 KiB or doorbells",
+    NvmeFailure.NOT_READY: "not ready within the time it asks for itself",
+    NvmeFailure.FATAL: "a fatal status (CSTS.CFS), and again after several resets",
+    NvmeFailure.COMMAND: "an admin command failed",
+    NvmeFailure.NO_NAMESPACE: "it has no active namespace; make one with nvme-cli",
+    NvmeFailure.FORMAT: (
+        "its namespace is empty, or has metadata or blocks other than 512 bytes to 4 KiB; format it"
+        " anew (nvme format)"
+    ),
+    NvmeFailure.CHANGED: "its namespace changed over a reset",
+    NvmeFailure.HUNG: "it answered nothing between several resets",
+}
 
 
 class NvmeReport(Struct):

@@ -36,7 +36,7 @@ from vestige.efiemu.shell.serial import write_line
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.tables import has_iommu
 from vestige.efiemu.shell.takeover import disable_svm, enable_svm, take
-from vestige.efiemu.shell.texts import Text
+from vestige.efiemu.shell.texts import FAILURES, LAST_FAILURE, Text
 from vestige.efiemu.shell.uefi import LoadedImage, SystemTable
 from vestige.lang.intrinsics import (
     end_shutting_out,
@@ -130,9 +130,10 @@ def power_on(shell: Shell) -> bool:
     end_shutting_out()
     if not usable and not shell.failed:
         begin_line(shell, Text.UNUSABLE)
-        put_hexadecimal(shell, report.failure, 2)
-        put_text(shell, Text.ERROR)
-        put_hexadecimal(shell, report.status, 4)
+        put_text(shell, u32(FAILURES + min(report.failure, LAST_FAILURE)))
+        if report.failure == NvmeFailure.COMMAND:
+            put_text(shell, Text.ERROR)
+            put_hexadecimal(shell, report.status, 4)
         return False
     return shell.failed == 0
 

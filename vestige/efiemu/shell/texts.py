@@ -1,5 +1,9 @@
-"""The lines of the shell: numbers where it runs, and a table of letters."""
+"""The lines of the shell: numbers where it runs, and a table of letters.
 
+Behind those of Text are the words for each NvmeFailure.
+"""
+
+from vestige.abi import NVME_FAILURES, NvmeFailure
 from vestige.lang.enumeration import IntEnum
 
 
@@ -79,13 +83,13 @@ WORDS = {
     Text.NO_MAP: "the firmware tells of no memory, or of too many pieces",
     Text.KEPT: "a driver of the firmware keeps the NVMe controller, or the chip set's IDE",
     Text.NOTHING_TO_BOOT: "no file system of the disk has the file to boot",
-    Text.UNUSABLE: "the NVMe controller can't be used: failure ",
+    Text.UNUSABLE: "the NVMe controller can't be used: ",
     Text.INSTRUCTION: "the guest's instruction can't be done that is at ",
     Text.BYTES: ", bytes",
     Text.PROCESSORS: "there are more than 8 processors, or a local APIC above 254",
     Text.APIC_MOVES: "the guest may not move its local APIC; it has got #GP",
 }
-LETTERS = "".join(WORDS[text] for text in Text).encode("ascii")
-STARTS = tuple(
-    sum(len(WORDS[text]) for text in list(Text)[:number]) for number in range(len(Text) + 1)
-)
+ALL = [WORDS[text] for text in Text] + [NVME_FAILURES.get(failure, "") for failure in NvmeFailure]
+FAILURES, LAST_FAILURE = len(WORDS), len(NvmeFailure) - 1  # the number of NvmeFailure.NONE's; last
+LETTERS = "".join(ALL).encode("ascii")
+STARTS = tuple(sum(len(text) for text in ALL[:number]) for number in range(len(ALL) + 1))

@@ -25,20 +25,6 @@ EXCEPTION_NAMES = {
 }
 PAGE_FAULT = 14
 RESET_RIP = 0xFFF0
-CONTROLLERS: dict[int, str] = {
-    abi.NvmeFailure.GONE: "it is gone: all its registers read as ones",
-    abi.NvmeFailure.UNSUPPORTED: "it lacks the NVM command set, pages of 4 KiB or doorbells",
-    abi.NvmeFailure.NOT_READY: "not ready within the time it asks for itself",
-    abi.NvmeFailure.FATAL: "a fatal status (CSTS.CFS), and again after several resets",
-    abi.NvmeFailure.COMMAND: "an admin command failed",
-    abi.NvmeFailure.NO_NAMESPACE: "it has no active namespace; make one with nvme-cli",
-    abi.NvmeFailure.FORMAT: (
-        "its namespace has metadata, or blocks other than 512 bytes to 4 KiB; format it anew"
-        " (nvme format)"
-    ),
-    abi.NvmeFailure.CHANGED: "its namespace changed over a reset",
-    abi.NvmeFailure.HUNG: "it answered nothing between several resets",
-}
 INTERNAL_SUBERRORS = {1: "instruction emulation failed", 3: "event delivery failed"}
 PANICKED = "the guest's kernel panicked; its console says why"
 RESET_ENDS_RUN = (
@@ -71,7 +57,7 @@ def panic(record: abi.Panic, who: str, code: MonitorCode) -> str:
 
 def controller(report: abi.NvmeReport) -> str:
     """Why the monitor's driver has given an NVMe controller up."""
-    reason = CONTROLLERS.get(report.failure, f"failure {report.failure}")
+    reason = abi.NVME_FAILURES.get(report.failure, f"failure {report.failure}")
     if report.failure == abi.NvmeFailure.COMMAND:
         reason += f" (status {report.status:#05x}, type and code)"
     return f"the NVMe controller can't be used: {reason}"
