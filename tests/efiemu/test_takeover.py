@@ -1,8 +1,8 @@
 """efiemu.efi on a stock machine of two processors: OVMF starts it, is taken over, and boots Linux.
 
 One boot. OVMF's own shell starts the application with one load option after the other. The last
-time OVMF's driver of IDE disks finds one where an NVMe controller was, and boots a kernel that is
-on it.
+time OVMF's driver of IDE disks finds one where an NVMe controller was, behind a bridge as most
+are, and boots a kernel that is on it.
 """
 
 import hashlib
@@ -25,10 +25,11 @@ SCRIPT = (
     "\\efiemu.efi nvme=00:1f.0",
     "\\efiemu.efi bus=ide",
     "setvar EfiemuOff -guid b5a3e3a0-6b1c-4b7e-9c57-5d6f0c0a1e13 -bs -rt =01",
-    "\\efiemu.efi nvme=00:04.0",
+    "\\efiemu.efi nvme=01:04.0",
     "setvar EfiemuOff -guid b5a3e3a0-6b1c-4b7e-9c57-5d6f0c0a1e13 =",
-    "\\failing.efi nvme=00:04.0",
-    "\\efiemu.efi nvme=00:04.0 boot=\\vmlinuz.efi initrd=\\initrd.img console=ttyS0"
+    "\\efiemu.efi nvme=00:05.0",
+    "\\failing.efi nvme=01:04.0",
+    "\\efiemu.efi nvme=01:04.0 boot=\\vmlinuz.efi initrd=\\initrd.img console=ttyS0"
     " tsc=reliable no_timer_check",  # an emulator's timer may be late
 )
 MEBIBYTES = 80
@@ -64,11 +65,12 @@ def boot(tmp_path_factory: pytest.TempPathFactory) -> Boot:
     images.partitioned(disk, [images.SystemPartition(files)])
     os.truncate(disk, MEBIBYTES << 20)
     before = disk.read_bytes()
-    words = ["-smp", "2"]
-    for image in (other, disk):
+    words = ["-smp", "2", "-device", "pci-bridge,id=bridge,chassis_nr=1,addr=6"]
+    for image, bus in ((other, "pci.0"), (disk, "bridge")):
         name, number = f"nvme{image.stem}", image.stem
         words += ["-drive", f"file={image},format=raw,if=none,id={name}"]
-        words += ["-device", f"nvme,serial={number},drive={name},addr={number}"]
+        words += ["-device", f"nvme,serial={number},drive={name},bus={bus},addr={number}"]
+    words += ["-device", "nvme,serial=5,addr=5"]  # without a namespace
     return Boot(ovmf.boot(folder, *words), before, disk.read_bytes())
 
 
@@ -78,13 +80,15 @@ def digest(data: bytes) -> str:
 
 def test_each_refusal_is_one_line_and_the_firmware_goes_on(boot: Boot) -> None:
     said = boot.after_word("efiemu: ")
-    assert len(said) == 6
+    assert len(said) == 7
     assert said[0].startswith("there are several NVMe controllers; name one")
     assert said[1] == "there is no NVMe controller where the load options name one"
     assert said[2].startswith("load options are nvme=BUS:DEVICE.FUNCTION")
     assert said[3].startswith("it is switched off: the firmware has the variable EfiemuOff-b5a3")
-    assert said[4].startswith("PANIC: the monitor failed at tests/efiemu/failing.py:11: check")
-    assert said[5] == "NVMe 1b36:0010 at 00:04.0: taken over; this firmware goes on as a guest"
+    no_namespace = "it has no active namespace; make one with nvme-cli"
+    assert said[4] == f"the NVMe controller can't be used: {no_namespace}"
+    assert said[5].startswith("PANIC: the monitor failed at tests/efiemu/failing.py:11: check")
+    assert said[6] == "NVMe 1b36:0010 at 01:04.0: taken over; this firmware goes on as a guest"
 
 
 def test_linux_is_booted_as_the_load_options_say_and_sees_no_svm(boot: Boot) -> None:
@@ -100,8 +104,10 @@ def test_the_machine_says_in_acpi_that_it_was_taken_over(boot: Boot) -> None:
 
 def test_linux_finds_it_where_the_controller_was(boot: Boot) -> None:
     functions = dict(line.split(maxsplit=1) for line in boot.after_word("pci: "))
-    assert functions["0000:00:04.0"] == "0x8086 0x7010 0x01018a"
+    assert functions["0000:01:04.0"] == "0x8086 0x7010 0x01018a"
+    assert functions["0000:00:06.0"] == "0x1b36 0x0001 0x060401", "a subtractive bridge"
     assert functions["0000:00:03.0"] == "0x1b36 0x0010 0x010802", "this one is the guest's"
+    assert functions["0000:00:05.0"] == "0x1b36 0x0010 0x010802", "and this one"
     assert "0000:00:01.1" not in functions, "the chip set's own"
     log = "\n".join(boot.after_word("log: "))
     assert re.search(r"ata1: PATA .* cmd 0x1f0 ctl 0x3f6 bmdma 0x\w+ irq 14", log)

@@ -77,10 +77,7 @@ def find_controller(shell: Shell) -> u32:
 
 def look_at_device(shell: Shell, first: u32) -> None:
     """Count the NVMe controllers of a device, by its first function, and find an IDE of 1997."""
-    if read_config(first, Register.VENDOR) & 0xFFFF == NOBODY:
-        return
-    count = FUNCTIONS if read_config(first, Register.HEADER_TYPE) & SEVERAL_FUNCTIONS else 1
-    for number in range(count):
+    for number in range(functions_of(first)):
         function = u32(first + number)
         kind = read_config(function, Register.REVISION) >> 8
         if kind == NVME:
@@ -88,6 +85,13 @@ def look_at_device(shell: Shell, first: u32) -> None:
             shell.controller = function
         elif kind >> 8 == IDE and not kind & NATIVE:
             shell.old_ide = function
+
+
+def functions_of(first: u32) -> u8:
+    """How many a device may have, by its first one; 0: there is no device."""
+    if read_config(first, Register.VENDOR) & 0xFFFF == NOBODY:
+        return 0
+    return FUNCTIONS if read_config(first, Register.HEADER_TYPE) & SEVERAL_FUNCTIONS else 1
 
 
 def read_bar(function: u32, number: u8) -> u64:

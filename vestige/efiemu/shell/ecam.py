@@ -1,19 +1,20 @@
 """Configuration space in memory. PCI Express Base 5.0, 7.2.2; PCI Firmware 3.2, 4.1.2: ACPI's MCFG.
 
-The guest sees there what it sees by ports: the pages of the functions that the shell answers for
-are taken out of its memory, so that each access of them exits.
+The guest sees there what it sees by ports: the pages of the functions that the shell answers for,
+and of bridges that it shows otherwise, are taken out of its memory, so that each access of them
+exits.
 """
 
-from vestige.efiemu.shell import accesses, ports
+from vestige.efiemu.shell import accesses, bridges, ports
 from vestige.efiemu.shell.block import EVERYTHING, common
 from vestige.efiemu.shell.controller import NOWHERE
 from vestige.efiemu.shell.pages import PAGE
-from vestige.efiemu.shell.state import Shell
+from vestige.efiemu.shell.state import BRIDGES, Shell
 from vestige.efiemu.shell.tables import LENGTH, MCFG, find_table
 from vestige.efiemu.shell.uefi import SystemTable
 from vestige.lang.intrinsics import load8, load16, load32, load64
 from vestige.lang.types import u8, u32, u64
-from vestige.monitor.sized import ONES
+from vestige.monitor.sized import ONES, load_sized, store_sized
 
 # Offsets: in MCFG, of its first row; in a row, of the segment and of its buses.
 ROWS, ROW_SIZE, SEGMENT, FIRST_BUS, LAST_BUS = 44, 16, 8, 10, 11
@@ -53,9 +54,11 @@ def page_of(shell: Shell, function: u32) -> u64:
 
 
 def take_pages(shell: Shell) -> None:
-    """Take both out of the guest's memory."""
+    """Take all of them out of the guest's memory."""
     take_page(shell, page_of(shell, shell.controller))
     take_page(shell, page_of(shell, shell.old_ide))
+    for number in range(min(shell.bridges, BRIDGES)):
+        take_page(shell, page_of(shell, shell.bridge[number]))
 
 
 def take_page(shell: Shell, page: u64) -> None:
@@ -69,7 +72,18 @@ def is_taken(shell: Shell, address: u64) -> bool:
     page = address // PAGE * PAGE
     if page == 0:
         return False
-    return page == page_of(shell, shell.controller) or page == page_of(shell, shell.old_ide)
+    if page == page_of(shell, shell.controller) or page == page_of(shell, shell.old_ide):
+        return True
+    return is_bridges(shell, address)
+
+
+def is_bridges(shell: Shell, address: u64) -> bool:
+    """Whether it is the page of a bridge, which answers itself."""
+    page, found = address // PAGE * PAGE, False
+    for number in range(min(shell.bridges, BRIDGES)):
+        if page == page_of(shell, shell.bridge[number]):
+            found = True
+    return found and page != 0
 
 
 def read(shell: Shell, address: u64, size: u8) -> u64:
@@ -93,6 +107,8 @@ def read_part(shell: Shell, address: u64, size: u8) -> u32:
     """At most 4 bytes."""
     if answers(shell, address, size):
         return accesses.read_ide_config(shell, u8(address % CONVENTIONAL), size)
+    if is_bridges(shell, address):
+        return u32(bridges.shown(u32(address % PAGE), size, load_sized(address, size)))
     return u32(ONES[size])
 
 
@@ -100,6 +116,8 @@ def write_part(shell: Shell, address: u64, size: u8, value: u32) -> None:
     """The same."""
     if answers(shell, address, size):
         ports.write_config(shell, u8(address % CONVENTIONAL), size, value)
+    elif is_bridges(shell, address):
+        store_sized(address, size, value)
 
 
 def answers(shell: Shell, address: u64, size: u8) -> bool:

@@ -5,6 +5,7 @@ from vestige.efiemu.shell import block, ecam, ide, uefi
 from vestige.efiemu.shell.accesses import enter
 from vestige.efiemu.shell.announce import announce, is_off
 from vestige.efiemu.shell.boot import boot
+from vestige.efiemu.shell.bridges import find_bridges
 from vestige.efiemu.shell.console import (
     COLON,
     begin_line,
@@ -153,7 +154,10 @@ def refusal_of(shell: Shell, system: SystemTable, handle: u64) -> u32:
     if refusal != Text.NOTHING:
         return refusal
     ecam.find_ecam(shell, system)
-    return find_controller(shell)
+    refusal = find_controller(shell)
+    if refusal == Text.NOTHING:
+        find_bridges(shell)
+    return refusal
 
 
 def efi_failed(check: u64, table: u64, state: u64, constants: u64) -> u64:

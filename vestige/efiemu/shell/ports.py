@@ -5,7 +5,7 @@ chip set's own IDE is nowhere. Exits: APM volume 2, 15.10.2.
 """
 
 from vestige.abi import PORT_PCI_ADDRESS, PORT_PCI_DATA
-from vestige.efiemu.shell import accesses, block, ide, strings
+from vestige.efiemu.shell import accesses, block, bridges, ide, strings
 from vestige.efiemu.shell.attempt import conclude
 from vestige.efiemu.shell.code import fetch
 from vestige.efiemu.shell.fault import Outcome
@@ -28,7 +28,7 @@ from vestige.monitor.sized import ONES, load_sized, store_sized
 IN, STRING = 1 << 0, 1 << 2
 EXTENDED = 0xF << 24  # bits of CONFIG_ADDRESS that some processors take for a register's number
 WORD = 4  # bytes
-REAL, IDE, NONE = 0, 1, 2  # who answers in configuration space
+REAL, IDE, NONE, BRIDGE = 0, 1, 2, 3  # who answers in configuration space
 
 
 def answer_port(shell: Shell, vmcb: Vmcb) -> None:
@@ -91,6 +91,14 @@ def read(shell: Shell, port: u16, size: u8) -> u32:
         return accesses.read_port(shell, port, size)
     if ide.is_second_channel(port):
         return ide.NO_DRIVE
+    value = read_real(port, size)
+    if who == BRIDGE:
+        return u32(bridges.shown(register_of(shell, port), size, value))
+    return value
+
+
+def read_real(port: u16, size: u8) -> u32:
+    """What the machine has there."""
     if size == 1:
         return port_in8(port)
     return port_in16(port) if size == 2 else port_in32(port)
@@ -126,13 +134,18 @@ def write_config(shell: Shell, offset: u8, size: u8, value: u32) -> None:
 
 
 def owner(shell: Shell, port: u16, size: u8) -> u32:
-    """Whose configuration space a port leads to; REAL also where it leads to none."""
+    """Whose configuration space a port leads to; REAL also where it leads to none.
+
+    A BRIDGE is a real one, too, which reads otherwise.
+    """
     address = block.common(shell).config_address
     if not PORT_PCI_DATA <= port < PORT_PCI_DATA + WORD or not address & Address.ENABLE:
         return REAL
     function = address >> 8 & 0xFFFF
     if function == shell.old_ide:
         return NONE
+    if bridges.is_bridge(shell, function) and not address & EXTENDED:
+        return BRIDGE
     if function != shell.controller:
         return REAL
     return NONE if address & EXTENDED or port % WORD + size > WORD else IDE

@@ -15,6 +15,7 @@ from vestige.lang.types import Struct, u8, u16, u32, u64
 
 LONGEST = 200  # characters of a line
 PATH_SIZE = 1024  # bytes
+BRIDGES = 8  # one behind the other
 ROOM = LONGEST + 3  # and CR, LF and NUL
 
 
@@ -111,6 +112,8 @@ class Shell(Struct):
     handle: u64  # the firmware's handle of it; 0: there is none
     old_ide: u32  # the chip set's IDE in its place of 1997, which is hidden; NOWHERE: there is none
     old_handle: u64
+    bridges: u32  # that lead to the controller
+    bridge: u32[BRIDGES]
     memory: Memory  # RAM, without the block
     walk: Walk
     failed: u8  # 1: the monitor has; Shell.line says why
