@@ -1,8 +1,12 @@
 """The shell in CPython: what it refuses, what it takes, and how its guest's exits are answered."""
 
+import random
+
 import pytest
 
+from tests.devices.fuzzing import Limit
 from tests.efiemu.firmware import INTEL, NVME_CLASS, Firmware
+from tests.efiemu.fuzz_start import fuzz
 from vestige.efiemu.shell import uefi
 from vestige.efiemu.shell.processor import VM_CR
 
@@ -136,3 +140,7 @@ def test_other_load_options_are_refused(options: str) -> None:
 )
 def test_a_name_and_what_ends_it_are_no_options(options: str) -> None:
     assert wanted(machine(options))
+
+
+def test_machines_whose_firmware_tells_anything() -> None:
+    assert fuzz(Limit(150), random.Random(14)) == (150, None)
