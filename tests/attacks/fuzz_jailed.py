@@ -38,6 +38,7 @@ MACHINES = (
     ("--disk", "{0},discard=unmap", "--disk", "{1},bus=ide", "--rng", "--stats", "{2}"),
     ("--disk", "{0},readonly", "--ring", "poll", "--ide", "memory", "--hpet"),
     ("--disk", "{0}", "--disk", "{1}", "--cpus", "2", "--on-reboot", "restart"),
+    ("--disk", "{0}", "--machine", "pc"),
     ("--disk", "{0}", "--port", "p={2}", "--console", "virtio,early:/dev/null"),
 )
 IMAGE = 1 << 16  # bytes of each

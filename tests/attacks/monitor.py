@@ -11,14 +11,18 @@ from vestige.abi import (
     CHUNK,
     FIRST_CHUNK_BUFFER,
     GSIS,
+    HIGH_RAM,
     IMAGE,
+    IOAPIC,
     LOCAL_APIC,
     LOG_SIZE,
     MAX_DISKS,
     NO_VECTOR,
+    PCI_WINDOW,
     PORT_ATTEND,
     PORT_CALL,
     PORT_DOORBELL,
+    REGIONS,
     RING,
     RING_ENTRIES,
     RUN_PAGES,
@@ -107,6 +111,8 @@ class Attack(IntEnum):
     INJECT = 26  # this vector, at each trap
     ATTEND = 27  # without end
     RING = 28  # the boot CPU's bell, without end: itself, or for 1 the worker
+    MAP = 29  # regions that are not there, and where none may be; with 1, one that is, anywhere
+    REMAP = 30  # without end
 
 
 class Orders(Struct):
@@ -263,6 +269,14 @@ def attack(cpu: Cpu, shared: Shared, orders: Orders) -> None:
             rounds(cpu, shared, orders)
         case Attack.PRIORITY:
             priority(cpu, shared)
+        case Attack.MAP:
+            map_wrongly(cpu)
+            if parameter == 1:
+                map_rightly(cpu, shared)
+        case Attack.REMAP:
+            while True:
+                check(mapped(cpu, 0, PCI_WINDOW) == 0)
+                check(mapped(cpu, 0, 0) == 0)
         case _:
             return
     if orders.attack != Attack.DONE:
@@ -319,6 +333,43 @@ def route_all(cpu: Cpu, shared: Shared) -> None:
         shared.routes[gsi].data = GUEST_VECTOR
         cpu.argument[0], cpu.argument[1] = gsi, 0
         call(Call.ROUTE)
+
+
+REGION_SIZE = REGIONS[0][1]
+# Of 64 MiB of RAM, and a firmware's and devices' places above.
+FORBIDDEN = (
+    *(1, PAGE, REGION_SIZE, 3 * REGION_SIZE, PCI_WINDOW + PAGE, PCI_WINDOW + REGION_SIZE // 2),
+    *(IOAPIC - REGION_SIZE // 2, 0xFE00_0000, 0xFF00_0000, IOAPIC, LOCAL_APIC),
+    *(HIGH_RAM, MANY, 1 << 63, ENDLESS, ENDLESS - REGION_SIZE + 1),
+)
+
+
+def mapped(cpu: Cpu, region: u64, address: u64) -> u64:
+    """What MAP answers."""
+    cpu.argument[0], cpu.argument[1] = region, address
+    call(Call.MAP)
+    return cpu.argument[0]
+
+
+def map_wrongly(cpu: Cpu) -> None:
+    """Each is refused."""
+    for index in range(len(ABSURD)):
+        check(mapped(cpu, ABSURD[index], PCI_WINDOW) == EINVAL)
+        check(mapped(cpu, ABSURD[index], 0) == EINVAL)
+    for index in range(len(FORBIDDEN)):
+        check(mapped(cpu, 0, FORBIDDEN[index]) == EINVAL)
+
+
+def map_rightly(cpu: Cpu, shared: Shared) -> None:
+    """All over the hole; the same memory stays behind it."""
+    store64(shared.config.regions[0], 0x1234)
+    for number in range(4, 0xFE):
+        check(mapped(cpu, 0, u64(number) * REGION_SIZE) == 0)
+    check(mapped(cpu, 0, PCI_WINDOW) == 0)
+    check(mapped(cpu, 0, PCI_WINDOW) == 0)
+    map_wrongly(cpu)
+    check(mapped(cpu, 0, 0) == 0)
+    check(load64(shared.config.regions[0]) == 0x1234)
 
 
 def leave(way: u64) -> None:
@@ -634,7 +685,7 @@ def scribble_ring(chance: Chance, value: u64) -> None:
 ALLOWED = (Opcode.READ_FIXED, Opcode.WRITE_FIXED, Opcode.FSYNC, Opcode.READ_FIXED)
 OFTEN = (
     *(Call.ROUTE, Call.PIN, Call.LOG, Call.KICK, Call.KICK, Call.KICK, Call.DONE, Call.ROUTE),
-    *(Call.ATTEND, Call.PIN, Call.LOG, Call.KICK, Call.KICK, Call.KICK, Call.INJECT, Call.ROUTE),
+    *(Call.ATTEND, Call.PIN, Call.MAP, Call.KICK, Call.KICK, Call.KICK, Call.INJECT, Call.ROUTE),
 )
 CHUNKS = 64 // 2  # of the guest's RAM
 
@@ -689,6 +740,10 @@ def anything(cpu: Cpu, shared: Shared, chance: Chance, is_worker: bool) -> None:
         case Call.PIN:
             cpu.argument[0] = u64(2 + chance.below(CHUNKS))
             cpu.argument[1] = 0 if number & 0xF000000 else random_word(chance)
+        case Call.MAP:
+            cpu.argument[0] = 0 if number & 0xF00000 else random_word(chance)
+            place = chance.below(1 << 32) & ~u64(0xFF_FFFF)
+            cpu.argument[1] = place if number & 0xF000000 else random_word(chance)
         case Call.LOG:
             shared.log[0] = u8(number >> 48)
         case Call.INJECT:

@@ -82,7 +82,7 @@ def test_a_consoles_file_is_not_overwritten(attacks: Attacks, tmp_path: Path) ->
 # ---- calls ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [9, 0x77, 0x80, 0xF0, 255])
+@pytest.mark.parametrize("number", [10, 0x77, 0x80, 0xF0, 255])
 def test_a_call_that_there_is_not_ends_the_guest(attacks: Attacks, number: int) -> None:
     ended = done(attacks.words(Attack.CALL, number))
     assert_one_line(ended, b"the monitor made call %d, which there isn't" % number)
@@ -101,6 +101,22 @@ def test_an_interrupt_that_the_guest_can_not_take_ends_it_at_most(
 def test_a_ring_that_there_is_not_ends_the_guest(attacks: Attacks, number: int) -> None:
     ended = done(attacks.words(Attack.KICK, number))
     assert_one_line(ended, b"the monitor kicked ring %d, which there isn't" % number)
+
+
+@pytest.mark.parametrize(("words", "has_one"), [((), 0), (("--machine", "pc"), 1)])
+def test_a_region_is_nowhere_but_in_the_hole(
+    attacks: Attacks, words: tuple[str, ...], has_one: int
+) -> None:
+    ended = done([*attacks.words(Attack.MAP, has_one), *words])
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_a_region_that_moves_without_end_takes_its_own_time_and_no_memory(attacks: Attacks) -> None:
+    before = kernel_memory()
+    ended = done([*attacks.words(Attack.REMAP), "--machine", "pc", "--timeout", "1"])
+    assert ended.returncode == 124
+    assert ended.stderr == b"vestige: the timeout is over\n"
+    assert kernel_memory() - before < 16 * MIB
 
 
 @pytest.mark.parametrize("way", [max(abi.Power) + 1, 1 << 32, (1 << 64) - 1])

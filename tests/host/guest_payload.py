@@ -133,6 +133,24 @@ def high_memory(report: Report) -> None:
     power_off()
 
 
+def map_region(report: Report) -> None:
+    """A region at two places, one after the other, and at none; a place where it can't be."""
+    port_out8(Port.MAP, 0xC0)
+    store8(0xC000_0000, 0x3A)
+    report.values[0] = port_in32(Port.TOUCH_REGION)
+    report.values[1] = load8(0xC000_0000)
+    port_out8(Port.MAP, 0xFD)
+    report.values[2] = load8(0xFD00_0000)
+    report.values[3] = load8(0xC000_0000)
+    port_out8(Port.MAP, 0xFE)
+    report.values[4] = port_in32(Port.MAP_RESULT)
+    report.values[5] = load8(0xFD00_0000)
+    port_out8(Port.MAP, 0)
+    report.values[6] = load8(0xFD00_0000)
+    report.values[7] = port_in32(Port.MAP_RESULT)
+    power_off()
+
+
 def triple_fault(report: Report) -> None:
     """A page fault; the test leaves the IDT empty."""
     report.values[0] = load8(0x7000_0000_0000)

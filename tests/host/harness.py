@@ -84,6 +84,7 @@ class Payload:
         monitor: Image | None = None,
         controllers: Sequence[str] = (),
         ide_in_memory: bool = False,
+        regions: bool = False,
         polled: bool = False,
         has_bell: bool = False,
     ) -> None:
@@ -96,6 +97,8 @@ class Payload:
             passed = PassThrough(self.twin, controllers) if controllers else None
             if passed is not None:
                 stack.enter_context(closing(passed))
+            if regions:
+                self.twin.make_regions()
             self.twin.load(passed.pages if passed is not None else ())
             self.twin.configure()
             if ide_in_memory:

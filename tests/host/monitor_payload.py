@@ -67,6 +67,9 @@ class Port(IntEnum):
     TOUCH_RAM = 0x125  # in: the first byte of RAM above 4 GiB, which becomes 0x5C
     WRITE_RUN = 0x126  # out: set this word of the guest's kvm_run to 1
     FLOOD = 0x127  # out: read file 0 for ever, and take no answer; with 1, KICK but once
+    MAP = 0x129  # out: show region 0 at so many times 16 MiB
+    MAP_RESULT = 0x12A  # in
+    TOUCH_REGION = 0x12B  # in: region 0's first byte, which becomes 0x5C
     LOG_FLOOD = 0x128  # out: log so many times FLOOD lines
     POWER = 0x604  # out
 
@@ -79,6 +82,7 @@ class State(Struct):
     pinned: u32
     memory_accesses: u32
     floods: u32  # no answer is taken
+    mapped: u32
 
 
 def call(cpu: Cpu, number: u8) -> None:
@@ -122,6 +126,13 @@ def answer(cpu: Cpu, state: State, port: u16) -> u32:
             return state.pinned
         case Port.QUEUED:
             return drain(Shared.at(SHARED))
+        case Port.MAP_RESULT:
+            return state.mapped
+        case Port.TOUCH_REGION:
+            region = Shared.at(SHARED).config.regions[0]
+            first = load8(region)
+            store8(region, 0x5C)
+            return first
         case Port.TOUCH_RAM:
             high = Shared.at(SHARED).config.ram.high
             found = load8(high)
@@ -175,6 +186,10 @@ def written(cpu: Cpu, state: State, port: u16, value: u8) -> None:
             cpu.argument[0] = value
             call(cpu, Call.PIN)
             state.pinned = u32(cpu.argument[0])
+        case Port.MAP:
+            cpu.argument[0], cpu.argument[1] = 0, u64(value) << 24
+            call(cpu, Call.MAP)
+            state.mapped = u32(cpu.argument[0])
         case Port.POWER:
             cpu.argument[0] = Power.OFF if value != 1 else Power.RESET
             call(cpu, Call.POWER)

@@ -23,7 +23,7 @@ import pytest
 from tests.host import guest_payload as guests
 from tests.host.guest_payload import Report
 from tests.host.harness import Payload, why_not
-from tests.host.monitor_payload import DISK_DATA, FLOOD, GUEST_VECTOR, Port
+from tests.host.monitor_payload import DISK_DATA, FLOOD, GUEST_VECTOR, MMIO_ANSWER, Port
 from vestige import abi
 from vestige.errors import GuestError
 from vestige.host.kvm import api as kvm
@@ -95,6 +95,13 @@ def test_other_cpus_start_by_init_and_sipi(start: Start, cpus: int) -> None:
     payload = start(guests.start_others, cpus=cpus, command=cpus - 1)
     assert payload.run() == 0
     assert payload.report.values[0] == GUEST_VECTOR
+
+
+def test_a_region_is_where_the_monitor_shows_it_and_nowhere_else(start: Start) -> None:
+    payload = start(guests.map_region, regions=True)
+    assert payload.run() == 0
+    told = [0x3A, 0x5C, 0x5C, MMIO_ANSWER, errno.EINVAL, 0x5C, MMIO_ANSWER, 0]
+    assert list(payload.report.values)[: len(told)] == told
 
 
 # ---- interrupts, queued writes, ring -------------------------------------------------------------
@@ -438,7 +445,7 @@ def test_statistics_hold_what_was_counted(start: Start) -> None:
     counters = json.loads(text)
     assert counters["guest_exits"] == {"IO": 41}
     assert counters["forwards"] == 41
-    assert counters["host_calls"] == {"DONE": 41, "POWER": 1, "ATTEND": 3}
+    assert counters["host_calls"] == {"DONE": 41, "POWER": 1, "MAP": 3}
     assert counters["milliseconds_to_first_instruction"] == 12.3
     assert counters["restarts"] == 2
     assert counters["peak_resident_bytes"] > 1 << 20

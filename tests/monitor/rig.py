@@ -83,6 +83,8 @@ class Rig(Processor):
         self.pinned: list[int] = []
         self.told: list[bytes] = []
         self.pin_answer = 0
+        self.map_answer = 0
+        self.mapped: list[tuple[int, int]] = []  # regions, and where
         self.calls: list[int] = []
         self.bells = 0  # rung, of the boot CPU's
         self.reply = 0  # the call that the last turn of a guest's CPU ended with
@@ -175,6 +177,11 @@ class Rig(Processor):
             route = self.shared_by_domain[domain].routes[argument]
             self.wired.add(argument)
             self.routed.append((argument, route.address, route.data))
+        elif call == abi.Call.MAP:
+            assert self.machine.lock.held
+            self.running.argument[0] = self.map_answer
+            if not self.map_answer:
+                self.mapped.append((argument, domain))
         elif call == abi.Call.ATTEND:
             assert not self.shared.config.attend_port
             self.attend()

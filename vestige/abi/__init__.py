@@ -1,10 +1,10 @@
 """Everything the host, the machine and the monitor share: addresses, calls, shared structs.
 
 This is the whole interface between the host process and the code that runs inside a guest's
-shadow. The guest VM maps RAM only (and SHADOW, read-only, where its IDE is in memory); the
-monitor VM maps that RAM at the same addresses and, in the hole below 4 GiB, the private memory
-listed here. All of what the monitor writes is untrusted by the host: the threat of each entry
-stands beside it.
+shadow. The guest VM maps RAM only (and SHADOW, read-only, where its IDE is in memory, and REGIONS
+where it has some); the monitor VM maps that RAM at the same addresses and, in the hole below
+4 GiB, the private memory listed here. All of what the monitor writes is untrusted by the host: the
+threat of each entry stands beside it.
 """
 
 from vestige.abi.calls import *

@@ -5,6 +5,7 @@ from vestige.abi.layout import (
     MAC_SIZE,
     MAX_NET_PAIRS,
     MAX_NVME,
+    MAX_REGIONS,
     MAX_VIRTIO,
     MODEL_SIZE,
     NVME_WINDOWS,
@@ -223,6 +224,7 @@ class Config(Struct):
     ide_in_memory: u8  # IDE_MEMORY is used, and its posted starts are wired
     shadow: u64  # SHADOW where the guest reads it; 0: its reads exit
     firmware_items: u64  # FIRMWARE_ITEMS where the host has put some; 0: there are none
+    regions: u64[MAX_REGIONS]  # where each of REGIONS is; 0: it is not there
     coalesced: u64  # address of KVM's coalesced-write ring page; 0: not available
     coalesced_entries: u32
     options: u64  # bit n: the device in row n of vestige/devices.py was asked for by its option

@@ -135,6 +135,10 @@ NVME_QUEUES_SIZE = 1 * MIB  # queues, identify data, PRP lists, bounce pages
 # as they are: a kernel and an initrd may be among them.
 FIRMWARE_ITEMS = 0xD000_0000
 FIRMWARE_ITEMS_SIZE = 512 * MIB  # at most
+# (address, bytes) of each region: memory that the guest VM maps, too, where Call.MAP says, and not
+# before. A region begins at a multiple of its size, in both VMs.
+MAX_REGIONS = 1
+REGIONS = ((0xF000_0000, 16 * MIB),)
 
 SECTOR = 512  # bytes; disks count in these
 # Characters of what a disk is called, by ATA and by NVMe.

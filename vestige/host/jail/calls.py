@@ -31,6 +31,7 @@ ALLOWED: dict[str, Sequence[Sequence[Argument]]] = {
         [_is(1, Request.RUN)],
         [_is(1, Request.INTERRUPT)],  # INJECT
         [_is(1, Request.SET_GSI_ROUTING)],  # ROUTE
+        [_is(1, Request.SET_USER_MEMORY_REGION)],  # MAP
         [_is(1, Request.IRQFD)],
         [_is(1, Request.IOEVENTFD)],
         [_is(1, Request.GET_REGS)],  # where a guest or its monitor stopped

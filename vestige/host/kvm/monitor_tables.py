@@ -118,6 +118,7 @@ def build(
     devices: Sequence[tuple[int, int, int]] = (),
     items: int = 0,
     *,
+    regions: Sequence[tuple[int, int]] = (),
     ram_page: int = LARGE,
 ) -> None:
     """Write all tables.
@@ -125,7 +126,7 @@ def build(
     `ram` is (address, size) of each stretch of guest RAM; the image's first `code_size` bytes
     are code and constants, the rest to `image_size` its data; `interrupts` is the IDT; so many
     `cpus` have a TSS; `devices` are (address, size, attributes) of what else there is; `items`: the
-    bytes of fw_cfg's items; `ram_page`: of the pages for RAM.
+    bytes of fw_cfg's items; `regions` are as abi.REGIONS; `ram_page`: of the pages for RAM.
     """
     tables = PageTables(memory)
     for start, size in ram:
@@ -138,6 +139,8 @@ def build(
         tables.map(abi.IMAGE + code_end, image_size - code_end, DATA, page=PAGE)
     for start, size, attributes in devices:
         tables.map(start, size, attributes, page=PAGE)
+    for start, size in regions:
+        tables.map(start, size, DATA)
     tables.map(abi.TABLES, LARGE, PRIVILEGED)
     tables.map(abi.FIRMWARE_ITEMS, items, CONSTANT)
     memory.write(GDT, struct.pack("<5Q", *GDT_ENTRIES))

@@ -1,7 +1,8 @@
 """The two VMs over one RAM: the guest's, and the monitor's that maps more.
 
-The guest VM maps RAM and nothing else (but pages to read, where the IDE is in memory), so
-whatever else the guest touches exits. The monitor VM maps the same RAM at the same addresses,
+The guest VM maps RAM and nothing else (but pages to read, where the IDE is in memory, and the
+regions of a machine that has them, where its monitor says), so whatever else the guest touches
+exits. The monitor VM maps the same RAM at the same addresses,
 its private memory, the guest vCPUs' kvm_run mappings behind their first page, and the ring. Guest
 vCPU n is paired with monitor vCPU n; behind those are the workers, one for each domain.
 """
@@ -16,6 +17,7 @@ from vestige.host.kvm import api as kvm
 from vestige.host.kvm import monitor_tables, vm
 from vestige.host.kvm.memory import PRIVATE, PRIVATE_SIZE, GuestMemory, PrivateMemory, Region
 from vestige.host.kvm.monitor_code import MonitorCode
+from vestige.host.kvm.regions import Regions
 from vestige.host.kvm.routing import Doorbells, PostedStarts, route_to_workers
 from vestige.lang.types import TYPE_CHECKING
 
@@ -62,6 +64,7 @@ class Twin:
         self._virtio: list[VirtioWiring] = []
         self._firmware: Region | None = None
         self._items: Region | None = None  # of fw_cfg
+        self.regions: Regions | None = None
 
     def wire(self, *, moved: bool = False) -> None:
         """Show both VMs their memory, with the ring if one is connected; let workers be woken.
@@ -109,7 +112,15 @@ class Twin:
         items = 0 if self._items is None else self._items.size
         count = len(self.monitor.cpus)
         monitor_tables.build(
-            private, ram, size, memory_size, code.interrupts, count, devices, items
+            private,
+            ram,
+            size,
+            memory_size,
+            code.interrupts,
+            count,
+            devices,
+            items,
+            regions=() if self.regions is None else abi.REGIONS,
         )
         supported = self.system.supported_cpuid()
         enforces = self.system.has(kvm.Capability.ENFORCE_PV_FEATURE_CPUID)
@@ -144,6 +155,13 @@ class Twin:
         self.private.shared().config.firmware_items = abi.FIRMWARE_ITEMS
         for cpu in self.guest.cpus:  # a firmware that never looks at it is reset by it all the same
             cpu.make_reachable()
+
+    def make_regions(self) -> None:
+        """Let the monitor have abi.REGIONS, which are zeroes, and at no address of the guest's."""
+        self.regions = Regions(self.guest, self.monitor)
+        config = self.private.shared().config
+        for number, (address, _) in enumerate(abi.REGIONS):
+            config.regions[number] = address
 
     def place_ide_in_memory(self) -> None:
         """Before `wire`: let the IDE be at abi.IDE_MEMORY, with pages to read and posted starts.
@@ -195,7 +213,7 @@ class Twin:
             self._posted.close()
         for wiring in self._virtio:
             wiring.close()
-        for region in (self._firmware, self._items):
+        for region in (self._firmware, self._items, self.regions):
             if region is not None:
                 region.close()
         self.private.close()

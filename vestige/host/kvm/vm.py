@@ -125,6 +125,7 @@ class VirtualMachine:
         """An empty VM with `pins` GSIs whose level interrupts report their EOI."""
         self._system = system
         self._slots = 0
+        self.mapped: list[tuple[int, int]] = []  # (address, bytes) of what `map` has shown
         self.cpus: list[VirtualCpu] = []
         self.descriptor = kvm.call(system.descriptor, kvm.Request.CREATE_VM)
         kvm.call(self.descriptor, kvm.Request.SET_TSS_ADDR, TASK_STATE)
@@ -150,12 +151,27 @@ class VirtualMachine:
 
         Where they are `read_only`, a write is as one to an address where nothing is.
         """
-        region = kvm.MemoryRegion(
-            slot=self._slots, guest_address=address, size=size, host_address=host_address
-        )
-        region.flags = kvm.MEMORY_READ_ONLY if read_only else 0
-        kvm.call(self.descriptor, kvm.Request.SET_USER_MEMORY_REGION, region)
+        flags = kvm.MEMORY_READ_ONLY if read_only else 0
+        self.map_slot(self.new_slot(), address, size, host_address, flags)
+        self.mapped.append((address, size))
+
+    def new_slot(self) -> int:
+        """The number of one more stretch of memory."""
         self._slots += 1
+        return self._slots - 1
+
+    def map_slot(
+        self, slot: int, address: int, size: int, host_address: int, flags: int = 0
+    ) -> None:
+        """Show memory by a slot that shows nothing."""
+        region = kvm.MemoryRegion(
+            slot=slot, flags=flags, guest_address=address, size=size, host_address=host_address
+        )
+        kvm.call(self.descriptor, kvm.Request.SET_USER_MEMORY_REGION, region)
+
+    def unmap(self, slot: int) -> None:
+        """Have it show nothing."""
+        self.map_slot(slot, 0, 0, 0)
 
     def add_cpu(self) -> VirtualCpu:
         """One more vCPU; vCPU n has local APIC ID n."""

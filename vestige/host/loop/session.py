@@ -314,6 +314,8 @@ class Session:
                 self._route(first, second)
             case abi.Call.PIN:
                 self.untrusted.answer(each.index, self._pin(first, second))
+            case abi.Call.MAP:
+                self.untrusted.answer(each.index, self._map(first, second))
             case abi.Call.LOG:
                 self._log(first)
             case abi.Call.POWER:
@@ -357,6 +359,11 @@ class Session:
             return EINVAL
         with self._lock:
             return self._rings[domain].pin(chunk)
+
+    def _map(self, region: int, address: int) -> int:
+        regions = self._twin.regions
+        with self._lock:
+            return 0 if regions is not None and regions.map(region, address) else EINVAL
 
     def _log(self, length: int) -> None:
         self._logged(self.untrusted.log(length))

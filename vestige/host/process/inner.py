@@ -179,6 +179,8 @@ class Machine:
         rings = self._connect_rings(resources)
         if orders.ide_in_memory:
             twin.place_ide_in_memory()
+        if self.has_screen:
+            twin.make_regions()
         domains.deal_out(twin.shared())
         twin.wire(moved=orders.firmware)
         _load_guest(orders, twin)

@@ -1,0 +1,64 @@
+"""Regions: private memory that the guest VM maps, too, where the monitor's calls say (Call.MAP).
+
+Threat: a subverted monitor asks for any region anywhere, as often as it likes. A region has its
+host memory for good, and nothing else is in that; where it may be is checked here, in numbers of
+this process alone.
+"""
+
+from vestige import abi
+from vestige.host.kvm.memory import Region
+from vestige.host.kvm.vm import VirtualMachine
+
+
+class Regions:
+    """Those of abi.REGIONS, at no address of the guest's yet."""
+
+    def __init__(self, guest: VirtualMachine, monitor: VirtualMachine) -> None:
+        """Show each to the monitor. Raises UsageError where there is no memory for them."""
+        self._guest = guest
+        self.memory: list[Region] = []
+        self._slots: list[int] = []
+        self._places = [0] * len(abi.REGIONS)
+        for address, size in abi.REGIONS:
+            memory = Region(size)
+            self.memory.append(memory)
+            monitor.map(address, size, memory.address)
+            self._slots.append(guest.new_slot())
+
+    def map(self, number: int, address: int) -> bool:
+        """Have the guest find region `number` at `address`, or nowhere for 0; False: it may not.
+
+        For one thread at a time. Raises GuestError where KVM has no memory for it.
+        """
+        if number >= len(self.memory) or not self._is_free(number, address):
+            return False
+        memory, slot = self.memory[number], self._slots[number]
+        if self._places[number] != address:
+            if self._places[number]:
+                self._guest.unmap(slot)
+            self._places[number] = address
+            if address:
+                self._guest.map_slot(slot, address, memory.size, memory.address)
+        return True
+
+    def _is_free(self, number: int, address: int) -> bool:
+        """Whether a region may be there: in the hole behind RAM, and overlapping nothing."""
+        size = self.memory[number].size
+        if address == 0:
+            return True
+        if address % size or address + size > abi.IOAPIC:
+            return False
+        others = [
+            (place, each.size)
+            for other, (place, each) in enumerate(zip(self._places, self.memory, strict=True))
+            if place and other != number
+        ]
+        return not any(
+            address < first + length and first < address + size
+            for first, length in (*self._guest.mapped, *others)
+        )
+
+    def close(self) -> None:
+        """Give the memory back; the VMs are closed."""
+        for memory in self.memory:
+            memory.close()
