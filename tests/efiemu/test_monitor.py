@@ -11,10 +11,12 @@ from tests.efiemu.machine import monitor_constants
 from tests.efiemu.memory import physical, translate
 from vestige import abi
 from vestige.abi import Call, Cpu, Shared
+from vestige.efiemu import lines
 from vestige.efiemu.build import constants
 from vestige.efiemu.shell import block
 from vestige.efiemu.shell.accesses import enter
 from vestige.efiemu.shell.block import MONITOR_CPUS, MONITOR_SHARED, MONITOR_STACKS, SIZE
+from vestige.efiemu.shell.lines import line_of
 from vestige.efiemu.shell.monitor import IN, configure, monitor_cpu, monitor_vmcb, place_monitor
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.vmcb import Exit, Vmcb
@@ -195,19 +197,38 @@ def test_a_failed_check_is_told_by_file_and_line(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("site", [0, 1 << 20, 1 << 40, (1 << 64) - 1])
-def test_an_exception_is_told_by_its_address(shell: Shell, site: int) -> None:
+@pytest.mark.parametrize("what", ["code", "runtime", "behind"])
+def test_an_exception_is_told_by_its_line(shell: Shell, site: int, what: str) -> None:
+    image = images.monitor_image()
+    with_line = [offset for offset, _, line in image.lines() if line]
+    without = [offset for offset, _, line in image.lines() if not line]
+    offset = {"code": with_line[1000] + 1, "runtime": without[0], "behind": image.code_size}[what]
+
     def panic(vmcb: Vmcb) -> None:
         record = Cpu.at(shell.block + MONITOR_STACKS).panic
         record.site, record.vector, record.error = site, 14, 2
-        record.rip, record.address = 0xC000_1234, 0x8
+        record.rip, record.address = abi.IMAGE + offset, 0x8
         calls(Call.PANIC)(vmcb)
 
     done, line, _ = start(shell, panic)
     assert not done
+    known = image.line_of(offset)
+    assert (known is not None) == (what == "code")
+    where = ":".join(map(str, known)) if known else f"{abi.IMAGE + offset:016x}"
     assert line == (
-        "efiemu: PANIC: the monitor failed at 00000000c0001234: exception 0e, error code 00000002,"
+        f"efiemu: PANIC: the monitor failed at {where}: exception 0e, error code 00000002,"
         " address 0000000000000008"
     )
+
+
+def test_every_line_of_the_monitor_is_found() -> None:
+    image = images.monitor_image()
+    table = ctypes.create_string_buffer(lines.table(image))
+    starts = [offset for offset, _, _ in image.lines()]
+    for offset in [0, *starts[:: len(starts) // 300], starts[-1], image.code_size - 1]:
+        place, line = line_of(ctypes.addressof(table), offset)
+        name = ctypes.string_at(place + 1, ctypes.string_at(place, 1)[0]).decode()
+        assert image.line_of(offset) == ((name, line) if line else None)
 
 
 @pytest.mark.parametrize(

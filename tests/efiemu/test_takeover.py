@@ -161,5 +161,5 @@ def test_a_monitor_that_fails_later_ends_the_machine_with_one_line_on_both_conso
     said = [line for line in lines if line.startswith("efiemu: ")]
     assert len(said) == 2
     assert said[0] == said[1]
-    where = "tests/efiemu/failing_later.py:15: check failed"
+    where = "tests/efiemu/failing_later.py:17: exception 0e, error code 00000006, address 00"
     assert said[0].startswith(f"efiemu: PANIC: the monitor failed at {where}")

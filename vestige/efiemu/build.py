@@ -4,7 +4,7 @@ import ctypes
 import struct
 from collections.abc import Sequence
 
-from vestige.efiemu import lz4, monitor, pe
+from vestige.efiemu import lines, lz4, monitor, pe
 from vestige.efiemu.shell import block, pages
 from vestige.efiemu.shell.common import Common
 from vestige.efiemu.shell.constants import Check, Constants, Load
@@ -37,7 +37,9 @@ def constants(sites: Sequence[Site], image: Image) -> bytes:
         checks=ctypes.sizeof(Constants), monitor_checks=ctypes.sizeof(Constants) + len(own),
         monitor_check_count=len(image.sites),
     )  # fmt: skip
-    header.loads = header.monitor_checks + len(others)
+    header.monitor_lines = header.monitor_checks + len(others)
+    others += lines.table(image)
+    header.loads = ctypes.sizeof(Constants) + len(own) + len(others)
     loads = monitor.loads(image)
     header.load_count = len(loads)
     table, data = b"", b""

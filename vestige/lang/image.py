@@ -12,6 +12,7 @@ from bisect import bisect_right
 from vestige.lang.types import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 MAGIC = b"vestige image 2\n"
@@ -68,6 +69,12 @@ class Image:
             return None
         file, line = words[3 * row + 1], words[3 * row + 2]
         return (self._files[file], line) if line else None
+
+    def lines(self) -> "Iterator[tuple[int, str, int]]":
+        """From where on code is of which file and line, by offset; line 0: the runtime's own."""
+        words = iter(memoryview(self._rows).cast("I"))
+        for offset, file, line in zip(words, words, words, strict=True):
+            yield offset, self._files[file], line
 
     def _fields(self) -> "tuple[Any, ...]":
         return (

@@ -51,12 +51,17 @@ def put_location(shell: Shell, function: u32) -> None:
 def put_check(shell: Shell, table: u64, check: u32) -> None:
     """What a check was, by a table of checks: FILE:LINE: REASON."""
     row = Check.at(u64(table + sizeof(Check) * check))
-    put_string(shell, u64(table + row.file))
-    put(shell, COLON)
-    put_decimal(shell, row.line)
+    put_line(shell, u64(table + row.file), row.line)
     put(shell, COLON)
     put(shell, SPACE)
     put_string(shell, u64(table + row.reason))
+
+
+def put_line(shell: Shell, file: u64, line: u16) -> None:
+    """FILE:LINE."""
+    put_string(shell, file)
+    put(shell, COLON)
+    put_decimal(shell, line)
 
 
 def put_string(shell: Shell, place: u64) -> None:

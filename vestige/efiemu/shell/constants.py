@@ -13,6 +13,7 @@ class Constants(Struct):
     checks: u32  # a table of checks, of the shell's: see build.py
     monitor_checks: u32  # of the monitor's
     monitor_check_count: u32
+    monitor_lines: u32  # see lines.py
     loads: u32  # Loads
     load_count: u32
 

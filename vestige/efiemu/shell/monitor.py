@@ -5,6 +5,7 @@ of memory what its nested table maps; interrupts are the guest's, and wait while
 """
 
 from vestige.abi import (
+    IMAGE,
     NVME_QUEUES_SIZE,
     PINS,
     PORT_CALL,
@@ -20,9 +21,10 @@ from vestige.abi import (
 )
 from vestige.efiemu.shell import block, uefi
 from vestige.efiemu.shell.common import CPUS
-from vestige.efiemu.shell.console import begin_line, put_check, put_hexadecimal, put_text
+from vestige.efiemu.shell.console import begin_line, put_check, put_hexadecimal, put_line, put_text
 from vestige.efiemu.shell.constants import Constants, load_all
 from vestige.efiemu.shell.interrupt import raise_pin
+from vestige.efiemu.shell.lines import line_of
 from vestige.efiemu.shell.ram import end_of_ram
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.texts import Text
@@ -163,16 +165,21 @@ def leaves_by_port(shell: Shell, vmcb: Vmcb) -> u16:
 
 
 def panicked(shell: Shell) -> u16:
-    """Say where, by file and line; of an exception by its address."""
+    """Say where, by file and line; of code that has none by its address."""
     record = monitor_cpu(shell).panic
+    constants = Constants.at(shell.constants)
     begin_failure(shell)
     if record.site != 0:
-        constants = Constants.at(shell.constants)
         table = u64(shell.constants + constants.monitor_checks)
         if record.site < constants.monitor_check_count:
             put_check(shell, table, u32(record.site & LOW))
             return FAILED
-    put_hexadecimal(shell, record.rip, 16)
+    lines = u64(shell.constants + constants.monitor_lines)
+    file, line = line_of(lines, u64(record.rip - IMAGE))
+    if line != 0:
+        put_line(shell, file, line)
+    else:
+        put_hexadecimal(shell, record.rip, 16)
     put_text(shell, Text.EXCEPTION)
     put_hexadecimal(shell, record.vector, 2)
     put_text(shell, Text.ERROR)
