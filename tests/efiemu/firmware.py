@@ -75,7 +75,7 @@ class Firmware(Processor):
         self.functions: dict[Place, bytearray] = {}
         self.written: list[tuple[Place, int, int]] = []  # to configuration space
         self.lines: list[str] = []
-        self._address = 0
+        self.address = 0
         self.shell = Shell()
         self._tables = [Functions(), Functions()]
         output, boot = self._tables
@@ -168,11 +168,11 @@ class Firmware(Processor):
     def port_out32(self, port: int, value: int) -> None:
         if port == 0xCF8:
             assert value >> 31
-            self._address = value
+            self.address = value
             return
         assert port == 0xCFC
         place, space = self._function()
-        offset = self._address & 0xFC
+        offset = self.address & 0xFC
         if space is None:
             return
         if value == 0xFFFF_FFFF and offset in (0x10, 0x14):
@@ -185,14 +185,16 @@ class Firmware(Processor):
         self.written.append((place, offset, value))
 
     def port_in32(self, port: int) -> int:
+        if port == 0xCF8:
+            return self.address
         assert port == 0xCFC
         _, space = self._function()
-        if space is None:
+        if space is None or not self.address >> 31:
             return 0xFFFF_FFFF
-        return int.from_bytes(space[self._address & 0xFC :][:4], "little")
+        return int.from_bytes(space[self.address & 0xFC :][:4], "little")
 
     def _function(self) -> tuple[Place, bytearray | None]:
-        place = (self._address >> 16 & 0xFF, self._address >> 11 & 31, self._address >> 8 & 7)
+        place = (self.address >> 16 & 0xFF, self.address >> 11 & 31, self.address >> 8 & 7)
         return place, self.functions.get(place)
 
     # ---- the firmware's functions --------------------------------------------------------------

@@ -14,7 +14,7 @@ import sys
 
 from tests.devices import fuzzing
 from tests.efiemu.disassembly import random_code
-from tests.efiemu.machine import APIC_BASE, APIC_COMMAND, NVME, RAM_SIZE, Taken, taken
+from tests.efiemu.machine import APIC_BASE, APIC_COMMAND, NVME, OLD_IDE, RAM_SIZE, Taken, taken
 from tests.efiemu.walks import CR0, LA57, LEGACY, MODES, PAE, TABLES, random_case
 from vestige import abi
 from vestige.efiemu.shell.events import Events
@@ -26,7 +26,8 @@ from vestige.lang.intrinsics import OnlyInAVm, load32, store32
 DEFAULT = 5000
 ECAM = 0xB000_0000
 PAGE = ECAM + (NVME[1] << 15)  # the controller's
-PORTS = (*range(0x1F0, 0x1F8), 0x3F6, 0x170, 0x177, 0x376, *range(0xCF8, 0xD00), 0xEF00, 0xEF02)
+PORTS = (*range(0x1F0, 0x1F8), 0x3F6, 0x170, 0x177, 0x376, *range(0xCFC, 0xD00), 0xEF00, 0xEF02)
+FUNCTIONS = (NVME, OLD_IDE, (0, 0, 0), (0, 31, 7))
 INTERRUPTIONS = (Exit.NMI, Exit.SMI, Exit.IRET, Exit.DEBUG, Exit.WINDOW, Exit.VMRUN)
 SEGMENTS = ("cs", "ds", "es", "ss", "fs", "gs")
 CODE, LARGE = 0x1000, 2 << 20
@@ -100,6 +101,8 @@ class Fuzz:
                 shell.guest.number[RCX] = chance.choice(MSRS)
             case _:
                 left, first = Exit.PORT, self.port(code)
+                if chance.randrange(2):
+                    machine.select(chance.choice(FUNCTIONS), chance.randrange(256))
         second = chance.choice((PAGE, vmcb.instruction + 2, chance.getrandbits(50)))
         try:
             machine.leave(left, first, second)

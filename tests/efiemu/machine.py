@@ -121,9 +121,9 @@ class Taken(Firmware):
 
     # ---- the processor ---------------------------------------------------------------------
 
-    def run_aside(self, vmcb: int, registers: int, other: int) -> None:
+    def run_guest(self, vmcb: int, registers: int) -> None:
         """The monitor's next exit."""
-        assert other == self.shell.vmcb
+        assert registers == vmcb + block.MONITOR_REGISTERS
         if not self._lefts:
             self._inside = True
             call: int = abi.Call.DONE
@@ -181,8 +181,6 @@ class Taken(Firmware):
 
     def port_out32(self, port: int, value: int) -> None:
         self.real.append(("out", port, 4, value))
-        if value >> 31 and port == 0xCF8:
-            super().port_out32(port, value)
 
     def port_in8(self, port: int) -> int:
         if port == LINE_STATUS:
@@ -195,6 +193,8 @@ class Taken(Firmware):
         return 0x5A5A
 
     def port_in32(self, port: int) -> int:
+        if port == 0xCF8:
+            return super().port_in32(port)
         value = super().port_in32(port) if port == 0xCFC else 0x5A5A_5A5A
         self.real.append(("in", port, 4, value))
         return value
@@ -261,10 +261,9 @@ class Taken(Firmware):
         self.out(0xCFC + offset % 4, value, size)
 
     def select(self, place: tuple[int, int, int], offset: int) -> None:
-        """CONFIG_ADDRESS."""
+        """CONFIG_ADDRESS, which nobody intercepts."""
         bus, device, number = place
-        address = 1 << 31 | bus << 16 | device << 11 | number << 8 | offset & 0xFC
-        self.out(0xCF8, address, 4)
+        self.address = 1 << 31 | bus << 16 | device << 11 | number << 8 | offset & 0xFC
 
 
 @contextmanager

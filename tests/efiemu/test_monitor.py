@@ -19,7 +19,7 @@ from vestige.efiemu.shell.block import MONITOR_CPUS, MONITOR_SHARED, MONITOR_STA
 from vestige.efiemu.shell.lines import line_of
 from vestige.efiemu.shell.monitor import IN, configure, monitor_cpu, monitor_vmcb, place_monitor
 from vestige.efiemu.shell.state import Shell
-from vestige.efiemu.shell.vmcb import Exit, Vmcb
+from vestige.efiemu.shell.vmcb import Exit, Intercept, Vmcb
 from vestige.host import images
 from vestige.host.kvm import monitor_tables
 from vestige.lang.intrinsics import load64, running_on
@@ -35,9 +35,15 @@ class Beside(Firmware):
     def __init__(self, *steps: Step) -> None:
         super().__init__()
         self.steps, self.taken, self._counter = list(steps), 0, 1 << 40
+        self.asides: list[tuple[int, int, int]] = []  # what exits then, and whose state is kept
+
+    def run_guest(self, vmcb: int, registers: int) -> None:
+        self.steps.pop(0)(Vmcb.at(vmcb))
 
     def run_aside(self, vmcb: int, registers: int, other: int) -> None:
-        self.steps.pop(0)(Vmcb.at(vmcb))
+        state = Vmcb.at(vmcb)
+        self.asides.append((state.exceptions, state.intercepts & Intercept.SOFTWARE, other))
+        self.steps.pop(0)(state)
 
     def let_interrupts_in(self) -> None:
         self.taken += 1
@@ -173,6 +179,18 @@ def test_what_must_not_wait_is_taken_by_the_host_meanwhile(shell: Shell) -> None
     assert (done, firmware.taken, shell.pending) == (True, 1, 0)
     done, _, firmware = start(shell, exits(Exit.NMI), exits(Exit.SMI), calls(Call.DONE))
     assert (done, firmware.taken, shell.pending) == (True, 2, 1)
+
+
+@pytest.mark.parametrize("code", [Exit.EXCEPTION, 0x4E, 0x5F, Exit.SOFTWARE])
+def test_exceptions_are_taken_with_a_state_of_its_own(shell: Shell, code: int) -> None:
+    shell.vmcb = 0x1234_5000
+    done, _, firmware = start(shell, exits(code), exits(Exit.NMI), calls(Call.DONE))
+    assert done
+    assert firmware.asides == [(0, 0, shell.vmcb)]
+    vmcb = monitor_vmcb(shell)
+    assert (vmcb.exceptions, vmcb.intercepts & Intercept.SOFTWARE) == (
+        0xFFFF_FFFF, Intercept.SOFTWARE,
+    )  # fmt: skip
 
 
 def test_waking_a_worker_is_nothing(shell: Shell) -> None:

@@ -55,7 +55,7 @@ def test_where_the_controller_was_there_is_an_ide(machine: Taken) -> None:
     assert machine.config(NVME, 0x0A, 2) == 0x0101
     assert machine.config(NVME, 0x20) == 0xEF01
     assert machine.config(NVME, 0x0B, 1) == 0x01
-    assert [port for what, port, *_ in machine.real if port != 0xCF8] == []
+    assert machine.real == []
 
 
 def test_the_chip_sets_ide_is_gone_and_other_functions_are_not(machine: Taken) -> None:
@@ -63,28 +63,47 @@ def test_the_chip_sets_ide_is_gone_and_other_functions_are_not(machine: Taken) -
     machine.set_config(OLD_IDE, 4, 7, 2)
     machine.real.clear()
     assert machine.config((0, 0, 0), 0) == 0x0010_1B36
-    assert machine.real == [("out", 0xCF8, 4, 1 << 31), ("in", 0xCFC, 4, 0x0010_1B36)]
+    assert machine.real == [("in", 0xCFC, 4, 0x0010_1B36)]
     machine.set_config((0, 0, 0), 6, 0x1234, 2)
     assert machine.real[-1] == ("out", 0xCFE, 2, 0x1234)
 
 
 def test_ports_of_configuration_space_without_an_address_are_the_chip_sets(machine: Taken) -> None:
-    machine.out(0xCF8, 0, 4)
-    machine.real.clear()
-    assert machine.inp(0xCF9) & 0xFF == 0x5A
+    machine.address = NVME[1] << 11  # it is disabled
     assert machine.inp(0xCFC, 2) == 0xA5A5_A5A5_A5A5_5A5A
     assert machine.inp(0xCFC, 4) == 0xFFFF_FFFF
-    machine.out(0xCF9, 6)
+    machine.out(0xCFC, 6)
     assert [(what, port, size) for what, port, size, _ in machine.real] == [
-        ("in", 0xCF9, 1), ("in", 0xCFC, 2), ("in", 0xCFC, 4), ("out", 0xCF9, 1),
+        ("in", 0xCFC, 2), ("in", 0xCFC, 4), ("out", 0xCFC, 1),
     ]  # fmt: skip
 
 
 def test_what_reaches_beyond_a_register_and_extended_ones_are_nothing(machine: Taken) -> None:
     machine.select(NVME, 0)
     assert machine.inp(0xCFE, 4) == 0xFFFF_FFFF
-    machine.out(0xCF8, 1 << 31 | 1 << 24 | NVME[1] << 11, 4)
+    machine.address = 1 << 31 | 1 << 24 | NVME[1] << 11
     assert machine.inp(0xCFC, 4) == 0xFFFF_FFFF
+
+
+def test_what_does_not_change_by_itself_is_asked_for_once(machine: Taken) -> None:
+    def asked(*offsets: int) -> list[int]:
+        found = []
+        for offset in offsets:
+            before = machine.turns
+            machine.config(NVME, offset, 1)
+            found.append(machine.turns - before)
+        return found
+
+    machine.set_config(NVME, 0x20, 0xC001, 4)
+    assert asked(0, 1, 2, 3, 0x40, 0x41, 0xFF, 0xFC) == [1, 0, 0, 0, 1, 0, 1, 0]
+    assert asked(4, 5, 6, 7, 6) == [1, 1, 1, 1, 1], "command and status"
+    machine.set_config(NVME, 0x40, 0x8123, 2)
+    assert asked(0x40, 0x40, 0, 0) == [1, 0, 1, 0]
+    assert machine.config(NVME, 0x40, 2) == 0x8123
+    assert machine.config(NVME, 0x20) == 0xC001
+    machine.dma(READ_DMA, 8, 0xFF00_0000, 4096)
+    nmi(machine)
+    assert machine.config(NVME, 7, 1) >> 5 & 1, "it has met with memory that isn't there"
 
 
 def test_the_bus_master_moves_and_goes(machine: Taken) -> None:
@@ -98,8 +117,9 @@ def test_the_bus_master_moves_and_goes(machine: Taken) -> None:
     machine.set_config(NVME, 4, 0, 2)
     assert not intercepted(machine, 0xD000)
     assert machine.common.bus_master == 0
-    for port in (*range(0x1F0, 0x1F8), 0x3F6, *range(0x170, 0x178), 0x376, *range(0xCF8, 0xD00)):
+    for port in (*range(0x1F0, 0x1F8), 0x3F6, *range(0x170, 0x178), 0x376, *range(0xCFC, 0xD00)):
         assert intercepted(machine, port)
+    assert not any(intercepted(machine, port) for port in range(0xCF8, 0xCFC)), "the guest's own"
     assert not intercepted(machine, 0x3F7)
     assert not intercepted(machine, 0x3F8)
 

@@ -19,7 +19,7 @@ from vestige.abi import (
     RunMmio,
 )
 from vestige.efiemu.shell import block
-from vestige.efiemu.shell.common import CPUS
+from vestige.efiemu.shell.common import CONFIG_WORDS, CPUS
 from vestige.efiemu.shell.monitor import monitor_cpu, run_to_call
 from vestige.efiemu.shell.pages import PAGE
 from vestige.efiemu.shell.state import Shell
@@ -32,8 +32,11 @@ from vestige.lang.intrinsics import (
     store_release32,
 )
 from vestige.lang.types import u8, u16, u32, u64
+from vestige.monitor.devices.pci.spec import Register
+from vestige.monitor.sized import ONES
 
 OUT = 1  # RunIo.direction
+WORD = 4  # bytes
 DEVICE = 15  # bits of an address in ECAM below a device's number
 
 
@@ -119,10 +122,26 @@ def memory(shell: Shell, address: u64, size: u8, value: u64, write: bool) -> Non
 
 
 def read_ide_config(shell: Shell, offset: u8, size: u8) -> u32:
-    """Its configuration space."""
-    return u32(read_memory(shell, ECAM | IDE_SLOT << DEVICE | offset, size))
+    """Its configuration space, inside of a word of it.
+
+    Only PCI's status changes there by itself. The rest is asked for once after each write: OVMF
+    reads 64 bytes, one by one, before each command of the drive's.
+    """
+    known, word = block.common(shell).config, offset // WORD % CONFIG_WORDS
+    known.lock.acquire()
+    if word == Register.COMMAND // WORD or not known.which >> word & 1:
+        place = ECAM | IDE_SLOT << DEVICE | word * WORD
+        known.words[word] = u32(read_memory(shell, place, WORD))
+        known.which |= 1 << word
+    value = known.words[word] >> 8 * (offset % WORD) & ONES[size]
+    known.lock.release()
+    return value
 
 
 def write_ide_config(shell: Shell, offset: u8, size: u8, value: u32) -> None:
     """The same."""
+    known = block.common(shell).config
+    known.lock.acquire()
     write_memory(shell, ECAM | IDE_SLOT << DEVICE | offset, size, value)
+    known.which = 0
+    known.lock.release()

@@ -5,6 +5,7 @@ from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.core.lock import Lock
 
 CPUS = 8  # that there is room for
+CONFIG_WORDS = 64
 
 
 class Arrival(Struct):
@@ -40,6 +41,14 @@ class Startup(Struct):
     arrival: u64  # address of the Arrival
 
 
+class ConfigCopy(Struct):
+    """What the monitor has said of the IDE's configuration space."""
+
+    lock: Lock  # of this, and over each access of that space
+    which: u64  # words that are known, a bit each
+    words: u32[CONFIG_WORDS]
+
+
 class Common(Struct):
     """Zeroed before the firmware's devices are taken."""
 
@@ -52,5 +61,5 @@ class Common(Struct):
     ioapic: Lock  # while the chip shows what somebody has chosen
     selected: u32  # what the guest has chosen in it
     tables: Tables  # room for page tables
+    config: ConfigCopy
     bus_master: u16  # the IDE's first port; 0: it answers to none
-    config_address: u32  # what the guest has written to CONFIG_ADDRESS

@@ -4,7 +4,7 @@ PCI IDE Controller Specification 1.0, 2: in compatibility mode, with IRQ 14. Its
 the guest puts it, and before that where no other device of the machine's is.
 """
 
-from vestige.abi import IOAPIC
+from vestige.abi import IOAPIC, PORT_PCI_DATA
 from vestige.efiemu.shell import accesses, block
 from vestige.efiemu.shell.controller import DEVICES, FUNCTIONS, NOBODY, read_config
 from vestige.efiemu.shell.state import Shell
@@ -26,6 +26,7 @@ NO_DRIVE = 0x7F7F_7F7F  # the bus, with bit 7 pulled down; OVMF waits for more t
 PIN = 14
 VECTOR = 0x40  # of the monitor's I/O APIC, which nobody looks at
 BARS = 6
+WORD = 4  # bytes
 
 
 def set_up(shell: Shell) -> None:
@@ -112,11 +113,12 @@ def find_bus_master(shell: Shell) -> None:
 
 
 def intercept_all(shell: Shell) -> None:
-    """The ports that are always its, and those that lead to configuration space."""
+    """The ports that are always its, and those of configuration space's data."""
     for number in range(COMMAND_BLOCK):
         intercept(shell, u16(PRIMARY + number), on=True)
         intercept(shell, u16(SECONDARY + number), on=True)
-        intercept(shell, u16(0xCF8 + number), on=True)
+    for number in range(WORD):
+        intercept(shell, u16(PORT_PCI_DATA + number), on=True)
     intercept(shell, PRIMARY_CONTROL, on=True)
     intercept(shell, SECONDARY_CONTROL, on=True)
 

@@ -2,6 +2,9 @@
 
 It leaves by OUT: to PORT_CALL with a call in AL, to a doorbell. It has no other port, no MSR, and
 of memory what its nested table maps; interrupts are the guest's, and wait while it runs.
+
+What VMRUN doesn't switch is the guest's meanwhile: of all that, the monitor needs its TSS alone,
+and only when it gets into its ring 0. So exceptions exit, and it takes them with what is its own.
 """
 
 from vestige.abi import (
@@ -39,14 +42,16 @@ from vestige.lang.intrinsics import (
     fill,
     let_interrupts_in,
     run_aside,
+    run_guest,
     timestamp,
 )
 from vestige.lang.types import u8, u16, u32, u64
 
 INTERCEPTED = (
     Intercept.INTERRUPT | Intercept.NMI | Intercept.SMI | Intercept.INIT | Intercept.HALT
-    | Intercept.PORT | Intercept.MSR | Intercept.SHUTDOWN
+    | Intercept.PORT | Intercept.MSR | Intercept.SHUTDOWN | Intercept.SOFTWARE
 )  # fmt: skip
+EXCEPTIONS = (1 << 32) - 1  # each
 INSTRUCTIONS = (
     SvmInstruction.VMRUN | SvmInstruction.VMMCALL | SvmInstruction.VMLOAD | SvmInstruction.VMSAVE
     | SvmInstruction.STGI | SvmInstruction.CLGI | SvmInstruction.SKINIT
@@ -91,12 +96,19 @@ def place_monitor(shell: Shell) -> None:
 def fill_vmcb(shell: Shell, vmcb: Vmcb) -> None:
     """What it leaves for, and which memory it has."""
     place = shell.block
-    vmcb.intercepts, vmcb.instructions = INTERCEPTED, INSTRUCTIONS
+    vmcb.instructions = INSTRUCTIONS
+    intercept_exceptions(vmcb, on=True)
     vmcb.msrs = u64(place + block.MONITOR_MSRS)
     vmcb.ports = u64(place + block.MONITOR_PORTS)
     vmcb.interrupt_control = MASK_INTERRUPTS
     vmcb.asid, vmcb.nested_paging = MONITOR_ASID, 1
     vmcb.nested_root = shell.monitor_root
+
+
+def intercept_exceptions(vmcb: Vmcb, on: bool) -> None:
+    """Whether it leaves for them, or takes them."""
+    vmcb.exceptions = EXCEPTIONS if on else 0
+    vmcb.intercepts = INTERCEPTED if on else INTERCEPTED & ~Intercept.SOFTWARE
 
 
 def configure(shell: Shell, config: Config) -> None:
@@ -134,7 +146,11 @@ def run_to_call(shell: Shell) -> u16:
     vmcb = monitor_vmcb(shell)
     place = monitor_place(shell, shell.number)
     while True:
-        run_aside(place, u64(place + block.MONITOR_REGISTERS), shell.vmcb)
+        run_guest(place, u64(place + block.MONITOR_REGISTERS))
+        if is_exception(vmcb.exit):
+            intercept_exceptions(vmcb, on=False)
+            run_aside(place, u64(place + block.MONITOR_REGISTERS), shell.vmcb)
+            intercept_exceptions(vmcb, on=True)
         code = vmcb.exit
         if code == Exit.PORT:
             call = leaves_by_port(shell, vmcb)
@@ -148,6 +164,11 @@ def run_to_call(shell: Shell) -> u16:
             let_interrupts_in()
         else:
             return left(shell, vmcb)
+
+
+def is_exception(code: u64) -> bool:
+    """Whether it has left before an exception, or before INT3, which asks its ring 0."""
+    return Exit.EXCEPTION <= code < Exit.EXCEPTION + 32 or code == Exit.SOFTWARE
 
 
 def leaves_by_port(shell: Shell, vmcb: Vmcb) -> u16:

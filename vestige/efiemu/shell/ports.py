@@ -1,11 +1,12 @@
-"""The guest's accesses of ports: the IDE's, and the two that lead to configuration space.
+"""The guest's accesses of ports: the IDE's, and those of configuration space's data.
 
 PCI Local Bus 3.0, 3.2.2.3. In configuration space the IDE is where the NVMe controller was, and the
-chip set's own IDE is nowhere. Exits: APM volume 2, 15.10.2.
+chip set's own IDE is nowhere. CONFIG_ADDRESS is the guest's, which writes it more often than it
+accesses data: what it has there is looked for then. Exits: APM volume 2, 15.10.2.
 """
 
 from vestige.abi import PORT_PCI_ADDRESS, PORT_PCI_DATA
-from vestige.efiemu.shell import accesses, block, bridges, ide, strings
+from vestige.efiemu.shell import accesses, bridges, ide, strings
 from vestige.efiemu.shell.attempt import conclude
 from vestige.efiemu.shell.code import fetch
 from vestige.efiemu.shell.fault import Outcome
@@ -82,9 +83,10 @@ def pass_string(shell: Shell, transfer: strings.Transfer) -> None:
 
 def read(shell: Shell, port: u16, size: u8) -> u32:
     """What is at a port."""
-    who = owner(shell, port, size)
+    address = address_at(port)
+    who = owner(shell, address, port, size)
     if who == IDE:
-        return accesses.read_ide_config(shell, register_of(shell, port), size)
+        return accesses.read_ide_config(shell, register_of(address, port), size)
     if who == NONE:
         return ONES[4]
     if ide.is_ide(shell, port):
@@ -93,7 +95,7 @@ def read(shell: Shell, port: u16, size: u8) -> u32:
         return ide.NO_DRIVE
     value = read_real(port, size)
     if who == BRIDGE:
-        return u32(bridges.shown(register_of(shell, port), size, value))
+        return u32(bridges.shown(register_of(address, port), size, value))
     return value
 
 
@@ -106,9 +108,10 @@ def read_real(port: u16, size: u8) -> u32:
 
 def write(shell: Shell, port: u16, size: u8, value: u32) -> None:
     """Give it to who is at a port."""
-    who = owner(shell, port, size)
+    address = address_at(port)
+    who = owner(shell, address, port, size)
     if who == IDE:
-        write_config(shell, register_of(shell, port), size, value)
+        write_config(shell, register_of(address, port), size, value)
     elif who == NONE or ide.is_second_channel(port):
         pass
     elif ide.waits(shell, port, size):
@@ -116,8 +119,6 @@ def write(shell: Shell, port: u16, size: u8, value: u32) -> None:
     elif ide.is_ide(shell, port):
         accesses.write_port(shell, port, size, value)
     else:
-        if port == PORT_PCI_ADDRESS and size == WORD:
-            block.common(shell).config_address = value
         if size == 1:
             port_out8(port, u8(value))
         elif size == 2:
@@ -133,13 +134,20 @@ def write_config(shell: Shell, offset: u8, size: u8, value: u32) -> None:
         ide.find_bus_master(shell)
 
 
-def owner(shell: Shell, port: u16, size: u8) -> u32:
+def address_at(port: u16) -> u32:
+    """CONFIG_ADDRESS, if a port leads to configuration space; else, and if it is disabled, 0."""
+    if not PORT_PCI_DATA <= port < PORT_PCI_DATA + WORD:
+        return 0
+    address = port_in32(PORT_PCI_ADDRESS)
+    return address if address & Address.ENABLE else 0
+
+
+def owner(shell: Shell, address: u32, port: u16, size: u8) -> u32:
     """Whose configuration space a port leads to; REAL also where it leads to none.
 
     A BRIDGE is a real one, too, which reads otherwise.
     """
-    address = block.common(shell).config_address
-    if not PORT_PCI_DATA <= port < PORT_PCI_DATA + WORD or not address & Address.ENABLE:
+    if address == 0:
         return REAL
     function = address >> 8 & 0xFFFF
     if function == shell.old_ide:
@@ -151,6 +159,6 @@ def owner(shell: Shell, port: u16, size: u8) -> u32:
     return NONE if address & EXTENDED or port % WORD + size > WORD else IDE
 
 
-def register_of(shell: Shell, port: u16) -> u8:
+def register_of(address: u32, port: u16) -> u8:
     """Its offset in configuration space."""
-    return u8(block.common(shell).config_address & Address.REGISTER | port % WORD)
+    return u8(address & Address.REGISTER | port % WORD)

@@ -82,6 +82,7 @@ class Intercept(IntEnum):
     SMI = 1 << 2
     INIT = 1 << 3
     CPUID = 1 << 18
+    SOFTWARE = 1 << 21  # INT n, and in QEMU's emulator INT3, too
     HALT = 1 << 24
     INVLPGA = 1 << 26
     PORT = 1 << 27
@@ -104,12 +105,14 @@ class SvmInstruction(IntEnum):
 class Exit(IntEnum):
     """What a guest left for. APM volume 2, appendix C."""
 
-    DEBUG = 0x41  # exception 1
+    EXCEPTION = 0x40  # to 0x5F, by its vector
+    DEBUG = 0x41
     NMI = 0x61
     SMI = 0x62
     WINDOW = 0x64  # a virtual interrupt could be delivered
     CPUID = 0x72
     IRET = 0x74
+    SOFTWARE = 0x75
     INVLPGA = 0x7A
     PORT = 0x7B
     MSR = 0x7C
