@@ -3,7 +3,9 @@
 import pytest
 
 from tests.efiemu.firmware import Firmware
+from tests.efiemu.walks import Ram
 from vestige.efiemu.shell.features import answer_cpuid, answer_msr
+from vestige.efiemu.shell.memory import Memory
 from vestige.efiemu.shell.processor import LARGEST, VM_CR
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.takeover import EFER
@@ -17,6 +19,7 @@ FEATURES, EXTENDED_2 = 0x8000_0001, 0x8000_0021
 OSXSAVE, OSPKE = 1 << 27, 1 << 4
 TCE, NO_EXECUTE, FAST_FXSAVE = 1 << 15, 1 << 11, 1 << 14  # of EFER
 AUTOMATIC_IBRS = 1 << 21
+CODE, LONG = 0x1000, 0x29B  # attributes of CS
 
 
 class Processor(Firmware):
@@ -100,6 +103,35 @@ def test_no_host_tells_of_itself() -> None:
     for leaf in (0x4000_0000, 0x4000_0001, 0x4000_0100, 0x4000_FFFF):
         assert changed(leaf) == (ALL, ALL, ALL, ALL)
     assert changed(0x3FFF_FFFF) == changed(0x4001_0000) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "attributes", "length"),
+    [
+        ("0f a2", LONG, 2), ("66 0f a2", LONG, 3), ("48 0f a2", LONG, 3),
+        ("f3 2e 67 0f a2", LONG, 5), ("48 0f a2", 0xC9B, 2), ("66 67 0f a2", 0x9B, 4),
+        (13 * "66 " + "0f a2", LONG, 15), ("90 0f a2", LONG, 2),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("at", [CODE, 0x1FFE, 0x1FFF])
+def test_it_goes_on_behind_all_prefixes(code: str, attributes: int, length: int, at: int) -> None:
+    """Where it is another instruction by now, that is no matter."""
+    ram = Ram()
+    ram.bytes[at : at + 16] = bytes.fromhex(code).ljust(16, b"\x90")
+    shell, vmcb = exit_of()
+    shell.memory = Memory.from_buffer_copy(ram.memory)
+    vmcb.instruction, vmcb.cs.attributes, vmcb.cr0 = at, attributes, 1
+    with running_on(Processor()):
+        answer_cpuid(shell, vmcb)
+    assert vmcb.instruction == at + length
+
+
+def test_a_processor_that_tells_the_next_instruction_is_believed() -> None:
+    shell, vmcb = exit_of()
+    vmcb.next_instruction = 0x1007
+    with running_on(Processor()):
+        answer_cpuid(shell, vmcb)
+    assert vmcb.instruction == 0x1007
 
 
 def test_efer_is_read_without_svm() -> None:

@@ -24,9 +24,9 @@ from vestige.lang.types import u64
 
 LOWEST_MEBIBYTE, LOADER_DATA = 0xF_FFFF, 2
 INIT, STARTUP, ALL_BUT_SELF = 5 << 8, 6 << 8, 3 << 18
-# mov ax, cs; mov ds, ax; mov eax, 0x80000001; cpuid; mov [0x84], ecx; lock inc byte [0x80];
-# 1: hlt; jmp 1b
-CODE = bytes.fromhex("8cc8 8ed8 66b801000080 0fa2 66890e8400 f0fe068000 f4 ebfd")
+# mov ax, cs; mov ds, ax; mov eax, 0x80000001; cpuid with a prefix; mov [0x84], ecx;
+# lock inc byte [0x80]; 1: hlt; jmp 1b
+CODE = bytes.fromhex("8cc8 8ed8 66b801000080 660fa2 66890e8400 f0fe068000 f4 ebfd")
 ARRIVED, FOUND = 0x80, 0x84
 TRIES = 100_000_000
 NAME = b"x2apic: "

@@ -23,6 +23,7 @@ from vestige.lang.enumeration import IntEnum
 from vestige.lang.types import Struct, u8, u64
 
 REX_B, REX_X, REX_R, REX_W = 1, 2, 4, 8
+ESCAPE = 0x0F  # first byte of an opcode of two
 # Base and index of the eight forms of 16-bit addresses, 1.4 and table A-16.
 BASES_16 = (RBX, RBX, RBP, RBP, RSI, RDI, RBP, RBX)
 INDICES_16 = (RSI, RDI, RSI, RDI, NOTHING, NOTHING, NOTHING, NOTHING)
@@ -58,6 +59,13 @@ class Decoder(Struct):
             return Decoded.SHORT if into.count < LONGEST else Decoded.TOO_LONG
         into.length = self.position
         return Decoded.KNOWN if known else Decoded.UNKNOWN
+
+    def length_of(self, code_size: u8, into: Instruction) -> u8:
+        """Of one whose opcode is 0F and a byte more, and which has no operands; 0: it is none."""
+        self.code_size, self.position, self.ended = code_size, 0, 0
+        escaped = self._prefixes(into) == ESCAPE
+        self._next(into)
+        return self.position if escaped and not self.ended else 0
 
     def _instruction(self, into: Instruction) -> bool:
         opcode = self._prefixes(into)
@@ -129,7 +137,7 @@ class Decoder(Struct):
             into.operation, into.to_memory = opcode >> 3, 1 - (opcode >> 1 & 1)
             return self._memory_and_register(into, into.size)
         match opcode:
-            case 0x0F:
+            case 0x0F:  # ESCAPE
                 return self._second_byte(into)
             case 0x63:
                 if self.code_size != 8 or self.operand_size == 2:

@@ -6,8 +6,9 @@ to nobody here. A Linux that is told of KVM's clock divides by what is not in it
 """
 
 from vestige.efiemu.shell import apic
+from vestige.efiemu.shell.code import length_of
 from vestige.efiemu.shell.fault import Vector
-from vestige.efiemu.shell.instruction import RBX, RCX, RDX
+from vestige.efiemu.shell.instruction import LONGEST, RBX, RCX, RDX
 from vestige.efiemu.shell.interrupt import APIC_BASE, X2APIC_COMMAND
 from vestige.efiemu.shell.processor import (
     ENCRYPTION,
@@ -24,7 +25,7 @@ from vestige.efiemu.shell.takeover import EFER
 from vestige.efiemu.shell.vmcb import SVM_ENABLED, Vmcb
 from vestige.efiemu.shell.walk import PAGING
 from vestige.lang.intrinsics import address_of, cpuid
-from vestige.lang.types import u32, u64
+from vestige.lang.types import u8, u32, u64
 
 LOW = 0xFFFF_FFFF
 HYPERVISOR = 0x4000  # the upper half of the numbers of leaves in which one tells of itself
@@ -39,7 +40,7 @@ LOCKED, DISABLED = 1 << 3, 1 << 4  # VM_CR
 # Bits of EFER: APM volume 2, 3.1.7.
 SYSCALL_ENABLED, LONG_MODE_ENABLED, NO_EXECUTE_ENABLED = 1 << 0, 1 << 8, 1 << 11
 FAST_FXSAVE_ENABLED, TCE_ENABLED, AUTOMATIC_IBRS_ENABLED = 1 << 14, 1 << 15, 1 << 21
-TWO_BYTES = 2  # CPUID, RDMSR, WRMSR
+TWO_BYTES = 2  # CPUID, RDMSR, WRMSR, where they aren't in RAM
 
 
 def answer_cpuid(shell: Shell, vmcb: Vmcb) -> None:
@@ -61,7 +62,7 @@ def answer_cpuid(shell: Shell, vmcb: Vmcb) -> None:
         read.ecx,
         read.edx,
     )
-    retire(vmcb, TWO_BYTES)
+    finish(shell, vmcb)
 
 
 def of_guest(register: u32, bit: u32, on: u64) -> u32:
@@ -103,7 +104,17 @@ def answer_msr(shell: Shell, vmcb: Vmcb) -> None:
     else:
         shell.events.raise_exception(vmcb, Vector.GENERAL_PROTECTION)
         return
-    retire(vmcb, TWO_BYTES)
+    finish(shell, vmcb)
+
+
+def finish(shell: Shell, vmcb: Vmcb) -> None:
+    """The instruction is done, which may have prefixes."""
+    told = vmcb.next_instruction
+    if told:
+        length = u8(u64(told - vmcb.instruction) & LONGEST)
+    else:
+        length = length_of(vmcb, shell.memory, shell.walk, shell.decoder, shell.found)
+    retire(vmcb, length or TWO_BYTES)
 
 
 def may_write(shell: Shell, vmcb: Vmcb, efer: u64) -> bool:
