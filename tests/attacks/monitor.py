@@ -113,6 +113,8 @@ class Attack(IntEnum):
     RING = 28  # the boot CPU's bell, without end: itself, or for 1 the worker
     MAP = 29  # regions that are not there, and where none may be; with 1, one that is, anywhere
     REMAP = 30  # without end
+    ALARM = 31  # order one in so many ns, without end
+    APIC = 32  # this register of its local APIC, with a random value
 
 
 class Orders(Struct):
@@ -226,6 +228,12 @@ def attack(cpu: Cpu, shared: Shared, orders: Orders) -> None:
             if parameter == 1:
                 return
             ring_boot()
+        case Attack.ALARM:
+            while True:
+                cpu.argument[0], cpu.argument[1], cpu.argument[2] = NO_VECTOR, 0, parameter
+                call(Call.INJECT)
+        case Attack.APIC:
+            write_msr(u32(parameter), orders.seed)
         case Attack.KICK:
             cpu.argument[0] = parameter
             call(Call.KICK)

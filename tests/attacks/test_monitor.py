@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.harness import Attacks, assert_lines, assert_one_line, done, killed_at_the_end
-from tests.attacks.monitor import Attack, Place, Way
+from tests.attacks.monitor import ENDLESS, Attack, Place, Way
 from tests.host.harness import PATIENCE, why_not
 from vestige import abi
 from vestige.host.loop.monitor_log import MOST_LINES
@@ -252,6 +252,28 @@ def test_an_msr_that_is_not_the_monitors_is_a_fault(attacks: Attacks, number: in
 
 
 @pytest.mark.parametrize(
+    ("register", "value"),
+    [
+        (0x830, 0xC_4500),  # INIT to all others
+        (0x830, 0xC_4608),  # STARTUP, in the guest's RAM
+        (0x830, 0x8_4400),  # NMI to all
+        (0x830, 0x8_4200),  # SMI
+        (0x83F, 0x10),
+        (0x80F, 0),  # APIC off
+        (0x832, 0x2_0030),  # its timer, at a vector that is an exception
+        (0x8FF, ENDLESS),
+    ],
+)
+def test_the_local_apic_ends_no_more_than_the_guest(
+    attacks: Attacks, register: int, value: int
+) -> None:
+    ended = done([*attacks.words(Attack.APIC, register, value), "--cpus", "2", "--timeout", "1"])
+    assert ended.returncode in (0, 1, 124)
+    if ended.returncode:
+        assert_lines(ended.stderr, 1)
+
+
+@pytest.mark.parametrize(
     "attack",
     [Attack.SPIN, Attack.HALT, Attack.DONE, Attack.NOTHING, Attack.ATTEND],
     ids=lambda each: each.name,
@@ -269,6 +291,16 @@ def test_a_bell_without_end_takes_its_own_time_and_no_memory(
     before = kernel_memory()
     words = ("--machine", "pc", "--vga", "none", "--timeout", "1")
     ended = done([*attacks.words(Attack.RING, by_worker), *words])
+    assert ended.returncode == 124
+    assert ended.stderr == b"vestige: the timeout is over\n"
+    assert kernel_memory() - before < 16 * MIB
+
+
+@pytest.mark.parametrize("time", [1, (1 << 64) - 1])
+def test_alarms_without_end_take_their_own_time_and_no_memory(attacks: Attacks, time: int) -> None:
+    before = kernel_memory()
+    words = ("--machine", "pc", "--vga", "none", "--timeout", "1")
+    ended = done([*attacks.words(Attack.ALARM, time), *words])
     assert ended.returncode == 124
     assert ended.stderr == b"vestige: the timeout is over\n"
     assert kernel_memory() - before < 16 * MIB
