@@ -118,10 +118,11 @@ def test_there_may_be_nothing_to_boot(systems: dict[bytes, list[str]]) -> None:
     assert not firmware.started
 
 
+@pytest.mark.parametrize("before", ["efiemu.efi nvme=00:04.0 ", "nvme=00:04.0 ", ""])
 @pytest.mark.parametrize("slash", ["\\", "/"])
-def test_a_file_with_what_it_takes(slash: str) -> None:
+def test_a_file_with_what_it_takes(slash: str, before: str) -> None:
     words = f"boot={slash}a{slash}linux.efi root=/dev/sda1 nvme=x quiet\0"
-    firmware = Disks(f"efiemu.efi nvme=00:04.0 {words}", {DISK: ["\\a\\linux.efi"]})
+    firmware = Disks(f"{before}{words}", {DISK: ["\\a\\linux.efi"]})
     assert firmware.boots()
     assert firmware.tried == [(DISK, "\\a\\linux.efi")]
     assert firmware.started == [words.removeprefix("boot=")]

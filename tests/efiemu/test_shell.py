@@ -110,6 +110,7 @@ def test_several_controllers_want_a_name() -> None:
     assert refused(machine(controllers=both)).startswith("there are several NVMe controllers; name")
     assert wanted(machine("efiemu.efi nvme=02:00.0", controllers=both)) == "02:00.0"
     assert wanted(machine("x  nvme=00:03.0 ", controllers=both)) == "00:03.0"
+    assert wanted(machine("nvme=00:03.0", controllers=both)) == "00:03.0", "as GRUB gives it"
     line = "there is no NVMe controller where the load options name one"
     assert refused(machine("x nvme=00:04.0", controllers=both)) == line
 
@@ -129,6 +130,7 @@ def test_a_controller_without_msix_is_refused() -> None:
     [
         *("x nvme", "x nvme=", "x nvme=00:03", "x nvme=00:20.0", "x nvme=00:03.8", "x nvme=0:3.0"),
         *("x nvme=00:03.0x", "x nvme=00-03.0", "x nvme=g0:03.0", "x NVME=00:03.0", "x y", "x \xe9"),
+        *("nvme=0:3.0", "nvme=", "boot=", "boot= x", "nvme=" * 400, " x", "nvme=00:03.0 x"),
     ],
 )
 def test_other_load_options_are_refused(options: str) -> None:
@@ -136,7 +138,7 @@ def test_other_load_options_are_refused(options: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", ["", "efiemu.efi", "efiemu.efi ", "\u4e00\x07\x01", "x\0 y", "nvme=" * 400]
+    "options", ["", "efiemu.efi", "efiemu.efi ", "\u4e00\x07\x01", "x\0 y", "nvme", "x" * 2000]
 )
 def test_a_name_and_what_ends_it_are_no_options(options: str) -> None:
     assert wanted(machine(options))

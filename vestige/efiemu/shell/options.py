@@ -18,14 +18,15 @@ LONGEST = 1024  # characters looked at
 def read_options(shell: Shell, handle: u64) -> bool:
     """Find the controller that is wanted, and what to boot; False: something else is.
 
-    The first word is the application's name, or what a firmware has there for itself.
+    The first word may be an option, or the application's name, or what a firmware has there for
+    itself: a shell and iPXE give a name, GRUB and efibootmgr none.
     """
     shell.wanted, shell.file = NOWHERE, 0
     shell.image = protocol_of(shell, handle, uefi.LOADED_IMAGE[0], uefi.LOADED_IMAGE[1])
     check(shell.image != 0)  # every image has it
     image = LoadedImage.at(shell.image)
     end = min(image.options_size // 2, LONGEST)
-    place = word_end(image.options, 0, end)
+    place: u32 = 0
     while place < end:
         while place < end and character(image.options, place) == SPACE:
             place += 1
@@ -37,7 +38,8 @@ def read_options(shell: Shell, handle: u64) -> bool:
             return True
         after = word_end(image.options, place, end)
         if not is_controller(shell, image.options, place, u32(after - place)):
-            return False
+            if place > 0 or is_option(image.options, end):
+                return False
         place = after
     return True
 
@@ -52,6 +54,20 @@ def word_end(text: u64, place: u32, end: u32) -> u32:
     while place < end and character(text, place) not in (SPACE, NUL):
         place += 1
     return place
+
+
+def is_option(text: u64, end: u32) -> bool:
+    """Whether the first word begins as one of ours: with its name and an equals sign."""
+    if end < len(BOOT):
+        return False
+    boots, controls = True, True
+    for number in range(len(BOOT)):
+        letter = character(text, number)
+        if letter != BOOT[number]:
+            boots = False
+        if letter != PATTERN[number]:
+            controls = False
+    return boots or controls
 
 
 def is_file(text: u64, place: u32, end: u32) -> bool:
