@@ -22,6 +22,7 @@ from vestige.efiemu.shell import block, ide
 from vestige.efiemu.shell.accesses import enter
 from vestige.efiemu.shell.block import MONITOR_DATA, MONITOR_QUEUES, MONITOR_SHARED, MONITOR_STACKS
 from vestige.efiemu.shell.common import Startup
+from vestige.efiemu.shell.controller import NOWHERE
 from vestige.efiemu.shell.monitor import place_monitor
 from vestige.efiemu.shell.ports import IN, STRING
 from vestige.efiemu.shell.serial import EMPTY, LINE_STATUS
@@ -72,6 +73,7 @@ class Taken(Firmware):
         self.shell = shell = Shell(block=place, processors=1, low=self.low)
         shell.old_ide = OLD_IDE[1] << 3 | OLD_IDE[2]
         shell.controller, shell.boot = NVME[1] << 3, self.boot
+        shell.second = NOWHERE
         self._constants = ctypes.create_string_buffer(monitor_constants())
         shell.constants = ctypes.addressof(self._constants)
         shell.memory.offset = self.ram.address

@@ -6,8 +6,9 @@ import pytest
 
 from tests.efiemu.firmware import NVME_CLASS, Firmware, Place
 from tests.efiemu.memory import at, physical, translate
-from vestige.efiemu.shell import block, ecam, ports
+from vestige.efiemu.shell import accesses, block, ecam, ports
 from vestige.efiemu.shell.bridges import find_bridges, shown
+from vestige.efiemu.shell.controller import NOWHERE
 from vestige.efiemu.shell.state import BRIDGES
 from vestige.lang.intrinsics import load32, running_on, store32
 
@@ -110,6 +111,69 @@ def test_their_programming_interface_alone_is_another(
     assert shown(offset, size, value) == expected
 
 
+@pytest.mark.parametrize("devices", [(), (31, 30)])
+def test_behind_another_root_bus_the_ide_is_on_bus_0_too(
+    place: int, monkeypatch: pytest.MonkeyPatch, devices: tuple[int, ...]
+) -> None:
+    machine = Buses(place)
+    for device in devices:
+        machine.add((0, device, 0), 0x0200_0000)
+    machine.bridge((0x28, 0, 0), 0x29, 0x29)
+    assert machine.find(0x29, 0, 0) == [0x2800]
+    second = (31 - len(devices)) << 3
+    assert machine.shell.second == second
+    monkeypatch.setattr(accesses, "read_ide_config", lambda _shell, offset, _size: 0x7010 + offset)
+    for function in (0x2900, second):
+        assert machine.read(function, 2, 2) == 0x7012
+    assert machine.read(0x2800, 8, 4) == SHOWN
+    shell = machine.shell
+    shell.ecam, shell.last_bus, shell.old_ide = ECAM, 255, NOWHERE
+    block.map_all(shell)
+    ecam.take_pages(shell)
+    for function in (0x2900, second, 0x2800):
+        assert translate(shell.guest_root, ECAM + (function << 12)) is None
+    assert ecam.read(shell, ECAM + (second << 12) + 4, 2) == 0x7014
+    assert ecam.read(shell, ECAM + (second << 12) + 0x100, 4) == 0xFFFF_FFFF
+
+
+def test_only_on_bus_0_its_bars_move(place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operating system that finds no room for them in the other place would move them."""
+    machine = Buses(place)
+    machine.bridge((0x28, 0, 0), 0x29, 0x29)
+    machine.find(0x29, 0, 0)
+    shell, written = machine.shell, []
+    shell.ecam, shell.last_bus, shell.old_ide = ECAM, 255, NOWHERE
+    monkeypatch.setattr(
+        ports, "write_config", lambda _shell, offset, _size, value: written.append((offset, value))
+    )
+    for function in (0x2900, shell.second):
+        for offset in (0x04, 0x10, 0x20, 0x24, 0x28):
+            with running_on(machine):
+                ports.write(shell, 0xCF8, 4, 1 << 31 | function << 8 | offset)
+                ports.write(shell, 0xCFC, 2, function)
+            ecam.write(shell, ECAM + (function << 12) + offset, 2, function)
+    both = [(offset, 0x2900) for offset in (0x04, 0x28)]
+    both += [(offset, shell.second) for offset in (0x04, 0x10, 0x20, 0x24, 0x28)]
+    assert written == [each for each in both for _ in range(2)]
+
+
+def test_on_bus_0_it_is_there_once() -> None:
+    machine = Buses()
+    machine.bridge((0, 2, 0), 1, 1)
+    machine.find(1, 0, 0)
+    assert machine.shell.second == NOWHERE
+    machine.find(0, 5, 0)
+    assert machine.shell.second == NOWHERE
+
+
+def test_bus_0_may_be_full() -> None:
+    machine = Buses()
+    for device in range(1, 32):
+        machine.add((0, device, 0), 0x0200_0000)
+    machine.find(0x29, 0, 0)
+    assert machine.shell.second == NOWHERE
+
+
 def test_so_they_read_by_ports(place: int) -> None:
     machine = Buses(place)
     machine.bridge((0, 2, 0), 1, 1)
@@ -125,7 +189,7 @@ def test_so_they_read_in_memory_and_what_is_written_is_theirs(place: int) -> Non
     machine.bridge((0, 2, 0), 1, 1)
     machine.find(1, 0, 0)
     shell, page = machine.shell, ECAM + (0x10 << 12)
-    shell.ecam, shell.last_bus, shell.old_ide = ECAM, 255, 0xFFFF_FFFF
+    shell.ecam, shell.last_bus, shell.old_ide = ECAM, 255, NOWHERE
     with at(page, 4096):
         store32(page + 8, CLASS)
         block.map_all(shell)

@@ -55,7 +55,7 @@ class Guest:
 
     def __init__(self, code: str, **registers: int) -> None:
         self.ram = Ram()
-        shell = Shell(controller=NVME, old_ide=OLD, ecam=PLACE, last_bus=255)
+        shell = Shell(controller=NVME, second=NOWHERE, old_ide=OLD, ecam=PLACE, last_bus=255)
         shell.memory = Memory.from_buffer_copy(self.ram.memory)
         self.shell = shell
         self.vmcb = Vmcb(cr0=1, flags=2, instruction=CODE)
@@ -164,7 +164,8 @@ def place() -> Iterator[int]:
 def test_their_pages_are_not_in_the_guests_memory(
     place: int, old: int, last_bus: int, exits: set[int]
 ) -> None:
-    shell = Shell(block=place, controller=NVME, old_ide=old, ecam=PLACE, last_bus=last_bus)
+    shell = Shell(block=place, controller=NVME, second=NOWHERE, old_ide=old, ecam=PLACE)
+    shell.last_bus = last_bus
     block.map_all(shell)
     ecam.take_pages(shell)
     for page in range(PLACE, PLACE + (1 << 22), 0x1000):
@@ -173,7 +174,7 @@ def test_their_pages_are_not_in_the_guests_memory(
 
 
 def test_without_it_nothing_is_taken(place: int) -> None:
-    shell = Shell(block=place, controller=NVME, old_ide=OLD)
+    shell = Shell(block=place, controller=NVME, second=NOWHERE, old_ide=OLD)
     block.map_all(shell)
     ecam.take_pages(shell)
     assert translate(shell.guest_root, NVME << 12) is not None

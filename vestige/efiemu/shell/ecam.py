@@ -56,6 +56,7 @@ def page_of(shell: Shell, function: u32) -> u64:
 def take_pages(shell: Shell) -> None:
     """Take all of them out of the guest's memory."""
     take_page(shell, page_of(shell, shell.controller))
+    take_page(shell, page_of(shell, shell.second))
     take_page(shell, page_of(shell, shell.old_ide))
     for number in range(min(shell.bridges, BRIDGES)):
         take_page(shell, page_of(shell, shell.bridge[number]))
@@ -72,9 +73,14 @@ def is_taken(shell: Shell, address: u64) -> bool:
     page = address // PAGE * PAGE
     if page == 0:
         return False
-    if page == page_of(shell, shell.controller) or page == page_of(shell, shell.old_ide):
+    if is_ides(shell, page) or page == page_of(shell, shell.old_ide):
         return True
     return is_bridges(shell, address)
+
+
+def is_ides(shell: Shell, page: u64) -> bool:
+    """Whether a page is the IDE's."""
+    return page == page_of(shell, shell.controller) or page == page_of(shell, shell.second)
 
 
 def is_bridges(shell: Shell, address: u64) -> bool:
@@ -115,7 +121,9 @@ def read_part(shell: Shell, address: u64, size: u8) -> u32:
 def write_part(shell: Shell, address: u64, size: u8, value: u32) -> None:
     """The same."""
     if answers(shell, address, size):
-        ports.write_config(shell, u8(address % CONVENTIONAL), size, value)
+        function, offset = u32(u64(address - shell.ecam) >> FUNCTION), u8(address % CONVENTIONAL)
+        if not bridges.keeps(shell, function, offset):
+            ports.write_config(shell, offset, size, value)
     elif is_bridges(shell, address):
         store_sized(address, size, value)
 
@@ -123,6 +131,6 @@ def write_part(shell: Shell, address: u64, size: u8, value: u32) -> None:
 def answers(shell: Shell, address: u64, size: u8) -> bool:
     """Whether the IDE does: nobody is where the old one was, and behind a function's 256 bytes."""
     offset = address % PAGE
-    if u64(address - offset) != page_of(shell, shell.controller) or offset >= CONVENTIONAL:
+    if not is_ides(shell, u64(address - offset)) or offset >= CONVENTIONAL:
         return False
     return offset % WORD + size <= WORD

@@ -111,7 +111,9 @@ def write(shell: Shell, port: u16, size: u8, value: u32) -> None:
     address = address_at(port)
     who = owner(shell, address, port, size)
     if who == IDE:
-        write_config(shell, register_of(address, port), size, value)
+        offset = register_of(address, port)
+        if not bridges.keeps(shell, address >> 8 & 0xFFFF, offset):
+            write_config(shell, offset, size, value)
     elif who == NONE or ide.is_second_channel(port):
         pass
     elif ide.waits(shell, port, size):
@@ -154,9 +156,9 @@ def owner(shell: Shell, address: u32, port: u16, size: u8) -> u32:
         return NONE
     if bridges.is_bridge(shell, function) and not address & EXTENDED:
         return BRIDGE
-    if function != shell.controller:
-        return REAL
-    return NONE if address & EXTENDED or port % WORD + size > WORD else IDE
+    if function == shell.controller or function == shell.second:  # noqa: PLR1714 - compiled
+        return NONE if address & EXTENDED or port % WORD + size > WORD else IDE
+    return REAL
 
 
 def register_of(address: u32, port: u16) -> u8:

@@ -112,6 +112,7 @@ class Shell(Struct):
     handle: u64  # the firmware's handle of it; 0: there is none
     old_ide: u32  # the chip set's IDE in its place of 1997, which is hidden; NOWHERE: there is none
     old_handle: u64
+    second: u32  # where the IDE is, too: on bus 0; NOWHERE: it is there anyway
     bridges: u32  # that lead to the controller
     bridge: u32[BRIDGES]
     memory: Memory  # RAM, without the block
