@@ -322,7 +322,7 @@ def test_a_row_that_is_no_place_is_refused() -> None:
         ((BLOCK, disk(Requests("requests", 32, 100))), "b claims request 100, which is blocks's"),
         ((disk(Requests("requests", 32, 0)),), "b claims request 0, which is ide's"),
         ((disk(Requests("requests", 33, 2)),), "b claims 33 requests; give 1 to 32"),
-        ((disk(Requests("requests", 32, 120)),), "b claims request 130; drivers know 0 to 129"),
+        ((disk(Requests("requests", 32, 120)),), "b claims request 131; drivers know 0 to 130"),
     ],
 )
 def test_types_of_virtio_functions_that_can_not_be_are_refused(

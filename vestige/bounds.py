@@ -9,5 +9,6 @@ DEFAULT_MEMORY = 512 * MIB
 
 MAX_CPUS = 32
 MAX_DISKS = 4
+MAX_FLOPPIES = 2  # drives
 MAX_PORTS = 7  # of the virtio console: a pair of queues each, and one to talk about them
 PORT_NAME_SIZE = 32  # bytes

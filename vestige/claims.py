@@ -164,6 +164,12 @@ def check(places: tuple[Place, ...]) -> None:
     check_acpi(places)
     check_fields_and_pins(places)
     check_posts(places)
+    for board in Board:
+        check_ranges([place for place in places if place.board in (None, board)], board)
+
+
+def check_ranges(places: list[Place], board: Board) -> None:
+    """Memory and ports of one kind of machine."""
     ports = [(each.first, each.end, place) for place in places for each in place.ports]
     memory: list[tuple[int, int, Place]] = []
     for place in places:
@@ -173,7 +179,8 @@ def check(places: tuple[Place, ...]) -> None:
             check_functions(place, place.pci)
             for bar in place.pci.bars:
                 first, end = bar_range(place, bar, place.pci.count)
-                (ports if bar.space == Space.PORTS else memory).append((first, end, place))
+                if bar.board in (None, board):
+                    (ports if bar.space == Space.PORTS else memory).append((first, end, place))
     disjoint("address", memory)
     disjoint("port", ports)
 
@@ -209,6 +216,8 @@ def check_fields_and_pins(places: tuple[Place, ...]) -> None:
     check_one(places, "the way of PCI's lines", lambda place: place.steers)
     check_one(places, "functions that are spread", lambda place: place.pci and place.pci.spread)
     check_one(places, "disks of bus IDE", lambda place: place.disks == Bus.IDE)
+    check_one(places, "disks of bus FLOPPY", lambda place: place.disks == Bus.FLOPPY)
+    check_one(places, "the DMA controllers", lambda place: place.carries)
     check_one(places, "disks of bus VIRTIO", lambda place: place.disks == Bus.VIRTIO)
 
 

@@ -8,6 +8,7 @@ from vestige.monitor.devices.i8042.place import KEYBOARD_CONTROLLER
 from vestige.monitor.devices.i8237.place import DMA
 from vestige.monitor.devices.i8254.place import TIMER
 from vestige.monitor.devices.i8259.place import PIC
+from vestige.monitor.devices.i82077.place import FLOPPY
 from vestige.monitor.devices.ioapic.place import IO_APIC
 from vestige.monitor.devices.mc146818.place import RTC
 from vestige.monitor.devices.pci.place import PCI_ROOT
@@ -40,6 +41,7 @@ DEVICES = (
     RTC,
     KEYBOARD_CONTROLLER,
     DMA,
+    FLOPPY,
     FIRMWARE_CONFIGURATION,
     VGA,
     POWER_MANAGEMENT,

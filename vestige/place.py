@@ -78,6 +78,7 @@ class Bar(Record):
     address: u64  # or first port
     size: u32
     space: u8 = Space.MEMORY
+    board: Board | None = None  # where it is, if not everywhere
 
     @property
     def end(self) -> int:
@@ -237,6 +238,8 @@ class Place(Record):
     link: str = ""  # what is between it and its files: the field of Machine
     disks: Bus | None = None  # of which bus they are attached to it
     requests: Requests | None = None
+    dma: int | None = None  # by which channel it asks for transfers: 0 to 3
+    carries: bool = False  # it has those channels
     posts: tuple[Post, ...] = ()
     posting: Callable[[Config], bool] = always  # whether those are used
     shows: bool = False  # its registers, in pages that the guest reads

@@ -170,6 +170,38 @@ class Requesting(Protocol):
         """The request of part `number` is DONE."""
 
 
+class DmaDevice(Protocol):
+    """One that moves data by a channel of the DMA controllers."""
+
+    def dma_length(self) -> u32:
+        """The bytes for which it asks, 0: it doesn't."""
+
+    def dma_address(self) -> u64:
+        """Where the first of them is, of the model's own."""
+
+    def dma_to_memory(self) -> bool:
+        """Whether they are for memory."""
+
+    def dma_moved(self, length: u32, ended: bool) -> None:
+        """So many have moved; `ended`: the channel's count ended with the last, TC."""
+
+
+class DmaController(Protocol):
+    """One that has those channels."""
+
+    def ask(self, number: u8, asks: bool) -> None:
+        """The device of a channel asks for a transfer, or no longer."""
+
+    def is_open(self, number: u8) -> bool:
+        """Whether the channel answers."""
+
+    def transfer(self, number: u8, buffer: u64, length: u32, to_memory: bool) -> u32:
+        """Move up to `length` bytes, 1 or more; how many, before the count ended."""
+
+    def take_end(self) -> bool:
+        """Whether it has ended then."""
+
+
 class Ending(Protocol):
     """One by which a guest ends its machine."""
 

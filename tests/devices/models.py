@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from tests.devices.fw_cfg.driver import CONTROLS, KEYS, RAM_SIZE, power_on, ram8, transfer
 from tests.devices.i8042.typing_bench import TypingBench
+from tests.devices.i82077.guest_bench import GuestBench, check_bench
 from tests.devices.vga.driver import SCREEN_SIZE, in_text_mode, shown
 from vestige.abi import (
     FIRMWARE_ITEMS_SIZE,
@@ -136,7 +137,7 @@ class Step(NamedTuple):
 def check_dma(dma: Dma) -> None:
     """There is a bit for each channel, and none for another."""
     for controller in (dma.first, dma.second):
-        assert controller.masks | controller.requests <= ALL
+        assert controller.masks | controller.requests | controller.asking | controller.ended <= ALL
         assert controller.second_byte <= 1
 
 
@@ -337,6 +338,32 @@ PIT_WORDS += [*range(0, 0xC0, 0x40), *range(0xC0, 0x100, 6)]
 CLOCK_CELLS = (*range(Cell.REGISTER_D + 1), Cell.CENTURY)
 KEY_CODES = (0x1E, 0x41, 0xE048, 0x7F, PAUSE, PRINT_SCREEN, 0, 0x9E, 0xFFFF)
 DISTANCES = (0, 0, 1, -1, 5, 127, -300, (1 << 31) - 1, -(1 << 31))
+FLOPPY_REGISTERS = (2, 3, 4, 5, 7)
+FLOPPY_COMMANDS = (
+    0x46,
+    0xC6,
+    0xE6,
+    0x45,
+    0xC5,
+    0x42,
+    0x4C,
+    0x6C,
+    0x49,
+    0x4A,
+    0x4D,
+    0x56,
+    3,
+    0x13,
+    0xF,
+)
+# Unit and head, C, H, R, N, EOT, GPL, DTL, as their values are in commands.
+FLOPPY_SECTORS = [
+    int.from_bytes(bytes([head << 2, cylinder, head, sector, 2, last, 27, 255]), "little")
+    for head in (0, 1)
+    for cylinder in (0, 0, 1, 79)
+    for sector in (1, 1, 17, 18, 19)
+    for last in (1, 18, 18, 19)
+]
 FW_CFG_ADDRESSES = (*range(0, 200, 5), *range(RAM_SIZE - 40, RAM_SIZE + 2), 1 << 32, ONES[8])
 
 # By the field of a device with a place: what its place can't say.
@@ -576,6 +603,32 @@ MODELS = {
         ),
         (),
         check_typing,
+    ),
+    "floppy_commands": Model(
+        GuestBench,
+        GuestBench.reset,
+        (
+            Operation(GuestBench.command, (FLOPPY_COMMANDS, range(0, 1 << 64, 3))),
+            Operation(GuestBench.command, (FLOPPY_COMMANDS, FLOPPY_SECTORS)),
+            Operation(GuestBench.command, (FLOPPY_COMMANDS, FLOPPY_SECTORS)),
+            Operation(GuestBench.program, (range(0, 3 << 16, 7), range(0x3000), range(BYTE))),
+            Operation(GuestBench.answer, ((0, 0, 0, 0, 0, 5),)),
+            Operation(GuestBench.answer, ((0,),)),
+            Operation(GuestBench.move, ()),
+            Operation(GuestBench.move, ()),
+        ),
+        (
+            Operation(GuestBench.read, (FLOPPY_REGISTERS,)),
+            Operation(GuestBench.read, ((4, 5, 5, 5),)),
+            Operation(GuestBench.write, (FLOPPY_REGISTERS, range(BYTE))),
+            Operation(GuestBench.write, ((5,), (0, 1, 2, 9, 80))),
+            Operation(GuestBench.write, ((2,), (0x3C, 0x3C, 0x3D, 0x34, 0x38))),
+            Operation(GuestBench.dma_write, (range(16), range(BYTE))),
+            Operation(GuestBench.answer, ((0,),)),
+            Operation(GuestBench.move, ()),
+            Operation(GuestBench.poke, (range(LONG), range(LONG))),
+        ),
+        check_bench,
     ),
     **{place.field: model_of(place, OWN.get(place.field, Own())) for place in DEVICES},
 }

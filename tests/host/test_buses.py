@@ -1,8 +1,8 @@
 """Which bus each disk is on, and where there."""
 
 from vestige import abi
-from vestige.host.buses import place_disks
-from vestige.host.options import IDE, VIRTIO, DiskOption
+from vestige.host.buses import place_disks, place_floppies
+from vestige.host.options import FLOPPY, IDE, VIRTIO, DiskOption
 
 
 def test_ide_drives_fill_the_channels_and_virtio_disks_the_slots() -> None:
@@ -14,6 +14,18 @@ def test_ide_drives_fill_the_channels_and_virtio_disks_the_slots() -> None:
     functions = [(each.kind, each.index, each.queues) for each in config.virtio]
     block = int(abi.VirtioKind.BLOCK)
     assert functions == [(block, 0, 2), (block, 2, 2)] + [(0, 0, 0)] * 6
+
+
+def test_a_floppy_drive_is_of_the_kind_that_its_disk_needs() -> None:
+    config = abi.Config()
+    floppies = [DiskOption("", FLOPPY), DiskOption("b", FLOPPY)]
+    disk = config.disks[1]
+    disk.present, disk.sectors = 1, 5760
+    place_disks(config, [DiskOption("a", IDE), floppies[1]], 1)
+    place_floppies(config, floppies)
+    assert (disk.bus, disk.unit) == (abi.Bus.FLOPPY, 1)
+    assert list(config.floppies) == [abi.FloppyDrive.OF_1440K, abi.FloppyDrive.OF_2880K]
+    assert config.disks[0].bus == abi.Bus.IDE
 
 
 def test_a_controller_is_described_without_what_only_it_knows() -> None:

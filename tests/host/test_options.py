@@ -151,6 +151,72 @@ def test_five_disks_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "floppy"),
+    [
+        ("a.img", DiskOption("a.img", "floppy")),
+        ("a,,b,readonly", DiskOption("a,b", "floppy", read_only=True)),
+        ("none", DiskOption("", "floppy")),
+        ("./none", DiskOption("./none", "floppy")),
+    ],
+)
+def test_a_floppy_is_an_image_or_an_empty_drive(text: str, floppy: DiskOption) -> None:
+    assert options.parse_floppy(text) == floppy
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "--floppy : no path; give IMAGE.,readonly. or none"),
+        ("a,ro", "unknown option 'ro'; there are readonly"),
+        ("none,readonly,bus=ide", "unknown option 'bus=ide'"),
+    ],
+)
+def test_what_a_floppy_can_not_be_is_named(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        options.parse_floppy(text)
+
+
+def test_floppies_are_disks_but_for_empty_drives() -> None:
+    disk, first, empty = DiskOption("d"), DiskOption("f", "floppy"), DiskOption("", "floppy")
+    asked = RunOptions(disks=(disk,), floppies=(empty, first), machine="pc")
+    assert asked.disks == (disk, first)
+    assert asked.floppies == (empty, first)
+    options.check(asked)
+    options.check(RunOptions(floppies=(first,), machine="pc"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        (
+            RunOptions("k", floppies=(DiskOption("f", "floppy"),)),
+            "--floppy: a PC has floppy drives",
+        ),
+        (RunOptions("k", floppies=(DiskOption("", "floppy"),)), "--floppy: a PC has floppy drives"),
+        (
+            RunOptions("k", machine="pc", floppies=(DiskOption("", "floppy"),) * 3),
+            "3 times --floppy: a PC has at most 2",
+        ),
+        (
+            RunOptions(machine="pc", floppies=(DiskOption("", "floppy"),)),
+            "give --disk PATH, --floppy IMAGE, or --kernel",
+        ),
+        (
+            RunOptions(
+                machine="pc",
+                disks=(DiskOption("d"),) * 3,
+                floppies=(DiskOption("f", "floppy"),) * 2,
+            ),
+            "5 disks: .* give fewer --disk or --floppy",
+        ),
+    ],
+)
+def test_floppies_that_can_not_be_are_refused(asked: RunOptions, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        options.check(asked)
+
+
+@pytest.mark.parametrize(
     ("text", "console"),
     [
         ("stdio", ConsoleOption()),

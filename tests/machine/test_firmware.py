@@ -65,3 +65,14 @@ def test_disks_are_booted_in_the_order_in_which_they_were_given() -> None:
         "/pci@i0cf8/scsi@5/disk@0,0",
         "/pci@i0cf8/ide@1,1/drive@1/disk@1",
     ]
+
+
+def test_floppy_disks_are_booted_behind_the_others() -> None:
+    config = Config()
+    for number, bus in enumerate((Bus.IDE, Bus.FLOPPY)):
+        config.disks[number].present, config.disks[number].bus = 1, bus
+    config.disks[1].unit = 1
+    assert firmware.boot_order(config) == [
+        "/pci@i0cf8/ide@1,1/drive@0/disk@0",
+        "/pci@i0cf8/isa@1/fdc@03f0/floppy@1",
+    ]

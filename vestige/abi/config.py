@@ -11,7 +11,7 @@ from vestige.abi.layout import (
     NVME_WINDOWS,
     SERIAL_SIZE,
 )
-from vestige.bounds import MAX_DISKS, MAX_PORTS, PORT_NAME_SIZE
+from vestige.bounds import MAX_DISKS, MAX_FLOPPIES, MAX_PORTS, PORT_NAME_SIZE
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, i64, u8, u16, u32, u64
@@ -29,6 +29,7 @@ class Bus(IntEnum):
 
     IDE = 0
     VIRTIO = 1
+    FLOPPY = 2
 
 
 class Disk(Struct):
@@ -42,7 +43,7 @@ class Disk(Struct):
     read_only: u8
     bus: u8  # Bus
     channel: u8  # IDE channel, 0 or 1
-    unit: u8  # device 0 or 1 on the channel
+    unit: u8  # device 0 or 1 on the channel; floppy drive 0 or 1
     kind: u8  # DiskKind
     nvme: u8  # index into Config.nvme, for DiskKind.NVME
     can_discard: u8  # sectors can be given back; of an NVMe drive the monitor's to fill in
@@ -192,6 +193,15 @@ class Events(Struct):
     file: u32  # fixed file number in the ring
 
 
+class FloppyDrive(IntEnum):
+    """What a floppy drive is, as a PC's CMOS RAM says it."""
+
+    NONE = 0
+    OF_1200K = 2
+    OF_1440K = 4  # reads 720 KiB, too
+    OF_2880K = 5
+
+
 class Board(IntEnum):
     """What kind of machine the guest finds."""
 
@@ -214,6 +224,7 @@ class Config(Struct):
     shares: u8[MAX_VIRTIO]  # 1 or more, a function that is not there included
     board: u8  # Board
     vga: u8  # 1: a PC has its screen
+    floppies: u8[MAX_FLOPPIES]  # a PC's drives, by FloppyDrive
     attend_port: u8  # 1: PORT_ATTEND is wired, in place of Call.ATTEND
     cpus: u32
     tsc_khz: u32

@@ -74,6 +74,15 @@ SYNTAX = Syntax(
             " hole in the image; format=raw: take an image as raw though it looks like another"
             " format's; a comma in PATH is written twice",
         ),
+        Option(
+            "--floppy",
+            "IMAGE[,readonly]|none",
+            repeated=True,
+            field="floppies",
+            read=each(read.parse_floppy),
+            help="a PC's floppy drive, with a raw image of 720 KiB, 1.2, 1.44 or 2.88 MB in it, or"
+            " empty; up to two, A and B; a comma in IMAGE is written twice",
+        ),
         choice(
             "--ide",
             read.IDE_PLACES,

@@ -8,8 +8,9 @@ import os
 from _collections_abc import Sequence
 
 from vestige import abi
+from vestige.host.backends.floppies import FLOPPIES
 from vestige.host.kvm.vm import VirtualMachine
-from vestige.host.options import VIRTIO, DiskOption
+from vestige.host.options import FLOPPY, VIRTIO, DiskOption
 
 
 def place_disks(config: abi.Config, disks: Sequence[DiskOption], cpus: int) -> None:
@@ -30,10 +31,27 @@ def place_disks(config: abi.Config, disks: Sequence[DiskOption], cpus: int) -> N
             function.kind, function.index = abi.VirtioKind.BLOCK, number
             function.queues = min(cpus, abi.VIRTIO_QUEUES)
             functions += 1
+        elif option.bus == FLOPPY:
+            disk.bus = abi.Bus.FLOPPY
         else:
             disk.bus = abi.Bus.IDE
             disk.channel, disk.unit = divmod(ide, 2)
             ide += 1
+
+
+def place_floppies(config: abi.Config, floppies: Sequence[DiskOption]) -> None:
+    """Tell which drive of a PC each floppy disk is in, and what drives these are.
+
+    A drive is of the kind that its disk needs, an empty one the usual.
+    """
+    disks = iter([disk for disk in config.disks if disk.present and disk.bus == abi.Bus.FLOPPY])
+    for unit, option in enumerate(floppies):
+        kind = abi.FloppyDrive.OF_1440K
+        if option.path:
+            disk = next(disks)
+            disk.unit = unit
+            kind = FLOPPIES[disk.sectors]
+        config.floppies[unit] = kind
 
 
 def place_network(config: abi.Config) -> None:

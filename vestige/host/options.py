@@ -8,6 +8,7 @@ from vestige.bounds import (
     DEFAULT_MEMORY,
     MAX_CPUS,
     MAX_DISKS,
+    MAX_FLOPPIES,
     MAX_PORTS,
     MAXIMUM_MEMORY,
     MIB,
@@ -21,6 +22,8 @@ from vestige.host.numbers import plain
 IDE, VIRTIO = "ide", "virtio"
 RINGS = ("auto", "kick", "poll")
 BUSES = (VIRTIO, IDE)
+FLOPPY = "floppy"  # the bus of --floppy
+EMPTY = "none"  # --floppy: a drive without a disk
 UNMAP = "unmap"  # discard=: a guest's discards become holes in the image
 DISCARDS = (UNMAP, "ignore")
 RAW = "raw"  # format=: an image isn't asked whether it is raw
@@ -77,6 +80,8 @@ class NamedValues:
 class DiskOption(NamedValues):
     """One `--disk`: a raw image file, a block device, or vfio: and an NVMe's PCI address.
 
+    Or one `--floppy`, whose bus is FLOPPY; without a disk in the drive the path is empty.
+
     `discard`: the guest may give back sectors of an image, which lets its file shrink. `raw`: the
     image is taken as raw whatever it looks like.
     """
@@ -96,6 +101,11 @@ class DiskOption(NamedValues):
         self.read_only = read_only
         self.discard = discard
         self.raw = raw
+
+    @property
+    def words(self) -> str:
+        """The option that asked for it."""
+        return f"--floppy {self.path}" if self.bus == FLOPPY else f"--disk {self.path}"
 
     @property
     def controller(self) -> str | None:
@@ -148,7 +158,8 @@ class RunOptions(NamedValues):
 
     `net`: USER, HOST_LOOPBACK, tap:NAME or None; `entropy`: a virtio entropy device; `devices`:
     those of vestige.devices that have an option which was given, by their fields; `stats`: where to
-    write the statistics; `on_reboot`, one of REBOOTS, what a reset by the guest does; `ring`, one
+    write the statistics; `floppies`: drive A's and drive B's, of which those with a disk are among
+    `disks`, last, too; `on_reboot`, one of REBOOTS, what a reset by the guest does; `ring`, one
     of RINGS, who takes the entries of the io_uring; `machine`: one of MACHINES; `firmware`: one of
     FIRMWARES, or a path, with which a guest starts without a `kernel`, or before it; `rtc`: what a
     PC's clock shows, None: UTC; `vga`: one of VGAS, None: what the machine has by itself; `name`:
@@ -157,7 +168,8 @@ class RunOptions(NamedValues):
     """
 
     __slots__ = (
-        "accel", "append", "console", "cpus", "devices", "disks", "entropy", "firmware", "ide",
+        "accel", "append", "console", "cpus", "devices", "disks", "entropy", "firmware",
+        "floppies", "ide",
         "initrd", "jail", "kernel", "keys", "machine", "memory", "name", "net", "on_reboot",
         "ports", "ring", "rtc", "stats", "timeout", "vga",
     )  # fmt: skip
@@ -171,6 +183,7 @@ class RunOptions(NamedValues):
         memory: int = DEFAULT_MEMORY,
         cpus: int = 1,
         disks: tuple[DiskOption, ...] = (),
+        floppies: tuple[DiskOption, ...] = (),
         console: ConsoleOption = ConsoleOption(),  # noqa: B008 - never changed
         ports: tuple[PortOption, ...] = (),
         entropy: bool = False,
@@ -193,7 +206,8 @@ class RunOptions(NamedValues):
         self.name, self.keys = name, keys
         self.machine, self.firmware, self.rtc, self.vga = machine, firmware, rtc, vga
         self.kernel, self.initrd, self.append = kernel, initrd, append
-        self.memory, self.cpus, self.disks = memory, cpus, disks
+        self.memory, self.cpus, self.floppies = memory, cpus, floppies
+        self.disks = disks + tuple(floppy for floppy in floppies if floppy.path)
         self.console, self.ports, self.entropy = console, ports, entropy
         self.net = net
         self.timeout, self.stats, self.accel = timeout, stats, accel
@@ -334,6 +348,17 @@ def parse_disk(text: str) -> DiskOption:
     if raw and controller:
         raise UsageError(f"--disk {text}: a controller is no image; leave format=raw out")
     return DiskOption(path, bus, read_only, discard, raw)
+
+
+def parse_floppy(text: str) -> DiskOption:
+    """IMAGE[,readonly], or none: an empty drive; a comma in IMAGE is written twice."""
+    if text == EMPTY:
+        return DiskOption("", FLOPPY)
+    path, words = _path_and_words("--floppy", text, "IMAGE[,readonly] or none")
+    for word in words:
+        if word != "readonly":
+            raise _unknown("--floppy", text, word, "readonly")
+    return DiskOption(path, FLOPPY, "readonly" in words)
 
 
 def parse_nvme(text: str) -> DiskOption:
@@ -487,12 +512,21 @@ def check(options: RunOptions) -> None:
     if len(options.disks) > MAX_DISKS:
         raise UsageError(
             f"{len(options.disks)} disks: a guest has at most {MAX_DISKS}, on whichever bus; give"
-            " fewer --disk"
+            " fewer --disk" + (" or --floppy" if options.floppies else "")
+        )
+    if len(options.floppies) > MAX_FLOPPIES:
+        raise UsageError(
+            f"{len(options.floppies)} times --floppy: a PC has at most {MAX_FLOPPIES} floppy"
+            " drives; give fewer"
         )
     _check_start(options)
     if options.machine == PC and options.ide == IDE_IN_MEMORY:
         raise UsageError(
             f"--ide {IDE_IN_MEMORY}: a PC's IDE is at its ports; leave --ide or --machine {PC} out"
+        )
+    if options.floppies and options.machine != PC:
+        raise UsageError(
+            f"--floppy: a PC has floppy drives; give --machine {PC}, too, or leave --floppy out"
         )
     if options.keys is not None and options.machine != PC:
         raise UsageError(f"--keys: a PC's keyboard; give --machine {PC}, too, or leave --keys out")
@@ -523,7 +557,8 @@ def _check_start(options: RunOptions) -> None:
         raise UsageError("--append: a kernel's; give --kernel, too, or leave it out")
     if options.kernel is None and not options.disks:
         raise UsageError(
-            f"--machine {PC}: its firmware boots a disk; give --disk PATH, or --kernel"
+            f"--machine {PC}: its firmware boots a disk; give --disk PATH, --floppy IMAGE, or"
+            " --kernel"
         )
 
 

@@ -16,6 +16,7 @@ from typing import IO, Self
 from vestige.cli.run import SYNTAX, options_of
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
+from vestige.host.options import EMPTY
 from vestige.launcher import messages
 from vestige.process import search_path
 
@@ -301,9 +302,10 @@ def _text(name: str, value: object) -> str:
             " an option may be repeated a list of these"
         )
     path = os.fsdecode(value)
-    if name == "disk":
+    if name in ("disk", "floppy"):
         path = path.replace(",", ",,")
-    return f"./{path}" if path.startswith(NOT_PATHS) else path
+    is_word = path.startswith(NOT_PATHS) or (name == "floppy" and path == EMPTY)
+    return f"./{path}" if is_word else path
 
 
 def _descriptor(name: str, stream: Stream, own: int, opened: list[int]) -> int:

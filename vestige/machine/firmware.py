@@ -77,10 +77,14 @@ def files(
 def boot_order(config: Config) -> list[str]:
     """The disks as Open Firmware names devices, in the order in which they were given.
 
+    Floppy disks are the last.
+
     `config`: the machine's, before functions are dealt out. Source: QEMU, docs/bootindex.txt;
     SeaBIOS, src/boot.c.
     """
     functions = {place.disks: place.pci.first(Board.PC) for place in DEVICES if place.pci}
+    (isa,) = (place.pci.first(Board.PC) for place in DEVICES if place.pci and place.steers)
+    ports = {place.disks: place.ports[0].first for place in DEVICES if place.ports}
     ide, virtio = functions[Bus.IDE], functions[Bus.VIRTIO]
     slots = {
         function.index: virtio.slot + number
@@ -91,6 +95,9 @@ def boot_order(config: Config) -> list[str]:
     for number, disk in enumerate(config.disks):
         if disk.present and disk.bus == Bus.VIRTIO:
             order.append(f"/pci@i0cf8/scsi@{slots[number]:x}/disk@0,0")
+        elif disk.present and disk.bus == Bus.FLOPPY:
+            place = f"isa@{isa.slot:x}/fdc@{ports[Bus.FLOPPY]:04x}/floppy@{disk.unit:x}"
+            order.append(f"/pci@i0cf8/{place}")
         elif disk.present:
             place = f"ide@{ide.slot:x},{ide.number:x}/drive@{disk.channel:x}/disk@{disk.unit:x}"
             order.append(f"/pci@i0cf8/{place}")

@@ -15,10 +15,12 @@ MAX_SEGMENTS = 128
 SECTOR_SHIFT = SECTOR.bit_length() - 1  # log2
 
 # Every request there can be has a number, by which drivers know what they have of it: an IDE
-# channel's is the channel's, request r of virtio disk d is IDE_REQUESTS + d * DISK_REQUESTS + r.
+# channel's is the channel's, request r of virtio disk d is IDE_REQUESTS + d * DISK_REQUESTS + r;
+# the floppy disk controller's is the last.
 IDE_REQUESTS = 2
 DISK_REQUESTS = 32
-REQUESTS = IDE_REQUESTS + MAX_DISKS * DISK_REQUESTS
+FLOPPY_REQUEST = IDE_REQUESTS + MAX_DISKS * DISK_REQUESTS
+REQUESTS = FLOPPY_REQUEST + 1
 
 
 class State(IntEnum):

@@ -21,7 +21,7 @@ from vestige import abi, image_lock
 from vestige.errors import UsageError
 from vestige.host.backends import disks
 from vestige.host.backends.disks import open_disk
-from vestige.host.options import DiskOption
+from vestige.host.options import FLOPPY, DiskOption
 
 NOBODY = 65534
 PATIENCE = 30  # seconds
@@ -202,7 +202,7 @@ def test_a_refused_image_is_not_left_locked(image: Path) -> None:
 HOLDER = """
 import sys
 from vestige.host.backends.disks import open_disk
-from vestige.host.options import DiskOption
+from vestige.host.options import FLOPPY, DiskOption
 disk = open_disk(DiskOption(sys.argv[1]))
 print("locked", flush=True)
 sys.stdin.read()
@@ -305,3 +305,29 @@ def test_a_block_device_has_the_size_the_kernel_says(loop_device: str) -> None:
     with closing(open_disk(DiskOption(loop_device))) as disk:
         assert disk.sectors == 2048
         assert "in use" in refusal(loop_device)
+
+
+@pytest.mark.parametrize("size", [737_280, 1_228_800, 1_474_560, 2_949_120])
+def test_an_image_of_a_floppy_disk_s_size_is_one(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "floppy.img"
+    path.write_bytes(bytes(size))
+    with closing(open_disk(DiskOption(str(path), FLOPPY))) as opened:
+        assert opened.sectors * abi.SECTOR == size
+
+
+@pytest.mark.parametrize("size", [1_474_559, 512, 368_640, 10_485_760])
+def test_another_size_is_told_with_those_that_there_are(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "floppy.img"
+    path.write_bytes(bytes(size))
+    with pytest.raises(UsageError) as error:
+        open_disk(DiskOption(str(path), FLOPPY))
+    assert str(error.value) == (
+        f"{path}: {size} bytes, no floppy disk's size; there are 720 KiB (737280 bytes), 1.2 MB"
+        " (1228800), 1.44 MB (1474560) and 2.88 MB (2949120); make one: truncate -s 1474560"
+        f" {path}"
+    )
+
+
+def test_a_floppy_that_is_not_there_is_made_in_its_size(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"make one: truncate -s 1474560 .*a\.img$"):
+        open_disk(DiskOption(str(tmp_path / "a.img"), FLOPPY))

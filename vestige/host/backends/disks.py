@@ -14,8 +14,8 @@ import stat
 from vestige import abi, image_lock
 from vestige.errors import UsageError
 from vestige.host import limits
-from vestige.host.backends import disk_formats
-from vestige.host.options import DiskOption
+from vestige.host.backends import disk_formats, floppies
+from vestige.host.options import FLOPPY, VIRTIO, DiskOption
 from vestige.lang.intrinsics import syscall
 from vestige.signals import Watch
 
@@ -93,12 +93,14 @@ def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
         access = os.O_RDONLY if read_only else os.O_RDWR
         claim = os.open(path, access | exclusive | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        raise UsageError(_not_opened(path, error)) from error
+        raise UsageError(_not_opened(path, error, option.bus)) from error
     try:
         image_lock.lock(claim, path, read_only)
         size = _size(claim, path)
         if not option.raw:
             disk_formats.check(claim, path, read_only)
+        if option.bus == FLOPPY:
+            floppies.check(path, size)
         sectors = _sectors(size, path)
         if not read_only:
             _check_length(claim, path)
@@ -141,7 +143,7 @@ def _kind(path: str) -> int:
         os.close(descriptor)
 
 
-def _not_opened(path: str, error: OSError | ValueError) -> str:
+def _not_opened(path: str, error: OSError | ValueError, bus: str = VIRTIO) -> str:
     if not isinstance(error, OSError):
         return f"{path!r}: {error}"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -149,19 +151,19 @@ def _not_opened(path: str, error: OSError | ValueError) -> str:
     if error.errno == errno.EBUSY:
         return f"{path}: this block device is in use (mounted?); unmount it, or add ,readonly"
     if error.errno == errno.ENOENT:
-        return f"{path}: {_missing(path)}"
+        return f"{path}: {_missing(path, floppies.USUAL if bus == FLOPPY else '1G')}"
     return f"{path}: {error.strerror}; give a raw image or a block device"
 
 
-def _missing(path: str) -> str:
-    """What of `path` isn't there, and what to do."""
+def _missing(path: str, size: str) -> str:
+    """What of `path` isn't there, and what to do: as by making one of `size`."""
     if os.path.islink(path):  # noqa: PTH114
         target = os.readlink(path)  # noqa: PTH115
         return f"a link to {target}, which isn't there; have it lead to a disk image"
     folder = os.path.dirname(path) or "."  # noqa: PTH120
     if not os.path.isdir(folder):  # noqa: PTH112
         return f"no such disk image, nor is there a directory {folder}; give one that exists"
-    return f"no such disk image; make one: truncate -s 1G {path}"
+    return f"no such disk image; make one: truncate -s {size} {path}"
 
 
 def _check_length(descriptor: int, path: str) -> None:

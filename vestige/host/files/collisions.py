@@ -90,7 +90,7 @@ def _backends(options: RunOptions) -> list[tuple[str, str]]:
 def _uses(options: RunOptions) -> list[Use]:
     """All that are, or would be, regular files or block devices: images first, STANDARD last."""
     named = [
-        (f"--disk {disk.path}", disk.path, READ_ONLY_IMAGE if disk.read_only else IMAGE)
+        (disk.words, disk.path, READ_ONLY_IMAGE if disk.read_only else IMAGE)
         for disk in options.disks
         if disk.controller is None
     ]

@@ -10,7 +10,7 @@ import time
 from _collections_abc import Mapping, Sequence
 
 from vestige import abi
-from vestige.abi import Board
+from vestige.abi import Board, Bus
 from vestige.devices import DEVICES
 from vestige.host import buses, clock, options
 from vestige.host.backends.ring import polls
@@ -147,6 +147,8 @@ def config_of(asked: options.RunOptions) -> MachineConfig:
     devices = standard(DEVICES, board).union(asked.devices)
     if not asked.has_vga:
         devices -= {place.field for place in DEVICES if place.displays}
+    if not asked.floppies:
+        devices -= {place.field for place in DEVICES if place.disks == Bus.FLOPPY}
     return MachineConfig(cpus=asked.cpus, memory=asked.memory, devices=devices, board=board)
 
 
@@ -182,6 +184,7 @@ def orders(
         network.describe(config.net, len(files))
         files.extend(network.descriptors)
     buses.place_disks(config, asked.disks, asked.cpus)
+    buses.place_floppies(config, asked.floppies)
     if network is not None:
         buses.place_network(config)
     buses.place_consoles(config)

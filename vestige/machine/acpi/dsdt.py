@@ -178,6 +178,8 @@ def _node(place: Place, node: Node, number: int, ioapic: bool) -> bytes:
         claims = [resources.ports(ports.first, ports.count) for ports in place.ports]
         if place.memory is not None:
             claims.append(resources.memory(place.memory.address, place.memory.size))
+        if place.dma is not None:
+            claims.append(resources.dma(place.dma))
     if ioapic:
         lines = [wire.pin for wire in place.wires if node.claims(wire.line)]
         claims += [resources.edge_interrupt(pin) for pin in lines]

@@ -24,6 +24,11 @@ def ports(first: int, length: int) -> bytes:
     return struct.pack("<BBHHBB", 0x47, decode_16, first, first, alignment, length)
 
 
+def dma(channel: int) -> bytes:
+    """DMA (Compatibility, NotBusMaster, Transfer8) { channel }."""
+    return struct.pack("<BBB", 0x2A, 1 << channel, 0)
+
+
 def edge_interrupt(gsi: int) -> bytes:
     """Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) { gsi }."""
     consumer, edge, count = 1, 1 << 1, 1

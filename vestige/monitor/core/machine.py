@@ -16,6 +16,7 @@ from vestige.monitor.devices.i8042.model import KeyboardController
 from vestige.monitor.devices.i8237.model import Dma
 from vestige.monitor.devices.i8254.model import Pit
 from vestige.monitor.devices.i8259.model import Pic
+from vestige.monitor.devices.i82077.model import Floppy
 from vestige.monitor.devices.ioapic.model import IoApic
 from vestige.monitor.devices.mc146818.model import Mc146818
 from vestige.monitor.devices.pci.root import PciRoot
@@ -65,6 +66,7 @@ class Machine(Struct):
     rtc: Mc146818
     keyboard_controller: KeyboardController
     dma: Dma
+    floppy: Floppy
     fw_cfg: FwCfg
     vga: Vga
     power_management: PowerManagement

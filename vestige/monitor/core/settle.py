@@ -16,6 +16,8 @@ from vestige.monitor.core.virtio import move_virtio
 from vestige.monitor.line import Line
 from vestige.place import Place, is_present
 from vestige.shapes import (
+    DmaController,
+    DmaDevice,
     ExternalInterrupts,
     Link,
     PinController,
@@ -33,7 +35,7 @@ def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, c
         machine.ring_driver.resubmit(config.ring)
     machine.nvme.reap(statistics, now)
     for place in DEVICES:
-        if place.requests is not None:
+        if place.requests is not None and place.board is None:
             move_requests(machine, config, place, now, cpu)
     move_virtio(machine, config, statistics, now, cpu)
     machine.nvme.publish(now)
@@ -43,6 +45,7 @@ def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, c
             model = getattr(machine, place.field)
             link.move(model, config, machine.ring_driver, now)
     if machine.old:
+        move_old_requests(machine, config, now, cpu)
         move_old_links(machine, config, now)
         move_old_interrupts(machine, config)
     else:
@@ -60,6 +63,36 @@ def move_old_links(machine: Machine, config: Config, now: u64) -> None:
         if place.link and place.board is not None:
             link: Link = getattr(machine, place.link)
             link.move(getattr(machine, place.field), config, machine.ring_driver, now)
+
+
+@cold
+def move_old_requests(machine: Machine, config: Config, now: u64, cpu: u64) -> None:
+    """Those of what a PC alone has, and its DMA: bytes that have moved may ask for the next."""
+    for row, place in enumerate(DEVICES):
+        if place.board is not None and place.requests is not None:
+            if is_present(place, row, config):
+                move_requests(machine, config, place, now, cpu)
+                while move_data(machine, place):
+                    move_requests(machine, config, place, now, cpu)
+
+
+def move_data(machine: Machine, place: Place) -> bool:
+    """Move by DMA what a device asks for; whether something has moved."""
+    if place.dma is None:
+        return False
+    device: DmaDevice = getattr(machine, place.field)
+    length = device.dma_length()
+    for other in DEVICES:
+        if other.carries:
+            controller: DmaController = getattr(machine, other.field)
+            controller.ask(place.dma, length > 0)
+            if length > 0 and controller.is_open(place.dma):
+                moved = controller.transfer(
+                    place.dma, device.dma_address(), length, device.dma_to_memory()
+                )
+                device.dma_moved(moved, controller.take_end())
+                return True
+    return False
 
 
 def move_requests(machine: Machine, config: Config, place: Place, now: u64, cpu: u64) -> None:

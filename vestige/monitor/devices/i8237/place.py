@@ -20,4 +20,6 @@ DMA = Place(
         Ports(PORT_SECOND, SECOND_PORTS),
     ),
     board=Board.PC,
+    configured=True,
+    carries=True,
 )

@@ -30,6 +30,35 @@ class Register(IntEnum):
     ALL_MASKS = 15  # RW: a bit a channel
 
 
+class Command(IntFlag):
+    """COMMAND."""
+
+    DISABLE = 1 << 2  # nothing is transferred
+
+
+class Mode(IntFlag):
+    """MODE."""
+
+    TYPE = 3 << 2  # a Transfer
+    INITIALIZE = 1 << 4  # autoinitialization: begin again at the end of the count
+    DOWN = 1 << 5  # the address is decremented
+    SERVICE = 3 << 6
+    CASCADE = 3 << 6  # of SERVICE: the channel is another controller's
+
+
+class Transfer(IntEnum):
+    """Mode.TYPE, and what there is beside."""
+
+    VERIFY = 0 << 2  # nothing is moved
+    WRITE = 1 << 2  # from the device to memory
+    READ = 2 << 2  # from memory to the device
+
+
+# By channel of the first controller: where in the page registers its page is.
+PAGE_OF = (7, 3, 1, 2)
+PAGE_SHIFT = 16
+
+
 class Bit(IntFlag):
     """A value written to REQUEST or to MASK."""
 

@@ -4,7 +4,7 @@ The clock costs nothing while nobody looks: at an access, and when an interrupt 
 for the seconds since. They are counted from one time on, so it never drifts.
 """
 
-from vestige.abi import KIB, MIB, Config
+from vestige.abi import KIB, MIB, Config, FloppyDrive
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.clock import SECOND
 from vestige.monitor.devices.mc146818.alarm import ANY, until_alarm
@@ -20,12 +20,14 @@ from vestige.monitor.devices.mc146818.spec import (
     DONT_CARE,
     EXTENDED_KIB,
     FIRST_UPDATE,
+    FLOPPY,
     PERIODS,
     POINTER,
     RESET_A,
     RESET_B,
     RESUMING,
     RUNNING,
+    SECOND_FLOPPY,
     SUMMED_END,
     SUMMED_FIRST,
     UPDATE,
@@ -75,7 +77,7 @@ class Mc146818(Struct):
         self.cells[Cell.DAY_OF_WEEK] = (days + THURSDAY - 1) % 7 + 1
         low = config.ram.low_size
         extended = min(max(low, MIB) - MIB, EXTENDED_KIB * KIB) // KIB
-        self.cells[Cell.EQUIPMENT] = COPROCESSOR | POINTER
+        self.cells[Cell.EQUIPMENT] = COPROCESSOR | POINTER | self.floppies(config)
         self.set_bytes(Cell.BASE_MEMORY, 2, BASE_KIB)
         self.set_bytes(Cell.EXTENDED_MEMORY, 2, extended)
         self.set_bytes(Cell.EXTENDED_MEMORY_FOUND, 2, extended)
@@ -88,6 +90,14 @@ class Mc146818(Struct):
             total = u32(total + self.cells[cell])
         self.cells[Cell.SUM_HIGH] = total >> 8
         self.cells[Cell.SUM_LOW] = total
+
+    def floppies(self, config: Config) -> u8:
+        """Tell firmware of the drives; what the equipment is of them."""
+        first, second = config.floppies[0], config.floppies[1]
+        self.cells[Cell.FLOPPIES] = u8(first << 4 | second)
+        if first == FloppyDrive.NONE:
+            return 0
+        return FLOPPY | (SECOND_FLOPPY if second else 0)
 
     # ---- the guest ------------------------------------------------------------------------
 

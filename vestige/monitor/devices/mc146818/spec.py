@@ -39,6 +39,7 @@ class Cell(IntEnum):
     REGISTER_C = 0x0C  # RO, reading clears
     REGISTER_D = 0x0D  # RO
     SHUTDOWN = 0x0F  # where firmware goes on after a reset of the CPU
+    FLOPPIES = 0x10  # the drives' kinds, abi.FloppyDrive: the first's in bits 4 to 7
     EQUIPMENT = 0x14
     BASE_MEMORY = 0x15  # 16 bits, KiB
     EXTENDED_MEMORY = 0x17  # 16 bits, KiB above 1 MiB
@@ -102,6 +103,8 @@ RESUMING = (0x05, 0x0A, 0x09, 0x0B, 0x0C)
 DONT_CARE = 0xC0  # in an alarm's cell: both set, it need not match
 AFTERNOON = 0x80  # in HOURS and HOURS_ALARM where there are 12
 
+FLOPPY = 1 << 0  # in EQUIPMENT: there are floppy drives, bits 6 and 7 how many, less 1
+SECOND_FLOPPY = 1 << 6
 COPROCESSOR = 1 << 1  # in EQUIPMENT: an FPU
 POINTER = 1 << 2  # in EQUIPMENT: a mouse at the keyboard's controller
 DISK_THEN_CD = 0x32  # BOOT_ORDER

@@ -17,6 +17,7 @@ from vestige.abi import (
     PORT_IDE_CONTROL,
     PORT_IDE_SECONDARY,
     PORT_IDE_SECONDARY_CONTROL,
+    Board,
     Bus,
     Config,
 )
@@ -31,11 +32,14 @@ from vestige.monitor.devices.piix3_ide.pci_spec import Bar as Number
 from vestige.place import Access, Bar, Function, Pci, Place, Post, Requests, Routed, Space
 
 BUS_MASTER_BAR = Bar(Number.BUS_MASTER, PORT_IDE_BUS_MASTER, BUS_MASTER_SIZE, Space.PORTS)
-NATIVE_BARS = (
-    Bar(Number.PRIMARY_COMMAND, PORT_IDE, COMMAND_BLOCK_SIZE, Space.PORTS),
-    Bar(Number.PRIMARY_CONTROL, PORT_IDE_CONTROL, CONTROL_BLOCK_SIZE, Space.PORTS),
-    Bar(Number.SECONDARY_COMMAND, PORT_IDE_SECONDARY, COMMAND_BLOCK_SIZE, Space.PORTS),
-    Bar(Number.SECONDARY_CONTROL, PORT_IDE_SECONDARY_CONTROL, CONTROL_BLOCK_SIZE, Space.PORTS),
+NATIVE_BARS = tuple(
+    Bar(number, first, size, Space.PORTS, Board.MODERN)
+    for number, first, size in (
+        (Number.PRIMARY_COMMAND, PORT_IDE, COMMAND_BLOCK_SIZE),
+        (Number.PRIMARY_CONTROL, PORT_IDE_CONTROL, CONTROL_BLOCK_SIZE),
+        (Number.SECONDARY_COMMAND, PORT_IDE_SECONDARY, COMMAND_BLOCK_SIZE),
+        (Number.SECONDARY_CONTROL, PORT_IDE_SECONDARY_CONTROL, CONTROL_BLOCK_SIZE),
+    )
 )
 MEMORY_BARS = (
     Bar(Number.PRIMARY_CONTROL, IDE_MEMORY_CONTROL, IDE_MEMORY_PAGE),

@@ -1,0 +1,1 @@
+"""The floppy disk controller's tests."""
