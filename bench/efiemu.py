@@ -165,13 +165,21 @@ def boot_time(bench: Bench, configuration: Configuration) -> float:
 
 
 def boot(
-    folder: Path, disk: Path, configuration: Configuration, script: Sequence[str], limit: float
+    folder: Path,
+    disk: Path,
+    configuration: Configuration,
+    script: Sequence[str],
+    limit: float,
+    *more: str,
 ) -> list[tuple[float, str]]:
-    """Each line of the console until the machine powers off, with the seconds until it ended."""
+    """Each line of the console until the machine powers off, with the seconds until it ended.
+
+    `more`: what else QEMU is given.
+    """
     lines = ["fs0:", *script]
     (folder / "startup.nsh").write_text("".join(f"{line}\r\n" for line in lines))
     drive = f"file={disk},format=raw,if=none,id=disk"
-    words = ["-drive", drive, "-device", configuration.device]
+    words = ["-drive", drive, "-device", configuration.device, *more]
     found: list[tuple[float, str]] = []
     began, rest = time.monotonic(), b""
     output, end = os.pipe()
