@@ -103,42 +103,38 @@ def is_meant(shell: Shell, number: u32, command: u32, destination: u32, x2apic: 
     return x2apic and same_cluster and destination >> identity % 16 & 1 != 0
 
 
-def answer_msr(shell: Shell, number: u32, writes: bool, value: u64) -> tuple[bool, u64]:
-    """An access of one of both registers: False, it is #GP; what is read."""
+def write_register(shell: Shell, number: u32, value: u64) -> bool:
+    """WRMSR of one of both registers: False, it is #GP, as of any other. Reads are the guest's."""
     if number == APIC_BASE:
-        return answer_base(shell, writes, value)
-    return answer_command(shell, writes, value)
+        return write_base(shell, value)
+    return number == X2APIC_COMMAND and write_command(shell, value)
 
 
-def answer_command(shell: Shell, writes: bool, value: u64) -> tuple[bool, u64]:
+def write_command(shell: Shell, value: u64) -> bool:
     """x2APIC's, for commands; there is none in another mode."""
     mode = ENABLED | X2APIC
     if read_msr(APIC_BASE) & mode != mode:
-        return False, 0
-    if not writes:
-        return True, read_msr(X2APIC_COMMAND)
+        return False
     command = u32(value)
     if command & ~COMMAND_BITS:
-        return False, 0
+        return False
     destination = value >> 32
     command = pass_command(shell, command, u32(destination), True)
     write_msr(X2APIC_COMMAND, destination << 32 | command)
-    return True, 0
+    return True
 
 
-def answer_base(shell: Shell, writes: bool, value: u64) -> tuple[bool, u64]:
+def write_base(shell: Shell, value: u64) -> bool:
     """The one that switches it on, 16.3.1 and 16.9. It can't be moved."""
     old = read_msr(APIC_BASE)
-    if not writes:
-        return True, old
     mode = ENABLED | X2APIC
     before, wanted = old & mode, value & mode
     if (value ^ old) & APIC_ADDRESS:
         tell_of_move(shell)
     if (value ^ old) & ~mode or not may_change(shell, before, wanted):
-        return False, 0
+        return False
     write_msr(APIC_BASE, value)
-    return True, 0
+    return True
 
 
 def tell_of_move(shell: Shell) -> None:

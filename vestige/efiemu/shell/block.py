@@ -31,6 +31,7 @@ from vestige.lang.intrinsics import address_of, fill, load8, store8
 from vestige.lang.records import Record
 from vestige.lang.types import u8, u32, u64
 
+MSR_WRITES, MSR_ACCESSES = 2, 3  # bits of a permission map
 LOW_SIZE, LOWEST_MEBIBYTE = 2 * PAGE, 0xF_FFFF  # bytes below 1 MiB, and its last one
 SIZE = 7 << 20
 ALIGNMENT = 2 << 20
@@ -179,8 +180,8 @@ def map_ram(shell: Shell, end: u64) -> None:
         replace_all(shell, shell.monitor_root, address, SIZE, DECOY)
 
 
-def intercept_msr(block: u64, number: u32) -> None:
-    """Of reads and writes. APM volume 2, 15.11."""
+def intercept_msr(block: u64, number: u32, accesses: u8) -> None:
+    """Some of its accesses, or all: MSR_WRITES, MSR_ACCESSES. APM volume 2, 15.11."""
     offset: u32 = 0
     if number >= 0xC001_0000:
         offset = 0x1000
@@ -188,4 +189,4 @@ def intercept_msr(block: u64, number: u32) -> None:
         offset = 0x800
     bit = 2 * (number & 0x1FFF)
     place = u64(block + MSRS + offset + bit // 8)
-    store8(place, u8(load8(place) | 3 << bit % 8))
+    store8(place, u8(load8(place) | accesses << bit % 8))

@@ -9,7 +9,6 @@ from vestige.efiemu.shell import apic
 from vestige.efiemu.shell.code import length_of
 from vestige.efiemu.shell.fault import Vector
 from vestige.efiemu.shell.instruction import LONGEST, RBX, RCX, RDX
-from vestige.efiemu.shell.interrupt import APIC_BASE, X2APIC_COMMAND
 from vestige.efiemu.shell.processor import (
     ENCRYPTION,
     FEATURES,
@@ -82,7 +81,7 @@ def hide(leaf: u32, read: Leaf) -> None:
 
 
 def answer_msr(shell: Shell, vmcb: Vmcb) -> None:
-    """EFER as if there were no SVM, VM_CR as if it were locked; no other is there."""
+    """EFER as if there were no SVM, VM_CR as if it were locked, and writes of the local APIC's."""
     number = u32(shell.guest.number[RCX] & LOW)
     writes = vmcb.information[0] != 0
     value = vmcb.rax & LOW | (shell.guest.number[RDX] & LOW) << 32
@@ -94,14 +93,7 @@ def answer_msr(shell: Shell, vmcb: Vmcb) -> None:
         shell.guest.number[RDX] = vmcb.efer >> 32
     elif number == VM_CR and not writes:
         vmcb.rax, shell.guest.number[RDX] = LOCKED | DISABLED, 0
-    elif number in (APIC_BASE, X2APIC_COMMAND):
-        known, read = apic.answer_msr(shell, number, writes, value)
-        if not known:
-            shell.events.raise_exception(vmcb, Vector.GENERAL_PROTECTION)
-            return
-        if not writes:
-            vmcb.rax, shell.guest.number[RDX] = read & LOW, read >> 32
-    else:
+    elif not writes or not apic.write_register(shell, number, value):
         shell.events.raise_exception(vmcb, Vector.GENERAL_PROTECTION)
         return
     finish(shell, vmcb)

@@ -30,7 +30,7 @@ from vestige.lang.vcpu import STACK_SIZE
 
 EFER = 0xC000_0080
 HOST_SAVE_AREA, PAT = 0xC001_0117, 0x277
-MSRS = (EFER, VM_CR, HOST_SAVE_AREA, APIC_BASE)
+MSRS = (EFER, VM_CR, HOST_SAVE_AREA)
 INTERCEPTED = (
     Intercept.NMI
     | Intercept.SMI
@@ -86,9 +86,10 @@ def take(shell: Shell, image: LoadedImage) -> None:
 def intercept_msrs(shell: Shell) -> None:
     """Those that are not the guest's alone."""
     for number in MSRS:
-        block.intercept_msr(shell.block, number)
+        block.intercept_msr(shell.block, number, block.MSR_ACCESSES)
+    block.intercept_msr(shell.block, APIC_BASE, block.MSR_WRITES)
     if shell.processors > 1:
-        block.intercept_msr(shell.block, X2APIC_COMMAND)
+        block.intercept_msr(shell.block, X2APIC_COMMAND, block.MSR_WRITES)
 
 
 def fill_vmcb(shell: Shell, vmcb: Vmcb) -> None:
