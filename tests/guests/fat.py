@@ -15,6 +15,7 @@ _PACKAGES = ("dosfstools", "mtools")
 _SECTOR, _SECTORS_PER_MEBIBYTE = 512, 2048
 _GEOMETRY = "16/63"  # heads and sectors, as a BIOS counts them
 _SERIAL = "7e571ce0"
+FLOPPY_SIZE = 1_474_560  # bytes
 _QUICK = 60.0  # seconds
 
 
@@ -40,6 +41,14 @@ def make(image: Path, mebibytes: int, files: Mapping[str, Path], offset: int = 0
         run("mmd", "-i", place, f"::{folder}")
     for name, source in files.items():
         run("mcopy", "-i", place, source, f"::{name}")
+
+
+def make_floppy(image: Path, files: Mapping[str, Path]) -> None:
+    """A new floppy disk of 1.44 MB with a FAT12 of `files`. Raises UsageError if a tool fails."""
+    image.write_bytes(bytes(FLOPPY_SIZE))
+    run(packages.place(tools(), "sbin/mkfs.fat"), "-F", "12", "-i", _SERIAL, image)
+    for name, source in files.items():
+        run("mcopy", "-i", image, source, f"::{name}")
 
 
 def run(*argv: str | Path) -> None:

@@ -13,7 +13,7 @@ SUITE = "bookworm"
 # tell, QEMU's emulator marks the entries of the page directory pointer table as accessed (its
 # mmu_translate), a bit that must be 0 there, and so KVM's load_pdptrs refuses the table.
 FLAVOUR = "686"
-MODULES = (*kernels.UNTIL_LATELY, "sd_mod", "ata_piix", "ext4")
+MODULES = (*kernels.UNTIL_LATELY, "sd_mod", "ata_piix", "ext4", "floppy")
 
 
 class Kernel(NamedTuple):

@@ -1,17 +1,15 @@
-"""What a BIOS starts besides GRUB: Debian's iPXE, memtest86+ and syslinux, the last on a disk."""
+"""What a BIOS starts besides GRUB: Debian's iPXE, memtest86+ and syslinux, the last on a floppy."""
 
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 from tests.guests import fat
-from tests.guests.images import MEBIBYTE
 from tests.guests.store import unpacked
 
 IPXE, MEMTEST = "ipxe.lkrn", "memtest86+x64.bin"  # below /boot, in Linux's format
 MEMTEST_EFI = "memtest86+x64.efi"
 _PACKAGES = ("ipxe", "memtest86+", "syslinux")
-_MEBIBYTES = 32
 
 
 @cache
@@ -25,12 +23,9 @@ def boot_file(name: str) -> Path:
     return tools() / "boot" / name
 
 
-def write_syslinux_disk(image: Path, configuration: str, files: Mapping[str, Path]) -> None:
-    """A disk with syslinux, its configuration, and `files` by their names."""
-    with image.open("wb") as file:
-        file.truncate(_MEBIBYTES * MEBIBYTE)
+def write_syslinux_floppy(image: Path, configuration: str, files: Mapping[str, Path]) -> None:
+    """A floppy disk with syslinux, its configuration, and `files` by their names."""
     text = image.with_suffix(".cfg")
     text.write_text(configuration)
-    # A whole disk, as a floppy disk is laid out: its first sector is syslinux's own.
-    fat.make(image, _MEBIBYTES, {"syslinux.cfg": text, **files})
+    fat.make_floppy(image, {"syslinux.cfg": text, **files})
     fat.run(tools() / "usr/bin/syslinux", "--install", image)

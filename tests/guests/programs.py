@@ -15,7 +15,21 @@ _LIBRARIES = "usr/lib/x86_64-linux-gnu"
 _LOADER = "ld-linux-x86-64.so.2"
 # Packages that have not the names of their programs.
 _PACKAGES = {"acpidump": "acpica-tools"}
+_QUICK = 60.0  # seconds
 _UNWINDER = "libgcc_s.so.1"  # which the C library loads by itself to cancel a thread
+
+
+@cache
+def floppy_formatter() -> Path:
+    """A program for 32-bit x86: format_floppy.s. It has no library."""
+    source = Path(__file__).with_name("format_floppy.s")
+
+    def build(directory: Path) -> None:
+        made, linked = directory / "made.o", directory / "format-floppy"
+        packages.command(["as", "--32", "-o", str(made), str(source)], timeout=_QUICK)
+        packages.command(["ld", "-m", "elf_i386", "-o", str(linked), str(made)], timeout=_QUICK)
+
+    return built("format-floppy", (source.read_text(),), build) / "format-floppy"
 
 
 @cache

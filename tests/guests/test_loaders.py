@@ -1,7 +1,7 @@
 """Debian's boot loaders on a PC, and Debian by them: what they do without our help.
 
-SeaBIOS starts them from an IDE disk, an image or an NVMe controller behind it, all in one software
-host. Their console is the BIOS's, on the serial port.
+SeaBIOS starts them from an IDE disk, an image or an NVMe controller behind it, or from a floppy
+disk, all in one software host. Their console is the BIOS's, on the serial port.
 """
 
 import gzip
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.guests import grub, i386, images, initramfs, kernels, loaders, programs, roots
+from tests.guests import fat, grub, i386, images, initramfs, kernels, loaders, programs, roots
 from tests.guests.seat import Seat
 from tests.machine.iasl import check_table
 from vestige.abi import Board
@@ -39,7 +39,7 @@ TYPED = "The quick brown fox, 2 lazy dogs & a (cat)"
 ROOT = "root=/dev/sda1 console=ttyS0 quiet panic=-1 chips"
 MENU = f"""set timeout=300
 menuentry "Debian for 32 bits" --hotkey=o {{
-    linux16 /old/vmlinuz {ROOT} noapic clocksource=hpet
+    linux16 /old/vmlinuz {ROOT} noapic clocksource=hpet floppies
     initrd16 /old/initrd
 }}
 menuentry "Debian, not by the BIOS" --hotkey=d {{
@@ -68,10 +68,11 @@ LABEL memory
 
 TESTING = re.compile(r"Testing: +4MB - \S+ \[.* Pattern: +\S", re.DOTALL)
 SMALL = ("--memory", "64M")
+FILLER = b"\xf6"  # what Linux's driver formats with
 
 
 class Disks(NamedTuple):
-    """One with GRUB, Debian, and what else GRUB starts; the same again; one with syslinux."""
+    """One with GRUB, Debian, and what else GRUB starts; the same again; a floppy with syslinux."""
 
     grub: Path
     controller: Path  # of the NVMe controller
@@ -101,11 +102,12 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> Disks:
         for place, program in programs.programs("acpidump").items():
             (tree / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(program, tree / place)
+        shutil.copy(programs.floppy_formatter(), tree / "bin/format-floppy")
 
     grub.write_disk(disks.grub, MENU, files, fill)
     images.copy(disks.grub, disks.controller)
     memtest = {"memtest": loaders.boot_file(loaders.MEMTEST)}
-    loaders.write_syslinux_disk(disks.syslinux, SYSLINUX, memtest)
+    loaders.write_syslinux_floppy(disks.syslinux, SYSLINUX, memtest)
     return disks
 
 
@@ -128,13 +130,13 @@ def sit_down(host: SoftHost, key: str, *disks: Path | str, words: Sequence[str] 
 def test_grub_starts_ipxe_which_starts_syslinux_which_starts_memtest86(
     host: SoftHost, disks: Disks
 ) -> None:
-    with sit_down(host, "i", disks.grub, disks.syslinux, words=SMALL) as seat:
+    with sit_down(host, "i", disks.grub, words=(*drive(disks.syslinux), *SMALL)) as seat:
         seat.read_until("Press Ctrl-B")
         seat.type("\x02")
         seat.read_until("iPXE> ")
         seat.type("show version\r")
         assert re.search(r"builtin/version:string = \S+", seat.read_until("iPXE> "))
-        seat.type("sanboot --drive 0x81\r")  # the second disk
+        seat.type("sanboot --drive 0\r")  # the floppy
         seat.read_until("SYSLINUX ")
         seat.read_until("boot: ")
         seat.type("memory\r")
@@ -166,11 +168,26 @@ def test_memtest86_starts_by_its_32_bit_entry_with_its_command_line(host: SoftHo
 
 
 def test_grub_starts_a_32_bit_debian_on_an_ide_disk_without_the_io_apic(
-    host: SoftHost, disks: Disks
+    host: SoftHost, disks: Disks, tmp_path: Path
 ) -> None:
-    """By the 16-bit boot protocol, noapic and clocksource=hpet."""
-    with sit_down(host, "o", disks.grub, words=("--hpet",)) as seat:
+    """By the 16-bit boot protocol, noapic and clocksource=hpet; and two floppy drives beside."""
+    written = tmp_path / "written.img"
+    written.write_bytes(bytes(2 * fat.FLOPPY_SIZE))  # 2.88 MB
+    floppies = (*drive(disks.syslinux, ",readonly"), *drive(written))
+    with sit_down(host, "o", disks.grub, words=("--hpet", *floppies)) as seat:
         said = check_debian(seat, disks.grub)
+    formatted = FILLER * (2 * fat.FLOPPY_SIZE)
+    pattern = (2 * roots.pattern())[: fat.FLOPPY_SIZE]
+    assert written.read_bytes() == pattern + formatted[fat.FLOPPY_SIZE :], said
+    assert [line for line in said if line.startswith("floppy: ")] == [
+        f"floppy: {hashlib.sha256(disks.syslinux.read_bytes()).hexdigest()}",
+        "floppy: formatted",
+        f"floppy: {hashlib.sha256(formatted).hexdigest()}",
+        "floppy: written",
+        f"floppy: {hashlib.sha256(written.read_bytes()).hexdigest()}",
+    ]
+    assert any("Floppy drive(s): fd0 is 1.44M, fd1 is 2.88M" in line for line in said), said
+    assert interrupts(said)["6"] == ("XT-PIC", "floppy")
     assert "machine: i686" in said
     assert "clocksource: hpet" in said
     lines = interrupts(said)
@@ -191,6 +208,11 @@ def test_grub_starts_debian_on_an_nvme_controller_behind_the_ide_with_our_tables
     assert interrupts(said)["14"] == ("IO-APIC", "ata_piix")
     assert "tables: kept" in said
     check_tables(disks.controller, tmp_path)
+
+
+def drive(image: Path, more: str = "") -> tuple[str, str]:
+    """The words for a floppy drive with a disk."""
+    return "--floppy", f"{image}{more}"
 
 
 def wait_for_memtest(seat: Seat) -> str:

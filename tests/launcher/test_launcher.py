@@ -117,6 +117,11 @@ class Folder:
         ("disk", [], []),
         ("disk", "a,readonly", ["--disk=a,readonly"]),
         ("disk", Path("a,readonly"), ["--disk=a,,readonly"]),
+        (
+            "floppy",
+            ["none", Path("none"), Path("a,b")],
+            ["--floppy=none", "--floppy=./none", "--floppy=a,,b"],
+        ),
         ("disk", Path("vfio:00:10.0"), ["--disk=./vfio:00:10.0"]),
         ("console", Path("virtio"), ["--console=./virtio"]),
         ("console", Path("stdio"), ["--console=./stdio"]),

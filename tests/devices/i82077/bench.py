@@ -20,7 +20,6 @@ TO_MEMORY = 0x40 | Transfer.WRITE | CHANNEL  # modes of the channel: single tran
 FROM_MEMORY = 0x40 | Transfer.READ | CHANNEL
 AGAIN = Mode.INITIALIZE
 ON = Output.RESET | Output.GATE | Output.MOTOR  # DOR: drive 0 turns
-MOST = 40_000  # accesses to a data register until something is wrong
 
 
 class Image:

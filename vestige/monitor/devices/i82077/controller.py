@@ -12,6 +12,7 @@ from vestige.monitor.devices.i82077.drive import Drive
 from vestige.monitor.devices.i82077.spec import (
     CHANGED,
     COMMAND_BYTES,
+    CONFIGURED,
     DRIVES,
     FLOATING,
     INPUT_FLOATING,
@@ -94,7 +95,7 @@ class Controller(Struct):
     # ---- set-up ---------------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Power on: in reset, at the lowest rate but one (2.1.4)."""
+        """Power on: in reset, at the rate that DSR has then."""
         self.rate = Rate.KBPS_250
         self.configured = Configured.NO_FIFO
         self.phase = Phase.RESET
@@ -182,7 +183,7 @@ class Controller(Struct):
     # ---- resets and the interrupt -----------------------------------------------------------
 
     def begin_reset(self) -> None:
-        """What is under way is dropped. 5.2.10: what LOCK keeps stays."""
+        """What is under way is dropped. 5.2.12: what LOCK keeps stays."""
         self.phase = Phase.RESET
         self.begins = 0
         self.count = 0
@@ -198,7 +199,7 @@ class Controller(Struct):
         self.drive_line()
 
     def end_reset(self) -> None:
-        """The chip runs, once no request of its is under way, and looks at its drives (4.3)."""
+        """The chip runs, once no request of its is under way, and looks at its drives."""
         in_reset = self.output & Output.RESET == 0
         if self.phase != Phase.RESET or in_reset or self.request.state != State.IDLE:
             return
@@ -306,7 +307,7 @@ class Controller(Struct):
                 self.perpendicular = kept | value & Perpendicular.MODE
                 self.listen()
             case Command.CONFIGURE:
-                self.configured = self.command[2] & INPUT_FLOATING
+                self.configured = self.command[2] & CONFIGURED
                 self.precompensation = self.command[3]
                 self.listen()
             case Command.LOCK:
@@ -328,7 +329,7 @@ class Controller(Struct):
         return u8(Status3.ONES | track_0 | protected | named)
 
     def recalibrate(self) -> None:
-        """The head to track 0. Where no drive says that it is there, that has failed (5.2.1)."""
+        """The head to track 0. Where no drive says that it is there, that has failed (5.2.2)."""
         unit = self.unit()
         self.drives[unit].move_to(0)
         there = self.drives[unit].present != 0
@@ -354,7 +355,7 @@ class Controller(Struct):
         self.interrupt_host()
 
     def sense_interrupt(self) -> None:
-        """5.2.3: of a reset for each drive, then of seeks. It ends the interrupt."""
+        """5.2.4: of a reset for each drive, then of seeks. It ends the interrupt."""
         if self.senses > 0:
             unit: u8 = UNITS - min(self.senses, UNITS)
             self.senses -= 1

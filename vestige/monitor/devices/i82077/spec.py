@@ -42,7 +42,7 @@ class Output(IntFlag):
 
 
 class MainStatus(IntFlag):
-    """MSR, 2.1.5."""
+    """MSR, 2.1.6."""
 
     BUSY = 1 << 4  # CMD BSY: a command's bytes, execution or result
     NON_DMA = 1 << 5  # execution that moves bytes by the data register
@@ -51,7 +51,7 @@ class MainStatus(IntFlag):
 
 
 class RateSelect(IntFlag):
-    """DSR, 2.1.4; of CCR RATE alone."""
+    """DSR, 2.1.5; of CCR RATE alone."""
 
     RATE = 3
     RESET = 1 << 7  # ends by itself
@@ -150,8 +150,11 @@ class Configured(IntFlag):
     IMPLIED_SEEK = 1 << 6  # EIS
 
 
+CONFIGURED = 0x7F  # all of them
+
+
 class Perpendicular(IntFlag):
-    """The second byte of PERPENDICULAR MODE, 5.2.8."""
+    """The second byte of PERPENDICULAR MODE, 5.2.11."""
 
     MODE = 3  # WGATE, GAP
     DRIVES = 0xF << 2
@@ -161,7 +164,6 @@ class Perpendicular(IntFlag):
 class Status0(IntFlag):
     """ST0, 6.1. Its bits 0 to 2 are the command's drive and the head."""
 
-    NOT_READY = 1 << 3
     NO_TRACK_0 = 1 << 4  # EC
     SEEK_END = 1 << 5  # SE
     ABNORMAL = 1 << 6  # IC

@@ -166,7 +166,7 @@ def moved(chip: Controller) -> None:
 
 
 def clear_rest(chip: Controller) -> None:
-    """A sector that TC has cut short is written with zeroes behind (5.1.3)."""
+    """A sector that TC has cut short is written with zeroes behind (5.1.4)."""
     for i in range(SECTOR_BYTES):
         if i >= chip.position:
             chip.data[i] = 0
