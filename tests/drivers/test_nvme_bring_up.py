@@ -93,6 +93,11 @@ def large_blocks(bench: NvmeBench) -> None:
     bench.fake.block_size = 8192
 
 
+def no_sectors(bench: NvmeBench) -> None:
+    bench.description.sectors = 1
+    bench.fake.block_size = 4096
+
+
 def empty(bench: NvmeBench) -> None:
     bench.fake.blocks = 0
 
@@ -119,6 +124,7 @@ def large_pages(bench: NvmeBench) -> None:
         (none, Failure.NO_NAMESPACE),
         (metadata, Failure.FORMAT),
         (large_blocks, Failure.FORMAT),
+        (no_sectors, Failure.BLOCKS),
         (empty, Failure.FORMAT),
         (no_doorbells, Failure.UNSUPPORTED),
         (no_nvm_commands, Failure.UNSUPPORTED),

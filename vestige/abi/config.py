@@ -122,6 +122,7 @@ class Nvme(Struct):
     bar: u64  # address of BAR 0
     bar_size: u64  # bytes mapped there from offset 0: registers and doorbells
     queues: u64  # NVME_QUEUES_SIZE bytes, zeroed, DMA-mapped at this address
+    sectors: u8  # 1: its blocks have to be sectors, of 512 bytes
     moved: u8  # 1: the controller finds memory by `windows`
     windows: Window[NVME_WINDOWS]
     elsewhere: u64  # the controller's address of a page

@@ -40,6 +40,7 @@ class NvmeFailure(IntEnum):
     FORMAT = 7  # no blocks, metadata, or blocks other than 512 bytes to 4 KiB
     CHANGED = 8  # after a reset the namespace had another size or format
     HUNG = 9  # several resets, and no command done in between
+    BLOCKS = 10  # its blocks are no sectors, where they have to be: Nvme.sectors
 
 
 NVME_FAILURES: dict[int, str] = {  # as a person is told of them
@@ -55,6 +56,10 @@ NVME_FAILURES: dict[int, str] = {  # as a person is told of them
     ),
     NvmeFailure.CHANGED: "its namespace changed over a reset",
     NvmeFailure.HUNG: "it answered nothing between several resets",
+    NvmeFailure.BLOCKS: (
+        "its blocks are larger than an IDE's sectors, so that its partitions would be misread;"
+        " format it with blocks of 512 bytes (nvme format), which erases it"
+    ),
 }
 
 

@@ -57,7 +57,7 @@ def fill(private: PrivateMemory, code: MonitorCode) -> None:
     config.coalesced, config.coalesced_entries = block.WRITES, block.WRITE_COUNT
     disk, nvme = config.disks[0], config.nvme[0]
     disk.present, disk.bus, disk.kind = 1, abi.Bus.IDE, abi.DiskKind.NVME
-    nvme.present, nvme.vectors, nvme.moved = 1, 1, 1
+    nvme.present, nvme.vectors, nvme.moved, nvme.sectors = 1, 1, 1, 1
     nvme.bar, nvme.bar_size = abi.BARS, block.REGISTERS_SIZE
     nvme.queues = abi.NVME_QUEUES
     for index in range(CPUS):

@@ -85,6 +85,7 @@ class Controller(Struct):
     can_discard: u8
     read_only: u8
     block_shift: u8  # log2 of a block's bytes
+    sectors: u8  # 1: a block has to be a sector
     status: u16  # of the admin command that failed
     vectors: u32
     stride: u32  # bytes between two doorbells
@@ -120,6 +121,7 @@ class Controller(Struct):
         self.bar_size = description.bar_size
         self.memory = description.queues
         self.vectors = description.vectors
+        self.sectors = description.sectors
         self.bus.connect(description)
         self.due = NEVER
         capabilities = load64(u64(self.bar + Register.CAP))
@@ -373,6 +375,8 @@ class Controller(Struct):
         blocks = data.size
         if metadata or not MIN_SHIFT <= shift <= MAX_SHIFT or blocks == 0:
             self.fail(NvmeFailure.FORMAT)
+        elif self.sectors and shift != SECTOR_SHIFT:
+            self.fail(NvmeFailure.BLOCKS)
         elif self.blocks and (self.blocks != blocks or self.block_shift != shift):
             self.fail(NvmeFailure.CHANGED)
         else:
