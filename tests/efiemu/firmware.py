@@ -36,7 +36,8 @@ IMAGE = 0x77  # our handle
     GET_VARIABLE,
     LOCATE_PROTOCOL,
     INSTALL_TABLE,
-) = range(1, 17)  # addresses of functions
+    UNLOAD_IMAGE,
+) = range(1, 18)  # addresses of functions
 NVME_CLASS, BRIDGE_CLASS = 0x01080200, 0x06000000
 NO_MEMORY, BUFFER_TOO_SMALL, NOT_FOUND = 1 << 63 | 9, 1 << 63 | 5, 1 << 63 | 14
 BAR, BAR_SIZE, VECTORS = 0x8_8000_0000, 0x4000, 0x2000
@@ -85,6 +86,7 @@ class Firmware(Processor):
             (uefi.FREE_PAGES, FREE_PAGES), (uefi.GET_MEMORY_MAP, GET_MEMORY_MAP),
             (uefi.STALL, STALL), (uefi.FREE_POOL, FREE_POOL), (uefi.CONNECT, CONNECT),
             (uefi.LOAD_IMAGE, LOAD_IMAGE), (uefi.START_IMAGE, START_IMAGE),
+            (uefi.UNLOAD_IMAGE, UNLOAD_IMAGE),
             (uefi.LOCATE_PROTOCOL, LOCATE_PROTOCOL),
             (uefi.DISCONNECT, DISCONNECT), (uefi.LOCATE_HANDLES, LOCATE_HANDLES),
         ):  # fmt: skip

@@ -17,6 +17,7 @@ from vestige.efiemu.shell import uefi
 DEFAULT = 200
 LETTERS = " nvme=0:.1fb\\\0\ud7ff?"
 OPTIONS = ("boot=\\a", "boot= a", "boot=", "nvme=00:03.0 nvme=00:04.0", "NVME=00:03.0", "-x")
+NAMES, ENDS = ("x ", ""), ("", " ", "  boot=", "boot=", " boot=a b")
 SIGNATURES = (b"APIC", b"MCFG", b"FACP", b"IVRS", b"DMAR", b"VSTG")
 BYTES = (0, 1, 2, 8, 9, 16, 44, 254, 255)  # that tables have, besides any
 
@@ -27,9 +28,9 @@ def options(chance: random.Random) -> str:
             return "".join(chance.choice(LETTERS) for _ in range(chance.randrange(40)))
         case 1:
             place = f"{chance.getrandbits(8):02x}:{chance.getrandbits(6):02x}.{chance.randrange(9)}"
-            return f"x nvme={place}{chance.choice(('', ' ', '  boot=', 'boot=', ' boot=a b'))}"
+            return f"{chance.choice(NAMES)}nvme={place}{chance.choice(ENDS)}"
         case 2:
-            return f"x {chance.choice(OPTIONS)}"
+            return f"{chance.choice(NAMES)}{chance.choice(OPTIONS)}"
         case _:
             return ""
 

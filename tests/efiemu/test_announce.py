@@ -54,4 +54,5 @@ def test_a_machine_that_is_switched_off_is_not_taken_over() -> None:
     firmware.variables["EfiemuOff", OFF.bytes_le] = b"\1"
     firmware.start()
     (line,) = firmware.lines
-    assert line == f"efiemu: it is switched off: the firmware has the variable EfiemuOff-{OFF}"
+    off = f"efiemu: it is switched off: the firmware has the variable EfiemuOff-{OFF}; "
+    assert line == f"{off}delete that (Linux: chattr -i, then rm)"

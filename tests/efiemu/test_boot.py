@@ -14,13 +14,16 @@ from tests.efiemu.firmware import (
     LOCATE_HANDLES,
     NOT_FOUND,
     START_IMAGE,
+    UNLOAD_IMAGE,
     Firmware,
     put,
 )
+from vestige.efiemu import pe
 from vestige.efiemu.shell import uefi
 from vestige.efiemu.shell.boot import boot
 from vestige.efiemu.shell.options import read_options
 from vestige.efiemu.shell.state import PATH_SIZE, Shell
+from vestige.efiemu.shell.texts import Text
 from vestige.efiemu.shell.uefi import LoadedImage
 from vestige.lang.intrinsics import running_on
 
@@ -51,8 +54,12 @@ class Disks(Firmware):
         }
         self.tried: list[tuple[bytes, str]] = []
         self.started: list[str] = []
+        self.refuses: dict[str, int] = {}  # files that are not loaded, with a status
+        self.begin: dict[str, bytes] = {}  # what is at the beginning of files
+        self.unloaded: list[int] = []
         self._loaded = LoadedImage()
         self.services |= {LOAD_IMAGE: self._load, START_IMAGE: self._start}
+        self.services[UNLOAD_IMAGE] = self._unload
         self.services[LOCATE_HANDLES] = self._locate_systems
         self._others = self.services[HANDLE_PROTOCOL]
         self.services[HANDLE_PROTOCOL] = self._protocol
@@ -83,7 +90,13 @@ class Disks(Firmware):
                 assert name.endswith("\0")
                 assert whole[len(system) + length :].startswith(END)
                 self.tried.append((system, name[:-1]))
-                return put(answer, LOADED) if name[:-1] in files else NOT_FOUND
+                if name[:-1] not in files:
+                    return NOT_FOUND
+                status = self.refuses.get(name[:-1], uefi.SUCCESS)
+                if status in (uefi.SUCCESS, uefi.SECURITY_VIOLATION):
+                    put(answer, LOADED)
+                self._loaded.base = self.put(self.begin.get(name[:-1], b"MZ").ljust(64, b"\0"))
+                return status
         raise AssertionError
 
     def _start(self, handle: int, *_: int) -> int:
@@ -95,12 +108,18 @@ class Disks(Firmware):
         self.started.append(options)
         return uefi.ABORTED
 
+    def _unload(self, handle: int, *_: int) -> int:
+        self.unloaded.append(handle)
+        return uefi.SUCCESS
+
     def boots(self) -> bool:
-        """Whether anything was booted."""
-        shell = Shell(boot=self.boot, handle=CONTROLLER)
+        """Whether anything was booted. If not, there is one line."""
+        shell = Shell(boot=self.boot, output=self.table_of_system.output, handle=CONTROLLER)
         with running_on(self):
-            assert read_options(shell, IMAGE)
-            return boot(shell, IMAGE)
+            assert read_options(shell, IMAGE) == Text.NOTHING
+            boot(shell, IMAGE)
+        assert len(self.lines) == (0 if self.started else 1)
+        return bool(self.started)
 
 
 def test_the_default_file_of_the_first_that_has_one_without_options() -> None:
@@ -111,14 +130,74 @@ def test_the_default_file_of_the_first_that_has_one_without_options() -> None:
     assert firmware.started == [""]
 
 
-@pytest.mark.parametrize("systems", [{}, {ELSEWHERE: [DEFAULT]}, {DISK: ["\\other.efi"]}])
-def test_there_may_be_nothing_to_boot(systems: dict[bytes, list[str]]) -> None:
-    firmware = Disks("", systems)
+NO_FILE_SYSTEM = "the disk has no file system that this firmware can read"
+NO_FILE = "no file system of the disk has the file to boot (boot=FILE names another): "
+
+
+@pytest.mark.parametrize(
+    ("options", "systems", "line"),
+    [
+        ("", {}, NO_FILE_SYSTEM),
+        ("", {ELSEWHERE: [DEFAULT]}, NO_FILE_SYSTEM),
+        ("", {DISK: ["\\other.efi"]}, NO_FILE + DEFAULT),
+        ("boot=/\xe9/x.efi single", {DISK: [DEFAULT]}, f"{NO_FILE}\\?\\x.efi"),
+    ],
+)
+def test_there_may_be_nothing_to_boot(
+    options: str, systems: dict[bytes, list[str]], line: str
+) -> None:
+    firmware = Disks(options, systems)
     assert not firmware.boots()
-    assert not firmware.started
+    assert firmware.lines == [f"efiemu: {line}"]
+    assert not firmware.unloaded
 
 
-@pytest.mark.parametrize("before", ["efiemu.efi nvme=00:04.0 ", "nvme=00:04.0 ", ""])
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        (uefi.UNSUPPORTED, "the file to boot is no EFI application for this processor: "),
+        (uefi.LOAD_ERROR, "the file to boot is no EFI application for this processor: "),
+        (uefi.ACCESS_DENIED, "Secure Boot does not permit the file to boot: "),
+        (uefi.SECURITY_VIOLATION, "Secure Boot does not permit the file to boot: "),
+        (1 << 63 | 7, "the firmware can't load the file to boot, status 8000000000000007: "),
+    ],
+)
+def test_a_file_that_the_firmware_does_not_load_is_told_with_the_reason(
+    status: int, line: str
+) -> None:
+    second = DISK + node(4, 1, bytes(38))
+    firmware = Disks("boot=x.efi", {DISK: ["x.efi"], second: []})
+    firmware.refuses["x.efi"] = status
+    assert not firmware.boots()
+    assert firmware.lines == [f"efiemu: {line}x.efi"]
+    assert firmware.unloaded == ([LOADED] if status == uefi.SECURITY_VIOLATION else [])
+
+
+def test_efiemu_does_not_start_itself() -> None:
+    firmware = Disks("", {DISK: [DEFAULT]})
+    firmware.begin[DEFAULT] = pe.DOS_HEADER
+    assert not firmware.boots()
+    reason = "the file to boot is efiemu itself; name another one, as in boot=FILE: "
+    assert firmware.lines == [f"efiemu: {reason}{DEFAULT}"]
+    assert firmware.unloaded == [LOADED]
+
+
+def test_the_search_goes_on_behind_a_file_that_is_not_started() -> None:
+    second = DISK + node(4, 1, bytes(38))
+    firmware = Disks("", {DISK: [DEFAULT], second: [DEFAULT]})
+    answers = iter((uefi.UNSUPPORTED, uefi.SUCCESS))
+    load = firmware.services[LOAD_IMAGE]
+
+    def by_turns(*arguments: int) -> int:
+        firmware.refuses[DEFAULT] = next(answers)
+        return load(*arguments)
+
+    firmware.services[LOAD_IMAGE] = by_turns
+    assert firmware.boots()
+    assert firmware.tried == [(DISK, DEFAULT), (second, DEFAULT)]
+
+
+@pytest.mark.parametrize("before", ["efiemu.efi nvme=00:04.0 ", "nvme=00:04.0 ", "", "x "])
 @pytest.mark.parametrize("slash", ["\\", "/"])
 def test_a_file_with_what_it_takes(slash: str, before: str) -> None:
     words = f"boot={slash}a{slash}linux.efi root=/dev/sda1 nvme=x quiet\0"

@@ -9,6 +9,7 @@ from tests.efiemu.firmware import INTEL, NVME_CLASS, Firmware
 from tests.efiemu.fuzz_start import fuzz
 from vestige.efiemu.shell import uefi
 from vestige.efiemu.shell.processor import VM_CR
+from vestige.efiemu.shell.state import LONGEST
 
 NVME = (0, 3, 0)
 
@@ -107,11 +108,12 @@ def test_without_a_controller_there_is_nothing_to_take() -> None:
 
 def test_several_controllers_want_a_name() -> None:
     both = ((0, 3, 0), (2, 0, 0))
-    assert refused(machine(controllers=both)).startswith("there are several NVMe controllers; name")
+    several = "there are several NVMe controllers; name one, as in nvme=02:00.0"
+    assert refused(machine(controllers=both)) == several
     assert wanted(machine("efiemu.efi nvme=02:00.0", controllers=both)) == "02:00.0"
     assert wanted(machine("x  nvme=00:03.0 ", controllers=both)) == "00:03.0"
     assert wanted(machine("nvme=00:03.0", controllers=both)) == "00:03.0", "as GRUB gives it"
-    line = "there is no NVMe controller where the load options name one"
+    line = "there is no NVMe controller at 00:04.0"
     assert refused(machine("x nvme=00:04.0", controllers=both)) == line
 
 
@@ -126,15 +128,44 @@ def test_a_controller_without_msix_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
+    "place",
+    ["", "00:03", "00:20.0", "00:03.8", "0:3.0", "00:03.0x", "00-03.0", "g0:03.0", "0:03.0.1"],
+)
+@pytest.mark.parametrize("before", ["", "x ", "efiemu.efi  "])
+def test_a_controllers_place_is_read_as_lspci_writes_it(before: str, place: str) -> None:
+    line = "nvme= takes BUS:DEVICE.FUNCTION in hexadecimal digits, as in nvme=01:00.0, not nvme="
+    assert refused(machine(f"{before}nvme={place} boot=x")) == line + place
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
     [
-        *("x nvme", "x nvme=", "x nvme=00:03", "x nvme=00:20.0", "x nvme=00:03.8", "x nvme=0:3.0"),
-        *("x nvme=00:03.0x", "x nvme=00-03.0", "x nvme=g0:03.0", "x NVME=00:03.0", "x y", "x \xe9"),
-        *("nvme=0:3.0", "nvme=", "boot=", "boot= x", "nvme=" * 400, " x", "nvme=00:03.0 x"),
+        *(("x nvme", "nvme"), ("x NVME=00:03.0 boot=x", "NVME=00:03.0"), ("x y", "y"), (" x", "x")),
+        *(("x \xe9\x1b[2J", "??[2J"), ("nvme=00:03.0 boot", "boot"), (f"x {999 * 'y'}", 999 * "y")),
     ],
 )
-def test_other_load_options_are_refused(options: str) -> None:
-    assert refused(machine(options)).startswith("load options are nvme=BUS:DEVICE.FUNCTION")
+def test_an_unknown_load_option_is_told(options: str, word: str) -> None:
+    line = f"a load option is nvme=BUS:DEVICE.FUNCTION or boot=FILE, not {word}"
+    assert refused(machine(options)) == line[: LONGEST - len("efiemu: ")]
+
+
+@pytest.mark.parametrize("before", ["", "x "])
+def test_one_controller_is_named_once(before: str) -> None:
+    line = "nvme= is given twice; name one controller, not also nvme=00:04.0"
+    assert refused(machine(f"{before}nvme=00:03.0 nvme=00:04.0")) == line
+
+
+@pytest.mark.parametrize("options", ["boot=", "x boot= a", "nvme=00:03.0 boot= ", "x boot=\0"])
+def test_a_file_to_boot_has_a_name(options: str) -> None:
+    line = "boot= takes a file of the disk, as in boot=/EFI/debian/grubx64.efi"
+    assert refused(machine(options)) == line
+
+
+def test_a_machine_that_is_taken_over_already_says_so() -> None:
+    firmware = machine()
+    firmware.leaves[0x8000_0001] = (0, 0, 0, 0)  # a guest is shown no SVM
+    firmware.add_acpi([b"FACP", b"VSTG"])
+    assert refused(firmware) == "this machine is taken over already"
 
 
 @pytest.mark.parametrize(

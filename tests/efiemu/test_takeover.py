@@ -28,6 +28,7 @@ SCRIPT = (
     "\\efiemu.efi nvme=01:04.0",
     "setvar EfiemuOff -guid b5a3e3a0-6b1c-4b7e-9c57-5d6f0c0a1e13 =",
     "\\efiemu.efi nvme=00:05.0",
+    "\\efiemu.efi nvme=00:07.0",
     "\\failing.efi nvme=01:04.0",
     "\\efiemu.efi nvme=01:04.0 boot=\\vmlinuz.efi initrd=\\initrd.img console=ttyS0"
     " tsc=reliable no_timer_check",  # an emulator's timer may be late
@@ -56,8 +57,9 @@ def boot(tmp_path_factory: pytest.TempPathFactory) -> Boot:
     (folder / "failing.efi").write_bytes(application(failing.image()))
     (folder / "startup.nsh").write_text("".join(f"{line}\r\n" for line in SCRIPT))
     disks = tmp_path_factory.mktemp("nvme")
-    other, disk = disks / "3.img", disks / "4.img"
-    other.write_bytes(bytes(1 << 20))
+    other, disk, large = disks / "3.img", disks / "4.img", disks / "7.img"
+    for image in (other, large):
+        image.write_bytes(bytes(1 << 20))
     files = {
         "vmlinuz.efi": kernels.kernel("cloud").bzimage,
         "initrd.img": initramfs.efiemu("cloud"),
@@ -66,10 +68,13 @@ def boot(tmp_path_factory: pytest.TempPathFactory) -> Boot:
     os.truncate(disk, MEBIBYTES << 20)
     before = disk.read_bytes()
     words = ["-smp", "2", "-device", "pci-bridge,id=bridge,chassis_nr=1,addr=6"]
-    for image, bus in ((other, "pci.0"), (disk, "bridge")):
+    for image, more in (
+        *((other, "bus=pci.0"), (disk, "bus=bridge")),
+        (large, "bus=pci.0,logical_block_size=4096,physical_block_size=4096"),
+    ):
         name, number = f"nvme{image.stem}", image.stem
         words += ["-drive", f"file={image},format=raw,if=none,id={name}"]
-        words += ["-device", f"nvme,serial={number},drive={name},bus={bus},addr={number}"]
+        words += ["-device", f"nvme,serial={number},drive={name},{more},addr={number}"]
     words += ["-device", "nvme,serial=5,addr=5"]  # without a namespace
     return Boot(ovmf.boot(folder, *words), before, disk.read_bytes())
 
@@ -80,15 +85,17 @@ def digest(data: bytes) -> str:
 
 def test_each_refusal_is_one_line_and_the_firmware_goes_on(boot: Boot) -> None:
     said = boot.after_word("efiemu: ")
-    assert len(said) == 7
-    assert said[0].startswith("there are several NVMe controllers; name one")
-    assert said[1] == "there is no NVMe controller where the load options name one"
-    assert said[2].startswith("load options are nvme=BUS:DEVICE.FUNCTION")
+    assert len(said) == 8
+    assert said[0].startswith("there are several NVMe controllers; name one, as in nvme=")
+    assert said[1] == "there is no NVMe controller at 00:1f.0"
+    assert said[2] == "a load option is nvme=BUS:DEVICE.FUNCTION or boot=FILE, not bus=ide"
     assert said[3].startswith("it is switched off: the firmware has the variable EfiemuOff-b5a3")
     no_namespace = "it has no active namespace; make one with nvme-cli"
     assert said[4] == f"the NVMe controller can't be used: {no_namespace}"
-    assert said[5].startswith("PANIC: the monitor failed at tests/efiemu/failing.py:11: check")
-    assert said[6] == "NVMe 1b36:0010 at 01:04.0: taken over; this firmware goes on as a guest"
+    blocks = "its blocks are larger than an IDE's sectors, so that its partitions would be misread"
+    assert said[5].startswith(f"the NVMe controller can't be used: {blocks}; format it with")
+    assert said[6].startswith("PANIC: the monitor failed at tests/efiemu/failing.py:11: check")
+    assert said[7] == "NVMe 1b36:0010 at 01:04.0: taken over; this firmware goes on as a guest"
 
 
 def test_linux_is_booted_as_the_load_options_say_and_sees_no_svm(boot: Boot) -> None:

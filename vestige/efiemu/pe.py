@@ -8,6 +8,8 @@ to its own place, so there is nothing to relocate.
 import struct
 from typing import NamedTuple
 
+from vestige.efiemu.mark import MARK, MARK_AT
+
 PAGE = 4096  # of sections in memory
 _FILE_ALIGNMENT = 512
 _HEADERS_AT = 0x40  # behind the DOS header
@@ -16,6 +18,10 @@ _EXECUTABLE_IMAGE, _LARGE_ADDRESS_AWARE = 0x02, 0x20
 _NX_COMPATIBLE, _MOVABLE, _HIGH_ENTROPY = 0x100, 0x40, 0x20
 _CODE, _ZEROED, _CONSTANTS = 0x6000_0020, 0xC000_0080, 0x4000_0040
 _DIRECTORIES = 16
+DOS_HEADER = (
+    b"MZ".ljust(MARK_AT, b"\0") + MARK.ljust(_HEADERS_AT - 4 - MARK_AT, b"\0")
+    + struct.pack("<I", _HEADERS_AT)
+)  # fmt: skip
 _OPTIONAL_SIZE = 112 + 8 * _DIRECTORIES
 
 
@@ -60,8 +66,8 @@ def application(code: bytes, entry: int, zeroed: int, constants: bytes) -> bytes
         PAGE + entry, PAGE, 0, PAGE, _FILE_ALIGNMENT, 0, 0, 0, 0, 0, 0, 0, end, first, 0,
         _EFI_APPLICATION, _NX_COMPATIBLE | _MOVABLE | _HIGH_ENTROPY, 0, 0, 0, 0, 0, _DIRECTORIES,
     )  # fmt: skip
-    head = b"MZ".ljust(_HEADERS_AT - 4, b"\0") + struct.pack("<I", _HEADERS_AT) + file
-    return (head + optional + bytes(8 * _DIRECTORIES) + table).ljust(first, b"\0") + body
+    head = DOS_HEADER + file + optional + bytes(8 * _DIRECTORIES) + table
+    return head.ljust(first, b"\0") + body
 
 
 def constants_at(code: bytes, zeroed: int) -> int:

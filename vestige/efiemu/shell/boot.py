@@ -3,10 +3,20 @@
 Source: UEFI 2.10, 3.5.1.1 (the default file), 7.4 (images), 10.3 (device paths).
 """
 
+from vestige.efiemu.mark import MARK, MARK_AT
 from vestige.efiemu.shell import uefi
+from vestige.efiemu.shell.console import (
+    COLON,
+    begin_line,
+    end_line,
+    put,
+    put_hexadecimal,
+    put_letter,
+)
 from vestige.efiemu.shell.handles import locate, protocol_of
 from vestige.efiemu.shell.options import NUL, SPACE, character
 from vestige.efiemu.shell.state import PATH_SIZE, Shell
+from vestige.efiemu.shell.texts import Text
 from vestige.efiemu.shell.uefi import LoadedImage
 from vestige.lang.intrinsics import address_of, copy, load8, load16, load64, store8, store16
 from vestige.lang.types import u8, u16, u32, u64
@@ -18,40 +28,86 @@ HEADER = 4  # bytes of a node before what it says
 SLASH, BACKSLASH = 0x2F, 0x5C
 
 
-def boot(shell: Shell, own_handle: u64) -> bool:
-    """Boot, from the first file system that has the file; False: there is none.
+def boot(shell: Shell, own_handle: u64) -> None:
+    """Boot, from the first file system that has the file, or say in one line why there is none.
 
-    True: what was booted has come back. Handles of file systems are the firmware's to order.
+    It comes back where what was booted has. Handles of file systems are the firmware's to order.
     """
-    if not locate(shell, uefi.FILE_SYSTEM[0], uefi.FILE_SYSTEM[1]):
-        return False
-    count, table = shell.answer[0], shell.answer[1]
-    booted = False
-    for number in range(count):
-        if not booted:
-            booted = boot_from(shell, own_handle, load64(u64(table + 8 * number)))
-    uefi.call(shell.boot, uefi.FREE_POOL, table)
-    return booted
+    shell.met = Text.NO_FILE_SYSTEM
+    if locate(shell, uefi.FILE_SYSTEM[0], uefi.FILE_SYSTEM[1]):
+        count, table = shell.answer[0], shell.answer[1]
+        for number in range(count):
+            if shell.met != Text.NOTHING:
+                boot_from(shell, own_handle, load64(u64(table + 8 * number)))
+        uefi.call(shell.boot, uefi.FREE_POOL, table)
+    if shell.met != Text.NOTHING:
+        tell_met(shell)
 
 
-def boot_from(shell: Shell, own_handle: u64, handle: u64) -> bool:
-    """Boot from this file system, if it is behind the IDE and has the file."""
+def boot_from(shell: Shell, own_handle: u64, handle: u64) -> None:
+    """Boot from this file system, if it is behind the IDE and has the file: see Shell.met."""
     path = path_of(shell, handle)
     if path == 0 or not is_behind(path, path_of(shell, shell.handle)):
-        return False
+        return
+    if shell.met == Text.NO_FILE_SYSTEM:
+        shell.met = Text.NOT_FOUND
     length = length_of(path)
     if length == 0 or not write_path(shell, path, length):
-        return False
+        return
+    shell.answer[0] = 0
     status = uefi.call(
         shell.boot, uefi.LOAD_IMAGE, 0, own_handle, address_of(shell.path), 0, 0,
         address_of(shell.answer),
     )  # fmt: skip
-    if status != uefi.SUCCESS:
-        return False
     image = shell.answer[0]
-    give_options(shell, image)
-    uefi.call(shell.boot, uefi.START_IMAGE, image)
-    return True
+    if status != uefi.SUCCESS:
+        if status != uefi.NOT_FOUND:
+            shell.met, shell.status = reason_of(status), status
+        if status == uefi.SECURITY_VIOLATION:
+            uefi.call(shell.boot, uefi.UNLOAD_IMAGE, image)  # it is loaded all the same
+    elif is_efiemu(shell, image):
+        shell.met = Text.ITSELF
+        uefi.call(shell.boot, uefi.UNLOAD_IMAGE, image)
+    else:
+        shell.met = Text.NOTHING
+        give_options(shell, image)
+        uefi.call(shell.boot, uefi.START_IMAGE, image)
+
+
+def reason_of(status: u64) -> u32:
+    """Why the firmware has not loaded a file that is there. 7.4, LoadImage."""
+    match status:
+        case uefi.UNSUPPORTED | uefi.LOAD_ERROR:
+            return Text.NO_APPLICATION
+        case uefi.ACCESS_DENIED | uefi.SECURITY_VIOLATION:
+            return Text.NOT_PERMITTED
+        case _:
+            return Text.NOT_LOADED
+
+
+def is_efiemu(shell: Shell, image: u64) -> bool:
+    """Whether what was loaded is this application, of whatever day."""
+    place = protocol_of(shell, image, uefi.LOADED_IMAGE[0], uefi.LOADED_IMAGE[1])
+    if place == 0:
+        return False
+    begin = u64(LoadedImage.at(place).base + MARK_AT)
+    same = True
+    for number in range(len(MARK)):
+        same = same and load8(u64(begin + number)) == MARK[number]
+    return same
+
+
+def tell_met(shell: Shell) -> None:
+    """The line."""
+    begin_line(shell, shell.met)
+    if shell.met == Text.NOT_LOADED:
+        put_hexadecimal(shell, shell.status, 16)
+        put(shell, COLON)
+        put(shell, SPACE)
+    if shell.met != Text.NO_FILE_SYSTEM:
+        for number in range(name_length(shell)):
+            put_letter(shell, letter_of(shell, number))
+    end_line(shell)
 
 
 def path_of(shell: Shell, handle: u64) -> u64:

@@ -6,10 +6,11 @@ from vestige.efiemu.shell import uefi
 from vestige.efiemu.shell.constants import Check
 from vestige.efiemu.shell.state import LONGEST, Shell
 from vestige.efiemu.shell.texts import LETTERS, STARTS, Text
-from vestige.lang.intrinsics import address_of, load8
+from vestige.lang.intrinsics import address_of, load8, load16
 from vestige.lang.types import u8, u16, u32, u64
 
-COLON, DOT, SPACE = 0x3A, 0x2E, 0x20
+COLON, DOT, SPACE, UNKNOWN = 0x3A, 0x2E, 0x20, 0x3F
+LAST = 0x7E  # of ASCII that is seen
 DIGITS = b"0123456789abcdef"
 
 
@@ -68,6 +69,17 @@ def put_string(shell: Shell, place: u64) -> None:
     """One that is behind its length."""
     for number in range(load8(place)):
         put(shell, load8(u64(place + 1 + number)))
+
+
+def put_wide(shell: Shell, text: u64, length: u32) -> None:
+    """Characters that somebody has given, of UTF-16. What may move a cursor is a question mark."""
+    for number in range(length):
+        put_letter(shell, load16(u64(text + 2 * number)))
+
+
+def put_letter(shell: Shell, letter: u16) -> None:
+    """One of them."""
+    put(shell, u8(letter) if SPACE <= letter <= LAST else UNKNOWN)
 
 
 def put_decimal(shell: Shell, value: u16) -> None:

@@ -3,7 +3,7 @@
 from vestige.abi import NvmeFailure, Shared
 from vestige.efiemu.shell import block, ecam, ide, uefi
 from vestige.efiemu.shell.accesses import enter
-from vestige.efiemu.shell.announce import announce, is_off
+from vestige.efiemu.shell.announce import SIGNATURE, announce, is_off
 from vestige.efiemu.shell.boot import boot
 from vestige.efiemu.shell.bridges import find_bridges
 from vestige.efiemu.shell.console import (
@@ -15,6 +15,7 @@ from vestige.efiemu.shell.console import (
     put_hexadecimal,
     put_location,
     put_text,
+    put_wide,
     tell,
 )
 from vestige.efiemu.shell.constants import Constants
@@ -35,7 +36,7 @@ from vestige.efiemu.shell.processor import describe, refusal_by_processor
 from vestige.efiemu.shell.ram import end_of_ram, find_ram
 from vestige.efiemu.shell.serial import write_line
 from vestige.efiemu.shell.state import Shell
-from vestige.efiemu.shell.tables import has_iommu
+from vestige.efiemu.shell.tables import find_table, has_iommu
 from vestige.efiemu.shell.takeover import disable_svm, enable_svm, take
 from vestige.efiemu.shell.texts import FAILURES, LAST_FAILURE, Text
 from vestige.efiemu.shell.uefi import LoadedImage, SystemTable
@@ -54,7 +55,7 @@ def efi_main(handle: u64, table: u64, state: u64, constants: u64) -> u64:
     shell.boot, shell.output, shell.constants = system.boot, system.output, constants
     refusal = refusal_of(shell, system, handle)
     if refusal != Text.NOTHING:
-        tell(shell, refusal)
+        tell_refusal(shell, refusal)
         return uefi.UNSUPPORTED
     if not block.allocate(shell):
         tell(shell, Text.NO_MEMORY)
@@ -85,8 +86,7 @@ def efi_main(handle: u64, table: u64, state: u64, constants: u64) -> u64:
     put_location(shell, shell.controller)
     put_text(shell, Text.TAKEN)
     end_line(shell)
-    if not boot(shell, handle):
-        tell(shell, Text.NOTHING_TO_BOOT)
+    boot(shell, handle)
     return uefi.ABORTED  # so that the firmware goes on to what it would boot next
 
 
@@ -141,8 +141,11 @@ def power_on(shell: Shell) -> bool:
 
 def refusal_of(shell: Shell, system: SystemTable, handle: u64) -> u32:
     """Why this machine can't be taken over; Text.NOTHING: it can. Nothing is changed by that."""
-    if not read_options(shell, handle):
-        return Text.OPTIONS
+    refusal = read_options(shell, handle)
+    if refusal != Text.NOTHING:
+        return refusal
+    if find_table(system, SIGNATURE) != 0:
+        return Text.ALREADY
     if is_off(shell, system):
         return Text.SWITCHED_OFF
     refusal = refusal_by_processor(shell)
@@ -158,6 +161,18 @@ def refusal_of(shell: Shell, system: SystemTable, handle: u64) -> u32:
     if refusal == Text.NOTHING:
         find_bridges(shell)
     return refusal
+
+
+def tell_refusal(shell: Shell, refusal: u32) -> None:
+    """The line, with which word or which controller it is of."""
+    begin_line(shell, refusal)
+    if refusal in (Text.UNKNOWN_OPTION, Text.BAD_PLACE, Text.TWICE):
+        put_wide(shell, shell.word, shell.word_size)
+    elif refusal == Text.SEVERAL:
+        put_location(shell, shell.controller)
+    elif refusal == Text.NOT_THERE:
+        put_location(shell, shell.wanted)
+    end_line(shell)
 
 
 def efi_failed(check: u64, table: u64, state: u64, constants: u64) -> u64:

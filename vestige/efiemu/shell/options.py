@@ -4,44 +4,53 @@ from vestige.efiemu.shell import uefi
 from vestige.efiemu.shell.controller import NOWHERE
 from vestige.efiemu.shell.handles import protocol_of
 from vestige.efiemu.shell.state import Shell
+from vestige.efiemu.shell.texts import Text
 from vestige.efiemu.shell.uefi import LoadedImage
 from vestige.lang.intrinsics import check, load16
 from vestige.lang.types import u16, u32, u64
 
 SPACE, NUL = 0x20, 0
 PATTERN = b"nvme=##:##.#"  # a # is a hexadecimal digit
-BOOT = b"boot="
+OPTIONS, OPTION_SIZE = b"nvme=boot=", 5  # one behind the other
+NVME, BOOT = 0, 5  # where each is there
 DIGIT, NO_DIGIT = 0x23, 16
 LONGEST = 1024  # characters looked at
 
 
-def read_options(shell: Shell, handle: u64) -> bool:
-    """Find the controller that is wanted, and what to boot; False: something else is.
+def read_options(shell: Shell, handle: u64) -> u32:
+    """Find the controller that is wanted, and what to boot: what is wrong, or Text.NOTHING.
 
-    The first word may be an option, or the application's name, or what a firmware has there for
-    itself: a shell and iPXE give a name, GRUB and efibootmgr none.
+    The first word is the application's name, or what a firmware has there for itself, unless it
+    is an option: GRUB and the firmware's own boot entries put nothing before those. A word that
+    is wrong is Shell.word.
     """
     shell.wanted, shell.file = NOWHERE, 0
     shell.image = protocol_of(shell, handle, uefi.LOADED_IMAGE[0], uefi.LOADED_IMAGE[1])
     check(shell.image != 0)  # every image has it
     image = LoadedImage.at(shell.image)
-    end = min(image.options_size // 2, LONGEST)
+    text, end = image.options, min(image.options_size // 2, LONGEST)
     place: u32 = 0
+    if not begins(text, 0, end, NVME) and not begins(text, 0, end, BOOT):
+        place = word_end(text, 0, end)
     while place < end:
-        while place < end and character(image.options, place) == SPACE:
+        while place < end and character(text, place) == SPACE:
             place += 1
-        if place >= end or character(image.options, place) == NUL:
-            return True
-        if is_file(image.options, place, end):
-            shell.file = u64(image.options + 2 * (place + len(BOOT)))
-            shell.file_size = u32(2 * (end - place - len(BOOT)))
-            return True
-        after = word_end(image.options, place, end)
-        if not is_controller(shell, image.options, place, u32(after - place)):
-            if place > 0 or is_option(image.options, end):
-                return False
+        if place >= end or character(text, place) == NUL:
+            return Text.NOTHING
+        after = word_end(text, place, end)
+        shell.word, shell.word_size = u64(text + 2 * place), u32(after - place)
+        if begins(text, place, end, BOOT):
+            shell.file = u64(text + 2 * (place + OPTION_SIZE))
+            shell.file_size = u32(2 * (end - place - OPTION_SIZE))
+            return Text.NO_FILE if shell.word_size == OPTION_SIZE else Text.NOTHING
+        if not begins(text, place, end, NVME):
+            return Text.UNKNOWN_OPTION
+        if shell.wanted != NOWHERE:
+            return Text.TWICE
+        if not is_controller(shell, text, place, shell.word_size):
+            return Text.BAD_PLACE
         place = after
-    return True
+    return Text.NOTHING
 
 
 def character(text: u64, place: u32) -> u16:
@@ -56,28 +65,14 @@ def word_end(text: u64, place: u32, end: u32) -> u32:
     return place
 
 
-def is_option(text: u64, end: u32) -> bool:
-    """Whether the first word begins as one of ours: with its name and an equals sign."""
-    if end < len(BOOT):
+def begins(text: u64, place: u32, end: u32, option: u32) -> bool:
+    """Whether the word at `place` begins with NVME or BOOT."""
+    if place + OPTION_SIZE > end:
         return False
-    boots, controls = True, True
-    for number in range(len(BOOT)):
-        letter = character(text, number)
-        if letter != BOOT[number]:
-            boots = False
-        if letter != PATTERN[number]:
-            controls = False
-    return boots or controls
-
-
-def is_file(text: u64, place: u32, end: u32) -> bool:
-    """Whether boot= and a name begin there: all behind it is for what is booted."""
-    if place + len(BOOT) >= end:
-        return False
-    for number in range(len(BOOT)):
-        if character(text, u32(place + number)) != BOOT[number]:
+    for number in range(OPTION_SIZE):
+        if character(text, u32(place + number)) != OPTIONS[option + number]:
             return False
-    return character(text, u32(place + len(BOOT))) not in (SPACE, NUL)
+    return True
 
 
 def is_controller(shell: Shell, text: u64, place: u32, length: u32) -> bool:

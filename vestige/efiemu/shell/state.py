@@ -86,6 +86,10 @@ class Shell(Struct):
     image: u64  # EFI_LOADED_IMAGE_PROTOCOL
     file: u64  # where the load options name what to boot, as CHAR16; 0: they don't
     file_size: u32  # bytes of that and of what follows
+    word: u64  # where the word of the load options is that was looked at last
+    word_size: u32  # characters of it
+    met: u32  # what is in the way of booting, a Text; NOTHING: it has been done
+    status: u64  # of the firmware's, where it is that
     path: u8[PATH_SIZE]  # a device path
     announcement: Announcement
     constants: u64  # address of the Constants

@@ -22,7 +22,7 @@ class Text(IntEnum):
     NOT_THERE = 9
     NO_MSIX = 10
     IOMMU = 11
-    OPTIONS = 12
+    BAD_PLACE = 12
     NVME = 13
     AT = 14
     TAKEN = 15
@@ -38,13 +38,22 @@ class Text(IntEnum):
     NO_MAP = 25
     UNUSABLE = 26
     KEPT = 27
-    NOTHING_TO_BOOT = 28
+    NO_FILE_SYSTEM = 28
     INSTRUCTION = 29
     BYTES = 30
     PROCESSORS = 31
     APIC_MOVES = 32
     NO_GIBIBYTE_PAGES = 33
     SWITCHED_OFF = 34
+    ALREADY = 35
+    UNKNOWN_OPTION = 36
+    TWICE = 37
+    NO_FILE = 38
+    NOT_FOUND = 39
+    ITSELF = 40
+    NO_APPLICATION = 41
+    NOT_PERMITTED = 42
+    NOT_LOADED = 43
 
 
 WORDS = {
@@ -56,18 +65,22 @@ WORDS = {
     Text.LOCKED: "SVM is switched off (VM_CR.SVMDIS); switch it on in the firmware's set-up",
     Text.NO_NESTED_PAGING: "the processor has SVM without nested paging (CPUID Fn8000_000A)",
     Text.SWITCHED_OFF: "it is switched off: the firmware has the variable"
-    " EfiemuOff-b5a3e3a0-6b1c-4b7e-9c57-5d6f0c0a1e13",
+    " EfiemuOff-b5a3e3a0-6b1c-4b7e-9c57-5d6f0c0a1e13; delete that (Linux: chattr -i, then rm)",
     Text.NO_GIBIBYTE_PAGES: "the processor shows no pages of 1 GiB (CPUID Fn8000_0001, EDX bit 26);"
     " if this is a virtual machine, its host must show them",
     Text.ENCRYPTED: "memory is encrypted (SEV or SME), and devices can't read that of a shadow",
     Text.NO_NVME: "there is no NVMe controller",
-    Text.SEVERAL: "there are several NVMe controllers; name one: nvme=BUS:DEVICE.FUNCTION",
-    Text.NOT_THERE: "there is no NVMe controller where the load options name one",
+    Text.SEVERAL: "there are several NVMe controllers; name one, as in nvme=",
+    Text.NOT_THERE: "there is no NVMe controller at ",
     Text.NO_MSIX: "the NVMe controller has no MSI-X",
     Text.IOMMU: "there is an IOMMU (ACPI IVRS or DMAR), which an operating system would set up;"
     " switch it off",
-    Text.OPTIONS: "load options are nvme=BUS:DEVICE.FUNCTION, in hexadecimal digits, and then"
-    " boot=FILE and what that takes, or none",
+    Text.ALREADY: "this machine is taken over already",
+    Text.BAD_PLACE: "nvme= takes BUS:DEVICE.FUNCTION in hexadecimal digits, as in nvme=01:00.0,"
+    " not ",
+    Text.UNKNOWN_OPTION: "a load option is nvme=BUS:DEVICE.FUNCTION or boot=FILE, not ",
+    Text.TWICE: "nvme= is given twice; name one controller, not also ",
+    Text.NO_FILE: "boot= takes a file of the disk, as in boot=/EFI/debian/grubx64.efi",
     Text.NVME: "NVMe ",
     Text.AT: " at ",
     Text.TAKEN: ": taken over; this firmware goes on as a guest",
@@ -82,7 +95,12 @@ WORDS = {
     Text.NO_BAR: "the NVMe controller has no address below 1 TiB",
     Text.NO_MAP: "the firmware tells of no memory, or of too many pieces",
     Text.KEPT: "a driver of the firmware keeps the NVMe controller, or the chip set's IDE",
-    Text.NOTHING_TO_BOOT: "no file system of the disk has the file to boot",
+    Text.NO_FILE_SYSTEM: "the disk has no file system that this firmware can read",
+    Text.NOT_FOUND: "no file system of the disk has the file to boot (boot=FILE names another): ",
+    Text.ITSELF: "the file to boot is efiemu itself; name another one, as in boot=FILE: ",
+    Text.NO_APPLICATION: "the file to boot is no EFI application for this processor: ",
+    Text.NOT_PERMITTED: "Secure Boot does not permit the file to boot: ",
+    Text.NOT_LOADED: "the firmware can't load the file to boot, status ",
     Text.UNUSABLE: "the NVMe controller can't be used: ",
     Text.INSTRUCTION: "the guest's instruction can't be done that is at ",
     Text.BYTES: ", bytes",
