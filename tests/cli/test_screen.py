@@ -176,3 +176,11 @@ def test_it_is_of_one_run(capsys: pytest.CaptureFixture[str], words: list[str]) 
     assert capsys.readouterr().err == (
         "vestige: give the name of one run; `vestige ps` shows those that there are\n"
     )
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.png.txt", "a/.x.GIF"])
+def test_a_name_of_another_kind_of_picture_is_refused(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pictured(name) == 2
+    assert f"-o {name}: a PNG is written; give a name that ends so" in capsys.readouterr().err

@@ -20,7 +20,7 @@ def test_a_size_that_no_image_has_is_refused(tmp_path: Path, size: int) -> None:
     with open_input(str(path), "an image") as file, pytest.raises(UsageError) as refused:
         firmware.read(file)
     known = "one has 128 to 256 KiB, a multiple of 64"
-    assert str(refused.value) == f"{path}: {size} bytes, no firmware image; {known}"
+    assert str(refused.value) == f"--firmware {path}: {size} bytes, no firmware image; {known}"
 
 
 @pytest.mark.parametrize("size", [128 << 10, 192 << 10, 256 << 10])

@@ -4,12 +4,13 @@ import time
 
 from vestige.cli.arguments import Arguments, Option, Syntax
 from vestige.cli.output import Output
+from vestige.efiemu import pe
 from vestige.errors import UsageError
 from vestige.host import images
 from vestige.host.messages import show, tell
 
 NAME = "efiemu.efi"
-APPLICATION = Output("PE32+", b"MZ")
+APPLICATION = Output("efiemu", pe.DOS_HEADER)
 SYNTAX = Syntax(
     (Option("-o", "FILE.efi", help=f"what to write ({NAME}); an application there is replaced"),),
     names="build",
@@ -23,8 +24,14 @@ SYNTAX = Syntax(
 
 def run(arguments: Arguments) -> int:
     """Write the application, and say where it is. Raises UsageError."""
-    if arguments.rest != ["build"]:
-        raise UsageError("give what to do: build; see `vestige efiemu --help`")
+    what, *more = arguments.rest or [""]
+    if what != "build":
+        found = f"{what!r} is nothing that can be done" if what else "give what to do"
+        raise UsageError(f"{found}: there is build; see `vestige efiemu --help`")
+    if more:
+        raise UsageError(
+            f"build takes no word, not {' '.join(more)!r}; see `vestige efiemu --help`"
+        )
     given = arguments.last("-o")
     path = NAME if given is None else given
     APPLICATION.check(path)

@@ -1,5 +1,7 @@
 """`vestige screen`: what a guest's screen shows, as text or as a picture."""
 
+import os
+
 from vestige.cli.arguments import Arguments, Option, Syntax
 from vestige.cli.output import Output
 from vestige.errors import GuestError, UsageError
@@ -34,6 +36,8 @@ def run(arguments: Arguments) -> int:
     (name,) = arguments.rest
     path = arguments.last("-o")
     if path is not None:
+        if os.path.splitext(path)[1].lower() not in ("", ".png"):  # noqa: PTH122 - no import
+            raise UsageError(f"-o {path}: a PNG is written; give a name that ends so: FILE.png")
         PICTURE.check(path)
     screen = look(name)
     if path is None:

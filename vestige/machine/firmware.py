@@ -39,8 +39,8 @@ def read(file: InputFile) -> bytes:
     """The image, all of it. Raises UsageError for a size that none has, or what can't be read."""
     if file.size % UNIT or not SHADOW <= file.size <= LARGEST:
         raise UsageError(
-            f"{file.path}: {file.size} bytes, no firmware image; one has {SHADOW >> 10} to"
-            f" {LARGEST >> 10} KiB, a multiple of {UNIT >> 10}"
+            f"--firmware {file.path}: {file.size} bytes, no firmware image; one has"
+            f" {SHADOW >> 10} to {LARGEST >> 10} KiB, a multiple of {UNIT >> 10}"
         )
     image = bytearray(file.size)
     file.read_at(0, memoryview(image))

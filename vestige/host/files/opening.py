@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from vestige.host.backends.events import Events
 
 EXPECTED_INITRD = "an initrd"
-EXPECTED_FIRMWARE = "bios (SeaBIOS: sudo apt install seabios) or the path of a PC's firmware"
+EXPECTED_FIRMWARE = (
+    "--firmware bios (SeaBIOS: sudo apt install seabios) or --firmware PATH, of a PC's firmware"
+)
 EXPECTED_VGA_BIOS = "a VGA's BIOS (sudo apt install seabios), or --vga none"
 PIECE = 1 << 20  # bytes taken from a pipe at once; it has 64 KiB unless somebody asked for more
 
