@@ -20,6 +20,7 @@ import pytest
 from vestige.host.backends import relay as module
 from vestige.host.backends.console import LOOK, Console
 from vestige.host.backends.relay import INPUT_PIECE, LIMIT, Relay
+from vestige.host.files import outlet
 from vestige.host.files.outlet import Outlet
 from vestige.signals import Ended, Signals, Watch
 
@@ -115,6 +116,24 @@ def test_what_the_guest_left_is_written_at_the_end(ends: Ends) -> None:
     with Signals() as signals:
         ends.relay.finish(Watch(signals), 0)
     assert ends.take(PATIENCE) == b"Power down"
+
+
+@pytest.mark.parametrize("said", [b"", b"Power down", b"Power down\n"])
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_our_own_lines_begin_one_where_they_go_where_the_output_does(
+    said: bytes, is_shared: bool, ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_shared:
+        monkeypatch.setattr(outlet, "STANDARD_ERROR", ends.given)
+    os.write(ends.guest, said)
+    with Signals() as signals:
+        ends.relay.finish(Watch(signals), 0)
+    os.write(ends.given, b"vestige: ")
+    received = b""
+    while not received.endswith(b": "):
+        received += ends.take(PATIENCE)
+    begun = said == b"Power down" and is_shared and not os.isatty(ends.given)
+    assert received == said + (b"\nvestige: " if begun else b"vestige: ")
 
 
 def test_the_users_own_open_file_is_as_it_was(ends: Ends) -> None:

@@ -6,7 +6,7 @@ import time
 
 from vestige.host.files.nonblocking import Nonblocking
 from vestige.signals import Watch
-from vestige.terminal import Traces
+from vestige.terminal import STANDARD_ERROR, Traces
 
 _PIECE = 4096  # PIPE_BUF: what a pipe that is ready takes at once
 HANGUP = select.POLLHUP | select.POLLERR
@@ -22,6 +22,7 @@ class Outlet:
         self.descriptor = descriptor
         self.failure: OSError | None = None
         self._waiting = bytearray()
+        self._is_in_line = False
         self._file = Nonblocking(descriptor, os.O_WRONLY)
         self._traces = Traces() if self._file.is_terminal else None
 
@@ -33,17 +34,30 @@ class Outlet:
     def put(self, data: bytes) -> int:
         """Take `data`; how many bytes, these or those before, have been written or dropped."""
         self._waiting += data
+        if data:
+            self._is_in_line = not data.endswith(b"\n")
         if self._traces is not None:
             self._traces.note(data)
         return self.flush()
 
     def end_line(self) -> int:
-        """As `put`, of the end of a terminal's line that has none, before others write there."""
-        return self.put(b"" if self._traces is None else self._traces.line_end())
+        """As `put`, of the end of a line that has none, before others write there."""
+        return self.put(self._line_end() if self._traces is None else self._traces.line_end())
 
     def put_in_order(self) -> int:
-        """As `put`, of what undoes what the guest has done to a terminal. It writes no more."""
-        return self.put(b"" if self._traces is None else self._traces.ending())
+        """As `put`, of what undoes what the guest has done to a terminal, and the end of its line.
+
+        It writes no more.
+        """
+        return self.put(self._line_end() if self._traces is None else self._traces.ending())
+
+    def _line_end(self) -> bytes:
+        """What has lines on standard error, if that is the same file, begin as lines."""
+        try:
+            is_same = self._is_in_line and os.path.sameopenfile(self.descriptor, STANDARD_ERROR)
+        except OSError:
+            is_same = False
+        return b"\n" if is_same else b""
 
     def events(self) -> dict[int, int]:
         """What to poll for until `flush` is worth while."""
