@@ -49,6 +49,25 @@ class Teller(NamedTuple):
         return said
 
 
+def steps() -> Callable[[str], None]:
+    """Shows the first line of each kind of debootstrap's, and all of its warnings.
+
+    It has one for each package: hundreds.
+    """
+    seen: set[str] = set()
+
+    def show(line: str) -> None:
+        kind, _, text = line.partition(": ")
+        step = text.partition(" ")[0]
+        if kind == "I" and step not in seen:
+            seen.add(step)
+            print(f"  | {text} ...", flush=True)
+        elif kind != "I":
+            print(f"  | {line}", flush=True)
+
+    return show
+
+
 def shown(log: Path | None = None) -> Callable[[str], None]:
     """Shows the console's lines, each whole and marked as the guest's; `log` gets all there is."""
     begun = [""]

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from examples.demo.driver import VESTIGE, WORK
+from examples.telling import steps
 from tests.guests import debian, images, initramfs, kernels
 from vestige.errors import UsageError
 
@@ -50,7 +51,7 @@ def prepare() -> None:
         say(f"keeping {_short(disk)}; remove it for a new one")
         return
     say("installing Debian by debootstrap, which takes a minute or two")
-    pristine = debian.disk(lambda line: print("  |", line, flush=True))
+    pristine = debian.disk(steps())
     unfinished = images.copy(pristine, FOLDER / "disk.incoming")
     unfinished.rename(disk)
 

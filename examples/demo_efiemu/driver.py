@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from examples.demo.driver import WORK
-from examples.telling import Check, Failure, Teller, attend, shown
+from examples.telling import Check, Failure, Teller, attend, shown, steps
 from tests.efiemu import ovmf
 from tests.guests import debian, images
 from tests.guests.dialogue import Dialogue
@@ -71,7 +71,7 @@ def main() -> int:
 def prepare() -> tuple[list[str], Path]:
     """The command that starts the VM, and its disk. Raises UsageError, ImageError."""
     DEMO.say("preparing Debian and GRUB, by debootstrap: a minute or two, the first time")
-    pristine = debian.efi_disk(lambda line: print("  |", line, flush=True))
+    pristine = debian.efi_disk(steps())
     served = FOLDER / "tftp"
     served.mkdir(parents=True, exist_ok=True)
     disk = images.copy(pristine, FOLDER / "disk.img")

@@ -11,13 +11,14 @@ and its file system is sound.
 import hashlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from examples.demo.driver import VESTIGE, WORK
-from examples.telling import Check, Failure, Teller, attend, shown
+from examples.telling import Check, Failure, Teller, attend, shown, steps
 from tests.guests import debian, images
 from tests.guests.dialogue import Dialogue
 from vestige.abi import Board
@@ -65,7 +66,7 @@ def main() -> int:
         print(f"demo-pc: {error}", file=sys.stderr)
         print("demo-pc: FAILED", file=sys.stderr)
         return 1
-    DEMO.say(f"{time.monotonic() - start:.0f} s in all")
+    DEMO.say(f"{time.monotonic() - start:.0f} s in all; to start it again: {again(disk)}")
     DEMO.say("ok")
     return 0
 
@@ -73,9 +74,15 @@ def main() -> int:
 def prepare() -> Path:
     """A fresh copy of the disk. Raises UsageError, ImageError."""
     DEMO.say("preparing Debian and GRUB, by debootstrap: a minute or two, the first time")
-    pristine = debian.pc_disk(lambda line: print("  |", line, flush=True))
+    pristine = debian.pc_disk(steps())
     FOLDER.mkdir(parents=True, exist_ok=True)
     return images.copy(pristine, FOLDER / "disk.img")
+
+
+def again(disk: Path) -> str:
+    """The line that does."""
+    words = [os.path.relpath(VESTIGE), "run", "--machine", "pc"]
+    return shlex.join([*words, "--disk", f"{os.path.relpath(disk)},bus=ide"])
 
 
 def use(disk: Path) -> None:

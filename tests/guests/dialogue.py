@@ -5,6 +5,7 @@ has a screen too, its BIOS moves the serial terminal's after each tick of its ti
 of words. Source: ECMA-48, 5.4 (control sequences).
 """
 
+import codecs
 import os
 import re
 import select
@@ -38,6 +39,7 @@ class Dialogue:
         self._patience, self._show = patience, show
         self._seen = b""
         self._rest = b""  # the beginning of what steers a terminal
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # it may be cut anywhere
 
     def _read(self, seconds: float) -> bool:
         """Read some more; False at the console's end. Raises TimeoutError."""
@@ -49,7 +51,7 @@ class Dialogue:
         self._rest = begun[0] if begun else b""
         text = text.removesuffix(self._rest)
         self._seen += text
-        self._show(text.decode(errors="replace"))
+        self._show(self._decoder.decode(text, final=not more))
         return bool(more)
 
     def read_until(self, mark: str) -> str:

@@ -18,8 +18,8 @@ class Console:
         self.person = Dialogue(output, keys, 0.2, self.shown.append)
         self._ours = [output, keys, self._typed]
 
-    def says(self, text: str) -> None:
-        os.write(self._says, text.encode())
+    def says(self, text: str | bytes) -> None:
+        os.write(self._says, text.encode() if isinstance(text, str) else text)
 
     def ends(self) -> None:
         os.close(self._says)
@@ -44,6 +44,15 @@ def test_what_comes_before_a_mark_is_read_and_what_comes_after_it_is_kept(consol
     assert console.person.read_until("two") == "one\n"
     assert console.person.read_until("three") == ": "
     assert console.shown == ["one\ntwo: three"]
+
+
+def test_a_letter_that_is_cut_is_shown_once_it_is_whole(console: Console) -> None:
+    console.says(b"\xe2\x94")
+    with pytest.raises(TimeoutError):
+        console.person.read_until("x")
+    console.says(b"\x94 x")
+    console.person.read_until("x")
+    assert "".join(console.shown) == "\u2514 x"
 
 
 def test_a_mark_that_does_not_come_is_told_with_what_has(console: Console) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.telling import Check, Failure, Teller, attend, shown
+from examples.telling import Check, Failure, Teller, attend, shown, steps
 from tests.guests.dialogue import Dialogue
 
 DEMO = Teller("demo")
@@ -42,6 +42,19 @@ def test_each_line_of_the_guest_is_marked_once_it_is_whole(
         show(text)
     assert capsys.readouterr().out == "  | Debian GNU/Linux\n  | login: root\n"
     assert log.read_text() == "Debian GNU/Linux\nlogin: root\ndone-42\n\n"
+
+
+def test_of_each_kind_of_step_one_line_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    show = steps()
+    for line in (
+        *("I: Retrieving adduser 3.134", "I: Validating adduser 3.134", "I: Retrieving apt 2.6"),
+        *("W: no key", "I: Validating apt 2.6", "W: no key", "I: Base system installed"),
+    ):
+        show(line)
+    assert capsys.readouterr().out.splitlines() == [
+        *("  | Retrieving adduser 3.134 ...", "  | Validating adduser 3.134 ...", "  | W: no key"),
+        *("  | W: no key", "  | Base system installed ..."),
+    ]
 
 
 def test_a_command_has_to_print_all_that_is_expected() -> None:
