@@ -328,6 +328,15 @@ def test_another_size_is_told_with_those_that_there_are(tmp_path: Path, size: in
     )
 
 
+def test_a_floppy_s_size_alone_says_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "floppy.img"
+    path.write_bytes(b"PK\x03\x04".ljust(1_474_560, b"\0"))
+    open_disk(DiskOption(str(path), FLOPPY)).close()
+    path.write_bytes(b"PK\x03\x04".ljust(4096, b"\0"))
+    with pytest.raises(UsageError, match="no floppy disk's size"):
+        open_disk(DiskOption(str(path), FLOPPY))
+
+
 def test_a_floppy_that_is_not_there_is_made_in_its_size(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"make one: truncate -s 1474560 .*a\.img$"):
         open_disk(DiskOption(str(tmp_path / "a.img"), FLOPPY))

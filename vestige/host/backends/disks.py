@@ -97,10 +97,10 @@ def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
     try:
         image_lock.lock(claim, path, read_only)
         size = _size(claim, path)
-        if not option.raw:
-            disk_formats.check(claim, path, read_only)
         if option.bus == FLOPPY:
             floppies.check(path, size)
+        elif not option.raw:
+            disk_formats.check(claim, path, read_only)
         sectors = _sectors(size, path)
         if not read_only:
             _check_length(claim, path)
