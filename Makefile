@@ -17,7 +17,7 @@ PACKAGES_STAMP = .venv/.debian-packages
 VENV_STAMP = .venv/.stamp
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-nvme demo-debian debian-image demo-pc demo-efiemu test lint format fuzz bench clean distclean
+.PHONY: help setup demo demo-nvme demo-debian debian-image demo-pc demo-efiemu demo-efiemu-nested test lint format fuzz bench clean distclean
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.* ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -44,6 +44,9 @@ demo-pc: setup ## A PC: SeaBIOS, GRUB and Debian, used by its serial port, keybo
 
 demo-efiemu: setup ## A stock VM, taken over by what its firmware loads: Debian on an IDE disk
 	@$(BIN)/python -m examples.demo_efiemu.driver
+
+demo-efiemu-nested: setup ## The same in a KVM that nests, its NVMe controller by VFIO: on Debian 12
+	@$(BIN)/python -m examples.demo_efiemu.nested
 
 test: setup ## Run the test suite (PYTEST_ARGS="-k ide" and the like)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)

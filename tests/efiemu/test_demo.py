@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from examples.demo_efiemu import driver
+from examples.demo_efiemu import driver, nested
 from examples.telling import Failure, attend
 from tests.guests import debian, fat, grub, images
 from tests.guests.dialogue import Dialogue
+from vestige.errors import UsageError
+from vestige.softhost import emulator
 
 BRIDGE = "00:00.0 Host bridge [0600]: Intel Corporation Controller [8086:29c0]"
 IDE = "00:04.0 IDE interface [0101]: Intel Corporation 82371SB PIIX3 IDE [8086:7010]"
@@ -94,7 +96,28 @@ def test_a_machine_that_is_not_taken_over_ends_the_demo_with_what_was_said(
 
 def test_a_vm_that_ends_at_once_ends_the_demo() -> None:
     def talk(guest: Dialogue) -> None:
-        driver.talk(guest, [])
+        driver.talk(guest, 2, [])
 
     with pytest.raises(TimeoutError, match="'efiemu: ' does not come; there is b'no disk"):
         attend(["echo", "no disk"], talk, PATIENCE, lambda _text: None)
+
+
+PARTS = driver.Parts(Path("/firmware.fd"), Path("/served"), Path("/a disk.img"))
+
+
+def test_the_nested_vm_has_no_local_apic_of_kvms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one, the emulator below ends."""
+    qemu = Path("/usr/bin/qemu-system-x86_64")
+    monkeypatch.setattr(emulator, "installed", lambda: (qemu, (7, 2, 22)))
+    words = nested.nested(PARTS)
+    inside = words[words.index("--") + 1 :]
+    assert words[1:4] == ["softhost", "--nvme", "/a disk.img"]
+    assert inside[0] == str(qemu)
+    assert inside[inside.index("-machine") + 1] == "q35,kernel_irqchip=off"
+    assert "vfio-pci,host=0000:00:10.0,addr=4" in inside
+
+
+def test_a_qemu_that_cant_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulator, "installed", lambda: (Path("/usr/bin/qemu"), (10, 0, 2)))
+    with pytest.raises(UsageError, match=r"/usr/bin/qemu: QEMU 10.0.2 has no local APIC for a VM"):
+        nested.nested(PARTS)
