@@ -181,7 +181,7 @@ def test_what_must_not_wait_is_taken_by_the_host_meanwhile(shell: Shell) -> None
     assert (done, firmware.taken, shell.pending) == (True, 2, 1)
 
 
-@pytest.mark.parametrize("code", [Exit.EXCEPTION, 0x4E, 0x5F, Exit.SOFTWARE])
+@pytest.mark.parametrize("code", [Exit.EXCEPTION, 0x4E, 0x53, Exit.SOFTWARE])
 def test_exceptions_are_taken_with_a_state_of_its_own(shell: Shell, code: int) -> None:
     shell.vmcb = 0x1234_5000
     done, _, firmware = start(shell, exits(code), exits(Exit.NMI), calls(Call.DONE))
@@ -189,8 +189,14 @@ def test_exceptions_are_taken_with_a_state_of_its_own(shell: Shell, code: int) -
     assert firmware.asides == [(0, 0, shell.vmcb)]
     vmcb = monitor_vmcb(shell)
     assert (vmcb.exceptions, vmcb.intercepts & Intercept.SOFTWARE) == (
-        0xFFFF_FFFF, Intercept.SOFTWARE,
+        0xF_7DFB, Intercept.SOFTWARE,
     )  # fmt: skip
+
+
+def test_a_machine_check_ends_it(shell: Shell) -> None:
+    done, line, firmware = start(shell, exits(Exit.MACHINE_CHECK))
+    assert (done, firmware.asides) == (False, [])
+    assert "exit 00000052" in line
 
 
 def test_waking_a_worker_is_nothing(shell: Shell) -> None:

@@ -107,6 +107,7 @@ class Exit(IntEnum):
 
     EXCEPTION = 0x40  # to 0x5F, by its vector
     DEBUG = 0x41
+    MACHINE_CHECK = 0x52
     NMI = 0x61
     SMI = 0x62
     WINDOW = 0x64  # a virtual interrupt could be delivered
