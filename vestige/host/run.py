@@ -140,8 +140,12 @@ class Run:
         finally:
             self._write_last_words()
         if status == RESET:
-            lacks_bios = self.asked.machine == options.PC and not self.asked.by_firmware
-            tell(failure.reset_ends_run(self._fault, lacks_bios=lacks_bios))
+            by_firmware = self.asked.by_firmware
+            lacks_bios = self.asked.machine == options.PC and not by_firmware
+            line = failure.reset_ends_run(
+                self._fault, lacks_bios=lacks_bios, by_firmware=by_firmware
+            )
+            tell(line)
         return status
 
     def _write_last_words(self) -> None:

@@ -27,3 +27,8 @@ def test_a_number_that_means_nothing_is_shown_as_it_is() -> None:
 def test_a_reset_that_is_no_triple_fault_names_no_bios() -> None:
     assert failure.reset_ends_run("", lacks_bios=True) == failure.reset_ends_run("")
     assert "--firmware bios" in failure.reset_ends_run("the guest had one", lacks_bios=True)
+
+
+def test_a_firmware_may_have_found_nothing_to_boot() -> None:
+    assert "nothing to boot" in failure.reset_ends_run("", by_firmware=True)
+    assert "nothing to boot" not in failure.reset_ends_run("")

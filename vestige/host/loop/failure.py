@@ -28,9 +28,11 @@ RESET_RIP = 0xFFF0
 INTERNAL_SUBERRORS = {1: "instruction emulation failed", 3: "event delivery failed"}
 PANICKED = "the guest's kernel panicked; its console says why"
 RESET_ENDS_RUN = (
-    "the guest reset itself, which ends the run (status 3); its console says why (a kernel's panic"
-    " does that with panic=-1). --on-reboot restart starts it anew"
+    "the guest reset itself, which ends the run (status 3); its console says why ({}). --on-reboot"
+    " restart starts it anew"
 )
+BY_KERNEL = "a kernel's panic does that with panic=-1"
+BY_FIRMWARE = "a BIOS that finds nothing to boot does that, and a kernel's panic with panic=-1"
 FAULT_ENDS_RUN = "which resets it and ends the run (status 3). --on-reboot restart starts it anew"
 NO_BIOS = (
     "; if the kernel calls the BIOS: it was started without one, and --firmware bios starts a"
@@ -72,13 +74,14 @@ def triple_fault(who: str, guest: VirtualCpu) -> str:
     return f"the guest had a triple fault on {who} ({rip})"
 
 
-def reset_ends_run(fault: str, *, lacks_bios: bool = False) -> str:
+def reset_ends_run(fault: str, *, lacks_bios: bool = False, by_firmware: bool = False) -> str:
     """The line for a reset where that ends the run; `fault`: of a triple fault, what it was.
 
-    `lacks_bios`: the guest is a PC whose kernel was entered directly.
+    `lacks_bios`: the guest is a PC whose kernel was entered directly. `by_firmware`: it has one,
+    which may have found no kernel at all.
     """
     if not fault:
-        return RESET_ENDS_RUN
+        return RESET_ENDS_RUN.format(BY_FIRMWARE if by_firmware else BY_KERNEL)
     return f"{fault}, {FAULT_ENDS_RUN}" + (NO_BIOS if lacks_bios else "")
 
 
