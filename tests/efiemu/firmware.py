@@ -225,10 +225,12 @@ class Firmware(Processor):
 
     def _allocate(self, kind: int, type_: int, pages: int, answer: int, *_: int) -> int:
         assert type_ == 0
-        if kind == 1:
-            assert (pages, ctypes.c_uint64.from_address(answer).value) == (2, 0xF_FFFF)
+        assert kind == 1
+        highest = ctypes.c_uint64.from_address(answer).value
+        if pages == 2:
+            assert highest == 0xF_FFFF
             return put(answer, self.low) if self.low else NO_MEMORY
-        assert kind == 0
+        assert highest == (1 << 40) - 1, "what the host maps"
         return put(answer, self.room) if self.room else NO_MEMORY
 
     def _free(self, place: int, pages: int, *_: int) -> int:

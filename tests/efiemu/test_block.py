@@ -12,6 +12,7 @@ from vestige import abi
 from vestige.efiemu.shell import block
 from vestige.efiemu.shell.block import MONITOR_DATA, PIECES, SIZE
 from vestige.efiemu.shell.common import CPUS
+from vestige.efiemu.shell.mapped import map_high
 from vestige.efiemu.shell.pages import PAGE
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.takeover import intercept_msrs
@@ -143,3 +144,24 @@ def test_which_msrs_exit(processors: int, command: int) -> None:
         part = {0x0: 0, 0xC000: 0x800, 0xC001: 0x1000}[number >> 16]
         bit = 2 * (number & 0x1FFF)
         assert memory.raw[block.MSRS + part + bit // 8] >> bit % 8 & 3 == wanted, hex(number)
+
+
+@pytest.mark.parametrize("bar", [1 << 40, 0x3800_0010_0000, (1 << 47) - (2 << 30)])
+def test_a_controller_far_up_is_reached(bar: int) -> None:
+    """As a host with many address bits has it; its table of interrupts may be elsewhere."""
+    vectors = bar + (1 << 30) + 0x5000
+    with at(96 << 30, SIZE) as place:
+        shell = Shell(block=place, low=LOW, bar=bar, vectors=vectors)
+        block.map_all(shell)
+        block.map_controller(shell, BAR_SIZE)
+        for address in (bar + 0x14, vectors + 12):
+            assert translate(shell.host_root, address) == (address, HOST)
+        assert translate(shell.monitor_root, abi.BARS + 0x1008) == (bar + 0x1008, GUEST)
+        nobody = translate(shell.guest_root, bar + 0x1008)
+        assert nobody is not None
+        assert load8(nobody[0]) == 0xFF
+        for address in (bar + BAR_SIZE, vectors):
+            assert translate(shell.guest_root, address) == (address, GUEST)
+        assert not map_high(shell, bar - 1) or bar > 1 << 40
+        assert map_high(shell, bar), "as another processor that came, too"
+        assert translate(shell.guest_root, bar + 0x1008) == nobody

@@ -54,6 +54,13 @@ def test_ram_by_its_addresses_whatever_the_order(place: int) -> None:
     assert end_of_ram(shell, 0x10_0000) == 0xA_0000
 
 
+def test_what_the_host_does_not_map_is_none_of_it(place: int) -> None:
+    rows = [(FREE, 1100 * GIB, 1024 * MIB), (FREE, 0, 16), (FREE, 1023 * GIB, 2048 * MIB)]
+    done, ranges, _ = found(place, rows)
+    assert done
+    assert ranges == [(0, 0x1_0000), (1023 * GIB, 1024 * GIB)]
+
+
 def test_the_block_is_none_of_it(place: int) -> None:
     rows = [(FREE, place - 0x1000, block.SIZE // 4096 + 2)]
     done, ranges, _ = found(place, rows)

@@ -128,6 +128,19 @@ def test_a_controller_without_msix_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("bar", "taken"),
+    [(1 << 40, True), (0x3800_0000_0000, True), ((1 << 47) - (1 << 30), False), (0, False)],
+)
+def test_a_controllers_registers_may_be_far_up(bar: int, taken: bool) -> None:
+    firmware = machine()
+    firmware.functions[NVME][0x10:0x18] = (bar | 4).to_bytes(8, "little")
+    if taken:
+        assert wanted(firmware)
+    else:
+        assert refused(firmware) == "the NVMe controller has no address below 128 TiB"
+
+
+@pytest.mark.parametrize(
     "place",
     ["", "00:03", "00:20.0", "00:03.8", "0:3.0", "00:03.0x", "00-03.0", "g0:03.0", "0:03.0.1"],
 )

@@ -25,9 +25,9 @@ from vestige.abi import (
 )
 from vestige.efiemu.shell import uefi
 from vestige.efiemu.shell.common import CPUS, Common
-from vestige.efiemu.shell.pages import PAGE, PRESENT, USER, WRITABLE
+from vestige.efiemu.shell.pages import LARGE, LARGEST, PAGE, PRESENT, USER, WRITABLE
 from vestige.efiemu.shell.state import Shell
-from vestige.lang.intrinsics import address_of, fill, load8, store8
+from vestige.lang.intrinsics import address_of, fill, load8, load64, store8, store64
 from vestige.lang.records import Record
 from vestige.lang.types import u8, u32, u64
 
@@ -62,7 +62,9 @@ RAM_WINDOW = HIGH_RAM  # where the monitor has the guest's RAM below 4 GiB: behi
 RAM_WINDOW_SIZE = 4 << 30
 REGISTERS_SIZE = 0x2000  # bytes of BAR 0: registers, and doorbells of more queues than there are
 HOST, GUEST = PRESENT | WRITABLE, PRESENT | WRITABLE | USER
-EVERYTHING = 1 << 40  # bytes that are mapped
+EVERYTHING = 1 << 40  # bytes that are mapped; above, where the controller is, too
+CANONICAL = 1 << 47  # bytes that a host of 4 levels can map at their own addresses
+GIBIBYTE = 1 << 30
 CODE_DESCRIPTOR, DATA_DESCRIPTOR = 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF
 
 
@@ -105,8 +107,9 @@ def allocate(shell: Shell) -> bool:
         return False
     shell.low = shell.answer[0]
     pages = (SIZE + ALIGNMENT) // PAGE
+    shell.answer[0] = EVERYTHING - 1
     status = uefi.call(
-        shell.boot, uefi.ALLOCATE_PAGES, uefi.ANY_PAGES, uefi.RESERVED_MEMORY, pages,
+        shell.boot, uefi.ALLOCATE_PAGES, uefi.MOST_ADDRESS, uefi.RESERVED_MEMORY, pages,
         address_of(shell.answer),
     )  # fmt: skip
     if status != uefi.SUCCESS:
@@ -166,9 +169,22 @@ def replace_all(shell: Shell, root: u64, address: u64, size: u64, place: u32) ->
 
 def map_controller(shell: Shell, size: u64) -> None:
     """Its registers, of `size` bytes, are there for the monitor, and for the guest nobody's."""
+    reach(shell, shell.host_root, shell.bar, HOST)
+    reach(shell, shell.host_root, shell.vectors, HOST)
+    reach(shell, shell.guest_root, shell.bar, GUEST)
+    reach(shell, shell.guest_root, shell.vectors, GUEST)
     fill(u64(shell.block + NOBODY), 0xFF, PAGE)
     replace_all(shell, shell.guest_root, shell.bar, size, NOBODY)
     common(shell).tables.map(shell.monitor_root, BARS, shell.bar, REGISTERS_SIZE, GUEST)
+
+
+def reach(shell: Shell, root: u64, address: u64, flags: u64) -> None:
+    """Map an address with its surroundings, if it is above what is mapped."""
+    if address >= EVERYTHING:
+        first = address // GIBIBYTE * GIBIBYTE
+        place = common(shell).tables.place_of(root, first, LARGEST)
+        if load64(place) == 0:
+            store64(place, first | flags | LARGE)
 
 
 def map_ram(shell: Shell, end: u64) -> None:

@@ -4,7 +4,7 @@ It is read by ports 0xCF8 and 0xCFC, which every machine has that this is for.
 """
 
 from vestige.abi import LOCAL_APIC, PORT_PCI_ADDRESS, PORT_PCI_DATA
-from vestige.efiemu.shell.block import EVERYTHING, REGISTERS_SIZE
+from vestige.efiemu.shell.block import CANONICAL, GIBIBYTE, REGISTERS_SIZE
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.texts import Text
 from vestige.lang.intrinsics import (
@@ -120,7 +120,7 @@ def find_msix(shell: Shell) -> u32:
     if is_among_registers(place) or is_among_registers(pending):
         return Text.SHARED_PAGE
     bar = read_bar(function, place & MSIX_BAR)
-    if bar == 0 or shell.bar == 0 or max(bar, shell.bar) >= EVERYTHING - (1 << 30):
+    if bar == 0 or shell.bar == 0 or max(bar, shell.bar) >= CANONICAL - GIBIBYTE:
         return Text.NO_BAR
     shell.msix = offset
     shell.vectors = u64(bar + (place & LOW & ~MSIX_BAR))

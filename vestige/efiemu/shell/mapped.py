@@ -8,18 +8,16 @@ knows, ends the machine with a line.
 
 from vestige.efiemu.shell import apic, ecam, ioapic
 from vestige.efiemu.shell.attempt import conclude
-from vestige.efiemu.shell.block import EVERYTHING, GUEST, common
+from vestige.efiemu.shell.block import EVERYTHING, GUEST, common, reach
 from vestige.efiemu.shell.code import fetch
 from vestige.efiemu.shell.fault import Outcome
 from vestige.efiemu.shell.operands import Place, locate
 from vestige.efiemu.shell.operate import operate
-from vestige.efiemu.shell.pages import LARGE, LARGEST
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.vmcb import Vmcb
-from vestige.lang.intrinsics import store64
 from vestige.lang.types import u8, u64
 
-GIBIBYTE, HIGHEST = 1 << 30, 1 << 48
+HIGHEST = 1 << 48
 
 
 def answer_memory(shell: Shell, vmcb: Vmcb) -> None:
@@ -43,9 +41,7 @@ def map_high(shell: Shell, address: u64) -> bool:
     shared.lock.acquire()
     room = shared.tables.next < shared.tables.end
     if room:
-        first = address // GIBIBYTE * GIBIBYTE
-        place = shared.tables.place_of(shell.guest_root, first, LARGEST)
-        store64(place, first | GUEST | LARGE)
+        reach(shell, shell.guest_root, address, GUEST)
     shared.lock.release()
     return room
 

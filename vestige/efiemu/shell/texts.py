@@ -92,7 +92,7 @@ WORDS = {
     Text.ERROR: ", error code ",
     Text.ADDRESS: ", address ",
     Text.SHARED_PAGE: "the NVMe controller has its MSI-X table in a page with its registers",
-    Text.NO_BAR: "the NVMe controller has no address below 1 TiB",
+    Text.NO_BAR: "the NVMe controller has no address below 128 TiB",
     Text.NO_MAP: "the firmware tells of no memory, or of too many pieces",
     Text.KEPT: "a driver of the firmware keeps the NVMe controller, or the chip set's IDE",
     Text.NO_FILE_SYSTEM: "the disk has no file system that this firmware can read",
