@@ -97,6 +97,13 @@ def pc(flavour: Flavour) -> Path:
 
 
 @cache
+def discs(flavour: Flavour) -> Path:
+    """Says what a kernel reads of discs, while they are changed, and powers off; see the script."""
+    modules = modules_for(flavour, "sr_mod", "ata_piix", "isofs")
+    return _archive(f"discs-{flavour}", SCRIPTS / "discs-init", modules)
+
+
+@cache
 def efiemu(flavour: Flavour) -> Path:
     """Uses the IDE disk of a machine that was taken over, and powers off; see the script."""
     modules = modules_for(flavour, "sd_mod", "ata_piix")

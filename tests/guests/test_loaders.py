@@ -15,7 +15,18 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.guests import fat, grub, i386, images, initramfs, kernels, loaders, programs, roots
+from tests.guests import (
+    discs,
+    fat,
+    grub,
+    i386,
+    images,
+    initramfs,
+    kernels,
+    loaders,
+    programs,
+    roots,
+)
 from tests.guests.seat import Seat
 from tests.machine.iasl import check_table
 from vestige.abi import Board
@@ -66,6 +77,12 @@ LABEL memory
 """
 
 
+ISOLINUX = """DEFAULT debian
+LABEL debian
+    KERNEL vmlinuz
+    INITRD initrd
+    APPEND console=ttyS0 quiet panic=-1
+"""
 TESTING = re.compile(r"Testing: +4MB - \S+ \[.* Pattern: +\S", re.DOTALL)
 SMALL = ("--memory", "64M")
 FILLER = b"\xf6"  # what Linux's driver formats with
@@ -268,3 +285,29 @@ def test_a_disk_that_boots_nothing_ends_the_run_and_the_bios_says_so(
         seat.read_until("No bootable device")
         seat.lines()
     assert seat.status == 3
+
+
+def test_isolinux_starts_debian_which_reads_discs_that_are_changed(
+    host: SoftHost, tmp_path: Path
+) -> None:
+    """The standard kernel's own sr_mod; discs are by xorriso."""
+    kernel, initrd = kernels.kernel("standard").bzimage, tmp_path / "initrd"
+    initrd.write_bytes(gzip.compress(initramfs.discs("standard").read_bytes()))
+    disc, other = tmp_path / "disc.iso", tmp_path / "other.iso"
+    discs.write_disc(disc, ISOLINUX, {"vmlinuz": kernel, "initrd": initrd})
+    discs.write_disc(other, "", {"payload": initrd})
+    with Seat(host, "--machine", "pc", "--cdrom", str(disc), timeout=TIMEOUT) as seat:
+        seat.read_until("Booting from DVD/CD")
+        seat.read_until("ISOLINUX")
+        said = seat.read_until("eject: the disc")
+        assert re.search(r"scsi 1:0:0:0: CD-ROM +VESTIGE +CD-ROM", said)
+        assert "UDMA" in said or "MWDMA2" in said
+        assert f"disc: {hashlib.sha256(disc.read_bytes()).hexdigest()}  /dev/sr0" in said
+        assert "file: DEFAULT debian" in said
+        seat.tell("eject")
+        seat.read_until("insert: another")
+        seat.tell("insert", str(other))
+        seat.read_until("other disc: ")
+        said = "\n".join(seat.lines())  # to the end
+        assert f"{hashlib.sha256(other.read_bytes()).hexdigest()}  /dev/sr0" in said
+    assert seat.status == 0

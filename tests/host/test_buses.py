@@ -28,6 +28,15 @@ def test_a_floppy_drive_is_of_the_kind_that_its_disk_needs() -> None:
     assert config.disks[0].bus == abi.Bus.IDE
 
 
+def test_a_drive_for_discs_is_the_second_channels_first_device() -> None:
+    drive = DiskOption("", IDE, read_only=True, is_optical=True)
+    for disks, expected in ((0, []), (2, [(0, 0), (0, 1)]), (3, [(0, 0), (0, 1), (1, 1)])):
+        config = abi.Config()
+        place_disks(config, [*(DiskOption("", IDE) for _ in range(disks)), drive], 1)
+        places = [(disk.channel, disk.unit) for disk in list(config.disks)[: disks + 1]]
+        assert places == [*expected, (1, 0)]
+
+
 def test_a_controller_is_described_without_what_only_it_knows() -> None:
     config = abi.Config()
     names = ("vfio:0000:00:04.0", "image", "vfio:0000:00:05.0")

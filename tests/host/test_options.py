@@ -121,6 +121,51 @@ def test_an_unknown_disk_option_is_named(text: str, complaint: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "path", "raw"),
+    [
+        ("a.iso", "a.iso", False),
+        ("a,,b.iso,format=raw", "a,b.iso", True),
+        ("none", "", False),
+        ("./none", "./none", False),
+        ("vfio:a.iso", "vfio:a.iso", False),
+    ],
+)
+def test_a_cdrom_is_an_image_that_is_read_on_ide(text: str, path: str, raw: bool) -> None:
+    disk = options.parse_cdrom(text)
+    assert disk == DiskOption(path, "ide", read_only=True, raw=raw, is_optical=True)
+    assert disk.controller is None
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "no path"),
+        ("a.iso,readonly", "unknown option 'readonly'; there are format=raw"),
+        ("a.iso,format=iso", "no format 'iso'"),
+    ],
+)
+def test_an_unknown_cdrom_option_is_named(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        options.parse_cdrom(text)
+
+
+def test_a_drive_for_discs_is_the_last_of_four_disks() -> None:
+    drive = options.parse_cdrom("none")
+    three = (DiskOption("a"), DiskOption("b"), DiskOption("c"))
+    run = RunOptions("kernel", disks=three, cdrom=drive)
+    options.check(run)
+    assert run.disks == (*three, drive)
+    assert run.drive == 3
+    assert RunOptions("kernel", disks=three).drive is None
+    with pytest.raises(UsageError, match=r"5 disks.*as --cdrom is one"):
+        options.check(RunOptions("kernel", disks=(*three, DiskOption("d")), cdrom=drive))
+
+
+def test_a_pc_boots_a_cd_alone() -> None:
+    options.check(RunOptions(machine=options.PC, cdrom=options.parse_cdrom("a.iso")))
+
+
+@pytest.mark.parametrize(
     ("text", "image"),
     [
         ("a.img", DiskOption("a.img")),
@@ -199,7 +244,7 @@ def test_floppies_are_disks_but_for_empty_drives() -> None:
         ),
         (
             RunOptions(machine="pc", floppies=(DiskOption("", "floppy"),)),
-            "give --disk PATH, --floppy IMAGE, or --kernel",
+            "give --disk PATH, --cdrom IMAGE, --floppy IMAGE, or",
         ),
         (
             RunOptions(

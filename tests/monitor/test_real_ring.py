@@ -199,3 +199,16 @@ def take(bench: Bench, segments: list[tuple[int, int]]) -> bytes:
     """What lies in the segments."""
     view = bench.memory.region.view
     return b"".join(bytes(view[offset : offset + length]) for offset, length in segments)
+
+
+def test_a_file_that_was_exchanged_is_the_one_that_is_read(bench: Bench, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"other!!!" * 512)
+    descriptor = os.open(other, os.O_RDONLY)
+    bench.ring.exchange(0, descriptor)
+    os.close(descriptor)  # the ring has it
+    assert bench.run(Operation.READ, 1, [(0, 1024)]) == 0
+    assert take(bench, [(0, 1024)]) == b"other!!!" * 128
+    assert bench.run(Operation.WRITE, 0, [(0, 512)]) == errno.EBADF
+    with pytest.raises(UsageError, match="takes no other file"):
+        bench.ring.exchange(9, 0)

@@ -32,6 +32,18 @@ class Bus(IntEnum):
     FLOPPY = 2
 
 
+class Disc(Struct):
+    """What is in a drive for discs. The host writes it also while the guest runs.
+
+    `changes` is one more before it does and one more after, so it is odd meanwhile. What was read
+    between two numbers that differ may be of either disc.
+    """
+
+    changes: u32
+    reserved: u32
+    sectors: u64  # of 512 bytes; 0: there is no disc
+
+
 class Disk(Struct):
     """One drive: what the host tells of a backing file, or which controller has it.
 
@@ -46,6 +58,7 @@ class Disk(Struct):
     unit: u8  # device 0 or 1 on the channel; floppy drive 0 or 1
     kind: u8  # DiskKind
     nvme: u8  # index into Config.nvme, for DiskKind.NVME
+    is_optical: u8  # a drive for discs, and `disc` says what is in it: never of an NVMe
     can_discard: u8  # sectors can be given back; of an NVMe drive the monitor's to fill in
     discards_to_zeroes: u8  # what is given back reads as zeroes
     file: u32  # fixed file number in the ring, for DiskKind.RING
@@ -53,6 +66,7 @@ class Disk(Struct):
     serial: u8[SERIAL_SIZE]  # ASCII, space padded
     firmware: u8[FIRMWARE_SIZE]
     model: u8[MODEL_SIZE]
+    disc: Disc
 
 
 class Ring(Struct):
@@ -211,7 +225,8 @@ class Board(IntEnum):
 
 
 class Config(Struct):
-    """Written by the host before the monitor's first instruction, all but a size not after.
+    """Written by the host before the monitor's first instruction, not after, but for a terminal's
+    size and the discs.
 
     Each domain has one, which lists what is in that domain. Domain 0, the first, has all that is
     not a virtio function of another.

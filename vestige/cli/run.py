@@ -83,6 +83,15 @@ SYNTAX = Syntax(
             help="a PC's floppy drive, with a raw image of 720 KiB, 1.2, 1.44 or 2.88 MB in it, or"
             " empty; up to two, A and B; a comma in IMAGE is written twice",
         ),
+        Option(
+            "--cdrom",
+            "IMAGE|none[,format=raw]",
+            field="cdrom",
+            read=last(read.parse_cdrom),
+            help="a CD or DVD drive on IDE, and the ISO image in it (none: an empty drive), which"
+            " `vestige insert` and `vestige eject` change; format=raw: take an image as it is"
+            " though it has no file system of a CD; a PC boots it after its disks",
+        ),
         choice(
             "--ide",
             read.IDE_PLACES,

@@ -91,8 +91,11 @@ class Places:
         devices = iter(self._devices)
         images = {}
         for number, disk in enumerate(asked.disks):
-            # What it looks like was asked out there.
-            option = DiskOption(next(devices), disk.bus, disk.read_only, disk.discard, raw=True)
+            # What it looks like was asked out there. An empty drive has no device.
+            device = next(devices) if disk.path else ""
+            option = DiskOption(
+                device, disk.bus, disk.read_only, disk.discard, True, disk.is_optical
+            )
             images[number] = resources.keep(disks.open_disk(option, watch))
             images[number].path = disk.path
         opened: list[Console] = [Console(1, 0, f"--console {asked.console.backend}")]

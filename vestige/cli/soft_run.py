@@ -71,7 +71,7 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     host = SoftHost(
         memory=max(MINIMUM, options.memory + OVERHEAD),
         disks=[
-            *((image.descriptor, image.read_only) for image in files.disks.values()),
+            *((image.descriptor, image.read_only) for image in files.disks.values() if image.path),
             (inputs, True),
         ],
         network=options.net is not None,

@@ -12,13 +12,18 @@ from vestige.host.backends.floppies import FLOPPIES
 from vestige.host.kvm.vm import VirtualMachine
 from vestige.host.options import FLOPPY, VIRTIO, DiskOption
 
+DRIVE_PLACE = 2  # of the IDE's four
+
 
 def place_disks(config: abi.Config, disks: Sequence[DiskOption], cpus: int) -> None:
     """Tell the monitor which bus each disk is on, and where there; list the virtio functions.
 
-    A virtio disk has a queue for each CPU. What an image is it says itself.
+    A virtio disk has a queue for each CPU. What an image is it says itself. A drive for discs is
+    where a PC has it, the second channel's device 0; disks have the other places, in turn.
     """
-    ide = functions = controllers = 0
+    functions = controllers = 0
+    optical = any(option.is_optical for option in disks)
+    places = iter([place for place in range(4) if not (optical and place == DRIVE_PLACE)])
     for number, option in enumerate(disks):
         disk = config.disks[number]
         if option.controller is not None:
@@ -35,8 +40,8 @@ def place_disks(config: abi.Config, disks: Sequence[DiskOption], cpus: int) -> N
             disk.bus = abi.Bus.FLOPPY
         else:
             disk.bus = abi.Bus.IDE
-            disk.channel, disk.unit = divmod(ide, 2)
-            ide += 1
+            place = DRIVE_PLACE if option.is_optical else next(places)
+            disk.channel, disk.unit = divmod(place, 2)
 
 
 def place_floppies(config: abi.Config, floppies: Sequence[DiskOption]) -> None:

@@ -23,7 +23,7 @@ IDE, VIRTIO = "ide", "virtio"
 RINGS = ("auto", "kick", "poll")
 BUSES = (VIRTIO, IDE)
 FLOPPY = "floppy"  # the bus of --floppy
-EMPTY = "none"  # --floppy: a drive without a disk
+EMPTY = "none"  # --floppy, --cdrom: a drive without a disk
 UNMAP = "unmap"  # discard=: a guest's discards become holes in the image
 DISCARDS = (UNMAP, "ignore")
 RAW = "raw"  # format=: an image isn't asked whether it is raw
@@ -78,7 +78,8 @@ class NamedValues:
 
 
 class DiskOption(NamedValues):
-    """One `--disk`: a raw image file, a block device, or vfio: and an NVMe's PCI address.
+    """One `--disk`: a raw image file, a block device, or vfio: and an NVMe's PCI address; or one
+    `--cdrom`, which `is_optical`: an image of a disc, or no path where there is none in the drive.
 
     Or one `--floppy`, whose bus is FLOPPY; without a disk in the drive the path is empty.
 
@@ -86,7 +87,7 @@ class DiskOption(NamedValues):
     image is taken as raw whatever it looks like.
     """
 
-    __slots__ = ("bus", "discard", "path", "raw", "read_only")
+    __slots__ = ("bus", "discard", "is_optical", "path", "raw", "read_only")
 
     def __init__(
         self,
@@ -95,8 +96,10 @@ class DiskOption(NamedValues):
         read_only: bool = False,
         discard: bool = False,
         raw: bool = False,
+        is_optical: bool = False,
     ) -> None:
         self.path = path
+        self.is_optical = is_optical
         self.bus = bus
         self.read_only = read_only
         self.discard = discard
@@ -105,11 +108,15 @@ class DiskOption(NamedValues):
     @property
     def words(self) -> str:
         """The option that asked for it."""
+        if self.is_optical:
+            return f"--cdrom {self.path}"
         return f"--floppy {self.path}" if self.bus == FLOPPY else f"--disk {self.path}"
 
     @property
     def controller(self) -> str | None:
         """The NVMe controller's address, domain:bus:device.function; None: it is a path."""
+        if self.is_optical:
+            return None
         return self.path.removeprefix(CONTROLLER) if self.path.startswith(CONTROLLER) else None
 
 
@@ -164,7 +171,7 @@ class RunOptions(NamedValues):
     FIRMWARES, or a path, with which a guest starts without a `kernel`, or before it; `rtc`: what a
     PC's clock shows, None: UTC; `vga`: one of VGAS, None: what the machine has by itself; `name`:
     the run's, None: its process's number; `keys`: where the keyboard's and the mouse's events come
-    from, too.
+    from, too; `cdrom`, a drive for discs, is one of the `disks`, behind those of `--disk`.
     """
 
     __slots__ = (
@@ -202,18 +209,26 @@ class RunOptions(NamedValues):
         vga: str | None = None,
         name: str | None = None,
         keys: str | None = None,
+        cdrom: DiskOption | None = None,
     ) -> None:
         self.name, self.keys = name, keys
         self.machine, self.firmware, self.rtc, self.vga = machine, firmware, rtc, vga
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.floppies = memory, cpus, floppies
-        self.disks = disks + tuple(floppy for floppy in floppies if floppy.path)
+        drives = () if cdrom is None else (cdrom,)
+        self.disks = (*disks, *drives, *(floppy for floppy in floppies if floppy.path))
         self.console, self.ports, self.entropy = console, ports, entropy
         self.net = net
         self.timeout, self.stats, self.accel = timeout, stats, accel
         self.ide = ide
         self.on_reboot, self.devices, self.ring = on_reboot, devices, ring
         self.jail = jail
+
+    @property
+    def drive(self) -> int | None:
+        """Which of the disks is the drive for discs."""
+        found = [number for number, disk in enumerate(self.disks) if disk.is_optical]
+        return found[0] if found else None
 
     @property
     def has_vga(self) -> bool:
@@ -359,6 +374,23 @@ def parse_floppy(text: str) -> DiskOption:
         if word != "readonly":
             raise _unknown("--floppy", text, word, "readonly")
     return DiskOption(path, FLOPPY, "readonly" in words)
+
+
+def parse_cdrom(text: str) -> DiskOption:
+    """IMAGE[,format=raw], or none for a drive without a disc; a comma in IMAGE is written twice.
+
+    ./none is a file of that name.
+    """
+    if text == EMPTY:
+        return DiskOption("", IDE, read_only=True, is_optical=True)
+    path, words = _path_and_words("--cdrom", text, "an ISO image's, or none")
+    raw = False
+    for word in words:
+        name, _, value = word.partition("=")
+        if name != "format" or not value:
+            raise _unknown("--cdrom", text, word, "format=raw")
+        raw = _is_raw("--cdrom", text, path, value)
+    return DiskOption(path, IDE, read_only=True, raw=raw, is_optical=True)
 
 
 def parse_nvme(text: str) -> DiskOption:
@@ -512,7 +544,9 @@ def check(options: RunOptions) -> None:
     if len(options.disks) > MAX_DISKS:
         raise UsageError(
             f"{len(options.disks)} disks: a guest has at most {MAX_DISKS}, on whichever bus; give"
-            " fewer --disk" + (" or --floppy" if options.floppies else "")
+            " fewer --disk"
+            + (" or --floppy" if options.floppies else "")
+            + ("" if options.drive is None else ", as --cdrom is one")
         )
     if len(options.floppies) > MAX_FLOPPIES:
         raise UsageError(
@@ -557,8 +591,8 @@ def _check_start(options: RunOptions) -> None:
         raise UsageError("--append: a kernel's; give --kernel, too, or leave it out")
     if options.kernel is None and not options.disks:
         raise UsageError(
-            f"--machine {PC}: its firmware boots a disk; give --disk PATH, --floppy IMAGE, or"
-            " --kernel"
+            f"--machine {PC}: its firmware boots a disk; give --disk PATH, --cdrom IMAGE, --floppy"
+            " IMAGE, or --kernel"
         )
 
 

@@ -10,6 +10,7 @@ from _collections_abc import Callable
 
 from vestige.errors import UsageError
 from vestige.host import domains, images, options
+from vestige.host.backends.drive import Drive
 from vestige.host.compiled import Compiled, compiled_here
 from vestige.host.control.server import Control, open_control
 from vestige.host.files.failures import FileFailures
@@ -76,6 +77,8 @@ def run(asked: options.RunOptions, ready: Ready | None = None, opened: Opener = 
         watch.beside.append(control)
         files = opened(asked, resources, watch)
         control.events = files.events
+        if asked.drive is not None:
+            control.drive = resources.keep(Drive(asked.drive, files.disks))
         return Run(asked, files, watch, resources, there, control).to_the_end()
 
     options.check(asked)

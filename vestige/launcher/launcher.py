@@ -302,9 +302,9 @@ def _text(name: str, value: object) -> str:
             " an option may be repeated a list of these"
         )
     path = os.fsdecode(value)
-    if name in ("disk", "floppy"):
+    if name in ("disk", "cdrom", "floppy"):
         path = path.replace(",", ",,")
-    is_word = path.startswith(NOT_PATHS) or (name == "floppy" and path == EMPTY)
+    is_word = path.startswith(NOT_PATHS) or (name in ("floppy", "cdrom") and path == EMPTY)
     return f"./{path}" if is_word else path
 
 

@@ -12,6 +12,7 @@ from tests.devices.piix3_ide.rig import (
     RAM_SIZE,
     SECONDARY,
     Calls,
+    FakeDisc,
     FakeDisk,
     Rig,
 )
@@ -27,8 +28,9 @@ from vestige.abi import (
     PORT_IDE_SECONDARY_CONTROL,
 )
 from vestige.monitor.block import State
-from vestige.monitor.devices.piix3_ide.channel import Channel, CommandProtocol
+from vestige.monitor.devices.piix3_ide.channel import Channel, CommandProtocol, Phase
 from vestige.monitor.devices.piix3_ide.function import Ide
+from vestige.monitor.devices.piix3_ide.packet_spec import Packet
 from vestige.monitor.devices.piix3_ide.spec import MULTIPLE_BUFFER, Command, Status
 
 COMMAND_BLOCKS = (PRIMARY, SECONDARY, PORT_IDE, PORT_IDE_SECONDARY)
@@ -79,10 +81,14 @@ class Driver:
 
     def __init__(self, calls: Calls | None = None, *, mode: str = "compatibility") -> None:
         """`mode` is one of MODES."""
-        native = mode != "compatibility"
+        native = mode in ("native", "memory")
         self.in_memory = mode == "memory"
         disks = [FakeDisk(SECTORS, 0), FakeDisk(70, 1, read_only=True), FakeDisk(SECTORS, 2)]
         disks[0].bad.add(40)
+        self.has_disc = mode == "disc"
+        if self.has_disc:
+            disks[2] = FakeDisc(SECTORS // 4, 2)
+            disks[2].bad.add(160)
         self.rig = Rig(disks, native=native, in_memory=self.in_memory, immediate=False, calls=calls)
         self.bases = COMMAND_BLOCKS[2:] if native else COMMAND_BLOCKS[:2]
         self.controls = CONTROLS[2:] if native else CONTROLS[:2]
@@ -175,6 +181,23 @@ class Driver:
         self.start(channel, 0x1000)
         self.command(channel, code, 60, 3, 0xE0)
 
+    def packet(self, code: int, block: int, count: int, features: int, limit: int) -> None:
+        """A packet to the drive for discs, with the bus master on."""
+        high, low = count >> 8, count & 0xFF
+        counted = (0, 0, high, low) if code == Packet.READ_12 else (0, high, low, 0x10)
+        fields = (code, code & 1, 0, 0, block >> 8, block & 0xFF, *counted)
+        if self.in_memory:
+            return
+        if features & 1:
+            self.describe(0x1000, 0x2000, count, 3, 1)
+            self.start(1, 0x1000)
+        self.rig.packet(*fields, base=self.bases[1], features=features, limit=limit)
+
+    def change_disc(self, blocks: int) -> None:
+        """The user puts in another disc, or takes it out."""
+        if self.has_disc:
+            self.rig.change_disc(FakeDisc(blocks))
+
     def serve(self, channel: int) -> None:
         """The channel's request is completed."""
         self.rig.serve(channel)
@@ -208,7 +231,9 @@ def check(channel: Channel) -> None:
     ):
         assert channel.position < channel.end <= MULTIPLE_BUFFER
         assert request.state == State.IDLE
-    if channel.protocol == CommandProtocol.NONE and not channel.resetting:
+    assert not channel.turn
+    assert channel.taken <= channel.filled <= MULTIPLE_BUFFER or channel.phase == Phase.NONE
+    if channel.protocol == CommandProtocol.NONE and not (channel.resetting or channel.dropping):
         assert request.state == State.IDLE
         assert not drive.status & (Status.BSY | Status.DRQ)
     if drive.status & Status.BSY:
@@ -222,6 +247,8 @@ def check(channel: Channel) -> None:
             CommandProtocol.DMA_IN,
             CommandProtocol.DMA_OUT,
             CommandProtocol.TRIM,
+            CommandProtocol.BUFFER_IN,
+            CommandProtocol.BUFFER_OUT,
         )
         assert not channel.bus_master.command & 1
         assert request.state == State.IDLE
@@ -259,6 +286,11 @@ def random_step(chance: random.Random) -> Step:
             chance.choice(REGIONS[:3]),
             chance.choice(LENGTHS), chance.choice((1, 3, 7, 300)),
         ),
+        "packet": lambda: (
+            chance.choice(PACKETS), chance.choice(BLOCKS), chance.choice((0, 1, 2, 3, 9, 0xFFFF)),
+            chance.choice((0, 0, 1, 3)), chance.choice((0, 1, 2, 7, 512, 2048, 0xFFFE, 0xFFFF)),
+        ),
+        "change_disc": lambda: (chance.choice((0, 30, 700)),),
         "recover": lambda: (chance.randrange(2),),
         "start": lambda: (chance.randrange(2), chance.choice(TABLES)),
         "serve": lambda: (chance.randrange(2),),
@@ -267,7 +299,9 @@ def random_step(chance: random.Random) -> Step:
     return Step(name, arguments[name]())
 
 
-MODES = ("compatibility", "native", "memory")
+MODES = ("compatibility", "native", "memory", "disc")
+PACKETS = (*map(int, Packet), 0x01, *(int(Packet.READ_10), int(Packet.READ_12)) * 5)
+BLOCKS = (0, 1, 28, 38, 40, 699, 749, 750, 0xFFFF)
 COUNTS = (0, 1, 2, 127, 128, 256, 300, 1024)
 CONFIG = (4, 4, 5, 6, 7, 9, 0x10, 0x14, 0x18, 0x1C, 0x20, 0x21, 0x40, 0x41, 0x42, 0x43, 0xFE)
 CODES = (*map(int, Command), 0x00, 0xA1, 0xB0, *(Command.SET_MULTIPLE_MODE,) * 3)
@@ -276,6 +310,7 @@ NAMES = (
     "read_config", "write_config", *("describe",) * 3, *("command",) * 8, *("start",) * 4,
     *("load",) * 2, *("store",) * 3, *("post",) * 3,
     *("serve",) * 14, "break_disk", *("recover",) * 15, *("dma",) * 5,
+    *("packet",) * 10, "change_disc",
 )  # fmt: skip
 
 
@@ -284,6 +319,8 @@ def state_of(rig: Rig) -> tuple[bytes, ...]:
     copy = Ide.from_buffer_copy(rig.ide)
     copy.ram.low = 0
     for channel in copy.channels:
+        for optical in channel.opticals:
+            optical.told = 0
         for segment in channel.request.segments:
             segment.address = 0
     disks = (bytes(disk.data) for disk in rig.disks.values())

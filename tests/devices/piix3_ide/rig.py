@@ -10,6 +10,7 @@ from vestige.lang.intrinsics import address_of
 from vestige.lang.memory import Memory
 from vestige.monitor.block import BlockRequest, Operation, State
 from vestige.monitor.devices.piix3_ide.function import Ide
+from vestige.monitor.devices.piix3_ide.packet_spec import BLOCK, PACKET_SIZE
 from vestige.monitor.devices.piix3_ide.spec import Command, Status
 from vestige.place import NOWHERE
 
@@ -63,6 +64,24 @@ class FakeDisk:
 
     def sector(self, number: int) -> bytes:
         return bytes(self.data[number * 512 : number * 512 + 512])
+
+
+class FakeDisc(FakeDisk):
+    """A drive for discs, and in it a disc of `blocks`; 0: none."""
+
+    def __init__(self, blocks: int = 400, unit: int = 2) -> None:
+        super().__init__(4 * blocks, unit, read_only=True)
+
+    def describe(self) -> Disk:
+        disk = super().describe()
+        disk.is_optical, disk.sectors = 1, 0
+        disk.disc.sectors = self.sectors
+        for i, byte in enumerate(text("VENDOR  PRODUCT", 40)):
+            disk.model[i] = byte
+        return disk
+
+    def block(self, number: int) -> bytes:
+        return bytes(self.data[number * BLOCK : number * BLOCK + BLOCK])
 
 
 class Calls(Protocol):
@@ -133,10 +152,10 @@ class Rig:
         if in_memory:
             self.calls.place_in_memory(self.ide)
             self.calls.begin_posts(self.ide)
-        machine = Config()
+        self.machine = Config()
         for unit, disk in self.disks.items():
-            machine.disks[unit] = disk.describe()
-            self.calls.attach_disk(self.ide, machine, unit)
+            self.machine.disks[unit] = disk.describe()
+            self.calls.attach_disk(self.ide, self.machine, unit)
         self.edges = [0, 0]
         self.requests: list[tuple[Operation, int, int, int]] = []  # with lba, sectors, segments
         self.write_config(0x04, 2, 0x0007 if in_memory else 0x0005)
@@ -297,6 +316,43 @@ class Rig:
     def bus_master_status(self, channel: int = 0) -> int:
         return self.read(BUS_MASTER + 8 * channel + 2)
 
+    def packet(
+        self,
+        *packet: int,
+        base: int = SECONDARY,
+        device: int = 0xA0,
+        features: int = 0,
+        limit: int = 0xFFFE,
+    ) -> None:
+        """PACKET, and the packet, filled up with zeroes."""
+        for offset, value in ((6, device), (1, features), (4, limit & 0xFF), (5, limit >> 8)):
+            self.write(base + offset, value)
+        self.write(base + 7, Command.PACKET)
+        self.write_string(base, 2, bytes(packet).ljust(PACKET_SIZE, b"\0"))
+
+    def pieces(self, base: int = SECONDARY) -> list[bytes]:
+        """What a packet device has for the host, in the pieces in which it comes."""
+        pieces = []
+        while self.status(base) & Status.DRQ:
+            length = self.read(base + 4) | self.read(base + 5) << 8
+            assert self.read(base + 2) & 7 == 2
+            data = self.read_string(base, 2, (length + 1) // 2)
+            pieces.append(data[:length])
+        return pieces
+
+    def ask(self, *packet: int, base: int = SECONDARY, limit: int = 0xFFFE) -> bytes:
+        """The answer to a packet, by PIO."""
+        self.packet(*packet, base=base, limit=limit)
+        return b"".join(self.pieces(base))
+
+    def change_disc(self, disc: FakeDisc | None, unit: int = 2) -> None:
+        """What the host does when its user changes the disc, or takes it out."""
+        told = self.machine.disks[unit].disc
+        told.changes += 1
+        self.disks[unit] = FakeDisc(0, unit) if disc is None else disc
+        told.sectors = self.disks[unit].sectors
+        told.changes += 1
+
     def reset_drives(self, base: int = PRIMARY) -> None:
         """A software reset."""
         self.write(CONTROL[base], 0x04)
@@ -345,6 +401,9 @@ class Rig:
             disk.discarded += [(each.address, each.length) for each in ranges]
             return disk.discard_error
         assert request.sectors > 0
+        if isinstance(disk, FakeDisc) and request.lba + request.sectors > disk.sectors:
+            assert self.machine.disks[request.drive].disc.changes  # it was put in meanwhile
+            return EIO
         assert request.lba + request.sectors <= disk.sectors
         segments = [request.segments[i] for i in range(request.segment_count)]
         assert sum(segment.length for segment in segments) == request.sectors * 512

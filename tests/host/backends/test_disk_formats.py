@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from vestige import abi
 from vestige.errors import UsageError
 from vestige.host.backends.disk_formats import check
 from vestige.host.backends.disks import open_disk
@@ -90,7 +91,7 @@ def test_a_zip_archive_is_one(image: Path) -> None:
 
 def test_an_iso_image_may_be_read_and_not_be_written(image: Path) -> None:
     fill(image, (0x8000, b"\1CD001\1"), (510, b"\x55\xaa"))
-    assert re.search(r"an ISO 9660 image.*add ,readonly, or ,format=raw", refusal(image))
+    assert re.search(r"an ISO 9660 image.*--cdrom '.*add ,readonly, or ,format=raw", refusal(image))
     with closing(open_disk(DiskOption(str(image), read_only=True))) as disk:
         assert disk.sectors == SIZE // 512
 
@@ -116,3 +117,70 @@ def test_who_says_raw_is_not_asked(image: Path) -> None:
     with pytest.raises(UsageError, match="a qcow2 image"):
         open_disk(DiskOption(str(image)))
     open_disk(DiskOption(str(image), raw=True)).close()
+
+
+# ---- discs ------------------------------------------------------------------------------------
+
+
+def disc(path: Path, *, raw: bool = False) -> DiskOption:
+    return DiskOption(str(path), read_only=True, raw=raw, is_optical=True)
+
+
+def refused_disc(path: Path) -> str:
+    with pytest.raises(UsageError) as error:
+        open_disk(disc(path))
+    return str(error.value)
+
+
+@pytest.mark.parametrize("magic", [b"\1CD001\1", b"\0BEA01\1"], ids=["ISO 9660", "UDF"])
+def test_an_image_with_a_file_system_of_discs_is_taken(image: Path, magic: bytes) -> None:
+    fill(image, (0x8000, magic))
+    with closing(open_disk(disc(image))) as opened:
+        assert opened.sectors == SIZE // 512
+        told = abi.Disk()
+        opened.describe(told, 3, 0)
+        assert (told.is_optical, told.read_only, told.sectors) == (1, 1, 0)
+        assert told.disc.sectors == SIZE // 512
+        assert bytes(told.model).startswith(b"VESTIGE CD-ROM  ")
+
+
+def test_what_is_no_disc_is_told_to_be_a_disk(image: Path) -> None:
+    fill(image)
+    assert 'no ISO image (no "CD001" at byte 32769); is it a disk, --disk' in refused_disc(image)
+    fill(image, (0, b"QFI\xfb"))
+    assert "a qcow2 image, no ISO image" in refused_disc(image)
+    fill(image, (0, b"\x1f\x8b\x08"))
+    assert "packed; unpack it: gzip -d" in refused_disc(image)
+    fill(image, (0, b"\0" + b"\xff" * 10 + b"\0"))
+    assert "sectors of 2352 bytes" in refused_disc(image)
+    with closing(open_disk(disc(image, raw=True))) as opened:
+        assert opened.sectors == SIZE // 512
+
+
+def test_a_disc_has_whole_blocks(image: Path) -> None:
+    fill(image, (0x8000, b"\1CD001\1"))
+    with image.open("ab") as file:
+        file.write(bytes(512))
+    assert f"{SIZE + 512} bytes, not a multiple of 2048" in refused_disc(image)
+
+
+def test_a_disc_that_is_not_there_is_none_to_be_made(image: Path) -> None:
+    missing = image.with_name("missing.iso")
+    assert refused_disc(missing) == (
+        f"{missing}: no such image of a disc; give an ISO image that exists"
+    )
+    assert "a directory; give an ISO image" in refused_disc(image.parent)
+
+
+def test_a_disc_that_another_run_writes_is_refused(image: Path) -> None:
+    fill(image, (0x8000, b"\1CD001\1"))
+    with closing(open_disk(DiskOption(str(image), raw=True))):
+        assert "in use by another run" in refused_disc(image)
+
+
+def test_an_empty_drive_has_a_file_of_nothing() -> None:
+    with closing(open_disk(DiskOption("", read_only=True, is_optical=True))) as opened:
+        opened.renew()
+        told = abi.Disk()
+        opened.describe(told, 0, 0)
+        assert (told.present, told.is_optical, told.disc.sectors) == (1, 1, 0)

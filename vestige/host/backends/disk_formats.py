@@ -17,6 +17,8 @@ HEAD = 4096  # bytes that are looked at
 FOOTER = 512
 VHD = b"conectix"
 ISO_9660, ISO_9660_AT = b"CD001", 0x8001
+UDF = b"BEA01"  # at the same place, ECMA-167 2/9.2
+SYNC = b"\0" + 10 * b"\xff" + b"\0"  # of a CD's whole sector, ECMA-130 14.1
 VDI_AT = 0x40
 
 CONVERTED = (  # by qemu-img: offset, bytes there, name
@@ -61,9 +63,34 @@ def check(descriptor: int, path: str, read_only: bool) -> None:
             )
     if not read_only and os.pread(descriptor, len(ISO_9660), ISO_9660_AT) == ISO_9660:
         raise UsageError(
-            f"{path}: an ISO 9660 image, which a write would ruin; add ,readonly, or ,format=raw to"
-            " let the guest write it"
+            f"{path}: an ISO 9660 image, which a write would ruin; give it as a CD,"
+            f" {_command('--cdrom', path)}, or add ,readonly, or ,format=raw to let the guest write"
+            " it"
         )
+
+
+def check_disc(descriptor: int, path: str) -> None:
+    """Raise UsageError for what is open at `descriptor` and no image of a disc, as drives read it:
+    blocks of 2,048 bytes, with a file system of CDs (ECMA-119) or DVDs (ECMA-167) on them.
+    """
+    head = os.pread(descriptor, HEAD, 0)
+    as_it_is = "add ,format=raw to have its bytes as they are"
+    if head.startswith(SYNC):
+        raise UsageError(
+            f"{path}: sectors of 2352 bytes, as .bin files have them, not an ISO image; convert it:"
+            f" {_command('iat', path, f'{path}.iso')} (Debian's iat)"
+        )
+    for magic, program in UNPACKED:
+        if head.startswith(magic):
+            raise UsageError(f"{path}: packed; unpack it: {_command(program, path)}, or {as_it_is}")
+    if os.pread(descriptor, len(ISO_9660), ISO_9660_AT) in (ISO_9660, UDF):
+        return
+    form = _converted(descriptor, head)
+    what = "no ISO image" if form is None else f"a {form} image, no ISO image"
+    raise UsageError(
+        f'{path}: {what} (no "CD001" at byte {ISO_9660_AT}); is it a disk, --disk {path}? Or'
+        f" {as_it_is}"
+    )
 
 
 def _converted(descriptor: int, head: bytes) -> str | None:

@@ -23,17 +23,31 @@ SYS_FALLOCATE = 285
 PUNCH_HOLE = 0x03  # with KEEP_SIZE
 BLKGETSIZE64 = 0x8008_1272  # linux/fs.h
 MODEL = "VESTIGE DISK"
+DRIVE_MODEL = "VESTIGE CD-ROM"  # vendor, 8 characters, and product
+BLOCK = 2048  # bytes of a disc's
+MOST_BLOCKS = (1 << 30) - 1  # that the IDE's drive can have
 FIRMWARE = "1.0"
 
 
 class DiskImage:
-    """One raw image or block device, open and locked."""
+    """One raw image or block device, open and locked; or the disc in a drive, which `is_optical`.
+
+    A drive without one has a file that is never read, and no path.
+    """
 
     def __init__(
-        self, path: str, claim: int, descriptor: int, sectors: int, read_only: bool, discard: bool
+        self,
+        path: str,
+        claim: int,
+        descriptor: int,
+        sectors: int,
+        read_only: bool,
+        discard: bool,
+        is_optical: bool = False,
     ) -> None:
         """Take over the open files: `claim` is locked, I/O goes through `descriptor`."""
         self.path = path
+        self.is_optical = is_optical
         self.place = path  # the file, which has another name where `descriptor` is a device for it
         self.claim = claim
         self.descriptor = descriptor
@@ -50,11 +64,14 @@ class DiskImage:
         disk.read_only = self.read_only
         disk.can_discard = disk.discards_to_zeroes = self.discard
         disk.file = file
-        disk.sectors = self.sectors
+        if self.is_optical:
+            disk.is_optical, disk.disc.sectors = 1, self.sectors
+        else:
+            disk.sectors = self.sectors
         for field, text in (
             (disk.serial, f"VESTIGE{number + 1:04}"),
             (disk.firmware, FIRMWARE),
-            (disk.model, MODEL),
+            (disk.model, DRIVE_MODEL if self.is_optical else MODEL),
         ):
             for index, byte in enumerate(text.ljust(len(field)).encode("ascii")):
                 field[index] = byte
@@ -65,15 +82,18 @@ class DiskImage:
         The image stays locked. Raises UsageError where it can't be opened any more, and Ended as
         open_disk does.
         """
+        if not self.path:
+            return
         os.close(self.descriptor)
         self.descriptor = -1
         self.descriptor = _for_operations(self.claim, self.path, self.read_only, watch)
 
     def close(self) -> None:
-        """Close, and unlock."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-        os.close(self.claim)
+        """Close, and unlock; a second time does nothing."""
+        for descriptor in (self.descriptor, self.claim):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.descriptor = self.claim = -1
 
 
 def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
@@ -81,39 +101,53 @@ def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
 
     Raises Ended where `watch` ends the wait for what a killed run still writes.
     """
-    path, read_only = option.path, option.read_only
+    path, read_only, optical = option.path, option.read_only, option.is_optical
+    if not path:
+        return _empty_drive()
     try:
         kind = _kind(path)
         if stat.S_ISDIR(kind):
-            raise UsageError(f"{path}: a directory; give a raw image or a block device")
+            raise UsageError(f"{path}: a directory; give {_wanted(optical)} or a block device")
         if not (stat.S_ISREG(kind) or stat.S_ISBLK(kind)):
-            raise UsageError(f"{path}: neither a file nor a block device; give a raw image")
+            raise UsageError(f"{path}: neither a file nor a block device; give {_wanted(optical)}")
         # O_EXCL: the kernel refuses a block device that is mounted or otherwise in use.
         exclusive = os.O_EXCL if stat.S_ISBLK(kind) and not read_only else 0
         access = os.O_RDONLY if read_only else os.O_RDWR
         claim = os.open(path, access | exclusive | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        raise UsageError(_not_opened(path, error, option.bus)) from error
+        raise UsageError(_not_opened(path, error, option.bus, optical)) from error
     try:
         image_lock.lock(claim, path, read_only)
         size = _size(claim, path)
         if option.bus == FLOPPY:
             floppies.check(path, size)
+        elif optical and not option.raw:
+            disk_formats.check_disc(claim, path)
         elif not option.raw:
             disk_formats.check(claim, path, read_only)
-        sectors = _sectors(size, path)
+        sectors = _sectors_of_disc(size, path) if optical else _sectors(size, path)
         if not read_only:
             _check_length(claim, path)
         if option.discard:
             _check_holes(claim, path, sectors)
         descriptor = _for_operations(claim, path, read_only, watch)
-        return DiskImage(path, claim, descriptor, sectors, read_only, option.discard)
+        return DiskImage(path, claim, descriptor, sectors, read_only, option.discard, optical)
     except OSError as error:
         os.close(claim)
-        raise UsageError(_not_opened(path, error)) from error
+        raise UsageError(_not_opened(path, error, option.bus, optical)) from error
     except BaseException:
         os.close(claim)
         raise
+
+
+def _empty_drive() -> DiskImage:
+    """A drive without a disc."""
+    claim, descriptor = (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(2))
+    return DiskImage("", claim, descriptor, 0, read_only=True, discard=False, is_optical=True)
+
+
+def _wanted(optical: bool) -> str:
+    return "an ISO image" if optical else "a raw image"
 
 
 def _for_operations(claim: int, path: str, read_only: bool, watch: Watch | None) -> int:
@@ -143,9 +177,15 @@ def _kind(path: str) -> int:
         os.close(descriptor)
 
 
-def _not_opened(path: str, error: OSError | ValueError, bus: str = VIRTIO) -> str:
+def _not_opened(
+    path: str, error: OSError | ValueError, bus: str = VIRTIO, optical: bool = False
+) -> str:
     if not isinstance(error, OSError):
         return f"{path!r}: {error}"
+    if optical and error.errno == errno.ENOENT:
+        return f"{path}: no such image of a disc; give an ISO image that exists"
+    if optical:
+        return f"{path}: {error.strerror}; give an ISO image that can be read"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{path}: {error.strerror}; to only read it, add ,readonly"
     if error.errno == errno.EBUSY:
@@ -227,6 +267,18 @@ def _size(descriptor: int, path: str) -> int:
     if size == 0:
         raise UsageError(f"{path}: empty; give a raw image of at least {abi.SECTOR} bytes")
     return size
+
+
+def _sectors_of_disc(size: int, path: str) -> int:
+    blocks, more = divmod(size, BLOCK)
+    if more:
+        raise UsageError(
+            f"{path}: {size} bytes, not a multiple of {BLOCK}, as a disc's blocks are; is all of it"
+            " there?"
+        )
+    if blocks > MOST_BLOCKS:
+        raise UsageError(f"{path}: {size} bytes; a disc has less than {(MOST_BLOCKS + 1) * BLOCK}")
+    return size // abi.SECTOR
 
 
 def _sectors(size: int, path: str) -> int:

@@ -14,9 +14,11 @@ bytes each, without end. `Ring.look` counts them and ends the guest above a boun
 ring's pages are the monitor's to write; the kernel's own are in the descriptor's fdinfo, and there
 alone (Linux 5.16).
 
-The restriction lets one register operation through, BUFFERS_UPDATE, for guest RAM that is
-registered at its first use: register operations are system calls of this process, which the monitor
-can't make, and the only buffers this module ever registers are guest RAM and STATE.
+The restriction lets two register operations through: BUFFERS_UPDATE, for guest RAM that is
+registered at its first use, and FILES_UPDATE, for another disc in a drive. Register operations are
+system calls of this process, which the monitor can't make; the only buffers this module ever
+registers are guest RAM and STATE, and the only file it exchanges is that drive's, for one that the
+run's process has opened to be read.
 """
 
 import os
@@ -31,6 +33,7 @@ from vestige.host.backends.io_uring import (
     REGISTER_ENABLE,
     REGISTER_EVENTFD,
     REGISTER_FILES,
+    REGISTER_FILES_UPDATE,
     REGISTER_IOWQ_MAX_WORKERS,
     RESTRICT_ALLOWED,
     RESTRICT_OPERATION,
@@ -81,6 +84,7 @@ RESTRICTIONS = (
     (RESTRICT_REQUIRED, FIXED_FILE),
     (RESTRICT_ALLOWED, FIXED_FILE),
     (RESTRICT_REGISTER, REGISTER_BUFFERS_UPDATE),
+    (RESTRICT_REGISTER, REGISTER_FILES_UPDATE),
 )
 
 
@@ -103,6 +107,14 @@ class UpdateBuffers(Struct):
     tags: u64
     count: u32
     reserved2: u32
+
+
+class UpdateFiles(Struct):
+    """struct io_uring_files_update."""
+
+    first: u32
+    reserved: u32
+    files: u64  # address of descriptors, an i32 each
 
 
 class MaxWorkers(Struct):
@@ -241,6 +253,17 @@ class Ring:
             self._has_told = True
             tell(f"the guest's transfers fail: {limits.ring_refusal('io_uring', error)}")
         return error
+
+    def exchange(self, number: int, descriptor: int) -> None:
+        """Have this for a fixed file from now on; what is under way goes on with the old one.
+
+        Raises UsageError where the kernel doesn't.
+        """
+        files = Descriptors()
+        files.values[0] = descriptor
+        update = UpdateFiles(first=number, files=address_of(files))
+        if error := register(self.descriptor, REGISTER_FILES_UPDATE, update, 1):
+            raise UsageError(f"the kernel takes no other file into the ring: {os.strerror(error)}")
 
     def mappings(self) -> list[tuple[int, int, int]]:
         """(monitor address, size, host address) of the rings and of the entries."""

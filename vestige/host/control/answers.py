@@ -36,11 +36,13 @@ def question(command: str, request: "Any") -> bytes:
     return marshal.dumps((command, request))
 
 
-def answer(machine: "Machine", asked: bytes) -> Iterator[bytes]:
-    """The pieces of the answer to a question: a JSON value."""
+def answer(machine: "Machine", asked: bytes, descriptor: int = -1) -> Iterator[bytes]:
+    """The pieces of the answer to a question: a JSON value. `descriptor`: what came with it."""
     command, request = marshal.loads(asked)
     last = Part.LAST
     try:
+        if descriptor >= 0:
+            request = {**request, "descriptor": descriptor}
         data = encoded(json_of(OF_MACHINE[command](machine, request)))
         if len(data) > LONGEST:
             raise UsageError(f"an answer of {len(data)} bytes; at most {LONGEST} are told")
@@ -74,6 +76,11 @@ class Collected:
 def answer_line(json: str) -> bytes:
     """Of a JSON value, without its end."""
     return encoded(f'{{"answer": {json}}}'.replace("\n", " "))
+
+
+def is_answer(line: bytes) -> bool:
+    """Whether it is an answer's, and not an error's."""
+    return line.startswith(b'{"answer"')
 
 
 def error_line(error: str | GuestError | UsageError) -> bytes:

@@ -11,6 +11,7 @@ import time
 from _collections_abc import Callable, Mapping
 
 from vestige.errors import GuestError, UsageError
+from vestige.host.backends.drive import EJECT, INSERT
 from vestige.host.options import PC
 from vestige.lang.types import TYPE_CHECKING
 
@@ -58,7 +59,10 @@ def status(control: "Control", _request: "Request") -> "Answer":
     if since is None:
         state, since = "starting", control.since
     seconds, restarts = round(time.monotonic() - since, 1), max(control.starts - 1, 0)
-    return {**control.about, "state": state, "seconds": seconds, "restarts": restarts}
+    told = {**control.about, "state": state, "seconds": seconds, "restarts": restarts}
+    if control.drive is not None:
+        told["cdrom"] = control.drive.path
+    return told
 
 
 def stop(control: "Control", _request: "Request") -> "Answer":
@@ -129,6 +133,12 @@ def screen(machine: "Machine", _request: "Request") -> "Answer":
     return told(machine.session.untrusted.screen(), machine.memory.region.view)
 
 
+def change_disc(machine: "Machine", request: "Request") -> "Answer":
+    """Have the disc of so many `sectors`, open at `descriptor`, in the drive."""
+    machine.change_disc(request["descriptor"], request["sectors"])
+    return {}
+
+
 def prepare(*, has_screen: bool) -> None:
     """Import what answers need of a machine with a screen, or without."""
     if has_screen:
@@ -147,4 +157,6 @@ OF_RUN: "Mapping[str, Callable[[Control, Request], Answer | Later]]" = {
 OF_MACHINE: "Mapping[str, Callable[[Machine, Request], Answer]]" = {
     "exits": exits,
     "screen": screen,
+    INSERT: change_disc,
+    EJECT: change_disc,
 }

@@ -23,6 +23,7 @@ from vestige.lang.types import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
+    from vestige.host.backends.drive import Drive
     from vestige.host.backends.events import Dropped, Events
     from vestige.host.control.commands import Answer
     from vestige.host.options import RunOptions
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
         """Who answers the commands of the machine, one after the other."""
 
         def ask(self, command: str, request: Mapping[str, Any], line: bytes) -> None:
-            """Have it answer by Control.answered. Raises GuestError where it can't be asked now."""
+            """Have it answer by Control.answered. Raises GuestError where it can't be asked now,
+            UsageError where it can't at all.
+            """
 
 
 MOST_CLIENTS = 16
@@ -114,6 +117,7 @@ class Control:
         self.running_since: float | None = None
         self.starts = 0
         self.events: Events | None = None  # of its keyboard and mouse, once its files are open
+        self.drive: Drive | None = None  # for discs, if there is one, then too
         self._machine: Machine | None = None
         self._clients = {each: Client(each) for each in clients}  # the last to be served at the end
         self._first = tuple(self._clients.values())
@@ -276,10 +280,10 @@ class Control:
                 continue
             try:
                 self._machine.ask(command, request, line)
-            except GuestError as error:
+            except (GuestError, UsageError) as error:
                 self.refused(error)
 
-    def refused(self, error: GuestError) -> None:
+    def refused(self, error: GuestError | UsageError) -> None:
         """The machine's answer is none, for this reason."""
         self.answered(error_line(error))
 
@@ -345,7 +349,7 @@ def about(asked: "RunOptions") -> "dict[str, Any]":
         "memory": asked.memory,
         "start": asked.start[1],
         "kernel": asked.kernel,
-        "disks": [disk.path for disk in asked.disks],
+        "disks": [disk.path for disk in asked.disks if not disk.is_optical],
     }
 
 

@@ -4,7 +4,8 @@ import _socket
 import select
 from _collections_abc import Callable, Mapping
 
-from vestige.errors import GuestError
+from vestige.errors import GuestError, UsageError
+from vestige.host.backends.drive import INSERT
 from vestige.host.control.answers import LONGEST, error_line
 from vestige.host.control.server import STARTED, Control
 from vestige.lang.types import TYPE_CHECKING
@@ -31,8 +32,14 @@ class Inside:
         self._going, self._coming = b"", bytearray()
         self._is_too_long = False
 
-    def ask(self, _command: str, _request: "Mapping[str, Any]", line: bytes) -> None:
-        """Send it. Raises GuestError where the one before is not taken yet."""
+    def ask(self, command: str, _request: "Mapping[str, Any]", line: bytes) -> None:
+        """Send it. Raises GuestError where the one before is not taken yet, and UsageError for what
+        needs a file of this side's.
+        """
+        if command == INSERT:
+            raise UsageError(
+                "a software host has all its files from its start on; `vestige eject` works there"
+            )
         if self._going:
             raise GuestError("the software host takes nothing now; try again")
         self._going = line + b"\n"

@@ -92,7 +92,7 @@ def _uses(options: RunOptions) -> list[Use]:
     named = [
         (disk.words, disk.path, READ_ONLY_IMAGE if disk.read_only else IMAGE)
         for disk in options.disks
-        if disk.controller is None
+        if disk.controller is None and disk.path
     ]
     outputs = [
         (f"{words}{backend}", backend)

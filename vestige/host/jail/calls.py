@@ -9,7 +9,7 @@ from typing import Any
 
 from vestige.errors import UsageError
 from vestige.host.backends.disks import PUNCH_HOLE
-from vestige.host.backends.io_uring import REGISTER_BUFFERS_UPDATE
+from vestige.host.backends.io_uring import REGISTER_BUFFERS_UPDATE, REGISTER_FILES_UPDATE
 from vestige.host.kvm.api import Request
 from vestige.host.loop.runloop import NUDGE
 from vestige.host.process import link
@@ -37,7 +37,10 @@ ALLOWED: dict[str, Sequence[Sequence[Argument]]] = {
         [_is(1, Request.GET_REGS)],  # where a guest or its monitor stopped
     ],
     "io_uring_enter": [[]],  # KICK; the boot CPU's bell
-    "io_uring_register": [[_is(1, REGISTER_BUFFERS_UPDATE)]],  # PIN
+    "io_uring_register": [
+        [_is(1, REGISTER_BUFFERS_UPDATE)],  # PIN
+        [_is(1, REGISTER_FILES_UPDATE)],  # another disc
+    ],
     "eventfd2": [[]],  # ROUTE: a doorbell
     "fallocate": [[_is(1, PUNCH_HOLE)]],  # a hole that the monitor ordered
     "pread64": [[]],  # the ring's counters

@@ -14,6 +14,7 @@ from _collections_abc import Callable, Iterable, Sequence
 from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host import domains, limits, options
+from vestige.host.backends.drive import NO_DRIVE
 from vestige.host.backends.ring import Ring
 from vestige.host.compiled import Compiled
 from vestige.host.control import commands
@@ -170,13 +171,15 @@ class Machine:
         self._first_instruction = 0.0  # ms from the start of the run's process
         self._sized: tuple[abi.Config, int] | None = None
         self.memory = resources.keep(GuestMemory(orders.memory))
+        self._drive = _drive_of(abi.Config.from_buffer_copy(orders.config))
+        self._changes = 0  # of the disc in it, as abi.Disc counts them
         twin = resources.keep(Twin(blank, self.memory, orders.cpus, orders.domains))
         self._twin = twin
         first = twin.shared()[0]
         first.config = abi.Config.from_buffer_copy(orders.config)
         self.has_screen = bool(first.config.vga)  # what the monitor says later is not believed
         pages = self._take_controllers(resources)
-        rings = self._connect_rings(resources)
+        rings = self._rings = self._connect_rings(resources)
         if orders.ide_in_memory:
             twin.place_ide_in_memory()
         if self.has_screen:
@@ -322,13 +325,37 @@ class Machine:
                 if message is None or message[0] == Kind.STOP:
                     return
                 if message[0] == Kind.ASK:
-                    for piece in answer(self, message[1]):
+                    for piece in answer(self, message[1], message[2]):
                         self._link.send(Kind.ANSWER, piece)
+                    if message[2] >= 0:
+                        os.close(message[2])
                 elif message[0] == Kind.SIZE and self._sized is not None:
                     config, wake = self._sized
                     config.columns = int.from_bytes(message[1][:2], "little")
                     config.rows = int.from_bytes(message[1][2:4], "little")
                     os.eventfd_write(wake, 1)
+
+    def change_disc(self, descriptor: int, sectors: int) -> None:
+        """Have this file for the drive's disc, of so many sectors; none: it is empty.
+
+        Raises UsageError where there is no drive, or the rings don't take the file: it is empty
+        then. What the monitor writes over the Disc is its own loss: nothing is read there.
+        """
+        if self._drive is None:
+            raise UsageError(NO_DRIVE)
+        number, file = self._drive
+        disc = self._twin.private.shared().config.disks[number].disc
+        self._changes += 1
+        disc.changes = self._changes & 0xFFFF_FFFF
+        there = 0
+        try:
+            for ring in self._rings:
+                ring.exchange(file, descriptor)
+            there = sectors
+        finally:
+            disc.sectors = there
+            self._changes += 1
+            disc.changes = self._changes & 0xFFFF_FFFF
 
     def report(self) -> None:
         """Tell the counters, and how it ended."""
@@ -348,6 +375,14 @@ class Machine:
     def _tell_failures(self, failures: Iterable[Failure]) -> None:
         if data := b"".join(map(bytes, failures)):
             self._link.send(Kind.FAILURES, data)
+
+
+def _drive_of(config: abi.Config) -> tuple[int, int] | None:
+    """The number of the disk that is a drive for discs, and of its file in the rings."""
+    for number, disk in enumerate(config.disks):
+        if disk.present and disk.is_optical:
+            return number, disk.file
+    return None
 
 
 def check_guest(asked: options.RunOptions, files: Files, config: MachineConfig) -> None:

@@ -40,7 +40,7 @@ class Kind(IntEnum):
     GO = 32  # the guest is to run: how long that took, eight bytes, in µs
     STOP = 33  # it is to end
     SIZE = 34  # the terminal's columns and rows, two bytes each
-    ASK = 35  # a command of the control's, once the one before is answered: control/answers.py
+    ASK = 35  # a command of the control's, once the one before is answered, and maybe a descriptor
 
 
 class Link:
@@ -75,6 +75,16 @@ class Link:
         rights = descriptor.to_bytes(DESCRIPTOR, "little")
         ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)]
         self._end.sendmsg([bytes((kind,))], ancillary)
+
+    def send_along(self, kind: Kind, data: bytes, descriptor: int) -> bool:
+        """As `send`, and a descriptor."""
+        rights = descriptor.to_bytes(DESCRIPTOR, "little")
+        ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)]
+        try:
+            self._end.sendmsg([bytes((kind,)), data], ancillary)
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            return False
+        return True
 
     def send_orders(self, data: bytes, descriptors: Sequence[int]) -> None:
         """Send these to the machine's process. Raises OSError."""

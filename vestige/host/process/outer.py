@@ -12,8 +12,9 @@ from _collections_abc import Callable
 
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
+from vestige.host.backends.drive import EJECT, INSERT, NO_DRIVE
 from vestige.host.compiled import Compiled
-from vestige.host.control.answers import Collected, question
+from vestige.host.control.answers import Collected, is_answer, question
 from vestige.host.files.failures import FileFailures
 from vestige.host.jail import namespaces, seccomp
 from vestige.host.kvm import api as kvm
@@ -40,6 +41,7 @@ MOST_COUNTERS = 1 << 20  # bytes of the text for --stats
 PATIENCE = 10.0  # seconds in which a process that was told to end does so
 FAILURE_SIZE = 3  # bytes: a disk, an operation, an errno
 STOP = signal.SIGTSTP
+TAKES_NOTHING = "the machine's process takes nothing now; try again"
 
 
 class ProcessLines(Lines):
@@ -142,9 +144,24 @@ class MachineProcess:
         self._control = control
 
     def ask(self, command: str, request: "Mapping[str, Any]", _line: bytes) -> None:
-        """Have the machine's process answer a command. Raises GuestError where it can't be told."""
-        if not self._link.send(Kind.ASK, question(command, request)):
-            raise GuestError("the machine's process takes nothing now; try again")
+        """Have the machine's process answer a command. Raises GuestError where it can't be told,
+        and UsageError for a disc that can't be had.
+        """
+        if command in (EJECT, INSERT):
+            self._change_disc(command, request)
+        elif not self._link.send(Kind.ASK, question(command, request)):
+            raise GuestError(TAKES_NOTHING)
+
+    def _change_disc(self, command: str, request: "Mapping[str, Any]") -> None:
+        """Open the disc, and pass it."""
+        drive = None if self._control is None else self._control.drive
+        if drive is None:
+            raise UsageError(NO_DRIVE)
+        image = drive.take(command, request)
+        asked = question(command, {"sectors": image.sectors})
+        if not self._link.send_along(Kind.ASK, asked, image.descriptor):
+            drive.settle(is_in=False)
+            raise GuestError(TAKES_NOTHING)
 
     def tell_size(self, columns: int, rows: int) -> None:
         """Tell of the terminal's size."""
@@ -206,6 +223,8 @@ class MachineProcess:
             case Kind.ANSWER:
                 answer = self._answer.take(data)
                 if answer is not None and self._control is not None:
+                    if self._control.drive is not None:  # it may be of that
+                        self._control.drive.settle(is_in=is_answer(answer))
                     self._control.answered(answer)
             case Kind.COUNTERS:
                 self.counters = (self.counters + data)[:MOST_COUNTERS]

@@ -168,16 +168,17 @@ class BusMaster(Struct):
             request.segments[segment_count - 1].length = segment_length
         return False
 
-    def move(self, ram: Memory, buffer: u64, to_memory: bool) -> bool:
-        """Copy one sector between the regions and `buffer`: for one in too many pieces.
+    def move(self, ram: Memory, buffer: u64, size: u32, to_memory: bool) -> bool:
+        """Copy `size` bytes between the regions and `buffer`: a sector in too many pieces, or what
+        is on no medium.
 
         False where the table ends within it.
         """
         filled = u32(0)
-        while filled < SECTOR:
+        while filled < size:
             if self.left == 0 and not self.fetch(ram):
                 return False
-            length = min(self.left, u32(SECTOR - filled))
+            length = min(self.left, u32(size - filled))
             memory = ram.pointer(self.address, length)
             if to_memory:
                 copy(memory, u64(buffer + filled), length)

@@ -11,6 +11,8 @@ from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.block import BlockRequest, State
 from vestige.monitor.devices.piix3_ide.bus_master import BusMaster
 from vestige.monitor.devices.piix3_ide.drive import Drive
+from vestige.monitor.devices.piix3_ide.optical import Optical
+from vestige.monitor.devices.piix3_ide.packet_spec import PACKET_SIZE
 from vestige.monitor.devices.piix3_ide.pci_spec import (
     DRIVES,
     BusMasterCommand,
@@ -39,6 +41,18 @@ class CommandProtocol(IntEnum):
     VERIFY = 5  # reads, and throws away
     FLUSH = 6  # ends when all is on stable storage
     TRIM = 7  # the bus master reads one sector of ranges from guest RAM
+    BUFFER_IN = 8  # the bus master writes guest RAM, from the buffer …
+    BUFFER_OUT = 9  # … or the buffer
+
+
+class Phase(IntEnum):
+    """What of a packet device's command moves. ATA/ATAPI-6, 9.8."""
+
+    NONE = 0
+    PACKET = 1  # the packet itself
+    PARAMETERS = 2  # what it sends along
+    ANSWER = 3  # what is in the buffer
+    BLOCKS = 4  # of the disc
 
 
 class Channel(Struct):
@@ -59,11 +73,20 @@ class Channel(Struct):
     wide: u8  # the command is a 48-bit one
     block: u8  # sectors a DRQ block
     bounced: u8  # the DMA request under way has one sector in `buffer`
+    phase: u8  # Phase
+    by_dma: u8  # the data of a packet's command
+    turn: u8  # what moved for a packet device is all there: it goes on
+    dropping: u8  # DEVICE RESET ends once no request is under way
+    limit: u16  # bytes that a packet device may move in one piece
+    taken: u16  # bytes of `buffer` that it has let the host move …
+    filled: u16  # … of so many
+    packet: u8[PACKET_SIZE]
     lba: u64  # next sector the command moves
     remaining: u32  # sectors it has still to move
     position: u16  # of the next byte of `buffer` the host moves …
     end: u16  # … and where the DRQ block ends
     buffer: u8[MULTIPLE_BUFFER]
+    opticals: Optical[DRIVES]  # of those drives that are packet devices
 
     def route(self) -> u8:
         """The pin that the line leads to."""
@@ -72,6 +95,10 @@ class Channel(Struct):
     def drive(self) -> Drive:
         """The selected drive, present or not."""
         return self.drives[self.selected & 1]
+
+    def optical(self) -> Optical:
+        """What the selected drive has if it is a packet device."""
+        return self.opticals[self.selected & 1]
 
     def answering(self) -> Drive:
         """The drive whose registers are read: device 0 answers for an absent device 1, 9.16.1."""
@@ -175,7 +202,9 @@ class Channel(Struct):
     def begin_reset(self) -> None:
         """SRST is set: every drive drops what it does and is busy."""
         self.resetting = 1
+        self.dropping = 0
         self.protocol = CommandProtocol.NONE
+        self.phase = Phase.NONE
         self.offer = 0
         self.selected = 0
         for i in range(2):
@@ -192,6 +221,8 @@ class Channel(Struct):
             return
         self.resetting = 0
         for i in range(2):
+            if self.drives[i].keep_settings == 0:
+                self.opticals[i].reset_settings()
             self.drives[i].reset()
 
     # ---- a command's state ----------------------------------------------------------------
@@ -199,12 +230,14 @@ class Channel(Struct):
     def finish(self) -> None:
         """The command is done, and says so."""
         self.protocol = CommandProtocol.NONE
+        self.phase = Phase.NONE
         self.drive().succeed()
         self.interrupt()
 
     def fail(self, error: u8) -> None:
         """The command ends in an error, and says so."""
         self.protocol = CommandProtocol.NONE
+        self.phase = Phase.NONE
         self.drive().fail(error)
         self.interrupt()
 

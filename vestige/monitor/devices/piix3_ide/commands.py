@@ -1,11 +1,14 @@
 """The commands of a hard disk. ATA/ATAPI-6 (T13 1410D), clause 8; protocols in clause 9."""
 
 from vestige.abi import SECTOR
+from vestige.lang.intrinsics import cold
 from vestige.lang.memory import Memory
 from vestige.lang.types import u8, u32, u64
 from vestige.monitor.block import State
 from vestige.monitor.devices.piix3_ide.channel import Channel, CommandProtocol
 from vestige.monitor.devices.piix3_ide.identify import fill_identify
+from vestige.monitor.devices.piix3_ide.identify_packet import fill_identify_packet
+from vestige.monitor.devices.piix3_ide.packet import begin_packet, reset_device
 from vestige.monitor.devices.piix3_ide.spec import (
     LBA28_MAXIMUM,
     Command,
@@ -32,6 +35,9 @@ def execute(channel: Channel, code: u8, ram: Memory) -> None:
     drive = channel.drive()
     drive.interrupt_pending = 0
     channel.update_line()
+    if code == Command.DEVICE_RESET and drive.is_packet and not channel.resetting:
+        reset_device(channel)
+        return
     if channel.busy() or channel.request.state != State.IDLE:
         return
     if code == Command.EXECUTE_DEVICE_DIAGNOSTIC:
@@ -40,6 +46,9 @@ def execute(channel: Channel, code: u8, ram: Memory) -> None:
     if drive.present == 0 or drive.sleeping:
         return  # 9.16.1: an absent drive ignores it; one that sleeps wakes by a reset only
     drive.error = 0
+    if drive.is_packet:
+        execute_on_packet_device(channel, code)
+        return
     match code:
         case Command.READ_SECTORS | Command.READ_SECTORS_NO_RETRY:
             read_sectors(channel, wide=False)
@@ -73,6 +82,32 @@ def execute(channel: Channel, code: u8, ram: Memory) -> None:
             data_set_management(channel, ram)
         case _:
             execute_without_sectors(channel, code)
+
+
+@cold
+def execute_on_packet_device(channel: Channel, code: u8) -> None:
+    """What a packet device knows: ATA-6, table 19, and clause 8."""
+    match code:
+        case Command.PACKET:
+            begin_packet(channel)
+        case Command.IDENTIFY_PACKET_DEVICE:
+            fill_identify_packet(channel)
+            offer_sector(channel)
+        case Command.IDENTIFY_DEVICE | Command.READ_SECTORS:  # "shall place the signature": 8.15
+            channel.drive().post_signature()
+            channel.abort()
+        case (
+            Command.SET_FEATURES
+            | Command.CHECK_POWER_MODE
+            | Command.IDLE_IMMEDIATE
+            | Command.STANDBY_IMMEDIATE
+            | Command.SLEEP
+        ):
+            execute_without_sectors(channel, code)
+        case Command.FLUSH_CACHE:  # there is nothing to be written
+            channel.finish()
+        case _:
+            channel.abort()
 
 
 def execute_without_sectors(channel: Channel, code: u8) -> None:
@@ -223,6 +258,11 @@ def data_set_management(channel: Channel, ram: Memory) -> None:
 def identify_device(channel: Channel) -> None:
     """IDENTIFY DEVICE: one sector of PIO that is on no medium."""
     fill_identify(channel)
+    offer_sector(channel)
+
+
+def offer_sector(channel: Channel) -> None:
+    """What is in the buffer, by PIO."""
     channel.protocol = CommandProtocol.PIO_IN
     channel.remaining = 0
     channel.offer_block(SECTOR)
@@ -233,7 +273,7 @@ def set_features(channel: Channel) -> None:
     """SET FEATURES: what was cached is written before the cache goes."""
     drive = channel.drive()
     accepted = drive.set_feature()
-    if accepted and drive.features == Feature.DISABLE_WRITE_CACHE:
+    if accepted and not drive.is_packet and drive.features == Feature.DISABLE_WRITE_CACHE:
         begin_flush(channel)
     else:
         finish_if(channel, accepted)

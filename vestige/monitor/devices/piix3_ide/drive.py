@@ -6,6 +6,7 @@ the registers; what a command puts there, only the drive that executed it has.
 
 from vestige.abi import FIRMWARE_SIZE, MODEL_SIZE, SERIAL_SIZE, Disk
 from vestige.lang.types import Struct, u8, u16, u32, u64
+from vestige.monitor.devices.piix3_ide.packet_spec import SIGNATURE_HIGH, SIGNATURE_MID
 from vestige.monitor.devices.piix3_ide.spec import (
     CHS_LIMIT,
     DIAGNOSTIC_PASSED,
@@ -32,6 +33,7 @@ class Drive(Struct):
     """Device 0 or 1 of a channel."""
 
     present: u8
+    is_packet: u8  # it is a packet device, `optical`, and no disk
     read_only: u8
     can_discard: u8  # it knows DATA SET MANAGEMENT
     number: u8  # which disk of the core's this is
@@ -73,6 +75,7 @@ class Drive(Struct):
         self.number = number
         self.read_only = disk.read_only
         self.can_discard = disk.can_discard
+        self.is_packet = disk.is_optical
         self.sectors = disk.sectors
         for i in range(SERIAL_SIZE):
             self.serial[i] = disk.serial[i]
@@ -164,14 +167,14 @@ class Drive(Struct):
         self.post_signature()
 
     def post_signature(self) -> None:
-        """Ready, and this is an ATA drive: clause 9.12."""
+        """Ready, and this is an ATA drive, or a packet device: clause 9.12."""
         self.count = 1
         self.lba_low = 1
-        self.lba_mid = 0
-        self.lba_high = 0
+        self.lba_mid = SIGNATURE_MID if self.is_packet else 0
+        self.lba_high = SIGNATURE_HIGH if self.is_packet else 0
         self.device = Device.OBSOLETE
         self.error = DIAGNOSTIC_PASSED
-        self.status = Status.DRDY | Status.DSC
+        self.status = 0 if self.is_packet else Status.DRDY | Status.DSC
 
     # ---- addresses and counts -------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from vestige.abi import (
     Board,
     Config,
 )
-from vestige.lang.intrinsics import fill, store32
+from vestige.lang.intrinsics import cold, fill, store32
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.block import State
@@ -26,6 +26,7 @@ from vestige.monitor.devices.pci.spec import STATUS_PIIX, Command
 from vestige.monitor.devices.pci.spec import Register as PciRegister
 from vestige.monitor.devices.piix3_ide.channel import Channel
 from vestige.monitor.devices.piix3_ide.commands import execute
+from vestige.monitor.devices.piix3_ide.packet import go_on, packet_request_done
 from vestige.monitor.devices.piix3_ide.pci_spec import (
     BAR_STRIDE,
     BARS,
@@ -138,6 +139,7 @@ class Ide(Struct):
         disk = machine.disks[number]
         channel = disk.channel & 1
         self.channels[channel].drives[disk.unit & 1].attach(number, disk)
+        self.channels[channel].opticals[disk.unit & 1].attach(disk)
         self.config.values[Register.PRIMARY_TIMING + 2 * channel + 1] |= TIMING_ENABLE
 
     # ---- configuration space --------------------------------------------------------------
@@ -158,7 +160,7 @@ class Ide(Struct):
         self.decode()
         for i in range(CHANNELS):
             self.channels[i].bus_master.enabled = self.config.has(Command.BUS_MASTER)
-            run_dma(self.channels[i], self.ram)
+            self.run_dma(self.channels[i])
 
     def note_aborts(self) -> None:
         """Show in PCI's status what the bus masters ran into."""
@@ -274,13 +276,20 @@ class Ide(Struct):
         if size == 1:
             return self.read_register(offset)
         if is_data(offset):
-            channel = self.channels[channel_of(offset)]
-            low = read_data(channel)
-            return low if size == 2 else low | read_data(channel) << 16
+            return self.read_words(self.channels[channel_of(offset)], size)
         value = u64(0)
         for i in range(8):
             if i < size:
                 value |= u64(self.read_register(u32(offset + i)) << 8 * i)
+        return value
+
+    @cold
+    def read_words(self, channel: Channel, size: u8) -> u32:
+        """A read of one word of Data, or of two."""
+        low = read_data(channel)
+        value = low if size == 2 else low | read_data(channel) << 16
+        if channel.turn:
+            self.go_on(channel)
         return value
 
     def read_register(self, offset: u32) -> u8:
@@ -291,7 +300,7 @@ class Ide(Struct):
         if not is_command(offset):
             return channel.read_alternate_status()
         if is_data(offset):
-            return read_data(channel) & 0xFF
+            return self.read_words(channel, 2) & 0xFF
         return channel.read(register_of(offset))
 
     def write(self, offset: u32, size: u8, value: u64, now: u64) -> None:
@@ -299,14 +308,20 @@ class Ide(Struct):
         if size == 1:
             self.write_register(offset, value & 0xFF)
         elif is_data(offset):
-            channel = self.channels[channel_of(offset)]
-            write_data(channel, value & 0xFFFF)
-            if size > 2:
-                write_data(channel, (value >> 16) & 0xFFFF)
+            self.write_words(self.channels[channel_of(offset)], size, value)
         else:
             for i in range(8):
                 if i < size:
                     self.write_register(u32(offset + i), byte_of(value, i))
+
+    @cold
+    def write_words(self, channel: Channel, size: u8, value: u64) -> None:
+        """A write of one word of Data, or of two."""
+        write_data(channel, value & 0xFFFF)
+        if size > 2:
+            write_data(channel, (value >> 16) & 0xFFFF)
+        if channel.turn:
+            self.go_on(channel)
 
     def write_register(self, offset: u32, value: u8) -> None:
         """A write of one byte."""
@@ -314,27 +329,48 @@ class Ide(Struct):
         register = register_of(offset)
         if is_bus_master(offset):
             channel.write_bus_master(register, value)
-            run_dma(channel, self.ram)
+            self.run_dma(channel)
         elif not is_command(offset):
             channel.write_control(value)
         elif register == AtaRegister.DATA:
-            write_data(channel, value)
+            self.write_words(channel, 2, value)
         elif register == AtaRegister.COMMAND:
             execute(channel, value, self.ram)
         else:
             channel.write(register, value)
+
+    @cold
+    def go_on(self, channel: Channel) -> None:
+        """What the host moved through Data, or the bus master, is all that a packet device waits
+        for.
+        """
+        while channel.turn:
+            go_on(channel, self.ram)
+
+    @cold
+    def run_dma(self, channel: Channel) -> None:
+        """The bus master may run."""
+        run_dma(channel, self.ram)
+        if channel.turn:
+            self.go_on(channel)
 
     # ---- string instructions --------------------------------------------------------------
 
     def read_string(self, offset: u32, size: u8, count: u32, address: u64) -> None:
         """`count` reads of 2 or 4 bytes of Data in one trap, into memory at `address`."""
         length = u32(count * size)
-        taken = read_data_string(self.channels[channel_of(offset)], address, length)
+        channel = self.channels[channel_of(offset)]
+        taken = read_data_string(channel, address, length)
+        if channel.turn:
+            self.go_on(channel)
         fill(u64(address + taken), 0, u32(length - taken))
 
     def write_string(self, offset: u32, size: u8, count: u32, address: u64) -> None:
         """`count` writes of 2 or 4 bytes of Data in one trap, from memory at `address`."""
-        write_data_string(self.channels[channel_of(offset)], address, u32(count * size))
+        channel = self.channels[channel_of(offset)]
+        write_data_string(channel, address, u32(count * size))
+        if channel.turn:
+            self.go_on(channel)
 
     # ---- posted starts --------------------------------------------------------------------
 
@@ -358,7 +394,7 @@ class Ide(Struct):
         channel = self.channels[number >> 1 & 1]
         direction = BusMasterCommand.TO_MEMORY if number & 1 else 0
         channel.write_bus_master(BusMasterRegister.COMMAND, BusMasterCommand.START | direction)
-        run_dma(channel, self.ram)
+        self.run_dma(channel)
 
     # ---- pages that the guest reads -------------------------------------------------------
 
@@ -389,9 +425,14 @@ class Ide(Struct):
 
     # ---- the core -------------------------------------------------------------------------
 
+    @cold
     def request_done(self, channel: u8) -> None:
         """The request of this channel is DONE."""
-        request_done(self.channels[channel & 1], self.ram)
+        part = self.channels[channel & 1]
+        if part.drive().is_packet and not part.resetting:
+            packet_request_done(part, self.ram)
+        else:
+            request_done(part, self.ram)
 
 
 def channel_of(offset: u32) -> u8:

@@ -75,6 +75,7 @@ class Command(IntEnum):
     """
 
     DATA_SET_MANAGEMENT = 0x06  # ACS-2 (T13 2015-D), 7.5
+    DEVICE_RESET = 0x08  # a packet device's
     RECALIBRATE = 0x10  # ATA-3
     READ_SECTORS = 0x20
     READ_SECTORS_NO_RETRY = 0x21
@@ -93,6 +94,8 @@ class Command(IntEnum):
     SEEK = 0x70  # ATA-5
     EXECUTE_DEVICE_DIAGNOSTIC = 0x90
     INITIALIZE_DEVICE_PARAMETERS = 0x91  # ATA-5, for CHS
+    PACKET = 0xA0
+    IDENTIFY_PACKET_DEVICE = 0xA1
     READ_MULTIPLE = 0xC4
     WRITE_MULTIPLE = 0xC5
     SET_MULTIPLE_MODE = 0xC6

@@ -9,7 +9,7 @@ from vestige.lang.intrinsics import address_of, copy, load64
 from vestige.lang.memory import Memory
 from vestige.lang.types import u16, u32, u64
 from vestige.monitor.block import Operation, State
-from vestige.monitor.devices.piix3_ide.channel import Channel, CommandProtocol
+from vestige.monitor.devices.piix3_ide.channel import Channel, CommandProtocol, Phase
 from vestige.monitor.devices.piix3_ide.spec import (
     MULTIPLE_BUFFER,
     MULTIPLE_LIMIT,
@@ -17,6 +17,8 @@ from vestige.monitor.devices.piix3_ide.spec import (
     Error,
     Status,
 )
+
+ROUND = 0x1_0000  # sectors that one request of a DMA command is for at most
 
 # ---- the Data register ------------------------------------------------------------------------
 
@@ -66,7 +68,9 @@ def moved(channel: Channel, length: u32) -> None:
     channel.position += length
     if channel.position < channel.end:
         return
-    if channel.protocol == CommandProtocol.PIO_OUT:
+    if channel.phase != Phase.NONE:
+        channel.turn = 1
+    elif channel.protocol == CommandProtocol.PIO_OUT:
         request_buffer(channel, Operation.WRITE)
     elif channel.remaining > 0:
         request_buffer(channel, Operation.READ)
@@ -142,6 +146,8 @@ def run_dma(channel: Channel, ram: Memory) -> None:
     """
     if channel.protocol == CommandProtocol.TRIM:
         run_trim(channel, ram)
+    if channel.protocol in (CommandProtocol.BUFFER_IN, CommandProtocol.BUFFER_OUT):
+        run_buffer(channel, ram)
     if channel.protocol not in (CommandProtocol.DMA_IN, CommandProtocol.DMA_OUT):
         return
     bus_master = channel.bus_master
@@ -151,19 +157,31 @@ def run_dma(channel: Channel, ram: Memory) -> None:
     incoming = channel.protocol == CommandProtocol.DMA_IN
     operation = Operation.READ if incoming else Operation.WRITE
     request.prepare(operation, channel.drive().number, channel.lba, 0)
-    length = bus_master.gather(ram, request, u32(channel.remaining * SECTOR))
+    length = bus_master.gather(ram, request, min(channel.remaining, ROUND) * SECTOR)
     channel.bounced = 0
     if length == 0:
         if not bus_master.running():
             return
         buffer = address_of(channel.buffer)
-        if not incoming and not bus_master.move(ram, buffer, to_memory=False):
+        if not incoming and not bus_master.move(ram, buffer, SECTOR, to_memory=False):
             return
         channel.bounced = 1
         length = SECTOR
         request.add(buffer, SECTOR)
     request.sectors = length // SECTOR
     request.submit()
+
+
+def run_buffer(channel: Channel, ram: Memory) -> None:
+    """What a packet device has in the buffer, or wants there, all at once."""
+    if not channel.bus_master.running():
+        return
+    incoming = channel.protocol == CommandProtocol.BUFFER_IN
+    buffer = address_of(channel.buffer)
+    if channel.bus_master.move(ram, buffer, channel.filled, to_memory=incoming):
+        channel.bus_master.finish()
+        channel.taken = channel.filled
+        channel.turn = 1
 
 
 def run_trim(channel: Channel, ram: Memory) -> None:
@@ -176,7 +194,7 @@ def run_trim(channel: Channel, ram: Memory) -> None:
     if request.state != State.IDLE or not channel.bus_master.running():
         return
     buffer = address_of(channel.buffer)
-    if not channel.bus_master.move(ram, buffer, to_memory=False):
+    if not channel.bus_master.move(ram, buffer, SECTOR, to_memory=False):
         return
     channel.bus_master.finish()
     drive = channel.drive()
@@ -239,7 +257,7 @@ def dma_done(channel: Channel, ram: Memory) -> None:
     if channel.bounced and channel.protocol == CommandProtocol.DMA_IN:
         if not bus_master.running():
             return
-        if not bus_master.move(ram, address_of(channel.buffer), to_memory=True):
+        if not bus_master.move(ram, address_of(channel.buffer), SECTOR, to_memory=True):
             return
     count_moved(channel, channel.request.sectors)
     if channel.remaining > 0:
@@ -265,5 +283,7 @@ def count_moved(channel: Channel, sectors: u32) -> None:
     drive = channel.drive()
     channel.lba += sectors
     channel.remaining -= sectors
+    if drive.is_packet:
+        return
     drive.count = channel.remaining & 0xFF
     drive.show_sector(channel.lba, channel.wide != 0)
