@@ -19,6 +19,7 @@ from vestige.abi import (
     PINS,
     PORT_PCI_ADDRESS,
     PORT_PCI_DATA,
+    REGIONS,
     Board,
     Bus,
 )
@@ -57,6 +58,7 @@ OFFSETS = 0x100  # of one device's ports
 PCI_PORTS = PORT_PCI_DATA + 4 - PORT_PCI_ADDRESS
 SLOTS = 32  # device numbers of a PCI bus
 BARS = 6  # of a PCI function
+REGION_SIZES = [(number, size) for number, (_, size) in enumerate(REGIONS)]
 DEVICES_MEMORY = ECAM + ECAM_SIZE  # to 4 GiB
 MOST_MEMORY = 1 << ROW_SHIFT  # bytes
 LOCAL_APIC_SIZE = 0x1000  # bytes
@@ -214,6 +216,7 @@ def check_fields_and_pins(places: tuple[Place, ...]) -> None:
     check_one(places, "the boot CPU's ExtINT", lambda place: place.injects)
     check_one(places, "the screen", lambda place: place.displays)
     check_one(places, "the way of PCI's lines", lambda place: place.steers)
+    check_one(places, "a region", lambda place: place.pci and place.pci.region is not None)
     check_one(places, "functions that are spread", lambda place: place.pci and place.pci.spread)
     check_one(places, "disks of bus IDE", lambda place: place.disks == Bus.IDE)
     check_one(places, "disks of bus FLOPPY", lambda place: place.disks == Bus.FLOPPY)
@@ -337,6 +340,10 @@ def bar_range(place: Place, bar: Bar, count: int) -> tuple[int, int]:
             place,
             f"{bar.size} {what} by BAR {bar.number}; give a power of 2 from {least} to {most}",
         )
+    if bar.region is not None and (
+        bar.space != Space.MEMORY or (bar.region, bar.size) not in REGION_SIZES
+    ):
+        raise refused(place, f"region {bar.region} by BAR {bar.number}; give one of abi.REGIONS")
     if bar.address % bar.size or bar.address == 0:
         raise refused(
             place, f"{bar.address:#x} by BAR {bar.number}; give a multiple of its {bar.size}, not 0"

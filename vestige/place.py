@@ -79,6 +79,7 @@ class Bar(Record):
     size: u32
     space: u8 = Space.MEMORY
     board: Board | None = None  # where it is, if not everywhere
+    region: int | None = None  # of abi.REGIONS, which is there: no access comes to the model
 
     @property
     def end(self) -> int:
@@ -127,8 +128,13 @@ class Pci(Record):
 
     @property
     def has_memory(self) -> bool:
-        """Whether there is a BAR of memory."""
-        return any(bar.space == Space.MEMORY for bar in self.bars)
+        """Whether there is a BAR of memory in which the model has registers."""
+        return any(bar.space == Space.MEMORY and bar.region is None for bar in self.bars)
+
+    @property
+    def region(self) -> int | None:
+        """The region that the guest places, if there is one."""
+        return next((bar.region for bar in self.bars if bar.region is not None), None)
 
 
 class Wire(Record):

@@ -65,6 +65,13 @@ class PciDevice(Protocol):
         """The same for an address in memory of function `number`."""
 
 
+class Placed(Protocol):
+    """One with a region of abi.REGIONS, which the guest places."""
+
+    def region_address(self) -> u32:
+        """Where the guest finds it; 0: nowhere."""
+
+
 class WideRegisters(Protocol):
     """One that takes some accesses of more than a byte whole, at ports or in memory."""
 

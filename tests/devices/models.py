@@ -17,6 +17,7 @@ from tests.devices.i8042.typing_bench import TypingBench
 from tests.devices.i82077.guest_bench import GuestBench, check_bench
 from tests.devices.vga.driver import SCREEN_SIZE, in_text_mode, shown
 from vestige.abi import (
+    DEPTHS,
     FIRMWARE_ITEMS_SIZE,
     FONT_SIZE,
     GLYPH_SIZE,
@@ -26,6 +27,7 @@ from vestige.abi import (
     SCREEN_MEMORY,
     SCREEN_MEMORY_SIZE,
     Screen,
+    ScreenKind,
 )
 from vestige.claims import offset_in
 from vestige.devices import DEVICES
@@ -67,18 +69,18 @@ from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE, Uar
 from vestige.monitor.devices.uart16550.spec import FIFO_SIZE, Identity
 from vestige.monitor.devices.vga.display import show
 from vestige.monitor.devices.vga.model import Vga
-from vestige.monitor.devices.vga.ports_spec import DISPI_OFFSET
+from vestige.monitor.devices.vga.ports_spec import DISPI_OFFSET, VIDEO_MEMORY
 from vestige.monitor.devices.vga.ports_spec import Register as VgaRegister
 from vestige.monitor.devices.vga.spec import (
     ATTRIBUTE_BITS,
     CRTC_REGISTERS,
-    DAC_BITS,
     FIRST_ID,
     GRAPHICS_BITS,
     GRAPHICS_PLACES,
     LAST_ID,
     SEQUENCER_BITS,
     SEQUENCER_PLACES,
+    WIDE_DAC_BITS,
     Dispi,
 )
 from vestige.monitor.line import NEVER
@@ -312,10 +314,15 @@ def check_vga(vga: Vga) -> None:
         assert registers.graphics[index] & ~bits == 0
     for index, bits in enumerate(ATTRIBUTE_BITS):
         assert registers.attribute[index] & ~bits == 0
-    assert max(bytes(registers.dac.entries)) <= DAC_BITS
-    assert FIRST_ID <= vga.dispi_id <= LAST_ID
+    assert max(bytes(registers.dac.entries)) <= WIDE_DAC_BITS
+    assert FIRST_ID <= vga.dispi.registers[Dispi.ID] <= LAST_ID
     screen = Screen()
-    show(registers, screen)
+    show(registers, vga.dispi, screen)
+    if screen.kind == ScreenKind.GRAPHICS and screen.region:
+        last = screen.start + (screen.height - 1) * screen.pitch
+        assert last + screen.width * vga.dispi.bits() // 8 <= VIDEO_MEMORY
+        assert screen.depth in (0, *DEPTHS)
+    assert max(screen.palette) < 1 << 24
     end = SCREEN_MEMORY + SCREEN_MEMORY_SIZE
     assert screen.columns <= MAX_SCREEN_COLUMNS
     assert screen.rows <= MAX_SCREEN_ROWS
@@ -478,6 +485,12 @@ OWN = {
                 ((VgaRegister.DISPI_DATA,), (2,), (*range(FIRST_ID, LAST_ID + 2), 0)),
                 timed=True,
             ),
+            Operation(
+                Vga.write,
+                ((VgaRegister.DISPI_DATA,), (2,), (1, 0x61, 0xE1, 4, 8, 15, 24, 32, 640, 0xFFFF)),
+                timed=True,
+            ),
+            Operation(Vga.region_address, ()),
             Operation(Vga.read, (range(DISPI_OFFSET, DISPI_OFFSET + 3), (2,)), timed=True),
             Operation(shown, (range(SCREEN_SIZE),)),
         ),
@@ -571,7 +584,7 @@ def config_accesses(place: Place, structure: Any) -> Iterator[Operation]:
         offsets = [n for n in range(256) if n % 4 + size <= 4]
         yield Operation(structure.read_config, (numbers, offsets, (size,)))
         yield Operation(structure.write_config, (numbers, offsets, (size,), VALUES[size]))
-    if place.pci.bars:
+    if any(bar.region is None for bar in place.pci.bars):
         yield Operation(structure.port_offset, (range(1 << 16),))
         yield Operation(structure.memory_offset, (numbers, range(1 << 32)))
 

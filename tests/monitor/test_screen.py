@@ -54,3 +54,40 @@ def test_a_string_instruction_to_dispi_is_one_access_for_each_of_its_words() -> 
     rig.out(0x1CE, 0, 2)
     rig.port(0x1CF, 2, b"\xc1\xb0\xc2\xb0", write=True)
     assert rig.port(0x1CF, 2, bytes(4), write=False) == b"\xc2\xb0\xc2\xb0"
+
+
+def bar(rig: Rig, address: int, command: int = 3) -> None:
+    """Have the guest place the frame buffer, as a firmware does."""
+    for register, value in ((0x04, 0), (0x10, address), (0x04, command)):
+        rig.out(abi.PORT_PCI_ADDRESS, SLOT | register, 4)
+        rig.out(abi.PORT_PCI_DATA, value, 4 if register == 0x10 else 2)
+
+
+def with_memory() -> Rig:
+    """One whose display adapter has its region."""
+    rig = Rig()
+    rig.shared.config.board = abi.Board.PC
+    rig.shared.config.vga = 1
+    rig.shared.config.regions[0] = 0x1000  # no mode is set, so nobody looks there
+    return rig.start()
+
+
+def test_the_host_is_told_where_the_frame_buffer_is() -> None:
+    rig = with_memory()
+    rig.inp(0x1CE, 2)
+    assert rig.mapped == [(0, abi.VGA_MEMORY)]
+    bar(rig, 0xE000_0000)
+    assert rig.mapped[1:] == [(0, 0), (0, 0xE000_0000)]
+    bar(rig, 0xE000_0000, command=1)
+    assert rig.mapped[3:] == [(0, 0)]
+
+
+def test_a_frame_buffer_is_nowhere_if_it_may_not_be_where_it_is_put() -> None:
+    rig = with_memory()
+    rig.inp(0x1CE, 2)
+    rig.map_answer = 22
+    before = len(rig.calls)
+    bar(rig, 0x0000_0000)
+    bar(rig, 0xFF00_0000)
+    assert rig.calls[before:].count(abi.Call.MAP) == 4
+    assert rig.mapped == [(0, abi.VGA_MEMORY)]

@@ -7,10 +7,20 @@ from pathlib import Path
 import pytest
 
 from tests.qtest.client import Qtest, qemu
-from tests.qtest.vga_pair import Access, Ours, Sequences, compare, get, index_next, put, run
+from tests.qtest.vga_pair import (
+    Access,
+    Ours,
+    Sequences,
+    compare,
+    dispi_put,
+    get,
+    index_next,
+    put,
+    run,
+)
 from vestige.abi import PORT_PCI_ADDRESS, PORT_PCI_DATA
 from vestige.monitor.devices.pci.spec import Register as PciRegister
-from vestige.monitor.devices.vga.ports_spec import PORT_DISPI, Register
+from vestige.monitor.devices.vga.ports_spec import Register
 from vestige.monitor.devices.vga.spec import Dispi
 
 pytestmark = pytest.mark.qtest
@@ -48,16 +58,34 @@ def test_both_answer_alike(ours: Ours, theirs: Qtest, seed: int) -> None:
         assert difference is None, difference
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_both_set_the_same_modes(fresh: tuple[Ours, Qtest], seed: int) -> None:
+    """Registers of IBM's go by DISPI's with QEMU, so these come alone."""
+    chance = random.Random(seed)
+    for _ in range(SEQUENCES):
+        difference = compare(*fresh, Sequences(chance).modes())
+        assert difference is None, difference
+
+
+def test_both_have_the_frame_buffer_at_bar_0(fresh: tuple[Ours, Qtest]) -> None:
+    ours, theirs = fresh
+    chance = random.Random(11)
+    theirs.write(PORT_PCI_ADDRESS, 1 << 31 | 2 << 11 | PciRegister.BAR0, 4)
+    for size in (4, 2, 1) * 50:
+        offset = chance.randrange(0, 4, size)
+        value = chance.choice((chance.getrandbits(8 * size), (1 << 8 * size) - 1))
+        ours.model.write_config(0, PciRegister.BAR0 + offset, size, value)
+        theirs.write(PORT_PCI_DATA + offset, value, size)
+        theirs.flush()
+        theirs.read(PORT_PCI_DATA, 4)
+        assert ours.model.read_config(0, PciRegister.BAR0, 4) == theirs.flush()[-1]
+
+
 @pytest.mark.parametrize("register", [PciRegister.VENDOR, PciRegister.DEVICE, PciRegister.SUBCLASS])
 def test_both_say_alike_who_they_are(theirs: Qtest, register: int) -> None:
     theirs.write(PORT_PCI_ADDRESS, 1 << 31 | 2 << 11 | register & ~3, 4)
     theirs.read(PORT_PCI_DATA + (register & 2), 2)
     assert Ours().model.read_config(0, register, 2) == theirs.flush()[-1] != 0
-
-
-def dispi(index: int) -> list[Access]:
-    """Read a register of DISPI's."""
-    return [Access(PORT_DISPI, index, 2), Access(PORT_DISPI + 1, None, 2)]
 
 
 # Each row of the page: steps, and what our last answer and QEMU's are.
@@ -96,13 +124,12 @@ ROWS: dict[str, tuple[list[Access], int, int]] = {
     "0x3C3": ([Access(0x3C3)], 0xFF, 0),
     "0x3CB": ([Access(0x3CB)], 0xFF, 0),
     "0x3CD": ([Access(0x3CD)], 0xFF, 0),
-    "DISPI's video memory": (dispi(Dispi.VIDEO_MEMORY_64K), 0, 256),
-    "DISPI's resolution": (
+    "IBM's registers in a mode of DISPI's": (
         [
-            *(Access(PORT_DISPI, Dispi.X_RESOLUTION, 2), Access(PORT_DISPI + 1, 640, 2)),
-            *dispi(Dispi.X_RESOLUTION),
+            *dispi_put(Dispi.ENABLE, 1),
+            *(put(Register.GRAPHICS_INDEX, 6), get(Register.GRAPHICS_DATA)),
         ],
-        *(0, 640),
+        *(0, 0x05),
     ),
 }
 

@@ -3,21 +3,24 @@
 What QEMU does otherwise (see the device's page) is left out here.
 """
 
+import mmap
 import random
 from collections.abc import Callable, Iterator
+from ctypes import addressof, c_uint8
 from dataclasses import dataclass
 
 from tests.qtest.client import Qtest
 from vestige.devices import DEVICES
 from vestige.monitor.devices.vga.model import Vga
 from vestige.monitor.devices.vga.place import VGA
-from vestige.monitor.devices.vga.ports_spec import PORT_DISPI, PORT_FIRST, Register
+from vestige.monitor.devices.vga.ports_spec import PORT_DISPI, PORT_FIRST, VIDEO_MEMORY, Register
 from vestige.monitor.devices.vga.spec import (
     CRTC_REGISTERS,
     DAC_BITS,
     FEATURE_BITS,
     FIRST_ID,
     GRAPHICS_PLACES,
+    LAST_ID,
     Dispi,
 )
 from vestige.place import ROW_SHIFT
@@ -33,6 +36,16 @@ BOTH_PLACES = {
     Register.CRTC_INDEX: Register.CRTC_INDEX_MONO,
     Register.CRTC_DATA: Register.CRTC_DATA_MONO,
     Register.STATUS_1: Register.STATUS_1_MONO,
+}
+
+
+MODES = (*Dispi, Dispi.ENABLE, Dispi.X_RESOLUTION, Dispi.Y_RESOLUTION, Dispi.BITS_PER_PIXEL)
+LIKELY = {
+    Dispi.ID: tuple(range(FIRST_ID, LAST_ID + 2)),
+    Dispi.X_RESOLUTION: (0, 1, 7, 8, 320, 640, 1024, 1366, 1920, 2560, 4096, 15_999, 16_001),
+    Dispi.BITS_PER_PIXEL: (0, 4, 8, 15, 16, 24, 32, 33),
+    Dispi.ENABLE: (0, 1, 0x41, 0xC1, 0x61, 2, 3, 0x80),
+    Dispi.BANK: (0, 1, 255, 256),
 }
 
 
@@ -64,6 +77,16 @@ def put(register: int, value: int) -> Access:
 def get(register: int) -> Access:
     """A read of a byte."""
     return Access(at(register))
+
+
+def dispi_put(index: int, value: int) -> list[Access]:
+    """A write of a register of DISPI's."""
+    return [Access(PORT_DISPI, index, 2), Access(PORT_DISPI + 1, value, 2)]
+
+
+def dispi_get(index: int) -> list[Access]:
+    """A read of one."""
+    return [Access(PORT_DISPI, index, 2), Access(PORT_DISPI + 1, None, 2)]
 
 
 def index_next(mono: bool = False) -> Access:
@@ -169,6 +192,19 @@ class Sequences:
         yield Access(PORT_DISPI + self.chance.randrange(3), self.byte())
         yield Access(PORT_DISPI + self.chance.randrange(3))
 
+    def modes(self) -> list[Access]:
+        """Any of DISPI's, often one that can be. Each step shows what all registers are then."""
+        steps = [*dispi_put(Dispi.ENABLE, 0)]
+        for _ in range(BLOCKS):
+            index = self.chance.choice(MODES)
+            value = self.chance.getrandbits(16)
+            if self.often():
+                value = self.chance.choice(LIKELY.get(index, LIKELY[Dispi.X_RESOLUTION]))
+            steps += dispi_put(index, value)
+            for each in (*Dispi, 0x0B):
+                steps += dispi_get(each)
+        return steps
+
     def whatever(self) -> Iterator[Access]:
         """Reads of registers that reading leaves alone."""
         for register in self.chance.choices(
@@ -190,6 +226,8 @@ class Ours:
         """Just reset."""
         self.model = Vga()
         self.model.reset()
+        self.memory = mmap.mmap(-1, VIDEO_MEMORY)
+        self.model.dispi.memory = addressof(c_uint8.from_buffer(self.memory))
         self.now = 0
 
     def run(self, steps: list[Access]) -> list[int]:

@@ -78,6 +78,8 @@ VIRTIO_NOTIFY = 0x3000
 VIRTIO_NOTIFY_STRIDE = 4
 VIRTIO_NOTIFY_SIZE = 2
 
+VGA_MEMORY = 0xD200_0000  # BAR 0 of a PC's display adapter, before the first instruction
+
 PORT_PIC = 0x20
 PORT_SLAVE_PIC = 0xA0
 

@@ -21,6 +21,11 @@ SCREEN_COLOURS = 16
 NO_CURSOR = 0xFFFF
 
 
+MAX_SCREEN_WIDTH = 16_384  # dots of graphics
+DEPTHS = (8, 15, 16, 24, 32)  # bits of a dot that there are; all but 8 are blue, green, red
+PALETTE = 256
+
+
 class ScreenKind(IntEnum):
     """What there is to see."""
 
@@ -31,16 +36,17 @@ class ScreenKind(IntEnum):
 
 
 class Screen(Struct):
-    """A screen. All but `kind` is a text screen's.
+    """A screen. What is not said to be of graphics is a text screen's.
 
     Addresses are guest-physical. Row r begins at `window` + (`start` + r * `pitch`) %
-    `window_size`, and goes on at `window` behind the window's end.
+    `window_size`, and goes on at `window` behind the window's end. So does line r of graphics, or
+    the same in a region.
     """
 
     kind: u8  # ScreenKind
     columns: u16
     rows: u16
-    pitch: u16  # bytes from one row to the next
+    pitch: u16  # bytes from one row to the next; of graphics, too, as are the next three
     window: u32
     window_size: u32
     start: u32  # bytes
@@ -50,9 +56,15 @@ class Screen(Struct):
     cursor_last: u8
     character_width: u8  # dots, 8 or 9
     character_height: u8  # lines, 1 to GLYPH_SIZE
-    dot_width: u8  # 1 or 2: of one dot on the screen
+    dot_width: u8  # 1 or more: of one dot on the screen; of graphics, too
     dot_height: u8
     blinks: u8  # 1: bit 7 of an attribute; 0: that is the background's bit 3
     joins: u8  # 1: a ninth dot of characters 0xC0 to 0xDF is as their eighth, not background
     fonts: u32[FONTS]  # where each is; the second is that of attributes with bit 3
     colours: u32[SCREEN_COLOURS]  # 0xRRGGBB
+    # Of graphics alone.
+    width: u16  # dots
+    height: u16  # lines
+    depth: u8  # one of DEPTHS; 0: it is told of no memory that there are dots in
+    region: u8  # r: in REGIONS[r - 1], as if that were the window; 0: in the window
+    palette: u32[PALETTE]  # 0xRRGGBB, where a dot has 8 bits

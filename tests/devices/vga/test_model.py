@@ -147,11 +147,6 @@ def test_colours_go_by_the_palette_the_selected_bits_the_mask_and_the_dac(vga: V
     assert shown(vga).colours[1] == shown(vga).colours[0]
 
 
-def test_graphics_are_said_to_be_graphics(vga: Vga) -> None:
-    set_graphics(vga, Graphics.MISCELLANEOUS, 0x05)
-    assert shown(vga).kind == ScreenKind.GRAPHICS
-
-
 @pytest.mark.parametrize("how", ["screen off", "palette", "reset", "retraces"])
 def test_a_screen_is_blank(vga: Vga, how: str) -> None:
     match how:
@@ -237,8 +232,36 @@ def test_half_of_a_register_of_dispi_is_none(vga: Vga) -> None:
     assert vga.read(Register.DISPI_DATA, 2, 0) == 0xB0C5
 
 
-def test_no_resolution_is_possible(vga: Vga) -> None:
+def test_without_memory_no_resolution_is_possible(vga: Vga) -> None:
     for index in range(Dispi.X_RESOLUTION, Dispi.VIDEO_MEMORY_64K + 1):
         vga.write(Register.DISPI_INDEX, 2, index, 0)
         vga.write(Register.DISPI_DATA, 2, 0x41, 0)
         assert vga.read(Register.DISPI_DATA, 2, 0) == 0
+
+
+def set_mode_13h(vga: Vga) -> None:
+    """What of it says how the screen looks; as a VGA's BIOS sets it."""
+    set_sequencer(vga, Sequencer.CLOCKING_MODE, 0x01)
+    set_sequencer(vga, Sequencer.MEMORY_MODE, 0x0E)
+    set_crtc(vga, Crtc.MAXIMUM_SCAN_LINE, 0x41)
+    set_crtc(vga, Crtc.OFFSET, 0x28)
+    set_graphics(vga, Graphics.MODE, 0x40)
+    set_graphics(vga, Graphics.MISCELLANEOUS, 0x05)
+
+
+def test_mode_13h_is_ram_at_a0000_each_dot_two_wide_and_two_high(vga: Vga) -> None:
+    set_mode_13h(vga)
+    screen = shown(vga)
+    assert (screen.kind, screen.depth, screen.region) == (ScreenKind.GRAPHICS, 8, 0)
+    assert (screen.width, screen.height, screen.pitch) == (320, 200, 320)
+    assert (screen.dot_width, screen.dot_height) == (2, 2)
+    assert (screen.window, screen.window_size, screen.start) == (0xA0000, 0x10000, 0)
+    assert (screen.palette[1], screen.palette[7]) == (0x0000AA, 0xAAAAAA)
+    set_crtc(vga, Crtc.START_LOW, 80)
+    assert shown(vga).start == 320
+
+
+def test_of_a_mode_with_planes_no_dots_are_told(vga: Vga) -> None:
+    set_mode_13h(vga)
+    set_sequencer(vga, Sequencer.MEMORY_MODE, 0x06)
+    assert (shown(vga).kind, shown(vga).depth) == (ScreenKind.GRAPHICS, 0)

@@ -156,12 +156,13 @@ class Twin:
         for cpu in self.guest.cpus:  # a firmware that never looks at it is reset by it all the same
             cpu.make_reachable()
 
-    def make_regions(self) -> None:
+    def make_regions(self) -> Sequence[memoryview]:
         """Let the monitor have abi.REGIONS, which are zeroes, and at no address of the guest's."""
         self.regions = Regions(self.guest, self.monitor)
         config = self.private.shared().config
         for number, (address, _) in enumerate(abi.REGIONS):
             config.regions[number] = address
+        return [each.view for each in self.regions.memory]
 
     def place_ide_in_memory(self) -> None:
         """Before `wire`: let the IDE be at abi.IDE_MEMORY, with pages to read and posted starts.

@@ -150,8 +150,8 @@ def live(compiled: Compiled, known: kvm.Known, link: Link, problem: str | None) 
 
 
 class Machine:
-    """Both VMs, the rings, the threads. `memory` is the guest's RAM; `has_screen`: it was given a
-    VGA.
+    """Both VMs, the rings, the threads. `memory` is the guest's RAM; `regions` are what memory it
+    finds elsewhere; `has_screen`: it was given a VGA.
     """
 
     def __init__(
@@ -182,8 +182,7 @@ class Machine:
         rings = self._rings = self._connect_rings(resources)
         if orders.ide_in_memory:
             twin.place_ide_in_memory()
-        if self.has_screen:
-            twin.make_regions()
+        self.regions = twin.make_regions() if self.has_screen else ()
         domains.deal_out(twin.shared())
         twin.wire(moved=orders.firmware)
         _load_guest(orders, twin)

@@ -1,10 +1,11 @@
 """What follows every event: settle, and do outside what the models asked for, until nothing moves.
 
-Calls to the host made while the lock is held: ROUTE, PIN, LOG and, by a CPU, ATTEND, and no others.
-They are rare (a pin's message changed; the first I/O to 2 MiB of RAM; a guest's kernel crashed, a
-disk's file fails as it did not before; another CPU than the boot CPU made a PIC ask), and the first
-three are steps that nobody may come between: a doorbell must not ring with another message, an
-entry must not be seen by the kernel before its buffer exists, a line must not be overwritten. A
+Calls to the host made while the lock is held: ROUTE, PIN, LOG, MAP and, by a CPU, ATTEND, and no
+others. They are rare (a pin's message changed; the first I/O to 2 MiB of RAM; a guest's kernel
+crashed, a disk's file fails as it did not before; a BAR was moved; another CPU than the boot CPU
+made a PIC ask), and the first four are steps that nobody may come between: a doorbell must not ring
+with another message, an entry must not be seen by the kernel before its buffer exists, a line must
+not be overwritten, a region must be where its BAR says. A
 KICK may take long, so it is made without the lock. So is the worker's ATTEND, or its ring of the
 boot CPU's bell, at each tick of an old timer: the boot CPU that it wakes may have the worker's
 processor at once, and wants the lock.
@@ -21,6 +22,7 @@ from vestige.monitor.core.interrupts import send_interrupts
 from vestige.monitor.core.kick import enter_ring, pin_chunks
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.posted import posting
+from vestige.monitor.core.regions import place_regions
 from vestige.monitor.core.settle import settle
 from vestige.monitor.core.turn import time, unlock_in_time
 from vestige.monitor.line import NEVER
@@ -53,6 +55,7 @@ def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     if machine.old:
         if not machine.at_work:  # the worker calls it at the end of its turn
             call_boot(cpu, machine, shared.config)
+        place_regions(cpu, machine, shared.config)
         show_screen(machine, shared)
     if machine.failures.news:
         machine.failures.show(shared.statistics)

@@ -1,6 +1,6 @@
 """All state of a domain: every device, what lies between them, what waits to be done."""
 
-from vestige.abi import MAX_CPUS, MAX_DISKS, Board, Config, DiskKind, Power
+from vestige.abi import MAX_CPUS, MAX_DISKS, MAX_REGIONS, Board, Config, DiskKind, Power
 from vestige.devices import DEVICES, VIRTIO_TYPES
 from vestige.lang.intrinsics import address_of, cold
 from vestige.lang.types import Struct, u8, u32, u64
@@ -89,6 +89,7 @@ class Machine(Struct):
     boot_inside: u32  # 1: the boot CPU may not know that an external interrupt waits
     closed: u32  # 1: no write is queued, as a request of its PIC's waits for one
     boot_reset: u32  # 1: the boot CPU was reset since it last exited, or in the turn it is in
+    placed: u32[MAX_REGIONS]  # where the guest wants each region; 0: nowhere
     stopping: u32  # 1: a CPU has begun to end the machine
     faulted: u32  # 1: a processor of the guest's has shut down
     traps: Trap[MAX_CPUS]  # each is its CPU's own, in the first domain

@@ -39,6 +39,7 @@ class Command(IntFlag):
 CAPABILITY_VENDOR, CAPABILITY_MSIX = 0x09, 0x11  # appendix H
 BAR_IO = 1  # bit 0 of an I/O BAR, 6.2.5.1
 BAR_IO_ADDRESS = 0xFFFC
+BAR_PREFETCHABLE = 1 << 3  # of a memory BAR: reading has no effect, and writes may be merged
 BAR_MEMORY_ADDRESS = 0xFFFF_FFF0
 STATUS_CAPABILITIES = 1 << 4  # of the status register, 6.2.3
 STATUS_FAST_BACK_TO_BACK = 1 << 7

@@ -32,6 +32,11 @@ class Dac(Struct):
     writes: u8  # the entry being written
     part: u8  # whose turn it is
     state: u8  # READING or WRITING
+    bits: u8  # of each part: DAC_BITS or WIDE_DAC_BITS
+
+    def reset(self) -> None:
+        """Power on."""
+        self.bits = DAC_BITS
 
     def set_text_mode(self) -> None:
         """As a BIOS sets it for text."""
@@ -65,7 +70,7 @@ class Dac(Struct):
     def write(self, value: u8) -> bool:
         """The next part; whether an entry is complete now, which takes effect as one."""
         part = self.part % DAC_PARTS
-        self.parts[part] = value & DAC_BITS
+        self.parts[part] = value & self.bits
         self.part = (part + 1) % DAC_PARTS
         if self.part != 0:
             return False
@@ -77,12 +82,10 @@ class Dac(Struct):
     def colour(self, number: u8) -> u32:
         """Red, green and blue, 8 bits each, of what the attribute controller sends."""
         entry = (number & self.mask) * DAC_PARTS
-        red = eight_bits(self.entries[entry])
-        return (
-            red << 16
-            | eight_bits(self.entries[entry + 1]) << 8
-            | eight_bits(self.entries[entry + 2])
-        )
+        red, green, blue = self.entries[entry], self.entries[entry + 1], self.entries[entry + 2]
+        if self.bits == DAC_BITS:
+            return eight_bits(red) << 16 | eight_bits(green) << 8 | eight_bits(blue)
+        return red << 16 | green << 8 | blue
 
 
 def share(colour: u8, more: u8, less: u8) -> u8:

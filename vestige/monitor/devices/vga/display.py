@@ -5,13 +5,17 @@ from vestige.abi import (
     MAX_SCREEN_COLUMNS,
     MAX_SCREEN_ROWS,
     NO_CURSOR,
+    PALETTE,
     Screen,
     ScreenKind,
 )
 from vestige.lang.types import u8, u16, u32
+from vestige.monitor.devices.vga.dispi import DispiRegisters
 from vestige.monitor.devices.vga.registers import Registers
 from vestige.monitor.devices.vga.spec import (
+    CHAINED,
     COLOURS,
+    COLOURS_256,
     CURSOR_OFF,
     DOUBLED,
     FONT_MEMORY,
@@ -33,13 +37,51 @@ from vestige.monitor.devices.vga.spec import (
 )
 
 OFFSET_UNIT = 2  # characters
+EIGHT = 8  # bits of a dot
+PLANES = 4  # a character's address is one in each
+DOTS_OF_CHARACTER = 4  # where a dot is two wide
+CHAINED_SIZE = 0x1_0000  # bytes that chained planes have
 
 
-def show(registers: Registers, screen: Screen) -> None:
-    """Say how the screen looks. Of a graphics mode it is said only that it is one."""
+def show(registers: Registers, dispi: DispiRegisters, screen: Screen) -> None:
+    """Say how the screen looks. Of a mode with planes it is said only that it is graphics."""
     screen.kind = kind_of(registers)
-    if screen.kind != ScreenKind.TEXT:
-        return
+    if dispi.is_on():
+        on = registers.attribute_index & PALETTE_IN_USE != 0
+        screen.kind = ScreenKind.GRAPHICS if on else ScreenKind.BLANK
+    if screen.kind == ScreenKind.TEXT:
+        show_text(registers, screen)
+    elif screen.kind == ScreenKind.GRAPHICS:
+        if dispi.is_on():
+            dispi.show(screen)
+        else:
+            show_graphics(registers, screen)
+        if screen.depth == EIGHT:
+            for number in range(PALETTE):
+                screen.palette[number] = registers.dac.colour(u8(number))
+
+
+def show_graphics(registers: Registers, screen: Screen) -> None:
+    """IBM's mode of 256 colours, with chained planes: dots are bytes of RAM, and two wide."""
+    crtc = registers.crtc
+    lines = crtc.registers[Crtc.MAXIMUM_SCAN_LINE]
+    chained = registers.sequencer[Sequencer.MEMORY_MODE] & CHAINED
+    wide = registers.graphics[Graphics.MODE] & COLOURS_256
+    screen.depth = EIGHT if chained and wide else 0
+    screen.region = 0
+    screen.dot_width = 2
+    screen.dot_height = ((lines & LINES) + 1) * (2 if lines & DOUBLED else 1)
+    screen.width = (crtc.registers[Crtc.HORIZONTAL_DISPLAY_END] + 1) * DOTS_OF_CHARACTER
+    screen.height = (crtc.display_end() + 1) // screen.dot_height
+    window = registers.graphics[Graphics.MISCELLANEOUS] >> MEMORY_MAP_SHIFT & 3
+    screen.window = WINDOWS[window]
+    screen.window_size = min(WINDOW_SIZES[window], CHAINED_SIZE)
+    screen.start = crtc.pair(Crtc.START_HIGH) * PLANES
+    screen.pitch = crtc.registers[Crtc.OFFSET] * OFFSET_UNIT * PLANES
+
+
+def show_text(registers: Registers, screen: Screen) -> None:
+    """Rows, the cursor, colours and fonts."""
     crtc = registers.crtc
     mode = registers.sequencer[Sequencer.CLOCKING_MODE]
     lines = crtc.registers[Crtc.MAXIMUM_SCAN_LINE]

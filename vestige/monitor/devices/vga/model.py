@@ -1,24 +1,24 @@
-"""The VGA as the bus sees it: IBM's registers, DISPI's, and a function without BARs.
+"""The VGA as the bus sees it: IBM's registers, DISPI's, and a function with the frame buffer.
 
-Its memory at 0xA0000 is RAM, which the guest writes without an exit. QEMU,
-docs/specs/standard-vga.rst.
+Its memory at 0xA0000 is RAM, and the frame buffer is a region: the guest writes both without an
+exit. QEMU, docs/specs/standard-vga.rst.
 """
 
-from vestige.abi import Config, Screen
+from vestige.abi import VGA_MEMORY, Config, Screen
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.devices.pci.config_space import ConfigSpace
-from vestige.monitor.devices.pci.spec import Command
+from vestige.monitor.devices.pci.spec import BAR_PREFETCHABLE, Command
 from vestige.monitor.devices.pci.spec import Register as PciRegister
+from vestige.monitor.devices.vga.dispi import DispiRegisters
 from vestige.monitor.devices.vga.display import show
-from vestige.monitor.devices.vga.ports_spec import DISPI_OFFSET, Register
+from vestige.monitor.devices.vga.ports_spec import DISPI_OFFSET, REGION, VIDEO_MEMORY, Register
 from vestige.monitor.devices.vga.registers import Registers
 from vestige.monitor.devices.vga.spec import (
     CLASS,
+    DAC_BITS,
     DEVICE,
-    FIRST_ID,
-    LAST_ID,
     VENDOR,
-    Dispi,
+    WIDE_DAC_BITS,
 )
 from vestige.monitor.sized import ONES
 
@@ -28,19 +28,22 @@ class Vga(Struct):
 
     config: ConfigSpace
     registers: Registers
-    dispi_index: u16
-    dispi_id: u16
+    dispi: DispiRegisters
 
     def reset(self) -> None:
         """Power on: nothing is set, and the screen is dark."""
         self.config.identify(VENDOR, DEVICE, CLASS, 0)
         self.config.allow16(PciRegister.COMMAND, Command.IO | Command.MEMORY)
-        self.dispi_id = LAST_ID
+        self.config.add_memory_bar(0, BAR_PREFETCHABLE, VIDEO_MEMORY)
+        self.dispi.reset()
+        self.registers.dac.reset()
         self.registers.changed = 1
 
     def configure(self, config: Config) -> None:
         """After `reset`: where a kernel starts without a firmware, as that would leave it."""
+        self.dispi.memory = config.regions[REGION]
         if config.firmware_items == 0:
+            self.config.set32(PciRegister.BAR0, VGA_MEMORY | BAR_PREFETCHABLE)
             self.config.set16(PciRegister.COMMAND, Command.IO | Command.MEMORY)
             self.registers.set_text_mode()
 
@@ -56,7 +59,7 @@ class Vga(Struct):
             return self.registers.read(u8(offset), now)
         if size != 2:
             return ONES[size]
-        return self.dispi_index if offset == Register.DISPI_INDEX else self.read_dispi()
+        return self.dispi.index if offset == Register.DISPI_INDEX else self.dispi.read()
 
     def write(self, offset: u32, size: u8, value: u64, now: u64) -> None:
         """A register write. Half of one of DISPI's is none."""
@@ -64,20 +67,11 @@ class Vga(Struct):
             self.registers.write(u8(offset), u8(value))
         elif size == 2:
             if offset == Register.DISPI_INDEX:
-                self.dispi_index = u16(value)
+                self.dispi.index = u16(value)
             else:
-                self.write_dispi(u16(value))
-
-    # ---- DISPI ----------------------------------------------------------------------------
-
-    def read_dispi(self) -> u16:
-        """There is no video memory, so no resolution is possible, and none is set."""
-        return self.dispi_id if self.dispi_index == Dispi.ID else 0
-
-    def write_dispi(self, value: u16) -> None:
-        """Ask for a version of the interface."""
-        if self.dispi_index == Dispi.ID and FIRST_ID <= value <= LAST_ID:
-            self.dispi_id = value
+                self.dispi.write(u16(value))
+                self.registers.dac.bits = WIDE_DAC_BITS if self.dispi.has_wide_dac() else DAC_BITS
+                self.registers.changed = 1
 
     # ---- the PCI bus ----------------------------------------------------------------------
 
@@ -99,4 +93,8 @@ class Vga(Struct):
         """Say how the screen looks now."""
         if self.registers.changed:
             self.registers.changed = 0
-            show(self.registers, screen)
+            show(self.registers, self.dispi, screen)
+
+    def region_address(self) -> u32:
+        """Where the guest finds the frame buffer; 0: nowhere."""
+        return self.config.memory_bar(0) if self.config.has(Command.MEMORY) else 0

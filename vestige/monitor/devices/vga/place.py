@@ -1,8 +1,14 @@
 """Where the VGA is: 00:02.0 of a PC, at IBM's ports and at those of DISPI."""
 
-from vestige.abi import Board, Config
-from vestige.monitor.devices.vga.ports_spec import PORT_DISPI, PORT_FIRST, Register
-from vestige.place import Pci, Place, Ports
+from vestige.abi import VGA_MEMORY, Board, Config
+from vestige.monitor.devices.vga.ports_spec import (
+    PORT_DISPI,
+    PORT_FIRST,
+    REGION,
+    VIDEO_MEMORY,
+    Register,
+)
+from vestige.place import Bar, Pci, Place, Ports
 
 
 def is_wanted(config: Config) -> bool:
@@ -29,7 +35,7 @@ VGA = Place(
         ports(Register.STATUS_1, 1),
         Ports(PORT_DISPI, 3, offset=Register.DISPI_INDEX),
     ),
-    pci=Pci(slot=2),
+    pci=Pci(slot=2, bars=(Bar(0, VGA_MEMORY, VIDEO_MEMORY, region=REGION),)),
     board=Board.PC,
     present=is_wanted,
     configured=True,

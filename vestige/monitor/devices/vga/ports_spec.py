@@ -1,13 +1,16 @@
-"""The VGA's ports: spec.py says from where. What is behind them is there, too.
+"""The VGA's ports and its memory: spec.py says from where. What is behind them is there, too.
 
 Every run asks where they are, and hardly one what is behind them.
 """
 
+from vestige.abi import MIB
 from vestige.lang.enumeration import IntEnum
 
 PORT_FIRST = 0x3B4
 PORT_DISPI = 0x1CE
 DISPI_OFFSET = 0x40
+REGION = 0  # of abi.REGIONS: the frame buffer, at BAR 0
+VIDEO_MEMORY = 16 * MIB
 
 
 class Register(IntEnum):

@@ -4,7 +4,9 @@ IBM Personal System/2 Hardware Interface Technical Reference (1988), "Video Subs
 docs/specs/standard-vga.rst.
 """
 
+from vestige.abi import KIB
 from vestige.lang.enumeration import IntEnum, IntFlag
+from vestige.monitor.devices.vga.ports_spec import VIDEO_MEMORY
 
 VENDOR = 0x1234
 DEVICE = 0x1111
@@ -162,6 +164,8 @@ ATTRIBUTE_BITS = (
     *(0 for _ in range(ATTRIBUTE_PLACES - Attribute.COLOUR_SELECT - 1)),
 )
 ATTRIBUTE_INDEX = 0x3F
+CHAINED = 1 << 3  # MEMORY_MODE of the sequencer: a byte for each address, planes by turns
+COLOURS_256 = 1 << 6  # MODE of the graphics controller: 8 bits make a dot, two wide
 PALETTE_IN_USE = 1 << 5  # of the index: the palette drives the screen, which is dark otherwise
 
 
@@ -179,6 +183,7 @@ class AttributeMode(IntFlag):
 DAC_PARTS = 3  # of an entry: red, green, blue
 DAC_SIZE = 256 * DAC_PARTS
 DAC_BITS = 0x3F  # of each of red, green and blue
+WIDE_DAC_BITS = 0xFF  # the same, where DISPI says so
 READING = 3  # DAC_STATE
 WRITING = 0
 
@@ -197,17 +202,31 @@ class Dispi(IntEnum):
     """Indexes of its registers of 16 bits."""
 
     ID = 0  # RW
-    X_RESOLUTION = 1
+    X_RESOLUTION = 1  # RW, as those that follow
     Y_RESOLUTION = 2
     BITS_PER_PIXEL = 3
     ENABLE = 4
     BANK = 5
     VIRTUAL_WIDTH = 6
-    VIRTUAL_HEIGHT = 7
+    VIRTUAL_HEIGHT = 7  # RO: how many lines there is memory for
     X_OFFSET = 8
     Y_OFFSET = 9
     VIDEO_MEMORY_64K = 10  # RO
 
 
+class DispiEnable(IntFlag):
+    """ENABLE."""
+
+    ENABLED = 1 << 0
+    GET_CAPABILITIES = 1 << 1  # resolution and bits read as the most that are possible
+    WIDE_DAC = 1 << 5  # 8 bits of each of red, green and blue
+    LINEAR = 1 << 6  # the frame buffer at BAR 0, where it is always
+    KEEP_MEMORY = 1 << 7  # else what is shown is cleared
+
+
+DISPI_REGISTERS = 10  # those that are kept
 FIRST_ID = 0xB0C0  # the versions of the interface: one can be asked for
 LAST_ID = 0xB0C5
+UNIT = 64 * KIB  # of VIDEO_MEMORY_64K and BANK
+BANK_MASK = VIDEO_MEMORY // UNIT - 1
+MAX_WIDTH, MAX_HEIGHT, MAX_BITS = 16_000, 12_000, 32

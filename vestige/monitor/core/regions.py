@@ -1,0 +1,37 @@
+"""Regions: memory of the monitor's that the guest reads and writes where it wants it.
+
+A place says which region a device has; its model says where. The host looks whether it may be
+there, and where it may not the guest finds nothing.
+"""
+
+from vestige.abi import Call, Config, Cpu
+from vestige.devices import DEVICES
+from vestige.lang.intrinsics import cold
+from vestige.lang.types import u32, u64
+from vestige.monitor import outside
+from vestige.monitor.core.machine import Machine
+from vestige.place import is_present
+from vestige.shapes import Placed
+
+
+@cold
+def place_regions(cpu: Cpu, machine: Machine, config: Config) -> None:
+    """Have the guest find each where it has put it. The lock is held."""
+    for row, place in enumerate(DEVICES):
+        if place.pci is not None and place.pci.region is not None:
+            number = place.pci.region
+            if is_present(place, row, config) and config.regions[number] != 0:
+                device: Placed = getattr(machine, place.field)
+                address = device.region_address()
+                if address != machine.placed[number]:
+                    machine.placed[number] = address
+                    if map_region(cpu, number, address) != 0:
+                        map_region(cpu, number, 0)
+
+
+def map_region(cpu: Cpu, number: u32, address: u32) -> u64:
+    """What the host answers: 0, or an errno."""
+    cpu.argument[0] = number
+    cpu.argument[1] = address
+    outside.call(cpu, Call.MAP)
+    return cpu.argument[0]
