@@ -26,7 +26,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
     def run(told: Any) -> None:
         class Asked:
             def ask(self, request: object) -> Any:
-                assert request == {"do": "screen"}
+                assert request in ({"do": "screen"}, {"do": "screen", "line": 0})
                 return told
 
         @contextmanager
@@ -48,7 +48,16 @@ def test_its_rows_are_printed(answers: Answers, capsys: pytest.CaptureFixture[st
     ("told", "status", "line"),
     [
         ({"kind": "blank"}, 1, "web: the screen is blank"),
-        ({"kind": "graphics"}, 1, "web: the screen shows graphics, not text"),
+        (
+            {"kind": "graphics", "dots": ""},
+            1,
+            "web: the screen shows graphics, not text; -o FILE.png makes a picture of it",
+        ),
+        (
+            {"kind": "graphics"},
+            1,
+            "web: the screen shows graphics of which no picture can be made: a mode of planes",
+        ),
         (
             {"kind": "absent"},
             2,

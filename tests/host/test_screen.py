@@ -1,5 +1,6 @@
 """What is told of a guest's screen: a copy from where the monitor says, bounded."""
 
+import json
 import random
 from collections.abc import Iterator
 from contextlib import closing
@@ -7,10 +8,11 @@ from contextlib import closing
 import pytest
 
 from vestige import abi
-from vestige.host.control.answers import json_of
+from vestige.host.control.answers import LONGEST, json_of
 from vestige.host.kvm.memory import PrivateMemory
 from vestige.host.loop.untrusted import Untrusted
 from vestige.host.screen import told
+from vestige.screen import dots
 
 RAM = bytearray(random.Random(1).randbytes(1 << 20))
 TEXT = 0xB8000
@@ -81,3 +83,64 @@ def test_whatever_a_monitor_says_is_bounded(private: PrivateMemory) -> None:
         assert len(answer["cells"]) == answer["columns"] * answer["rows"] * abi.CELL_SIZE > 0
         assert [len(font) for font in answer["fonts"]] == [abi.FONT_SIZE] * 2
         assert len(json_of(answer)) < 200_000
+
+
+REGION = bytes(random.Random(3).randbytes(1 << 20)) * 16
+
+
+def graphics(**changed: int) -> abi.Screen:
+    """Of the region, or of the window."""
+    told = {"kind": abi.ScreenKind.GRAPHICS, "width": 100, "height": 50, "depth": 16, "region": 1}
+    told |= {"pitch": 300, "start": 8, "dot_width": 1, "dot_height": 1}
+    return abi.Screen(**(told | changed))
+
+
+def test_lines_of_graphics_are_where_the_pitch_says() -> None:
+    answer = told(graphics(), memoryview(RAM), [memoryview(REGION)])
+    lines = [REGION[8 + 300 * line :][:200] for line in range(50)]
+    assert answer["dots"] == b"".join(lines)
+    assert (answer["width"], answer["height"], answer["line"]) == (100, 50, 0)
+    assert answer["palette"] == []
+
+
+def test_lines_of_graphics_in_ram_go_on_at_the_window_s_begin() -> None:
+    seen = graphics(region=0, depth=8, window=0xA0000, window_size=0x10000, start=0x10000 - 40)
+    answer = told(seen, memoryview(RAM), [memoryview(REGION)])
+    assert answer["dots"][:100] == RAM[0xAFFD8:0xB0000] + RAM[0xA0000:0xA003C]
+    assert len(answer["palette"]) == 256
+
+
+def test_graphics_of_no_depth_are_only_said_to_be_such() -> None:
+    answer = told(graphics(depth=0), memoryview(RAM), [memoryview(REGION)])
+    assert answer == {"kind": "graphics"}
+    assert told(graphics(), memoryview(RAM)) == {"kind": "graphics"}
+
+
+def test_a_large_screen_is_told_in_parts_of_whole_lines() -> None:
+    seen = graphics(width=1920, height=1080, depth=32, pitch=7680, start=0)
+    data, line = b"", 0
+    while line < 1080:
+        answer = told(seen, memoryview(RAM), [memoryview(REGION)], line)
+        assert len(json_of(answer)) < LONGEST
+        assert answer["line"] == line
+        data += answer["dots"]
+        line = len(data) // 7680
+    assert data == REGION[: 1080 * 7680]
+    for odd in (1080, -1, None, "x", 1 << 70):
+        assert told(seen, memoryview(RAM), [memoryview(REGION)], odd)["line"] == 0
+
+
+def test_whatever_a_monitor_says_of_graphics_is_bounded(private: PrivateMemory) -> None:
+    chance = random.Random(4)
+    untrusted = Untrusted(private, 1)
+    place = memoryview(private.shared().screen).cast("B")
+    for _ in range(500):
+        place[:] = bytes(chance.choice((0, 1, 0xFF, chance.getrandbits(8))) for _ in place)
+        private.shared().screen.kind = abi.ScreenKind.GRAPHICS
+        private.shared().screen.depth = chance.choice((0, 8, 15, 16, 24, 32, 33))
+        answer = told(untrusted.screen(), memoryview(RAM), [memoryview(REGION)])
+        assert len(json_of(answer)) < LONGEST
+        if "dots" in answer:
+            size = answer["width"] * -(-answer["depth"] // 8)
+            assert len(answer["dots"]) % size == 0
+            assert dots.read(json.loads(json_of(answer))).dots == answer["dots"]

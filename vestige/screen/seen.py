@@ -4,7 +4,6 @@ Threat: who answers may be a subverted process. What it says is checked here, on
 character, attribute and glyph has a meaning.
 """
 
-import base64
 from typing import Any, NamedTuple
 
 from vestige.abi import (
@@ -16,6 +15,7 @@ from vestige.abi import (
     SCREEN_COLOURS,
 )
 from vestige.errors import GuestError
+from vestige.screen.told import data, number
 
 MOST_COORDINATE = 0xFFFF
 
@@ -59,17 +59,17 @@ class Seen(NamedTuple):
     def row(self, number: int) -> list[Cell]:
         """The cells of a row, from the left."""
         size = self.columns * CELL_SIZE
-        data = self.cells[number * size : (number + 1) * size]
-        return [Cell(*pair) for pair in zip(data[::CELL_SIZE], data[1::CELL_SIZE], strict=True)]
+        cells = self.cells[number * size : (number + 1) * size]
+        return [Cell(*pair) for pair in zip(cells[::CELL_SIZE], cells[1::CELL_SIZE], strict=True)]
 
 
 def read(answer: Any) -> Seen:
     """A text screen from the answer to the command `screen`. Raises GuestError for nonsense."""
     try:
-        columns = _number(answer["columns"], 1, MAX_SCREEN_COLUMNS)
-        rows = _number(answer["rows"], 1, MAX_SCREEN_ROWS)
+        columns = number(answer["columns"], 1, MAX_SCREEN_COLUMNS)
+        rows = number(answer["rows"], 1, MAX_SCREEN_ROWS)
         first, second = answer["fonts"]
-        colours = tuple(_number(each, 0, 0xFF_FFFF) for each in answer["colours"])
+        colours = tuple(number(each, 0, 0xFF_FFFF) for each in answer["colours"])
         if len(colours) != SCREEN_COLOURS:
             raise ValueError
         return Seen(
@@ -78,10 +78,10 @@ def read(answer: Any) -> Seen:
             _data(answer["cells"], columns * rows * CELL_SIZE),
             (_data(first, FONT_SIZE), _data(second, FONT_SIZE)),
             colours,
-            _number(answer["width"], 8, 9),
-            _number(answer["height"], 1, GLYPH_SIZE),
-            _number(answer["dot_width"], 1, 2),
-            _number(answer["dot_height"], 1, 2),
+            number(answer["width"], 8, 9),
+            number(answer["height"], 1, GLYPH_SIZE),
+            number(answer["dot_width"], 1, 2),
+            number(answer["dot_height"], 1, 2),
             answer["blinks"] is True,
             answer["joins"] is True,
             _cursor(answer["cursor"]),
@@ -93,18 +93,12 @@ def read(answer: Any) -> Seen:
 def _cursor(told: Any) -> Cursor | None:
     if told is None:
         return None
-    row, column, first, last = (_number(each, 0, MOST_COORDINATE) for each in told)
+    row, column, first, last = (number(each, 0, MOST_COORDINATE) for each in told)
     return Cursor(row, column, first, last)
 
 
-def _number(told: Any, least: int, most: int) -> int:
-    if type(told) is not int or not least <= told <= most:
-        raise ValueError
-    return told
-
-
 def _data(told: Any, size: int) -> bytes:
-    data = base64.b64decode(told, validate=True)
-    if len(data) != size:
+    found = data(told)
+    if len(found) != size:
         raise ValueError
-    return data
+    return found

@@ -89,7 +89,9 @@ class Rounds:
         counters = statistics.collect(session, 0.0, 0, 0)
         assert json.loads(json.dumps(counters)) == counters
         assert counters["virtio"] == []  # of the host's own Config
-        screen = told(session.untrusted.screen(), self._payload.twin.memory.region.view)
+        twin, line = self._payload.twin, self._chance.choice((0, 1, 479, -1, None, 1 << 40))
+        regions = [] if twin.regions is None else [each.view for each in twin.regions.memory]
+        screen = told(session.untrusted.screen(), twin.memory.region.view, regions, line)
         assert screen["kind"] in KINDS.values()
         for report in session.untrusted.statistics()[0].nvme:
             assert_a_line(failure.controller(report))
@@ -113,7 +115,7 @@ def fuzz(limit: fuzzing.Limit, chance: random.Random) -> int:
     with tempfile.NamedTemporaryFile(suffix=".img") as image, redirect_stderr(said):
         os.ftruncate(image.fileno(), 4096)
         with (
-            closing(Payload(guest_payload.sleep_for_ever, cpus=2)) as payload,
+            closing(Payload(guest_payload.sleep_for_ever, cpus=2, regions=True)) as payload,
             closing(Rounds(payload, image.name, chance)) as rounds,
         ):
             while limit.left(done):

@@ -124,13 +124,14 @@ def exits(machine: "Machine", _request: "Request") -> "Answer":
     return {"cpus": [sum(each.loop.exits) for each in threads]}
 
 
-def screen(machine: "Machine", _request: "Request") -> "Answer":
-    """What a viewer needs to draw the guest's screen."""
+def screen(machine: "Machine", request: "Request") -> "Answer":
+    """What a viewer needs to draw the guest's screen; `line`: of graphics those from this on."""
     if not machine.has_screen:
         return {"kind": "absent"}
     from vestige.host.screen import told  # noqa: PLC0415 - few machines have one
 
-    return told(machine.session.untrusted.screen(), machine.memory.region.view)
+    seen, ram = machine.session.untrusted.screen(), machine.memory.region.view
+    return told(seen, ram, machine.regions, request.get("line"))
 
 
 def change_disc(machine: "Machine", request: "Request") -> "Answer":

@@ -21,6 +21,7 @@ from vestige.host.kvm.memory import PrivateMemory
 from vestige.host.kvm.vm import VirtualCpu
 
 LEAST_WINDOW = abi.MAX_SCREEN_COLUMNS * abi.CELL_SIZE
+MOST_DOT = 64  # dots of the screen that one of a guest's is wide or high
 DETAIL_SIZE = 8  # bytes of kvm_run's union that say more of an exit
 
 
@@ -59,7 +60,11 @@ class Untrusted:
         return bytes(memoryview(self._shared[0].log)[:length])
 
     def screen(self) -> abi.Screen:
-        """The guest's screen. What it says of memory is inside of SCREEN_MEMORY, row for row."""
+        """The guest's screen. What it says of memory is inside of SCREEN_MEMORY, row for row.
+
+        Of graphics: inside of that, or of a region that there may be, line for line, and no more
+        bytes than that region has.
+        """
         screen = abi.Screen.from_buffer_copy(self._shared[0].screen)
         end = abi.SCREEN_MEMORY + abi.SCREEN_MEMORY_SIZE
         screen.kind = min(screen.kind, abi.ScreenKind.GRAPHICS)
@@ -69,13 +74,22 @@ class Untrusted:
         screen.window = within(screen.window, abi.SCREEN_MEMORY, end - screen.window_size)
         screen.character_width = within(screen.character_width, 8, 9)
         screen.character_height = within(screen.character_height, 1, abi.GLYPH_SIZE)
-        screen.dot_width = within(screen.dot_width, 1, 2)
-        screen.dot_height = within(screen.dot_height, 1, 2)
+        most = 2 if screen.kind == abi.ScreenKind.TEXT else MOST_DOT
+        screen.dot_width = within(screen.dot_width, 1, most)
+        screen.dot_height = within(screen.dot_height, 1, most)
+        screen.region = min(screen.region, len(abi.REGIONS))
+        screen.depth = screen.depth if screen.depth in abi.DEPTHS else 0
+        size = abi.REGIONS[screen.region - 1][1] if screen.region else screen.window_size
+        dot = -(-screen.depth // 8) or 1
+        screen.width = within(screen.width, 1, min(abi.MAX_SCREEN_WIDTH, size // dot))
+        screen.height = within(screen.height, 1, max(size // (screen.width * dot), 1))
         for font in range(abi.FONTS):
             place = screen.fonts[font]
             screen.fonts[font] = within(place, abi.SCREEN_MEMORY, end - abi.FONT_SIZE)
         for colour in range(abi.SCREEN_COLOURS):
             screen.colours[colour] &= 0xFF_FFFF
+        for colour in range(abi.PALETTE):
+            screen.palette[colour] &= 0xFF_FFFF
         return screen
 
     def statistics(self) -> Sequence[abi.Statistics]:
