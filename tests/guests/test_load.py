@@ -101,6 +101,12 @@ def little(networked: SoftHost, tmp_path_factory: pytest.TempPathFactory) -> Gue
     return loaded(networked, tmp_path_factory.mktemp("little"), LITTLE, "poll")
 
 
+def test_kvm_there_takes_two_measurements_of_the_tsc_for_one(networked: SoftHost) -> None:
+    """Else a guest stands still: docs/softhost.md, Limits."""
+    parameter = "/sys/module/kvm/parameters/tsc_tolerance_ppm"
+    assert int(networked.capture(["cat", parameter], timeout=60).stdout) >= 100_000
+
+
 def test_with_a_polling_thread_no_request_and_no_frame_costs_an_exit(
     networked: SoftHost, little: Guest, tmp_path: Path
 ) -> None:

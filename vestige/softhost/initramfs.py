@@ -18,6 +18,13 @@ LIVE_TAG = "live"
 CACHED_TAG = "cached"
 TREE_TAG = "tree{}"  # with a number
 
+# How far the TSC's frequency may be from what KVM was loaded with, in millionths. Linux measures it
+# early in its boot, and again a second later: on a busy machine the two differ. Where it is now the
+# higher one, by more than KVM's own 250, KVM would scale the TSC of a new CPU, which TCG can't; it
+# then leaves the scale at 0, and a guest's timer takes twice the time since the boot (Linux 6.1,
+# arch/x86/kvm/x86.c, kvm_set_tsc_khz; lapic.c, start_sw_tscdeadline).
+_TSC_TOLERANCE = 500_000
+
 _MESSAGE_SIZE = 512_000  # bytes of a 9p message: the most that Linux's virtio transport takes
 _TRANSPORT = f"trans=virtio,version=9p2000.L,msize={_MESSAGE_SIZE},access=client"
 _READ_ONLY = f"{_TRANSPORT},cache=loose,ro"
@@ -34,6 +41,7 @@ for list in {lists}; do
         busybox insmod "/modules/$name.ko" || fail "module $name does not load"
     done < "/modules/$list"
 done
+echo {tolerance} > /sys/module/kvm/parameters/tsc_tolerance_ppm || fail "no such parameter of KVM"
 {root}
 {vfio}
 {network}
@@ -125,6 +133,7 @@ def boot_archive(
     `host_loopback` the network's 10.0.2.2 is the caller's loopback.
     """
     script = _SCRIPT.format(
+        tolerance=_TSC_TOLERANCE,
         lists="base" + " vfio" * vfio + " network" * network,
         root=_whole(trees) if links is None else _apart(trees, links),
         vfio=_BIND_NVME if vfio else "",
