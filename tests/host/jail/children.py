@@ -11,12 +11,17 @@ from vestige.host.jail import namespaces
 def told_by_a_child(work: Callable[[], Any], *, apart: bool = False) -> Any:
     """What `work` answers in a fork, as JSON has it; `apart`: in namespaces of its own."""
     read, write = os.pipe()
-    pid = namespaces.fork().pid if apart else os.fork()
+    pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            os.write(write, json.dumps(work()).encode())
-            status = 0
+            # A namespace's fork wants a process of one thread, as this one is now.
+            inner = namespaces.fork().pid if apart else 0
+            if inner:
+                status = os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1])
+            else:
+                os.write(write, json.dumps(work()).encode())
+                status = 0
         finally:
             os._exit(status)
     os.close(write)
