@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from vestige.errors import UsageError
+from vestige.host.backends.io_uring import REGISTER_BUFFERS_UPDATE, REGISTER_FILES_UPDATE
 from vestige.host.jail import calls, layers, seccomp
 from vestige.host.kvm.api import Request
 from vestige.host.loop.runloop import NUDGE
@@ -77,7 +78,11 @@ FORBIDDEN: list[Call] = [
     (SYS_MMAP, 0, PAGE, READ | WRITE, mmap.MAP_SHARED, PLACE, 0),
     *((SYS_MPROTECT, 0, PAGE, access) for access in (EXECUTE, READ | EXECUTE, 7)),
     *((SYS_TGKILL, 1, 1, number) for number in (0, 1, signal.SIGKILL, NUDGE + 1, NUDGE | 1 << 32)),
-    *((SYS_REGISTER, PLACE, operation, 0, 0) for operation in range(40) if operation != 16),
+    *(
+        (SYS_REGISTER, PLACE, operation, 0, 0)
+        for operation in range(40)
+        if operation not in (REGISTER_BUFFERS_UPDATE, REGISTER_FILES_UPDATE)
+    ),
     *((SYS_FALLOCATE, PLACE, mode, 0, 0) for mode in (0, 1, 2, 8, 0x10, 0x11, 0x20, 0x40, 7)),
     (SYS_PRLIMIT, 0, 7, PAGE, 0),
     (SYS_PRLIMIT, 1, 7, 0, 0),

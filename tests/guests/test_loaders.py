@@ -264,7 +264,8 @@ def interrupts(said: Sequence[str]) -> dict[str, tuple[str, str]]:
 def check_tables(disk: Path, folder: Path) -> None:
     """What acpidump found is what we made, but for the addresses where the BIOS has put it."""
     offset = images.partition_offset(disk, 1)
-    config = MachineConfig(board=Board.PC, devices=(*standard(DEVICES, Board.PC), "hpet"))
+    devices = standard(DEVICES, Board.PC) - {"floppy"} | {"hpet"}
+    config = MachineConfig(board=Board.PC, devices=devices)
     pointer, *others = every_table(config)
     for name, table in [("RSDP", pointer), *((each.data[:4].decode(), each) for each in others)]:
         data = bytearray(images.read_file(disk, f"/tables/{name.lower()}.dat", offset))
