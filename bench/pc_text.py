@@ -111,7 +111,7 @@ def report(result: dict[str, Any], *, write_page: bool) -> None:
         values = {name: [each[TIME] for each in rounds[name]] for name in NAMES}
         panels.append(plot.Panel(f"processor time, {way}", "µs", values, medians))
         met = f"0: {results.verdict(round(counts[OURS], 2) == 0)}" if way == STORED else ""
-        rows.append([f"exits, {way}", *(f"{counts[name]:.2f}" for name in NAMES), met])
+        rows.append([f"exits, {way}", *(f"{counts[name]:z.2f}" for name in NAMES), met])
         figures = (results.number(medians[name]) for name in NAMES)
         rows.append([f"processor time, {way}, µs", *figures, ""])
     plot.bars(results.RESULTS / f"{NAME}.svg", "A character of text", panels, pc.COLOURS)
