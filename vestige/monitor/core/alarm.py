@@ -45,7 +45,7 @@ def look(cpu: Cpu, machine: Machine, shared: Shared) -> u8:
         return Call.DONE
     if keeps:
         return keep_time(cpu, machine, shared, due)
-    reply: u8 = end_turn(cpu, machine, shared.config)
+    reply: u8 = end_turn(cpu, machine, shared.config, 0)
     unlock_in_time(machine, shared)
     return reply
 
@@ -57,9 +57,9 @@ def keep_time(cpu: Cpu, machine: Machine, shared: Shared, due: bool) -> u8:
         machine.timer = machine.armed = machine.next_deadline()
         if not asks(machine) or machine.timer > u64(now + SOON):
             return give_back(cpu, machine, shared)
-    machine.alarm = u64(max(machine.timer, u64(now + 1)) - now)
     machine.alarm_due = max(machine.alarm_due, machine.timer)
-    reply: u8 = end_turn(cpu, machine, shared.config)
+    alarm = u64(max(machine.timer, u64(now + 1)) - now)
+    reply: u8 = end_turn(cpu, machine, shared.config, alarm)
     unlock(machine, shared)
     return reply
 
@@ -69,6 +69,6 @@ def give_back(cpu: Cpu, machine: Machine, shared: Shared) -> u8:
     """The worker, which is woken, keeps the timer; as `keep_time`."""
     machine.boot_keeps = 0
     machine.timer = machine.armed = NEVER
-    reply: u8 = end_turn(cpu, machine, shared.config)
+    reply: u8 = end_turn(cpu, machine, shared.config, 0)
     unlock_in_time(machine, shared)
     return reply

@@ -12,7 +12,7 @@ it too.
 from vestige.abi import NO_VECTOR, Call, Config, Cpu
 from vestige.devices import DEVICES
 from vestige.lang.intrinsics import cold
-from vestige.lang.types import u8
+from vestige.lang.types import u8, u64
 from vestige.monitor import outside
 from vestige.monitor.core.machine import Machine
 from vestige.shapes import ExternalInterrupts
@@ -75,34 +75,29 @@ def interrupt_turn(cpu: Cpu, machine: Machine, config: Config) -> None:
         call_boot(cpu, machine, config)
 
 
-def end_turn(cpu: Cpu, machine: Machine, config: Config) -> u8:
+def end_turn(cpu: Cpu, machine: Machine, config: Config, alarm: u64) -> u8:
     """With which call a turn ends; its arguments are set. The lock is held.
+
+    `alarm`: in how many ns the boot CPU's guest is to exit all the same; 0: there is none.
 
     A CPU that could take no interrupt exits when it can: until then nobody need call it. One that
     was reset could take one before, and takes none at its first instruction.
     """
     if cpu.index != 0:
         return Call.DONE
-    alarm = machine.alarm
-    machine.alarm = 0
     ready = cpu.exit.ready != 0 and machine.boot_reset == 0
     machine.boot_reset = 0
     machine.boot_inside = 1
     wanted = asks(machine)
-    if not wanted:
-        queue_or_not(cpu, machine, config)
-        if alarm == 0:
-            return Call.DONE
-    cpu.argument[0] = NO_VECTOR
-    cpu.argument[2] = alarm
-    if wanted and ready:
-        cpu.argument[0] = acknowledge(machine)
+    vector = acknowledge(machine) if wanted and ready else NO_VECTOR
     more = wanted and asks(machine)
-    cpu.argument[1] = more
     if more:
         machine.boot_inside = 0
-    elif wanted:
+    else:
         queue_or_not(cpu, machine, config)
+    if not wanted and alarm == 0:
+        return Call.DONE
+    cpu.argument[0], cpu.argument[1], cpu.argument[2] = vector, more, alarm
     return Call.INJECT
 
 

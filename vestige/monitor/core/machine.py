@@ -81,7 +81,6 @@ class Machine(Struct):
     armed: u64  # the same, or what the worker is being told to set it to
     told: u32  # 1: it is being told to; until it has
     boot_keeps: u32  # 1: nobody told the worker: `timer` is what the boot CPU's alarm is set to
-    alarm: u64  # ns, for the end of the boot CPU's turn; 0: none is ordered
     alarm_due: u64  # when the last one ordered comes, at the latest
     at_work: u32  # 1: the worker is in its turn, and asks for notifications at the end of it
     kick_due: u64  # when to enter the ring again that took nothing; NEVER: no need
@@ -103,7 +102,6 @@ class Machine(Struct):
         self.armed = NEVER
         self.told = 0
         self.boot_keeps = 0
-        self.alarm = 0
         self.alarm_due = 0
         self.kick_due = NEVER
         self.old = config.board == Board.PC and config.domain == 0

@@ -81,7 +81,7 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
     if must_end(cpu, machine, shared):
         return Call.DONE
     if number == NOWHERE:
-        reply: u8 = end_turn(cpu, machine, shared.config) if machine.old else Call.DONE
+        reply: u8 = end_turn(cpu, machine, shared.config, 0) if machine.old else Call.DONE
         unlock_in_time(machine, shared)
         return reply
     if machine.old:
@@ -93,7 +93,7 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
 
 def end_quietly(cpu: Cpu, machine: Machine, shared: Shared) -> u8:
     """End a turn in which nothing has moved."""
-    reply: u8 = end_turn(cpu, machine, shared.config) if machine.old else Call.DONE
+    reply: u8 = end_turn(cpu, machine, shared.config, 0) if machine.old else Call.DONE
     unlock(machine, shared)
     return reply
 
