@@ -10,7 +10,7 @@ from vestige.efiemu.shell.common import Common
 from vestige.efiemu.shell.constants import Check, Constants, Load
 from vestige.efiemu.shell.main import efi_failed, efi_main
 from vestige.efiemu.shell.serve import efi_join, efi_serve
-from vestige.efiemu.shell.state import LONGEST, Shell
+from vestige.efiemu.shell.state import Shell
 from vestige.host import images
 from vestige.lang.build import compile_functions
 from vestige.lang.image import Image, Site
@@ -54,17 +54,11 @@ def constants(sites: Sequence[Site], image: Image) -> bytes:
 
 def checks(sites: Sequence[Site]) -> bytes:
     """A table of checks: a row of each, then the strings of all rows, each of them once."""
-    found = [(_ascii(file), line, _ascii(reason)) for file, line, reason in sites]
-    names = dict.fromkeys(name for file, _, reason in found for name in (file, reason))
     places, strings = {}, b""
-    for name in names:
-        places[name] = ctypes.sizeof(Check) * len(sites) + len(strings)
-        strings += bytes([len(name)]) + name
+    for text in dict.fromkeys(text for file, _, reason in sites for text in (file, reason)):
+        places[text] = ctypes.sizeof(Check) * len(sites) + len(strings)
+        strings += lines.string(text)
     rows = [
-        Check(file=places[file], line=line, reason=places[reason]) for file, line, reason in found
+        Check(file=places[file], line=line, reason=places[reason]) for file, line, reason in sites
     ]
     return b"".join(map(bytes, rows)) + strings
-
-
-def _ascii(text: str) -> bytes:
-    return text.encode("ascii", "replace")[:LONGEST]

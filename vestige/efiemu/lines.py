@@ -3,6 +3,7 @@
 import ctypes
 
 from vestige.efiemu.shell.lines import CHANGES_FILE, HALF, MORE, Lines
+from vestige.efiemu.shell.state import LONGEST
 from vestige.lang.image import Image
 
 
@@ -21,8 +22,13 @@ def table(image: Image) -> bytes:
             rows += _number(files.setdefault(file, len(files)))
         last, count = (offset, file, line), count + 1
     head = Lines(count=count, size=image.code_size, files=ctypes.sizeof(Lines) + len(rows))
-    names = [name.encode("ascii", "replace")[:0xFF] for name in files]
-    return bytes(head) + rows + b"".join(bytes([len(name)]) + name for name in names)
+    return bytes(head) + rows + b"".join(map(string, files))
+
+
+def string(text: str) -> bytes:
+    """As the shell reads one: behind its length, and no longer than a line."""
+    letters = text.encode("ascii", "replace")[:LONGEST]
+    return bytes([len(letters)]) + letters
 
 
 def _number(value: int) -> bytes:

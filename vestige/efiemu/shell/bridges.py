@@ -76,6 +76,11 @@ def is_bridge(shell: Shell, function: u32) -> bool:
     return found
 
 
+def is_ides(shell: Shell, function: u32) -> bool:
+    """Whether the IDE is there, in either of its places."""
+    return function == shell.controller or function == shell.second  # noqa: PLR1714 - compiled
+
+
 def keeps(shell: Shell, function: u32, offset: u8) -> bool:
     """Whether the IDE takes no write there: of two places, only that on bus 0 moves its BARs."""
     in_bars = Register.BAR0 <= offset < Register.BAR0 + BARS_SIZE

@@ -53,6 +53,15 @@ def page_of(shell: Shell, function: u32) -> u64:
     return u64(shell.ecam + (function << FUNCTION))
 
 
+def function_of(shell: Shell, address: u64) -> u32:
+    """Whose page an address is in; NOWHERE: it is in none."""
+    offset = u64(address - shell.ecam)
+    if shell.ecam == 0 or offset >= WHOLE:
+        return NOWHERE
+    function = u32(offset >> FUNCTION)
+    return function if shell.first_bus <= function >> 8 <= shell.last_bus else NOWHERE
+
+
 def take_pages(shell: Shell) -> None:
     """Take all of them out of the guest's memory."""
     take_page(shell, page_of(shell, shell.controller))
@@ -70,26 +79,12 @@ def take_page(shell: Shell, page: u64) -> None:
 
 def is_taken(shell: Shell, address: u64) -> bool:
     """Whether the shell answers there."""
-    page = address // PAGE * PAGE
-    if page == 0:
+    function = function_of(shell, address)
+    if function == NOWHERE:
         return False
-    if is_ides(shell, page) or page == page_of(shell, shell.old_ide):
+    if bridges.is_ides(shell, function) or function == shell.old_ide:
         return True
-    return is_bridges(shell, address)
-
-
-def is_ides(shell: Shell, page: u64) -> bool:
-    """Whether a page is the IDE's."""
-    return page == page_of(shell, shell.controller) or page == page_of(shell, shell.second)
-
-
-def is_bridges(shell: Shell, address: u64) -> bool:
-    """Whether it is the page of a bridge, which answers itself."""
-    page, found = address // PAGE * PAGE, False
-    for number in range(min(shell.bridges, BRIDGES)):
-        if page == page_of(shell, shell.bridge[number]):
-            found = True
-    return found and page != 0
+    return bridges.is_bridge(shell, function)
 
 
 def read(shell: Shell, address: u64, size: u8) -> u64:
@@ -113,7 +108,7 @@ def read_part(shell: Shell, address: u64, size: u8) -> u32:
     """At most 4 bytes."""
     if answers(shell, address, size):
         return accesses.read_ide_config(shell, u8(address % CONVENTIONAL), size)
-    if is_bridges(shell, address):
+    if bridges.is_bridge(shell, function_of(shell, address)):
         return u32(bridges.shown(u32(address % PAGE), size, load_sized(address, size)))
     return u32(ONES[size])
 
@@ -121,16 +116,16 @@ def read_part(shell: Shell, address: u64, size: u8) -> u32:
 def write_part(shell: Shell, address: u64, size: u8, value: u32) -> None:
     """The same."""
     if answers(shell, address, size):
-        function, offset = u32(u64(address - shell.ecam) >> FUNCTION), u8(address % CONVENTIONAL)
-        if not bridges.keeps(shell, function, offset):
+        offset = u8(address % CONVENTIONAL)
+        if not bridges.keeps(shell, function_of(shell, address), offset):
             ports.write_config(shell, offset, size, value)
-    elif is_bridges(shell, address):
+    elif bridges.is_bridge(shell, function_of(shell, address)):
         store_sized(address, size, value)
 
 
 def answers(shell: Shell, address: u64, size: u8) -> bool:
     """Whether the IDE does: nobody is where the old one was, and behind a function's 256 bytes."""
-    offset = address % PAGE
-    if not is_ides(shell, u64(address - offset)) or offset >= CONVENTIONAL:
+    function, offset = function_of(shell, address), address % PAGE
+    if function == NOWHERE or not bridges.is_ides(shell, function) or offset >= CONVENTIONAL:
         return False
     return offset % WORD + size <= WORD

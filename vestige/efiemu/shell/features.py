@@ -10,6 +10,7 @@ from vestige.efiemu.shell.code import length_of
 from vestige.efiemu.shell.fault import Vector
 from vestige.efiemu.shell.instruction import LONGEST, RBX, RCX, RDX
 from vestige.efiemu.shell.processor import (
+    ADDRESS_SIZES,
     ENCRYPTION,
     FEATURES,
     LARGEST,
@@ -71,13 +72,12 @@ def of_guest(register: u32, bit: u32, on: u64) -> u32:
 
 def hide(leaf: u32, read: Leaf) -> None:
     """Single bits of what else CPUID tells."""
-    match leaf:
-        case 0x8000_0001:
-            read.ecx &= ~(SVM | SKINIT)
-        case 0x8000_0008:
-            read.ebx &= ~(INVLPGB | MCOMMIT | INTERRUPTIBLE)
-        case 0x8000_0021:
-            read.eax &= ~UPPER_IGNORED
+    if leaf == FEATURES:
+        read.ecx &= ~(SVM | SKINIT)
+    elif leaf == ADDRESS_SIZES:
+        read.ebx &= ~(INVLPGB | MCOMMIT | INTERRUPTIBLE)
+    elif leaf == EXTENDED_2:
+        read.eax &= ~UPPER_IGNORED
 
 
 def answer_msr(shell: Shell, vmcb: Vmcb) -> None:

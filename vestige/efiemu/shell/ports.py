@@ -156,7 +156,7 @@ def owner(shell: Shell, address: u32, port: u16, size: u8) -> u32:
         return NONE
     if bridges.is_bridge(shell, function) and not address & EXTENDED:
         return BRIDGE
-    if function == shell.controller or function == shell.second:  # noqa: PLR1714 - compiled
+    if bridges.is_ides(shell, function):
         return NONE if address & EXTENDED or port % WORD + size > WORD else IDE
     return REAL
 
