@@ -284,23 +284,16 @@ def test_a_monitor_that_never_answers_is_ended(attacks: Attacks, attack: Attack)
     assert ended.stderr == b"vestige: the timeout is over\n"
 
 
-@pytest.mark.parametrize("by_worker", [0, 1])
-def test_a_bell_without_end_takes_its_own_time_and_no_memory(
-    attacks: Attacks, by_worker: int
+@pytest.mark.parametrize(
+    ("attack", "argument"),
+    [(Attack.RING, 0), (Attack.RING, 1), (Attack.ALARM, 1), (Attack.ALARM, (1 << 64) - 1)],
+)
+def test_bells_and_alarms_without_end_take_their_own_time_and_no_memory(
+    attacks: Attacks, attack: Attack, argument: int
 ) -> None:
     before = kernel_memory()
     words = ("--machine", "pc", "--vga", "none", "--timeout", "1")
-    ended = done([*attacks.words(Attack.RING, by_worker), *words])
-    assert ended.returncode == 124
-    assert ended.stderr == b"vestige: the timeout is over\n"
-    assert kernel_memory() - before < 16 * MIB
-
-
-@pytest.mark.parametrize("time", [1, (1 << 64) - 1])
-def test_alarms_without_end_take_their_own_time_and_no_memory(attacks: Attacks, time: int) -> None:
-    before = kernel_memory()
-    words = ("--machine", "pc", "--vga", "none", "--timeout", "1")
-    ended = done([*attacks.words(Attack.ALARM, time), *words])
+    ended = done([*attacks.words(attack, argument), *words])
     assert ended.returncode == 124
     assert ended.stderr == b"vestige: the timeout is over\n"
     assert kernel_memory() - before < 16 * MIB

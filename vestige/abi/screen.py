@@ -22,6 +22,7 @@ NO_CURSOR = 0xFFFF
 
 
 MAX_SCREEN_WIDTH = 16_384  # dots of graphics
+MAX_DOT = 64  # dots of the screen that one of these is wide or high
 DEPTHS = (8, 15, 16, 24, 32)  # bits of a dot that there are; all but 8 are blue, green, red
 PALETTE = 256
 

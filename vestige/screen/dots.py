@@ -9,12 +9,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from vestige.abi import DEPTHS, MAX_SCREEN_WIDTH, PALETTE
+from vestige.abi import DEPTHS, MAX_DOT, MAX_SCREEN_WIDTH, PALETTE, REGIONS
 from vestige.errors import GuestError
 from vestige.screen.told import data, number
 
-MOST_BYTES = 16 << 20  # of all dots
-MOST_DOT = 64
+MOST_BYTES = max(size for _, size in REGIONS)  # of all dots
 BITS = {15: (5, 5, 5), 16: (5, 6, 5)}  # of red, green and blue in 16
 PALETTED = 8
 
@@ -62,8 +61,8 @@ def read(answer: Any) -> Part:
             width,
             height,
             depth,
-            number(answer["dot_width"], 1, MOST_DOT),
-            number(answer["dot_height"], 1, MOST_DOT),
+            number(answer["dot_width"], 1, MAX_DOT),
+            number(answer["dot_height"], 1, MAX_DOT),
             palette,
             line,
             _dots(answer["dots"], size, height - line),

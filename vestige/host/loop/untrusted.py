@@ -21,7 +21,6 @@ from vestige.host.kvm.memory import PrivateMemory
 from vestige.host.kvm.vm import VirtualCpu
 
 LEAST_WINDOW = abi.MAX_SCREEN_COLUMNS * abi.CELL_SIZE
-MOST_DOT = 64  # dots of the screen that one of a guest's is wide or high
 DETAIL_SIZE = 8  # bytes of kvm_run's union that say more of an exit
 
 
@@ -74,7 +73,7 @@ class Untrusted:
         screen.window = within(screen.window, abi.SCREEN_MEMORY, end - screen.window_size)
         screen.character_width = within(screen.character_width, 8, 9)
         screen.character_height = within(screen.character_height, 1, abi.GLYPH_SIZE)
-        most = 2 if screen.kind == abi.ScreenKind.TEXT else MOST_DOT
+        most = 2 if screen.kind == abi.ScreenKind.TEXT else abi.MAX_DOT
         screen.dot_width = within(screen.dot_width, 1, most)
         screen.dot_height = within(screen.dot_height, 1, most)
         screen.region = min(screen.region, len(abi.REGIONS))
