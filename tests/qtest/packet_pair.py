@@ -1,45 +1,83 @@
-"""Our drive for discs and QEMU's, side by side: each packet goes to both, by PIO.
+"""Our drive for discs and QEMU's, side by side: each packet goes to both, by PIO or by DMA.
 
-Where the two differ is a row, which names what a sequence leaves out; the same names are in the
-table of docs/devices/piix3-ide.md.
+What random sequences ask is in packet_sequences.py, where the two differ in packet_rows.py.
 """
 
 import contextlib
-import random
-from collections.abc import Callable, Iterator
+import mmap
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.devices.piix3_ide.rig import CONTROL, SECONDARY, FakeDisc, Rig
+from tests.devices.piix3_ide.rig import BUS_MASTER, CONTROL, SECONDARY, FakeDisc, Rig
 from tests.qtest.client import Qtest, qemu
-from vestige.monitor.devices.piix3_ide.packet_spec import PACKET_SIZE, Packet
-from vestige.monitor.devices.piix3_ide.spec import Command, Status
+from vestige.abi import SECTOR
+from vestige.monitor.devices.piix3_ide.channel import CommandProtocol
+from vestige.monitor.devices.piix3_ide.packet_spec import (
+    BLOCK,
+    PACKET_SIZE,
+    Packet,
+    PacketFeature,
+    Reason,
+)
+from vestige.monitor.devices.piix3_ide.spec import Command, Control, Status
 
 BLOCKS = 400
 CONFIG = 0x8000_0900  # configuration address of QEMU's function, 00:01.1
-POLLS = 1_000_000
+MASTER = BUS_MASTER + 8  # the secondary channel's part
+IRQ = 15
+START, CLEAR = 0x09, 0x06  # bus master: towards memory; its status
+RESETS = {
+    "device": ((SECONDARY + 7, int(Command.DEVICE_RESET)),),
+    "software": tuple(
+        (CONTROL[SECONDARY], int(value)) for value in (Control.SRST | Control.NIEN, Control.NIEN)
+    ),
+}
+REGISTERS = (7, 1, 2, 3, 4, 5, 6)  # reading Status first
+POLLS = 10_000  # of a QEMU that isn't busy
+PATIENCE = 60  # seconds for a read of QEMU's, on a machine that may be busy
 NAMES = slice(8, 36)  # of INQUIRY's answer
-LIMITS = (0, 512, 1024, 2048, 8192, 0xFFFE)
-WITHOUT_DATA = (
-    Packet.TEST_UNIT_READY, Packet.START_STOP_UNIT, Packet.PREVENT_ALLOW, Packet.SEEK_10,
-    Packet.SET_CD_SPEED,
-)  # fmt: skip
-CODES = tuple(int(code) for code in Packet if code != Packet.MODE_SELECT_10)
-UNKNOWN = (0x0A, 0x42)
+TABLE, DATA, END = 0x1_0000, 0x2_0000, 0x7_0000  # in both RAMs
+UNTOUCHED = 0xA5
+NO_RAM = 0xF000_0000
+
+
+class Dma(NamedTuple):
+    """How the bus master is told of a packet's data."""
+
+    piece: int  # bytes of a region of its table
+    early: bool = False  # it is started before the packet; for reads of blocks alone
+    slack: int = 0  # bytes that the table has more than the data
+    outside: bool = False  # the first region is no RAM
 
 
 class Asked(NamedTuple):
-    """A packet, and the byte count that goes with it."""
+    """A packet, the byte count that goes with it, and how its data moves."""
 
     packet: bytes
     limit: int
+    dma: Dma | None = None
+    words: int = 1 << 16  # that the host takes by PIO …
+    reset: str = ""  # … before one of RESETS
+
+
+class Told(NamedTuple):
+    """A command that is no packet."""
+
+    code: int
+    features: int = 0
+    sectors: int = 0
 
 
 class Answer(NamedTuple):
-    """Status, Error and Interrupt Reason at the end, and pieces: byte count, reason, data."""
+    """Registers at the end, pieces (byte count, reason, data), interrupts, bus-master status."""
 
     registers: tuple[int, ...]
     pieces: list[tuple[int, int, bytes]]
+    edges: int
+    level: bool
+    bus_master: int
 
 
 class Pair:
@@ -47,42 +85,183 @@ class Pair:
 
     def __init__(self, rig: Rig, qtest: Qtest) -> None:
         self.rig, self.qtest = rig, qtest
+        self.regions: list[tuple[int, int]] = []  # of the latest table
+        self.alternate = 0  # our Alternate Status when our side was done
 
-    def ours(self, asked: Asked) -> Answer:
-        self.rig.packet(*asked.packet, limit=asked.limit)
-        pieces = []
-        while self.rig.read(CONTROL[SECONDARY]) & Status.DRQ:
-            count, reason = self.rig.read(SECONDARY + 4, 2), self.rig.read(SECONDARY + 2) & 7
-            data = self.rig.read_string(SECONDARY, 2, (count + 1) // 2)
+    def both(self, asked: Asked | Told) -> tuple[Answer, Answer]:
+        """Ours and QEMU's, and no other memory of the two may differ then."""
+        ours, theirs = self.ours(asked), self.theirs(asked)
+        if isinstance(asked, Asked) and asked.dma:
+            self._wipe()
+            assert self.rig.memory[TABLE:END] == self.qtest.ram[TABLE:END]
+        return ours, theirs
+
+    # ---- ours -----------------------------------------------------------------------------
+
+    def ours(self, asked: Asked | Told) -> Answer:
+        rig = self.rig
+        rig.edges = [0, 0]
+        pieces: list[tuple[int, int, bytes]] = []
+        bus_master = 0
+        if isinstance(asked, Told):
+            rig.command(
+                asked.code,
+                count=asked.sectors,
+                features=asked.features,
+                base=SECONDARY,
+                device=0xA0,
+            )
+        elif asked.dma is None:
+            rig.packet(*asked.packet, limit=asked.limit)
+            pieces = self._our_pieces(asked)
+        else:
+            self._ask_ours_by_dma(asked, asked.dma)
+            bus_master = rig.bus_master_status(1)
+            rig.write(MASTER, 0)
+            pieces = [(0, 0, without_names(asked, self._data(rig.memory)))]
+        if isinstance(asked, Asked) and asked.reset:
+            rig.status(SECONDARY)  # a reset ends an interrupt, and QEMU's doesn't
+            for port, value in RESETS[asked.reset]:
+                rig.write(port, value)
+        self.alternate = rig.read(CONTROL[SECONDARY])
+        level = bool(rig.ide.channels[1].line.level)
+        registers = shown(asked, [rig.read(SECONDARY + offset) for offset in REGISTERS])
+        rig.write(CONTROL[SECONDARY], 0)
+        return Answer(registers, pieces, rig.edges[1], level, bus_master)
+
+    def _our_pieces(self, asked: Asked) -> list[tuple[int, int, bytes]]:
+        rig, left, pieces = self.rig, asked.words, []
+        while rig.read(CONTROL[SECONDARY]) & Status.DRQ and left:
+            count, reason = rig.read(SECONDARY + 4, 2), rig.read(SECONDARY + 2) & 7
+            words = min(left, (count + 1) // 2)
+            data = rig.read_string(SECONDARY, 2, words)
             pieces.append((count, reason, without_names(asked, data[:count])))
-        registers = (self.rig.read(SECONDARY + offset) for offset in (7, 1, 2))
-        return Answer(tuple(registers), pieces)
+            left -= words
+        return pieces
 
-    def theirs(self, asked: Asked) -> Answer:
+    def _ask_ours_by_dma(self, asked: Asked, dma: Dma) -> None:
+        rig = self.rig
+        if dma.early:
+            self._make_table(blocks_of(asked.packet) * BLOCK, dma)
+            rig.start_dma(TABLE, to_memory=True, channel=1)
+        rig.packet(*asked.packet, features=PacketFeature.DMA, limit=asked.limit)
+        if not dma.early:
+            channel = rig.ide.channels[1]
+            blocks = channel.protocol == CommandProtocol.DMA_IN
+            self._make_table(channel.remaining * SECTOR if blocks else channel.filled, dma)
+            rig.start_dma(TABLE, to_memory=True, channel=1)
+
+    # ---- QEMU's ---------------------------------------------------------------------------
+
+    def theirs(self, asked: Asked | Told) -> Answer:
+        """After `ours`, which made the table."""
+        qtest = self.qtest
+        qtest.interrupts.clear()
+        pieces: list[tuple[int, int, bytes]] = []
+        bus_master = 0
+        if isinstance(asked, Told):
+            for offset, value in ((6, 0xA0), (1, asked.features), (2, asked.sectors)):
+                qtest.write(SECONDARY + offset, value)
+            for offset, value in ((3, 0), (4, 0), (5, 0), (7, asked.code)):
+                qtest.write(SECONDARY + offset, value)
+        elif asked.dma is None:
+            self._ask_theirs(asked)
+            pieces = self._their_pieces(asked)
+        else:
+            if asked.dma.early:
+                self._start()
+            self._ask_theirs(asked)
+            if not asked.dma.early:
+                self._start()
+            self._settle()
+            bus_master = qtest.inb(MASTER + 2)
+            qtest.write(MASTER, 0)
+            pieces = [(0, 0, without_names(asked, self._data(qtest.ram)))]
+        if isinstance(asked, Asked) and asked.reset:
+            qtest.inb(SECONDARY + 7)
+            for port, value in RESETS[asked.reset]:
+                qtest.write(port, value)
+        self._settle()
+        level = qtest.levels.get(IRQ, False)
+        registers = shown(asked, [qtest.inb(SECONDARY + offset) for offset in REGISTERS])
+        qtest.write(CONTROL[SECONDARY], 0)
+        return Answer(registers, pieces, qtest.interrupts.get(IRQ, 0), level, bus_master)
+
+    def _ask_theirs(self, asked: Asked) -> None:
         qtest, limit = self.qtest, asked.limit
-        registers = ((6, 0xA0), (1, 0), (4, limit & 0xFF), (5, limit >> 8), (7, Command.PACKET))
-        for offset, value in registers:
+        features = int(PacketFeature.DMA) if asked.dma else 0
+        registers = ((6, 0xA0), (1, features), (4, limit & 0xFF), (5, limit >> 8))
+        for offset, value in (*registers, (7, Command.PACKET)):
             qtest.write(SECONDARY + offset, value)
         for i in range(0, PACKET_SIZE, 2):
             qtest.write(SECONDARY, int.from_bytes(asked.packet[i : i + 2], "little"), 2)
         qtest.flush()
-        pieces = []
-        while self._status() & Status.DRQ:
+
+    def _their_pieces(self, asked: Asked) -> list[tuple[int, int, bytes]]:
+        qtest, left, pieces = self.qtest, asked.words, []
+        while self._status() & Status.DRQ and left:
             count = qtest.inb(SECONDARY + 4) | qtest.inb(SECONDARY + 5) << 8
             reason = qtest.inb(SECONDARY + 2) & 7
-            indices = [qtest.read(SECONDARY, 2) for _ in range((count + 1) // 2)]
+            words = min(left, (count + 1) // 2)
+            indices = [qtest.read(SECONDARY, 2) for _ in range(words)]
             values = qtest.flush()
             data = b"".join(values[index].to_bytes(2, "little") for index in indices)
             pieces.append((count, reason, without_names(asked, data[:count])))
-        return Answer(tuple(qtest.inb(SECONDARY + offset) for offset in (7, 1, 2)), pieces)
+            left -= words
+        return pieces
+
+    def _start(self) -> None:
+        self.qtest.write(MASTER + 4, TABLE, 4)
+        self.qtest.write(MASTER + 2, CLEAR)
+        self.qtest.write(MASTER, START)
 
     def _status(self) -> int:
         """QEMU's, once it isn't busy: its disc takes time."""
-        for _ in range(POLLS):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             status = self.qtest.inb(CONTROL[SECONDARY])
             if not status & Status.BSY:
                 return status
         raise AssertionError("QEMU's drive stays busy")
+
+    def _settle(self) -> None:
+        """Wait until QEMU's Alternate Status is ours, or doesn't become so."""
+        for _ in range(POLLS):
+            if self.qtest.inb(CONTROL[SECONDARY]) == self.alternate:
+                return
+
+    # ---- memory ---------------------------------------------------------------------------
+
+    def _make_table(self, length: int, dma: Dma) -> None:
+        """The same table in both RAMs, and its regions as no drive leaves them."""
+        length = max(2, length + dma.slack)
+        self.regions, address = [], DATA
+        while length > 0:
+            piece = min(length, dma.piece)
+            self.regions.append((address, piece))
+            address += piece + 2  # no region touches the next
+            length -= piece
+        if dma.outside:
+            self.regions[0] = (NO_RAM, self.regions[0][1])
+        table = b""
+        for i, (start, size) in enumerate(self.regions):
+            end = (i == len(self.regions) - 1) << 31
+            table += start.to_bytes(4, "little") + (size & 0xFFFF | end).to_bytes(4, "little")
+        if address > END or TABLE + len(table) > DATA:
+            raise ValueError(f"no room for {len(self.regions)} regions")
+        for ram in (self.rig.memory, self.qtest.ram):
+            ram[TABLE : TABLE + len(table)] = table
+            ram[DATA:address] = bytes([UNTOUCHED]) * (address - DATA)
+
+    def _data(self, ram: mmap.mmap) -> bytes:
+        """What the regions hold."""
+        return b"".join(ram[start : start + size] for start, size in self.regions if start < END)
+
+    def _wipe(self) -> None:
+        for ram in (self.rig.memory, self.qtest.ram):
+            for start, size in self.regions:
+                if start < END:
+                    ram[start : start + size] = bytes(size)
 
 
 def without_names(asked: Asked, data: bytes) -> bytes:
@@ -92,92 +271,17 @@ def without_names(asked: Asked, data: bytes) -> bytes:
     return data[: NAMES.start] + bytes(len(data[NAMES]))
 
 
-def random_packet(chance: random.Random) -> Asked:
-    """One that means something, mostly."""
-    code = chance.choice((*CODES, *UNKNOWN, *(Packet.READ_10,) * 4))
-    fields = bytearray(PACKET_SIZE)
-    fields[0] = code
-    allowed = chance.choice((4, 8, 12, 18, 20, 36, 64, 254))
-    if code in (Packet.READ_10, Packet.READ_12, Packet.READ_CD, Packet.SEEK_10):
-        fields[2:6] = chance.choice((0, 1, 5, 390, 398, 399)).to_bytes(4, "big")
-    count = chance.choice((0, 1, 2, 3, 4))
-    match code:
-        case Packet.READ_10:
-            fields[8] = count
-        case Packet.READ_12:
-            fields[9] = count
-        case Packet.READ_CD:
-            fields[8], fields[9] = count, chance.choice((0, 0x10))
-        case Packet.INQUIRY | Packet.REQUEST_SENSE:
-            fields[4] = allowed
-        case Packet.START_STOP_UNIT | Packet.PREVENT_ALLOW:
-            fields[4] = chance.choice((0, 1))
-        case Packet.READ_TOC:
-            fields[1], fields[6] = chance.choice((0, 2)), chance.choice((0, 1, 0xAA, 5))
-            fields[2], fields[8] = chance.choice((0, 0, 0, 1, 2, 3)), allowed
-        case Packet.GET_CONFIGURATION | Packet.READ_DISC_INFORMATION:
-            fields[8] = allowed
-        case Packet.GET_EVENT_STATUS:
-            fields[1], fields[4] = chance.choice((1, 1, 0)), chance.choice((0x10, 2))
-            fields[8] = allowed
-        case Packet.MODE_SENSE_10:
-            fields[2], fields[8] = chance.choice((1, 0x2A, 0x0E, 5, 0xC1)), allowed
-        case Packet.MECHANISM_STATUS:
-            fields[9] = allowed
-        case _:
-            pass
-    return Asked(bytes(fields), chance.choice(LIMITS))
+def shown(asked: Asked | Told, registers: list[int]) -> tuple[int, ...]:
+    """Those that say something at the end: ATA-6 8.23.6, and 9.12 where there is a signature."""
+    if isinstance(asked, Told) or asked.reset:
+        return tuple(registers)
+    status, error, reason = registers[:3]
+    return status, error, reason & Reason.ALL  # the tag is nobody's
 
 
-class Row(NamedTuple):
-    """One row of the table."""
-
-    name: str
-    matches: Callable[[Asked], bool]
-    example: tuple[int, ...]
-    limit: int = 0xFFFE
-
-
-def of_code(code: int) -> Callable[[Asked], bool]:
-    return lambda asked: asked.packet[0] == code
-
-
-def byte_count_of_0(asked: Asked) -> bool:
-    return asked.limit == 0 and asked.packet[0] not in WITHOUT_DATA
-
-
-def toc_format(asked: Asked) -> bool:
-    return asked.packet[0] == Packet.READ_TOC and asked.packet[2] != 0
-
-
-def events(asked: Asked) -> bool:
-    return asked.packet[0] == Packet.GET_EVENT_STATUS and asked.packet[1] & 1 != 0
-
-
-def nothing_of_no_block(asked: Asked) -> bool:
-    fields = asked.packet
-    end = int.from_bytes(fields[2:6], "big") + fields[8]
-    return fields[0] == Packet.READ_CD and not fields[9] and end > BLOCKS
-
-
-ROWS = (
-    Row("sense data", of_code(Packet.REQUEST_SENSE), (Packet.REQUEST_SENSE, 0, 0, 0, 18)),
-    Row("byte count of 0", byte_count_of_0, (Packet.READ_10,), 0),
-    Row("format of READ TOC", toc_format, (Packet.READ_TOC, 0, 1, 0, 0, 0, 0, 0, 12)),
-    Row(
-        "GET CONFIGURATION", of_code(Packet.GET_CONFIGURATION),
-        (Packet.GET_CONFIGURATION, 0, 0, 0, 0, 0, 0, 0, 64),
-    ),
-    Row("length of events", events, (Packet.GET_EVENT_STATUS, 1, 0, 0, 0x10, 0, 0, 0, 8)),
-    Row(
-        "MODE SENSE(10)", of_code(Packet.MODE_SENSE_10),
-        (Packet.MODE_SENSE_10, 0, 1, 0, 0, 0, 0, 0, 16),
-    ),
-    Row(
-        "READ CD of nothing", nothing_of_no_block,
-        (Packet.READ_CD, 0, 0, 0, 1, 0x8F, 0, 0, 2),
-    ),
-)  # fmt: skip
+def blocks_of(packet: bytes) -> int:
+    """How many a READ asks for."""
+    return packet[9] if packet[0] == Packet.READ_12 else packet[8]
 
 
 @contextlib.contextmanager
@@ -188,11 +292,14 @@ def pair(folder: Path, calls: object) -> Iterator[Pair]:
     path.write_bytes(disc.data)
     drive = f"file={path},if=ide,index=2,format=raw,media=cdrom,readonly=on"
     with qemu(folder, ["-drive", drive]) as qtest:
-        for offset, value in ((0x40, 0x8000), (0x42, 0x8000), (0x04, 0x0005)):
+        qtest.send("irq_intercept_in ioapic")
+        rig = Rig([disc], calls=calls)  # type: ignore[arg-type]
+        for offset, value in ((0x40, 0x8000), (0x42, 0x8000), (0x20, BUS_MASTER), (0x04, 0x0005)):
             qtest.write(0xCF8, CONFIG | offset & 0xFC, 4)
             qtest.write(0xCFC + (offset & 3), value, 2)
+            rig.write_config(offset, 2, value)
         qtest.flush()
-        both = Pair(Rig([disc], calls=calls), qtest)  # type: ignore[arg-type]
-        ready = Asked(bytes(PACKET_SIZE), 0)  # TEST UNIT READY
-        assert both.ours(ready) == both.theirs(ready)
+        both = Pair(rig, qtest)
+        ours, theirs = both.both(Asked(bytes(PACKET_SIZE), 0))  # TEST UNIT READY
+        assert ours == theirs
         yield both
