@@ -72,6 +72,18 @@ def test_zero_setup_sectors_mean_four() -> None:
         (image(b"\xfd7zXZ\0" + bytes(100)), "damaged"),
         (image(b"\x1f\x8b" + bytes(100)), "damaged"),
     ],
+    ids=[
+        "nothing",
+        "an ELF file",
+        "half a header",
+        "half a kernel",
+        "an old protocol",
+        "lzo",
+        "damaged zstd",
+        "another file",
+        "damaged xz",
+        "damaged gzip",
+    ],
 )
 def test_what_holds_no_kernel_is_refused(data: bytes, reason: str) -> None:
     with pytest.raises(bzimage.ImageError, match=reason):
