@@ -111,11 +111,11 @@ class Theirs:
 class Ours:
     """A run, and its screen."""
 
-    def __init__(self, disk: Path) -> None:
+    def __init__(self, disk: Path, *more: str) -> None:
         words = ("run", "--accel", "kvm", "--name", NAME, "--memory", "64M", "--timeout", "400")
         command = (sys.executable, "-m", "vestige.cli.main", *words, "--machine", "pc")
         self.process = subprocess.Popen(
-            (*command, "--disk", f"{disk},bus=ide"),
+            (*command, "--disk", f"{disk},bus=ide", *more),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
         )

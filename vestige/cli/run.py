@@ -6,6 +6,13 @@ from vestige.host import options as read
 from vestige.host.clock import parse_rtc
 from vestige.host.messages import tell
 
+
+def _parse_display(text: str) -> object:
+    from vestige.host.viewer.option import parse_display  # noqa: PLC0415 - few runs have one
+
+    return parse_display(text)
+
+
 OF_DEVICES = tuple(
     Option(place.option.name, help=place.option.help) for place in DEVICES if place.option
 )
@@ -137,6 +144,15 @@ SYNTAX = Syntax(
             read=last(read.parse_keys),
             help="lines of keys and pointer movements for a PC's keyboard and mouse, as"
             " `vestige type` has them",
+        ),
+        Option(
+            "--display",
+            "vnc[:HOST:PORT|:unix:PATH][,password-file=FILE][,layout=us|gb|de|fr]",
+            field="display",
+            read=last(_parse_display),
+            help="show a PC's screen to VNC viewers, and take their keys and pointers: at"
+            " 127.0.0.1 and the first free port from 5900 on, with a password that is told"
+            " (default), or elsewhere; layout: of the guest's keyboard",
         ),
         choice(
             "--on-reboot",

@@ -118,6 +118,11 @@ def refuse_unreachable(options: RunOptions) -> None:
             "--jail: the software host has neither this machine's users nor its control groups;"
             " leave uid and cgroup out, or put `vestige run` itself into a group"
         )
+    if options.display is not None:
+        raise UsageError(
+            "--display: not in the software host; leave it out (`vestige screen` shows what there"
+            " is), or run where /dev/kvm works (`vestige doctor`)"
+        )
     if options.net in (USER, HOST_LOOPBACK):
         find_passt()
     elif options.net is not None:

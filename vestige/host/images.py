@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Build = Callable[..., Built]
 
 IMAGES = MONITOR, RUN_LOOP = "monitor", "run-loop"  # names in the cache
-FILTER = "calls"
+FILTER, VIEWER_FILTER = "calls", "viewer-calls"
 SOURCES = (
     "monitor",
     "bounds.py",
@@ -36,6 +36,7 @@ SOURCES = (
     "host/backends/io_uring_records.py",
     "host/loop/patience.py",
     "host/jail/calls.py",
+    "host/viewer/memory.py",
 )
 
 
@@ -59,11 +60,16 @@ def call_filter(key_: str | None = None) -> bytes | None:
     return cache.data(FILTER, key_ or key(), _build_filter)
 
 
-def _build_filter() -> bytes | None:
-    from vestige.host.jail.calls import build  # noqa: PLC0415 - not where cached
+def viewer_call_filter(key_: str | None = None) -> bytes | None:
+    """The same of the viewer's process."""
+    return cache.data(VIEWER_FILTER, key_ or key(), lambda: _build_filter(of_viewer=True))
+
+
+def _build_filter(*, of_viewer: bool = False) -> bytes | None:
+    from vestige.host.jail import calls  # noqa: PLC0415 - not where cached
 
     try:
-        return build()
+        return calls.build_for_viewer() if of_viewer else calls.build()
     except UsageError:
         return None
 

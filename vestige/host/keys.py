@@ -74,7 +74,7 @@ class Typist:
         if action in ACTIONS:
             return b"".join(ACTIONS[action](self, words if action == "text" else words.strip()))
         codes = _keys_of(line.strip())
-        return b"".join((*map(_press, codes), *map(_release, reversed(codes))))
+        return b"".join((*map(press, codes), *map(release, reversed(codes))))
 
     def text(self, text: str) -> Iterator[bytes]:
         """Each character by its key, with Shift where it needs that."""
@@ -86,22 +86,22 @@ class Typist:
                     f"text: {character!r} is on no key of a US keyboard; leave it out, or give the"
                     " keys that make it in the guest"
                 )
-            yield _press(SHIFT) if shifted else b""
-            yield _press(code) + _release(code)
-            yield _release(SHIFT) if shifted else b""
+            yield press(SHIFT) if shifted else b""
+            yield press(code) + release(code)
+            yield release(SHIFT) if shifted else b""
 
     def press(self, words: str) -> Iterator[bytes]:
         """Keys that are held from now on."""
-        yield from map(_press, _keys_of(words, "press"))
+        yield from map(press, _keys_of(words, "press"))
 
     def release(self, words: str) -> Iterator[bytes]:
         """And no more."""
-        yield from map(_release, reversed(_keys_of(words, "release")))
+        yield from map(release, reversed(_keys_of(words, "release")))
 
     def wait(self, words: str) -> Iterator[bytes]:
         """Before what follows."""
         (milliseconds,) = _numbers("wait", words, "MILLISECONDS", 0, LONGEST_WAIT)
-        yield _record(EventKind.WAIT, code=milliseconds)
+        yield record(EventKind.WAIT, code=milliseconds)
 
     def move(self, words: str) -> Iterator[bytes]:
         """The mouse, to the right and down, as a screen counts."""
@@ -128,7 +128,7 @@ class Typist:
             yield self._pointer()
 
     def _pointer(self, x: int = 0, y: int = 0, wheel: int = 0) -> bytes:
-        return _record(EventKind.POINTER, self.buttons, x=x, y=y, wheel=wheel)
+        return record(EventKind.POINTER, self.buttons, x=x, y=y, wheel=wheel)
 
 
 ACTIONS: Mapping[str, Callable[[Typist, str], Iterator[bytes]]] = {
@@ -142,19 +142,19 @@ ACTIONS: Mapping[str, Callable[[Typist, str], Iterator[bytes]]] = {
 }
 
 
-def _record(
+def record(
     kind: EventKind, buttons: int = 0, *, code: int = 0, x: int = 0, y: int = 0, wheel: int = 0
 ) -> bytes:
     signed = (number.to_bytes(2, "little", signed=True) for number in (x, y, wheel))
     return bytes((kind, buttons)) + code.to_bytes(2, "little") + b"".join(signed)
 
 
-def _press(code: int) -> bytes:
-    return _record(EventKind.PRESS, code=code)
+def press(code: int) -> bytes:
+    return record(EventKind.PRESS, code=code)
 
 
-def _release(code: int) -> bytes:
-    return _record(EventKind.RELEASE, code=code)
+def release(code: int) -> bytes:
+    return record(EventKind.RELEASE, code=code)
 
 
 def _keys_of(words: str, action: str = "") -> Sequence[int]:

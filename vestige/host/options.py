@@ -19,6 +19,11 @@ from vestige.errors import UsageError
 from vestige.host.clock import Rtc
 from vestige.host.numbers import plain
 
+TYPE_CHECKING = False  # as typing has it, which takes 3 ms to import on the way to every run
+
+if TYPE_CHECKING:
+    from vestige.host.viewer.option import DisplayOption
+
 IDE, VIRTIO = "ide", "virtio"
 RINGS = ("auto", "kick", "poll")
 BUSES = (VIRTIO, IDE)
@@ -171,11 +176,12 @@ class RunOptions(NamedValues):
     FIRMWARES, or a path, with which a guest starts without a `kernel`, or before it; `rtc`: what a
     PC's clock shows, None: UTC; `vga`: one of VGAS, None: what the machine has by itself; `name`:
     the run's, None: its process's number; `keys`: where the keyboard's and the mouse's events come
-    from, too; `cdrom`, a drive for discs, is one of the `disks`, behind those of `--disk`.
+    from, too; `cdrom`, a drive for discs, is one of the `disks`, behind those of `--disk`;
+    `display`: where the screen is shown.
     """
 
     __slots__ = (
-        "accel", "append", "console", "cpus", "devices", "disks", "entropy", "firmware",
+        "accel", "append", "console", "cpus", "devices", "disks", "display", "entropy", "firmware",
         "floppies", "ide",
         "initrd", "jail", "kernel", "keys", "machine", "memory", "name", "net", "on_reboot",
         "ports", "ring", "rtc", "stats", "timeout", "vga",
@@ -210,8 +216,9 @@ class RunOptions(NamedValues):
         name: str | None = None,
         keys: str | None = None,
         cdrom: DiskOption | None = None,
+        display: "DisplayOption | None" = None,
     ) -> None:
-        self.name, self.keys = name, keys
+        self.name, self.keys, self.display = name, keys, display
         self.machine, self.firmware, self.rtc, self.vga = machine, firmware, rtc, vga
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.floppies = memory, cpus, floppies
@@ -564,6 +571,11 @@ def check(options: RunOptions) -> None:
         )
     if options.keys is not None and options.machine != PC:
         raise UsageError(f"--keys: a PC's keyboard; give --machine {PC}, too, or leave --keys out")
+    if options.display is not None and not options.has_vga:
+        raise UsageError(
+            f"--display: a PC's screen; give --machine {PC} without --vga {VGA_NONE}, or leave"
+            " --display out"
+        )
     if options.rtc is not None and options.machine != PC:
         raise UsageError(f"--rtc: a PC's clock; give --machine {PC}, too, or leave --rtc out")
     controllers = [disk.controller for disk in options.disks if disk.controller is not None]

@@ -6,7 +6,7 @@ the guest: process/.
 
 import os
 import time
-from _collections_abc import Callable
+from _collections_abc import Callable, Sequence
 
 from vestige.errors import UsageError
 from vestige.host import domains, images, options
@@ -34,6 +34,7 @@ from vestige.signals import Watch
 if TYPE_CHECKING:
     from vestige.host.backends.network import Network
     from vestige.host.jail.cgroup import Group
+    from vestige.host.viewer.outer import ViewerProcess
 
 
 CACHE_FILES = 4  # descriptors that looking into the cache takes at once
@@ -122,6 +123,7 @@ class Run:
             self.began = statistics.start_of_process()
         self.user = None if asked.jail.user is None else find_user(asked.jail.user)
         self.compiled = ready.compiled or _compiled(asked, files, self.config, watch)
+        self.viewer = None if asked.display is None else self._open_viewer(resources)
         self.restarts = 0
         self._fault = ""  # by which the machine reset itself last, in words
         self._elapsed = 0.0  # seconds from the run's begin to the guest's first instruction
@@ -178,7 +180,31 @@ class Run:
                     tell(f"{group.option}: the machine took more memory than it may")
                 group.close()
 
+    def _open_viewer(self, resources: Resources) -> "ViewerProcess | None":
+        """The viewer's process, which those have that connect."""
+        from vestige.host.viewer.start import viewer_process  # noqa: PLC0415 - few runs need it
+
+        display, events = self.files.display, self.files.events
+        if display is None or events is None:
+            return None
+        code = display.filter or images.viewer_call_filter()
+        viewer = resources.keep(viewer_process(self.asked, display, events, code, self.user))
+        self.watch.beside.append(viewer)
+        display.begin(viewer.take_client)
+        return viewer
+
     def _run(self, group: tuple[str, str] | None) -> int:
+        if self.viewer is None:
+            return self._run_machine(group, ())
+        from vestige.host.viewer import memory  # noqa: PLC0415 - few runs need it
+
+        files = memory.make()
+        try:
+            return self._run_machine(group, files)
+        finally:
+            memory.close(files)
+
+    def _run_machine(self, group: tuple[str, str] | None, shown: Sequence[int]) -> int:
         asked = self.asked
         machine = self._process()
         try:
@@ -194,9 +220,12 @@ class Run:
                     restarts=self.restarts,
                     user=self.user,
                     group=group,
+                    shown=shown,
                 )
             )
             if machine.wait_for_start(self.watch):
+                if self.viewer is not None:
+                    self.viewer.sees(shown)
                 if not self.restarts:
                     self.files.begin()
                     self.watch.begin()

@@ -4,31 +4,46 @@ IBM Personal System/2 Hardware Interface Technical Reference (1988), "Video Subs
 Modes. What blinks is shown while it is there.
 """
 
-from functools import cache
-
 from vestige.abi import GLYPH_SIZE
 from vestige.screen.seen import Cell, Cursor, Seen
 
 INTENSE = 1 << 3  # of an attribute: the foreground's, and the second font
 JOINED = range(0xC0, 0xE0)  # characters whose ninth dot may be as their eighth
 EIGHT = 8
+MOST_DRAWN = 4096  # characters that are kept: 4 MiB of them
 
 
 def draw(seen: Seen) -> list[bytes]:
     """Its lines from the top, dots from the left."""
+    painter = Painter()
+    rows = [painter.row(seen, number) for number in range(seen.rows)]
+    return [line for row in rows for line in row for _ in range(seen.dot_height)]
 
-    @cache
-    def lines_of(cell: Cell) -> tuple[bytes, ...]:
-        return tuple(_line(seen, cell, number) for number in range(seen.height))
 
-    drawn: list[bytes] = []
-    for number in range(seen.rows):
-        cells = [lines_of(cell) for cell in seen.row(number)]
+class Painter:
+    """Draws rows of characters, and keeps each character as it was drawn last."""
+
+    def __init__(self) -> None:
+        self._style: tuple[object, ...] = ()
+        self._drawn: dict[Cell, tuple[bytes, ...]] = {}
+
+    def row(self, seen: Seen, number: int) -> list[bytes]:
+        """The lines of a row, from the top, each once."""
+        style = seen.fonts, seen.width, seen.height, seen.dot_width, seen.blinks, seen.joins
+        if style != self._style or len(self._drawn) > MOST_DRAWN:
+            self._style = style
+            self._drawn.clear()
+        cells = [self._lines_of(seen, cell) for cell in seen.row(number)]
         if seen.cursor is not None and seen.cursor.row == number:
             _draw_cursor(seen, seen.cursor, cells)
-        for line in zip(*cells, strict=True):
-            drawn += [b"".join(line)] * seen.dot_height
-    return drawn
+        return [b"".join(line) for line in zip(*cells, strict=True)]
+
+    def _lines_of(self, seen: Seen, cell: Cell) -> tuple[bytes, ...]:
+        lines = self._drawn.get(cell)
+        if lines is None:
+            lines = tuple(_line(seen, cell, number) for number in range(seen.height))
+            self._drawn[cell] = lines
+        return lines
 
 
 def _line(seen: Seen, cell: Cell, number: int) -> bytes:

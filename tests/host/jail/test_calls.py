@@ -1,11 +1,19 @@
 """The table of system calls, and the page that shows it. tests/attacks makes the calls."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from vestige.host.jail.calls import ALLOWED, build, name_of
+from vestige.host.jail.calls import (
+    ALLOWED,
+    OF_VIEWER,
+    REFUSED_TO_VIEWER,
+    build,
+    build_for_viewer,
+    name_of,
+)
 from vestige.host.jail.seccomp import INSTRUCTION
 from vestige.host.kvm.api import Request
 
@@ -19,21 +27,31 @@ NEVER = (
 )  # fmt: skip
 
 
-def test_the_list_is_short_and_has_nothing_that_reaches_out() -> None:
-    assert len(ALLOWED) <= MOST
-    assert not set(ALLOWED) & set(NEVER)
+@pytest.mark.parametrize("table", [ALLOWED, OF_VIEWER])
+def test_the_list_is_short_and_has_nothing_that_reaches_out(table: dict[str, object]) -> None:
+    assert len(table) <= MOST
+    assert not set(table) & set(NEVER)
 
 
-def test_the_page_names_each_call_and_no_other() -> None:
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [("The calls", set(ALLOWED)), ("The viewer", {*OF_VIEWER, *REFUSED_TO_VIEWER})],
+)
+def test_the_page_names_each_call_and_no_other(name: str, calls: set[str]) -> None:
     page = (ROOT / "docs" / "security.md").read_text()
-    section = page.split("\n## The calls\n")[1].split("\n## ")[0]
+    section = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
     rows = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| `")]
-    named = {name for row in rows for name in re.findall(r"`([a-z0-9_]+)`", row)}
-    assert named == set(ALLOWED)
+    assert {name for row in rows for name in re.findall(r"`([a-z0-9_]+)`", row)} == calls
+
+
+def test_the_front_page_counts_the_calls() -> None:
     assert f"{len(ALLOWED)} system calls" in (ROOT / "README.md").read_text()
 
 
-def test_the_filter_is_whole_instructions_and_within_the_kernels_limit() -> None:
+@pytest.mark.parametrize("build", [build, build_for_viewer])
+def test_the_filter_is_whole_instructions_and_within_the_kernels_limit(
+    build: Callable[[], bytes],
+) -> None:
     size = len(build())
     assert size % INSTRUCTION == 0
     assert 0 < size // INSTRUCTION <= 4096

@@ -31,6 +31,7 @@ LONGEST_LINE = 4096  # bytes
 LONGEST_FILE = 64 << 10  # bytes; each may become 40 of records, half a second's work in all
 END = b"\0"  # a line's last byte where a client has gone, in its midst unless that is all of it
 MOST_WAITING = 1 << 20  # bytes of records, and then what one more request makes
+MOST_HELD = 4096 * EVENT_SIZE  # of what a viewer's user has typed and the guest has not taken
 MARK = bytes((EventKind.WAIT,)).ljust(EVENT_SIZE, b"\0")
 AHEAD = 16  # events that the monitor takes before they are done: i8042/link.py
 MOST_TOLD = 16  # lines that mean nothing
@@ -203,6 +204,19 @@ class Events:
         request = self._add(records, buttons, done)
         self._send()
         return lambda: self._give_up(request)
+
+    def put(self, records: bytes) -> None:
+        """Do these, behind all that waits, for nobody who asks; where too much waits, none of them.
+
+        Where much waits, keys that are let go alone.
+        """
+        size = sum(len(each.going) for each in self._waiting)
+        if size > MOST_HELD:
+            pieces = (records[at : at + EVENT_SIZE] for at in range(0, len(records), EVENT_SIZE))
+            records = b"".join(each for each in pieces if each[0] == EventKind.RELEASE)
+        if records and size <= MOST_WAITING:
+            self._add(records)
+            self._send()
 
     def waits(self) -> tuple[int, int, float]:
         """How many events wait, at most, of how many, and for how long the guest has taken none.

@@ -49,6 +49,8 @@ def _check_sockets(options: RunOptions) -> None:
     backends = _backends(options)
     if options.keys is not None:
         backends.append(("--keys ", options.keys))
+    if options.display is not None and options.display.path is not None:
+        backends.append(("--display vnc:", f"{SOCKET}{options.display.path}"))
     for words, backend in backends:
         if not backend.startswith(SOCKET):
             continue
@@ -103,6 +105,8 @@ def _uses(options: RunOptions) -> list[Use]:
         outputs.append((f"--stats {options.stats}", options.stats))
     if options.keys is not None and not options.keys.startswith(SOCKET):
         named.append((f"--keys {options.keys}", options.keys, INPUT))
+    if options.display is not None and (path := options.display.password_file) is not None:
+        named.append((f"--display: password-file={path}", path, INPUT))
     if not named and not outputs:
         return []
     option, start = options.start

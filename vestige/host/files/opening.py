@@ -21,7 +21,22 @@ from vestige.machine.kernel import EXPECTED
 from vestige.signals import Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
     from vestige.host.backends.events import Events
+
+    class Display(Protocol):
+        """Where those connect who look on. `password`: None: none is asked for; `filter`: of the
+        viewer's system calls, None: it is this machine's.
+        """
+
+        password: bytes | None
+        filter: bytes | None
+
+        def begin(self, taker: Callable[[int], object]) -> None:
+            """Have `taker` take their sockets, each for the time of its call."""
+
 
 EXPECTED_INITRD = "an initrd"
 EXPECTED_FIRMWARE = (
@@ -35,10 +50,12 @@ class Files:
     """What a run has open by its user's names. `disks` are those that are no controllers, by their
     number; `stats` is a descriptor; `start` is what the guest starts from, a kernel or a firmware,
     which may have a `kernel` to start; `vga_bios` is a VGA's, which a kernel alone can do without;
-    `events`: those of a PC's keyboard and mouse.
+    `events`: those of a PC's keyboard and mouse; `display`: where those connect who look on.
     """
 
-    __slots__ = ("consoles", "disks", "events", "initrd", "kernel", "start", "stats", "vga_bios")
+    __slots__ = (
+        "consoles", "disks", "display", "events", "initrd", "kernel", "start", "stats", "vga_bios",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -50,10 +67,11 @@ class Files:
         vga_bios: InputFile | None = None,
         kernel: InputFile | None = None,
         events: "Events | None" = None,
+        display: "Display | None" = None,
     ) -> None:
         self.start, self.initrd, self.disks = start, initrd, disk_images
         self.consoles, self.stats, self.vga_bios = consoles, stats, vga_bios
-        self.kernel, self.events = kernel, events
+        self.kernel, self.events, self.display = kernel, events, display
 
     @property
     def inputs(self) -> tuple[InputFile | None, ...]:
@@ -97,7 +115,13 @@ def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
 
         events = resources.keep(open_events(asked.keys))
         watch.beside.append(events)
-    return Files(start, initrd, images, consoles, stats, vga_bios, kernel, events)
+    display = None
+    if asked.display is not None:
+        from vestige.host.viewer.listener import Listener  # noqa: PLC0415 - few runs need it
+
+        display = resources.keep(Listener(asked.display))
+        watch.beside.append(display)
+    return Files(start, initrd, images, consoles, stats, vga_bios, kernel, events, display)
 
 
 def _open_statistics(path: str, watch: Watch) -> int:

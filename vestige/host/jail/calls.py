@@ -1,10 +1,12 @@
-"""The system calls that the machine's process may make: a table, and the filter made of it.
+"""The system calls that the machine's process and the viewer's may make: tables, and the filters
+made of them.
 
 Only a process that builds the filter imports this; a run takes it from the cache (images.py).
 """
 
+import errno
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vestige.errors import UsageError
@@ -13,6 +15,7 @@ from vestige.host.backends.io_uring import REGISTER_BUFFERS_UPDATE, REGISTER_FIL
 from vestige.host.kvm.api import Request
 from vestige.host.loop.runloop import NUDGE
 from vestige.host.process import link
+from vestige.host.viewer.memory import MAP_SHARED, PARTS, PROT_READ
 
 Argument = tuple[int, int, int]  # its number, the bits of it that count, and their value
 ALL_BITS = (1 << 64) - 1
@@ -79,15 +82,67 @@ ALLOWED: dict[str, Sequence[Sequence[Argument]]] = {
 }
 
 
-def build() -> bytes:
-    """The filter, instructions of struct sock_filter one behind the other, by libseccomp.
+# The viewer's.
+OF_VIEWER: dict[str, Sequence[Sequence[Argument]]] = {
+    # Those that look on, and the run's process, at the other ends of sockets that are there.
+    "poll": [[]],
+    "recvfrom": [[]],
+    "sendto": [[_is(4, 0)]],  # to nobody but who is at the other end
+    "recvmsg": [[]],
+    "sendmsg": [[_is(0, link.PLACE)]],
+    "getsockname": [[]],  # which Python asks of each socket
+    "close": [[]],
+    # The screen's memory, no more of it, and not to be written; else memory of its own.
+    "mmap": [
+        [(2, PROT_EXEC, 0), (3, MAP_ANONYMOUS, MAP_ANONYMOUS)],
+        *(
+            [_is(1, part.shown), _is(2, PROT_READ), _is(3, MAP_SHARED), _is(5, part.first)]
+            for part in PARTS
+        ),
+    ],
+    "munmap": [[]],
+    "madvise": [[_is(2, MADV_DONTNEED)]],
+    "brk": [[]],
+    "mprotect": [[(2, PROT_EXEC, 0)]],
+    "getrandom": [[]],  # a challenge
+    "futex": [[]],
+    "rt_sigreturn": [[]],
+    "rt_sigprocmask": [[]],
+    "getpid": [[]],
+    "gettid": [[]],
+    "exit": [[]],
+    "exit_group": [[]],
+    "restart_syscall": [[]],
+    "clock_gettime": [[]],
+}
+# What the C library tries, and can do without: a mapping that grows might show more of a file.
+REFUSED_TO_VIEWER = ("mremap",)
 
-    Raises UsageError where that is not there.
+
+def build() -> bytes:
+    """The filter of the machine's process, as `_built` has it. Raises UsageError."""
+    return _built(ALLOWED)
+
+
+def build_for_viewer() -> bytes:
+    """The viewer's. Raises UsageError."""
+    return _built(OF_VIEWER, REFUSED_TO_VIEWER)
+
+
+def _built(
+    allowed: Mapping[str, Sequence[Sequence[Argument]]], refused: Sequence[str] = ()
+) -> bytes:
+    """A filter, instructions of struct sock_filter one behind the other, by libseccomp.
+
+    `refused`: calls that fail with ENOMEM, and end nothing. Raises UsageError where libseccomp is
+    not there.
     """
     library = _library()
     made = library.SyscallFilter(library.NOTIFY)
     made.set_attr(library.Attr.ACT_BADARCH, library.NOTIFY)  # x32's calls too
-    for place, (name, ways) in enumerate(ALLOWED.items()):
+    for name in refused:
+        made.add_rule(library.ERRNO(errno.ENOMEM), name)
+    for place, (name, ways) in enumerate(allowed.items()):
         for arguments in ways:
             compared = [
                 library.Arg(number, library.MASKED_EQ, mask, value)

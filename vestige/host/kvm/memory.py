@@ -1,6 +1,7 @@
 """The memory of both VMs: guest RAM, and the private memory only the monitor VM maps.
 
-Each is one anonymous mapping. Both are sparse: a page exists from its first use.
+Each is one anonymous mapping. Both are sparse: a page exists from its first use. Where a viewer is
+to see some of it, that part is a file's in memory, which the viewer maps, too: host/viewer/.
 
 Threats: io_uring knows buffers by their addresses in this process, so the monitor is told where its
 guest's RAM and its STATE are (abi.Ring). That says where nothing else is: each mapping has a place
@@ -21,6 +22,8 @@ MAP_NORESERVE = 0x4000  # asm-generic/mman-common.h; the mmap module has it from
 MAP_FIXED_NOREPLACE = 0x10_0000
 ACCESS = mmap.PROT_READ | mmap.PROT_WRITE
 OWN = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE
+MAP_FIXED = 0x10
+SHARED = mmap.MAP_SHARED | MAP_FIXED
 PRIVATE = abi.IMAGE  # image, Shared, STATE, stacks and tables, in one stretch
 PRIVATE_SIZE = 50 * abi.MIB  # to the end of the tables
 LARGE_PAGE = 2 * abi.MIB
@@ -48,6 +51,18 @@ class Region:
         self._advise(mmap.MADV_DONTDUMP, 0, size)
         memory = (ctypes.c_uint8 * size).from_address(self.address)
         self.view = memoryview(memory).cast("B")
+
+    def share(self, start: int, size: int, descriptor: int) -> None:
+        """Have `size` bytes from offset `start` on be those of a file, from its begin.
+
+        Both are whole pages. What was there is gone. Raises UsageError where that can't be.
+        """
+        place = self.address + start
+        answer = syscall(SYS_MMAP, place, size, ACCESS, SHARED, descriptor, 0)
+        if answer < 0:
+            raise limits.refusal("memory that a viewer sees", -answer)
+        for advice in (mmap.MADV_DONTFORK, mmap.MADV_DONTDUMP):
+            self._advise(advice, start, size)
 
     def prefer_large_pages(self, start: int) -> None:
         """From offset `start` on, a multiple of a page, exist in large pages where Linux has them.

@@ -5,6 +5,8 @@ host memory for good, and nothing else is in that; where it may be is checked he
 this process alone.
 """
 
+from _collections_abc import Sequence
+
 from vestige import abi
 from vestige.host.kvm.memory import Region
 from vestige.host.kvm.vm import VirtualMachine
@@ -13,8 +15,13 @@ from vestige.host.kvm.vm import VirtualMachine
 class Regions:
     """Those of abi.REGIONS, at no address of the guest's yet."""
 
-    def __init__(self, guest: VirtualMachine, monitor: VirtualMachine) -> None:
-        """Show each to the monitor. Raises UsageError where there is no memory for them."""
+    def __init__(
+        self, guest: VirtualMachine, monitor: VirtualMachine, files: Sequence[int] = ()
+    ) -> None:
+        """Show each to the monitor. `files`: of each the descriptor of one that is its memory.
+
+        Raises UsageError where there is no memory for them.
+        """
         self._guest = guest
         self.memory: list[Region] = []
         self._slots: list[int] = []
@@ -22,6 +29,8 @@ class Regions:
         for address, size in abi.REGIONS:
             memory = Region(size)
             self.memory.append(memory)
+            if files:
+                memory.share(0, size, files[len(self.memory) - 1])
             monitor.map(address, size, memory.address)
             self._slots.append(guest.new_slot())
 

@@ -156,9 +156,23 @@ class Twin:
         for cpu in self.guest.cpus:  # a firmware that never looks at it is reset by it all the same
             cpu.make_reachable()
 
-    def make_regions(self) -> Sequence[memoryview]:
-        """Let the monitor have abi.REGIONS, which are zeroes, and at no address of the guest's."""
-        self.regions = Regions(self.guest, self.monitor)
+    def show(self, files: Sequence[int]) -> None:
+        """Have what a viewer maps be these files' memory, of host/viewer/memory.py, but regions.
+
+        Before anything is written there.
+        """
+        from vestige.host.viewer.memory import LOW, SCREEN  # noqa: PLC0415 - few runs have a viewer
+
+        low, screen, *_ = files
+        self.memory.region.share(LOW.place, LOW.size, low)
+        self.private.region.share(abi.SHARED - PRIVATE + SCREEN.place, SCREEN.size, screen)
+
+    def make_regions(self, files: Sequence[int] = ()) -> Sequence[memoryview]:
+        """Let the monitor have abi.REGIONS, which are zeroes, and at no address of the guest's.
+
+        `files`: as Regions has them.
+        """
+        self.regions = Regions(self.guest, self.monitor, files)
         config = self.private.shared().config
         for number, (address, _) in enumerate(abi.REGIONS):
             config.regions[number] = address

@@ -10,6 +10,8 @@ whether to yield. Those of an INJECT: a vector, of which a byte counts, whether 
 time of an alarm, bounded in bell.py. The data of an answered access to memory, 8 bytes of
 `Cpu.exit.union`: they go to kvm_run as they are, and KVM gives the guest those that it reads.
 
+A viewer's process reads the record of the screen by itself, and bounds its copy here, too.
+
 What the host itself has written for the monitor to read, Config, it does not read back after the
 monitor's first instruction: `configs` are copies, made before.
 """
@@ -59,12 +61,16 @@ class Untrusted:
         return bytes(memoryview(self._shared[0].log)[:length])
 
     def screen(self) -> abi.Screen:
-        """The guest's screen. What it says of memory is inside of SCREEN_MEMORY, row for row.
+        """The guest's screen, as `bounded` has it."""
+        return self.bounded(abi.Screen.from_buffer_copy(self._shared[0].screen))
+
+    @staticmethod
+    def bounded(screen: abi.Screen) -> abi.Screen:
+        """The same. What it says of memory is inside of SCREEN_MEMORY, row for row.
 
         Of graphics: inside of that, or of a region that there may be, line for line, and no more
         bytes than that region has.
         """
-        screen = abi.Screen.from_buffer_copy(self._shared[0].screen)
         end = abi.SCREEN_MEMORY + abi.SCREEN_MEMORY_SIZE
         screen.kind = min(screen.kind, abi.ScreenKind.GRAPHICS)
         screen.columns = within(screen.columns, 1, abi.MAX_SCREEN_COLUMNS)

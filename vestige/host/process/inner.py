@@ -72,14 +72,14 @@ class Speaker:
         """Nothing: what was written has gone."""
 
 
-def become(link: Link, body: Callable[[], object]) -> "NoReturn":
-    """Right behind the fork: do what `body` does, tell of its error, and end."""
+def become(link: Link, body: Callable[[], object], name: str = "the machine") -> "NoReturn":
+    """Right behind the fork: do what `body` does, tell of its error, and end. `name`: its own."""
     status = BUG
     try:
         link.take_place()
         _close_files()
         gc.freeze()  # what the run's process had is never collected: its descriptors are others'
-        set_thread_name("the machine")
+        set_thread_name(name)
         sys.stderr = Speaker(link)
         sys.excepthook, sys.unraisablehook = _show, _show_unraisable
         signal.set_wakeup_fd(-1)
@@ -175,6 +175,8 @@ class Machine:
         self._changes = 0  # of the disc in it, as abi.Disc counts them
         twin = resources.keep(Twin(blank, self.memory, orders.cpus, orders.domains))
         self._twin = twin
+        if orders.shows:
+            twin.show(orders.shown)
         first = twin.shared()[0]
         first.config = abi.Config.from_buffer_copy(orders.config)
         self.has_screen = bool(first.config.vga)  # what the monitor says later is not believed
@@ -182,7 +184,7 @@ class Machine:
         rings = self._rings = self._connect_rings(resources)
         if orders.ide_in_memory:
             twin.place_ide_in_memory()
-        self.regions = twin.make_regions() if self.has_screen else ()
+        self.regions = twin.make_regions(_regions(orders)) if self.has_screen else ()
         domains.deal_out(twin.shared())
         twin.wire(moved=orders.firmware)
         _load_guest(orders, twin)
@@ -374,6 +376,10 @@ class Machine:
     def _tell_failures(self, failures: Iterable[Failure]) -> None:
         if data := b"".join(map(bytes, failures)):
             self._link.send(Kind.FAILURES, data)
+
+
+def _regions(orders: Orders) -> Sequence[int]:
+    return orders.shown[-len(abi.REGIONS) :] if orders.shows else ()
 
 
 def _drive_of(config: abi.Config) -> tuple[int, int] | None:

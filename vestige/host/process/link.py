@@ -35,12 +35,15 @@ class Kind(IntEnum):
     OVER = 8  # the last one: the guest powered off (0) or reset itself (1), and by which fault
     LISTENER = 9  # with a descriptor: the calls that the jail refuses are told there
     ANSWER = 10  # a piece of the answer to ASK: control/answers.py
+    EVENTS = 11  # the viewer's: records of abi/events.py
 
     ORDERS = 31  # what the machine is to be: orders.py; with descriptors
     GO = 32  # the guest is to run: how long that took, eight bytes, in µs
     STOP = 33  # it is to end
     SIZE = 34  # the terminal's columns and rows, two bytes each
     ASK = 35  # a command of the control's, once the one before is answered, and maybe a descriptor
+    MEMORY = 36  # to the viewer, with a descriptor: the next of what it sees, viewer/memory.py
+    CLIENT = 37  # to the viewer, with a descriptor: one that looks on
 
 
 class Link:

@@ -40,13 +40,14 @@ class Orders:
     `polled` says; `start`: a kernel, or a `firmware`, which may have a `kernel` to start;
     `vga_bios`: a VGA's, if any; `counts`: statistics are wanted; `restarts`: how many machines of
     this run were before; `group`: an option and a path, see jail/cgroup.py; `user`: see
-    jail/user.py.
+    jail/user.py; `shows`: so many descriptors, the last, are of what a viewer sees, see
+    viewer/memory.py.
     """
 
     __slots__ = (
         "append", "board", "config", "controllers", "counts", "cpus", "descriptors", "devices",
         "domains", "firmware", "group", "holes", "ide_in_memory", "initrd", "insists", "jail",
-        "kernel", "largest", "memory", "polled", "restarts", "start", "state_size", "user",
+        "kernel", "largest", "memory", "polled", "restarts", "shows", "start", "state_size", "user",
         "vga_bios",
     )  # fmt: skip
 
@@ -77,6 +78,7 @@ class Orders:
         restarts: int = 0,
         user: tuple[int, int] | None = None,
         group: tuple[str, str] | None = None,
+        shows: int = 0,
         descriptors: Sequence[int] = (),
     ) -> None:
         self.memory, self.cpus, self.devices, self.domains = memory, cpus, devices, domains
@@ -88,7 +90,7 @@ class Orders:
         self.controllers, self.state_size = controllers, state_size
         self.polled, self.insists, self.ide_in_memory = polled, insists, ide_in_memory
         self.counts, self.jail, self.user, self.group = counts, jail, user, group
-        self.restarts, self.descriptors = restarts, descriptors
+        self.restarts, self.shows, self.descriptors = restarts, shows, descriptors
 
     def send(self, link: Link) -> None:
         """Send them. Raises OSError."""
@@ -99,7 +101,13 @@ class Orders:
     def files(self) -> Sequence[int]:
         """The ring's."""
         others = (self.initrd, self.vga_bios, self.kernel)
-        return self.descriptors[REST + sum(each is not None for each in others) :]
+        end = len(self.descriptors) - self.shows
+        return self.descriptors[REST + sum(each is not None for each in others) : end]
+
+    @property
+    def shown(self) -> Sequence[int]:
+        """Of what a viewer sees, if there is one."""
+        return self.descriptors[-self.shows :] if self.shows else ()
 
     def input_files(
         self,
@@ -163,8 +171,11 @@ def orders(
     restarts: int,
     user: tuple[int, int] | None,
     group: tuple[str, str] | None,
+    shown: Sequence[int] = (),
 ) -> Orders:
-    """For a machine as `asked` for, over files that are open. `entropy`: a descriptor."""
+    """For a machine as `asked` for, over files that are open. `entropy`: a descriptor; `shown`:
+    those of what a viewer sees.
+    """
     config = abi.Config()
     files: list[int] = []
     holes = {}
@@ -221,7 +232,8 @@ def orders(
         restarts=restarts,
         user=user,
         group=group,
-        descriptors=[*(each.descriptor for each in inputs), *files],
+        shows=len(shown),
+        descriptors=[*(each.descriptor for each in inputs), *files, *shown],
     )
 
 

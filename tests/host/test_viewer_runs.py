@@ -1,0 +1,204 @@
+"""The screen of a PC on this KVM as VNC viewers see it, one of them vncdotool, which isn't ours."""
+
+import importlib.util
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.host import graphics_sector
+from tests.host.harness import PATIENCE, why_not
+from tests.host.test_graphics_runs import Ours, ended
+from tests.viewer.rfb.client import OPENING, Picture, encodings, key, request
+from vestige.host.options import BIOS, FIRMWARES, VGA_BIOS
+from vestige.viewer.rfb.spec import VERSION, Encoding
+
+pytestmark = [
+    pytest.mark.kvm,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+    pytest.mark.skipif(
+        not (Path(FIRMWARES[BIOS]).exists() and Path(VGA_BIOS).exists()), reason="needs seabios"
+    ),
+]
+MODES = {0x144: (1024, 768), 0x103: (800, 600), 0x10E: (320, 200), 0x13: (640, 400)}
+PASSWORD = "swordf1s"
+ENTER = 0xFF0D
+HAS_JUDGE = importlib.util.find_spec("vncdotool") is not None
+
+
+class Seen:
+    """The run's screen at a Unix socket, as our own client has it."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.socket.connect(str(path))
+                break
+            except (FileNotFoundError, ConnectionRefusedError):
+                assert time.monotonic() < deadline
+        self.socket.settimeout(PATIENCE)
+        self.picture = Picture()
+        self._data = b""
+        self.socket.sendall(OPENING)
+        opening = self._read(18)
+        assert opening[:12] == VERSION
+        self._until(self.picture.start)
+        self.socket.sendall(encodings(Encoding.ZRLE, Encoding.DESKTOP_SIZE))
+
+    def _read(self, size: int) -> bytes:
+        while len(self._data) < size:
+            more = self.socket.recv(1 << 16)
+            assert more
+            self._data += more
+        data, self._data = self._data[:size], self._data[size:]
+        return data
+
+    def _until(self, take: Callable[[bytes], int]) -> None:
+        while True:
+            try:
+                used = take(self._data)
+            except (IndexError, struct.error):  # it isn't whole
+                more = self.socket.recv(1 << 16)
+                assert more, "the viewer was let go"
+                self._data += more
+            else:
+                self._data = self._data[used:]
+                return
+
+    def look(self, *, again: bool = True) -> None:
+        """Ask for an update, and wait for it."""
+        self.socket.sendall(request(16_384, 16_384, again=again))
+        self._until(self.picture.take)
+
+    def dots(self) -> bytes:
+        """Of the picture, red, green and blue each."""
+        rows = b"".join(self.picture.rows)
+        dots = bytearray(len(rows) // 4 * 3)
+        for part in range(3):
+            dots[part::3] = rows[2 - part :: 4]
+        return bytes(dots)
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One that goes through MODES, each with the next key."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    path = tmp_path / "disk.img"
+    path.write_bytes(graphics_sector.disk(list(MODES)))
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def vncdo(port: int, *words: str) -> None:
+    """What vncdotool does there."""
+    program = "import sys; from vncdotool.command import vncdo; sys.exit(vncdo())"
+    server = ("-s", f"127.0.0.1::{port}", "-p", PASSWORD, "-t", "60")
+    command = (sys.executable, "-W", "ignore", "-c", program, *server, *words)
+    done = subprocess.run(command, check=False, capture_output=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not HAS_JUDGE, reason="needs vncdotool")
+def test_another_viewer_sees_what_there_is_and_its_keys_reach_the_guest(
+    disk: Path, tmp_path: Path
+) -> None:
+    from PIL import Image  # noqa: PLC0415 - comes with vncdotool
+
+    password = tmp_path / "password"
+    password.write_text(f"{PASSWORD}\n")
+    password.chmod(0o600)
+    port = free_port()
+    run = Ours(disk, "--display", f"vnc:127.0.0.1:{port},password-file={password}")
+    with ended(run.process):
+        for number, (mode, size) in enumerate(MODES.items(), 1):
+            run.wait(number)
+            path = tmp_path / "picture.png"
+            vncdo(port, "capture", str(path))
+            picture = Image.open(path).convert("RGB")
+            assert (*picture.size, picture.tobytes()) == run.picture(), hex(mode)
+            assert picture.size == size
+            vncdo(port, "key", "enter")
+
+
+def test_several_look_on_while_one_stalls_and_one_talks_nonsense(
+    disk: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "screen"
+    run = Ours(disk, "--display", f"vnc:unix:{path}")
+    with ended(run.process):
+        run.wait(1)
+        assert path.stat().st_mode & 0o777 == 0o600
+        with closing(Seen(path)) as first, closing(Seen(path)) as second:
+            stalls = Seen(path)
+            for _ in range(100):
+                stalls.socket.sendall(request(1024, 768, again=False))
+            nonsense = Seen(path)
+            nonsense.socket.sendall(b"\xee" * 1000)
+            assert not nonsense.socket.recv(1)
+            for number in range(1, len(MODES) + 1):
+                run.wait(number)
+                size = list(MODES.values())[number - 1]
+                for viewer in (first, second):
+                    while (viewer.picture.width, viewer.picture.height, viewer.dots()) != (
+                        run.picture()
+                    ):
+                        viewer.look()
+                    assert (viewer.picture.width, viewer.picture.height) == size
+                first.socket.sendall(key(ENTER, down=True) + key(ENTER, down=False))
+            stalls.close()
+
+
+def test_the_guest_goes_on_without_a_viewer_and_the_socket_goes_with_the_run(
+    disk: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "screen"
+    run = Ours(disk, "--display", f"vnc:unix:{path}")
+    with ended(run.process):
+        run.wait(1)
+        with closing(Seen(path)) as viewer:
+            viewer.look(again=False)
+            os.kill(viewer_of(run.process.pid), signal.SIGKILL)
+            assert not viewer.socket.recv(1)
+        run.press()
+        run.wait(2)
+        run.process.terminate()
+        assert run.process.wait(PATIENCE) == 128 + signal.SIGTERM
+        assert not path.exists()
+
+
+def viewer_of(run: int) -> int:
+    """The number of its viewer's process."""
+    (found,) = [
+        int(place.name)
+        for place in Path("/proc").iterdir()
+        if place.name.isdigit() and _is_viewer(place, run)
+    ]
+    return found
+
+
+def _is_viewer(place: Path, run: int) -> bool:
+    try:
+        text = (place / "stat").read_text()
+    except OSError:  # it has ended
+        return False
+    name, _, rest = text.partition("(")[2].rpartition(")")
+    return name == "the viewer" and int(rest.split()[1]) == run

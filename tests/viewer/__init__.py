@@ -1,0 +1,1 @@
+"""Tests of what the viewer's process does."""

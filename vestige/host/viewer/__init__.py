@@ -1,0 +1,1 @@
+"""The viewer: a process that shows the guest's screen, and says what is typed. docs/display.md."""

@@ -1,0 +1,198 @@
+"""The viewer's process as the run's own sees it: started, given what it needs, and heard.
+
+Threat: what it says is believed no more than the machine's process is. Keys and movements are those
+of a keyboard and a mouse, and bounded; lines are text, and few; it can say nothing else. Where it
+ends, one line says so, and the guest goes on without.
+"""
+
+import os
+import select
+from _collections_abc import Callable, Sequence
+
+from vestige.abi import (
+    EVENT_BUTTONS,
+    EVENT_CODE,
+    EVENT_SIZE,
+    EVENT_WHEEL,
+    EVENT_X,
+    EVENT_Y,
+    EventKind,
+)
+from vestige.errors import UsageError
+from vestige.host import limits
+from vestige.host.backends.events import Events
+from vestige.host.jail import namespaces, seccomp
+from vestige.host.keys import FARTHEST, NAMED, PLAIN, SHIFTED
+from vestige.host.messages import in_one_line, tell
+from vestige.host.process import inner as process
+from vestige.host.process.link import Kind, Link, pair
+from vestige.host.process.outer import ProcessLines
+from vestige.host.viewer import memory
+from vestige.host.viewer.inner import Locked, live
+from vestige.lang.types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # signal itself makes enumerations of all numbers, and imports enum
+
+CODES = frozenset((*NAMED.values(), *PLAIN.values(), *SHIFTED.values()))  # of keys that there are
+MOST_BUTTONS, MOST_WHEEL = 31, 127
+
+
+class Lines(ProcessLines):
+    """What it tells on standard error."""
+
+    whose = "the viewer"
+
+
+class ViewerProcess:
+    """One, from before the first start of the guest to the end of the run."""
+
+    def __init__(self, events: Events, locked: Locked, body: Callable[[Link], object]) -> None:
+        """Fork, and wait until it is locked in; then it does what `body` does with its end.
+
+        Raises UsageError where it can't be.
+        """
+        self._events = events
+        self._lines = Lines()
+        self._listener = -1
+        self._starts = False
+        self._link, other = pair()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, process.IGNORED)
+        try:
+            forked = namespaces.fork() if locked.is_on else namespaces.Forked(os.fork())
+            if forked.pid == 0:
+                self._link.close()
+                locked.problem = forked.problem
+                process.become(other, lambda: live(other, locked, body), "the viewer")
+        except OSError as error:
+            self._link.close()
+            other.close()
+            raise limits.refusal("the viewer", error.errno or 0) from None
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        other.close()
+        self._pid = forked.pid
+        try:
+            self._wait_for_start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _wait_for_start(self) -> None:
+        poll = select.poll()
+        poll.register(self._link, select.POLLIN)
+        while self._pid and not self._starts:
+            poll.poll()
+            self.serve({self._link.fileno(): select.POLLIN})
+        if not self._pid:
+            raise UsageError("the viewer could not be started; leave --display out")
+
+    # ---- what it is given -------------------------------------------------------------------
+
+    def sees(self, files: Sequence[int]) -> None:
+        """From now on the screen is that of these files, which the machine has mapped."""
+        memory.seal(files)
+        for file in files:
+            self._give(Kind.MEMORY, file)
+
+    def take_client(self, descriptor: int) -> None:
+        """One looks on, by a socket that does not wait. It stays the caller's to be closed here."""
+        self._give(Kind.CLIENT, descriptor)
+
+    def _give(self, kind: Kind, descriptor: int) -> None:
+        if self._pid and not self._link.send_along(kind, b"", descriptor):
+            self._end("the viewer takes nothing any more")
+
+    # ---- what it says -----------------------------------------------------------------------
+
+    def waits_for(self) -> dict[int, int]:
+        """Descriptors to be watched, each with its poll events."""
+        if not self._pid:
+            return {}
+        places = (self._link.fileno(), self._listener)
+        return {place: select.POLLIN for place in places if place >= 0}
+
+    def serve(self, ready: dict[int, int]) -> None:
+        """Take what it has said. Raises UsageError where it could not be locked in as asked."""
+        if not self._pid:
+            return
+        if self._listener in ready:
+            self._ask_listener(ready[self._listener])
+        if self._pid and self._link.fileno() in ready:
+            for message in self._link.waiting():
+                if message is None:
+                    self._end(None)
+                    return
+                self._take(*message)
+
+    def _ask_listener(self, events: int) -> None:
+        call = seccomp.refused(self._listener) if events & select.POLLIN else None
+        if call is None:
+            os.close(self._listener)
+            self._listener = -1
+            return
+        from vestige.host.jail.calls import name_of  # noqa: PLC0415 - its imports are slow
+
+        self._end(
+            f"the viewer made the system call {name_of(*call)}, which its jail does not allow"
+        )
+
+    def _take(self, kind: int, data: bytes, descriptor: int) -> None:
+        if kind == Kind.LISTENER and self._listener < 0:
+            self._listener, descriptor = descriptor, -1
+        elif kind == Kind.EVENTS:
+            self._events.put(believed(data))
+        elif kind == Kind.LINES:
+            for line in data.splitlines():
+                self._lines.take(line)
+        elif kind == Kind.STARTS:
+            self._starts = True
+        elif kind in (Kind.REFUSED, Kind.FAILED) and not self._starts:
+            self._end("")
+            raise UsageError(in_one_line(data.decode("utf-8", "replace")))
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _end(self, reason: str | None) -> None:
+        """It is over, and is told of: why, or how it ended where that says nothing."""
+        pid, self._pid = self._pid, 0
+        if not pid:
+            return
+        os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        if reason is None:
+            reason = f"the viewer ended ({os.waitstatus_to_exitcode(status)})"
+        if reason:
+            tell(f"{reason}; the guest goes on without --display")
+
+    def close(self) -> None:
+        """End it; a second time does nothing."""
+        self._end("")
+        self._link.close()
+        if self._listener >= 0:
+            os.close(self._listener)
+            self._listener = -1
+        self._lines.close()
+
+
+def believed(data: bytes) -> bytes:
+    """Those of the records that a keyboard and a mouse can make."""
+    records = [data[at : at + EVENT_SIZE] for at in range(0, len(data), EVENT_SIZE)]
+    return b"".join(each for each in records if _is_possible(each))
+
+
+def _is_possible(record: bytes) -> bool:
+    if len(record) != EVENT_SIZE:
+        return False
+    if record[0] in (EventKind.PRESS, EventKind.RELEASE):
+        return _number(record, EVENT_CODE, signed=False) in CODES
+    if record[0] != EventKind.POINTER or record[EVENT_BUTTONS] > MOST_BUTTONS:
+        return False
+    places = ((EVENT_X, FARTHEST), (EVENT_Y, FARTHEST), (EVENT_WHEEL, MOST_WHEEL))
+    return all(abs(_number(record, place)) <= most for place, most in places)
+
+
+def _number(record: bytes, place: int, *, signed: bool = True) -> int:
+    return int.from_bytes(record[place : place + 2], "little", signed=signed)
