@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vestige.abi import Board, Bus
+from vestige.abi import WINDOW, WINDOW_SIZE, Board, Bus
 from vestige.claims import OPTIONAL_ROWS, check, check_types, check_words, functions, rows
 from vestige.errors import UsageError
 from vestige.lang.build import compile_functions
@@ -17,6 +17,7 @@ from vestige.place import (
     CONFIG_PORTS,
     NOBODY,
     ROW_SHIFT,
+    Access,
     Bar,
     Function,
     MemoryRange,
@@ -47,6 +48,7 @@ ROUTED = Place(
 POSTER = Place("poster", "poster", posts=(Post(0xD100_0000, 1),))
 BLOCK = VirtioType(2, "blocks", "b", 4, 0, requests=Requests("requests", 32, 2))
 SERIAL = Place("serial", "serial", ports=(Ports(8, 2), Ports(12, 1)))
+SHOWN = Place("shown", "shown", memory=MemoryRange(WINDOW, WINDOW_SIZE, Access.WHOLE, 0x1_0000))
 COUNTER = Place("counter", "counter", memory=MemoryRange(0xF000_0000, 0x1000))
 
 
@@ -131,6 +133,14 @@ def test_ports_that_can_not_be_claimed_are_refused(place: Place, reason: str) ->
         (Place("b", "b", memory=MemoryRange(0xFED0_0000, 0)), "b claims 0x0 bytes at 0xfed00000;"),
         (Place("b", "b", memory=MemoryRange(0xFEE0_0FFF, 4)), "b claims address 0xfee00000, which"),
         (
+            Place("b", "b", memory=MemoryRange(WINDOW, 0x1000)),
+            "b claims 0x1000 bytes at 0xa0000; the window has 0x10000",
+        ),
+        (
+            Place("b", "b", memory=MemoryRange(WINDOW, WINDOW_SIZE)),
+            "b claims address 0xa0000, which is shown's",
+        ),
+        (
             Place("b", "b", memory=MemoryRange(0xFD00_0000, 0x100_0001)),
             "b claims 0x1000001 bytes; a device has 0x1000000 at most",
         ),
@@ -172,7 +182,7 @@ def test_ports_that_can_not_be_claimed_are_refused(place: Place, reason: str) ->
 )
 def test_addresses_and_pins_that_can_not_be_claimed_are_refused(place: Place, reason: str) -> None:
     with pytest.raises(UsageError, match=rf"{re.escape(__file__)}:\d+: {reason}"):
-        check((SERIAL, COUNTER, WIRED, ROUTED, POSTER, place))
+        check((SERIAL, COUNTER, WIRED, ROUTED, POSTER, SHOWN, place))
 
 
 SPEAKER = Place(

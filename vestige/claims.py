@@ -20,6 +20,7 @@ from vestige.abi import (
     PORT_PCI_ADDRESS,
     PORT_PCI_DATA,
     REGIONS,
+    WINDOW_SIZE,
     Board,
     Bus,
 )
@@ -281,8 +282,13 @@ def check_requests(
 
 
 def memory_range(place: Place, memory: MemoryRange) -> tuple[int, int, Place]:
-    """A range of memory that a device may have: above PCI's, below RAM's second part."""
+    """A range that a device may have: above PCI's, below RAM's second part; or the window."""
     first, end, size = memory.address, memory.end, memory.size
+    if memory.is_window:
+        if size != WINDOW_SIZE or memory.offset + size > MOST_MEMORY:
+            raise refused(place, f"{size:#x} bytes at {first:#x}; the window has {WINDOW_SIZE:#x}")
+        check_access(place, memory.access)
+        return first, end, place
     if first < DEVICES_MEMORY and end > PCI_WINDOW:
         raise refused(place, f"address {first:#x}, which is PCI's; give it another")
     if not DEVICES_MEMORY <= first < end <= HIGH_RAM:

@@ -8,7 +8,7 @@ places say are in `vestige/shapes.py`.
 
 from _collections_abc import Callable, Collection
 
-from vestige.abi import Board, Bus, Config
+from vestige.abi import WINDOW, Board, Bus, Config
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.records import Record
 from vestige.lang.types import u8, u16, u32, u64
@@ -52,11 +52,22 @@ class Access(IntEnum):
 
 
 class MemoryRange(Record):
-    """A range of guest-physical addresses outside RAM."""
+    """A range of guest-physical addresses outside RAM, or abi.WINDOW."""
 
     address: u64
     size: u64
     access: u8 = Access.NATURAL
+    offset: u32 = 0  # of the first byte to the model, where that has ports, too
+
+    @property
+    def base(self) -> int:
+        """The address at which the model's offset 0 would be."""
+        return self.address - self.offset
+
+    @property
+    def is_window(self) -> bool:
+        """Whether the guest has RAM there, unless the model says otherwise."""
+        return self.address == WINDOW
 
     @property
     def end(self) -> int:

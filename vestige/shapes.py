@@ -72,6 +72,12 @@ class Placed(Protocol):
         """Where the guest finds it; 0: nowhere."""
 
 
+class Windowed(Protocol):
+    """One that has abi.WINDOW."""
+
+    window: u32  # what the guest is to find there: abi.WINDOW_RAM and so on
+
+
 class WideRegisters(Protocol):
     """One that takes some accesses of more than a byte whole, at ports or in memory."""
 

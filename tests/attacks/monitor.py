@@ -35,6 +35,9 @@ from vestige.abi import (
     STATE_SIZE,
     STATE_VIRTIO,
     TABLES,
+    WINDOW_NUMBER,
+    WINDOW_PARTS,
+    WINDOW_SIZE,
     Call,
     Config,
     Cpu,
@@ -351,6 +354,9 @@ FORBIDDEN = (
     *(HIGH_RAM, MANY, 1 << 63, ENDLESS, ENDLESS - REGION_SIZE + 1),
 )
 
+PARTS = REGION_SIZE // WINDOW_SIZE
+NO_PARTS = (WINDOW_PARTS + PARTS, MANY, 1 << 63, ENDLESS)
+
 
 def mapped(cpu: Cpu, region: u64, address: u64) -> u64:
     """What MAP answers."""
@@ -366,6 +372,8 @@ def map_wrongly(cpu: Cpu) -> None:
         check(mapped(cpu, ABSURD[index], 0) == EINVAL)
     for index in range(len(FORBIDDEN)):
         check(mapped(cpu, 0, FORBIDDEN[index]) == EINVAL)
+    for index in range(len(NO_PARTS)):
+        check(mapped(cpu, WINDOW_NUMBER, NO_PARTS[index]) == EINVAL)
 
 
 def map_rightly(cpu: Cpu, shared: Shared) -> None:
@@ -375,6 +383,8 @@ def map_rightly(cpu: Cpu, shared: Shared) -> None:
         check(mapped(cpu, 0, u64(number) * REGION_SIZE) == 0)
     check(mapped(cpu, 0, PCI_WINDOW) == 0)
     check(mapped(cpu, 0, PCI_WINDOW) == 0)
+    for what in range(WINDOW_PARTS + PARTS):
+        check(mapped(cpu, WINDOW_NUMBER, what) == 0)
     map_wrongly(cpu)
     check(mapped(cpu, 0, 0) == 0)
     check(load64(shared.config.regions[0]) == 0x1234)

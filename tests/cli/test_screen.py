@@ -56,7 +56,7 @@ def test_its_rows_are_printed(answers: Answers, capsys: pytest.CaptureFixture[st
         (
             {"kind": "graphics"},
             1,
-            "web: the screen shows graphics of which no picture can be made: a mode of planes",
+            "web: the screen shows graphics of which no picture can be made: a mode of a CGA's",
         ),
         (
             {"kind": "absent"},

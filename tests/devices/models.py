@@ -26,8 +26,12 @@ from vestige.abi import (
     PINS,
     SCREEN_MEMORY,
     SCREEN_MEMORY_SIZE,
+    WINDOW_NOTHING,
+    WINDOW_PARTS,
+    WINDOW_SIZE,
     Screen,
     ScreenKind,
+    line_size,
 )
 from vestige.claims import offset_in
 from vestige.devices import DEVICES
@@ -69,7 +73,7 @@ from vestige.monitor.devices.uart16550.model import INPUT_SIZE, OUTPUT_SIZE, Uar
 from vestige.monitor.devices.uart16550.spec import FIFO_SIZE, Identity
 from vestige.monitor.devices.vga.display import show
 from vestige.monitor.devices.vga.model import Vga
-from vestige.monitor.devices.vga.ports_spec import DISPI_OFFSET, VIDEO_MEMORY
+from vestige.monitor.devices.vga.ports_spec import DISPI_OFFSET, VIDEO_MEMORY, WINDOW_OFFSET
 from vestige.monitor.devices.vga.ports_spec import Register as VgaRegister
 from vestige.monitor.devices.vga.spec import (
     ATTRIBUTE_BITS,
@@ -320,7 +324,7 @@ def check_vga(vga: Vga) -> None:
     show(registers, vga.dispi, screen)
     if screen.kind == ScreenKind.GRAPHICS and screen.region:
         last = screen.start + (screen.height - 1) * screen.pitch
-        assert last + screen.width * vga.dispi.bits() // 8 <= VIDEO_MEMORY
+        assert last + line_size(screen.width, screen.depth) <= VIDEO_MEMORY
         assert screen.depth in (0, *DEPTHS)
     assert max(screen.palette) < 1 << 24
     end = SCREEN_MEMORY + SCREEN_MEMORY_SIZE
@@ -332,6 +336,8 @@ def check_vga(vga: Vga) -> None:
         assert screen.window >= SCREEN_MEMORY
         assert screen.window + screen.window_size <= end
         assert all(SCREEN_MEMORY <= font <= end - FONT_SIZE for font in screen.fonts)
+    assert vga.window < WINDOW_PARTS + VIDEO_MEMORY // WINDOW_SIZE
+    assert (vga.due == NEVER) == (vga.window != WINDOW_NOTHING)
 
 
 HPET_REGISTERS = (0, 0x10, 0x20, 0xF0, 0x100, 0x108, 0x110, 0x120, 0x128, 0x140, 0x148, 0x160)
@@ -491,6 +497,13 @@ OWN = {
                 timed=True,
             ),
             Operation(Vga.region_address, ()),
+            Operation(Vga.read, (range(WINDOW_OFFSET, WINDOW_OFFSET + 4), (1, 2)), timed=True),
+            Operation(
+                Vga.write,
+                (range(WINDOW_OFFSET, WINDOW_OFFSET + 4), (1, 2), range(1 << 16)),
+                timed=True,
+            ),
+            Operation(Vga.is_quiet_write, (range(DISPI_OFFSET), (1, 2), (0,))),
             Operation(Vga.read, (range(DISPI_OFFSET, DISPI_OFFSET + 3), (2,)), timed=True),
             Operation(shown, (range(SCREEN_SIZE),)),
         ),
@@ -570,7 +583,8 @@ def memory_accesses(place: Place, structure: Any) -> Iterator[Operation]:
         return
     natural = place.memory.access == Access.NATURAL
     for size in (1, 2, 4) if natural else range(1, 9):
-        offsets = [n for n in range(place.memory.size) if not natural or n % 4 + size <= 4]
+        first, count = place.memory.offset, place.memory.size
+        offsets = [first + n for n in range(count) if not natural or n % 4 + size <= 4]
         yield Operation(structure.read, (offsets, (size,)), timed=True)
         yield Operation(structure.write, (offsets, (size,), VALUES[size]), timed=True)
 

@@ -1,7 +1,16 @@
 """Guests for tests: small programs that drive monitor_payload's ports. Typed Python."""
 
 from tests.host.monitor_payload import GUEST_VECTOR, Port
-from vestige.abi import MAX_CPUS, PORT_IDE, PORT_PCI_ADDRESS
+from vestige.abi import (
+    MAX_CPUS,
+    PORT_IDE,
+    PORT_PCI_ADDRESS,
+    WINDOW,
+    WINDOW_NOTHING,
+    WINDOW_PARTS,
+    WINDOW_RAM,
+    WINDOW_SIZE,
+)
 from vestige.lang.intrinsics import (
     load8,
     load32,
@@ -148,6 +157,28 @@ def map_region(report: Report) -> None:
     port_out8(Port.MAP, 0)
     report.values[6] = load8(0xFD00_0000)
     report.values[7] = port_in32(Port.MAP_RESULT)
+    power_off()
+
+
+def show_window(report: Report) -> None:
+    """RAM, nothing, and two parts of a region at the window, and RAM again, which is beside it."""
+    store8(WINDOW, 0x3A)
+    store8(WINDOW - 1, 0x3B)
+    store8(WINDOW + WINDOW_SIZE, 0x3C)
+    port_out8(Port.SHOW, WINDOW_NOTHING)
+    report.values[0] = load8(WINDOW)
+    store8(WINDOW + 5, 1)
+    report.values[1] = port_in32(Port.QUEUED)
+    port_out8(Port.SHOW, WINDOW_PARTS)
+    store8(WINDOW, 0x77)
+    report.values[2] = port_in32(Port.TOUCH_REGION)
+    report.values[3] = load8(WINDOW)
+    port_out8(Port.SHOW, WINDOW_PARTS + 1)
+    report.values[4] = load8(WINDOW)
+    report.values[5] = load8(WINDOW - 1)
+    report.values[6] = load8(WINDOW + WINDOW_SIZE)
+    port_out8(Port.SHOW, WINDOW_RAM)
+    report.values[7] = load8(WINDOW)
     power_off()
 
 

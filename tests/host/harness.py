@@ -103,7 +103,12 @@ class Payload:
             self.twin.configure()
             if ide_in_memory:
                 self.twin.place_ide_in_memory()
-            self.twin.coalesce(abi.COALESCED_PORTS, abi.COALESCED_MEMORY if ide_in_memory else ())
+            memory_writes: Sequence[tuple[int, int]] = ()
+            if ide_in_memory:
+                memory_writes = abi.COALESCED_MEMORY
+            elif regions:
+                memory_writes = abi.COALESCED_WINDOW
+            self.twin.coalesce(abi.COALESCED_PORTS, memory_writes)
             rings = []
             if files:
                 eventfd = os.eventfd(0, os.EFD_NONBLOCK)

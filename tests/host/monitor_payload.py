@@ -9,6 +9,8 @@ from vestige.abi import (
     PORT_DOORBELL,
     SHARED,
     STATE,
+    WINDOW,
+    WINDOW_NUMBER,
     Call,
     CoalescedRing,
     CoalescedWrite,
@@ -70,6 +72,7 @@ class Port(IntEnum):
     MAP = 0x129  # out: show region 0 at so many times 16 MiB
     MAP_RESULT = 0x12A  # in
     TOUCH_REGION = 0x12B  # in: region 0's first byte, which becomes 0x5C
+    SHOW = 0x12C  # out: have the window show this
     LOG_FLOOD = 0x128  # out: log so many times FLOOD lines
     POWER = 0x604  # out
 
@@ -190,6 +193,10 @@ def written(cpu: Cpu, state: State, port: u16, value: u8) -> None:
             cpu.argument[0], cpu.argument[1] = 0, u64(value) << 24
             call(cpu, Call.MAP)
             state.mapped = u32(cpu.argument[0])
+        case Port.SHOW:
+            cpu.argument[0], cpu.argument[1] = WINDOW_NUMBER, value
+            call(cpu, Call.MAP)
+            check(cpu.argument[0] == 0)
         case Port.POWER:
             cpu.argument[0] = Power.OFF if value != 1 else Power.RESET
             call(cpu, Call.POWER)
@@ -227,7 +234,7 @@ def drain(shared: Shared) -> u32:
     while ring.first != ring.last:
         place = u64(shared.config.coalesced + 8 + u64(ring.first) * 24)
         entry = CoalescedWrite.at(place)
-        check(entry.port == 1)
+        check(entry.port == (0 if entry.address >= WINDOW else 1))
         total = u32(total + entry.address + load32(u64(place + 16)))
         ring.first = (ring.first + 1) % 170
     return total

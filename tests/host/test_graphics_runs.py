@@ -3,11 +3,9 @@
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +13,16 @@ from typing import Any
 
 import pytest
 
-from tests.host import graphics_sector
+from tests.host import graphics_sector, planes_sector
 from tests.host.harness import PATIENCE, why_not
-from vestige.cli.screen import pictured
+from tests.host.planes_sector import Filling
+from tests.screen import pictures
+from vestige.abi import GLYPH_SIZE
+from vestige.cli.screen import look, pictured
 from vestige.errors import GuestError, UsageError
 from vestige.host.control.client import find
 from vestige.host.options import BIOS, FIRMWARES, VGA_BIOS
+from vestige.screen.text import lines
 
 QEMU = "qemu-system-x86_64"
 pytestmark = [
@@ -48,9 +50,20 @@ MODES = {
 }
 # Those that a colour has, where it has fewer than eight: QEMU makes eight of them otherwise.
 ALL_BITS = (0xFF, 0xFF, 0xFF)
-BITS = dict.fromkeys((0x13, 0x100, 0x101, 0x103), (0xFC, 0xFC, 0xFC))
+SIX_BITS = (0x0D, 0x0E, 0x10, 0x12, 0x13, 0x100, 0x101, 0x103)
+BITS = dict.fromkeys(SIX_BITS, (0xFC, 0xFC, 0xFC))
 BITS |= {0x10D: (0xF8, 0xF8, 0xF8), 0x10E: (0xF8, 0xFC, 0xF8), 0x111: (0xF8, 0xFC, 0xF8)}
 LARGE = 0x144
+# Filled by the window at 0xA0000, in planes or in banks; likewise.
+FILLED = {
+    Filling(0x0D, 4, 4000): (640, 400),  # each dot two wide and high
+    Filling(0x0E, 4, 8000): (640, 400),  # and here two high
+    Filling(0x10, 4, 14_000): (640, 350),
+    Filling(0x12, 4, 19_200): (640, 480),
+    Filling(0x13, 4, 8000): (640, 400),  # "mode X"
+    Filling(0x101, 5, 0x8000): (640, 480),
+    Filling(0x111, 10, 0x8000): (640, 480),
+}
 PIXEL = 3
 BUSY = 6 * PATIENCE  # seconds: a machine that compiles and does other things, too
 
@@ -147,24 +160,13 @@ class Ours:
         except (GuestError, UsageError):
             return False
 
+    def text(self) -> list[str]:
+        """Its rows."""
+        return lines(look(NAME)) or [""]
+
     def picture(self) -> tuple[int, int, bytes]:
         """Width, height, dots, of red, green and blue each."""
-        data = pictured(NAME)
-        width, height, _, kind = struct.unpack_from(">IIBB", data, 16)
-        palette, dots, at = b"", b"", 8
-        while at < len(data):
-            (size,) = struct.unpack_from(">I", data, at)
-            part = data[at + 8 : at + 8 + size]
-            palette += part if data[at + 4 : at + 8] == b"PLTE" else b""
-            dots += part if data[at + 4 : at + 8] == b"IDAT" else b""
-            at += size + 12
-        line = 1 + width * (1 if palette else PIXEL)
-        lines = zlib.decompress(dots)
-        dots = b"".join(lines[first + 1 : first + line] for first in range(0, len(lines), line))
-        if kind == PIXEL:
-            colours = [palette[PIXEL * dot : PIXEL * dot + PIXEL] for dot in range(256)]
-            dots = b"".join([colours[dot] for dot in dots])
-        return width, height, dots
+        return pictures.read(pictured(NAME))
 
 
 @contextmanager
@@ -186,17 +188,47 @@ def test_ten_modes_look_as_qemus_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         for number, (mode, size) in enumerate(MODES.items(), 1):
             ours.wait(number)
             theirs.wait(number)
-            width, height, dots = ours.picture()
-            assert (width, height) == size, hex(mode)
-            other = theirs.picture()
-            assert other[:2] == size, hex(mode)
-            bits = BITS.get(mode, ALL_BITS)
-            for part in range(PIXEL):
-                mask = bytes(value & bits[part] for value in range(256))
-                mine, its = (each[part::PIXEL].translate(mask) for each in (dots, other[2]))
-                assert mine == its, f"{mode:#x}, {['red', 'green', 'blue'][part]}"
+            compare(ours, theirs, mode, size)
             ours.press()
             theirs.press()
+
+
+def compare(ours: Ours, theirs: Theirs, mode: int, size: tuple[int, int]) -> None:
+    """Both show the same."""
+    width, height, dots = ours.picture()
+    assert (width, height) == size, hex(mode)
+    other = theirs.picture()
+    assert other[:2] == size, hex(mode)
+    bits = BITS.get(mode, ALL_BITS)
+    for part in range(PIXEL):
+        mask = bytes(value & bits[part] for value in range(256))
+        mine, its = (each[part::PIXEL].translate(mask) for each in (dots, other[2]))
+        assert mine == its, f"{mode:#x}, {['red', 'green', 'blue'][part]}"
+
+
+def test_planes_and_banks_look_as_qemus_do_and_then_text_costs_no_exit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(planes_sector.disk(list(FILLED)))
+    ours, theirs = Ours(disk), Theirs(disk, tmp_path)
+    with ended(ours.process), ended(theirs.process):
+        for number, (filling, size) in enumerate(FILLED.items(), 1):
+            ours.wait(number)
+            theirs.wait(number)
+            compare(ours, theirs, filling.mode, size)
+            ours.press()
+            theirs.press()
+        ours.wait(len(FILLED) + 1)
+        deadline = time.monotonic() + BUSY
+        while (before := ours.text())[-1][:1] not in ("A", "@"):
+            assert time.monotonic() < deadline, before
+        first = ours.exits()
+        while ours.text() == before:
+            assert time.monotonic() < deadline, before
+        assert ours.exits() == first
+        assert look(NAME).fonts[0][ord("L") * GLYPH_SIZE + 2] == 0b1111_0000
 
 
 def test_a_full_screen_costs_no_exit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,13 @@ def test_a_region_is_where_the_monitor_shows_it_and_nowhere_else(start: Start) -
     assert list(payload.report.values)[: len(told)] == told
 
 
+def test_the_window_shows_ram_or_nothing_or_a_part_of_a_region(start: Start) -> None:
+    payload = start(guests.show_window, regions=True)
+    assert payload.run() == 0
+    told = [MMIO_ANSWER, abi.WINDOW + 5 + 1, 0x77, 0x5C, 0, 0x3B, 0x3C, 0x3A]
+    assert list(payload.report.values)[: len(told)] == told
+
+
 # ---- interrupts, queued writes, ring -------------------------------------------------------------
 
 

@@ -110,6 +110,14 @@ def test_lines_of_graphics_in_ram_go_on_at_the_window_s_begin() -> None:
     assert len(answer["palette"]) == 256
 
 
+def test_lines_of_planes_have_a_byte_of_each_for_eight_dots() -> None:
+    seen = graphics(depth=4, width=20)
+    seen.colours[15] = 0xABCDEF
+    answer = told(seen, memoryview(RAM), [memoryview(REGION)])
+    assert answer["dots"][:24] == REGION[8:20] + REGION[308:320]
+    assert (len(answer["palette"]), answer["palette"][15]) == (16, 0xABCDEF)
+
+
 def test_graphics_of_no_depth_are_only_said_to_be_such() -> None:
     answer = told(graphics(depth=0), memoryview(RAM), [memoryview(REGION)])
     assert answer == {"kind": "graphics"}
@@ -137,10 +145,10 @@ def test_whatever_a_monitor_says_of_graphics_is_bounded(private: PrivateMemory) 
     for _ in range(500):
         place[:] = bytes(chance.choice((0, 1, 0xFF, chance.getrandbits(8))) for _ in place)
         private.shared().screen.kind = abi.ScreenKind.GRAPHICS
-        private.shared().screen.depth = chance.choice((0, 8, 15, 16, 24, 32, 33))
+        private.shared().screen.depth = chance.choice((0, 4, 8, 15, 16, 24, 32, 33))
         answer = told(untrusted.screen(), memoryview(RAM), [memoryview(REGION)])
         assert len(json_of(answer)) < LONGEST
         if "dots" in answer:
-            size = answer["width"] * -(-answer["depth"] // 8)
+            size = abi.line_size(answer["width"], answer["depth"])
             assert len(answer["dots"]) % size == 0
             assert dots.read(json.loads(json_of(answer))).dots == answer["dots"]

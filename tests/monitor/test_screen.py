@@ -1,9 +1,14 @@
 """The screen of a PC, as the core tells it: from the guest's ports to what the host can read."""
 
+import ctypes
+
 from tests.monitor.rig import Rig
 from vestige import abi
 
 CRTC, SLOT = 0x3D4, 1 << 31 | 2 << 11
+GRAPHICS = 0x3CE
+SEQUENCER = (0x0F02, 0x0604)  # all planes can be written, none is chained
+FRAME_BUFFER = 4 * abi.WINDOW_SIZE  # bytes of it that the test looks at
 
 
 def pc(vga: int = 1, board: abi.Board = abi.Board.PC) -> Rig:
@@ -91,3 +96,44 @@ def test_a_frame_buffer_is_nowhere_if_it_may_not_be_where_it_is_put() -> None:
     bar(rig, 0xFF00_0000)
     assert rig.calls[before:].count(abi.Call.MAP) == 4
     assert rig.mapped == [(0, abi.VGA_MEMORY)]
+
+
+def in_graphics() -> tuple[Rig, "ctypes.Array[ctypes.c_uint8]"]:
+    """With 16 colours in planes, whose memory it has; what a BIOS sets for them at 0xA0000."""
+    rig, memory = Rig(), (ctypes.c_uint8 * FRAME_BUFFER)()
+    rig.shared.config.board = abi.Board.PC
+    rig.shared.config.vga = 1
+    rig.shared.config.regions[0] = ctypes.addressof(memory)
+    rig.start()
+    rig.inp(0x3DA)
+    for port, value in ((0x3C0, 0x30), (0x3C0, 0x01), *((0x3C4, value) for value in SEQUENCER)):
+        rig.out(port, value, 1 if port == 0x3C0 else 2)
+    rig.out(GRAPHICS, 0x0005, 2)
+    rig.out(GRAPHICS, 0x0506, 2)
+    return rig, memory
+
+
+def test_the_host_is_told_what_is_at_the_window() -> None:
+    rig, _ = in_graphics()
+    window = [what for number, what in rig.mapped if number == abi.WINDOW_NUMBER]
+    assert window == [abi.WINDOW_NOTHING]
+    rig.out(GRAPHICS, 0x0E06, 2)
+    assert rig.mapped[-1] == (abi.WINDOW_NUMBER, abi.WINDOW_RAM)
+
+
+def test_planes_are_at_the_window() -> None:
+    rig, memory = in_graphics()
+    rig.write(abi.WINDOW + 1, 0x4321, 2)
+    assert bytes(memory[4:12]) == bytes.fromhex("2121212143434343")
+    rig.out(0x3C4, 0x0402, 2)
+    rig.write(abi.WINDOW + abi.WINDOW_SIZE - 1, 0x5A, 1)
+    assert bytes(memory[-4:]) == bytes.fromhex("00005a00")
+    rig.out(GRAPHICS, 0x0204, 2)
+    assert rig.read(abi.WINDOW + abi.WINDOW_SIZE - 2, 2) == 0x5A00
+    assert rig.read(abi.WINDOW + 1, 2) == 0x4321
+    assert rig.read(abi.WINDOW - 1, 2) == 0x00FF
+
+
+def test_without_a_screen_nobody_is_at_the_window() -> None:
+    rig = pc(vga=0)
+    assert rig.read(abi.WINDOW, 2) == 0xFFFF

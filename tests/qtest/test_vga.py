@@ -10,6 +10,7 @@ from tests.qtest.client import Qtest, qemu
 from tests.qtest.vga_pair import (
     Access,
     Ours,
+    PlanesSequences,
     Sequences,
     compare,
     dispi_put,
@@ -18,7 +19,7 @@ from tests.qtest.vga_pair import (
     put,
     run,
 )
-from vestige.abi import PORT_PCI_ADDRESS, PORT_PCI_DATA
+from vestige.abi import PORT_PCI_ADDRESS, PORT_PCI_DATA, WINDOW_NOTHING, WINDOW_PARTS
 from vestige.monitor.devices.pci.spec import Register as PciRegister
 from vestige.monitor.devices.vga.ports_spec import Register
 from vestige.monitor.devices.vga.spec import Dispi
@@ -65,6 +66,17 @@ def test_both_set_the_same_modes(fresh: tuple[Ours, Qtest], seed: int) -> None:
     for _ in range(SEQUENCES):
         difference = compare(*fresh, Sequences(chance).modes())
         assert difference is None, difference
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_both_have_the_same_memory(fresh: tuple[Ours, Qtest], seed: int) -> None:
+    """Latches, write and read modes, odd and even, chained planes, banks."""
+    chance = random.Random(seed)
+    ours, _ = fresh
+    for _ in range(SEQUENCES):
+        difference = compare(*fresh, PlanesSequences(chance).memory())
+        assert difference is None, difference
+    assert ours.seen == {WINDOW_NOTHING, WINDOW_PARTS}
 
 
 def test_both_have_the_frame_buffer_at_bar_0(fresh: tuple[Ours, Qtest]) -> None:

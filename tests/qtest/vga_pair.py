@@ -10,10 +10,17 @@ from ctypes import addressof, c_uint8
 from dataclasses import dataclass
 
 from tests.qtest.client import Qtest
+from vestige.abi import WINDOW, WINDOW_NOTHING, WINDOW_PARTS, WINDOW_RAM, WINDOW_SIZE
 from vestige.devices import DEVICES
 from vestige.monitor.devices.vga.model import Vga
 from vestige.monitor.devices.vga.place import VGA
-from vestige.monitor.devices.vga.ports_spec import PORT_DISPI, PORT_FIRST, VIDEO_MEMORY, Register
+from vestige.monitor.devices.vga.ports_spec import (
+    PORT_DISPI,
+    PORT_FIRST,
+    VIDEO_MEMORY,
+    WINDOW_OFFSET,
+    Register,
+)
 from vestige.monitor.devices.vga.spec import (
     CRTC_REGISTERS,
     DAC_BITS,
@@ -21,7 +28,10 @@ from vestige.monitor.devices.vga.spec import (
     FIRST_ID,
     GRAPHICS_PLACES,
     LAST_ID,
+    Attribute,
     Dispi,
+    Graphics,
+    Sequencer,
 )
 from vestige.place import ROW_SHIFT
 from vestige.tables import PORT_ROWS
@@ -30,6 +40,7 @@ BLOCKS = 40  # in one sequence
 SHOWN = 60  # steps before a difference
 ROW = DEVICES.index(VGA)
 THEIR_FEATURE_BITS = 1 << 4
+MEMORY_SUFFIX = {1: "b", 2: "w", 4: "l"}
 LAST_SEQUENCER = 6  # the last index that is nothing with both
 INDEXES = (Register.CRTC_INDEX, Register.SEQUENCER_INDEX, Register.GRAPHICS_INDEX)
 BOTH_PLACES = {
@@ -51,7 +62,10 @@ LIKELY = {
 
 @dataclass(frozen=True)
 class Access:
-    """One access; `value` None reads, and the answer may differ where it isn't `compared`."""
+    """One access; `value` None reads, and the answer may differ where it isn't `compared`.
+
+    A port from WINDOW on is an address.
+    """
 
     port: int
     value: int | None = None
@@ -89,10 +103,27 @@ def dispi_get(index: int) -> list[Access]:
     return [Access(PORT_DISPI, index, 2), Access(PORT_DISPI + 1, None, 2)]
 
 
+def sequencer(index: int, value: int) -> list[Access]:
+    """A write of a register of the sequencer's."""
+    return [put(Register.SEQUENCER_INDEX, index), put(Register.SEQUENCER_DATA, value)]
+
+
 def index_next(mono: bool = False) -> Access:
     """Have the attribute controller take an index next."""
     register = Register.STATUS_1_MONO if mono else Register.STATUS_1
     return Access(at(register), compared=False)
+
+
+# As a BIOS leaves the registers in graphics with planes.
+GRAPHICS_BEGIN = (
+    put(Register.MISCELLANEOUS, 3),
+    index_next(),
+    *(put(Register.ATTRIBUTE, value) for value in (Attribute.MODE, 1)),
+    *sequencer(Sequencer.RESET, 3),
+    *sequencer(Sequencer.MEMORY_MODE, 6),
+    *(put(Register.GRAPHICS_INDEX, Graphics.MISCELLANEOUS), put(Register.GRAPHICS_DATA, 5)),
+    *(put(Register.GRAPHICS_INDEX, Graphics.MODE), put(Register.GRAPHICS_DATA, 0)),
+)
 
 
 class Sequences:
@@ -219,6 +250,72 @@ class Sequences:
             yield get(register)
 
 
+class PlanesSequences(Sequences):
+    """Of accesses to memory, and of the registers by which the processor sees it; in graphics.
+
+    Plane 2 alone is written and read as any: our RAM is only that of text.
+    """
+
+    def memory(self) -> list[Access]:
+        """Registers seldom, memory often, so that what was written is read."""
+        steps = list(GRAPHICS_BEGIN)
+        kinds: list[Callable[[], Iterator[Access]]] = [
+            *(self.graphics, self.graphics, self.sequencer, self.bank),
+            *(self.reads, self.reads, self.writes, self.writes, self.copies, self.copies),
+        ]
+        for _ in range(2 * BLOCKS):
+            steps += self.chance.choice(kinds)()
+        return steps
+
+    def place(self, size: int = 1) -> int:
+        """An address, of few."""
+        first = self.chance.choice((0, 0, 0x123, 0x8000, 0xFFF8))
+        return WINDOW + first + self.chance.randrange(9 - size)
+
+    def graphics(self) -> Iterator[Access]:
+        """Any register of the graphics controller; the memory stays where it is."""
+        index = self.chance.randrange(9)
+        value = self.byte()
+        if index == Graphics.MISCELLANEOUS:
+            value = value & ~0xC | self.chance.choice((0, 4))
+        if index == Graphics.MODE and self.often():
+            value &= ~0x10
+        yield put(Register.GRAPHICS_INDEX, index)
+        yield put(Register.GRAPHICS_DATA, value)
+
+    def sequencer(self) -> Iterator[Access]:
+        """Which planes are written, and whether they are chained."""
+        if self.often():
+            yield from sequencer(Sequencer.MAP_MASK, self.chance.choice((15, self.byte())))
+        else:
+            yield from sequencer(Sequencer.MEMORY_MODE, self.chance.choice((6, 6, 14, self.byte())))
+
+    def bank(self) -> Iterator[Access]:
+        """Any, often the first."""
+        yield from dispi_put(Dispi.BANK, self.chance.choice((0, 0, 1, 63, 64, 255)))
+
+    def size(self) -> int:
+        """Of an access."""
+        return self.chance.choice((1, 1, 1, 2, 4))
+
+    def reads(self) -> Iterator[Access]:
+        """One, which fills the latches."""
+        size = self.size()
+        yield Access(self.place(size), None, size)
+
+    def writes(self) -> Iterator[Access]:
+        """One."""
+        size = self.size()
+        yield Access(self.place(size), self.chance.getrandbits(8 * size), size)
+
+    def copies(self) -> Iterator[Access]:
+        """A read, a write elsewhere, and a look at what that did."""
+        place = self.place()
+        yield Access(self.place())
+        yield Access(place, self.byte())
+        yield Access(place)
+
+
 class Ours:
     """Our VGA, as the bus sees it."""
 
@@ -228,6 +325,8 @@ class Ours:
         self.model.reset()
         self.memory = mmap.mmap(-1, VIDEO_MEMORY)
         self.model.dispi.memory = addressof(c_uint8.from_buffer(self.memory))
+        self.ram = bytearray(WINDOW_SIZE)
+        self.seen: set[int] = set()  # what was at the window, of abi's
         self.now = 0
 
     def run(self, steps: list[Access]) -> list[int]:
@@ -236,6 +335,8 @@ class Ours:
 
     def step(self, step: Access) -> int:
         """One access: whole, or byte by byte."""
+        if step.port >= WINDOW:
+            return self.memory_access(step.port - WINDOW, step.size, step.value)
         offset = offset_of(step.port)
         if step.size == 2 and offset is not None and self.model.takes_whole(offset, 2):
             return self.byte(offset, 2, step.value)
@@ -244,6 +345,21 @@ class Ours:
             value = None if step.value is None else step.value >> 8 * part & 0xFF
             answer |= self.byte(offset_of(step.port + part), 1, value) << 8 * part
         return answer
+
+    def memory_access(self, place: int, size: int, value: int | None) -> int:
+        """One by the processor: to what the host shows it at the window, or to the model."""
+        shown = self.model.window
+        self.seen.add(min(shown, WINDOW_PARTS))
+        if shown == WINDOW_NOTHING:
+            return self.byte(WINDOW_OFFSET + place, size, value)
+        memory: bytearray | mmap.mmap = self.ram
+        if shown != WINDOW_RAM:
+            memory = self.memory
+            place += (shown - WINDOW_PARTS) * WINDOW_SIZE
+        if value is None:
+            return int.from_bytes(memory[place : place + size], "little")
+        memory[place : place + size] = value.to_bytes(size, "little")
+        return 0
 
     def byte(self, offset: int | None, size: int, value: int | None) -> int:
         """One access that the model sees."""
@@ -263,7 +379,11 @@ def offset_of(port: int) -> int | None:
 def run(qemu: Qtest, steps: list[Access]) -> list[int]:
     """QEMU's answers, 0 to a write."""
     for step in steps:
-        if step.value is None:
+        if step.port >= WINDOW:
+            letter = MEMORY_SUFFIX[step.size]
+            how = f"read{letter}" if step.value is None else f"write{letter}"
+            qemu.send(f"{how} {step.port:#x}" + ("" if step.value is None else f" {step.value:#x}"))
+        elif step.value is None:
             qemu.read(step.port, step.size)
         else:
             qemu.write(step.port, step.value, step.size)

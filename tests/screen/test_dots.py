@@ -46,6 +46,13 @@ def test_dots_are_blue_green_red_from_the_lowest_bit(
     assert drawn == [each if isinstance(each, bytes) else bytes.fromhex(each) for each in lines]
 
 
+def test_dots_of_4_bits_are_a_bit_of_each_plane() -> None:
+    line = bytes.fromhex("80018000 c0000040")
+    mode = dots.read(answer(2 * line, width=12, depth=4, palette=PALETTE[:16]))
+    first = bytes.fromhex("05000000 00000002 01090000")
+    assert dots.pixels(mode, mode.lines) == [first, first]
+
+
 def test_dots_are_as_wide_and_high_as_is_said() -> None:
     mode = dots.read(answer(b"\1\2\3\4", dot_width=2, dot_height=3))
     assert dots.pixels(mode, mode.lines) == [b"\1\1\2\2"] * 3 + [b"\3\3\4\4"] * 3
@@ -86,7 +93,8 @@ def test_a_mode_that_is_set_meanwhile_is_told(changed: dict[str, int]) -> None:
     "changed",
     [
         {"width": 0}, {"width": 1 << 20}, {"height": 0}, {"height": 1 << 24}, {"depth": 7},
-        {"depth": 33}, {"depth": 16, "palette": PALETTE}, {"palette": PALETTE[1:]}, {"line": 2},
+        {"depth": 33}, {"depth": 16, "palette": PALETTE}, {"depth": 4, "palette": PALETTE},
+        {"palette": PALETTE[1:]}, {"line": 2},
         {"palette": [1 << 24] * 256}, {"dots": ""}, {"dots": "AAA"}, {"dots": None}, {"line": -1},
         {"dot_width": 0}, {"dot_height": 65}, {"width": "2"}, {"width": 2.0}, {"width": 3},
         {"height": 1},

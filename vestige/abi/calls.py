@@ -36,8 +36,9 @@ class Call(IntEnum):
     ATTEND = 8
     # [region, address]: have the guest find REGIONS[region] there, and nowhere else; 0: nowhere. It
     # is in the hole below IOAPIC, and not where RAM or another region is: else EINVAL is answered,
-    # and it stays where it was; else 0. Threat: zeroes of its own, or what it wrote there itself,
-    # in its own guest; CPU time of its own thread.
+    # and it stays where it was; else 0. [WINDOW_NUMBER, what]: have the guest find that at WINDOW;
+    # likewise. Threat: zeroes of its own, or what it wrote there itself, in its own guest; CPU time
+    # of its own thread.
     MAP = 9
 
 

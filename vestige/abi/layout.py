@@ -80,6 +80,10 @@ VIRTIO_NOTIFY_SIZE = 2
 
 VGA_MEMORY = 0xD200_0000  # BAR 0 of a PC's display adapter, before the first instruction
 
+PORT_VGA_SEQUENCER = 0x3C4
+PORT_VGA_GRAPHICS = 0x3CE
+PORT_VGA_CRTC = 0x3D4
+
 PORT_PIC = 0x20
 PORT_SLAVE_PIC = 0xA0
 
@@ -102,6 +106,9 @@ COALESCED_PC_PORTS = (
     (PORT_OLD_BUS_MASTER + 10, 6),
     (PORT_IDE_BUS_MASTER + 2, 6),  # where no firmware has moved it
     (PORT_IDE_BUS_MASTER + 10, 6),
+    (PORT_VGA_SEQUENCER, 1),  # indexes by themselves: an index and its data at once exits
+    (PORT_VGA_GRAPHICS, 1),
+    (PORT_VGA_CRTC, 1),
 )
 # The same for memory, (first address, bytes), where the machine has the bus master there.
 COALESCED_MEMORY = (
@@ -141,6 +148,15 @@ FIRMWARE_ITEMS_SIZE = 512 * MIB  # at most
 # before. A region begins at a multiple of its size, in both VMs.
 MAX_REGIONS = 1
 REGIONS = ((0xF000_0000, 16 * MIB),)
+# Where there are regions, Call.MAP says of a window, too, what the guest finds there: its RAM, as
+# at first; nothing, so that accesses exit; or so much of REGIONS[0]. The monitor has RAM there.
+WINDOW_NUMBER = MAX_REGIONS  # as that of a region
+WINDOW = 0xA_0000
+WINDOW_SIZE = 64 * KIB
+WINDOW_RAM = 0
+WINDOW_NOTHING = 1
+WINDOW_PARTS = 2  # of the first part; of the next is the next
+COALESCED_WINDOW = ((WINDOW, WINDOW_SIZE),)  # as COALESCED_MEMORY, while nothing is there
 
 SECTOR = 512  # bytes; disks count in these
 # Characters of what a disk is called, by ATA and by NVMe.

@@ -23,8 +23,11 @@ NO_CURSOR = 0xFFFF
 
 MAX_SCREEN_WIDTH = 16_384  # dots of graphics
 MAX_DOT = 64  # dots of the screen that one of these is wide or high
-DEPTHS = (8, 15, 16, 24, 32)  # bits of a dot that there are; all but 8 are blue, green, red
+SCREEN_PLANES = 4
+# Bits of a dot that there are: one of each plane; a number in the palette; blue, green, red.
+DEPTHS = (SCREEN_PLANES, 8, 15, 16, 24, 32)
 PALETTE = 256
+DOTS_OF_BYTE = 8  # of a plane, the leftmost in bit 7
 
 
 class ScreenKind(IntEnum):
@@ -36,12 +39,19 @@ class ScreenKind(IntEnum):
     GRAPHICS = 3
 
 
+def line_size(width: int, depth: int) -> int:
+    """Bytes of a line of graphics."""
+    if depth == SCREEN_PLANES:
+        return -(-width // DOTS_OF_BYTE) * SCREEN_PLANES
+    return width * -(-depth // 8)
+
+
 class Screen(Struct):
     """A screen. What is not said to be of graphics is a text screen's.
 
     Addresses are guest-physical. Row r begins at `window` + (`start` + r * `pitch`) %
     `window_size`, and goes on at `window` behind the window's end. So does line r of graphics, or
-    the same in a region.
+    the same in a region. In a line of planes are by turns a byte of each, the first one's first.
     """
 
     kind: u8  # ScreenKind
@@ -62,7 +72,7 @@ class Screen(Struct):
     blinks: u8  # 1: bit 7 of an attribute; 0: that is the background's bit 3
     joins: u8  # 1: a ninth dot of characters 0xC0 to 0xDF is as their eighth, not background
     fonts: u32[FONTS]  # where each is; the second is that of attributes with bit 3
-    colours: u32[SCREEN_COLOURS]  # 0xRRGGBB
+    colours: u32[SCREEN_COLOURS]  # 0xRRGGBB; of graphics, too, where a dot has 4 bits
     # Of graphics alone.
     width: u16  # dots
     height: u16  # lines

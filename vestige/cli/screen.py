@@ -32,7 +32,7 @@ SYNTAX = Syntax(
 PICTURE = Output("PNG", png.SIGNATURE)
 BLANK = "the screen is blank"
 GRAPHICS = "the screen shows graphics, not text; -o FILE.png makes a picture of it"
-NO_PICTURE = "the screen shows graphics of which no picture can be made: a mode of planes"
+NO_PICTURE = "the screen shows graphics of which no picture can be made: a mode of a CGA's"
 
 
 def run(arguments: Arguments) -> int:

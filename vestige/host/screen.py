@@ -61,7 +61,7 @@ def _text(screen: abi.Screen, ram: memoryview) -> "dict[str, Any]":
 
 def _graphics(screen: abi.Screen, memory: memoryview, line: object) -> "dict[str, Any]":
     """A line that there isn't is the first."""
-    size = screen.width * -(-screen.depth // 8)
+    size = abi.line_size(screen.width, screen.depth)
     first = line if isinstance(line, int) and 0 <= line < screen.height else 0
     last = min(first + max(PART // size, 1), screen.height)
     return {
@@ -71,10 +71,19 @@ def _graphics(screen: abi.Screen, memory: memoryview, line: object) -> "dict[str
         "depth": screen.depth,
         "dot_width": screen.dot_width,
         "dot_height": screen.dot_height,
-        "palette": list(screen.palette) if screen.depth == 8 else [],
+        "palette": _palette(screen),
         "line": first,
         "dots": _rows(screen, memory, range(first, last), size),
     }
+
+
+def _palette(screen: abi.Screen) -> list[int]:
+    match screen.depth:
+        case abi.SCREEN_PLANES:
+            return list(screen.colours)
+        case 8:
+            return list(screen.palette)
+    return []
 
 
 def _window(screen: abi.Screen, ram: memoryview) -> memoryview:

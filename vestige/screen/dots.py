@@ -2,6 +2,7 @@
 
 Threat: who answers may be a subverted process. What it says is checked here, once; then any byte
 has a meaning. A dot of more than 8 bits is little-endian: blue in the lowest bits, then green, red.
+Of one of 4 bits each is of another plane, of which a line has a byte by turns.
 """
 
 from array import array
@@ -9,17 +10,30 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from vestige.abi import DEPTHS, MAX_DOT, MAX_SCREEN_WIDTH, PALETTE, REGIONS
+from vestige.abi import (
+    DEPTHS,
+    DOTS_OF_BYTE,
+    MAX_DOT,
+    MAX_SCREEN_WIDTH,
+    PALETTE,
+    REGIONS,
+    SCREEN_COLOURS,
+    SCREEN_PLANES,
+    line_size,
+)
 from vestige.errors import GuestError
 from vestige.screen.told import data, number
 
 MOST_BYTES = max(size for _, size in REGIONS)  # of all dots
 BITS = {15: (5, 5, 5), 16: (5, 6, 5)}  # of red, green and blue in 16
 PALETTED = 8
+PALETTES = {SCREEN_PLANES: SCREEN_COLOURS, PALETTED: PALETTE}  # how many colours, by depth
+
+_SPREAD = [bytes(byte >> 7 - dot & 1 for dot in range(DOTS_OF_BYTE)) for byte in range(1 << 8)]
 
 
 class Part(NamedTuple):
-    """Some of a screen's lines, from `line` on; `palette`: 0xRRGGBB, where `depth` is 8."""
+    """Some of a screen's lines, from `line` on; `palette`: 0xRRGGBB, by PALETTES."""
 
     width: int
     height: int
@@ -33,7 +47,7 @@ class Part(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes of a line."""
-        return self.width * -(-self.depth // 8)
+        return line_size(self.width, self.depth)
 
     @property
     def lines(self) -> list[bytes]:
@@ -52,9 +66,9 @@ def read(answer: Any) -> Part:
         depth = number(answer["depth"], min(DEPTHS), max(DEPTHS))
         width = number(answer["width"], 1, MAX_SCREEN_WIDTH)
         palette = tuple(number(each, 0, 0xFF_FFFF) for each in answer["palette"])
-        if depth not in DEPTHS or len(palette) != (PALETTE if depth == PALETTED else 0):
+        if depth not in DEPTHS or len(palette) != PALETTES.get(depth, 0):
             raise ValueError
-        size = width * -(-depth // 8)
+        size = line_size(width, depth)
         height = number(answer["height"], 1, MOST_BYTES // size)
         line = number(answer["line"], 0, height - 1)
         return Part(
@@ -91,9 +105,22 @@ def pixels(mode: Part, lines: Sequence[bytes]) -> list[bytes]:
     """As they are on the screen: of a palette's numbers a byte a dot, else red, green and blue."""
     drawn = []
     for line in lines:
-        row = line if mode.depth == PALETTED else _colours(mode.depth, line)
+        if mode.depth == SCREEN_PLANES:
+            row = numbers(line)[: mode.width]
+        else:
+            row = line if mode.depth == PALETTED else _colours(mode.depth, line)
         drawn += [_wider(row, mode.dot_width)] * mode.dot_height
     return drawn
+
+
+def numbers(line: bytes) -> bytes:
+    """Of a line of planes: a byte a dot, a bit of each plane in it."""
+    width = len(line) // SCREEN_PLANES * DOTS_OF_BYTE
+    dots = 0
+    for plane in range(SCREEN_PLANES):
+        spread = b"".join([_SPREAD[byte] for byte in line[plane::SCREEN_PLANES]])
+        dots |= int.from_bytes(spread, "big") << plane
+    return dots.to_bytes(width, "big")
 
 
 def _colours(depth: int, line: bytes) -> bytes:

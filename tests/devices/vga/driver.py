@@ -19,6 +19,7 @@ FRAME_BUFFER = ctypes.addressof(ctypes.c_uint8.from_buffer(_MAPPING))
 def in_text_mode(vga: Vga) -> None:
     """As a BIOS leaves it; nobody has looked yet."""
     fill(SCREEN, 0, SCREEN_SIZE)
+    fill(FRAME_BUFFER, 0, VIDEO_MEMORY)
     vga.reset()
     vga.dispi.memory = FRAME_BUFFER
     vga.registers.set_text_mode()

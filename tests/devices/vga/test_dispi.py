@@ -5,7 +5,15 @@ import mmap
 
 import pytest
 
-from vestige.abi import VGA_MEMORY, Config, Screen, ScreenKind
+from vestige.abi import (
+    VGA_MEMORY,
+    WINDOW_NOTHING,
+    WINDOW_PARTS,
+    WINDOW_RAM,
+    Config,
+    Screen,
+    ScreenKind,
+)
 from vestige.monitor.devices.pci.spec import Command
 from vestige.monitor.devices.pci.spec import Register as PciRegister
 from vestige.monitor.devices.vga.model import Vga
@@ -67,9 +75,22 @@ def test_a_mode_is_shown_from_the_frame_buffer(card: Card, bits: int, bytes_of_a
     assert (screen.dot_width, screen.dot_height) == (1, 1)
 
 
-def test_of_16_colours_in_planes_the_size_alone_is_told(card: Card) -> None:
+def test_16_colours_are_in_planes(card: Card) -> None:
     card.set_mode(800, 600, 4)
-    assert (card.shown().width, card.shown().depth) == (800, 0)
+    screen = card.shown()
+    assert (screen.width, screen.depth, screen.region) == (800, 4, 1)
+    assert (screen.pitch, screen.colours[7]) == (400, 0xAAAAAA)
+    assert card.vga.window == WINDOW_NOTHING
+
+
+def test_the_window_is_a_bank_of_the_frame_buffer_while_a_mode_is_on(card: Card) -> None:
+    assert card.vga.window == WINDOW_RAM
+    card.set_mode(640, 480, 8)
+    assert card.vga.window == WINDOW_PARTS
+    card.set(Dispi.BANK, 255)
+    assert card.vga.window == WINDOW_PARTS + 255
+    card.set(Dispi.ENABLE, 0)
+    assert card.vga.window == WINDOW_RAM
 
 
 def test_a_mode_that_is_left_shows_text_again(card: Card) -> None:

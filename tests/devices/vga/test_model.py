@@ -2,7 +2,7 @@
 
 import pytest
 
-from vestige.abi import NO_CURSOR, Config, Screen, ScreenKind
+from vestige.abi import NO_CURSOR, WINDOW_NOTHING, WINDOW_PARTS, Config, Screen, ScreenKind
 from vestige.monitor.clock import SECOND
 from vestige.monitor.devices.vga.model import Vga
 from vestige.monitor.devices.vga.ports_spec import Register
@@ -242,26 +242,69 @@ def test_without_memory_no_resolution_is_possible(vga: Vga) -> None:
 def set_mode_13h(vga: Vga) -> None:
     """What of it says how the screen looks; as a VGA's BIOS sets it."""
     set_sequencer(vga, Sequencer.CLOCKING_MODE, 0x01)
+    set_sequencer(vga, Sequencer.MAP_MASK, 0x0F)
     set_sequencer(vga, Sequencer.MEMORY_MODE, 0x0E)
     set_crtc(vga, Crtc.MAXIMUM_SCAN_LINE, 0x41)
     set_crtc(vga, Crtc.OFFSET, 0x28)
     set_graphics(vga, Graphics.MODE, 0x40)
     set_graphics(vga, Graphics.MISCELLANEOUS, 0x05)
+    set_attribute(vga, Attribute.MODE, 0x41)
 
 
-def test_mode_13h_is_ram_at_a0000_each_dot_two_wide_and_two_high(vga: Vga) -> None:
+def test_mode_13h_is_the_frame_buffer_each_dot_two_wide_and_two_high(vga: Vga) -> None:
+    vga.dispi.memory = 1  # nobody looks there
     set_mode_13h(vga)
     screen = shown(vga)
-    assert (screen.kind, screen.depth, screen.region) == (ScreenKind.GRAPHICS, 8, 0)
+    assert (screen.kind, screen.depth, screen.region) == (ScreenKind.GRAPHICS, 8, 1)
     assert (screen.width, screen.height, screen.pitch) == (320, 200, 320)
     assert (screen.dot_width, screen.dot_height) == (2, 2)
-    assert (screen.window, screen.window_size, screen.start) == (0xA0000, 0x10000, 0)
+    assert vga.window == WINDOW_PARTS
     assert (screen.palette[1], screen.palette[7]) == (0x0000AA, 0xAAAAAA)
     set_crtc(vga, Crtc.START_LOW, 80)
     assert shown(vga).start == 320
 
 
-def test_of_a_mode_with_planes_no_dots_are_told(vga: Vga) -> None:
+def test_unchained_256_colours_look_the_same_and_are_written_by_planes(vga: Vga) -> None:
+    vga.dispi.memory = 1
     set_mode_13h(vga)
+    before = bytes(shown(vga))
     set_sequencer(vga, Sequencer.MEMORY_MODE, 0x06)
+    assert bytes(shown(vga)) == before
+    assert vga.window == WINDOW_NOTHING
+
+
+def set_mode_0dh(vga: Vga) -> None:
+    """320 by 200 in 16 colours; as a VGA's BIOS sets it."""
+    set_sequencer(vga, Sequencer.CLOCKING_MODE, 0x09)
+    set_sequencer(vga, Sequencer.MAP_MASK, 0x0F)
+    set_sequencer(vga, Sequencer.MEMORY_MODE, 0x06)
+    set_crtc(vga, Crtc.VERTICAL_RETRACE_END, 0x0E)
+    set_crtc(vga, Crtc.HORIZONTAL_DISPLAY_END, 39)
+    set_crtc(vga, Crtc.MAXIMUM_SCAN_LINE, 0xC0)
+    set_crtc(vga, Crtc.OFFSET, 0x14)
+    set_crtc(vga, Crtc.MODE_CONTROL, 0xE3)
+    set_attribute(vga, Attribute.MODE, 0x01)
+    set_graphics(vga, Graphics.MODE, 0x00)
+    set_graphics(vga, Graphics.MISCELLANEOUS, 0x05)
+
+
+def test_16_colours_are_a_bit_of_each_plane(vga: Vga) -> None:
+    vga.dispi.memory = 1
+    set_mode_0dh(vga)
+    set_crtc(vga, Crtc.START_LOW, 40)
+    screen = shown(vga)
+    assert (screen.kind, screen.depth, screen.region) == (ScreenKind.GRAPHICS, 4, 1)
+    assert (screen.width, screen.height, screen.pitch) == (320, 200, 160)
+    assert (screen.dot_width, screen.dot_height, screen.start) == (2, 2, 160)
+    assert (screen.colours[1], screen.colours[6]) == (0x0000AA, 0xAA5500)
+
+
+@pytest.mark.parametrize("how", ["two bits a dot", "odd lines elsewhere", "no memory"])
+def test_of_other_modes_no_dots_are_told(vga: Vga, how: str) -> None:
+    vga.dispi.memory = 0 if how == "no memory" else 1
+    set_mode_0dh(vga)
+    if how == "two bits a dot":
+        set_graphics(vga, Graphics.MODE, 0x30)
+    elif how == "odd lines elsewhere":
+        set_crtc(vga, Crtc.MODE_CONTROL, 0xC2)
     assert (shown(vga).kind, shown(vga).depth) == (ScreenKind.GRAPHICS, 0)

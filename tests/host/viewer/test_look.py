@@ -117,7 +117,7 @@ def test_a_character_is_a_change_of_its_tiles_alone(machine: Machine) -> None:
     assert frame.show(*machine.look.take()) == frame.tiles()
 
 
-def set_graphics(machine: Machine, **others: int) -> None:
+def set_graphics(machine: Machine, **others: object) -> None:
     machine.set(
         **{
             "kind": abi.ScreenKind.GRAPHICS,
@@ -146,6 +146,21 @@ def test_graphics_are_a_regions_dots(machine: Machine, pitch: int) -> None:
     assert not frame.show(*machine.look.take())
     view[64 + 199 * pitch + 1279] = 1
     assert frame.show(*machine.look.take()) == {(3, 4)}
+
+
+@pytest.mark.parametrize("pitch", [160, 168])
+def test_dots_of_planes_are_numbers_of_16_colours(machine: Machine, pitch: int) -> None:
+    colours = tuple(range(16))
+    set_graphics(machine, depth=4, width=320, pitch=pitch, colours=colours)
+    view = machine.regions[0].view
+    view[pitch : pitch + 4] = bytes.fromhex("80018000")
+    frame = Frame()
+    frame.show(*machine.look.take())
+    assert frame.mode == Mode(320, 200, 8, palette=colours)
+    assert frame.lines[1] == bytes.fromhex("0500000000000002").ljust(320, b"\0")
+    assert not frame.show(*machine.look.take())
+    view[pitch + 159] = 1
+    assert frame.show(*machine.look.take()) == {(0, 4)}
 
 
 def test_lines_behind_the_end_go_on_at_the_begin(machine: Machine) -> None:

@@ -73,7 +73,9 @@ class Twin:
         """
         route_to_workers(self.monitor, self.workers[0].index, len(self.workers))
         for address, size, host_address in self.memory.parts():
-            self.guest.map(address, size, host_address)
+            whole = [(address, size)]
+            for first, length in whole if self.regions is None else beside(address, size):
+                self.guest.map(first, length, host_address + first - address)
             self.monitor.map(address, size, host_address)
         for cpu in self.guest.cpus:
             page = mmap.PAGESIZE  # the first stays ours: see abi.GuestExit
@@ -168,11 +170,11 @@ class Twin:
         self.private.region.share(abi.SHARED - PRIVATE + SCREEN.place, SCREEN.size, screen)
 
     def make_regions(self, files: Sequence[int] = ()) -> Sequence[memoryview]:
-        """Let the monitor have abi.REGIONS, which are zeroes, and at no address of the guest's.
+        """Before `wire`: let the monitor have abi.REGIONS, which are zeroes, and the window.
 
-        `files`: as Regions has them.
+        They are at no address of the guest's. `files`: as Regions has them.
         """
-        self.regions = Regions(self.guest, self.monitor, files)
+        self.regions = Regions(self.guest, self.monitor, self.memory.region.address, files)
         config = self.private.shared().config
         for number, (address, _) in enumerate(abi.REGIONS):
             config.regions[number] = address
@@ -232,6 +234,14 @@ class Twin:
             if region is not None:
                 region.close()
         self.private.close()
+
+
+def beside(address: int, size: int) -> list[tuple[int, int]]:
+    """The (address, bytes) of a part of RAM without the window."""
+    end = abi.WINDOW + abi.WINDOW_SIZE
+    if not address <= abi.WINDOW < address + size:
+        return [(address, size)]
+    return [(address, abi.WINDOW - address), (end, address + size - end)]
 
 
 def _run_page(index: int) -> int:

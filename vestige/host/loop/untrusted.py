@@ -87,7 +87,8 @@ class Untrusted:
         size = abi.REGIONS[screen.region - 1][1] if screen.region else screen.window_size
         dot = -(-screen.depth // 8) or 1
         screen.width = within(screen.width, 1, min(abi.MAX_SCREEN_WIDTH, size // dot))
-        screen.height = within(screen.height, 1, max(size // (screen.width * dot), 1))
+        line = abi.line_size(screen.width, screen.depth) or screen.width
+        screen.height = within(screen.height, 1, max(size // line, 1))
         for font in range(abi.FONTS):
             place = screen.fonts[font]
             screen.fonts[font] = within(place, abi.SCREEN_MEMORY, end - abi.FONT_SIZE)

@@ -190,7 +190,11 @@ class Machine:
         _load_guest(orders, twin)
         twin.load(pages)
         twin.configure()
-        memory_writes = abi.COALESCED_MEMORY if orders.ide_in_memory else ()
+        memory_writes: Sequence[tuple[int, int]] = ()
+        if orders.ide_in_memory:
+            memory_writes = abi.COALESCED_MEMORY
+        elif self.has_screen:
+            memory_writes = abi.COALESCED_WINDOW
         is_pc = orders.board == abi.Board.PC
         port_writes = abi.COALESCED_PC_PORTS if is_pc else abi.COALESCED_PORTS
         twin.coalesce(port_writes, memory_writes)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from vestige import abi
 from vestige.host.loop.untrusted import Untrusted
 from vestige.host.viewer.memory import Seen
+from vestige.screen.dots import numbers
 from vestige.screen.picture import Painter
 from vestige.screen.seen import Cursor
 from vestige.screen.seen import Seen as Text
@@ -46,8 +47,12 @@ class Look:
             return self._mode, self._lines
         self.text = None
         if screen.kind == abi.ScreenKind.GRAPHICS and screen.depth:
-            palette = tuple(screen.palette) if screen.depth == 8 else ()
             size = screen.width, screen.height, screen.depth
+            palette: tuple[int, ...] = ()
+            if screen.depth == 8:
+                palette = tuple(screen.palette)
+            elif screen.depth == abi.SCREEN_PLANES:
+                size, palette = (*size[:2], 8), tuple(screen.colours)
             mode = Mode(*size, screen.dot_width, screen.dot_height, palette)
             if mode.fits:
                 self._take_graphics(screen, mode)
@@ -106,7 +111,7 @@ class Look:
     # ---- graphics -------------------------------------------------------------------------
 
     def _take_graphics(self, screen: abi.Screen, mode: Mode) -> None:
-        size = mode.width * mode.bytes_per_dot
+        size = abi.line_size(mode.width, screen.depth)
         place = self._seen.places[screen.region]
         if screen.region:
             memory = self._seen.regions[screen.region - 1]
@@ -125,6 +130,8 @@ class Look:
         else:
             self._whole = b""
             lines = _lines(memory, screen, range(mode.height), size)
+        if screen.depth == abi.SCREEN_PLANES:
+            lines = [numbers(line)[: mode.width] for line in lines]
         self._mode, self._lines = mode, lines
 
 

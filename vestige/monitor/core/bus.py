@@ -92,12 +92,14 @@ def takes_whole(machine: Machine, where: u32, size: u8) -> bool:
 def read_memory(machine: Machine, config: Config, address: u64, size: u8, now: u64) -> u64:
     """A read of 1 to 8 bytes outside RAM. One that is not a register's own is made of bytes."""
     for row, place in enumerate(DEVICES):
-        if place.memory is not None and place.memory.address <= address < place.memory.end:
-            where = row << ROW_SHIFT | u32(address - place.memory.address)
+        if place.memory is None or place.memory.is_window:
+            continue
+        if place.memory.address <= address < place.memory.end:
+            where = row << ROW_SHIFT | u32(address - place.memory.base)
             own = is_own(machine, place.memory.access, where, size)
             if own and is_present(place, row, config):
                 device: Device = getattr(machine, place.field)
-                return device.read(u32(address - place.memory.address), size, now)
+                return device.read(u32(address - place.memory.base), size, now)
     where = find_memory(machine, config, address)
     if is_own(machine, ACCESSES[row_of(where)], where, size):
         return read_memory_at(machine, config, where, size, now)
@@ -122,12 +124,14 @@ def write_memory(
 ) -> None:
     """A write of 1 to 8 bytes outside RAM."""
     for row, place in enumerate(DEVICES):
-        if place.memory is not None and place.memory.address <= address < place.memory.end:
-            where = row << ROW_SHIFT | u32(address - place.memory.address)
+        if place.memory is None or place.memory.is_window:
+            continue
+        if place.memory.address <= address < place.memory.end:
+            where = row << ROW_SHIFT | u32(address - place.memory.base)
             own = is_own(machine, place.memory.access, where, size)
             if own and is_present(place, row, config):
                 device: Device = getattr(machine, place.field)
-                device.write(u32(address - place.memory.address), size, value, now)
+                device.write(u32(address - place.memory.base), size, value, now)
                 return
     where = find_memory(machine, config, address)
     if is_own(machine, ACCESSES[row_of(where)], where, size):

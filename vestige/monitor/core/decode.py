@@ -8,7 +8,7 @@ A function may live in another domain than the first, which then is where its BA
 other domains' Configs no function has a home, so there each is looked for in that domain itself.
 """
 
-from vestige.abi import ECAM, ECAM_SIZE, Board, Config
+from vestige.abi import ECAM, ECAM_SIZE, WINDOW, WINDOW_SIZE, Board, Config
 from vestige.devices import DEVICES
 from vestige.lang.intrinsics import cold
 from vestige.lang.types import u8, u16, u32, u64
@@ -73,14 +73,27 @@ def find_memory(machine: Machine, config: Config, address: u64) -> u32:
     if ECAM <= address < ECAM + ECAM_SIZE and config.board != Board.PC:
         return CONFIG_MEMORY << ROW_SHIFT | u32(address - ECAM)
     for row, place in enumerate(DEVICES):
-        if place.memory is not None and place.memory.address <= address < place.memory.end:
+        if place.memory is None or place.memory.is_window:
+            continue
+        if place.memory.address <= address < place.memory.end:
             if is_present(place, row, config):
-                return row << ROW_SHIFT | u32(address - place.memory.address)
+                return row << ROW_SHIFT | u32(address - place.memory.base)
     for row, place in enumerate(DEVICES):
         if place.pci is not None and place.pci.has_memory:
             offset = find_bar(machine, config, place, address)
             if offset != NOWHERE:
                 return row << ROW_SHIFT | offset & (1 << ROW_SHIFT) - 1
+    return find_window(config, address) if address < WINDOW + WINDOW_SIZE else NOBODY << ROW_SHIFT
+
+
+@cold
+def find_window(config: Config, address: u64) -> u32:
+    """Where an address is that is RAM unless a device says otherwise. What a BAR is at is first."""
+    for row, place in enumerate(DEVICES):
+        if place.memory is not None and place.memory.is_window:
+            if place.memory.address <= address < place.memory.end:
+                if is_present(place, row, config):
+                    return row << ROW_SHIFT | u32(address - place.memory.base)
     return NOBODY << ROW_SHIFT
 
 

@@ -89,6 +89,7 @@ class Machine(Struct):
     closed: u32  # 1: no write is queued, as a request of its PIC's waits for one
     boot_reset: u32  # 1: the boot CPU was reset since it last exited, or in the turn it is in
     placed: u32[MAX_REGIONS]  # where the guest wants each region; 0: nowhere
+    window: u32  # what the guest finds at abi.WINDOW
     stopping: u32  # 1: a CPU has begun to end the machine
     faulted: u32  # 1: a processor of the guest's has shut down
     traps: Trap[MAX_CPUS]  # each is its CPU's own, in the first domain

@@ -1,17 +1,17 @@
-"""Regions: memory of the monitor's that the guest reads and writes where it wants it.
+"""Regions: memory of the monitor's that the guest reads and writes where it wants it; the window.
 
 A place says which region a device has; its model says where. The host looks whether it may be
 there, and where it may not the guest finds nothing.
 """
 
-from vestige.abi import Call, Config, Cpu
+from vestige.abi import WINDOW_NUMBER, Call, Config, Cpu
 from vestige.devices import DEVICES
 from vestige.lang.intrinsics import cold
 from vestige.lang.types import u32, u64
 from vestige.monitor import outside
 from vestige.monitor.core.machine import Machine
 from vestige.place import is_present
-from vestige.shapes import Placed
+from vestige.shapes import Placed, Windowed
 
 
 @cold
@@ -27,6 +27,12 @@ def place_regions(cpu: Cpu, machine: Machine, config: Config) -> None:
                     machine.placed[number] = address
                     if map_region(cpu, number, address) != 0:
                         map_region(cpu, number, 0)
+        if place.memory is not None and place.memory.is_window:
+            if is_present(place, row, config) and config.regions[0] != 0:
+                owner: Windowed = getattr(machine, place.field)
+                if owner.window != machine.window:
+                    machine.window = owner.window
+                    map_region(cpu, WINDOW_NUMBER, owner.window)
 
 
 def map_region(cpu: Cpu, number: u32, address: u32) -> u64:

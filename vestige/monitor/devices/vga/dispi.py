@@ -1,4 +1,4 @@
-"""The DISPI registers of the Bochs VBE extension: graphics of one frame buffer, without planes.
+"""The DISPI registers of the Bochs VBE extension: graphics in the frame buffer.
 
 Bochs, iodev/display/vga.cc and the header vbe.h; QEMU, docs/specs/standard-vga.rst. What a guest
 writes is put right while a mode is on, as QEMU does it, so that a screen never ends behind memory.
@@ -28,6 +28,7 @@ class DispiRegisters(Struct):
     index: u16
     registers: u16[DISPI_REGISTERS]
     memory: u64  # where the monitor has the frame buffer; 0: there is none
+    bank: u16  # of the window, in its own size
 
     def reset(self) -> None:
         """Power on."""
@@ -83,7 +84,7 @@ class DispiRegisters(Struct):
                 self.registers[index] = value
                 self.put_right()
             case Dispi.BANK:
-                self.registers[Dispi.BANK] = value & BANK_MASK
+                self.bank = self.registers[Dispi.BANK] = value & BANK_MASK
             case Dispi.ENABLE:
                 self.enable(value)
             case _:
@@ -95,7 +96,9 @@ class DispiRegisters(Struct):
         """Set the mode that the registers say, or leave it."""
         begins = value & DispiEnable.ENABLED != 0 and not self.is_on()
         self.registers[Dispi.ENABLE] = value
-        if begins:
+        if not begins:
+            self.bank = 0
+        else:
             self.registers[Dispi.VIRTUAL_WIDTH] = 0
             self.registers[Dispi.X_OFFSET] = 0
             self.registers[Dispi.Y_OFFSET] = 0
@@ -153,11 +156,10 @@ class DispiRegisters(Struct):
                 registers[Dispi.X_OFFSET] = 0
 
     def show(self, screen: Screen) -> None:
-        """Say what it shows. Of planes nothing but the size is said."""
-        depth = self.registers[Dispi.BITS_PER_PIXEL]
+        """Say what it shows."""
         screen.width = self.registers[Dispi.X_RESOLUTION]
         screen.height = self.registers[Dispi.Y_RESOLUTION]
-        screen.depth = 0 if depth == 4 else u8(depth)
+        screen.depth = u8(self.registers[Dispi.BITS_PER_PIXEL])
         screen.region = REGION + 1
         screen.start = self.start()
         screen.pitch = self.line()

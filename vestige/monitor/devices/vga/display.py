@@ -2,6 +2,7 @@
 
 from vestige.abi import (
     CELL_SIZE,
+    DOTS_OF_BYTE,
     MAX_SCREEN_COLUMNS,
     MAX_SCREEN_ROWS,
     NO_CURSOR,
@@ -11,9 +12,9 @@ from vestige.abi import (
 )
 from vestige.lang.types import u8, u16, u32
 from vestige.monitor.devices.vga.dispi import DispiRegisters
+from vestige.monitor.devices.vga.ports_spec import REGION
 from vestige.monitor.devices.vga.registers import Registers
 from vestige.monitor.devices.vga.spec import (
-    CHAINED,
     COLOURS,
     COLOURS_256,
     CURSOR_OFF,
@@ -21,9 +22,12 @@ from vestige.monitor.devices.vga.spec import (
     FONT_MEMORY,
     FONT_OFFSETS,
     GRAPHICS_MODE,
+    INTERLEAVED,
     LINES,
     MEMORY_MAP_SHIFT,
+    ONE_AREA,
     PALETTE_IN_USE,
+    PLANES,
     RETRACES,
     RUNNING,
     WINDOW_SIZES,
@@ -38,13 +42,11 @@ from vestige.monitor.devices.vga.spec import (
 
 OFFSET_UNIT = 2  # characters
 EIGHT = 8  # bits of a dot
-PLANES = 4  # a character's address is one in each
 DOTS_OF_CHARACTER = 4  # where a dot is two wide
-CHAINED_SIZE = 0x1_0000  # bytes that chained planes have
 
 
 def show(registers: Registers, dispi: DispiRegisters, screen: Screen) -> None:
-    """Say how the screen looks. Of a mode with planes it is said only that it is graphics."""
+    """Say how the screen looks. Of a mode whose dots are elsewhere: only that it is graphics."""
     screen.kind = kind_of(registers)
     if dispi.is_on():
         on = registers.attribute_index & PALETTE_IN_USE != 0
@@ -56,26 +58,37 @@ def show(registers: Registers, dispi: DispiRegisters, screen: Screen) -> None:
             dispi.show(screen)
         else:
             show_graphics(registers, screen)
+            if dispi.memory == 0:
+                screen.depth = 0
         if screen.depth == EIGHT:
             for number in range(PALETTE):
                 screen.palette[number] = registers.dac.colour(u8(number))
+        elif screen.depth == PLANES:
+            show_colours(registers, screen)
 
 
 def show_graphics(registers: Registers, screen: Screen) -> None:
-    """IBM's mode of 256 colours, with chained planes: dots are bytes of RAM, and two wide."""
+    """IBM's modes: a dot is a bit of each plane, or a byte and two wide.
+
+    Those of a CGA, which have a dot's bits, or odd lines, elsewhere, are not told.
+    """
     crtc = registers.crtc
     lines = crtc.registers[Crtc.MAXIMUM_SCAN_LINE]
-    chained = registers.sequencer[Sequencer.MEMORY_MODE] & CHAINED
-    wide = registers.graphics[Graphics.MODE] & COLOURS_256
-    screen.depth = EIGHT if chained and wide else 0
-    screen.region = 0
-    screen.dot_width = 2
+    mode = registers.graphics[Graphics.MODE]
+    characters = crtc.registers[Crtc.HORIZONTAL_DISPLAY_END] + 1
+    if mode & COLOURS_256:
+        screen.depth = EIGHT
+        screen.width = characters * DOTS_OF_CHARACTER
+        screen.dot_width = 2
+    else:
+        cga = mode & INTERLEAVED or crtc.registers[Crtc.MODE_CONTROL] & ONE_AREA == 0
+        screen.depth = 0 if cga else PLANES
+        screen.width = characters * DOTS_OF_BYTE
+        half = registers.sequencer[Sequencer.CLOCKING_MODE] & ClockingMode.HALF_DOT_CLOCK
+        screen.dot_width = 2 if half else 1
     screen.dot_height = ((lines & LINES) + 1) * (2 if lines & DOUBLED else 1)
-    screen.width = (crtc.registers[Crtc.HORIZONTAL_DISPLAY_END] + 1) * DOTS_OF_CHARACTER
     screen.height = (crtc.display_end() + 1) // screen.dot_height
-    window = registers.graphics[Graphics.MISCELLANEOUS] >> MEMORY_MAP_SHIFT & 3
-    screen.window = WINDOWS[window]
-    screen.window_size = min(WINDOW_SIZES[window], CHAINED_SIZE)
+    screen.region = REGION + 1
     screen.start = crtc.pair(Crtc.START_HIGH) * PLANES
     screen.pitch = crtc.registers[Crtc.OFFSET] * OFFSET_UNIT * PLANES
 

@@ -1,14 +1,15 @@
 """Where the VGA is: 00:02.0 of a PC, at IBM's ports and at those of DISPI."""
 
-from vestige.abi import VGA_MEMORY, Board, Config
+from vestige.abi import VGA_MEMORY, WINDOW, WINDOW_SIZE, Board, Config
 from vestige.monitor.devices.vga.ports_spec import (
     PORT_DISPI,
     PORT_FIRST,
     REGION,
     VIDEO_MEMORY,
+    WINDOW_OFFSET,
     Register,
 )
-from vestige.place import Bar, Pci, Place, Ports
+from vestige.place import Access, Bar, MemoryRange, Pci, Place, Ports
 
 
 def is_wanted(config: Config) -> bool:
@@ -35,10 +36,13 @@ VGA = Place(
         ports(Register.STATUS_1, 1),
         Ports(PORT_DISPI, 3, offset=Register.DISPI_INDEX),
     ),
+    memory=MemoryRange(WINDOW, WINDOW_SIZE, Access.WHOLE, offset=WINDOW_OFFSET),
     pci=Pci(slot=2, bars=(Bar(0, VGA_MEMORY, VIDEO_MEMORY, region=REGION),)),
     board=Board.PC,
     present=is_wanted,
     configured=True,
     wide=True,
     displays=True,
+    timed=True,
+    queued=True,
 )

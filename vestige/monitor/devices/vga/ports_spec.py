@@ -11,6 +11,7 @@ PORT_DISPI = 0x1CE
 DISPI_OFFSET = 0x40
 REGION = 0  # of abi.REGIONS: the frame buffer, at BAR 0
 VIDEO_MEMORY = 16 * MIB
+WINDOW_OFFSET = 0x1_0000  # of the window's first byte
 
 
 class Register(IntEnum):
@@ -42,5 +43,6 @@ class Register(IntEnum):
     DISPI_DATA_TOO = DISPI_OFFSET + 2  # the same, aligned
 
 
+INDEXES = (Register.SEQUENCER_INDEX, Register.GRAPHICS_INDEX, Register.CRTC_INDEX)
 COLOUR_ONLY = (Register.CRTC_INDEX, Register.CRTC_DATA, Register.STATUS_1)
 MONO_ONLY = (Register.CRTC_INDEX_MONO, Register.CRTC_DATA_MONO, Register.STATUS_1_MONO)

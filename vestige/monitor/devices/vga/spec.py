@@ -49,6 +49,11 @@ class Sequencer(IntEnum):
     MEMORY_MODE = 4
 
 
+PLANES = 4
+ALL_PLANES = 0x0F  # MAP_MASK
+GLYPHS = 1 << 2  # MAP_MASK: the plane that has them, alone
+SEQUENTIAL = 1 << 2  # MEMORY_MODE: odd and even addresses are no planes of their own
+CHAINED = 1 << 3  # MEMORY_MODE: a byte for each address, planes by turns
 SEQUENCER_PLACES = 8
 SEQUENCER_BITS = (0x03, 0x3D, 0x0F, 0x3F, 0x0E, 0, 0, 0)  # by index: those that can be set
 RUNNING = 3  # RESET: neither reset is asserted
@@ -104,6 +109,7 @@ LINES = 0x1F  # MAXIMUM_SCAN_LINE, CURSOR_START, CURSOR_END: lines of a characte
 DOUBLED = 1 << 7  # MAXIMUM_SCAN_LINE: each line twice
 CURSOR_OFF = 1 << 5  # CURSOR_START
 RETRACES = 1 << 7  # MODE_CONTROL: there are horizontal and vertical retraces
+ONE_AREA = 1 << 0  # MODE_CONTROL: odd lines are not from an area of their own
 
 
 class Overflow(IntEnum):
@@ -134,6 +140,31 @@ class Graphics(IntEnum):
     BIT_MASK = 8
 
 
+class WriteMode(IntEnum):
+    """MODE, bits 0 and 1: what a byte that is written means."""
+
+    DATA = 0  # eight dots of each plane, but where ENABLE_SET_RESET has SET_RESET's
+    LATCHES = 1  # nothing: what was read last is written
+    COLOUR = 2  # a bit of each plane, for all of eight dots
+    MASK = 3  # which of eight dots become SET_RESET's
+
+
+class Function(IntEnum):
+    """DATA_ROTATE, bits 3 and 4: what becomes of data and latches."""
+
+    NONE = 0
+    AND = 1
+    OR = 2
+    XOR = 3
+
+
+WRITE_MODE = 3  # MODE
+COMPARES = 1 << 3  # MODE: a read tells which dots have a colour
+ODD_EVEN = 1 << 4  # MODE: even addresses are planes 0 and 2, odd ones 1 and 3
+INTERLEAVED = 1 << 5  # MODE: two bits make a dot
+COLOURS_256 = 1 << 6  # MODE: 8 bits make a dot, two wide
+ROTATION = 7  # DATA_ROTATE
+FUNCTION_SHIFT = 3
 GRAPHICS_PLACES = 16
 GRAPHICS_BITS = (0x0F, 0x0F, 0x0F, 0x1F, 0x03, 0x7B, 0x0F, 0x0F, 0xFF, 0, 0, 0, 0, 0, 0, 0)
 GRAPHICS_MODE = 1 << 0  # MISCELLANEOUS
@@ -164,8 +195,6 @@ ATTRIBUTE_BITS = (
     *(0 for _ in range(ATTRIBUTE_PLACES - Attribute.COLOUR_SELECT - 1)),
 )
 ATTRIBUTE_INDEX = 0x3F
-CHAINED = 1 << 3  # MEMORY_MODE of the sequencer: a byte for each address, planes by turns
-COLOURS_256 = 1 << 6  # MODE of the graphics controller: 8 bits make a dot, two wide
 PALETTE_IN_USE = 1 << 5  # of the index: the palette drives the screen, which is dark otherwise
 
 
