@@ -21,6 +21,7 @@ from vestige.monitor.devices.vga.place import VGA
 from vestige.monitor.devices.virtio.place import VIRTIO
 from vestige.monitor.devices.virtio_blk.place import VIRTIO_BLOCK
 from vestige.monitor.devices.virtio_console.place import VIRTIO_CONSOLE
+from vestige.monitor.devices.virtio_input.place import VIRTIO_TABLET
 from vestige.monitor.devices.virtio_net.place import VIRTIO_NET
 from vestige.monitor.devices.virtio_rng.place import VIRTIO_ENTROPY
 from vestige.place import standard
@@ -46,6 +47,6 @@ DEVICES = (
     VGA,
     POWER_MANAGEMENT,
 )
-VIRTIO_TYPES = (VIRTIO_BLOCK, VIRTIO_CONSOLE, VIRTIO_ENTROPY, VIRTIO_NET)
+VIRTIO_TYPES = (VIRTIO_BLOCK, VIRTIO_CONSOLE, VIRTIO_ENTROPY, VIRTIO_NET, VIRTIO_TABLET)
 POSTS = tuple(post for place in DEVICES for post in place.posts)  # n is abi.Irq.START + n
 STANDARD = standard(DEVICES, Board.MODERN)

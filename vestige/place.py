@@ -251,6 +251,7 @@ class Place(Record):
     ends: bool = False  # the guest ends its machine by it
     resets_processors: bool = False  # that may be by a reset of the processors alone
     resumes: bool = False  # it says whether firmware goes on after that
+    takes_events: bool = False  # of what is done at a keyboard or a mouse
     notice: bytes = b""  # that it may have told to the user
     link: str = ""  # what is between it and its files: the field of Machine
     disks: Bus | None = None  # of which bus they are attached to it
@@ -321,4 +322,6 @@ class VirtioType(Record):
     count: u8
     class_code: u16  # of the PCI function
     requests: Requests | None = None  # a disk's
+    writes: bool = False  # its configuration structure takes them
+    takes_events: bool = False  # of what is done at a pointer
     link: str = ""  # what is between the models and their files: the field of Machine

@@ -14,6 +14,7 @@ from vestige.monitor.block import BlockRequest
 from vestige.monitor.devices.virtio.chain import Chain
 from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.drivers.ring.driver import RingDriver
+from vestige.monitor.events import EventStream
 
 
 class Device(Protocol):
@@ -243,6 +244,13 @@ class Noticed(Protocol):
         """Whether to tell it now."""
 
 
+class EventTaker(Protocol):
+    """One that has a keyboard or a mouse."""
+
+    def take_event(self, stream: EventStream, now: u64) -> u8:
+        """The next event is offered: an events.Taken."""
+
+
 class Showing(Protocol):
     """One whose registers the guest may read in pages, without an exit."""
 
@@ -299,6 +307,22 @@ class VirtioModel(Protocol):
 
     def service(self, device: VirtioDevice, chain: Chain, ram: Memory) -> None:
         """Take what the driver made available."""
+
+
+class VirtioWritable(Protocol):
+    """One whose configuration structure takes writes."""
+
+    def write_config(self, offset: u32, size: u8, value: u32) -> None:
+        """A write of 1, 2 or 4 bytes, in one aligned 32-bit word."""
+
+
+class VirtioEventTaker(Protocol):
+    """One that has a pointer."""
+
+    def take_event(
+        self, stream: EventStream, device: VirtioDevice, chain: Chain, ram: Memory
+    ) -> u8:
+        """The next event is offered: an events.Taken."""
 
 
 class VirtioDisk(Protocol):

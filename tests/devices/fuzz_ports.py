@@ -1,4 +1,4 @@
-"""Drivers of the virtio console and the entropy device that do anything, in CPython and compiled.
+"""Drivers of the virtio console, entropy device and tablet that do anything, run twice.
 
     python -m tests.devices.fuzz_ports --count 20000 --seed 1
 
@@ -17,8 +17,11 @@ from tests.devices.virtio.bench import DRIVER_OK, EVENT_IDX, NEEDS_RESET
 from tests.devices.virtio.plain import ROOM
 from tests.devices.virtio.reference import RAM_SIZE, Buffer, Driver, PackedDriver, SplitDriver
 from tests.devices.virtio_console.bench import CONTROL_OUT, MULTIPORT, SIZE, ConsoleBench
+from tests.devices.virtio_input.bench import DEVICE, TabletBench
 from tests.devices.virtio_rng.bench import EntropyBench
+from vestige.abi import EVENT_SIZE, EventKind
 from vestige.monitor.devices.virtio_console.port import INPUT_SIZE, OUTPUT_SIZE, VirtioPort
+from vestige.monitor.devices.virtio_input.model import LONGEST
 from vestige.monitor.devices.virtio_rng.model import POOL_SIZE
 
 DEFAULT = 20_000  # steps
@@ -125,6 +128,40 @@ class EntropyRun:
         assert bench.device.queues[0].in_flight == 0
 
 
+class TabletRun:
+    """One tablet and its driver."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.bench = TabletBench()
+        self.drivers = self.bench.begin()
+
+    def step(self) -> None:
+        """Do one thing, and check."""
+        chance, bench = self.chance, self.bench
+        match chance.randrange(6):
+            case 0 | 1:
+                offer(chance.choice(self.drivers), chance)
+                bench.service()
+            case 2 | 3:
+                bench.bring(chance.randbytes(EVENT_SIZE))
+                bench.bring(bytes((EventKind.TABLET,)) + chance.randbytes(EVENT_SIZE - 1))
+            case 4:
+                size = chance.choice((1, 2, 4))
+                place = DEVICE + chance.randrange(0, 0x90, size)
+                bench.write(place, size, chance.getrandbits(8 * size))
+                bench.read(DEVICE + chance.randrange(0, 0x90, 4), 4)
+                bench.ask(chance.randrange(0x14), chance.randrange(4))
+            case _:
+                for driver in self.drivers:
+                    driver.collect()
+                if not bench.status() & DRIVER_OK or bench.status() & NEEDS_RESET:
+                    kind = chance.choice((SplitDriver, PackedDriver))
+                    self.drivers = bench.begin(kind, chance.choice((0, EVENT_IDX)))
+        assert bench.tablet.sent <= bench.tablet.count <= LONGEST
+        assert bench.device.queues[0].in_flight == bench.device.queues[1].in_flight == 0
+
+
 def offer(driver: Driver, chance: random.Random) -> None:
     """A buffer of any shape, most of them sound."""
     parts = []
@@ -139,7 +176,10 @@ def offer(driver: Driver, chance: random.Random) -> None:
     driver.add(parts, indirect=chance.random() < 0.3)
 
 
-def fuzz(kind: type[ConsoleRun | EntropyRun], limit: fuzzing.Limit, chance: random.Random) -> int:
+Run = ConsoleRun | EntropyRun | TabletRun
+
+
+def fuzz(kind: type[Run], limit: fuzzing.Limit, chance: random.Random) -> int:
     """How many steps were made. Raises AssertionError where something is wrong."""
     done = 0
     while left := limit.left(done):
@@ -151,11 +191,11 @@ def fuzz(kind: type[ConsoleRun | EntropyRun], limit: fuzzing.Limit, chance: rand
 
 
 def main() -> int:
-    """Fuzz both devices, each for so many steps or half the time."""
+    """Fuzz each device for so many steps, or a third of the time."""
     options = fuzzing.parser(__doc__, "steps a device", DEFAULT).parse_args()
     status = 0
-    for name, kind in (("console", ConsoleRun), ("entropy", EntropyRun)):
-        limit = fuzzing.limit(options, DEFAULT, share=2)
+    for name, kind in (("console", ConsoleRun), ("entropy", EntropyRun), ("tablet", TabletRun)):
+        limit = fuzzing.limit(options, DEFAULT, share=3)
         try:
             done = fuzz(kind, limit, random.Random(options.seed))
         except fuzzing.FAILURES as error:

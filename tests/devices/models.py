@@ -44,7 +44,6 @@ from vestige.monitor.devices.fw_cfg.model import FwCfg
 from vestige.monitor.devices.hpet.model import Hpet
 from vestige.monitor.devices.hpet.spec import ROUTES, TIMERS
 from vestige.monitor.devices.i8042.keyboard import LONGEST_REPLY, PLACES
-from vestige.monitor.devices.i8042.link import ROOM
 from vestige.monitor.devices.i8042.model import KeyboardController, Source
 from vestige.monitor.devices.i8042.mouse import FARTHEST, LONGEST
 from vestige.monitor.devices.i8042.scan_codes import PAUSE, PRINT_SCREEN
@@ -87,6 +86,7 @@ from vestige.monitor.devices.vga.spec import (
     WIDE_DAC_BITS,
     Dispi,
 )
+from vestige.monitor.events import ROOM
 from vestige.monitor.line import NEVER
 from vestige.monitor.sized import ONES
 from vestige.place import Access, Place
@@ -240,7 +240,7 @@ def check_typing(bench: TypingBench) -> None:
     """No event makes the keyboard lose one."""
     check_keyboard_controller(bench.controller)
     assert bench.controller.keyboard.overrun == 0
-    assert bench.link.used <= bench.link.count <= ROOM
+    assert bench.stream.used <= bench.stream.count <= ROOM
 
 
 def check_pvpanic(pvpanic: Pvpanic) -> None:

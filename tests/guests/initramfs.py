@@ -104,6 +104,13 @@ def discs(flavour: Flavour) -> Path:
 
 
 @cache
+def tablet(flavour: Flavour) -> Path:
+    """Says what events come of a tablet, and powers off; see the script."""
+    modules = modules_for(flavour, "virtio_pci", "virtio_input", "evdev")
+    return _archive(f"tablet-{flavour}", SCRIPTS / "tablet-init", modules)
+
+
+@cache
 def efiemu(flavour: Flavour) -> Path:
     """Uses the IDE disk of a machine that was taken over, and powers off; see the script."""
     modules = modules_for(flavour, "sd_mod", "ata_piix")

@@ -312,3 +312,25 @@ def test_isolinux_starts_debian_which_reads_discs_that_are_changed(
         said = "\n".join(seat.lines())  # to the end
         assert f"{hashlib.sha256(other.read_bytes()).hexdigest()}  /dev/sr0" in said
     assert seat.status == 0
+
+
+@pytest.mark.parametrize("machine", ["modern", "pc"])
+def test_linux_reads_a_tablet(host: SoftHost, machine: str) -> None:
+    """On a PC behind keys, which are the other device's."""
+    kernel, initrd = kernels.kernel("standard").bzimage, initramfs.tablet("standard")
+    words = (
+        *("--machine", machine, "--tablet"),
+        *("--kernel", str(kernel), "--initrd", str(initrd)),
+        *("--append", "console=ttyS0 loglevel=3 panic=-1"),
+    )
+    with Seat(host, *words, timeout=TIMEOUT) as seat:
+        seat.read_until("point: the tablet")
+        keys = ["a"] if machine == "pc" else []
+        seat.tell("type", *keys, "point 5 6", "button left down", "wheel 1", "point 32767 0")
+        said = "\n".join(seat.lines())
+    assert seat.status == 0
+    (events,) = re.findall(r"events: (.*)", said)
+    at, button, wheel = ["3,0,5", "3,1,6"], ["1,272,1"], ["2,8,-1"]
+    end = ["0,0,0"]
+    # Linux passes on what has changed, and no more.
+    assert events.split() == [*at, *end, *button, *end, *wheel, *end, "3,0,32767", "3,1,0", *end]

@@ -1,6 +1,7 @@
 """Words for keys and pointers, as records: codes against a keyboard's own table."""
 
 import string
+import struct
 
 import pytest
 from hypothesis import given
@@ -8,9 +9,11 @@ from hypothesis import strategies as st
 
 from vestige.abi import EVENT_SIZE, EventKind
 from vestige.errors import UsageError
-from vestige.host.keys import ACTIONS, ALIASES, NAMED, PLAIN, SHIFT, SHIFTED, Typist
+from vestige.host.keys import ACTIONS, ALIASES, NAMED, PLAIN, SHIFT, SHIFTED, Desk, Typist
 from vestige.monitor.devices.i8042.keyboard import is_key
 
+TABLET = Desk(keyboard=False, tablet=True)
+BOTH = Desk(tablet=True)
 DOWN, UP = "down", "up"
 # IBM PS/2 Technical Reference, "Scan Codes", set 1: some that are told by other sources, too.
 KNOWN = {"esc": 0x01, "1": 0x02, "0": 0x0B, "q": 0x10, "p": 0x19, "a": 0x1E, "l": 0x26, "z": 0x2C,
@@ -110,6 +113,53 @@ def test_buttons_stay_down_until_they_are_up() -> None:
     assert pointer("button left down", "move 1 1", "button right", "button left up") == [
         *((1, 0, 0, 0), (1, 1, -1, 0), (3, 0, 0, 0), (1, 0, 0, 0), (0, 0, 0, 0)),
     ]
+
+
+def at_tablet(*lines: str, desk: Desk = BOTH) -> list[tuple[int, ...]]:
+    """Kind, buttons, place and wheel of each record."""
+    typist = Typist(desk)
+    data = b"".join(map(typist.records, lines))
+    return [
+        (kind, buttons, x, y, wheel)
+        for kind, buttons, _, x, y, wheel in struct.iter_unpack("<BBHHHh", data)
+    ]
+
+
+def test_a_tablets_pointer_is_where_it_is_put_and_buttons_are_there() -> None:
+    tablet = EventKind.TABLET
+    assert at_tablet("point 5 32767", "button left down", "wheel 2", "point 0 0") == [
+        (tablet, 0, 5, 32767, 0), (tablet, 1, 5, 32767, 0), (tablet, 1, 5, 32767, 2),
+        (tablet, 1, 0, 0, 0),
+    ]  # fmt: skip
+
+
+def test_buttons_are_the_mouses_again_behind_a_movement() -> None:
+    kinds = [kind for kind, *_ in at_tablet("point 1 1", "move 1 1", "wheel 1", "point 1 1")]
+    pointer, tablet = EventKind.POINTER, EventKind.TABLET
+    assert kinds == [tablet, pointer, pointer, tablet]
+
+
+@pytest.mark.parametrize(
+    ("desk", "line", "words"),
+    [
+        (Desk(), "point 1 1", "point: no tablet; `vestige run --tablet` has one"),
+        (TABLET, "move 1 1", "move: no keyboard and no mouse, but a tablet"),
+        (TABLET, "enter", "enter: no keyboard"),
+        (TABLET, "text a", "text: no keyboard"),
+        (TABLET, "point 1", "point 1: give X Y, each from 0 to 32767"),
+        (TABLET, "point 0 32768", "point 0 32768: give X Y"),
+    ],
+)
+def test_what_is_not_there_is_told(desk: Desk, line: str, words: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        Typist(desk).records(line)
+    assert str(refused.value).startswith(words)
+
+
+def test_a_tablet_alone_has_buttons_and_a_wheel() -> None:
+    assert at_tablet("wheel -1", "button right down", desk=TABLET) == [
+        (EventKind.TABLET, 0, 0, 0, -1), (EventKind.TABLET, 2, 0, 0, 0),
+    ]  # fmt: skip
 
 
 def test_a_wait_is_in_milliseconds() -> None:

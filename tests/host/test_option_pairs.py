@@ -28,6 +28,7 @@ CHOICES: dict[str, Any] = {
     "ide": IDE_IN_MEMORY,
     "disks": (DiskOption("d", IDE),),
     "entropy": True,
+    "tablet": True,
     "net": "user",
 }
 PC_ALONE = {"firmware", "vga", "rtc"}

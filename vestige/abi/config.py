@@ -150,6 +150,7 @@ class VirtioKind(IntEnum):
     BLOCK = 2
     CONSOLE = 3
     ENTROPY = 4
+    INPUT = 18
 
 
 class Virtio(Struct):
@@ -202,7 +203,7 @@ class Console(Struct):
 
 
 class Events(Struct):
-    """Where the events of keyboard and mouse come from: abi/events.py."""
+    """Where the events of keyboard, mouse and tablet come from: abi/events.py."""
 
     present: u8
     file: u32  # fixed file number in the ring

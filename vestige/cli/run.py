@@ -138,12 +138,19 @@ SYNTAX = Syntax(
         ),
         Option("--rng", field="entropy", read=given, help="give the guest a virtio entropy device"),
         Option(
+            "--tablet",
+            field="tablet",
+            read=given,
+            help="give the guest a virtio tablet: a pointer that is where it is put, by --keys and"
+            " `vestige type`",
+        ),
+        Option(
             "--keys",
             "unix:PATH|FILE",
             field="keys",
             read=last(read.parse_keys),
-            help="lines of keys and pointer movements for a PC's keyboard and mouse, as"
-            " `vestige type` has them",
+            help="lines of keys and pointer movements for a PC's keyboard and mouse, and for a"
+            " tablet, as `vestige type` has them",
         ),
         Option(
             "--display",

@@ -8,7 +8,7 @@ INPUTS is a block device with what the guest starts from, the initrd, the VGA's 
 that a firmware starts (0: none), the compiled images and the filter of system calls (0: none), one
 behind the other, of so many bytes each; ZONE
 is how far local time out there is ahead of UTC, in seconds. Then a device for each --disk, each
---port, --stats, a stream of what is asked of the run, and one of a PC's events. Names in the run's
+--port, --stats, a stream of what is asked of the run, and one of events. Names in the run's
 words are for messages alone.
 """
 
@@ -29,7 +29,7 @@ from vestige.host.compiled import Compiled
 from vestige.host.control.server import Control, about
 from vestige.host.files.opening import Files
 from vestige.host.files.outputs import open_output
-from vestige.host.options import PC, DiskOption, RunOptions
+from vestige.host.options import DiskOption, RunOptions
 from vestige.host.resources import Resources
 from vestige.lang.image import Image
 from vestige.machine.files import InputFile
@@ -57,13 +57,13 @@ class Places:
 
     def control(self, asked: RunOptions, end: Callable[[], object]) -> Control:
         """The run's, which out there asks through the last of the devices but that of events."""
-        place = self._devices[-2 if asked.machine == PC else -1]
+        place = self._devices[-2 if asked.has_events else -1]
         stream = os.open(place, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         return Control(about(asked), end, (stream,))
 
     def events(self, asked: RunOptions, resources: Resources, watch: Watch) -> Events | None:
         """What is typed out there, through the last of them."""
-        if asked.machine != PC:
+        if not asked.has_events:
             return None
         stream = os.open(self._devices[-1], os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         events = resources.keep(Events(Source(stream)))

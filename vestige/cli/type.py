@@ -1,4 +1,4 @@
-"""`vestige type`: keys and pointer movements for a PC that runs, from the command line."""
+"""`vestige type`: keys and pointer movements for a guest that runs, from the command line."""
 
 import os
 import time
@@ -11,7 +11,16 @@ from vestige.host.control.client import SlowError, find
 
 PATIENCE = 10.0  # seconds in which the guest takes nothing
 # Each with the most words that follow, in the same word of the shell's.
-ACTIONS = {"text": 1, "press": 1, "release": 1, "wait": 1, "move": 2, "wheel": 1, "button": 2}
+ACTIONS = {
+    "text": 1,
+    "press": 1,
+    "release": 1,
+    "wait": 1,
+    "move": 2,
+    "point": 2,
+    "wheel": 1,
+    "button": 2,
+}
 LOOK = 1.0  # seconds from a look at what it takes to the next
 
 SYNTAX = Syntax(
@@ -29,8 +38,10 @@ SYNTAX = Syntax(
         "KEYS: a key like a, F1, enter, up, kp5, or some that are held together, like"
         " ctrl-alt-delete. ACTION, each one word for the shell: 'press KEYS', 'release KEYS',"
         " 'move RIGHT DOWN', 'wheel TURNS', 'button left|right|middle|fourth|fifth [down|up]',"
-        " 'wait MILLISECONDS', 'text TEXT'. All is done in the order in which it is given, as fast"
-        " as the guest takes it. A BIOS keeps 15 keys, so it and GRUB lose what is typed beyond"
+        " 'wait MILLISECONDS', 'text TEXT'; with --tablet 'point X Y', from 0 0, the upper left,"
+        " to 32767 32767: wheel and buttons are a tablet's behind that, a mouse's behind move. All"
+        " is done in the order in which it is given, as fast as the guest takes it. A BIOS keeps 15"
+        " keys, so it and GRUB lose what is typed beyond"
         " that at once: put 'wait MILLISECONDS' between. Exit status: 0 the guest's keyboard and"
         " mouse have taken all; 1 they have taken nothing for 10 s, and then it says how much has"
         " been dropped and how much may yet come, or the run does not answer, has ended, or its"

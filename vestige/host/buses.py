@@ -76,6 +76,11 @@ def place_entropy(config: abi.Config) -> None:
     _add(config, abi.VirtioKind.ENTROPY, 1)
 
 
+def place_tablet(config: abi.Config) -> None:
+    """Behind those, the virtio input device: events, and what the driver has to say."""
+    _add(config, abi.VirtioKind.INPUT, 2)
+
+
 def _add(config: abi.Config, kind: abi.VirtioKind, queues: int) -> None:
     """A function at the next place there is; there are places for all that can be asked for."""
     function = next(one for one in config.virtio if one.kind == abi.VirtioKind.NONE)

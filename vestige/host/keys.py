@@ -1,4 +1,4 @@
-"""Words for what is done at a keyboard and a mouse, and the records of abi/events.py they become.
+"""Words for what is done at a keyboard, a mouse and a tablet, and the records they become.
 
 A line is one of ACTIONS with its words, or a key, or several that are held together, as
 ctrl-alt-delete. Keys are those of a US keyboard of 102 keys.
@@ -6,9 +6,10 @@ ctrl-alt-delete. Keys are those of a US keyboard of 102 keys.
 
 from _collections_abc import Callable, Iterator, Mapping, Sequence
 
-from vestige.abi import EventKind
+from vestige.abi import TABLET_END, EventKind
 from vestige.errors import UsageError
 from vestige.host.numbers import plain
+from vestige.host.options import NamedValues
 
 EXTENDED = 0xE000
 PAUSE = 0xE11D
@@ -62,19 +63,57 @@ EXAMPLES = "enter, a, ctrl-alt-delete"
 NEAREST = 3  # names that are told for one that is none
 
 
-class Typist:
-    """Whoever is at the keyboard; `buttons` of the mouse are down."""
+class Desk(NamedValues):
+    """What there is to do something at: a keyboard with a mouse, a tablet, or both."""
 
-    def __init__(self) -> None:
+    __slots__ = ("keyboard", "tablet")
+
+    def __init__(self, *, keyboard: bool = True, tablet: bool = False) -> None:
+        self.keyboard, self.tablet = keyboard, tablet
+
+
+PC_DESK = Desk()
+Held = tuple[int, tuple[int, int] | None]  # buttons, and a tablet's place
+
+
+class Typist:
+    """Whoever is at a desk; `buttons` are down, and the tablet's pointer is at `place`.
+
+    They are those of the tablet while there is a `place`, else the mouse's.
+    """
+
+    def __init__(self, desk: Desk = PC_DESK) -> None:
+        self.desk = desk
         self.buttons = 0
+        self.place: tuple[int, int] | None = None if desk.keyboard else (0, 0)
+
+    @property
+    def held(self) -> Held:
+        """How the pointer is."""
+        return self.buttons, self.place
+
+    @held.setter
+    def held(self, held: Held) -> None:
+        self.buttons, self.place = held
 
     def records(self, line: str) -> bytes:
         """What a line means. Raises UsageError, and then nothing is done."""
         action, _, words = line.partition(" ")
+        self._check(action)
         if action in ACTIONS:
             return b"".join(ACTIONS[action](self, words if action == "text" else words.strip()))
         codes = _keys_of(line.strip())
         return b"".join((*map(press, codes), *map(release, reversed(codes))))
+
+    def _check(self, action: str) -> None:
+        """Raise UsageError where there is nothing to do that at."""
+        if action == "point" and not self.desk.tablet:
+            raise UsageError("point: no tablet; `vestige run --tablet` has one")
+        if action not in OF_TABLETS and not self.desk.keyboard:
+            raise UsageError(
+                f"{action}: no keyboard and no mouse, but a tablet: give point X Y, button or"
+                " wheel, or have the others by `vestige run --machine pc`"
+            )
 
     def text(self, text: str) -> Iterator[bytes]:
         """Each character by its key, with Shift where it needs that."""
@@ -106,7 +145,14 @@ class Typist:
     def move(self, words: str) -> Iterator[bytes]:
         """The mouse, to the right and down, as a screen counts."""
         x, y = _numbers("move", words, "RIGHT DOWN", -FARTHEST, FARTHEST)
+        self.place = None
         yield self._pointer(x=x, y=-y)
+
+    def point(self, words: str) -> Iterator[bytes]:
+        """The tablet's pointer, in 32767ths of the screen from its upper left corner."""
+        x, y = _numbers("point", words, "X Y", 0, TABLET_END)
+        self.place = (x, y)
+        yield self._pointer()
 
     def wheel(self, words: str) -> Iterator[bytes]:
         """Turns towards the user, which is down."""
@@ -128,6 +174,9 @@ class Typist:
             yield self._pointer()
 
     def _pointer(self, x: int = 0, y: int = 0, wheel: int = 0) -> bytes:
+        if self.place is not None:
+            x, y = self.place
+            return record(EventKind.TABLET, self.buttons, x=x, y=y, wheel=wheel)
         return record(EventKind.POINTER, self.buttons, x=x, y=y, wheel=wheel)
 
 
@@ -137,9 +186,12 @@ ACTIONS: Mapping[str, Callable[[Typist, str], Iterator[bytes]]] = {
     "release": Typist.release,
     "wait": Typist.wait,
     "move": Typist.move,
+    "point": Typist.point,
     "wheel": Typist.wheel,
     "button": Typist.button,
 }
+
+OF_TABLETS = ("point", "wheel", "button", "wait")
 
 
 def record(

@@ -168,23 +168,23 @@ class JailOption(NamedValues):
 class RunOptions(NamedValues):
     """One `vestige run`. Units: `memory` bytes, `timeout` seconds; `ide` is one of IDE_PLACES.
 
-    `net`: USER, HOST_LOOPBACK, tap:NAME or None; `entropy`: a virtio entropy device; `devices`:
-    those of vestige.devices that have an option which was given, by their fields; `stats`: where to
-    write the statistics; `floppies`: drive A's and drive B's, of which those with a disk are among
-    `disks`, last, too; `on_reboot`, one of REBOOTS, what a reset by the guest does; `ring`, one
-    of RINGS, who takes the entries of the io_uring; `machine`: one of MACHINES; `firmware`: one of
-    FIRMWARES, or a path, with which a guest starts without a `kernel`, or before it; `rtc`: what a
-    PC's clock shows, None: UTC; `vga`: one of VGAS, None: what the machine has by itself; `name`:
-    the run's, None: its process's number; `keys`: where the keyboard's and the mouse's events come
-    from, too; `cdrom`, a drive for discs, is one of the `disks`, behind those of `--disk`;
-    `display`: where the screen is shown.
+    `net`: USER, HOST_LOOPBACK, tap:NAME or None; `entropy`: a virtio entropy device; `tablet`: a
+    virtio tablet; `devices`: those of vestige.devices that have an option which was given, by their
+    fields; `stats`: where to write the statistics; `floppies`: drive A's and drive B's, of which
+    those with a disk are among `disks`, last, too; `on_reboot`, one of REBOOTS, what a reset by the
+    guest does; `ring`, one of RINGS, who takes the entries of the io_uring; `machine`: one of
+    MACHINES; `firmware`: one of FIRMWARES, or a path, with which a guest starts without a `kernel`,
+    or before it; `rtc`: what a PC's clock shows, None: UTC; `vga`: one of VGAS, None: what the
+    machine has by itself; `name`: the run's, None: its process's number; `keys`: where the events
+    of keyboard, mouse and tablet come from, too; `cdrom`, a drive for discs, is one of the `disks`,
+    behind those of `--disk`; `display`: where the screen is shown.
     """
 
     __slots__ = (
         "accel", "append", "console", "cpus", "devices", "disks", "display", "entropy", "firmware",
         "floppies", "ide",
         "initrd", "jail", "kernel", "keys", "machine", "memory", "name", "net", "on_reboot",
-        "ports", "ring", "rtc", "stats", "timeout", "vga",
+        "ports", "ring", "rtc", "stats", "tablet", "timeout", "vga",
     )  # fmt: skip
 
     def __init__(
@@ -217,8 +217,9 @@ class RunOptions(NamedValues):
         keys: str | None = None,
         cdrom: DiskOption | None = None,
         display: "DisplayOption | None" = None,
+        tablet: bool = False,
     ) -> None:
-        self.name, self.keys, self.display = name, keys, display
+        self.name, self.keys, self.tablet, self.display = name, keys, tablet, display
         self.machine, self.firmware, self.rtc, self.vga = machine, firmware, rtc, vga
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.floppies = memory, cpus, floppies
@@ -236,6 +237,11 @@ class RunOptions(NamedValues):
         """Which of the disks is the drive for discs."""
         found = [number for number, disk in enumerate(self.disks) if disk.is_optical]
         return found[0] if found else None
+
+    @property
+    def has_events(self) -> bool:
+        """Whether there is something to type at, or to point at."""
+        return self.machine == PC or self.tablet
 
     @property
     def has_vga(self) -> bool:
@@ -569,8 +575,11 @@ def check(options: RunOptions) -> None:
         raise UsageError(
             f"--floppy: a PC has floppy drives; give --machine {PC}, too, or leave --floppy out"
         )
-    if options.keys is not None and options.machine != PC:
-        raise UsageError(f"--keys: a PC's keyboard; give --machine {PC}, too, or leave --keys out")
+    if options.keys is not None and not options.has_events:
+        raise UsageError(
+            f"--keys: a PC's keyboard, or a tablet; give --machine {PC} or --tablet, too, or leave"
+            " --keys out"
+        )
     if options.display is not None and not options.has_vga:
         raise UsageError(
             f"--display: a PC's screen; give --machine {PC} without --vga {VGA_NONE}, or leave"

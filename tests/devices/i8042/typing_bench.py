@@ -1,16 +1,16 @@
-"""The keyboard controller and what lies between it and its file, without a ring: for fuzzers."""
+"""The keyboard controller and the stream of its events, without a ring: for fuzzers."""
 
 from vestige.abi import Config
 from vestige.lang.types import Struct, u8, u32, u64
-from vestige.monitor.devices.i8042.link import ROOM, EventsLink
 from vestige.monitor.devices.i8042.model import KeyboardController
 from vestige.monitor.drivers.ring.driver import FIRST_STREAM, Owner, RingDriver
+from vestige.monitor.events import ROOM, EventStream
 
 
 class TypingBench(Struct):
     """`arrive` is the kernel's, `move` the core's, the rest the guest's."""
 
-    link: EventsLink
+    stream: EventStream
     controller: KeyboardController
     ring_driver: RingDriver  # without a free place: it submits nothing
     config: Config
@@ -18,34 +18,35 @@ class TypingBench(Struct):
     def reset(self) -> None:
         """Power-on, with a file."""
         self.controller.reset()
-        self.link.connect(self.config)
-        self.link.ended = 0
 
     def arrive(self, size: u8, kind: u8, rest: u64) -> None:
         """So many bytes have been read, whatever they are: many are of this kind."""
-        stream = self.ring_driver.streams[Owner.EVENTS - FIRST_STREAM]
-        if self.link.has_event() or stream.answered:
+        read = self.ring_driver.streams[Owner.EVENTS - FIRST_STREAM]
+        if self.stream.has_event() or read.answered:
             return
         for i in range(size):
-            place = u32(self.link.count + i)
+            place = u32(self.stream.count + i)
             if place < ROOM:
                 value = kind if place % 10 == 0 else u8(rest >> (place % 8 * 8) & 0xFF)
-                self.link.buffer[place] = value
-        stream.result = size
-        stream.answered = 1
+                self.stream.buffer[place] = value
+        read.result = size
+        read.answered = 1
 
     def fail(self, number: u8) -> None:
         """Or it failed."""
-        stream = self.ring_driver.streams[Owner.EVENTS - FIRST_STREAM]
-        if not self.link.has_event():
-            stream.result = -number
-            stream.answered = 1
+        read = self.ring_driver.streams[Owner.EVENTS - FIRST_STREAM]
+        if not self.stream.has_event():
+            read.result = -number
+            read.answered = 1
 
     def move(self, now: u64) -> u64:
         """A turn of the core's; when the next one is due."""
         self.controller.expire(now)
-        self.link.move(self.controller, self.config, self.ring_driver, now)
-        return min(self.link.next_deadline(), self.controller.next_deadline())
+        self.stream.take_read(self.ring_driver, now)
+        while self.stream.is_due(now):
+            self.stream.was_offered(self.controller.take_event(self.stream, now))
+        self.stream.read(self.config, self.ring_driver, now)
+        return min(self.stream.next_deadline(), self.controller.next_deadline())
 
     def read(self, offset: u8, now: u64) -> u8:
         """A register read."""

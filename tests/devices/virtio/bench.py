@@ -33,7 +33,7 @@ def native() -> NativeImage:
     return compiled(
         Virtio.configure, Virtio.attach_disk, Virtio.has_function, Virtio.memory_offset,
         Virtio.read_config, Virtio.write_config, Virtio.read, Virtio.write, Virtio.service,
-        Virtio.signal, VirtioBlock.request_done, VirtioDevice.config_changed,
+        Virtio.signal, Virtio.take_event, VirtioBlock.request_done, VirtioDevice.config_changed,
         VirtioDevice.take_reset, Msix.take_requests, Msix.message_address, Msix.message_data,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Where the guest's keyboard and mouse get their events: of whoever types, of a file, of a socket.
+"""Where keyboard, mouse and tablet get their events: of whoever types, of a file, of a socket.
 
 The ring's file is a socket, of which the monitor takes an event when the guest can take it. So what
 is sent into it stays there until then, and what it has no room for stays here, and in the file.
@@ -17,10 +17,10 @@ import termios
 import time
 from _collections_abc import Callable, Sequence
 
-from vestige.abi import EVENT_BUTTONS, EVENT_CODE, EVENT_SIZE, EventKind
+from vestige.abi import EVENT_CODE, EVENT_SIZE, EVENT_WHEEL, EVENT_X, EventKind
 from vestige.errors import GuestError, UsageError
 from vestige.host.backends.console import Console
-from vestige.host.keys import Typist
+from vestige.host.keys import PC_DESK, Desk, Held, Typist
 from vestige.host.messages import tell
 from vestige.host.options import SOCKET
 
@@ -33,10 +33,13 @@ END = b"\0"  # a line's last byte where a client has gone, in its midst unless t
 MOST_WAITING = 1 << 20  # bytes of records, and then what one more request makes
 MOST_HELD = 4096 * EVENT_SIZE  # of what a viewer's user has typed and the guest has not taken
 MARK = bytes((EventKind.WAIT,)).ljust(EVENT_SIZE, b"\0")
-AHEAD = 16  # events that the monitor takes before they are done: i8042/link.py
+AHEAD = 16  # events that the monitor takes before they are done: monitor/events.py
 MOST_TOLD = 16  # lines that mean nothing
 BYTE_ORDER_MARK = "\ufeff".encode()  # that other systems' editors begin a file with
 TOO_LONG = f"a line of more than {LONGEST_LINE} bytes"
+
+POINTERS = (EventKind.POINTER, EventKind.TABLET)
+NOTHING: Held = (0, None)
 
 Done = Callable[[], object]
 Dropped = tuple[int, int, int]  # events that are never done, of how many, and that had been taken
@@ -72,10 +75,10 @@ class Lines(Source):
     The last needs no end, as in a file; but one that ends with END is not whole.
     """
 
-    def __init__(self, descriptor: int, option: str) -> None:
+    def __init__(self, descriptor: int, option: str, desk: Desk = PC_DESK) -> None:
         super().__init__(descriptor)
         self._option = option
-        self._typist = Typist()
+        self._typist = Typist(desk)
         self._coming = b""
         self._passes = False  # over the rest of a line that is too long
         self._told = 0
@@ -130,38 +133,44 @@ class Request:
     mark is there.
     """
 
-    __slots__ = ("begun", "buttons", "done", "going", "marked", "sent", "size")
+    __slots__ = ("begun", "done", "going", "held", "marked", "sent", "size")
 
-    def __init__(self, records: bytes, buttons: int, done: Done | None) -> None:
-        """`buttons` are down before it."""
+    def __init__(self, records: bytes, held: Held, done: Done | None) -> None:
+        """`held`: how the pointer is before it."""
         self.going = bytearray(records)
-        self.buttons, self.done = buttons, done
+        self.held, self.done = held, done
         self.size, self.sent = len(records), 0
         self.begun = self.marked = False
 
     def give_up(self) -> None:
         """Do no more of it than let go of what it holds: its keys, and its buttons in the end."""
         records, self.going = self.going, bytearray()
-        seen, buttons = set(), None
+        seen, last = set(), b""
         for place in range(0, len(records), EVENT_SIZE):
             kind, code = records[place], bytes(records[place + EVENT_CODE :][:2])
             if kind == EventKind.RELEASE and code not in seen:
                 self.going += records[place : place + EVENT_SIZE]
             if kind in (EventKind.PRESS, EventKind.RELEASE):
                 seen.add(code)
-            if kind == EventKind.POINTER:
-                buttons = records[place + EVENT_BUTTONS]
-        if buttons is not None:
-            self.going += bytes((EventKind.POINTER, buttons)).ljust(EVENT_SIZE, b"\0")
+            if kind in POINTERS:
+                last = bytes(records[place : place + EVENT_SIZE])
+        if last:
+            still = EVENT_X if last[0] == EventKind.POINTER else EVENT_WHEEL
+            self.going += last[:still].ljust(EVENT_SIZE, b"\0")
 
 
 class Events:
     """What waits to be done. `output`: the descriptor that the ring has."""
 
     def __init__(
-        self, source: Source | None = None, console: Console | None = None, first: bytes = b""
+        self,
+        source: Source | None = None,
+        console: Console | None = None,
+        first: bytes = b"",
+        desk: Desk = PC_DESK,
     ) -> None:
-        """`console` is served for the `source`; `first`: records that wait from the beginning.
+        """`console` is served for the `source`; `first`: records that wait from the beginning;
+        `desk`: what `type` has.
 
         Both descriptors are closed here.
         """
@@ -174,7 +183,7 @@ class Events:
         self._sent = bytearray()  # what is in the socket
         self._taken = 0  # bytes from there since all was done
         self._moved = 0.0  # of time.monotonic: when some were, and the waits among these are over
-        self._typist = Typist()
+        self._typist = Typist(desk)
         # Told by its level, the near end would be ready while there is nothing to send. So it is
         # told once each time, when what is in the socket has been taken.
         self._room = select.epoll()
@@ -192,16 +201,16 @@ class Events:
         size = sum(len(each.going) for each in self._waiting)
         if size > MOST_WAITING:
             raise GuestError(f"the guest takes no keys: {size} bytes of them wait")
-        buttons = self._typist.buttons
+        held = self._typist.held
         try:
             records = b"".join(map(self._typist.records, list(lines)))
         except UsageError:
-            self._typist.buttons = buttons
+            self._typist.held = held
             raise
         if not records:
             done()
             return lambda: None
-        request = self._add(records, buttons, done)
+        request = self._add(records, held, done)
         self._send()
         return lambda: self._give_up(request)
 
@@ -232,8 +241,8 @@ class Events:
         seconds = max(time.monotonic() - self._moved, 0.0)
         return most // EVENT_SIZE, (left + self._taken) // EVENT_SIZE, seconds
 
-    def _add(self, records: bytes, buttons: int = 0, done: Done | None = None) -> Request:
-        request = Request(records, buttons, done)
+    def _add(self, records: bytes, held: Held = NOTHING, done: Done | None = None) -> Request:
+        request = Request(records, held, done)
         if not self._waiting and not self._sent:
             self._taken, self._moved = 0, time.monotonic()
         if records:
@@ -249,7 +258,7 @@ class Events:
         if request.begun:
             request.give_up()
         elif request is self._waiting[-1]:
-            self._typist.buttons = request.buttons
+            self._typist.held = request.held
         taken = -(-request.sent // EVENT_SIZE)
         goes = len(request.going) // EVENT_SIZE if request.begun else 0
         request.going[:0] = before
@@ -359,7 +368,7 @@ class Events:
         waiting, self._waiting = self._waiting[:1], []
         for request in waiting:
             left = self._sent + request.going
-            does = {EventKind.PRESS, EventKind.POINTER} & set(left[::EVENT_SIZE])
+            does = {EventKind.PRESS, *POINTERS} & set(left[::EVENT_SIZE])
             if request.done is not None and not does:
                 request.done()
         self._room.close()
@@ -374,29 +383,31 @@ def _wait(data: bytearray, at: int) -> int:
     return int.from_bytes(data[at + EVENT_CODE : at + EVENT_CODE + 2], "little")
 
 
-def open_events(words: str | None) -> Events:
-    """Those of `--keys` unix:PATH or a file's path, or of whoever types. Raises UsageError.
+def open_events(words: str | None, desk: Desk = PC_DESK) -> Events:
+    """Those of `--keys` unix:PATH or a file's path, or of whoever types, at a desk. Raises
+    UsageError.
 
     A regular file is read whole, and refused for a line that means nothing; of a FIFO or a
     terminal lines are taken as they come. Anything else is refused.
     """
     if words is None:
-        return Events()
+        return Events(desk=desk)
     option = f"--keys {words}"
     if words.startswith(SOCKET):
         from vestige.host.backends.console_socket import Socket  # noqa: PLC0415 - imports socket
 
         console = Socket(words.removeprefix(SOCKET), option, END + b"\n")
-        return Events(Lines(console.output, option), console)
+        return Events(Lines(console.output, option, desk), console, desk=desk)
     try:
-        descriptor, first = _opened(words, option)
+        descriptor, first = _opened(words, option, desk)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"{option}: {reason}; give a file of keys, or unix:PATH") from error
-    return Events(None if descriptor is None else Lines(descriptor, option), first=first)
+    lines = None if descriptor is None else Lines(descriptor, option, desk)
+    return Events(lines, first=first, desk=desk)
 
 
-def _opened(path: str, option: str) -> tuple[int | None, bytes]:
+def _opened(path: str, option: str, desk: Desk) -> tuple[int | None, bytes]:
     """A descriptor to be read further, or None, and what is there from the beginning."""
     flags = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     is_fifo = stat.S_ISFIFO(os.stat(path).st_mode)  # noqa: PTH116 - pathlib is slow to import
@@ -416,7 +427,7 @@ def _opened(path: str, option: str) -> tuple[int | None, bytes]:
         raise UsageError(f"{option}: a file that has nothing to be read now; give it by a FIFO")
     if len(data) > LONGEST_FILE:
         raise UsageError(f"{option}: more than {LONGEST_FILE} bytes; give it by a FIFO")
-    typist, records = Typist(), []
+    typist, records = Typist(desk), []
     for number, line in enumerate(data.split(b"\n"), 1):
         try:
             records.append(meaning(typist, line))

@@ -110,9 +110,11 @@ def typing(control: "Control", _request: "Request") -> "Answer":
 
 
 def _events(control: "Control") -> "Events":
-    """Those of the guest's keyboard and mouse. Raises UsageError where there is none."""
-    if control.about["machine"] != PC:
-        raise UsageError("no keyboard; a PC has one: vestige run --machine pc")
+    """Those of the guest's keyboard, mouse and tablet. Raises UsageError where there is none."""
+    if control.about["machine"] != PC and not control.about["tablet"]:
+        raise UsageError(
+            "no keyboard and no tablet: vestige run --machine pc has the one, --tablet the other"
+        )
     if control.events is None:
         raise GuestError(NOT_RUNNING)
     return control.events

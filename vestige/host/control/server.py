@@ -116,7 +116,7 @@ class Control:
         self.since = time.monotonic()
         self.running_since: float | None = None
         self.starts = 0
-        self.events: Events | None = None  # of its keyboard and mouse, once its files are open
+        self.events: Events | None = None  # of keyboard, mouse and tablet, once its files are open
         self.drive: Drive | None = None  # for discs, if there is one, then too
         self._machine: Machine | None = None
         self._clients = {each: Client(each) for each in clients}  # the last to be served at the end
@@ -344,6 +344,7 @@ def about(asked: "RunOptions") -> "dict[str, Any]":
         "name": name_of(asked),
         "pid": os.getpid(),
         "machine": asked.machine,
+        "tablet": asked.tablet,
         "accel": "soft" if asked.accel == "soft" else "kvm",
         "cpus": asked.cpus,
         "memory": asked.memory,

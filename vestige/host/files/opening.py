@@ -50,7 +50,8 @@ class Files:
     """What a run has open by its user's names. `disks` are those that are no controllers, by their
     number; `stats` is a descriptor; `start` is what the guest starts from, a kernel or a firmware,
     which may have a `kernel` to start; `vga_bios` is a VGA's, which a kernel alone can do without;
-    `events`: those of a PC's keyboard and mouse; `display`: where those connect who look on.
+    `events`: those of a PC's keyboard and mouse, and of a tablet; `display`: where those connect
+    who look on.
     """
 
     __slots__ = (
@@ -110,10 +111,12 @@ def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
         stats = resources.keep_file(_open_statistics(asked.stats, watch))
     consoles = resources.keep(open_consoles(asked.console, asked.ports, watch))
     events = None
-    if asked.machine == PC:
+    if asked.has_events:
         from vestige.host.backends.events import open_events  # noqa: PLC0415 - few runs need it
+        from vestige.host.keys import Desk  # noqa: PLC0415
 
-        events = resources.keep(open_events(asked.keys))
+        desk = Desk(keyboard=asked.machine == PC, tablet=asked.tablet)
+        events = resources.keep(open_events(asked.keys, desk))
         watch.beside.append(events)
     display = None
     if asked.display is not None:

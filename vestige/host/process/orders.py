@@ -201,6 +201,8 @@ def orders(
     buses.place_consoles(config)
     if entropy is not None:
         buses.place_entropy(config)
+    if asked.tablet:
+        buses.place_tablet(config)
     config.options = options_for(DEVICES, asked.devices)
     config.board = machine.board
     config.vga = asked.has_vga
@@ -241,6 +243,6 @@ def _state_size(asked: options.RunOptions, config: abi.Config) -> int:
     """How much of a domain's STATE its ring has: it is pinned, so no more than is used."""
     if config.net.pairs:
         return abi.STATE_SIZE if config.net.pairs > 1 else abi.STATE_FIRST
-    others = any(port.present for port in config.ports) or asked.entropy
+    others = any(port.present for port in config.ports) or asked.entropy or asked.tablet
     disks = any(disk.bus == options.VIRTIO for disk in asked.disks)
     return abi.STATE_VIRTIO if disks or others else abi.STATE_PLAIN

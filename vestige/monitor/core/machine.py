@@ -11,7 +11,6 @@ from vestige.monitor.core.wires import Wires
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
 from vestige.monitor.devices.fw_cfg.model import FwCfg
 from vestige.monitor.devices.hpet.model import Hpet
-from vestige.monitor.devices.i8042.link import EventsLink
 from vestige.monitor.devices.i8042.model import KeyboardController
 from vestige.monitor.devices.i8237.model import Dma
 from vestige.monitor.devices.i8254.model import Pit
@@ -33,6 +32,7 @@ from vestige.monitor.devices.virtio_net.link import NetworkLinks
 from vestige.monitor.devices.virtio_rng.link import EntropyLink
 from vestige.monitor.drivers.nvme.driver import NvmeDriver
 from vestige.monitor.drivers.ring.driver import RingDriver
+from vestige.monitor.events import EventStream
 from vestige.monitor.failures import FileFailures
 from vestige.monitor.line import NEVER
 from vestige.place import GOES_ON
@@ -71,7 +71,7 @@ class Machine(Struct):
     vga: Vga
     power_management: PowerManagement
     console: ConsoleLink
-    events: EventsLink
+    events: EventStream
     ports: PortLinks
     entropy: EntropyLink
     ring_driver: RingDriver
@@ -121,6 +121,7 @@ class Machine(Struct):
             if row.link:
                 between: VirtioLink = getattr(self, row.link)
                 between.connect(config)
+        self.events.connect(config)
         if config.ring.present:
             self.ring_driver.reset(config.ring, address_of(self))
             for i in range(MAX_DISKS):
@@ -184,9 +185,11 @@ class Machine(Struct):
             if place.timed and place.board != Board.PC:
                 device: Timed = getattr(self, place.field)
                 due = min(due, device.next_deadline())
-            if place.link and place.board is None:
+            if place.link:
                 link: Link = getattr(self, place.link)
                 due = min(due, link.next_deadline())
+        if self.events.present:
+            due = min(due, self.events.next_deadline())
         if self.virtio.present:
             for row in VIRTIO_TYPES:
                 if row.link:
@@ -201,7 +204,4 @@ class Machine(Struct):
             if place.timed and place.board == Board.PC:
                 chip: Timed = getattr(self, place.field)
                 due = min(due, chip.next_deadline())
-            if place.link and place.board is not None:
-                link: Link = getattr(self, place.link)
-                due = min(due, link.next_deadline())
         return due

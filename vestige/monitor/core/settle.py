@@ -10,6 +10,7 @@ from vestige.devices import DEVICES
 from vestige.lang.intrinsics import cold
 from vestige.lang.types import u8, u32, u64
 from vestige.monitor.core.domains import machine_of
+from vestige.monitor.core.events import move_events
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.requests import answered
 from vestige.monitor.core.virtio import move_virtio
@@ -39,14 +40,15 @@ def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, c
             move_requests(machine, config, place, now, cpu)
     move_virtio(machine, config, statistics, now, cpu)
     machine.nvme.publish(now)
+    if machine.events.present:
+        move_events(machine, config, now)
     for row, place in enumerate(DEVICES):
-        if place.link and place.board is None and is_present(place, row, config):
+        if place.link and is_present(place, row, config):
             link: Link = getattr(machine, place.link)
             model = getattr(machine, place.field)
             link.move(model, config, machine.ring_driver, now)
     if machine.old:
         move_old_requests(machine, config, now, cpu)
-        move_old_links(machine, config, now)
         move_old_interrupts(machine, config)
     else:
         move_interrupts(machine, config)
@@ -54,15 +56,6 @@ def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, c
         if place.shows:
             device: Showing = getattr(machine, place.field)
             device.show(config)
-
-
-@cold
-def move_old_links(machine: Machine, config: Config, now: u64) -> None:
-    """Those of what a PC alone has."""
-    for place in DEVICES:
-        if place.link and place.board is not None:
-            link: Link = getattr(machine, place.link)
-            link.move(getattr(machine, place.field), config, machine.ring_driver, now)
 
 
 @cold

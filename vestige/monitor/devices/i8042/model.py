@@ -6,7 +6,15 @@ never full. The output buffer has one byte; the next one comes when that has bee
 controller's own goes first; where both devices have one, they take turns. Times are nanoseconds.
 """
 
-from vestige.abi import Config
+from vestige.abi import (
+    EVENT_BUTTONS,
+    EVENT_CODE,
+    EVENT_WHEEL,
+    EVENT_X,
+    EVENT_Y,
+    Config,
+    EventKind,
+)
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
 from vestige.monitor.devices.i8042.keyboard import Keyboard
@@ -27,6 +35,7 @@ from vestige.monitor.devices.i8042.spec import (
     Status,
     SystemControl,
 )
+from vestige.monitor.events import EventStream, Taken
 from vestige.monitor.line import NEVER, Line
 from vestige.place import GOES_ON, PROCESSORS_RESET
 
@@ -220,9 +229,29 @@ class KeyboardController(Struct):
         """Whether the mouse has reported all that it has done, or reports nothing by itself."""
         return not self.mouse.streams() or not self.mouse.moved
 
-    def stop_repeating(self) -> None:
-        """The key that was pressed last is not held for long."""
-        self.keyboard.stop_repeating()
+    def take_event(self, stream: EventStream, now: u64) -> u8:
+        """What is done at the keyboard or the mouse; a Taken."""
+        match stream.byte(0):
+            case EventKind.PRESS:
+                if not self.takes_keys():
+                    return Taken.LATER
+                self.press(stream.word(EVENT_CODE), now)
+                if stream.is_followed():
+                    self.keyboard.stop_repeating()  # what follows is there, and may come late
+                stream.pause(now)
+            case EventKind.RELEASE:
+                if not self.takes_keys():
+                    return Taken.LATER
+                self.release(stream.word(EVENT_CODE), now)
+                stream.pause(now)
+            case EventKind.POINTER:
+                x, y = stream.signed(EVENT_X), stream.signed(EVENT_Y)
+                wheel, buttons = stream.signed(EVENT_WHEEL), stream.byte(EVENT_BUTTONS)
+                if not self.takes_pointer() or not self.move(x, y, wheel, buttons, now):
+                    return Taken.LATER
+            case _:
+                return Taken.NOT_MINE
+        return Taken.DONE
 
     # ---- the core -------------------------------------------------------------------------
 

@@ -20,5 +20,5 @@ KEYBOARD_CONTROLLER = Place(
     ends=True,
     resets_processors=True,
     configured=True,
-    link="events",
+    takes_events=True,
 )

@@ -20,11 +20,13 @@ from vestige.monitor.devices.virtio.function import VirtioFunction
 from vestige.monitor.devices.virtio.spec import COMMON_FEATURES, PAGE, Region
 from vestige.monitor.devices.virtio_blk.model import ZEROES, VirtioBlock
 from vestige.monitor.devices.virtio_console.model import VirtioConsole
+from vestige.monitor.devices.virtio_input.model import VirtioTablet
 from vestige.monitor.devices.virtio_net.model import VirtioNet
 from vestige.monitor.devices.virtio_rng.model import VirtioEntropy
+from vestige.monitor.events import EventStream, Taken
 from vestige.monitor.sized import ONES, part_of
 from vestige.place import NOWHERE
-from vestige.shapes import VirtioDisk, VirtioModel
+from vestige.shapes import VirtioDisk, VirtioEventTaker, VirtioModel, VirtioWritable
 
 
 class Virtio(Struct):
@@ -40,6 +42,7 @@ class Virtio(Struct):
     consoles: VirtioConsole[1]
     entropies: VirtioEntropy[1]
     networks: VirtioNet[1]
+    tablets: VirtioTablet[1]
     chain: Chain
     zeroes: u8[ZEROES]  # what disks write zeroes from
 
@@ -139,9 +142,13 @@ class Virtio(Struct):
         return u32(part_of(word, offset & 3, size))
 
     def write_bar(self, number: u32, offset: u32, size: u8, value: u32) -> None:
-        """A write, likewise. The device structures take none."""
+        """A write, likewise."""
         function = self.functions[number]
-        if function.kind != VirtioKind.NONE and offset & ~(PAGE - 1) != Region.DEVICE:
+        if function.kind == VirtioKind.NONE:
+            return
+        if offset & ~(PAGE - 1) == Region.DEVICE:
+            self.write_device(function, offset & PAGE - 1, size, value)
+        else:
             function.write(offset, size, value, self.ram)
 
     # ---- devices by type --------------------------------------------------------------------
@@ -153,6 +160,26 @@ class Virtio(Struct):
                 model: VirtioModel = getattr(self, row.field)[function.index % row.count]
                 return model.read_config(offset)
         return 0
+
+    def write_device(self, function: VirtioFunction, offset: u32, size: u8, value: u32) -> None:
+        """A write to the device configuration structure; most take none."""
+        for row in VIRTIO_TYPES:
+            if row.writes and function.kind == row.kind:
+                model: VirtioWritable = getattr(self, row.field)[function.index % row.count]
+                model.write_config(offset, size, value)
+
+    def take_event(self, stream: EventStream) -> u8:
+        """Offer an event to the devices that take some; a Taken."""
+        for number in range(MAX_VIRTIO):
+            function = self.functions[number]
+            for row in VIRTIO_TYPES:
+                if row.takes_events and function.kind == row.kind:
+                    model: VirtioEventTaker = getattr(self, row.field)[function.index % row.count]
+                    taken = model.take_event(stream, function.device, self.chain, self.ram)
+                    self.signal(number)
+                    if taken != Taken.NOT_MINE:
+                        return taken
+        return Taken.NOT_MINE
 
     def service(self, number: u32) -> None:
         """Let a device take what its driver made available."""

@@ -1,0 +1,1 @@
+"""The virtio input device: a tablet."""
