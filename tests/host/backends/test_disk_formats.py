@@ -4,12 +4,14 @@ import bz2
 import gzip
 import lzma
 import re
+import subprocess
 import zipfile
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.guests.programs import programs
 from vestige import abi
 from vestige.errors import UsageError
 from vestige.host.backends.disk_formats import check
@@ -37,6 +39,14 @@ def refusal(image: Path, *, read_only: bool = False) -> str:
     with image.open("rb") as file, pytest.raises(UsageError) as refused:
         check(file.fileno(), str(image), read_only)
     return str(refused.value)
+
+
+def qemu_img() -> list[str]:
+    """Debian's, with the libraries that it was made for."""
+    files = programs("qemu-img")
+    folder = files["bin/qemu-img"].parent.parent
+    loader, libraries = folder / "lib64/ld-linux-x86-64.so.2", folder / "lib/x86_64-linux-gnu"
+    return [str(loader), "--library-path", str(libraries), str(files["bin/qemu-img"])]
 
 
 @pytest.mark.parametrize(
@@ -89,9 +99,37 @@ def test_a_zip_archive_is_one(image: Path) -> None:
     assert f"unpack it: unzip '{image}'" in refusal(image)
 
 
-def test_an_iso_image_may_be_read_and_not_be_written(image: Path) -> None:
-    fill(image, (0x8000, b"\1CD001\1"), (510, b"\x55\xaa"))
-    assert re.search(r"an ISO 9660 image.*--cdrom '.*add ,readonly, or ,format=raw", refusal(image))
+@pytest.mark.parametrize(
+    ("form", "options", "name"),
+    [
+        ("qcow2", "compat=0.10", "qcow2"),
+        ("qcow2", "compat=1.1", "qcow2"),
+        ("qed", "", "QED"),
+        ("vmdk", "subformat=monolithicSparse", "VMDK"),
+        ("vmdk", "subformat=monolithicFlat", "VMDK"),
+        ("vmdk", "subformat=twoGbMaxExtentSparse", "VMDK"),
+        ("vmdk", "subformat=streamOptimized", "VMDK"),
+        ("vdi", "", "VDI"),
+        ("vpc", "subformat=dynamic", "VHD"),
+        ("vpc", "subformat=fixed", "VHD"),
+        ("vhdx", "", "VHDX"),
+        ("parallels", "", "Parallels"),
+    ],
+)
+def test_what_qemu_img_makes_is_named(image: Path, form: str, options: str, name: str) -> None:
+    words = [*qemu_img(), "create", "-q", "-f", form, *(["-o", options] if options else [])]
+    subprocess.run([*words, str(image), "8M"], check=True, timeout=60)
+    assert refusal(image).startswith(f"{image}: a {name} image, not a raw one: ")
+
+
+@pytest.mark.parametrize(
+    ("magic", "name"), [(b"\1CD001\1", "an ISO 9660"), (b"\0BEA01\1", "a UDF")]
+)
+def test_an_image_of_a_disc_may_be_read_and_not_be_written(
+    image: Path, magic: bytes, name: str
+) -> None:
+    fill(image, (0x8000, magic), (510, b"\x55\xaa"))
+    assert re.search(f"{name} image.*--cdrom '.*add ,readonly, or ,format=raw", refusal(image))
     with closing(open_disk(DiskOption(str(image), read_only=True))) as disk:
         assert disk.sectors == SIZE // 512
 

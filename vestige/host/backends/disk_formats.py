@@ -18,6 +18,7 @@ FOOTER = 512
 VHD = b"conectix"
 ISO_9660, ISO_9660_AT = b"CD001", 0x8001
 UDF = b"BEA01"  # at the same place, ECMA-167 2/9.2
+DISCS = {ISO_9660: "an ISO 9660", UDF: "a UDF"}
 SYNC = b"\0" + 10 * b"\xff" + b"\0"  # of a CD's whole sector, ECMA-130 14.1
 VDI_AT = 0x40
 
@@ -46,7 +47,7 @@ UNPACKED = (  # bytes at the start, what unpacks it
 def check(descriptor: int, path: str, read_only: bool) -> None:
     """Raise UsageError for an image, open at `descriptor`, that is not raw, with what makes it so.
 
-    An ISO 9660 image that is only read is as good as a raw one.
+    A CD's or DVD's that is only read is as good as a raw one.
     """
     head = os.pread(descriptor, HEAD, 0)
     if form := _converted(descriptor, head):
@@ -61,9 +62,10 @@ def check(descriptor: int, path: str, read_only: bool) -> None:
                 f"{path}: packed, not a raw image; unpack it: {_command(program, path)}, or add"
                 " ,format=raw to have its bytes as they are"
             )
-    if not read_only and os.pread(descriptor, len(ISO_9660), ISO_9660_AT) == ISO_9660:
+    disc = DISCS.get(os.pread(descriptor, len(ISO_9660), ISO_9660_AT))
+    if disc is not None and not read_only:
         raise UsageError(
-            f"{path}: an ISO 9660 image, which a write would ruin; give it as a CD,"
+            f"{path}: {disc} image, which a write would ruin; give it as a CD,"
             f" {_command('--cdrom', path)}, or add ,readonly, or ,format=raw to let the guest write"
             " it"
         )
@@ -83,7 +85,7 @@ def check_disc(descriptor: int, path: str) -> None:
     for magic, program in UNPACKED:
         if head.startswith(magic):
             raise UsageError(f"{path}: packed; unpack it: {_command(program, path)}, or {as_it_is}")
-    if os.pread(descriptor, len(ISO_9660), ISO_9660_AT) in (ISO_9660, UDF):
+    if os.pread(descriptor, len(ISO_9660), ISO_9660_AT) in DISCS:
         return
     form = _converted(descriptor, head)
     what = "no ISO image" if form is None else f"a {form} image, no ISO image"
