@@ -1,12 +1,15 @@
 """The screen of a PC on this KVM as VNC viewers see it, one of them vncdotool, which isn't ours."""
 
+import fcntl
 import importlib.util
 import os
+import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -18,6 +21,7 @@ from tests.host import graphics_sector
 from tests.host.harness import PATIENCE, why_not
 from tests.host.test_graphics_runs import Ours, ended
 from tests.viewer.rfb.client import OPENING, Picture, encodings, key, request
+from tests.viewer.test_drawn import Terminal
 from vestige.host.options import BIOS, FIRMWARES, VGA_BIOS
 from vestige.viewer.rfb.spec import VERSION, Encoding
 
@@ -32,6 +36,41 @@ MODES = {0x144: (1024, 768), 0x103: (800, 600), 0x10E: (320, 200), 0x13: (640, 4
 PASSWORD = "swordf1s"
 ENTER = 0xFF0D
 HAS_JUDGE = importlib.util.find_spec("vncdotool") is not None
+
+
+# Echoes what is typed, by the BIOS.
+ECHO = (
+    bytes.fromhex(
+        "31c0"  # xor ax, ax
+        "8ed8"  # mov ds, ax
+        "be1d7c"  # mov si, 0x7c00 + 0x1d
+        "ac"  # next: lodsb
+        "84c0"  # test al, al
+        "7407"  # jz echo
+        "b40e"  # mov ah, 0x0e
+        "cd10"  # int 0x10
+        "ebf5"  # jmp next
+        "90"  # nop
+        "b400"  # echo: mov ah, 0
+        "cd16"  # int 0x16
+        "b40e"  # mov ah, 0x0e
+        "cd10"  # int 0x10
+        "ebf6"  # jmp echo
+    )
+    + b"type: \0"
+)
+# Resets the machine at a key, in place of echo and what follows.
+RESET = (
+    ECHO[:0x13]
+    + bytes.fromhex(
+        "b400"  # mov ah, 0
+        "cd16"  # int 0x16
+        "baf90c"  # mov dx, 0xcf9
+        "b006"  # mov al, 6
+        "ee"  # out dx, al
+    )
+    + b"reset at a key\0"
+)
 
 
 class Seen:
@@ -167,6 +206,25 @@ def test_several_look_on_while_one_stalls_and_one_talks_nonsense(
             stalls.close()
 
 
+def test_a_viewer_stays_while_the_guest_restarts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    disk, path = tmp_path / "disk.img", tmp_path / "screen"
+    disk.write_bytes(RESET.ljust(510, b"\0") + b"\x55\xaa" + bytes((1 << 20) - 512))
+    run = Ours(disk, "--display", f"vnc:unix:{path}", "--on-reboot", "restart")
+    assert run.process.stdout is not None
+    with ended(run.process), closing(Seen(path)) as viewer:
+        said = b""
+        for restarts in range(1, 3):
+            while said.count(b"reset at a key") < restarts:
+                said += os.read(run.process.stdout.fileno(), 1 << 12)
+            viewer.look(again=False)
+            while (viewer.picture.width, viewer.picture.height, viewer.dots()) != run.picture():
+                viewer.look()
+            viewer.socket.sendall(key(ENTER, down=True) + key(ENTER, down=False))
+
+
 def test_the_guest_goes_on_without_a_viewer_and_the_socket_goes_with_the_run(
     disk: Path, tmp_path: Path
 ) -> None:
@@ -202,3 +260,44 @@ def _is_viewer(place: Path, run: int) -> bool:
         return False
     name, _, rest = text.partition("(")[2].rpartition(")")
     return name == "the viewer" and int(rest.split()[1]) == run
+
+
+def test_a_terminal_is_the_screen_and_the_keyboard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(ECHO.ljust(510, b"\0") + b"\x55\xaa" + bytes((1 << 20) - 512))
+    near, far = os.openpty()
+    termios.tcsetwinsize(far, (25, 80))
+    before = termios.tcgetattr(far)
+    command = (sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm", "--name", "tty")
+    words = ("--memory", "64M", "--machine", "pc", "--disk", f"{disk},bus=ide", "--timeout", "100")
+    process = subprocess.Popen(
+        (*command, *words, "--display", "text"),
+        stdin=far,
+        stdout=far,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one thread
+    )
+    with ended(process):
+        seen = Terminal(80, 25)
+
+        def until(words: str) -> None:
+            deadline = time.monotonic() + PATIENCE
+            while not any(words in seen.line(row) for row in range(25)):
+                assert time.monotonic() < deadline, seen.line(0)
+                if select.select([near], [], [], 1)[0]:
+                    seen.take(os.read(near, 1 << 16))
+
+        until("type: ")
+        os.write(near, b"Hi!\x1b[D")
+        until("type: Hi!")
+        termios.tcsetwinsize(far, (10, 80))
+        until("make the terminal as large")
+        os.write(near, b"\x1d")  # Ctrl-]
+        assert process.wait(PATIENCE) == 128 + signal.SIGINT
+    assert termios.tcgetattr(far) == before
+    for end in (near, far):
+        os.close(end)

@@ -154,12 +154,13 @@ SYNTAX = Syntax(
         ),
         Option(
             "--display",
-            "vnc[:HOST:PORT|:unix:PATH][,password-file=FILE][,layout=us|gb|de|fr]",
+            "text|vnc[:HOST:PORT|:unix:PATH][,password-file=FILE][,layout=us|gb|de|fr]",
             field="display",
             read=last(_parse_display),
-            help="show a PC's screen to VNC viewers, and take their keys and pointers: at"
-            " 127.0.0.1 and the first free port from 5900 on, with a password that is told"
-            " (default), or elsewhere; layout: of the guest's keyboard",
+            help="where a PC's screen is shown and its keys are typed: text on this terminal,"
+            " which takes the place of the console; vnc to VNC viewers, at 127.0.0.1 and the first"
+            " free port from 5900 on, with a password that is told, or elsewhere; layout: of the"
+            " guest's keyboard",
         ),
         choice(
             "--on-reboot",
@@ -224,6 +225,9 @@ def options_of(arguments: Arguments) -> read.RunOptions:
         place.field for place in DEVICES if place.option and arguments.has(place.option.name)
     )
     options = read.RunOptions(**values)  # type: ignore[arg-type] # by their readers
+    if options.display is not None and options.display.takes_terminal:
+        if not arguments.has("--console"):
+            options.console = read.ConsoleOption(read.NOWHERE)
     read.check(options)
     return options
 

@@ -2,14 +2,15 @@
 
 What soft_run.py has opened out there is found here as devices, named behind the words of the run:
 
-    RUN'S WORDS -- INPUTS ZONE START INITRD VGA_BIOS KERNEL MONITOR LOOP FILTER DISK... STREAM...
+    RUN'S WORDS -- INPUTS ZONE START INITRD VGA_BIOS KERNEL MONITOR LOOP FILTER VIEWER DISK...
+    STREAM...
 
 INPUTS is a block device with what the guest starts from, the initrd, the VGA's BIOS and the kernel
-that a firmware starts (0: none), the compiled images and the filter of system calls (0: none), one
-behind the other, of so many bytes each; ZONE
+that a firmware starts (0: none), the compiled images and the filters of system calls (0: none),
+one behind the other, of so many bytes each; ZONE
 is how far local time out there is ahead of UTC, in seconds. Then a device for each --disk, each
---port, --stats, a stream of what is asked of the run, and one of events. Names in the run's
-words are for messages alone.
+--port, --stats, a stream of what is asked of the run, one of events, and one of those who look on,
+with --display vnc. Names in the run's words are for messages alone.
 """
 
 import os
@@ -29,14 +30,18 @@ from vestige.host.compiled import Compiled
 from vestige.host.control.server import Control, about
 from vestige.host.files.opening import Files
 from vestige.host.files.outputs import open_output
-from vestige.host.options import DiskOption, RunOptions
+from vestige.host.options import NOWHERE, DiskOption, RunOptions
 from vestige.host.resources import Resources
 from vestige.lang.image import Image
+from vestige.lang.types import TYPE_CHECKING
 from vestige.machine.files import InputFile
 from vestige.process import prepare
 from vestige.signals import Watch
 
-PARTS = 7  # of INPUTS
+if TYPE_CHECKING:
+    from vestige.host.files.opening import Display
+
+PARTS = 8  # of INPUTS
 SYNTAX = Syntax(RUN.options, rest="DEVICE...")
 # Not `-m`: what finds the module would be imported first, which takes a while in there.
 PROGRAM = (
@@ -56,16 +61,19 @@ class Places:
         self._devices = rest[PARTS:]
 
     def control(self, asked: RunOptions, end: Callable[[], object]) -> Control:
-        """The run's, which out there asks through the last of the devices but that of events."""
-        place = self._devices[-2 if asked.has_events else -1]
+        """The run's, which out there asks through the last of the devices but those of events and
+        of who looks on.
+        """
+        place = self._devices[(-2 if asked.has_events else -1) - _carries(asked)]
         stream = os.open(place, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         return Control(about(asked), end, (stream,))
 
     def events(self, asked: RunOptions, resources: Resources, watch: Watch) -> Events | None:
-        """What is typed out there, through the last of them."""
+        """What is typed out there, through the last of them but that."""
         if not asked.has_events:
             return None
-        stream = os.open(self._devices[-1], os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        place = self._devices[-1 - _carries(asked)]
+        stream = os.open(place, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         events = resources.keep(Events(Source(stream)))
         watch.beside.append(events)
         return events
@@ -76,7 +84,7 @@ class Places:
 
     def compiled(self) -> Compiled:
         """The monitor, the run loop, and the filter."""
-        monitor, run_loop, calls = map(self._data, range(4, PARTS))
+        monitor, run_loop, calls, _ = map(self._data, range(4, PARTS))
         return Compiled(Image.from_bytes(monitor), Image.from_bytes(run_loop), calls or None)
 
     def _data(self, number: int) -> bytes:
@@ -98,7 +106,9 @@ class Places:
             )
             images[number] = resources.keep(disks.open_disk(option, watch))
             images[number].path = disk.path
-        opened: list[Console] = [Console(1, 0, f"--console {asked.console.backend}")]
+        terminal = Console(1, 0, f"--console {asked.console.backend}")
+        shows_text = asked.display is not None and asked.display.takes_terminal
+        opened: list[Console] = [File(NOWHERE, "--console ") if shows_text else terminal]
         opened += [File(next(devices), f"--port {port.name}=") for port in asked.ports]
         consoles = resources.keep(Consoles(asked.console, asked.ports, opened))
         stats = None
@@ -112,7 +122,39 @@ class Places:
         if asked.by_firmware and asked.kernel is not None:
             kernel = self._part(3, asked.kernel)
         events = self.events(asked, resources, watch)
-        return Files(start, initrd, images, consoles, stats, vga_bios, kernel, events)
+        display = None
+        if asked.display is not None:
+            display = self._display(asked, terminal, consoles, resources, watch)
+        return Files(start, initrd, images, consoles, stats, vga_bios, kernel, events, display)
+
+    def _display(
+        self,
+        asked: RunOptions,
+        terminal: Console,
+        consoles: Consoles,
+        resources: Resources,
+        watch: Watch,
+    ) -> "Display":
+        """The terminal, or what is carried from out there."""
+        filter_ = self._data(PARTS - 1) or None
+        if not _carries(asked):
+            from vestige.host.viewer.text import TextDisplay  # noqa: PLC0415 - few runs need it
+
+            text = TextDisplay(terminal, filter_)
+            consoles.also.append(text)
+            return text
+        from vestige.host.viewer.carrier import Inside  # noqa: PLC0415 - few runs need it
+
+        stream = os.open(self._devices[-1], os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        inside = resources.keep(Inside(stream, filter_))
+        inside.wait()
+        watch.beside.append(inside.carrier)
+        return inside
+
+
+def _carries(asked: RunOptions) -> bool:
+    """Whether those who look on come from out there."""
+    return asked.display is not None and not asked.display.takes_terminal
 
 
 def main(words: list[str]) -> int:

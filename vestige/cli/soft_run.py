@@ -8,6 +8,7 @@ in there waits for a file. So the software host is kept apart: of the file syste
 what Python and Vestige are made of, to be read.
 """
 
+import copy
 import os
 import time
 from collections.abc import Sequence
@@ -26,13 +27,17 @@ from vestige.host.files.failures import MAKE_ROOM, lacks_room
 from vestige.host.files.opening import Files, open_files
 from vestige.host.loop.ending import until_ended
 from vestige.host.messages import tell
-from vestige.host.options import HOST_LOOPBACK, USER, RunOptions
+from vestige.host.options import HOST_LOOPBACK, NOWHERE, USER, ConsoleOption, RunOptions
 from vestige.host.process.inner import check_guest
 from vestige.host.process.orders import config_of
 from vestige.host.resources import Resources
+from vestige.lang.types import TYPE_CHECKING
 from vestige.signals import TIMED_OUT, Ended, Watch
 from vestige.softhost import SoftHost, foreground
 from vestige.softhost.host import python_apart
+
+if TYPE_CHECKING:
+    from vestige.host.files.opening import Display
 
 # What the software host's own kernel and tools have beside the guest's RAM.
 OVERHEAD = 2 << 30
@@ -59,15 +64,18 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     control = resources.keep(open_control(options, watch.signals.end))
     inside = resources.keep(Inside(control, watch.begin))
     watch.beside += [control, inside]
-    files = open_files(options, resources, watch)
+    files = open_files(_outside(options), resources, watch)
     check_guest(options, files, config_of(options))
-    inputs, sizes = together(files, watch.call(compiled, whole=True))
+    code = watch.call(lambda: compiled(shows=options.display is not None), whole=True)
+    inputs, sizes = together(files, code)
     resources.keep_file(inputs)
     connected = Connected(options, files, resources)
     connected.streams.append(inside.output)
     control.events = files.events
     if files.events is not None:
         connected.streams.append(files.events.output)
+    if files.display is not None:
+        connected.streams.append(_carried(files.display, resources, watch))
     host = SoftHost(
         memory=max(MINIMUM, options.memory + OVERHEAD),
         disks=[
@@ -94,13 +102,40 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     return status
 
 
-def compiled() -> list[bytes]:
-    """The monitor, the run loop and the filter: inside, the compiler takes ten times as long."""
+def _shows_text(options: RunOptions) -> bool:
+    return options.display is not None and options.display.takes_terminal
+
+
+def _outside(options: RunOptions) -> RunOptions:
+    """What is opened out here: the terminal is a console's, whatever is shown there."""
+    if not _shows_text(options):
+        return options
+    opened = copy.copy(options)
+    opened.display, opened.console = None, ConsoleOption()
+    return opened
+
+
+def _carried(display: "Display", resources: Resources, watch: Watch) -> int:
+    """The stream of those who look on."""
+    from vestige.host.viewer.carrier import Outside  # noqa: PLC0415 - few runs need it
+
+    outside = resources.keep(Outside(display.password))
+    watch.beside.append(outside.carrier)
+    display.begin(outside.take)
+    return outside.output
+
+
+def compiled(*, shows: bool = False) -> list[bytes]:
+    """The monitor, the run loop and the filters: inside, the compiler takes ten times as long.
+
+    `shows`: there is a viewer.
+    """
     key = images.key()
     return [
         images.monitor_image(key).to_bytes(),
         images.run_loop_image(key).to_bytes(),
         images.call_filter(key) or b"",
+        (images.viewer_call_filter(key) or b"") if shows else b"",
     ]
 
 
@@ -118,10 +153,10 @@ def refuse_unreachable(options: RunOptions) -> None:
             "--jail: the software host has neither this machine's users nor its control groups;"
             " leave uid and cgroup out, or put `vestige run` itself into a group"
         )
-    if options.display is not None:
+    if _shows_text(options) and options.console.backend != NOWHERE:
         raise UsageError(
-            "--display: not in the software host; leave it out (`vestige screen` shows what there"
-            " is), or run where /dev/kvm works (`vestige doctor`)"
+            "--display text: in the software host the terminal is all that there is for a console;"
+            " leave --console out, or give --display vnc"
         )
     if options.net in (USER, HOST_LOOPBACK):
         find_passt()

@@ -33,6 +33,7 @@ UNMAP = "unmap"  # discard=: a guest's discards become holes in the image
 DISCARDS = (UNMAP, "ignore")
 RAW = "raw"  # format=: an image isn't asked whether it is raw
 STDIO, SOCKET = "stdio", "unix:"  # what a console is connected to; else a file
+NOWHERE = "/dev/null"
 UART = "uart"  # the other device a console may be; VIRTIO is one
 EARLY = "early"
 NAMED_PORTS = MAX_PORTS - 1  # at most: all but the console itself
@@ -585,6 +586,12 @@ def check(options: RunOptions) -> None:
             f"--display: a PC's screen; give --machine {PC} without --vga {VGA_NONE}, or leave"
             " --display out"
         )
+    if options.display is not None and options.display.takes_terminal:
+        if options.console.backend == STDIO:
+            raise UsageError(
+                "--display text: the terminal is the screen's; give the console another place, like"
+                " --console FILE"
+            )
     if options.rtc is not None and options.machine != PC:
         raise UsageError(f"--rtc: a PC's clock; give --machine {PC}, too, or leave --rtc out")
     controllers = [disk.controller for disk in options.disks if disk.controller is not None]

@@ -7,6 +7,7 @@ import pytest
 
 from vestige import abi
 from vestige.host.kvm.memory import GuestMemory, PrivateMemory, Region
+from vestige.host.process.link import Kind, Link
 from vestige.host.screen import told
 from vestige.host.viewer import memory
 from vestige.host.viewer.look import Look
@@ -20,7 +21,8 @@ LINE = 160
 class Machine:
     """A machine's memory, written here, and a viewer's look at it."""
 
-    def __init__(self) -> None:
+    def __init__(self, sees: Link | None = None) -> None:
+        """`sees`: to a viewer's process that is given the same."""
         files = memory.make()
         low, screen, *regions = files
         self.ram, self.private = GuestMemory(64 << 20), PrivateMemory()
@@ -33,6 +35,8 @@ class Machine:
             self.regions[-1].share(0, size, file)
         memory.seal(files)
         self.seen = memory.Seen(files)
+        for file in files if sees is not None else ():
+            sees.send_along(Kind.MEMORY, b"", file)  # type: ignore[union-attr] # where there is one
         memory.close(files)
         self.look = Look(self.seen)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from vestige.errors import UsageError
-from vestige.host.options import PC, VGA_NONE, RunOptions, check
+from vestige.host.options import PC, VGA_NONE, ConsoleOption, RunOptions, check
 from vestige.host.viewer.option import DisplayOption, parse_display
 
 
@@ -50,3 +50,17 @@ def test_what_is_refused(text: str, line: str) -> None:
 def test_a_machine_without_a_screen_has_no_display(others: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=r"^--display: a PC's screen; give --machine pc"):
         check(RunOptions("k", display=DisplayOption(), **others))  # type: ignore[arg-type]
+
+
+def test_text_takes_the_terminal_from_the_console() -> None:
+    option = parse_display("text,layout=fr")
+    assert option == DisplayOption("text", layout="fr")
+    with pytest.raises(UsageError, match=r"^--display text: the terminal is the screen's; give"):
+        check(RunOptions("k", machine=PC, display=option))
+    check(RunOptions("k", machine=PC, display=option, console=ConsoleOption("log")))
+
+
+@pytest.mark.parametrize("text", ["text:x", "text,password-file=f"])
+def test_text_has_neither_an_address_nor_a_password(text: str) -> None:
+    with pytest.raises(UsageError, match=f"^--display {text}: "):
+        parse_display(text)

@@ -49,6 +49,9 @@ class Console:
     def serve(self, ready: dict[int, int]) -> None:
         """Do what the poll events in `ready`, descriptor to events, allow."""
 
+    def drain(self, watch: Watch, seconds: float) -> None:
+        """The guest has gone: write what it left, as far as who reads it takes it in that time."""
+
     def close(self) -> None:
         """Give back what was taken; a second time does nothing."""
 

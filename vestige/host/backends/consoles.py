@@ -58,6 +58,7 @@ class Consoles(Together):
         self._ports = ports
         self.all = opened
         super().__init__(self.all[0].output, self.all[0].input, self.all[0].name)
+        self.also: list[Console] = []  # what else is at a terminal, and no console of the guest's
         self._relays: list[Relay] = []
         self._sockets: list[Console] = []  # one for each, in the same order
         self._has_size = console.device == VIRTIO and os.isatty(self.output)
@@ -70,7 +71,7 @@ class Consoles(Together):
 
     def watched(self) -> Sequence[Console]:
         """As the user named them, and what the ring has instead."""
-        return (*self.all, *self._relays)
+        return (*self.all, *self.also, *self._relays)
 
     def connect(self) -> None:
         """Have a socket for each of them."""
@@ -126,7 +127,7 @@ class Consoles(Together):
 
     def start(self) -> None:
         """The guest is about to run."""
-        for console in self.all:
+        for console in (*self.all, *self.also):
             console.start()
 
     def finish(self, watch: Watch) -> None:
@@ -137,10 +138,12 @@ class Consoles(Together):
         end = time.monotonic() + GRACE
         for relay in self._relays:
             relay.finish(watch, max(end - time.monotonic(), 0.0))
+        for console in self.also:
+            console.drain(watch, max(end - time.monotonic(), 0.0))
 
     def close(self) -> None:
         """Close all."""
-        for console in (*self._relays, *self.all):
+        for console in (*self._relays, *self.also, *self.all):
             console.close()
 
 

@@ -120,10 +120,9 @@ def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
         watch.beside.append(events)
     display = None
     if asked.display is not None:
-        from vestige.host.viewer.listener import Listener  # noqa: PLC0415 - few runs need it
+        from vestige.host.viewer.start import open_display  # noqa: PLC0415 - few runs need it
 
-        display = resources.keep(Listener(asked.display))
-        watch.beside.append(display)
+        display = open_display(asked.display, consoles, resources, watch)
     return Files(start, initrd, images, consoles, stats, vga_bios, kernel, events, display)
 
 

@@ -57,44 +57,78 @@ class Client:
         return reads | (select.POLLOUT if self.session.going else 0)
 
 
+class Sight:
+    """The screen of the machine that there is. `look`: None before there is one."""
+
+    def __init__(self) -> None:
+        self._files: list[int] = []
+        self._seen: Seen | None = None
+        self.look: Look | None = None
+
+    def take(self, file: int) -> None:
+        """The next file of a machine's memory; once all are there, the screen is that machine's."""
+        self._files.append(file)
+        if len(self._files) < len(PARTS):
+            return
+        files, self._files = self._files, []
+        self.look = None
+        if self._seen is not None:
+            self._seen.close()
+        try:
+            self._seen = Seen(files)
+            self.look = Look(self._seen)
+        finally:
+            for each in files:
+                os.close(each)
+
+
 class Viewer:
     """All that look on. `link`: to the run's process."""
 
     def __init__(self, link: Link, terms: Terms) -> None:
         self._link, self._terms = link, terms
         self._clients: dict[int, Client] = {}
-        self._files: list[int] = []
-        self._seen: Seen | None = None
-        self._look: Look | None = None
+        self._sight = Sight()
         self.frame = Frame()
         self._next_look = self._lively_until = 0.0
         self._penalty_until = 0.0
 
     def serve(self) -> None:
         """Until the run's process has gone."""
-        while True:
-            now = time.monotonic()
-            poll = select.poll()
-            poll.register(self._link, select.POLLIN)
-            for number, client in self._clients.items():
-                poll.register(number, client.events(now))
-            wait = self._patience(now)
-            ready = dict(poll.poll(None if wait is None else 1000 * max(wait, 0.0)))
-            if self._link.fileno() in ready and not self._hear():
-                return
-            now = time.monotonic()
-            for number, client in list(self._clients.items()):
-                self._attend(client, ready.get(number, 0), now)
-            self._show(now)
+        while self.turn(NEVER):
+            pass
 
-    def _patience(self, now: float) -> float | None:
+    def turn(self, most: float) -> bool:
+        """Wait for what comes next, so many seconds at most, and do it; False: it has gone."""
+        now = time.monotonic()
+        poll = select.poll()
+        poll.register(self._link, select.POLLIN)
+        for number, client in self._clients.items():
+            poll.register(number, client.events(now))
+        wait = min(self._patience(now), most)
+        ready = dict(poll.poll(None if wait == NEVER else 1000 * max(wait, 0.0)))
+        if self._link.fileno() in ready and not self._hear():
+            return False
+        now = time.monotonic()
+        for number, client in list(self._clients.items()):
+            self._attend(client, ready.get(number, 0), now)
+        self._show(now)
+        return True
+
+    @property
+    def waits(self) -> int:
+        """Bytes that wait to be sent, to all."""
+        return sum(len(each.session.going) for each in self._clients.values())
+
+    def _patience(self, now: float) -> float:
         """Seconds until something is due."""
         times = [client.until for client in self._clients.values()]
         times += [each.waits_until for each in self._clients.values() if each.waits_until > now]
-        if self._look is not None and any(each.session.wants for each in self._clients.values()):
+        if self._sight.look is not None and any(
+            each.session.wants for each in self._clients.values()
+        ):
             times.append(self._next_look)
-        first = min(times, default=NEVER)
-        return None if first == NEVER else first - now
+        return min(times, default=NEVER) - now
 
     # ---- the run's process ----------------------------------------------------------------
 
@@ -107,23 +141,8 @@ class Viewer:
             if kind == Kind.CLIENT and descriptor >= 0:
                 self._take_client(descriptor)
             elif kind == Kind.MEMORY and descriptor >= 0:
-                self._files.append(descriptor)
-                if len(self._files) == len(PARTS):
-                    self._take_memory()
+                self._sight.take(descriptor)
         return True
-
-    def _take_memory(self) -> None:
-        """The screen is another machine's from now on."""
-        files, self._files = self._files, []
-        if self._seen is not None:
-            self._look = None
-            self._seen.close()
-        try:
-            self._seen = Seen(files)
-            self._look = Look(self._seen)
-        finally:
-            for file in files:
-                os.close(file)
 
     def _take_client(self, descriptor: int) -> None:
         strangers = [each for each in self._clients.values() if not each.session.is_open]
@@ -203,8 +222,9 @@ class Viewer:
         waiting = [each for each in self._clients.values() if each.session.wants]
         if not waiting:
             return
-        if self._look is not None and now >= self._next_look:
-            self._take_look(self._look, now)
+        look = self._sight.look
+        if look is not None and now >= self._next_look:
+            self._take_look(look, now)
         for client in waiting:
             client.session.fill()
             try:

@@ -34,14 +34,23 @@ class Look:
         self._mode = BLANK
         self._lines: Sequence[bytes] = blank(BLANK)
 
-    def take(self) -> tuple[Mode, Sequence[bytes]]:
-        """What there is now. Lines that are as they were are the same objects."""
+    def take_kind(self) -> int:
+        """Which abi.ScreenKind there is now, and its `text`, not drawn."""
+        screen = self._read_record()
+        self.text = self._read_text(screen) if screen.kind == abi.ScreenKind.TEXT else None
+        return screen.kind
+
+    def _read_record(self) -> abi.Screen:
         record = self._seen.record()
         if bytes(memoryview(record)) != self._record:
             self._record = bytes(memoryview(record))
             self._screen = Untrusted.bounded(record)
             self._whole = b""
-        screen = self._screen
+        return self._screen
+
+    def take(self) -> tuple[Mode, Sequence[bytes]]:
+        """What there is now. Lines that are as they were are the same objects."""
+        screen = self._read_record()
         if screen.kind == abi.ScreenKind.TEXT:
             self._take_text(screen)
             return self._mode, self._lines

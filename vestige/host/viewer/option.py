@@ -37,6 +37,11 @@ class DisplayOption(NamedValues):
         self.password_file, self.layout = password_file, layout
 
     @property
+    def takes_terminal(self) -> bool:
+        """Whether it is at standard input and output."""
+        return self.kind == TEXT
+
+    @property
     def place(self) -> str:
         """As it was given."""
         if self.path is not None:

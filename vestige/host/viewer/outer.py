@@ -101,6 +101,12 @@ class ViewerProcess:
         """One looks on, by a socket that does not wait. It stays the caller's to be closed here."""
         self._give(Kind.CLIENT, descriptor)
 
+    def tell_size(self, columns: int, rows: int) -> None:
+        """Of the terminal where it draws."""
+        sizes = columns.to_bytes(2, "little") + rows.to_bytes(2, "little")
+        if self._pid:
+            self._link.send(Kind.SIZE, sizes)
+
     def _give(self, kind: Kind, descriptor: int) -> None:
         if self._pid and not self._link.send_along(kind, b"", descriptor):
             self._end("the viewer takes nothing any more")
