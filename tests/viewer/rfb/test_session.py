@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.viewer.rfb.client import OPENING, Picture, encodings, key, pointer, request
-from vestige.abi import EVENT_SIZE, EventKind
+from vestige.abi import EVENT_SIZE, TABLET_END, EventKind
+from vestige.host.viewer.outer import believed
 from vestige.viewer.frame import BLANK, Area, Frame, Mode
 from vestige.viewer.keyboard import key_record
 from vestige.viewer.pointer import pointer_record
@@ -30,11 +31,14 @@ def lines(mode: Mode, seed: int = 0) -> list[bytes]:
 class Looking:
     """A session without a password, its picture, and what was typed."""
 
-    def __init__(self, mode: Mode = SMALL, *, numbers: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, mode: Mode = SMALL, *, numbers: tuple[int, ...] = (), tablet: bool = False
+    ) -> None:
         self.frame = Frame()
         self.frame.show(mode, lines(mode))
         self.said = b""
-        self.session = Session(Terms("it", None, "us", os.urandom), self.frame, self.say)
+        terms = Terms("it", None, "us", os.urandom, tablet=tablet)
+        self.session = Session(terms, self.frame, self.say)
         self.picture = Picture()
         self.session.feed(OPENING)
         data = bytes(self.session.going)
@@ -196,6 +200,28 @@ def test_older_viewers_are_spoken_to_in_their_way(version: bytes, sent: bytes) -
     session.feed(b"\1\1" if len(sent) == 2 else b"\1")
     first = 4 if version == VERSION else 0
     assert session.going[first : first + 4] == struct.pack(">HH", *BLANK.size)
+
+
+def test_a_tablets_pointer_is_where_the_viewers_is_also_one_that_could_say_how_far() -> None:
+    looking = Looking(numbers=(Encoding.POINTER_MOTION,), tablet=True)
+    width, height = looking.frame.mode.size
+    looking.session.feed(pointer(0, 0, 0) + pointer(1, width - 1, height - 1))
+    looking.session.feed(pointer(17, 0xFFFF, height // 2))
+    looking.session.leave()
+    told = [
+        (kind, buttons, x, y, wheel)
+        for kind, buttons, _, x, y, wheel in struct.iter_unpack("<BBHHHh", looking.said)
+    ]
+    middle = height // 2 * TABLET_END // (height - 1)
+    assert told == [
+        (EventKind.TABLET, 0, 0, 0, 0),
+        (EventKind.TABLET, 1, TABLET_END, TABLET_END, 0),
+        (EventKind.TABLET, 1, TABLET_END, middle, 1),
+        (EventKind.TABLET, 0, TABLET_END, middle, 0),
+    ]
+    assert believed(looking.said) == looking.said
+    beyond = struct.pack("<BBHHHh", EventKind.TABLET, 0, 0, TABLET_END + 1, 0, 0)
+    assert believed(beyond) == b""
 
 
 def test_keys_and_the_pointer_become_records() -> None:

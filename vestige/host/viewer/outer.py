@@ -16,11 +16,12 @@ from vestige.abi import (
     EVENT_WHEEL,
     EVENT_X,
     EVENT_Y,
+    TABLET_END,
     EventKind,
 )
 from vestige.errors import UsageError
 from vestige.host import limits
-from vestige.host.backends.events import Events
+from vestige.host.backends.events import POINTERS, Events
 from vestige.host.jail import namespaces, seccomp
 from vestige.host.keys import FARTHEST, NAMED, PLAIN, SHIFTED
 from vestige.host.messages import in_one_line, tell
@@ -184,7 +185,7 @@ class ViewerProcess:
 
 
 def believed(data: bytes) -> bytes:
-    """Those of the records that a keyboard and a mouse can make."""
+    """Those of the records that a keyboard, a mouse and a tablet can make."""
     records = [data[at : at + EVENT_SIZE] for at in range(0, len(data), EVENT_SIZE)]
     return b"".join(each for each in records if _is_possible(each))
 
@@ -194,10 +195,14 @@ def _is_possible(record: bytes) -> bool:
         return False
     if record[0] in (EventKind.PRESS, EventKind.RELEASE):
         return _number(record, EVENT_CODE, signed=False) in CODES
-    if record[0] != EventKind.POINTER or record[EVENT_BUTTONS] > MOST_BUTTONS:
+    if record[0] not in POINTERS or record[EVENT_BUTTONS] > MOST_BUTTONS:
         return False
-    places = ((EVENT_X, FARTHEST), (EVENT_Y, FARTHEST), (EVENT_WHEEL, MOST_WHEEL))
-    return all(abs(_number(record, place)) <= most for place, most in places)
+    if abs(_number(record, EVENT_WHEEL)) > MOST_WHEEL:
+        return False
+    if record[0] == EventKind.TABLET:
+        places = (_number(record, at, signed=False) for at in (EVENT_X, EVENT_Y))
+        return all(place <= TABLET_END for place in places)
+    return all(abs(_number(record, at)) <= FARTHEST for at in (EVENT_X, EVENT_Y))
 
 
 def _number(record: bytes, place: int, *, signed: bool = True) -> int:

@@ -47,5 +47,6 @@ def viewer_process(
         display.tell_size = viewer.tell_size
         display.tell_new_size()
         return viewer
-    terms = Terms(f"Vestige {name_of(asked)}", display.password, layout, os.urandom)
+    name = f"Vestige {name_of(asked)}"
+    terms = Terms(name, display.password, layout, os.urandom, tablet=asked.tablet)
     return ViewerProcess(events, locked, lambda link: Viewer(link, terms).serve())

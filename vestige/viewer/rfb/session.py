@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from vestige.viewer.frame import LARGEST, Area, Frame, Tile
 from vestige.viewer.keyboard import Keyboard
-from vestige.viewer.pointer import LEFT, MIDDLE, RIGHT, Pointer
+from vestige.viewer.pointer import LEFT, MIDDLE, RIGHT, Pointer, TabletPointer
 from vestige.viewer.rfb import formats
 from vestige.viewer.rfb.des import answer
 from vestige.viewer.rfb.encodings import Encoder, rectangle
@@ -46,15 +46,22 @@ class Garbage(Exception):
 
 class Terms:
     """What holds for all who look on. `password`: of PASSWORD_SIZE characters at most, None: none
-    is asked for; `random`: makes so many bytes that nobody can guess.
+    is asked for; `random`: makes so many bytes that nobody can guess; `tablet`: the guest has one.
     """
 
-    __slots__ = ("layout", "name", "password", "random")
+    __slots__ = ("layout", "name", "password", "random", "tablet")
 
     def __init__(
-        self, name: str, password: bytes | None, layout: str, random: Callable[[int], bytes]
+        self,
+        name: str,
+        password: bytes | None,
+        layout: str,
+        random: Callable[[int], bytes],
+        *,
+        tablet: bool = False,
     ) -> None:
         self.name, self.password, self.layout, self.random = name, password, layout, random
+        self.tablet = tablet
 
 
 class Session:
@@ -86,6 +93,7 @@ class Session:
         self._map = b""  # of colours, which is due before the next update
         self._keyboard = Keyboard(say, terms.layout)
         self._pointer = Pointer(say)
+        self._tablet = TabletPointer(say) if terms.tablet else None
         self._wheel = 0  # the wheel's bits, as they were last
 
     def feed(self, data: bytes) -> None:
@@ -102,6 +110,8 @@ class Session:
         self.is_over = True
         self._keyboard.leave()
         self._pointer.leave()
+        if self._tablet is not None:
+            self._tablet.leave()
 
     # ---- what is to be sent -----------------------------------------------------------------
 
@@ -306,7 +316,8 @@ class Session:
         if Encoding.EXTENDED_KEY in encodings and not self._tells_keys:
             self._tells_keys = True
             self._news.append(rectangle(0, 0, 0, 0, Encoding.EXTENDED_KEY))
-        if Encoding.POINTER_MOTION in encodings and not self._is_relative:
+        moves = Encoding.POINTER_MOTION in encodings and self._tablet is None
+        if moves and not self._is_relative:
             self._is_relative = True
             self._news.append(rectangle(0, 0, 0, 0, Encoding.POINTER_MOTION))
         self._tell_size()
@@ -324,7 +335,9 @@ class Session:
         turned = mask & ~self._wheel
         self._wheel = mask & (Button.WHEEL_UP | Button.WHEEL_DOWN)
         wheel = bool(turned & Button.WHEEL_DOWN) - bool(turned & Button.WHEEL_UP)
-        if self._is_relative:
+        if self._tablet is not None:
+            self._tablet.at((x, y), self._size, buttons, wheel)
+        elif self._is_relative:
             right, down = x - RELATIVE_ORIGIN, y - RELATIVE_ORIGIN
             self._pointer.moved(right, down, buttons, wheel)
         else:
