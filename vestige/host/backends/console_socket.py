@@ -40,12 +40,12 @@ class Socket(Console):
         self._place = -1  # the descriptor that a client will have
         try:
             self._place = os.dup(self._guest.fileno())
-            self._listener = _listen(path, option)
+            self._listener = listen(path, option)
         except BaseException:
             self._close_all(self._guest, self._ring)
             raise
         self._path: str | None = path
-        self._name = _identity(path)
+        self._name = identity(path)
         self._client: socket.socket | None = None
         self._reads = self._writes = False  # whether the client may still send, and take
         self._refused = False  # the last client could not be taken; it waits
@@ -154,10 +154,7 @@ class Socket(Console):
             with contextlib.suppress(OSError):
                 self._client.send(self._output)
             self._client.close()
-        # As long as the listener is open, no other file can have its inode.
-        if _identity(path) == self._name:
-            with contextlib.suppress(OSError):
-                Path(path).unlink()
+        remove(path, self._name)
         self._close_all(self._guest, self._ring, self._listener)
 
     def _close_all(self, *ends: socket.socket) -> None:
@@ -166,7 +163,7 @@ class Socket(Console):
             end.close()
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def identity(path: str) -> tuple[int, int] | None:
     """What tells the file at `path` from all others that there are."""
     try:
         status = os.lstat(path)
@@ -175,8 +172,21 @@ def _identity(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _listen(path: str, option: str) -> socket.socket:
-    """Listen at `path`, taking over a name whose owner is gone."""
+def remove(path: str, known: tuple[int, int] | None) -> None:
+    """Remove the name of a socket that still listens, if the file there is what was known.
+
+    As long as the listener is open, no other file can have its inode.
+    """
+    if identity(path) == known:
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
+
+
+def listen(path: str, option: str, *, mode: int | None = None) -> socket.socket:
+    """Listen at `path`, taking over a name whose owner is gone.
+
+    `mode`: the socket's, None: as umask has it. Raises UsageError.
+    """
     size = len(os.fsencode(path))
     if not 1 <= size <= PATH_LIMIT:
         raise UsageError(f"{option}: a path of {size} bytes; a socket's has 1 to {PATH_LIMIT}")
@@ -187,6 +197,8 @@ def _listen(path: str, option: str) -> socket.socket:
         except OSError:
             _remove_stale(path, option)
             listener.bind(path)
+        if mode is not None:
+            Path(path).chmod(mode)
         listener.listen(1)
         listener.setblocking(False)
     except (OSError, ValueError) as error:

@@ -17,9 +17,8 @@ from vestige.viewer.rfb.spec import PASSWORD_SIZE
 
 PORTS = range(5900, 6000)  # that VNC has, one a display
 BACKLOG = 4
-PATH_LIMIT = 107  # bytes: sun_path is 108 with its NUL, unix(7)
 LETTERS = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # no two that look alike
-OTHERS = 0o077
+OTHERS, OWN = 0o077, 0o600  # of modes
 PRINTABLE = range(0x20, 0x7F)
 
 Taker = Callable[[int], object]
@@ -37,7 +36,8 @@ class Listener:
         self._identity: tuple[int, int] | None = None
         self._socket = self._listen_at_path(option.path) if option.path else self._listen_at_port()
         self._socket.setblocking(False)
-        self._spare = os.dup(self._socket.fileno())  # the descriptor that the next will have
+        self._spare = -1  # the descriptor that the next will have
+        self._is_closed = False
 
     def _listen_at_port(self) -> _socket.socket:
         option = self._option
@@ -60,21 +60,11 @@ class Listener:
         )
 
     def _listen_at_path(self, path: str) -> _socket.socket:
-        """A name at which nobody listens any more is taken over."""
-        if len(os.fsencode(path)) > PATH_LIMIT:
-            raise UsageError(f"--display vnc:unix:{path}: a socket's path has {PATH_LIMIT} bytes")
-        made = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-        try:
-            if _is_left_over(path):
-                os.unlink(path)  # noqa: PTH108 - pathlib is slow to import
-            made.bind(path)
-            os.chmod(path, 0o600)  # noqa: PTH101
-            made.listen(BACKLOG)
-        except (OSError, ValueError) as error:
-            made.close()
-            raise self._refusal(error) from None
-        status = os.stat(path)  # noqa: PTH116
-        self._identity = status.st_dev, status.st_ino
+        """For this user alone. A name at which nobody listens any more is taken over."""
+        from vestige.host.backends.console_socket import identity, listen  # noqa: PLC0415 - slow
+
+        made = listen(path, f"--display vnc:unix:{path}", mode=OWN)
+        self._identity = identity(path)
         return made
 
     def _refusal(self, error: OSError | ValueError) -> UsageError:
@@ -93,7 +83,7 @@ class Listener:
 
     def waits_for(self) -> dict[int, int]:
         """The socket, once somebody takes those that connect."""
-        if self._taker is None:
+        if self._taker is None or not self._has_place():
             return {}
         return {self._socket.fileno(): select.POLLIN}
 
@@ -102,53 +92,44 @@ class Listener:
         if self._taker is None or self._socket.fileno() not in ready:
             return
         os.close(self._spare)
+        self._spare = -1
         try:
             descriptor, _ = self._socket._accept()  # type: ignore[attr-defined] # socket is slow to import
-        except OSError:  # it has gone again
-            self._spare = os.dup(self._socket.fileno())
+        except OSError:  # it has gone again, or somebody was faster with the descriptor
             return
         client = _socket.socket(self._socket.family, _socket.SOCK_STREAM, 0, descriptor)
-        client.setblocking(False)
-        if client.family != _socket.AF_UNIX:
-            client.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-        self._taker(descriptor)
-        client.close()
-        self._spare = os.dup(self._socket.fileno())
+        try:
+            client.setblocking(False)
+            if client.family != _socket.AF_UNIX:
+                client.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+            self._taker(descriptor)
+        except OSError:  # it has gone
+            return
+        finally:
+            client.close()
+
+    def _has_place(self) -> bool:
+        """Whether a descriptor is kept for the next; where there is none, that one waits."""
+        if self._spare < 0:
+            try:
+                self._spare = os.dup(self._socket.fileno())
+            except OSError:
+                return False
+        return True
 
     def close(self) -> None:
         """Listen no more; a second time does nothing."""
-        if self._spare < 0:
+        if self._is_closed:
             return
-        os.close(self._spare)
-        self._spare = -1
+        self._is_closed = True
         self._taker = None
+        if self._option.path is not None:
+            from vestige.host.backends.console_socket import remove  # noqa: PLC0415 - slow
+
+            remove(self._option.path, self._identity)
+        if self._spare >= 0:
+            os.close(self._spare)
         self._socket.close()
-        path = self._option.path
-        if path is not None and self._identity is not None:
-            try:
-                status = os.stat(path)  # noqa: PTH116
-                if (status.st_dev, status.st_ino) == self._identity:
-                    os.unlink(path)  # noqa: PTH108
-            except OSError:  # somebody has removed it
-                return
-
-
-def _is_left_over(path: str) -> bool:
-    """Whether it is a socket's name at which nobody listens. Raises OSError."""
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116
-    except FileNotFoundError:
-        return False
-    if not stat.S_ISSOCK(mode):
-        return False
-    probe = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    try:
-        probe.connect(path)
-    except ConnectionRefusedError:
-        return True
-    finally:
-        probe.close()
-    return False
 
 
 def _password(option: DisplayOption) -> bytes | None:
