@@ -120,8 +120,12 @@ class Viewer:
         """Bytes that wait to be sent, to all."""
         return sum(len(each.session.going) for each in self._clients.values())
 
+    @property
+    def patience(self) -> float:
+        """Seconds until something is due by itself."""
+        return self._patience(time.monotonic())
+
     def _patience(self, now: float) -> float:
-        """Seconds until something is due."""
         times = [client.until for client in self._clients.values()]
         times += [each.waits_until for each in self._clients.values() if each.waits_until > now]
         if self._sight.look is not None and any(
@@ -168,6 +172,8 @@ class Viewer:
         try:
             if events & select.POLLIN:
                 was_open = session.is_open
+                if not was_open:  # it is about to be told how large the picture is
+                    self._look_again(now)
                 data = client.socket.recv(PIECE, _socket.MSG_DONTWAIT)
                 if not data:
                     self._let_go(client)
@@ -222,15 +228,19 @@ class Viewer:
         waiting = [each for each in self._clients.values() if each.session.wants]
         if not waiting:
             return
-        look = self._sight.look
-        if look is not None and now >= self._next_look:
-            self._take_look(look, now)
+        self._look_again(now)
         for client in waiting:
             client.session.fill()
             try:
                 self._send(client, now)
             except OSError:
                 self._let_go(client)
+
+    def _look_again(self, now: float) -> None:
+        """If it is time."""
+        look = self._sight.look
+        if look is not None and now >= self._next_look:
+            self._take_look(look, now)
 
     def _take_look(self, look: Look, now: float) -> None:
         before = self.frame.mode
