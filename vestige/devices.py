@@ -4,6 +4,7 @@ from vestige.abi import Board
 from vestige.monitor.devices.acpi_registers.place import ACPI_REGISTERS
 from vestige.monitor.devices.fw_cfg.place import FIRMWARE_CONFIGURATION
 from vestige.monitor.devices.hpet.place import HPET_TIMERS
+from vestige.monitor.devices.i28f640j5.place import FLASH_MEMORY
 from vestige.monitor.devices.i8042.place import KEYBOARD_CONTROLLER
 from vestige.monitor.devices.i8237.place import DMA
 from vestige.monitor.devices.i8254.place import TIMER
@@ -46,6 +47,7 @@ DEVICES = (
     FIRMWARE_CONFIGURATION,
     VGA,
     POWER_MANAGEMENT,
+    FLASH_MEMORY,
 )
 VIRTIO_TYPES = (VIRTIO_BLOCK, VIRTIO_CONSOLE, VIRTIO_ENTROPY, VIRTIO_NET, VIRTIO_TABLET)
 POSTS = tuple(post for place in DEVICES for post in place.posts)  # n is abi.Irq.START + n

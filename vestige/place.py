@@ -246,6 +246,7 @@ class Place(Record):
     )
     controls_pins: bool = False  # wires lead to it
     injects: bool = False  # it interrupts the boot CPU by itself, as external interrupts
+    flash: bool = False  # it is a firmware's flash memory: the model says when the guest finds it
     displays: bool = False  # it has a screen
     steers: bool = False  # PCI's lines lead through it
     ends: bool = False  # the guest ends its machine by it

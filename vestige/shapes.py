@@ -79,6 +79,13 @@ class Windowed(Protocol):
     window: u32  # what the guest is to find there: abi.WINDOW_RAM and so on
 
 
+class Flash(Protocol):
+    """A firmware's flash memory."""
+
+    def mapped_address(self) -> u32:
+        """Where the guest finds its array; 0: nowhere."""
+
+
 class WideRegisters(Protocol):
     """One that takes some accesses of more than a byte whole, at ports or in memory."""
 

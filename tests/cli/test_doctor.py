@@ -41,7 +41,7 @@ def test_the_doctor_speaks_of_everything_a_run_needs(capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out
     for subject in (
         "KVM", "capabilities", "io_uring", "software host", "its kernel", "compiler", "SeaBIOS",
-        "VGA BIOS",
+        "VGA BIOS", "OVMF",
     ):  # fmt: skip
         assert f"\n{subject} " in f"\n{shown}"
     assert (status == CAN_RUN) == ("runs guests" in shown)
@@ -50,9 +50,10 @@ def test_the_doctor_speaks_of_everything_a_run_needs(capsys: pytest.CaptureFixtu
 def test_of_what_a_pc_starts_from_there_is_a_line_or_the_package(tmp_path: Path) -> None:
     there, missing = tmp_path / "bios.bin", tmp_path / "vgabios.bin"
     there.write_bytes(b"x")
-    bios, vga_bios = doctor.firmware(str(there), str(missing))
+    bios, vga_bios, uefi = doctor.firmware(str(there), str(missing), str(missing))
     assert bios == Finding("SeaBIOS", True, str(there))
     assert (vga_bios.well, vga_bios.cure) == (False, "sudo apt install seabios")
     assert str(missing) in vga_bios.found
-    (bios, _) = doctor.firmware(str(missing), str(there))
+    assert (uefi.well, uefi.cure) == (False, "sudo apt install ovmf")
+    bios, *_ = doctor.firmware(str(missing), str(there))
     assert (bios.well, bios.cure) == (False, "sudo apt install seabios")

@@ -191,7 +191,7 @@ def test_what_is_only_read_is_one_file(kernel: str, tmp_path: Path) -> None:
         files = open_files(options, resources, Watch(signals))
         inputs, sizes = soft_run.together(files, [b"monitor", b"loop"])
         size = Path(kernel).stat().st_size
-        assert sizes == [size, 6, 0, 0, 7, 4]
+        assert sizes == [size, 6, 0, 0, 0, 7, 4]
         content = os.pread(inputs, 1 << 20, 0)
         assert content == Path(kernel).read_bytes() + b"initrdmonitorloop"
         with pytest.raises(OSError, match="Bad file descriptor"):

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from tests.devices.fw_cfg.driver import CONTROLS, KEYS, RAM_SIZE, power_on, ram8, transfer
+from tests.devices.i28f640j5 import driver as flash_driver
 from tests.devices.i8042.typing_bench import TypingBench
 from tests.devices.i82077.guest_bench import GuestBench, check_bench
 from tests.devices.vga.driver import SCREEN_SIZE, in_text_mode, shown
@@ -43,6 +44,11 @@ from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
 from vestige.monitor.devices.fw_cfg.model import FwCfg
 from vestige.monitor.devices.hpet.model import Hpet
 from vestige.monitor.devices.hpet.spec import ROUTES, TIMERS
+from vestige.monitor.devices.i28f640j5.model import Flash
+from vestige.monitor.devices.i28f640j5.spec import CONFIRM, Reads
+from vestige.monitor.devices.i28f640j5.spec import Command as FlashCommand
+from vestige.monitor.devices.i28f640j5.spec import Status as FlashStatus
+from vestige.monitor.devices.i28f640j5.spec import Step as FlashStep
 from vestige.monitor.devices.i8042.keyboard import LONGEST_REPLY, PLACES
 from vestige.monitor.devices.i8042.model import KeyboardController, Source
 from vestige.monitor.devices.i8042.mouse import FARTHEST, LONGEST
@@ -309,6 +315,14 @@ def check_fw_cfg(fw_cfg: FwCfg) -> None:
     assert fw_cfg.offset + fw_cfg.size <= FIRMWARE_ITEMS_SIZE
 
 
+def check_flash(flash: Flash) -> None:
+    """Reads give the array unless a command is under way; a buffer has room for what comes."""
+    assert flash.step == FlashStep.COMMAND or flash.reads == Reads.STATUS
+    assert flash.mapped_address() == (flash.address if flash.reads == Reads.ARRAY else 0)
+    assert flash.taken <= flash.count <= len(flash.buffer)
+    assert flash.status & ~FLASH_BITS == 0
+
+
 def check_vga(vga: Vga) -> None:
     """Bits that aren't there are 0; a viewer is told of nothing outside the screen's memory."""
     registers = vga.registers
@@ -352,6 +366,9 @@ CLOCK_CELLS = (*range(Cell.REGISTER_D + 1), Cell.CENTURY)
 KEY_CODES = (0x1E, 0x41, 0xE048, 0x7F, PAUSE, PRINT_SCREEN, 0, 0x9E, 0xFFFF)
 DISTANCES = (0, 0, 1, -1, 5, 127, -300, (1 << 31) - 1, -(1 << 31))
 FLOPPY_REGISTERS = (2, 3, 4, 5, 7)
+FLASH_OFFSETS = range(flash_driver.FIRST, flash_driver.FIRST + flash_driver.SIZE)
+FLASH_COMMANDS = (*FlashCommand, CONFIRM)
+FLASH_BITS = FlashStatus.READY | FlashStatus.ERASE_ERROR | FlashStatus.PROGRAM_ERROR
 FLOPPY_COMMANDS = (
     0x46,
     0xC6,
@@ -526,6 +543,20 @@ OWN = {
             Operation(PowerManagement.ending, ()),
         ),
     ),
+    "flash": Own(
+        check_flash,
+        (
+            Operation(Flash.write, (FLASH_OFFSETS, (1,), FLASH_COMMANDS), timed=True),
+            Operation(Flash.write, (FLASH_OFFSETS, (1,), (CONFIRM,)), timed=True),
+            Operation(Flash.write, (FLASH_OFFSETS[:40], (1,), range(8)), timed=True),
+            Operation(Flash.write, (FLASH_OFFSETS, (1,), range(BYTE)), timed=True),
+            Operation(Flash.read, (FLASH_OFFSETS, (1,)), timed=True),
+            Operation(Flash.takes_whole, (FLASH_OFFSETS, (2, 4, 8))),
+            Operation(Flash.mapped_address, ()),
+            Operation(flash_driver.array8, (range(flash_driver.SIZE),)),
+        ),
+        flash_driver.over_memory,
+    ),
     "fw_cfg": Own(
         check_fw_cfg,
         (
@@ -582,9 +613,11 @@ def memory_accesses(place: Place, structure: Any) -> Iterator[Operation]:
     if place.memory is None:
         return
     natural = place.memory.access == Access.NATURAL
-    for size in (1, 2, 4) if natural else range(1, 9):
-        first, count = place.memory.offset, place.memory.size
-        offsets = [first + n for n in range(count) if not natural or n % 4 + size <= 4]
+    sizes = {Access.NATURAL: (1, 2, 4), Access.WHOLE: range(1, 9), Access.TAKEN: (1,)}
+    for size in sizes[Access(place.memory.access)]:
+        first = place.memory.offset
+        every: Sequence[int] = range(first, first + place.memory.size)
+        offsets = [n for n in every if (n - first) % 4 + size <= 4] if natural else every
         yield Operation(structure.read, (offsets, (size,)), timed=True)
         yield Operation(structure.write, (offsets, (size,), VALUES[size]), timed=True)
 

@@ -275,6 +275,18 @@ def test_the_pci_root_has_its_windows(tmp_path: Path) -> None:
     assert re.search(rf"QWordMemory \([^)]* 0x{first:016X}, 0x{last:016X},", text)
 
 
+@pytest.mark.parametrize(
+    ("memory", "first"),
+    [(512 * MIB, 0x8000_0000), (2560 * MIB, 0xA000_0000), (6 * GIB, 0xC000_0000)],
+)
+@pytest.mark.usefixtures("templates")
+def test_a_pc_s_window_begins_where_ovmf_gives_out_addresses(
+    tmp_path: Path, memory: int, first: int
+) -> None:
+    text = source(MachineConfig(memory=memory, board=abi.Board.PC), tmp_path)
+    assert re.search(rf"DWordMemory \([^)]* 0x{first:08X}, 0xFEBFFFFF,", text)
+
+
 @pytest.mark.usefixtures("templates")
 def test_ecam_is_reserved_by_the_motherboard(tmp_path: Path) -> None:
     text = source(MachineConfig(), tmp_path)
@@ -381,7 +393,7 @@ def test_a_pc_s_root_is_conventional_and_has_all_below_the_io_apic(tmp_path: Pat
     root = text[text.index("Device (PCI0)") :]
     assert root.split("Name (_CRS")[0].count("PNP") == 1
     assert 'EisaId ("PNP0A03")' in root
-    assert re.search(r"DWordMemory \([^)]* 0xC0000000, 0xFEBFFFFF, 0x00000000, 0x3EC00000,", root)
+    assert re.search(r"DWordMemory \([^)]* 0x80000000, 0xFEBFFFFF, 0x00000000, 0x7EC00000,", root)
     assert "_OSC" not in root
 
 

@@ -13,17 +13,30 @@ from vestige.machine.config import MachineConfig
 from vestige.machine.files import open_input
 
 
-@pytest.mark.parametrize("size", [1, 0xFFFF, 0x10000, 0x1FFFF, 0x30001, 0x50000, 1 << 20])
+@pytest.mark.parametrize("size", [1, 0xFFFF, 0x10000, 0x1FFFF, 0x31000, 0x50001, 0x80_1000])
 def test_a_size_that_no_image_has_is_refused(tmp_path: Path, size: int) -> None:
     path = tmp_path / "rom"
     path.write_bytes(bytes(size))
     with open_input(str(path), "an image") as file, pytest.raises(UsageError) as refused:
         firmware.read(file)
-    known = "one has 128 to 256 KiB, a multiple of 64"
+    known = "one has 128 to 256 KiB, a multiple of 64, or at most 8192, a multiple of 4"
     assert str(refused.value) == f"--firmware {path}: {size} bytes, no firmware image; {known}"
 
 
-@pytest.mark.parametrize("size", [128 << 10, 192 << 10, 256 << 10])
+@pytest.mark.parametrize("size", [0x37_C000, 0x7F_F000])
+def test_a_uefi_firmware_has_8_mib_with_its_variables(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "rom"
+    path.write_bytes(bytes(size))
+    room = 0x80_0000 - size
+    with open_input(str(path), "an image") as file:
+        assert len(firmware.read(file, room)) == size
+        with pytest.raises(UsageError) as refused:
+            firmware.read(file, room + 0x1000)
+    least = f"at most 8192, with the variables' {(room >> 10) + 4} below it, a multiple of 4"
+    assert str(refused.value).endswith(least)
+
+
+@pytest.mark.parametrize("size", [128 << 10, 192 << 10, 256 << 10, 0x37_C000])
 def test_the_end_of_an_image_is_below_1_mib_too(tmp_path: Path, size: int) -> None:
     path = tmp_path / "rom"
     path.write_bytes(bytes(size - 16) + bytes(range(16)))

@@ -218,6 +218,14 @@ class FloppyDrive(IntEnum):
     OF_2880K = 5
 
 
+class Flash(Struct):
+    """The flash memory of a firmware's variables, which ends where the firmware begins."""
+
+    address: u32  # where the guest finds it, at a multiple of a page
+    size: u32  # bytes, whole pages; 0: there is none
+    array: u64  # where the monitor has its memory: FLASH_ARRAY
+
+
 class Board(IntEnum):
     """What kind of machine the guest finds."""
 
@@ -253,6 +261,7 @@ class Config(Struct):
     shadow: u64  # SHADOW where the guest reads it; 0: its reads exit
     firmware_items: u64  # FIRMWARE_ITEMS where the host has put some; 0: there are none
     regions: u64[MAX_REGIONS]  # where each of REGIONS is; 0: it is not there
+    flash: Flash
     coalesced: u64  # address of KVM's coalesced-write ring page; 0: not available
     coalesced_entries: u32
     options: u64  # bit n: the device in row n of vestige/devices.py was asked for by its option

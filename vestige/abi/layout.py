@@ -25,6 +25,8 @@ HPET = 0xFED0_0000
 HPET_SIZE = 0x400
 HPET_IDENTITY = 0x8086_2201  # revision 1, three timers, 64 bits: its first register
 LOCAL_APIC = 0xFEE0_0000
+FLASH = 0xFF80_0000  # to 4 GiB: a firmware, and below it the flash memory of its variables
+FLASH_SIZE = 8 * MIB
 
 PORT_UART = 0x3F8
 PORT_PVPANIC = 0x505
@@ -156,6 +158,9 @@ WINDOW_SIZE = 64 * KIB
 WINDOW_RAM = 0
 WINDOW_NOTHING = 1
 WINDOW_PARTS = 2  # of the first part; of the next is the next
+# And of a firmware's flash memory: at Config.flash, to be read, or nowhere.
+FLASH_NUMBER = WINDOW_NUMBER + 1
+FLASH_ARRAY = 0xF100_0000  # where the monitor has it
 COALESCED_WINDOW = ((WINDOW, WINDOW_SIZE),)  # as COALESCED_MEMORY, while nothing is there
 
 SECTOR = 512  # bytes; disks count in these

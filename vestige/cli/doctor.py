@@ -17,7 +17,7 @@ from vestige.host.jail import layers, probe
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm.memory import GuestMemory, Region
 from vestige.host.messages import show
-from vestige.host.options import BIOS, FIRMWARES, VGA_BIOS
+from vestige.host.options import BIOS, FIRMWARES, UEFI, VGA_BIOS
 from vestige.host.vfio import sysfs
 from vestige.softhost import emulator, kernel, packages
 from vestige.softhost.detect import KvmState, kvm_state
@@ -124,18 +124,24 @@ def jail() -> Iterator[Finding]:
         yield Finding("", False, f"without {name}: {problem}", CURES[name])
 
 
-def firmware(bios: str = FIRMWARES[BIOS], vga_bios: str = VGA_BIOS) -> Iterator[Finding]:
+def firmware(
+    bios: str = FIRMWARES[BIOS], vga_bios: str = VGA_BIOS, uefi: str = FIRMWARES[UEFI]
+) -> Iterator[Finding]:
     """What `--machine pc` starts from and shows text by: other guests need none of it."""
-    for subject, path, without in (
-        ("SeaBIOS", bios, "--machine pc can't start without --kernel or --firmware PATH"),
-        ("VGA BIOS", vga_bios, "--machine pc needs --vga none, or --kernel alone"),
+    for subject, path, package, without in (
+        (
+            *("SeaBIOS", bios, "seabios"),
+            "--machine pc can't start without --kernel or --firmware PATH",
+        ),
+        ("VGA BIOS", vga_bios, "seabios", "--machine pc needs --vga none, or --kernel alone"),
+        ("OVMF", uefi, "ovmf", "--firmware uefi can't start"),
     ):
         if os.access(path, os.R_OK):
             yield Finding(subject, True, path)
         elif Path(path).exists():
             yield Finding(subject, False, f"{path} can't be read: {without}", f"chmod a+r {path}")
         else:
-            yield Finding(subject, False, f"no {path}: {without}", "sudo apt install seabios")
+            yield Finding(subject, False, f"no {path}: {without}", f"sudo apt install {package}")
 
 
 def nvme_controllers(paths: sysfs.KernelPaths | None = None) -> Iterator[Finding]:

@@ -38,9 +38,15 @@ SYNTAX = Syntax(
         ),
         path(
             "--firmware",
-            "bios|PATH",
+            "bios|uefi|PATH",
             help="what a PC starts from, without --kernel or before it: Debian's SeaBIOS (default"
-            " without), or an image",
+            " without), Debian's OVMF, or an image",
+        ),
+        path(
+            "--variables",
+            "FILE",
+            help="where a UEFI firmware's variables stay, made if it isn't there; without it they"
+            " last as long as the run",
         ),
         choice(
             "--vga",

@@ -2,15 +2,15 @@
 
 What soft_run.py has opened out there is found here as devices, named behind the words of the run:
 
-    RUN'S WORDS -- INPUTS ZONE START INITRD VGA_BIOS KERNEL MONITOR LOOP FILTER VIEWER DISK...
-    STREAM...
+    RUN'S WORDS -- INPUTS ZONE START INITRD VGA_BIOS KERNEL VARIABLES MONITOR LOOP FILTER VIEWER
+    DISK... STREAM...
 
-INPUTS is a block device with what the guest starts from, the initrd, the VGA's BIOS and the kernel
-that a firmware starts (0: none), the compiled images and the filters of system calls (0: none),
-one behind the other, of so many bytes each; ZONE
-is how far local time out there is ahead of UTC, in seconds. Then a device for each --disk, each
---port, --stats, a stream of what is asked of the run, one of events, and one of those who look on,
-with --display vnc. Names in the run's words are for messages alone.
+INPUTS is a block device with what the guest starts from, the initrd, the VGA's BIOS, the kernel
+that a firmware starts and its variables (0: none), the compiled images and the filters of system
+calls (0: none), one behind the other, of so many bytes each; ZONE is how far local time out there
+is ahead of UTC, in seconds. Then a device for each --disk, for VARIABLES, if there are any, which
+come back by it, each --port, --stats, a stream of what is asked of the run, one of events, and one
+of those who look on, with --display vnc. Names in the run's words are for messages alone.
 """
 
 import os
@@ -41,7 +41,8 @@ from vestige.signals import Watch
 if TYPE_CHECKING:
     from vestige.host.files.opening import Display
 
-PARTS = 8  # of INPUTS
+INPUT_FILES = 5  # of INPUTS, as host.files.opening has them
+PARTS = INPUT_FILES + 4
 SYNTAX = Syntax(RUN.options, rest="DEVICE...")
 # Not `-m`: what finds the module would be imported first, which takes a while in there.
 PROGRAM = (
@@ -84,7 +85,7 @@ class Places:
 
     def compiled(self) -> Compiled:
         """The monitor, the run loop, and the filter."""
-        monitor, run_loop, calls, _ = map(self._data, range(4, PARTS))
+        monitor, run_loop, calls, _ = map(self._data, range(INPUT_FILES, PARTS))
         return Compiled(Image.from_bytes(monitor), Image.from_bytes(run_loop), calls or None)
 
     def _data(self, number: int) -> bytes:
@@ -106,6 +107,11 @@ class Places:
             )
             images[number] = resources.keep(disks.open_disk(option, watch))
             images[number].path = disk.path
+        variables = None
+        if self._sizes[4]:
+            from vestige.host.backends.variables import open_device  # noqa: PLC0415 - few have them
+
+            variables = resources.keep(open_device(asked.variables or "", next(devices)))
         terminal = Console(1, 0, f"--console {asked.console.backend}")
         shows_text = asked.display is not None and asked.display.takes_terminal
         opened: list[Console] = [File(NOWHERE, "--console ") if shows_text else terminal]
@@ -125,7 +131,9 @@ class Places:
         display = None
         if asked.display is not None:
             display = self._display(asked, terminal, consoles, resources, watch)
-        return Files(start, initrd, images, consoles, stats, vga_bios, kernel, events, display)
+        return Files(
+            start, initrd, images, consoles, stats, vga_bios, kernel, events, display, variables
+        )
 
     def _display(
         self,

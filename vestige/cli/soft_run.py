@@ -21,6 +21,7 @@ from vestige.host import clock, images
 from vestige.host.backends.console import Console, Together
 from vestige.host.backends.network import find_passt
 from vestige.host.backends.relay import Relay
+from vestige.host.backends.variables import Lent
 from vestige.host.control.server import open_control
 from vestige.host.control.stream import Inside
 from vestige.host.files.failures import MAKE_ROOM, lacks_room
@@ -69,6 +70,9 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     code = watch.call(lambda: compiled(shows=options.display is not None), whole=True)
     inputs, sizes = together(files, code)
     resources.keep_file(inputs)
+    lent = None
+    if files.variables is not None:
+        lent = resources.keep(Lent(files.variables))
     connected = Connected(options, files, resources)
     connected.streams.append(inside.output)
     control.events = files.events
@@ -80,6 +84,7 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
         memory=max(MINIMUM, options.memory + OVERHEAD),
         disks=[
             *((image.descriptor, image.read_only) for image in files.disks.values() if image.path),
+            *([] if lent is None else [(lent.descriptor, False)]),
             (inputs, True),
         ],
         network=options.net is not None,
@@ -91,7 +96,11 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     *devices, device = host.disk_names
     places = [device, str(clock.zone(time.time())), *map(str, sizes), *devices, *host.stream_names]
     watch.hold()  # the timeout is the guest's, and counts from its start
-    status = foreground.attend(host, command(words, places), connected, watch, guest=True)
+    try:
+        status = foreground.attend(host, command(words, places), connected, watch, guest=True)
+    finally:
+        if lent is not None:
+            lent.take_back()
     for relay in connected.relays:
         relay.finish(watch.patient(), GRACE)
     for image in files.disks.values():

@@ -44,8 +44,12 @@ ACCELERATORS = ("auto", "kvm", "soft")
 IDE_IN_MEMORY = "memory"
 IDE_PLACES = ("ports", IDE_IN_MEMORY)
 MACHINES = MODERN, PC = "modern", "pc"
-BIOS = "bios"  # --firmware: Debian's SeaBIOS
-FIRMWARES = {BIOS: "/usr/share/seabios/bios-256k.bin"}
+BIOS, UEFI = "bios", "uefi"  # --firmware: Debian's SeaBIOS, Debian's OVMF
+FIRMWARES = {
+    BIOS: "/usr/share/seabios/bios-256k.bin",
+    UEFI: "/usr/share/OVMF/OVMF_CODE_4M.fd",
+}
+CODE, VARIABLES = "CODE", "VARS"  # in the names of a UEFI firmware, and of its variables' template
 VGAS = VGA_STD, VGA_NONE = "std", "none"
 VGA_BIOS = "/usr/share/seabios/vgabios-stdvga.bin"
 REBOOTS = ("exit", "restart")
@@ -175,17 +179,18 @@ class RunOptions(NamedValues):
     those with a disk are among `disks`, last, too; `on_reboot`, one of REBOOTS, what a reset by the
     guest does; `ring`, one of RINGS, who takes the entries of the io_uring; `machine`: one of
     MACHINES; `firmware`: one of FIRMWARES, or a path, with which a guest starts without a `kernel`,
-    or before it; `rtc`: what a PC's clock shows, None: UTC; `vga`: one of VGAS, None: what the
-    machine has by itself; `name`: the run's, None: its process's number; `keys`: where the events
-    of keyboard, mouse and tablet come from, too; `cdrom`, a drive for discs, is one of the `disks`,
-    behind those of `--disk`; `display`: where the screen is shown.
+    or before it; `variables`: the path of a UEFI firmware's; `rtc`: what a PC's clock shows, None:
+    UTC; `vga`: one of VGAS, None: what the machine has by itself; `name`: the run's, None: its
+    process's number; `keys`: where the events of keyboard, mouse and tablet come from, too;
+    `cdrom`, a drive for discs, is one of the `disks`, behind those of `--disk`; `display`: where
+    the screen is shown.
     """
 
     __slots__ = (
         "accel", "append", "console", "cpus", "devices", "disks", "display", "entropy", "firmware",
         "floppies", "ide",
         "initrd", "jail", "kernel", "keys", "machine", "memory", "name", "net", "on_reboot",
-        "ports", "ring", "rtc", "stats", "tablet", "timeout", "vga",
+        "ports", "ring", "rtc", "stats", "tablet", "timeout", "variables", "vga",
     )  # fmt: skip
 
     def __init__(
@@ -212,6 +217,7 @@ class RunOptions(NamedValues):
         jail: JailOption = JailOption(),  # noqa: B008 - never changed
         machine: str = MODERN,
         firmware: str | None = None,
+        variables: str | None = None,
         rtc: Rtc | None = None,
         vga: str | None = None,
         name: str | None = None,
@@ -222,6 +228,7 @@ class RunOptions(NamedValues):
     ) -> None:
         self.name, self.keys, self.tablet, self.display = name, keys, tablet, display
         self.machine, self.firmware, self.rtc, self.vga = machine, firmware, rtc, vga
+        self.variables = variables
         self.kernel, self.initrd, self.append = kernel, initrd, append
         self.memory, self.cpus, self.floppies = memory, cpus, floppies
         drives = () if cdrom is None else (cdrom,)
@@ -251,8 +258,23 @@ class RunOptions(NamedValues):
 
     @property
     def vga_bios(self) -> str | None:
-        """The path of a VGA's BIOS, if there is a VGA. A kernel alone has but the font of it."""
-        return VGA_BIOS if self.has_vga else None
+        """The path of a VGA's BIOS, if there is a VGA, and no UEFI. A kernel has but the font."""
+        return VGA_BIOS if self.has_vga and not self.is_uefi else None
+
+    @property
+    def is_uefi(self) -> bool:
+        """Whether the firmware is known for a UEFI one."""
+        return self.firmware == UEFI or self.variables is not None
+
+    @property
+    def variables_template(self) -> str | None:
+        """Where what a UEFI firmware's variables are at first would be, by Debian's names."""
+        if self.firmware is None:
+            return None
+        folder, slash, name = self.start[1].rpartition("/")
+        if CODE not in name:
+            return None
+        return f"{folder}{slash}{name.replace(CODE, VARIABLES)}"
 
     @property
     def by_firmware(self) -> bool:
@@ -605,6 +627,12 @@ def _check_start(options: RunOptions) -> None:
     """A kernel, or a PC's firmware."""
     if options.firmware is not None and options.machine != PC:
         raise UsageError(f"--firmware: a PC's; give --machine {PC}, too")
+    if options.variables is not None and options.firmware in (None, BIOS):
+        raise UsageError(
+            f"--variables: a UEFI firmware's; give --firmware {UEFI}, too, or leave it out"
+        )
+    if options.is_uefi and options.kernel is not None:
+        raise UsageError(f"--kernel: {UEFI} boots a disk; leave it out, or give --firmware {BIOS}")
     if options.vga is not None and options.machine != PC:
         raise UsageError(f"--vga: a PC's; give --machine {PC}, too")
     if not options.by_firmware:

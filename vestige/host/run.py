@@ -175,6 +175,8 @@ class Run:
         try:
             return self._run(None if group is None else (group.option, group.path))
         finally:
+            if self.files.variables is not None:
+                self.files.variables.keep()
             if group is not None:
                 if group.ran_out():
                     tell(f"{group.option}: the machine took more memory than it may")

@@ -1,14 +1,15 @@
 """What a PC's firmware is, where it lies, and what it is told of the machine by fw_cfg.
 
 An image ends at 4 GiB, where a processor begins after a reset; its last 128 KiB are below 1 MiB,
-too, as a chipset shows them then. Source: QEMU, docs/specs/fw_cfg.rst; SeaBIOS,
-docs/Runtime_config.md.
+too, as a chipset shows them then. A UEFI firmware's variables are below it, in flash memory.
+Source: QEMU, docs/specs/fw_cfg.rst; SeaBIOS, docs/Runtime_config.md.
 """
 
 import struct
 from _collections_abc import Sequence
 
 from vestige.abi import (
+    FLASH_SIZE,
     PORT_UART,
     Board,
     Bus,
@@ -25,9 +26,10 @@ from vestige.machine.config import MachineConfig
 from vestige.machine.files import InputFile
 from vestige.machine.memory_map import RAM_TYPE, MemoryMap
 
-UNIT = 64 << 10  # bytes, of which an image has a multiple
+UNIT = 64 << 10  # bytes, of which a BIOS has a multiple
 SHADOW = 128 << 10  # bytes at the end of an image that are below 1 MiB too
-LARGEST = 256 << 10  # bytes, as much as there is room for above KVM's own pages
+LARGEST_BIOS = 256 << 10  # bytes
+PAGE = 4 << 10  # bytes, of which a larger image, a UEFI firmware's, has a multiple
 E820_ENTRY = struct.Struct("<QQI")  # address, size, kind
 VGA_ROM = "pci1234,1111.rom"
 # Where nothing boots, SeaBIOS says so, waits, and resets the machine, which ends most runs.
@@ -35,12 +37,18 @@ FAIL_WAIT = "etc/boot-fail-wait"
 FAIL_MILLISECONDS = 1000
 
 
-def read(file: InputFile) -> bytes:
-    """The image, all of it. Raises UsageError for a size that none has, or what can't be read."""
-    if file.size % UNIT or not SHADOW <= file.size <= LARGEST:
+def read(file: InputFile, variables: int = 0) -> bytes:
+    """The image, all of it, which has so many bytes of `variables` below it.
+
+    Raises UsageError for a size that none has, or what can't be read.
+    """
+    unit = UNIT if file.size <= LARGEST_BIOS else PAGE
+    if file.size % unit or not SHADOW <= file.size <= FLASH_SIZE - variables:
+        below = f", with the variables' {variables >> 10} below it" if variables else ""
         raise UsageError(
             f"--firmware {file.path}: {file.size} bytes, no firmware image; one has"
-            f" {SHADOW >> 10} to {LARGEST >> 10} KiB, a multiple of {UNIT >> 10}"
+            f" {SHADOW >> 10} to {LARGEST_BIOS >> 10} KiB, a multiple of {UNIT >> 10}, or at most"
+            f" {FLASH_SIZE >> 10}{below}, a multiple of {PAGE >> 10}"
         )
     image = bytearray(file.size)
     file.read_at(0, memoryview(image))

@@ -52,6 +52,7 @@ PAGE = 4 * KIB
 RAM_TYPE = 1  # e820 address range types, ACPI 6.5, table 15.2
 RESERVED_TYPE = 2
 
+LEAST_WINDOW = 2 * GIB  # where a PC's 32-bit PCI window begins at the lowest
 PCI_WINDOW_64_SIZE = 16 * GIB  # also its alignment: a BAR of any size up to this fits aligned
 
 
@@ -59,17 +60,21 @@ class MemoryMap:
     """The physical address space of a machine with `memory` bytes of RAM.
 
     RAM starts at 0; what exceeds 3 GiB continues at 4 GiB. `low_size` and `high_size` are the
-    two parts in bytes, `window_size` is that of the 32-bit PCI window, `window_64` the start of the
-    64-bit one above RAM. `ecam`: whether configuration space is in memory. A PC's is not, so its
-    firmware gives out all that is below the I/O APIC.
+    two parts in bytes, `window` and `window_size` are the 32-bit PCI window, `window_64` is the
+    start of the 64-bit one above RAM. `ecam`: whether configuration space is in memory. A PC's is
+    not, so its firmware gives out all that is below the I/O APIC: SeaBIOS the highest addresses,
+    OVMF from 2 GiB on, or from the end of RAM.
     """
 
-    __slots__ = ("ecam", "high_size", "low_size", "window_64", "window_64_size", "window_size")
+    __slots__ = (
+        "ecam", "high_size", "low_size", "window", "window_64", "window_64_size", "window_size",
+    )  # fmt: skip
 
     def __init__(self, memory: int, board: Board = Board.MODERN) -> None:
         self.ecam = board != Board.PC
-        self.window_size = (ECAM if self.ecam else IOAPIC) - PCI_WINDOW
         self.low_size = min(memory, LOW_RAM_LIMIT)
+        self.window = PCI_WINDOW if self.ecam else max(self.low_size, LEAST_WINDOW)
+        self.window_size = (ECAM if self.ecam else IOAPIC) - self.window
         self.high_size = memory - self.low_size
         end = HIGH_RAM + self.high_size
         self.window_64_size = PCI_WINDOW_64_SIZE

@@ -107,6 +107,16 @@ def test_only_channels_with_a_drive_are_enabled_at_first(native: Rig, rig: Rig) 
     assert [rig.read_config(0x41 + 2 * i, 1) for i in (0, 1)] == [0x80, 0]
 
 
+@pytest.mark.parametrize(("flash", "timing"), [(0, 0), (0x1000, 0x8000)])
+def test_before_a_uefi_firmware_both_channels_are_enabled(flash: int, timing: int) -> None:
+    config, ide = Config(), Ide()
+    config.board, config.firmware_items, config.flash.size = Board.PC, 0x1000, flash
+    ide.reset()
+    ide.configure(config)
+    assert [ide.read_config(0, 0x40 + 2 * i, 2) for i in (0, 1)] == [timing] * 2
+    assert ide.read_config(0, 0x04, 2) == 0
+
+
 def test_the_guest_may_switch_a_channel_to_compatibility_mode(native: Rig) -> None:
     native.write_config(0x09, 1, 0x01)
     assert native.read_config(0x09, 1) == 0x8B

@@ -107,6 +107,8 @@ def _uses(options: RunOptions) -> list[Use]:
         named.append((f"--keys {options.keys}", options.keys, INPUT))
     if options.display is not None and (path := options.display.password_file) is not None:
         named.append((f"--display: password-file={path}", path, INPUT))
+    if options.variables is not None:
+        named.append((f"--variables {options.variables}", options.variables, IMAGE))
     if not named and not outputs:
         return []
     option, start = options.start

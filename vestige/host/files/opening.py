@@ -13,7 +13,7 @@ from vestige.host.backends import disks
 from vestige.host.backends.consoles import Consoles, open_consoles
 from vestige.host.files import collisions
 from vestige.host.files.outputs import empty, open_output
-from vestige.host.options import PC, RunOptions
+from vestige.host.options import PC, UEFI, RunOptions
 from vestige.host.resources import Resources
 from vestige.lang.types import TYPE_CHECKING
 from vestige.machine.files import InputFile, open_input
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from vestige.host.backends.events import Events
+    from vestige.host.backends.variables import Variables
 
     class Display(Protocol):
         """Where those connect who look on. `password`: None: none is asked for; `filter`: of the
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 
 EXPECTED_INITRD = "an initrd"
 EXPECTED_FIRMWARE = (
-    "--firmware bios (SeaBIOS: sudo apt install seabios) or --firmware PATH, of a PC's firmware"
+    "--firmware bios (SeaBIOS: sudo apt install seabios), uefi (OVMF: sudo apt install ovmf), or"
+    " PATH, of a PC's firmware"
 )
 EXPECTED_VGA_BIOS = "a VGA's BIOS (sudo apt install seabios), or --vga none"
 PIECE = 1 << 20  # bytes taken from a pipe at once; it has 64 KiB unless somebody asked for more
@@ -51,11 +53,12 @@ class Files:
     number; `stats` is a descriptor; `start` is what the guest starts from, a kernel or a firmware,
     which may have a `kernel` to start; `vga_bios` is a VGA's, which a kernel alone can do without;
     `events`: those of a PC's keyboard and mouse, and of a tablet; `display`: where those connect
-    who look on.
+    who look on; `variables`: a UEFI firmware's.
     """
 
     __slots__ = (
-        "consoles", "disks", "display", "events", "initrd", "kernel", "start", "stats", "vga_bios",
+        "consoles", "disks", "display", "events", "initrd", "kernel", "start", "stats",
+        "variables", "vga_bios",
     )  # fmt: skip
 
     def __init__(
@@ -69,15 +72,18 @@ class Files:
         kernel: InputFile | None = None,
         events: "Events | None" = None,
         display: "Display | None" = None,
+        variables: "Variables | None" = None,
     ) -> None:
         self.start, self.initrd, self.disks = start, initrd, disk_images
         self.consoles, self.stats, self.vga_bios = consoles, stats, vga_bios
         self.kernel, self.events, self.display = kernel, events, display
+        self.variables = variables
 
     @property
     def inputs(self) -> tuple[InputFile | None, ...]:
         """What is only read, `start` first, in the order of Orders."""
-        return self.start, self.initrd, self.vga_bios, self.kernel
+        variables = None if self.variables is None else self.variables.file
+        return self.start, self.initrd, self.vga_bios, self.kernel, variables
 
     def begin(self) -> None:
         """The guest is about to run: what the last one wrote goes."""
@@ -101,6 +107,7 @@ def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
     kernel = None
     if asked.by_firmware and asked.kernel is not None:
         kernel = _open_input(asked.kernel, EXPECTED, asked.memory, resources, watch)
+    variables = _open_variables(asked, resources)
     images = {
         number: resources.keep(disks.open_disk(disk, watch))
         for number, disk in enumerate(asked.disks)
@@ -123,7 +130,22 @@ def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
         from vestige.host.viewer.start import open_display  # noqa: PLC0415 - few runs need it
 
         display = open_display(asked.display, consoles, resources, watch)
-    return Files(start, initrd, images, consoles, stats, vga_bios, kernel, events, display)
+    return Files(
+        start, initrd, images, consoles, stats, vga_bios, kernel, events, display, variables
+    )
+
+
+def _open_variables(asked: RunOptions, resources: Resources) -> "Variables | None":
+    """A UEFI firmware's: those that are asked for, or those of a template that is beside it."""
+    template = asked.variables_template
+    optional = asked.firmware != UEFI
+    if template is not None and optional and not os.path.exists(template):  # noqa: PTH110
+        template = None
+    if asked.variables is None and template is None:
+        return None
+    from vestige.host.backends.variables import open_variables  # noqa: PLC0415 - few runs need it
+
+    return resources.keep(open_variables(asked.variables, template))
 
 
 def _open_statistics(path: str, watch: Watch) -> int:

@@ -360,6 +360,12 @@ class MsrBitmap(Struct):
     bits: u64
 
 
+class Address(Struct):
+    """What KVM_SET_IDENTITY_MAP_ADDR takes."""
+
+    value: u64
+
+
 class MultiprocessorState(Struct):
     """struct kvm_mp_state."""
 

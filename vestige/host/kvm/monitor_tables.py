@@ -119,6 +119,7 @@ def build(
     items: int = 0,
     *,
     regions: Sequence[tuple[int, int]] = (),
+    flash: Sequence[tuple[int, int]] = (),
     ram_page: int = LARGE,
 ) -> None:
     """Write all tables.
@@ -126,7 +127,8 @@ def build(
     `ram` is (address, size) of each stretch of guest RAM; the image's first `code_size` bytes
     are code and constants, the rest to `image_size` its data; `interrupts` is the IDT; so many
     `cpus` have a TSS; `devices` are (address, size, attributes) of what else there is; `items`: the
-    bytes of fw_cfg's items; `regions` are as abi.REGIONS; `ram_page`: of the pages for RAM.
+    bytes of fw_cfg's items; `regions` are as abi.REGIONS, `flash` is, if
+    there is one, (address, size); `ram_page`: of the pages for RAM.
     """
     tables = PageTables(memory)
     for start, size in ram:
@@ -141,6 +143,8 @@ def build(
         tables.map(start, size, attributes, page=PAGE)
     for start, size in regions:
         tables.map(start, size, DATA)
+    for start, size in flash:
+        tables.map(start, size, DATA, page=PAGE)
     tables.map(abi.TABLES, LARGE, PRIVILEGED)
     tables.map(abi.FIRMWARE_ITEMS, items, CONSTANT)
     memory.write(GDT, struct.pack("<5Q", *GDT_ENTRIES))

@@ -15,6 +15,7 @@ from vestige.host.backends.ring import Ring
 from vestige.host.buses import VirtioWiring
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import monitor_tables, vm
+from vestige.host.kvm.flash import Flash
 from vestige.host.kvm.memory import PRIVATE, PRIVATE_SIZE, GuestMemory, PrivateMemory, Region
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.regions import Regions
@@ -65,6 +66,7 @@ class Twin:
         self._firmware: Region | None = None
         self._items: Region | None = None  # of fw_cfg
         self.regions: Regions | None = None
+        self.flash: Flash | None = None
 
     def wire(self, *, moved: bool = False) -> None:
         """Show both VMs their memory, with the ring if one is connected; let workers be woken.
@@ -123,6 +125,7 @@ class Twin:
             devices,
             items,
             regions=() if self.regions is None else abi.REGIONS,
+            flash=() if self.flash is None else (self.flash.range,),
         )
         supported = self.system.supported_cpuid()
         enforces = self.system.has(kvm.Capability.ENFORCE_PV_FEATURE_CPUID)
@@ -180,6 +183,15 @@ class Twin:
             config.regions[number] = address
         return [each.view for each in self.regions.memory]
 
+    def place_flash(self, file: int, size: int, end: int) -> None:
+        """Let the guest have `size` bytes of a file, whole pages, as flash memory up to `end`."""
+        read_only = bool(self.system.has(kvm.Capability.READONLY_MEM))
+        address = end - size
+        self.flash = Flash(self.guest, file, size, address, read_only=read_only)
+        self.monitor.map(abi.FLASH_ARRAY, size, self.flash.memory.address)
+        told = self.private.shared().config.flash
+        told.address, told.size, told.array = address, size, abi.FLASH_ARRAY
+
     def place_ide_in_memory(self) -> None:
         """Before `wire`: let the IDE be at abi.IDE_MEMORY, with pages to read and posted starts.
 
@@ -230,7 +242,7 @@ class Twin:
             self._posted.close()
         for wiring in self._virtio:
             wiring.close()
-        for region in (self._firmware, self._items, self.regions):
+        for region in (self._firmware, self._items, self.regions, self.flash):
             if region is not None:
                 region.close()
         self.private.close()

@@ -14,9 +14,10 @@ from vestige.host.kvm.memory import mapping_address
 from vestige.lang.intrinsics import address_of
 from vestige.machine.cpu_features import Entry
 
-# Intel processors that can't run real mode need four pages nobody uses, below 4 GiB.
-IDENTITY_MAP = 0xFFFB_C000
-TASK_STATE = 0xFFFB_D000
+# Intel processors that can't run real mode need four pages nobody uses, below 4 GiB: those below
+# the largest flash memory. Where KVM would have the first by itself, a firmware's would be.
+IDENTITY_MAP = abi.FLASH - 4 * mmap.PAGESIZE
+TASK_STATE = IDENTITY_MAP + mmap.PAGESIZE
 
 CPUID_FEATURES = 1
 X2APIC = 1 << 21  # leaf 1 ECX
@@ -128,6 +129,8 @@ class VirtualMachine:
         self.mapped: list[tuple[int, int]] = []  # (address, bytes) of what `map` has shown
         self.cpus: list[VirtualCpu] = []
         self.descriptor = kvm.call(system.descriptor, kvm.Request.CREATE_VM)
+        place = kvm.Address(value=IDENTITY_MAP)
+        kvm.call(self.descriptor, kvm.Request.SET_IDENTITY_MAP_ADDR, place)
         kvm.call(self.descriptor, kvm.Request.SET_TSS_ADDR, TASK_STATE)
         self.enable(kvm.Capability.SPLIT_IRQCHIP, pins)
 
@@ -151,8 +154,7 @@ class VirtualMachine:
 
         Where they are `read_only`, a write is as one to an address where nothing is.
         """
-        flags = kvm.MEMORY_READ_ONLY if read_only else 0
-        self.map_slot(self.new_slot(), address, size, host_address, flags)
+        self.map_slot(self.new_slot(), address, size, host_address, read_only=read_only)
         self.mapped.append((address, size))
 
     def new_slot(self) -> int:
@@ -161,9 +163,10 @@ class VirtualMachine:
         return self._slots - 1
 
     def map_slot(
-        self, slot: int, address: int, size: int, host_address: int, flags: int = 0
+        self, slot: int, address: int, size: int, host_address: int, *, read_only: bool = False
     ) -> None:
         """Show memory by a slot that shows nothing."""
+        flags = kvm.MEMORY_READ_ONLY if read_only else 0
         region = kvm.MemoryRegion(
             slot=slot, flags=flags, guest_address=address, size=size, host_address=host_address
         )

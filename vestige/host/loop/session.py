@@ -361,8 +361,10 @@ class Session:
             return self._rings[domain].pin(chunk)
 
     def _map(self, region: int, address: int) -> int:
-        regions = self._twin.regions
+        regions, flash = self._twin.regions, self._twin.flash
         with self._lock:
+            if region == abi.FLASH_NUMBER:
+                return 0 if flash is not None and flash.map(address) else EINVAL
             return 0 if regions is not None and regions.map(region, address) else EINVAL
 
     def _log(self, length: int) -> None:

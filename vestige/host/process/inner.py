@@ -399,7 +399,7 @@ def check_guest(asked: options.RunOptions, files: Files, config: MachineConfig) 
     if asked.by_firmware:
         from vestige.machine import firmware  # noqa: PLC0415 - few runs need it
 
-        firmware.read(files.start)
+        firmware.read(files.start, 0 if files.variables is None else files.variables.file.size)
         if files.kernel is not None:
             from vestige.machine import linux_rom  # noqa: PLC0415 - few runs need it
 
@@ -415,8 +415,9 @@ def _load_firmware(orders: Orders, config: MachineConfig, twin: Twin) -> None:
     from vestige.host.firmware.fw_cfg import region  # noqa: PLC0415 - few runs need it
     from vestige.machine import firmware  # noqa: PLC0415 - few runs need it
 
-    file, initrd, vga_bios, kernel = orders.input_files()
-    image = firmware.read(file)
+    file, others = orders.input_files()
+    variables, kernel = others.get("variables"), others.get("kernel")
+    image = firmware.read(file, 0 if variables is None else variables.size)
     firmware.shadow(twin.memory.region.view, image)
     order = firmware.boot_order(abi.Config.from_buffer_copy(orders.config))
     items: dict[int, bytes | Piece] = {**firmware.items(config)}
@@ -424,11 +425,14 @@ def _load_firmware(orders: Orders, config: MachineConfig, twin: Twin) -> None:
     if kernel is not None:
         from vestige.machine import linux_rom  # noqa: PLC0415 - few runs need it
 
-        roms, parts = linux_rom.items(orders.memory, kernel, initrd, orders.append)
+        roms, parts = linux_rom.items(orders.memory, kernel, others.get("initrd"), orders.append)
         order.insert(0, linux_rom.DEVICE)
         items |= parts
-    files = firmware.files(config, vga_bios, order)
+    files = firmware.files(config, others.get("vga_bios"), order)
     twin.place_firmware(image, region(files | roms, items))
+    if variables is not None:
+        end = abi.HIGH_RAM - len(image)
+        twin.place_flash(variables.descriptor, variables.size, end)
 
 
 def _load_guest(orders: Orders, twin: Twin) -> None:
@@ -446,9 +450,9 @@ def _load_guest(orders: Orders, twin: Twin) -> None:
     if orders.firmware:
         _load_firmware(orders, config, twin)
         return
-    start, initrd, vga_bios, _ = orders.input_files()
-    state = boot.load(view, config, start, initrd=initrd, append=orders.append)
-    if vga_bios is not None:
+    start, others = orders.input_files()
+    state = boot.load(view, config, start, initrd=others.get("initrd"), append=orders.append)
+    if (vga_bios := others.get("vga_bios")) is not None:
         from vestige.machine.screen import load_font  # noqa: PLC0415 - few runs need it
 
         load_font(view, vga_bios)

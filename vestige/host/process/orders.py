@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from vestige.host.backends.network import Network
 
 Input = tuple[str, int, int]  # an InputFile's path, size, and start
-START, REST = 0, 1  # places of descriptors; then an initrd's, a VGA BIOS's, and the ring's files
+# Places of descriptors: of what the guest starts from, then of OTHERS that there are, the ring's.
+START, REST = 0, 1
+OTHERS = "initrd", "vga_bios", "kernel", "variables"
 
 
 class Orders:
@@ -38,17 +40,17 @@ class Orders:
     in bytes that no file is to exceed; `controllers`: addresses of NVMes by VFIO; `state_size`: how
     many bytes of a domain's STATE its ring has; `insists`: it is an error if a ring can't be as
     `polled` says; `start`: a kernel, or a `firmware`, which may have a `kernel` to start;
-    `vga_bios`: a VGA's, if any; `counts`: statistics are wanted; `restarts`: how many machines of
-    this run were before; `group`: an option and a path, see jail/cgroup.py; `user`: see
-    jail/user.py; `shows`: so many descriptors, the last, are of what a viewer sees, see
-    viewer/memory.py.
+    `vga_bios`: a VGA's, if any; `variables`: a UEFI firmware's; `counts`: statistics are wanted;
+    `restarts`: how many machines of this run were before; `group`: an option and a path, see
+    jail/cgroup.py; `user`: see jail/user.py; `shows`: so many descriptors, the last, are of what a
+    viewer sees, see viewer/memory.py.
     """
 
     __slots__ = (
         "append", "board", "config", "controllers", "counts", "cpus", "descriptors", "devices",
         "domains", "firmware", "group", "holes", "ide_in_memory", "initrd", "insists", "jail",
         "kernel", "largest", "memory", "polled", "restarts", "shows", "start", "state_size", "user",
-        "vga_bios",
+        "variables", "vga_bios",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +66,7 @@ class Orders:
         initrd: Input | None,
         vga_bios: Input | None,
         kernel: Input | None,
+        variables: Input | None,
         append: str,
         config: bytes,
         holes: Mapping[int, int],
@@ -85,7 +88,7 @@ class Orders:
         self.board = board
         self.start, self.firmware = start, firmware
         self.initrd, self.vga_bios, self.append = initrd, vga_bios, append
-        self.kernel = kernel
+        self.kernel, self.variables = kernel, variables
         self.config, self.holes, self.largest = config, holes, largest
         self.controllers, self.state_size = controllers, state_size
         self.polled, self.insists, self.ide_in_memory = polled, insists, ide_in_memory
@@ -100,27 +103,22 @@ class Orders:
     @property
     def files(self) -> Sequence[int]:
         """The ring's."""
-        others = (self.initrd, self.vga_bios, self.kernel)
-        end = len(self.descriptors) - self.shows
-        return self.descriptors[REST + sum(each is not None for each in others) : end]
+        others = sum(getattr(self, name) is not None for name in OTHERS)
+        return self.descriptors[REST + others : len(self.descriptors) - self.shows]
 
     @property
     def shown(self) -> Sequence[int]:
         """Of what a viewer sees, if there is one."""
         return self.descriptors[-self.shows :] if self.shows else ()
 
-    def input_files(
-        self,
-    ) -> tuple[InputFile, InputFile | None, InputFile | None, InputFile | None]:
-        """What the guest starts from, an initrd, a VGA BIOS, and a kernel that a firmware starts,
-        open.
-        """
+    def input_files(self) -> tuple[InputFile, dict[str, InputFile]]:
+        """What the guest starts from, and those of OTHERS that there are, by their names; open."""
         places = iter(self.descriptors[REST:])
-        others = (self.initrd, self.vga_bios, self.kernel)
-        initrd, vga_bios, kernel = (
-            None if each is None else _input(each, next(places)) for each in others
-        )
-        return _input(self.start, self.descriptors[START]), initrd, vga_bios, kernel
+        said = {name: getattr(self, name) for name in OTHERS}
+        others = {
+            name: _input(each, next(places)) for name, each in said.items() if each is not None
+        }
+        return _input(self.start, self.descriptors[START]), others
 
     def close(self) -> None:
         """Close all descriptors but those of images in which holes may be made."""
@@ -209,6 +207,10 @@ def orders(
     config.date = clock.date(asked.rtc, time.time())
     start = opened.start
     inputs = [each for each in opened.inputs if each is not None]
+    others = {
+        name: None if each is None else _said(each)
+        for name, each in zip(OTHERS, opened.inputs[REST:], strict=True)
+    }
     return Orders(
         memory=asked.memory,
         cpus=asked.cpus,
@@ -217,9 +219,7 @@ def orders(
         domains=domains,
         start=_said(start),
         firmware=asked.by_firmware,
-        kernel=None if opened.kernel is None else _said(opened.kernel),
-        initrd=None if opened.initrd is None else _said(opened.initrd),
-        vga_bios=None if opened.vga_bios is None else _said(opened.vga_bios),
+        **others,
         append=asked.append,
         config=bytes(memoryview(config)),
         holes=holes,

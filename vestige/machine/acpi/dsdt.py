@@ -15,7 +15,6 @@ from vestige.abi import (
     ECAM,
     ECAM_SIZE,
     MIB,
-    PCI_WINDOW,
     PIN_PCI_INTA,
     PORT_PCI_ADDRESS,
     PORT_PM1_END,
@@ -74,7 +73,7 @@ def _processor(cpu: int) -> bytes:
 def _pci_windows_of(config: MachineConfig) -> bytes:
     """What leads to the bus (_CRS)."""
     layout = MemoryMap(config.memory, config.board)
-    low = resources.memory_window(PCI_WINDOW, layout.window_size)
+    low = resources.memory_window(layout.window, layout.window_size)
     high = resources.memory_window_64(layout.window_64, layout.window_64_size)
     return aml.name("_CRS", resources.template(PCI_WINDOWS, low, high))
 

@@ -11,6 +11,7 @@ from vestige.monitor.core.wires import Wires
 from vestige.monitor.devices.acpi_registers.model import AcpiRegisters
 from vestige.monitor.devices.fw_cfg.model import FwCfg
 from vestige.monitor.devices.hpet.model import Hpet
+from vestige.monitor.devices.i28f640j5.model import Flash
 from vestige.monitor.devices.i8042.model import KeyboardController
 from vestige.monitor.devices.i8237.model import Dma
 from vestige.monitor.devices.i8254.model import Pit
@@ -70,6 +71,7 @@ class Machine(Struct):
     fw_cfg: FwCfg
     vga: Vga
     power_management: PowerManagement
+    flash: Flash
     console: ConsoleLink
     events: EventStream
     ports: PortLinks
@@ -89,6 +91,7 @@ class Machine(Struct):
     closed: u32  # 1: no write is queued, as a request of its PIC's waits for one
     boot_reset: u32  # 1: the boot CPU was reset since it last exited, or in the turn it is in
     placed: u32[MAX_REGIONS]  # where the guest wants each region; 0: nowhere
+    flash_mapped: u32  # the same of the flash memory
     window: u32  # what the guest finds at abi.WINDOW
     stopping: u32  # 1: a CPU has begun to end the machine
     faulted: u32  # 1: a processor of the guest's has shut down

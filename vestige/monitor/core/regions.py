@@ -1,17 +1,17 @@
-"""Regions: memory of the monitor's that the guest reads and writes where it wants it; the window.
+"""Regions: memory of the monitor's that the guest finds where it wants it; the window; the flash.
 
 A place says which region a device has; its model says where. The host looks whether it may be
 there, and where it may not the guest finds nothing.
 """
 
-from vestige.abi import WINDOW_NUMBER, Call, Config, Cpu
+from vestige.abi import FLASH_NUMBER, WINDOW_NUMBER, Call, Config, Cpu
 from vestige.devices import DEVICES
 from vestige.lang.intrinsics import cold
 from vestige.lang.types import u32, u64
 from vestige.monitor import outside
 from vestige.monitor.core.machine import Machine
 from vestige.place import is_present
-from vestige.shapes import Placed, Windowed
+from vestige.shapes import Flash, Placed, Windowed
 
 
 @cold
@@ -33,6 +33,12 @@ def place_regions(cpu: Cpu, machine: Machine, config: Config) -> None:
                 if owner.window != machine.window:
                     machine.window = owner.window
                     map_region(cpu, WINDOW_NUMBER, owner.window)
+        if place.flash and is_present(place, row, config):
+            flash: Flash = getattr(machine, place.field)
+            where = flash.mapped_address()
+            if where != machine.flash_mapped:
+                machine.flash_mapped = where
+                map_region(cpu, FLASH_NUMBER, where)
 
 
 def map_region(cpu: Cpu, number: u32, address: u32) -> u64:

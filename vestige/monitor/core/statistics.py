@@ -1,6 +1,6 @@
 """Counting traps by port or register: what `--stats` shows of the monitor."""
 
-from vestige.abi import ECAM, ECAM_SIZE, TRAP_COUNTS, Statistics
+from vestige.abi import ECAM, ECAM_SIZE, FLASH, FLASH_SIZE, TRAP_COUNTS, Statistics
 from vestige.lang.types import u32, u64
 
 HASH_SHIFT = 64 - (TRAP_COUNTS.bit_length() - 1)  # leaves the bits of a place
@@ -8,9 +8,14 @@ PROBES = 16  # places looked at for one address
 
 
 def count_trap(statistics: Statistics, address: u64, kind: u32) -> None:
-    """Count one access. Registers of configuration space count together for all functions."""
-    if ECAM <= address < ECAM + ECAM_SIZE:
-        address = ECAM | address & 0xFFF
+    """Count one access. Registers of configuration space count together for all functions, and
+    all of a flash memory.
+    """
+    if address >= ECAM:
+        if address < ECAM + ECAM_SIZE:
+            address = ECAM | address & 0xFFF
+        elif FLASH <= address < FLASH + FLASH_SIZE:
+            address = FLASH
     place = hashed(address, kind)
     for _ in range(PROBES):
         trap = statistics.traps[place]

@@ -105,9 +105,11 @@ class Ide(Struct):
         if machine.board == Board.PC:
             if machine.firmware_items == 0:
                 self.config.set16(PciRegister.COMMAND, Command.IO)
+            # OVMF does not enable them, and waits 35 s for each drive of one that reads as 0xFF.
+            if machine.firmware_items == 0 or machine.flash.size != 0:
                 self.config.set16(Register.PRIMARY_TIMING, TIMING_ENABLE << 8)
                 self.config.set16(Register.SECONDARY_TIMING, TIMING_ENABLE << 8)
-                self.decode()
+            self.decode()
             return
         self.offer_native_mode()
         if machine.ide_in_memory:
