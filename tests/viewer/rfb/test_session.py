@@ -115,6 +115,10 @@ def test_only_the_tiles_that_changed_are_sent() -> None:
     assert struct.unpack_from(">BxHHHHH", looking.session.going) == (0, 1, 128, 64, 2, 6)
 
 
+def test_who_asks_for_news_first_is_shown_all() -> None:
+    assert Looking(numbers=(Encoding.ZRLE,)).look().updates == 1
+
+
 def test_a_part_that_was_asked_for_is_all_that_is_sent() -> None:
     looking = Looking(numbers=(Encoding.RAW,))
     looking.session.feed(request(10, 10, again=False))

@@ -254,6 +254,7 @@ class Session:
             return False
         name = self._terms.name.encode()
         self._size = self._frame.mode.size
+        self._dirty = self._frame.tiles()  # it has seen nothing, whatever it asks for first
         self.going += struct.pack(">HH", *self._size) + formats.OWN.packed()
         self.going += struct.pack(">I", len(name)) + name
         self._next = self._message
