@@ -47,6 +47,7 @@ PROBES = {Access.READ: "8a07", Access.WRITE: "8807", Access.FETCH: "ffd7"}  # of
 WRITTEN = 0xA5
 CODE_64, CODE_32, DATA, TASK = 0x08, 0x10, 0x18, 0x20
 DESCRIPTORS = (0, 0x00AF_9B00_0000_FFFF, 0x00CF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF)
+Leaf = tuple[int, int, int, int, int, int, int]  # of CPUID, as kvm.System has it
 
 
 class Happened(NamedTuple):
@@ -75,6 +76,18 @@ class Disk:
         self.taken += data
 
 
+def _of_amds(entry: Leaf) -> Leaf:
+    """With AMD's name, whose processors the shell runs on: KVM follows the named one's quirks.
+
+    Of Intel's, a string instruction of 32-bit addresses that does nothing clears RCX (Linux,
+    arch/x86/kvm/emulate.c, string_registers_quirk).
+    """
+    if entry[0] != 0:
+        return entry
+    ebx, ecx, edx = struct.unpack("<3I", b"AuthcAMDenti")
+    return *entry[:4], ebx, ecx, edx
+
+
 class Prober:
     """A processor of KVM's, which makes one access at a time."""
 
@@ -82,7 +95,7 @@ class Prober:
         machine.map(0, RAM_SIZE, ram.address)
         self._machine, self._cpu, self._ram = machine, machine.add_cpu(), ram
         self._region = kvm.MemoryRegion(size=RAM_SIZE, host_address=ram.address)
-        entries = list(system.supported_cpuid())
+        entries = [_of_amds(entry) for entry in system.supported_cpuid()]
         self._cpu.set_cpuid(kvm.cpuid_table(entries))
         self._cpu.make_runnable()
         leaf = {entry[0]: entry[3:] for entry in entries if entry[1] == 0}
