@@ -15,9 +15,12 @@ from tests.efiemu.machine import (
     Taken,
     taken,
 )
+from vestige.abi import LOCAL_APIC
 from vestige.efiemu.shell import block
+from vestige.efiemu.shell.completion import begin_interrupts
+from vestige.efiemu.shell.events import Nmi
 from vestige.efiemu.shell.vmcb import Exit
-from vestige.lang.intrinsics import load8, load32, store32
+from vestige.lang.intrinsics import load8, load32, running_on, store32
 
 READ_SECTORS, WRITE_SECTORS, READ_DMA, IDENTIFY = 0x20, 0x30, 0xC8, 0xEC
 DRQ, BSY, DRDY = 0x08, 0x80, 0x40
@@ -177,23 +180,73 @@ def test_the_guests_own_nmi_reaches_it(machine: Taken) -> None:
     assert machine.vmcb.injected == NMI
 
 
-def test_an_nmi_that_an_exit_was_faster_than_is_the_controllers(machine: Taken) -> None:
+def faster(machine: Taken) -> None:
+    """An exit takes an answer in before its NMI has come."""
     machine.dma(READ_DMA, 8, 0x10000, 4096)
     machine.nvme.step()
     machine.out(0x3F6, 0)
     assert machine.inp(machine.common.bus_master + 2) & 5 == 4, "which has taken the answer"
+
+
+def injected(machine: Taken) -> int:
+    """By an NMI that ends the guest's run. The guest's handler returns."""
     machine.leave(Exit.NMI)
-    assert machine.vmcb.injected == 0
+    event: int = machine.vmcb.injected
+    machine.shell.events.nmi = Nmi.OPEN
+    return event
+
+
+def test_an_nmi_that_an_exit_was_faster_than_is_the_controllers(machine: Taken) -> None:
+    faster(machine)
+    assert injected(machine) == 0
+    assert injected(machine) == NMI, "one answer has one"
 
 
 def test_an_nmi_long_after_that_is_the_guests(machine: Taken) -> None:
-    machine.dma(READ_DMA, 8, 0x10000, 4096)
-    machine.nvme.step()
-    machine.out(0x3F6, 0)
-    assert machine.inp(machine.common.bus_master + 2) & 5 == 4
+    faster(machine)
     machine.wait(200)
-    machine.leave(Exit.NMI)
-    assert machine.vmcb.injected == NMI
+    assert injected(machine) == NMI
+    assert injected(machine) == NMI, "the controller's comes no more"
+
+
+@pytest.mark.parametrize("milliseconds", [0, 50])
+def test_the_guests_own_nmi_reaches_it_beside_a_busy_disk(
+    machine: Taken, milliseconds: int
+) -> None:
+    for _ in range(3):
+        machine.dma(READ_DMA, 8, 0x10000, 4096)
+        nmi(machine)
+        assert machine.vmcb.injected == 0, "the controller's"
+        machine.wait(milliseconds)
+        assert injected(machine) == NMI
+        faster(machine)
+        assert injected(machine) == 0, "the controller's"
+        assert injected(machine) == NMI
+
+
+def test_an_nmi_that_was_lost_hides_no_own_one_for_long(machine: Taken) -> None:
+    """The processor keeps one of two that come while it can take none."""
+    faster(machine)
+    for _ in range(6):
+        machine.dma(READ_DMA, 8, 0x10000, 4096)
+        nmi(machine)
+        assert machine.vmcb.injected == 0, "the controller's"
+        machine.wait(20)
+    assert injected(machine) == NMI
+
+
+def test_answers_that_are_found_together_are_owed_two_at_most(machine: Taken) -> None:
+    machine.shared.statistics.nvme[0].reads += 40
+    assert [injected(machine) for _ in range(4)] == [0, 0, 0, NMI]
+
+
+def test_the_first_nmi_is_the_controllers(machine: Taken) -> None:
+    machine.wait(200)
+    with running_on(machine):
+        begin_interrupts(machine.shell)
+    assert list(machine.vectors[:4]) == [LOCAL_APIC | 3 << 12, 0, 4 << 8, 0], "to this processor"
+    assert injected(machine) == 0
+    assert injected(machine) == NMI
 
 
 def test_one_that_comes_while_the_monitor_runs_is_the_guests_too(machine: Taken) -> None:

@@ -1,7 +1,8 @@
 """The NVMe controller's interrupts: NMIs, which come to the shell before the guest's.
 
 Each lets the monitor take the controller's answers in, and raises the guest's IRQ if the IDE does.
-One that finds no answer is the guest's own, unless an exit has just taken in what it was for.
+An answer that another exit was faster to take in is owed an NMI, which then finds none. Any other
+one that finds none is the guest's own.
 """
 
 from vestige.abi import Shared
@@ -13,12 +14,15 @@ from vestige.lang.intrinsics import let_interrupts_in, timestamp
 from vestige.lang.types import u64
 
 LATE = 100  # ms that an interrupt may come behind its answer
+# However many answers were found together, one NMI is kept by the processor, which has no room for
+# more, and one may be on its way to it.
+MOST_OWED = 2
 
 
 def begin_interrupts(shell: Shell) -> None:
     """The guest will run. One comes at once, for what the monitor has asked at its power-on."""
-    note_answers(shell)
-    shell.taken_at = timestamp()
+    new_answers(shell)
+    owe(shell, 1)
     send_nmis(shell)
 
 
@@ -29,8 +33,11 @@ def answer_nmi(shell: Shell) -> None:
 
 
 def take_pending(shell: Shell) -> None:
-    """Those that came while the monitor ran: it may have looked before the answer was there."""
-    note_answers(shell)
+    """After each exit: what it has taken in, and NMIs that came while the monitor ran.
+
+    The monitor may have looked before the answer was there.
+    """
+    owe(shell, new_answers(shell))
     while shell.pending and not shell.failed:
         shell.pending = 0
         look(shell)
@@ -40,23 +47,39 @@ def look(shell: Shell) -> None:
     """Find what an NMI has come for. The controller's all come to the first processor."""
     if shell.number == 0:
         settle(shell)
-        if note_answers(shell) or is_recent(shell):
+        answers = new_answers(shell)
+        if answers > 0:
+            owe(shell, u64(answers - 1))
+            return
+        if pay(shell):
             return
     shell.events.raise_nmi()
 
 
-def note_answers(shell: Shell) -> bool:
-    """Whether the monitor has taken answers since the last time."""
+def new_answers(shell: Shell) -> u64:
+    """How many the monitor has taken since the last time."""
     report = Shared.at(u64(shell.block + block.MONITOR_SHARED)).statistics.nvme[0]
     done = u64(report.reads + report.writes + report.flushes + report.discards)
     answers = u64(done + report.errors)
-    if answers == shell.answers:
+    new = u64(answers - shell.answers)
+    shell.answers = answers
+    return new
+
+
+def owe(shell: Shell, count: u64) -> None:
+    """So many NMIs may still come for answers that are taken."""
+    if count > 0:
+        shell.owed = min(u64(shell.owed + min(count, MOST_OWED)), MOST_OWED)
+        shell.owed_since = timestamp()
+
+
+def pay(shell: Shell) -> bool:
+    """Whether an NMI that finds no answer is one of those. In time they come no more."""
+    if shell.owed == 0:
         return False
-    shell.answers, shell.taken_at = answers, timestamp()
-    return True
-
-
-def is_recent(shell: Shell) -> bool:
-    """Whether the last one was taken so short a time ago that its interrupt may be this one."""
     config = Shared.at(u64(shell.block + block.MONITOR_SHARED)).config
-    return u64(timestamp() - shell.taken_at) < LATE * config.tsc_khz
+    if u64(timestamp() - shell.owed_since) >= LATE * config.tsc_khz:
+        shell.owed = 0
+        return False
+    shell.owed -= 1
+    return True

@@ -125,7 +125,8 @@ class Shell(Struct):
     left_at: u64  # the guest's instruction that the exit being served is of
     pending: u8  # 1: an NMI has come while the monitor ran
     answers: u64  # of the controller's, that the shell knows the monitor has taken
-    taken_at: u64  # when it took the last one, by the time-stamp counter
+    owed: u8  # NMIs that may still come for those, on the first processor
+    owed_since: u64  # when the last one of them was owed, by the time-stamp counter
     sent: u64  # interrupts, and those that a masked pin has lost
     dropped: u64
     ecam: u64  # physical address of configuration space for bus 0; 0: there is none in memory
