@@ -75,6 +75,7 @@ class Firmware(Processor):
         self.msrs = {0xC001_0114: 0, 0xC001_0010: 0, 0xC001_0131: 0}
         self.functions: dict[Place, bytearray] = {}
         self.written: list[tuple[Place, int, int]] = []  # to configuration space
+        self.written_msrs: list[tuple[int, int]] = []
         self.lines: list[str] = []
         self.address = 0
         self.shell = Shell()
@@ -100,6 +101,7 @@ class Firmware(Processor):
             INSTALL_TABLE: self._install,
         }  # fmt: skip
         self.memory: list[tuple[int, int, int]] = []  # types, places and pages
+        self.given: list[tuple[int, int]] = []  # what was given: place and pages
         self.free: list[tuple[int, int]] = []  # what was given back
         self.low = LOW  # address of two pages below 1 MiB; 0: they are not free
         self.room = 0  # address of what can be allocated; 0: nothing
@@ -167,6 +169,19 @@ class Firmware(Processor):
         with running_on(self):
             return efi_main(IMAGE, self.system, ctypes.addressof(self.shell), 0)
 
+    def is_untouched(self) -> bool:
+        """Whether the machine is as it was: its functions, its processor, its tables, its memory.
+
+        Memory that it has back is so, and a handle on which its drivers are again.
+        """
+        pages = [
+            sorted(place + 4096 * n for place, count in pieces for n in range(count))
+            for pieces in (self.given, self.free)
+        ]
+        given_back = pages[0] == pages[1]
+        changed = self.written or self.written_msrs or self.tables
+        return given_back and not changed and set(self.disconnected) <= set(self.connected)
+
     def port_out32(self, port: int, value: int) -> None:
         if port == 0xCF8:
             assert value >> 31
@@ -229,9 +244,15 @@ class Firmware(Processor):
         highest = ctypes.c_uint64.from_address(answer).value
         if pages == 2:
             assert highest == 0xF_FFFF
-            return put(answer, self.low) if self.low else NO_MEMORY
+            return self._give(self.low, pages, answer)
         assert highest == (1 << 40) - 1, "what the host maps"
-        return put(answer, self.room) if self.room else NO_MEMORY
+        return self._give(self.room, pages, answer)
+
+    def _give(self, place: int, pages: int, answer: int) -> int:
+        if place == 0:
+            return NO_MEMORY
+        self.given.append((place, pages))
+        return put(answer, place)
 
     def _free(self, place: int, pages: int, *_: int) -> int:
         self.free.append((place, pages))
@@ -331,6 +352,7 @@ class Firmware(Processor):
 
     def write_msr(self, number: int, value: int) -> None:
         self.msrs[number] = value
+        self.written_msrs.append((number, value))
 
 
 def put(place: int, value: int) -> int:

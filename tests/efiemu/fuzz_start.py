@@ -68,8 +68,9 @@ def fuzz(limit: fuzzing.Limit, chance: random.Random) -> tuple[int, str | None]:
             status = made.start()
         except fuzzing.FAILURES as error:
             return done, f"machine(random.Random({seed})): {error!r}"
-        if status != uefi.UNSUPPORTED or len(made.lines) != 1:
-            return done, f"machine(random.Random({seed})): {status:#x}, {made.lines}"
+        as_it_was = made.is_untouched()
+        if status != uefi.UNSUPPORTED or len(made.lines) != 1 or not as_it_was:
+            return done, f"machine(random.Random({seed})): {status:#x}, {made.lines}, {as_it_was}"
     return done, None
 
 

@@ -1,17 +1,21 @@
 """The shell in CPython: what it refuses, what it takes, and how its guest's exits are answered."""
 
 import random
+from collections.abc import Iterator
 
 import pytest
 
 from tests.devices.fuzzing import Limit
 from tests.efiemu.firmware import INTEL, NVME_CLASS, Firmware
 from tests.efiemu.fuzz_start import fuzz
-from vestige.efiemu.shell import uefi
+from tests.efiemu.memory import physical
+from vestige.efiemu.shell import block, uefi
+from vestige.efiemu.shell.memory import RANGES
 from vestige.efiemu.shell.processor import VM_CR
 from vestige.efiemu.shell.state import LONGEST
 
-NVME = (0, 3, 0)
+NVME, OLD_IDE = (0, 3, 0), (0, 1, 1)
+FREE = 7  # EFI_MEMORY_TYPE
 
 
 def machine(
@@ -27,6 +31,7 @@ def machine(
 def refused(firmware: Firmware) -> str:
     assert firmware.start() == uefi.UNSUPPORTED
     (line,) = firmware.lines
+    assert firmware.is_untouched(), line
     assert line.startswith("efiemu: ")
     return line.removeprefix("efiemu: ")
 
@@ -87,6 +92,10 @@ def test_encrypted_memory_is_refused(feature: int, number: int, value: int) -> N
     firmware.leaves[0x8000_001F] = (feature, 0, 0, 0)
     firmware.msrs[number] = value
     assert refused(firmware).startswith("memory is encrypted")
+    firmware = machine()
+    firmware.leaves.update({0x8000_001F: (feature, 0, 0, 0), 0x8000_0001: (0, 0, 0, 1 << 26)})
+    firmware.msrs[number] = value
+    assert refused(firmware).startswith("memory is encrypted"), "and such a guest is shown no SVM"
 
 
 @pytest.mark.parametrize("signature", [b"IVRS", b"DMAR"])
@@ -125,6 +134,61 @@ def test_a_controller_without_msix_is_refused() -> None:
     firmware = machine(controllers=())
     firmware.add(NVME, NVME_CLASS, msix=False)
     assert refused(firmware) == "the NVMe controller has no MSI-X"
+
+
+@pytest.mark.parametrize(
+    ("table", "pending", "alone"),
+    [
+        (0x2000, 0x3000, True),
+        (0x1FF8, 0x3000, False),
+        (0x2000, 0x1FF8, False),
+        (0x0004, 0x0804, True),
+    ],
+)
+def test_a_table_of_interrupts_among_the_registers_is_refused(
+    table: int, pending: int, alone: bool
+) -> None:
+    firmware = machine()
+    space = firmware.functions[NVME]
+    space[0x54:0x5C] = table.to_bytes(4, "little") + pending.to_bytes(4, "little")
+    space[0x20:0x28] = (0x9000_0000 | 4).to_bytes(8, "little")
+    if alone:
+        assert wanted(firmware)
+    else:
+        shared = "the NVMe controller has its MSI-X table in a page with its registers"
+        assert refused(firmware) == shared
+
+
+@pytest.fixture
+def roomy() -> Iterator[Firmware]:
+    """A machine that lacks nothing."""
+    firmware = machine()
+    firmware.add((0, 1, 0), 0x0601_0000)
+    firmware.add(OLD_IDE, 0x0101_8000)
+    firmware.memory = [(FREE, 0x10_0000, 1 << 16)]
+    with physical(block.SIZE + 2 * block.ALIGNMENT) as place:
+        firmware.room = place + 4096
+        yield firmware
+
+
+@pytest.mark.parametrize("memory", [[], [(FREE, 2 * n << 12, 1) for n in range(2 * RANGES)]])
+def test_a_firmware_that_tells_of_no_memory_gets_back_what_it_gave(
+    roomy: Firmware, memory: list[tuple[int, int, int]]
+) -> None:
+    roomy.memory = memory
+    assert refused(roomy) == "the firmware tells of no memory, or of too many pieces"
+    assert len(roomy.given) == 2
+
+
+@pytest.mark.parametrize("keeper", [NVME, OLD_IDE])
+def test_drivers_are_on_their_devices_again_where_one_keeps_its_own(
+    roomy: Firmware, keeper: tuple[int, int, int]
+) -> None:
+    handles = [roomy.handle_of(NVME), roomy.handle_of(OLD_IDE)]
+    roomy.kept = {roomy.handle_of(keeper)}
+    line = "a driver of the firmware keeps the NVMe controller, or the chip set's IDE"
+    assert refused(roomy) == line
+    assert roomy.disconnected == roomy.connected == handles
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,18 @@ LARGEST = 0x8000_0000
 
 
 def refusal_by_processor(shell: Shell) -> u32:
-    """Why this processor won't do; Text.NOTHING: it will."""
+    """Why this processor won't do; Text.NOTHING: it will.
+
+    Encryption is told first: a machine that has SEV is shown no SVM.
+    """
     read = shell.leaf
     cpuid(0, 0, address_of(read))
     if not is_amd(read):
         return Text.INTEL
     cpuid(LARGEST, 0, address_of(read))
     largest = read.eax
+    if largest >= ENCRYPTION and is_encrypted(shell):
+        return Text.ENCRYPTED
     if largest < SVM_FEATURES or not ecx(shell, FEATURES) & SVM:
         return Text.NO_SVM
     if read_msr(VM_CR) & SVM_DISABLED:
@@ -36,8 +41,6 @@ def refusal_by_processor(shell: Shell) -> u32:
     cpuid(FEATURES, 0, address_of(read))
     if not read.edx & GIBIBYTE_PAGES:
         return Text.NO_GIBIBYTE_PAGES
-    if largest >= ENCRYPTION and is_encrypted(shell):
-        return Text.ENCRYPTED
     return Text.NOTHING
 
 
