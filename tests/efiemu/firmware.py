@@ -40,6 +40,7 @@ IMAGE = 0x77  # our handle
 ) = range(1, 18)  # addresses of functions
 NVME_CLASS, BRIDGE_CLASS = 0x01080200, 0x06000000
 NO_MEMORY, BUFFER_TOO_SMALL, NOT_FOUND = 1 << 63 | 9, 1 << 63 | 5, 1 << 63 | 14
+MEMORY = 2  # PCI's command
 BAR, BAR_SIZE, VECTORS = 0x8_8000_0000, 0x4000, 0x2000
 HANDLES = 0x1000  # the first of PCI's functions
 LOW = 0x9_0000  # two pages below 1 MiB
@@ -76,6 +77,7 @@ class Firmware(Processor):
         self.functions: dict[Place, bytearray] = {}
         self.written: list[tuple[Place, int, int]] = []  # to configuration space
         self.written_msrs: list[tuple[int, int]] = []
+        self.sizes = {0: BAR_SIZE}  # of functions' BARs, by number
         self.lines: list[str] = []
         self.address = 0
         self.shell = Shell()
@@ -192,14 +194,23 @@ class Firmware(Processor):
         offset = self.address & 0xFC
         if space is None:
             return
-        if value == 0xFFFF_FFFF and offset in (0x10, 0x14):
-            value = (1 << 64) - BAR_SIZE >> (0 if offset == 0x10 else 32) & value
-            value |= space[0x10] & 0xF if offset == 0x10 else 0
+        if 0x10 <= offset < 0x28:
+            assert not space[4] & MEMORY, "its memory is somewhere else"
+            value = self._bar(space, offset, value)
         if offset == 4:
             space[4:6] = (value & 0xFFFF).to_bytes(2, "little")
         else:
             space[offset : offset + 4] = value.to_bytes(4, "little")
         self.written.append((place, offset, value))
+
+    def _bar(self, space: bytearray, offset: int, value: int) -> int:
+        """What is in a BAR once a value was written to it."""
+        upper = offset > 0x10 and space[offset - 4] & 5 == 4
+        start = offset - 4 if upper else offset
+        mask = (1 << 64) - self.sizes.get((start - 0x10) // 4, 1 << 64)
+        if upper:
+            return value & mask >> 32
+        return value & mask & 0xFFFF_FFF0 | space[offset] & 0xF
 
     def port_in32(self, port: int) -> int:
         if port == 0xCF8:

@@ -109,7 +109,8 @@ def test_controller_and_ram_are_the_monitors(in_ram: bool) -> None:
     with at(96 << 30, SIZE) as place:
         shell = Shell(block=place, low=LOW, bar=BAR)
         block.map_all(shell)
-        block.map_controller(shell, BAR_SIZE)
+        block.map_controller(shell)
+        block.hide(shell, BAR, BAR_SIZE)
         end = place + 3 * SIZE if in_ram else RAM_END
         block.map_ram(shell, end)
         assert translate(shell.monitor_root, abi.BARS + 0x1008) == (BAR + 0x1008, GUEST)
@@ -146,22 +147,84 @@ def test_which_msrs_exit(processors: int, command: int) -> None:
         assert memory.raw[block.MSRS + part + bit // 8] >> bit % 8 & 3 == wanted, hex(number)
 
 
+def is_nobodys(shell: Shell, address: int) -> bool:
+    """Whether it reads as ones, for the guest."""
+    found = translate(shell.guest_root, address)
+    return found == (shell.block + block.NOBODY + address % PAGE, GUEST) and load8(found[0]) == 0xFF
+
+
 @pytest.mark.parametrize("bar", [1 << 40, 0x3800_0010_0000, (1 << 47) - (2 << 30)])
 def test_a_controller_far_up_is_reached(bar: int) -> None:
     """As a host with many address bits has it; its table of interrupts may be elsewhere."""
-    vectors = bar + (1 << 30) + 0x5000
+    table, table_size = bar + (1 << 30) + 0x4000, 0x2000
+    vectors = table + 0x1000
     with at(96 << 30, SIZE) as place:
         shell = Shell(block=place, low=LOW, bar=bar, vectors=vectors)
         block.map_all(shell)
-        block.map_controller(shell, BAR_SIZE)
+        block.map_controller(shell)
+        block.hide(shell, bar, BAR_SIZE)
+        block.hide(shell, table, table_size)
         for address in (bar + 0x14, vectors + 12):
             assert translate(shell.host_root, address) == (address, HOST)
         assert translate(shell.monitor_root, abi.BARS + 0x1008) == (bar + 0x1008, GUEST)
-        nobody = translate(shell.guest_root, bar + 0x1008)
-        assert nobody is not None
-        assert load8(nobody[0]) == 0xFF
-        for address in (bar + BAR_SIZE, vectors):
-            assert translate(shell.guest_root, address) == (address, GUEST)
         assert not map_high(shell, bar - 1) or bar > 1 << 40
         assert map_high(shell, bar), "as another processor that came, too"
-        assert translate(shell.guest_root, bar + 0x1008) == nobody
+        for address in (bar, bar + BAR_SIZE - 1, table, vectors + 12, table + table_size - 1):
+            assert is_nobodys(shell, address)
+        for address in (bar + BAR_SIZE, table - 1, table + table_size):
+            assert translate(shell.guest_root, address) == (address, GUEST)
+
+
+@pytest.mark.parametrize(
+    ("address", "size"),
+    [
+        *((0x8_8000_0000, 1 << 30), (0x8_8020_0000, 6 << 20), (0x3800_0000_0000, 8 << 30)),
+        *((0xFEBF_0000, 0x10_0000), (0xFEBF_0000, PAGE), ((1 << 40) - (1 << 30), 1 << 30)),
+    ],
+)
+def test_large_memory_of_a_controller_is_hidden_by_a_few_tables(address: int, size: int) -> None:
+    with at(96 << 30, SIZE) as place:
+        shell = Shell(block=place, low=LOW)
+        block.map_all(shell)
+        block.map_controller(shell)
+        before = block.common(shell).tables.next
+        block.hide(shell, address, size)
+        assert block.common(shell).tables.next - before <= 5 * PAGE
+        for offset in (0, PAGE, size // 2, size // 3, size - PAGE, size - 1):
+            assert is_nobodys(shell, address + offset % size)
+        for near in (address - 1, address + size):
+            assert translate(shell.guest_root, near) in ((near, GUEST), None)
+            assert near >= block.EVERYTHING or translate(shell.guest_root, near)
+
+
+def test_less_than_a_page_is_hidden_with_its_page() -> None:
+    with at(96 << 30, SIZE) as place:
+        shell = Shell(block=place, low=LOW)
+        block.map_all(shell)
+        block.map_controller(shell)
+        block.hide(shell, 0xFEBF_0800, 0x100)
+        assert is_nobodys(shell, 0xFEBF_0000)
+        assert is_nobodys(shell, 0xFEBF_0FFF)
+        for near in (0xFEBF_1000, 0xFEBE_FFFF):
+            assert translate(shell.guest_root, near) == (near, GUEST)
+
+
+def test_hiding_ends_where_a_table_does() -> None:
+    with at(96 << 30, SIZE) as place:
+        shell = Shell(block=place, low=LOW)
+        block.map_all(shell)
+        block.map_controller(shell)
+        block.hide(shell, (1 << 48) - (4 << 30), (1 << 64) - PAGE)
+        assert is_nobodys(shell, (1 << 48) - (4 << 30))
+        assert is_nobodys(shell, (1 << 48) - 1)
+        assert translate(shell.guest_root, 0) == (0, GUEST)
+
+
+def test_what_no_table_can_map_needs_no_hiding() -> None:
+    with at(96 << 30, SIZE) as place:
+        shell = Shell(block=place, low=LOW)
+        block.map_all(shell)
+        before = bytes((ctypes.c_uint8 * SIZE).from_address(place))
+        block.hide(shell, 1 << 48, 1 << 20)
+        block.hide(shell, 1 << 32, 0)
+        assert bytes((ctypes.c_uint8 * SIZE).from_address(place)) == before

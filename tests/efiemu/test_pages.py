@@ -71,6 +71,18 @@ def test_a_page_of_a_large_one_is_replaced_alone(tables: Tables) -> None:
         assert translate(root, other) == (other, FLAGS)
 
 
+def test_one_page_is_repeated_instead_of_what_was_there(tables: Tables) -> None:
+    root = tables.new()
+    tables.map(root, 0, 0, 1 << 40, FLAGS)
+    first, size = (5 << 30) - 2 * PAGE, (2 << 30) + (4 << 20) + 3 * PAGE
+    tables.repeat(root, first, size, 0x1234_5000, 1)
+    assert used(tables) == 3 + 2 + 2 + 2, "pages before and behind, and a table and one of those"
+    for offset in (*range(0, size, (1 << 20) + PAGE), size - PAGE):
+        assert translate(root, first + offset + 8) == (0x1234_5008, 1)
+    for near in (first - 1, first + size):
+        assert translate(root, near) == (near, FLAGS)
+
+
 def test_room_ends(tables: Tables) -> None:
     tables.end = tables.next + 2 * PAGE
     root = tables.new()
@@ -79,20 +91,25 @@ def test_room_ends(tables: Tables) -> None:
 
 
 def test_compiled_it_makes_the_same_tables() -> None:
-    map_compiled = NativeImage(compile_functions([Tables.map], base=None, runtime="process"))
+    functions = (Tables.map, Tables.repeat)
+    compiled = NativeImage(compile_functions(list(functions), base=None, runtime="process"))
     chance = random.Random(5)
     images = []
-    for function in (Tables.map, map_compiled["Tables.map"]):
+    for map_, repeat in (functions, [compiled[f"Tables.{name}"] for name in ("map", "repeat")]):
         chance.seed(5)
-        with physical(ROOM) as place:
-            tables = Tables(next=place, end=place + ROOM)
+        with physical(2 * ROOM) as place:
+            tables = Tables(next=place, end=place + 2 * ROOM)
             root = tables.new()
             at = 0
             for _ in range(40):
                 at += chance.choice((0, PAGE, 2 << 20, 1 << 30))
                 target = chance.choice((at, at + PAGE, at + (2 << 20), at + (1 << 30)))
                 size = chance.choice((PAGE, 7 * PAGE, 2 << 20, (4 << 20) + PAGE, 1 << 30))
-                function(tables, root, at, target, size, FLAGS)
+                map_(tables, root, at, target, size, FLAGS)
                 at += size
-            images.append((used(tables), ctypes.string_at(place, ROOM)))
+            for _ in range(10):
+                first = chance.randrange(at // (2 << 20)) * (2 << 20) + chance.choice((0, PAGE))
+                size = chance.choice((PAGE, 2 << 20, 1 << 30))
+                repeat(tables, root, first, size, 0x1234_5000, 1)
+            images.append((tables.next - place, ctypes.string_at(place, 2 * ROOM)))
     assert images[0] == images[1]

@@ -63,6 +63,7 @@ RAM_WINDOW_SIZE = 4 << 30
 REGISTERS_SIZE = 0x2000  # bytes of BAR 0: registers, and doorbells of more queues than there are
 HOST, GUEST = PRESENT | WRITABLE, PRESENT | WRITABLE | USER
 EVERYTHING = 1 << 40  # bytes that are mapped; above, where the controller is, too
+HIGHEST = 1 << 48  # bytes that a nested table of 4 levels can map
 CANONICAL = 1 << 47  # bytes that a host of 4 levels can map at their own addresses
 GIBIBYTE = 1 << 30
 CODE_DESCRIPTOR, DATA_DESCRIPTOR = 0x00AF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF
@@ -161,21 +162,24 @@ def map_all(shell: Shell) -> None:
 
 def replace_all(shell: Shell, root: u64, address: u64, size: u64, place: u32) -> None:
     """Show one page of the block, again and again, instead of what is at an address."""
-    tables = common(shell).tables
-    for number in range(size // PAGE):
-        physical = u64(shell.block + place)
-        tables.replace(root, u64(address + number * PAGE), physical, GUEST)
+    common(shell).tables.repeat(root, address, size, u64(shell.block + place), GUEST)
 
 
-def map_controller(shell: Shell, size: u64) -> None:
-    """Its registers, of `size` bytes, are there for the monitor, and for the guest nobody's."""
+def map_controller(shell: Shell) -> None:
+    """Its registers are there for the monitor, and with its interrupts for the host."""
     reach(shell, shell.host_root, shell.bar, HOST)
     reach(shell, shell.host_root, shell.vectors, HOST)
-    reach(shell, shell.guest_root, shell.bar, GUEST)
-    reach(shell, shell.guest_root, shell.vectors, GUEST)
-    fill(u64(shell.block + NOBODY), 0xFF, PAGE)
-    replace_all(shell, shell.guest_root, shell.bar, size, NOBODY)
     common(shell).tables.map(shell.monitor_root, BARS, shell.bar, REGISTERS_SIZE, GUEST)
+    fill(u64(shell.block + NOBODY), 0xFF, PAGE)
+
+
+def hide(shell: Shell, address: u64, size: u64) -> None:
+    """Nobody is there for the guest, in whole pages. What is larger than a GiB begins at one."""
+    if address < HIGHEST:
+        reach(shell, shell.guest_root, address, GUEST)
+        first, behind = address // PAGE * PAGE, u64(address + min(size, HIGHEST) + PAGE - 1)
+        end = min(behind // PAGE * PAGE, HIGHEST)
+        replace_all(shell, shell.guest_root, first, u64(end - first), NOBODY)
 
 
 def reach(shell: Shell, root: u64, address: u64, flags: u64) -> None:

@@ -4,7 +4,7 @@ It is read by ports 0xCF8 and 0xCFC, which every machine has that this is for.
 """
 
 from vestige.abi import LOCAL_APIC, PORT_PCI_ADDRESS, PORT_PCI_DATA
-from vestige.efiemu.shell.block import CANONICAL, GIBIBYTE, REGISTERS_SIZE
+from vestige.efiemu.shell.block import CANONICAL, GIBIBYTE, REGISTERS_SIZE, hide
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.texts import Text
 from vestige.lang.intrinsics import (
@@ -37,7 +37,9 @@ MOST_CAPABILITIES = 48  # in 192 bytes
 DEVICES, FUNCTIONS = 256 * 32, 8
 NOWHERE = 0xFFFF_FFFF
 LOW = 0xFFFF_FFFF
+BARS = 6
 BAR_64_BITS = 2 << 1  # of a BAR's type, 6.2.5.1
+ROM_ENABLE = 1 << 0
 # A row of the table of interrupts, 6.8.2.7 to 6.8.2.9, and the word with its control register.
 DATA, CONTROL, MASKED = 8, 12, 1 << 0
 ENABLE, MASK_ALL = 1 << 31, 1 << 30
@@ -147,27 +149,43 @@ def find_capability(function: u32, kind: u8) -> u8:
     return 0
 
 
-def size_of_registers(function: u32) -> u64:
-    """Bytes of BAR 0, which nobody uses meanwhile. 6.2.5.1."""
-    command = read_config(function, Register.COMMAND)
-    write_config(function, Register.COMMAND, command & 0xFFFF & ~Command.MEMORY)
-    low, high = read_config(function, Register.BAR0), read_config(function, Register.BAR0 + 4)
-    write_config(function, Register.BAR0, LOW)
-    mask: u64 = read_config(function, Register.BAR0) & BAR_MEMORY_ADDRESS | LOW << 32
+def hide_memory(shell: Shell) -> None:
+    """Hide all that it has in memory from the guest. Nobody uses it meanwhile."""
+    function = shell.controller
+    command = read_config(function, Register.COMMAND) & 0xFFFF
+    write_config(function, Register.COMMAND, command & ~Command.MEMORY)
+    above = False  # a BAR is the upper half of the one before it
+    for number in range(BARS):
+        low = read_config(function, Register.BAR0 + 4 * number)
+        place = read_bar(function, number)
+        if place != 0 and not above:
+            hide(shell, place, size_of_bar(function, number))
+        above = low & (BAR_IO | BAR_64_BITS) == BAR_64_BITS and not above
+    write_config(function, Register.COMMAND, command)
+
+
+def size_of_bar(function: u32, number: u8) -> u64:
+    """Bytes of a BAR in memory, which is switched off. 6.2.5.1."""
+    offset = u8(Register.BAR0 + 4 * (number & 7))
+    low, high = read_config(function, offset), read_config(function, u8(offset + 4))
+    write_config(function, offset, LOW)
+    mask: u64 = read_config(function, offset) & BAR_MEMORY_ADDRESS | LOW << 32
     if low & BAR_64_BITS:
-        write_config(function, Register.BAR0 + 4, LOW)
-        mask = mask & LOW | read_config(function, Register.BAR0 + 4) << 32
-        write_config(function, Register.BAR0 + 4, high)
-    write_config(function, Register.BAR0, low)
-    write_config(function, Register.COMMAND, command & 0xFFFF)
+        write_config(function, u8(offset + 4), LOW)
+        mask = mask & LOW | read_config(function, u8(offset + 4)) << 32
+        write_config(function, u8(offset + 4), high)
+    write_config(function, offset, low)
     return u64(0 - mask)
 
 
 def switch_on(shell: Shell) -> None:
-    """Let it answer and reach memory, and assert no line. 6.2.2."""
-    command = read_config(shell.controller, Register.COMMAND) & 0xFFFF
+    """Let it answer and reach memory, and nothing else. 6.2.2 and 6.2.5.2."""
+    function = shell.controller
+    rom = read_config(function, Register.EXPANSION_ROM)
+    write_config(function, Register.EXPANSION_ROM, rom & (LOW ^ ROM_ENABLE))
+    command = read_config(function, Register.COMMAND) & 0xFFFF & ~Command.IO
     wanted = Command.MEMORY | Command.BUS_MASTER | Command.INTERRUPT_DISABLE
-    write_config(shell.controller, Register.COMMAND, command | wanted)
+    write_config(function, Register.COMMAND, command | wanted)
 
 
 def prepare_vectors(shell: Shell) -> None:

@@ -22,8 +22,8 @@ from vestige.efiemu.shell.constants import Constants
 from vestige.efiemu.shell.controller import (
     NOWHERE,
     find_controller,
+    hide_memory,
     prepare_vectors,
-    size_of_registers,
     stop,
     switch_on,
 )
@@ -110,7 +110,8 @@ def leave_devices(shell: Shell) -> None:
 def place_all(shell: Shell) -> None:
     """All that is in the block, and the controller ready for its new driver."""
     block.map_all(shell)
-    block.map_controller(shell, size_of_registers(shell.controller))
+    block.map_controller(shell)
+    hide_memory(shell)
     block.map_ram(shell, end_of_ram(shell, block.RAM_WINDOW_SIZE))
     ecam.take_pages(shell)
     switch_on(shell)

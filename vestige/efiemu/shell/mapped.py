@@ -8,7 +8,7 @@ knows, ends the machine with a line.
 
 from vestige.efiemu.shell import apic, ecam, ioapic
 from vestige.efiemu.shell.attempt import conclude
-from vestige.efiemu.shell.block import EVERYTHING, GUEST, common, reach
+from vestige.efiemu.shell.block import EVERYTHING, GUEST, HIGHEST, common, reach
 from vestige.efiemu.shell.code import fetch
 from vestige.efiemu.shell.fault import Outcome
 from vestige.efiemu.shell.operands import Place, locate
@@ -16,8 +16,6 @@ from vestige.efiemu.shell.operate import operate
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.vmcb import Vmcb
 from vestige.lang.types import u8, u64
-
-HIGHEST = 1 << 48
 
 
 def answer_memory(shell: Shell, vmcb: Vmcb) -> None:

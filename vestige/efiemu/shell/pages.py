@@ -44,6 +44,37 @@ class Tables(Struct):
         """Map one page anew. What a larger one had around it stays."""
         store64(self.place_of(root, address, 0), physical | flags)
 
+    def repeat(self, root: u64, address: u64, size: u64, physical: u64, flags: u64) -> None:
+        """Map one page again and again, instead of what is there. All are multiples of PAGE.
+
+        What fills a large page, or several, shares its tables.
+        """
+        entry = physical | flags
+        table: u64 = 0
+        directory: u64 = 0
+        done: u64 = 0
+        while done < size:
+            place = u64(address + done)
+            level = largest_page(place, u64(size - done))
+            wanted = entry
+            if level > 0:
+                if table == 0:
+                    table = self.fill(entry)
+                wanted = table
+            if level == LARGEST:
+                if directory == 0:
+                    directory = self.fill(table)
+                wanted = directory
+            store64(self.place_of(root, place, level), wanted)
+            done = u64(done + (1 << SHIFTS[level]))
+
+    def fill(self, entry: u64) -> u64:
+        """A table that has this entry everywhere: its entry."""
+        table = self.new()
+        for number in range(ENTRIES):
+            store64(u64(table + 8 * number), entry)
+        return table | TABLE
+
     def place_of(self, root: u64, address: u64, level: u8) -> u64:
         """Where the entry for `address` is in the table of this level, which is made if need be."""
         table = root

@@ -22,6 +22,7 @@ class Register(IntEnum):
     BAR0 = 0x10  # RW; six of 32 bits
     SUBSYSTEM_VENDOR = 0x2C  # RO, 16 bits
     SUBSYSTEM = 0x2E  # RO, 16 bits
+    EXPANSION_ROM = 0x30  # RW, 32 bits; of its address and bit 0, which switches it on
     CAPABILITIES = 0x34  # RO: where the first one is
     INTERRUPT_LINE = 0x3C  # RW: the firmware's note, of no effect
     INTERRUPT_PIN = 0x3D  # RO: 1 is INTA
