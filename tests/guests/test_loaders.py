@@ -277,14 +277,16 @@ def check_tables(disk: Path, folder: Path) -> None:
         assert bytes(data) == table.data, name
 
 
-def test_a_disk_that_boots_nothing_ends_the_run_and_the_bios_says_so(
+def test_a_disk_that_boots_nothing_ends_the_run_which_says_where_the_bios_says_why(
     host: SoftHost, tmp_path: Path
 ) -> None:
     empty = tmp_path / "empty.img"
     empty.write_bytes(bytes(1 << 20))
     with Seat(host, "--machine", "pc", "--disk", f"{empty},bus=ide", timeout=TIMEOUT) as seat:
         seat.read_until("No bootable device")
-        seat.lines()
+        (line,) = [each for each in seat.lines() if "vestige: the guest " in each]
+    assert "its console, standard output, says why (a BIOS that finds nothing to boot" in line
+    assert line.endswith("`vestige screen seat` shows its screen then")
     assert seat.status == 3
 
 

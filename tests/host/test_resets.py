@@ -126,6 +126,7 @@ def test_a_bios_that_finds_nothing_to_boot_resets_the_machine(tmp_path: Path) ->
     assert b"No bootable device." in done.stdout
     assert done.returncode == 3
     assert b"vestige: the guest reset itself" in done.stderr
+    assert b"its console, standard output, says why (a BIOS that finds nothing" in done.stderr
 
 
 # To protected mode without an IDT, and INT3: a triple fault, or what KVM's emulator can't do.

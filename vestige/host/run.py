@@ -145,12 +145,7 @@ class Run:
         finally:
             self._write_last_words()
         if status == RESET:
-            by_firmware = self.asked.by_firmware
-            lacks_bios = self.asked.machine == options.PC and not by_firmware
-            line = failure.reset_ends_run(
-                self._fault, lacks_bios=lacks_bios, by_firmware=by_firmware
-            )
-            tell(line)
+            tell(failure.reset_ends_run(self._fault, self.asked))
         return status
 
     def _write_last_words(self) -> None:

@@ -13,6 +13,7 @@ from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.vm import VirtualCpu
 from vestige.host.loop.runloop import Leave, Loop
 from vestige.host.loop.untrusted import exit_detail
+from vestige.host.options import NOWHERE, PC, STDIO, VIRTIO, RunOptions
 
 EXCEPTION_NAMES = {
     0: "division error",
@@ -28,9 +29,10 @@ RESET_RIP = 0xFFF0
 INTERNAL_SUBERRORS = {1: "instruction emulation failed", 3: "event delivery failed"}
 PANICKED = "the guest's kernel panicked; its console says why"
 RESET_ENDS_RUN = (
-    "the guest reset itself, which ends the run (status 3); its console says why ({}). --on-reboot"
-    " restart starts it anew"
+    "the guest reset itself, which ends the run (status 3); {} ({}). --on-reboot restart starts it"
+    " anew"
 )
+SCREEN = ", and `vestige screen {}` shows its screen then"
 BY_KERNEL = "a kernel's panic does that with panic=-1"
 BY_FIRMWARE = "a BIOS that finds nothing to boot does that, and a kernel's panic with panic=-1"
 FAULT_ENDS_RUN = "which resets it and ends the run (status 3). --on-reboot restart starts it anew"
@@ -74,15 +76,24 @@ def triple_fault(who: str, guest: VirtualCpu) -> str:
     return f"the guest had a triple fault on {who} ({rip})"
 
 
-def reset_ends_run(fault: str, *, lacks_bios: bool = False, by_firmware: bool = False) -> str:
-    """The line for a reset where that ends the run; `fault`: of a triple fault, what it was.
+def reset_ends_run(fault: str, asked: RunOptions) -> str:
+    """The line for a reset where that ends the run; `fault`: of a triple fault, what it was."""
+    if fault:
+        lacks_bios = asked.machine == PC and not asked.by_firmware
+        return f"{fault}, {FAULT_ENDS_RUN}" + (NO_BIOS if lacks_bios else "")
+    cause = BY_FIRMWARE if asked.by_firmware else BY_KERNEL
+    screen = SCREEN.format(asked.name or "NAME") if asked.has_vga else ""
+    return RESET_ENDS_RUN.format(_why(asked), cause) + screen
 
-    `lacks_bios`: the guest is a PC whose kernel was entered directly. `by_firmware`: it has one,
-    which may have found no kernel at all.
-    """
-    if not fault:
-        return RESET_ENDS_RUN.format(BY_FIRMWARE if by_firmware else BY_KERNEL)
-    return f"{fault}, {FAULT_ENDS_RUN}" + (NO_BIOS if lacks_bios else "")
+
+def _why(asked: RunOptions) -> str:
+    """Where the guest has said why it did so. A BIOS says it at the serial port alone."""
+    console = asked.console
+    is_dropped = asked.by_firmware and console.device == VIRTIO and not console.early
+    if is_dropped or console.backend == NOWHERE:
+        return "to see why, give --console FILE"
+    place = "standard output" if console.backend == STDIO else console.backend
+    return f"its console, {place}, says why"
 
 
 def left(
