@@ -15,14 +15,18 @@ from vestige.monitor.devices.pci.root import PciRoot
 from vestige.monitor.devices.piix3_ide.function import Ide
 from vestige.monitor.devices.piix3_isa.model import IsaBridge
 from vestige.monitor.devices.piix4_pm.model import PowerManagement
+from vestige.monitor.devices.vga.model import Vga
 
 ACCESSES = 60  # in one sequence
 HEADER = 0x40  # bytes
-COMMAND, STATUS, BAR4 = 0x04, 0x06, 0x20
+COMMAND, STATUS, BAR0, BAR2, BAR4, ROM = 0x04, 0x06, 0x10, 0x18, 0x20, 0x30
 WITH_FIRMWARE = Config(board=Board.PC, firmware_items=1)
 # Bits that a guest may write in QEMU's header: ports, memory, bus master, SERR, INTx; the cache
 # line size; the interrupt line.
 THEIR_HEADER = {COMMAND: 0x07, COMMAND + 1: 0x05, 0x0C: 0xFF, 0x3C: 0xFF}
+FRAME_BUFFER = {BAR0 + 3: 0xFF}
+REGISTERS = {BAR2 + 1: 0xF0, BAR2 + 2: 0xFF, BAR2 + 3: 0xFF}  # 4 KiB
+VGA_ROM = {ROM: 0x01, ROM + 2: 0xFF, ROM + 3: 0xFF}  # 64 KiB
 BUS_MASTER_BAR = {BAR4: 0xF0, BAR4 + 1: 0xFF, BAR4 + 2: 0xFF, BAR4 + 3: 0xFF}
 
 
@@ -57,6 +61,12 @@ FUNCTIONS = (
     ),
     Function(
         "PIIX4 PM", 1, 3, PowerManagement, lambda model: model.config, THEIR_HEADER, {0x80: 1}
+    ),
+    Function(
+        "VGA",
+        *(2, 0, Vga, lambda model: model.config),
+        THEIR_HEADER | FRAME_BUFFER | REGISTERS | VGA_ROM,
+        {},
     ),
 )
 
