@@ -236,6 +236,20 @@ def test_what_qemu_dies_of_is_told_in_one_line(fake_qemu: Behave, words: str, re
     assert str(told.value) == f"the software host failed: QEMU gave up ({reason}); start it again"
 
 
+def test_a_guest_that_ends_qemu_by_writing_cr8_is_told_of(fake_qemu: Behave) -> None:
+    reason = (
+        "../accel/tcg/tcg-accel-ops.c:98:tcg_handle_interrupt: assertion failed: (bql_locked())"
+    )
+    fake_qemu(f"gives up:ERROR:{reason}")
+    with pytest.raises(SoftHostError) as told:
+        SoftHost().start()
+    assert str(told.value) == (
+        f"the software host failed: QEMU gave up ({reason}); a guest that writes CR8, as UEFI"
+        " firmware and 64-bit Windows do, ends QEMU's emulator; run it where /dev/kvm works"
+        " (`vestige doctor`)"
+    )
+
+
 def test_a_boot_that_hangs_is_ended(fake_qemu: Behave, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "_BOOT_TIMEOUT", 0.5)
     fake_qemu("silent")

@@ -31,6 +31,13 @@ _DEATHS = (
     re.compile(r"ERROR:(.+: (?:assertion failed|code should not be reached).*)"),
     re.compile(r"qemu-system-\w+: (.+: Assertion .+ failed\.)"),
 )
+# MOV to CR8 of a nested guest while KVM waits for it to take interrupts: KVM with a local APIC does
+# not intercept it then, and QEMU looks at interrupts without its lock (7.2 to 11.1).
+_BY_CR8 = "tcg_handle_interrupt: assertion failed"
+_CR8_CURE = (
+    "a guest that writes CR8, as UEFI firmware and 64-bit Windows do, ends QEMU's emulator; run it"
+    " where /dev/kvm works (`vestige doctor`)"
+)
 
 
 class _Input:
@@ -283,7 +290,8 @@ class Link(threading.Thread):
                 return self._failed(f"its kernel panicked ({line.partition(_PANIC)[2]})")
             for death in _DEATHS:
                 if found := death.search(line):
-                    return SoftHostError(f"{FAILURE}: QEMU gave up ({found[1]}); start it again")
+                    cure = _CR8_CURE if _BY_CR8 in found[1] else "start it again"
+                    return SoftHostError(f"{FAILURE}: QEMU gave up ({found[1]}); {cure}")
         return self._failed("it ended by itself")
 
     def _lines(self) -> list[str]:
