@@ -32,15 +32,10 @@ def application(monitor_image: Image | None = None) -> bytes:
 
 def constants(sites: Sequence[Site], image: Image) -> bytes:
     """All of them, as shell/constants.py has them."""
-    own, others = checks(sites), checks(image.sites)
-    header = Constants(
-        checks=ctypes.sizeof(Constants), monitor_checks=ctypes.sizeof(Constants) + len(own),
-        monitor_check_count=len(image.sites),
-    )  # fmt: skip
-    header.monitor_lines = header.monitor_checks + len(others)
-    others += lines.table(image)
-    header.loads = ctypes.sizeof(Constants) + len(own) + len(others)
-    loads = monitor.loads(image)
+    own = checks(sites)
+    header = Constants(checks=ctypes.sizeof(Constants), monitor_check_count=len(image.sites))
+    header.loads = ctypes.sizeof(Constants) + len(own)
+    loads = [*monitor.loads(image), *told(image)]
     header.load_count = len(loads)
     table, data = b"", b""
     first = header.loads + len(loads) * ctypes.sizeof(Load)
@@ -49,7 +44,18 @@ def constants(sites: Sequence[Site], image: Image) -> bytes:
         load = Load(place=place, offset=first + len(data), size=len(part), packed=len(packed))
         table += bytes(load)
         data += packed
-    return bytes(header) + own + others + table + data
+    return bytes(header) + own + table + data
+
+
+def told(image: Image) -> list[monitor.Load]:
+    """What the shell says of a monitor that failed."""
+    tables = (
+        (block.MONITOR_LINES, lines.table(image), block.MONITOR_LINES_SIZE),
+        (block.MONITOR_CHECKS, checks(image.sites), block.MONITOR_CHECKS_SIZE),
+    )
+    if any(len(data) > size for _, data, size in tables):
+        raise MemoryError("the monitor has more lines than efiemu/shell/block.py leaves room for")
+    return [(place, data) for place, data, _ in tables]
 
 
 def checks(sites: Sequence[Site]) -> bytes:

@@ -36,7 +36,9 @@ LOW_SIZE, LOWEST_MEBIBYTE = 2 * PAGE, 0xF_FFFF  # bytes below 1 MiB, and its las
 SIZE = 7 << 20
 ALIGNMENT = 2 << 20
 # Offsets in it. The image is at its beginning, at most so large.
-IMAGE_SIZE = 0x10_0000
+IMAGE_SIZE = 0x8_0000
+MONITOR_LINES, MONITOR_LINES_SIZE = 0x8_0000, 0x6_0000  # of its code: see ../lines.py
+MONITOR_CHECKS, MONITOR_CHECKS_SIZE = 0xE_0000, 0x2_0000  # a table of them: see ../build.py
 COMMON = 0x10_0000  # the Common
 MSRS = 0x10_2000  # permission map, of 2 pages
 DESCRIPTORS, GATES, DECOY = 0x10_4000, 0x10_5000, 0x10_6000

@@ -1,4 +1,4 @@
-"""What the application's file has besides code: lines for failed checks, and the monitor."""
+"""What the application's file has besides code: its checks, and what the block has at first."""
 
 from ctypes import sizeof
 
@@ -11,9 +11,7 @@ class Constants(Struct):
     """How they begin. All is at offsets from here."""
 
     checks: u32  # a table of checks, of the shell's: see build.py
-    monitor_checks: u32  # of the monitor's
-    monitor_check_count: u32
-    monitor_lines: u32  # see lines.py
+    monitor_check_count: u32  # of the monitor's, whose table is a load
     loads: u32  # Loads
     load_count: u32
 
@@ -27,7 +25,7 @@ class Check(Struct):
 
 
 class Load(Struct):
-    """What is in the shell's memory before the monitor's first instruction."""
+    """What is in the shell's memory before the monitor's first instruction, for it or of it."""
 
     place: u32  # in the block
     offset: u32

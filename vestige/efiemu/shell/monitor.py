@@ -197,12 +197,11 @@ def panicked(shell: Shell) -> u16:
     constants = Constants.at(shell.constants)
     begin_failure(shell)
     if record.site != 0:
-        table = u64(shell.constants + constants.monitor_checks)
+        table = u64(shell.block + block.MONITOR_CHECKS)
         if record.site < constants.monitor_check_count:
             put_check(shell, table, u32(record.site & LOW))
             return FAILED
-    lines = u64(shell.constants + constants.monitor_lines)
-    file, line = line_of(lines, u64(record.rip - IMAGE))
+    file, line = line_of(u64(shell.block + block.MONITOR_LINES), u64(record.rip - IMAGE))
     if line != 0:
         put_line(shell, file, line)
     else:
