@@ -5,17 +5,17 @@ import select
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from tests.guests import newest
+from tests.guests import images, newest
 from tests.guests.store import unpacked
 from vestige.errors import UsageError
 from vestige.softhost import emulator, suites
 
 CPU = "EPYC,+svm,+npt,-xsave,-cx16"
-LIMIT = 120.0  # seconds
+LIMIT = 300.0  # seconds, of a machine that has much else to do
 _ESCAPES = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]|[\r\x00]")
 
 
@@ -52,6 +52,15 @@ def firmware_with_smm(folder: Path, variables: Path) -> tuple[str, ...]:
         *("-global", "driver=cfi.pflash01,property=secure,value=on"),
         *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={tree}/usr/share/OVMF/{code}"),
         *("-drive", f"if=pflash,format=raw,unit=1,file={variables}"),
+    )
+
+
+def stick(image: Path, files: Mapping[str, Path]) -> tuple[str, ...]:
+    """QEMU's words for a USB stick that is booted first: one FAT with `files`."""
+    images.partitioned(image, [images.SystemPartition(files)])
+    return (
+        *("-drive", f"file={image},format=raw,if=none,id=stick", "-device", "qemu-xhci"),
+        *("-device", "usb-storage,drive=stick,bootindex=0"),
     )
 
 

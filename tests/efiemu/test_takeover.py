@@ -8,13 +8,14 @@ are, and boots a kernel that is on it.
 import hashlib
 import os
 import re
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests.efiemu import failing, failing_later, ovmf
-from tests.guests import images, initramfs, kernels
+from tests.guests import images, initramfs, kernels, programs, roots
 from vestige.efiemu.build import application
 
 pytestmark = pytest.mark.xdist_group("efiemu takeover")  # its tests share one boot
@@ -31,11 +32,15 @@ SCRIPT = (
     "\\efiemu.efi nvme=00:07.0",
     "\\failing.efi nvme=01:04.0",
     "\\efiemu.efi nvme=01:04.0 boot=\\vmlinuz.efi initrd=\\initrd.img console=ttyS0"
-    " tsc=reliable no_timer_check",  # an emulator's timer may be late
+    " tsc=reliable no_timer_check"  # an emulator's timer may be late
+    f" programs=UUID={images.file_system_uuid(0)}",
 )
-MEBIBYTES = 80
+MEBIBYTES = 88
 READ, WRITTEN, WRITTEN_AT = 8 << 20, 1 << 20, 72 << 20  # by the guest: scripts/efiemu-init
 COMMAND = 64 << 10
+FIO = initramfs.SCRIPTS / "efiemu.fio"
+FIO_SIZE, FIO_END = 1 << 20, 80 << 20
+FIO_JOBS = {"4k": 73, "16k": 74, "64k": 75, "128k": 76, "256k": 77, "512k": 78, "1m": 79}
 
 
 class Boot(NamedTuple):
@@ -44,6 +49,7 @@ class Boot(NamedTuple):
     lines: list[str]
     before: bytes
     after: bytes
+    disk: Path
 
     def after_word(self, word: str) -> list[str]:
         """Lines of the guest's that begin so, without that."""
@@ -76,7 +82,10 @@ def boot(tmp_path_factory: pytest.TempPathFactory) -> Boot:
         words += ["-drive", f"file={image},format=raw,if=none,id={name}"]
         words += ["-device", f"nvme,serial={number},drive={name},{more},addr={number}"]
     words += ["-device", "nvme,serial=5,addr=5"]  # without a namespace
-    return Boot(ovmf.boot(folder, *words), before, disk.read_bytes())
+    tools = roots.programs_disk("fio")
+    words += ["-drive", f"file={tools},format=raw,if=none,id=tools,readonly=on"]
+    words += ["-device", "virtio-blk-pci,drive=tools"]
+    return Boot(ovmf.boot(folder, *words), before, disk.read_bytes(), disk)
 
 
 def digest(data: bytes) -> str:
@@ -129,8 +138,35 @@ def test_what_it_reads_and_writes_is_on_the_image(boot: Boot) -> None:
     written = boot.after[WRITTEN_AT : WRITTEN_AT + WRITTEN]
     assert boot.after_word("pattern: ") == boot.after_word("verify: ") == [digest(written)]
     assert boot.after[:WRITTEN_AT] == boot.before[:WRITTEN_AT]
-    assert boot.after[WRITTEN_AT + WRITTEN :] == boot.before[WRITTEN_AT + WRITTEN :]
+    assert boot.after[FIO_END:] == boot.before[FIO_END:]
     assert boot.after_word("guest: ") == ["done"]
+
+
+def verified(disk: Path) -> bool:
+    """Whether this machine's fio finds on an image what the guest's has written."""
+    files = programs.programs("fio")
+    words: list[str | Path] = [files["lib64/ld-linux-x86-64.so.2"], "--library-path"]
+    words += [files["lib/x86_64-linux-gnu/libc.so.6"].parent, files["bin/fio"]]
+    words += ["--verify_only", f"--filename={disk}", FIO]
+    done = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    return done.returncode == 0
+
+
+def test_fio_verifies_what_it_has_written_in_blocks_of_any_size(boot: Boot) -> None:
+    jobs = [line.split(";") for line in boot.after_word("fio: ")]
+    assert [(job[2], job[4]) for job in jobs] == [(name, "0") for name in FIO_JOBS]
+    read, written = ([int(job[place]) for job in jobs] for place in (5, 46))
+    assert read == written == [FIO_SIZE >> 10] * len(jobs)
+    assert verified(boot.disk)
+    for start in FIO_JOBS.values():
+        image = boot.disk.with_name("broken.img")
+        image.write_bytes(boot.after)
+        with image.open("r+b") as file:
+            file.seek((start << 20) + FIO_SIZE - 1)
+            last = file.read(1)[0]
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([last ^ 1]))
+        assert not verified(image)
 
 
 def test_a_command_takes_one_interrupt_and_the_guest_has_no_nmi(boot: Boot) -> None:
@@ -157,12 +193,13 @@ def test_its_processors_are_its_own_and_start_again(boot: Boot) -> None:
 def test_a_monitor_that_fails_later_ends_the_machine_with_one_line_on_both_consoles(
     tmp_path: Path,
 ) -> None:
-    """OVMF's own console is on the same serial port: each shows it once."""
-    folder, disk = tmp_path / "esp", tmp_path / "4.img"
-    (folder / "EFI/BOOT").mkdir(parents=True)
-    (folder / "EFI/BOOT/BOOTX64.EFI").write_bytes(application(failing_later.image()))
+    """OVMF's own console is on the same serial port: each shows it once. It boots a USB stick."""
+    folder, file, disk = tmp_path / "none", tmp_path / "failing.efi", tmp_path / "4.img"
+    folder.mkdir()
+    file.write_bytes(application(failing_later.image()))
     disk.write_bytes(bytes(1 << 20))
-    words = ["-drive", f"file={disk},format=raw,if=none,id=nvme4"]
+    words = [*ovmf.stick(tmp_path / "stick.img", {"EFI/BOOT/BOOTX64.EFI": file})]
+    words += ["-drive", f"file={disk},format=raw,if=none,id=nvme4"]
     words += ["-device", "nvme,serial=4,drive=nvme4,addr=4"]
     lines = ovmf.boot_until("efiemu: PANIC", 2, folder, *words)
     said = [line for line in lines if line.startswith("efiemu: ")]

@@ -113,8 +113,8 @@ def tablet(flavour: Flavour) -> Path:
 @cache
 def efiemu(flavour: Flavour) -> Path:
     """Uses the IDE disk of a machine that was taken over, and powers off; see the script."""
-    modules = modules_for(flavour, "sd_mod", "ata_piix")
-    return _archive(f"efiemu-{flavour}", SCRIPTS / "efiemu-init", modules)
+    files = {"efiemu.fio": SCRIPTS / "efiemu.fio"}
+    return _archive(f"efiemu-{flavour}", SCRIPTS / "efiemu-init", kernel(flavour).modules, files)
 
 
 @cache

@@ -4,6 +4,7 @@ import shutil
 from functools import cache
 from pathlib import Path
 
+from tests.guests import programs
 from tests.guests.images import (
     MEBIBYTE,
     SECTOR,
@@ -48,6 +49,7 @@ _NOT_FOR_FIO = (
 )
 _ROOT_MEBIBYTES = 96
 _FIO_ROOT_MEBIBYTES = 288
+_PROGRAMS_MEBIBYTES = 128  # fio's libraries take 86
 _DATA_MEBIBYTES = 96  # the 64 MiB that the demo writes, and the journal
 _SCRATCH_MEBIBYTES = 64
 _SMALL_MEBIBYTES = 16
@@ -102,6 +104,19 @@ def demo_nvme_disk() -> Path:
     }
     sizes = (_FIO_ROOT_MEBIBYTES, _DATA_MEBIBYTES, _SCRATCH_MEBIBYTES)
     return _debian_disk("demo-nvme", wanted, files, sizes)
+
+
+@cache
+def programs_disk(name: str) -> Path:
+    """A disk that is one ext4 with a program and its libraries, as programs.programs() has them."""
+    files = programs.programs(name)
+
+    def build(directory: Path) -> None:
+        tree = files[f"bin/{name}"].parents[1]
+        whole_disk(directory / "disk.img", FileSystem(_PROGRAMS_MEBIBYTES, tree))
+
+    recipe = (tuple(str(file) for file in files.values()), _PROGRAMS_MEBIBYTES)
+    return built(f"disk-{name}", recipe, build) / "disk.img"
 
 
 def _debian_disk(
