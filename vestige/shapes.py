@@ -76,7 +76,8 @@ class Placed(Protocol):
 class Windowed(Protocol):
     """One that has abi.WINDOW."""
 
-    window: u32  # what the guest is to find there: abi.WINDOW_RAM and so on
+    # What the guest is to find there: WINDOW_RAM, or another where the machine has regions.
+    window: u32
 
 
 class Flash(Protocol):

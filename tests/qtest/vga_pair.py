@@ -291,7 +291,10 @@ class PlanesSequences(Sequences):
             yield from sequencer(Sequencer.MEMORY_MODE, self.chance.choice((6, 6, 14, self.byte())))
 
     def bank(self) -> Iterator[Access]:
-        """Any, often the first."""
+        """Any, often the first, to which a write of ENABLE that begins no mode leads, too."""
+        if self.chance.random() < 0.2:
+            yield from dispi_put(Dispi.ENABLE, 0)
+            return
         yield from dispi_put(Dispi.BANK, self.chance.choice((0, 0, 1, 63, 64, 255)))
 
     def size(self) -> int:

@@ -1,7 +1,8 @@
 """Writes that made no trap: carried out in their order, before whatever comes next."""
 
-from vestige.abi import Shared, TrapKind
+from vestige.abi import Board, Shared, TrapKind
 from vestige.devices import DEVICES
+from vestige.lang.intrinsics import cold
 from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor import outside
 from vestige.monitor.core.bus import CONFIG_ADDRESS, write_memory, write_port_at
@@ -49,7 +50,17 @@ def carry_out(
 def is_quiet(machine: Machine, where: u32, size: u8, value: u64) -> bool:
     """The same of a write to a port before it is carried out: one of CONFIG_ADDRESS is."""
     for row, place in enumerate(DEVICES):
-        if place.queued and row == row_of(where):
+        if place.queued and place.board != Board.PC and row == row_of(where):
             device: QueuedRegisters = getattr(machine, place.field)
             return device.is_quiet_write(offset_of(where), size, value)
-    return where == CONFIG_ADDRESS
+    return where == CONFIG_ADDRESS or is_quiet_on_pc(machine, where, size, value)
+
+
+@cold
+def is_quiet_on_pc(machine: Machine, where: u32, size: u8, value: u64) -> bool:
+    """The same of what a PC alone has."""
+    for row, place in enumerate(DEVICES):
+        if place.queued and place.board == Board.PC and row == row_of(where):
+            device: QueuedRegisters = getattr(machine, place.field)
+            return device.is_quiet_write(offset_of(where), size, value)
+    return False

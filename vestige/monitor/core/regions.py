@@ -28,11 +28,10 @@ def place_regions(cpu: Cpu, machine: Machine, config: Config) -> None:
                     if map_region(cpu, number, address) != 0:
                         map_region(cpu, number, 0)
         if place.memory is not None and place.memory.is_window:
-            if is_present(place, row, config) and config.regions[0] != 0:
-                owner: Windowed = getattr(machine, place.field)
-                if owner.window != machine.window:
-                    machine.window = owner.window
-                    map_region(cpu, WINDOW_NUMBER, owner.window)
+            owner: Windowed = getattr(machine, place.field)
+            if owner.window != machine.window:
+                machine.window = owner.window
+                map_region(cpu, WINDOW_NUMBER, owner.window)
         if place.flash and is_present(place, row, config):
             flash: Flash = getattr(machine, place.field)
             where = flash.mapped_address()
