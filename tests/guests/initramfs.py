@@ -91,8 +91,8 @@ def platform(flavour: Flavour) -> Path:
 @cache
 def pc(flavour: Flavour) -> Path:
     """Says what a kernel has found of a PC's chips and of its disks, and powers off."""
-    mouse = ["psmouse"] if flavour == "standard" else []
-    modules = modules_for(flavour, "sd_mod", "ata_piix", "virtio_pci", "virtio_blk", *mouse)
+    more = ["psmouse", "bochs"] if flavour == "standard" else []
+    modules = modules_for(flavour, "sd_mod", "ata_piix", "virtio_pci", "virtio_blk", *more)
     return _archive(f"pc-{flavour}", SCRIPTS / "pc-init", modules)
 
 

@@ -29,6 +29,7 @@ from tests.guests import (
 )
 from tests.guests.seat import Seat
 from tests.machine.iasl import check_table
+from tests.screen import pictures
 from vestige.abi import Board
 from vestige.devices import DEVICES
 from vestige.host import images as monitor_images
@@ -81,7 +82,7 @@ ISOLINUX = """DEFAULT debian
 LABEL debian
     KERNEL vmlinuz
     INITRD initrd
-    APPEND console=ttyS0 quiet panic=-1
+    APPEND console=ttyS0 quiet panic=-1 vga=0x317
 """
 TESTING = re.compile(r"Testing: +4MB - \S+ \[.* Pattern: +\S", re.DOTALL)
 SMALL = ("--memory", "64M")
@@ -255,6 +256,15 @@ def check_debian(seat: Seat, disk: Path) -> list[str]:
     return said
 
 
+def check_filled(path: Path) -> None:
+    """Mode 0x317, of 16 bits, whose first 100 lines are filled with 0x5555, but for the cursor."""
+    width, height, dots = pictures.read(path.read_bytes())
+    assert (width, height) == (1024, 768)
+    cursor, end = 16 * 3 * width, 100 * 3 * width
+    assert dots[cursor:end] == bytes.fromhex("52aaad") * ((end - cursor) // 3)
+    assert not any(dots[end:])
+
+
 def interrupts(said: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Of /proc/interrupts, by number: the controller, and who is there; those that came alone."""
     found = [re.fullmatch(r"last: (\d+): +[1-9]\d* +(\S+) .*?(\S+)", line) for line in said]
@@ -293,10 +303,11 @@ def test_a_disk_that_boots_nothing_ends_the_run_which_says_where_the_bios_says_w
 def test_isolinux_starts_debian_which_reads_discs_that_are_changed(
     host: SoftHost, tmp_path: Path
 ) -> None:
-    """The standard kernel's own sr_mod; discs are by xorriso."""
+    """The standard kernel's own sr_mod, and vesafb in a mode that it has set; discs by xorriso."""
     kernel, initrd = kernels.kernel("standard").bzimage, tmp_path / "initrd"
     initrd.write_bytes(gzip.compress(initramfs.discs("standard").read_bytes()))
     disc, other = tmp_path / "disc.iso", tmp_path / "other.iso"
+    picture = tmp_path / "screen.png"
     discs.write_disc(disc, ISOLINUX, {"vmlinuz": kernel, "initrd": initrd})
     discs.write_disc(other, "", {"payload": initrd})
     with Seat(host, "--machine", "pc", "--cdrom", str(disc), timeout=TIMEOUT) as seat:
@@ -307,6 +318,9 @@ def test_isolinux_starts_debian_which_reads_discs_that_are_changed(
         assert "UDMA" in said or "MWDMA2" in said
         assert f"disc: {hashlib.sha256(disc.read_bytes()).hexdigest()}  /dev/sr0" in said
         assert "file: DEFAULT debian" in said
+        assert "frame buffer: 0 VESA VGA" in said
+        seat.tell("screen", "-o", str(picture))
+        check_filled(picture)
         seat.tell("eject")
         seat.read_until("insert: another")
         seat.tell("insert", str(other))

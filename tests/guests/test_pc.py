@@ -13,7 +13,8 @@ import pytest
 
 from tests.guests import grub, initramfs, kernels
 from tests.guests.test_boot import CONSOLE, GUEST_TIMEOUT, Boot, boot
-from vestige.cli.screen import look
+from tests.screen import pictures
+from vestige.cli.screen import look, pictured
 from vestige.screen.picture import draw
 from vestige.screen.seen import Seen
 from vestige.screen.text import lines
@@ -28,6 +29,7 @@ pytestmark = [
 
 DISK = bytes(range(256)) * 4096
 SECTOR = 512
+DRAWN = "drawn by Linux"
 CLOCK_ERROR = 3  # seconds that one of a busy machine may take longer
 
 
@@ -82,8 +84,11 @@ def attended(words: Sequence[str], hear: "Callable[[str, subprocess.Popen[str]],
     return Boot(process.returncode, said, errors)
 
 
-def typing_boot(disk: Path, append: str, name: str) -> Boot:
-    """The same with a kernel that has a driver for the mouse, and what is typed where it asks."""
+def typing_boot(disk: Path, append: str, name: str, drawn: Path) -> Boot:
+    """The same with a kernel that has drivers for mouse and frame buffer.
+
+    What is typed where it asks; `drawn` is a picture of the screen when that is.
+    """
     standard = kernels.kernel("standard")
     words = ("--kernel", str(standard.vmlinux), "--initrd", str(initramfs.pc("standard")))
     asked = {
@@ -91,7 +96,10 @@ def typing_boot(disk: Path, append: str, name: str) -> Boot:
         "move:": ("move 10 -5", "button left down"),
     }
 
-    def hear(line: str, _process: object) -> None:
+    def hear(line: str, process: "subprocess.Popen[str]") -> None:
+        if line.startswith("screen: drawn"):
+            drawn.write_bytes(pictured(name))
+            say_enter(process)
         if typed := asked.get(line.partition(" ")[0]):
             command = [sys.executable, "-m", "vestige.cli.main", "type", name, *typed]
             done = subprocess.run(command, capture_output=True, timeout=300, check=False)
@@ -166,8 +174,20 @@ def check_chips(guest: Boot, ide: Path, virtio: Path) -> None:
     assert abs(int(seconds) - time.time()) < 600  # the guest's whole run
 
 
-def test_debian_uses_a_pc_s_chips_by_its_io_apic(disk: Path) -> None:
-    guest = typing_boot(disk, "do=read pci=nomsi", "test-pc")
+def check_drawn(path: Path) -> None:
+    """bochs-drm has drawn a line of text, grey on blue, on a screen that is black otherwise."""
+    width, height, dots = pictures.read(path.read_bytes())
+    assert (width, height) == (1024, 768)
+    line = 3 * width
+    text = [dots[first : first + 3 * 8 * len(DRAWN)] for first in range(0, 16 * line, line)]
+    found = {each[dot : dot + 3].hex() for each in text for dot in range(0, len(each), 3)}
+    assert found == {"0000aa", "aaaaaa"}
+    assert not any(dots[16 * line :])
+
+
+def test_debian_uses_a_pc_s_chips_by_its_io_apic(disk: Path, tmp_path: Path) -> None:
+    drawn = tmp_path / "drawn.png"
+    guest = typing_boot(disk, "do=read pci=nomsi", "test-pc", drawn)
     check_chips(guest, disk, virtio_beside(disk))
     assert guest.after("typed:")[0] == TYPED.replace("\\\\", "\\") + "A"
     assert guest.after("moved:")[0].split() == ["8", "20", "10", "9", "0", "0"], "8 counts a mm"
@@ -180,6 +200,8 @@ def test_debian_uses_a_pc_s_chips_by_its_io_apic(disk: Path) -> None:
     assert last["1"][0] > 0, "the keyboard has answered"
     assert last["12"][0] > 0, "the mouse"
     assert last["14"][0] > 0
+    assert guest.after("frame buffer:") == ["0 bochs-drmdrmfb"]
+    check_drawn(drawn)
     assert counts(guest, "first")["8"][0] < last["8"][0], "the clock has rung"
     assert guest.status == 0
 
@@ -208,6 +230,13 @@ def test_debian_runs_by_pic_and_pit_alone_and_resets_by_the_keyboard_controller(
     assert guest.status == 3, "the guest reset itself"
 
 
+def say_enter(process: "subprocess.Popen[str]") -> None:
+    """At the guest's console."""
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
 def boot_and_look(name: str, *words: str) -> tuple[Boot, Seen]:
     """A run to its end, and its screen when it says that something is drawn there."""
     seen: list[Seen] = []
@@ -215,9 +244,7 @@ def boot_and_look(name: str, *words: str) -> tuple[Boot, Seen]:
     def hear(line: str, process: "subprocess.Popen[str]") -> None:
         if line.startswith("screen: drawn"):
             seen.append(look(name))
-            assert process.stdin is not None
-            process.stdin.write("\n")
-            process.stdin.flush()
+            say_enter(process)
 
     guest = attended(["--name", name, *words], hear)
     assert seen, guest
