@@ -132,6 +132,10 @@ def test_planes_are_at_the_window() -> None:
     assert rig.read(abi.WINDOW + abi.WINDOW_SIZE - 2, 2) == 0x5A00
     assert rig.read(abi.WINDOW + 1, 2) == 0x4321
     assert rig.read(abi.WINDOW - 1, 2) == 0x00FF
+    counted = {
+        trap.kind: trap.count for trap in rig.shared.statistics.traps if trap.address == abi.WINDOW
+    }
+    assert counted == {abi.TrapKind.MEMORY: 2, abi.TrapKind.MEMORY | abi.TrapKind.WRITE: 2}
 
 
 def test_without_a_screen_nobody_is_at_the_window() -> None:

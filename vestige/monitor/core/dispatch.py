@@ -14,7 +14,7 @@ from vestige.monitor.core.bus import (
 )
 from vestige.monitor.core.decode import find_port, is_config_data, offset_of, row_of
 from vestige.monitor.core.machine import Machine
-from vestige.monitor.core.statistics import count_trap
+from vestige.monitor.core.statistics import count_memory, count_trap
 from vestige.monitor.core.trap import Kind, Trap
 from vestige.monitor.devices.pci.spec import HEADER_SIZE
 from vestige.monitor.sized import load_sized, store_sized
@@ -78,7 +78,7 @@ def count(statistics: Statistics, trap: Trap) -> None:
     if trap.kind == Kind.PORT:
         count_trap(statistics, trap.address, TrapKind.PORT | write)
     elif trap.kind == Kind.MEMORY:
-        count_trap(statistics, trap.address, TrapKind.MEMORY | write)
+        count_memory(statistics, trap.address, TrapKind.MEMORY | write)
     elif trap.kind == Kind.END_OF_INTERRUPT:
         count_trap(statistics, trap.vector, TrapKind.EOI)
 

@@ -8,7 +8,7 @@ from vestige.monitor import outside
 from vestige.monitor.core.bus import CONFIG_ADDRESS, write_memory, write_port_at
 from vestige.monitor.core.decode import find_port, offset_of, row_of
 from vestige.monitor.core.machine import Machine
-from vestige.monitor.core.statistics import count_trap
+from vestige.monitor.core.statistics import count_memory, count_trap
 from vestige.monitor.core.trap import Kind
 from vestige.shapes import QueuedRegisters
 
@@ -42,7 +42,7 @@ def carry_out(
         quiet = is_quiet(machine, where, size, value)
         write_port_at(machine, shared.config, where, port, size, u32(value), now)
         return quiet
-    count_trap(statistics, address, TrapKind.MEMORY | counted)
+    count_memory(statistics, address, TrapKind.MEMORY | counted)
     write_memory(machine, shared.config, address, size, value, now)
     return False
 

@@ -1,21 +1,37 @@
 """Counting traps by port or register: what `--stats` shows of the monitor."""
 
-from vestige.abi import ECAM, ECAM_SIZE, FLASH, FLASH_SIZE, TRAP_COUNTS, Statistics
+from vestige.abi import (
+    ECAM,
+    ECAM_SIZE,
+    FLASH,
+    FLASH_SIZE,
+    TRAP_COUNTS,
+    WINDOW,
+    WINDOW_SIZE,
+    Statistics,
+)
 from vestige.lang.types import u32, u64
 
 HASH_SHIFT = 64 - (TRAP_COUNTS.bit_length() - 1)  # leaves the bits of a place
 PROBES = 16  # places looked at for one address
 
 
-def count_trap(statistics: Statistics, address: u64, kind: u32) -> None:
-    """Count one access. Registers of configuration space count together for all functions, and
-    all of a flash memory.
+def count_memory(statistics: Statistics, address: u64, kind: u32) -> None:
+    """Count one access to memory. Registers of configuration space count together for all
+    functions, and all of the window, or of a flash memory, is one.
     """
-    if address >= ECAM:
-        if address < ECAM + ECAM_SIZE:
+    if address < ECAM + ECAM_SIZE:
+        if address >= ECAM:
             address = ECAM | address & 0xFFF
-        elif FLASH <= address < FLASH + FLASH_SIZE:
-            address = FLASH
+        elif WINDOW <= address < WINDOW + WINDOW_SIZE:
+            address = WINDOW
+    elif FLASH <= address < FLASH + FLASH_SIZE:
+        address = FLASH
+    count_trap(statistics, address, kind)
+
+
+def count_trap(statistics: Statistics, address: u64, kind: u32) -> None:
+    """Count one access, or what else `kind` says."""
     place = hashed(address, kind)
     for _ in range(PROBES):
         trap = statistics.traps[place]
