@@ -8,15 +8,23 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.guests import images, newest
 from tests.guests.store import unpacked
 from vestige.errors import UsageError
-from vestige.softhost import emulator, suites
+from vestige.softhost import emulator, packages, suites
 
 CPU = "EPYC,+svm,+npt,-xsave,-cx16"
-LIMIT = 300.0  # seconds, of a machine that has much else to do
+LIMIT = 600.0  # seconds, of a machine that has much else to do
 _ESCAPES = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]|[\r\x00]")
+
+
+class SecureFirmware(NamedTuple):
+    """As QEMU is given it."""
+
+    words: tuple[str, ...]
+    later: str | None  # the version of Debian's package, where it is one of a later suite
 
 
 @cache
@@ -30,8 +38,8 @@ def firmware() -> Path:
     return files() / "usr/share/ovmf/OVMF.fd"
 
 
-def firmware_with_smm(folder: Path, variables: Path) -> tuple[str, ...]:
-    """The newest one with SMM as QEMU is given it, for `q35,smm=on`; its variables are in a file.
+def firmware_with_smm(folder: Path, variables: Path) -> SecureFirmware:
+    """The newest one with SMM, for `q35,smm=on`; its variables are in a file.
 
     It is the strict one, with which no memory can be both written and executed. It has no shell,
     which is put in the folder that it boots, therefore. Where later suites can't be had it is
@@ -39,20 +47,23 @@ def firmware_with_smm(folder: Path, variables: Path) -> tuple[str, ...]:
     """
     try:
         later = suites.configuration(*newest.LATER)
-        tree = unpacked("ovmf-newest", ["ovmf-generic", "efi-shell-x64"], later)
+        names = ("ovmf-generic", "efi-shell-x64")
+        tree = unpacked("ovmf-newest", names, later)
+        (version,) = (each.version for each in packages.describe(names[:1], later))
     except UsageError:
-        tree, code = files(), "OVMF_CODE_4M.secboot.fd"
+        tree, code, version = files(), "OVMF_CODE_4M.secboot.fd", None
     else:
         code = "OVMF_CODE_4M.secboot.strictnx.fd"
         shell = folder / "EFI/BOOT/BOOTX64.EFI"
         shell.parent.mkdir(parents=True)
         shutil.copy(tree / "usr/share/efi-shell-x64/shellx64.efi", shell)
     shutil.copy(tree / "usr/share/OVMF/OVMF_VARS_4M.fd", variables)
-    return (
+    words = (
         *("-global", "driver=cfi.pflash01,property=secure,value=on"),
         *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={tree}/usr/share/OVMF/{code}"),
         *("-drive", f"if=pflash,format=raw,unit=1,file={variables}"),
     )
+    return SecureFirmware(words, version)
 
 
 def stick(image: Path, files: Mapping[str, Path]) -> tuple[str, ...]:

@@ -1,17 +1,19 @@
 """Configuration space in memory, as OVMF uses it on QEMU's q35: the IDE is there, the NVMe is not.
 
-A boot of the firmware alone: its shell lists PCI's functions, and its own driver finds the disk. At
-the end an application of the tests' starts the other processor by x2APIC. This OVMF is the newest
-that can be had, and the one with system management mode, to which all processors come for each
-variable that is written.
+One boot. The firmware's shell lists PCI's functions, and its own driver finds the disk. Then an
+application of the tests' starts the other processors, as many as there may be, by x2APIC. At the
+end Linux does so, from the disk, with more memory than there is room for below 4 GiB. This OVMF is
+the newest that can be had, and the one with system management mode, to which all processors come
+for each variable that is written.
 """
 
+import re
 from typing import NamedTuple
 
 import pytest
 
 from tests.efiemu import ovmf, x2apic
-from tests.guests import images
+from tests.guests import images, initramfs, kernels
 from vestige.efiemu.build import application
 
 pytestmark = pytest.mark.xdist_group("efiemu ecam")  # its tests share one boot
@@ -28,17 +30,19 @@ SCRIPT = (
     "fs0:\\x2apic.efi",
     "set kept no",
     "set kept",
-    "reset -s",
+    "fs1:\\vmlinuz.efi initrd=\\initrd.img console=ttyS0 tsc=reliable no_timer_check",
 )
+PROCESSORS, MEMORY = 8, 6 << 20  # KiB
 LAHF_IN_LONG_MODE, SVM = 1 << 0, 1 << 2  # CPUID Fn8000_0001, ECX
 NOTE = b"This is on the NVMe.\r\n"
 
 
 class Boot(NamedTuple):
-    """What was on the serial port, and the firmware's variables afterwards."""
+    """What was on the serial port, and the firmware's variables afterwards; its version."""
 
     lines: list[str]
     variables: bytes
+    later: str | None
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +53,22 @@ def boot(tmp_path_factory: pytest.TempPathFactory) -> Boot:
     elsewhere = tmp_path_factory.mktemp("nvme")
     disk, note = elsewhere / "disk.img", elsewhere / "note.txt"
     note.write_bytes(NOTE)
-    images.partitioned(disk, [images.SystemPartition({"note.txt": note})])
+    files = {
+        "note.txt": note,
+        "vmlinuz.efi": kernels.kernel("cloud").bzimage,
+        "initrd.img": initramfs.reached(),
+    }
+    images.partitioned(disk, [images.SystemPartition(files)])
     (folder / "x2apic.efi").write_bytes(x2apic.application())
-    words = ("-smp", "2", "-drive", f"file={disk},format=raw,if=none,id=disk")
+    size = ("-smp", str(PROCESSORS), "-m", f"{MEMORY}K")
+    drive = ("-drive", f"file={disk},format=raw,if=none,id=disk")
     device = ("-device", "nvme,serial=4,drive=disk,addr=4")
     variables = disk.with_name("variables")
     firmware, cpu = ovmf.firmware_with_smm(folder, variables), ovmf.CPU + ",+x2apic"
-    lines = ovmf.boot(folder, *words, *device, machine="q35,smm=on", cpu=cpu, of=firmware)
-    return Boot(lines, variables.read_bytes())
+    lines = ovmf.boot(
+        folder, *size, *drive, *device, machine="q35,smm=on", cpu=cpu, of=firmware.words
+    )
+    return Boot(lines, variables.read_bytes(), firmware.later)
 
 
 @pytest.fixture
@@ -77,10 +89,10 @@ def test_the_firmwares_own_driver_reads_from_it(lines: list[str]) -> None:
     assert NOTE.decode().strip() in lines
 
 
-def test_a_processor_that_is_started_by_x2apic_is_a_guest_too(lines: list[str]) -> None:
+def test_processors_that_are_started_by_x2apic_are_guests_too(lines: list[str]) -> None:
     (found,) = [line.split() for line in lines if line.startswith("x2apic: ")]
     features = int(found[2], 16)
-    assert found[1] == "01", "it has arrived where the guest wanted it"
+    assert int(found[1], 16) == PROCESSORS - 1, "they have arrived where the guest wanted them"
     assert features & LAHF_IN_LONG_MODE
     assert not features & SVM
 
@@ -90,3 +102,22 @@ def test_the_firmware_writes_variables_before_and_after_that(boot: Boot) -> None
     assert [line[2] for line in words if line[:2] == ["kept", "="]] == ["yes", "no"]
     for text in ("kept", "yes", "no"):
         assert text.encode("utf-16-le") in boot.variables, "which only that mode can write"
+
+
+def test_linux_has_all_processors_and_memory_above_4_gib(lines: list[str]) -> None:
+    """Its own lines may be between the guest's."""
+    text = "\n".join(lines)
+    assert "INIT-REACHED" in text
+    assert f"cpus: {PROCESSORS}\n" in text
+    memory = re.search(r"memory: (\d+) KiB", text)
+    assert memory is not None
+    assert MEMORY * 0.9 < int(memory[1]) < MEMORY
+
+
+def test_the_firmware_is_of_a_later_suite(boot: Boot) -> None:
+    """Linux writes its version."""
+    if boot.later is None:
+        pytest.skip("needs Debian's later suites; all else was tried on the release's own OVMF")
+    found = re.search(r"DMI: QEMU .* BIOS (\S+) ", "\n".join(boot.lines))
+    assert found is not None
+    assert found[1] == boot.later
