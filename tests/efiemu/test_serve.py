@@ -1,5 +1,6 @@
 """Exits of the guest that are no accesses: what interrupts it, and what ends it."""
 
+import ctypes
 import random
 from collections.abc import Iterator
 
@@ -8,6 +9,7 @@ import pytest
 from tests.devices.fuzzing import Limit
 from tests.efiemu.fuzz_exits import fuzz
 from tests.efiemu.machine import Taken, taken
+from vestige.efiemu.shell import uefi
 from vestige.efiemu.shell.vmcb import Exit
 from vestige.lang.intrinsics import OnlyInAVm
 
@@ -15,6 +17,7 @@ INVALID_OPCODE, NMI, INTERRUPT = 0x8000_0306, 0x8000_0202, 0x8000_0036  # events
 DOUBLE_FAULT = 0x8000_0B08
 IRET_INTERCEPT, TRAP, DEBUG = 1 << 20, 1 << 8, 0x8000_0301
 INSW, IN = b"\x6d", 1
+OUTPUT_STRING, COMES_BACK = 0x7777_0000, Exit.EXCEPTION + 13
 
 
 @pytest.fixture
@@ -80,6 +83,34 @@ def test_a_string_into_a_device_ends_the_machine_with_a_line(machine: Taken) -> 
         "efiemu: PANIC: the guest's instruction can't be done that is at 0000000000001000, address"
         " 00000000b0000010, bytes 6d"
     )
+
+
+@pytest.mark.parametrize("end", [COMES_BACK, Exit.SHUTDOWN])
+def test_a_firmware_at_a_port_says_that_the_monitor_failed(
+    machine: Taken, monkeypatch: pytest.MonkeyPatch, end: int
+) -> None:
+    protocol, stack = (ctypes.c_uint64 * 4)(), (ctypes.c_uint64 * 64)()
+    protocol[uefi.OUTPUT_STRING // 8] = OUTPUT_STRING
+    machine.shell.output = ctypes.addressof(protocol)
+    machine.vmcb.stack = ctypes.addressof(stack) + 512
+    machine.vmcb.efer, machine.vmcb.cs.attributes, machine.vmcb.flags = 1 << 10, 1 << 9, 1 << 9
+    entered, exits, run_monitor = [], iter((Exit.SMI, end)), machine.run_guest
+
+    def run_guest(vmcb: int, registers: int) -> None:
+        if vmcb != machine.shell.vmcb:
+            run_monitor(vmcb, registers)
+            return
+        entered.append((machine.vmcb.instruction, machine.vmcb.exceptions))
+        machine.vmcb.exit = next(exits)
+
+    monkeypatch.setattr(machine, "run_guest", run_guest)
+    machine.interrupt_monitor(Exit.SHUTDOWN)
+    with pytest.raises(OnlyInAVm, match="wait_for_interrupt"):
+        machine.inp(0x1F7)
+    assert entered == 2 * [(OUTPUT_STRING, 1 << 13)]
+    sent = bytes(value for what, port, _, value in machine.real if (what, port) == ("out", 0x3F8))
+    assert sent.startswith(b"efiemu: PANIC: the monitor failed at ")
+    assert not [port for _, port, *_ in machine.real if port == 0xCF9], "no reset"
 
 
 def test_a_processor_that_shuts_down_resets_the_machine(machine: Taken) -> None:

@@ -3,7 +3,7 @@
 from vestige.efiemu.shell import block
 from vestige.efiemu.shell.completion import answer_nmi, begin_interrupts, take_pending
 from vestige.efiemu.shell.controller import stop
-from vestige.efiemu.shell.ending import calls_firmware, has_shown
+from vestige.efiemu.shell.ending import calls_firmware, has_ended
 from vestige.efiemu.shell.fault import Vector
 from vestige.efiemu.shell.features import answer_cpuid, answer_msr
 from vestige.efiemu.shell.ioapic import take_ioapic
@@ -66,7 +66,6 @@ def open_gate(shell: Shell) -> None:
 
 def serve(shell: Shell, vmcb: Vmcb) -> None:
     """Answer one exit, and decide what the guest is entered with; end here if the monitor fails."""
-    shell.left_at = vmcb.instruction
     answer(shell, vmcb)
     take_pending(shell)
     if shell.failed:
@@ -128,7 +127,7 @@ def end_machine(shell: Shell, vmcb: Vmcb) -> None:
         while True:
             decide(shell, vmcb)
             run_guest(shell.vmcb, address_of(shell.guest))
-            if has_shown(shell, vmcb):
+            if has_ended(vmcb):
                 break
             answer(shell, vmcb)
     halt()

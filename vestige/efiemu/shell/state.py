@@ -122,7 +122,6 @@ class Shell(Struct):
     memory: Memory  # RAM, without the block
     walk: Walk
     failed: u8  # 1: the monitor has; Shell.line says why
-    left_at: u64  # the guest's instruction that the exit being served is of
     pending: u8  # 1: an NMI has come while the monitor ran
     answers: u64  # of the controller's, that the shell knows the monitor has taken
     owed: u8  # NMIs that may still come for those, on the first processor
