@@ -67,7 +67,7 @@ def test_every_command_has_its_own_help(command: str, capsys: pytest.CaptureFixt
         (["run", "--kernel", "k", "--stats="], "--stats: an empty path"),
         (
             ["run", "--kernel", "k", "--keys", "f"],
-            "--keys: a PC's keyboard; give --machine pc, too",
+            "--keys: a PC's keyboard, or a tablet; give --machine pc or --tablet, too",
         ),
         (["run", "--kernel", "k", "--keys="], "--keys : no name; give unix:PATH or a file's path"),
         (["run", "--kernel", "k", "--keys", "unix:"], "--keys unix:: no name; give unix:PATH"),
