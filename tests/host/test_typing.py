@@ -19,8 +19,14 @@ pytestmark = [
 
 VESTIGE = [sys.executable, "-m", "vestige.cli.main"]
 SECTOR = 512
-# Sends what INT 16h reads to the serial port; after a full stop powers off.
+# Sends what INT 16h reads to the serial port; after a full stop powers off. Before, it waits for a
+# tick of the BIOS's clock, at which SeaBIOS says the last that it has to say on that port.
 ECHO = bytes.fromhex(
+    "31c0"  # xor ax, ax
+    "8ed8"  # mov ds, ax
+    "a06c04"  # mov al, [0x46c]: ticks
+    "3a066c04"  # wait: cmp al, [0x46c]
+    "74fa"  # je wait
     "b400"  # next: mov ah, 0
     "cd16"  # int 0x16: the next key's character
     "baf803"  # mov dx, 0x3f8
