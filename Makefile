@@ -17,7 +17,7 @@ PACKAGES_STAMP = .venv/.debian-packages
 VENV_STAMP = .venv/.stamp
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-nvme demo-debian debian-image demo-pc demo-efiemu demo-efiemu-nested test lint format fuzz bench clean distclean
+.PHONY: help setup demo demo-nvme demo-debian debian-image demo-pc demo-efiemu demo-efiemu-nested test test-slow lint format fuzz bench clean distclean
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.* ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -50,6 +50,9 @@ demo-efiemu-nested: setup ## The same in a KVM that nests, its NVMe controller b
 
 test: setup ## Run the test suite (PYTEST_ARGS="-k ide" and the like)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+
+test-slow: setup ## Run the tests that take many minutes each
+	@$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 lint: setup ## Check style and types
 	@$(BIN)/ruff check .
