@@ -17,19 +17,17 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from bench.common import command, pc, results
+from bench.common import command, login, pc, results
 from bench.common.guests import ROOT, WORK
 from bench.common.pc import COLOURS, KERNEL, OURS, SPLIT
 from tests.guests import debian
 from tests.guests import images as disks
-from tests.guests.dialogue import Dialogue
 from vestige.host import images
 from vestige.softhost import SoftHost, emulator
 
 NAME = "pc_login"
-LIMIT = 600.0  # seconds
-TIME = "seconds"
-BOUND = 1.0  # of QEMU's time, at most
+GOALS = tuple(login.Goal(OURS, theirs, 1.0) for theirs in (SPLIT, KERNEL))
+PAGE = login.Page(NAME, "Debian to its login prompt", COLOURS, GOALS)
 
 Words = Callable[[Path], list[str]]  # a machine with that disk
 
@@ -37,7 +35,7 @@ Words = Callable[[Path], list[str]]  # a machine with that disk
 def main() -> int:
     """The command line."""
     arguments = command.arguments(__doc__.partition("\n")[0], rounds="of all machines")
-    report(measure(arguments.rounds), write_page=not arguments.no_page)
+    login.report(PAGE, measure(arguments.rounds), write_page=not arguments.no_page)
     return 0
 
 
@@ -57,9 +55,9 @@ def measure(rounds: int) -> dict[str, Any]:
 
         def one(words: Words) -> dict[str, float]:
             disk = disks.copy(pristine, WORK / "debian-pc.img")
-            found = {TIME: login(host, words(disk))}
-            say(f"  {found[TIME]:.1f} s")
-            return found
+            found = to_the_prompt(host, words(disk))
+            say(f"  {found:.1f} s")
+            return {login.TIME: found}
 
         say("a round that does not count")
         for words in table.values():
@@ -88,7 +86,7 @@ def _qemu(program: list[str], name: str) -> Words:
     return words
 
 
-def login(host: SoftHost, words: list[str]) -> float:
+def to_the_prompt(host: SoftHost, words: list[str]) -> float:
     """Seconds from the start of a machine to Debian's prompt. It is killed then."""
     console, output = os.pipe()
     keys_read, keys = os.pipe()
@@ -97,47 +95,13 @@ def login(host: SoftHost, words: list[str]) -> float:
     carrier = Thread(target=process.wait)
     carrier.start()
     try:
-        Dialogue(console, keys, LIMIT).read_until(" login: ")
+        login.wait(console)
         return time.monotonic() - began
     finally:
         process.kill()
         carrier.join()
         for file in (console, output, keys_read, keys):
             os.close(file)
-
-
-def report(result: dict[str, Any], *, write_page: bool) -> None:
-    """JSON, a plot, and the table in docs/performance.md."""
-    from bench.common import plot  # noqa: PLC0415 - matplotlib is an extra, and slow to import
-
-    results.write_json(NAME, result)
-    measured: results.Rounds = result["measured"]
-    values = {name: [each[TIME] for each in rounds] for name, rounds in measured.items()}
-    medians = {name: results.median(measured, name, TIME) or 0.0 for name in measured}
-    panels = [plot.Panel("from exec to the prompt", "s", values, medians)]
-    plot.bars(results.RESULTS / f"{NAME}.svg", "Debian to its login prompt", panels, COLOURS)
-    lines = page_lines(result)
-    print("\n".join(lines))
-    if write_page:
-        results.write_section(NAME, lines)
-
-
-def page_lines(result: dict[str, Any]) -> list[str]:
-    """The table for docs/performance.md."""
-    measured: results.Rounds = result["measured"]
-    rows = []
-    for name in measured:
-        said = ""
-        if name != OURS:
-            goal = results.Goal(TIME, OURS, name, BOUND, at_most=True)
-            ratio = results.ratio(measured, goal)
-            said = f"{ratio:.2f}: {results.verdict(goal.met(ratio))}"
-        rows.append([name, f"{results.number(results.median(measured, name, TIME))} s", said])
-    return [
-        f"Medians of {result['rounds']} rounds, {result['date']}, QEMU {result['qemu']}.",
-        "",
-        *results.table(["to the login prompt", "time", f"Vestige ≤ {BOUND} of its time"], rows),
-    ]
 
 
 if __name__ == "__main__":
