@@ -87,7 +87,8 @@ def test_all_that_is_typed_arrives_in_order(guest: "subprocess.Popen[bytes]") ->
     assert status == 2
     assert errors.startswith(b"vestige: typed: 'entre' is no key: is it enter or kpenter?")
     assert errors.count(b"\n") == 1
-    assert types("--text", PRINTABLE + r"\\", "f1", "enter", "B", "--text", "end.") == (0, b"")
+    assert types("--text", PRINTABLE + r"\\", "f1", "enter", "B", "--text", "end") == (0, b"")
+    types("--text", ".")  # the guest ends by it, maybe before the answer
     assert guest.stdout is not None
     assert guest.stdout.read() == PRINTABLE.encode() + b"\\\0\rBend."
     assert guest.wait(PATIENCE) == 0
