@@ -72,7 +72,7 @@ class Speaker:
         """Nothing: what was written has gone."""
 
 
-def become(link: Link, body: Callable[[], object], name: str = "the machine") -> "NoReturn":
+def become(link: Link, body: Callable[[], object], name: str) -> "NoReturn":
     """Right behind the fork: do what `body` does, tell of its error, and end. `name`: its own."""
     status = BUG
     try:

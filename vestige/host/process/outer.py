@@ -41,17 +41,44 @@ MOST_COUNTERS = 1 << 20  # bytes of the text for --stats
 PATIENCE = 10.0  # seconds in which a process that was told to end does so
 FAILURE_SIZE = 3  # bytes: a disk, an operation, an errno
 STOP = signal.SIGTSTP
+WHOSE = "the machine's process"
 TAKES_NOTHING = "the machine's process takes nothing now; try again"
 
 
 class ProcessLines(Lines):
     """What machines' processes tell on standard error: of a run, as it has it."""
 
-    whose = "the machine's process"
+    whose = WHOSE
 
     def tell(self, text: bytes) -> None:
         """One line, as it is but for what can't be printed."""
         pass_on(_text(text))
+
+
+def fork(
+    body: Callable[[Link, str | None], object], name: str, whose: str, *, jailed: bool
+) -> tuple[Link, int]:
+    """This side's end of a link to a new process, and its number.
+
+    The process, whose thread has that `name`, calls `body` with the other end and why there are no
+    namespaces where it is to be `jailed`, and never returns. Raises UsageError, by `whose` process
+    it is, where there can be none.
+    """
+    link, other = pair()
+    # Until the child has handlers of its own: it has our pipe, and what comes there ends us.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, inner.IGNORED)
+    try:
+        forked = namespaces.fork() if jailed else namespaces.Forked(os.fork())
+        if forked.pid == 0:
+            link.close()
+            inner.become(other, lambda: body(other, forked.problem), name)
+    except OSError as error:
+        link.close()
+        raise limits.refusal(whose, error.errno or 0) from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        other.close()
+    return link, forked.pid
 
 
 class MachineProcess:
@@ -69,29 +96,14 @@ class MachineProcess:
         self._answer = Collected()
         self._listener = -1
         self._starts = self._is_closed = False
-        self._link, other = pair()
+        self._link, self._pid = fork(body, "the machine", WHOSE, jailed=jailed)
         self.ended = self._link.fileno()
-        # Until the child has handlers of its own: it has our pipe, and what comes there ends us.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, inner.IGNORED)
         try:
-            forked = namespaces.fork() if jailed else namespaces.Forked(os.fork())
-            if forked.pid == 0:
-                self._link.close()
-                inner.become(other, lambda: body(other, forked.problem))
-        except OSError as error:
-            self._link.close()
-            other.close()
-            raise limits.refusal("the machine's process", error.errno or 0) from None
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        other.close()
-        self._pid = forked.pid
-        try:
-            self._life = os.pidfd_open(forked.pid)
+            self._life = os.pidfd_open(self._pid)
         except OSError as error:
             self._link.close()
             self._kill(None)
-            raise limits.refusal("the machine's process", error.errno or 0) from None
+            raise limits.refusal(WHOSE, error.errno or 0) from None
         self._stop_handler: Any = signal.getsignal(STOP)
         if self._stop_handler != signal.SIG_IGN:  # else nothing is to stop the run
             signal.signal(STOP, self._stop_too)
@@ -117,7 +129,7 @@ class MachineProcess:
         except (BrokenPipeError, ConnectionResetError):
             return  # it is over: how, will be heard
         except OSError as error:
-            raise limits.refusal("the machine's process", error.errno or 0) from None
+            raise limits.refusal(WHOSE, error.errno or 0) from None
 
     @property
     def is_over(self) -> bool:

@@ -258,34 +258,29 @@ class Viewer:
 
 class Locked:
     """How the process is to be locked in: whether at all, whether each layer is required, as
-    which user, with which filter; `problem`: why there are no namespaces.
+    which user, with which filter.
     """
 
-    __slots__ = ("filter", "is_on", "is_required", "problem", "user")
+    __slots__ = ("filter", "is_on", "is_required", "user")
 
     def __init__(
-        self,
-        filter_: bytes | None,
-        *,
-        is_on: bool,
-        is_required: bool,
-        user: Ids | None,
-        problem: str | None = None,
+        self, filter_: bytes | None, *, is_on: bool, is_required: bool, user: Ids | None
     ) -> None:
         self.filter, self.is_on, self.is_required = filter_, is_on, is_required
-        self.user, self.problem = user, problem
+        self.user = user
 
 
-def live(link: Link, locked: Locked, body: Callable[[Link], object]) -> None:
-    """Give up all that is not needed, and do it. Raises UsageError where a layer is off that is
-    required.
+def live(link: Link, locked: Locked, problem: str | None, body: Callable[[Link], object]) -> None:
+    """Give up all that is not needed, and do it. `problem`: why there are no namespaces.
+
+    Raises UsageError where a layer is off that is required.
     """
     import resource  # noqa: PLC0415 - the run's process needs none of it
 
     os.set_blocking(link.fileno(), False)  # who types does not wait for the run's process
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
     if locked.is_on:
-        put_on = layers.Layers(locked.problem)
+        put_on = layers.Layers(problem)
         put_on.leave_everything(locked.user)
         listener = put_on.confine(locked.filter)
         if listener >= 0:

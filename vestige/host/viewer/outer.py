@@ -20,14 +20,12 @@ from vestige.abi import (
     EventKind,
 )
 from vestige.errors import UsageError
-from vestige.host import limits
 from vestige.host.backends.events import POINTERS, Events
-from vestige.host.jail import namespaces, seccomp
+from vestige.host.jail import seccomp
 from vestige.host.keys import FARTHEST, NAMED, PLAIN, SHIFTED
 from vestige.host.messages import in_one_line, tell
-from vestige.host.process import inner as process
-from vestige.host.process.link import Kind, Link, pair
-from vestige.host.process.outer import ProcessLines
+from vestige.host.process.link import Kind, Link
+from vestige.host.process.outer import ProcessLines, fork
 from vestige.host.viewer import memory
 from vestige.host.viewer.inner import Locked, live
 from vestige.lang.types import TYPE_CHECKING
@@ -39,12 +37,13 @@ else:
 
 CODES = frozenset((*NAMED.values(), *PLAIN.values(), *SHIFTED.values()))  # of keys that there are
 MOST_BUTTONS, MOST_WHEEL = 31, 127
+WHOSE = "the viewer"
 
 
 class Lines(ProcessLines):
     """What it tells on standard error."""
 
-    whose = "the viewer"
+    whose = WHOSE
 
 
 class ViewerProcess:
@@ -59,22 +58,11 @@ class ViewerProcess:
         self._lines = Lines()
         self._listener = -1
         self._starts = False
-        self._link, other = pair()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, process.IGNORED)
-        try:
-            forked = namespaces.fork() if locked.is_on else namespaces.Forked(os.fork())
-            if forked.pid == 0:
-                self._link.close()
-                locked.problem = forked.problem
-                process.become(other, lambda: live(other, locked, body), "the viewer")
-        except OSError as error:
-            self._link.close()
-            other.close()
-            raise limits.refusal("the viewer", error.errno or 0) from None
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        other.close()
-        self._pid = forked.pid
+
+        def work(link: Link, problem: str | None) -> None:
+            live(link, locked, problem, body)
+
+        self._link, self._pid = fork(work, WHOSE, WHOSE, jailed=locked.is_on)
         try:
             self._wait_for_start()
         except BaseException:
