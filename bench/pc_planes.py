@@ -13,29 +13,19 @@ import sys
 from typing import Any
 
 from bench.common import command, pc, sector
-from bench.common.sector import EXITS, NAMES, TIME, Way
+from bench.common.sector import EXITS, NAMES, TIME, Sector, Way
 
 NAME = "pc_planes"
-MARKS = "planes: begin", "planes: end"
 WAYS = {"filled": Way(0, 0, 2), "moved up": Way(1, 0, 1)}  # screens
+SECTOR = Sector(NAME, "planes.S", WAYS, ("planes: begin", "planes: end"))
 
 
 def main() -> int:
     """The command line."""
-    return pc.command_line(__doc__, 3, measure, conclude)
+    return sector.run(__doc__, SECTOR, report)
 
 
-def conclude(rounds: int, write_page: bool) -> None:
-    """Measure, and tell."""
-    report(sector.prepared(NAME, "planes.S", rounds), write_page=write_page)
-
-
-def measure(**what: Any) -> dict[str, Any]:
-    """Inside."""
-    return sector.measured(WAYS, MARKS, **what)
-
-
-def report(result: dict[str, Any], *, write_page: bool) -> None:
+def report(result: dict[str, Any], write_page: bool) -> None:
     """JSON, a plot, and the table in docs/performance.md."""
     from bench.common import plot, results  # noqa: PLC0415 - not needed inside
 

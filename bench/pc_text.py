@@ -15,30 +15,20 @@ from typing import Any
 
 from bench.common import command, pc, sector
 from bench.common.pc import OURS
-from bench.common.sector import EXITS, NAMES, TIME, Way
+from bench.common.sector import EXITS, NAMES, TIME, Sector, Way
 
 NAME = "pc_text"
-MARKS = "text: begin", "text: end"
 STORED, BY_BIOS = "stored by the guest", "by INT 10h"
 WAYS = {STORED: Way(0, 100, 50_000), BY_BIOS: Way(1, 100, 1_000)}  # characters
+SECTOR = Sector(NAME, "text.S", WAYS, ("text: begin", "text: end"))
 
 
 def main() -> int:
     """The command line."""
-    return pc.command_line(__doc__, 3, measure, conclude)
+    return sector.run(__doc__, SECTOR, report)
 
 
-def conclude(rounds: int, write_page: bool) -> None:
-    """Measure, and tell."""
-    report(sector.prepared(NAME, "text.S", rounds), write_page=write_page)
-
-
-def measure(**what: Any) -> dict[str, Any]:
-    """Inside."""
-    return sector.measured(WAYS, MARKS, **what)
-
-
-def report(result: dict[str, Any], *, write_page: bool) -> None:
+def report(result: dict[str, Any], write_page: bool) -> None:
     """JSON, a plot, and the table in docs/performance.md."""
     from bench.common import plot, results  # noqa: PLC0415 - not needed inside
 

@@ -8,7 +8,7 @@ of the processor between the two lines.
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -25,6 +25,9 @@ TIME, EXITS = "time", "exits"
 NAMES = (OURS, KERNEL)
 
 
+Report = Callable[[dict[str, Any], bool], None]  # what was found, and whether to write the page
+
+
 class Way(NamedTuple):
     """The first of its words, and how often it is done: few times, and many."""
 
@@ -33,47 +36,61 @@ class Way(NamedTuple):
     many: int
 
 
-def prepared(name: str, source: str, rounds: int) -> dict[str, Any]:
-    """What `bench.NAME` measures with this source of a sector."""
+class Sector(NamedTuple):
+    """Its benchmark `bench.NAME`, its source, what it does, and the two lines that it writes."""
+
+    name: str
+    source: str
+    ways: Mapping[str, Way]
+    marks: tuple[str, str]
+
+
+def run(about: str, sector: Sector, report: Report) -> int:
+    """The command line of its benchmark, 3 rounds unless asked for more or fewer."""
+
+    def conclude(rounds: int, write_page: bool) -> None:
+        report(prepared(sector, rounds), write_page)
+
+    def measure(**what: Any) -> dict[str, Any]:
+        return measured(sector, **what)
+
+    return pc.command_line(about, 3, measure, conclude)
+
+
+def prepared(sector: Sector, rounds: int) -> dict[str, Any]:
+    """What its benchmark measures with it."""
     from bench.common import ready  # noqa: PLC0415 - not needed inside
 
-    say = command.Progress(name)
+    say = command.Progress(sector.name)
     WORK.mkdir(parents=True, exist_ok=True)
-    disk = WORK / f"{name}.img"
-    pc.disk(pc.GUESTS / source, disk)
+    disk = WORK / f"{sector.name}.img"
+    pc.disk(pc.GUESTS / sector.source, disk)
     port = WORK / "sercon-port"
     port.write_bytes(struct.pack("<H", COM1))
     what: dict[str, Any] = {**ready.prepared(say), "disk": str(disk), "rounds": rounds}
     what["qemu"] += ["-fw_cfg", f"name=etc/sercon-port,file={port}"]
     found: dict[str, Any] = in_the_software_host(
-        f"bench.{name}", ["--inside", json.dumps(what)], say
+        f"bench.{sector.name}", ["--inside", json.dumps(what)], say
     )
     return found
 
 
-def measured(
-    ways: Mapping[str, Way],
-    marks: tuple[str, str],
-    *,
-    qemu: list[str],
-    disk: str,
-    rounds: int,
-) -> dict[str, Any]:
+def measured(sector: Sector, *, qemu: list[str], disk: str, rounds: int) -> dict[str, Any]:
     """Inside: by way rounds of times in µs, and exits, of one time. The first round does not count.
 
     `qemu` begins its command lines.
     """
-    begin, end = marks
+    begin, end = sector.marks
     found: dict[str, Any] = {}
     with TemporaryDirectory(dir=FAST) as name:
         folder = Path(name)
-        sector = Path(disk).read_bytes()
-        for title, way in ways.items():
+        image = Path(disk).read_bytes()
+        for title, way in sector.ways.items():
             disks = {}
             for count in (way.few, way.many):
                 disks[count] = folder / f"{way.word}-{count}.img"
                 fields = struct.pack("<HH", way.word, count)
-                disks[count].write_bytes(sector[:FIELDS] + fields + sector[FIELDS + len(fields) :])
+                disks[count].write_bytes(image[:FIELDS] + fields + image[FIELDS + len(fields) :])
             less, more = (commands(qemu, disks[count]) for count in (way.few, way.many))
             times: dict[str, list[dict[str, float]]] = {each: [] for each in NAMES}
             for number in range(rounds + 1):

@@ -44,22 +44,7 @@ done:
 sleep:
     hlt
     jmp sleep
-say:
-    lodsb
-    test %al, %al
-    jz said
-    mov %al, %bl
-full:
-    mov $0x3FD, %dx         # line status
-    in %dx, %al
-    test $0x20, %al         # the transmitter is empty
-    jz full
-    mov %bl, %al
-    mov $0x3F8, %dx
-    out %al, %dx
-    jmp say
-said:
-    ret
+#include "say.inc"
 begin:
     .asciz "\ntext: begin\n"
 end:
