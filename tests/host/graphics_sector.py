@@ -9,20 +9,23 @@ from collections.abc import Sequence
 
 DRAWN = 0x80  # what it says
 OLD_MODE = 0x13  # IBM's, at 0xA0000; all others are VBE's
+NUMBERS = bytes.fromhex(
+    "6631c0"  # xor eax,eax
+    "8ed8"  # mov ds,ax
+    "8ed0"  # mov ss,ax
+    "bc007c"  # mov sp,0x7c00
+    "bb0010"  # mov bx,0x1000
+    "8ec3"  # mov es,bx
+    "31ff"  # xor di,di
+    "b90010"  # mov cx,0x1000
+    "6669c00d661900"  # fill: imul eax,eax,0x19660d
+    "66055ff36e3c"  # add eax,0x3c6ef35f
+    "66ab"  # stos es:[di],eax
+    "e2ef"  # loop fill
+)  # random ones from 0x10000 on, with which modes are filled
 CODE = (
-    bytes.fromhex(
-        "6631c0"  # xor eax,eax
-        "8ed8"  # mov ds,ax
-        "8ed0"  # mov ss,ax
-        "bc007c"  # mov sp,0x7c00
-        "bb0010"  # mov bx,0x1000
-        "8ec3"  # mov es,bx
-        "31ff"  # xor di,di
-        "b90010"  # mov cx,0x1000
-        "6669c00d661900"  # fill: imul eax,eax,0x19660d
-        "66055ff36e3c"  # add eax,0x3c6ef35f
-        "66ab"  # stos es:[di],eax
-        "e2ef"  # loop fill
+    NUMBERS
+    + bytes.fromhex(
         "bedb7c"  # again: mov si,0x7cdb, of the modes
         "ad"  # next: lods ax,ds:[si]
         "85c0"  # test ax,ax

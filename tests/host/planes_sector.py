@@ -9,6 +9,8 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tests.host.graphics_sector import NUMBERS
+
 
 class Filling(NamedTuple):
     """A mode, how many planes or banks are filled, and how many words of each.
@@ -21,19 +23,7 @@ class Filling(NamedTuple):
     words: int
 
 
-CODE = bytes.fromhex(
-    "6631c0"  # xor eax,eax
-    "8ed8"  # mov ds,ax
-    "8ed0"  # mov ss,ax
-    "bc007c"  # mov sp,0x7c00
-    "bb0010"  # mov bx,0x1000
-    "8ec3"  # mov es,bx
-    "31ff"  # xor di,di
-    "b90010"  # mov cx,0x1000
-    "6669c00d661900"  # fill: imul eax,eax,0x19660d
-    "66055ff36e3c"  # add eax,0x3c6ef35f
-    "66ab"  # stos es:[di],eax
-    "e2ef"  # loop fill
+CODE = NUMBERS + bytes.fromhex(
     "bed67c"  # mov si,0x7cd6, of the modes
     "ad"  # next: lods ax,ds:[si]
     "85c0"  # test ax,ax
