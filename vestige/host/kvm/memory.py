@@ -52,15 +52,18 @@ class Region:
         memory = (ctypes.c_uint8 * size).from_address(self.address)
         self.view = memoryview(memory).cast("B")
 
-    def share(self, start: int, size: int, descriptor: int) -> None:
+    def share(
+        self, start: int, size: int, descriptor: int, what: str = "memory that a viewer sees"
+    ) -> None:
         """Have `size` bytes from offset `start` on be those of a file, from its begin.
 
-        Both are whole pages. What was there is gone. Raises UsageError where that can't be.
+        Both are whole pages. What was there is gone. Raises UsageError, of `what` that is, where
+        that can't be.
         """
         place = self.address + start
         answer = syscall(SYS_MMAP, place, size, ACCESS, SHARED, descriptor, 0)
         if answer < 0:
-            raise limits.refusal("memory that a viewer sees", -answer)
+            raise limits.refusal(what, -answer)
         for advice in (mmap.MADV_DONTFORK, mmap.MADV_DONTDUMP):
             self._advise(advice, start, size)
 
