@@ -82,6 +82,27 @@ class Sight:
                 os.close(each)
 
 
+class Pace:
+    """When to look at the screen: from `due` on. Times are of time.monotonic."""
+
+    def __init__(self, lively_share: float) -> None:
+        """`lively_share`: of a processor that looks take at most while it changes."""
+        self._lively_share = lively_share
+        self._lively_until = 0.0
+        self.due = 0.0
+
+    def enliven(self, now: float) -> None:
+        """It has changed, or is about to."""
+        self._lively_until = now + LIVELY_FOR
+
+    def looked(self, began: float) -> None:
+        """A look has been taken, from then to now."""
+        took = time.monotonic() - began
+        lively = began < self._lively_until
+        least, share = (LIVELY, self._lively_share) if lively else (QUIET, SHARE)
+        self.due = began + max(least, took / share)
+
+
 class Viewer:
     """All that look on. `link`: to the run's process."""
 
@@ -90,7 +111,7 @@ class Viewer:
         self._clients: dict[int, Client] = {}
         self._sight = Sight()
         self.frame = Frame()
-        self._next_look = self._lively_until = 0.0
+        self._pace = Pace(LIVELY_SHARE)
         self._penalty_until = 0.0
 
     def serve(self) -> None:
@@ -131,7 +152,7 @@ class Viewer:
         if self._sight.look is not None and any(
             each.session.wants for each in self._clients.values()
         ):
-            times.append(self._next_look)
+            times.append(self._pace.due)
         return min(times, default=NEVER) - now
 
     # ---- the run's process ----------------------------------------------------------------
@@ -162,7 +183,7 @@ class Viewer:
 
     def _say(self, records: bytes) -> None:
         """What is typed; where the run's process takes nothing, it is lost."""
-        self._lively_until = time.monotonic() + LIVELY_FOR
+        self._pace.enliven(time.monotonic())
         self._link.send(Kind.EVENTS, records)
 
     # ---- clients --------------------------------------------------------------------------
@@ -239,21 +260,18 @@ class Viewer:
     def _look_again(self, now: float) -> None:
         """If it is time."""
         look = self._sight.look
-        if look is not None and now >= self._next_look:
+        if look is not None and now >= self._pace.due:
             self._take_look(look, now)
 
     def _take_look(self, look: Look, now: float) -> None:
         before = self.frame.mode
         tiles = self.frame.show(*look.take())
         if tiles:
-            self._lively_until = now + LIVELY_FOR
+            self._pace.enliven(now)
             resized = self.frame.mode != before
             for client in self._clients.values():
                 client.session.is_new(tiles, resized=resized)
-        took = time.monotonic() - now
-        lively = now < self._lively_until
-        least, share = (LIVELY, LIVELY_SHARE) if lively else (QUIET, SHARE)
-        self._next_look = now + max(least, took / share)
+        self._pace.looked(now)
 
 
 class Locked:

@@ -14,7 +14,7 @@ from vestige import abi
 from vestige.host.backends.console import Console, Terminal, Together
 from vestige.host.backends.relay import Relay
 from vestige.host.process.link import Kind, Link
-from vestige.host.viewer.inner import LIVELY, LIVELY_FOR, QUIET, SHARE, Sight
+from vestige.host.viewer.inner import SHARE, Pace, Sight
 from vestige.signals import Watch
 from vestige.viewer.drawn import GRAPHICS, Drawn
 from vestige.viewer.keyboard import Keyboard
@@ -92,10 +92,11 @@ class TextViewer:
         self._going = b""
         self._drawn = Drawn()
         self._typed = Typed(Keyboard(self._say, layout))
-        self._lively_until = self._next_look = self._typed_at = 0.0
+        self._pace = Pace(SHARE)
+        self._typed_at = 0.0
 
     def _say(self, records: bytes) -> None:
-        self._lively_until = time.monotonic() + LIVELY_FOR
+        self._pace.enliven(time.monotonic())
         self._link.send(Kind.EVENTS, records)
 
     def serve(self) -> None:
@@ -116,7 +117,7 @@ class TextViewer:
     def _patience(self, now: float) -> float:
         if self._socket is None or self._going:
             return 60.0
-        due = self._next_look
+        due = self._pace.due
         if self._typed.waits:
             due = min(due, self._typed_at + AMBIGUOUS)
         return max(due - now, 0.0)
@@ -136,7 +137,7 @@ class TextViewer:
                     int.from_bytes(data[at : at + NUMBER], "little") for at in (0, NUMBER)
                 )
                 self._drawn.resize(columns, rows)
-                self._next_look = 0.0
+                self._pace.due = 0.0
         return True
 
     def _exchange(self, socket: _socket.socket, events: int, now: float) -> None:
@@ -164,15 +165,13 @@ class TextViewer:
     def _show(self, now: float) -> None:
         """Look, if it is time, and what was drawn before has gone."""
         look = self._sight.look
-        if self._socket is None or self._going or now < self._next_look:
+        if self._socket is None or self._going or now < self._pace.due:
             return
         if look is not None:
             kind = look.take_kind()
             line = GRAPHICS if kind == abi.ScreenKind.GRAPHICS else ""
             self._going = self._drawn.show(look.text, line)
             if self._going:
-                self._lively_until = now + LIVELY_FOR
+                self._pace.enliven(now)
             self._send(self._socket)
-        took = time.monotonic() - now
-        least = LIVELY if now < self._lively_until else QUIET
-        self._next_look = now + max(least, took / SHARE)
+        self._pace.looked(now)
