@@ -134,8 +134,8 @@ def talk(person: Person, path: str) -> dict[str, Any]:
     found["messages"] = person.ask("dmesg")
     person.type(f"echo '<0>{KERNEL_LINE}' > /dev/kmsg\n")
     found["kernel"] = person.read_until(f"{KERNEL_LINE}\n".encode()).decode()
-    person.type("echo waiting; cat\n")
-    person.read_until(b"waiting\n")
+    person.type("cat\nwaiting\n")
+    person.read_until(b"waiting\n")  # by the program, which is the one in the foreground then
     person.type(INTERRUPT)
     found["interrupted"] = person.ask("echo $?").strip()
     found["ports"] = person.ask(
