@@ -363,19 +363,18 @@ def test_each_cpu_is_a_processor_device_with_the_madt_s_uid(cpus: int, tmp_path:
 A_PC = MachineConfig(board=abi.Board.PC)
 
 
-def test_a_pc_s_fadt_names_the_chipset_s_registers_and_no_smi() -> None:
-    fadt = tables(A_PC)["FACP"]
+@pytest.mark.parametrize(("uefi", "ports"), [(False, 0x600), (True, 0xB000)])
+def test_a_pc_s_fadt_names_the_chipset_s_registers_and_no_smi(uefi: bool, ports: int) -> None:
+    fadt = tables(MachineConfig(board=abi.Board.PC, uefi=uefi))["FACP"]
     (flags,) = struct.unpack_from("<I", fadt, 112)
     assert not flags & FixedFlags.HW_REDUCED_ACPI
     assert struct.unpack_from("<HIBBBB", fadt, 46) == (9, 0, 0, 0, 0, 0)  # SCI; no SMI_CMD
     assert struct.unpack_from("<IIIIIIII", fadt, 56) == (
-        *(0x600, 0, 0x604, 0, 0, 0x608, 0x60C, 0),  # PM1a event and control, timer, GPE0
+        *(ports, 0, ports + 4, 0, 0, ports + 8, ports + 12, 0),  # PM1a event, control, timer, GPE0
     )
     assert struct.unpack_from("<BBBBB", fadt, 88) == (4, 2, 0, 4, 4)
-    for offset, bits, address in (
-        *((148, 32, 0x600), (172, 16, 0x604), (208, 32, 0x608), (220, 32, 0x60C)),
-    ):
-        assert struct.unpack_from("<BBBBQ", fadt, offset) == (1, bits, 0, 2, address)
+    for offset, bits, port in ((148, 32, 0), (172, 16, 4), (208, 32, 8), (220, 32, 12)):
+        assert struct.unpack_from("<BBBBQ", fadt, offset) == (1, bits, 0, 2, ports + port)
     assert struct.unpack_from("<BBBBQB", fadt, 116) == (1, 8, 0, 1, 0x64, 0xFE)
     assert fadt[244:268] == bytes(24)
 

@@ -24,10 +24,10 @@ class MachineConfig:
     `memory` is in bytes. `devices` has those that are there, by their fields in core.machine; an
     interrupt is described to the guest only where there is an I/O APIC to take it. Raises
     UsageError for a size, a count or a device that no machine can have. A PC has ACPI's fixed
-    hardware, and its old chips beside.
+    hardware, and its old chips beside; `uefi`: as its firmware is one.
     """
 
-    __slots__ = ("board", "cpus", "devices", "memory")
+    __slots__ = ("board", "cpus", "devices", "memory", "uefi")
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class MachineConfig:
         memory: int = DEFAULT_MEMORY,
         devices: Collection[str] | None = None,
         board: Board = Board.MODERN,
+        uefi: bool = False,
     ) -> None:
         """`devices` None: those that each such machine has."""
         if not 1 <= cpus <= MAX_CPUS:
@@ -53,6 +54,7 @@ class MachineConfig:
         self.cpus = cpus
         self.memory = memory
         self.board = board
+        self.uefi = uefi
         if devices is None:
             devices = standard(DEVICES, board)
         fields = [place.field for place in DEVICES]
@@ -80,3 +82,13 @@ class MachineConfig:
 
             return PORT_COMMAND, PULSE_RESET
         return PORT_RESET, RESET_VALUE
+
+    @property
+    def power_ports(self) -> int:
+        """The first of a PC's ports for power management."""
+        from vestige.monitor.devices.piix4_pm.spec import (  # noqa: PLC0415 - a PC's
+            PORT_PM,
+            PORT_PM_UEFI,
+        )
+
+        return PORT_PM_UEFI if self.uefi else PORT_PM

@@ -2,11 +2,20 @@
 
 import pytest
 
+from vestige.abi import Config as Machine
 from vestige.abi import Power
 from vestige.monitor.clock import SECOND
 from vestige.monitor.devices.pci.spec import Register as PciRegister
 from vestige.monitor.devices.piix4_pm.model import HALF, PowerManagement, next_overflow, time_of
-from vestige.monitor.devices.piix4_pm.spec import FREQUENCY, Config, Control, Event, Register
+from vestige.monitor.devices.piix4_pm.spec import (
+    FREQUENCY,
+    PORT_PM,
+    PORT_PM_UEFI,
+    Config,
+    Control,
+    Event,
+    Register,
+)
 from vestige.monitor.line import NEVER
 from vestige.place import GOES_ON, NOWHERE
 
@@ -34,6 +43,18 @@ def test_it_says_what_it_is(pm: PowerManagement) -> None:
     assert pm.read_config(0, PciRegister.VENDOR, 4) == 0x7113_8086
     assert pm.read_config(0, PciRegister.REVISION, 4) == 0x0680_0003
     assert pm.read_config(0, PciRegister.INTERRUPT_PIN, 1) == 1
+
+
+@pytest.mark.parametrize(("flash", "ports"), [(0, PORT_PM), (0x8_4000, PORT_PM_UEFI)])
+def test_its_ports_are_where_a_firmware_looks(flash: int, ports: int) -> None:
+    machine = Machine()
+    machine.flash.size = flash
+    pm = PowerManagement()
+    pm.reset()
+    pm.configure(machine)
+    assert pm.read_config(0, Config.BASE, 4) == ports | 1
+    assert pm.port_offset(ports + Register.CONTROL) == Register.CONTROL
+    assert pm.port_offset(ports - 1) == NOWHERE
 
 
 def test_smi_is_set_up_so_that_no_firmware_waits_for_one(pm: PowerManagement) -> None:

@@ -442,6 +442,7 @@ def _load_guest(orders: Orders, twin: Twin) -> None:
         memory=orders.memory,
         devices=orders.devices,
         board=abi.Board(orders.board),
+        uefi=orders.variables is not None,
     )
     view = twin.memory.region.view
     deadline = bool(twin.system.has(kvm.Capability.TSC_DEADLINE_TIMER))

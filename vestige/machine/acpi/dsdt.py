@@ -25,7 +25,7 @@ from vestige.abi import (
 from vestige.machine.acpi import aml, resources
 from vestige.machine.config import MachineConfig
 from vestige.machine.memory_map import MemoryMap
-from vestige.monitor.devices.piix4_pm.spec import PORT_PM, PORTS, SOFT_OFF
+from vestige.monitor.devices.piix4_pm.spec import PORTS, SOFT_OFF
 from vestige.place import OWN_NODES, Node, Place
 
 ROOT, RESERVED, *LINKS = OWN_NODES
@@ -50,7 +50,7 @@ def definition_block(config: MachineConfig) -> bytes:
         identity = aml.name("_HID", aml.eisa_id("PNP0A03")) + aml.name("_UID", aml.ZERO)
         routing = pirq.routing() + pirq.bridge()
         root = aml.device(ROOT, identity, _pci_windows_of(config), routing)
-        motherboard = _motherboard(resources.ports(PORT_PM, PORTS))
+        motherboard = _motherboard(resources.ports(config.power_ports, PORTS))
         devices += [pirq.links(), root, motherboard, *_nodes(config)]
         return aml.scope("\\_SB", *devices) + _soft_off(SOFT_OFF)
     if config.ioapic:

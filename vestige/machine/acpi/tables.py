@@ -23,7 +23,7 @@ from vestige.abi import (
 from vestige.lang.enumeration import IntEnum, IntFlag
 from vestige.machine.acpi.layout import Table, checksum
 from vestige.machine.config import MachineConfig
-from vestige.monitor.devices.piix4_pm.spec import IRQ_SCI, PORT_PM, Register
+from vestige.monitor.devices.piix4_pm.spec import IRQ_SCI, Register
 
 OEM = b"VESTIG"
 OEM_TABLE = b"VESTIGE "
@@ -161,9 +161,10 @@ def fadt(dsdt: Table, facs: Table | None, config: MachineConfig) -> Table:
         boot_flags |= BootFlags.CMOS_RTC_NOT_PRESENT
     fixed_hardware: Fields = ()
     if old:
+        ports = config.power_ports
         fixed_hardware = (
-            *_fixed_hardware(PORT_PM + Register.STATUS, PORT_PM + Register.CONTROL),
-            *CHIPSET_REGISTERS,
+            *_fixed_hardware(ports + Register.STATUS, ports + Register.CONTROL),
+            *_chipset_registers(ports),
         )
     elif facs:
         fixed_hardware = _fixed_hardware(PORT_PM1_EVENT, PORT_PM1_CONTROL)
@@ -201,15 +202,18 @@ def _fixed_hardware(event: int, control: int) -> Fields:
     )
 
 
-# The PIIX4's timer, whose 24 bits no flag makes 32, and its general-purpose events.
-CHIPSET_REGISTERS: Fields = (
-    (76, "<I", PORT_PM + Register.TIMER),
-    (80, "<I", PORT_PM + Register.GENERAL_STATUS),
-    (91, "<B", 4),  # bytes of the timer block
-    (92, "<B", 4),  # and of the events'
-    (208, "12s", _port(PORT_PM + Register.TIMER, 32)),
-    (220, "12s", _port(PORT_PM + Register.GENERAL_STATUS, 32)),
-)
+def _chipset_registers(ports: int) -> Fields:
+    """The PIIX4's timer, whose 24 bits no flag makes 32, and its general-purpose events."""
+    return (
+        (76, "<I", ports + Register.TIMER),
+        (80, "<I", ports + Register.GENERAL_STATUS),
+        (91, "<B", 4),  # bytes of the timer block
+        (92, "<B", 4),  # and of the events'
+        (208, "12s", _port(ports + Register.TIMER, 32)),
+        (220, "12s", _port(ports + Register.GENERAL_STATUS, 32)),
+    )
+
+
 SLEEP_REGISTERS: Fields = (
     (244, "12s", _port(PORT_SLEEP_CONTROL)),
     (256, "12s", _port(PORT_SLEEP_STATUS)),

@@ -3,6 +3,7 @@
 There is no system management mode, so nothing makes an SMI, and ACPI mode is the only one.
 """
 
+from vestige.abi import Config as Machine
 from vestige.abi import Power
 from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.monitor.clock import SECOND, periods
@@ -20,6 +21,7 @@ from vestige.monitor.devices.piix4_pm.spec import (
     GENERAL_ENABLE_WRITABLE,
     IS_PORT,
     PORT_PM,
+    PORT_PM_UEFI,
     PORTS,
     PORTS_ENABLED,
     REVISION,
@@ -85,6 +87,12 @@ class PowerManagement(Struct):
         self.overflow = time_of(HALF)
         self.wish = GOES_ON
         self.decode()
+
+    def configure(self, config: Machine) -> None:
+        """After `reset`: with a UEFI firmware the ports are where that looks for them."""
+        if config.flash.size != 0:
+            self.config.set32(Config.BASE, PORT_PM_UEFI | IS_PORT)
+            self.decode()
 
     # ---- configuration space --------------------------------------------------------------
 

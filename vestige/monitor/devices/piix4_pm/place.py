@@ -12,4 +12,5 @@ POWER_MANAGEMENT = Place(
     timed=True,
     board=Board.PC,
     ends=True,
+    configured=True,
 )
