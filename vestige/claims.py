@@ -219,6 +219,7 @@ def check_fields_and_pins(places: tuple[Place, ...]) -> None:
     check_one(places, "the way of PCI's lines", lambda place: place.steers)
     check_one(places, "a region", lambda place: place.pci and place.pci.region is not None)
     check_one(places, "the firmware's flash memory", lambda place: place.flash)
+    check_one(places, "the gate of bit 20", lambda place: place.gates)
     check_one(places, "functions that are spread", lambda place: place.pci and place.pci.spread)
     check_one(places, "disks of bus IDE", lambda place: place.disks == Bus.IDE)
     check_one(places, "disks of bus FLOPPY", lambda place: place.disks == Bus.FLOPPY)

@@ -252,6 +252,7 @@ class Place(Record):
     ends: bool = False  # the guest ends its machine by it
     resets_processors: bool = False  # that may be by a reset of the processors alone
     resumes: bool = False  # it says whether firmware goes on after that
+    gates: bool = False  # it gates bit 20 of addresses
     takes_events: bool = False  # of what is done at a keyboard or a mouse
     notice: bytes = b""  # that it may have told to the user
     link: str = ""  # what is between it and its files: the field of Machine

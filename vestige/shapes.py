@@ -80,6 +80,13 @@ class Windowed(Protocol):
     window: u32
 
 
+class Gate(Protocol):
+    """The one that gates bit 20 of addresses."""
+
+    def a20(self) -> bool:
+        """Whether bit 20 counts; else an address has it as 0."""
+
+
 class Flash(Protocol):
     """A firmware's flash memory."""
 

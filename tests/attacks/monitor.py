@@ -10,6 +10,9 @@ from enum import IntEnum
 from vestige.abi import (
     CHUNK,
     FIRST_CHUNK_BUFFER,
+    GATE_CLOSED,
+    GATE_NUMBER,
+    GATE_OPEN,
     GSIS,
     HIGH_RAM,
     IMAGE,
@@ -354,6 +357,7 @@ FORBIDDEN = (
     *(HIGH_RAM, MANY, 1 << 63, ENDLESS, ENDLESS - REGION_SIZE + 1),
 )
 
+MOVES = 100  # of the gate of bit 20
 PARTS = REGION_SIZE // WINDOW_SIZE
 NO_PARTS = (WINDOW_PARTS + PARTS, MANY, 1 << 63, ENDLESS)
 
@@ -374,6 +378,7 @@ def map_wrongly(cpu: Cpu) -> None:
         check(mapped(cpu, 0, FORBIDDEN[index]) == EINVAL)
     for index in range(len(NO_PARTS)):
         check(mapped(cpu, WINDOW_NUMBER, NO_PARTS[index]) == EINVAL)
+        check(mapped(cpu, GATE_NUMBER, NO_PARTS[index]) == EINVAL)
 
 
 def map_rightly(cpu: Cpu, shared: Shared) -> None:
@@ -385,6 +390,8 @@ def map_rightly(cpu: Cpu, shared: Shared) -> None:
     check(mapped(cpu, 0, PCI_WINDOW) == 0)
     for what in range(WINDOW_PARTS + PARTS):
         check(mapped(cpu, WINDOW_NUMBER, what) == 0)
+    for state in range(2 * MOVES):
+        check(mapped(cpu, GATE_NUMBER, GATE_CLOSED if state & 1 else GATE_OPEN) == 0)
     map_wrongly(cpu)
     check(mapped(cpu, 0, 0) == 0)
     check(load64(shared.config.regions[0]) == 0x1234)

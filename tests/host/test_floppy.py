@@ -24,10 +24,10 @@ pytestmark = [
 ]
 
 
-def boot_sector(folder: Path) -> bytes:
+def boot_sector(folder: Path, source: Path = SOURCE) -> bytes:
     """The program, assembled."""
     made, image = folder / "sector.o", folder / "sector.bin"
-    subprocess.run(["as", "--32", "-o", made, SOURCE], check=True)
+    subprocess.run(["as", "--32", "-o", made, source], check=True)
     subprocess.run(["objcopy", "-O", "binary", "-j", ".text", made, image], check=True)
     return image.read_bytes()
 

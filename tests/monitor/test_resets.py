@@ -87,6 +87,20 @@ def test_without_a_firmware_nothing_goes_on(reset: Callable[[Rig], None]) -> Non
         reset(rig)
 
 
+def test_the_host_is_told_of_the_gate_of_bit_20_when_it_moves() -> None:
+    rig = machine()
+    rig.out(0x64, 0xDF)
+    assert rig.mapped == []
+    rig.out(0x64, 0xDD)
+    rig.out(0x92, 0)
+    assert rig.mapped == [(abi.GATE_NUMBER, abi.GATE_CLOSED)]
+    rig.out(0x92, 2)
+    assert rig.mapped[1:] == [(abi.GATE_NUMBER, abi.GATE_OPEN)]
+    rig.out(0x64, 0xD1)
+    rig.out(0x60, 0xDD)
+    assert rig.mapped[2:] == [(abi.GATE_NUMBER, abi.GATE_CLOSED)]
+
+
 def test_a_hard_reset_is_one_whatever_the_code() -> None:
     rig = machine()
     set_shutdown_code(rig, RESUME)

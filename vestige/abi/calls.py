@@ -38,8 +38,9 @@ class Call(IntEnum):
     # is in the hole below IOAPIC, and not where RAM or another region is: else EINVAL is answered,
     # and it stays where it was; else 0. [WINDOW_NUMBER, what]: have the guest find that at WINDOW;
     # likewise. [FLASH_NUMBER, address]: have it read the flash memory there: at Config.flash's
-    # address, or nowhere, for 0; likewise. Threat: zeroes of its own, what it wrote there itself,
-    # or a firmware's variables, in its own guest; CPU time of its own thread.
+    # address, or nowhere, for 0; likewise. [GATE_NUMBER, GATE_OPEN or GATE_CLOSED]: whether it has
+    # the RAM at WRAPPED there, or that at 0; likewise. Threat: zeroes of its own, what it wrote
+    # there itself, or a firmware's variables, in its own guest; CPU time of its own thread.
     MAP = 9
 
 

@@ -161,6 +161,13 @@ WINDOW_PARTS = 2  # of the first part; of the next is the next
 # And of a firmware's flash memory: at Config.flash, to be read, or nowhere.
 FLASH_NUMBER = WINDOW_NUMBER + 1
 FLASH_ARRAY = 0xF100_0000  # where the monitor has it
+# And of a PC's gate for bit 20 of addresses: from WRAPPED on it finds
+# its RAM, as at first, or, while the gate is closed, that from 0 on.
+GATE_NUMBER = FLASH_NUMBER + 1
+GATE_OPEN = 0
+GATE_CLOSED = 1
+WRAPPED = 1 * MIB
+WRAPPED_SIZE = WINDOW  # more than the 65,520 bytes that a program in real mode reaches
 COALESCED_WINDOW = ((WINDOW, WINDOW_SIZE),)  # as COALESCED_MEMORY, while nothing is there
 
 SECTOR = 512  # bytes; disks count in these

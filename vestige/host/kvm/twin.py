@@ -16,6 +16,7 @@ from vestige.host.buses import VirtioWiring
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import monitor_tables, vm
 from vestige.host.kvm.flash import Flash
+from vestige.host.kvm.gate import Gate
 from vestige.host.kvm.memory import PRIVATE, PRIVATE_SIZE, GuestMemory, PrivateMemory, Region
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.regions import Regions
@@ -67,6 +68,7 @@ class Twin:
         self._items: Region | None = None  # of fw_cfg
         self.regions: Regions | None = None
         self.flash: Flash | None = None
+        self.gate: Gate | None = None
 
     def wire(self, *, moved: bool = False) -> None:
         """Show both VMs their memory, with the ring if one is connected; let workers be woken.
@@ -75,8 +77,7 @@ class Twin:
         """
         route_to_workers(self.monitor, self.workers[0].index, len(self.workers))
         for address, size, host_address in self.memory.parts():
-            whole = [(address, size)]
-            for first, length in whole if self.regions is None else beside(address, size):
+            for first, length in self._unmoved(address, size):
                 self.guest.map(first, length, host_address + first - address)
             self.monitor.map(address, size, host_address)
         for cpu in self.guest.cpus:
@@ -94,6 +95,15 @@ class Twin:
             if there and not moved:
                 wiring = VirtioWiring(shared.config, self.guest, self.monitor)
                 self._virtio.append(wiring)
+
+    def _unmoved(self, address: int, size: int) -> list[tuple[int, int]]:
+        """The (address, bytes) of a part of RAM without what the monitor may have elsewhere."""
+        parts = [(address, size)]
+        if self.regions is not None:
+            parts = without(parts, abi.WINDOW, abi.WINDOW_SIZE)
+        if self.gate is not None:
+            parts = without(parts, abi.WRAPPED, abi.WRAPPED_SIZE)
+        return parts
 
     def shared(self) -> list[abi.Shared]:
         """What each domain shares with the host."""
@@ -183,6 +193,10 @@ class Twin:
             config.regions[number] = address
         return [each.view for each in self.regions.memory]
 
+    def make_gate(self) -> None:
+        """Before `wire`: let the monitor close the gate of bit 20."""
+        self.gate = Gate(self.guest, self.memory.region.address)
+
     def place_flash(self, file: int, size: int, end: int) -> None:
         """Let the guest have `size` bytes of a file, whole pages, as flash memory up to `end`."""
         read_only = bool(self.system.has(kvm.Capability.READONLY_MEM))
@@ -248,12 +262,16 @@ class Twin:
         self.private.close()
 
 
-def beside(address: int, size: int) -> list[tuple[int, int]]:
-    """The (address, bytes) of a part of RAM without the window."""
-    end = abi.WINDOW + abi.WINDOW_SIZE
-    if not address <= abi.WINDOW < address + size:
-        return [(address, size)]
-    return [(address, abi.WINDOW - address), (end, address + size - end)]
+def without(parts: list[tuple[int, int]], first: int, length: int) -> list[tuple[int, int]]:
+    """The (address, bytes) of `parts` without a hole, which is inside one of them or in none."""
+    found: list[tuple[int, int]] = []
+    for address, size in parts:
+        if address < first < address + size:
+            end = first + length
+            found += [(address, first - address), (end, address + size - end)]
+        else:
+            found.append((address, size))
+    return found
 
 
 def _run_page(index: int) -> int:

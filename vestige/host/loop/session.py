@@ -361,11 +361,16 @@ class Session:
             return self._rings[domain].pin(chunk)
 
     def _map(self, region: int, address: int) -> int:
-        regions, flash = self._twin.regions, self._twin.flash
+        regions, flash, gate = self._twin.regions, self._twin.flash, self._twin.gate
         with self._lock:
-            if region == abi.FLASH_NUMBER:
-                return 0 if flash is not None and flash.map(address) else EINVAL
-            return 0 if regions is not None and regions.map(region, address) else EINVAL
+            match region:
+                case abi.FLASH_NUMBER:
+                    done = flash is not None and flash.map(address)
+                case abi.GATE_NUMBER:
+                    done = gate is not None and gate.set(address)
+                case _:
+                    done = regions is not None and regions.map(region, address)
+        return 0 if done else EINVAL
 
     def _log(self, length: int) -> None:
         self._logged(self.untrusted.log(length))

@@ -185,6 +185,9 @@ class Machine:
         if orders.ide_in_memory:
             twin.place_ide_in_memory()
         self.regions = twin.make_regions(_regions(orders)) if self.has_screen else ()
+        is_pc = orders.board == abi.Board.PC
+        if is_pc:
+            twin.make_gate()
         domains.deal_out(twin.shared())
         twin.wire(moved=orders.firmware)
         _load_guest(orders, twin)
@@ -195,7 +198,6 @@ class Machine:
             memory_writes = abi.COALESCED_MEMORY
         elif self.has_screen:
             memory_writes = abi.COALESCED_WINDOW
-        is_pc = orders.board == abi.Board.PC
         port_writes = abi.COALESCED_PC_PORTS if is_pc else abi.COALESCED_PORTS
         twin.coalesce(port_writes, memory_writes)
         hear = self._tell_failures, self._log

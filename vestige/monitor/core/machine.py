@@ -93,6 +93,7 @@ class Machine(Struct):
     placed: u32[MAX_REGIONS]  # where the guest wants each region; 0: nowhere
     flash_mapped: u32  # the same of the flash memory
     window: u32  # what the guest finds at abi.WINDOW
+    gate: u32  # abi.GATE_OPEN or GATE_CLOSED, as the host was told
     stopping: u32  # 1: a CPU has begun to end the machine
     faulted: u32  # 1: a processor of the guest's has shut down
     traps: Trap[MAX_CPUS]  # each is its CPU's own, in the first domain

@@ -1,17 +1,27 @@
-"""Regions: memory of the monitor's that the guest finds where it wants it; the window; the flash.
+"""Regions: memory of the monitor's that the guest finds where it wants it; the window; the flash;
+the gate of bit 20.
 
 A place says which region a device has; its model says where. The host looks whether it may be
 there, and where it may not the guest finds nothing.
 """
 
-from vestige.abi import FLASH_NUMBER, WINDOW_NUMBER, Call, Config, Cpu
+from vestige.abi import (
+    FLASH_NUMBER,
+    GATE_CLOSED,
+    GATE_NUMBER,
+    GATE_OPEN,
+    WINDOW_NUMBER,
+    Call,
+    Config,
+    Cpu,
+)
 from vestige.devices import DEVICES
 from vestige.lang.intrinsics import cold
 from vestige.lang.types import u32, u64
 from vestige.monitor import outside
 from vestige.monitor.core.machine import Machine
 from vestige.place import is_present
-from vestige.shapes import Flash, Placed, Windowed
+from vestige.shapes import Flash, Gate, Placed, Windowed
 
 
 @cold
@@ -38,6 +48,12 @@ def place_regions(cpu: Cpu, machine: Machine, config: Config) -> None:
             if where != machine.flash_mapped:
                 machine.flash_mapped = where
                 map_region(cpu, FLASH_NUMBER, where)
+        if place.gates:
+            gate: Gate = getattr(machine, place.field)
+            state = GATE_OPEN if gate.a20() else GATE_CLOSED
+            if state != machine.gate:
+                machine.gate = state
+                map_region(cpu, GATE_NUMBER, state)
 
 
 def map_region(cpu: Cpu, number: u32, address: u32) -> u64:

@@ -21,4 +21,5 @@ KEYBOARD_CONTROLLER = Place(
     resets_processors=True,
     configured=True,
     takes_events=True,
+    gates=True,
 )
