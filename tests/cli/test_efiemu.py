@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from vestige.cli import main
+from vestige.efiemu import build
 
 
 def test_the_application_is_written_where_it_is_asked_for(
@@ -17,6 +18,7 @@ def test_the_application_is_written_where_it_is_asked_for(
     made = Path("efiemu.efi").read_bytes()
     assert f"vestige: {len(made)} bytes, built in " in shown.err
     Path("older.efi").write_bytes(made[:1000])  # of another day
+    monkeypatch.setattr(build, "application", lambda: made)
     assert main.main(["efiemu", "build", "-o", "older.efi"]) == 0
     assert Path("older.efi").read_bytes() == made
     assert {each.name for each in tmp_path.iterdir()} == {"efiemu.efi", "older.efi"}

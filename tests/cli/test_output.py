@@ -35,6 +35,13 @@ def test_what_can_not_be_made_leaves_nothing(tmp_path: Path, end: str) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("end", ["none/letter", "none/", "file/letter", "n" * 256])
+def test_that_is_told_before_there_is_anything_to_write(tmp_path: Path, end: str) -> None:
+    (tmp_path / "file").write_bytes(b"Dear")
+    with pytest.raises(UsageError, match="give a file that can be written"):
+        KIND.check(f"{tmp_path}/{end}")
+
+
 def test_without_room_the_older_one_stays(tmp_path: Path) -> None:
     path = tmp_path / "letter"
     path.write_bytes(b"Dear Ann")

@@ -40,10 +40,18 @@ class Output(NamedTuple):
                         return
                 what = f"a file that is no {self.name}"
         except FileNotFoundError:
+            self._check_folder(path)
             return
         except (OSError, ValueError) as error:
             raise _refused(path, error) from None
         raise UsageError(f"-o {path}: {what} is there, and is not replaced; give another name")
+
+    def _check_folder(self, path: str) -> None:
+        """Of a file that isn't there yet, before what is to be in it is made."""
+        try:
+            Path(os.path.split(path)[0]).stat()
+        except OSError as error:
+            raise _refused(path, error) from None
 
     def write(self, path: str, data: bytes) -> None:
         """The whole file, in the place of one that is there, or none. Raises UsageError."""
