@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from tests import compiling  # noqa: F401 - notes what the sources are, before more of them are imported
 from vestige.softhost import SoftHost
 
 # A shared machine may take any time over any example: how long is no business of a test.

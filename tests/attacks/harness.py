@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests import compiling
 from tests.attacks import kernels, monitor
 from tests.attacks.monitor import Attack, Orders
 from vestige import abi
-from vestige.lang.build import compile_functions
 
 PATIENCE = 30
 HELD = 9 + PATIENCE  # a process that ends only when it is killed may take 10 s
@@ -30,7 +30,7 @@ class Attacks:
         self._folder = folder
         self.monitor = str(folder / "monitor")
         functions = [monitor.vcpu_main, monitor.worker_main]
-        compile_functions(functions, base=abi.IMAGE, runtime="monitor").save(self.monitor)
+        compiling.image(functions, base=abi.IMAGE, runtime="monitor").save(self.monitor)
 
     def kernel(
         self, function: Callable[[], None] = kernels.traps, orders: Orders | None = None

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from tests import compiling
 from tests.attacks.monitor import ORDERS, Orders
 from tests.host.kernel_payload import LOAD_ADDRESS, power_off, say, write_elf
 from vestige.abi import (
@@ -26,7 +27,6 @@ from vestige.abi import (
     TABLES,
     VIRTIO_BARS,
 )
-from vestige.lang.build import compile_functions
 from vestige.lang.image import Image
 from vestige.lang.intrinsics import load32, pause, port_in32, port_out8, port_out32, store32
 from vestige.lang.types import u16, u32, u64
@@ -96,7 +96,7 @@ def faults() -> None:
 @cache
 def image_of(function: Callable[[], None]) -> Image:
     """`function`, compiled."""
-    return compile_functions([function], base=LOAD_ADDRESS, runtime="kernel")
+    return compiling.image([function], base=LOAD_ADDRESS, runtime="kernel")
 
 
 def write(function: Callable[[], None], path: Path, orders: Orders | None = None) -> str:

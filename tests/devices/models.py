@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from tests import compiling
 from tests.devices.fw_cfg.driver import CONTROLS, KEYS, RAM_SIZE, power_on, ram8, transfer
 from tests.devices.i28f640j5 import driver as flash_driver
 from tests.devices.i8042.typing_bench import TypingBench
@@ -36,7 +37,6 @@ from vestige.abi import (
 )
 from vestige.claims import offset_in
 from vestige.devices import DEVICES
-from vestige.lang.build import compile_functions
 from vestige.lang.native import NativeImage
 from vestige.lang.types import Struct
 from vestige.monitor.core.machine import Machine
@@ -758,4 +758,4 @@ def compiled() -> NativeImage:
         for function in (model.reset, *(operation.method for operation in operations)):
             if function not in functions:
                 functions.append(function)
-    return NativeImage(compile_functions(functions, base=None, runtime="process"))
+    return compiling.native(functions)

@@ -11,11 +11,11 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from tests import compiling
 from tests.drivers.fake_nvme import ABORT_REQUESTED, DO_NOT_RETRY, UNRECOVERED_READ, FakeNvme
 from tests.monitor.fake_ring import FakeRing
 from vestige import abi
 from vestige.abi import SECTOR
-from vestige.lang.build import compile_functions
 from vestige.lang.memory import Memory
 from vestige.lang.native import NativeImage
 from vestige.lang.types import Struct
@@ -44,7 +44,7 @@ NVME = (
 @functools.cache
 def native(functions: tuple[Callable[..., Any], ...]) -> NativeImage:
     """These as machine code in this process."""
-    return NativeImage(compile_functions(functions, base=None, runtime="process"))
+    return compiling.native(functions)
 
 
 class Pages:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
+from tests import compiling
 from vestige.efiemu.shell.decode import Decoded, Decoder
 from vestige.efiemu.shell.instruction import (
     INSTRUCTION_POINTER,
@@ -18,7 +19,6 @@ from vestige.efiemu.shell.instruction import (
     Operation,
     SegmentRegister,
 )
-from vestige.lang.build import compile_functions
 from vestige.lang.native import NativeImage
 
 SLOT, NOP = 32, b"\x90"
@@ -290,7 +290,7 @@ def put_code(into: Instruction, code: bytes) -> None:
 def compiled() -> NativeImage:
     """The decoder's code."""
     functions: list[Callable[..., object]] = [Decoder.decode]
-    return NativeImage(compile_functions(functions, base=None, runtime="process"))
+    return compiling.native(functions)
 
 
 def random_code(chance: random.Random, code_size: int) -> bytes:

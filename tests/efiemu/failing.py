@@ -1,8 +1,8 @@
 """A monitor that fails where it powers its devices on."""
 
+from tests import compiling
 from vestige import abi
 from vestige.abi import Cpu
-from vestige.lang.build import compile_functions
 from vestige.lang.image import Image
 from vestige.lang.intrinsics import check
 
@@ -17,4 +17,4 @@ def worker_main(cpu: Cpu) -> None:
 
 def image() -> Image:
     """It, compiled."""
-    return compile_functions([vcpu_main, worker_main], base=abi.IMAGE, runtime="monitor")
+    return compiling.image([vcpu_main, worker_main], base=abi.IMAGE, runtime="monitor")

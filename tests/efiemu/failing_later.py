@@ -1,8 +1,8 @@
 """A monitor that shows an IDE in configuration space, and fails where its guest uses a port."""
 
+from tests import compiling
 from vestige import abi
 from vestige.abi import PORT_CALL, Call, Cpu, ExitReason
-from vestige.lang.build import compile_functions
 from vestige.lang.image import Image
 from vestige.lang.intrinsics import check, port_out8, store64
 
@@ -29,4 +29,4 @@ def worker_main(cpu: Cpu) -> None:
 
 def image() -> Image:
     """It, compiled."""
-    return compile_functions([vcpu_main, worker_main], base=abi.IMAGE, runtime="monitor")
+    return compiling.image([vcpu_main, worker_main], base=abi.IMAGE, runtime="monitor")

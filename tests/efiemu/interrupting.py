@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from tests import compiling
 from vestige.efiemu.shell.events import (
     DEBUG,
     DEBUG_INTERCEPT,
@@ -23,7 +24,6 @@ from vestige.efiemu.shell.events import (
 )
 from vestige.efiemu.shell.fault import Fault, Vector
 from vestige.efiemu.shell.vmcb import Vmcb
-from vestige.lang.build import compile_functions
 from vestige.lang.native import NativeImage
 
 IF, TF, SHADOW, PROTECTED = 1 << 9, 1 << 8, 1, 1
@@ -37,7 +37,7 @@ METHODS: tuple[Callable[..., Any], ...] = (
 @cache
 def compiled() -> NativeImage:
     """The events' code."""
-    return NativeImage(compile_functions(list(METHODS), base=None, runtime="process"))
+    return compiling.native(list(METHODS))
 
 
 class Shell:

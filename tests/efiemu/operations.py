@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
+from tests import compiling
 from tests.efiemu.walks import new_walk
 from vestige.efiemu.shell.fault import Outcome
 from vestige.efiemu.shell.instruction import RAX, RSP, Instruction
@@ -13,8 +14,6 @@ from vestige.efiemu.shell.operands import Operands, Place, locate
 from vestige.efiemu.shell.operate import operate
 from vestige.efiemu.shell.registers import Registers
 from vestige.efiemu.shell.vmcb import Segment, Vmcb
-from vestige.lang.build import compile_functions
-from vestige.lang.native import NativeImage
 
 START = 0x1000
 CODE_64 = 0x29B
@@ -71,5 +70,5 @@ def done_by_us(setting: Setting, found: Instruction, address: int, *, native: bo
 @cache
 def _compiled() -> tuple[Callable[..., Any], ...]:
     functions: list[Callable[..., object]] = [locate, operate, Place.load, Place.store]
-    native = NativeImage(compile_functions(functions, base=None, runtime="process"))
+    native = compiling.native(functions)
     return tuple(native[each.__qualname__] for each in functions)

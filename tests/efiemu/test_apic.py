@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import compiling
 from tests.efiemu.firmware import LOW
 from tests.efiemu.processors import (
     APIC_BASE,
@@ -27,9 +28,7 @@ from vestige.efiemu.shell.memory import Memory
 from vestige.efiemu.shell.others import reset
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.vmcb import Segment, Vmcb
-from vestige.lang.build import compile_functions
 from vestige.lang.intrinsics import load32, running_on, store32
-from vestige.lang.native import NativeImage
 
 EOI, COMMAND, COMMAND_HIGH = (abi.LOCAL_APIC + offset for offset in (0xB0, 0x300, 0x310))
 STARTUP, INIT = 6 << 8, 5 << 8
@@ -213,7 +212,7 @@ def test_on_a_machine_of_one_processor_it_is_left_alone(guest: Guest) -> None:
 
 def test_compiled_code_does_the_same() -> None:
     chance = random.Random(13)
-    native = NativeImage(compile_functions([is_meant, reset], base=None, runtime="process"))
+    native = compiling.native([is_meant, reset])
     for _ in range(500):
         shell = Shell(processors=len(IDENTITIES), number=chance.randrange(CPUS))
         for number in range(CPUS):

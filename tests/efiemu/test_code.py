@@ -4,13 +4,13 @@ from functools import cache
 
 import pytest
 
+from tests import compiling
 from tests.efiemu.walks import CR0, FOUR_LEVELS, PAGES, RAM_SIZE, TABLES, Ram, new_walk
 from vestige.efiemu.shell.code import fetch
 from vestige.efiemu.shell.decode import Decoder
 from vestige.efiemu.shell.fault import Outcome, Vector
 from vestige.efiemu.shell.instruction import Instruction
 from vestige.efiemu.shell.vmcb import Segment, Vmcb
-from vestige.lang.build import compile_functions
 from vestige.lang.native import NativeImage
 
 CODE_64, CODE_32 = 0x29B, 0x49B
@@ -20,7 +20,7 @@ LINEAR, FIRST, SECOND = 0x40_0000, PAGES + 0x5000, PAGES + 0x2000  # pages, in a
 
 @cache
 def compiled() -> NativeImage:
-    return NativeImage(compile_functions([fetch], base=None, runtime="process"))
+    return compiling.native([fetch])
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests import compiling
 from tests.efiemu.firmware import Firmware
 from tests.efiemu.memory import at, physical
 from tests.efiemu.test_madt import HEADER, local, x2apic
@@ -23,7 +24,6 @@ from vestige.efiemu.shell.ram import Descriptor, end_of_ram, take_map
 from vestige.efiemu.shell.state import BRIDGES, Leaf, Shell
 from vestige.efiemu.shell.uefi import SystemTable
 from vestige.efiemu.shell.vmcb import Vmcb
-from vestige.lang.build import compile_functions
 from vestige.lang.intrinsics import cpuid, running_on
 from vestige.lang.native import NativeImage
 from vestige.lang.types import u8, u32, u64
@@ -55,7 +55,7 @@ FUNCTIONS: tuple[Callable[..., Any], ...] = (
 
 @cache
 def native() -> NativeImage:
-    return NativeImage(compile_functions(FUNCTIONS, base=None, runtime="process"))
+    return compiling.native(FUNCTIONS)
 
 
 def both(

@@ -6,12 +6,11 @@ from random import Random
 import lz4.block
 import pytest
 
+from tests import compiling
 from vestige.efiemu.lz4 import pack
 from vestige.efiemu.shell.expand import expand
 from vestige.host import images
-from vestige.lang.build import compile_functions
 from vestige.lang.intrinsics import CheckFailed
-from vestige.lang.native import NativeImage
 
 
 def expanded(block: bytes, room: int) -> bytes:
@@ -70,7 +69,7 @@ def test_a_block_that_is_none_is_refused_and_writes_nothing_outside() -> None:
 
 
 def test_compiled_it_does_the_same() -> None:
-    native = NativeImage(compile_functions([expand], base=None, runtime="process"))["expand"]
+    native = compiling.native([expand])["expand"]
     for data in samples():
         block = pack(data)
         target = ctypes.create_string_buffer(len(data) + 1)

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import compiling
 from tests.efiemu.memory import physical, translate
 from vestige.efiemu.shell.pages import PAGE, Tables
-from vestige.lang.build import compile_functions
 from vestige.lang.intrinsics import CheckFailed
-from vestige.lang.native import NativeImage
 
 ROOM = 1 << 20
 FLAGS = 7
@@ -92,7 +91,7 @@ def test_room_ends(tables: Tables) -> None:
 
 def test_compiled_it_makes_the_same_tables() -> None:
     functions = (Tables.map, Tables.repeat)
-    compiled = NativeImage(compile_functions(list(functions), base=None, runtime="process"))
+    compiled = compiling.native(list(functions))
     chance = random.Random(5)
     images = []
     for map_, repeat in (functions, [compiled[f"Tables.{name}"] for name in ("map", "repeat")]):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import compiling
 from vestige.efiemu import pe
 from vestige.efiemu.build import application, checks
 
@@ -13,7 +14,7 @@ from vestige.efiemu.build import application, checks
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("pe") / "efiemu.efi"
-    made.write_bytes(application())
+    made.write_bytes(compiling.kept("efiemu.efi", application))
     return made
 
 

@@ -10,10 +10,12 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pytest
 
+from tests import compiling
 from tests.efiemu import failing, failing_later, ovmf
 from tests.guests import images, initramfs, kernels, programs, roots
 from vestige.efiemu.build import application
@@ -56,11 +58,16 @@ class Boot(NamedTuple):
         return [line[len(word) :].strip() for line in self.lines if line.startswith(word)]
 
 
+def application_with(monitor: ModuleType) -> bytes:
+    """The file with one of the monitors that fail."""
+    return compiling.kept(monitor.__name__, lambda: application(monitor.image()))
+
+
 @pytest.fixture(scope="module")
 def boot(tmp_path_factory: pytest.TempPathFactory) -> Boot:
     folder = tmp_path_factory.mktemp("esp")
-    (folder / "efiemu.efi").write_bytes(application())
-    (folder / "failing.efi").write_bytes(application(failing.image()))
+    (folder / "efiemu.efi").write_bytes(compiling.kept("efiemu.efi", application))
+    (folder / "failing.efi").write_bytes(application_with(failing))
     (folder / "startup.nsh").write_text("".join(f"{line}\r\n" for line in SCRIPT))
     disks = tmp_path_factory.mktemp("nvme")
     other, disk, large = disks / "3.img", disks / "4.img", disks / "7.img"
@@ -158,15 +165,16 @@ def test_fio_verifies_what_it_has_written_in_blocks_of_any_size(boot: Boot) -> N
     read, written = ([int(job[place]) for job in jobs] for place in (5, 46))
     assert read == written == [FIO_SIZE >> 10] * len(jobs)
     assert verified(boot.disk)
+    image = images.copy(boot.disk, boot.disk.with_name("broken.img"))
     for start in FIO_JOBS.values():
-        image = boot.disk.with_name("broken.img")
-        image.write_bytes(boot.after)
-        with image.open("r+b") as file:
-            file.seek((start << 20) + FIO_SIZE - 1)
-            last = file.read(1)[0]
-            file.seek(-1, os.SEEK_CUR)
-            file.write(bytes([last ^ 1]))
-        assert not verified(image)
+        place = (start << 20) + FIO_SIZE - 1
+        with image.open("r+b", buffering=0) as file:
+            file.seek(place)
+            file.write(bytes([boot.after[place] ^ 1]))
+            assert not verified(image)
+            file.seek(place)
+            file.write(boot.after[place : place + 1])
+    assert verified(image)
 
 
 def test_a_command_takes_one_interrupt_and_the_guest_has_no_nmi(boot: Boot) -> None:
@@ -196,7 +204,7 @@ def test_a_monitor_that_fails_later_ends_the_machine_with_one_line_on_both_conso
     """OVMF's own console is on the same serial port: each shows it once. It boots a USB stick."""
     folder, file, disk = tmp_path / "none", tmp_path / "failing.efi", tmp_path / "4.img"
     folder.mkdir()
-    file.write_bytes(application(failing_later.image()))
+    file.write_bytes(application_with(failing_later))
     disk.write_bytes(bytes(1 << 20))
     words = [*ovmf.stick(tmp_path / "stick.img", {"EFI/BOOT/BOOTX64.EFI": file})]
     words += ["-drive", f"file={disk},format=raw,if=none,id=nvme4"]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests import compiling
 from tests.efiemu.firmware import Firmware
 from tests.efiemu.memory import physical
 from vestige.efiemu.shell import block
@@ -19,9 +20,7 @@ from vestige.efiemu.shell.state import ProcessorState, Shell, World
 from vestige.efiemu.shell.takeover import enable_svm, fill_segment, take
 from vestige.efiemu.shell.uefi import LoadedImage
 from vestige.efiemu.shell.vmcb import Segment, Vmcb
-from vestige.lang.build import compile_functions
 from vestige.lang.intrinsics import CheckFailed, running_on
-from vestige.lang.native import NativeImage
 from vestige.lang.vcpu import STACK_SIZE
 
 EFER, APIC_BASE, PAT, HOST_SAVE_AREA = 0xC000_0080, 0x1B, 0x277, 0xC001_0117
@@ -147,7 +146,7 @@ def test_an_application_that_is_larger_than_its_place_is_a_failed_check() -> Non
 
 
 def test_segments_compiled_and_by_their_fields() -> None:
-    compiled = NativeImage(compile_functions([fill_segment], base=None, runtime="process"))
+    compiled = compiling.native([fill_segment])
     chance = random.Random(1)
     for _ in range(200):
         table = (ctypes.c_uint64 * 4)(*(chance.getrandbits(64) for _ in range(4)))

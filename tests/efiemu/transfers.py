@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
+from tests import compiling
 from tests.efiemu.disassembly import put_code
 from tests.efiemu.translating import OWN_TABLES, PROBE, USER_CODE, Disk, Prober
 from tests.efiemu.walks import CR0, FOUR_LEVELS, PAGE, TABLES, Case, Ram, new_walk
@@ -17,8 +18,6 @@ from vestige.efiemu.shell.registers import Registers
 from vestige.efiemu.shell.vmcb import Vmcb
 from vestige.efiemu.shell.walk import Access
 from vestige.host.kvm import api as kvm
-from vestige.lang.build import compile_functions
-from vestige.lang.native import NativeImage
 
 WINDOW, PAGES_THERE = 0x4000_0000, 3  # linear; where they are physically:
 FRAMES = 0x10_0000
@@ -166,5 +165,5 @@ def _done(
 @cache
 def _compiled() -> tuple[Callable[..., int | None], ...]:
     functions: list[Callable[..., object]] = [strings.begin, strings.move, strings.finish]
-    native = NativeImage(compile_functions(functions, base=None, runtime="process"))
+    native = compiling.native(functions)
     return tuple(native[each.__qualname__] for each in functions)

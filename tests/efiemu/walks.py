@@ -7,10 +7,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
+from tests import compiling
 from vestige.efiemu.shell.memory import Memory
 from vestige.efiemu.shell.vmcb import Vmcb
 from vestige.efiemu.shell.walk import Access, Entry, Walk
-from vestige.lang.build import compile_functions
 from vestige.lang.native import NativeImage
 
 PAGE, MIB = 0x1000, 1 << 20
@@ -181,7 +181,7 @@ def compiled() -> NativeImage:
         Memory.add,
         Memory.leave_out,
     ]
-    return NativeImage(compile_functions(functions, base=None, runtime="process"))
+    return compiling.native(functions)
 
 
 def _seen(outcome: int, walk: Walk, ram: Ram) -> Seen:

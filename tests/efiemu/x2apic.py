@@ -3,13 +3,13 @@
 Each executes CPUID in real mode and halts. APM volume 2, 16.9 to 16.13.
 """
 
+from tests import compiling
 from vestige.efiemu import pe
 from vestige.efiemu.shell import uefi
 from vestige.efiemu.shell.console import end_line, put, put_hexadecimal
 from vestige.efiemu.shell.interrupt import APIC_BASE, ASSERT, X2APIC, X2APIC_COMMAND
 from vestige.efiemu.shell.state import Shell
 from vestige.efiemu.shell.uefi import SystemTable
-from vestige.lang.build import compile_functions
 from vestige.lang.intrinsics import (
     address_of,
     load8,
@@ -75,6 +75,6 @@ def efi_join(state: u64, cr0: u64) -> None:
 
 def application() -> bytes:
     """The file."""
-    image = compile_functions([efi_main, efi_failed, efi_serve, efi_join], base=None, runtime="efi")
+    image = compiling.image([efi_main, efi_failed, efi_serve, efi_join], base=None, runtime="efi")
     zeroed = image.memory_size - image.code_size
     return pe.application(image.code, image.symbols["efi_start"], zeroed, bytes(16))

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from functools import cache
 from pathlib import Path
 
+from tests import compiling
 from tests.host import guest_payload, monitor_payload
 from tests.host.guest_payload import Report
 from vestige import abi
@@ -28,7 +29,6 @@ from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.session import Session
 from vestige.host.loop.wait import POWERED_OFF, RESET
 from vestige.host.vfio.pass_through import PassThrough
-from vestige.lang.build import compile_functions
 from vestige.lang.image import Image
 from vestige.machine.cpu import CODE, DATA, TSS, CpuState, Segment
 from vestige.signals import Ended, Signals, Watch
@@ -55,17 +55,17 @@ PROCESSOR_START = bytes.fromhex(
 @cache
 def monitor_image() -> Image:
     functions = [monitor_payload.vcpu_main, monitor_payload.worker_main]
-    return compile_functions(functions, base=abi.IMAGE, runtime="monitor")
+    return compiling.image(functions, base=abi.IMAGE, runtime="monitor")
 
 
 @cache
 def guest_image(function: Callable[[Report], None]) -> Image:
-    return compile_functions([function], base=GUEST, runtime="kernel")
+    return compiling.image([function], base=GUEST, runtime="kernel")
 
 
 @cache
 def runner() -> Callable[[runloop.Loop], int]:
-    return images.runner_of(compile_functions([runloop.run], base=None, runtime="process"))
+    return images.runner_of(compiling.image([runloop.run], base=None, runtime="process"))
 
 
 class Payload:

@@ -3,6 +3,7 @@
 import struct
 from pathlib import Path
 
+from tests import compiling
 from vestige.abi import (
     HPET,
     HPET_IDENTITY,
@@ -23,7 +24,6 @@ from vestige.abi import (
     VIRTIO_NOTIFY_STRIDE,
     VIRTIO_SLOT,
 )
-from vestige.lang.build import compile_functions
 from vestige.lang.intrinsics import (
     load8,
     load16,
@@ -430,7 +430,7 @@ def write(name: str, path: Path) -> None:
     if name == "echo":
         write_elf(ECHO, LOAD_ADDRESS, path)
         return
-    image = compile_functions([globals()[name]], base=LOAD_ADDRESS, runtime="kernel")
+    image = compiling.image([globals()[name]], base=LOAD_ADDRESS, runtime="kernel")
     write_elf(image.code, LOAD_ADDRESS + image.symbols[name], path)
 
 

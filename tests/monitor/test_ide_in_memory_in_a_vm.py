@@ -9,8 +9,8 @@ import pytest
 from tests.host import harness
 from tests.host.guest_payload import Report
 from tests.monitor import ide_guest as guests
-from tests.monitor.test_in_a_vm import monitor_image
 from vestige import abi
+from vestige.host import images
 from vestige.host.kvm import api as kvm
 
 pytestmark = [
@@ -36,7 +36,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     def make(function: Callable[[Report], None], command: int) -> harness.Payload:
         payload = harness.Payload(
-            function, files=files, command=command, monitor=monitor_image(), ide_in_memory=True
+            function,
+            files=files,
+            command=command,
+            monitor=images.monitor_image(),
+            ide_in_memory=True,
         )
         made.append(payload)
         config = payload.twin.private.shared().config

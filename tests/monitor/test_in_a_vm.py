@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +11,8 @@ from tests.host import harness
 from tests.host.guest_payload import Report
 from tests.monitor import guest
 from vestige import abi
-from vestige.lang.build import compile_functions
-from vestige.lang.image import Image
+from vestige.host import images
 from vestige.monitor.core.machine import Machine
-from vestige.monitor.core.trap_turn import vcpu_main
-from vestige.monitor.core.worker_turn import worker_main
 
 pytestmark = [
     pytest.mark.kvm,
@@ -26,12 +22,6 @@ pytestmark = [
 DISK_SIZE = 1 << 20
 ACCESSES = 3000
 TICKS = 20
-
-
-@cache
-def monitor_image() -> Image:
-    """The real one."""
-    return compile_functions([vcpu_main, worker_main], base=abi.IMAGE, runtime="monitor")
 
 
 class Files(NamedTuple):
@@ -45,7 +35,7 @@ class Files(NamedTuple):
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Files]:
     """A disk and a console's output; payloads get the real monitor."""
-    monkeypatch.setattr(harness, "monitor_image", monitor_image)
+    monkeypatch.setattr(harness, "monitor_image", images.monitor_image)
     (tmp_path / "disk").write_bytes(os.urandom(DISK_SIZE))
     descriptors = [
         os.open(tmp_path / "disk", os.O_RDWR),

@@ -2,7 +2,7 @@
 
 import threading
 
-from vestige.lang.build import compile_functions
+from tests import compiling
 from vestige.lang.intrinsics import (
     address_of,
     atomic_exchange32,
@@ -10,7 +10,6 @@ from vestige.lang.intrinsics import (
     pause,
     store_release32,
 )
-from vestige.lang.native import NativeImage
 from vestige.lang.types import Struct, u32, u64
 from vestige.monitor.core.lock import Lock
 
@@ -76,7 +75,7 @@ def work(shift: Shift, times: u32) -> None:
 
 
 def test_no_increment_under_the_lock_is_lost() -> None:
-    native = NativeImage(compile_functions([count], base=None, runtime="process"))
+    native = compiling.native([count])
     guarded = Guarded()
     threads = [
         threading.Thread(target=lambda: native["count"](guarded, TIMES)) for _ in range(THREADS)
@@ -90,7 +89,7 @@ def test_no_increment_under_the_lock_is_lost() -> None:
 
 
 def test_whoever_leaves_a_turn_is_woken() -> None:
-    native = NativeImage(compile_functions([hold, work], base=None, runtime="process"))
+    native = compiling.native([hold, work])
     shift = Shift()
     threads = [threading.Thread(target=lambda: native["work"](shift, TIMES))]
     threads += [threading.Thread(target=lambda: native["hold"](shift, TIMES)) for _ in range(2)]

@@ -3,8 +3,8 @@
 import functools
 from typing import Any
 
+from tests import compiling
 from vestige.abi import Config
-from vestige.lang.build import compile_functions
 from vestige.lang.native import NativeImage
 from vestige.monitor.devices.piix3_ide.function import Ide
 
@@ -73,4 +73,4 @@ class Compiled:
 @functools.cache
 def compiled() -> Compiled:
     """Compile once a process."""
-    return Compiled(NativeImage(compile_functions(ENTRIES, base=None, runtime="process")))
+    return Compiled(compiling.native(ENTRIES))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 
 from tests.devices.virtio.reference import Driver, GuestRam, SplitDriver
-from tests.devices.virtio.twice import Twice, compiled
+from tests.twice import Twice, compiled
 from vestige import abi
 from vestige.lang.native import NativeImage
 from vestige.monitor.block import BlockRequest, State

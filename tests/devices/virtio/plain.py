@@ -5,7 +5,7 @@ from typing import Any
 from tests.devices.virtio.bench import EVENT_IDX, INDIRECT, PACKED, RING_RESET, VERSION_1, Bench
 from tests.devices.virtio.bench import native as native_devices
 from tests.devices.virtio.reference import Driver, GuestRam, SplitDriver
-from tests.devices.virtio.twice import Twice
+from tests.twice import Twice
 from vestige import abi
 from vestige.lang.native import NativeImage
 from vestige.monitor.devices.virtio.devices import Virtio

@@ -19,7 +19,7 @@ from tests.devices.virtio.reference import (
     PackedDriver,
     SplitDriver,
 )
-from tests.devices.virtio.twice import Twice, compiled
+from tests.twice import Twice, compiled
 from vestige.lang.native import NativeImage
 from vestige.monitor.devices.virtio.chain import Chain
 from vestige.monitor.devices.virtio.queue import ask, give, take, take_interrupt

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tests.devices.virtio.plain import ROOM, PlainBench
 from tests.devices.virtio.reference import Buffer, Driver, SplitDriver
-from tests.devices.virtio.twice import Twice, compiled
+from tests.twice import Twice, compiled
 from vestige import abi
 from vestige.lang.intrinsics import address_of
 from vestige.lang.native import NativeImage

@@ -19,8 +19,8 @@ from tests.devices.virtio.reference import (
     GuestRam,
     SplitDriver,
 )
-from tests.devices.virtio.twice import Twice, compiled
 from tests.monitor.fake_ring import FakeRing
+from tests.twice import Twice, compiled
 from vestige import abi
 from vestige.abi import NetBackend
 from vestige.lang.intrinsics import address_of

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from tests.devices.virtio.bench import EVENT_IDX, NEEDS_RESET
 from tests.devices.virtio.plain import ROOM
 from tests.devices.virtio.reference import Buffer, Driver, PackedDriver, SplitDriver
-from tests.devices.virtio.twice import compiled
 from tests.devices.virtio_rng.bench import EntropyBench
+from tests.twice import compiled
 from vestige.monitor.devices.virtio_rng.model import POOL_SIZE, VirtioEntropy
 
 KINDS = pytest.mark.parametrize("kind", [SplitDriver, PackedDriver])

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests import compiling
 from vestige.host import images
 from vestige.host.loop import patience
 from vestige.host.loop.patience import (
@@ -14,7 +15,6 @@ from vestige.host.loop.patience import (
     TRIAL,
     Patience,
 )
-from vestige.lang.native import NativeImage
 
 
 class Thread:
@@ -102,9 +102,7 @@ def test_what_the_kernel_refuses_is_asked_for_once(monkeypatch: pytest.MonkeyPat
 
 def test_the_kernel_takes_it_from_compiled_code() -> None:
     """A trial of patience, of this thread, and back again."""
-    from vestige.lang.build import compile_functions  # noqa: PLC0415
-
-    native = NativeImage(compile_functions([Patience.kicked], base=None, runtime="process"))
+    native = compiling.native([Patience.kicked])
     mine = Patience()
     mine.start(os.sched_getscheduler(0))
     if not mine.adapts:

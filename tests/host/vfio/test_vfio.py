@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests import compiling
 from tests.host import harness
 from tests.host.vfio import payload
 from vestige import abi
@@ -22,7 +23,6 @@ from vestige.host.vfio import api as vfio
 from vestige.host.vfio import bar, device, sysfs
 from vestige.host.vfio.bar import Msix
 from vestige.host.vfio.sysfs import NVME_CLASS, KernelPaths
-from vestige.lang.build import compile_functions
 from vestige.softhost import SoftHost
 
 NVME, OTHER, NETWORK = "0000:01:00.0", "0000:02:00.0", "0000:01:00.1"
@@ -415,9 +415,9 @@ def inside(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("vfio")
     monitor = [payload.vcpu_main, payload.worker_main]
     images = {
-        "monitor": compile_functions(monitor, base=abi.IMAGE, runtime="monitor"),
-        "guest": compile_functions([payload.guest_main], base=harness.GUEST, runtime="kernel"),
-        "run-loop": compile_functions([runloop.run], base=None, runtime="process"),
+        "monitor": compiling.image(monitor, base=abi.IMAGE, runtime="monitor"),
+        "guest": compiling.image([payload.guest_main], base=harness.GUEST, runtime="kernel"),
+        "run-loop": compiling.image([runloop.run], base=None, runtime="process"),
     }
     for name, image in images.items():
         image.save(str(folder / name))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import compiling
 from tests.host.harness import why_not
 from tests.host.kernel_payload import LOAD_ADDRESS, write_elf
 from tests.visitor.inside.kernel import ABSENT, SEEN, main
-from vestige.lang.build import compile_functions
 
 pytestmark = [
     pytest.mark.kvm,
@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm", "-
 @pytest.fixture(scope="module")
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The kernel's file."""
-    image = compile_functions([main], base=LOAD_ADDRESS, runtime="kernel")
+    image = compiling.image([main], base=LOAD_ADDRESS, runtime="kernel")
     made = tmp_path_factory.mktemp("kernel") / "kernel"
     write_elf(image.code, LOAD_ADDRESS + image.symbols["main"], made)
     return made
