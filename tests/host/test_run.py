@@ -604,8 +604,14 @@ def test_a_virtio_console_on_a_terminal_leaves_it_as_it_was(kernels: Kernels, ea
         assert early or HELLO.strip() not in terminal.screen
 
 
-@pytest.mark.parametrize(("kernel", "device"), [("hvc_floods", "virtio:"), ("uart_floods", "")])
-@pytest.mark.parametrize(("words", "status"), [(("--timeout", "12"), 124), ((), 143)])
+@pytest.mark.parametrize(
+    ("kernel", "device", "words", "status"),
+    [
+        ("hvc_floods", "virtio:", (), 143),
+        ("uart_floods", "", (), 143),
+        ("uart_floods", "", ("--timeout", "12"), 124),
+    ],
+)
 def test_a_terminal_that_nobody_reads_freezes_no_disk_and_no_end(
     kernels: Kernels,
     start: Start,

@@ -3,6 +3,7 @@
 What QEMU does otherwise (see the device's page) is left out here.
 """
 
+import ctypes
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -43,6 +44,7 @@ class Pair:
     def __init__(self, qtest: Qtest, files: Sequence[Path]) -> None:
         self.qtest, self.files = qtest, files
         self.bench = Bench([Image(IMAGES[0]), Image(IMAGES[1], read_only=True)])
+        self.buffer = ctypes.addressof(self.bench.ram) + BUFFER
         for path, image in zip(files, self.bench.images, strict=True):
             assert image is not None
             image.data[:] = path.read_bytes()
@@ -92,7 +94,7 @@ class Pair:
     def fill(self, seed: int) -> None:
         """The same bytes into both buffers."""
         data = random.Random(seed).randbytes(BUFFER_SIZE)
-        self.bench.ram[BUFFER : BUFFER + BUFFER_SIZE] = list(data)
+        ctypes.memmove(self.buffer, data, BUFFER_SIZE)
         self.qtest.ram[BUFFER : BUFFER + BUFFER_SIZE] = data
 
     # ---- commands -----------------------------------------------------------------------------
@@ -112,7 +114,7 @@ class Pair:
         for port, value in programmed(BUFFER, length, mode):
             self.write(port, value)
         self.command(*data)
-        mine = bytes(self.bench.ram[BUFFER : BUFFER + BUFFER_SIZE])
+        mine = ctypes.string_at(self.buffer, BUFFER_SIZE)
         self.alike("memory", hash(mine), hash(self.qtest.ram[BUFFER : BUFFER + BUFFER_SIZE]))
         self.read(DmaRegister.STATUS, 0x0F)
         self.write(DmaRegister.CLEAR_FLIP_FLOP, 0)

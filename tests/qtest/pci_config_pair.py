@@ -86,10 +86,9 @@ class Pair:
         return self.ours.read_config(0, offset, size), self.qemu.flush()[index]
 
     def write(self, offset: int, size: int, value: int) -> None:
-        """To both."""
+        """To both; QEMU has it with the next read."""
         self.select(offset)
         self.qemu.write(0xCFC + offset % 4, value, size)
-        self.qemu.flush()
         self.ours.write_config(0, offset, size, value)
 
     def select(self, offset: int) -> None:

@@ -12,8 +12,8 @@ from tests.qtest.ide_sequences import Sequence
 
 pytestmark = pytest.mark.qtest
 
-SEQUENCES = 1500
-CHUNKS = 6
+SEQUENCES = 500
+CHUNKS = 2
 PAGE = Path(__file__).parents[2] / "docs/devices/piix3-ide.md"
 
 

@@ -103,7 +103,7 @@ def test_five_hundred_characters_arrive_whole() -> None:
     assert guest.keys == codes_of(keys)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.integers(1, ROOM - EVENT_SIZE), min_size=1, max_size=30), st.integers(0, 25))
 def test_records_come_in_pieces_of_any_size(sizes: list[int], pause: int) -> None:
     keys = [(A, B)[number % 2] for number in range(12)]
