@@ -29,22 +29,29 @@ for number, handler in (
         signal.signal(number, handler)
 
 
+# Fixtures that boot a software host for all that ask for them.
+SHARED = ("softhost", "there", "networked")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With xdist, one worker runs all tests of a file that use the software host.
+    """With xdist, one worker runs all tests that share a software host, or are in a file with one.
 
-    Each worker boots one: a single one for all would leave the other worker with too little to do.
+    Files are apart: else the other worker would have too little to do.
     """
     for item in items:
-        if "softhost" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "softhost" in fixtures:
             item.add_marker(pytest.mark.softhost)
-        if item.get_closest_marker("softhost") is not None:
-            item.add_marker(pytest.mark.xdist_group(f"softhost {item.path.stem}"))
+        shared = [name for name in SHARED if name in fixtures]
+        if shared or item.get_closest_marker("softhost") is not None:
+            name = shared[0].replace("there", "softhost") if shared else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(f"softhost {name}"))
 
 
 @pytest.fixture(scope="session")
 def softhost() -> Iterator[SoftHost]:
-    """A software host with a real /dev/kvm, booted once for all tests of this worker."""
+    """A software host with a real /dev/kvm, booted once for all its tests."""
     if shutil.which("qemu-system-x86_64") is None:
         pytest.skip("needs qemu-system-x86_64")
     with SoftHost() as host:

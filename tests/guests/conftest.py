@@ -6,6 +6,16 @@ from collections.abc import Iterator
 import pytest
 
 from vestige.softhost import SoftHost
+from vestige.softhost.detect import kvm_state
+
+
+@pytest.fixture(scope="session")
+def there(request: pytest.FixtureRequest) -> SoftHost | None:
+    """Where `vestige run` is typed: None, here, if KVM is good for it; or a software host."""
+    if kvm_state().is_good:
+        return None
+    host: SoftHost = request.getfixturevalue("softhost")
+    return host
 
 
 @pytest.fixture(scope="package")

@@ -1,20 +1,19 @@
 """Debian's own kernels, unmodified, on Vestige: their drivers judge our devices.
 
-Each boot is a `vestige run` as a user types it; where KVM is not good for it, that runs in the
-software host.
+Each boot is a `vestige run` as a user types it. Where KVM is not good for it, that runs in the
+software host: in the shared one, but for what only an own one can show, and for many CPUs.
 """
 
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.guests import images, initramfs, interrupts, kernels, roots
+from tests.guests.boots import boot
+from vestige.softhost import SoftHost
 
 pytestmark = [
     pytest.mark.softhost,
@@ -23,58 +22,23 @@ pytestmark = [
     ),
 ]
 
-GUEST_TIMEOUT = 480  # seconds
-CONSOLE = "console=ttyS0 quiet panic=-1"
 DATA_MEBIBYTES = 4
 HOLE = 2 * images.MEBIBYTE  # where the guest discards one
 TYPED = [f"{number:02} typed before anything could read it" for number in range(12)]
-
-
-@dataclass(frozen=True)
-class Boot:
-    """How a guest ended and what it said."""
-
-    status: int
-    lines: list[str]
-    errors: str
-
-    def after(self, prefix: str) -> list[str]:
-        """What follows `prefix` in each line that begins with it."""
-        return [line.removeprefix(prefix).strip() for line in self.lines if line.startswith(prefix)]
-
-
-def boot(kernel: Path, initrd: Path, append: str, *options: str, typed: str = "") -> Boot:
-    """Run a guest to its end; its console's input is `typed`."""
-    started = ("--kernel", str(kernel), "--initrd", str(initrd), "--append", f"{CONSOLE} {append}")
-    return boot_words(*started, *options, typed=typed)
-
-
-def boot_words(*words: str, typed: str = "") -> Boot:
-    """The same of any `vestige run`."""
-    run = (sys.executable, "-m", "vestige.cli.main", "run", "--timeout", str(GUEST_TIMEOUT))
-    done = subprocess.run(
-        [*run, *words],
-        input=typed,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=GUEST_TIMEOUT + 120,
-        check=False,
-    )
-    return Boot(done.returncode, done.stdout.splitlines(), done.stderr)
 
 
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_the_cloud_kernels_elf_file_boots_on_two_cpus() -> None:
+def test_the_cloud_kernels_elf_file_boots_on_two_cpus(there: SoftHost | None) -> None:
     guest = boot(
         kernels.kernel("cloud").vmlinux,
         initramfs.reached(),
         "marker=one typed earlyprintk=ttyS0",
         *("--cpus", "2", "--memory", "256M"),
         typed="".join(f"{line}\n" for line in [*TYPED, "end"]),
+        there=there,
     )
     assert "INIT-REACHED" in guest.lines, guest
     assert guest.after("cpus:") == ["2"]
@@ -85,7 +49,9 @@ def test_the_cloud_kernels_elf_file_boots_on_two_cpus() -> None:
     assert guest.status == 0, guest
 
 
-def test_the_standard_kernel_runs_from_a_partition_of_a_read_only_disk(tmp_path: Path) -> None:
+def test_the_standard_kernel_runs_from_a_partition_of_a_read_only_disk(
+    there: SoftHost | None, tmp_path: Path
+) -> None:
     pristine = roots.small_disk(partition=True)
     disk = images.copy(pristine, tmp_path / "disk.img")
     guest = boot(
@@ -93,6 +59,7 @@ def test_the_standard_kernel_runs_from_a_partition_of_a_read_only_disk(tmp_path:
         initramfs.root("standard"),
         f"root={roots.small_root(partition=True)} ro write=0:0 show=0:0",
         *("--disk", f"{disk},bus=ide,readonly"),
+        there=there,
     )
     assert guest.after("root:") == ["0:0 partition 1 ro"], guest
     assert guest.after("write:") == ["0:0 failed"]
@@ -155,7 +122,9 @@ def test_the_cloud_kernel_runs_from_a_whole_disk_beside_two_others(tmp_path: Pat
     runs_beside_two_others(tmp_path, "ide", ("0:0", "0:1", "1:0"))
 
 
-def test_the_cloud_kernel_runs_with_its_ide_in_memory(tmp_path: Path) -> None:
+def test_the_cloud_kernel_runs_with_its_ide_in_memory(
+    there: SoftHost | None, tmp_path: Path
+) -> None:
     root = images.copy(roots.small_disk(partition=True), tmp_path / "root.img")
     source = roots.data_disk(DATA_MEBIBYTES, seed=2)
     writable = images.copy(source, tmp_path / "writable.img")
@@ -166,6 +135,7 @@ def test_the_cloud_kernel_runs_with_its_ide_in_memory(tmp_path: Path) -> None:
         f"root={roots.small_root(partition=True)} rw show=0:0 write=0:1",
         *("--disk", f"{root},bus=ide", "--disk", f"{writable},bus=ide"),
         *("--ide", "memory", "--cpus", "2", "--stats", str(stats)),
+        there=there,
     )
     before = source.read_bytes()
     pattern = roots.pattern()
@@ -201,6 +171,7 @@ def test_the_cloud_kernel_runs_from_a_virtio_disk_beside_two_others(tmp_path: Pa
         assert worker["wakeups"] > 1
 
 
+@pytest.mark.slow
 def test_workers_share_a_disk_of_a_guest_with_eight_cpus(tmp_path: Path) -> None:
     cpus, part = 8, 256 << 10
     root = images.copy(roots.small_disk(partition=False), tmp_path / "root.img")

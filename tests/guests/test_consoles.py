@@ -29,19 +29,18 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def found(softhost: SoftHost, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What consoles_inside found."""
     kernel = kernels.kernel("cloud").bzimage
     initrd = initramfs.consoles("cloud")
     images.ensure()
-    with SoftHost() as host:
-        done = host.capture(
-            [
-                *(sys.executable, "-m", "tests.guests.consoles_inside"),
-                *(kernel, initrd, tmp_path_factory.mktemp("consoles")),
-            ],
-            timeout=2 * PATIENCE,
-        )
+    done = softhost.capture(
+        [
+            *(sys.executable, "-m", "tests.guests.consoles_inside"),
+            *(kernel, initrd, tmp_path_factory.mktemp("consoles")),
+        ],
+        timeout=2 * PATIENCE,
+    )
     assert done.status == 0, done.stderr.decode()
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.guests import i386, xen
-from tests.guests.test_boot import boot, boot_words
+from tests.guests.boots import boot, boot_words
+from vestige.softhost import SoftHost
 
 pytestmark = [
     pytest.mark.softhost,
@@ -18,9 +19,9 @@ pytestmark = [
 MODULE = b"no domain 0 at all\n" * 1000
 
 
-def test_debian_for_32_bits_starts_by_its_32_bit_entry() -> None:
+def test_debian_for_32_bits_starts_by_its_32_bit_entry(there: SoftHost | None) -> None:
     kernel = i386.kernel()
-    guest = boot(kernel.bzimage, kernel.reached, "marker=one", "--memory", "256M")
+    guest = boot(kernel.bzimage, kernel.reached, "marker=one", "--memory", "256M", there=there)
     assert "INIT-REACHED" in guest.lines, guest
     assert "marker=one" in guest.after("command line:")[0].split()
     (memory,) = guest.after("memory:")
@@ -28,6 +29,7 @@ def test_debian_for_32_bits_starts_by_its_32_bit_entry() -> None:
     assert guest.status == 0, guest
 
 
+@pytest.mark.slow
 def test_processors_of_a_pc_are_found_by_our_mp_tables_without_acpi() -> None:
     kernel = i386.kernel()
     words = ("--machine", "pc", "--cpus", "8", "--memory", "256M")
@@ -36,6 +38,7 @@ def test_processors_of_a_pc_are_found_by_our_mp_tables_without_acpi() -> None:
     assert guest.status == 3, guest
 
 
+@pytest.mark.slow
 def test_xen_starts_by_multiboot_and_finds_memory_tables_and_module(tmp_path: Path) -> None:
     """It takes its one module for the kernel of its first domain, and resets as that is none."""
     module = tmp_path / "module"
@@ -56,6 +59,7 @@ def test_xen_starts_by_multiboot_and_finds_memory_tables_and_module(tmp_path: Pa
     assert guest.status == 3, "it has reset the machine"
 
 
+@pytest.mark.slow
 def test_seabios_starts_debian_for_32_bits_with_its_initrd_and_command_line() -> None:
     """By the 16-bit boot protocol, from fw_cfg: it knows memory and processors by the BIOS."""
     kernel = i386.kernel()

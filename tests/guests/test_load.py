@@ -13,7 +13,7 @@ from tests.guests import network
 from tests.guests.network_guest import GUEST_EXITS, TAP_GUEST, TAP_HOST, Guest
 from vestige.softhost import SoftHost
 
-pytestmark = pytest.mark.softhost
+pytestmark = [pytest.mark.slow, pytest.mark.softhost]
 
 DISK_MEBIBYTES = 64
 MEMORY = "512M"  # fio's libraries are 80
@@ -99,12 +99,6 @@ def loaded(host: SoftHost, folder: Path, load: Load, ring: str) -> Guest:
 def little(networked: SoftHost, tmp_path_factory: pytest.TempPathFactory) -> Guest:
     """What the other is compared with: few operations."""
     return loaded(networked, tmp_path_factory.mktemp("little"), LITTLE, "poll")
-
-
-def test_kvm_there_takes_two_measurements_of_the_tsc_for_one(networked: SoftHost) -> None:
-    """Else a guest stands still: docs/softhost.md, Limits."""
-    parameter = "/sys/module/kvm/parameters/tsc_tolerance_ppm"
-    assert int(networked.capture(["cat", parameter], timeout=60).stdout) >= 100_000
 
 
 def test_with_a_polling_thread_no_request_and_no_frame_costs_an_exit(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.guests import initramfs, kernels
-from tests.guests.test_boot import Boot, boot
+from tests.guests.boots import Boot, boot
+from vestige.softhost import SoftHost
 
 pytestmark = [
     pytest.mark.softhost,
@@ -17,25 +18,31 @@ pytestmark = [
 ]
 
 
-def platform(task: str, *options: str) -> Boot:
-    """A guest that does `task`, see platform-init."""
-    cloud = kernels.kernel("cloud")
-    return boot(cloud.vmlinux, initramfs.platform("cloud"), f"do={task}", *options)
+@pytest.fixture(scope="module")
+def stats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the guest's counters."""
+    return tmp_path_factory.mktemp("platform") / "stats.json"
 
 
-def test_a_reboot_starts_the_kernel_afresh_with_its_disk_as_it_was(tmp_path: Path) -> None:
-    disk = tmp_path / "disk.img"
+@pytest.fixture(scope="module")
+def guest(there: SoftHost | None, stats: Path) -> Boot:
+    """One that tells of its clock, reboots, and panics after that: see platform-init."""
+    disk = stats.with_name("disk.img")
     disk.write_bytes(bytes(1 << 20))
-    file = tmp_path / "stats.json"
-    words = ("--on-reboot", "restart", "--disk", f"{disk},bus=ide", "--stats", str(file))
-    guest = platform("reboot", *words)
+    cloud = kernels.kernel("cloud")
+    words = ("--on-reboot", "restart", "--disk", f"{disk},bus=ide", "--stats", str(stats))
+    started = (cloud.vmlinux, initramfs.platform("cloud"), "clocksource=hpet")
+    return boot(*started, "--hpet", *words, there=there)
+
+
+def test_a_reboot_starts_the_kernel_afresh_with_its_disk_as_it_was(
+    guest: Boot, stats: Path
+) -> None:
     assert guest.after("start:") == ["1", "2"], guest
-    assert guest.status == 0
-    assert json.loads(file.read_text())["restarts"] == 1
+    assert json.loads(stats.read_text())["restarts"] == 1
 
 
-def test_a_panic_is_reported_and_the_console_says_why() -> None:
-    guest = platform("panic")
+def test_a_panic_is_reported_and_the_console_says_why(guest: Boot) -> None:
     assert guest.after("events:") == ["3"], guest
     assert any("Kernel panic - not syncing: sysrq triggered crash" in line for line in guest.lines)
     assert guest.errors.splitlines()[-1] == (
@@ -44,8 +51,7 @@ def test_a_panic_is_reported_and_the_console_says_why() -> None:
     assert guest.status == 1
 
 
-def test_the_hpet_is_a_clock_source_that_goes_as_kvm_clock_does() -> None:
-    guest = platform("clock clocksource=hpet", "--hpet")
+def test_the_hpet_is_a_clock_source_that_goes_as_kvm_clock_does(guest: Boot) -> None:
     assert guest.after("clocksource:") == ["hpet"], guest
     assert "kvm-clock" in guest.after("available:")[0].split()
     stamps = {
@@ -56,9 +62,9 @@ def test_the_hpet_is_a_clock_source_that_goes_as_kvm_clock_does() -> None:
     shortest = stamps["before last"] - stamps["after first"]
     longest = stamps["after last"] - stamps["before first"]
     assert 0.99 * shortest - 0.02 <= passed <= 1.01 * longest + 0.02
-    assert guest.status == 0
 
 
+@pytest.mark.slow
 def test_linux_brings_up_thirty_two_cpus_in_x2apic_mode() -> None:
     guest = boot(kernels.kernel("cloud").vmlinux, initramfs.reached(), "", *("--cpus", "32"))
     assert guest.after("cpus:") == ["32"], guest

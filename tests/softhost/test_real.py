@@ -37,6 +37,12 @@ def test_kvm_is_real_and_has_nested_paging(softhost: SoftHost) -> None:
     assert done.stdout.split() == [b"12", b"1", b"Y"]
 
 
+def test_kvm_takes_two_measurements_of_the_tsc_for_one(softhost: SoftHost) -> None:
+    """Else a guest stands still: docs/softhost.md, Limits."""
+    parameter = "/sys/module/kvm/parameters/tsc_tolerance_ppm"
+    assert int(softhost.capture(["cat", parameter], timeout=TIMEOUT).stdout) >= 100_000
+
+
 def test_no_nested_guest_sleeps_through_an_interrupt(softhost: SoftHost) -> None:
     """One that waits behind STI comes after HLT, and ends it: not before, as in QEMU 7.2."""
     inside = [sys.executable, "-m", "tests.softhost.sleep_inside"]
