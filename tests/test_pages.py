@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("vestige", "tests", "bench", "docs", "examples")
 FILES = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()]
 TOLD = "CHANGELOG.md"  # what was is not looked for
+PLACES = {f"/{path.relative_to(ROOT)}": path for path in FILES}
 PAGES = [
     path for path in (*ROOT.glob("*.md"), *FILES) if path.suffix == ".md" and path.name != TOLD
 ]
@@ -17,12 +18,13 @@ SOURCE = re.compile(r"`(?:\.\./)*([\w/-]+\.(?:py|s))?(?:::(\w+))?`")  # `::test`
 LINK = re.compile(r"\]\(([^)#:\s]*)(?:#([^)]*))?\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 ANCHOR = re.compile(r'<a id="([^"]+)">')
+SLOW = re.compile(r"pytest\.mark\.slow\b")
 PAGE = re.compile(r"\bdocs/[a-z0-9/_-]+\.md")
 
 
 def named(name: str) -> Iterator[Path]:
     """The files that a page may mean: it leaves out folders that its reader is in."""
-    return (path for path in FILES if f"/{path.relative_to(ROOT)}".endswith(f"/{name}"))
+    return (path for place, path in PLACES.items() if place.endswith(f"/{name}"))
 
 
 def sections(page: Path) -> set[str]:
@@ -48,6 +50,15 @@ def test_the_pages_and_sections_that_a_page_links_to_are_there(page: Path) -> No
         target = page.parent / name if name else page
         assert target.exists(), name
         assert not section or section in sections(target), f"{name}#{section}"
+
+
+def test_the_files_with_slow_tests_are_listed() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    tests = [(place, path) for place, path in PLACES.items() if path.name.startswith("test_")]
+    slow = [place for place, path in tests if SLOW.search(path.read_text())]
+    assert slow
+    for place in slow:
+        assert f"`{place.removeprefix('/tests/')}`" in text, place
 
 
 def test_the_pages_that_code_names_are_there() -> None:

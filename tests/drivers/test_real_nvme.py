@@ -72,7 +72,7 @@ def misaligned_root(image: Path) -> None:
         file.truncate(-(-size // 4096) * 4096)
 
 
-@pytest.fixture(scope="module", params=["ide", "virtio"])
+@pytest.fixture(scope="module", params=["ide", pytest.param("virtio", marks=pytest.mark.slow)])
 def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """A guest on two controllers: its root on one, data to read and write on the other."""
     bus = str(request.param)

@@ -5,6 +5,9 @@ What the disk has is Debian's GRUB, too, which starts Linux from it.
 
 from pathlib import Path
 
+import pytest
+
+from tests import compiling
 from tests.efiemu import ovmf
 from tests.guests import grub, images, initramfs, kernels
 from vestige.efiemu.build import application
@@ -23,10 +26,11 @@ boot
 """
 
 
+@pytest.mark.slow
 def test_debians_grub_starts_it_and_is_started_by_it(tmp_path: Path) -> None:
     for name, text in (("stick.cfg", STICK), ("disk.cfg", DISK)):
         (tmp_path / name).write_text(text)
-    (tmp_path / "efiemu.efi").write_bytes(application())
+    (tmp_path / "efiemu.efi").write_bytes(compiling.kept("efiemu.efi", application))
     folder, disk = tmp_path / "none", tmp_path / "disk.img"
     folder.mkdir()
     default = {"EFI/BOOT/BOOTX64.EFI": grub.signed()}

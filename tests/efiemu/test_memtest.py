@@ -7,6 +7,9 @@ find there what it had written elsewhere.
 import re
 from pathlib import Path
 
+import pytest
+
+from tests import compiling
 from tests.efiemu import ovmf
 from tests.guests import loaders
 from vestige.efiemu.build import application
@@ -15,10 +18,11 @@ SCRIPT = ("fs0:", "\\efiemu.efi", "\\memtest.efi console=ttyS0,115200")
 FOUR_TESTS = "#4  [Moving inversions, 8 bit pattern]"  # is the next one
 
 
+@pytest.mark.slow
 def test_two_processors_test_all_memory_and_find_no_errors(tmp_path: Path) -> None:
     folder, disk = tmp_path / "esp", tmp_path / "disk.img"
     folder.mkdir()
-    (folder / "efiemu.efi").write_bytes(application())
+    (folder / "efiemu.efi").write_bytes(compiling.kept("efiemu.efi", application))
     (folder / "memtest.efi").write_bytes(loaders.boot_file(loaders.MEMTEST_EFI).read_bytes())
     (folder / "startup.nsh").write_text("".join(f"{line}\r\n" for line in SCRIPT))
     disk.write_bytes(bytes(1 << 20))

@@ -49,6 +49,7 @@ def test_a_disk_that_holds_something_else_is_told(
     assert "the guest wrote ['00']" in problem
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="qemu-system-x86_64 not found")
 def test_the_guest_passes_on_qemus_piix3() -> None:
     done = subprocess.run(

@@ -39,6 +39,7 @@ from vestige.place import standard
 from vestige.softhost import SoftHost
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.softhost,
     pytest.mark.skipif(
         not shutil.which("qemu-system-x86_64"), reason="needs qemu-system-x86_64 (software host)"

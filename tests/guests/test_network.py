@@ -117,6 +117,7 @@ def test_a_guest_has_the_hosts_network_through_passt(through_passt: Guest) -> No
     assert through_passt.after("lease:") == ["10.0.2.15 router 10.0.2.2 mtu 65520"]
 
 
+@pytest.mark.slow
 def test_a_guest_reaches_nothing_on_the_loopback_of_its_host_unless_asked(apart: Guest) -> None:
     words = apart.words()
     assert apart.status == 0, words

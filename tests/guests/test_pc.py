@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.guests import grub, initramfs, kernels
-from tests.guests.test_boot import CONSOLE, GUEST_TIMEOUT, Boot, boot
+from tests.guests.boots import CONSOLE, GUEST_TIMEOUT, Boot, boot
 from tests.screen import pictures
 from vestige.cli.screen import look, pictured
 from vestige.screen.picture import draw
@@ -185,6 +185,7 @@ def check_drawn(path: Path) -> None:
     assert not any(dots[16 * line :])
 
 
+@pytest.mark.slow
 def test_debian_uses_a_pc_s_chips_by_its_io_apic(disk: Path, tmp_path: Path) -> None:
     drawn = tmp_path / "drawn.png"
     guest = typing_boot(disk, "do=read pci=nomsi", "test-pc", drawn)
@@ -206,6 +207,7 @@ def test_debian_uses_a_pc_s_chips_by_its_io_apic(disk: Path, tmp_path: Path) -> 
     assert guest.status == 0
 
 
+@pytest.mark.slow
 def test_debian_runs_by_pic_and_pit_alone_and_resets_by_the_keyboard_controller(
     disk: Path,
 ) -> None:
@@ -251,13 +253,14 @@ def boot_and_look(name: str, *words: str) -> tuple[Boot, Seen]:
     return guest, seen[0]
 
 
+@pytest.mark.parametrize("cpus", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_debian_is_booted_from_a_virtio_disk_by_seabios_and_grub(
-    bootable: Path, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bootable: Path, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpus: int
 ) -> None:
     """Behind it an IDE disk, which would boot first if it were not for fw_cfg's boot order."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     disks = ("--disk", f"{bootable},readonly", "--disk", f"{disk},bus=ide")
-    guest, seen = boot_and_look("pc", "--machine", "pc", "--hpet", "--cpus", "8", *disks)
+    guest, seen = boot_and_look("pc", "--machine", "pc", "--hpet", "--cpus", str(cpus), *disks)
     assert any("SeaBIOS" in line for line in guest.lines), guest
     assert any(line.endswith("GRUB starts it") for line in guest.lines)
     check_chips(guest, disk, bootable)
@@ -273,5 +276,5 @@ def test_debian_is_booted_from_a_virtio_disk_by_seabios_and_grub(
     assert any(set(line[5:23]) == {7} for line in corner), "the corners are joined"
     assert any("virtio0" in line and "PCI-MSI" in line for line in guest.after("last:"))
     check_clocks(guest, "hpet")
-    assert guest.after("cpus:") == ["8"], "from real mode, by the MADT"
+    assert guest.after("cpus:") == [str(cpus)], "from real mode, by the MADT"
     assert guest.status == 0, "by the chipset's sleep type"

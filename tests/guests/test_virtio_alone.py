@@ -18,7 +18,7 @@ from tests.guests import (
 from tests.guests.network_guest import TAP_GUEST, TAP_HOST, Guest
 from vestige.softhost import SoftHost
 
-pytestmark = pytest.mark.softhost
+pytestmark = [pytest.mark.slow, pytest.mark.softhost]
 
 CPUS = 2
 MODULES = (*kernels.ROOT_MODULES, *network.MODULES, "virtio_console")
