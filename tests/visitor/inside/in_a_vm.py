@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
 
-COMMAND = [sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm", "--timeout", "30"]
+COMMAND = [sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm", "--timeout", "120"]
 
 
 @pytest.fixture(scope="module")
