@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.guests import uefi
 from vestige.softhost import SoftHost
 from vestige.softhost.detect import kvm_state
 
@@ -26,3 +27,9 @@ def networked() -> Iterator[SoftHost]:
         pytest.skip(f"needs {', '.join(missing)}")
     with SoftHost(network=True) as host:
         yield host
+
+
+@pytest.fixture(scope="package")
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment in which a PC with OVMF runs: its QEMU is the copy that uefi.py makes."""
+    return uefi.surroundings(tmp_path_factory.mktemp("cache"))

@@ -1,4 +1,7 @@
-"""Images of discs by xorriso, which a BIOS boots by isolinux: all Debian's."""
+"""Images of discs by xorriso, which a BIOS boots by isolinux: all Debian's.
+
+UEFI firmware boots them where they have a FAT for it, too. Sources: xorrisofs(1), El Torito 1.0.
+"""
 
 import os
 import shutil
@@ -12,6 +15,8 @@ from tests.guests.store import unpacked
 _XORRISO = ("xorriso", "libisoburn1", "libburn4", "libisofs6", "libjte2")
 _PACKAGES = (*_XORRISO, "isolinux", "syslinux-common")
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
+_CODE = ("-no-emul-boot", "-boot-load-size", "4", "-boot-info-table")
+_EFI = "efi.img"
 
 
 @cache
@@ -20,19 +25,28 @@ def tools() -> Path:
     return unpacked("discs", _PACKAGES)
 
 
-def write_disc(image: Path, configuration: str, files: Mapping[str, Path]) -> None:
-    """A disc with isolinux (El Torito, without emulation), its configuration, `files` by names."""
+def write_disc(
+    image: Path, configuration: str, files: Mapping[str, Path], efi: Path | None = None
+) -> None:
+    """A disc with isolinux (El Torito, without emulation), its configuration, `files` by names.
+
+    These have / between folders. `efi` is a FAT, which UEFI firmware boots.
+    """
     folder = image.with_suffix(".files")
     folder.mkdir()
     shutil.copy(tools() / "usr/lib/ISOLINUX/isolinux.bin", folder)
     shutil.copy(tools() / "usr/lib/syslinux/modules/bios/ldlinux.c32", folder)
     (folder / "isolinux.cfg").write_text(configuration)
     for name, path in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, folder / name)
+    boots = ["-b", "isolinux.bin", "-c", "boot.cat", *_CODE]
+    if efi is not None:
+        shutil.copy(efi, folder / _EFI)
+        boots += ["-eltorito-alt-boot", "-e", _EFI, "-no-emul-boot"]
     command = [
-        str(tools() / "usr/bin/xorriso"), "-as", "mkisofs", "-quiet", "-o", str(image),
-        "-V", "VESTIGE", "-J", "-R", "-b", "isolinux.bin", "-c", "boot.cat",
-        "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", str(folder),
-    ]  # fmt: skip
+        *(str(tools() / "usr/bin/xorriso"), "-as", "mkisofs", "-quiet", "-o", str(image)),
+        *("-V", "VESTIGE", "-J", "-R", *boots, str(folder)),
+    ]
     environment = {**os.environ, "LD_LIBRARY_PATH": str(tools() / LIBRARIES)}
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=120)

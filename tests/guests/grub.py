@@ -12,6 +12,7 @@ from tests.guests.store import unpacked
 from vestige.softhost import packages
 
 SIGNED = "grub-efi-amd64-signed"
+ON_DISKS, ON_DISCS = "grubx64.efi.signed", "gcdx64.efi.signed"
 PACKAGES = ("grub-common", "grub-pc-bin", "libdevmapper1.02.1")
 MODULES = (
     *("biosdisk", "part_msdos", "ext2", "normal", "serial", "terminal", "configfile", "echo"),
@@ -39,9 +40,13 @@ def tools() -> Path:
     return unpacked("grub", PACKAGES)
 
 
-def signed() -> Path:
-    """Debian's GRUB for UEFI firmware, signed by Debian, unpacked: it reads EFI/debian/grub.cfg."""
-    return unpacked("grub-signed", [SIGNED]) / "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed"
+def signed(name: str = ON_DISKS) -> Path:
+    """Debian's GRUB for UEFI firmware, signed by Debian, unpacked: the file of that name.
+
+    The one for disks reads EFI/debian/grub.cfg, the one for discs boot/grub of the disc that has a
+    file .disk/info.
+    """
+    return unpacked("grub-signed", [SIGNED]) / "usr/lib/grub/x86_64-efi-signed" / name
 
 
 def _fill_nothing(_tree: Path) -> None:

@@ -1,16 +1,7 @@
-"""A PC whose firmware is Debian's OVMF: its shell, and a Debian that its signed GRUB boots.
-
-OVMF writes CR8, by which QEMU's emulator ends where KVM waits to interrupt its guest: an assertion
-that one of QEMU's locks is held fails, and that matters for no device of the software host. So
-these tests have a copy of QEMU without that assertion, where each byte around it is as known.
-"""
+"""A PC whose firmware is Debian's OVMF: its shell, and a Debian that its signed GRUB boots."""
 
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +9,7 @@ import pytest
 
 from tests.efiemu import ovmf
 from tests.guests import debian, fat, images
-from tests.guests.dialogue import Dialogue
-from vestige.softhost import emulator, packages
+from tests.guests.uefi import PATIENCE, run
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,18 +19,6 @@ pytestmark = [
     ),
 ]
 
-
-class Assertion(NamedTuple):
-    """Where a build of QEMU has it: at an offset of the program, `before`, to become `after`."""
-
-    offset: int
-    before: bytes
-    after: bytes
-
-
-# 10.0.2 of Debian 12's backports: a jump that is to be taken always.
-KNOWN = Assertion(0x7A2EF0, bytes.fromhex("84c075244c8d05db"), bytes.fromhex("84c0eb244c8d05db"))
-PATIENCE = 900.0  # seconds for what comes next, on a busy machine
 GUID = "2f5e1b6c-93a4-4d0e-8a57-0c6b7d1e9f42"  # no known one: those of others are guarded
 NAME, VALUE = "VestigeTest", "kept"
 ATTRIBUTES = 7  # non-volatile, at boot and at run time
@@ -59,56 +37,11 @@ reset
 """
 
 
-@pytest.fixture(scope="module")
-def surroundings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment with a cache of its own, in which QEMU is that copy."""
-    program = emulator.ensure(print).program
-    if program.parent != emulator.cached():
-        pytest.skip("needs the QEMU of Debian 12's backports, in which the assertion is known")
-    with program.open("rb") as file:
-        file.seek(KNOWN.offset)
-        if file.read(len(KNOWN.before)) != KNOWN.before:
-            pytest.skip(f"the assertion is not where it is known to be in {program}")
-    ours = packages.cache_directory("softhost")
-    home = tmp_path_factory.mktemp("cache")
-    cache = home / ours.parent.name
-    cache.mkdir(mode=0o700)
-    for name in ("softhost", "images"):
-        shutil.copytree(ours.parent / name, cache / name)
-    with (cache / program.relative_to(ours.parent)).open("r+b") as file:
-        file.seek(KNOWN.offset)
-        file.write(KNOWN.after)
-    return {**os.environ, "XDG_CACHE_HOME": str(home)}
-
-
 class Left(NamedTuple):
     """What the run of the shell leaves: what it said behind the reset, and the variables' file."""
 
     said: str
     variables: Path
-
-
-@contextmanager
-def run(
-    environment: dict[str, str], *words: str
-) -> "Iterator[tuple[subprocess.Popen[bytes], Dialogue]]":
-    """A PC with OVMF, and somebody at its serial console."""
-    code = ovmf.files() / "usr/share/OVMF/OVMF_CODE_4M.fd"
-    command = (sys.executable, "-m", "vestige.cli.main", "run", "--accel", "soft")
-    machine = ("--machine", "pc", "--vga", "none", "--timeout", str(2 * PATIENCE))
-    with subprocess.Popen(
-        [*command, *machine, "--firmware", str(code), *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield process, Dialogue(process.stdout.fileno(), process.stdin.fileno(), PATIENCE)
-        finally:
-            process.kill()
 
 
 @pytest.fixture(scope="module")
