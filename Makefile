@@ -10,14 +10,17 @@ SEED ?=
 # What the tool, its tests and the demo run: the software host and the tests' second opinion
 # (QEMU), ACPI's and ELF's own tools, the makers of disk images, and what moves and judges frames.
 DEBIAN_PACKAGES = qemu-system-x86 seabios acpica-tools binutils debootstrap e2fsprogs fdisk gdb iperf3 iproute2 passt
+# What the window of demo-install is made of, typed at and read with.
+WINDOW_PACKAGES = xvfb tigervnc-viewer xdotool tesseract-ocr
 
 AS_ROOT = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BIN = .venv/bin
 PACKAGES_STAMP = .venv/.debian-packages
+WINDOW_STAMP = .venv/.window-packages
 VENV_STAMP = .venv/.stamp
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-nvme demo-debian debian-image demo-pc demo-efiemu demo-efiemu-nested test test-slow lint format fuzz bench clean distclean
+.PHONY: help setup demo demo-nvme demo-debian debian-image demo-pc demo-install demo-efiemu demo-efiemu-nested test test-slow lint format fuzz bench clean distclean
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.* ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,6 +44,9 @@ debian-image: setup ## The image of it, and the line that boots it, without boot
 
 demo-pc: setup ## A PC: SeaBIOS, GRUB and Debian, used by its serial port, keyboard and screen
 	@$(BIN)/python -m examples.demo_pc.driver
+
+demo-install: setup $(WINDOW_STAMP) ## Debian's installer, from a disc, in a window: its first three screens
+	@$(BIN)/python -m examples.demo_install.driver
 
 demo-efiemu: setup ## A stock VM, taken over by what its firmware loads: Debian on an IDE disk
 	@$(BIN)/python -m examples.demo_efiemu.driver
@@ -101,23 +107,30 @@ $(VENV_STAMP): pyproject.toml bin/vestige $(PACKAGES_STAMP)
 		--config-settings editable_mode=compat --editable '.[dev]'
 	@touch $@
 
+# Of a shell: $$missing are those of the packages that are not installed; installs those.
+find_missing = missing=$$(for package in $(1); do \
+		dpkg-query --show --showformat='$${db:Status-Status}\n' $$package 2>/dev/null \
+			| grep -qx installed || echo $$package; \
+	done)
+install_missing = echo "setup: Debian packages" $$missing; \
+		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
+			apt-get -qq install --yes --no-install-recommends $$missing >/dev/null
+
+$(WINDOW_STAMP): Makefile $(PACKAGES_STAMP) $(VENV_STAMP)
+	@$(call find_missing,$(WINDOW_PACKAGES)); \
+	if [ -n "$$missing" ]; then $(AS_ROOT) apt-get -qq update; $(install_missing); fi
+	@touch $@
+
 # Asks for root's rights only if something is missing. Who is root anyway gets new lists of
 # packages: guests are made of packages that are downloaded, and old lists name files long gone.
 $(PACKAGES_STAMP): Makefile
-	@missing=$$(for package in $(DEBIAN_PACKAGES); do \
-		dpkg-query --show --showformat='$${db:Status-Status}\n' $$package 2>/dev/null \
-			| grep -qx installed || echo $$package; \
-	done); \
+	@$(call find_missing,$(DEBIAN_PACKAGES)); \
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing python3 python3-venv"; \
 	if [ -n "$$missing" ] || [ "$$(id -u)" = 0 ] || ! apt-cache show linux-image-amd64 >/dev/null 2>&1; then \
 		echo "setup: apt-get update"; \
 		$(AS_ROOT) apt-get -qq update; \
 	fi; \
-	if [ -n "$$missing" ]; then \
-		echo "setup: Debian packages" $$missing; \
-		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
-			apt-get -qq install --yes --no-install-recommends $$missing >/dev/null; \
-	fi
+	if [ -n "$$missing" ]; then $(install_missing); fi
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "$(PYTHON) is older than 3.11; give another: make PYTHON=python3.11" >&2; exit 2; }
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
