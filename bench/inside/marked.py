@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.common.batches import Way
-from bench.inside.processes import beyond_guest_memory, children_of
+from bench.inside.processes import beyond_guest_memory, tree
 from vestige.errors import GuestError
 
 _CPU_CLOCK = 2  # of a process, all its threads: the kernel's posix-timers.h, CPUCLOCK_SCHED
@@ -61,11 +61,6 @@ def run(
         batch.end()
         os.close(output)
     return found
-
-
-def tree(pid: int) -> list[int]:
-    """A process and all that it has started, and these."""
-    return [pid, *(each for child in children_of(pid) for each in tree(child))]
 
 
 def cpu_time(pid: int) -> float:

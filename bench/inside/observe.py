@@ -28,6 +28,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.inside.processes import tree
 from bench.inside.tracing import Counter
 
 ACCOUNTING = Path("/dev/shm/accounting")  # in a file system of the software host's own
@@ -119,7 +120,7 @@ def snapshot(pid: int, group: Path, exits: Counter) -> Snapshot:
     """Everything that is counted, now."""
     counts = exits.read()
     guest, worker = 0, 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
+    for task in (task for each in tree(pid) for task in Path(f"/proc/{each}/task").iterdir()):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # io_uring's come and go
             if WORKER in (task / "comm").read_text():
                 worker += counts.get(int(task.name), 0)

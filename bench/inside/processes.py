@@ -35,6 +35,11 @@ def children_of(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def tree(pid: int) -> list[int]:
+    """A process and all that it has started, and these."""
+    return [pid, *(each for child in children_of(pid) for each in tree(child))]
+
+
 def _alone(pid: int) -> int:
     """Bytes that no other process has, too."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()

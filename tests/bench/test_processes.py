@@ -1,4 +1,6 @@
-"""What is guest RAM in a process's memory."""
+"""What is guest RAM in a process's memory; which processes a run has."""
+
+import subprocess
 
 from bench.inside import processes
 
@@ -33,3 +35,14 @@ def test_what_is_apart_from_guest_ram_is_none() -> None:
     assert processes._guest_memory(apart, 512 * MIB) >> 10 == 816 + 4096
     named = [first._replace(name="/a/file"), *others]
     assert processes._guest_memory(named, 512 * MIB) >> 10 == 816 + 4096
+
+
+def test_a_run_has_all_processes_that_its_own_have_started() -> None:
+    script = "echo $$; sh -c 'echo $$; read line; :'; :"  # the colons keep exec away
+    with subprocess.Popen(
+        ["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        first, second = (int(run.stdout.readline()) for _ in range(2))
+        assert processes.tree(first) == [first, second]
+        run.communicate("\n")
