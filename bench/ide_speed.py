@@ -10,7 +10,7 @@ the disks. Writes bench/results/ide_speed.json and .svg and the tables in docs/p
 
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,8 +64,10 @@ def main() -> int:
     return 0
 
 
-def measure(rounds: int, seconds: float) -> dict[str, object]:
-    """All of it, in one software host."""
+def measure(
+    rounds: int, seconds: float, table: Mapping[str, Configuration] | None = None
+) -> dict[str, object]:
+    """All of it, or what `table` has, in one software host."""
     say = command.Progress(NAME)
     say("preparing the guest, from Debian's packages")
     images.ensure()
@@ -82,8 +84,10 @@ def measure(rounds: int, seconds: float) -> dict[str, object]:
         guests.load_modules(host, release, modules)
         guests.inside(host, "mkdir $1 && mount -t ext4 $2 $1", FILES, host.disk_names[0])
         bench = Bench(host, guest, seconds, host.nvme_addresses[0], f"{FILES}/disk.img", say)
-        aio = choose_aio(bench)
-        table = configurations(str(aio["chosen"]))
+        aio: dict[str, object] = {}
+        if table is None:
+            aio = choose_aio(bench)
+            table = configurations(str(aio["chosen"]))
         measured = command.by_turns(table, rounds, lambda each: one(bench, each), say)
     return {
         "date": results.today(),

@@ -10,7 +10,7 @@ bench/results/virtio_net.json and .svg and the tables in docs/performance.md.
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -78,8 +78,10 @@ def main() -> int:
     return 0
 
 
-def measure(rounds: int, seconds: int) -> dict[str, object]:
-    """All of it, in one software host."""
+def measure(
+    rounds: int, seconds: int, table: Mapping[str, Configuration] | None = None
+) -> dict[str, object]:
+    """All of it, or what `table` has, in one software host."""
     say = command.Progress(NAME)
     say("preparing the guest, from Debian's packages")
     images.ensure()
@@ -93,9 +95,8 @@ def measure(rounds: int, seconds: int) -> dict[str, object]:
         guests.load_modules(host, release, modules)
         guests.inside(host, _MAKE_TAP, TAP, TAP_HOST)
         bench = Bench(host, guest, seconds, say)
-        table = configurations()
         with server(host):
-            return bench.result(table, rounds, one, kernel=kernel.release)
+            return bench.result(table or configurations(), rounds, one, kernel=kernel.release)
 
 
 @contextmanager
