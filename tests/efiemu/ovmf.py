@@ -1,14 +1,19 @@
 """A stock machine of QEMU's emulator, with OVMF and a folder's files on a disk that it boots."""
 
+import json
 import re
 import select
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 from tests.guests import images, newest
 from tests.guests.store import unpacked
@@ -17,6 +22,12 @@ from vestige.softhost import emulator, packages, suites
 
 CPU = "EPYC,+svm,+npt,-xsave,-cx16"
 LIMIT = 600.0  # seconds, of a machine that has much else to do
+POWERED_OFF = "guest-shutdown"  # as QMP's ShutdownCause has it; a reset is "guest-reset"
+LAST_LINES = 12  # that are told of a machine that has failed
+# One thread for all processors. With a thread each, a change of the first one's state is lost at
+# times where another one executes FXRSTOR just then, since QEMU's cpu_clear_ignne takes no lock. If
+# that is the end of nested paging, at an exit, the machine is reset: docs/efiemu.md, Limits.
+ACCELERATOR = "tcg,thread=single"
 _ESCAPES = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]|[\r\x00]")
 
 
@@ -80,13 +91,52 @@ def boot(
 ) -> list[str]:
     """What is on its serial port until it powers off: `folder` holds startup.nsh and the rest.
 
-    `of` is another firmware than the one without SMM.
+    `of` is another firmware than the one without SMM. Where it ends otherwise, the test has failed.
     """
-    command = command_of(folder, *words, machine=machine, cpu=cpu, of=of)
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=True
-    )
-    return lines_of(done.stdout)
+    end, said, complaint = _run(command_of(folder, *words, machine=machine, cpu=cpu, of=of))
+    lines = lines_of(said)
+    if end != POWERED_OFF:
+        pytest.fail(f"ended by {end}, not {POWERED_OFF}; {complaint}{_last(lines)}", pytrace=False)
+    return lines
+
+
+def _run(command: list[str]) -> tuple[str, bytes, str]:
+    """Run QEMU to its end: why it ended, what is on the serial port, what it complains of."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(b'{"execute": "qmp_capabilities"}\n')  # it tells of events after that
+        chardev = f"socket,id=events,fd={theirs.fileno()}"
+        with subprocess.Popen(
+            [*command, "-chardev", chardev, "-mon", "chardev=events,mode=control"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
+        ) as emulated:
+            theirs.close()
+            try:
+                said, complaint = emulated.communicate(timeout=LIMIT)
+                end = _end_of(ours) or f"status {emulated.returncode}"
+            except subprocess.TimeoutExpired:
+                emulated.kill()
+                said, complaint = emulated.communicate()
+                end = f"nothing in {LIMIT:.0f} s"
+    complaints = complaint.decode(errors="replace").splitlines(keepends=True)
+    return end, said, "".join(line for line in complaints if ": warning: " not in line)
+
+
+def _end_of(events: socket.socket) -> str | None:
+    """Why QEMU, which is gone, stopped its machine; None: it did not say so."""
+    with suppress(ConnectionResetError), events.makefile(encoding="utf-8") as told:
+        for event in map(json.loads, told):
+            if event.get("event") == "SHUTDOWN":
+                return str(event["data"]["reason"])
+    return None
+
+
+def _last(lines: list[str]) -> str:
+    """The last ones, for who looks for what went wrong."""
+    return "\n".join(["the last lines on the serial port:", *lines[-LAST_LINES:]])
 
 
 def boot_until(
@@ -102,9 +152,11 @@ def boot_until(
             end = b"\n" if whole_line else b""
             while seen.count(text.encode()) < times or not seen.endswith(end):
                 left = limit - time.monotonic()
-                assert select.select([emulated.stdout], [], [], max(left, 0))[0], lines_of(seen)
+                if not select.select([emulated.stdout], [], [], max(left, 0))[0]:
+                    pytest.fail(f"no {text} in {LIMIT:.0f} s; {_last(lines_of(seen))}", False)
                 data = emulated.stdout.read(1 << 16)
-                assert data, lines_of(seen)
+                if not data:
+                    pytest.fail(f"ended without {text}; {_last(lines_of(seen))}", False)
                 seen += data
         finally:
             emulated.kill()
@@ -118,8 +170,8 @@ def command_of(
     qemu = emulator.ensure(print).words
     disk = f"file=fat:rw:{folder},format=raw,if=none,id=files"
     return [
-        *(*qemu, "-machine", machine, "-accel", "tcg", "-cpu", cpu, "-m", "2G", "-nodefaults"),
-        *("-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"),
+        *(*qemu, "-machine", machine, "-accel", ACCELERATOR, "-cpu", cpu, "-m", "2G"),
+        *("-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"),
         *(of or ("-bios", str(firmware()))),
         *("-drive", disk, "-device", "virtio-blk-pci,drive=files"),
         *words,
