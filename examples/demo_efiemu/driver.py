@@ -111,7 +111,7 @@ def emulated(parts: Parts) -> list[str]:
     return [
         *(packages.find_program("setpriv", "util-linux"), "--pdeathsig", "KILL", "--"),
         *emulator.ensure(DEMO.say).words,
-        *("-machine", "q35", "-accel", "tcg", "-cpu", ovmf.CPU, "-smp", "2"),
+        *("-machine", "q35", "-accel", ovmf.ACCELERATOR, "-cpu", ovmf.CPU, "-smp", "2"),
         *("-drive", f"file={comma(parts.disk)},format=raw,if=none,id=disk"),
         *machine(parts, ("-device", f"nvme,serial=nvme0,drive=disk,addr={SLOT}")),
     ]
