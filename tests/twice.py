@@ -2,12 +2,13 @@
 
 import ctypes
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from tests import compiling
 from vestige.lang.native import NativeImage
 from vestige.lang.types import Struct
 
+Answer = TypeVar("Answer")
 _LIBC = ctypes.CDLL(None)
 _LIBC.memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
 
@@ -34,6 +35,9 @@ class Part:
         return not _LIBC.memcmp(self.address, self._after, self.size)
 
 
+Call = Callable[..., int]  # of a function and its arguments
+
+
 class Twice:
     """`parts` are all memory that the functions may change."""
 
@@ -43,15 +47,26 @@ class Twice:
 
     def __call__(self, function: Callable[..., Any], *arguments: int | Struct) -> int:
         """The answer of both."""
+        return self.all(lambda call: call(function, *arguments))
+
+    def all(self, steps: Callable[[Call], Answer]) -> Answer:
+        """What `steps` makes of what it calls: in one run everything, then in the other."""
         for part in self.parts:
             part.begin()
-        answer = int(function(*arguments) or 0)
+        answer = steps(_interpret)
         for part in self.parts:
             part.go_back()
-        compiled = int(self.native[function.__qualname__](*arguments) or 0)
+        compiled = steps(self._run)
         assert compiled == answer
         assert all(part.is_alike() for part in self.parts)
         return answer
+
+    def _run(self, function: Callable[..., Any], *arguments: int | Struct) -> int:
+        return int(self.native[function.__qualname__](*arguments) or 0)
+
+
+def _interpret(function: Callable[..., Any], *arguments: int | Struct) -> int:
+    return int(function(*arguments) or 0)
 
 
 def compiled(*functions: Callable[..., Any]) -> NativeImage:

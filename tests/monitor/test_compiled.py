@@ -10,7 +10,7 @@ import pytest
 
 from tests import compiling
 from tests.monitor.rig import DATA_OFFSET, Rig
-from tests.twice import Twice
+from tests.twice import Call, Twice
 from vestige import abi
 from vestige.lang.native import NativeImage
 from vestige.monitor.core.decode import function_at, function_of_port
@@ -91,20 +91,24 @@ class Pair:
         page = ctypes.addressof(self.rig.pages[0])
         ctypes.memmove(page + DATA_OFFSET, data, len(data))
         trap.data = page + DATA_OFFSET
-        first, config = self.rig.machine, self.rig.shared.config
         self.now += random.choice((1, 1000, 1_000_000))
-        self.both(follows_posts, first, config, trap)
-        self.both(locate, first, trap)
-        number = self.both(function_at, first, config, trap)
+        self.both.all(lambda call: self.handle(call, Trap.from_buffer_copy(trap)))
+
+    def handle(self, call: Call, trap: Trap) -> list[int]:
+        """The answers of a trap's functions, and the trap as they leave it."""
+        first, config = self.rig.machine, self.rig.shared.config
+        answers = [call(follows_posts, first, config, trap), call(locate, first, trap)]
+        number = call(function_at, first, config, trap)
         if number == NOWHERE:
-            number = self.both(function_of_port, first, config, trap)
+            number = call(function_of_port, first, config, trap)
         home = 0 if number == NOWHERE else config.homes[number]
         shares = 1 if number == NOWHERE else config.shares[number]
         for domain in range(home, home + shares):
             machine, shared = self.rig.machines[domain], self.rig.shared_by_domain[domain]
             machine.pci.address = first.pci.address
-            self.both(handle, machine, shared, trap, self.now)
-            self.settle(domain)
+            answers.append(call(handle, machine, shared, trap, self.now))
+            answers += self.settle_by(call, domain)
+        return [*answers, number, *bytes(trap)]
 
     def signal(self, number: int) -> None:
         """An interrupt of the worker that it notes, and the worker's turn."""
@@ -116,17 +120,18 @@ class Pair:
 
     def settle(self, domain: int = 0) -> None:
         """What the core does after every event: in another domain, then in the first."""
-        if domain:
-            self.settle_one(domain)
-        self.settle_one(0)
+        self.both.all(lambda call: self.settle_by(call, domain))
 
-    def settle_one(self, domain: int) -> None:
-        """What it does in one domain."""
-        machine, shared = self.rig.machines[domain], self.rig.shared_by_domain[domain]
-        self.both(settle, machine, shared.config, shared.statistics, self.now, 0)
-        machine.ring_driver.pin_count = 0
-        self.both(Queue.publish, machine.ring_driver.queue, shared.config.ring)
-        self.both(Machine.next_deadline, machine)
+    def settle_by(self, call: Call, domain: int) -> list[int]:
+        """The same in one of the runs; its answers."""
+        answers = []
+        for each in (domain, 0) if domain else (0,):
+            machine, shared = self.rig.machines[each], self.rig.shared_by_domain[each]
+            answers.append(call(settle, machine, shared.config, shared.statistics, self.now, 0))
+            machine.ring_driver.pin_count = 0
+            answers.append(call(Queue.publish, machine.ring_driver.queue, shared.config.ring))
+            answers.append(call(Machine.next_deadline, machine))
+        return answers
 
     def out(self, port: int, value: int, size: int) -> None:
         """OUT."""
