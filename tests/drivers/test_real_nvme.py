@@ -86,7 +86,7 @@ def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     misaligned_root(root)
     source = roots.data_disk(DATA_MEBIBYTES, seed=3)
     data = images.copy(source, folder / "data.img")
-    kernel, initrd = kernels.kernel("cloud").bzimage, initramfs.root("cloud")
+    kernel, initrd = kernels.kernel("cloud").vmlinux, initramfs.root("cloud")
     machine_code.ensure()
     append = f"console=ttyS0 quiet panic=-1 root={roots.small_root(partition=False)} rw"
     with pytest.MonkeyPatch.context() as patch:

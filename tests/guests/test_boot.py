@@ -55,7 +55,7 @@ def test_the_standard_kernel_runs_from_a_partition_of_a_read_only_disk(
     pristine = roots.small_disk(partition=True)
     disk = images.copy(pristine, tmp_path / "disk.img")
     guest = boot(
-        kernels.kernel("standard").bzimage,
+        kernels.kernel("standard").vmlinux,
         initramfs.root("standard"),
         f"root={roots.small_root(partition=True)} ro write=0:0 show=0:0",
         *("--disk", f"{disk},bus=ide,readonly"),
@@ -73,7 +73,7 @@ def test_the_standard_kernel_runs_from_a_partition_of_a_read_only_disk(
 
 
 def runs_beside_two_others(
-    folder: Path, bus: str, names: tuple[str, str, str], *words: str
+    folder: Path, kernel: Path, bus: str, names: tuple[str, str, str], *words: str
 ) -> None:
     """The root on a whole disk, one to write and a read-only one, by the guest's names for them."""
     first, second, third = names
@@ -83,7 +83,7 @@ def runs_beside_two_others(
     read_only = images.copy(source, folder / "read-only.img")
     blocks = [root.stat().st_blocks, writable.stat().st_blocks]
     guest = boot(
-        kernels.kernel("cloud").bzimage,
+        kernel,
         initramfs.root("cloud"),
         f"root={roots.small_root(partition=False)} rw show={second} write={second} write={third}"
         f" discard={second} trim",
@@ -119,7 +119,8 @@ def runs_beside_two_others(
 
 
 def test_the_cloud_kernel_runs_from_a_whole_disk_beside_two_others(tmp_path: Path) -> None:
-    runs_beside_two_others(tmp_path, "ide", ("0:0", "0:1", "1:0"))
+    kernel = kernels.kernel("cloud").bzimage
+    runs_beside_two_others(tmp_path, kernel, "ide", ("0:0", "0:1", "1:0"))
 
 
 def test_the_cloud_kernel_runs_with_its_ide_in_memory(
@@ -130,7 +131,7 @@ def test_the_cloud_kernel_runs_with_its_ide_in_memory(
     writable = images.copy(source, tmp_path / "writable.img")
     stats = tmp_path / "stats.json"
     guest = boot(
-        kernels.kernel("cloud").bzimage,
+        kernels.kernel("cloud").vmlinux,
         initramfs.root("cloud"),
         f"root={roots.small_root(partition=True)} rw show=0:0 write=0:1",
         *("--disk", f"{root},bus=ide", "--disk", f"{writable},bus=ide"),
@@ -158,7 +159,8 @@ def test_the_cloud_kernel_runs_with_its_ide_in_memory(
 def test_the_cloud_kernel_runs_from_a_virtio_disk_beside_two_others(tmp_path: Path) -> None:
     statistics = tmp_path / "statistics.json"
     words = ("--cpus", "2", "--stats", str(statistics))
-    runs_beside_two_others(tmp_path, "virtio", ("@2", "@3", "@4"), *words)
+    kernel = kernels.kernel("cloud").vmlinux
+    runs_beside_two_others(tmp_path, kernel, "virtio", ("@2", "@3", "@4"), *words)
     counters = json.loads(statistics.read_text())
     functions = counters["virtio"]
     assert len(functions) == 3

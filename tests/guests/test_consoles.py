@@ -31,7 +31,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def found(softhost: SoftHost, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What consoles_inside found."""
-    kernel = kernels.kernel("cloud").bzimage
+    kernel = kernels.kernel("cloud").vmlinux
     initrd = initramfs.consoles("cloud")
     images.ensure()
     done = softhost.capture(

@@ -349,5 +349,5 @@ def test_a_directory_that_does_not_exist_inside_is_refused_before_the_boot() -> 
 
 
 def test_a_signal_ends_it_at_any_moment() -> None:
-    done, problem = fuzz_signals.fuzz(Limit(24), random.Random(1))
-    assert (done, problem) == (24, None)
+    done, problem = fuzz_signals.fuzz(Limit(12), random.Random(1))
+    assert (done, problem) == (12, None)

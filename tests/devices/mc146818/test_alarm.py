@@ -23,7 +23,7 @@ def of(count: int) -> st.SearchStrategy[int]:
     return st.sampled_from((0, count - 1, ANY)) | st.integers(0, count - 1)
 
 
-@settings(deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(of(24), of(60), of(60), of(24), of(60), of(60))
 def test_the_next_alarm_is_the_first_second_that_matches(
     hour: int, minute: int, second: int, at_hour: int, at_minute: int, at_second: int
