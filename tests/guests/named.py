@@ -7,6 +7,7 @@ all the same.
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +23,10 @@ _END = 60.0  # seconds that it has to end once it is told to
 class NamedRun:
     """`vestige run WORDS`, until the block ends; `log` gets all that it and its console say."""
 
-    def __init__(self, name: str, log: Path, *words: str) -> None:
+    def __init__(
+        self, name: str, log: Path, *words: str, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """`environment`: the run's, where it isn't ours."""
         self._name, self.log = name, log
         with log.open("wb") as file:
             self._process = subprocess.Popen(
@@ -30,6 +34,7 @@ class NamedRun:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
+                env=environment,
                 cwd=ROOT,
             )
 

@@ -2,13 +2,13 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.guests import installer
+from tests.guests import installer, reading, uefi
 from tests.guests.named import NamedRun
-from tests.guests.uefi import run
 
 pytestmark = [
     pytest.mark.slow,
@@ -56,7 +56,7 @@ def test_the_installer_asks_its_first_question_behind_ovmf_and_grub(
 ) -> None:
     """All of it on the serial port."""
     disc = installer.disc("text")
-    with run(surroundings, *MEMORY, "--cdrom", str(disc)) as (_, person):
+    with uefi.run(surroundings, *MEMORY, "--cdrom", str(disc)) as (_, person):
         person.read_until("Advanced options")  # of GRUB's menu
         person.type("c")
         for line in (
@@ -67,3 +67,30 @@ def test_the_installer_asks_its_first_question_behind_ovmf_and_grub(
             person.read_until("grub> ")
             person.type(f"{line}\n")
         person.read_until(QUESTIONS[0])
+
+
+@pytest.mark.skipif(not reading.is_there(), reason="needs tesseract")
+def test_grub_and_the_installer_are_drawn_behind_ovmf_and_hear_keys(
+    surroundings: dict[str, str], tmp_path: Path
+) -> None:
+    words = (
+        *("--accel", "soft", "--machine", "pc", "--firmware", str(uefi.firmware())),
+        *(*MEMORY, "--cdrom", str(installer.disc("text"))),
+    )
+    name, log = f"drawn-{os.getpid()}", tmp_path / "log"
+    with NamedRun(name, log, *words, environment=surroundings) as pc:
+        read_until(pc, "Advanced options", tmp_path / "menu.png")
+        pc.type("enter")
+        read_until(pc, QUESTIONS[0], tmp_path / "question.png")
+
+
+def read_until(pc: NamedRun, mark: str, picture: Path) -> None:
+    """Until it is on the screen, of which `picture` is the last."""
+    deadline = time.monotonic() + PATIENCE
+    said, last = "", b""
+    while not reading.has(mark, said):
+        assert time.monotonic() < deadline, said
+        pc.pause()
+        done = pc.ask("screen", "-o", str(picture))
+        if done.returncode == 0 and picture.read_bytes() != last:
+            last, said = picture.read_bytes(), reading.words(picture)

@@ -54,16 +54,20 @@ def surroundings(home: Path) -> dict[str, str]:
     return {**os.environ, "XDG_CACHE_HOME": str(home)}
 
 
+def firmware() -> Path:
+    """Debian's OVMF, which finds its variables in a file of its own, or in none."""
+    return ovmf.files() / "usr/share/OVMF/OVMF_CODE_4M.fd"
+
+
 @contextmanager
 def run(
     environment: dict[str, str], *words: str
 ) -> "Iterator[tuple[subprocess.Popen[bytes], Dialogue]]":
     """A PC with OVMF, and somebody at its serial console."""
-    code = ovmf.files() / "usr/share/OVMF/OVMF_CODE_4M.fd"
     command = (sys.executable, "-m", "vestige.cli.main", "run", "--accel", "soft")
     machine = ("--machine", "pc", "--vga", "none", "--timeout", str(2 * PATIENCE))
     with subprocess.Popen(
-        [*command, *machine, "--firmware", str(code), *words],
+        [*command, *machine, "--firmware", str(firmware()), *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
