@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from examples.demo.driver import WORK
 from examples.demo_install.picture import Picture
-from examples.demo_install.window import Window
+from examples.demo_install.window import Window, require_programs
 from examples.telling import Failure, Teller
-from tests.guests import installer
+from tests.guests import installer, reading
 from tests.guests.named import NamedRun
 from vestige.errors import GuestError, UsageError
 
@@ -79,6 +79,7 @@ def main() -> int:
 
 def perform() -> None:
     """All of it. Raises UsageError, GuestError, Failure."""
+    require_programs()
     DEMO.say("preparing a disc with Debian's installer: 130 MB are fetched, the first time")
     disc = installer.disc("gtk")
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -110,7 +111,7 @@ def await_screen(machine: NamedRun, window: Window, screen: Screen) -> None:
     start = time.monotonic()
     read, said = None, ""
     last, looks = window.look(), 0
-    while not on(screen.words, said):
+    while not reading.has(screen.words, said):
         if time.monotonic() - start > PATIENCE:
             keep(last, screen.name)
             raise Failure(f"{screen.words!r} does not come; what is read there is\n{said}")
@@ -118,18 +119,13 @@ def await_screen(machine: NamedRun, window: Window, screen: Screen) -> None:
         picture, looks = window.look(), looks + 1
         # What moves is read now and then alone: that takes as much time as the guest's own work.
         if picture != read and (picture == last or looks % MOVING == 0):
-            before, read, said = said, picture, " ".join(window.read(picture).split())
+            before, read, said = said, picture, window.read(picture)
             if said not in ("", before):
                 print(f"  | {said[:SHOWN]}", flush=True)
         last = picture
     keep(last, screen.name)
     taken = time.monotonic() - start
     DEMO.say(f"check: {screen.name} ok ({screen.words!r}, after {taken:.0f} s)")
-
-
-def on(words: str, said: str) -> bool:
-    """Whether they are there, wherever blanks are read."""
-    return "".join(words.split()) in "".join(said.split())
 
 
 def keep(picture: Picture, name: str) -> None:

@@ -14,10 +14,11 @@ from typing import Self
 
 from examples.demo_install.picture import Picture
 from examples.telling import Failure
+from tests.guests import reading
 from vestige.errors import UsageError
 
 WIDTH, HEIGHT = 1152, 864  # dots of the X server's screen: a mode of 1024 by 768, and some more
-_PROGRAMS = ("Xvfb", "xtigervncviewer", "xdotool", "tesseract")
+_PROGRAMS = ("Xvfb", "xtigervncviewer", "xdotool", reading.PROGRAM)
 _TITLE = "TigerVNC"  # at the end of each title of that viewer's
 _QUICK = 120.0  # seconds, of a program that asks one of these
 _PATIENCE = 900.0  # seconds for the window, which comes once the display has said how large it is
@@ -25,16 +26,20 @@ _ANY_DISPLAY = 0xFFFF  # Xau's FamilyWild
 _COOKIE = b"MIT-MAGIC-COOKIE-1"
 
 
+def require_programs() -> None:
+    """Raise UsageError where one that a window needs is missing."""
+    if missing := [name for name in _PROGRAMS if shutil.which(name) is None]:
+        raise UsageError(f"{', '.join(missing)}: not found; `make demo-install` installs them")
+
+
 class Window:
     """One, until the block ends. `log`: what its programs say."""
 
     def __init__(self, display: Path, folder: Path, log: Path) -> None:
-        """`display`: a Unix socket; `folder`: an empty one, nobody else's.
+        """`display`: a Unix socket; `folder`: nobody else's.
 
-        Raises UsageError where a program is missing, Failure where one does not start.
+        Raises Failure where a program does not start.
         """
-        if missing := [name for name in _PROGRAMS if shutil.which(name) is None]:
-            raise UsageError(f"{', '.join(missing)}: not found; `make demo-install` installs them")
         self._folder, self._log = folder, log
         log.write_bytes(b"")
         cookie = folder / "cookie"
@@ -43,7 +48,6 @@ class Window:
             **os.environ,
             "HOME": str(folder),  # where the viewer looks for its settings, and keeps them
             "XAUTHORITY": str(cookie),
-            "OMP_THREAD_LIMIT": "1",  # Tesseract takes all processors, for little
         }
         self._started: list[subprocess.Popen[bytes]] = []
         try:
@@ -128,11 +132,10 @@ class Window:
         return Picture.read((self._folder / "Xvfb_screen0").read_bytes())
 
     def read(self, picture: Picture) -> str:
-        """The words on it, in the lines in which they are found."""
+        """The words on it."""
         file = self._folder / "read.png"
         file.write_bytes(picture.enlarged())
-        # 6: one block of lines. What looks for a page's own layout misses words on a background.
-        return self._run("tesseract", str(file), "-", "--psm", "6")
+        return reading.words(file)
 
     def press(self, *keys: str) -> None:
         """Each by its X keysym's name: down and up."""

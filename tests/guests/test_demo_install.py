@@ -8,7 +8,7 @@ import pytest
 
 from examples.demo_install import driver
 from examples.demo_install.picture import COLOUR_SIZE, HEADER, KIND, Field, Picture
-from examples.demo_install.window import Window, authority
+from examples.demo_install.window import Window, authority, require_programs
 from examples.telling import Failure
 from tests.guests.named import NamedRun
 from tests.screen import pictures
@@ -60,7 +60,7 @@ def test_the_window_s_programs_are_told_of_where_they_are_missing(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match=r"^Xvfb, xtigervncviewer, xdotool, tesseract: not found"):
-        Window(tmp_path / "display", tmp_path, tmp_path / "log")
+        require_programs()
 
 
 def test_the_x_server_s_cookie_is_for_any_display() -> None:
