@@ -32,6 +32,7 @@ COLUMNS, ROWS = 120, 40
 LARGER = (50, 132)  # rows and columns, later
 KERNEL_LINE = "an emergency, for whom it concerns"
 LOCAL = "/dev/shm"  # a folder of the software host's own: sockets work there
+PROMPT = "next "
 END_OF_FILE, INTERRUPT = b"\x04", b"\x03"
 
 
@@ -134,10 +135,13 @@ def talk(person: Person, path: str) -> dict[str, Any]:
     found["messages"] = person.ask("dmesg")
     person.type(f"echo '<0>{KERNEL_LINE}' > /dev/kmsg\n")
     found["kernel"] = person.read_until(f"{KERNEL_LINE}\n".encode()).decode()
+    person.type(f"PS1='{PROMPT}'\n")
+    person.read_until(PROMPT.encode())
     person.type("cat\nwaiting\n")
     person.read_until(b"waiting\n")  # by the program, which is the one in the foreground then
     person.type(INTERRUPT)
-    found["interrupted"] = person.ask("echo $?").strip()
+    person.read_until(PROMPT.encode())  # it has ended, and reads no more of what is typed
+    found["interrupted"] = person.ask("echo $?; PS1=").strip()
     found["ports"] = person.ask(
         "cd /sys/class/virtio-ports; for p in *; do [ -e $p/name ] && echo $p $(cat $p/name); done"
     ).splitlines()
