@@ -323,8 +323,8 @@ def test_another_size_is_told_with_those_that_there_are(tmp_path: Path, size: in
         open_disk(DiskOption(str(path), FLOPPY))
     assert str(error.value) == (
         f"{path}: {size} bytes, no floppy disk's size; there are 720 KiB (737280 bytes), 1.2 MB"
-        " (1228800), 1.44 MB (1474560) and 2.88 MB (2949120); make one: truncate -s 1474560"
-        f" {path}"
+        " (1228800), 1.44 MB (1474560) and 2.88 MB (2949120); is it a disk (--disk), or a disc"
+        " (--cdrom)?"
     )
 
 

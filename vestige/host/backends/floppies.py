@@ -19,6 +19,6 @@ def check(path: str, size: int) -> None:
     """Raise UsageError for an image whose size, in bytes, is no floppy disk's."""
     if size % abi.SECTOR or size // abi.SECTOR not in FLOPPIES:
         raise UsageError(
-            f"{path}: {size} bytes, no floppy disk's size; there are {NAMES}; make one: truncate"
-            f" -s {USUAL} {path}"
+            f"{path}: {size} bytes, no floppy disk's size; there are {NAMES}; is it a disk"
+            " (--disk), or a disc (--cdrom)?"
         )
