@@ -23,6 +23,7 @@ from tests.host.test_graphics_runs import Ours, ended
 from tests.viewer.rfb.client import OPENING, Picture, encodings, key, request
 from tests.viewer.test_drawn import Terminal
 from vestige.host.options import BIOS, FIRMWARES, VGA_BIOS
+from vestige.viewer.drawn import END
 from vestige.viewer.rfb.spec import VERSION, Encoding
 
 pytestmark = [
@@ -298,6 +299,7 @@ def test_a_terminal_is_the_screen_and_the_keyboard(
         until("make the terminal as large")
         os.write(near, b"\x1d")  # Ctrl-]
         assert process.wait(PATIENCE) == 128 + signal.SIGINT
+        assert os.read(near, 1 << 16).endswith(END.replace("\n", "\r\n").encode())
     assert termios.tcgetattr(far) == before
     for end in (near, far):
         os.close(end)

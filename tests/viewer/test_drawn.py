@@ -34,7 +34,9 @@ class Terminal:
         whole = UNFINISHED.sub("", text)
         self._coming = text[len(whole) :]
         for private, numbers, last, character in TOKEN.findall(whole):
-            if character:
+            if character in ("\r", "\n"):
+                self.row, self.column = self.row + (character == "\n"), 0
+            elif character:
                 assert self.row < self.rows
                 assert self.column < self.columns
                 self.cells[self.row, self.column] = (character, self.style)
@@ -102,6 +104,7 @@ def test_a_terminal_that_is_too_small_gets_one_line() -> None:
     seen = screen(bytes(24), 4)
     terminal.take(drawn.show(seen))
     assert terminal.line(0) == "the guest's screen has 4 columns and 3 rows; make the termin"
+    assert terminal.line(1).rstrip() == "al as large"
     assert drawn.show(seen) == b""
     drawn.resize(60, 3)
     assert drawn.show(seen)

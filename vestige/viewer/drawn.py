@@ -9,6 +9,7 @@ from vestige.screen.text import CHARACTERS
 CLEAR = "\x1b[0m\x1b[2J\x1b[H"
 NO_WRAP = "\x1b[?7l"
 CURSOR_ON, CURSOR_OFF = "\x1b[?25h", "\x1b[?25l"
+END = "\x1b[999;1H\n"  # leaves the cursor in a line of its own, below all
 # Of a VGA's colours black, blue, green, cyan, red, magenta, brown and grey the terminal's numbers.
 COLOURS = (0, 4, 2, 6, 1, 5, 3, 7)
 FRONT, BACK, BRIGHT = 30, 40, 60  # SGR; what makes a colour of the other eight
@@ -57,7 +58,9 @@ class Drawn:
         if line == self._line:
             return b""
         self._seen, self._line = None, line
-        return (NO_WRAP + CLEAR + CURSOR_OFF + line[: self.size[0]]).encode()
+        columns, rows = self.size
+        pieces = [line[first : first + columns] for first in range(0, len(line), columns or 1)]
+        return (NO_WRAP + CLEAR + CURSOR_OFF + "\r\n".join(pieces[:rows])).encode()
 
 
 def _place(row: int, column: int) -> str:

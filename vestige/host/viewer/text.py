@@ -9,6 +9,7 @@ import os
 import select
 import time
 from _collections_abc import Callable
+from contextlib import suppress
 
 from vestige import abi
 from vestige.host.backends.console import Console, Terminal, Together
@@ -16,7 +17,7 @@ from vestige.host.backends.relay import Relay
 from vestige.host.process.link import Kind, Link
 from vestige.host.viewer.inner import SHARE, Pace, Sight
 from vestige.signals import Watch
-from vestige.viewer.drawn import GRAPHICS, Drawn
+from vestige.viewer.drawn import END, GRAPHICS, Drawn
 from vestige.viewer.keyboard import Keyboard
 from vestige.viewer.typed import Typed
 
@@ -36,6 +37,7 @@ class TextDisplay(Together):
         self._terminal = terminal
         self._relay = Relay(terminal)
         self._told = 0, 0
+        self._started = False
         self.tell_size: Callable[[int, int], object] = lambda _columns, _rows: None
         super().__init__(terminal.output, terminal.input, "--display text")
 
@@ -66,14 +68,19 @@ class TextDisplay(Together):
     def start(self) -> None:
         """The guest is about to run."""
         self._terminal.start()
+        self._started = True
 
     def drain(self, watch: Watch, seconds: float) -> None:
         """The guest has gone: write what is left, as far as the terminal takes it in that time."""
         self._relay.finish(watch, seconds)
 
     def close(self) -> None:
-        """Put the terminal back."""
+        """Put the terminal back, its cursor below the picture."""
         self._relay.close()
+        if self._started:
+            self._started = False
+            with suppress(OSError):  # it takes nothing, or has hung up
+                os.write(self.output, END.encode())
         self._terminal.close()
 
 
