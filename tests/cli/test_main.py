@@ -69,6 +69,8 @@ def test_every_command_has_its_own_help(command: str, capsys: pytest.CaptureFixt
             ["run", "--kernel", "k", "--keys", "f"],
             "--keys: a PC's keyboard, or a tablet; give --machine pc or --tablet, too",
         ),
+        (["run", *["--cdrom", "none"] * 2], "--cdrom none and none: there is one drive; `vestige"),
+        (["run", "--display=vnc", "--display=text"], "--display vnc and text: one is all"),
         (["run", "--kernel", "k", "--keys="], "--keys : no name; give unix:PATH or a file's path"),
         (["run", "--kernel", "k", "--keys", "unix:"], "--keys unix:: no name; give unix:PATH"),
         (

@@ -51,6 +51,19 @@ def last(read: Callable[[str], object]) -> Callable[[list[str]], object]:
     return lambda words: read(words[-1])
 
 
+def only(name: str, read: Callable[[str], object], why: str) -> Callable[[list[str]], object]:
+    """For Option.read: what `read` makes of the word, of which more than one is no mistake of
+    a script's that puts its own last, but of somebody who wants two.
+    """
+
+    def read_one(words: list[str]) -> object:
+        if len(words) > 1:
+            raise UsageError(f"{name} {' and '.join(words)}: {why}")
+        return read(words[0])
+
+    return read_one
+
+
 def each(read: Callable[[str], object]) -> Callable[[list[str]], object]:
     """For Option.read: a tuple of what `read` makes of each word."""
     return lambda words: tuple(map(read, words))

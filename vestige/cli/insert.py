@@ -14,9 +14,10 @@ SYNTAX = Syntax(
     names="NAME IMAGE[,format=raw]",
     note=(
         "NAME is a run's, as `vestige ps` lists it, started with --cdrom. The disc that is in the"
-        " drive comes out, as with `vestige eject`. A comma in IMAGE is written twice. Exit status:"
-        " 0 the disc is in, 1 the guest does not run now, or the run does not answer, 2 bad input,"
-        " no such run, or it has no drive: then all is as it was."
+        " drive comes out, as with `vestige eject`. In the software host no other can be had. A"
+        " comma in IMAGE is written twice. Exit status: 0 the disc is in, 1 the guest does not run"
+        " now, or the run does not answer, 2 bad input, no such run, or it has no drive: then all"
+        " is as it was."
     ),
 )
 

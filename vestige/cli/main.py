@@ -17,7 +17,7 @@ COMMANDS = {
     "screen": "show the text screen of a guest that runs",
     "type": "press keys of a guest that runs, and move its mouse",
     "insert": "put another disc into the drive of a guest that runs",
-    "eject": "take it out",
+    "eject": "take the disc out of the drive of a guest that runs",
     "doctor": "say what this machine can do, what is missing and how to get it",
     "build": "compile the monitor and cache its image",
     "efiemu": "make an EFI application that takes the machine it is started on over",

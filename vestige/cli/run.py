@@ -1,6 +1,17 @@
 """`vestige run`: read the options of one guest and start it, here or in the software host."""
 
-from vestige.cli.arguments import HELP, Arguments, Option, Syntax, choice, each, given, last, path
+from vestige.cli.arguments import (
+    HELP,
+    Arguments,
+    Option,
+    Syntax,
+    choice,
+    each,
+    given,
+    last,
+    only,
+    path,
+)
 from vestige.devices import DEVICES
 from vestige.host import options as read
 from vestige.host.clock import parse_rtc
@@ -100,7 +111,9 @@ SYNTAX = Syntax(
             "--cdrom",
             "IMAGE|none[,format=raw]",
             field="cdrom",
-            read=last(read.parse_cdrom),
+            read=only(
+                "--cdrom", read.parse_cdrom, "there is one drive; `vestige insert` changes its disc"
+            ),
             help="a CD or DVD drive on IDE, and the ISO image in it (none: an empty drive), which"
             " `vestige insert` and `vestige eject` change; format=raw: take an image as it is"
             " though it has no file system of a CD; a PC boots it after its disks",
@@ -162,7 +175,7 @@ SYNTAX = Syntax(
             "--display",
             "text|vnc[:HOST:PORT|:unix:PATH][,password-file=FILE][,layout=us|gb|de|fr]",
             field="display",
-            read=last(_parse_display),
+            read=only("--display", _parse_display, "one is all; several look on at one vnc"),
             help="where a PC's screen is shown and its keys are typed: text on this terminal,"
             " which takes the place of the console; vnc to VNC viewers, at 127.0.0.1 and the first"
             " free port from 5900 on, with a password that is told, or elsewhere; layout: of the"
