@@ -170,7 +170,7 @@ def _read_password(path: str) -> bytes:
     password = data.split(b"\n", 1)[0].removesuffix(b"\r")
     if not 1 <= len(password) <= PASSWORD_SIZE or any(each not in PRINTABLE for each in password):
         raise UsageError(
-            f"{words}: VNC has passwords of 1 to {PASSWORD_SIZE} ASCII characters, and this is"
-            " none; give such a one in the first line"
+            f"{words}: VNC has passwords of 1 to {PASSWORD_SIZE} ASCII characters, and the first"
+            f" line there has {len(password)} bytes; have it be such a one"
         )
     return password
