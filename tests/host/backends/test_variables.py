@@ -105,6 +105,21 @@ def test_the_file_has_its_name_only_once_it_is_whole(
     assert path.read_bytes() == CHANGED
 
 
+def test_another_file_of_the_name_stays_and_the_variables_are_beside_it(
+    path: Path, template: Path
+) -> None:
+    opened = open_variables(str(path), str(template))
+    change(opened)
+    path.rename(path.with_suffix(".moved"))
+    path.write_bytes(b"somebody's")
+    with pytest.raises(UsageError, match="another file has that name since") as told:
+        opened.keep()
+    opened.close()
+    assert path.read_bytes() == b"somebody's"
+    assert Path(str(told.value).rpartition(" in ")[2]).read_bytes() == CHANGED
+    assert len(names(path)) == 3
+
+
 def test_where_it_can_t_be_written_it_stays_and_a_line_says_so(
     path: Path, template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -241,6 +241,7 @@ class StoreFile:
                     self._give(new, status)
                 os.fchmod(new, stat.S_IMODE(status.st_mode))
                 fcntl.flock(new, fcntl.LOCK_EX)
+                self._check_name(place)
                 os.rename(place, self._path)  # noqa: PTH104
             except BaseException:
                 os.close(new)
@@ -251,6 +252,20 @@ class StoreFile:
             self._synchronise_folder()
         except OSError as error:
             raise UsageError(f"{self._words}: {error.strerror}; {LOST}") from None
+
+    def _check_name(self, place: str) -> None:
+        """Raise UsageError where another file has it by now, which is somebody's."""
+        try:
+            if os.path.samestat(os.fstat(self.claim), os.stat(self._path)):  # noqa: PTH116
+                return
+        except FileNotFoundError:
+            return
+        apart = f"{self._path}.{os.urandom(4).hex()}"
+        os.link(place, apart)
+        raise UsageError(
+            f"{self._words}: another file has that name since the guest's start, and stays; the"
+            f" guest's variables are in {apart}"
+        )
 
     @staticmethod
     def _give(new: int, status: os.stat_result) -> None:

@@ -107,12 +107,12 @@ def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
     kernel = None
     if asked.by_firmware and asked.kernel is not None:
         kernel = _open_input(asked.kernel, EXPECTED, asked.memory, resources, watch)
-    variables = _open_variables(asked, resources)
     images = {
         number: resources.keep(disks.open_disk(disk, watch))
         for number, disk in enumerate(asked.disks)
         if disk.controller is None
     }
+    variables = _open_variables(asked, resources)  # which may make the file
     stats = None
     if asked.stats is not None:
         stats = resources.keep_file(_open_statistics(asked.stats, watch))
