@@ -133,8 +133,18 @@ def test_a_socket_in_use_is_refused_and_left_alone(console: Socket, path: str) -
 
 def test_a_file_in_the_sockets_place_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("precious")
-    assert "Address already in use" in refusal(f"unix:{tmp_path}/file")
+    assert "something is there that is no socket" in refusal(f"unix:{tmp_path}/file")
     assert (tmp_path / "file").read_text() == "precious"
+    assert "something is there that is no socket" in refusal(f"unix:{tmp_path}")
+
+
+def test_a_link_to_a_stale_socket_is_refused_and_left_alone(path: str, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
+        dead.bind(path)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    assert "something is there that is no socket" in refusal(f"unix:{link}")
+    assert link.is_symlink()
 
 
 def test_bad_socket_paths_are_refused(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_a_name_at_which_nobody_listens_is_taken_over(tmp_path: Path) -> None:
 def test_a_file_of_that_name_stays(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("mine")
-    with pytest.raises(UsageError, match="Address already in use; give another path"):
+    with pytest.raises(UsageError, match="something is there that is no socket; give another"):
         Listener(DisplayOption(path=str(path)))
     assert path.read_text() == "mine"
 

@@ -8,6 +8,7 @@ import contextlib
 import os
 import select
 import socket
+import stat
 from pathlib import Path
 
 from vestige.errors import UsageError
@@ -212,7 +213,13 @@ def listen(path: str, option: str, *, mode: int | None = None) -> socket.socket:
 
 
 def _remove_stale(path: str, option: str) -> None:
-    """Remove the socket at `path` if nobody listens there. Raises UsageError if someone does."""
+    """Remove the socket at `path` if nobody listens there.
+
+    Raises UsageError if someone does, or if something else is there, which stays.
+    """
+    # A plain file refuses a connection, too, and so does what a link leads to.
+    if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise UsageError(f"{option}: something is there that is no socket; give another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
             probe.connect(path)
@@ -226,6 +233,4 @@ def _remove_stale(path: str, option: str) -> None:
             listens = True
     if listens:
         raise UsageError(f"{option}: another process listens there; end it first")
-    # A plain file refuses a connection too; only a socket is ours to remove.
-    if Path(path).is_socket():
-        Path(path).unlink()
+    Path(path).unlink(missing_ok=True)
