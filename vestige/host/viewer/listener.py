@@ -160,11 +160,15 @@ def _read_password(path: str) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise UsageError(f"{words}: not a file; give one with a password in its first line")
-        if status.st_mode & OTHERS or status.st_uid not in (0, os.geteuid()):
-            raise UsageError(
-                f"{words}: others can read or change it; chmod 600 {path}, and be its owner"
-            )
+        if status.st_uid not in (0, os.geteuid()):
+            raise UsageError(f"{words}: another user's; give a file of your own")
+        if status.st_mode & OTHERS:
+            raise UsageError(f"{words}: others can read or change it; chmod 600 {path}")
         data = os.read(descriptor, 4096)
+    except OSError as error:
+        raise UsageError(
+            f"{words}: {error.strerror}; give a file with a password in its first line"
+        ) from None
     finally:
         os.close(descriptor)
     password = data.split(b"\n", 1)[0].removesuffix(b"\r")

@@ -73,6 +73,11 @@ def parse_display(text: str) -> DisplayOption:
         else:
             known = "password-file=FILE and layout=NAME" if kind == VNC else "layout=NAME"
             raise UsageError(f"--display {text}: unknown option {word!r}; there is {known}")
+    if option.path is not None and option.password_file is not None:
+        raise UsageError(
+            f"--display {text}: a Unix socket is its user's alone, and asks for no password; leave"
+            " password-file out"
+        )
     if option.path is None and not is_loopback(option.host) and option.password_file is None:
         raise UsageError(
             f"--display {text}: others than this machine's users reach that address; give"
@@ -88,18 +93,21 @@ def _read_address(option: DisplayOption, address: str, text: str) -> None:
             raise UsageError(f"--display {text}: no path; give vnc:unix:PATH")
         return
     host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") or LOOPBACK
-    option.host = LOOPBACK if host == "localhost" else host
+    bare = host.removeprefix("[").removesuffix("]") if ":" in host else host
+    option.host = LOOPBACK if bare == "localhost" else bare
     try:
         _socket.inet_pton(family(option.host), option.host)
-        option.port = int(plain(port))
     except (OSError, ValueError):
-        option.port = 0
-    if not 0 < option.port <= MOST_PORT:
         raise UsageError(
             f"--display {text}: not an address; give one as numbers, and a port, like"
             " vnc:127.0.0.1:5900"
-        )
+        ) from None
+    try:
+        option.port = int(plain(port))
+    except ValueError:
+        option.port = 0
+    if not 0 < option.port <= MOST_PORT:
+        raise UsageError(f"--display {text}: no port {port!r}; give one from 1 to {MOST_PORT}")
 
 
 def family(host: str) -> int:
