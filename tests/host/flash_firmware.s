@@ -4,7 +4,7 @@
         .set    BASE, 0xFFFFFE00
         .set    FLASH, 0xFFFDE000
         .set    SERIAL, 0x3F8
-        .set    PM1_CONTROL, 0x605      # the high byte
+        .set    PM1_CONTROL, 0xB005     # the high byte, with a UEFI firmware
         .set    SLEEP, 0x20
 
         .code16
