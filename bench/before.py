@@ -25,7 +25,7 @@ from bench.virtio_report import RATE
 from vestige.errors import UsageError
 
 NAME = "before"
-WITHOUT_A_PC = "756cbbfe"
+WITHOUT_A_PC = "756cbbfd"
 BEFORE, NOW = "before", "now"
 WORST = 0.95  # of its rate: less is no noise
 DISK, NETWORK, USER = "a virtio disk", "a network: a tap", "a network: passt"
