@@ -33,7 +33,7 @@ MOST_AT_ONCE = 1 << 20  # bytes sent to one before others are served
 # Seconds between two looks at the screen: while it changes, and while it does not.
 LIVELY, QUIET = 1 / 60, 1 / 30
 LIVELY_FOR = 0.5  # seconds after a change, a key or a movement
-SHARE = 0.04  # of a processor that looks take at most while nothing changes
+SHARE = 0.04  # of a processor that is taken at most while nothing changes
 LIVELY_SHARE = 0.5
 NEVER = float("inf")
 MOST_MEMORY = 512 << 20  # bytes of data of this process
@@ -89,6 +89,7 @@ class Pace:
         """`lively_share`: of a processor that looks take at most while it changes."""
         self._lively_share = lively_share
         self._lively_until = 0.0
+        self._spent = 0.0  # seconds of this process when it last looked
         self.due = 0.0
 
     def enliven(self, now: float) -> None:
@@ -96,8 +97,15 @@ class Pace:
         self._lively_until = now + LIVELY_FOR
 
     def looked(self, began: float) -> None:
-        """A look has been taken, from then to now."""
+        """A look has been taken, from then to now.
+
+        What has been done around it counts, too, up to as much again: who has just been sent all
+        of a large screen is not to wait for that.
+        """
         took = time.monotonic() - began
+        spent = time.process_time()
+        took = max(took, min(spent - self._spent, 2 * took))
+        self._spent = spent
         lively = began < self._lively_until
         least, share = (LIVELY, self._lively_share) if lively else (QUIET, SHARE)
         self.due = began + max(least, took / share)
