@@ -3,10 +3,10 @@
     python -m bench.compile [--runs 3]
 
 Each run is a fresh process that uses no cache; efiemu.efi is made by `vestige efiemu build`, the
-monitor included. Prints the median, the least and the most of the wall-clock and CPU seconds, what
-was compiled, and whether the promises hold: under 5 s, and under 10 s and 256 KiB for efiemu.efi.
-They are judged by CPU seconds: one thread works, so on an idle machine the two are the same. Writes
-bench/results/compile.json.
+monitor included, and then once more, the monitor being kept, as it is after any guest. Prints the
+median, the least and the most of the wall-clock and CPU seconds, what was compiled, and whether the
+promises hold: under 5 s, and under 10 s and 256 KiB for efiemu.efi. They are judged by CPU seconds:
+one thread works, so on an idle machine the two are the same. Writes bench/results/compile.json.
 """
 
 import argparse
@@ -57,18 +57,23 @@ def cold_build() -> Run:
     return measured
 
 
-def cold_efiemu() -> Run:
-    """Make efiemu.efi where nothing is cached; seconds and its size."""
+def efiemu_builds() -> tuple[Run, Run]:
+    """Make efiemu.efi where nothing is cached, and where the monitor is; seconds and its size."""
     with TemporaryDirectory() as folder:
-        file = Path(folder, "efiemu.efi")
-        words = [str(VESTIGE), "efiemu", "build", "-o", str(file)]
-        start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        environment = os.environ | {"XDG_CACHE_HOME": folder}
-        subprocess.run(words, env=environment, capture_output=True, check=True, timeout=300)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        wall = time.perf_counter() - start
-        return {"wall": wall, "cpu": cpu, "bytes": file.stat().st_size}
+        return efiemu_build(Path(folder)), efiemu_build(Path(folder))
+
+
+def efiemu_build(folder: Path) -> Run:
+    """Make it with this cache; seconds and its size."""
+    file = folder / "efiemu.efi"
+    words = [str(VESTIGE), "efiemu", "build", "-o", str(file)]
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder)}
+    subprocess.run(words, env=environment, capture_output=True, check=True, timeout=300)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    wall = time.perf_counter() - start
+    return {"wall": wall, "cpu": cpu, "bytes": file.stat().st_size}
 
 
 def tell(what: str, runs: Sequence[Run], promise: float) -> bool:
@@ -89,18 +94,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Time a cold build of everything compiled.")
     parser.add_argument("--runs", type=int, default=3)
     count = parser.parse_args().runs
-    builds, applications = [], []
+    builds, applications, again = [], [], []
     for _ in range(count):
         builds.append(cold_build())
-        applications.append(cold_efiemu())
-    results.write_json(
-        NAME, {"date": results.today(), "cold build": builds, "efiemu build": applications}
-    )
+        cold, warm = efiemu_builds()
+        applications.append(cold)
+        again.append(warm)
+    found = {"cold build": builds, "efiemu build": applications, "the monitor kept": again}
+    results.write_json(NAME, {"date": results.today()} | found)
     holds = tell("cold build", builds, PROMISE)
     print(
         f"compiled: {builds[0]['bytes']:.0f} bytes of code, {builds[0]['checks']:.0f} checks left"
     )
     holds &= tell("efiemu build", applications, EFIEMU_PROMISE)
+    tell("efiemu build, the monitor kept", again, EFIEMU_PROMISE)
     size = int(applications[0]["bytes"])
     fits = size < EFIEMU_SIZE
     print(f"efiemu.efi: {size} bytes, under {EFIEMU_SIZE}: {'yes' if fits else 'no'}")
