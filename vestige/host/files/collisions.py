@@ -131,7 +131,10 @@ def _problem(first: Use, second: Use) -> str | None:
         if IMAGE not in kinds:
             return None
         how = "" if first.words == second.words else f", as {first.words} too"
-        return f"{second.words}: given twice{how}; give it once, or both of them ,readonly"
+        cure = "it once, or both of them ,readonly"
+        if not (_may_be_read_only(first) and _may_be_read_only(second)):
+            cure = "another file"
+        return f"{second.words}: given twice{how}; give {cure}"
     if STANDARD in kinds:
         if OUTPUT in kinds:
             return (
@@ -144,8 +147,15 @@ def _problem(first: Use, second: Use) -> str | None:
     if OUTPUT in kinds:
         return f"{second.words}: this would overwrite {first.words}; give another file"
     if IMAGE in kinds:
-        return f"{second.words}: the guest may write it, as {first.words}; add ,readonly to that"
+        written, read = (first, second) if first.kind == IMAGE else (second, first)
+        cure = "add ,readonly to that" if _may_be_read_only(written) else "give another file"
+        return f"{read.words}: the guest may write it, as {written.words}; {cure}"
     return None
+
+
+def _may_be_read_only(use: Use) -> bool:
+    """Whether its option takes the word."""
+    return use.words.startswith(("--disk ", "--floppy "))
 
 
 def _extent(place: str | int) -> Extent | None:
