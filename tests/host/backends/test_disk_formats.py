@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import re
+import struct
 import subprocess
 import zipfile
 from contextlib import closing
@@ -200,6 +201,18 @@ def test_a_disc_has_whole_blocks(image: Path) -> None:
     with image.open("ab") as file:
         file.write(bytes(512))
     assert f"{SIZE + 512} bytes, not a multiple of 2048" in refused_disc(image)
+
+
+@pytest.mark.parametrize(("blocks", "is_whole"), [(SIZE // 2048, True), (SIZE // 2048 + 1, False)])
+def test_a_disc_is_all_there(image: Path, blocks: int, is_whole: bool) -> None:
+    volume = (0x8050, struct.pack("<I", blocks)), (0x8080, struct.pack("<H", 2048))
+    fill(image, (0x8000, b"\1CD001\1"), *volume)
+    if is_whole:
+        open_disk(disc(image)).close()
+    else:
+        line = f"{SIZE} bytes of an ISO image of {SIZE + 2048}; is all of it there? Or add ,format"
+        assert line in refused_disc(image)
+        open_disk(disc(image, raw=True)).close()
 
 
 def test_a_disc_that_is_not_there_is_none_to_be_made(image: Path) -> None:

@@ -17,6 +17,7 @@ HEAD = 4096  # bytes that are looked at
 FOOTER = 512
 VHD = b"conectix"
 ISO_9660, ISO_9660_AT = b"CD001", 0x8001
+BLOCKS_AT, BLOCK_SIZE_AT = 0x8050, 0x8080  # of its primary volume descriptor, 8.4.8 and 8.4.12
 UDF = b"BEA01"  # at the same place, ECMA-167 2/9.2
 DISCS = {ISO_9660: "an ISO 9660", UDF: "a UDF"}
 SYNC = b"\0" + 10 * b"\xff" + b"\0"  # of a CD's whole sector, ECMA-130 14.1
@@ -85,7 +86,19 @@ def check_disc(descriptor: int, path: str) -> None:
     for magic, program in UNPACKED:
         if head.startswith(magic):
             raise UsageError(f"{path}: packed; unpack it: {_command(program, path)}, or {as_it_is}")
-    if os.pread(descriptor, len(ISO_9660), ISO_9660_AT) in DISCS:
+    magic = os.pread(descriptor, len(ISO_9660), ISO_9660_AT)
+    if magic == ISO_9660:
+        blocks, block = (
+            int.from_bytes(os.pread(descriptor, size, place), "little")
+            for place, size in ((BLOCKS_AT, 4), (BLOCK_SIZE_AT, 2))
+        )
+        size = os.lseek(descriptor, 0, os.SEEK_END)
+        if size < blocks * block:
+            raise UsageError(
+                f"{path}: {size} bytes of an ISO image of {blocks * block}; is all of it there? Or"
+                f" {as_it_is}"
+            )
+    if magic in DISCS:
         return
     form = _converted(descriptor, head)
     what = "no ISO image" if form is None else f"a {form} image, no ISO image"
