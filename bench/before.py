@@ -4,7 +4,8 @@
 
 COMMIT is one of the project's history; without it the last before there was a PC. Its tree is put
 into build/bench, and its guests take turns with this one's, in the software hosts and with the
-guests of bench.virtio_disk, bench.virtio_net and bench.ide_speed. Writes bench/results/before.json
+guests of bench.virtio_disk, bench.virtio_net (by a tap: words of others have changed) and
+bench.ide_speed. Writes bench/results/before.json
 and the table in docs/performance.md.
 """
 
@@ -28,7 +29,7 @@ NAME = "before"
 WITHOUT_A_PC = "756cbbfd"
 BEFORE, NOW = "before", "now"
 WORST = 0.95  # of its rate: less is no noise
-DISK, NETWORK, USER = "a virtio disk", "a network: a tap", "a network: passt"
+DISK, NETWORK = "a virtio disk", "a network"
 
 
 def main() -> int:
@@ -87,11 +88,10 @@ def measure(tree: Path, rounds: int, seconds: int) -> dict[str, Rounds]:
         earlier = ours._replace(command=lambda *of: [*elsewhere(tree), *way(*of)])
         return {BEFORE: earlier, NOW: ours}
 
-    network = virtio_net.configurations()
+    tap = virtio_net.configurations()[virtio_net.OURS]
     found = {
         DISK: virtio_disk.measure(rounds, seconds, virtio(virtio_disk.vestige("kick"))),
-        NETWORK: virtio_net.measure(rounds, seconds, virtio(network[virtio_net.OURS])),
-        USER: virtio_net.measure(rounds, seconds, virtio(network[virtio_net.USER])),
+        NETWORK: virtio_net.measure(rounds, seconds, virtio(tap)),
     }
     for name, each in ide_speed.configurations("native").items():
         if name.startswith("Vestige, "):
