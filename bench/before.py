@@ -5,8 +5,7 @@
 COMMIT is one of the project's history; without it the last before there was a PC. Its tree is put
 into build/bench, and its guests take turns with this one's, in the software hosts and with the
 guests of bench.virtio_disk, bench.virtio_net (by a tap: words of others have changed) and
-bench.ide_speed. Writes bench/results/before.json
-and the table in docs/performance.md.
+bench.ide_speed. Writes bench/results/before.json, and prints a table.
 """
 
 import argparse
@@ -38,14 +37,13 @@ def main() -> int:
     parser.add_argument("commit", nargs="?", default=WITHOUT_A_PC, help=f"({WITHOUT_A_PC})")
     parser.add_argument("--rounds", type=int, default=3, help="of all guests (3)")
     parser.add_argument("--seconds", type=int, default=2, help="that each measure takes (2)")
-    parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md alone")
     arguments = parser.parse_args()
     if min(arguments.rounds, arguments.seconds) < 1:
         raise UsageError("at least one round, of at least one second")
     say = command.Progress(NAME)
     with checked_out(arguments.commit, say) as tree:
         found = measure(tree, arguments.rounds, arguments.seconds)
-    report(arguments.commit, found, write_page=not arguments.no_page)
+    report(arguments.commit, found)
     return 0
 
 
@@ -106,15 +104,12 @@ def measured(result: Mapping[str, Any]) -> Rounds:
     return rounds
 
 
-def report(commit: str, found: Mapping[str, Rounds], *, write_page: bool) -> None:
+def report(commit: str, found: Mapping[str, Rounds]) -> None:
     """JSON, and the table."""
     results.write_json(NAME, {"date": results.today(), "commit": commit, "measured": found})
     rows = [row for what, rounds in found.items() for row in rows_of(what, rounds)]
     head = ["", f"before, {commit}", "now", "now / before", f"≥ {WORST} x"]
-    lines = results.table(head, rows)
-    print("\n".join(lines))
-    if write_page:
-        results.write_section(NAME, lines)
+    print("\n".join(results.table(head, rows)))
 
 
 def rows_of(what: str, rounds: Rounds) -> Iterator[list[str]]:
