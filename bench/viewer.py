@@ -9,7 +9,6 @@ same BIOSes, by turns, in one software host. Writes bench/results/viewer.json an
 in docs/performance.md.
 """
 
-import json
 import os
 import select
 import socket
@@ -26,16 +25,13 @@ from typing import Any
 
 from bench.common import command, pc
 from bench.common.pc import KERNEL, OURS
-from bench.common.places import in_the_software_host
-from bench.common.sector import COM1, FAST, WORK
+from bench.common.sector import FAST, prepared
 from bench.inside.marked import cpu_time
 from bench.inside.processes import children_of, tree
 from vestige.errors import GuestError
 
 NAME = "viewer"
 NAMES = (OURS, KERNEL)
-COUNT_AT = 508  # in the sector: how often it draws
-CHANGES = 40
 CHANGED = 0x80  # what it says before
 BEGIN, END = b"screen: begin", b"screen: end"
 STEP = 0x030201  # from one colour to the next
@@ -220,20 +216,7 @@ def measured(*, qemu: list[str], disk: str, rounds: int) -> dict[str, Any]:
 
 def conclude(rounds: int, write_page: bool) -> None:
     """Measure in a software host, and report."""
-    from bench.common import ready  # noqa: PLC0415 - not needed inside
-
-    say = command.Progress(NAME)
-    WORK.mkdir(parents=True, exist_ok=True)
-    disk = WORK / f"{NAME}.img"
-    pc.disk(pc.GUESTS / "screen.S", disk)
-    with disk.open("r+b") as file:
-        file.seek(COUNT_AT)
-        file.write(struct.pack("<H", CHANGES))
-    port = WORK / "sercon-port"  # the BIOS has its keys from the serial port, too
-    port.write_bytes(struct.pack("<H", COM1))
-    what: dict[str, Any] = {**ready.prepared(say), "disk": str(disk), "rounds": rounds}
-    what["qemu"] += ["-fw_cfg", f"name=etc/sercon-port,file={port}"]
-    report(in_the_software_host(f"bench.{NAME}", ["--inside", json.dumps(what)], say), write_page)
+    report(prepared(NAME, "screen.S", rounds), write_page)
 
 
 def report(result: dict[str, Any], write_page: bool) -> None:

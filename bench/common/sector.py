@@ -49,7 +49,7 @@ def run(about: str, sector: Sector, report: Report) -> int:
     """The command line of its benchmark, 3 rounds unless asked for more or fewer."""
 
     def conclude(rounds: int, write_page: bool) -> None:
-        report(prepared(sector, rounds), write_page)
+        report(prepared(sector.name, sector.source, rounds), write_page)
 
     def measure(**what: Any) -> dict[str, Any]:
         return measured(sector, **what)
@@ -57,20 +57,20 @@ def run(about: str, sector: Sector, report: Report) -> int:
     return pc.command_line(about, 3, measure, conclude)
 
 
-def prepared(sector: Sector, rounds: int) -> dict[str, Any]:
-    """What its benchmark measures with it."""
+def prepared(name: str, source: str, rounds: int) -> dict[str, Any]:
+    """What `bench.NAME` measures with this source of a sector."""
     from bench.common import ready  # noqa: PLC0415 - not needed inside
 
-    say = command.Progress(sector.name)
+    say = command.Progress(name)
     WORK.mkdir(parents=True, exist_ok=True)
-    disk = WORK / f"{sector.name}.img"
-    pc.disk(pc.GUESTS / sector.source, disk)
+    disk = WORK / f"{name}.img"
+    pc.disk(pc.GUESTS / source, disk)
     port = WORK / "sercon-port"
     port.write_bytes(struct.pack("<H", COM1))
     what: dict[str, Any] = {**ready.prepared(say), "disk": str(disk), "rounds": rounds}
     what["qemu"] += ["-fw_cfg", f"name=etc/sercon-port,file={port}"]
     found: dict[str, Any] = in_the_software_host(
-        f"bench.{sector.name}", ["--inside", json.dumps(what)], say
+        f"bench.{name}", ["--inside", json.dumps(what)], say
     )
     return found
 

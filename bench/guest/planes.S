@@ -2,16 +2,7 @@
 #
 # `count` and `moves` are for who makes the disk: how often, and whether each time a byte after the
 # other is read and written a row of characters higher, by the latches; or each plane is filled.
-    .code16
-    .globl _start
-_start:
-    cli
-    ljmp $0, $here
-here:
-    xor %ax, %ax
-    mov %ax, %ds
-    mov %ax, %ss
-    mov $0x7C00, %sp
+#include "start.inc"
     mov $0x0012, %ax
     int $0x10
     cli

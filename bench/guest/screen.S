@@ -1,21 +1,13 @@
 # A boot sector that shows something new at the left of the first line of 1024 by 768 dots, from time
 # to time, and says so on COM1 by a byte just before. It begins at a key, which the BIOS has from
-# COM1, too, and writes a line when it has done so `count` times, which is for who makes the disk.
-    .code16
-    .globl _start
+# COM1, too, and writes a line when it has done so CHANGES times.
     .set MODE, 0x144            # of 32 bits a dot
     .set INFORMATION, 0x8000    # of that mode
     .set FRAME_BUFFER, INFORMATION + 0x28
     .set TICKS, 0x46C           # the BIOS's
     .set PERIOD, 4              # of those
-_start:
-    cli
-    ljmp $0, $here
-here:
-    xor %ax, %ax
-    mov %ax, %ds
-    mov %ax, %ss
-    mov $0x7C00, %sp
+    .set CHANGES, 40
+#include "start.inc"
     mov %ax, %es
     mov $INFORMATION, %di
     mov $0x4F01, %ax
@@ -41,7 +33,7 @@ here:
     mov %cx, %ds
     mov FRAME_BUFFER, %edi
     sti
-    mov count, %bp
+    mov $CHANGES, %bp
     xor %esi, %esi
 change:
     mov TICKS, %cl
@@ -73,8 +65,5 @@ begin:
     .asciz "\nscreen: begin\n"
 end:
     .asciz "\nscreen: end\n"
-    .org 508
-count:
-    .word 0
     .org 510
     .byte 0x55, 0xAA

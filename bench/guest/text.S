@@ -2,16 +2,7 @@
 #
 # `count` and `by_bios` are for who makes the disk: how many characters, and whether the BIOS
 # writes each (INT 10h, AH = 0Eh) or they are stored in the screen's memory, with their attributes.
-    .code16
-    .globl _start
-_start:
-    cli
-    ljmp $0, $here
-here:
-    xor %ax, %ax
-    mov %ax, %ds
-    mov %ax, %ss
-    mov $0x7C00, %sp
+#include "start.inc"
     mov $0xB800, %ax
     mov %ax, %es
     mov $begin, %si
