@@ -34,9 +34,7 @@ Words = Callable[[Path], list[str]]  # a machine with that disk
 
 def main() -> int:
     """The command line."""
-    arguments = command.arguments(__doc__.partition("\n")[0], rounds="of all machines")
-    login.report(PAGE, measure(arguments.rounds), write_page=not arguments.no_page)
-    return 0
+    return login.run(__doc__, PAGE, measure)
 
 
 def measure(rounds: int) -> dict[str, Any]:

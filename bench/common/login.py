@@ -1,9 +1,9 @@
 """How long Debian takes to its login prompt: the end of it, and what a benchmark makes of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bench.common import results
+from bench.common import command, results
 from tests.guests.dialogue import Dialogue
 
 TIME = "seconds"
@@ -30,6 +30,13 @@ class Page(NamedTuple):
 def wait(console: int) -> None:
     """Until the prompt is there, at which nobody types. Raises TimeoutError."""
     Dialogue(console, -1, LIMIT).read_until(" login: ")
+
+
+def run(about: str, page: Page, measure: Callable[[int], dict[str, Any]]) -> int:
+    """The command line of its benchmark; `measure` has how many rounds."""
+    arguments = command.arguments(about.partition("\n")[0], rounds="of all machines")
+    report(page, measure(arguments.rounds), write_page=not arguments.no_page)
+    return 0
 
 
 def report(page: Page, result: dict[str, Any], *, write_page: bool) -> None:
