@@ -13,7 +13,6 @@
         .set    COMMAND, 0x64           # of the keyboard controller
         .set    CONTROL, 0x92
         .set    SERIAL, 0x3F8
-        .set    POWER, 0x605            # the high byte of PM1 control
 
         xor     %ax, %ax
         mov     %ax, %ds
@@ -48,11 +47,7 @@ tick:   cmp     TICKS, %al
         mov     $2, %al
         out     %al, $CONTROL
         call    put
-        mov     $POWER, %dx
-        mov     $0x20, %al
-        out     %al, %dx
-halt:   hlt
-        jmp     halt
+        .include "power_off.s"
 
 put:    mov     LOW, %al
         out     %al, %dx

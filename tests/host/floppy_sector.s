@@ -10,7 +10,6 @@
         .set    FORMAT, 5
         .set    SECTORS, 18
         .set    SERIAL, 0x3F8
-        .set    POWER, 0x605            # the high byte of PM1 control
 
         mov     $0x7C0, %ax
         mov     %ax, %ds
@@ -55,11 +54,7 @@ failed: mov     %ah, %al
         call    put
 off:    mov     $'\n', %al
         call    put
-        mov     $POWER, %dx
-        mov     $0x20, %al
-        out     %al, %dx
-halt:   hlt
-        jmp     halt
+        .include "power_off.s"
 
 put:    push    %dx
         mov     %al, %ah

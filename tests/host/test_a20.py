@@ -1,13 +1,12 @@
 """The gate of bit 20 as SeaBIOS closes and opens it, on this KVM: a program wraps at 1 MiB."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.assembly import NEEDED, assembled
 from tests.host.harness import why_not
 from tests.host.test_firmware import SEABIOS, vestige
-from tests.host.test_floppy import PROGRAMS, boot_sector
 
 SOURCE = Path(__file__).with_name("a20_sector.s")
 # The byte in the first 64 KiB, the one 1 MiB on, and what SeaBIOS says of the gate.
@@ -18,16 +17,14 @@ pytestmark = [
     pytest.mark.kvm,
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
     pytest.mark.skipif(not SEABIOS.exists(), reason="needs seabios"),
-    pytest.mark.skipif(
-        not all(map(shutil.which, PROGRAMS)), reason=f"needs {' and '.join(PROGRAMS)}"
-    ),
+    NEEDED,
 ]
 
 
 @pytest.mark.parametrize("vga", ["none", "std"])
 def test_addresses_wrap_at_1_mib_while_the_gate_is_closed(vga: str, tmp_path: Path) -> None:
     disk = tmp_path / "disk.img"
-    disk.write_bytes(boot_sector(tmp_path, SOURCE).ljust(1 << 20, b"\0"))
+    disk.write_bytes(assembled(SOURCE, tmp_path).ljust(1 << 20, b"\0"))
     words = ("--machine", "pc", "--memory", "64M", "--vga", vga, "--timeout", "50")
     done = vestige(*words, "--disk", f"{disk},bus=ide")
     by_bios = OPEN + CLOSED + WRITTEN + OPENED

@@ -1,17 +1,15 @@
 """A firmware of the test's and its flash memory: in whole runs on this machine's KVM."""
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.assembly import NEEDED, assembled
 from tests.host.backends.test_variables import SIZE, volume
 from tests.host.harness import why_not
 from tests.host.test_firmware import vestige
 
-PROGRAMS = ("as", "objcopy")
 SOURCE = Path(__file__).with_name("flash_firmware.s")
 IMAGE_SIZE = 128 << 10
 PROGRAMMED, ERASED = 0x100, 0x1000
@@ -23,9 +21,7 @@ WRITES, READS_ELSEWHERE, UNMAPPED = 11, 3, 4
 pytestmark = [
     pytest.mark.kvm,
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-    pytest.mark.skipif(
-        any(shutil.which(program) is None for program in PROGRAMS), reason="needs binutils"
-    ),
+    NEEDED,
 ]
 
 
@@ -33,10 +29,8 @@ pytestmark = [
 def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """A PC with that firmware."""
     folder = tmp_path_factory.mktemp("flash")
-    made, end, image, disk = (folder / name for name in ("made.o", "end", "TEST_CODE", "disk"))
-    subprocess.run(["as", "--32", "-o", made, SOURCE], check=True)
-    subprocess.run(["objcopy", "-O", "binary", "-j", ".text", made, end], check=True)
-    image.write_bytes(end.read_bytes().rjust(IMAGE_SIZE, b"\0"))
+    image, disk = folder / "TEST_CODE", folder / "disk"
+    image.write_bytes(assembled(SOURCE, folder).rjust(IMAGE_SIZE, b"\0"))
     disk.write_bytes(bytes(1 << 20))
     machine = ("--machine", "pc", "--memory", "64M", "--vga", "none", "--timeout", "50")
     return (*machine, "--firmware", str(image), "--disk", f"{disk},readonly")

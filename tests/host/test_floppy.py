@@ -1,35 +1,23 @@
 """Floppy disks as SeaBIOS uses them, on this KVM: it boots, reads, writes and formats them."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.assembly import NEEDED, assembled
 from tests.host.harness import why_not
 from tests.host.test_firmware import SEABIOS, vestige
 
 SOURCE = Path(__file__).with_name("floppy_sector.s")
 SECTOR, TRACK = 512, 18 * 512
-PROGRAMS = ("as", "objcopy")
 FILLER = b"\xf6"  # the BIOS's
 
 pytestmark = [
     pytest.mark.kvm,
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
     pytest.mark.skipif(not SEABIOS.exists(), reason="needs seabios"),
-    pytest.mark.skipif(
-        not all(map(shutil.which, PROGRAMS)), reason=f"needs {' and '.join(PROGRAMS)}"
-    ),
+    NEEDED,
 ]
-
-
-def boot_sector(folder: Path, source: Path = SOURCE) -> bytes:
-    """The program, assembled."""
-    made, image = folder / "sector.o", folder / "sector.bin"
-    subprocess.run(["as", "--32", "-o", made, source], check=True)
-    subprocess.run(["objcopy", "-O", "binary", "-j", ".text", made, image], check=True)
-    return image.read_bytes()
 
 
 def track_of(cylinder: int, head: int) -> slice:
@@ -39,7 +27,7 @@ def track_of(cylinder: int, head: int) -> slice:
 
 
 def test_seabios_boots_a_floppy_disk_and_reads_writes_and_formats_it(tmp_path: Path) -> None:
-    sector = boot_sector(tmp_path)
+    sector = assembled(SOURCE, tmp_path)
     assert len(sector) == SECTOR
     before = bytearray(b"".join(number.to_bytes(2, "little") * 256 for number in range(2880)))
     before[:SECTOR] = sector
@@ -57,7 +45,7 @@ def test_seabios_boots_a_floppy_disk_and_reads_writes_and_formats_it(tmp_path: P
 
 def test_seabios_can_not_write_a_protected_floppy_disk(tmp_path: Path) -> None:
     disk = tmp_path / "floppy.img"
-    before = boot_sector(tmp_path).ljust(2880 * SECTOR, b"\0")
+    before = assembled(SOURCE, tmp_path).ljust(2880 * SECTOR, b"\0")
     disk.write_bytes(before)
     words = ("--machine", "pc", "--memory", "64M", "--vga", "none", "--timeout", "50")
     done = vestige(*words, "--floppy", f"{disk},readonly")

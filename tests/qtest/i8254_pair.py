@@ -9,14 +9,13 @@ is left out here.
 
 import contextlib
 import random
-import shutil
 import socket
 import struct
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.assembly import assembled
 from tests.qtest.client import Qtest, qemu
 from vestige.monitor.devices.i8254.model import Pit, time_of
 from vestige.monitor.devices.i8254.spec import COUNTERS, Access, Mode, NmiStatus, Status
@@ -32,7 +31,6 @@ ACCESSES = 40  # in one sequence, some of them of several
 TRIGGERED = (Mode.ONE_SHOT, Mode.HARDWARE_STROBE)
 INVERTED = (*TRIGGERED, Mode.RATE_GENERATOR, Mode.SOFTWARE_STROBE)  # OUT is, in QEMU
 PERIODIC = (Mode.RATE_GENERATOR, Mode.SQUARE_WAVE)
-PROGRAMS = ["as", "objcopy"]
 
 
 @dataclass(frozen=True)
@@ -211,23 +209,9 @@ def machine(folder: Path) -> Iterator[Machine]:
         *("-icount", "shift=3,sleep=off", "-chardev", f"socket,id=done,fd={far.fileno()}"),
         *("-device", "isa-debugcon,iobase=0xe9,chardev=done"),
     ]
-    code, files = firmware(folder), [far.fileno()]
+    code, files = assembled(SOURCE, folder), [far.fileno()]
     with near, far, qemu(folder, arguments, files=files, firmware=code) as qtest:
         yield Machine(qtest, near)
-
-
-def why_not() -> str | None:
-    """What this machine lacks to assemble the script's firmware."""
-    missing = [program for program in PROGRAMS if shutil.which(program) is None]
-    return f"needs {missing[0]}" if missing else None
-
-
-def firmware(folder: Path) -> bytes:
-    """The script's, assembled."""
-    made, flat = folder / "script.o", folder / "script"
-    subprocess.run(["as", "--32", "-o", str(made), str(SOURCE)], check=True)
-    subprocess.run(["objcopy", "-O", "binary", "-j", ".text", str(made), str(flat)], check=True)
-    return flat.read_bytes()
 
 
 def ours(steps: Sequence[Step], times: Sequence[int]) -> list[int]:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.assembly import IS_THERE, WHY_NOT
 from tests.qtest.client import qemu
-from tests.qtest.i8254_pair import Machine, Script, Step, compare, machine, ours, sequences, why_not
+from tests.qtest.i8254_pair import Machine, Script, Step, compare, machine, ours, sequences
 from vestige.monitor.devices.i8254.spec import NmiStatus, Status
 
 pytestmark = pytest.mark.qtest
@@ -18,8 +19,8 @@ SEQUENCES = 50
 
 @pytest.fixture(scope="module")
 def qemus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    if reason := why_not():
-        pytest.skip(reason)
+    if not IS_THERE:
+        pytest.skip(WHY_NOT)
     with machine(tmp_path_factory.mktemp("qemu")) as started:
         yield started
 
