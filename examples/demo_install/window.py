@@ -15,6 +15,7 @@ from typing import Self
 from examples.demo_install.picture import Picture
 from examples.telling import Failure
 from tests.guests import reading
+from tests.guests.asking import printed
 from vestige.errors import UsageError
 
 WIDTH, HEIGHT = 1152, 864  # dots of the X server's screen: a mode of 1024 by 768, and some more
@@ -38,7 +39,7 @@ class Window:
     def __init__(self, display: Path, folder: Path, log: Path) -> None:
         """`display`: a Unix socket; `folder`: nobody else's.
 
-        Raises Failure where a program does not start.
+        Raises Failure or GuestError where a program does not start.
         """
         self._folder, self._log = folder, log
         log.write_bytes(b"")
@@ -54,10 +55,11 @@ class Window:
             self._environment["DISPLAY"] = f":{self._start_server(cookie)}"
             self._start("xtigervncviewer", "-RemoteResize=0", "-AlertOnFatalError=0", str(display))
             # Without a window manager nobody else gives the window the keyboard.
-            self._run(
+            printed(
                 *("xdotool", "search", "--sync", "--onlyvisible", "--name", _TITLE),
                 *("windowfocus", "--sync"),
-                patience=_PATIENCE,
+                seconds=_PATIENCE,
+                environment=self._environment,
             )
         except BaseException:
             self.close()
@@ -105,24 +107,6 @@ class Window:
                 )
             )
 
-    def _run(self, *command: str, patience: float = _QUICK) -> str:
-        """What a program prints. Raises Failure where it fails."""
-        try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=patience,
-                env=self._environment,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise Failure(f"{' '.join(command)}: not done after {patience:.0f} s") from None
-        if done.returncode:
-            raise Failure(f"{' '.join(command)}: status {done.returncode}, {done.stderr}")
-        return done.stdout
-
     def look(self) -> Picture:
         """What a person sees. Raises Failure where the window is gone."""
         for process in self._started:
@@ -138,8 +122,8 @@ class Window:
         return reading.words(file)
 
     def press(self, *keys: str) -> None:
-        """Each by its X keysym's name: down and up."""
-        self._run("xdotool", "key", *keys)
+        """Each by its X keysym's name: down and up. Raises GuestError."""
+        printed("xdotool", "key", *keys, seconds=_QUICK, environment=self._environment)
 
 
 def authority(cookie: bytes) -> bytes:
