@@ -161,8 +161,8 @@ WINDOW_PARTS = 2  # of the first part; of the next is the next
 # And of a firmware's flash memory: at Config.flash, to be read, or nowhere.
 FLASH_NUMBER = WINDOW_NUMBER + 1
 FLASH_ARRAY = 0xF100_0000  # where the monitor has it
-# And of a PC's gate for bit 20 of addresses: from WRAPPED on it finds
-# its RAM, as at first, or, while the gate is closed, that from 0 on.
+# And of a PC's gate for bit 20 of addresses: from WRAPPED on the guest finds its RAM there, as at
+# first, or, while the gate is closed, that from 0 on.
 GATE_NUMBER = FLASH_NUMBER + 1
 GATE_OPEN = 0
 GATE_CLOSED = 1

@@ -218,8 +218,9 @@ def _remove_stale(path: str, option: str) -> None:
     Raises UsageError if someone does, or if something else is there, which stays.
     """
     # A plain file refuses a connection, too, and so does what a link leads to.
-    if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
-        raise UsageError(f"{option}: something is there that is no socket; give another path")
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise UsageError(f"{option}: something is there that is no socket; give another path")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
             probe.connect(path)
