@@ -21,10 +21,10 @@ from examples.demo.driver import VESTIGE, WORK
 from examples.telling import Check, Failure, Teller, attend, shown, steps
 from tests.guests import debian, images
 from tests.guests.dialogue import Dialogue
-from vestige.abi import Board
+from vestige.cli.run import SYNTAX, options_of
 from vestige.errors import UsageError
+from vestige.host.process.orders import config_of
 from vestige.machine.acpi import every_table
-from vestige.machine.config import MachineConfig
 
 FOLDER = WORK / "demo-pc"
 DEMO = Teller("demo-pc")
@@ -81,8 +81,12 @@ def prepare() -> Path:
 
 def again(disk: Path) -> str:
     """The line that does."""
-    words = [os.path.relpath(VESTIGE), "run", "--machine", "pc"]
-    return shlex.join([*words, "--disk", f"{os.path.relpath(disk)},bus=ide"])
+    return shlex.join([os.path.relpath(VESTIGE), "run", *machine(Path(os.path.relpath(disk)))])
+
+
+def machine(disk: Path) -> list[str]:
+    """Those of the run's words that say what is in the machine."""
+    return ["--machine", "pc", "--disk", f"{disk},bus=ide"]
 
 
 def use(disk: Path) -> None:
@@ -90,17 +94,18 @@ def use(disk: Path) -> None:
     name = f"demo-pc-{os.getpid()}"
     DEMO.say("booting it by its own MBR")
     command = [
-        *(str(VESTIGE), "run", "--machine", "pc", "--disk", f"{disk},bus=ide"),
+        *(str(VESTIGE), "run", *machine(disk)),
         *("--name", name, "--on-reboot", "restart", "--timeout", str(TIMEOUT)),
     ]
+    table = dsdt(disk)
     # `vestige run --timeout` ends a guest that hangs; GRACE ends a monitor that does.
-    status = attend(command, lambda guest: talk(guest, name), TIMEOUT + GRACE, shown())
+    status = attend(command, lambda guest: talk(guest, name, table), TIMEOUT + GRACE, shown())
     if status != 0:
         raise Failure(f"the monitor ended with status {status}, not 0")
 
 
-def talk(guest: Dialogue, name: str) -> None:
-    """From the first login prompt to power-off."""
+def talk(guest: Dialogue, name: str, table: str) -> None:
+    """From the first login prompt to power-off; `table`: the SHA256 of the guest's DSDT."""
     log_in(guest)
     said = DEMO.ask(guest, "grub-install /dev/sda 2>&1")
     DEMO.judge("grub-install", "No error reported" in said, "it has failed")
@@ -108,7 +113,7 @@ def talk(guest: Dialogue, name: str) -> None:
     guest.type("reboot\n")
     log_in(guest)
     before = counts(DEMO.ask(guest, INTERRUPTS))
-    dump = Check("acpidump", "acpidump -n DSDT -b && sha256sum dsdt.dat", (dsdt(),))
+    dump = Check("acpidump", "acpidump -n DSDT -b && sha256sum dsdt.dat", (table,))
     for check in (*CHECKS, dump):
         DEMO.check(guest, check)
     DEMO.judge("alarm", RUNG in DEMO.ask(guest, RING), "the clock's has not been set")
@@ -151,9 +156,9 @@ def type_a_line(guest: Dialogue, name: str) -> None:
     DEMO.say(f"the screen is {os.path.relpath(picture)}")
 
 
-def dsdt() -> str:
-    """The SHA256 of the table of that name as Vestige has made it."""
-    tables = every_table(MachineConfig(board=Board.PC))
+def dsdt(disk: Path) -> str:
+    """The SHA256 of the table of that name as Vestige makes it for this machine."""
+    tables = every_table(config_of(options_of(SYNTAX.read(machine(disk)))))
     (found,) = [table.data for table in tables if table.data.startswith(b"DSDT")]
     return hashlib.sha256(found).hexdigest()
 
