@@ -26,9 +26,10 @@ help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.* ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 # Byte code is kept even where PYTHONDONTWRITEBYTECODE is set: in the software host, compiling every
-# module at every start takes seconds.
+# module at every start takes seconds. So is the monitor, which each guest and efiemu.efi needs.
 setup: $(VENV_STAMP) ## Install what is missing; leaves the tool at .venv/bin/vestige
 	@$(BIN)/python -m compileall -q vestige
+	@$(BIN)/vestige build > /dev/null
 
 demo: setup ## Boot Debian with its root on an IDE disk that exists only inside the guest
 	@$(BIN)/python -m examples.demo.driver
