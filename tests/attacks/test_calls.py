@@ -68,6 +68,7 @@ def unnamed() -> list[Call]:
 OF_A_RUN = (
     *(Request.RUN, Request.INTERRUPT, Request.SET_GSI_ROUTING, Request.IRQFD),
     *(Request.IOEVENTFD, Request.GET_REGS, Request.SET_USER_MEMORY_REGION),
+    Request.KVMCLOCK_CTRL,
 )
 FORBIDDEN: list[Call] = [
     *((SYS_IOCTL, PLACE, int(each), 0) for each in Request if each not in OF_A_RUN),

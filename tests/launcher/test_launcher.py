@@ -6,6 +6,7 @@ import re
 import resource
 import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -380,6 +381,30 @@ def spare_of(own: Launcher, idle: str) -> tuple[int, int]:
         template = parent_of(machine.pid)
     run = machine_of(template)  # the only one that there is
     return run, machine_of(run)
+
+
+@pytest.mark.parametrize("name", [None, "one"])
+def test_a_machine_is_paused_and_resumed(
+    ready: Launcher, kernels: Kernels, name: str | None
+) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ready.start(
+        kernel=kernels("echo"), name=name, stdin=theirs.fileno(), stdout=theirs.fileno()
+    ) as machine:  # fmt: skip
+        assert ours.recv(len(HELLO), socket.MSG_WAITALL) == HELLO
+        machine.pause()
+        ours.send(b"once")
+        machine.pause()
+        with pytest.raises(BlockingIOError):
+            ours.recv(1, socket.MSG_DONTWAIT)
+        machine.resume()
+        assert ours.recv(4, socket.MSG_WAITALL) == b"once"
+        machine.kill()
+        machine.wait(PATIENCE)
+        with pytest.raises(GuestError, match="no run"):
+            machine.pause()
+    with pytest.raises(UsageError, match="is closed"):
+        machine.pause()
 
 
 @pytest.mark.parametrize("jail", ["on", "off"])

@@ -126,6 +126,11 @@ def test_a_run_in_the_software_host_is_asked_out_here(
             for _ in range(3):
                 (exits,) = run.ask({"do": "exits"})["cpus"]
                 assert exits > 0
+            assert run.ask({"do": "pause"}) == {}
+            assert run.ask({"do": "status"})["state"] == "paused"
+            assert run.ask({"do": "exits"}) == run.ask({"do": "exits"})
+            assert run.ask({"do": "resume"}) == {}
+            assert run.ask({"do": "status"})["state"] == "running"
             stop = [sys.executable, "-m", "vestige.cli.main", "stop", "soft"]
             assert subprocess.run(stop, timeout=PATIENCE, check=False).returncode == 0
         assert process.wait(PATIENCE) == 143

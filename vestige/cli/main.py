@@ -14,6 +14,8 @@ COMMANDS = {
     "run": "start a guest",
     "ps": "list the guests that run",
     "stop": "end guests that run",
+    "pause": "have guests that run do nothing until they are resumed",
+    "resume": "have guests that are paused go on",
     "screen": "show the text screen of a guest that runs",
     "type": "press keys of a guest that runs, and move its mouse",
     "insert": "put another disc into the drive of a guest that runs",

@@ -16,6 +16,8 @@ from typing import IO, Self
 from vestige.cli.run import SYNTAX, options_of
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
+from vestige.host.control.client import find
+from vestige.host.control.commands import PAUSE, RESUME
 from vestige.host.options import EMPTY
 from vestige.launcher import messages
 from vestige.process import search_path
@@ -41,9 +43,10 @@ class Machine:
     context it is ended, waited for and closed. `pid` is the process's.
     """
 
-    def __init__(self, end: socket.socket, pid: int, process: int) -> None:
-        """`end`: where its status comes from; `process`: a pidfd."""
+    def __init__(self, end: socket.socket, pid: int, process: int, name: str | None) -> None:
+        """`end`: where its status comes from; `process`: a pidfd; `name`: the run's, if any."""
         self.pid = pid
+        self._name = str(pid) if name is None else name
         self._end = end
         self._process = process
         self._status: int | None = None
@@ -104,6 +107,28 @@ class Machine:
     def kill(self) -> None:
         """End it at once; its status will be 137."""
         self._signal(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Have the guest do nothing until `resume`; its clocks go on. A second time does nothing.
+
+        Raises GuestError where it does not run yet or no more, or its run does not answer.
+        """
+        self._ask({"do": PAUSE})
+
+    def resume(self) -> None:
+        """Have it go on. Raises as `pause`."""
+        self._ask({"do": RESUME})
+
+    def _ask(self, request: Mapping[str, object]) -> object:
+        """The run's answer to a request of docs/control.md."""
+        self._refuse_closed()
+        try:
+            with find(self._name) as run:
+                if run.pid == self.pid:
+                    return run.ask(request)
+        except UsageError as error:  # it has ended, or had no place for a socket
+            raise GuestError(str(error)) from None
+        raise GuestError(f"machine {self.pid}: it can't be asked, its name is another run's")
 
     def _signal(self, number: int) -> None:
         self._refuse_closed()
@@ -227,7 +252,7 @@ class Launcher:
         if kind == messages.REFUSED:
             near.close()
             raise GuestError(f"a machine can't be started: {value}")
-        return Machine(near, value, descriptors[0])
+        return Machine(near, value, descriptors[0], checked.name)
 
     def close(self) -> None:
         """End all machines in order, and the template; a second time does nothing.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -235,6 +236,41 @@ def test_the_machines_process_answers_from_its_jail(start: Start) -> None:
         (first, _) = run.ask({"do": "exits"})["cpus"]
         assert first > 0
         assert run.ask({"do": "exits"})["cpus"][0] >= first
+
+
+@pytest.mark.parametrize("machine", [(), ("--machine", "pc")])
+def test_a_paused_guest_does_nothing_until_it_is_resumed(start: Start, machine: list[str]) -> None:
+    first = start("--name", "one", "--cpus", "2", "--jail", "on", *machine, kernel="echo")
+    start("--name", "two")
+    assert first.stdin is not None
+    assert first.stdout is not None
+    with find("one") as run:
+        for typed in (b"once", b"more"):
+            assert vestige("pause", "one", "two", "one") == (0, "", "")
+            assert [told["state"] for told in listed()] == ["paused", "paused"]
+            exits = run.ask({"do": "exits"})
+            first.stdin.write(typed)
+            first.stdin.flush()
+            assert vestige("pause", "one") == (0, "", "")
+            assert run.ask({"do": "exits"}) == exits
+            assert not select.select([first.stdout], [], [], 0)[0]
+            assert vestige("resume", "one", "two") == (0, "", "")
+            assert first.stdout.read(4) == typed
+            assert [told["state"] for told in listed()] == ["running", "running"]
+            assert run.ask({"do": "exits"})["cpus"][0] > exits["cpus"][0]
+    assert vestige("pause", "one") == (0, "", "")
+    assert vestige("stop", "one") == (0, "", "")
+    assert first.wait(PATIENCE) == 143
+
+
+def test_no_run_is_paused_where_one_is_none(start: Start) -> None:
+    start("--name", "one")
+    for command in ("pause", "resume"):
+        status, said, error = vestige(command, "one", "none")
+        assert (status, said) == (2, "")
+        assert error == "vestige: no run 'none'; there are one\n"
+        assert vestige(command)[0] == 2
+    assert [told["state"] for told in listed()] == ["running"]
 
 
 def test_a_guest_that_restarts_answers_again(start: Start) -> None:

@@ -489,6 +489,41 @@ def test_the_machine_answers_what_is_its(served: Served) -> None:
     assert answers_to(end) == [{"answer": [1, 2]}]
 
 
+def test_a_run_tells_that_its_guest_is_paused(served: Served) -> None:
+    """Once it is, until it goes on or starts anew; nothing is typed meanwhile."""
+
+    def state() -> str:
+        (told,) = served.asks(STATUS)
+        return str(told["answer"]["state"])
+
+    def asks(command: bytes, answer: bytes) -> None:
+        end = served.client()
+        end.send(b'{"do": "' + command + b'"}\n')
+        served.serve()
+        assert answers_to(end) == []
+        served.control.answered(answer)
+        served.serve()
+
+    done = b'{"answer": {}}'
+    served.types(served.stack.enter_context(closing(Events())))
+    asks(b"pause", error_line("it does not stop"))
+    assert state() == "running"
+    asks(b"pause", done)
+    assert state() == "paused"
+    since = served.control.paused_since
+    asks(b"pause", done)
+    asks(b"exits", done)
+    asks(b"resume", error_line("no"))
+    assert (state(), served.control.paused_since) == ("paused", since)
+    (told,) = served.asks(b'{"do": "type", "lines": ["a"]}\n')
+    assert told == {"error": "the guest is paused; vestige resume one first", "passing": True}
+    asks(b"resume", done)
+    assert state() == "running"
+    asks(b"pause", done)
+    served.control.runs(Machine())
+    assert state() == "running"
+
+
 @pytest.mark.parametrize("depth", [DEEPEST, 300, 2001, 8000])
 @pytest.mark.parametrize("of", ["[]", "{}"])
 def test_what_nests_too_deep_is_asked_nobody(served: Served, depth: int, of: str) -> None:

@@ -44,6 +44,7 @@ class Rounds:
         failures, log = FileFailures({0: self._disk}).tell, MonitorLog().take
         self._ways: list[int] = []
         self._session = Session(payload.twin, [], self._leave, failures, log)
+        self._session.stop()  # no thread is to wait where one says that it has stopped
         private = payload.twin.private
         self._places = [
             *((private.host_address(abi.SHARED), abi.Shared),),

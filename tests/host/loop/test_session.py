@@ -1,8 +1,13 @@
 """Stopping the threads of a run."""
 
+import time
+from _thread import allocate_lock
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from vestige.errors import UsageError
 from vestige.host.loop.session import Session
 
 
@@ -38,3 +43,36 @@ def test_no_thread_is_waited_for_before_all_are_told_to_stop() -> None:
     session.stop()
     assert not any(each.is_running for each in (first, second, third))
     assert all(each.nudged for each in (first, second, third))
+
+
+class Staying:
+    """Stands for a thread that doesn't leave its loop."""
+
+    def __init__(self) -> None:
+        self.loop = SimpleNamespace(stop=0)
+        self.who, self.guest, self.is_running = "CPU 0", None, True
+        self.went_on = 0
+
+    def nudge(self) -> None:
+        assert self.loop.stop
+
+    def wait(self, seconds: float) -> None:
+        assert seconds < 1
+
+    def go_on(self) -> None:
+        self.went_on += 1
+        self.loop.stop = 0
+
+
+def test_a_pause_that_a_thread_does_not_heed_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    stays: Any = Staying()
+    session = object.__new__(Session)
+    session.threads = [stays]
+    session.is_paused = False
+    session._gate, session._gate_is_shut = allocate_lock(), False  # it has been started
+    monkeypatch.setattr(time, "monotonic", iter(range(100)).__next__)
+    with pytest.raises(UsageError, match=r"CPU 0 does not stop within 5 s; try again"):
+        session.pause()
+    assert not session.is_paused
+    assert (stays.loop.stop, stays.went_on) == (0, 1)
+    assert not session._gate.locked()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 NOT_RUNNING = "the guest does not run now: it starts, or has ended"
+PAUSE, RESUME = "pause", "resume"
 
 
 class Later:
@@ -58,6 +59,8 @@ def status(control: "Control", _request: "Request") -> "Answer":
     state, since = "running", control.running_since
     if since is None:
         state, since = "starting", control.since
+    elif control.paused_since is not None:
+        state, since = "paused", control.paused_since
     seconds, restarts = round(time.monotonic() - since, 1), max(control.starts - 1, 0)
     told = {**control.about, "state": state, "seconds": seconds, "restarts": restarts}
     if control.drive is not None:
@@ -82,6 +85,8 @@ def type_(control: "Control", request: "Request") -> "Later":
     events = _events(control)
     if not control.is_running:
         raise GuestError(NOT_RUNNING)
+    if control.paused_since is not None:
+        raise GuestError(f"the guest is paused; vestige resume {control.about['name']} first")
     later = Later(request.get("id"))
     later.give_up = events.type(lines, later.done)
     return later
@@ -126,6 +131,18 @@ def exits(machine: "Machine", _request: "Request") -> "Answer":
     return {"cpus": [sum(each.loop.exits) for each in threads]}
 
 
+def pause(machine: "Machine", _request: "Request") -> "Answer":
+    """Stop the guest's CPUs and the workers until `resume`; one that is paused stays so."""
+    machine.session.pause()
+    return {}
+
+
+def resume(machine: "Machine", _request: "Request") -> "Answer":
+    """Let them go on; one that runs goes on running."""
+    machine.session.resume()
+    return {}
+
+
 def screen(machine: "Machine", request: "Request") -> "Answer":
     """What a viewer needs to draw the guest's screen; `line`: of graphics those from this on."""
     if not machine.has_screen:
@@ -159,6 +176,8 @@ OF_RUN: "Mapping[str, Callable[[Control, Request], Answer | Later]]" = {
 }
 OF_MACHINE: "Mapping[str, Callable[[Machine, Request], Answer]]" = {
     "exits": exits,
+    PAUSE: pause,
+    RESUME: resume,
     "screen": screen,
     INSERT: change_disc,
     EJECT: change_disc,

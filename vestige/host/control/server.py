@@ -14,8 +14,15 @@ import time
 from _collections_abc import Callable, Mapping
 
 from vestige.errors import GuestError, UsageError
-from vestige.host.control.answers import DEEPEST, answer_line, error_line, is_deep, json_of
-from vestige.host.control.commands import NOT_RUNNING, OF_MACHINE, OF_RUN, Later
+from vestige.host.control.answers import (
+    DEEPEST,
+    answer_line,
+    error_line,
+    is_answer,
+    is_deep,
+    json_of,
+)
+from vestige.host.control.commands import NOT_RUNNING, OF_MACHINE, OF_RUN, PAUSE, RESUME, Later
 from vestige.host.control.folder import Folder, Identity, NameTakenError, open_folder
 from vestige.host.messages import tell
 from vestige.lang.types import TYPE_CHECKING
@@ -101,8 +108,9 @@ class Control:
     """All that asks of one run. `machine`: who answers for the guest, None while it does not run.
 
     `about`: what is told of the run as it was asked for; `since`, `running_since`: of
-    time.monotonic, when it began, and when its guest first did, None: it has not yet; `starts`: how
-    often that has been started; `end` ends the run.
+    time.monotonic, when it began, and when its guest first did, None: it has not yet;
+    `paused_since`: when that was paused, None: it is not; `starts`: how often it has been started;
+    `end` ends the run.
     """
 
     def __init__(
@@ -115,6 +123,7 @@ class Control:
         self.about, self.end = about, end
         self.since = time.monotonic()
         self.running_since: float | None = None
+        self.paused_since: float | None = None
         self.starts = 0
         self.events: Events | None = None  # of keyboard, mouse and tablet, once its files are open
         self.drive: Drive | None = None  # for discs, if there is one, then too
@@ -123,6 +132,7 @@ class Control:
         self._first = tuple(self._clients.values())
         self._queue: list[tuple[Client, str, Mapping[str, Any], bytes]] = []
         self._asking: Client | None = None  # whose request the machine has
+        self._asked = ""  # its command
         self._folder: Folder | None = None
         self._listener: _socket.socket | None = None
         self._identity: Identity = None
@@ -139,7 +149,7 @@ class Control:
         """The guest runs, and this answers for it; None: it does not run any more."""
         if machine is not None:
             self.started()
-        self._machine = machine
+        self._machine, self.paused_since = machine, None
         if self._asking is not None:
             self.refused(GuestError(NOT_RUNNING))
         self._ask()
@@ -275,6 +285,7 @@ class Control:
         """Have the machine answer the next request, unless it has one."""
         while self._asking is None and self._queue:
             self._asking, command, request, line = self._queue.pop(0)
+            self._asked = command
             if self._machine is None:
                 self.refused(GuestError(NOT_RUNNING))
                 continue
@@ -290,9 +301,18 @@ class Control:
     def answered(self, line: bytes) -> None:
         """The machine's answer, as its client gets it."""
         client, self._asking = self._asking, None
+        if is_answer(line):
+            self._note(self._asked)
         if client is not None:
             self._send(client, line.replace(b"\n", b" "))
         self._ask()
+
+    def _note(self, done: str) -> None:
+        """What the machine has done is to be told of the run."""
+        if done == PAUSE and self.paused_since is None:
+            self.paused_since = time.monotonic()
+        elif done == RESUME:
+            self.paused_since = None
 
     def _send(self, client: Client, line: bytes) -> None:
         if self._clients.get(client.descriptor) is not client:

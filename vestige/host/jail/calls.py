@@ -38,6 +38,7 @@ ALLOWED: dict[str, Sequence[Sequence[Argument]]] = {
         [_is(1, Request.IRQFD)],
         [_is(1, Request.IOEVENTFD)],
         [_is(1, Request.GET_REGS)],  # where a guest or its monitor stopped
+        [_is(1, Request.KVMCLOCK_CTRL)],  # behind a pause
     ],
     "io_uring_enter": [[]],  # KICK; the boot CPU's bell
     "io_uring_register": [

@@ -56,6 +56,7 @@ class Request(IntEnum):
     SET_CPUID2 = 0x4008_AE90
     SET_MP_STATE = 0x4004_AE99
     GET_TSC_KHZ = 0xAEA3
+    KVMCLOCK_CTRL = 0xAEAD
 
 
 class Capability(IntEnum):

@@ -11,7 +11,7 @@ from vestige import abi
 from vestige.errors import GuestError
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm.memory import mapping_address
-from vestige.lang.intrinsics import address_of
+from vestige.lang.intrinsics import address_of, syscall
 from vestige.machine.cpu_features import Entry
 
 # Intel processors that can't run real mode need four pages nobody uses, below 4 GiB: those below
@@ -112,6 +112,17 @@ class VirtualCpu:
     def interrupt(self) -> None:
         """Make the next (or, with a signal to its thread, the present) KVM_RUN return."""
         self.mapping[kvm.IMMEDIATE_EXIT] = 1
+
+    def let_in(self) -> None:
+        """Take `interrupt` back, where no KVM_RUN has seen it."""
+        self.mapping[kvm.IMMEDIATE_EXIT] = 0
+
+    def tell_of_pause(self) -> None:
+        """Have its guest's watchdogs forgive the time in which it did not run.
+
+        KVM refuses that for a guest that does not use KVM's clock, which is as well.
+        """
+        syscall(kvm.SYS_IOCTL, self.descriptor, kvm.Request.KVMCLOCK_CTRL, 0, 0, 0, 0)
 
     def close(self) -> None:
         """Close the vCPU; its thread must have left it."""

@@ -8,7 +8,7 @@ used. Whatever a call fails with ends the guest by one line.
 import os
 import time
 from _collections_abc import Callable, Iterable, Sequence
-from _thread import allocate_lock, get_native_id, start_new_thread
+from _thread import LockType, allocate_lock, get_native_id, start_new_thread
 
 from vestige import abi
 from vestige.errors import GuestError, UsageError
@@ -26,6 +26,7 @@ from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import Struct, u64
 
 NUDGE_INTERVAL = 0.1  # seconds between signals to a thread that hasn't left yet
+PAUSE_PATIENCE = 5.0  # seconds for all threads to leave, before a pause is given up
 EINVAL = 22
 LOOK_AGAIN = 1024  # entries until the next look, where one saw nothing
 
@@ -128,6 +129,24 @@ class CpuThread:
         if self.native_id:
             syscall(SYS_TGKILL, os.getpid(), self.native_id, NUDGE, 0, 0, 0)
 
+    def go_on(self) -> None:
+        """Undo what a nudge leaves behind, of a thread that rests.
+
+        The boot CPU's loop undoes that of its guest by itself, and enters the monitor, which may
+        have asked for it meanwhile.
+        """
+        self.loop.stop = 0
+        self.monitor.let_in()
+        if self.guest is not None and not self.loop.boots:
+            self.guest.let_in()
+
+    def rest(self, gate: LockType) -> None:
+        """In the thread: be out of the loop until `gate` opens."""
+        self._running.release()
+        with gate:
+            pass
+        self._running.acquire()
+
     def wait(self, seconds: float) -> None:
         """Wait until the thread has left its loop, no longer than that."""
         if self._running.acquire(timeout=seconds):
@@ -163,6 +182,8 @@ class Session:
         self._gate = allocate_lock()  # held until the guest is to run
         self._gate.acquire()
         self._gate_is_shut = True
+        self._is_over = False  # the threads are to end
+        self.is_paused = False
         self.ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.outcome: Outcome | None = None
         self._submitted = Submitted()
@@ -214,13 +235,57 @@ class Session:
 
         All are told before one is waited for: what one waits for may be in another's hands.
         """
-        for each in self.threads:
-            each.loop.stop = 1
+        self._is_over = True
+        self._halt()
         self.start()
         while running := [each for each in self.threads if each.is_running]:
-            for each in running:
-                each.nudge()
-            running[0].wait(NUDGE_INTERVAL)
+            self._nudge(running)
+
+    def pause(self) -> None:
+        """Have no thread in its loop until `resume`: no CPU runs, and no worker serves anything.
+
+        Each stops wherever it is, the monitor too. The guest's clocks go on. A second time does
+        nothing. Raises UsageError where one doesn't leave; all go on then.
+        """
+        if self.is_paused:
+            return
+        self.is_paused = True
+        self._gate.acquire()
+        self._gate_is_shut = True
+        self._halt()
+        deadline = time.monotonic() + PAUSE_PATIENCE
+        while running := [each for each in self.threads if each.is_running]:
+            if time.monotonic() > deadline:
+                self._go_on()
+                raise UsageError(
+                    f"{running[0].who} does not stop within {PAUSE_PATIENCE:.0f} s; try again"
+                )
+            self._nudge(running)
+
+    def resume(self) -> None:
+        """Let all go on where a pause stopped them; without one, do nothing."""
+        if not self.is_paused:
+            return
+        for each in self.threads:
+            if each.guest is not None:
+                each.guest.tell_of_pause()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self.is_paused = False
+        for each in self.threads:
+            each.go_on()
+        self.start()
+
+    def _halt(self) -> None:
+        for each in self.threads:
+            each.loop.stop = 1
+
+    def _nudge(self, running: "Sequence[CpuThread]") -> None:
+        """Have them leave; returns once the first has, or when it is time to do it again."""
+        for each in running:
+            each.nudge()
+        running[0].wait(NUDGE_INTERVAL)
 
     def close(self) -> None:
         """Stop, and close the eventfd."""
@@ -263,6 +328,9 @@ class Session:
     def _leave_of(self, each: CpuThread) -> int:
         while True:
             leave = self._runner(each.loop)
+            if leave == Leave.STOPPED and not self._is_over:
+                each.rest(self._gate)
+                continue
             if leave == Leave.CALL and self._serve(each):
                 continue
             if leave == Leave.LOOK:
