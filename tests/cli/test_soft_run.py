@@ -19,10 +19,10 @@ from vestige.cli import run as run_command
 from vestige.cli import soft_inside, soft_run
 from vestige.errors import UsageError
 from vestige.host.files.opening import open_files
-from vestige.host.options import DiskOption, JailOption, PortOption, RunOptions
+from vestige.host.options import PC, DiskOption, JailOption, PortOption, RunOptions
 from vestige.host.resources import Resources
 from vestige.signals import Signals, Watch
-from vestige.softhost import detect, qemu
+from vestige.softhost import detect, emulator, qemu
 from vestige.softhost.host import trees_apart
 
 WORDS = [
@@ -221,3 +221,45 @@ def test_a_tap_of_this_machine_is_refused_before_anything_is_booted() -> None:
     options = RunOptions(kernel="vmlinuz", net="tap:vm0")
     with pytest.raises(UsageError, match=r"^--net tap:vm0: the software host can't reach"):
         soft_run.run(options, [])
+
+
+UEFI_SIZE, BIOS_SIZE = 2 << 20, 256 << 10
+
+
+def options_with(firmware: Path, variables: Path) -> RunOptions:
+    """A PC with this firmware and its variables, and a disk."""
+    disk = firmware.with_name("disk.img")
+    disk.write_bytes(bytes(512))
+    disks = (DiskOption(str(disk)),)
+    return RunOptions(
+        machine=PC, firmware=str(firmware), variables=str(variables), vga="none", disks=disks
+    )
+
+
+def test_a_uefi_firmware_is_refused_before_anything_is_made_or_booted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emulator, "ends_by_cr8", lambda: True)
+    code, variables = tmp_path / "TEST_CODE.fd", tmp_path / "my.vars"
+    code.write_bytes(bytes(UEFI_SIZE))
+    with pytest.raises(UsageError) as told:
+        soft_run.run(options_with(code, variables), [])
+    assert str(told.value) == (
+        f"--firmware {code}: a guest that writes CR8, as UEFI firmware and 64-bit Windows do, ends"
+        " QEMU's emulator; run it where /dev/kvm works (`vestige doctor`)"
+    )
+    assert not variables.exists()
+
+
+@pytest.mark.parametrize(
+    ("size", "ends"), [(UEFI_SIZE, False), (BIOS_SIZE, True), (9 << 20, True), (None, True)]
+)
+def test_other_firmwares_and_a_qemu_that_goes_on_are_none_of_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int | None, ends: bool
+) -> None:
+    """What is wrong with a file of another size, or without one, is said where it is read."""
+    monkeypatch.setattr(emulator, "ends_by_cr8", lambda: ends)
+    code = tmp_path / "TEST_CODE.fd"
+    if size is not None:
+        code.write_bytes(bytes(size))
+    soft_run.refuse_uefi(options_with(code, tmp_path / "my.vars"))

@@ -2,7 +2,8 @@
 
 OVMF writes CR8, by which QEMU's emulator ends where KVM waits to interrupt its guest: an assertion
 that one of QEMU's locks is held fails, and that matters for no device of the software host. So
-these runs have a copy of QEMU without that assertion, where each byte around it is as known.
+these runs have a copy of QEMU without that assertion (emulator.CR8_ASSERTION), where each byte
+around it is as known.
 """
 
 import os
@@ -12,25 +13,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from tests.efiemu import ovmf
 from tests.guests.dialogue import Dialogue
 from vestige.softhost import emulator, packages
+from vestige.softhost.emulator import CR8_ASSERTION as KNOWN
 
-
-class Assertion(NamedTuple):
-    """Where a build of QEMU has it: at an offset of the program, `before`, to become `after`."""
-
-    offset: int
-    before: bytes
-    after: bytes
-
-
-# 10.0.2 of Debian 12's backports: a jump that is to be taken always.
-KNOWN = Assertion(0x7A2EF0, bytes.fromhex("84c075244c8d05db"), bytes.fromhex("84c0eb244c8d05db"))
 PATIENCE = 900.0  # seconds for what comes next, on a busy machine
 
 

@@ -173,3 +173,43 @@ def test_a_qemu_that_says_no_version_is_refused(installed: Path) -> None:
     tool(installed, emulator.PROGRAM, "echo 'Bus error' >&2; exit 135")
     with pytest.raises(UsageError, match=r"says no version \(Bus error\); install"):
         emulator.ensure(pytest.fail)
+
+
+@pytest.mark.parametrize(
+    ("version", "ends"), [("7.2.22", True), ("10.0.2", True), ("11.1.3", True), ("11.2.0", False)]
+)
+def test_a_write_of_cr8_ends_each_version_that_was_tried(
+    installed: Path, version: str, ends: bool
+) -> None:
+    """Nothing is fetched to know that."""
+    tool(installed, emulator.PROGRAM, f'echo "QEMU emulator version {version}"')
+    assert emulator.ends_by_cr8() == ends
+    assert not emulator.cached().exists()
+
+
+def take_out(program: Path) -> None:
+    """The assertion, of a program that ends before it comes to that."""
+    with program.open("r+b") as file:
+        file.seek(emulator.CR8_ASSERTION.offset)
+        file.write(emulator.CR8_ASSERTION.after)
+
+
+def test_a_write_of_cr8_does_not_end_a_copy_without_the_assertion(installed: Path) -> None:
+    tool(installed, emulator.PROGRAM, f"{NEW}; exit")
+    assert emulator.ends_by_cr8()
+    take_out(installed / emulator.PROGRAM)
+    assert not emulator.ends_by_cr8()
+
+
+def test_in_place_of_an_old_one_the_kept_one_is_asked_and_has_to_be_as_it_was_kept(
+    backports: Provide,
+) -> None:
+    backports(f"{NEW}; exit")
+    program = emulator.ensure(lambda _line: None).program
+    assert emulator.ends_by_cr8()
+    take_out(program)
+    with pytest.raises(UsageError, match="to have it fetched anew"):
+        emulator.ends_by_cr8()
+    (emulator.cached() / "sizes").unlink()
+    packages.note_sizes(emulator.cached())
+    assert not emulator.ends_by_cr8()

@@ -33,8 +33,9 @@ from vestige.host.process.inner import check_guest
 from vestige.host.process.orders import config_of
 from vestige.host.resources import Resources
 from vestige.lang.types import TYPE_CHECKING
+from vestige.machine import firmware
 from vestige.signals import TIMED_OUT, Ended, Watch
-from vestige.softhost import SoftHost, foreground
+from vestige.softhost import SoftHost, emulator, foreground
 from vestige.softhost.host import python_apart
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def run(options: RunOptions, words: list[str]) -> int:
 
 def _run(options: RunOptions, words: list[str], resources: Resources, watch: Watch) -> int:
     refuse_unreachable(options)
+    refuse_uefi(options)
     control = resources.keep(open_control(options, watch.signals.end))
     inside = resources.keep(Inside(control, watch.begin))
     watch.beside += [control, inside]
@@ -174,6 +176,22 @@ def refuse_unreachable(options: RunOptions) -> None:
             f"--net {options.net}: the software host can't reach this machine's taps; run where"
             " /dev/kvm works (`vestige doctor`), or give --net user"
         )
+
+
+def refuse_uefi(options: RunOptions) -> None:
+    """Raise UsageError for a UEFI firmware where it would end the software host's emulator.
+
+    By the file's size alone, before a file of variables is made for it.
+    """
+    if not options.by_firmware:
+        return
+    _, path = options.start
+    try:
+        size = Path(path).stat().st_size
+    except (OSError, ValueError):
+        return  # opening says why
+    if firmware.is_uefi(size) and emulator.ends_by_cr8():
+        raise UsageError(f"--firmware {options.firmware}: {emulator.CR8_CURE}")
 
 
 def together(files: Files, code: list[bytes]) -> tuple[int, list[int]]:

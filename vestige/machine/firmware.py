@@ -37,6 +37,11 @@ FAIL_WAIT = "etc/boot-fail-wait"
 FAIL_MILLISECONDS = 1000
 
 
+def is_uefi(size: int) -> bool:
+    """Whether an image of so many bytes is a UEFI firmware's: a BIOS has less."""
+    return LARGEST_BIOS < size <= FLASH_SIZE
+
+
 def read(file: InputFile, variables: int = 0) -> bytes:
     """The image, all of it, which has so many bytes of `variables` below it.
 

@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from vestige.errors import UsageError
 from vestige.softhost import packages, suites
@@ -25,6 +26,28 @@ _NEXT_TRY = 24 * 3600.0  # seconds, where the backports could not be had
 _FORMAT = 2  # of the cached directory
 
 Version = tuple[int, ...]
+
+
+class Assertion(NamedTuple):
+    """Where a build of QEMU has one: `before`, at an offset of the program. `after` is without."""
+
+    offset: int
+    before: bytes
+    after: bytes
+
+
+# MOV to CR8 of a nested guest while KVM waits for it to take interrupts: KVM with a local APIC does
+# not intercept it then, and QEMU looks at interrupts without its lock, which it asserts that it has
+# (tcg_handle_interrupt; 7.2 to 11.1). In a copy of 10.0.2 of Debian 12's backports the assertion
+# can be taken out: a jump is to be taken always.
+CR8_ASSERTION = Assertion(
+    0x7A2EF0, bytes.fromhex("84c075244c8d05db"), bytes.fromhex("84c0eb244c8d05db")
+)
+LAST_WITH_CR8_ASSERTION = (11, 1)  # the last version that was tried
+CR8_CURE = (
+    "a guest that writes CR8, as UEFI firmware and 64-bit Windows do, ends QEMU's emulator; run it"
+    " where /dev/kvm works (`vestige doctor`)"
+)
 
 
 class Emulator:
@@ -69,13 +92,43 @@ def ensure(progress: Callable[[str], None]) -> Emulator:
             _note_failure()
             progress(f"{error}")
     if ready.is_dir():
-        packages.check(ready)
-        said, complaint = _said(ready / PROGRAM)
-        if _version_in(said) is None:
-            raise packages.damaged(ready / PROGRAM, f"it does not run ({complaint})")
+        _version_of_kept(ready)
         return Emulator(ready / PROGRAM, ready / "firmware")
     progress(f"guests may stand still at times in QEMU {_shown(version)}: 10.0 or newer is wanted")
     return Emulator(program)
+
+
+def ends_by_cr8() -> bool:
+    """Whether a guest that writes CR8 ends the QEMU to be used, as far as that is known.
+
+    One that is to be fetched is Debian's, and as good as the installed one in this. Raises
+    UsageError if none is installed, or the fetched one is not as it was kept or does not run.
+    """
+    program, version = installed()
+    ready = cached()
+    if not is_sound(version) and ready.is_dir():
+        program, version = ready / PROGRAM, _version_of_kept(ready)
+    return version[:2] <= LAST_WITH_CR8_ASSERTION and not _lacks(CR8_ASSERTION, program)
+
+
+def _lacks(assertion: Assertion, program: Path) -> bool:
+    """Whether it has been taken out of a copy of the program that it is of."""
+    try:
+        with program.open("rb") as file:
+            file.seek(assertion.offset)
+            return file.read(len(assertion.after)) == assertion.after
+    except OSError:
+        return False  # it runs, and can't be read
+
+
+def _version_of_kept(ready: Path) -> Version:
+    """The fetched one's. Raises UsageError if it is not as it was kept or does not run."""
+    packages.check(ready)
+    said, complaint = _said(ready / PROGRAM)
+    found = _version_in(said)
+    if found is None:
+        raise packages.damaged(ready / PROGRAM, f"it does not run ({complaint})")
+    return found
 
 
 def version_of(program: Path) -> Version:

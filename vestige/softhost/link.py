@@ -13,6 +13,7 @@ from collections.abc import Callable
 from vestige.errors import UsageError
 from vestige.softhost import wire
 from vestige.softhost.command import Command, SoftHostError
+from vestige.softhost.emulator import CR8_CURE
 from vestige.softhost.qemu import Process
 
 FAILED = 255  # an event of a command, not a frame: its payload says why the software host failed
@@ -31,13 +32,7 @@ _DEATHS = (
     re.compile(r"ERROR:(.+: (?:assertion failed|code should not be reached).*)"),
     re.compile(r"qemu-system-\w+: (.+: Assertion .+ failed\.)"),
 )
-# MOV to CR8 of a nested guest while KVM waits for it to take interrupts: KVM with a local APIC does
-# not intercept it then, and QEMU looks at interrupts without its lock (7.2 to 11.1).
-_BY_CR8 = "tcg_handle_interrupt: assertion failed"
-_CR8_CURE = (
-    "a guest that writes CR8, as UEFI firmware and 64-bit Windows do, ends QEMU's emulator; run it"
-    " where /dev/kvm works (`vestige doctor`)"
-)
+_BY_CR8 = "tcg_handle_interrupt: assertion failed"  # emulator.CR8_ASSERTION
 
 
 class _Input:
@@ -290,7 +285,7 @@ class Link(threading.Thread):
                 return self._failed(f"its kernel panicked ({line.partition(_PANIC)[2]})")
             for death in _DEATHS:
                 if found := death.search(line):
-                    cure = _CR8_CURE if _BY_CR8 in found[1] else "start it again"
+                    cure = CR8_CURE if _BY_CR8 in found[1] else "start it again"
                     return SoftHostError(f"{FAILURE}: QEMU gave up ({found[1]}); {cure}")
         return self._failed("it ended by itself")
 
