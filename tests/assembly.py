@@ -12,9 +12,13 @@ WHY_NOT = f"needs {' and '.join(_PROGRAMS)}"
 NEEDED = pytest.mark.skipif(not IS_THERE, reason=WHY_NOT)
 
 
-def assembled(source: Path, folder: Path) -> bytes:
-    """What is in the section .text of a source for 32-bit x86; `folder`: for what is between."""
+def assembled(source: Path, folder: Path, **symbols: int) -> bytes:
+    """What is in the section .text of a source for 32-bit x86, which may need `symbols`.
+
+    `folder`: for what is between.
+    """
     made, flat = folder / "made.o", folder / "made.bin"
-    subprocess.run(["as", "--32", "-I", source.parent, "-o", made, source], check=True)
+    given = [f"--defsym={name}={value:#x}" for name, value in symbols.items()]
+    subprocess.run(["as", "--32", *given, "-I", source.parent, "-o", made, source], check=True)
     subprocess.run(["objcopy", "-O", "binary", "-j", ".text", made, flat], check=True)
     return flat.read_bytes()

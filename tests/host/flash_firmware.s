@@ -1,8 +1,7 @@
-# The end of a firmware image, 512 bytes below 4 GiB: writes a flash memory of 8 KiB below an image
-# of 128 KiB, tells by the serial port what it reads, a byte each, and powers off.
+# The end of a firmware image, 512 bytes below 4 GiB: writes the flash memory at FLASH, which is
+# given, tells by the serial port what it reads, a byte each, and powers off.
 
         .set    BASE, 0xFFFFFE00
-        .set    FLASH, 0xFFFDE000
         .set    SERIAL, 0x3F8
         .set    PM1_CONTROL, 0xB005     # the high byte, with a UEFI firmware
         .set    SLEEP, 0x20

@@ -9,9 +9,12 @@ from tests.assembly import NEEDED, assembled
 from tests.host.backends.test_variables import SIZE, volume
 from tests.host.harness import why_not
 from tests.host.test_firmware import vestige
+from vestige.abi import HIGH_RAM
 
 SOURCE = Path(__file__).with_name("flash_firmware.s")
 IMAGE_SIZE = 128 << 10
+# Debian 12's OVMF_CODE.fd and OVMF_VARS.fd, of 2 MiB together.
+SMALL_CODE, SMALL_VARIABLES = 0x1E_0000, 0x2_0000
 PROGRAMMED, ERASED = 0x100, 0x1000
 # The array; after 50; the status after 50; the array; the status; what was programmed; what was
 # erased; who made it; the array.
@@ -28,9 +31,14 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """A PC with that firmware."""
-    folder = tmp_path_factory.mktemp("flash")
-    image, disk = folder / "TEST_CODE", folder / "disk"
-    image.write_bytes(assembled(SOURCE, folder).rjust(IMAGE_SIZE, b"\0"))
+    return words_for(tmp_path_factory.mktemp("flash") / "TEST_CODE", IMAGE_SIZE, SIZE)
+
+
+def words_for(image: Path, size: int, variables: int) -> tuple[str, ...]:
+    """A PC with that firmware, made as an image of `size` bytes that has so many of variables."""
+    disk = image.with_name("disk")
+    code = assembled(SOURCE, image.parent, FLASH=HIGH_RAM - size - variables)
+    image.write_bytes(code.rjust(size, b"\0"))
     disk.write_bytes(bytes(1 << 20))
     machine = ("--machine", "pc", "--memory", "64M", "--vga", "none", "--timeout", "50")
     return (*machine, "--firmware", str(image), "--disk", f"{disk},readonly")
@@ -80,6 +88,17 @@ def test_a_run_without_a_file_has_the_template_s_variables(
         assert made.read_bytes() == after(template.read_bytes())
     finally:
         template.unlink()
+
+
+def test_a_pair_of_2_mib_has_its_variables_below_its_code_and_in_a_file_of_their_size(
+    tmp_path: Path,
+) -> None:
+    words = words_for(tmp_path / "OVMF_CODE.fd", SMALL_CODE, SMALL_VARIABLES)
+    template, made = tmp_path / "OVMF_VARS.fd", tmp_path / "made"
+    template.write_bytes(volume(SMALL_VARIABLES, fill=0x7E))
+    done = vestige(*words, "--variables", str(made))
+    assert (done.returncode, done.stderr, done.stdout) == (0, b"", SAID)
+    assert made.read_bytes() == after(template.read_bytes())
 
 
 def test_what_is_no_file_of_variables_is_refused(words: tuple[str, ...], variables: Path) -> None:
