@@ -14,7 +14,11 @@ _MERGED = ("bin", "lib", "lib64", "sbin")  # into /usr, as Debian has them since
 _LIBRARIES = "usr/lib/x86_64-linux-gnu"
 _LOADER = "ld-linux-x86-64.so.2"
 # Packages that have not the names of their programs.
-_PACKAGES = {"acpidump": "acpica-tools", "qemu-img": "qemu-utils"}
+_PACKAGES = {
+    "acpidump": "acpica-tools",
+    "qemu-ga": "qemu-guest-agent",
+    "qemu-img": "qemu-utils",
+}
 _QUICK = 60.0  # seconds
 _UNWINDER = "libgcc_s.so.1"  # which the C library loads by itself to cancel a thread
 

@@ -37,6 +37,7 @@ NOWHERE = "/dev/null"
 UART = "uart"  # the other device a console may be; VIRTIO is one
 EARLY = "early"
 NAMED_PORTS = MAX_PORTS - 1  # at most: all but the console itself
+AGENT_PORT = "org.qemu.guest_agent.0"  # where every distribution's guest agent listens
 USER, TAP = "user", "tap:"  # --net
 HOST_LOOPBACK = "user,host-loopback"  # the same, and the gateway is this host's loopback
 LONGEST_INTERFACE = 15  # characters of a network interface's name
