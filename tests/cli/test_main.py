@@ -32,13 +32,13 @@ def test_every_command_has_its_own_help(command: str, capsys: pytest.CaptureFixt
     [
         (
             [],
-            "no command; there are run, ps, stop, pause, resume, screen, type, insert, eject,"
+            "no command; there are run, ps, stop, pause, resume, exec, screen, type, insert, eject,"
             " doctor, build, efiemu, softhost; see `vestige --help`",
         ),
         (
             ["frob"],
-            "'frob' is not a command; there are run, ps, stop, pause, resume, screen, type, insert,"
-            " eject, doctor, build, efiemu, softhost",
+            "'frob' is not a command; there are run, ps, stop, pause, resume, exec, screen, type,"
+            " insert, eject, doctor, build, efiemu, softhost",
         ),
         (["--verbose", "run"], "'--verbose' is not a command"),
         (["doctor", "now"], "unrecognized arguments: now; see `vestige doctor --help`"),
@@ -70,6 +70,22 @@ def test_every_command_has_its_own_help(command: str, capsys: pytest.CaptureFixt
         ),
         (["run", *["--cdrom", "none"] * 2], "--cdrom none and none: there is one drive; `vestige"),
         (["run", "--display=vnc", "--display=text"], "--display vnc and text: one is all"),
+        (
+            ["run", "--kernel", "k", "--agent", "--port", "org.qemu.guest_agent.0=f"],
+            "--port org.qemu.guest_agent.0: the port of --agent, which listens in the control's",
+        ),
+        (
+            ["run", "--kernel", "k", "--agent", *(f"--port={n}={n}" for n in "abcdef")],
+            "7 ports: there may be at most 6; give fewer --port, as --agent is one",
+        ),
+        (["exec"], "no name; `vestige ps` shows those that there are"),
+        (["exec", "web"], "no command for web; give one: vestige exec web -- COMMAND"),
+        (["exec", "web", "ls", "-l"], "unrecognized arguments: -l; see `vestige exec --help`"),
+        (["exec", "--env", "A", "web", "ls"], "--env A: give NAME=VALUE"),
+        (["exec", "--env", "=A", "web", "ls"], "--env =A: give NAME=VALUE"),
+        (["exec", "--timeout", "0", "web", "ls"], "--timeout 0: give a time above 0"),
+        (["exec", "--wait", "x", "web", "ls"], "--wait x: give a time above 0"),
+        (["exec", "--input", "/none", "web", "ls"], "--input /none: No such file or directory"),
         (["run", "--kernel", "k", "--keys="], "--keys : no name; give unix:PATH or a file's path"),
         (["run", "--kernel", "k", "--keys", "unix:"], "--keys unix:: no name; give unix:PATH"),
         (

@@ -39,7 +39,7 @@ CHOICES: dict[str, Any] = {
     "others": None,
 }
 # That go with everything, so with each other, too.
-OTHERS: dict[str, Any] = {"devices": ("hpet",), "entropy": True, "net": "user"}
+OTHERS: dict[str, Any] = {"devices": ("hpet",), "entropy": True, "net": "user", "agent": True}
 FIRMWARES = (None, BIOS, UEFI, "rom")
 PC_ALONE = {"variables", "vga", "rtc", "floppies", "display"}
 MODERN_ALONE = {"ide"}

@@ -16,6 +16,7 @@ COMMANDS = {
     "stop": "end guests that run",
     "pause": "have guests that run do nothing until they are resumed",
     "resume": "have guests that are paused go on",
+    "exec": "run a command in a guest that runs",
     "screen": "show the text screen of a guest that runs",
     "type": "press keys of a guest that runs, and move its mouse",
     "insert": "put another disc into the drive of a guest that runs",

@@ -155,6 +155,13 @@ SYNTAX = Syntax(
             read=each(read.parse_port),
             help="a virtio port, /dev/virtio-ports/NAME in the guest; up to six",
         ),
+        Option(
+            "--agent",
+            field="agent",
+            read=given,
+            help="a port for the guest's agent (in Debian the package qemu-guest-agent), by which"
+            " `vestige exec` runs commands in it",
+        ),
         Option("--rng", field="entropy", read=given, help="give the guest a virtio entropy device"),
         Option(
             "--tablet",

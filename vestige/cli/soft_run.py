@@ -67,6 +67,8 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     control = resources.keep(open_control(options, watch.signals.end))
     inside = resources.keep(Inside(control, watch.begin))
     watch.beside += [control, inside]
+    if control.agent is not None:
+        options.place_agent(control.agent)
     files = open_files(_outside(options), resources, watch)
     check_guest(options, files, config_of(options))
     code = watch.call(lambda: compiled(shows=options.display is not None), whole=True)

@@ -184,12 +184,12 @@ class RunOptions(NamedValues):
     UTC; `vga`: one of VGAS, None: what the machine has by itself; `name`: the run's, None: its
     process's number; `keys`: where the events of keyboard, mouse and tablet come from, too;
     `cdrom`, a drive for discs, is one of the `disks`, behind those of `--disk`; `display`: where
-    the screen is shown.
+    the screen is shown; `agent`: the last of the `ports` is the guest agent's.
     """
 
     __slots__ = (
-        "accel", "append", "console", "cpus", "devices", "disks", "display", "entropy", "firmware",
-        "floppies", "ide",
+        "accel", "agent", "append", "console", "cpus", "devices", "disks", "display", "entropy",
+        "firmware", "floppies", "ide",
         "initrd", "jail", "kernel", "keys", "machine", "memory", "name", "net", "on_reboot",
         "ports", "ring", "rtc", "stats", "tablet", "timeout", "variables", "vga",
     )  # fmt: skip
@@ -226,6 +226,7 @@ class RunOptions(NamedValues):
         cdrom: DiskOption | None = None,
         display: "DisplayOption | None" = None,
         tablet: bool = False,
+        agent: bool = False,
     ) -> None:
         self.name, self.keys, self.tablet, self.display = name, keys, tablet, display
         self.machine, self.firmware, self.rtc, self.vga = machine, firmware, rtc, vga
@@ -234,12 +235,18 @@ class RunOptions(NamedValues):
         self.memory, self.cpus, self.floppies = memory, cpus, floppies
         drives = () if cdrom is None else (cdrom,)
         self.disks = (*disks, *drives, *(floppy for floppy in floppies if floppy.path))
-        self.console, self.ports, self.entropy = console, ports, entropy
+        self.console, self.entropy, self.agent = console, entropy, agent
+        # Its socket is the control's, which says where once there is one: see `place_agent`.
+        self.ports = (*ports, PortOption(AGENT_PORT, SOCKET)) if agent else ports
         self.net = net
         self.timeout, self.stats, self.accel = timeout, stats, accel
         self.ide = ide
         self.on_reboot, self.devices, self.ring = on_reboot, devices, ring
         self.jail = jail
+
+    def place_agent(self, path: str) -> None:
+        """Have the guest agent's socket there."""
+        self.ports = (*self.ports[:-1], PortOption(AGENT_PORT, f"{SOCKET}{path}"))
 
     @property
     def drive(self) -> int | None:
@@ -353,7 +360,7 @@ def parse_net(words: list[str]) -> str | None:
     return text
 
 
-def parse_timeout(text: str) -> float:
+def parse_timeout(text: str, option: str = "--timeout") -> float:
     """The seconds in `text`: a positive number, of seconds unless one of TIMES is behind it."""
     number, unit = _number_and_unit(text)
     try:
@@ -362,7 +369,7 @@ def parse_timeout(text: str) -> float:
         seconds = 0.0
     if not 0 < seconds < LONGEST_TIMEOUT:
         raise UsageError(
-            f"--timeout {text}: give a time above 0 and below 30 years, in seconds, or like 10s, 5m"
+            f"{option} {text}: give a time above 0 and below 30 years, in seconds, or like 10s, 5m"
             " or 2h"
         )
     return seconds
@@ -655,9 +662,15 @@ def _check_start(options: RunOptions) -> None:
 
 def _check_ports(options: RunOptions) -> None:
     """Every port has a name and another side of its own, and there are not too many."""
+    if options.agent and any(port.name == AGENT_PORT for port in options.ports[:-1]):
+        raise UsageError(
+            f"--port {AGENT_PORT}: the port of --agent, which listens in the control's folder; give"
+            " one of the two"
+        )
     if len(options.ports) > NAMED_PORTS:
         raise UsageError(
             f"{len(options.ports)} ports: there may be at most {NAMED_PORTS}; give fewer --port"
+            + (", as --agent is one" if options.agent else "")
         )
     names = [port.name for port in options.ports]
     backends = [options.console.backend]

@@ -76,6 +76,8 @@ def run(asked: options.RunOptions, ready: Ready | None = None, opened: Opener = 
     def work(resources: Resources, watch: Watch) -> int:
         control = resources.keep(there.control(asked, watch.signals.end))
         watch.beside.append(control)
+        if control.agent is not None:
+            asked.place_agent(control.agent)
         files = opened(asked, resources, watch)
         control.events = files.events
         if asked.drive is not None:

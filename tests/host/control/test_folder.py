@@ -160,6 +160,32 @@ sys.exit(1)
 """
 
 
+def test_an_agents_socket_is_no_run_and_goes_with_the_run(folder: Folder) -> None:
+    leave(folder, "one")
+    leave(folder, "one@agent")
+    leave(folder, "two@agent")
+    assert folder.names() == ["one"]
+    assert folder.remove_stale("one")
+    assert there(folder) == ["two@agent"]
+    listener, _ = folder.listen("two")
+    listener.close()
+    assert folder.remove_stale("two")
+    assert there(folder) == []
+
+
+def test_an_agents_socket_that_is_listened_to_stays(folder: Folder) -> None:
+    leave(folder, "one")
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(folder.address("one@agent"))
+        agent.listen()
+        assert folder.remove_stale("one")
+        assert there(folder) == ["one@agent"]
+
+
+def there(folder: Folder) -> list[str]:
+    return sorted(each.name for each in Path(folder.path).iterdir())
+
+
 def test_clearing_waits_for_nobody(folder: Folder, runtime: Path) -> None:
     leave(folder, "one")
     holder = os.open(runtime / "vestige", os.O_RDONLY)

@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -121,6 +122,60 @@ def test_without_runs_there_is_a_line(runtime: Path) -> None:
     assert vestige("ps") == (0, "NAME  PID  STATE  TIME  MACHINE  CPUS  MEMORY  RUNS\n", "")
     assert listed() == []
     assert list(runtime.iterdir()) == []
+
+
+def test_a_run_with_an_agent_tells_of_its_socket_which_goes_with_it(
+    start: Start, runtime: Path
+) -> None:
+    folder = runtime / "vestige"
+    start("--name", "one", "--agent")
+    other = start("--name", "two")
+    told = {each["name"]: each["agent"] for each in listed()}
+    assert told == {"one": f"{folder}/one@agent", "two": None}
+    assert stat.S_ISSOCK(Path(told["one"]).stat().st_mode)
+    status, output, errors = vestige("exec", "--wait", "0.2", "one", "--", "true")
+    assert (status, output) == (2, "")
+    assert errors.startswith("vestige: one: no guest agent has answered within 0.2 s: ")
+    assert errors.count("\n") == 1
+    line = "vestige: two: a run without an agent; start it with vestige run --agent\n"
+    assert vestige("exec", "two", "true") == (2, "", line)
+    assert vestige("exec", "three", "true") == (
+        2,
+        "",
+        "vestige: no run 'three'; there are one, two\n",
+    )
+    assert vestige("stop", "one") == (0, "", "")
+    assert sorted(each.name for each in folder.iterdir()) == ["two"]
+    for killed in (other, start("--name", "one", "--agent")):
+        killed.kill()
+        killed.wait(PATIENCE)
+    assert (folder / "one@agent").exists()
+    assert listed() == []
+    assert list(folder.iterdir()) == []
+
+
+def test_a_run_with_an_agent_and_no_place_for_it_is_refused(
+    kernels: Kernels, runtime: Path
+) -> None:
+    (runtime / "vestige").mkdir()
+    (runtime / "vestige").chmod(0o777)
+    status, output, errors = vestige(
+        "run", "--accel", "kvm", "--kernel", kernels("hello"), "--agent"
+    )
+    assert (status, output) == (2, "")
+    assert "others may write there (chmod go-w); set XDG_RUNTIME_DIR" in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_folder_with_a_long_path_has_a_place_for_an_agent(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
+    start("--name", "one", "--agent")
+    status, _, errors = vestige("exec", "--wait", "0.2", "one", "true")
+    assert (status, "no guest agent has answered" in errors) == (2, True), errors
 
 
 def test_a_name_that_a_run_has_is_refused_until_it_ends(start: Start, kernels: Kernels) -> None:

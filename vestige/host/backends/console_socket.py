@@ -19,6 +19,7 @@ from vestige.host.messages import tell
 PATH_LIMIT = 107  # bytes: sun_path is 108 with its NUL, unix(7)
 BACKLOG = 64 * 1024  # bytes of output kept for a client that is slow or not there yet
 INPUT_LIMIT = 4096
+WAITING = 64  # clients that wait for their turn
 HANGUP = select.POLLHUP | select.POLLERR
 
 
@@ -200,7 +201,7 @@ def listen(path: str, option: str, *, mode: int | None = None) -> socket.socket:
             listener.bind(path)
         if mode is not None:
             Path(path).chmod(mode)
-        listener.listen(1)
+        listener.listen(WAITING)
         listener.setblocking(False)
     except (OSError, ValueError) as error:
         listener.close()

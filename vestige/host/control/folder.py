@@ -18,12 +18,14 @@ from _thread import start_new_thread
 
 from vestige import trust
 from vestige.errors import UsageError
+from vestige.host.options import is_name
 
 TEMPORARY = "/tmp"  # what is made there is looked at
 CURE = "set XDG_RUNTIME_DIR to a folder of yours"
 OTHERS = 0o077
 READ = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 BACKLOG = 16
+AGENT = "@agent"  # behind a run's name, of the socket of its guest's agent: no run has such a name
 PATIENCE = 2.0  # seconds for another process to take or remove a name
 PATH_LIMIT = 107  # bytes: sun_path is 108 with its NUL, unix(7)
 LOCK = struct.Struct("hhqqi4x")  # struct flock: type, whence, start, length, pid; fcntl(2)
@@ -57,8 +59,8 @@ class Folder:
         return f"/proc/self/fd/{self._descriptor}/{name}"
 
     def names(self) -> Sequence[str]:
-        """All that there are, in order, of runs that were killed, too."""
-        return sorted(os.listdir(self._descriptor))
+        """Those of all runs, in order, of those that were killed, too."""
+        return sorted(name for name in os.listdir(self._descriptor) if is_name(name))
 
     def identity(self, name: str) -> Identity:
         """What tells the socket of this name from all others; None: there is no such socket."""
@@ -148,6 +150,9 @@ class Folder:
         if _is_listened_to(self.address(name)):
             return False
         self.remove(name, identity)
+        agent = f"{name}{AGENT}"
+        if not _is_listened_to(self.address(agent)):
+            self.remove(agent, self.identity(agent))
         return True
 
     def remove(self, name: str, identity: Identity) -> None:

@@ -23,7 +23,7 @@ from vestige.host.control.answers import (
     json_of,
 )
 from vestige.host.control.commands import NOT_RUNNING, OF_MACHINE, OF_RUN, PAUSE, RESUME, Later
-from vestige.host.control.folder import Folder, Identity, NameTakenError, open_folder
+from vestige.host.control.folder import AGENT, Folder, Identity, NameTakenError, open_folder
 from vestige.host.messages import tell
 from vestige.lang.types import TYPE_CHECKING
 
@@ -127,6 +127,7 @@ class Control:
         self.starts = 0
         self.events: Events | None = None  # of keyboard, mouse and tablet, once its files are open
         self.drive: Drive | None = None  # for discs, if there is one, then too
+        self.agent: str | None = None  # where the socket of the guest's agent is to be
         self._machine: Machine | None = None
         self._clients = {each: Client(each) for each in clients}  # the last to be served at the end
         self._first = tuple(self._clients.values())
@@ -138,11 +139,20 @@ class Control:
         self._identity: Identity = None
         self._spare = -1  # the descriptor that the next client will have
 
-    def listen(self, folder: Folder, name: str) -> None:
-        """Take clients at the socket of this name. Raises as its `listen`."""
+    def listen(self, folder: Folder, name: str, *, agent: bool = False) -> None:
+        """Take clients at the socket of this name. Raises as its `listen`.
+
+        `agent`: there is to be a socket for the guest's agent, too, which another opens.
+        """
         self._listener, self._identity = folder.listen(name)
         self._folder = folder
-        self.about = {**self.about, "name": name}
+        place = f"{name}{AGENT}"
+        self.about = {
+            **self.about,
+            "name": name,
+            "agent": f"{folder.path}/{place}" if agent else None,
+        }
+        self.agent = folder.address(place) if agent else None
         self._keep_spare()
 
     def runs(self, machine: "Machine | None") -> None:
@@ -371,6 +381,7 @@ def about(asked: "RunOptions") -> "dict[str, Any]":
         "start": asked.start[1],
         "kernel": asked.kernel,
         "disks": [disk.path for disk in asked.disks if not disk.is_optical],
+        "agent": None,  # until its place is known
     }
 
 
@@ -387,7 +398,7 @@ def _listen(control: Control, folder: Folder, asked: "RunOptions") -> None:
     name, others = name_of(asked), 1
     while True:
         try:
-            control.listen(folder, name)
+            control.listen(folder, name, agent=asked.agent)
         except NameTakenError:
             if asked.name is not None:
                 raise
@@ -398,7 +409,8 @@ def _listen(control: Control, folder: Folder, asked: "RunOptions") -> None:
 
 
 def open_control(asked: "RunOptions", end: Callable[[], object]) -> Control:
-    """The control of a run. Who gave it no name gets it without a socket where there can be none.
+    """The control of a run. Who gave it no name, and wants no agent, gets it without a socket where
+    there can be none.
 
     Raises UsageError.
     """
@@ -418,7 +430,7 @@ def open_control(asked: "RunOptions", end: Callable[[], object]) -> Control:
                 raise
             what = error.filename or f"the socket of run {name_of(asked)}"
             reason = f"{what}: {error.strerror}"
-        if asked.name is not None:
+        if asked.name is not None or asked.agent:
             raise UsageError(reason) from error
         tell(f"{reason}: no `vestige ps` or `vestige stop` for this run")
     return control
