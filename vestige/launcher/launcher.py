@@ -20,6 +20,7 @@ from vestige.host.control.client import find
 from vestige.host.control.commands import PAUSE, RESUME
 from vestige.host.options import EMPTY
 from vestige.launcher import messages
+from vestige.launcher.asked import Asked
 from vestige.process import search_path
 
 PACKAGES = Path(__file__).resolve().parent.parent.parent  # where vestige is imported from
@@ -36,16 +37,25 @@ Value = Word | bool | Sequence[Word] | None
 Stream = int | IO[bytes] | IO[str] | None
 
 
-class Machine:
+class Machine(Asked):
     """A guest in a process of its own, started by a Launcher.
 
     It is over when `wait` or `poll` says so, and its descriptors are given back by `close`. As a
     context it is ended, waited for and closed. `pid` is the process's.
     """
 
-    def __init__(self, end: socket.socket, pid: int, process: int, name: str | None) -> None:
-        """`end`: where its status comes from; `process`: a pidfd; `name`: the run's, if any."""
-        self.pid = pid
+    def __init__(
+        self,
+        end: socket.socket,
+        pid: int,
+        process: int,
+        name: str | None,
+        teller: socket.socket | None = None,
+    ) -> None:
+        """`end`: where its status comes from; `process`: a pidfd; `name`: the run's, if any;
+        `teller`: as of Asked.
+        """
+        super().__init__(pid, teller)
         self._name = str(pid) if name is None else name
         self._end = end
         self._process = process
@@ -138,6 +148,7 @@ class Machine:
     def close(self) -> None:
         """Give back the descriptors; a machine that runs goes on until its launcher is closed."""
         if self._process >= 0:
+            self.close_teller()
             self._end.close()
             os.close(self._process)
             self._process = -1
@@ -225,34 +236,40 @@ class Launcher:
             raise UsageError("a launcher's guests run on this machine's KVM; leave accel out")
         opened: list[int] = []
         near, far = _pair("a machine can't be started")
+        ends = [near]
         try:
             streams = [
                 _descriptor(name, stream, own, opened)
                 for own, (name, stream) in enumerate(given.items())
             ]
             opened.append(os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-            passed = (far.fileno(), *streams, opened[-1])
+            passed = [far.fileno(), *streams, opened[-1]]
+            if checked.agent:
+                teller, told = _pair("a machine can't be started")
+                ends.append(teller)
+                opened.append(told.detach())
+                passed.append(opened[-1])
             messages.send(near, messages.WORDS, words)
-            _send(self._template, passed)
+            _send(self._template, tuple(passed))
             far.close()
             kind, value, descriptors = messages.receive(near)
         except EOFError:
-            near.close()
+            _close(ends)
             raise GuestError("the launcher's process is gone; make another launcher") from None
         except OSError as error:
-            near.close()
+            _close(ends)
             raise limits.refusal("a machine can't be started", error.errno or 0) from None
         except BaseException:
-            near.close()
+            _close(ends)
             raise
         finally:
             far.close()
             for descriptor in opened:
                 os.close(descriptor)
         if kind == messages.REFUSED:
-            near.close()
+            _close(ends)
             raise GuestError(f"a machine can't be started: {value}")
-        return Machine(near, value, descriptors[0], checked.name)
+        return Machine(near, value, descriptors[0], checked.name, *ends[1:])
 
     def close(self) -> None:
         """End all machines in order, and the template; a second time does nothing.
@@ -383,6 +400,11 @@ def _pair(what: str) -> tuple[socket.socket, socket.socket]:
         return messages.pair()
     except OSError as error:
         raise limits.refusal(what, error.errno or 0) from None
+
+
+def _close(ends: Sequence[socket.socket]) -> None:
+    for end in ends:
+        end.close()
 
 
 def _send(template: socket.socket, descriptors: tuple[int, ...]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from vestige.errors import UsageError
 
 DESCRIPTORS = 5  # the machine's socket, standard input, output and errors, the working directory
+MOST_DESCRIPTORS = DESCRIPTORS + 1  # where it has a guest's agent: of whom the place is told
 STANDARD_ERROR = 2
 LIMIT = 1 << 17  # bytes of one message; Linux takes a bit more by default
 READY = "ready"
@@ -25,6 +26,7 @@ WORDS = "words"
 PROCESS = "process"
 REFUSED = "refused"  # value: why there is no process
 STATUS = "status"
+AGENT = "agent"  # value: where the guest's agent is asked
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -62,7 +64,7 @@ def receive(end: socket.socket) -> tuple[str, Any, list[int]]:
 
 
 def _received(end: socket.socket) -> tuple[bytes, list[int]]:
-    data, descriptors, *_ = socket.recv_fds(end, LIMIT, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    data, descriptors, *_ = socket.recv_fds(end, LIMIT, MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
     return data, descriptors
 
 

@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from typing import NoReturn
 
@@ -29,8 +30,10 @@ from vestige.host import limits
 from vestige.host import run as native
 from vestige.host.compiled import Compiled, compiled_here
 from vestige.host.control.folder import open_folder
+from vestige.host.control.server import Control, open_control
 from vestige.host.jail.layers import end_with_parent
 from vestige.host.kvm import api as kvm
+from vestige.host.options import RunOptions
 from vestige.host.process.outer import MachineProcess, machine_process
 from vestige.launcher import messages
 from vestige.process import prepare
@@ -241,12 +244,20 @@ class Template:
             return FAILED
         if len(given) < messages.DESCRIPTORS:  # there are too many files open for all
             return FAILED
-        owner, *streams, directory = given
+        owner, *streams, directory = given[: messages.DESCRIPTORS]
+        told_of = ToldOfAgent(given[messages.DESCRIPTORS :])
         began = time.clock_gettime(time.CLOCK_BOOTTIME)
         for number, descriptor in enumerate(streams):
             os.dup2(descriptor, number)
             os.close(descriptor)
-        ready = native.Ready(self._compiled, self._known, machine, began, requests.close)
+
+        def started() -> None:
+            requests.close()
+            told_of.tell()
+
+        ready = native.Ready(
+            self._compiled, self._known, machine, began, started, told_of.open_control
+        )
 
         def work() -> int:
             if problem is not None:
@@ -258,6 +269,29 @@ class Template:
             return native.run(options_of(SYNTAX.read(words)), ready)
 
         return told(work)
+
+
+class ToldOfAgent:
+    """Who is told where the guest's agent is asked, once the guest runs; nobody, without one."""
+
+    def __init__(self, descriptors: list[int]) -> None:
+        """`descriptors`: of the one socket, or none."""
+        self._ends = [messages.end_of(each) for each in descriptors]
+        self._path: str | None = None
+
+    def open_control(self, asked: RunOptions, end: Callable[[], object]) -> Control:
+        """As of any run, and note the place. Raises OSError where there is nobody to be told."""
+        if asked.agent and not self._ends:  # there are too many files open for all
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        control = open_control(asked, end)
+        self._path = control.about["agent"]
+        return control
+
+    def tell(self) -> None:
+        """Do so; a second time does nothing."""
+        while self._ends:
+            with self._ends.pop() as end:
+                _say(end, messages.AGENT, self._path or "")
 
 
 def _clear() -> None:
