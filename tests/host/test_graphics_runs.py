@@ -1,7 +1,7 @@
 """Graphics of a PC that SeaBIOS has started, on this KVM: pixels as QEMU's, and no exits."""
 
-import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -16,7 +16,8 @@ import pytest
 from tests.host import graphics_sector, planes_sector
 from tests.host.harness import PATIENCE, why_not
 from tests.host.planes_sector import Filling
-from tests.screen import pictures
+from tests.screen import pictures, theirs
+from tests.screen.theirs import Theirs
 from vestige.abi import GLYPH_SIZE
 from vestige.cli.screen import look, pictured
 from vestige.errors import GuestError, UsageError
@@ -24,14 +25,13 @@ from vestige.host.control.client import find
 from vestige.host.options import BIOS, FIRMWARES, VGA_BIOS
 from vestige.screen.text import lines
 
-QEMU = "qemu-system-x86_64"
 pytestmark = [
     pytest.mark.kvm,
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
     pytest.mark.skipif(
         not (Path(FIRMWARES[BIOS]).exists() and Path(VGA_BIOS).exists()), reason="needs seabios"
     ),
-    pytest.mark.skipif(shutil.which(QEMU) is None, reason=f"needs {QEMU}"),
+    pytest.mark.skipif(shutil.which(theirs.QEMU) is None, reason=f"needs {theirs.QEMU}"),
 ]
 
 NAME = "graphics"
@@ -68,57 +68,16 @@ PIXEL = 3
 BUSY = 6 * PATIENCE  # seconds: a machine that compiles and does other things, too
 
 
-class Theirs:
-    """QEMU, and its screen."""
+class Marked(Theirs):
+    """QEMU's, whose guest tells of each mode that is filled."""
 
-    def __init__(self, disk: Path, folder: Path) -> None:
-        self._folder = folder
-        self._marks = folder / "serial"
-        drive = f"file={disk},format=raw,snapshot=on"
-        words = (
-            "-nodefaults",
-            "-display",
-            "none",
-            "-machine",
-            "pc",
-            "-accel",
-            "tcg",
-            "-vga",
-            "std",
-        )
-        more = ("-m", "64", "-drive", drive, "-serial", f"file:{self._marks}", "-qmp", "stdio")
-        self.process = subprocess.Popen(
-            (QEMU, *words, *more), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self._do("qmp_capabilities")
-
-    def _do(self, command: str, **arguments: Any) -> None:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        request = {"execute": command, "arguments": arguments, "id": command}
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        while f'"id": "{command}"' not in (answer := self.process.stdout.readline()):
-            assert answer
-        assert '"error"' not in answer, answer
+    _marks = 0
 
     def wait(self, count: int) -> None:
-        """Until so many modes are filled."""
-        deadline = time.monotonic() + BUSY
-        while self._marks.read_bytes().count(graphics_sector.DRAWN) < count:
-            assert time.monotonic() < deadline
-
-    def press(self) -> None:
-        """Enter."""
-        self._do("send-key", keys=[{"type": "qcode", "data": "ret"}])
-
-    def picture(self) -> tuple[int, int, bytes]:
-        """Width, height, dots."""
-        self._do("screendump", filename=f"{self._folder}/ppm")
-        header, size, _, dots = (self._folder / "ppm").read_bytes().split(b"\n", 3)
-        assert header == b"P6"
-        width, height = map(int, size.split())
-        return width, height, dots
+        """Until so many are."""
+        while self._marks < count:
+            assert select.select([self.console], [], [], BUSY)[0]
+            self._marks += os.read(self.console, 1 << 12).count(graphics_sector.DRAWN)
 
 
 class Ours:
@@ -183,26 +142,26 @@ def test_ten_modes_look_as_qemus_do(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     disk = tmp_path / "disk.img"
     disk.write_bytes(graphics_sector.disk(list(MODES)))
-    ours, theirs = Ours(disk), Theirs(disk, tmp_path)
-    with ended(ours.process), ended(theirs.process):
+    ours = Ours(disk)
+    with ended(ours.process), Marked(tmp_path, *theirs.disk(disk)) as other:
         for number, (mode, size) in enumerate(MODES.items(), 1):
             ours.wait(number)
-            theirs.wait(number)
-            compare(ours, theirs, mode, size)
+            other.wait(number)
+            compare(ours, other, mode, size)
             ours.press()
-            theirs.press()
+            other.press("ret")
 
 
-def compare(ours: Ours, theirs: Theirs, mode: int, size: tuple[int, int]) -> None:
+def compare(ours: Ours, other: Theirs, mode: int, size: tuple[int, int]) -> None:
     """Both show the same."""
     width, height, dots = ours.picture()
     assert (width, height) == size, hex(mode)
-    other = theirs.picture()
-    assert other[:2] == size, hex(mode)
+    *its_size, its_dots = other.picture()
+    assert tuple(its_size) == size, hex(mode)
     bits = BITS.get(mode, ALL_BITS)
     for part in range(PIXEL):
         mask = bytes(value & bits[part] for value in range(256))
-        mine, its = (each[part::PIXEL].translate(mask) for each in (dots, other[2]))
+        mine, its = (each[part::PIXEL].translate(mask) for each in (dots, its_dots))
         assert mine == its, f"{mode:#x}, {['red', 'green', 'blue'][part]}"
 
 
@@ -212,14 +171,14 @@ def test_planes_and_banks_look_as_qemus_do_and_then_text_costs_no_exit(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     disk = tmp_path / "disk.img"
     disk.write_bytes(planes_sector.disk(list(FILLED)))
-    ours, theirs = Ours(disk), Theirs(disk, tmp_path)
-    with ended(ours.process), ended(theirs.process):
+    ours = Ours(disk)
+    with ended(ours.process), Marked(tmp_path, *theirs.disk(disk)) as other:
         for number, (filling, size) in enumerate(FILLED.items(), 1):
             ours.wait(number)
-            theirs.wait(number)
-            compare(ours, theirs, filling.mode, size)
+            other.wait(number)
+            compare(ours, other, filling.mode, size)
             ours.press()
-            theirs.press()
+            other.press("ret")
         ours.wait(len(FILLED) + 1)
         deadline = time.monotonic() + BUSY
         while (before := ours.text())[-1][:1] not in ("A", "@"):

@@ -1,6 +1,5 @@
 """The screen of a PC that SeaBIOS has started, on this KVM: what it shows, and what it costs."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,6 +12,8 @@ import pytest
 
 from tests.host.harness import PATIENCE, why_not
 from tests.host.kernel_payload import HELLO, Kernels
+from tests.screen import theirs
+from tests.screen.theirs import Theirs
 from vestige.abi import GLYPH_SIZE
 from vestige.cli.screen import look
 from vestige.errors import UsageError
@@ -31,7 +32,6 @@ pytestmark = [
 
 VESTIGE = (sys.executable, "-m", "vestige.cli.main")
 NAME = "old-screen"
-QEMU = "qemu-system-x86_64"
 OWN_ROW = 10  # the first that the sector writes itself
 OWN_HEIGHT = 16 * (25 - OWN_ROW)
 SIX_BITS = bytes(part & 0xFC for part in range(256))  # QEMU makes eight of six by zeroes
@@ -105,34 +105,13 @@ def pc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def pictured(disk: Path, folder: Path) -> list[bytes]:
     """The lines of QEMU's screen, of three bytes a dot, when this disk's first sector fills it."""
-    drive = f"file={disk},format=raw,snapshot=on"
-    words = ("-nodefaults", "-display", "none", "-machine", "pc", "-accel", "tcg", "-vga", "std")
-    process = subprocess.Popen(
-        (QEMU, *words, "-m", "64", "-drive", drive, "-qmp", "stdio"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        process.stdin.write('{"execute": "qmp_capabilities"}\n')
-        deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + PATIENCE
+    with Theirs(folder, *theirs.disk(disk)) as other:
         while time.monotonic() < deadline:
-            request = {"execute": "screendump", "arguments": {"filename": f"{folder}/ppm"}}
-            process.stdin.write(json.dumps({**request, "id": "picture"}) + "\n")
-            process.stdin.flush()
-            while "picture" not in (answer := process.stdout.readline()):
-                assert answer
-            header, size, _, dots = (folder / "ppm").read_bytes().split(b"\n", 3)
-            assert header == b"P6"
-            width = 3 * int(size.split()[0])
-            lines = [dots[at : at + width] for at in range(0, len(dots), width)]
-            if size == b"720 400" and any(lines[-OWN_HEIGHT]):
+            width, height, dots = other.picture()
+            lines = [dots[at : at + 3 * width] for at in range(0, len(dots), 3 * width)]
+            if (width, height) == (720, 400) and any(lines[-OWN_HEIGHT]):
                 return lines
-    finally:
-        process.kill()
-        process.communicate()
     raise TimeoutError("QEMU's guest has not filled its screen")
 
 
@@ -196,20 +175,20 @@ class TestScreen:
         assert data[:8] == b"\x89PNG\r\n\x1a\n"
         assert data[16:24] == bytes.fromhex("000002d0 00000190")  # 720 by 400
 
-    @pytest.mark.skipif(shutil.which(QEMU) is None, reason=f"needs {QEMU}")
+    @pytest.mark.skipif(shutil.which(theirs.QEMU) is None, reason=f"needs {theirs.QEMU}")
     def test_qemu_draws_the_same(self, pc: Path, tmp_path: Path) -> None:
         seen = look(NAME)
         assert seen.cursor is not None
-        theirs = pictured(pc, tmp_path)
+        others = pictured(pc, tmp_path)
         ours = [
             b"".join(seen.colours[dot].to_bytes(3, "big") for dot in line).translate(SIX_BITS)
             for line in draw(seen)
         ]
-        assert len(theirs) == len(ours)
+        assert len(others) == len(ours)
         for row in range(OWN_ROW):
             if row != seen.cursor.row:  # that of QEMU blinks
                 first, last = row * seen.height, (row + 1) * seen.height
-                assert theirs[first:last] == ours[first:last], row
+                assert others[first:last] == ours[first:last], row
 
     def test_a_picture_that_can_not_be_written_is_refused(self, tmp_path: Path) -> None:
         done = vestige("screen", NAME, "-o", f"{tmp_path}/none/screen.png")
