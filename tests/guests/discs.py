@@ -15,6 +15,8 @@ from tests.guests.store import unpacked
 _XORRISO = ("xorriso", "libisoburn1", "libburn4", "libisofs6", "libjte2")
 _PACKAGES = (*_XORRISO, "isolinux", "syslinux-common")
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
+_MODULES = "usr/lib/syslinux/modules/bios"
+_MENU = ("vesamenu.c32", "libcom32.c32", "libutil.c32")  # and what it needs
 _CODE = ("-no-emul-boot", "-boot-load-size", "4", "-boot-info-table")
 _EFI = "efi.img"
 
@@ -23,6 +25,11 @@ _EFI = "efi.img"
 def tools() -> Path:
     """All of them, unpacked."""
     return unpacked("discs", _PACKAGES)
+
+
+def drawn_menu() -> dict[str, Path]:
+    """The files with which isolinux draws its menu, by their names on a disc."""
+    return {name: tools() / _MODULES / name for name in _MENU}
 
 
 def write_disc(
@@ -35,7 +42,7 @@ def write_disc(
     folder = image.with_suffix(".files")
     folder.mkdir()
     shutil.copy(tools() / "usr/lib/ISOLINUX/isolinux.bin", folder)
-    shutil.copy(tools() / "usr/lib/syslinux/modules/bios/ldlinux.c32", folder)
+    shutil.copy(tools() / _MODULES / "ldlinux.c32", folder)
     (folder / "isolinux.cfg").write_text(configuration)
     for name, path in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

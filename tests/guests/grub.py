@@ -18,7 +18,9 @@ MODULES = (
     *("biosdisk", "part_msdos", "ext2", "normal", "serial", "terminal", "configfile", "echo"),
     *("linux", "linux16", "boot", "ls", "cat", "nativedisk", "ata", "test", "halt", "reboot"),
     *("hashsum", "gcry_sha256", "pci", "at_keyboard", "keylayouts", "read"),
+    *("vbe", "gfxterm", "font"),
 )
+FONT = "grub/unicode.pf2"
 # Without a BIOS: GRUB's own driver of IDE disks. In its second part it would be all there is.
 DRIVER = "grub/i386-pc/pata.mod"
 EARLY = """serial --unit=0 --speed=115200
@@ -38,6 +40,11 @@ LOAD_SEGMENT = 0x820
 def tools() -> Path:
     """GRUB's programs and parts, unpacked."""
     return unpacked("grub", PACKAGES)
+
+
+def font() -> Path:
+    """The one that Debian's GRUB draws text by."""
+    return tools() / "usr/share" / FONT
 
 
 def signed(name: str = ON_DISKS) -> Path:

@@ -27,11 +27,14 @@ from tests.guests import (
     programs,
     roots,
 )
+from tests.guests.dialogue import Dialogue
 from tests.guests.seat import Seat
 from tests.machine.iasl import check_table
-from tests.screen import pictures
+from tests.screen import pictures, theirs
+from tests.screen.theirs import Theirs
 from vestige.abi import Board
 from vestige.devices import DEVICES
+from vestige.errors import GuestError
 from vestige.host import images as monitor_images
 from vestige.machine.acpi import every_table
 from vestige.machine.config import MachineConfig
@@ -72,7 +75,19 @@ menuentry "GRUB's own drivers" --hotkey=n {{
     echo "GRUB heard: $line"
     reboot
 }}
+submenu "In graphics" --hotkey=g {{
+    loadfont /{grub.FONT}
+    set gfxmode=1024x768
+    terminal_output gfxterm serial
+    menuentry "Draw no more" {{
+        reboot
+    }}
+    menuentry "Draw nothing else" {{
+        halt
+    }}
+}}
 """
+CHOOSE = "Press enter to boot the selected OS"
 SYSLINUX = """PROMPT 1
 LABEL memory
     KERNEL memtest
@@ -80,11 +95,16 @@ LABEL memory
 
 
 ISOLINUX = """DEFAULT debian
+UI vesamenu.c32
+MENU TITLE Drawn by isolinux
 LABEL debian
     KERNEL vmlinuz
     INITRD initrd
     APPEND console=ttyS0 quiet panic=-1 vga=0x317
+LABEL nothing
+    LOCALBOOT -1
 """
+GRUBS, MENUS = (1024, 768), (640, 480)  # dots across and down
 TESTING = re.compile(r"Testing: +4MB - \S+ \[.* Pattern: +\S", re.DOTALL)
 SMALL = ("--memory", "64M")
 FILLER = b"\xf6"  # what Linux's driver formats with
@@ -108,6 +128,7 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> Disks:
     for initrd, source in ((old_initrd, old.root), (new_initrd, initramfs.root("cloud"))):
         initrd.write_bytes(gzip.compress(source.read_bytes()))
     files = {
+        grub.FONT: grub.font(),
         "ipxe.lkrn": loaders.boot_file(loaders.IPXE),
         "payload": payload,
         "old/vmlinuz": old.bzimage,
@@ -141,9 +162,14 @@ def sit_down(host: SoftHost, key: str, *disks: Path | str, words: Sequence[str] 
     """GRUB's menu has come, and `key` has been pressed there."""
     behind = [word for disk in disks for word in ("--disk", f"{disk},bus=ide")]
     seat = Seat(host, "--machine", "pc", *behind, *words, timeout=TIMEOUT)
-    seat.read_until("Press enter to boot the selected OS")
-    seat.type(key)
+    choose(seat, key)
     return seat
+
+
+def choose(person: Dialogue, key: str) -> None:
+    """Press it at GRUB's menu."""
+    person.read_until(CHOOSE)
+    person.type(key)
 
 
 def test_grub_starts_ipxe_which_starts_syslinux_which_starts_memtest86(
@@ -175,6 +201,20 @@ def test_grub_uses_disk_and_keyboard_by_its_own_drivers_and_resets_the_machine(
         heard = " ".join(seat.lines())  # GRUB breaks what it prints into lines between words
     assert heard.startswith(f"{TYPED} "), heard
     assert seat.status == 3
+
+
+def test_grub_draws_its_menu_by_the_vga_s_bios_as_on_qemu_s_pc(
+    host: SoftHost, disks: Disks, tmp_path: Path
+) -> None:
+    with (
+        sit_down(host, "g", disks.grub) as seat,
+        Theirs(tmp_path, *theirs.disk(disks.grub)) as neighbour,
+    ):
+        person = Dialogue(neighbour.console, neighbour.keys, TIMEOUT)
+        choose(person, "g")
+        for each in (seat, person):
+            each.read_until(CHOOSE)
+        wait_for_the_same(seat, neighbour, GRUBS, tmp_path / "menu.png")
 
 
 def test_memtest86_starts_by_its_32_bit_entry_with_its_command_line(host: SoftHost) -> None:
@@ -257,6 +297,28 @@ def check_debian(seat: Seat, disk: Path) -> list[str]:
     return said
 
 
+def wait_for_the_same(
+    seat: Seat, neighbour: Theirs, size: tuple[int, int], path: Path, before: bytes = b""
+) -> bytes:
+    """The dots of both screens once they are alike, of this size, drawn, and not as `before`.
+
+    `path` has the last picture of ours.
+    """
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        assert time.monotonic() < deadline, f"{path} is not what is on QEMU's screen"
+        try:
+            seat.tell("screen", "-o", str(path))
+        except GuestError:  # the screen is blank, or there is none yet
+            assert seat.status is None
+            continue
+        width, height, dots = pictures.read(path.read_bytes())
+        if (width, height) != size or dots == before or neighbour.picture() != (*size, dots):
+            continue
+        if len(pictures.colours(dots, width, width, height)) > 1:
+            return dots
+
+
 def check_filled(path: Path) -> None:
     """Mode 0x317, of 16 bits, whose first 100 lines are filled with 0x5555, but for the cursor."""
     width, height, dots = pictures.read(path.read_bytes())
@@ -304,16 +366,26 @@ def test_a_disk_that_boots_nothing_ends_the_run_which_says_where_the_bios_says_w
 def test_isolinux_starts_debian_which_reads_discs_that_are_changed(
     host: SoftHost, tmp_path: Path
 ) -> None:
-    """The standard kernel's own sr_mod, and vesafb in a mode that it has set; discs by xorriso."""
+    """From its menu in graphics, which is as on QEMU's PC.
+
+    The standard kernel's own sr_mod, and vesafb in a mode that it has set; discs by xorriso.
+    """
     kernel, initrd = kernels.kernel("standard").bzimage, tmp_path / "initrd"
     initrd.write_bytes(gzip.compress(initramfs.discs("standard").read_bytes()))
     disc, other = tmp_path / "disc.iso", tmp_path / "other.iso"
     picture = tmp_path / "screen.png"
-    discs.write_disc(disc, ISOLINUX, {"vmlinuz": kernel, "initrd": initrd})
+    files = {"vmlinuz": kernel, "initrd": initrd, **discs.drawn_menu()}
+    discs.write_disc(disc, ISOLINUX, files)
     discs.write_disc(other, "", {"payload": initrd})
     with Seat(host, "--machine", "pc", "--cdrom", str(disc), timeout=TIMEOUT) as seat:
         seat.read_until("Booting from DVD/CD")
         seat.read_until("ISOLINUX")
+        with Theirs(tmp_path, *theirs.disc(disc)) as neighbour:
+            menu = wait_for_the_same(seat, neighbour, MENUS, tmp_path / "menu.png")
+            seat.tell("type", "down")
+            neighbour.press("down")
+            wait_for_the_same(seat, neighbour, MENUS, tmp_path / "next.png", menu)
+        seat.tell("type", "up", "enter")
         said = seat.read_until("eject: the disc")
         assert re.search(r"scsi 1:0:0:0: CD-ROM +VESTIGE +CD-ROM", said)
         assert "UDMA" in said or "MWDMA2" in said

@@ -178,11 +178,8 @@ def check_drawn(path: Path) -> None:
     """bochs-drm has drawn a line of text, grey on blue, on a screen that is black otherwise."""
     width, height, dots = pictures.read(path.read_bytes())
     assert (width, height) == (1024, 768)
-    line = 3 * width
-    text = [dots[first : first + 3 * 8 * len(DRAWN)] for first in range(0, 16 * line, line)]
-    found = {each[dot : dot + 3].hex() for each in text for dot in range(0, len(each), 3)}
-    assert found == {"0000aa", "aaaaaa"}
-    assert not any(dots[16 * line :])
+    assert pictures.colours(dots, width, 8 * len(DRAWN), 16) == {"0000aa", "aaaaaa"}
+    assert not any(dots[16 * pictures.RGB * width :])
 
 
 @pytest.mark.slow

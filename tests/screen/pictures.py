@@ -25,3 +25,10 @@ def read(data: bytes) -> tuple[int, int, bytes]:
         colours = [palette[RGB * dot : RGB * dot + RGB] for dot in range(256)]
         dots = b"".join([colours[dot] for dot in dots])
     return width, height, dots
+
+
+def colours(dots: bytes, width: int, across: int, down: int) -> set[str]:
+    """Those of so many dots from the upper left corner, of a picture of this width: rrggbb."""
+    line = RGB * width
+    rows = [dots[first : first + RGB * across] for first in range(0, down * line, line)]
+    return {row[at : at + RGB].hex() for row in rows for at in range(0, len(row), RGB)}
