@@ -13,6 +13,7 @@ Threat: the memory's content is the guest's and its monitor's. It is bytes here,
 kernel does not let anybody change.
 """
 
+import errno
 import fcntl
 import os
 import stat
@@ -20,6 +21,7 @@ from binascii import crc32
 
 from vestige.abi import SECTOR
 from vestige.errors import UsageError
+from vestige.host.files import beside
 from vestige.lang.types import TYPE_CHECKING
 from vestige.machine.files import InputFile
 
@@ -41,6 +43,7 @@ PAGE = 4096
 LENGTH_AT, SIGNATURE_AT, SIGNATURE = 0x20, 0x28, b"_FVH"
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 NEW = "give a name that isn't there yet, or what this firmware has made"
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP)  # of a file system that has none, link(2)
 LOST = "what the guest has changed in its variables is lost"
 
 
@@ -149,7 +152,6 @@ class StoreFile:
         """Open it, or make it like `model`. Raises UsageError."""
         self._words = words
         self._path = os.path.realpath(path)
-        self._folder, self._name = os.path.split(self._path)
         try:
             self.claim = self._open(model, template)
         except (OSError, ValueError) as error:
@@ -168,7 +170,7 @@ class StoreFile:
                 status = os.fstat(claim)
                 if not stat.S_ISREG(status.st_mode):
                     raise UsageError(f"{self._words}: not a regular file; {NEW}")
-                if not os.access(self._folder, os.W_OK):
+                if not os.access(os.path.dirname(self._path), os.W_OK):  # noqa: PTH120
                     raise UsageError(
                         f"{self._words}: its directory can't be written, in which a new file takes"
                         " its place when the guest ends; have it in another"
@@ -199,35 +201,14 @@ class StoreFile:
                 f"{self._words}: not there, and this firmware is not beside a template of its"
                 " variables (OVMF_VARS… for OVMF_CODE…); give a copy of one"
             )
-        new, place = self._beside(model, 0o666)
-        os.close(new)
         try:
-            os.link(place, self._path)
-        except FileExistsError:
-            return  # another run has been faster
+            beside.make(self._path, lambda new: _write(new, model))
         except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
             raise UsageError(
                 f"{self._words}: {error.strerror}; give a copy of {template}"
             ) from None
-        finally:
-            os.unlink(place)  # noqa: PTH108
-
-    def _beside(self, contents: bytes, mode: int) -> tuple[int, str]:
-        """A new file in the same directory, written and synchronised: open, and its path.
-
-        Raises OSError.
-        """
-        place = os.path.join(self._folder, f".{self._name}.{os.urandom(8).hex()}.part")  # noqa: PTH118
-        access = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        new = os.open(place, access, mode)
-        try:
-            _write(new, contents)
-            os.fsync(new)
-        except BaseException:
-            os.close(new)
-            os.unlink(place)  # noqa: PTH108
-            raise
-        return new, place
 
     def keep(self, contents: bytes) -> None:
         """Write a new file, and have it take the name: it is locked before, and whose and as open
@@ -235,7 +216,7 @@ class StoreFile:
         """
         try:
             status = os.fstat(self.claim)
-            new, place = self._beside(contents, 0o600)
+            new, place = beside.made_beside(self._path, lambda new: _write(new, contents), 0o600)
             try:
                 if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
                     self._give(new, status)
@@ -249,7 +230,7 @@ class StoreFile:
                 raise
             os.close(self.claim)
             self.claim = new
-            self._synchronise_folder()
+            beside.synchronise_folder(self._path)
         except OSError as error:
             raise UsageError(f"{self._words}: {error.strerror}; {LOST}") from None
 
@@ -273,13 +254,6 @@ class StoreFile:
             os.fchown(new, status.st_uid, status.st_gid)
         except PermissionError:
             return  # it stays this user's
-
-    def _synchronise_folder(self) -> None:
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def close(self) -> None:
         """Close and unlock it."""
