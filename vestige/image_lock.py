@@ -6,6 +6,7 @@ little longer: `wait_for_operations` waits for those.
 """
 
 import fcntl
+import os
 import struct
 
 from vestige.errors import UsageError
@@ -17,17 +18,37 @@ OTHER_PLACE = "have it on a file system that has locks"
 FIRST_BYTE = (0, 0, 1, 0)  # from the start, offset, length; an open file's locks name no process
 
 
-def lock(descriptor: int, path: str, read_only: bool) -> None:
-    """Lock for this process: writers alone, readers together. Raises UsageError."""
+BOTH_READ = "give both of them ,readonly"
+
+
+def lock(descriptor: int, path: str, read_only: bool, otherwise: str = BOTH_READ) -> None:
+    """Lock for this process: writers alone, readers together. Raises UsageError.
+
+    `otherwise`: what a writer may do but end the other run.
+    """
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if read_only else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UsageError(
             f"{path}: in use by another run; end that one first"
-            + ("" if read_only else ", or give both of them ,readonly")
+            + ("" if read_only else f", or {otherwise}")
         ) from None
     except OSError as error:
         raise UsageError(f"{path}: can't be locked: {error.strerror}; {OTHER_PLACE}") from None
+
+
+def open_for_operations(claim: int, path: str, read_only: bool, watch: Watch | None = None) -> int:
+    """Another open file of the one at `claim`, whatever has its name meanwhile, once nothing is
+    under way there. Raises as `wait_for_operations`, and OSError.
+    """
+    access = os.O_RDONLY if read_only else os.O_RDWR
+    descriptor = os.open(f"/proc/self/fd/{claim}", access | os.O_CLOEXEC)
+    try:
+        wait_for_operations(descriptor, path, read_only, watch)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def wait_for_operations(

@@ -23,10 +23,12 @@ from vestige.monitor.block import BlockRequest, Operation, State
 from vestige.monitor.drivers.nvme.driver import NvmeDriver
 from vestige.monitor.drivers.ring.driver import RingDriver
 from vestige.monitor.drivers.ring.queue import Queue
-from vestige.monitor.drivers.ring.spec import Errno
+from vestige.monitor.drivers.ring.spec import Errno, Submission
 
 RAM_SIZE = 6 * abi.CHUNK
 DISK_SECTORS = 16384
+OVERLAY_START = 9  # sector of the overlay's file that is the disk's first
+DRIVER_AT = 1 << 20  # of STATE, where the ring's is
 ROUNDS = 5000  # of a request, until a test gives it up
 
 Segments = list[tuple[int, int]]  # (offset in RAM, length)
@@ -64,10 +66,15 @@ class Bench:
         self.memory = Pages(RAM_SIZE)
         self.state = Pages(abi.STATE_SIZE)
         self.ram = Memory(low=self.memory.address, low_size=RAM_SIZE)
-        self.disk = bytearray(random.Random(7).randbytes(DISK_SECTORS * SECTOR))
+        self.image = bytearray(random.Random(7).randbytes(DISK_SECTORS * SECTOR))
         self.statistics = abi.Statistics()
         self.requests = [BlockRequest(), BlockRequest()]
         self.now = 0
+
+    @property
+    def disk(self) -> bytearray:
+        """What the disk holds; changing it changes it where it is in one piece."""
+        return self.image
 
     def call(self, function: Callable[..., Any], *arguments: int | Struct) -> int:
         """A function of the driver, in CPython or compiled."""
@@ -156,11 +163,16 @@ class RingBench(Bench):
 
     def __init__(self, compiled: bool) -> None:
         super().__init__(compiled)
-        self.ring = FakeRing([self.disk])
+        self.described = abi.Disk()
+        self.ring = FakeRing(self.files())
         self.description = abi.Ring()
         self.ring.describe(self.description, self.memory.address, self.state.address)
-        self.driver = RingDriver()
+        self.driver = RingDriver.at(self.state.address + DRIVER_AT)
         self.call(RingDriver.reset, self.driver, self.description, self.state.address)
+
+    def files(self) -> list[bytearray | list[bytes]]:
+        """The ring's, as `described` tells of them."""
+        return [self.image]
 
     def functions(self) -> tuple[Callable[..., Any], ...]:
         return RING
@@ -174,7 +186,8 @@ class RingBench(Bench):
         self.call(RingDriver.resubmit, driver, ring)
         for channel, request in enumerate(self.requests):
             if driver.transfers[channel].active:
-                self.call(RingDriver.advance, driver, channel, request, 0, self.ram, ring)
+                disk = self.described
+                self.call(RingDriver.advance, driver, channel, request, disk, self.ram, ring)
         for chunk in list(driver.pins)[: driver.pin_count]:
             buffer = (self.memory.address + chunk * abi.CHUNK, abi.CHUNK)
             self.ring.buffers[abi.FIRST_CHUNK_BUFFER + chunk] = buffer
@@ -184,7 +197,8 @@ class RingBench(Bench):
         self.call(RingDriver.reap, driver, ring, self.statistics)
 
     def finished(self, channel: int = 0) -> bool:
-        return self.call(RingDriver.finished, self.driver, channel, self.requests[channel]) != 0
+        request = self.requests[channel]
+        return self.call(RingDriver.finished, self.driver, channel, request, self.described) != 0
 
     def error_of(self, channel: int = 0) -> int:
         return self.call(RingDriver.error_of, self.driver, channel)
@@ -205,15 +219,72 @@ class RingBench(Bench):
         def answer(submission: Any) -> int | None:
             nonlocal seen
             seen += 1
-            return -error if which(submission.offset // SECTOR, seen - 1) else None
+            return -error if which(self.sector_of(submission), seen - 1) else None
 
         self.ring.answer = answer
 
+    def sector_of(self, submission: Submission) -> int:
+        """The disk's sector that an operation begins at."""
+        return int(submission.offset // SECTOR)
+
     def flushes(self) -> int:
-        return len(self.ring.flushed)
+        return self.ring.flushed.count(self.described.overlay_file)
 
     def counters(self) -> abi.Statistics:
         return self.statistics
+
+
+class OverlayBench(RingBench):
+    """io_uring over two files; the overlay has a part of the disk from the beginning."""
+
+    def files(self) -> list[bytearray | list[bytes]]:
+        """The base has nonsense where the overlay has something, and the other way round."""
+        chance = random.Random(8)
+        self.base = bytearray(self.image)
+        self.overlay = bytearray(chance.randbytes((OVERLAY_START + DISK_SECTORS) * SECTOR))
+        self.map = Pages(DISK_SECTORS // 8)
+        first = 0
+        while first < DISK_SECTORS:
+            end = min(first + chance.choice((1, 2, 7, 31, 32, 64, 200)), DISK_SECTORS)
+            if chance.random() < 0.5:
+                where = slice(first * SECTOR, end * SECTOR)
+                self.overlay[self.shifted(where)] = self.base[where]
+                self.base[where] = chance.randbytes((end - first) * SECTOR)
+                for sector in range(first, end):
+                    self.map.data[sector // 8] |= 1 << sector % 8
+            first = end
+        self.untouched = bytes(self.base)
+        told = self.described
+        told.has_overlay, told.file, told.overlay_file = 1, 0, 1
+        told.overlay_start, told.overlay_map = OVERLAY_START, self.map.address
+        return [self.base, self.overlay]
+
+    @staticmethod
+    def shifted(where: slice) -> slice:
+        """Bytes of the disk, in the overlay's file."""
+        start = OVERLAY_START * SECTOR
+        return slice(where.start + start, where.stop + start)
+
+    def has(self, sector: int) -> bool:
+        """Whether the overlay has it."""
+        return bool(self.map.data[sector // 8] >> sector % 8 & 1)
+
+    @property
+    def disk(self) -> bytearray:
+        """A copy."""
+        start = OVERLAY_START * SECTOR
+        both = bytearray(self.base)
+        for sector in filter(self.has, range(DISK_SECTORS)):
+            where = slice(sector * SECTOR, (sector + 1) * SECTOR)
+            both[where] = self.overlay[start + where.start : start + where.stop]
+        return both
+
+    def finished(self, channel: int = 0) -> bool:
+        assert self.base == self.untouched
+        return super().finished(channel)
+
+    def sector_of(self, submission: Submission) -> int:
+        return submission.offset // SECTOR - OVERLAY_START * (submission.file == 1)
 
 
 class NvmeBench(Bench):
@@ -230,7 +301,7 @@ class NvmeBench(Bench):
     ) -> None:
         super().__init__(compiled)
         self.queues = Pages(abi.NVME_QUEUES_SIZE)
-        self.fake = FakeNvme(self.disk, **keywords)
+        self.fake = FakeNvme(self.image, **keywords)
         for part in (self.memory, self.state, self.queues):
             self.fake.allowed.append((part.address, part.size))
         self.config = abi.Config(cpus=cpus)

@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.drivers.benches import Bench, MakeNvme, NvmeBench, RingBench
+from tests.drivers.benches import Bench, MakeNvme, NvmeBench, OverlayBench, RingBench
 
 BENCHES: dict[str, Callable[[bool], Bench]] = {
     "ring": RingBench,
+    "overlay": OverlayBench,
     "nvme": NvmeBench,
     "nvme-4096": lambda compiled: NvmeBench(compiled, block_size=4096),
     "nvme-moved": lambda compiled: NvmeBench(compiled, moved=True, block_size=4096),

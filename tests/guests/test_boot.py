@@ -13,6 +13,7 @@ import pytest
 
 from tests.guests import images, initramfs, interrupts, kernels, roots
 from tests.guests.boots import boot
+from tests.host import layers
 from vestige.softhost import SoftHost
 
 pytestmark = [
@@ -73,22 +74,31 @@ def test_the_standard_kernel_runs_from_a_partition_of_a_read_only_disk(
 
 
 def runs_beside_two_others(
-    folder: Path, kernel: Path, bus: str, names: tuple[str, str, str], *words: str
+    folder: Path,
+    kernel: Path,
+    bus: str,
+    names: tuple[str, str, str],
+    *words: str,
+    overlay: Path | None = None,
 ) -> None:
-    """The root on a whole disk, one to write and a read-only one, by the guest's names for them."""
+    """The root on a whole disk, one to write and a read-only one, by the guest's names for them.
+
+    `overlay`: where the second disk has what is written.
+    """
     first, second, third = names
     root = images.copy(roots.small_disk(partition=False), folder / "root.img")
     source = roots.data_disk(DATA_MEBIBYTES, seed=2)
     writable = images.copy(source, folder / "writable.img")
     read_only = images.copy(source, folder / "read-only.img")
     blocks = [root.stat().st_blocks, writable.stat().st_blocks]
+    above = "" if overlay is None else f",overlay={overlay}"
     guest = boot(
         kernel,
         initramfs.root("cloud"),
         f"root={roots.small_root(partition=False)} rw show={second} write={second} write={third}"
         f" discard={second} trim",
         *("--disk", f"{root},bus={bus},discard=unmap"),
-        *("--disk", f"{writable},bus={bus},discard=unmap"),
+        *("--disk", f"{writable},bus={bus},discard=unmap{above}"),
         *("--disk", f"{read_only},bus={bus},readonly", *words),
     )
     before = source.read_bytes()
@@ -109,11 +119,15 @@ def runs_beside_two_others(
     assert guest.after("trim:") == ["ok"]
     assert guest.after("file:") == ["written"]
     assert guest.status == 0, guest
-    assert writable.read_bytes() == after
+    if overlay is None:
+        assert writable.read_bytes() == after
+        assert writable.stat().st_blocks < blocks[1] - images.MEBIBYTE * 3 // 4 // 512
+    else:
+        assert writable.read_bytes() == before
+        assert layers.content(writable, overlay) == after
     assert read_only.read_bytes() == before
     # Of the root, 4 MiB were written and given back; the rest of what it grew by is its journal.
     assert root.stat().st_blocks < blocks[0] + 2 * images.MEBIBYTE // 512
-    assert writable.stat().st_blocks < blocks[1] - images.MEBIBYTE * 3 // 4 // 512
     images.check_ext4(root)
     assert images.read_file(root, "/written") == b"written by the guest\n"
 
@@ -160,7 +174,8 @@ def test_the_cloud_kernel_runs_from_a_virtio_disk_beside_two_others(tmp_path: Pa
     statistics = tmp_path / "statistics.json"
     words = ("--cpus", "2", "--stats", str(statistics))
     kernel = kernels.kernel("cloud").vmlinux
-    runs_beside_two_others(tmp_path, kernel, "virtio", ("@2", "@3", "@4"), *words)
+    names, overlay = ("@2", "@3", "@4"), tmp_path / "overlay"
+    runs_beside_two_others(tmp_path, kernel, "virtio", names, *words, overlay=overlay)
     counters = json.loads(statistics.read_text())
     functions = counters["virtio"]
     assert len(functions) == 3

@@ -54,7 +54,8 @@ class FakeRing:
         self.kicks = 0
         self.flushed: list[int] = []  # files FSYNC was done on
         self.refuse: Callable[[abi.DiscardOrder], int] = lambda order: 0  # the host's errno
-        self.orders: list[tuple[int, int, int]] = []  # file, sector, sectors
+        self.orders: list[tuple[int, int, int]] = []  # file, sector of the disk, sectors
+        self.starts: dict[int, int] = {}  # of files, the disk's first sector
         self.verdicts: list[int] = []
         self.log: list[tuple[Opcode, int, int, int]] = []  # opcode, file, offset, length
 
@@ -143,7 +144,8 @@ class FakeRing:
         if not error:
             file = self.files[order.file]
             assert isinstance(file, bytearray)
-            start, size = order.sector * abi.SECTOR, order.sectors * abi.SECTOR
+            start = (order.sector + self.starts.get(order.file, 0)) * abi.SECTOR
+            size = order.sectors * abi.SECTOR
             assert start + size <= len(file)
             file[start : start + size] = bytes(size)
         self.verdicts.append(error)

@@ -42,7 +42,7 @@ class Bench:
         self.ram = Memory(low=base, low_size=self.memory.size)
         self.driver = RingDriver.at(state)
         self.driver.reset(self.description, state)
-        self.request = BlockRequest()
+        self.request, self.disk = BlockRequest(), abi.Disk()
         self.statistics = abi.Statistics()
 
     def translate(self) -> None:
@@ -72,9 +72,9 @@ class Bench:
         """The request to its end; its error."""
         request, driver = self.request, self.driver
         driver.start(0, request)
-        while not driver.finished(0, request):
+        while not driver.finished(0, request, self.disk):
             driver.resubmit(self.description)
-            driver.advance(0, request, 0, self.ram, self.description)
+            driver.advance(0, request, self.disk, self.ram, self.description)
             for chunk in list(driver.pins)[: driver.pin_count]:
                 assert self.ring.pin(chunk) == 0
             driver.pin_count = 0
@@ -140,7 +140,7 @@ def test_what_is_discarded_becomes_holes_that_the_host_makes(path: Path) -> None
     except UsageError as error:
         pytest.skip(str(error))
     with closing(made) as image:
-        discards = Discards({0: (image.descriptor, image.sectors)}, 1)
+        discards = Discards({0: (image.descriptor, 0, image.sectors)}, 1)
         discards.start()
         try:
             with closing(Bench(image.descriptor, eventfd, discards.descriptors[0])) as bench:

@@ -35,7 +35,7 @@ class Bench:
         self.driver = RingDriver.at(ctypes.addressof(self.state))
         self.driver.reset(self.description, ctypes.addressof(self.state))
         self.statistics = abi.Statistics()
-        self.request = BlockRequest()
+        self.request, self.described = BlockRequest(), abi.Disk()
         self.pinned: list[int] = []
         self.room = 1 << 32  # chunks that may be registered at once
 
@@ -53,7 +53,7 @@ class Bench:
         """What the core does after settling."""
         driver = self.driver
         driver.resubmit(self.description)
-        driver.advance(0, self.request, 0, self.ram, self.description)
+        driver.advance(0, self.request, self.described, self.ram, self.description)
         for chunk in list(driver.pins)[: driver.pin_count]:
             self.pin(chunk)
         driver.pin_count = 0
@@ -78,7 +78,7 @@ class Bench:
             if self.publish():
                 self.ring.enter()
             self.reap()
-            if self.driver.finished(0, self.request):
+            if self.driver.finished(0, self.request, self.described):
                 return self.driver.error_of(0)
         raise AssertionError("the request never ends")
 
@@ -188,10 +188,10 @@ def test_an_error_waits_for_the_parts_still_under_way(bench: Bench) -> None:
     bench.ring.enter()
     bench.ring.complete()
     bench.reap()
-    assert not bench.driver.finished(0, bench.request)
+    assert not bench.driver.finished(0, bench.request, bench.described)
     bench.ring.complete()
     bench.reap()
-    assert bench.driver.finished(0, bench.request)
+    assert bench.driver.finished(0, bench.request, bench.described)
     assert bench.driver.error_of(0) == Errno.EIO
 
 
@@ -250,11 +250,11 @@ def test_what_the_kernel_did_not_take_needs_another_kick(bench: Bench) -> None:
     assert bench.publish()
     bench.ring.enter(most=1)
     bench.reap()
-    assert not bench.driver.finished(0, bench.request)
+    assert not bench.driver.finished(0, bench.request, bench.described)
     assert bench.publish()
     bench.ring.enter()
     bench.reap()
-    assert bench.driver.finished(0, bench.request)
+    assert bench.driver.finished(0, bench.request, bench.described)
     assert not bench.publish()
 
 
@@ -303,7 +303,7 @@ def test_two_channels_share_the_ring_and_the_console_keeps_its_place(bench: Benc
         request.segment_count = MAX_SEGMENTS
     for channel, request in enumerate((bench.request, other)):
         bench.driver.start(channel, request)
-        bench.driver.advance(channel, request, 0, bench.ram, bench.description)
+        bench.driver.advance(channel, request, bench.described, bench.ram, bench.description)
     address = address_of(bench.state)
     bench.pin(0)
     assert bench.driver.write_stream(Owner.CONSOLE_OUTPUT, 1, address, 4, bench.description)
@@ -316,14 +316,14 @@ def test_two_channels_share_the_ring_and_the_console_keeps_its_place(bench: Benc
     assert bench.driver.take_answer(Owner.CONSOLE_OUTPUT)
     assert bench.driver.result_of(Owner.CONSOLE_OUTPUT) == 4
     for channel, request in enumerate((bench.request, other)):
-        bench.driver.advance(channel, request, 0, bench.ram, bench.description)
+        bench.driver.advance(channel, request, bench.described, bench.ram, bench.description)
     bench.driver.queue.publish(bench.description)
     bench.ring.enter()
     while bench.ring.taken:
         bench.ring.complete()
     bench.reap()
-    assert bench.driver.finished(0, bench.request)
-    assert bench.driver.finished(1, other)
+    assert bench.driver.finished(0, bench.request, bench.described)
+    assert bench.driver.finished(1, other, bench.described)
 
 
 def discard(bench: Bench, *ranges: tuple[int, int]) -> None:
@@ -391,8 +391,8 @@ def test_requests_take_turns_at_the_host(bench: Bench) -> None:
     while finished != {0, 1}:
         for tag, request in ((0, bench.request), (1, other)):
             if tag not in finished:
-                bench.driver.advance(tag, request, 0, bench.ram, bench.description)
-                if bench.driver.finished(tag, request):
+                bench.driver.advance(tag, request, bench.described, bench.ram, bench.description)
+                if bench.driver.finished(tag, request, bench.described):
                     finished.add(tag)
         if bench.driver.queue.publish(bench.description):
             bench.ring.enter()

@@ -62,6 +62,11 @@ class Disk(Struct):
     can_discard: u8  # sectors can be given back; of an NVMe drive the monitor's to fill in
     discards_to_zeroes: u8  # what is given back reads as zeroes
     file: u32  # fixed file number in the ring, for DiskKind.RING
+    # Where there is an overlay, `file` is its base and only read; what is written is in another.
+    has_overlay: u8
+    overlay_file: u32
+    overlay_start: u64  # of that file's sectors the one that is the disk's first
+    overlay_map: u64  # address of a bit for each of the disk's sectors: it has been written
     sectors: u64  # of 512 bytes
     serial: u8[SERIAL_SIZE]  # ASCII, space padded
     firmware: u8[FIRMWARE_SIZE]

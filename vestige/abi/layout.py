@@ -168,6 +168,12 @@ GATE_OPEN = 0
 GATE_CLOSED = 1
 WRAPPED = 1 * MIB
 WRAPPED_SIZE = WINDOW  # more than the 65,520 bytes that a program in real mode reaches
+# The maps of what disks with overlays have in them, a bit for each sector: pages of the overlays'
+# files. Each begins at a multiple of OVERLAY_MAP_STRIDE.
+OVERLAY_MAPS = 0xF200_0000
+OVERLAY_MAPS_SIZE = 128 * MIB  # in all: 512 GiB of disks
+OVERLAY_MAP_STRIDE = 2 * MIB
+OVERLAY_MAP_AT = 4 * KIB  # byte of an overlay's file
 COALESCED_WINDOW = ((WINDOW, WINDOW_SIZE),)  # as COALESCED_MEMORY, while nothing is there
 
 SECTOR = 512  # bytes; disks count in these

@@ -89,14 +89,17 @@ SYNTAX = Syntax(
         ),
         Option(
             "--disk",
-            "PATH|vfio:ADDRESS[,bus=virtio|ide][,readonly][,discard=unmap][,format=raw]",
+            "PATH|vfio:ADDRESS[,bus=virtio|ide][,readonly][,discard=unmap][,format=raw]"
+            "[,overlay=FILE|temporary]",
             repeated=True,
             field="disks",
             read=each(read.parse_disk),
             help="raw image, block device, or the PCI address of an NVMe controller; up to four,"
             " on virtio (default) or IDE; discard=unmap: sectors that the guest discards become a"
             " hole in the image; format=raw: take an image as raw though it looks like another"
-            " format's; a comma in PATH is written twice",
+            " format's; overlay=FILE: the image stays as it is, for all that share it, and FILE,"
+            " made if it is not there, has what the guest writes; temporary: until the run ends; a"
+            " comma in PATH or FILE is written twice",
         ),
         Option(
             "--floppy",

@@ -8,9 +8,10 @@ What soft_run.py has opened out there is found here as devices, named behind the
 INPUTS is a block device with what the guest starts from, the initrd, the VGA's BIOS, the kernel
 that a firmware starts and its variables (0: none), the compiled images and the filters of system
 calls (0: none), one behind the other, of so many bytes each; ZONE is how far local time out there
-is ahead of UTC, in seconds. Then a device for each --disk, for VARIABLES, if there are any, which
-come back by it, each --port, --stats, a stream of what is asked of the run, one of events, and one
-of those who look on, with --display vnc. Names in the run's words are for messages alone.
+is ahead of UTC, in seconds. Then a device for each --disk, and for its overlay, for VARIABLES, if
+there are any, which come back by it, each --port, --stats, a stream of what is asked of the run,
+one of events, and one of those who look on, with --display vnc. Names in the run's words are for
+messages alone.
 """
 
 import os
@@ -102,11 +103,22 @@ class Places:
         for number, disk in enumerate(asked.disks):
             # What it looks like was asked out there. An empty drive has no device.
             device = next(devices) if disk.path else ""
+            above = disk.overlay is not None
             option = DiskOption(
-                device, disk.bus, disk.read_only, disk.discard, True, disk.is_optical
+                device,
+                disk.bus,
+                disk.read_only or above,
+                disk.discard and not above,
+                True,
+                disk.is_optical,
             )
-            images[number] = resources.keep(disks.open_disk(option, watch))
-            images[number].path = disk.path
+            image = images[number] = resources.keep(disks.open_disk(option, watch))
+            image.path = disk.path
+            if above:
+                from vestige.host.backends.overlays import lent_overlay  # noqa: PLC0415 - few do
+
+                image.overlay = lent_overlay(next(devices), image.sectors, watch)
+                image.discard = disk.discard
         variables = None
         if self._sizes[4]:
             from vestige.host.backends.variables import open_device  # noqa: PLC0415 - few have them

@@ -11,7 +11,7 @@ what Python and Vestige are made of, to be read.
 import copy
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import vestige
@@ -19,6 +19,7 @@ from vestige.cli import soft_inside
 from vestige.errors import UsageError
 from vestige.host import clock, images
 from vestige.host.backends.console import Console, Together
+from vestige.host.backends.disks import DiskImage
 from vestige.host.backends.network import find_passt
 from vestige.host.backends.relay import Relay
 from vestige.host.backends.variables import Lent
@@ -87,18 +88,18 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     host = SoftHost(
         memory=max(MINIMUM, options.memory + OVERHEAD),
         disks=[
-            *((image.descriptor, image.read_only) for image in files.disks.values() if image.path),
+            *devices(files.disks.values()),
             *([] if lent is None else [(lent.descriptor, False)]),
             (inputs, True),
         ],
         network=options.net is not None,
         host_loopback=options.net == HOST_LOOPBACK,
         streams=connected.streams,
-        held=[image.claim for image in files.disks.values()],
+        held=[claim for image in files.disks.values() for claim in image.claims],
         apart=True,
     )
-    *devices, device = host.disk_names
-    places = [device, str(clock.zone(time.time())), *map(str, sizes), *devices, *host.stream_names]
+    *names, device = host.disk_names
+    places = [device, str(clock.zone(time.time())), *map(str, sizes), *names, *host.stream_names]
     watch.hold()  # the timeout is the guest's, and counts from its start
     try:
         status = foreground.attend(host, command(words, places), connected, watch, guest=True)
@@ -108,11 +109,21 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     for relay in connected.relays:
         relay.finish(watch.patient(), GRACE)
     for image in files.disks.values():
-        if not image.read_only and lacks_room(image.place):  # inside that is an I/O error
+        # Inside that is an I/O error.
+        if image.written is not None and lacks_room(image.written):
             tell(f"{image.path}: no room is left there, so writes may have failed{MAKE_ROOM}")
     if status == TIMED_OUT:
         raise Ended(TIMED_OUT)
     return status
+
+
+def devices(images: Iterable[DiskImage]) -> Iterator[tuple[int, bool]]:
+    """What becomes block devices of these: descriptors, and whether they are only read."""
+    for image in images:
+        if image.path:
+            yield image.descriptor, image.read_only
+        if image.overlay is not None:
+            yield image.overlay.descriptor, False
 
 
 def _shows_text(options: RunOptions) -> bool:

@@ -32,6 +32,7 @@ EMPTY = "none"  # --floppy, --cdrom: a drive without a disk
 UNMAP = "unmap"  # discard=: a guest's discards become holes in the image
 DISCARDS = (UNMAP, "ignore")
 RAW = "raw"  # format=: an image isn't asked whether it is raw
+TEMPORARY = "temporary"  # overlay=: a file that ends with the run
 STDIO, SOCKET = "stdio", "unix:"  # what a console is connected to; else a file
 NOWHERE = "/dev/null"
 UART = "uart"  # the other device a console may be; VIRTIO is one
@@ -95,10 +96,11 @@ class DiskOption(NamedValues):
     Or one `--floppy`, whose bus is FLOPPY; without a disk in the drive the path is empty.
 
     `discard`: the guest may give back sectors of an image, which lets its file shrink. `raw`: the
-    image is taken as raw whatever it looks like.
+    image is taken as raw whatever it looks like. `overlay`: the file that has what the guest
+    writes, or TEMPORARY; None: the image has.
     """
 
-    __slots__ = ("bus", "discard", "is_optical", "path", "raw", "read_only")
+    __slots__ = ("bus", "discard", "is_optical", "overlay", "path", "raw", "read_only")
 
     def __init__(
         self,
@@ -108,9 +110,10 @@ class DiskOption(NamedValues):
         discard: bool = False,
         raw: bool = False,
         is_optical: bool = False,
+        overlay: str | None = None,
     ) -> None:
         self.path = path
-        self.is_optical = is_optical
+        self.is_optical, self.overlay = is_optical, overlay
         self.bus = bus
         self.read_only = read_only
         self.discard = discard
@@ -376,19 +379,22 @@ def parse_timeout(text: str, option: str = "--timeout") -> float:
 
 
 def parse_disk(text: str) -> DiskOption:
-    """PATH[,bus=virtio|ide][,readonly][,discard=unmap|ignore][,format=raw]; a comma in PATH is
-    written twice.
+    """PATH[,bus=virtio|ide][,readonly][,discard=unmap|ignore][,format=raw][,overlay=FILE|temporary];
+    a comma in PATH or FILE is written twice.
 
-    PATH is also vfio:[DOMAIN:]BUS:DEVICE.FUNCTION; ./vfio:… is a file of that name.
+    PATH is also vfio:[DOMAIN:]BUS:DEVICE.FUNCTION; ./vfio:… and ./temporary are files of that name.
     """
     path, words = _path_and_words("--disk", text, "PATH[,bus=virtio|ide][,readonly]")
     controller = path.startswith(CONTROLLER)
     if controller:
         path = CONTROLLER + _pci_address(path.removeprefix(CONTROLLER), text)
     bus, read_only, discard, raw = VIRTIO, False, False, False
+    overlay = None
     for word in words:
         name, equals, value = word.partition("=")
-        if name == "bus" and equals:
+        if name == "overlay" and value:
+            overlay = value.replace(",,", ",")
+        elif name == "bus" and equals:
             if value not in BUSES:
                 raise UsageError(f"--disk {text}: no bus {value!r}; there is: {', '.join(BUSES)}")
             bus = value
@@ -399,14 +405,20 @@ def parse_disk(text: str) -> DiskOption:
         elif name == "format" and value:
             raw = _is_raw("--disk", text, path, value)
         else:
-            known = "bus=virtio|ide, readonly, discard=unmap|ignore and format=raw"
+            known = (
+                "bus=virtio|ide, readonly, discard=unmap|ignore, format=raw and"
+                " overlay=FILE|temporary"
+            )
             raise _unknown("--disk", text, word, known)
+    if overlay is not None and (read_only or controller):
+        reason = "a disk that is only read" if read_only else "a controller's disk"
+        raise UsageError(f"--disk {text}: {reason} has no overlay; leave overlay={overlay} out")
     if discard and (read_only or controller):
         reason = "a drive that is only read" if read_only else "a controller discards by itself"
         raise UsageError(f"--disk {text}: {reason}; leave discard=unmap out")
     if raw and controller:
         raise UsageError(f"--disk {text}: a controller is no image; leave format=raw out")
-    return DiskOption(path, bus, read_only, discard, raw)
+    return DiskOption(path, bus, read_only, discard, raw, overlay=overlay)
 
 
 def parse_floppy(text: str) -> DiskOption:

@@ -35,7 +35,7 @@ class Host:
         path.write_bytes(b"x" * SIZE)
         self.path = path
         self.image: DiskImage = opened(path)
-        self.discards = Discards({FILE: (self.image.descriptor, self.image.sectors)}, 2)
+        self.discards = Discards({FILE: (self.image.descriptor, 0, self.image.sectors)}, 2)
         self.discards.start()
         self.ends = [socket.socket(fileno=os.dup(each)) for each in self.discards.descriptors]
         for end in self.ends:

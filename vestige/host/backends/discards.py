@@ -22,9 +22,9 @@ EBADF, EINVAL = 9, 22
 class Discards:
     """The sockets' ends for the rings in `descriptors`, and the thread at the others."""
 
-    def __init__(self, images: Mapping[int, tuple[int, int]], rings: int) -> None:
-        """`images` that may have holes, by their numbers among the rings' files: descriptors, and
-        sizes in sectors.
+    def __init__(self, images: Mapping[int, tuple[int, int, int]], rings: int) -> None:
+        """`images` that may have holes, by their numbers among the rings' files: descriptors, where
+        the disks begin there, and sizes in sectors.
         """
         self._images = images
         self._near: dict[int, _socket.socket] = {}

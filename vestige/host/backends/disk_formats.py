@@ -20,6 +20,7 @@ ISO_9660, ISO_9660_AT = b"CD001", 0x8001
 BLOCKS_AT, BLOCK_SIZE_AT = 0x8050, 0x8080  # of its primary volume descriptor, 8.4.8 and 8.4.12
 UDF = b"BEA01"  # at the same place, ECMA-167 2/9.2
 DISCS = {ISO_9660: "an ISO 9660", UDF: "a UDF"}
+OVERLAY = b"VESTIGE OVERLAY\n"
 SYNC = b"\0" + 10 * b"\xff" + b"\0"  # of a CD's whole sector, ECMA-130 14.1
 VDI_AT = 0x40
 
@@ -51,6 +52,11 @@ def check(descriptor: int, path: str, read_only: bool) -> None:
     A CD's or DVD's that is only read is as good as a raw one.
     """
     head = os.pread(descriptor, HEAD, 0)
+    if head.startswith(OVERLAY):
+        raise UsageError(
+            f"{path}: an overlay of a disk, not a raw image; give that disk with"
+            f" ,overlay={path.replace(',', ',,')}, or add ,format=raw to have its bytes as they are"
+        )
     if form := _converted(descriptor, head):
         raise UsageError(
             f"{path}: a {form} image, not a raw one: its first write would ruin it; convert it:"

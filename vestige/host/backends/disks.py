@@ -17,7 +17,11 @@ from vestige.host import limits
 from vestige.host.backends import disk_formats, floppies
 from vestige.host.options import FLOPPY, VIRTIO, DiskOption
 from vestige.lang.intrinsics import syscall
+from vestige.lang.types import TYPE_CHECKING
 from vestige.signals import Watch
+
+if TYPE_CHECKING:
+    from vestige.host.backends.overlays import Overlay
 
 SYS_FALLOCATE = 285
 PUNCH_HOLE = 0x03  # with KEEP_SIZE
@@ -32,7 +36,8 @@ FIRMWARE = "1.0"
 class DiskImage:
     """One raw image or block device, open and locked; or the disc in a drive, which `is_optical`.
 
-    A drive without one has a file that is never read, and no path.
+    A drive without one has a file that is never read, and no path. With an `overlay` it is only
+    read, and what the guest writes is there.
     """
 
     def __init__(
@@ -44,9 +49,11 @@ class DiskImage:
         read_only: bool,
         discard: bool,
         is_optical: bool = False,
+        overlay: "Overlay | None" = None,
     ) -> None:
         """Take over the open files: `claim` is locked, I/O goes through `descriptor`."""
         self.path = path
+        self.overlay = overlay
         self.is_optical = is_optical
         self.place = path  # the file, which has another name where `descriptor` is a device for it
         self.claim = claim
@@ -61,7 +68,7 @@ class DiskImage:
         `file` is its number among the ring's files.
         """
         disk.present = 1
-        disk.read_only = self.read_only
+        disk.read_only = self.read_only and self.overlay is None
         disk.can_discard = disk.discards_to_zeroes = self.discard
         disk.file = file
         if self.is_optical:
@@ -76,6 +83,23 @@ class DiskImage:
             for index, byte in enumerate(text.ljust(len(field)).encode("ascii")):
                 field[index] = byte
 
+    @property
+    def claims(self) -> list[int]:
+        """What has the locks."""
+        return [self.claim] if self.overlay is None else [self.claim, self.overlay.claim]
+
+    @property
+    def end(self) -> int:
+        """The sector behind the last of the file that is written, or would be."""
+        return self.sectors if self.overlay is None else self.overlay.end
+
+    @property
+    def written(self) -> str | None:
+        """What is written, by its path: the file, or its overlay; None: nothing is."""
+        if self.overlay is not None:
+            return self.overlay.path
+        return None if self.read_only else self.place
+
     def renew(self, watch: Watch | None = None) -> None:
         """Another open file for operations, once none is under way on the present one.
 
@@ -84,12 +108,16 @@ class DiskImage:
         """
         if not self.path:
             return
+        if self.overlay is not None:
+            self.overlay.renew(watch)
         os.close(self.descriptor)
         self.descriptor = -1
         self.descriptor = _for_operations(self.claim, self.path, self.read_only, watch)
 
     def close(self) -> None:
         """Close, and unlock; a second time does nothing."""
+        if self.overlay is not None:
+            self.overlay.close()
         for descriptor in (self.descriptor, self.claim):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -101,7 +129,8 @@ def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
 
     Raises Ended where `watch` ends the wait for what a killed run still writes.
     """
-    path, read_only, optical = option.path, option.read_only, option.is_optical
+    path, optical = option.path, option.is_optical
+    read_only = option.read_only or option.overlay is not None
     if not path:
         return _empty_drive()
     try:
@@ -128,16 +157,36 @@ def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
         sectors = _sectors_of_disc(size, path) if optical else _sectors(size, path)
         if not read_only:
             _check_length(claim, path)
-        if option.discard:
+        if option.discard and option.overlay is None:
             _check_holes(claim, path, sectors)
         descriptor = _for_operations(claim, path, read_only, watch)
-        return DiskImage(path, claim, descriptor, sectors, read_only, option.discard, optical)
+        image = DiskImage(path, claim, descriptor, sectors, read_only, option.discard, optical)
     except OSError as error:
         os.close(claim)
         raise UsageError(_not_opened(path, error, option.bus, optical)) from error
     except BaseException:
         os.close(claim)
         raise
+    if option.overlay is not None:
+        try:
+            image.overlay = _open_overlay(option, image, watch)
+        except BaseException:
+            image.close()
+            raise
+    return image
+
+
+def _open_overlay(option: DiskOption, image: DiskImage, watch: Watch | None) -> "Overlay":
+    from vestige.host.backends.overlays import open_overlay  # noqa: PLC0415 - few runs need it
+
+    overlay = open_overlay(str(option.overlay), image, watch)
+    if option.discard:
+        try:
+            _check_holes(overlay.claim, overlay.path, overlay.end)
+        except BaseException:
+            overlay.close()
+            raise
+    return overlay
 
 
 def _empty_drive() -> DiskImage:
@@ -151,21 +200,11 @@ def _wanted(optical: bool) -> str:
 
 
 def _for_operations(claim: int, path: str, read_only: bool, watch: Watch | None) -> int:
-    """The image's second open file, once no operation of an earlier guest is under way.
-
-    It is the file that `claim` is, whatever has its name meanwhile.
-    """
-    access = os.O_RDONLY if read_only else os.O_RDWR
+    """The image's second open file, once no operation of an earlier guest is under way."""
     try:
-        descriptor = os.open(f"/proc/self/fd/{claim}", access | os.O_CLOEXEC)
+        return image_lock.open_for_operations(claim, path, read_only, watch)
     except OSError as error:
         raise UsageError(_not_opened(path, error)) from error
-    try:
-        image_lock.wait_for_operations(descriptor, path, read_only, watch)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def _kind(path: str) -> int:
@@ -229,14 +268,14 @@ def _check_holes(descriptor: int, path: str, sectors: int) -> None:
         )
 
 
-def punch(descriptor: int, size: int, sector: int, sectors: int) -> int:
+def punch(descriptor: int, start: int, size: int, sector: int, sectors: int) -> int:
     """Make a hole in a disk of `size` sectors, which reads as zeroes; the errno, or 0.
 
-    Outside of the disk: EINVAL.
+    The disk begins at sector `start` of its file. Outside of the disk: EINVAL.
     """
     if not sectors or sector > size or sectors > size - sector:
         return errno.EINVAL
-    return _punch(descriptor, sector * abi.SECTOR, sectors * abi.SECTOR)
+    return _punch(descriptor, (start + sector) * abi.SECTOR, sectors * abi.SECTOR)
 
 
 def _punch(descriptor: int, offset: int, length: int) -> int:

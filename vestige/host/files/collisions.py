@@ -10,7 +10,7 @@ from vestige.errors import UsageError
 from vestige.host.files import extents
 from vestige.host.files.extents import Extent
 from vestige.host.files.outputs import own_descriptor
-from vestige.host.options import SOCKET, STDIO, RunOptions
+from vestige.host.options import SOCKET, STDIO, TEMPORARY, RunOptions
 
 # What a file is for a run. What is STANDARD is open already: written, never emptied.
 IMAGE, READ_ONLY_IMAGE, INPUT, OUTPUT, STANDARD = range(5)
@@ -92,9 +92,18 @@ def _backends(options: RunOptions) -> list[tuple[str, str]]:
 def _uses(options: RunOptions) -> list[Use]:
     """All that are, or would be, regular files or block devices: images first, STANDARD last."""
     named = [
-        (disk.words, disk.path, READ_ONLY_IMAGE if disk.read_only else IMAGE)
+        (
+            disk.words,
+            disk.path,
+            IMAGE if disk.overlay is None and not disk.read_only else READ_ONLY_IMAGE,
+        )
         for disk in options.disks
         if disk.controller is None and disk.path
+    ]
+    named += [
+        (f"{disk.words}: overlay={disk.overlay}", disk.overlay, IMAGE)
+        for disk in options.disks
+        if disk.overlay not in (None, TEMPORARY)
     ]
     outputs = [
         (f"{words}{backend}", backend)

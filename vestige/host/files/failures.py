@@ -78,7 +78,7 @@ def line(image: DiskImage, operation: str, error: int) -> str:
     reason, cure = os.strerror(error), CURES.get(error, "")
     if error == EIO and operation == "read" and _is_shorter(image):
         reason = "the file has become shorter than the disk"
-    elif error == EIO and operation != "read" and lacks_room(image.place):
+    elif error == EIO and operation != "read" and image.written and lacks_room(image.written):
         # A file system over another's file says no more than that.
         reason, cure = f"{reason}, and its file system has no room left", MAKE_ROOM
     return f"{image.path}: {reason}: the guest's {operation} failed{cure}"
@@ -96,5 +96,11 @@ def lacks_room(path: str) -> bool:
 
 
 def _is_shorter(image: DiskImage) -> bool:
-    status = os.fstat(image.descriptor)
-    return stat.S_ISREG(status.st_mode) and status.st_size < image.sectors * abi.SECTOR
+    files = [(image.descriptor, image.sectors)]
+    if image.overlay is not None:
+        files.append((image.overlay.descriptor, image.overlay.end))
+    found = [(os.fstat(descriptor), sectors) for descriptor, sectors in files]
+    return any(
+        stat.S_ISREG(status.st_mode) and status.st_size < sectors * abi.SECTOR
+        for status, sectors in found
+    )

@@ -22,7 +22,7 @@ class Flash:
         UsageError where there is no memory for it.
         """
         self.memory = Region(size)
-        self.memory.share(0, size, file, "a firmware's variables")
+        self.memory.share(0, size, file, what="a firmware's variables")
         self._guest, self._address, self._read_only = guest, address, read_only
         self._slot = guest.new_slot()
         self._place = 0

@@ -53,15 +53,20 @@ class Region:
         self.view = memoryview(memory).cast("B")
 
     def share(
-        self, start: int, size: int, descriptor: int, what: str = "memory that a viewer sees"
+        self,
+        start: int,
+        size: int,
+        descriptor: int,
+        first: int = 0,
+        what: str = "memory that a viewer sees",
     ) -> None:
-        """Have `size` bytes from offset `start` on be those of a file, from its begin.
+        """Have `size` bytes from offset `start` on be those of a file, from its byte `first` on.
 
-        Both are whole pages. What was there is gone. Raises UsageError, of `what` that is, where
+        All are whole pages. What was there is gone. Raises UsageError, of `what` that is, where
         that can't be.
         """
         place = self.address + start
-        answer = syscall(SYS_MMAP, place, size, ACCESS, SHARED, descriptor, 0)
+        answer = syscall(SYS_MMAP, place, size, ACCESS, SHARED, descriptor, first)
         if answer < 0:
             raise limits.refusal(what, -answer)
         for advice in (mmap.MADV_DONTFORK, mmap.MADV_DONTDUMP):

@@ -120,6 +120,7 @@ def build(
     *,
     regions: Sequence[tuple[int, int]] = (),
     flash: Sequence[tuple[int, int]] = (),
+    maps: Sequence[tuple[int, int]] = (),
     ram_page: int = LARGE,
 ) -> None:
     """Write all tables.
@@ -127,8 +128,8 @@ def build(
     `ram` is (address, size) of each stretch of guest RAM; the image's first `code_size` bytes
     are code and constants, the rest to `image_size` its data; `interrupts` is the IDT; so many
     `cpus` have a TSS; `devices` are (address, size, attributes) of what else there is; `items`: the
-    bytes of fw_cfg's items; `regions` are as abi.REGIONS, `flash` is, if
-    there is one, (address, size); `ram_page`: of the pages for RAM.
+    bytes of fw_cfg's items; `regions` are as abi.REGIONS, `flash` is, if there is one, (address,
+    size), and so is each of the `maps` of overlays; `ram_page`: of the pages for RAM.
     """
     tables = PageTables(memory)
     for start, size in ram:
@@ -141,7 +142,7 @@ def build(
         tables.map(abi.IMAGE + code_end, image_size - code_end, DATA, page=PAGE)
     for start, size, attributes in devices:
         tables.map(start, size, attributes, page=PAGE)
-    for start, size in regions:
+    for start, size in (*regions, *maps):
         tables.map(start, size, DATA)
     for start, size in flash:
         tables.map(start, size, DATA, page=PAGE)

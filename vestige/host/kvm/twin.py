@@ -69,6 +69,8 @@ class Twin:
         self.regions: Regions | None = None
         self.flash: Flash | None = None
         self.gate: Gate | None = None
+        self._maps: list[Region] = []  # of overlays
+        self._map_ranges: list[tuple[int, int]] = []  # (address, bytes) of each
 
     def wire(self, *, moved: bool = False) -> None:
         """Show both VMs their memory, with the ring if one is connected; let workers be woken.
@@ -136,6 +138,7 @@ class Twin:
             items,
             regions=() if self.regions is None else abi.REGIONS,
             flash=() if self.flash is None else (self.flash.range,),
+            maps=self._map_ranges,
         )
         supported = self.system.supported_cpuid()
         enforces = self.system.has(kvm.Capability.ENFORCE_PV_FEATURE_CPUID)
@@ -206,6 +209,14 @@ class Twin:
         told = self.private.shared().config.flash
         told.address, told.size, told.array = address, size, abi.FLASH_ARRAY
 
+    def place_map(self, file: int, address: int, size: int) -> None:
+        """Before `load`: let the monitor have so much of an overlay's file, its map, there."""
+        region = Region(size)
+        self._maps.append(region)
+        region.share(0, size, file, abi.OVERLAY_MAP_AT, "an overlay's map")
+        self.monitor.map(address, size, region.address)
+        self._map_ranges.append((address, size))
+
     def place_ide_in_memory(self) -> None:
         """Before `wire`: let the IDE be at abi.IDE_MEMORY, with pages to read and posted starts.
 
@@ -256,7 +267,7 @@ class Twin:
             self._posted.close()
         for wiring in self._virtio:
             wiring.close()
-        for region in (self._firmware, self._items, self.regions, self.flash):
+        for region in (self._firmware, self._items, self.regions, self.flash, *self._maps):
             if region is not None:
                 region.close()
         self.private.close()

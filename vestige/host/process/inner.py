@@ -184,6 +184,8 @@ class Machine:
         rings = self._rings = self._connect_rings(resources)
         if orders.ide_in_memory:
             twin.place_ide_in_memory()
+        for file, address, size in orders.maps:
+            twin.place_map(orders.files[file], address, size)
         self.regions = twin.make_regions(_regions(orders)) if self.has_screen else ()
         is_pc = orders.board == abi.Board.PC
         if is_pc:
@@ -255,7 +257,7 @@ class Machine:
             return [-1] * orders.domains
         from vestige.host.backends.discards import Discards  # noqa: PLC0415 - few runs need it
 
-        files = {file: (orders.files[file], size) for file, size in orders.holes.items()}
+        files = {file: (orders.files[file], *where) for file, where in orders.holes.items()}
         self._discards = resources.keep(Discards(files, orders.domains))
         return self._discards.descriptors
 

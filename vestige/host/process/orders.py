@@ -35,22 +35,23 @@ OTHERS = "initrd", "vga_bios", "kernel", "variables"
 class Orders:
     """What a machine is to be. Once it is in that process, `descriptors` are its own.
 
-    `config`: an abi.Config as far as it follows from what the user asked for; `holes`: sectors of
-    those of the ring's files, by their numbers, in which holes may be made; `largest`: the length
-    in bytes that no file is to exceed; `controllers`: addresses of NVMes by VFIO; `state_size`: how
-    many bytes of a domain's STATE its ring has; `insists`: it is an error if a ring can't be as
-    `polled` says; `start`: a kernel, or a `firmware`, which may have a `kernel` to start;
-    `vga_bios`: a VGA's, if any; `variables`: a UEFI firmware's; `counts`: statistics are wanted;
-    `restarts`: how many machines of this run were before; `group`: an option and a path, see
-    jail/cgroup.py; `user`: see jail/user.py; `shows`: so many descriptors, the last, are of what a
-    viewer sees, see viewer/memory.py.
+    `config`: an abi.Config as far as it follows from what the user asked for; `holes`: first sector
+    and sectors of the disks in those of the ring's files, by their numbers, in which holes may be
+    made; `maps`: of overlays' files, by their numbers, with address and bytes of the map;
+    `largest`: the length in bytes that no file is to exceed; `controllers`: addresses of NVMes by
+    VFIO; `state_size`: how many bytes of a domain's STATE its ring has; `insists`: it is an error
+    if a ring can't be as `polled` says; `start`: a kernel, or a `firmware`, which may have a
+    `kernel` to start; `vga_bios`: a VGA's, if any; `variables`: a UEFI firmware's; `counts`:
+    statistics are wanted; `restarts`: how many machines of this run were before; `group`: an option
+    and a path, see jail/cgroup.py; `user`: see jail/user.py; `shows`: so many descriptors, the
+    last, are of what a viewer sees, see viewer/memory.py.
     """
 
     __slots__ = (
         "append", "board", "config", "controllers", "counts", "cpus", "descriptors", "devices",
         "domains", "firmware", "group", "holes", "ide_in_memory", "initrd", "insists", "jail",
-        "kernel", "largest", "memory", "polled", "restarts", "shows", "start", "state_size", "user",
-        "variables", "vga_bios",
+        "kernel", "largest", "maps", "memory", "polled", "restarts", "shows", "start", "state_size",
+        "user", "variables", "vga_bios",
     )  # fmt: skip
 
     def __init__(
@@ -69,7 +70,8 @@ class Orders:
         variables: Input | None,
         append: str,
         config: bytes,
-        holes: Mapping[int, int],
+        holes: Mapping[int, tuple[int, int]],
+        maps: tuple[tuple[int, int, int], ...],
         largest: int,
         controllers: tuple[str, ...],
         state_size: int,
@@ -89,7 +91,7 @@ class Orders:
         self.start, self.firmware = start, firmware
         self.initrd, self.vga_bios, self.append = initrd, vga_bios, append
         self.kernel, self.variables = kernel, variables
-        self.config, self.holes, self.largest = config, holes, largest
+        self.config, self.holes, self.maps, self.largest = config, holes, maps, largest
         self.controllers, self.state_size = controllers, state_size
         self.polled, self.insists, self.ide_in_memory = polled, insists, ide_in_memory
         self.counts, self.jail, self.user, self.group = counts, jail, user, group
@@ -177,11 +179,19 @@ def orders(
     config = abi.Config()
     files: list[int] = []
     holes = {}
+    addresses = iter(_addresses(opened))
+    maps = []
     for number, image in opened.disks.items():
         image.describe(config.disks[number], number, len(files))
-        if image.discard:
-            holes[len(files)] = image.sectors
         files.append(image.descriptor)
+        if (overlay := image.overlay) is not None:
+            address = next(addresses)
+            overlay.describe(config.disks[number], len(files), address)
+            maps.append((len(files), address, overlay.map_size))
+            files.append(overlay.descriptor)
+        if image.discard:
+            first = 0 if overlay is None else overlay.start
+            holes[len(files) - 1] = first, image.sectors
     opened.consoles.describe(config, files)
     if opened.events is not None:
         config.events.present, config.events.file = 1, len(files)
@@ -223,7 +233,8 @@ def orders(
         append=asked.append,
         config=bytes(memoryview(config)),
         holes=holes,
-        largest=max((image.sectors * abi.SECTOR for image in opened.disks.values()), default=0),
+        maps=tuple(maps),
+        largest=max((image.end * abi.SECTOR for image in opened.disks.values()), default=0),
         controllers=tuple(disk.controller for disk in asked.disks if disk.controller is not None),
         state_size=_state_size(asked, config),
         polled=polls(asked, domains),
@@ -237,6 +248,16 @@ def orders(
         shows=len(shown),
         descriptors=[*(each.descriptor for each in inputs), *files, *shown],
     )
+
+
+def _addresses(opened: Files) -> Sequence[int]:
+    """Where the monitor has the maps of overlays, in the order of their disks."""
+    found = [image.overlay for image in opened.disks.values() if image.overlay is not None]
+    if not found:
+        return ()
+    from vestige.host.backends import overlays  # noqa: PLC0415 - few runs need it
+
+    return overlays.places(found)
 
 
 def _state_size(asked: options.RunOptions, config: abi.Config) -> int:

@@ -33,8 +33,8 @@ def advance(machine: Machine, config: Config, tag: u8, request: BlockRequest, no
         finished = machine.nvme.finished(tag)
         error = machine.nvme.error_of(tag)
     else:
-        machine.ring_driver.advance(tag, request, disk.file, config.ram, config.ring)
-        finished = machine.ring_driver.finished(tag, request)
+        machine.ring_driver.advance(tag, request, disk, config.ram, config.ring)
+        finished = machine.ring_driver.finished(tag, request, disk)
         error = machine.ring_driver.error_of(tag)
         if finished and error:
             machine.failures.note(request.drive, request.operation, error)

@@ -20,6 +20,7 @@ from vestige.abi import (
     STATE_SIZE,
     DiscardAnswer,
     DiscardOrder,
+    Disk,
     Ring,
     Statistics,
 )
@@ -27,6 +28,7 @@ from vestige.lang.intrinsics import address_of, check
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
 from vestige.monitor.block import REQUESTS, BlockRequest, Operation
+from vestige.monitor.drivers.ring.overlay import is_written, length_in_layer, mark_done
 from vestige.monitor.drivers.ring.queue import Queue
 from vestige.monitor.drivers.ring.spec import (
     DATA_ONLY,
@@ -133,17 +135,18 @@ class RingDriver(Struct):
         transfer.position = 0
         transfer.offset = u64(request.lba * SECTOR)
 
-    def advance(self, tag: u8, request: BlockRequest, file: u32, ram: Memory, ring: Ring) -> None:
+    def advance(self, tag: u8, request: BlockRequest, disk: Disk, ram: Memory, ring: Ring) -> None:
         """Submit as much of the request as there are places for."""
         transfer = self.transfers[tag]
+        written = disk.overlay_file if disk.has_overlay else disk.file
         if request.operation == Operation.FLUSH:
             if transfer.segment == 0 and self.room(ring, STREAM_PLACES):
                 transfer.segment = 1
                 transfer.pending = 1
-                self.submit(self.take(tag, Opcode.FSYNC, file), ring)
+                self.submit(self.take(tag, Opcode.FSYNC, written), ring)
             return
         if request.operation == Operation.DISCARD:
-            self.punch(tag, request, file, ring)
+            self.punch(tag, request, written, ring)
             return
         opcode = Opcode.READ_FIXED if request.operation == Operation.READ else Opcode.WRITE_FIXED
         while (
@@ -151,8 +154,8 @@ class RingDriver(Struct):
             and transfer.error == 0
             and self.room(ring, STREAM_PLACES)
         ):
-            number = self.take(tag, opcode, file)
-            self.fill_in(number, transfer, request, ram, ring)
+            number = self.take(tag, opcode, disk.file)
+            self.fill_in(number, transfer, request, disk, ram, ring)
             self.submit(number, ring)
 
     def punch(self, tag: u8, request: BlockRequest, file: u32, ring: Ring) -> None:
@@ -225,9 +228,17 @@ class RingDriver(Struct):
             transfer.error = error
 
     def fill_in(
-        self, number: u32, transfer: Transfer, request: BlockRequest, ram: Memory, ring: Ring
+        self,
+        number: u32,
+        transfer: Transfer,
+        request: BlockRequest,
+        disk: Disk,
+        ram: Memory,
+        ring: Ring,
     ) -> None:
-        """Make this place the next part of the transfer: the rest of a segment, or of a chunk."""
+        """Make this place the next part of the transfer: the rest of a segment, or of a chunk, or
+        what of it is in one file.
+        """
         place = self.places[number]
         segment = request.segments[transfer.segment]
         address = u64(segment.address + transfer.position)
@@ -242,6 +253,13 @@ class RingDriver(Struct):
             place.buffer = u16(FIRST_CHUNK_BUFFER + chunk)
             place.address = u64(ring.host_ram + offset)
         place.offset = transfer.offset
+        if disk.has_overlay:
+            reads = place.opcode == Opcode.READ_FIXED
+            if reads:
+                length = length_in_layer(disk, place.offset, length)
+            if not reads or is_written(disk, place.offset // SECTOR):
+                place.file = disk.overlay_file
+                place.offset += disk.overlay_start * SECTOR
         place.length = length
         transfer.offset += length
         transfer.position += length
@@ -250,7 +268,7 @@ class RingDriver(Struct):
             transfer.segment += 1
             transfer.position = 0
 
-    def finished(self, tag: u8, request: BlockRequest) -> bool:
+    def finished(self, tag: u8, request: BlockRequest, disk: Disk) -> bool:
         """Whether the request is answered; if so its error is in `error_of`."""
         transfer = self.transfers[tag]
         if not transfer.active or transfer.pending:
@@ -259,6 +277,8 @@ class RingDriver(Struct):
         if transfer.segment < steps and transfer.error == 0:
             return False
         transfer.active = 0
+        if disk.has_overlay and transfer.error == 0:
+            mark_done(disk, request)
         return True
 
     def error_of(self, tag: u8) -> u8:
