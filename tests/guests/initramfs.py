@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from tests.guests.kernels import ROOT_MODULES, UNTIL_LATELY, Flavour, kernel, modules_for
+from tests.guests.programs import programs
 from tests.guests.store import built
 from vestige.softhost import packages
 from vestige.softhost.cpio import Archive
@@ -122,6 +123,13 @@ def consoles(flavour: Flavour) -> Path:
     """A root shell on the virtio console, with the entropy device beside it."""
     modules = modules_for(flavour, "virtio_pci", "virtio_console", "virtio_rng")
     return _archive(f"consoles-{flavour}", SCRIPTS / "consoles-init", modules)
+
+
+@cache
+def agent(flavour: Flavour) -> Path:
+    """QEMU's guest agent, of Debian's package, at a virtio port; see the script."""
+    modules = modules_for(flavour, "virtio_pci", "virtio_console")
+    return _archive(f"agent-{flavour}", SCRIPTS / "agent-init", modules, programs("qemu-ga"))
 
 
 def with_programs(
