@@ -10,10 +10,15 @@ from vestige.errors import UsageError
 from vestige.host.files import extents
 from vestige.host.files.extents import Extent
 from vestige.host.files.outputs import own_descriptor
-from vestige.host.options import SOCKET, STDIO, TEMPORARY, RunOptions
+from vestige.host.options import SOCKET, STDIO, TEMPORARY, DiskOption, RunOptions
 
-# What a file is for a run. What is STANDARD is open already: written, never emptied.
-IMAGE, READ_ONLY_IMAGE, INPUT, OUTPUT, STANDARD = range(5)
+# What a file is for a run: a disk, that may be only read; the disc in a drive, that always is; a
+# firmware's variables; what the guest starts from, and the like; what is emptied and written; and
+# what is open already, which is written and never emptied.
+IMAGE, READ_ONLY_IMAGE, DISC, VARIABLES, INPUT, OUTPUT, STANDARD = range(7)
+IMAGES = frozenset((IMAGE, READ_ONLY_IMAGE, DISC, VARIABLES))
+GUESTS = frozenset((IMAGE, VARIABLES))  # which the guest writes
+TAKES_READ_ONLY = frozenset((IMAGE, READ_ONLY_IMAGE))  # that word, behind the option
 CALLERS_TERMINAL = os.makedev(5, 0)  # /dev/tty, tty(4)
 STANDARD_FILES = {1: "standard output", 2: "standard error"}
 
@@ -92,11 +97,7 @@ def _backends(options: RunOptions) -> list[tuple[str, str]]:
 def _uses(options: RunOptions) -> list[Use]:
     """All that are, or would be, regular files or block devices: images first, STANDARD last."""
     named = [
-        (
-            disk.words,
-            disk.path,
-            IMAGE if disk.overlay is None and not disk.read_only else READ_ONLY_IMAGE,
-        )
+        (disk.words, disk.path, _kind(disk))
         for disk in options.disks
         if disk.controller is None and disk.path
     ]
@@ -117,7 +118,7 @@ def _uses(options: RunOptions) -> list[Use]:
     if options.display is not None and (path := options.display.password_file) is not None:
         named.append((f"--display: password-file={path}", path, INPUT))
     if options.variables is not None:
-        named.append((f"--variables {options.variables}", options.variables, IMAGE))
+        named.append((f"--variables {options.variables}", options.variables, VARIABLES))
     if not named and not outputs:
         return []
     option, start = options.start
@@ -133,16 +134,20 @@ def _uses(options: RunOptions) -> list[Use]:
     return [Use(words, kind, extent) for words, kind, extent in found if extent is not None]
 
 
+def _kind(disk: DiskOption) -> int:
+    if disk.is_optical:
+        return DISC
+    return IMAGE if disk.overlay is None and not disk.read_only else READ_ONLY_IMAGE
+
+
 def _problem(first: Use, second: Use) -> str | None:
     """What is wrong with two uses of one file, and what to do; None: nothing."""
     kinds = {first.kind, second.kind}
-    if kinds <= {IMAGE, READ_ONLY_IMAGE}:
-        if IMAGE not in kinds:
+    if kinds <= IMAGES:
+        if not kinds & GUESTS:
             return None
         how = "" if first.words == second.words else f", as {first.words} too"
-        cure = "it once, or both of them ,readonly"
-        if not (_may_be_read_only(first) and _may_be_read_only(second)):
-            cure = "another file"
+        cure = "it once, or both of them ,readonly" if kinds <= TAKES_READ_ONLY else "another file"
         return f"{second.words}: given twice{how}; give {cure}"
     if STANDARD in kinds:
         if OUTPUT in kinds:
@@ -150,21 +155,16 @@ def _problem(first: Use, second: Use) -> str | None:
                 f"{first.words}: {second.words} goes into this file, which would be emptied; give"
                 " another file, or /dev/stdout"
             )
-        if not kinds & {IMAGE, READ_ONLY_IMAGE}:
+        if not kinds & IMAGES:
             return None
         return f"{first.words}: {second.words} goes into this image; send it elsewhere"
     if OUTPUT in kinds:
         return f"{second.words}: this would overwrite {first.words}; give another file"
-    if IMAGE in kinds:
-        written, read = (first, second) if first.kind == IMAGE else (second, first)
-        cure = "add ,readonly to that" if _may_be_read_only(written) else "give another file"
+    if kinds & GUESTS:
+        written, read = (first, second) if first.kind in GUESTS else (second, first)
+        cure = "add ,readonly to that" if written.kind == IMAGE else "give another file"
         return f"{read.words}: the guest may write it, as {written.words}; {cure}"
     return None
-
-
-def _may_be_read_only(use: Use) -> bool:
-    """Whether its option takes the word."""
-    return use.words.startswith(("--disk ", "--floppy "))
 
 
 def _extent(place: str | int) -> Extent | None:
