@@ -25,6 +25,7 @@ from vestige.host.backends.relay import Relay
 from vestige.host.backends.variables import Lent
 from vestige.host.control.server import open_control
 from vestige.host.control.stream import Inside
+from vestige.host.files import collisions
 from vestige.host.files.failures import MAKE_ROOM, lacks_room
 from vestige.host.files.opening import Files, open_files
 from vestige.host.loop.ending import until_ended
@@ -70,6 +71,7 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     watch.beside += [control, inside]
     if control.agent is not None:
         options.place_agent(control.agent)
+    collisions.check(options)  # by its own words, not those of what is opened out here
     files = open_files(_outside(options), resources, watch)
     check_guest(options, files, config_of(options))
     code = watch.call(lambda: compiled(shows=options.display is not None), whole=True)
@@ -182,6 +184,8 @@ def refuse_unreachable(options: RunOptions) -> None:
             "--display text: in the software host the terminal is all that there is for a console;"
             " leave --console out, or give --display vnc"
         )
+    if options.display is not None:
+        options.display.check_terminal()
     if options.net in (USER, HOST_LOOPBACK):
         find_passt()
     elif options.net is not None:
@@ -233,7 +237,10 @@ class Connected(Together):
 
     def __init__(self, options: RunOptions, files: Files, resources: Resources) -> None:
         """Whatever is opened for it is closed by `resources`."""
-        super().__init__(files.consoles.output, files.consoles.input, files.consoles.name)
+        terminal = files.consoles.all[0]
+        if _shows_text(options):
+            terminal.name_as_screen()
+        super().__init__(terminal.output, terminal.input, terminal.name)
         self._files = files
         self.relays: list[Relay] = []
         self.streams: list[int] = []

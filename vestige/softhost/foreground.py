@@ -237,7 +237,7 @@ class _Attended:
     def _nobody_reads(self) -> None:
         """End the command as it would end out here; a run ends by itself, with its statistics."""
         if not self._deserted and self._guest:
-            tell(DESERTED)
+            tell(DESERTED.format(self._console.what))
         self._deserted = True
         number = signal.SIGTERM if self._guest else signal.SIGPIPE
         self._send(number, SIGNALLED + number)

@@ -178,23 +178,29 @@ def test_in_a_removed_working_directory_opening_says_why(
 
 KEYS = (
     "import sys; from vestige.host.files import collisions; from vestige.host.options import *;"
-    " console = parse_console(sys.argv[2]);"
-    " collisions.check(RunOptions('kernel', machine='pc', keys=sys.argv[1], console=console))"
+    " from vestige.host.viewer.option import parse_display;"
+    " keys, console, *more = sys.argv[1:]; display = parse_display(*more) if more else None;"
+    " asked = RunOptions('kernel', machine='pc', keys=keys, console=parse_console(console),"
+    " display=display); collisions.check(asked)"
 )
 SHARED = "standard input is the console's; give another file, or the console another place"
+SHOWN = "standard input is the screen's; give another file, or --display vnc"
 
 
-def shares_input(keys: str, console: str, stdin: int) -> bool:
-    """Whether keys of there are refused beside this console and standard input."""
+def shares_input(
+    keys: str, console: str, stdin: int, display: str | None = None, line: str = SHARED
+) -> bool:
+    """Whether keys of there are refused by this line beside this console and standard input."""
+    words = (keys, console) if display is None else (keys, console, display)
     done = subprocess.run(
-        [sys.executable, "-c", KEYS, keys, console],
+        [sys.executable, "-c", KEYS, *words],
         stdin=stdin,
         capture_output=True,
         timeout=PATIENCE,
         check=False,
         env={**os.environ, "PYTHONPATH": str(Path(collisions.__file__).parents[3])},
     )
-    assert done.returncode == int(SHARED.encode() in done.stderr), done.stderr
+    assert done.returncode == int(line.encode() in done.stderr), done.stderr
     return bool(done.returncode)
 
 
@@ -211,6 +217,17 @@ def test_keys_do_not_come_from_the_console_s_input(console: str, shared: bool) -
         assert not shares_input(os.ttyname(terminal), console, reader)
     finally:
         for each in (reader, writer, controller, terminal):
+            os.close(each)
+
+
+@pytest.mark.parametrize(("display", "shared"), [("text", True), ("vnc", False)])
+def test_keys_do_not_come_from_the_terminal_of_the_screen(display: str, shared: bool) -> None:
+    controller, terminal = os.openpty()
+    try:
+        for name in ("/dev/stdin", os.ttyname(terminal)):
+            assert shares_input(name, "log", terminal, display, SHOWN) == shared
+    finally:
+        for each in (controller, terminal):
             os.close(each)
 
 

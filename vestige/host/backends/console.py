@@ -16,14 +16,16 @@ from vestige.signals import Watch
 from vestige.terminal import RawTerminal, guest_keys, in_background
 
 LOOK = 0.5  # seconds between two looks whether the terminal is ours again
-DESERTED = "nobody reads the guest's console any more, which ends the run"
+DESERTED = "nobody reads {} any more, which ends the run"  # what that is
+SCREEN = "--display text"
 
 
 class Console:
     """A console's descriptors: `output` always, `input` or None. Who opens one closes it.
 
     `is_socket`: they are those of a socket, which the ring may have. `name` is how it was asked
-    for. `deserted`: nobody will ever read the output any more, and the guest is to end for it.
+    for, `what` it is to a person. `deserted`: nobody will ever read the output any more, and the
+    guest is to end for it.
     `look`: seconds after which `serve` is to be called though nothing has come; None: no need.
     """
 
@@ -33,8 +35,13 @@ class Console:
         self.output = output
         self.input = input_
         self.name = name
+        self.what = "the guest's console"
         self.deserted = False
         self.look: float | None = None
+
+    def name_as_screen(self) -> None:
+        """It is the terminal at which the guest's screen is shown."""
+        self.name, self.what = SCREEN, "the guest's screen"
 
     def start(self) -> None:
         """The guest is about to run."""
@@ -81,7 +88,8 @@ class Together(Console):
         """Each looks for its own descriptors in `ready`."""
         for console in self.watched():
             console.serve(ready)
-            self.deserted |= console.deserted
+            if console.deserted:
+                self.deserted, self.what = True, console.what
         self._note_look()
 
     def _note_look(self) -> None:

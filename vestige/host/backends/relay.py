@@ -43,6 +43,7 @@ class Relay(Console):
         self._is_stalled = False  # poll(2) tells of the output that nobody is there to take it
         far = self._far.fileno()
         super().__init__(far, None if console.input is None else far, console.name)
+        self.what = console.what
 
     def waits_for(self) -> dict[int, int]:
         """Both ends, as far as there is room."""

@@ -69,11 +69,13 @@ def _check_sockets(options: RunOptions) -> None:
 
 
 def _check_input(options: RunOptions) -> None:
-    """Raise UsageError where the keys would come from the console's input: each would get a part.
+    """Raise UsageError where the keys would come from the input of the console, or of the screen:
+    each would get a part.
 
     A regular file is read from its beginning, whoever else reads it.
     """
-    if options.keys is None or options.console.backend != STDIO:
+    on_screen = options.display is not None and options.display.takes_terminal
+    if options.keys is None or not (on_screen or options.console.backend == STDIO):
         return
     try:
         keys, console = os.stat(options.keys), os.fstat(0)  # noqa: PTH116
@@ -82,9 +84,11 @@ def _check_input(options: RunOptions) -> None:
     mine = keys.st_rdev == CALLERS_TERMINAL and stat.S_ISCHR(keys.st_mode) and os.isatty(0)
     if stat.S_ISREG(keys.st_mode) or not (mine or os.path.samestat(keys, console)):
         return
+    whose, cure = "the console's", "the console another place, like --console FILE"
+    if on_screen:
+        whose, cure = "the screen's", "--display vnc"
     raise UsageError(
-        f"--keys {options.keys}: standard input is the console's; give another file, or the console"
-        " another place, like --console FILE"
+        f"--keys {options.keys}: standard input is {whose}; give another file, or {cure}"
     )
 
 

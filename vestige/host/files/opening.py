@@ -94,6 +94,8 @@ class Files:
 
 def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
     """Open them, and have `resources` close them. Raises UsageError, and Ended as `watch` does."""
+    if asked.display is not None:
+        asked.display.check_terminal()
     collisions.check(asked)
     expected = EXPECTED_FIRMWARE if asked.by_firmware else EXPECTED
     start = _open_input(asked.start[1], expected, asked.memory, resources, watch)

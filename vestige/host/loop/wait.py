@@ -48,7 +48,7 @@ def wait(
         if (size := console.new_size()) is not None:
             machine.tell_size(*size)
         if console.deserted:
-            tell(DESERTED)
+            tell(DESERTED.format(console.what))
             return SIGNALLED + SIGPIPE
         if network is not None:
             network.serve(ready)

@@ -1,6 +1,7 @@
 """`--display`: where the guest's screen is shown."""
 
 import _socket
+import os
 
 from vestige.errors import UsageError
 from vestige.host.numbers import plain
@@ -40,6 +41,17 @@ class DisplayOption(NamedValues):
     def takes_terminal(self) -> bool:
         """Whether it is at standard input and output."""
         return self.kind == TEXT
+
+    def check_terminal(self) -> None:
+        """Raise UsageError where it is to be at a terminal, and there is none."""
+        if not self.takes_terminal:
+            return
+        for descriptor, name in enumerate(("standard input", "standard output")):
+            if not os.isatty(descriptor):
+                raise UsageError(
+                    f"--display {TEXT}: {name} is no terminal, where the screen would be; type the"
+                    f" command at one and leave its input and output there, or give --display {VNC}"
+                )
 
     @property
     def place(self) -> str:

@@ -12,7 +12,7 @@ from _collections_abc import Callable
 from contextlib import suppress
 
 from vestige import abi
-from vestige.host.backends.console import Console, Terminal, Together
+from vestige.host.backends.console import SCREEN, Console, Terminal, Together
 from vestige.host.backends.relay import Relay
 from vestige.host.process.link import Kind, Link
 from vestige.host.viewer.inner import SHARE, Pace, Sight
@@ -33,13 +33,14 @@ class TextDisplay(Together):
 
     def __init__(self, terminal: Console, filter_: bytes | None = None) -> None:
         """What opened the terminal closes it."""
+        terminal.name_as_screen()
         self.filter = filter_
         self._terminal = terminal
         self._relay = Relay(terminal)
         self._told = 0, 0
         self._started = False
         self.tell_size: Callable[[int, int], object] = lambda _columns, _rows: None
-        super().__init__(terminal.output, terminal.input, "--display text")
+        super().__init__(terminal.output, terminal.input, SCREEN)
 
     def watched(self) -> tuple[Console, ...]:
         """The terminal, and what moves its bytes."""
