@@ -27,7 +27,7 @@ def run(arguments: Arguments) -> int:
     if len(arguments.rest) != 2:
         raise UsageError("give the name of one run, as `vestige ps` lists it, and an image")
     name, text = arguments.rest
-    option = parse_cdrom(text)
+    option = parse_cdrom(text, INSERT)
     if option.path:
         # The run may be in another folder.
         image = os.path.abspath(option.path)  # noqa: PTH100 - links stay as they are

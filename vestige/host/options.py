@@ -432,20 +432,20 @@ def parse_floppy(text: str) -> DiskOption:
     return DiskOption(path, FLOPPY, "readonly" in words)
 
 
-def parse_cdrom(text: str) -> DiskOption:
+def parse_cdrom(text: str, option: str = "--cdrom") -> DiskOption:
     """IMAGE[,format=raw], or none for a drive without a disc; a comma in IMAGE is written twice.
 
-    ./none is a file of that name.
+    ./none is a file of that name. `option` is what `text` stands behind, for messages.
     """
     if text == EMPTY:
         return DiskOption("", IDE, read_only=True, is_optical=True)
-    path, words = _path_and_words("--cdrom", text, "an ISO image's, or none")
+    path, words = _path_and_words(option, text, "an ISO image's, or none")
     raw = False
     for word in words:
         name, _, value = word.partition("=")
         if name != "format" or not value:
-            raise _unknown("--cdrom", text, word, "format=raw")
-        raw = _is_raw("--cdrom", text, path, value)
+            raise _unknown(option, text, word, "format=raw")
+        raw = _is_raw(option, text, path, value)
     return DiskOption(path, IDE, read_only=True, raw=raw, is_optical=True)
 
 
