@@ -59,8 +59,15 @@ def test_a_run_shows_the_kernel_that_its_firmware_starts(
     assert ps.row({**told, "disks": ["a"]})[-1] == shown
 
 
+@pytest.mark.parametrize(("cdrom", "shown"), [("b.iso", "cdrom b.iso"), (None, "cdrom none")])
+def test_a_run_with_a_drive_shows_the_disc_in_it(cdrom: str | None, shown: str) -> None:
+    told = {"name": "one", "pid": 7, "state": "running", "start": "bios", "kernel": None}
+    assert ps.row({**told, "disks": ["a"], "cdrom": cdrom})[-1] == f"bios, a, {shown}"
+
+
 def test_an_answer_of_nonsense_is_no_error() -> None:
     told = {"name": "one", "pid": 7, "state": [], "seconds": "x", "memory": None, "disks": 5}
+    told["cdrom"] = []
     assert ps.row(told)[:3] == ("one", "7", "[]")
 
 

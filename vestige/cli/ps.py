@@ -10,6 +10,7 @@ from vestige.cli.arguments import Arguments, Option, Syntax
 from vestige.errors import GuestError, UsageError
 from vestige.host.control.client import Run, SilentError, everyone
 from vestige.host.messages import in_one_line, show
+from vestige.host.options import EMPTY
 
 SYNTAX = Syntax(
     (Option("--json", help="all that is known of each run, as a JSON array"),),
@@ -82,6 +83,8 @@ def row(told: Told) -> Sequence[str]:
     start, kernel, disks = told.get("start", UNKNOWN), told.get("kernel"), told.get("disks")
     behind = [] if kernel in (None, start) else [kernel]  # what a firmware starts
     what = [start, *behind, *(disks if isinstance(disks, list) else [])]
+    if "cdrom" in told:  # there is a drive, maybe without a disc
+        what.append(f"cdrom {told['cdrom'] or EMPTY}")
     seconds, memory = told.get("seconds"), told.get("memory")
     return (
         str(told["name"]),

@@ -20,6 +20,7 @@ from vestige.errors import UsageError
 from vestige.host import clock, images
 from vestige.host.backends.console import Console, Together
 from vestige.host.backends.disks import DiskImage
+from vestige.host.backends.drive import Drive
 from vestige.host.backends.network import find_passt
 from vestige.host.backends.relay import Relay
 from vestige.host.backends.variables import Lent
@@ -83,6 +84,8 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     connected = Connected(options, files, resources)
     connected.streams.append(inside.output)
     control.events = files.events
+    if options.drive is not None:
+        control.drive = resources.keep(Drive(options.drive, files.disks))
     if files.events is not None:
         connected.streams.append(files.events.output)
     if files.display is not None:

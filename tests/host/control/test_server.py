@@ -23,9 +23,15 @@ from vestige.host.control.answers import DEEPEST, error_line
 from vestige.host.control.client import Run, SilentError, everyone, find
 from vestige.host.control.commands import NOT_RUNNING
 from vestige.host.control.folder import Folder, open_folder
-from vestige.host.control.server import LONGEST_LINE, MOST_CLIENTS, Control, open_control
+from vestige.host.control.server import (
+    LONGEST_LINE,
+    MOST_CLIENTS,
+    Control,
+    about,
+    open_control,
+)
 from vestige.host.keys import Typist
-from vestige.host.options import RunOptions
+from vestige.host.options import RunOptions, parse_cdrom
 
 ABOUT = {"name": "one", "pid": 1, "machine": "pc", "tablet": False, "accel": "kvm"}
 STATUS = b'{"do": "status"}\n'
@@ -776,3 +782,9 @@ def test_no_answer_is_told_in_time(served: Served) -> None:
     with find("one") as run, pytest.raises(SilentError, match="one: no answer within 0 s"):
         run.ask({"do": "status"}, 0.2)
     assert time.monotonic() - began < 5
+
+
+def test_of_a_run_with_a_drive_it_is_told_which_disc_it_began_with() -> None:
+    for text, disc in (("a.iso", "a.iso"), ("none", None)):
+        assert about(RunOptions(machine="pc", cdrom=parse_cdrom(text)))["cdrom"] == disc
+    assert "cdrom" not in about(RunOptions("kernel"))

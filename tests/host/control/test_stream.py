@@ -6,15 +6,21 @@ import select
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.host import iso
+from vestige.host.backends.disks import open_disk
+from vestige.host.backends.drive import Drive
 from vestige.host.control.server import Control
 from vestige.host.control.stream import Inside
+from vestige.host.options import DiskOption
 
 EXITS = b'{"do": "exits"}\n'
 STATUS = b'{"do": "status"}\n'
+EJECT = b'{"do": "eject"}\n'
 
 
 class Machine:
@@ -23,10 +29,11 @@ class Machine:
     def __init__(self, control: Control) -> None:
         self.control = control
         self.answers = True
+        self.answer = b'{"answer": 1}'
 
     def ask(self, _command: str, _request: Any, _line: bytes) -> None:
         if self.answers:
-            self.control.answered(b'{"answer": 1}')
+            self.control.answered(self.answer)
 
 
 class Two:
@@ -114,3 +121,28 @@ def test_what_is_asked_while_the_guest_restarts_gets_its_own_answer(two: Two) ->
     (told,) = two.told()
     assert "does not run now" in told["error"]
     assert two.asks(EXITS) == [{"answer": 1}]
+
+
+@pytest.fixture
+def first(two: Two, tmp_path: Path) -> Iterator[str]:
+    """The disc that is in the drive at first."""
+    path = tmp_path / "first.iso"
+    path.write_bytes(iso.disc(b"", b"A"))
+    option = DiskOption(str(path), "ide", read_only=True, is_optical=True)
+    two.out.drive = Drive(0, {0: open_disk(option)})
+    yield str(path)
+    two.out.drive.close()
+
+
+def test_out_here_it_is_known_which_disc_is_in_the_drive(two: Two, first: str) -> None:
+    machine = Machine(two.inside)
+    two.inside.runs(machine)
+    two.serve()
+    machine.answer = b'{"error": "not now", "passing": true}'
+    assert two.asks(EJECT) == [{"error": "not now", "passing": True}]
+    assert two.asks(STATUS)[0]["answer"]["cdrom"] == first
+    machine.answer = b'{"answer": {}}'
+    assert two.asks(EXITS) == [{"answer": {}}]
+    assert two.asks(STATUS)[0]["answer"]["cdrom"] == first
+    assert two.asks(EJECT) == [{"answer": {}}]
+    assert two.asks(STATUS)[0]["answer"]["cdrom"] is None

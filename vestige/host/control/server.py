@@ -369,7 +369,8 @@ def _read(line: bytes) -> "tuple[str, dict[str, Any]]":
 
 
 def about(asked: "RunOptions") -> "dict[str, Any]":
-    """What is told of a run by who asks."""
+    """What is told of a run by who asks. `cdrom`: the disc in a drive, if there is one."""
+    drive = {} if asked.drive is None else {"cdrom": asked.disks[asked.drive].path or None}
     return {
         "name": name_of(asked),
         "pid": os.getpid(),
@@ -382,6 +383,7 @@ def about(asked: "RunOptions") -> "dict[str, Any]":
         "kernel": asked.kernel,
         "disks": [disk.path for disk in asked.disks if not disk.is_optical],
         "agent": None,  # until its place is known
+        **drive,
     }
 
 

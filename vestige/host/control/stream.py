@@ -5,8 +5,8 @@ import select
 from _collections_abc import Callable, Mapping
 
 from vestige.errors import GuestError, UsageError
-from vestige.host.backends.drive import INSERT
-from vestige.host.control.answers import LONGEST, error_line
+from vestige.host.backends.drive import EJECT, INSERT
+from vestige.host.control.answers import LONGEST, error_line, is_answer
 from vestige.host.control.server import STARTED, Control
 from vestige.lang.types import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ class Inside:
         self._going, self._coming = b"", bytearray()
         self._is_too_long = False
 
-    def ask(self, command: str, _request: "Mapping[str, Any]", line: bytes) -> None:
+    def ask(self, command: str, request: "Mapping[str, Any]", line: bytes) -> None:
         """Send it. Raises GuestError where the one before is not taken yet, and UsageError for what
         needs a file of this side's.
         """
@@ -42,6 +42,8 @@ class Inside:
             )
         if self._going:
             raise GuestError("the software host takes nothing now; try again")
+        if command == EJECT and self._control.drive is not None:
+            self._control.drive.take(command, request)  # it is known out here what is in it
         self._going = line + b"\n"
         self._send()
 
@@ -72,7 +74,10 @@ class Inside:
             if line == STARTED:
                 self._started()
                 continue
-            self._control.answered(error_line("too long an answer") if too_long else bytes(line))
+            answer = error_line("too long an answer") if too_long else bytes(line)
+            if self._control.drive is not None:  # it may be of that
+                self._control.drive.settle(is_in=is_answer(answer))
+            self._control.answered(answer)
         if len(self._coming) > MOST:
             self._coming.clear()
             self._is_too_long = True
