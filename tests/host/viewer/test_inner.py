@@ -177,6 +177,29 @@ def test_of_many_strangers_the_first_is_let_go(guarded: Watched) -> None:
     assert not any(map(is_let_go, strangers[1:]))
 
 
+@pytest.mark.parametrize("said", [b"", VERSION, VERSION + b"\x01"])
+def test_who_does_not_finish_the_handshake_keeps_nobody_out(watched: Watched, said: bytes) -> None:
+    silent = []
+    for _ in range(MOST_CLIENTS):
+        silent.append(watched.connect(said))
+        watched.reads(silent[-1], len(VERSION))
+    looks_on = []
+    for _ in range(MOST_CLIENTS):
+        looks_on.append(watched.connect(OPENING))
+        watched.reads(looks_on[-1], INIT_SIZE)
+    assert not any(map(is_let_go, looks_on))
+    assert all(map(is_let_go, silent))
+
+
+def test_who_does_not_finish_the_handshake_is_let_go(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inner, "HANDSHAKE", 0.2)
+    client = watched.connect(VERSION + b"\x01")
+    watched.reads(client, 12 + 2 + 4)
+    watched.until(lambda: is_let_go(client))
+
+
 def test_so_many_look_on_and_no_more(watched: Watched) -> None:
     clients = []
     for _ in range(MOST_CLIENTS):

@@ -24,9 +24,9 @@ from vestige.viewer.rfb.session import Session, Terms
 
 MOST_CLIENTS = 16
 FLAGS = _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL
-MOST_STRANGERS = 4  # of these, who have not given the password yet
+MOST_STRANGERS = 4  # of these, whose handshake is not done yet
 PIECE = 64 << 10  # bytes taken from one of them at once
-HANDSHAKE = 60.0  # seconds in which a person has typed the password
+HANDSHAKE = 60.0  # seconds for all of it, in which a person has typed the password
 STALL = 30.0  # seconds in which a client takes something of what is sent
 PENALTY = 1.0  # seconds after a wrong password in which no other is looked at
 MOST_AT_ONCE = 1 << 20  # bytes sent to one before others are served
@@ -220,7 +220,7 @@ class Viewer:
             self._let_go(client)
 
     def _judge(self, client: Client, now: float, *, was_open: bool) -> None:
-        """Have all who don't know the password wait after a wrong one."""
+        """Have all whose handshake is not done wait after a wrong password."""
         session = client.session
         if session.has_failed:
             self._penalty_until = now + PENALTY

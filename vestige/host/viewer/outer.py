@@ -38,6 +38,7 @@ else:
 CODES = frozenset((*NAMED.values(), *PLAIN.values(), *SHIFTED.values()))  # of keys that there are
 MOST_BUTTONS, MOST_WHEEL = 31, 127
 WHOSE = "the viewer"
+PATIENCE = 10.0  # seconds in which it takes what it is to see
 
 
 class Lines(ProcessLines):
@@ -63,6 +64,8 @@ class ViewerProcess:
             live(link, locked, problem, body)
 
         self._link, self._pid = fork(work, WHOSE, WHOSE, jailed=locked.is_on)
+        self._room = select.poll()
+        self._room.register(self._link, select.POLLOUT)
         try:
             self._wait_for_start()
         except BaseException:
@@ -84,21 +87,25 @@ class ViewerProcess:
         """From now on the screen is that of these files, which the machine has mapped."""
         memory.seal(files)
         for file in files:
-            self._give(Kind.MEMORY, file)
+            if not self._pid:
+                return
+            self._room.poll(1000 * PATIENCE)  # of many who look on, there may be none right now
+            if not self._link.send_along(Kind.MEMORY, b"", file):
+                self._end("the viewer takes nothing any more")
 
     def take_client(self, descriptor: int) -> None:
-        """One looks on, by a socket that does not wait. It stays the caller's to be closed here."""
-        self._give(Kind.CLIENT, descriptor)
+        """One looks on, by a socket that does not wait. It stays the caller's to be closed here.
+
+        Where so many come that the process takes no more at once, that one is let go.
+        """
+        if self._pid:
+            self._link.send_along(Kind.CLIENT, b"", descriptor)
 
     def tell_size(self, columns: int, rows: int) -> None:
         """Of the terminal where it draws."""
         sizes = columns.to_bytes(2, "little") + rows.to_bytes(2, "little")
         if self._pid:
             self._link.send(Kind.SIZE, sizes)
-
-    def _give(self, kind: Kind, descriptor: int) -> None:
-        if self._pid and not self._link.send_along(kind, b"", descriptor):
-            self._end("the viewer takes nothing any more")
 
     # ---- what it says -----------------------------------------------------------------------
 

@@ -65,8 +65,8 @@ class Terms:
 
 
 class Session:
-    """`going`: bytes to be sent. `is_open`: it knows the password; `is_over`: to be closed, once
-    `going` is sent; `has_failed`: it gave a wrong password.
+    """`going`: bytes to be sent. `is_open`: its handshake is done, password and all; `is_over`: to
+    be closed, once `going` is sent; `has_failed`: it gave a wrong password.
     """
 
     def __init__(self, terms: Terms, frame: Frame, say: Callable[[bytes], object]) -> None:
@@ -228,7 +228,7 @@ class Session:
         else:
             if self._minor == SAYS_REASONS:
                 self.going += bytes(4)
-            self._open()
+            self._next = self._client_init
 
     def _response(self) -> bool:
         data = self._take(CHALLENGE_SIZE)
@@ -242,16 +242,13 @@ class Session:
                 self.going += struct.pack(">I", len(WRONG)) + WRONG
             return False
         self.going += bytes(4)
-        self._open()
-        return True
-
-    def _open(self) -> None:
-        self.is_open = True
         self._next = self._client_init
+        return True
 
     def _client_init(self) -> bool:
         if self._take(1) is None:  # whether others may look on, too: they may
             return False
+        self.is_open = True
         name = self._terms.name.encode()
         self._size = self._frame.mode.size
         self._dirty = self._frame.tiles()  # it has seen nothing, whatever it asks for first
