@@ -133,6 +133,8 @@ def test_ports_have_streams_and_their_files_stay_out_here(
     opened: Callable[..., soft_run.Connected], tmp_path: Path
 ) -> None:
     log, stats = tmp_path / "log", tmp_path / "stats"
+    for each in (log, stats):
+        each.touch()
     ports = PortOption("a", f"unix:{tmp_path}/socket"), PortOption("b", str(log))
     connected = opened(*ports, stats=str(stats))
     socket_stream, log_stream, stats_stream = connected.streams
@@ -148,6 +150,23 @@ def test_ports_have_streams_and_their_files_stay_out_here(
     os.write(log_stream, b"logged")
     os.write(stats_stream, b"{}")
     serve_until(connected, lambda: log.read_bytes() == b"logged" and stats.read_bytes() == b"{}")
+
+
+def test_files_are_emptied_once_the_guest_has_said_something_or_has_begun(
+    opened: Callable[..., soft_run.Connected], tmp_path: Path
+) -> None:
+    """The run in there may be refused yet."""
+    log, stats = tmp_path / "log", tmp_path / "stats"
+    log.write_bytes(b"precious")
+    connected = opened(PortOption("b", str(log)), stats=str(stats))
+    connected.start()
+    assert log.read_bytes() == b"precious"
+    assert not stats.exists()
+    os.write(connected.streams[0], b"logged")
+    serve_until(connected, lambda: log.read_bytes() == b"logged")
+    assert not stats.exists()
+    connected._files.begin()
+    assert (log.read_bytes(), stats.read_bytes()) == (b"logged", b"")
 
 
 def test_a_terminal_gives_a_port_input_and_takes_its_output(

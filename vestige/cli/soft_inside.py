@@ -29,8 +29,7 @@ from vestige.host.backends.events import Events, Source
 from vestige.host.clock import set_zone
 from vestige.host.compiled import Compiled
 from vestige.host.control.server import Control, about
-from vestige.host.files.opening import Files
-from vestige.host.files.outputs import open_output
+from vestige.host.files.opening import Files, open_statistics
 from vestige.host.options import NOWHERE, DiskOption, RunOptions
 from vestige.host.resources import Resources
 from vestige.lang.image import Image
@@ -131,7 +130,8 @@ class Places:
         consoles = resources.keep(Consoles(asked.console, asked.ports, opened))
         stats = None
         if asked.stats is not None:
-            stats = resources.keep_file(open_output(next(devices), watch, os.O_RDWR))
+            device = next(devices)
+            stats = resources.keep(open_statistics(device, asked.stats, watch, os.O_RDWR))
         initrd = None if asked.initrd is None else self._part(1, asked.initrd)
         path = asked.vga_bios if self._sizes[2] else None
         vga_bios = None if path is None else self._part(2, path)

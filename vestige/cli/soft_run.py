@@ -29,6 +29,7 @@ from vestige.host.control.stream import Inside
 from vestige.host.files import collisions
 from vestige.host.files.failures import MAKE_ROOM, lacks_room
 from vestige.host.files.opening import Files, open_files
+from vestige.host.files.outputs import OutputFile
 from vestige.host.loop.ending import until_ended
 from vestige.host.messages import tell
 from vestige.host.options import HOST_LOOPBACK, NOWHERE, USER, ConsoleOption, RunOptions
@@ -68,8 +69,7 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     refuse_unreachable(options)
     refuse_uefi(options)
     control = resources.keep(open_control(options, watch.signals.end))
-    inside = resources.keep(Inside(control, watch.begin))
-    watch.beside += [control, inside]
+    watch.beside.append(control)
     if control.agent is not None:
         options.place_agent(control.agent)
     collisions.check(options)  # by its own words, not those of what is opened out here
@@ -81,6 +81,14 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     lent = None
     if files.variables is not None:
         lent = resources.keep(Lent(files.variables))
+
+    def begin() -> None:
+        """The guest has been started, in there."""
+        watch.begin()
+        files.begin()
+
+    inside = resources.keep(Inside(control, begin))
+    watch.beside.append(inside)
     connected = Connected(options, files, resources)
     connected.streams.append(inside.output)
     control.events = files.events
@@ -109,6 +117,7 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     try:
         status = foreground.attend(host, command(words, places), connected, watch, guest=True)
     finally:
+        inside.finish()
         if lent is not None:
             lent.take_back()
     for relay in connected.relays:
@@ -232,6 +241,19 @@ def together(files: Files, code: list[bytes]) -> tuple[int, list[int]]:
         os.close(made)
 
 
+class Statistics(Console):
+    """The file of --stats."""
+
+    def __init__(self, output: OutputFile, name: str) -> None:
+        """Who opened `output` closes it."""
+        super().__init__(output.descriptor, None, name)
+        self._output = output
+
+    def prepare(self) -> None:
+        """Make it, or empty it."""
+        self._output.prepare()
+
+
 class Connected(Together):
     """The consoles, ports and statistics of a run whose other side is a software host's.
 
@@ -253,7 +275,7 @@ class Connected(Together):
             else:
                 self._relay(console, resources)
         if files.stats is not None:
-            self._relay(Console(files.stats, None, f"--stats {options.stats}"), resources)
+            self._relay(Statistics(files.stats, f"--stats {options.stats}"), resources)
 
     def _relay(self, console: Console, resources: Resources) -> None:
         relay = resources.keep(Relay(console))
@@ -261,8 +283,8 @@ class Connected(Together):
         self.streams.append(relay.output)
 
     def start(self) -> None:
-        """The guest is about to run."""
-        self._files.begin()
+        """The terminal is the guest's from now on."""
+        self._files.consoles.start()
 
     def watched(self) -> Sequence[Console]:
         """Those, and what moves the bytes of each stream."""

@@ -163,7 +163,7 @@ class Run:
             self.log.close()
             self.lines.close()
             if self.files.stats is not None and self.counters:
-                statistics.write(self.files.stats, self.counters, patient)
+                statistics.write(self.files.stats.descriptor, self.counters, patient)
 
     def _machine(self) -> int:
         """Run the guest from its power-on to its power-off, reset, failure, or the run's end."""
@@ -227,6 +227,7 @@ class Run:
                     self.viewer.sees(shown)
                 if not self.restarts:
                     self.files.begin()
+                    self.console.start()
                     self.watch.begin()
                     now = time.clock_gettime(time.CLOCK_BOOTTIME)
                     self._elapsed = now - (self.began or now)

@@ -61,6 +61,27 @@ def test_one_that_is_not_there_is_made_of_the_template(path: Path, template: Pat
     opened.close()
 
 
+def test_one_that_was_made_for_a_run_that_is_refused_goes_with_it(
+    path: Path, template: Path
+) -> None:
+    open_variables(str(path), str(template)).close()
+    assert names(path) == []
+    opened = open_variables(str(path), str(template))
+    opened.begin()
+    opened.close()
+    assert names(path) == [path.name]
+    open_variables(str(path), str(template)).close()
+    assert path.read_bytes() == volume()
+
+
+def test_another_file_that_has_its_name_stays(path: Path, template: Path) -> None:
+    opened = open_variables(str(path), str(template))
+    path.unlink()
+    path.write_bytes(b"somebody's")
+    opened.close()
+    assert path.read_bytes() == b"somebody's"
+
+
 def test_what_a_machine_has_changed_is_in_the_file_when_it_has_ended(
     path: Path, template: Path
 ) -> None:
@@ -294,6 +315,7 @@ def test_what_a_run_inside_has_kept_comes_back(path: Path, template: Path) -> No
 
 def test_what_came_back_in_part_is_not_believed(path: Path, template: Path) -> None:
     opened = open_variables(str(path), str(template))
+    opened.begin()
     lent = Lent(opened)
     os.pwrite(lent.descriptor, CHANGED[:4096], 0)
     with pytest.raises(UsageError) as told:

@@ -2,6 +2,8 @@
 
 import os
 import select
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -173,6 +175,67 @@ def test_files_that_are_written_are_emptied_at_the_guests_start_and_not_before(
     assert {(tmp_path / name).read_text() for name in names} == {"precious"}
     files.begin()
     assert {(tmp_path / name).read_text() for name in names} == {""}
+
+
+def written(tmp_path: Path) -> dict[str, Any]:
+    """Options of a run that writes all files that there can be."""
+    template = tmp_path / "OVMF_VARS.fd"
+    template.write_bytes((bytes(0x20) + (4096).to_bytes(8, "little") + b"_FVH").ljust(4096))
+    (tmp_path / "OVMF_CODE.fd").write_bytes(KERNEL)
+    (tmp_path / "disk").write_bytes(bytes(512))
+    return {
+        "kernel": None,
+        "machine": PC,
+        "vga": "none",
+        "firmware": str(tmp_path / "OVMF_CODE.fd"),
+        "disks": (DiskOption(str(tmp_path / "disk")),),
+        "console": ConsoleOption(str(tmp_path / "console")),
+        "ports": (PortOption("p", str(tmp_path / "port")),),
+        "stats": str(tmp_path / "stats"),
+        "variables": str(tmp_path / "variables"),
+    }
+
+
+def test_a_run_that_is_refused_leaves_no_file_behind(tmp_path: Path) -> None:
+    options = written(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    with Signals() as signals, Resources() as resources:
+        open_files(RunOptions(**options), resources, Watch(signals))
+    assert sorted(tmp_path.iterdir()) == before
+    with Signals() as signals, Resources() as resources:
+        open_files(RunOptions(**options), resources, Watch(signals)).begin()
+    made = {"console", "port", "stats", "variables"}
+    assert {each.name for each in set(tmp_path.iterdir()) - set(before)} == made
+
+
+def test_nor_does_one_whose_kernel_its_machine_refuses(tmp_path: Path) -> None:
+    (tmp_path / "kernel").write_bytes(bytes(1024))
+    (tmp_path / "stats").write_text("precious")
+    before = sorted(tmp_path.iterdir())
+    command = (sys.executable, "-m", "vestige.cli.main", "run", "--accel", "kvm")
+    words = ("--kernel", "kernel", "--console", "console", "--port", "p=port", "--stats", "stats")
+    done = subprocess.run(
+        [*command, *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "stats").read_text() == "precious"
+
+
+def test_where_a_file_can_not_be_made_none_is_emptied(opened: Open, tmp_path: Path) -> None:
+    (tmp_path / "console").write_text("precious")
+    (tmp_path / "stats").write_text("precious")
+    files = opened(**written(tmp_path))
+    (tmp_path / "port").write_text("precious")
+    with pytest.raises(UsageError, match="/port: somebody has made this file since the run"):
+        files.begin()
+    texts = [(tmp_path / name).read_text() for name in ("console", "port", "stats")]
+    assert texts == ["precious"] * 3
 
 
 def test_a_vga_s_bios_is_opened_or_its_package_named(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vestige.host.files.outputs import empty, open_output, own_descriptor
+from vestige.errors import UsageError
+from vestige.host.files.outputs import OutputFile, empty, open_output, own_descriptor
 
 
 @pytest.fixture
@@ -103,3 +104,86 @@ def test_a_removed_working_directory_is_said_to_be_the_reason(
         open_output("log", None)
     with pytest.raises(FileNotFoundError, match="No such file or directory"):
         open_output(str(tmp_path / "none" / "log"), None)
+
+
+# ---- made, or emptied, as the guest starts ------------------------------------------------------
+
+
+def output(path: Path | str) -> OutputFile:
+    return OutputFile(str(path), f"--stats {path}", "give another", None)
+
+
+def test_a_file_that_is_not_there_is_made_as_the_guest_starts_and_not_before(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "link").symlink_to("log")
+    for name in ("log", "link"):
+        file = output(tmp_path / name)
+        assert [each.name for each in tmp_path.iterdir()] == ["link"]
+        descriptor = file.descriptor
+        file.prepare()
+        file.prepare()
+        assert file.descriptor == descriptor
+        assert not os.get_inheritable(descriptor)
+        os.write(descriptor, b"said")
+        file.close()
+        file.close()
+        assert (tmp_path / "log").read_bytes() == b"said"
+        (tmp_path / "log").unlink()
+
+
+def test_one_that_is_there_is_emptied_once_as_the_guest_starts_and_not_before(log: Path) -> None:
+    output(log).close()
+    file = output(log)
+    assert log.read_bytes() == b"precious\n"
+    file.prepare()
+    os.write(file.descriptor, b"said")
+    file.prepare()
+    file.close()
+    assert log.read_bytes() == b"said"
+
+
+def test_what_somebody_else_has_made_meanwhile_stays(tmp_path: Path) -> None:
+    file = output(tmp_path / "log")
+    (tmp_path / "log").write_bytes(b"theirs")
+    with pytest.raises(UsageError) as told:
+        file.prepare()
+    file.close()
+    assert str(told.value) == (
+        f"--stats {tmp_path}/log: somebody has made this file since the run began; give another"
+    )
+    assert (tmp_path / "log").read_bytes() == b"theirs"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("none/log", "No such file or directory"),
+        ("file/log", "Not a directory"),
+        ("log/", "Is a directory"),
+        (".", "Is a directory"),
+        ("n" * 256, "File name too long"),
+        ("loop", "Too many levels of symbolic links"),
+        ("astray", "No such file or directory"),
+        ("a\0b", "embedded null byte"),
+        ("/proc/self/log", "No such file or directory"),
+    ],
+)
+def test_one_that_can_not_be_made_is_told_at_once(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "astray").symlink_to("none/log")
+    before = sorted(tmp_path.iterdir())
+    path = name if name.startswith("/") else f"{tmp_path}/{name}"
+    with pytest.raises(UsageError) as told:
+        output(path)
+    assert str(told.value) == f"--stats {path}: {reason}; give another"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_directory_that_may_not_be_written_is_told_at_once(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root writes everywhere")
+    tmp_path.chmod(0o500)
+    with pytest.raises(UsageError, match="Permission denied; give another"):
+        output(tmp_path / "log")

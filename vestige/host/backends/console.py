@@ -8,8 +8,7 @@ import select
 import stat
 from _collections_abc import Sequence
 
-from vestige.errors import UsageError
-from vestige.host.files.outputs import empty, open_output
+from vestige.host.files.outputs import OutputFile
 from vestige.host.messages import tell
 from vestige.host.options import STDIO
 from vestige.signals import Watch
@@ -18,6 +17,7 @@ from vestige.terminal import RawTerminal, guest_keys, in_background
 LOOK = 0.5  # seconds between two looks whether the terminal is ours again
 DESERTED = "nobody reads {} any more, which ends the run"  # what that is
 SCREEN = "--display text"
+CURE = "give the path of a file that can be written, or unix:PATH"
 
 
 class Console:
@@ -43,8 +43,19 @@ class Console:
         """It is the terminal at which the guest's screen is shown."""
         self.name, self.what = SCREEN, "the guest's screen"
 
+    @property
+    def is_new(self) -> bool:
+        """Whether it is a file that `prepare` makes."""
+        return False
+
+    def prepare(self) -> None:
+        """The guest is about to run: make or empty the file; a second time does nothing.
+
+        Raises UsageError.
+        """
+
     def start(self) -> None:
-        """The guest is about to run."""
+        """The terminal is the guest's from now on."""
 
     def go_on(self) -> None:
         """The process was stopped, and goes on."""
@@ -146,43 +157,35 @@ class File(Console):
 
         Raises UsageError, and Ended where `watch` ends the wait for who reads a FIFO.
         """
-        try:
-            output, gives_input = _open_output(path, watch)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise UsageError(
-                f"{option}: {reason}; give the path of a file that can be written, or unix:PATH"
-            ) from error
-        self._descriptor: int | None = output
+        # To close a virtio port drops what it has received: it is opened once.
+        gives_input = _is_virtio_port(path)
+        access = os.O_RDWR if gives_input else os.O_WRONLY
+        self._file = OutputFile(path, option, CURE, watch, access)
+        if os.isatty(self._file.descriptor):
+            self._file.close()
+            self._file, gives_input = OutputFile(path, option, CURE, watch, os.O_RDWR), True
+        output = self._file.descriptor
         super().__init__(output, output if gives_input else None, option)
 
-    def start(self) -> None:
+    @property
+    def is_new(self) -> bool:
+        """Whether there was none."""
+        return self._file.is_new
+
+    def prepare(self) -> None:
         """What an earlier guest has written goes."""
-        empty(self.output)
+        self._file.prepare()
 
     def close(self) -> None:
         """Close the file."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-def _open_output(path: str, watch: Watch | None) -> tuple[int, bool]:
-    """A descriptor to write to, and whether to read from it too."""
-    if _is_virtio_port(path):  # to close one drops what it has received: it is opened once
-        return open_output(path, watch, os.O_RDWR), True
-    descriptor = open_output(path, watch)
-    if not os.isatty(descriptor):
-        return descriptor, False
-    os.close(descriptor)
-    return open_output(path, watch, os.O_RDWR), True
+        self._file.close()
 
 
 def _is_virtio_port(path: str) -> bool:
     """Whether `path` is a port of this machine's own virtio console."""
     try:
         status = os.stat(path)  # noqa: PTH116 - pathlib is slow to import
-    except OSError:  # opening says why
+    except (OSError, ValueError):  # opening says why
         return False
     device = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
     subsystem = os.path.realpath(f"/sys/dev/char/{device}/subsystem")

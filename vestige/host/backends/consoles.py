@@ -126,7 +126,7 @@ class Consoles(Together):
         return columns & 0xFFFF, rows & 0xFFFF
 
     def start(self) -> None:
-        """The guest is about to run."""
+        """The terminal is the guest's from now on."""
         for console in (*self.all, *self.also):
             console.start()
 

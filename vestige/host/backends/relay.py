@@ -34,6 +34,7 @@ class Relay(Console):
         self._near.setblocking(False)
         self._near.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, 0)
         self._ends_the_run = console.output == STANDARD_OUTPUT
+        self._console = console
         self._outlet = Outlet(console.output)
         self._inlet = None if console.input is None else Inlet(console.input)
         self._for_guest = b""
@@ -78,6 +79,8 @@ class Relay(Console):
             data = self._near.recv(PIECE)
         except (BlockingIOError, ConnectionResetError):
             return False
+        if data:
+            self._console.prepare()  # of a guest in a software host it is the first that is known
         self._outlet.put(data)
         return bool(data)
 

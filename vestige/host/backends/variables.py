@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     class Store(Protocol):
         """Where the variables stay."""
 
+        def begin(self) -> None:
+            """The guest is about to run."""
+
         def keep(self, contents: bytes) -> None:
             """Have these instead. Raises UsageError where that fails: it has the last ones then."""
 
@@ -54,6 +57,11 @@ class Variables:
         """Without a `store` they last as long as the run."""
         self._store, self._kept = store, contents
         self.file = InputFile(path, _memory(contents), len(contents))
+
+    def begin(self) -> None:
+        """The guest is about to run: a file that was made for it stays from now on."""
+        if self._store is not None:
+            self._store.begin()
 
     def keep(self) -> None:
         """A machine has ended: have the store have them. Raises UsageError where that fails."""
@@ -143,7 +151,8 @@ def _write(descriptor: int, contents: bytes) -> None:
 
 
 class StoreFile:
-    """A regular file, locked for one run. `claim` is open and has the lock.
+    """A regular file, locked for one run. `claim` is open and has the lock. One that was made for a
+    run that is refused goes with it.
 
     `words` ask for it. What a link leads to is replaced, not the link.
     """
@@ -152,6 +161,7 @@ class StoreFile:
         """Open it, or make it like `model`. Raises UsageError."""
         self._words = words
         self._path = os.path.realpath(path)
+        self._is_spare = False  # it was made here, and no guest has had it yet
         try:
             self.claim = self._open(model, template)
         except (OSError, ValueError) as error:
@@ -164,8 +174,10 @@ class StoreFile:
             try:
                 claim = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
             except FileNotFoundError:
-                self._make(model, template)
-                continue
+                made = self._make(model, template)
+                if made is None:
+                    continue
+                return made
             try:
                 status = os.fstat(claim)
                 if not stat.S_ISREG(status.st_mode):
@@ -194,21 +206,34 @@ class StoreFile:
                 f"{self._words}: in use by another run; end that one first, or give another file"
             ) from None
 
-    def _make(self, model: bytes | None, template: str | None) -> None:
-        """Have one with the name, if it isn't there by now."""
+    def _make(self, model: bytes | None, template: str | None) -> int | None:
+        """Have one with the name, locked before it has that; None: it is there by now."""
         if model is None:
             raise UsageError(
                 f"{self._words}: not there, and this firmware is not beside a template of its"
                 " variables (OVMF_VARS… for OVMF_CODE…); give a copy of one"
             )
+        new, place = beside.made_beside(self._path, lambda new: _write(new, model), 0o666)
         try:
-            beside.make(self._path, lambda new: _write(new, model))
+            fcntl.flock(new, fcntl.LOCK_EX)
+            os.link(place, self._path)
         except OSError as error:
+            os.close(new)
+            if isinstance(error, FileExistsError):
+                return None  # another run has been faster
             if error.errno not in NO_LINKS:
                 raise
             raise UsageError(
                 f"{self._words}: {error.strerror}; give a copy of {template}"
             ) from None
+        finally:
+            os.unlink(place)  # noqa: PTH108
+        self._is_spare = True
+        return new
+
+    def begin(self) -> None:
+        """A guest has it."""
+        self._is_spare = False
 
     def keep(self, contents: bytes) -> None:
         """Write a new file, and have it take the name: it is locked before, and whose and as open
@@ -230,6 +255,7 @@ class StoreFile:
                 raise
             os.close(self.claim)
             self.claim = new
+            self._is_spare = False
             beside.synchronise_folder(self._path)
         except OSError as error:
             raise UsageError(f"{self._words}: {error.strerror}; {LOST}") from None
@@ -257,7 +283,19 @@ class StoreFile:
 
     def close(self) -> None:
         """Close and unlock it."""
+        if self._is_spare:
+            self._remove()
         os.close(self.claim)
+
+    def _remove(self) -> None:
+        """Have it go, unless another one has the name by now. No other run has had it: it has been
+        locked since it was made.
+        """
+        try:
+            if os.path.samestat(os.fstat(self.claim), os.stat(self._path)):  # noqa: PTH116
+                os.unlink(self._path)  # noqa: PTH108
+        except OSError:  # it stays: whole, and as the template is
+            return
 
 
 # ---- in a software host -------------------------------------------------------------------------
@@ -279,6 +317,9 @@ class StoreDevice:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+
+    def begin(self) -> None:
+        """It is there already."""
 
     def keep(self, contents: bytes) -> None:
         """Write it."""

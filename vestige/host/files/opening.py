@@ -1,8 +1,8 @@
 """The files of one run that its user names: all are opened here, before anything else is done.
 
-What only reading tells is told before a file that is written is touched: those are emptied when the
-guest starts. Whoever opens one may have to wait, for the other end of a FIFO or for what a killed
-run still writes: a signal and the run's deadline end that.
+What only reading tells is told before a file that is written is touched: those are made, or
+emptied, when the guest starts. Whoever opens one may have to wait, for the other end of a FIFO or
+for what a killed run still writes: a signal and the run's deadline end that.
 """
 
 import os
@@ -12,7 +12,7 @@ from vestige.errors import UsageError
 from vestige.host.backends import disks
 from vestige.host.backends.consoles import Consoles, open_consoles
 from vestige.host.files import collisions
-from vestige.host.files.outputs import empty, open_output
+from vestige.host.files.outputs import OutputFile
 from vestige.host.options import PC, UEFI, RunOptions
 from vestige.host.resources import Resources
 from vestige.lang.types import TYPE_CHECKING
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from vestige.host.backends.console import Console
     from vestige.host.backends.events import Events
     from vestige.host.backends.variables import Variables
 
@@ -50,7 +51,7 @@ PIECE = 1 << 20  # bytes taken from a pipe at once; it has 64 KiB unless somebod
 
 class Files:
     """What a run has open by its user's names. `disks` are those that are no controllers, by their
-    number; `stats` is a descriptor; `start` is what the guest starts from, a kernel or a firmware,
+    number; `start` is what the guest starts from, a kernel or a firmware,
     which may have a `kernel` to start; `vga_bios` is a VGA's, which a kernel alone can do without;
     `events`: those of a PC's keyboard and mouse, and of a tablet; `display`: where those connect
     who look on; `variables`: a UEFI firmware's.
@@ -67,7 +68,7 @@ class Files:
         initrd: InputFile | None,
         disk_images: dict[int, disks.DiskImage],
         consoles: Consoles,
-        stats: int | None,
+        stats: OutputFile | None,
         vga_bios: InputFile | None = None,
         kernel: InputFile | None = None,
         events: "Events | None" = None,
@@ -86,10 +87,18 @@ class Files:
         return self.start, self.initrd, self.vga_bios, self.kernel, variables
 
     def begin(self) -> None:
-        """The guest is about to run: what the last one wrote goes."""
+        """The guest is about to run: make what it writes, or have what the last one wrote go; a
+        second time does nothing.
+
+        Raises UsageError: before anything is emptied, where one can't be made.
+        """
+        outputs: list[Console | OutputFile] = [*self.consoles.all]
         if self.stats is not None:
-            empty(self.stats)
-        self.consoles.start()
+            outputs.append(self.stats)
+        for each in sorted(outputs, key=lambda output: not output.is_new):
+            each.prepare()
+        if self.variables is not None:
+            self.variables.begin()
 
 
 def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
@@ -114,10 +123,10 @@ def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
         for number, disk in enumerate(asked.disks)
         if disk.controller is None
     }
-    variables = _open_variables(asked, resources)  # which may make the file
+    variables = _open_variables(asked, resources)
     stats = None
     if asked.stats is not None:
-        stats = resources.keep_file(_open_statistics(asked.stats, watch))
+        stats = resources.keep(open_statistics(asked.stats, asked.stats, watch))
     consoles = resources.keep(open_consoles(asked.console, asked.ports, watch))
     events = None
     if asked.has_events:
@@ -150,13 +159,9 @@ def _open_variables(asked: RunOptions, resources: Resources) -> "Variables | Non
     return resources.keep(open_variables(asked.variables, template))
 
 
-def _open_statistics(path: str, watch: Watch) -> int:
-    """Early: a bad path is told before the guest runs."""
-    try:
-        return open_output(path, watch)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"--stats {path}: {reason}; give a file that can be written") from error
+def open_statistics(path: str, name: str, watch: Watch, access: int = os.O_WRONLY) -> OutputFile:
+    """Early: a bad path is told before the guest runs. `name`: as the user has it."""
+    return OutputFile(path, f"--stats {name}", "give a file that can be written", watch, access)
 
 
 def _open_input(

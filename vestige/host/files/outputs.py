@@ -1,16 +1,83 @@
-"""Files that a run writes: opened without being at the mercy of whoever reads them."""
+"""Files that a run writes: opened without being at the mercy of whoever reads them, and neither
+made nor emptied before the guest starts.
+"""
 
 import errno
 import fcntl
 import os
 import stat
 
+from vestige.errors import UsageError
 from vestige.host.messages import tell
 from vestige.signals import Watch
 
 OWN = "/proc/self/fd"
 ACCESS = os.O_WRONLY | os.O_RDWR  # O_ACCMODE of fcntl(2)
 LINKS = 40  # that Linux follows, path_resolution(7)
+
+
+class OutputFile:
+    """One of them. A run that is refused before `prepare` leaves what has its name as it was.
+
+    A file that isn't there yet is one in memory until then. `descriptor` stays the same.
+    """
+
+    def __init__(
+        self, path: str, words: str, cure: str, watch: Watch | None, access: int = os.O_WRONLY
+    ) -> None:
+        """`words` ask for it, and `cure` says what to do where it can't be had.
+
+        Raises UsageError, and Ended as `watch` does.
+        """
+        self._words, self._cure, self._access = words, cure, access
+        self._new: str | None = None  # the path at which it is to be made
+        self._is_prepared = self._is_closed = False
+        try:
+            self._new = _place_of_new(path)
+            if self._new is None:
+                self.descriptor = open_output(path, watch, access)
+            else:
+                self.descriptor = os.memfd_create("output", os.MFD_CLOEXEC)
+        except (OSError, ValueError) as error:
+            raise self._refusal(error) from error
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it has to be made."""
+        return self._new is not None
+
+    def prepare(self) -> None:
+        """The guest is about to run: make it, or empty it; a second time does nothing.
+
+        Raises UsageError, also where somebody else has made one by now, which stays.
+        """
+        if self._is_prepared:
+            return
+        self._is_prepared = True
+        try:
+            if self._new is None:
+                empty(self.descriptor)
+                return
+            flags = self._access | os.O_CREAT | os.O_EXCL | os.O_NOCTTY | os.O_CLOEXEC
+            made = os.open(self._new, flags, 0o666)
+        except FileExistsError:
+            raise UsageError(
+                f"{self._words}: somebody has made this file since the run began; {self._cure}"
+            ) from None
+        except OSError as error:
+            raise self._refusal(error) from error
+        os.dup2(made, self.descriptor, inheritable=False)
+        os.close(made)
+
+    def _refusal(self, error: OSError | ValueError) -> UsageError:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return UsageError(f"{self._words}: {reason}; {self._cure}")
+
+    def close(self) -> None:
+        """Close it; a second time does nothing."""
+        if not self._is_closed:
+            self._is_closed = True
+            os.close(self.descriptor)
 
 
 def open_output(path: str, watch: Watch | None, access: int = os.O_WRONLY) -> int:
@@ -65,6 +132,29 @@ def own_descriptor(path: str) -> int | None:
             return None
         path = os.path.join(folder, target)  # noqa: PTH118
     return None
+
+
+def _place_of_new(path: str) -> str | None:
+    """Where a file of this name would be made; None: something is there, or opening says what.
+
+    Raises OSError where none can be made.
+    """
+    try:
+        os.stat(path)  # noqa: PTH116 - pathlib is slow to import
+    except FileNotFoundError:
+        pass
+    except OSError:
+        return None
+    else:
+        return None
+    if os.path.split(path)[1] in ("", ".", "..") or _is_lost(path):
+        return None
+    place = os.path.realpath(path)
+    # Only making one tells, on any file system, whether that can be done.
+    probe = f"{os.path.split(place)[0]}/.vestige-{os.urandom(8).hex()}"
+    os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    os.unlink(probe)  # noqa: PTH108
+    return place
 
 
 def _again(own: int) -> int:

@@ -67,7 +67,7 @@ class TextDisplay(Together):
             self.tell_size(*size)
 
     def start(self) -> None:
-        """The guest is about to run."""
+        """The terminal is the screen's from now on."""
         self._terminal.start()
         self._started = True
 
