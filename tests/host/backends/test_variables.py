@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from vestige.errors import UsageError
+from vestige.host.backends.disks import open_disk
 from vestige.host.backends.variables import (
     Lent,
     Variables,
@@ -16,6 +17,7 @@ from vestige.host.backends.variables import (
     sealed,
     unsealed,
 )
+from vestige.host.options import DiskOption
 
 SIZE = 8192
 
@@ -80,6 +82,23 @@ def test_another_file_that_has_its_name_stays(path: Path, template: Path) -> Non
     path.write_bytes(b"somebody's")
     opened.close()
     assert path.read_bytes() == b"somebody's"
+
+
+def test_hard_links_to_one_file_are_one_file(path: Path, template: Path, tmp_path: Path) -> None:
+    path.write_bytes(volume())
+    other = tmp_path / "other.vars"
+    other.hardlink_to(path)
+    opened = open_variables(str(path), str(template))
+    with pytest.raises(UsageError, match=f"^--variables {other}: in use by another run"):
+        open_variables(str(other), str(template))
+    for read_only in (False, True):
+        with pytest.raises(UsageError, match=f"^{other}: in use by another run"):
+            open_disk(DiskOption(str(other), read_only=read_only))
+    opened.close()
+    disk = open_disk(DiskOption(str(other), read_only=True))
+    with pytest.raises(UsageError, match=f"^--variables {path}: in use by another run"):
+        open_variables(str(path), str(template))
+    disk.close()
 
 
 def test_what_a_machine_has_changed_is_in_the_file_when_it_has_ended(

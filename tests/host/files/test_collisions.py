@@ -49,6 +49,7 @@ UNIX = ConsoleOption("unix:s")
         (options(DISK, initrd="link"), "--initrd link: the guest may write it, as --disk disk; ad"),
         (options(DiskOption("kernel")), "--kernel kernel: the guest may write it, as --disk kern"),
         (options(DISK, variables="link"), "twice, as --disk disk too; give another file"),
+        (options(DISK, variables="hard"), "--variables hard: given twice, as --disk disk too; gi"),
         (options(initrd="link", variables="disk"), "as --variables disk; give another file"),
         (options(keys="link", variables="disk"), "--keys link: the guest may write it, as --va"),
         (options(stats="new", console=ConsoleOption("./new")), "this would overwrite --console ./"),
