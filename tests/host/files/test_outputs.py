@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from vestige.errors import UsageError
+from vestige.host.backends.disks import open_disk
 from vestige.host.files.outputs import OutputFile, empty, open_output, own_descriptor
+from vestige.host.options import DiskOption
 
 
 @pytest.fixture
@@ -187,3 +190,41 @@ def test_a_directory_that_may_not_be_written_is_told_at_once(tmp_path: Path) -> 
     tmp_path.chmod(0o500)
     with pytest.raises(UsageError, match="Permission denied; give another"):
         output(tmp_path / "log")
+
+
+# ---- another run's ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_what_is_another_runs_disk_is_neither_written_nor_emptied(
+    log: Path, tmp_path: Path, read_only: bool
+) -> None:
+    log.write_bytes(bytes(512))
+    (tmp_path / "hard").hardlink_to(log)
+    with closing(open_disk(DiskOption(str(log), read_only=read_only))):
+        for path in (log, tmp_path / "hard"):
+            with pytest.raises(UsageError) as told:
+                output(path)
+            assert str(told.value) == (
+                f"--stats {path}: in use by another run; end that one first, or give another"
+            )
+    output(log).close()
+
+
+def test_what_another_run_writes_is_not_emptied_nor_its_disk(log: Path, tmp_path: Path) -> None:
+    log.write_bytes(bytes(512))
+    new = output(tmp_path / "new")
+    new.prepare()
+    os.write(new.descriptor, bytes(512))
+    with closing(output(log)), closing(new):
+        for path in (log, tmp_path / "new"):
+            with pytest.raises(UsageError, match="in use by another run; end that one first"):
+                output(path)
+            with pytest.raises(UsageError, match="in use by another run; end that one first"):
+                open_disk(DiskOption(str(path)))
+    open_disk(DiskOption(str(tmp_path / "new"))).close()
+
+
+def test_what_the_caller_has_open_is_nobodys_alone(log: Path, appended: int) -> None:
+    with closing(output(f"/dev/fd/{appended}")), closing(output(log)):
+        pass

@@ -40,6 +40,9 @@ class OutputFile:
                 self.descriptor = os.memfd_create("output", os.MFD_CLOEXEC)
         except (OSError, ValueError) as error:
             raise self._refusal(error) from error
+        if own_descriptor(path) is None and not _lock(self.descriptor):
+            os.close(self.descriptor)
+            raise UsageError(f"{words}: in use by another run; end that one first, or {cure}")
 
     @property
     def is_new(self) -> bool:
@@ -66,6 +69,7 @@ class OutputFile:
             ) from None
         except OSError as error:
             raise self._refusal(error) from error
+        _lock(made)
         os.dup2(made, self.descriptor, inheritable=False)
         os.close(made)
 
@@ -115,6 +119,22 @@ def empty(descriptor: int) -> None:
     appends = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND
     if not appends and not os.lseek(descriptor, 0, os.SEEK_CUR):
         os.ftruncate(descriptor, 0)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file as runs lock the images of disks; False: another run has it, as whatever.
+
+    Where there are no locks, it goes without one.
+    """
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def own_descriptor(path: str) -> int | None:
