@@ -120,7 +120,8 @@ class Bad:
             return b"\x02" if len(self._data) == 14 else b""
         self._opens = False
         word = PASSWORD if self._chance.random() < 0.9 else b"wrong"
-        return answer(word, self._data[14:30]) + b"\x01"
+        init = b"\x01" if self._chance.random() < 0.9 else b""  # or it says no more for a while
+        return answer(word, self._data[14:30]) + init
 
     def _message(self) -> bytes:
         chance = self._chance
