@@ -104,6 +104,11 @@ def discs(flavour: Flavour) -> Path:
     return _archive(f"discs-{flavour}", SCRIPTS / "discs-init", modules)
 
 
+def planes(modules: tuple[Path, ...]) -> Path:
+    """Draws by vga16fb, one of these modules of a kernel, and powers off; see the script."""
+    return _archive("planes", SCRIPTS / "planes-init", modules)
+
+
 @cache
 def tablet(flavour: Flavour) -> Path:
     """Says what events come of a tablet, and powers off; see the script."""

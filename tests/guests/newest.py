@@ -1,4 +1,4 @@
-"""The newest of Debian's cloud kernels that can be had, from whatever suite of its archive."""
+"""The newest of Debian's kernels that can be had, from whatever suite of its archive."""
 
 from contextlib import suppress
 from functools import cache
@@ -10,7 +10,7 @@ from tests.guests.store import built
 from vestige.errors import UsageError
 from vestige.softhost import debian_kernel, packages, suites
 
-FLAVOUR = "cloud-amd64"
+CLOUD, STANDARD = "cloud-amd64", "amd64"
 # Stable's own is older than its backports', testing's comes from unstable, and what experimental
 # has beyond these are candidates for a release.
 LATER = ("trixie-backports", "sid")
@@ -25,7 +25,7 @@ class Kernel(NamedTuple):
 
 
 @cache
-def kernel(*names: str) -> Kernel:
+def kernel(*names: str, flavour: str = CLOUD) -> Kernel:
     """The kernel with the named modules and all they need.
 
     Where later suites can't be had it is that of the release's backports, and without these that of
@@ -37,12 +37,12 @@ def kernel(*names: str) -> Kernel:
     for candidate in candidates:
         try:
             configuration = suites.configuration(*candidate)
-            current = debian_kernel.current(FLAVOUR, configuration)
+            current = debian_kernel.current(flavour, configuration)
             packages.fetch(current.all, configuration)
         except UsageError:
             continue
         return _kept(current, configuration, names)
-    return _kept(debian_kernel.current(FLAVOUR), None, names)
+    return _kept(debian_kernel.current(flavour), None, names)
 
 
 def _kept(

@@ -24,6 +24,7 @@ from tests.guests import (
     initramfs,
     kernels,
     loaders,
+    newest,
     programs,
     roots,
 )
@@ -104,7 +105,23 @@ LABEL debian
 LABEL nothing
     LOCALBOOT -1
 """
-GRUBS, MENUS = (1024, 768), (640, 480)  # dots across and down
+# 0x112: the BIOS's mode 0x12, which the kernel's setup code sets.
+ISOLINUX_PLANES = """DEFAULT debian
+LABEL debian
+    KERNEL vmlinuz
+    INITRD initrd
+    APPEND console=ttyS0 quiet panic=-1 vga=0x112
+"""
+# The first that was seen with a vga16fb that takes a VGA, for which orig_video_isVGA is 1. In 5.10
+# and 6.12 it wants a constant there that nothing sets.
+FIRST_WITH_PLANES = (7, 3)
+TEXT = "drawn by Linux"  # by planes-init
+SIXTEEN = (  # Linux's
+    *(0x000000, 0xAA0000, 0x00AA00, 0xAA5500, 0x0000AA, 0xAA00AA, 0x00AAAA, 0xAAAAAA),
+    *(0x555555, 0xFF5555, 0x55FF55, 0xFFFF55, 0x5555FF, 0xFF55FF, 0x55FFFF, 0xFFFFFF),
+)
+GRUBS, MENUS, PLANES = (1024, 768), (640, 480), (640, 480)  # dots across and down
+CHARACTER = (8, 16)  # likewise
 TESTING = re.compile(r"Testing: +4MB - \S+ \[.* Pattern: +\S", re.DOTALL)
 SMALL = ("--memory", "64M")
 FILLER = b"\xf6"  # what Linux's driver formats with
@@ -401,6 +418,37 @@ def test_isolinux_starts_debian_which_reads_discs_that_are_changed(
         said = "\n".join(seat.lines())  # to the end
         assert f"{hashlib.sha256(other.read_bytes()).hexdigest()}  /dev/sr0" in said
     assert seat.status == 0
+
+
+def test_linux_draws_in_planes_by_vga16fb(host: SoftHost, tmp_path: Path) -> None:
+    kernel = newest.kernel("vga16fb", flavour=newest.STANDARD)
+    if tuple(map(int, kernel.release.split(".")[:2])) < FIRST_WITH_PLANES:
+        pytest.skip(f"needs a newer Linux than {kernel.release}, whose vga16fb takes no VGA")
+    initrd, disc = tmp_path / "initrd", tmp_path / "disc.iso"
+    initrd.write_bytes(gzip.compress(initramfs.planes(kernel.modules).read_bytes()))
+    discs.write_disc(disc, ISOLINUX_PLANES, {"vmlinuz": kernel.bzimage, "initrd": initrd})
+    with Seat(host, "--machine", "pc", "--cdrom", str(disc), timeout=2 * TIMEOUT) as seat:
+        said = seat.read_until("screen: drawn")
+        assert "device: vga-framebuffer.0" in said
+        assert "frame buffer: 0 VGA16 VGA" in said
+        seat.tell("screen", "-o", str(tmp_path / "screen.png"))
+        seat.type("\n")
+        seat.lines()
+    assert seat.status == 0
+    check_planes(tmp_path / "screen.png")
+
+
+def check_planes(path: Path) -> None:
+    """A line of text, below it a character's block of each colour, and black."""
+    width, height, dots = pictures.read(path.read_bytes())
+    assert (width, height) == PLANES
+    across, down = CHARACTER
+    text = pictures.colours(dots, width, across * len(TEXT), down)
+    assert text == {"0000aa", "aaaaaa"}, "grey on blue"
+    line = pictures.RGB * width
+    blocks = b"".join(across * colour.to_bytes(pictures.RGB, "big") for colour in SIXTEEN)
+    assert dots[down * line : 2 * down * line] == down * blocks.ljust(line, b"\0")
+    assert not any(dots[2 * down * line :])
 
 
 def test_linux_reads_a_tablet(host: SoftHost) -> None:
