@@ -14,6 +14,8 @@ from tests.guests.named import NamedRun
 from vestige.host import images
 from vestige.softhost import SoftHost
 
+STANDSTILL = 30  # seconds; Linux's watchdogs complain of 20
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.softhost,
@@ -97,3 +99,11 @@ def test_a_guest_in_a_software_host_is_asked_out_here(
         done = run.ask("exec", *wait, "--timeout", "2", "--", "sleep", "1000")
         line = "vestige: soft: the command has not ended within 2 s; killed in the guest\n"
         assert (done.returncode, done.stdout, done.stderr) == (124, "", line)
+        assert run.ask("pause").returncode == 0
+        done = run.ask("exec", "--wait", f"{STANDSTILL}s", "--", "true")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "is paused" in done.stderr
+        assert run.ask("resume").returncode == 0
+        complaints = "dmesg | grep -c -e lockup -e 'stalls on'"
+        done = run.ask("exec", *wait, "--", "sh", "-c", f"sleep 5; {complaints}")
+        assert (done.returncode, done.stdout, done.stderr) == (1, "0\n", "")
