@@ -152,8 +152,9 @@ def test_an_overlay_outlives_a_guest_that_resets(kernels: Kernels, base: Path) -
     [
         ("{base},readonly,overlay=x", "a disk that is only read has no overlay; leave overlay=x"),
         ("vfio:01:00.0,overlay=x", "a controller's disk has no overlay; leave overlay=x out"),
-        ("{base},overlay=", "unknown option 'overlay='; there are "),
-        ("{base},overlay={base}", "; give "),
+        ("{base},overlay=", "overlay=: no file; give overlay=FILE once"),
+        ("{base},overlay=x,overlay=y", "overlay=y: two of them; give overlay=FILE once"),
+        ("{base},overlay={base}", "; give another file"),
     ],
 )
 def test_overlays_that_can_not_be_are_refused_in_a_line(
@@ -170,3 +171,23 @@ def test_one_overlay_of_two_disks_is_refused(kernels: Kernels, base: Path) -> No
     assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
     assert b"overlay=./x: given twice" in done.stderr
     assert not Path("x").exists()
+
+
+def test_a_refused_run_leaves_no_overlay(kernels: Kernels, base: Path) -> None:
+    overlay = base.parent / "overlay"
+    disks = ("--disk", f"{base},overlay={overlay}", "--disk", str(base.parent / "none"))
+    assert run("--kernel", kernels("hello"), *disks).returncode == 2
+    assert not overlay.exists()
+
+
+def test_an_overlay_that_somebody_cuts_off_is_told_of(kernels: Kernels, base: Path) -> None:
+    overlay = base.parent / "overlay"
+    words = ["--kernel", kernels("virtio_flush"), "--disk", f"{base},overlay={overlay}"]
+    with subprocess.Popen([*COMMAND, *words], stdout=-1, stderr=-1) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1) == b"."
+        os.truncate(overlay, 8192)
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    told = f"vestige: --disk {base}: overlay={overlay}: somebody has cut off this file while"
+    assert told in errors.decode()

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from vestige.cli.arguments import Arguments, Syntax
 from vestige.errors import GuestError, UsageError
-from vestige.host.control.client import find
-from vestige.host.control.commands import PAUSE
+from vestige.host.control.client import SlowError, find
+from vestige.host.control.commands import PAUSE, RESUME
 
 NOTE = (
     " Exit status: 0 done; 1 a run can't now, as it starts or does not answer, and all have been"
@@ -41,6 +41,9 @@ def tell_all(names: Sequence[str], command: str) -> None:
             try:
                 if each.ask({"do": command}) != {}:
                     problems.append(f"{each.name}: an answer that is none of a run's")
+            except SlowError as error:
+                other = RESUME if command == PAUSE else PAUSE
+                problems.append(f"{error}; it may do so yet: vestige {other} {each.name} undoes it")
             except (GuestError, UsageError) as error:
                 problems.append(str(error))
     if problems:

@@ -125,7 +125,8 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     for image in files.disks.values():
         # Inside that is an I/O error.
         if image.written is not None and lacks_room(image.written):
-            tell(f"{image.path}: no room is left there, so writes may have failed{MAKE_ROOM}")
+            tell(f"{image.name}: no room is left there, so writes may have failed{MAKE_ROOM}")
+    files.check_whole()
     if status == TIMED_OUT:
         raise Ended(TIMED_OUT)
     return status

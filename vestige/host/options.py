@@ -392,7 +392,10 @@ def parse_disk(text: str) -> DiskOption:
     overlay = None
     for word in words:
         name, equals, value = word.partition("=")
-        if name == "overlay" and value:
+        if name == "overlay" and equals:
+            if not value or overlay is not None:
+                wrong = "no file" if not value else "two of them"
+                raise UsageError(f"--disk {text}: overlay={value}: {wrong}; give overlay=FILE once")
             overlay = value.replace(",,", ",")
         elif name == "bus" and equals:
             if value not in BUSES:

@@ -146,6 +146,7 @@ class Run:
                 status = self._machine()
         finally:
             self._write_last_words()
+        self.files.check_whole()
         if status == RESET:
             tell(failure.reset_ends_run(self._fault, self.asked))
         return status

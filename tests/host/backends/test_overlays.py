@@ -11,9 +11,10 @@ import pytest
 
 from tests.host import layers
 from vestige import abi
-from vestige.errors import UsageError
+from vestige.errors import GuestError, UsageError
 from vestige.host.backends import overlays
 from vestige.host.backends.disks import DiskImage, open_disk
+from vestige.host.files import beside
 from vestige.host.options import TEMPORARY, DiskOption
 
 SECTORS = 100_000
@@ -32,7 +33,9 @@ def base(tmp_path: Path) -> Path:
 def file(base: Path) -> Path:
     """An overlay of it."""
     path = base.parent / "overlay"
-    opened(base, path).close()
+    with closing(opened(base, path)) as image:
+        assert image.overlay is not None
+        image.overlay.begin()
     return path
 
 
@@ -101,8 +104,8 @@ def test_a_temporary_one_has_no_name(base: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_one_named_like_the_temporary_one_has_a_folder_before_it(base: Path) -> None:
     os.chdir(base.parent)
-    opened(base, f"./{TEMPORARY}").close()
-    assert (base.parent / TEMPORARY).exists()
+    with closing(opened(base, f"./{TEMPORARY}")):
+        assert (base.parent / TEMPORARY).exists()
 
 
 def test_what_is_no_overlay_is_refused_and_left_as_it_was(base: Path) -> None:
@@ -166,7 +169,37 @@ def test_any_bytes_in_the_header_are_taken_or_refused_by_a_line(base: Path, file
 def test_one_that_is_cut_off_is_refused(base: Path, file: Path) -> None:
     size = file.stat().st_size
     os.truncate(file, size - 1)
-    assert refusal(base, file) == f"{size - 1} bytes of an overlay of {size}; is all of it there?"
+    assert refusal(base, file).startswith(f"{size - 1} bytes of an overlay of {size}: its end is")
+
+
+def test_one_that_is_changed_while_a_guest_has_it_is_told_of(base: Path, file: Path) -> None:
+    size = file.stat().st_size
+    with closing(opened(base, file)) as image:
+        assert image.overlay is not None
+        image.overlay.check_whole()
+        os.truncate(file, 4096)
+        with pytest.raises(GuestError, match=f"overlay={file}: somebody has cut off this file"):
+            image.overlay.check_whole()
+        os.truncate(file, size)
+        file.write_bytes(bytes(size))
+        with pytest.raises(GuestError, match="somebody has overwritten this file"):
+            image.renew()
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_one_that_no_guest_has_had_goes(
+    base: Path, nameless: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not nameless:
+        monkeypatch.setattr(beside, "nameless", lambda *_: None)
+    path = base.parent / "new"
+    with closing(opened(base, path)):
+        assert sorted(each.name for each in base.parent.iterdir()) == ["base.img", "new"]
+    assert [each.name for each in base.parent.iterdir()] == ["base.img"]
+    with closing(opened(base, path)):
+        path.unlink()
+        path.write_bytes(b"somebody's")
+    assert path.read_bytes() == b"somebody's"
 
 
 def test_what_can_be_no_file_is_refused(base: Path) -> None:
@@ -190,11 +223,12 @@ def test_room_that_is_not_there_is_told_before_anything_runs(
     assert [path.name for path in base.parent.iterdir()] == ["base.img"]
 
 
-def test_a_limit_on_files_sizes_is_told(base: Path) -> None:
+def test_a_limit_on_files_sizes_is_told(base: Path, file: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
     try:
-        assert "ulimit -f unlimited" in refusal(base, base.parent / "new")
+        for path in (file, base.parent / "new"):
+            assert "ulimit -f unlimited" in refusal(base, path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 

@@ -530,6 +530,21 @@ def test_a_run_tells_that_its_guest_is_paused(served: Served) -> None:
     assert state() == "running"
 
 
+def test_of_who_has_gone_the_machine_is_asked_nothing(served: Served) -> None:
+    """A pause that nobody waits for any more is none; who can't send but reads still waits."""
+    machine = Machine()
+    served.control.runs(machine)
+    with served.client() as gone:
+        gone.send(b'{"do": "pause"}\n')
+    served.serve()
+    assert machine.asked == []
+    half = served.client()
+    half.send(b'{"do": "pause"}\n')
+    half.shutdown(socket.SHUT_WR)
+    served.serve()
+    assert [command for command, _ in machine.asked] == ["pause"]
+
+
 @pytest.mark.parametrize("depth", [DEEPEST, 300, 2001, 8000])
 @pytest.mark.parametrize("of", ["[]", "{}"])
 def test_what_nests_too_deep_is_asked_nobody(served: Served, depth: int, of: str) -> None:

@@ -100,6 +100,11 @@ class DiskImage:
             return self.overlay.path
         return None if self.read_only else self.place
 
+    @property
+    def name(self) -> str:
+        """What is written is called so."""
+        return self.path if self.overlay is None else self.overlay.words
+
     def renew(self, watch: Watch | None = None) -> None:
         """Another open file for operations, once none is under way on the present one.
 
@@ -144,7 +149,8 @@ def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
         access = os.O_RDONLY if read_only else os.O_RDWR
         claim = os.open(path, access | exclusive | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        raise UsageError(_not_opened(path, error, option.bus, optical)) from error
+        has_overlay = option.overlay is not None
+        raise UsageError(_not_opened(path, error, option.bus, optical, has_overlay)) from error
     try:
         image_lock.lock(claim, path, read_only)
         size = _size(claim, path)
@@ -217,7 +223,11 @@ def _kind(path: str) -> int:
 
 
 def _not_opened(
-    path: str, error: OSError | ValueError, bus: str = VIRTIO, optical: bool = False
+    path: str,
+    error: OSError | ValueError,
+    bus: str = VIRTIO,
+    optical: bool = False,
+    has_overlay: bool = False,
 ) -> str:
     if not isinstance(error, OSError):
         return f"{path!r}: {error}"
@@ -225,7 +235,7 @@ def _not_opened(
         return f"{path}: no such image of a disc; give an ISO image that exists"
     if optical:
         return f"{path}: {error.strerror}; give an ISO image that can be read"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and not has_overlay:
         return f"{path}: {error.strerror}; to only read it, add ,readonly"
     if error.errno == errno.EBUSY:
         return f"{path}: this block device is in use (mounted?); unmount it, or add ,readonly"

@@ -10,14 +10,16 @@ Threats: a file may be anybody's. Of its header each number is compared with the
 bits, for the monitor alone, and so is the rest: whatever is there, it is a disk's content.
 """
 
+import errno
 import os
+import resource
 import stat
 import struct
 import time
 from _collections_abc import Callable, Iterable
 
 from vestige import abi, image_lock
-from vestige.errors import UsageError
+from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host.backends.disk_formats import OVERLAY as MAGIC
 from vestige.host.files import beside
@@ -43,10 +45,15 @@ class Overlay:
     behind the disk's last; `map_size`: bytes of its map, whole pages.
     """
 
-    def __init__(self, path: str, claim: int, descriptor: int, sectors: int) -> None:
-        """Take over the open files, as a DiskImage does."""
-        self.path = path
+    def __init__(
+        self, words: str, path: str, claim: int, descriptor: int, sectors: int, is_spare: bool
+    ) -> None:
+        """Take over the open files, as a DiskImage does. `words` ask for it; `is_spare`: it was
+        made for a guest that does not run yet.
+        """
+        self.words, self.path = words, path
         self.claim, self.descriptor = claim, descriptor
+        self._is_spare = is_spare
         self.map_size, self.start, self.end = layout(sectors)
 
     def describe(self, disk: abi.Disk, file: int, address: int) -> None:
@@ -54,14 +61,34 @@ class Overlay:
         disk.has_overlay, disk.overlay_file = 1, file
         disk.overlay_start, disk.overlay_map = self.start, address
 
+    def begin(self) -> None:
+        """A guest has it."""
+        self._is_spare = False
+
+    def check_whole(self) -> None:
+        """Raise GuestError where somebody has made it shorter meanwhile, or written its header."""
+        status = os.fstat(self.claim)
+        if not stat.S_ISREG(status.st_mode):
+            return
+        is_shorter = status.st_size < self.end * abi.SECTOR
+        if is_shorter or os.pread(self.claim, len(MAGIC), 0) != MAGIC:
+            raise GuestError(
+                f"{self.words}: somebody has {'cut off' if is_shorter else 'overwritten'} this file"
+                " while the guest had it; what the guest has written is lost"
+            )
+
     def renew(self, watch: Watch | None = None) -> None:
-        """Another open file for operations, as of a DiskImage. Raises as that."""
+        """Another open file for operations, as of a DiskImage. Raises as that, and GuestError."""
+        self.check_whole()
         os.close(self.descriptor)
         self.descriptor = -1
         self.descriptor = image_lock.open_for_operations(self.claim, self.path, False, watch)
 
     def close(self) -> None:
-        """Close, and unlock; a second time does nothing."""
+        """Close, and unlock; a second time does nothing. One that no guest has had goes."""
+        if self._is_spare:
+            self._is_spare = False
+            beside.remove_spare(os.path.realpath(self.path), self.claim)
         for descriptor in (self.descriptor, self.claim):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -87,18 +114,26 @@ def open_overlay(path: str, base: "DiskImage", watch: Watch | None = None) -> Ov
             f"{words}: {base.sectors * abi.SECTOR} bytes are too many for an overlay, which has at"
             f" most {8 * abi.OVERLAY_MAPS_SIZE * abi.SECTOR >> 30} GiB; leave it out"
         )
+    is_new = False
     try:
-        claim = _open_temporary(words, base) if path == TEMPORARY else _open(words, path, base)
+        if path == TEMPORARY:
+            claim = _open_temporary(words, base)
+        else:
+            claim, is_new = _open(words, path, base)
     except (OSError, ValueError) as error:
         if not isinstance(error, OSError):
             raise UsageError(f"{words}: {error}; give a file that can be written") from None
         remedy = limits.cure(error.errno or 0) or "give a file that can be written"
         raise UsageError(f"{words}: {error.strerror}; {remedy}") from None
     try:
-        image_lock.lock(claim, words, read_only=False, otherwise="give another file")
-        _check(words, claim, base)
-        return _taken(path, claim, base.sectors, watch)
+        if path != TEMPORARY:
+            image_lock.lock(claim, words, read_only=False, otherwise="give another file")
+            _check(words, claim, base)
+        descriptor = image_lock.open_for_operations(claim, words, False, watch)
+        return Overlay(words, path, claim, descriptor, base.sectors, is_new)
     except BaseException:
+        if is_new:
+            beside.remove_spare(os.path.realpath(path), claim)
         os.close(claim)
         raise
 
@@ -108,27 +143,24 @@ def lent_overlay(device: str, sectors: int, watch: Watch | None = None) -> Overl
     there.
     """
     claim = os.open(device, os.O_RDWR | os.O_CLOEXEC)
-    return _taken(device, claim, sectors, watch)
+    descriptor = image_lock.open_for_operations(claim, device, False, watch)
+    return Overlay(device, device, claim, descriptor, sectors, is_spare=False)
 
 
-def _taken(path: str, claim: int, sectors: int, watch: Watch | None) -> Overlay:
-    descriptor = image_lock.open_for_operations(claim, path, False, watch)
-    return Overlay(path, claim, descriptor, sectors)
-
-
-def _open(words: str, path: str, base: "DiskImage") -> int:
-    """The file, which is made if it isn't there. Raises UsageError, OSError."""
+def _open(words: str, path: str, base: "DiskImage") -> tuple[int, bool]:
+    """The file, and whether it was made as there was none. Raises UsageError, OSError."""
     access = os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK
     place = os.path.realpath(path)
     while True:
         try:
             claim = os.open(place, access)
         except FileNotFoundError:
-            beside.make(place, _filler(base))
-            beside.synchronise_folder(place)
-            continue
+            made = beside.make(place, _filler(base))
+            if made is None:
+                continue
+            return made, True
         if stat.S_ISREG(os.fstat(claim).st_mode):
-            return claim
+            return claim, False
         os.close(claim)
         raise UsageError(f"{words}: not a regular file; {NEW}")
 
@@ -137,13 +169,11 @@ def _open_temporary(words: str, base: "DiskImage") -> int:
     """A file without a name."""
     folder = os.environ.get("TMPDIR") or FOLDER
     try:
-        claim, place = beside.made_beside(f"{folder}/vestige-overlay", _filler(base), 0o600)
-        os.unlink(place)  # noqa: PTH108
+        return beside.temporary(folder, _filler(base))
     except OSError as error:
         raise UsageError(
             f"{words}: {folder}: {error.strerror}; have TMPDIR name a directory with room"
         ) from None
-    return claim
 
 
 def _filler(base: "DiskImage") -> Callable[[int], object]:
@@ -178,7 +208,7 @@ def _check(words: str, claim: int, base: "DiskImage") -> None:
             f"{words}: an overlay of version {version}, and this Vestige knows {VERSION}; {NEW}, or"
             " use the Vestige that made it"
         )
-    path = os.fsdecode(head[HEADER.size : HEADER.size + min(length, LONGEST_PATH)])
+    path = os.fsdecode(head[HEADER.size :][: min(length, LONGEST_PATH)].partition(b"\0")[0])
     if sectors != base.sectors:
         raise UsageError(
             f"{words}: an overlay of {path}, a disk of {sectors} sectors, and this one has"
@@ -191,7 +221,13 @@ def _check(words: str, claim: int, base: "DiskImage") -> None:
         )
     size, end = os.fstat(claim).st_size, layout(sectors)[2] * abi.SECTOR
     if size < end:
-        raise UsageError(f"{words}: {size} bytes of an overlay of {end}; is all of it there?")
+        raise UsageError(
+            f"{words}: {size} bytes of an overlay of {end}: its end is lost; give a whole copy of"
+            " it, or a name that isn't there yet"
+        )
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if most != resource.RLIM_INFINITY and end > most:
+        raise UsageError(f"{words}: {end} bytes; {limits.cure(errno.EFBIG)}")
 
 
 def _time(changed: int) -> str:

@@ -213,22 +213,15 @@ class StoreFile:
                 f"{self._words}: not there, and this firmware is not beside a template of its"
                 " variables (OVMF_VARS… for OVMF_CODE…); give a copy of one"
             )
-        new, place = beside.made_beside(self._path, lambda new: _write(new, model), 0o666)
         try:
-            fcntl.flock(new, fcntl.LOCK_EX)
-            os.link(place, self._path)
+            new = beside.make(self._path, lambda new: _write(new, model))
         except OSError as error:
-            os.close(new)
-            if isinstance(error, FileExistsError):
-                return None  # another run has been faster
             if error.errno not in NO_LINKS:
                 raise
             raise UsageError(
                 f"{self._words}: {error.strerror}; give a copy of {template}"
             ) from None
-        finally:
-            os.unlink(place)  # noqa: PTH108
-        self._is_spare = True
+        self._is_spare = new is not None
         return new
 
     def begin(self) -> None:
@@ -284,18 +277,8 @@ class StoreFile:
     def close(self) -> None:
         """Close and unlock it."""
         if self._is_spare:
-            self._remove()
+            beside.remove_spare(self._path, self.claim)
         os.close(self.claim)
-
-    def _remove(self) -> None:
-        """Have it go, unless another one has the name by now. No other run has had it: it has been
-        locked since it was made.
-        """
-        try:
-            if os.path.samestat(os.fstat(self.claim), os.stat(self._path)):  # noqa: PTH116
-                os.unlink(self._path)  # noqa: PTH108
-        except OSError:  # it stays: whole, and as the template is
-            return
 
 
 # ---- in a software host -------------------------------------------------------------------------

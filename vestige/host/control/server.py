@@ -215,7 +215,7 @@ class Control:
         elif end and client.is_idle:
             client.coming = rest
             self._clients[client.descriptor] = self._clients.pop(client.descriptor)
-            self._take_line(client, bytes(line))
+            self._take_line(client, bytes(line), is_gone=bool(came & HANGUP))
         if not client.reads and client.is_idle and not client.has_line:
             self._let_go(client)
 
@@ -258,12 +258,13 @@ class Control:
 
     # ---- requests -------------------------------------------------------------------------
 
-    def _take_line(self, client: Client, line: bytes) -> None:
+    def _take_line(self, client: Client, line: bytes, *, is_gone: bool) -> None:
+        """Of one that `is_gone` and takes no answer the machine is asked nothing."""
         try:
             command, request = _read(line)
             if command in OF_RUN:
                 self._answer(client, OF_RUN[command](self, request))
-            else:
+            elif not is_gone:
                 client.waits = True
                 self._queue.append((client, command, request, line))
                 self._ask()

@@ -12,12 +12,12 @@ from vestige.host.files.extents import Extent
 from vestige.host.files.outputs import own_descriptor
 from vestige.host.options import SOCKET, STDIO, TEMPORARY, DiskOption, RunOptions
 
-# What a file is for a run: a disk, that may be only read; the disc in a drive, that always is; a
-# firmware's variables; what the guest starts from, and the like; what is emptied and written; and
-# what is open already, which is written and never emptied.
-IMAGE, READ_ONLY_IMAGE, DISC, VARIABLES, INPUT, OUTPUT, STANDARD = range(7)
-IMAGES = frozenset((IMAGE, READ_ONLY_IMAGE, DISC, VARIABLES))
-GUESTS = frozenset((IMAGE, VARIABLES))  # which the guest writes
+# What a file is for a run: a disk, that may be only read, or is the base of an overlay; the disc in
+# a drive; a firmware's variables; an overlay; what the guest starts from, and the like; what is
+# emptied and written; and what is open already, which is written and never emptied.
+IMAGE, READ_ONLY_IMAGE, BASE, DISC, VARIABLES, OVERLAY, INPUT, OUTPUT, STANDARD = range(9)
+IMAGES = frozenset((IMAGE, READ_ONLY_IMAGE, BASE, DISC, VARIABLES, OVERLAY))
+GUESTS = frozenset((IMAGE, VARIABLES, OVERLAY))  # which the guest writes
 TAKES_READ_ONLY = frozenset((IMAGE, READ_ONLY_IMAGE))  # that word, behind the option
 CALLERS_TERMINAL = os.makedev(5, 0)  # /dev/tty, tty(4)
 STANDARD_FILES = {1: "standard output", 2: "standard error"}
@@ -106,7 +106,7 @@ def _uses(options: RunOptions) -> list[Use]:
         if disk.controller is None and disk.path
     ]
     named += [
-        (f"{disk.words}: overlay={disk.overlay}", disk.overlay, IMAGE)
+        (f"{disk.words}: overlay={disk.overlay}", disk.overlay, OVERLAY)
         for disk in options.disks
         if disk.overlay not in (None, TEMPORARY)
     ]
@@ -141,7 +141,9 @@ def _uses(options: RunOptions) -> list[Use]:
 def _kind(disk: DiskOption) -> int:
     if disk.is_optical:
         return DISC
-    return IMAGE if disk.overlay is None and not disk.read_only else READ_ONLY_IMAGE
+    if disk.overlay is not None:
+        return BASE
+    return READ_ONLY_IMAGE if disk.read_only else IMAGE
 
 
 def _problem(first: Use, second: Use) -> str | None:

@@ -81,7 +81,8 @@ def line(image: DiskImage, operation: str, error: int) -> str:
     elif error == EIO and operation != "read" and image.written and lacks_room(image.written):
         # A file system over another's file says no more than that.
         reason, cure = f"{reason}, and its file system has no room left", MAKE_ROOM
-    return f"{image.path}: {reason}: the guest's {operation} failed{cure}"
+    name = image.path if operation == "read" else image.name
+    return f"{name}: {reason}: the guest's {operation} failed{cure}"
 
 
 def lacks_room(path: str) -> bool:

@@ -99,6 +99,15 @@ class Files:
             each.prepare()
         if self.variables is not None:
             self.variables.begin()
+        for image in self.disks.values():
+            if image.overlay is not None:
+                image.overlay.begin()
+
+    def check_whole(self) -> None:
+        """A guest has ended. Raise GuestError for what somebody has taken from it meanwhile."""
+        for image in self.disks.values():
+            if image.overlay is not None:
+                image.overlay.check_whole()
 
 
 def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
