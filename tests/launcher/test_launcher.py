@@ -436,6 +436,22 @@ def test_a_spare_machine_that_somebody_kills_is_not_taken(
         assert pipe.take(len(HELLO)) == HELLO
 
 
+def test_a_spare_machine_that_was_made_under_other_limits_is_not_taken(kernels: Kernels) -> None:
+    with Launcher() as own:
+        run, _ = spare_of(own, kernels("idle"))
+        template = parent_of(run)
+        few = len(open_files(template)) + 12  # a spare needs no more, a machine does
+        resource.prlimit(template, resource.RLIMIT_NOFILE, (few, 4096))
+        with own.start(kernel=kernels("hello"), stdout=subprocess.DEVNULL) as machine:
+            machine.wait(PATIENCE)
+        other = machine_of(template)
+        assert other != run
+        resource.prlimit(template, resource.RLIMIT_NOFILE, (4096, 4096))
+        with own.start(kernel=kernels("hello"), stdout=subprocess.DEVNULL) as machine:
+            assert machine.wait(PATIENCE) == 0
+        assert over(other)
+
+
 def test_closing_a_launcher_ends_its_machines(kernels: Kernels, pipe: Pipe) -> None:
     with Launcher() as own:
         machine = own.start(kernel=kernels("idle"), stdout=pipe.end)

@@ -38,6 +38,8 @@ DATA = Limit(resource.RLIMIT_DATA, "RLIMIT_DATA", "of data", "ulimit -d unlimite
 PROCESSES = Limit(resource.RLIMIT_NPROC, "RLIMIT_NPROC", "threads", "ulimit -u unlimited")
 LENGTH = Limit(resource.RLIMIT_FSIZE, "RLIMIT_FSIZE", "of a file", "ulimit -f unlimited")
 
+ALL = FILES, LOCKED, ADDRESSES, DATA, PROCESSES, LENGTH
+
 BY_ERROR = {
     errno.EMFILE: (FILES,),
     errno.ENOMEM: (ADDRESSES, DATA),
@@ -51,6 +53,11 @@ OTHERWISE = {
     errno.ENOSPC: "make room",
     errno.EDQUOT: "make room, or have the user's quota raised",
 }
+
+
+def present() -> list[tuple[int, int]]:
+    """What this process may have, and raise that to, of each."""
+    return [resource.getrlimit(limit.number) for limit in ALL]
 
 
 def cure(error: int, *limits: Limit) -> str:

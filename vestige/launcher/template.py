@@ -49,12 +49,13 @@ class Fork:
     """A machine's run, or one that waits to be told of it: the spare.
 
     `process` is its number, `life` a pidfd, `words` where it is told, and which it closes once its
-    guest runs; `owner`: to whom its status goes.
+    guest runs; `owner`: to whom its status goes; `limits`: those that it has.
     """
 
     def __init__(self, process: int, life: int, words: socket.socket) -> None:
         self.process, self.life, self.words = process, life, words
         self.owner: socket.socket | None = None
+        self.limits = limits.present()
 
 
 class Template:
@@ -160,6 +161,9 @@ class Template:
     def _told(self, given: list[int]) -> Fork:
         """A fork that has been told to be the machine. Raises OSError."""
         fork, self._spare, self._wants_spare = self._spare, None, False
+        if fork is not None and fork.limits != limits.present():
+            fork.words.close()  # it ends
+            fork = None
         if fork is not None:
             try:
                 messages.send(fork.words, messages.START, None, tuple(given))
