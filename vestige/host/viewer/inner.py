@@ -33,7 +33,7 @@ MOST_AT_ONCE = 1 << 20  # bytes sent to one before others are served
 # Seconds between two looks at the screen: while it changes, and while it does not.
 LIVELY, QUIET = 1 / 60, 1 / 30
 LIVELY_FOR = 0.5  # seconds after a change, a key or a movement
-SHARE = 0.025  # of a processor that is taken at most while nothing changes
+SHARE = 0.028  # of a processor that is taken at most while nothing changes
 LIVELY_SHARE = 0.5
 NEVER = float("inf")
 MOST_MEMORY = 512 << 20  # bytes of data of this process
