@@ -5,9 +5,9 @@
 Each run is a fresh process that uses no cache; efiemu.efi is made by `vestige efiemu build`, the
 monitor included, and then once more, the monitor being kept, as `make setup` and any guest leave
 it. Prints the median, the least and the most of the wall-clock and CPU seconds, what was compiled,
-and whether the promises hold: under 5 s cold, and under 10 s and 256 KiB for efiemu.efi, the
-monitor being kept. They are judged by CPU seconds: one thread works, so on an idle machine the two
-are the same. Writes bench/results/compile.json.
+and whether the promises hold: under 5 s, and under 10 s and 256 KiB for efiemu.efi, either way.
+They are judged by CPU seconds: one thread works, so on an idle machine the two are the same. Writes
+bench/results/compile.json.
 """
 
 import argparse
@@ -77,16 +77,14 @@ def efiemu_build(folder: Path) -> Run:
     return {"wall": wall, "cpu": cpu, "bytes": file.stat().st_size}
 
 
-def tell(what: str, runs: Sequence[Run], promise: float | None = None) -> bool:
-    """Print what was measured; whether the promise holds, if one was given."""
+def tell(what: str, runs: Sequence[Run], promise: float) -> bool:
+    """Print what was measured; whether the promise holds."""
     for name in ("wall", "cpu"):
         seconds = [run[name] for run in runs]
         print(
             f"{what}, {name}: median {statistics.median(seconds):.2f} s "
             f"({min(seconds):.2f} to {max(seconds):.2f}, {len(runs)} runs)"
         )
-    if promise is None:
-        return True
     holds = statistics.median(run["cpu"] for run in runs) < promise
     print(f"under {promise:.0f} s of one CPU: {'yes' if holds else 'no'}")
     return holds
@@ -109,7 +107,7 @@ def main() -> int:
     print(
         f"compiled: {builds[0]['bytes']:.0f} bytes of code, {builds[0]['checks']:.0f} checks left"
     )
-    tell("efiemu build, cold", applications)
+    holds &= tell("efiemu build, cold", applications, EFIEMU_PROMISE)
     holds &= tell("efiemu build, the monitor kept", again, EFIEMU_PROMISE)
     size = int(applications[0]["bytes"])
     fits = size < EFIEMU_SIZE
