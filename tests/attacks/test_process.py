@@ -426,11 +426,15 @@ def test_restarts_leave_nothing_behind(attacks: Attacks, image: str) -> None:
     )
 
     def look(starts: int) -> tuple[int, int]:
+        """The least of what it has, at so many starts: some comes and goes with a machine."""
         assert process.stdout is not None
-        assert process.stdout.read(starts) == b"r" * starts
-        assert len(others(process.pid)) <= 1
-        resident = int(status_of(process.pid)["VmRSS"].split()[0]) << 10
-        return len(list(Path(f"/proc/{process.pid}/fd").iterdir())), resident
+        files, memory = [], []
+        for _ in range(starts):
+            assert process.stdout.read(1) == b"r"
+            assert len(others(process.pid)) <= 1
+            files.append(len(list(Path(f"/proc/{process.pid}/fd").iterdir())))
+            memory.append(int(status_of(process.pid)["VmRSS"].split()[0]) << 10)
+        return min(files), memory[-1]
 
     with killed_at_the_end(process):
         files, memory = look(3)
@@ -438,5 +442,5 @@ def test_restarts_leave_nothing_behind(attacks: Attacks, image: str) -> None:
         process.terminate()
         assert process.wait(PATIENCE) == 143
         assert not others(process.pid)
-    assert later_files < files + RESTARTS // 2  # some come and go with a machine
+    assert later_files <= files + 1
     assert later_memory - memory < MIB
