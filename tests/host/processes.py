@@ -5,6 +5,8 @@ See proc(5).
 
 import os
 import select
+import signal
+import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -94,3 +96,13 @@ def shared_mappings(process: int) -> list[str]:
     lines = Path(f"/proc/{process}/maps").read_text().splitlines()
     fields = [line.split(maxsplit=5) for line in lines]
     return [each[5] for each in fields if each[1].endswith("s") and not Path(each[5]).exists()]
+
+
+def killed_behind(process: "subprocess.Popen[bytes]", count: int) -> bytes:
+    """All that a run prints, which is killed once it has printed so many bytes."""
+    assert process.stdout is not None
+    said = b""
+    while len(said) < count:
+        said += os.read(process.stdout.fileno(), 4096)
+    process.send_signal(signal.SIGKILL)
+    return said + process.stdout.read()

@@ -1,7 +1,6 @@
 """Whole runs of disks with overlays: little kernels, the real monitor, the machine's own KVM."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from tests.host import layers
 from tests.host.harness import why_not
 from tests.host.kernel_payload import FEW_SECTORS, FLUSHED_SECTORS, QUEUES, Kernels
+from tests.host.processes import killed_behind
 from vestige.host import images
 
 pytestmark = [
@@ -72,12 +72,7 @@ def test_a_killed_runs_overlay_holds_all_that_the_guest_flushed(
     ring = ("--ring", *words[1:]) if words[1:] else ()
     command = [*COMMAND, "--kernel", kernels(kernel), "--disk", disk, *ring]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
-        assert process.stdout is not None
-        flushed = b""
-        while len(flushed) < stops:
-            flushed += os.read(process.stdout.fileno(), 4096)
-        process.send_signal(signal.SIGKILL)
-        flushed += process.stdout.read()
+        flushed = killed_behind(process, stops)
     assert set(flushed) == {ord(".")}
     held = layers.content(base, overlay)
     assert numbers(held, len(flushed)) == [n + 1 for n in range(len(flushed))]

@@ -19,7 +19,14 @@ import pytest
 
 from tests.host.harness import why_not
 from tests.host.kernel_payload import FEW_SECTORS, HELLO, QUEUES, SECTORS_AFTER_FLOOD, Kernels
-from tests.host.processes import living, machine_of, over, threads_of, word_of
+from tests.host.processes import (
+    killed_behind,
+    living,
+    machine_of,
+    over,
+    threads_of,
+    word_of,
+)
 from vestige.host import images
 from vestige.host.capabilities import CAP_IPC_LOCK, REAL_TIME_IO
 from vestige.terminal import IN_ORDER
@@ -706,12 +713,7 @@ def test_a_killed_runs_image_holds_all_that_the_guest_flushed(
     kernels: Kernels, start: Start, image: str, stops: int, kernel: str, bus: str
 ) -> None:
     process = start("--kernel", kernels(kernel), "--disk", f"{image},bus={bus}")
-    assert process.stdout is not None
-    flushed = b""
-    while len(flushed) < stops:
-        flushed += os.read(process.stdout.fileno(), 4096)
-    process.send_signal(signal.SIGKILL)
-    flushed += process.stdout.read()
+    flushed = killed_behind(process, stops)
     assert set(flushed) == {ord(".")}
     content = Path(image).read_bytes()
     held = [int.from_bytes(content[512 * n : 512 * n + 8], "little") for n in range(len(flushed))]

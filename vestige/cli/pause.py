@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from vestige.cli.arguments import Arguments, Syntax
 from vestige.errors import GuestError, UsageError
-from vestige.host.control.client import SlowError, find
+from vestige.host.control.client import SlowError, UnwillingError, find
 from vestige.host.control.commands import PAUSE, RESUME
 
 NOTE = (
@@ -48,9 +48,3 @@ def tell_all(names: Sequence[str], command: str) -> None:
                 problems.append(str(error))
     if problems:
         raise UnwillingError("\n".join(problems))
-
-
-class UnwillingError(GuestError):
-    """Runs that have not done as they were told, a line of each."""
-
-    has_lines = True

@@ -72,8 +72,10 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     watch.beside.append(control)
     if control.agent is not None:
         options.place_agent(control.agent)
-    collisions.check(options)  # by its own words, not those of what is opened out here
-    files = open_files(_outside(options), resources, watch)
+    opened = _outside(options)
+    if opened is not options:
+        collisions.check(options)  # by its own words, not those of what is opened out here
+    files = open_files(opened, resources, watch)
     check_guest(options, files, config_of(options))
     code = watch.call(lambda: compiled(shows=options.display is not None), whole=True)
     inputs, sizes = together(files, code)

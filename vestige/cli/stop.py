@@ -7,7 +7,7 @@ import time
 
 from vestige.cli.arguments import Arguments, Option, Syntax
 from vestige.errors import GuestError, UsageError
-from vestige.host.control.client import Run, SilentError, find
+from vestige.host.control.client import Run, SilentError, UnwillingError, find
 
 PATIENCE = 60.0  # seconds; a run gives its guest's process 10, and who reads its files as much
 
@@ -25,7 +25,7 @@ SYNTAX = Syntax(
 def run(arguments: Arguments) -> int:
     """End those that are named. Raises UsageError where one is not there; none is ended then.
 
-    Raises UnendedError with a line for each that does not end, once all have been asked.
+    Raises UnwillingError with a line for each that does not end, once all have been asked.
     """
     if not arguments.rest:
         raise UsageError("no name; `vestige ps` shows those that there are")
@@ -38,14 +38,8 @@ def run(arguments: Arguments) -> int:
     deadline = time.monotonic() + PATIENCE
     problems = list(filter(None, [end.wait(deadline) for end in ends]))
     if problems:
-        raise UnendedError("\n".join(problems))
+        raise UnwillingError("\n".join(problems))
     return 0
-
-
-class UnendedError(GuestError):
-    """Runs that have not ended, a line of each."""
-
-    has_lines = True
 
 
 class End:

@@ -127,6 +127,11 @@ class DiskOption(NamedValues):
         return f"--floppy {self.path}" if self.bus == FLOPPY else f"--disk {self.path}"
 
     @property
+    def overlay_words(self) -> str:
+        """What asks for the overlay."""
+        return f"{self.words}: overlay={self.overlay}"
+
+    @property
     def controller(self) -> str | None:
         """The NVMe controller's address, domain:bus:device.function; None: it is a path."""
         if self.is_optical:

@@ -3,7 +3,6 @@
 import os
 import select
 import threading
-import time
 from typing import TYPE_CHECKING
 
 from vestige.agent.blocking import Asking, Way
@@ -52,10 +51,9 @@ class Asked(Asking):
                 f"machine {self.pid} has no way to an agent; start it with agent=True, and ask it"
                 " before it is closed"
             )
-        end = time.monotonic() + self.patience
         poll = select.poll()
         poll.register(self._teller, select.POLLIN)
-        if not poll.poll(1000 * max(end - time.monotonic(), 0.0)):
+        if not poll.poll(1000 * self.patience):
             raise GuestError(f"machine {self.pid} does not run within {self.patience:.0f} s")
         try:
             _, place, _ = messages.receive(self._teller)

@@ -16,7 +16,6 @@ from typing import IO, Self
 from vestige.cli.run import SYNTAX, options_of
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
-from vestige.host.control.client import find
 from vestige.host.control.commands import PAUSE, RESUME
 from vestige.host.options import EMPTY
 from vestige.launcher import messages
@@ -131,6 +130,8 @@ class Machine(Asked):
 
     def _ask(self, request: Mapping[str, object]) -> object:
         """The run's answer to a request of docs/control.md."""
+        from vestige.host.control.client import find  # noqa: PLC0415 - few callers ask a run
+
         self._refuse_closed()
         try:
             with find(self._name) as run:

@@ -49,11 +49,10 @@ class DiskImage:
         read_only: bool,
         discard: bool,
         is_optical: bool = False,
-        overlay: "Overlay | None" = None,
     ) -> None:
         """Take over the open files: `claim` is locked, I/O goes through `descriptor`."""
         self.path = path
-        self.overlay = overlay
+        self.overlay: Overlay | None = None
         self.is_optical = is_optical
         self.place = path  # the file, which has another name where `descriptor` is a device for it
         self.claim = claim
@@ -149,8 +148,7 @@ def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
         access = os.O_RDONLY if read_only else os.O_RDWR
         claim = os.open(path, access | exclusive | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        has_overlay = option.overlay is not None
-        raise UsageError(_not_opened(path, error, option.bus, optical, has_overlay)) from error
+        raise UsageError(_not_opened(path, error, read_only, option.bus, optical)) from error
     try:
         image_lock.lock(claim, path, read_only)
         size = _size(claim, path)
@@ -169,30 +167,22 @@ def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
         image = DiskImage(path, claim, descriptor, sectors, read_only, option.discard, optical)
     except OSError as error:
         os.close(claim)
-        raise UsageError(_not_opened(path, error, option.bus, optical)) from error
+        raise UsageError(_not_opened(path, error, read_only, option.bus, optical)) from error
     except BaseException:
         os.close(claim)
         raise
     if option.overlay is not None:
+        from vestige.host.backends.overlays import open_overlay  # noqa: PLC0415 - few runs need it
+
         try:
-            image.overlay = _open_overlay(option, image, watch)
+            overlay = open_overlay(option.overlay_words, option.overlay, image, watch)
+            image.overlay = overlay
+            if option.discard:
+                _check_holes(overlay.claim, overlay.path, overlay.end)
         except BaseException:
             image.close()
             raise
     return image
-
-
-def _open_overlay(option: DiskOption, image: DiskImage, watch: Watch | None) -> "Overlay":
-    from vestige.host.backends.overlays import open_overlay  # noqa: PLC0415 - few runs need it
-
-    overlay = open_overlay(str(option.overlay), image, watch)
-    if option.discard:
-        try:
-            _check_holes(overlay.claim, overlay.path, overlay.end)
-        except BaseException:
-            overlay.close()
-            raise
-    return overlay
 
 
 def _empty_drive() -> DiskImage:
@@ -210,7 +200,7 @@ def _for_operations(claim: int, path: str, read_only: bool, watch: Watch | None)
     try:
         return image_lock.open_for_operations(claim, path, read_only, watch)
     except OSError as error:
-        raise UsageError(_not_opened(path, error)) from error
+        raise UsageError(_not_opened(path, error, read_only)) from error
 
 
 def _kind(path: str) -> int:
@@ -225,17 +215,18 @@ def _kind(path: str) -> int:
 def _not_opened(
     path: str,
     error: OSError | ValueError,
+    read_only: bool,
     bus: str = VIRTIO,
     optical: bool = False,
-    has_overlay: bool = False,
 ) -> str:
+    """`read_only`: it was to be only read."""
     if not isinstance(error, OSError):
         return f"{path!r}: {error}"
     if optical and error.errno == errno.ENOENT:
         return f"{path}: no such image of a disc; give an ISO image that exists"
     if optical:
         return f"{path}: {error.strerror}; give an ISO image that can be read"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and not has_overlay:
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and not read_only:
         return f"{path}: {error.strerror}; to only read it, add ,readonly"
     if error.errno == errno.EBUSY:
         return f"{path}: this block device is in use (mounted?); unmount it, or add ,readonly"

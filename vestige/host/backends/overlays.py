@@ -41,20 +41,25 @@ NEVER = 0  # when a block device's content was changed last: nobody knows
 
 
 class Overlay:
-    """One, open and locked. `start` is its file's sector that is the disk's first, `end` that
-    behind the disk's last; `map_size`: bytes of its map, whole pages.
+    """One that is open. `claim` and `descriptor` are as of a DiskImage; `start` is its file's
+    sector that is the disk's first, `end` that behind the disk's last; `map_size`: bytes of its
+    map, whole pages.
     """
 
     def __init__(
-        self, words: str, path: str, claim: int, descriptor: int, sectors: int, is_spare: bool
+        self, words: str, path: str, claim: int, sectors: int, *, is_spare: bool = False
     ) -> None:
-        """Take over the open files, as a DiskImage does. `words` ask for it; `is_spare`: it was
-        made for a guest that does not run yet.
+        """Take over `claim`. `words` ask for it; `is_spare`: it was made for a guest that does not
+        run yet.
         """
-        self.words, self.path = words, path
-        self.claim, self.descriptor = claim, descriptor
+        self.words, self.path, self.claim = words, path, claim
+        self.descriptor = -1
         self._is_spare = is_spare
         self.map_size, self.start, self.end = layout(sectors)
+
+    def open_for_operations(self, watch: Watch | None) -> None:
+        """Have `descriptor` be there. Raises as image_lock's."""
+        self.descriptor = image_lock.open_for_operations(self.claim, self.words, False, watch)
 
     def describe(self, disk: abi.Disk, file: int, address: int) -> None:
         """Tell the monitor: its number among the ring's files, and where its map is."""
@@ -82,7 +87,7 @@ class Overlay:
         self.check_whole()
         os.close(self.descriptor)
         self.descriptor = -1
-        self.descriptor = image_lock.open_for_operations(self.claim, self.path, False, watch)
+        self.open_for_operations(watch)
 
     def close(self) -> None:
         """Close, and unlock; a second time does nothing. One that no guest has had goes."""
@@ -102,24 +107,22 @@ def layout(sectors: int) -> tuple[int, int, int]:
     return map_size, start, start + sectors
 
 
-def open_overlay(path: str, base: "DiskImage", watch: Watch | None = None) -> Overlay:
-    """The overlay at `path` of a disk that is open; it is made where there is none. Temporary: one
-    without a name, that ends with the run.
+def open_overlay(words: str, path: str, base: "DiskImage", watch: Watch | None = None) -> Overlay:
+    """The overlay at `path` of a disk that is open, which `words` ask for. It is made where there
+    is none. Temporary: one without a name, that ends with the run.
 
     Raises UsageError for what is none, of another base, or in use, and Ended as open_disk does.
     """
-    words = f"--disk {base.path}: overlay={path}"
     if base.sectors > 8 * abi.OVERLAY_MAPS_SIZE:
         raise UsageError(
             f"{words}: {base.sectors * abi.SECTOR} bytes are too many for an overlay, which has at"
             f" most {8 * abi.OVERLAY_MAPS_SIZE * abi.SECTOR >> 30} GiB; leave it out"
         )
-    is_new = False
     try:
         if path == TEMPORARY:
-            claim = _open_temporary(words, base)
+            overlay = Overlay(words, path, _open_temporary(words, base), base.sectors)
         else:
-            claim, is_new = _open(words, path, base)
+            overlay = _open(words, path, base)
     except (OSError, ValueError) as error:
         if not isinstance(error, OSError):
             raise UsageError(f"{words}: {error}; give a file that can be written") from None
@@ -127,28 +130,26 @@ def open_overlay(path: str, base: "DiskImage", watch: Watch | None = None) -> Ov
         raise UsageError(f"{words}: {error.strerror}; {remedy}") from None
     try:
         if path != TEMPORARY:
-            image_lock.lock(claim, words, read_only=False, otherwise="give another file")
-            _check(words, claim, base)
-        descriptor = image_lock.open_for_operations(claim, words, False, watch)
-        return Overlay(words, path, claim, descriptor, base.sectors, is_new)
+            image_lock.lock(overlay.claim, words, read_only=False, otherwise="give another file")
+            _check(words, overlay.claim, base)
+        overlay.open_for_operations(watch)
     except BaseException:
-        if is_new:
-            beside.remove_spare(os.path.realpath(path), claim)
-        os.close(claim)
+        overlay.close()
         raise
+    return overlay
 
 
 def lent_overlay(device: str, sectors: int, watch: Watch | None = None) -> Overlay:
     """In a software host, the block device that a file out there has become, which was looked at
     there.
     """
-    claim = os.open(device, os.O_RDWR | os.O_CLOEXEC)
-    descriptor = image_lock.open_for_operations(claim, device, False, watch)
-    return Overlay(device, device, claim, descriptor, sectors, is_spare=False)
+    overlay = Overlay(device, device, os.open(device, os.O_RDWR | os.O_CLOEXEC), sectors)
+    overlay.open_for_operations(watch)
+    return overlay
 
 
-def _open(words: str, path: str, base: "DiskImage") -> tuple[int, bool]:
-    """The file, and whether it was made as there was none. Raises UsageError, OSError."""
+def _open(words: str, path: str, base: "DiskImage") -> Overlay:
+    """That of a file, which is made where there is none. Raises UsageError, OSError."""
     access = os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK
     place = os.path.realpath(path)
     while True:
@@ -158,9 +159,9 @@ def _open(words: str, path: str, base: "DiskImage") -> tuple[int, bool]:
             made = beside.make(place, _filler(base))
             if made is None:
                 continue
-            return made, True
+            return Overlay(words, path, made, base.sectors, is_spare=True)
         if stat.S_ISREG(os.fstat(claim).st_mode):
-            return claim, False
+            return Overlay(words, path, claim, base.sectors)
         os.close(claim)
         raise UsageError(f"{words}: not a regular file; {NEW}")
 

@@ -30,6 +30,12 @@ class SlowError(SilentError):
     """The same, but it may yet answer."""
 
 
+class UnwillingError(GuestError):
+    """Runs that have not done as they were told, a line of each."""
+
+    has_lines = True
+
+
 class Run:
     """One that is there, by its `name`; `pid` is its process's.
 

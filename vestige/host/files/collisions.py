@@ -106,7 +106,7 @@ def _uses(options: RunOptions) -> list[Use]:
         if disk.controller is None and disk.path
     ]
     named += [
-        (f"{disk.words}: overlay={disk.overlay}", disk.overlay, OVERLAY)
+        (disk.overlay_words, disk.overlay, OVERLAY)
         for disk in options.disks
         if disk.overlay not in (None, TEMPORARY)
     ]

@@ -69,8 +69,7 @@ class Twin:
         self.regions: Regions | None = None
         self.flash: Flash | None = None
         self.gate: Gate | None = None
-        self._maps: list[Region] = []  # of overlays
-        self._map_ranges: list[tuple[int, int]] = []  # (address, bytes) of each
+        self._maps: dict[int, Region] = {}  # of overlays, by their addresses
 
     def wire(self, *, moved: bool = False) -> None:
         """Show both VMs their memory, with the ring if one is connected; let workers be woken.
@@ -138,7 +137,7 @@ class Twin:
             items,
             regions=() if self.regions is None else abi.REGIONS,
             flash=() if self.flash is None else (self.flash.range,),
-            maps=self._map_ranges,
+            maps=[(address, each.size) for address, each in self._maps.items()],
         )
         supported = self.system.supported_cpuid()
         enforces = self.system.has(kvm.Capability.ENFORCE_PV_FEATURE_CPUID)
@@ -211,11 +210,9 @@ class Twin:
 
     def place_map(self, file: int, address: int, size: int) -> None:
         """Before `load`: let the monitor have so much of an overlay's file, its map, there."""
-        region = Region(size)
-        self._maps.append(region)
+        region = self._maps[address] = Region(size)
         region.share(0, size, file, abi.OVERLAY_MAP_AT, "an overlay's map")
         self.monitor.map(address, size, region.address)
-        self._map_ranges.append((address, size))
 
     def place_ide_in_memory(self) -> None:
         """Before `wire`: let the IDE be at abi.IDE_MEMORY, with pages to read and posted starts.
@@ -267,7 +264,7 @@ class Twin:
             self._posted.close()
         for wiring in self._virtio:
             wiring.close()
-        for region in (self._firmware, self._items, self.regions, self.flash, *self._maps):
+        for region in (self._firmware, self._items, self.regions, self.flash, *self._maps.values()):
             if region is not None:
                 region.close()
         self.private.close()
