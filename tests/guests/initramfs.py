@@ -71,8 +71,12 @@ def debian_pc() -> Path:
 
 @cache
 def debian_efi() -> Path:
-    """As root(), with what a whole Debian wants of a disk that is an NVMe's or an IDE's."""
-    modules = modules_for("cloud", *UNTIL_LATELY, "sd_mod", "ata_piix", "nvme", "ext4")
+    """As root(), with what a whole Debian wants of a disk that is an NVMe's or an IDE's.
+
+    systemd mounts the firmware's variables, and would load efivarfs, but no module is on the root.
+    """
+    wanted = ("sd_mod", "ata_piix", "nvme", "ext4", "efivarfs")
+    modules = modules_for("cloud", *UNTIL_LATELY, *wanted)
     return _archive("debian-efi", SCRIPTS / "root-init", modules)
 
 
