@@ -177,7 +177,7 @@ def test_efiemu_does_not_start_itself() -> None:
     firmware = Disks("", {DISK: [DEFAULT]})
     firmware.begin[DEFAULT] = pe.DOS_HEADER
     assert not firmware.boots()
-    reason = "the file to boot is efiemu itself; name another one, as in boot=FILE: "
+    reason = "the file to boot is efiemu itself (boot=FILE names another): "
     assert firmware.lines == [f"efiemu: {reason}{DEFAULT}"]
     assert firmware.unloaded == [LOADED]
 

@@ -103,7 +103,8 @@ def test_each_refusal_is_one_line_and_the_firmware_goes_on(boot: Boot) -> None:
     said = boot.after_word("efiemu: ")
     assert len(said) == 8
     assert said[0].startswith("there are several NVMe controllers; name one, as in nvme=")
-    assert said[1] == "there is no NVMe controller at 00:1f.0"
+    those = "; those there are:"
+    assert said[1] == f"there is no NVMe controller at 00:1f.0{those}{said[0].partition(those)[2]}"
     assert said[2] == "a load option is nvme=BUS:DEVICE.FUNCTION or boot=FILE, not bus=ide"
     assert said[3].startswith("it is switched off: the firmware has the variable EfiemuOff-b5a3")
     no_namespace = "it has no active namespace; make one with nvme-cli"

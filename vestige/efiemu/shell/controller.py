@@ -68,7 +68,7 @@ def find_controller(shell: Shell) -> u32:
         return Text.NO_NVME
     if shell.wanted != NOWHERE:
         shell.controller = shell.wanted
-        if read_config(shell.wanted, Register.REVISION) >> 8 != NVME:
+        if kind_of(shell.wanted) != NVME:
             return Text.NOT_THERE
     elif shell.controllers > 1:
         return Text.SEVERAL
@@ -81,12 +81,17 @@ def look_at_device(shell: Shell, first: u32) -> None:
     """Count the NVMe controllers of a device, by its first function, and find an IDE of 1997."""
     for number in range(functions_of(first)):
         function = u32(first + number)
-        kind = read_config(function, Register.REVISION) >> 8
+        kind = kind_of(function)
         if kind == NVME:
             shell.controllers += 1
             shell.controller = function
         elif kind >> 8 == IDE and not kind & NATIVE:
             shell.old_ide = function
+
+
+def kind_of(function: u32) -> u32:
+    """Its class, subclass and programming interface. PCI Local Bus 3.0, 6.2.1."""
+    return read_config(function, Register.REVISION) >> 8
 
 
 def functions_of(first: u32) -> u8:

@@ -8,6 +8,7 @@ from vestige.efiemu.shell.boot import boot
 from vestige.efiemu.shell.bridges import find_bridges
 from vestige.efiemu.shell.console import (
     COLON,
+    SPACE,
     begin_line,
     end_line,
     put,
@@ -20,9 +21,14 @@ from vestige.efiemu.shell.console import (
 )
 from vestige.efiemu.shell.constants import Constants
 from vestige.efiemu.shell.controller import (
+    DEVICES,
+    FUNCTIONS,
     NOWHERE,
+    NVME,
     find_controller,
+    functions_of,
     hide_memory,
+    kind_of,
     prepare_vectors,
     stop,
     switch_on,
@@ -171,9 +177,23 @@ def tell_refusal(shell: Shell, refusal: u32) -> None:
         put_wide(shell, shell.word, shell.word_size)
     elif refusal == Text.SEVERAL:
         put_location(shell, shell.controller)
+        put_controllers(shell)
     elif refusal == Text.NOT_THERE:
         put_location(shell, shell.wanted)
+        put_controllers(shell)
     end_line(shell)
+
+
+def put_controllers(shell: Shell) -> None:
+    """Which ones there are; most firmwares have nothing else that says so."""
+    put_text(shell, Text.THERE_ARE)
+    for device in range(DEVICES):
+        first = u32(device * FUNCTIONS)
+        for number in range(functions_of(first)):
+            function = u32(first + number)
+            if kind_of(function) == NVME:
+                put(shell, SPACE)
+                put_location(shell, function)
 
 
 def efi_failed(check: u64, table: u64, state: u64, constants: u64) -> u64:

@@ -54,6 +54,7 @@ class Text(IntEnum):
     NO_APPLICATION = 41
     NOT_PERMITTED = 42
     NOT_LOADED = 43
+    THERE_ARE = 44
 
 
 WORDS = {
@@ -63,19 +64,23 @@ WORDS = {
     Text.NO_SVM: "the processor shows no SVM (CPUID Fn8000_0001, ECX bit 2); if this is a virtual"
     " machine, its host must show it",
     Text.LOCKED: "SVM is switched off (VM_CR.SVMDIS); switch it on in the firmware's set-up",
-    Text.NO_NESTED_PAGING: "the processor has SVM without nested paging (CPUID Fn8000_000A)",
+    Text.NO_NESTED_PAGING: "the processor has SVM without nested paging (CPUID Fn8000_000A,"
+    " EDX bit 0); if this is a virtual machine, its host must show it",
     Text.SWITCHED_OFF: "it is switched off: the firmware has the variable"
     " EfiemuOff-b5a3e3a0-6b1c-4b7e-9c57-5d6f0c0a1e13; delete that (Linux: chattr -i, then rm)",
     Text.NO_GIBIBYTE_PAGES: "the processor shows no pages of 1 GiB (CPUID Fn8000_0001, EDX bit 26);"
     " if this is a virtual machine, its host must show them",
-    Text.ENCRYPTED: "memory is encrypted (SEV or SME), and devices can't read that of a shadow",
+    Text.ENCRYPTED: "memory is encrypted (SEV or SME), which efiemu can't share with devices; take"
+    " a machine without that, or switch it off in the firmware's set-up",
     Text.NO_NVME: "there is no NVMe controller",
     Text.SEVERAL: "there are several NVMe controllers; name one, as in nvme=",
     Text.NOT_THERE: "there is no NVMe controller at ",
+    Text.THERE_ARE: "; those there are:",
     Text.NO_MSIX: "the NVMe controller has no MSI-X",
     Text.IOMMU: "there is an IOMMU (ACPI IVRS or DMAR), which an operating system would set up;"
     " switch it off",
-    Text.ALREADY: "this machine is taken over already",
+    Text.ALREADY: "this machine is taken over already (ACPI has the table VSTG);"
+    " a restart ends that",
     Text.BAD_PLACE: "nvme= takes BUS:DEVICE.FUNCTION in hexadecimal digits, as in nvme=01:00.0,"
     " not ",
     Text.UNKNOWN_OPTION: "a load option is nvme=BUS:DEVICE.FUNCTION or boot=FILE, not ",
@@ -97,14 +102,15 @@ WORDS = {
     Text.KEPT: "a driver of the firmware keeps the NVMe controller, or the chip set's IDE",
     Text.NO_FILE_SYSTEM: "the disk has no file system that this firmware can read",
     Text.NOT_FOUND: "no file system of the disk has the file to boot (boot=FILE names another): ",
-    Text.ITSELF: "the file to boot is efiemu itself; name another one, as in boot=FILE: ",
+    Text.ITSELF: "the file to boot is efiemu itself (boot=FILE names another): ",
     Text.NO_APPLICATION: "the file to boot is no EFI application for this processor: ",
     Text.NOT_PERMITTED: "Secure Boot does not permit the file to boot: ",
     Text.NOT_LOADED: "the firmware can't load the file to boot, status ",
     Text.UNUSABLE: "the NVMe controller can't be used: ",
     Text.INSTRUCTION: "the guest's instruction can't be done that is at ",
     Text.BYTES: ", bytes",
-    Text.PROCESSORS: "there are more than 8 processors, or a local APIC above 254",
+    Text.PROCESSORS: "there are more than 8 processors, or a local APIC above 254; switch some"
+    " off in the firmware's set-up, or have its host give a virtual machine fewer",
     Text.APIC_MOVES: "the guest may not move its local APIC; it has got #GP",
 }
 ALL = [WORDS[text] for text in Text] + [NVME_FAILURES.get(failure, "") for failure in NvmeFailure]
