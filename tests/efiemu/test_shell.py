@@ -127,6 +127,12 @@ def test_several_controllers_want_a_name() -> None:
     assert refused(machine("x nvme=00:04.0", controllers=both)) == line + there
 
 
+def test_a_controller_is_named_as_lspci_does_with_the_segment_too() -> None:
+    both = ((0, 3, 0), (2, 0, 0))
+    assert wanted(machine("x nvme=0000:02:00.0", controllers=both)) == "02:00.0"
+    assert wanted(machine("nvme=0000:00:03.0", controllers=both)) == "00:03.0"
+
+
 def test_a_later_function_is_found() -> None:
     assert wanted(machine(controllers=((0, 0, 7),))) == "00:00.7"
 
@@ -207,7 +213,10 @@ def test_a_controllers_registers_may_be_far_up(bar: int, taken: bool) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["", "00:03", "00:20.0", "00:03.8", "0:3.0", "00:03.0x", "00-03.0", "g0:03.0", "0:03.0.1"],
+    [
+        *("", "00:03", "00:20.0", "00:03.8", "0:3.0", "00:03.0x", "00-03.0", "g0:03.0", "0:03.0.1"),
+        *("0001:00:03.0", "0000-00:03.0", "000:00:03.0", "00000:00:03.0", "0000:0000:00:03.0"),
+    ],
 )
 @pytest.mark.parametrize("before", ["", "x ", "efiemu.efi  "])
 def test_a_controllers_place_is_read_as_lspci_writes_it(before: str, place: str) -> None:

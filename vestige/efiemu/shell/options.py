@@ -10,7 +10,8 @@ from vestige.lang.intrinsics import check, load16
 from vestige.lang.types import u16, u32, u64
 
 SPACE, NUL = 0x20, 0
-PATTERN = b"nvme=##:##.#"  # a # is a hexadecimal digit
+PATTERN = b"nvme=0000:##:##.#"  # a # is a hexadecimal digit
+SEGMENT_SIZE = 5  # the segment, which may be left out: lspci does so, unless by -D
 OPTIONS, OPTION_SIZE = b"nvme=boot=", 5  # one behind the other
 NVME, BOOT = 0, 5  # where each is there
 DIGIT, NO_DIGIT = 0x23, 16
@@ -77,12 +78,13 @@ def begins(text: u64, place: u32, end: u32, option: u32) -> bool:
 
 def is_controller(shell: Shell, text: u64, place: u32, length: u32) -> bool:
     """Whether a word is nvme=BUS:DEVICE.FUNCTION, and it is noted; of DEVICE 1f is the last."""
-    if length != len(PATTERN):
+    if length not in (len(PATTERN), len(PATTERN) - SEGMENT_SIZE):
         return False
+    left_out = len(PATTERN) - length
     value: u32 = 0
-    for number in range(len(PATTERN)):
+    for number in range(length):
         letter = character(text, u32(place + number))
-        wanted = PATTERN[number]
+        wanted = PATTERN[number if number < OPTION_SIZE else number + left_out]
         if wanted == DIGIT:
             digit = digit_of(letter)
             if digit == NO_DIGIT:
