@@ -293,7 +293,7 @@ class Link(Protocol):
     """What is between a model and its files; it never waits."""
 
     def connect(self, config: Config) -> None:
-        """Power on; the struct is all zeroes before."""
+        """Power on; the struct is all zeroes before. Or go on after a freeze, with other files."""
 
     def move(self, model: Any, config: Config, ring_driver: RingDriver, now: u64) -> None:
         """Move on what can be moved."""
@@ -359,7 +359,10 @@ class VirtioLink(Protocol):
     """What is between the models of a type and their files; it never waits."""
 
     def connect(self, config: Config) -> None:
-        """Power on; the struct is all zeroes before."""
+        """Power on; the struct is all zeroes before. Or go on after a freeze, with other files."""
+
+    def renew(self, model: Any) -> None:
+        """Go on after a freeze, which others may do, too, with the same model."""
 
     def take(
         self,

@@ -155,7 +155,9 @@ class Payload:
         wake = GUEST + image.symbols["interrupt_wake"]
         gate = wake & 0xFFFF | SELECTOR << 16 | 0x8E << 40 | (wake >> 16 & 0xFFFF) << 48
         put(IDT + 16 * monitor_payload.GUEST_VECTOR, (gate, wake >> 32))
-        guest.set_cpuid(self.twin.guest.cpus, self.system.supported_cpuid(), True, apart=False)
+        cpus = self.twin.guest.cpus
+        processor = guest.cpuid_of(cpus, self.system.supported_cpuid(), True, apart=False)
+        guest.set_cpuid(cpus, processor, apart=False)
         boot = self.twin.guest.cpus[0]
         state = CpuState(
             rip=GUEST + image.symbols[name],

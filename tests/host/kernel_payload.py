@@ -102,6 +102,8 @@ BUS_MASTER_START = 1
 BUS_MASTER_INTO_MEMORY = 8
 INTERRUPT = 1 << 18  # of a 32-bit read of the bus master's registers
 FLUSHED_SECTORS = 2000
+FEW_SECTORS = 50
+SOME_SECTORS = 600  # of which a guest writes some while a command starts
 LBA_MODE = 0x40
 
 
@@ -136,16 +138,26 @@ def sector_is(sector: u32) -> None:
     port_out8(PORT_IDE + Register.DEVICE, LBA_MODE)
 
 
-def flush() -> None:
+def write_by_ide(sectors: u32) -> None:
     """Write sector after sector, its number in it; say a full stop when it is flushed."""
     find_disk()
-    for sector in range(FLUSHED_SECTORS):
+    for sector in range(sectors):
         store64(SECTOR_BUFFER, sector + 1)
         sector_is(sector)
         ata(Command.WRITE_DMA)
         ata(Command.FLUSH_CACHE)
         say(46)
     power_off()
+
+
+def flush() -> None:
+    """The same for FLUSHED_SECTORS."""
+    write_by_ide(FLUSHED_SECTORS)
+
+
+def some() -> None:
+    """The same for SOME_SECTORS."""
+    write_by_ide(SOME_SECTORS)
 
 
 VIRTIO_CONFIGURATION = 0x8000_0000 | VIRTIO_SLOT << 11
@@ -164,7 +176,6 @@ DISCARD_FEATURE = 1 << 13
 NEXT, WRITE = 1, 2
 FLUSH_FEATURE = 1 << 9
 VERSION_1 = 1  # of the upper half of the features
-FEW_SECTORS = 50
 
 
 def has_virtio_disk(disk: u32) -> bool:
@@ -280,6 +291,11 @@ def virtio_few() -> None:
     write_by_virtio(FEW_SECTORS, 1, 1)
 
 
+def virtio_some() -> None:
+    """The same for SOME_SECTORS."""
+    write_by_virtio(SOME_SECTORS, 1, 1)
+
+
 def virtio_discards() -> None:
     """Give back sectors 8 to 15, then one behind the disk's end; say 46 + the status of each."""
     find_virtio(0, 1, FLUSH_FEATURE | DISCARD_FEATURE)
@@ -300,6 +316,16 @@ def virtio_disks() -> None:
 def virtio_queues() -> None:
     """The same by several queues of each."""
     write_by_virtio(FEW_SECTORS, virtio_disk_count(), QUEUES)
+
+
+def virtio_some_disks() -> None:
+    """SOME_SECTORS of all disks."""
+    write_by_virtio(SOME_SECTORS, virtio_disk_count(), 1)
+
+
+def virtio_some_queues() -> None:
+    """The same by several queues of each."""
+    write_by_virtio(SOME_SECTORS, virtio_disk_count(), QUEUES)
 
 
 HVC_QUEUES = 2  # of a console without named ports: input, output

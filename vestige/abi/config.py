@@ -240,7 +240,7 @@ class Board(IntEnum):
 
 class Config(Struct):
     """Written by the host before the monitor's first instruction, not after, but for a terminal's
-    size and the discs.
+    size, the discs, and `freezes`.
 
     Each domain has one, which lists what is in that domain. Domain 0, the first, has all that is
     not a virtio function of another.
@@ -256,6 +256,8 @@ class Config(Struct):
     vga: u8  # 1: a PC has its screen
     floppies: u8[MAX_FLOPPIES]  # a PC's drives, by FloppyDrive
     attend_port: u8  # 1: PORT_ATTEND is wired, in place of Call.ATTEND
+    thaws: u8  # 1: all state is that of a machine that was frozen, and goes on
+    freezes: u8  # 1: the worker leaves with Call.DONE once nothing is under way in its domain
     cpus: u32
     tsc_khz: u32
     date: u64  # seconds from 1970-01-01 00:00 to the guest's power-on

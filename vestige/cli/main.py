@@ -16,6 +16,8 @@ COMMANDS = {
     "stop": "end guests that run",
     "pause": "have guests that run do nothing until they are resumed",
     "resume": "have guests that are paused go on",
+    "freeze": "put a guest that runs, as it is now, into a folder",
+    "thaw": "have a guest go on that was frozen",
     "exec": "run a command in a guest that runs",
     "screen": "show the text screen of a guest that runs",
     "type": "press keys of a guest that runs, and move its mouse",

@@ -32,6 +32,8 @@ from vestige.machine.config import MachineConfig
 from vestige.signals import Watch
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from vestige.host.backends.network import Network
     from vestige.host.jail.cgroup import Group
     from vestige.host.viewer.outer import ViewerProcess
@@ -108,7 +110,12 @@ class Run:
         self.counters = b""
         self.config = config_of(asked)
         self.system = resources.keep(kvm.open_system(known=ready.known))
-        self.domains = domains.count(asked.disks, asked.net is not None, asked.cpus)
+        frozen = files.frozen
+        self.domains = (
+            domains.count(asked.disks, asked.net is not None, asked.cpus)
+            if frozen is None
+            else frozen.domains
+        )
         self.system.check_cpus(asked.cpus, self.domains)
         self.console = files.consoles
         self.failures = FileFailures(files.disks)
@@ -125,6 +132,9 @@ class Run:
             self.began = statistics.start_of_process()
         self.user = None if asked.jail.user is None else find_user(asked.jail.user)
         self.compiled = ready.compiled or _compiled(asked, files, self.config, watch)
+        if frozen is not None:
+            frozen.check_monitor(self.compiled.code)
+        control.manifest = self.manifest
         self.viewer = None if asked.display is None else self._open_viewer(resources)
         self.restarts = 0
         self._fault = ""  # by which the machine reset itself last, in words
@@ -150,6 +160,12 @@ class Run:
         if status == RESET:
             tell(failure.reset_ends_run(self._fault, self.asked))
         return status
+
+    def manifest(self) -> "dict[str, Any]":
+        """What a snapshot says of this run, whose guest has come to rest."""
+        from vestige.host.freeze import manifest  # noqa: PLC0415 - few runs are frozen
+
+        return manifest.of_run(self.asked, self.files.disks, self.domains, self.compiled.code)
 
     def _write_last_words(self) -> None:
         """The rest of the guest's output, and the statistics.

@@ -6,8 +6,11 @@ CPUID; AMD APM vol. 3, appendix E; Linux, arch/x86/kernel/cpu/cpuid-deps.c. Defi
 A feature is a number: 32 times the place of its register in WORDS, plus its bit there.
 """
 
+from _collections_abc import Iterable
+
 Entry = tuple[int, int, int, int, int, int, int]  # function, index, flags, EAX, EBX, ECX, EDX
 EAX, EBX, ECX, EDX = 3, 4, 5, 6  # where an entry has them
+REGISTERS = "EAX", "EBX", "ECX", "EDX"
 
 XSAVE_LEAF = 0xD
 
@@ -339,3 +342,20 @@ NEEDS: dict[int, Needs] = {
 # AMD has these bits of leaf 1's EDX once more in leaf 0x80000001's; Intel has zeros there.
 _TWICE = (*range(10), *range(12, 18), 23, 24)
 NEEDS |= {_EXTENDED_EDX + bit: (_1_EDX + bit,) for bit in _TWICE}
+
+
+def lacking(there: Iterable[Entry], here: Iterable[Entry]) -> str | None:
+    """A feature of one processor that another has not, in words; None: it has all."""
+    had, has = _words_of(there), _words_of(here)
+    for (leaf, index, register), word in had.items():
+        missing = word & ~has.get((leaf, index, register), 0)
+        if missing:
+            bit = (missing & -missing).bit_length() - 1
+            name = REGISTERS[register - EAX]
+            return f"a feature that it had (CPUID leaf {leaf:#x}.{index}, {name}, bit {bit})"
+    return None
+
+
+def _words_of(entries: Iterable[Entry]) -> dict[tuple[int, int, int], int]:
+    found = {(entry[0], entry[1]): entry for entry in entries}
+    return {word: found[word[0], word[1]][word[2]] for word in WORDS if (word[0], word[1]) in found}

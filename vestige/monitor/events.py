@@ -45,6 +45,7 @@ class EventStream(Struct):
         comes.
         """
         self.present = config.events.present and config.ring.present
+        self.ended = 0
 
     def next_deadline(self) -> u64:
         """When there is something to do though nothing else happens."""

@@ -41,6 +41,7 @@ def opened(tmp_path: Path) -> Iterator[Open]:
 
 def content(files: Files) -> bytes:
     """Of the kernel."""
+    assert files.start is not None
     data = bytearray(files.start.size)
     files.start.read_at(0, memoryview(data))
     return bytes(data)

@@ -1,7 +1,6 @@
 """Stopping the threads of a run."""
 
 import time
-from _thread import allocate_lock
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,6 +26,9 @@ class Waiting:
         assert self.other.loop.stop
         self.nudged += 1
 
+    def end(self) -> None:
+        self.loop.stop = 1
+
     def wait(self, seconds: float) -> None:
         self.waits += 1
         assert seconds < 1
@@ -39,7 +41,7 @@ def test_no_thread_is_waited_for_before_all_are_told_to_stop() -> None:
     session = object.__new__(Session)
     three: list[Any] = [first, second, third]
     session.threads = three
-    session._gate_is_shut = False  # it has been started
+    session._has_begun = True
     session.stop()
     assert not any(each.is_running for each in (first, second, third))
     assert all(each.nudged for each in (first, second, third))
@@ -50,7 +52,7 @@ class Staying:
 
     def __init__(self) -> None:
         self.loop = SimpleNamespace(stop=0)
-        self.who, self.guest, self.is_running = "CPU 0", None, True
+        self.who, self.guest, self.is_running, self.is_worker = "CPU 0", None, True, False
         self.went_on = 0
 
     def nudge(self) -> None:
@@ -58,6 +60,9 @@ class Staying:
 
     def wait(self, seconds: float) -> None:
         assert seconds < 1
+
+    def halt(self, where: int) -> None:
+        self.loop.stop = where
 
     def go_on(self) -> None:
         self.went_on += 1
@@ -69,10 +74,8 @@ def test_a_pause_that_a_thread_does_not_heed_is_given_up(monkeypatch: pytest.Mon
     session = object.__new__(Session)
     session.threads = [stays]
     session.is_paused = False
-    session._gate, session._gate_is_shut = allocate_lock(), False  # it has been started
     monkeypatch.setattr(time, "monotonic", iter(range(100)).__next__)
     with pytest.raises(UsageError, match=r"CPU 0 does not stop within 5 s; try again"):
         session.pause()
     assert not session.is_paused
     assert (stays.loop.stop, stays.went_on) == (0, 1)
-    assert not session._gate.locked()

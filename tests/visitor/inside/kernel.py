@@ -21,6 +21,7 @@ from vestige.lang.types import u8, u32
 X2APIC_IRR = 0x820  # interrupts that wait: a bit for each vector, 32 in each register
 EXPIRED = Status.EXPIRED << 8  # where CONTROL and STATUS are read at once
 ABSENT, SEEN = 78, b"PMWAIS"  # N; and what is said of one that is there
+FROZEN = b"FT"  # of one that is frozen in between
 
 
 def tell(good: bool, letter: u8) -> None:
@@ -47,12 +48,33 @@ def main() -> None:
     power_off()
 
 
+def waits() -> None:
+    """Have it count to a time that is far off; say a letter of FROZEN before, and one then."""
+    port_out32(PORT + Register.PERIOD, 3_000_000)
+    start_waiting()
+    say(FROZEN[0])
+    finish_waiting()
+    found = port_in32(PORT + Register.CONTROL)
+    tell(found & EXPIRED != 0 and port_in32(PORT + Register.COUNT) == 1, FROZEN[1])
+    power_off()
+
+
 def await_interrupt() -> None:
     """Let it run, until the interrupt waits in the local APIC."""
+    start_waiting()
+    finish_waiting()
+
+
+def start_waiting() -> None:
+    """Let it run, and interrupt."""
     start_interrupts()
     for half in range(2):
         store32(IOAPIC, u32(0x11 + 2 * PIN - half))
         store32(IOAPIC + 0x10, VECTOR * half)
     port_out8(PORT + Register.CONTROL, Control.RUN | Control.INTERRUPT)
+
+
+def finish_waiting() -> None:
+    """Until its interrupt waits in the local APIC."""
     while read_msr(X2APIC_IRR + VECTOR // 32) >> VECTOR % 32 & 1 == 0:
         pause()

@@ -25,6 +25,7 @@ FAST_POLL = 1 << 5  # a feature: what waits for a file is done by the thread tha
 MAP_RING = 0
 MAP_ENTRIES = 0x1000_0000
 
+REGISTER_BUFFERS = 0
 REGISTER_FILES = 2
 REGISTER_EVENTFD = 4
 REGISTER_FILES_UPDATE = 6

@@ -21,6 +21,7 @@ registers are guest RAM and STATE, and the only file it exchanges is that drive'
 run's process has opened to be read.
 """
 
+import mmap
 import os
 from _collections_abc import Sequence
 
@@ -28,6 +29,7 @@ from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host.backends.io_uring import (
+    REGISTER_BUFFERS,
     REGISTER_BUFFERS2,
     REGISTER_BUFFERS_UPDATE,
     REGISTER_ENABLE,
@@ -68,6 +70,7 @@ ENTRIES = 256  # two IDE channels with a segment list of 128 each
 SPARSE = 1 << 0
 ENOMEM = 12
 EINVAL = 22
+EOPNOTSUPP = 95
 # Kernel threads at most, for each thread of ours that enters the ring: for operations on disks, and
 # for those on consoles, of which a machine has 16, one each at a time.
 DISK_WORKERS, STREAM_WORKERS = 8, 16
@@ -381,6 +384,20 @@ def _unavailable(error: int) -> UsageError | GuestError:
             " (sudo sysctl kernel.io_uring_disabled=0, or the container's seccomp profile)"
         )
     return limits.ring_refusal("io_uring_setup", error)
+
+
+def takes_files_memory(address: int) -> bool:
+    """Whether io_uring takes a page there, which is a file's, mapped as a copy. Linux 6.1 does so
+    with files in memory alone.
+    """
+    _, descriptor = set_up(1, 0)
+    if descriptor < 0:
+        return False
+    try:
+        vector = IoVector(base=address, length=mmap.PAGESIZE)
+        return register(descriptor, REGISTER_BUFFERS, vector, 1) != EOPNOTSUPP
+    finally:
+        os.close(descriptor)
 
 
 def polls(asked: RunOptions, rings: int = 1) -> bool:

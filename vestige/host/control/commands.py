@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 NOT_RUNNING = "the guest does not run now: it starts, or has ended"
-PAUSE, RESUME = "pause", "resume"
+PAUSE, RESUME, FREEZE = "pause", "resume", "freeze"
 
 
 class Later:
@@ -143,6 +143,12 @@ def resume(machine: "Machine", _request: "Request") -> "Answer":
     return {}
 
 
+def freeze(machine: "Machine", request: "Request") -> "Answer":
+    """Write all state into the pipe at `descriptor`; `stays`: be paused, behind it."""
+    machine.freeze(request["descriptor"], stays=bool(request.get("stays")))
+    return {}
+
+
 def screen(machine: "Machine", request: "Request") -> "Answer":
     """What a viewer needs to draw the guest's screen; `line`: of graphics those from this on."""
     if not machine.has_screen:
@@ -178,6 +184,7 @@ OF_MACHINE: "Mapping[str, Callable[[Machine, Request], Answer]]" = {
     "exits": exits,
     PAUSE: pause,
     RESUME: resume,
+    FREEZE: freeze,
     "screen": screen,
     INSERT: change_disc,
     EJECT: change_disc,

@@ -22,7 +22,15 @@ from vestige.host.control.answers import (
     is_deep,
     json_of,
 )
-from vestige.host.control.commands import NOT_RUNNING, OF_MACHINE, OF_RUN, PAUSE, RESUME, Later
+from vestige.host.control.commands import (
+    FREEZE,
+    NOT_RUNNING,
+    OF_MACHINE,
+    OF_RUN,
+    PAUSE,
+    RESUME,
+    Later,
+)
 from vestige.host.control.folder import AGENT, Folder, Identity, NameTakenError, open_folder
 from vestige.host.messages import tell
 from vestige.lang.types import TYPE_CHECKING
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
     from vestige.host.backends.drive import Drive
     from vestige.host.backends.events import Dropped, Events
     from vestige.host.control.commands import Answer
+    from vestige.host.freeze.writing import Writer
     from vestige.host.options import RunOptions
 
     class Machine(Protocol):
@@ -127,13 +136,16 @@ class Control:
         self.starts = 0
         self.events: Events | None = None  # of keyboard, mouse and tablet, once its files are open
         self.drive: Drive | None = None  # for discs, if there is one, then too
+        # What a snapshot is to say of the run, as it is then, once there is one.
+        self.manifest: Callable[[], dict[str, Any]] | None = None
+        self.writer: Writer | None = None  # of the freeze that is under way
         self.agent: str | None = None  # where the socket of the guest's agent is to be
         self._machine: Machine | None = None
         self._clients = {each: Client(each) for each in clients}  # the last to be served at the end
         self._first = tuple(self._clients.values())
         self._queue: list[tuple[Client, str, Mapping[str, Any], bytes]] = []
         self._asking: Client | None = None  # whose request the machine has
-        self._asked = ""  # its command
+        self._asked = ""  # its command, or that to which it comes
         self._folder: Folder | None = None
         self._listener: _socket.socket | None = None
         self._identity: Identity = None
@@ -187,10 +199,14 @@ class Control:
         events = {each.descriptor: each.events() for each in self._clients.values()}
         if self._listener is not None and self._spare >= 0:
             events[self._listener.fileno()] = select.POLLIN
+        if self.writer is not None and self.writer.source >= 0:
+            events[self.writer.source] = select.POLLIN
         return events
 
     def serve(self, ready: dict[int, int]) -> None:
         """Do what the poll events in `ready` allow: one request of each client, at most."""
+        if self.writer is not None and self.writer.source in ready:
+            self.writer.take()
         for client in list(self._clients.values()):
             came = ready.get(client.descriptor, 0)
             if came and self._clients.get(client.descriptor) is client:
@@ -296,7 +312,8 @@ class Control:
         """Have the machine answer the next request, unless it has one."""
         while self._asking is None and self._queue:
             self._asking, command, request, line = self._queue.pop(0)
-            self._asked = command
+            stays = command == FREEZE and request.get("stays")
+            self._asked = PAUSE if stays else command
             if self._machine is None:
                 self.refused(GuestError(NOT_RUNNING))
                 continue

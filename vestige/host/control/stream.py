@@ -7,6 +7,7 @@ from _collections_abc import Callable, Mapping
 from vestige.errors import GuestError, UsageError
 from vestige.host.backends.drive import EJECT, INSERT
 from vestige.host.control.answers import LONGEST, error_line, is_answer
+from vestige.host.control.commands import FREEZE
 from vestige.host.control.server import STARTED, Control
 from vestige.lang.types import TYPE_CHECKING
 
@@ -36,6 +37,11 @@ class Inside:
         """Send it. Raises GuestError where the one before is not taken yet, and UsageError for what
         needs a file of this side's.
         """
+        if command == FREEZE:
+            raise UsageError(
+                "a guest in a software host of its own can't be frozen; run both commands inside"
+                " one: vestige softhost -- COMMAND"
+            )
         if command == INSERT:
             raise UsageError(
                 "a software host has all its files from its start on; `vestige eject` works there"

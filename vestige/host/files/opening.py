@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from vestige.host.backends.console import Console
     from vestige.host.backends.events import Events
     from vestige.host.backends.variables import Variables
+    from vestige.host.freeze.parts import Part
+    from vestige.host.kvm.monitor_code import MonitorCode
 
     class Display(Protocol):
         """Where those connect who look on. `password`: None: none is asked for; `filter`: of the
@@ -38,6 +40,16 @@ if TYPE_CHECKING:
 
         def begin(self, taker: Callable[[int], object]) -> None:
             """Have `taker` take their sockets, each for the time of its call."""
+
+    class Frozen(Protocol):
+        """A machine's parts, open, by what freeze/parts.py calls them; see Orders."""
+
+        parts: dict[Part, int]
+        domains: int
+        jumps: bool
+
+        def check_monitor(self, code: MonitorCode) -> None:
+            """Raise UsageError where it has another monitor than this."""
 
 
 EXPECTED_INITRD = "an initrd"
@@ -54,17 +66,18 @@ class Files:
     number; `start` is what the guest starts from, a kernel or a firmware,
     which may have a `kernel` to start; `vga_bios` is a VGA's, which a kernel alone can do without;
     `events`: those of a PC's keyboard and mouse, and of a tablet; `display`: where those connect
-    who look on; `variables`: a UEFI firmware's.
+    who look on; `variables`: a UEFI firmware's; `frozen`: a machine to go on with, and nothing to
+    start from.
     """
 
     __slots__ = (
-        "consoles", "disks", "display", "events", "initrd", "kernel", "start", "stats",
+        "consoles", "disks", "display", "events", "frozen", "initrd", "kernel", "start", "stats",
         "variables", "vga_bios",
     )  # fmt: skip
 
     def __init__(
         self,
-        start: InputFile,
+        start: InputFile | None,
         initrd: InputFile | None,
         disk_images: dict[int, disks.DiskImage],
         consoles: Consoles,
@@ -74,7 +87,9 @@ class Files:
         events: "Events | None" = None,
         display: "Display | None" = None,
         variables: "Variables | None" = None,
+        frozen: "Frozen | None" = None,
     ) -> None:
+        self.frozen = frozen
         self.start, self.initrd, self.disks = start, initrd, disk_images
         self.consoles, self.stats, self.vga_bios = consoles, stats, vga_bios
         self.kernel, self.events, self.display = kernel, events, display
@@ -110,29 +125,25 @@ class Files:
                 image.overlay.check_whole()
 
 
-def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
-    """Open them, and have `resources` close them. Raises UsageError, and Ended as `watch` does."""
+def open_files(
+    asked: RunOptions, resources: Resources, watch: Watch, frozen: "Frozen | None" = None
+) -> Files:
+    """Open them, and have `resources` close them. Raises UsageError, and Ended as `watch` does.
+
+    Of a `frozen` machine, what it started from is not opened.
+    """
     if asked.display is not None:
         asked.display.check_terminal()
     collisions.check(asked)
-    expected = EXPECTED_FIRMWARE if asked.by_firmware else EXPECTED
-    start = _open_input(asked.start[1], expected, asked.memory, resources, watch)
-    initrd = None
-    if asked.initrd is not None:
-        initrd = _open_input(asked.initrd, EXPECTED_INITRD, asked.memory, resources, watch)
-    vga_bios = None
-    path = asked.vga_bios
-    if path is not None and (asked.by_firmware or os.path.exists(path)):  # noqa: PTH110
-        vga_bios = _open_input(path, EXPECTED_VGA_BIOS, asked.memory, resources, watch)
-    kernel = None
-    if asked.by_firmware and asked.kernel is not None:
-        kernel = _open_input(asked.kernel, EXPECTED, asked.memory, resources, watch)
+    starts = Starts()
+    if frozen is None:
+        starts = _open_starts(asked, resources, watch)
     images = {
         number: resources.keep(disks.open_disk(disk, watch))
         for number, disk in enumerate(asked.disks)
         if disk.controller is None
     }
-    variables = _open_variables(asked, resources)
+    variables = None if frozen is not None else _open_variables(asked, resources)
     stats = None
     if asked.stats is not None:
         stats = resources.keep(open_statistics(asked.stats, asked.stats, watch))
@@ -151,8 +162,44 @@ def open_files(asked: RunOptions, resources: Resources, watch: Watch) -> Files:
 
         display = open_display(asked.display, consoles, resources, watch)
     return Files(
-        start, initrd, images, consoles, stats, vga_bios, kernel, events, display, variables
+        starts.start,
+        starts.initrd,
+        images,
+        consoles,
+        stats,
+        starts.vga_bios,
+        starts.kernel,
+        events,
+        display,
+        variables,
+        frozen,
     )
+
+
+class Starts:
+    """What a guest starts from, as of Files."""
+
+    __slots__ = ("initrd", "kernel", "start", "vga_bios")
+
+    def __init__(self) -> None:
+        self.start: InputFile | None = None
+        self.initrd: InputFile | None = None
+        self.vga_bios: InputFile | None = None
+        self.kernel: InputFile | None = None
+
+
+def _open_starts(asked: RunOptions, resources: Resources, watch: Watch) -> Starts:
+    starts = Starts()
+    expected = EXPECTED_FIRMWARE if asked.by_firmware else EXPECTED
+    starts.start = _open_input(asked.start[1], expected, asked.memory, resources, watch)
+    if asked.initrd is not None:
+        starts.initrd = _open_input(asked.initrd, EXPECTED_INITRD, asked.memory, resources, watch)
+    path = asked.vga_bios
+    if path is not None and (asked.by_firmware or os.path.exists(path)):  # noqa: PTH110
+        starts.vga_bios = _open_input(path, EXPECTED_VGA_BIOS, asked.memory, resources, watch)
+    if asked.by_firmware and asked.kernel is not None:
+        starts.kernel = _open_input(asked.kernel, EXPECTED, asked.memory, resources, watch)
+    return starts
 
 
 def _open_variables(asked: RunOptions, resources: Resources) -> "Variables | None":

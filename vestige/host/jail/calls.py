@@ -27,6 +27,20 @@ def _is(number: int, value: int) -> Argument:
     return number, ALL_BITS, value
 
 
+OF_A_FREEZE = (  # host/kvm/cpu_state.py
+    Request.GET_CLOCK,
+    Request.GET_DEVICE_ATTR,  # a TSC's offset
+    Request.GET_TSC_KHZ,
+    Request.GET_MP_STATE,
+    Request.GET_SREGS,
+    Request.GET_SREGS2,
+    Request.GET_XSAVE,
+    Request.GET_XCRS,
+    Request.GET_DEBUGREGS,
+    Request.GET_MSRS,
+    Request.GET_LAPIC,
+    Request.GET_VCPU_EVENTS,
+)
 # By name: each with the arguments that it may have, in one way or several.
 ALLOWED: dict[str, Sequence[Sequence[Argument]]] = {
     # The guest, the monitor, the ring.
@@ -39,6 +53,7 @@ ALLOWED: dict[str, Sequence[Sequence[Argument]]] = {
         [_is(1, Request.IOEVENTFD)],
         [_is(1, Request.GET_REGS)],  # where a guest or its monitor stopped
         [_is(1, Request.KVMCLOCK_CTRL)],  # behind a pause
+        *([_is(1, request)] for request in OF_A_FREEZE),
     ],
     "io_uring_enter": [[]],  # KICK; the boot CPU's bell
     "io_uring_register": [

@@ -29,6 +29,7 @@ class Request(IntEnum):
     CREATE_VM = 0xAE01
     CHECK_EXTENSION = 0xAE03
     GET_VCPU_MMAP_SIZE = 0xAE04
+    GET_MSR_INDEX_LIST = 0xC004_AE02
     GET_SUPPORTED_CPUID = 0xC008_AE05
 
     CREATE_VCPU = 0xAE41
@@ -39,9 +40,12 @@ class Request(IntEnum):
     SET_GSI_ROUTING = 0x4008_AE6A
     IRQFD = 0x4020_AE76
     IOEVENTFD = 0x4040_AE79
+    SET_CLOCK = 0x4030_AE7B
+    GET_CLOCK = 0x8030_AE7C
     ENABLE_CAP = 0x4068_AEA3
     CREATE_DEVICE = 0xC00C_AEE0
-    SET_DEVICE_ATTR = 0x4018_AEE1
+    SET_DEVICE_ATTR = 0x4018_AEE1  # of a device, or of a vCPU
+    GET_DEVICE_ATTR = 0x4018_AEE2
     X86_SET_MSR_FILTER = 0x4188_AEC6
 
     RUN = 0xAE80
@@ -50,13 +54,26 @@ class Request(IntEnum):
     SET_REGS = 0x4090_AE82
     GET_SREGS = 0x8138_AE83
     SET_SREGS = 0x4138_AE84
+    GET_MSRS = 0xC008_AE88
     SET_MSRS = 0x4008_AE89
     GET_LAPIC = 0x8400_AE8E
     SET_LAPIC = 0x4400_AE8F
     SET_CPUID2 = 0x4008_AE90
+    GET_MP_STATE = 0x8004_AE98
     SET_MP_STATE = 0x4004_AE99
+    GET_VCPU_EVENTS = 0x8040_AE9F
+    SET_VCPU_EVENTS = 0x4040_AEA0
+    GET_DEBUGREGS = 0x8080_AEA1
+    SET_DEBUGREGS = 0x4080_AEA2
+    SET_TSC_KHZ = 0xAEA2
     GET_TSC_KHZ = 0xAEA3
+    GET_XSAVE = 0x9000_AEA4
+    SET_XSAVE = 0x5000_AEA5
+    GET_XCRS = 0x8188_AEA6
+    SET_XCRS = 0x4188_AEA7
     KVMCLOCK_CTRL = 0xAEAD
+    GET_SREGS2 = 0x8140_AECC
+    SET_SREGS2 = 0x4140_AECD
 
 
 class Capability(IntEnum):
@@ -74,11 +91,16 @@ class Capability(IntEnum):
     MAX_VCPUS = 66
     TSC_DEADLINE_TIMER = 72
     READONLY_MEM = 81
+    VCPU_EVENTS = 41
+    DEBUGREGS = 50
+    XSAVE = 55
+    XCRS = 56
     SPLIT_IRQCHIP = 121
     IMMEDIATE_EXIT = 136
     COALESCED_PIO = 162
     X86_MSR_FILTER = 189
     ENFORCE_PV_FEATURE_CPUID = 190
+    SREGS2 = 200
     PMU_CAPABILITY = 212
 
 
@@ -373,15 +395,20 @@ class MultiprocessorState(Struct):
     state: u32
 
 
-def call(descriptor: int, request: Request, argument: int | Struct = 0) -> int:
-    """One ioctl, again as long as a signal interrupts it.
-
-    Raises GuestError naming the request and the kernel's answer; UsageError where a limit is why.
-    """
+def attempt(descriptor: int, request: Request, argument: int | Struct = 0) -> int:
+    """One ioctl, again as long as a signal interrupts it; its answer, or a negative errno."""
     value = argument if isinstance(argument, int) else address_of(argument)
     answer = -EINTR
     while answer == -EINTR:
         answer = syscall(SYS_IOCTL, descriptor, request, value, 0, 0, 0)
+    return answer
+
+
+def call(descriptor: int, request: Request, argument: int | Struct = 0) -> int:
+    """The same. Raises GuestError naming the request and the kernel's answer; UsageError where a
+    limit is why.
+    """
+    answer = attempt(descriptor, request, argument)
     if answer < 0:
         raise limits.refusal(f"KVM_{request.name}", -answer)
     return answer

@@ -14,18 +14,27 @@ class Flash:
     """Its memory is a file's. It is at no address of the guest's at first."""
 
     def __init__(
-        self, guest: VirtualMachine, file: int, size: int, address: int, *, read_only: bool
+        self,
+        guest: VirtualMachine,
+        file: int,
+        size: int,
+        address: int,
+        *,
+        read_only: bool,
+        shared: bool = True,
     ) -> None:
         """`size` bytes of `file`, whole pages, which the guest is to find at `address`.
 
+        Those that are not `shared` are as the file has them at first, and then a copy.
         Where KVM can't map memory that is to be read only, the guest never finds it. Raises
         UsageError where there is no memory for it.
         """
-        self.memory = Region(size)
-        self.memory.share(0, size, file, what="a firmware's variables")
+        self.memory = Region(size, None if shared else file)
+        if shared:
+            self.memory.share(0, size, file, what="a firmware's variables")
         self._guest, self._address, self._read_only = guest, address, read_only
         self._slot = guest.new_slot()
-        self._place = 0
+        self.place = 0  # where the guest finds it; 0: nowhere
 
     def map(self, address: int) -> bool:
         """Have the guest find it at `address`, or nowhere for 0; False: it may not.
@@ -34,8 +43,8 @@ class Flash:
         """
         if address and not (self._read_only and address == self._address):
             return False
-        if address != self._place:
-            self._place = address
+        if address != self.place:
+            self.place = address
             if address:
                 memory = self.memory
                 self._guest.map_slot(

@@ -14,19 +14,19 @@ class Gate:
         """`ram`: the address of the guest's in this process; it has more than it gates."""
         self._guest, self._ram = guest, ram
         self._slot = guest.new_slot()
-        self._state = abi.GATE_OPEN
+        self.state = abi.GATE_OPEN
         self._show()
 
     def set(self, state: int) -> bool:
         """GATE_OPEN or GATE_CLOSED; False: it has no such state. For one thread at a time."""
         if state not in (abi.GATE_OPEN, abi.GATE_CLOSED):
             return False
-        if state != self._state:
-            self._state = state
+        if state != self.state:
+            self.state = state
             self._guest.unmap(self._slot)
             self._show()
         return True
 
     def _show(self) -> None:
-        start = abi.WRAPPED if self._state == abi.GATE_OPEN else 0
+        start = abi.WRAPPED if self.state == abi.GATE_OPEN else 0
         self._guest.map_slot(self._slot, abi.WRAPPED, abi.WRAPPED_SIZE, self._ram + start)

@@ -9,17 +9,22 @@ from vestige.machine.cpu import CpuState, Segment
 from vestige.machine.cpu_features import Entry
 
 
-def set_cpuid(
+def cpuid_of(
     cpus: Sequence[VirtualCpu], supported: Sequence[Entry], deadline: bool, *, apart: bool
-) -> None:
-    """Show the guest's CPUs the processor that machine/cpuid.py makes of `supported`.
+) -> list[Entry]:
+    """The processor that machine/cpuid.py makes of `supported` for a guest with these CPUs.
 
     `apart`: each is a package of its own.
     """
     cores = 1 if apart else len(cpus)
-    machine = cpuid.of_machine(
+    return cpuid.of_machine(
         supported, cores=cores, tsc_khz=cpus[0].tsc_khz(), tsc_deadline=deadline
     )
+
+
+def set_cpuid(cpus: Sequence[VirtualCpu], machine: Sequence[Entry], *, apart: bool) -> None:
+    """Show the guest's CPUs that processor."""
+    cores = 1 if apart else len(cpus)
     for cpu in cpus:
         cpu.set_cpuid(kvm.cpuid_table(cpuid.of_cpu(machine, cpu.index, cores)))
 

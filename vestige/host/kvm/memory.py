@@ -12,6 +12,7 @@ import ctypes
 import errno
 import mmap
 import os
+from _collections_abc import Iterable
 
 from vestige import abi
 from vestige.host import limits
@@ -24,6 +25,7 @@ ACCESS = mmap.PROT_READ | mmap.PROT_WRITE
 OWN = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE
 MAP_FIXED = 0x10
 SHARED = mmap.MAP_SHARED | MAP_FIXED
+COPIED = mmap.MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED
 PRIVATE = abi.IMAGE  # image, Shared, STATE, stacks and tables, in one stretch
 PRIVATE_SIZE = 50 * abi.MIB  # to the end of the tables
 LARGE_PAGE = 2 * abi.MIB
@@ -42,13 +44,16 @@ class Region:
     forked from this one do not have it, nor has a core dump.
     """
 
-    def __init__(self, size: int) -> None:
-        """`size` bytes of zeroes. Raises UsageError where this process may not have them."""
+    def __init__(self, size: int, file: int | None = None) -> None:
+        """`size` bytes of zeroes, or as `take` has a file's. Raises UsageError where this process
+        may not have them.
+        """
         self.size = size
         self.address = _mapped(size)
-        self._advise(mmap.MADV_DONTFORK, 0, size)
-        self._advise(mmap.MADV_NOHUGEPAGE, 0, size)
-        self._advise(mmap.MADV_DONTDUMP, 0, size)
+        if file is None:
+            self._advise_all()
+        else:
+            self.take(file)
         memory = (ctypes.c_uint8 * size).from_address(self.address)
         self.view = memoryview(memory).cast("B")
 
@@ -71,6 +76,39 @@ class Region:
             raise limits.refusal(what, -answer)
         for advice in (mmap.MADV_DONTFORK, mmap.MADV_DONTDUMP):
             self._advise(advice, start, size)
+
+    def take(self, file: int) -> None:
+        """Have all of it be what a file of its size holds; what is written here stays here.
+
+        What was there is gone. Nothing is read that is not touched. Raises UsageError where that
+        can't be.
+        """
+        answer = syscall(SYS_MMAP, self.address, self.size, ACCESS, COPIED, file, 0)
+        if answer < 0:
+            raise limits.refusal("a frozen machine's memory", -answer)
+        self._advise_all()
+
+    def fill(self, file: int, extents: Iterable[tuple[int, int]]) -> None:
+        """The same, by a copy: of these (first byte, last + 1), as the rest is zeroes.
+
+        Raises UsageError where there is no memory for it, OSError where it can't be read.
+        """
+        fixed = OWN & ~MAP_FIXED_NOREPLACE | MAP_FIXED
+        answer = syscall(SYS_MMAP, self.address, self.size, ACCESS, fixed, (1 << 64) - 1, 0)
+        if answer < 0:
+            raise limits.refusal("a frozen machine's memory", -answer)
+        self._advise_all()
+        for start, end in extents:
+            place = start
+            while place < end:
+                done = os.preadv(file, [self.view[place:end]], place)
+                if not done:
+                    raise OSError(errno.EIO, "it ended while it was read")
+                place += done
+
+    def _advise_all(self) -> None:
+        for advice in (mmap.MADV_DONTFORK, mmap.MADV_NOHUGEPAGE, mmap.MADV_DONTDUMP):
+            self._advise(advice, 0, self.size)
 
     def prefer_large_pages(self, start: int) -> None:
         """From offset `start` on, a multiple of a page, exist in large pages where Linux has them.

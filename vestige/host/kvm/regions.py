@@ -32,7 +32,7 @@ class Regions:
         self._guest = guest
         self.memory: list[Region] = []
         self._slots: list[int] = []
-        self._places = [0] * len(abi.REGIONS)
+        self.places = [0] * len(abi.REGIONS)
         for address, size in abi.REGIONS:
             memory = Region(size)
             self.memory.append(memory)
@@ -41,7 +41,7 @@ class Regions:
             monitor.map(address, size, memory.address)
             self._slots.append(guest.new_slot())
         self._window, self._ram = guest.new_slot(), ram + abi.WINDOW
-        self._shown = abi.WINDOW_NOTHING
+        self.shown = abi.WINDOW_NOTHING
         self._show(abi.WINDOW_RAM)
 
     def map(self, number: int, address: int) -> bool:
@@ -55,10 +55,10 @@ class Regions:
         if number >= len(self.memory) or not self._is_free(number, address):
             return False
         memory, slot = self.memory[number], self._slots[number]
-        if self._places[number] != address:
-            if self._places[number]:
+        if self.places[number] != address:
+            if self.places[number]:
                 self._guest.unmap(slot)
-            self._places[number] = address
+            self.places[number] = address
             if address:
                 self._guest.map_slot(slot, address, memory.size, memory.address)
         return True
@@ -69,10 +69,10 @@ class Regions:
         offset = (what - abi.WINDOW_PARTS) * abi.WINDOW_SIZE
         if offset >= source.size:
             return False
-        if what != self._shown:
-            if self._shown != abi.WINDOW_NOTHING:
+        if what != self.shown:
+            if self.shown != abi.WINDOW_NOTHING:
                 self._guest.unmap(self._window)
-            self._shown = what
+            self.shown = what
             if what != abi.WINDOW_NOTHING:
                 address = self._ram if what == abi.WINDOW_RAM else source.address + offset
                 self._guest.map_slot(self._window, abi.WINDOW, abi.WINDOW_SIZE, address)
@@ -87,7 +87,7 @@ class Regions:
             return False
         others = [
             (place, each.size)
-            for other, (place, each) in enumerate(zip(self._places, self.memory, strict=True))
+            for other, (place, each) in enumerate(zip(self.places, self.memory, strict=True))
             if place and other != number
         ]
         return not any(

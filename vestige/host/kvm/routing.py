@@ -7,6 +7,7 @@ take; an MSI can't leave the VM it is routed in.
 """
 
 import os
+from _collections_abc import Mapping
 from _thread import allocate_lock  # what threading, slower to import, calls Lock
 
 from vestige import abi
@@ -42,6 +43,13 @@ class Doorbells:
             else:
                 self._routes.pop(gsi, None)
             self._guest.set_routes(self._routes)
+
+    def restore(self, messages: Mapping[int, tuple[int, int]]) -> None:
+        """Route all of these, of a machine that has none yet."""
+        for gsi in messages:
+            self._wire(gsi)
+        self._routes.update(messages)
+        self._guest.set_routes(self._routes)
 
     def _wire(self, gsi: int) -> None:
         try:

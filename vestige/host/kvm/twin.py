@@ -8,6 +8,7 @@ vCPU n is paired with monitor vCPU n; behind those are the workers, one for each
 """
 
 import mmap
+import os
 from _collections_abc import Sequence
 
 from vestige import abi
@@ -64,8 +65,8 @@ class Twin:
         self.doorbells = Doorbells(self.guest, self.monitor)
         self._posted: PostedStarts | None = None
         self._virtio: list[VirtioWiring] = []
-        self._firmware: Region | None = None
-        self._items: Region | None = None  # of fw_cfg
+        self.firmware: Region | None = None
+        self.items: Region | None = None  # of fw_cfg
         self.regions: Regions | None = None
         self.flash: Flash | None = None
         self.gate: Gate | None = None
@@ -116,29 +117,14 @@ class Twin:
             return f"CPU {index}"
         return "the worker" if len(self.workers) == 1 else f"worker {index - len(self.guest.cpus)}"
 
-    def load(self, devices: Sequence[tuple[int, int, int]] = ()) -> None:
+    def load(self, devices: Sequence[tuple[int, int, int]] = (), *, thawed: bool = False) -> None:
         """Make the monitor's page tables, and put its vCPUs at their entries.
 
-        `devices` are (address, size, attributes) of further memory.
+        `devices` are (address, size, attributes) of further memory; `thawed`: the tables are there.
         """
         private, code, cpus = self.private, self.code, len(self.guest.cpus)
-        ram = [(address, size) for address, size, _ in self.memory.parts()]
-        size, memory_size = len(code.code), code.memory_size
-        items = 0 if self._items is None else self._items.size
-        count = len(self.monitor.cpus)
-        monitor_tables.build(
-            private,
-            ram,
-            size,
-            memory_size,
-            code.interrupts,
-            count,
-            devices,
-            items,
-            regions=() if self.regions is None else abi.REGIONS,
-            flash=() if self.flash is None else (self.flash.range,),
-            maps=[(address, each.size) for address, each in self._maps.items()],
-        )
+        if not thawed:
+            self._build_tables(devices)
         supported = self.system.supported_cpuid()
         enforces = self.system.has(kvm.Capability.ENFORCE_PV_FEATURE_CPUID)
         for shared in self.shared():
@@ -155,23 +141,50 @@ class Twin:
             entry = code.vcpu_main if cpu.index < cpus else code.worker_main
             cpu.set_registers(monitor_tables.entry_registers(entry, cpu.index))
 
+    def _build_tables(self, devices: Sequence[tuple[int, int, int]]) -> None:
+        private, code = self.private, self.code
+        ram = [(address, size) for address, size, _ in self.memory.parts()]
+        items = 0 if self.items is None else self.items.size
+        monitor_tables.build(
+            private,
+            ram,
+            len(code.code),
+            code.memory_size,
+            code.interrupts,
+            len(self.monitor.cpus),
+            devices,
+            items,
+            regions=() if self.regions is None else abi.REGIONS,
+            flash=() if self.flash is None else (self.flash.range,),
+            maps=[(address, each.size) for address, each in self._maps.items()],
+        )
+
     def place_firmware(self, image: bytes, items: "Items") -> None:
         """Let the guest's CPUs begin in `image`, which ends at 4 GiB, with these of fw_cfg's items.
 
         Where KVM can't map memory to be read only, the guest can write it.
         """
-        self._firmware = Region(len(image))
-        self._firmware.view[:] = image
-        read_only = bool(self.system.has(kvm.Capability.READONLY_MEM))
-        address = abi.HIGH_RAM - len(image)
-        self.guest.map(address, len(image), self._firmware.address, read_only=read_only)
-        self._items = Region(-(-items.size // abi.CHUNK) * abi.CHUNK)
-        items.write(self._items.view[: items.size])
-        size = self._items.size
-        self.monitor.map(abi.FIRMWARE_ITEMS, size, self._items.address, read_only=read_only)
-        self.private.shared().config.firmware_items = abi.FIRMWARE_ITEMS
+        self.firmware = Region(len(image))
+        self.firmware.view[:] = image
+        self.items = Region(-(-items.size // abi.CHUNK) * abi.CHUNK)
+        items.write(self.items.view[: items.size])
+        self._map_firmware(self.firmware, self.items)
         for cpu in self.guest.cpus:  # a firmware that never looks at it is reset by it all the same
             cpu.make_reachable()
+
+    def take_firmware(self, image: int, items: int) -> None:
+        """The same of a machine that was frozen, of which these files have both."""
+        self.firmware, self.items = (
+            Region(os.fstat(file).st_size, file) for file in (image, items)
+        )
+        self._map_firmware(self.firmware, self.items)
+
+    def _map_firmware(self, firmware: Region, items: Region) -> None:
+        read_only = bool(self.system.has(kvm.Capability.READONLY_MEM))
+        address = abi.HIGH_RAM - firmware.size
+        self.guest.map(address, firmware.size, firmware.address, read_only=read_only)
+        self.monitor.map(abi.FIRMWARE_ITEMS, items.size, items.address, read_only=read_only)
+        self.private.shared().config.firmware_items = abi.FIRMWARE_ITEMS
 
     def show(self, files: Sequence[int]) -> None:
         """Have what a viewer maps be these files' memory, of host/viewer/memory.py, but regions.
@@ -199,11 +212,14 @@ class Twin:
         """Before `wire`: let the monitor close the gate of bit 20."""
         self.gate = Gate(self.guest, self.memory.region.address)
 
-    def place_flash(self, file: int, size: int, end: int) -> None:
-        """Let the guest have `size` bytes of a file, whole pages, as flash memory up to `end`."""
+    def place_flash(self, file: int, size: int, end: int, *, shared: bool = True) -> None:
+        """Let the guest have `size` bytes of a file, whole pages, as flash memory up to `end`.
+
+        What it writes is in the file where that is `shared`.
+        """
         read_only = bool(self.system.has(kvm.Capability.READONLY_MEM))
         address = end - size
-        self.flash = Flash(self.guest, file, size, address, read_only=read_only)
+        self.flash = Flash(self.guest, file, size, address, read_only=read_only, shared=shared)
         self.monitor.map(abi.FLASH_ARRAY, size, self.flash.memory.address)
         told = self.private.shared().config.flash
         told.address, told.size, told.array = address, size, abi.FLASH_ARRAY
@@ -264,7 +280,7 @@ class Twin:
             self._posted.close()
         for wiring in self._virtio:
             wiring.close()
-        for region in (self._firmware, self._items, self.regions, self.flash, *self._maps.values()):
+        for region in (self.firmware, self.items, self.regions, self.flash, *self._maps.values()):
             if region is not None:
                 region.close()
         self.private.close()

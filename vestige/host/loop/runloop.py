@@ -32,7 +32,7 @@ from vestige.host.loop.bell import SYS_IO_URING_ENTER, Bell
 from vestige.host.loop.patience import Patience
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import address_of, atomic_add64, load8, load64, store64, syscall
-from vestige.lang.types import Struct, u8, u32, u64
+from vestige.lang.types import Struct, i64, u8, u32, u64
 
 KVM_RUN = 0xAE80
 KVM_INTERRUPT = 0x4004_AE86
@@ -71,6 +71,14 @@ class Leave(IntEnum):
     GO_ON = 9  # never returned by `run`
 
 
+class Stop(IntEnum):
+    """Where `run` is to leave, by Loop.stop."""
+
+    NOT = 0
+    HERE = 1  # wherever it is, in the middle of a trap, too
+    BETWEEN = 2  # between two traps, with nothing in KVM that the guest's state does not tell
+
+
 class Interrupt(Struct):
     """struct kvm_interrupt."""
 
@@ -94,12 +102,13 @@ class Loop(Struct):
     ring_flags: u32  # of io_uring_enter
     submitted: u64  # address of a u64 for each ring: entries taken by KICKs of all threads
     look: u32
-    stop: u32  # set by another thread: leave at the next chance
+    stop: u32  # a Stop, set by another thread: leave at the next chance
     boots: u32  # the guest vCPU is the boot processor
     boot_run: u64  # address of the boot processor's kvm_run page
     boot_thread: u64  # its thread's number, once there are threads
     process: u64  # this process's
     interrupt: Interrupt
+    injected: u32  # 1: KVM has that, and may not have given it to the guest
     bell: Bell  # the boot CPU's
     first: u32  # leave with READY at the next DONE
     in_monitor: u32  # the monitor is to be entered next
@@ -120,10 +129,12 @@ def run(loop: Loop) -> u8:
     """
     leave: u8 = Leave.GO_ON
     while leave == Leave.GO_ON:
-        if loop.stop != 0:
+        if loop.stop == Stop.HERE:
             leave = Leave.STOPPED
         elif loop.in_monitor != 0:
             leave = run_monitor(loop)
+        elif loop.stop != 0:
+            leave = come_to_rest(loop)
         else:
             leave = run_guest(loop)
     return leave
@@ -137,6 +148,8 @@ def run_guest(loop: Loop) -> u8:
     """
     answer = syscall(SYS_IOCTL, loop.guest, KVM_RUN, 0, 0, 0, 0)
     page = RunPage.at(loop.guest_run)
+    if page.immediate_exit == 0:
+        loop.injected = 0
     if answer == -EINTR and loop.boots != 0:
         told = page.immediate_exit
         page.immediate_exit = 0
@@ -147,6 +160,29 @@ def run_guest(loop: Loop) -> u8:
         if told != 0:
             forward(loop, page, ExitReason.INTERRUPTED)
             return Leave.GO_ON
+    return left_guest(loop, page, answer)
+
+
+def come_to_rest(loop: Loop) -> u8:
+    """Leave the guest where it is, once what it left for is over in KVM, too.
+
+    With immediate_exit KVM does no more than that: it finishes an instruction that it emulates,
+    which may need the monitor again. An interrupt that it was given it does not tell of before the
+    guest is entered: so that is entered then, until a signal comes, or it exits.
+    """
+    page = RunPage.at(loop.guest_run)
+    page.immediate_exit = loop.injected == 0
+    answer = syscall(SYS_IOCTL, loop.guest, KVM_RUN, 0, 0, 0, 0)
+    rests = loop.injected == 0
+    if page.immediate_exit == 0:
+        loop.injected = 0
+    if answer == -EINTR:
+        return Leave.STOPPED if rests else Leave.GO_ON
+    return left_guest(loop, page, answer)
+
+
+def left_guest(loop: Loop, page: RunPage, answer: i64) -> u8:
+    """What KVM_RUN of the guest has returned decides who runs next."""
     if answer < 0:
         begins = loop.boots != 0 and loop.forwards == 0
         return failed(loop, u32(-answer), Leave.GUEST_ERROR, begins)
@@ -247,6 +283,7 @@ def inject(loop: Loop) -> u32:
         order(loop, alarm)
     if vector == NO_VECTOR:
         return 0
+    loop.injected = 1
     loop.interrupt.vector = u32(vector & 0xFF)
     place = address_of(loop.interrupt)
     answer = syscall(SYS_IOCTL, loop.guest, KVM_INTERRUPT, place, 0, 0, 0)

@@ -8,7 +8,7 @@ used. Whatever a call fails with ends the guest by one line.
 import os
 import time
 from _collections_abc import Callable, Iterable, Sequence
-from _thread import LockType, allocate_lock, get_native_id, start_new_thread
+from _thread import allocate_lock, get_native_id, start_new_thread
 
 from vestige import abi
 from vestige.errors import GuestError, UsageError
@@ -19,7 +19,7 @@ from vestige.host.files.failures import Failure, reported
 from vestige.host.kvm.twin import Twin
 from vestige.host.loop import failure
 from vestige.host.loop.boot_bell import BootBell
-from vestige.host.loop.runloop import LOOK_AFTER, NUDGE, SYS_TGKILL, Leave, Loop
+from vestige.host.loop.runloop import LOOK_AFTER, NUDGE, SYS_TGKILL, Leave, Loop, Stop
 from vestige.host.loop.untrusted import Untrusted
 from vestige.host.thread_name import set_thread_name
 from vestige.lang.intrinsics import address_of, syscall
@@ -85,8 +85,13 @@ class CpuThread:
             self.loop.ring_entries = ring.parameters.sq_entries
             self.loop.ring_flags |= ring.enter_flags()
         self.native_id = 0  # of the thread, once it runs
-        self._running = allocate_lock()  # held as long as the thread is in its loop
+        self._running = allocate_lock()  # held as long as the thread is to be in its loop
         self.is_ready = allocate_lock()  # held until the thread waits for the guest's start
+        self._gate = allocate_lock()  # held until the thread is to go on
+        self._gate.acquire()
+        self._is_halted = False  # it is to rest once it leaves its loop
+        self._rests = False
+        self._halting = allocate_lock()  # of both
 
     @property
     def is_running(self) -> bool:
@@ -119,33 +124,75 @@ class CpuThread:
             raise
 
     def nudge(self) -> None:
-        """Make the thread leave its loop: `loop.stop` is set, and it may be in a KVM_RUN.
+        """Make the thread leave its loop: it is halted, and may be in a KVM_RUN.
 
         To be repeated until it has: the first may end another system call than the next one.
         """
-        self.monitor.interrupt()
+        if self.loop.stop == Stop.HERE:
+            self.monitor.interrupt()
         if self.guest is not None:
             self.guest.interrupt()
         if self.native_id:
             syscall(SYS_TGKILL, os.getpid(), self.native_id, NUDGE, 0, 0, 0)
 
+    def halt(self, where: Stop) -> None:
+        """Have the thread leave its loop there, and rest."""
+        with self._halting:
+            self._is_halted = True
+            self.loop.stop = where
+
+    def halt_at_next_done(self) -> None:
+        """The same of a worker, which goes on until its monitor says that it is done."""
+        with self._halting:
+            self._is_halted = True
+            self.loop.stop, self.loop.first = Stop.NOT, 1
+            self.monitor.let_in()
+            self._open()
+
     def go_on(self) -> None:
-        """Undo what a nudge leaves behind, of a thread that rests.
+        """Let a thread that was halted go on, and undo what a nudge leaves behind.
 
         The boot CPU's loop undoes that of its guest by itself, and enters the monitor, which may
         have asked for it meanwhile.
         """
-        self.loop.stop = 0
-        self.monitor.let_in()
-        if self.guest is not None and not self.loop.boots:
-            self.guest.let_in()
+        with self._halting:
+            self._is_halted = False
+            self.loop.stop, self.loop.first = Stop.NOT, 0
+            self.monitor.let_in()
+            if self.guest is not None and not self.loop.boots:
+                self.guest.let_in()
+            self._open()
 
-    def rest(self, gate: LockType) -> None:
-        """In the thread: be out of the loop until `gate` opens."""
-        self._running.release()
-        with gate:
-            pass
-        self._running.acquire()
+    def begin(self) -> None:
+        """Let a thread that has just been made into its loop."""
+        self._gate.release()
+
+    def end(self) -> None:
+        """Have the thread leave its loop for good."""
+        with self._halting:
+            self._is_halted = False
+            self.loop.stop = Stop.HERE
+            self._open()
+
+    def _open(self) -> None:
+        """Let it go on if it rests; `_halting` is held."""
+        if self._rests:
+            self._rests = False
+            self._running.acquire()
+            self._gate.release()
+
+    def await_begin(self) -> None:
+        """In the thread: wait for `begin`."""
+        self._gate.acquire()
+
+    def rest(self) -> None:
+        """In the thread: be out of the loop until it is let go on, unless that came before."""
+        with self._halting:
+            if not self._is_halted:
+                return
+            self._rests = True
+            self._running.release()
+        self._gate.acquire()
 
     def wait(self, seconds: float) -> None:
         """Wait until the thread has left its loop, no longer than that."""
@@ -179,11 +226,9 @@ class Session:
         self._failures = failures
         self._logged = log
         self._lock = allocate_lock()
-        self._gate = allocate_lock()  # held until the guest is to run
-        self._gate.acquire()
-        self._gate_is_shut = True
+        self._has_begun = False  # the guest is to run
         self._is_over = False  # the threads are to end
-        self.is_paused = False
+        self.is_paused = False  # all threads rest
         self.ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.outcome: Outcome | None = None
         self._submitted = Submitted()
@@ -226,9 +271,10 @@ class Session:
 
     def start(self) -> None:
         """Let the guest's CPUs and the workers run; a second time does nothing."""
-        if self._gate_is_shut:
-            self._gate_is_shut = False
-            self._gate.release()
+        if not self._has_begun:
+            self._has_begun = True
+            for each in self.threads:
+                each.begin()
 
     def stop(self) -> None:
         """End all threads; what the guest flushed is safe already.
@@ -236,7 +282,8 @@ class Session:
         All are told before one is waited for: what one waits for may be in another's hands.
         """
         self._is_over = True
-        self._halt()
+        for each in self.threads:
+            each.end()
         self.start()
         while running := [each for each in self.threads if each.is_running]:
             self._nudge(running)
@@ -244,23 +291,63 @@ class Session:
     def pause(self) -> None:
         """Have no thread in its loop until `resume`: no CPU runs, and no worker serves anything.
 
-        Each stops wherever it is, the monitor too. The guest's clocks go on. A second time does
-        nothing. Raises UsageError where one doesn't leave; all go on then.
+        The guest's CPUs stop between two traps, the workers wherever they are. The guest's clocks
+        go on. A second time does nothing. Raises UsageError where one doesn't leave; all go on
+        then.
         """
         if self.is_paused:
             return
         self.is_paused = True
-        self._gate.acquire()
-        self._gate_is_shut = True
-        self._halt()
+        cpus = [each for each in self.threads if not each.is_worker]
+        workers = [each for each in self.threads if each.is_worker]
+        for threads, where in ((cpus, Stop.BETWEEN), (workers, Stop.HERE)):
+            for each in threads:
+                each.halt(where)
+            self._await_rest(threads)
+
+    def _await_rest(self, threads: "Sequence[CpuThread]") -> None:
         deadline = time.monotonic() + PAUSE_PATIENCE
-        while running := [each for each in self.threads if each.is_running]:
+        while running := [each for each in threads if each.is_running]:
             if time.monotonic() > deadline:
                 self._go_on()
                 raise UsageError(
                     f"{running[0].who} does not stop within {PAUSE_PATIENCE:.0f} s; try again"
                 )
             self._nudge(running)
+
+    def settle(self, wakes: Sequence[int]) -> None:
+        """Pause it as `pause` does, once nothing is under way for it: all its state is in memory.
+
+        `wakes`: of each domain the eventfd that wakes its worker. One that is paused stays so, but
+        for the workers, which do what is left to do. The first domain's is the last: others give it
+        their interrupts. Raises UsageError where something does not end; all is as it was then.
+        """
+        was_paused = self.is_paused
+        self.pause()
+        workers = [each for each in self.threads if each.is_worker]
+        for domain in reversed(range(len(workers))):
+            worker, config = workers[domain], self._twin.private.shared(domain).config
+            config.freezes = 1
+            worker.halt_at_next_done()
+            os.eventfd_write(wakes[domain], 1)
+            worker.wait(PAUSE_PATIENCE)
+            config.freezes = 0
+            if worker.is_running:
+                self._unsettle(was_paused)
+                raise UsageError(
+                    f"what {worker.who} has under way does not end within"
+                    f" {PAUSE_PATIENCE:.0f} s: a disk that does not answer, or a console's or"
+                    " port's other side that takes nothing; try again"
+                )
+
+    def _unsettle(self, was_paused: bool) -> None:
+        if not was_paused:
+            self.resume()
+            return
+        workers = [each for each in self.threads if each.is_worker]
+        for each in workers:
+            each.halt(Stop.HERE)
+        self._await_rest(workers)
 
     def resume(self) -> None:
         """Let all go on where a pause stopped them; without one, do nothing."""
@@ -275,11 +362,6 @@ class Session:
         self.is_paused = False
         for each in self.threads:
             each.go_on()
-        self.start()
-
-    def _halt(self) -> None:
-        for each in self.threads:
-            each.loop.stop = 1
 
     def _nudge(self, running: "Sequence[CpuThread]") -> None:
         """Have them leave; returns once the first has, or when it is time to do it again."""
@@ -301,8 +383,7 @@ class Session:
             return
         finally:
             each.is_ready.release()
-        with self._gate:
-            pass
+        each.await_begin()
         refused = each.loop.bell.listen() if each.loop.bell.hangs else 0
         if refused:
             self._end(f"io_uring_enter: {os.strerror(refused)}, for {each.who}")
@@ -328,8 +409,8 @@ class Session:
     def _leave_of(self, each: CpuThread) -> int:
         while True:
             leave = self._runner(each.loop)
-            if leave == Leave.STOPPED and not self._is_over:
-                each.rest(self._gate)
+            if leave in (Leave.STOPPED, Leave.READY) and each.native_id and not self._is_over:
+                each.rest()
                 continue
             if leave == Leave.CALL and self._serve(each):
                 continue

@@ -32,7 +32,7 @@ from vestige.host.loop.boot_bell import BootBell
 from vestige.host.loop.session import Session
 from vestige.host.messages import tell
 from vestige.host.process.link import PLACE, Kind, Link
-from vestige.host.process.orders import Orders, received
+from vestige.host.process.orders import FIRST, Orders, received
 from vestige.host.resources import Resources
 from vestige.host.thread_name import set_thread_name
 from vestige.lang.types import TYPE_CHECKING
@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from vestige.host.backends.discards import Discards
+    from vestige.host.freeze.parts import Part
+    from vestige.host.freeze.restoring import Thawed
+    from vestige.host.freeze.saving import Saver
+    from vestige.machine.cpu_features import Entry
 else:
     import _signal as signal  # signal itself makes enumerations of all numbers, and imports enum
 
@@ -170,15 +174,23 @@ class Machine:
         self._counters = statistics.Counters() if orders.counts else None
         self._first_instruction = 0.0  # ms from the start of the run's process
         self._sized: tuple[abi.Config, int] | None = None
+        self._wakes: list[int] = []  # of each domain's worker
         self.memory = resources.keep(GuestMemory(orders.memory))
         self._drive = _drive_of(abi.Config.from_buffer_copy(orders.config))
         self._changes = 0  # of the disc in it, as abi.Disc counts them
         twin = resources.keep(Twin(blank, self.memory, orders.cpus, orders.domains))
         self._twin = twin
+        self._thawed: Thawed | None = None
+        if orders.thaws:
+            from vestige.host.freeze import restoring  # noqa: PLC0415 - few runs need it
+
+            self._thawed = restoring.Thawed(twin, _parts(orders), jumps=orders.jumps)
+            self._thawed.set_frequency()
         if orders.shows:
             twin.show(orders.shown)
         first = twin.shared()[0]
         first.config = abi.Config.from_buffer_copy(orders.config)
+        first.config.thaws = bool(orders.thaws)
         self.has_screen = bool(first.config.vga)  # what the monitor says later is not believed
         pages = self._take_controllers(resources)
         rings = self._rings = self._connect_rings(resources)
@@ -190,10 +202,14 @@ class Machine:
         is_pc = orders.board == abi.Board.PC
         if is_pc:
             twin.make_gate()
+        if self._thawed is not None:
+            self._thawed.place()
         domains.deal_out(twin.shared())
         twin.wire(moved=orders.firmware)
-        _load_guest(orders, twin)
-        twin.load(pages)
+        self._cpuid = self._show_processor()
+        if self._thawed is None:
+            _load_guest(orders, twin)
+        twin.load(pages, thawed=self._thawed is not None)
         twin.configure()
         memory_writes: Sequence[tuple[int, int]] = ()
         if orders.ide_in_memory:
@@ -204,7 +220,25 @@ class Machine:
         twin.coalesce(port_writes, memory_writes)
         hear = self._tell_failures, self._log
         bell = self._hang_bell(resources) if is_pc else None
+        if self._thawed is not None:
+            self._thawed.check()
+            self._thawed.map()
+            self._thawed.set_clocks()
+            self._thawed.set_cpus()
         self.session = Session(twin, rings, compiled.runner, *hear, bell)
+        if self._thawed is not None:
+            self._thawed.restore_routes(self.session.untrusted)
+
+    def _show_processor(self) -> "Sequence[Entry]":
+        """Have the guest's CPUs their CPUID; the first's."""
+        twin, apart = self._twin, self._orders.board == abi.Board.PC
+        deadline = bool(twin.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
+        supported = twin.system.supported_cpuid()
+        here = guest.cpuid_of(twin.guest.cpus, supported, deadline, apart=apart)
+        if self._thawed is not None:
+            return self._thawed.set_cpuid(here, apart=apart)
+        guest.set_cpuid(twin.guest.cpus, here, apart=apart)
+        return here
 
     def _take_controllers(self, resources: Resources) -> Sequence[tuple[int, int, int]]:
         """Take the NVMe controllers that are asked for; their memory, for the page tables."""
@@ -223,6 +257,7 @@ class Machine:
         for domain in range(orders.domains):
             eventfd = resources.keep_file(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
             twin.monitor.connect_interrupt(abi.Irq.RING + domain, eventfd)
+            self._wakes.append(eventfd)
             ring = Ring(
                 twin.memory,
                 twin.private.host_address(abi.STATE + domain * abi.STATE_SIZE),
@@ -281,6 +316,7 @@ class Machine:
         """
         orders = self._orders
         commands.prepare(has_screen=self.has_screen)
+        self._saver = self._make_saver()
         limit_file_size(orders.largest)
         orders.close()  # the rings have the files
         self._twin.system.close()
@@ -318,7 +354,12 @@ class Machine:
             return
         self._first_instruction = int.from_bytes(message[1], "little") / 1000
         try:
+            if self._thawed is not None:
+                self._thawed.tell_cpus()
             session.start()
+            if self._thawed is not None:
+                for wake in self._wakes:
+                    os.eventfd_write(wake, 1)
             self._attend()
         finally:
             session.stop()
@@ -343,6 +384,49 @@ class Machine:
                     config.columns = int.from_bytes(message[1][:2], "little")
                     config.rows = int.from_bytes(message[1][2:4], "little")
                     os.eventfd_write(wake, 1)
+
+    def _make_saver(self) -> "Saver":
+        from vestige.host.freeze import saving  # noqa: PLC0415 - to be measured
+
+        bases = {} if self._thawed is None else self._thawed.bases
+        return saving.Saver(self._twin, self._cpuid, bases, self._shared_parts())
+
+    def _shared_parts(self) -> "dict[Part, list[tuple[int, int]]]":
+        """What of memory a viewer has, too."""
+        if not self._orders.shows:
+            return {}
+        from vestige.host.freeze.parts import Part  # noqa: PLC0415 - as above
+        from vestige.host.kvm.memory import PRIVATE  # noqa: PLC0415
+        from vestige.host.viewer.memory import LOW, SCREEN  # noqa: PLC0415
+
+        screen = abi.SHARED - PRIVATE + SCREEN.place
+        return {
+            Part.RAM: [(LOW.place, LOW.place + LOW.size)],
+            Part.PRIVATE: [(screen, screen + SCREEN.size)],
+            Part.REGION: [(0, abi.REGIONS[0][1])],
+        }
+
+    def freeze(self, pipe: int, *, stays: bool) -> None:
+        """Write all state into `pipe` once nothing is under way; `stays`: paused, behind it.
+
+        Raises UsageError where it can't.
+        """
+        orders, session = self._orders, self.session
+        if orders.controllers:
+            raise UsageError(
+                f"--disk vfio:{orders.controllers[0]}: a controller that is handed over keeps state"
+                " of its own; only a machine without one can be frozen"
+            )
+        was_paused = session.is_paused
+        session.settle(self._wakes)
+        try:
+            self._saver.save(pipe)
+        except BaseException:
+            stays = False
+            raise
+        finally:
+            if not (was_paused or stays):
+                session.resume()
 
     def change_disc(self, descriptor: int, sectors: int) -> None:
         """Have this file for the drive's disc, of so many sectors; none: it is empty.
@@ -386,6 +470,13 @@ class Machine:
             self._link.send(Kind.FAILURES, data)
 
 
+def _parts(orders: Orders) -> "dict[Part, int]":
+    """The files of a frozen machine."""
+    from vestige.host.freeze.parts import Part  # noqa: PLC0415 - few runs need it
+
+    return {Part(part): file for part, file in zip(orders.thaws, orders.frozen, strict=True)}
+
+
 def _regions(orders: Orders) -> Sequence[int]:
     return orders.shown[-len(abi.REGIONS) :] if orders.shows else ()
 
@@ -400,6 +491,8 @@ def _drive_of(config: abi.Config) -> tuple[int, int] | None:
 
 def check_guest(asked: options.RunOptions, files: Files, config: MachineConfig) -> None:
     """Load what it starts from once, for nothing but the errors of it. Raises UsageError."""
+    if files.start is None:
+        return
     if asked.by_firmware:
         from vestige.machine import firmware  # noqa: PLC0415 - few runs need it
 
@@ -419,9 +512,9 @@ def _load_firmware(orders: Orders, config: MachineConfig, twin: Twin) -> None:
     from vestige.host.firmware.fw_cfg import region  # noqa: PLC0415 - few runs need it
     from vestige.machine import firmware  # noqa: PLC0415 - few runs need it
 
-    file, others = orders.input_files()
-    variables, kernel = others.get("variables"), others.get("kernel")
-    image = firmware.read(file, 0 if variables is None else variables.size)
+    files = orders.input_files()
+    variables, kernel = files.get("variables"), files.get("kernel")
+    image = firmware.read(files[FIRST], 0 if variables is None else variables.size)
     firmware.shadow(twin.memory.region.view, image)
     order = firmware.boot_order(abi.Config.from_buffer_copy(orders.config))
     items: dict[int, bytes | Piece] = {**firmware.items(config)}
@@ -429,11 +522,11 @@ def _load_firmware(orders: Orders, config: MachineConfig, twin: Twin) -> None:
     if kernel is not None:
         from vestige.machine import linux_rom  # noqa: PLC0415 - few runs need it
 
-        roms, parts = linux_rom.items(orders.memory, kernel, others.get("initrd"), orders.append)
+        roms, parts = linux_rom.items(orders.memory, kernel, files.get("initrd"), orders.append)
         order.insert(0, linux_rom.DEVICE)
         items |= parts
-    files = firmware.files(config, others.get("vga_bios"), order)
-    twin.place_firmware(image, region(files | roms, items))
+    shown = firmware.files(config, files.get("vga_bios"), order)
+    twin.place_firmware(image, region(shown | roms, items))
     if variables is not None:
         end = abi.HIGH_RAM - len(image)
         twin.place_flash(variables.descriptor, variables.size, end)
@@ -449,15 +542,12 @@ def _load_guest(orders: Orders, twin: Twin) -> None:
         uefi=orders.variables is not None,
     )
     view = twin.memory.region.view
-    deadline = bool(twin.system.has(kvm.Capability.TSC_DEADLINE_TIMER))
-    supported, apart = twin.system.supported_cpuid(), config.board == abi.Board.PC
-    guest.set_cpuid(twin.guest.cpus, supported, deadline, apart=apart)
     if orders.firmware:
         _load_firmware(orders, config, twin)
         return
-    start, others = orders.input_files()
-    state = boot.load(view, config, start, initrd=others.get("initrd"), append=orders.append)
-    if (vga_bios := others.get("vga_bios")) is not None:
+    files = orders.input_files()
+    state = boot.load(view, config, files[FIRST], initrd=files.get("initrd"), append=orders.append)
+    if (vga_bios := files.get("vga_bios")) is not None:
         from vestige.machine.screen import load_font  # noqa: PLC0415 - few runs need it
 
         load_font(view, vga_bios)

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from vestige.host.backends.network import Network
 
 Input = tuple[str, int, int]  # an InputFile's path, size, and start
-# Places of descriptors: of what the guest starts from, then of OTHERS that there are, the ring's.
-START, REST = 0, 1
+# The order of descriptors: of what the guest starts from, of OTHERS that there are, the ring's.
+FIRST = "start"
 OTHERS = "initrd", "vga_bios", "kernel", "variables"
 
 
@@ -44,14 +44,16 @@ class Orders:
     `kernel` to start; `vga_bios`: a VGA's, if any; `variables`: a UEFI firmware's; `counts`:
     statistics are wanted; `restarts`: how many machines of this run were before; `group`: an option
     and a path, see jail/cgroup.py; `user`: see jail/user.py; `shows`: so many descriptors, the
-    last, are of what a viewer sees, see viewer/memory.py.
+    last, are of what a viewer sees, see viewer/memory.py; `thaws`: those before are the
+    parts of a frozen machine with which it goes on, by their numbers in freeze/parts.py; `jumps`:
+    its clocks are to show the time that it is.
     """
 
     __slots__ = (
         "append", "board", "config", "controllers", "counts", "cpus", "descriptors", "devices",
         "domains", "firmware", "group", "holes", "ide_in_memory", "initrd", "insists", "jail",
-        "kernel", "largest", "maps", "memory", "polled", "restarts", "shows", "start", "state_size",
-        "user", "variables", "vga_bios",
+        "jumps", "kernel", "largest", "maps", "memory", "polled", "restarts", "shows", "start",
+        "state_size", "thaws", "user", "variables", "vga_bios",
     )  # fmt: skip
 
     def __init__(
@@ -62,7 +64,7 @@ class Orders:
         devices: tuple[str, ...],
         board: int,
         domains: int,
-        start: Input,
+        start: Input | None,
         firmware: bool,
         initrd: Input | None,
         vga_bios: Input | None,
@@ -84,8 +86,11 @@ class Orders:
         user: tuple[int, int] | None = None,
         group: tuple[str, str] | None = None,
         shows: int = 0,
+        thaws: tuple[int, ...] = (),
+        jumps: bool = False,
         descriptors: Sequence[int] = (),
     ) -> None:
+        self.thaws, self.jumps = thaws, jumps
         self.memory, self.cpus, self.devices, self.domains = memory, cpus, devices, domains
         self.board = board
         self.start, self.firmware = start, firmware
@@ -105,22 +110,25 @@ class Orders:
     @property
     def files(self) -> Sequence[int]:
         """The ring's."""
-        others = sum(getattr(self, name) is not None for name in OTHERS)
-        return self.descriptors[REST + others : len(self.descriptors) - self.shows]
+        inputs = sum(getattr(self, name) is not None for name in (FIRST, *OTHERS))
+        return self.descriptors[inputs : len(self.descriptors) - self.shows - len(self.thaws)]
+
+    @property
+    def frozen(self) -> Sequence[int]:
+        """The parts of a frozen machine, if there is one."""
+        end = len(self.descriptors) - self.shows
+        return self.descriptors[end - len(self.thaws) : end]
 
     @property
     def shown(self) -> Sequence[int]:
         """Of what a viewer sees, if there is one."""
         return self.descriptors[-self.shows :] if self.shows else ()
 
-    def input_files(self) -> tuple[InputFile, dict[str, InputFile]]:
-        """What the guest starts from, and those of OTHERS that there are, by their names; open."""
-        places = iter(self.descriptors[REST:])
-        said = {name: getattr(self, name) for name in OTHERS}
-        others = {
-            name: _input(each, next(places)) for name, each in said.items() if each is not None
-        }
-        return _input(self.start, self.descriptors[START]), others
+    def input_files(self) -> dict[str, InputFile]:
+        """What the guest starts from, FIRST, and those of OTHERS that there are; open."""
+        places = iter(self.descriptors)
+        said = {name: getattr(self, name) for name in (FIRST, *OTHERS)}
+        return {name: _input(each, next(places)) for name, each in said.items() if each is not None}
 
     def close(self) -> None:
         """Close all descriptors but those of images in which holes may be made."""
@@ -215,21 +223,20 @@ def orders(
     config.board = machine.board
     config.vga = asked.has_vga
     config.date = clock.date(asked.rtc, time.time())
-    start = opened.start
     inputs = [each for each in opened.inputs if each is not None]
-    others = {
+    said = {
         name: None if each is None else _said(each)
-        for name, each in zip(OTHERS, opened.inputs[REST:], strict=True)
+        for name, each in zip((FIRST, *OTHERS), opened.inputs, strict=True)
     }
+    frozen = {} if opened.frozen is None else opened.frozen.parts
     return Orders(
         memory=asked.memory,
         cpus=asked.cpus,
         devices=tuple(each.field for each in machine.devices),
         board=int(machine.board),
         domains=domains,
-        start=_said(start),
         firmware=asked.by_firmware,
-        **others,
+        **said,
         append=asked.append,
         config=bytes(memoryview(config)),
         holes=holes,
@@ -246,7 +253,9 @@ def orders(
         user=user,
         group=group,
         shows=len(shown),
-        descriptors=[*(each.descriptor for each in inputs), *files, *shown],
+        thaws=tuple(map(int, frozen)),
+        jumps=opened.frozen is not None and opened.frozen.jumps,
+        descriptors=[*(each.descriptor for each in inputs), *files, *frozen.values(), *shown],
     )
 
 

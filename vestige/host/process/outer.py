@@ -14,7 +14,15 @@ from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host.backends.drive import EJECT, INSERT, NO_DRIVE
 from vestige.host.compiled import Compiled
-from vestige.host.control.answers import Collected, is_answer, question
+from vestige.host.control.answers import (
+    Collected,
+    answer_line,
+    error_line,
+    is_answer,
+    json_of,
+    question,
+)
+from vestige.host.control.commands import FREEZE
 from vestige.host.files.failures import FileFailures
 from vestige.host.jail import namespaces, seccomp
 from vestige.host.kvm import api as kvm
@@ -34,6 +42,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from vestige.host.control.server import Control
+    from vestige.host.freeze.writing import Writer
 else:
     import _signal as signal  # signal itself makes enumerations of all numbers, and imports enum
 
@@ -95,6 +104,8 @@ class MachineProcess:
         self._control: Control | None = None
         self._answer = Collected()
         self._listener = -1
+        self._manifest: dict[str, Any] = {}
+        self._sizes: tuple[int, int] = 0, 0  # bytes of RAM, CPUs
         self._starts = self._is_closed = False
         self._link, self._pid = fork(body, "the machine", WHOSE, jailed=jailed)
         self.ended = self._link.fileno()
@@ -124,6 +135,7 @@ class MachineProcess:
 
     def begin(self, orders: Orders) -> None:
         """Have it build the machine."""
+        self._sizes = orders.memory, orders.cpus
         try:
             orders.send(self._link)
         except (BrokenPipeError, ConnectionResetError):
@@ -153,6 +165,7 @@ class MachineProcess:
 
     def answer_to(self, control: "Control | None") -> None:
         """From now on the guest's process answers what this asks; None: nothing any more."""
+        self._drop_writer()
         self._control = control
 
     def ask(self, command: str, request: "Mapping[str, Any]", _line: bytes) -> None:
@@ -161,6 +174,8 @@ class MachineProcess:
         """
         if command in (EJECT, INSERT):
             self._change_disc(command, request)
+        elif command == FREEZE:
+            self._freeze(request)
         elif not self._link.send(Kind.ASK, question(command, request)):
             raise GuestError(TAKES_NOTHING)
 
@@ -174,6 +189,46 @@ class MachineProcess:
         if not self._link.send_along(Kind.ASK, asked, image.descriptor):
             drive.settle(is_in=False)
             raise GuestError(TAKES_NOTHING)
+
+    def _freeze(self, request: "Mapping[str, Any]") -> None:
+        """Have its state written into the files of a folder. Raises UsageError, GuestError."""
+        from vestige.host.freeze import parts, writing  # noqa: PLC0415 - few runs are frozen
+
+        folder, stays = request.get("folder"), request.get("stays", False)
+        control = self._control
+        if control is None or control.manifest is None:
+            raise GuestError(TAKES_NOTHING)
+        if not isinstance(folder, str) or not folder.startswith("/") or "\0" in folder:
+            raise UsageError('a freeze is into a new folder: {"folder": "/absolute/path"}')
+        manifest = control.manifest
+
+        def stands() -> None:
+            self._manifest = manifest()
+
+        writer = writing.Writer(folder, parts.sizes(*self._sizes), stands)
+        asked = question(FREEZE, {"stays": bool(stays)})
+        if not self._link.send_along(Kind.ASK, asked, writer.pipe):
+            writer.close()
+            raise GuestError(TAKES_NOTHING)
+        writer.given()
+        control.writer = writer
+
+    def _frozen(self, answer: bytes) -> bytes:
+        """An answer; to a freeze it is what the manifest is to say, or why there is none."""
+        writer = self._take_writer()
+        if writer is None:
+            return answer
+        try:
+            if is_answer(answer):
+                writer.finish()
+                answer = answer_line(json_of({**self._manifest, "parts": writer.parts}))
+            elif writer.problem is not None:
+                answer = error_line(GuestError(writer.problem))
+        except GuestError as error:
+            answer = error_line(error)
+        finally:
+            writer.close()
+        return answer
 
     def tell_size(self, columns: int, rows: int) -> None:
         """Tell of the terminal's size."""
@@ -234,6 +289,8 @@ class MachineProcess:
                 )
             case Kind.ANSWER:
                 answer = self._answer.take(data)
+                if answer is not None:
+                    answer = self._frozen(answer)
                 if answer is not None and self._control is not None:
                     if self._control.drive is not None:  # it may be of that
                         self._control.drive.settle(is_in=is_answer(answer))
@@ -265,6 +322,7 @@ class MachineProcess:
 
     def stop(self) -> None:
         """End the guest, in order; what it flushed is safe already. The process is over then."""
+        self._drop_writer()
         self._link.send(Kind.STOP)
         deadline = time.monotonic() + PATIENCE
         while self._pid and (left := deadline - time.monotonic()) > 0:
@@ -284,7 +342,21 @@ class MachineProcess:
             signal.signal(STOP, self._stop_handler or signal.SIG_DFL)
             self._link.close()
             os.close(self._life)
+        self._drop_writer()
         self._close_listener()
+
+    def _take_writer(self) -> "Writer | None":
+        """That of the freeze that is under way, if one is: it is so no more."""
+        if self._control is None:
+            return None
+        writer, self._control.writer = self._control.writer, None
+        return writer
+
+    def _drop_writer(self) -> None:
+        """A freeze that is under way comes to nothing."""
+        writer = self._take_writer()
+        if writer is not None:
+            writer.close()
 
     def _close_listener(self) -> None:
         if self._listener >= 0:

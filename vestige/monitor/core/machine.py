@@ -103,14 +103,8 @@ class Machine(Struct):
 
     def reset(self, config: Config) -> None:
         """Power on, but for the disks behind NVMe controllers: core/controllers.py."""
-        self.timer = NEVER
-        self.armed = NEVER
-        self.told = 0
-        self.boot_keeps = 0
-        self.alarm_due = 0
-        self.kick_due = NEVER
         self.old = config.board == Board.PC and config.domain == 0
-        self.boot_inside = 1
+        self.begin()
         for place in DEVICES:
             if place.board != Board.PC or config.board == Board.PC:
                 device: Device = getattr(self, place.field)
@@ -118,19 +112,47 @@ class Machine(Struct):
                 if place.configured:
                     configured: Configured = getattr(self, place.field)
                     configured.configure(config)
-                if place.link:
-                    link: Link = getattr(self, place.link)
-                    link.connect(config)
-        for row in VIRTIO_TYPES:
-            if row.link:
-                between: VirtioLink = getattr(self, row.link)
-                between.connect(config)
-        self.events.connect(config)
+        self.connect(config)
         if config.ring.present:
             self.ring_driver.reset(config.ring, address_of(self))
             for i in range(MAX_DISKS):
                 if config.disks[i].present and config.disks[i].kind == DiskKind.RING:
                     self.attach(config, i)
+
+    def go_on(self, config: Config) -> None:
+        """Do so after a freeze, with timers, rings and files that are new: core/freezing.py."""
+        self.closed = 0
+        self.begin()
+        if config.ring.present:
+            self.ring_driver.renew(config.ring)
+        self.connect(config)
+        for row in VIRTIO_TYPES:
+            if row.link:
+                between: VirtioLink = getattr(self, row.link)
+                for number in range(row.count):
+                    between.renew(getattr(self.virtio, row.field)[number])
+
+    def begin(self) -> None:
+        """No timer is set, nobody was told of anything, and the ring is empty."""
+        self.timer = NEVER
+        self.armed = NEVER
+        self.told = 0
+        self.boot_keeps = 0
+        self.alarm_due = 0
+        self.kick_due = NEVER
+        self.boot_inside = 1
+
+    def connect(self, config: Config) -> None:
+        """Have the files of `config` for what is no disk."""
+        for place in DEVICES:
+            if place.link and (place.board != Board.PC or config.board == Board.PC):
+                link: Link = getattr(self, place.link)
+                link.connect(config)
+        for row in VIRTIO_TYPES:
+            if row.link:
+                between: VirtioLink = getattr(self, row.link)
+                between.connect(config)
+        self.events.connect(config)
 
     def attach(self, config: Config, disk: u8) -> None:
         """Put a disk whose size and names are known where the guest finds it."""

@@ -11,6 +11,7 @@ from vestige.monitor.core.dispatch import handle, is_quiet, locate
 from vestige.monitor.core.domains import machine_of, shared_of
 from vestige.monitor.core.ending import must_end, tell_notices
 from vestige.monitor.core.external import begin_turn, end_turn, interrupt_turn
+from vestige.monitor.core.freezing import go_on
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.posted import await_posts, follows_posts
 from vestige.monitor.core.queued_writes import drain
@@ -23,12 +24,16 @@ from vestige.place import NOWHERE
 def vcpu_main(cpu: Cpu) -> None:
     """A monitor vCPU paired with a guest vCPU: answers its traps, for ever.
 
-    CPU 0 is entered once before its guest runs, alone, to power the machine on.
+    CPU 0 is entered once before its guest runs, alone, to power the machine on, or have one
+    that was frozen go on.
     """
     machine = Machine.at(STATE)
     shared = Shared.at(SHARED)
     if cpu.index == 0:
-        power_on(machine, shared)
+        if shared.config.thaws:
+            go_on(machine, shared)
+        else:
+            power_on(machine, shared)
         outside.call(cpu, Call.DONE)
     while True:
         outside.call(cpu, serve(cpu, machine, shared))

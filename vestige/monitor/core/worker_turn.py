@@ -8,6 +8,7 @@ from vestige.monitor.core.conclude import conclude
 from vestige.monitor.core.domains import machine_of, shared_of
 from vestige.monitor.core.ending import must_end
 from vestige.monitor.core.external import must_look
+from vestige.monitor.core.freezing import is_at_rest
 from vestige.monitor.core.interrupts import wake_worker
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.posted import begin_posts, take_signals
@@ -21,6 +22,8 @@ def worker_main(cpu: Cpu) -> None:
 
     It is entered once before any guest runs, alone, to let interrupts in: what comes from then on
     wakes it, so there is nothing to look for before it first sleeps.
+
+    Where the host is about to freeze the machine, a worker says when its domain is at rest.
     """
     domain = u32(cpu.index - Shared.at(SHARED).config.cpus)
     machine = machine_of(Machine.at(STATE), domain)
@@ -33,6 +36,8 @@ def worker_main(cpu: Cpu) -> None:
     while True:
         outside.sleep()
         work(cpu, machine, shared)
+        if shared.config.freezes and is_at_rest(cpu, machine, shared.config):
+            outside.call(cpu, Call.DONE)
 
 
 def work(cpu: Cpu, machine: Machine, shared: Shared) -> None:

@@ -195,6 +195,7 @@ def send_fence(worker: u32) -> None:
 
 def start_interrupts(cpu: Cpu, config: Config) -> None:
     """Let a worker be woken, and its timer be one-shot (bits 17 and 18 of TIMER are 0)."""
+    cpu.ended[0] = 0
     if config.paravirtual_eoi:
         write_msr(PARAVIRTUAL_EOI, u64(address_of(cpu.ended) | 1))
     write_msr(SPURIOUS, ENABLED | SPURIOUS_VECTOR)

@@ -36,6 +36,9 @@ class PortLinks(Struct):
         for number in range(MAX_PORTS):
             self.links[number].input_ended = config.ports[number].input < 0
 
+    def renew(self, console: VirtioConsole) -> None:
+        """Nothing of it is to be told apart."""
+
     def next_deadline(self) -> u64:
         """When there is something to do though nothing else happens."""
         due = NEVER

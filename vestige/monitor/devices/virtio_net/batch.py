@@ -33,10 +33,20 @@ class Batch(Struct):
         self.given = 0
         self.pending = 0
 
+    def begun(self) -> bool:
+        """Whether any of it was given to the ring."""
+        return self.given > 0 or self.sent > 0 or self.pending > 0
+
+    def abandon(self) -> None:
+        """The other side is to have no more of it."""
+        self.sent = self.used
+        self.given = self.count
+        self.pending = 0
+
     def open(self) -> bool:
         """Whether the longest packet can still be added: nothing was given to the ring."""
-        begun = self.given > 0 or self.sent > 0 or self.pending > 0
-        return not begun and self.count < BATCH_FRAMES and self.used <= BATCH_SIZE - MAX_PACKET
+        room = self.used <= BATCH_SIZE - MAX_PACKET
+        return room and not self.begun() and self.count < BATCH_FRAMES
 
     def gone(self, backend: u8) -> bool:
         """Whether the other side has all of it, or none was there."""

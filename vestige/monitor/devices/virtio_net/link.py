@@ -44,9 +44,17 @@ class NetworkLink(Struct):
     inbox: u8[INBOX]
 
     def attach(self, pair: u16, file: u32) -> None:
-        """Power on: the state is zero."""
+        """Power on: the state is zero. Or have another file: half of what came from the one before,
+        or went there, is dropped.
+        """
         self.pair = pair
         self.file = file
+        self.again = 0
+        self.segments.size = 0
+        self.end = u32(self.first + self.packet)
+        batch = self.batches[self.sending & 1]
+        if batch.begun():
+            batch.abandon()
 
     def move(
         self,
@@ -243,6 +251,9 @@ class NetworkLinks(Struct):
         """Power on."""
         for i in range(MAX_NET_PAIRS):
             self.links[i].attach(i, config.net.files[i])
+
+    def renew(self, net: VirtioNet) -> None:
+        """Nothing of it is to be told apart."""
 
     def next_deadline(self) -> u64:
         """When `move` has something to do though nothing else happens."""

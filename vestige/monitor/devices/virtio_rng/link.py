@@ -19,6 +19,10 @@ class EntropyLink(Struct):
     def connect(self, config: Config) -> None:
         """Power on."""
 
+    def renew(self, entropy: VirtioEntropy) -> None:
+        """What waits others have, too: it is random no more."""
+        entropy.forget()
+
     def next_deadline(self) -> u64:
         """When `move` has something to do though nothing else happens."""
         return self.after if self.after else NEVER

@@ -41,6 +41,11 @@ class VirtioEntropy(Struct):
         """The core has put so many bytes there."""
         self.count = min(count, POOL_SIZE)
 
+    def forget(self) -> None:
+        """Nobody is to have the bytes that are there."""
+        fill(address_of(self.pool), 0, POOL_SIZE)
+        self.count = 0
+
     def fail(self) -> None:
         """There are none and there won't be."""
         self.failed = 1

@@ -24,7 +24,7 @@ from vestige.abi import (
     Ring,
     Statistics,
 )
-from vestige.lang.intrinsics import address_of, check
+from vestige.lang.intrinsics import address_of, check, fill
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
 from vestige.monitor.block import REQUESTS, BlockRequest, Operation
@@ -91,6 +91,7 @@ class Stream(Struct):
     """The one operation each owner of a stream may have."""
 
     busy: u8
+    writes: u8  # 1: that is a write
     answered: u8
     result: i32
 
@@ -122,6 +123,40 @@ class RingDriver(Struct):
         self.queue.reset(ring)
         self.state = state
         self.free_count = min(PLACES, ring.completion_entries)
+
+    # ---- freezing -------------------------------------------------------------------------
+
+    def is_idle(self) -> bool:
+        """Whether nothing is under way but reads of streams, which lose nothing by being lost."""
+        for tag in range(REQUESTS):
+            if self.transfers[tag].active:
+                return False
+        for number in range(STREAMS):
+            stream = self.streams[number]
+            if stream.busy and stream.writes:
+                return False
+        return True
+
+    def renew(self, ring: Ring) -> None:
+        """Go on with another ring, which is empty, and in which nothing is registered.
+
+        Whose read was under way in the one before is answered EINTR, as a signal would have it.
+        """
+        self.queue.reset(ring)
+        self.queue.kickers = 0
+        fill(address_of(self.free), 0, 2 * PLACES)
+        self.free_count = min(PLACES, ring.completion_entries)
+        self.again_count = 0
+        fill(address_of(self.pinned), 0, 8 * CHUNK_WORDS)
+        self.pin_count = 0
+        self.handed = 0
+        self.is_deaf = 0
+        for number in range(STREAMS):
+            stream = self.streams[number]
+            if stream.busy:
+                stream.busy = 0
+                stream.answered = 1
+                stream.result = -Errno.EINTR
 
     # ---- requests of the models -----------------------------------------------------------
 
@@ -303,6 +338,7 @@ class RingDriver(Struct):
         if stream.busy or not self.room(ring, 0):
             return False
         stream.busy = 1
+        stream.writes = opcode == Opcode.WRITE_FIXED
         stream.answered = 0
         number = self.take(owner, opcode, file)
         place = self.places[number]

@@ -1,0 +1,1 @@
+"""Freezing machines into folders, and thawing them."""

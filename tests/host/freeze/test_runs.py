@@ -1,0 +1,360 @@
+"""Whole runs that are frozen and thawed: little kernels, the machine's own KVM, both commands."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.host.harness import why_not
+from tests.host.kernel_payload import HELLO, QUEUES, SOME_SECTORS, Kernels
+from vestige.host import images
+from vestige.host.control.client import find
+from vestige.host.freeze.parts import CPUID_AT, CPUS_AT
+from vestige.host.kvm import cpu_state
+
+pytestmark = [
+    pytest.mark.kvm,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+
+VESTIGE = [sys.executable, "-m", "vestige.cli.main"]
+PATIENCE = 120
+LOOK = 0.01  # seconds between two looks at what a guest has written
+SIZE = 2 << 20
+Process = subprocess.Popen[bytes]
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+    images.ensure()
+    return Kernels(tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where all of a test is, and its runs."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return tmp_path
+
+
+class Guest:
+    """One that is run, frozen and thawed, ever again; `said` to its consoles, one by one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.snapshot = folder / "snapshot"
+        self._lives: list[Path] = []
+        self.process: Process | None = None
+
+    def begin(self, *words: str) -> None:
+        """`vestige run` or `thaw`, by these words."""
+        self._lives.append(self.folder / f"console{len(self._lives)}")
+        self.process = subprocess.Popen(
+            [*VESTIGE, *words, "--name", "guest", "--console", str(self._lives[-1])],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+
+    def run(self, kernel: str, *words: str) -> None:
+        self.begin("run", "--accel", "kvm", "--kernel", kernel, "--memory", "64M", *words)
+
+    def thaw(self, *words: str) -> None:
+        self.begin("thaw", str(self.snapshot), *words)
+
+    def freeze(self, *words: str) -> tuple[int, str]:
+        """Its exit status, and its line."""
+        return vestige("freeze", "guest", str(self.snapshot), *words)
+
+    def wait(self) -> tuple[int, str]:
+        """The run's exit status, and what it told."""
+        assert self.process is not None
+        _, errors = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, errors.decode()
+
+    def await_words(self, more: int = 1) -> None:
+        """Until it has said so much in this life, or it is over."""
+        deadline = time.monotonic() + PATIENCE
+        while self._size() < more and self.process and self.process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(LOOK)
+
+    def _size(self) -> int:
+        return self._lives[-1].stat().st_size if self._lives[-1].exists() else 0
+
+    @property
+    def said(self) -> bytes:
+        return b"".join(path.read_bytes() for path in self._lives if path.exists())
+
+    @property
+    def lives(self) -> int:
+        return len(self._lives)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
+
+@pytest.fixture
+def guest(folder: Path) -> Iterator[Guest]:
+    made = Guest(folder)
+    yield made
+    made.close()
+
+
+def vestige(*words: str) -> tuple[int, str]:
+    done = subprocess.run([*VESTIGE, *words], capture_output=True, timeout=PATIENCE, check=False)
+    assert done.stdout == b""
+    return done.returncode, done.stderr.decode()
+
+
+def disk(folder: Path, name: str = "disk") -> Path:
+    path = folder / name
+    with path.open("wb") as file:
+        file.truncate(SIZE)
+    return path
+
+
+def numbers(path: Path, count: int) -> list[int]:
+    """What the first words of its sectors are, but for which disk it is."""
+    data = path.read_bytes()
+    return [int.from_bytes(data[512 * n : 512 * n + 4], "little") for n in range(count)]
+
+
+def live_on(guest: Guest, lives: int, moment: Callable[[int], int]) -> None:
+    """Freeze and thaw until there were so many lives, each after `moment(life)` more words.
+
+    A guest may be through before.
+    """
+    while guest.lives < lives:
+        guest.await_words(moment(guest.lives))
+        status, line = guest.freeze("--stop")
+        if status and guest.lives > 1 and guest.process is not None:
+            assert "the guest does not run now" in line or "no run 'guest'" in line
+            break
+        assert (status, line) == (0, "")
+        assert guest.wait() == (143, "")
+        guest.thaw()
+    assert guest.wait() == (0, "")
+
+
+CASES = {
+    "virtio": ("virtio_some", "virtio", ()),
+    "polled": ("virtio_some", "virtio", ("--ring", "poll")),
+    "ide": ("some", "ide", ()),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_guest_that_writes_loses_nothing_and_does_nothing_twice(
+    kernels: Kernels, guest: Guest, case: str
+) -> None:
+    """At moments that nobody chooses: a life ends once its guest has said some words more."""
+    kernel, bus, more = CASES[case]
+    image = disk(guest.folder)
+    guest.run(kernels(kernel), "--disk", f"{image},bus={bus}", *more)
+    chosen = random.Random(case)
+    live_on(guest, 4, lambda _: chosen.randrange(1, 20))
+    assert guest.said == b"." * SOME_SECTORS
+    assert numbers(image, SOME_SECTORS) == list(range(1, SOME_SECTORS + 1))
+
+
+@pytest.mark.parametrize("kernel", ["virtio_some_disks", "virtio_some_queues"])
+def test_several_workers_come_to_rest(kernels: Kernels, guest: Guest, kernel: str) -> None:
+    """Of four domains, between which interrupts travel, and disks are shared."""
+    images_ = [disk(guest.folder, f"disk{number}") for number in range(2)]
+    words = [word for path in images_ for word in ("--disk", str(path))]
+    guest.run(kernels(kernel), *words, "--cpus", "16")
+    live_on(guest, 4, lambda _: 3)
+    sectors = SOME_SECTORS * (QUEUES if kernel == "virtio_some_queues" else 1)
+    assert guest.said == b"." * SOME_SECTORS
+    for path in images_:
+        assert numbers(path, sectors) == list(range(1, sectors + 1))
+
+
+def test_a_guest_that_was_frozen_goes_on_and_what_it_was_can_be_thawed_twice(
+    kernels: Kernels, guest: Guest, folder: Path
+) -> None:
+    image = disk(folder)
+    guest.run(kernels("virtio_some"), "--disk", f"{image}")
+    guest.await_words(5)
+    assert guest.freeze() == (0, "")
+    so_far = len(guest.said)
+    copy = folder / "copy"
+    manifest = json.loads((guest.snapshot / "manifest.json").read_text())
+    assert guest.wait() == (0, "")
+    assert guest.said == b"." * SOME_SECTORS
+    status, line = vestige("thaw", str(guest.snapshot))
+    assert status == 2
+    assert line.startswith(f"vestige: {image}: not as it was when {guest.snapshot} was frozen")
+    # What the disk was then nobody kept: an empty one of its date does, as the guest only writes.
+    shutil.copy(disk(folder, "empty"), copy)
+    then = manifest["disks"][0]["image"]["changed"]
+    for _ in range(2):
+        os.utime(copy, ns=(then, then))
+        done = subprocess.run(
+            [*VESTIGE, "thaw", str(guest.snapshot), "--disk", str(copy)],
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert 5 <= SOME_SECTORS - len(done.stdout) <= so_far
+    assert numbers(copy, SOME_SECTORS)[so_far + 1 :] == list(range(so_far + 2, SOME_SECTORS + 1))
+
+
+def test_one_that_is_paused_stays_so_and_can_be_frozen(kernels: Kernels, guest: Guest) -> None:
+    guest.run(kernels("idle"))
+    guest.await_words(len(HELLO))
+    assert vestige("pause", "guest") == (0, "")
+    assert guest.freeze() == (0, "")
+    with find("guest") as run:
+        assert run.ask({"do": "status"})["state"] == "paused"
+        before = run.ask({"do": "exits"})
+        assert run.ask({"do": "exits"}) == before
+    assert vestige("resume", "guest") == (0, "")
+    assert guest.freeze("--stop") == (0, "")
+    assert guest.wait() == (143, "")
+    assert guest.said == HELLO
+
+
+def test_a_snapshot_is_replaced_and_a_folder_of_something_else_is_not(
+    kernels: Kernels, guest: Guest, folder: Path
+) -> None:
+    guest.run(kernels("idle"))
+    guest.await_words(len(HELLO))
+    guest.snapshot.mkdir()
+    assert guest.freeze() == (0, "")  # an empty one
+    first = json.loads((guest.snapshot / "manifest.json").read_text())["frozen"]
+    before = (guest.snapshot / "manifest.json").stat().st_ino
+    assert guest.freeze() == (0, "")
+    assert (guest.snapshot / "manifest.json").stat().st_ino != before
+    assert json.loads((guest.snapshot / "manifest.json").read_text())["frozen"] >= first
+    (guest.snapshot / "mine").write_bytes(b"")
+    status, line = guest.freeze()
+    assert (status, "a folder that holds something else" in line) == (2, True)
+    (folder / "file").write_bytes(b"mine")
+    for place, problem in (("file", "not a folder"), ("no/where", "No such file or directory")):
+        status, line = vestige("freeze", "guest", str(folder / place))
+        assert (status, problem in line, line.count("\n")) == (2, True, 1)
+    assert (folder / "file").read_bytes() == b"mine"
+    assert not [path.name for path in folder.iterdir() if ".part" in path.name]
+
+
+def test_a_freeze_that_is_killed_leaves_the_old_snapshot(kernels: Kernels, guest: Guest) -> None:
+    guest.run(kernels("idle"))
+    guest.await_words(len(HELLO))
+    assert guest.freeze() == (0, "")
+    before = (guest.snapshot / "manifest.json").read_bytes()
+    for patience in (0.1, 0.2, 0.3):
+        asking = subprocess.Popen([*VESTIGE, "freeze", "guest", str(guest.snapshot)])
+        time.sleep(patience)  # at any moment
+        asking.kill()
+        asking.wait()
+        found = (guest.snapshot / "manifest.json").read_bytes()
+        assert found == before or json.loads(found)["frozen"] >= json.loads(before)["frozen"]
+        before = found
+
+
+def frozen(kernels: Kernels, guest: Guest) -> None:
+    """Have a snapshot of one that does nothing."""
+    guest.run(kernels("idle"))
+    guest.await_words(len(HELLO))
+    assert guest.freeze("--stop") == (0, "")
+    guest.wait()
+
+
+def test_what_can_t_be_thawed_is_refused_in_a_line(kernels: Kernels, guest: Guest) -> None:
+    frozen(kernels, guest)
+    state = guest.snapshot / "state"
+    whole = state.read_bytes()
+    mp_state = CPUS_AT + cpu_state.MP_STATE.place
+    lapic = CPUS_AT + cpu_state.SYSTEM_2.place
+    forged = [
+        (CPUID_AT, b"\xff\xff\xff\xff", "it names no processor"),
+        (CPUID_AT + 8 + 12, b"\xff" * 4, None),
+        (mp_state, b"\xff" * 4, "KVM_SET_MP_STATE: Invalid argument"),
+        (lapic, b"\xff" * 320, "KVM_SET_SREGS2: Invalid argument"),
+        (16, b"\x01\0\0\0", "counts 1 kHz"),
+    ]
+    for place, data, problem in forged:
+        state.write_bytes(whole[:place] + data + whole[place + len(data) :])
+        status, line = vestige("thaw", str(guest.snapshot), "--timeout", "1")
+        if problem is None:
+            assert status in (1, 2, 124), line
+        else:
+            assert (status, problem in line, line.count("\n")) == (2, True, 1), line
+    state.write_bytes(whole)
+    for words, problem in (
+        (("--disk", str(disk(guest.folder))), "1 disks, and the machine was frozen with 0"),
+        (("--accel", "soft"), "on this machine's KVM"),
+        (("--memory", "64M"), "unrecognized arguments"),
+        (("more",), "give a snapshot"),
+    ):
+        status, line = vestige("thaw", str(guest.snapshot), *words)
+        assert (status, problem in line, line.count("\n")) == (2, True, 1), line
+    manifest = guest.snapshot / "manifest.json"
+    told = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(told | {"monitor": "0" * 64}))
+    status, line = vestige("thaw", str(guest.snapshot))
+    assert status == 2
+    assert "frozen by Vestige 0.1.0 with another monitor: the same state, but other code" in line
+
+
+def test_any_byte_of_the_state_may_be_wrong(kernels: Kernels, guest: Guest) -> None:
+    """It is a line, or a guest that fails; never more."""
+    frozen(kernels, guest)
+    state = guest.snapshot / "state"
+    whole = bytearray(state.read_bytes())
+    chosen = random.Random(1)
+    for _ in range(12):
+        data = bytearray(whole)
+        for _ in range(chosen.randrange(1, 200)):
+            data[chosen.randrange(len(data))] = chosen.randrange(256)
+        state.write_bytes(data)
+        done = subprocess.run(
+            [*VESTIGE, "thaw", str(guest.snapshot), "--timeout", "0.2"],
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode in (0, 1, 2, 3, 124), done.stderr
+        assert b"Traceback" not in done.stderr
+        assert done.stderr.count(b"\n") <= 2
+
+
+def test_two_do_not_have_one_disk(kernels: Kernels, guest: Guest, folder: Path) -> None:
+    image = disk(folder)
+    guest.run(kernels("idle"), "--disk", str(image))
+    guest.await_words(len(HELLO))
+    assert guest.freeze() == (0, "")
+    status, line = vestige("thaw", str(guest.snapshot))
+    assert (status, "in use" in line, line.count("\n")) == (2, True, 1), line
+
+
+def test_a_run_that_is_not_there_and_words_that_are_missing_are_told(folder: Path) -> None:
+    assert vestige("freeze", "guest", str(folder / "x"))[0] == 2
+    assert vestige("freeze", "guest") == (
+        2,
+        "vestige: give a run's name and a folder: vestige freeze NAME FOLDER\n",
+    )
+    assert vestige("thaw") == (2, "vestige: give a snapshot: vestige thaw FOLDER\n")
+
+
+def test_ctrl_c_ends_a_thawed_run_as_any_other(kernels: Kernels, guest: Guest) -> None:
+    frozen(kernels, guest)
+    guest.thaw()
+    deadline = time.monotonic() + PATIENCE
+    while vestige("pause", "guest")[0]:
+        assert time.monotonic() < deadline
+    assert guest.process is not None
+    guest.process.send_signal(signal.SIGINT)
+    assert guest.wait() == (130, "")

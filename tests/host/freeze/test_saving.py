@@ -1,0 +1,40 @@
+"""Which bytes of a machine's memory are saved."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vestige.host.freeze.parts import PAGE
+from vestige.host.freeze.saving import data_of, joined
+
+EXTENTS = [
+    ([], []),
+    ([(0, 4)], [(0, 4)]),
+    ([(0, 4), (4, 8)], [(0, 8)]),
+    ([(0, 4), (2, 8), (3, 5)], [(0, 8)]),
+    ([(0, 4), (6, 8), (7, 9), (20, 24)], [(0, 4), (6, 9), (20, 24)]),
+]
+
+
+@pytest.mark.parametrize(("extents", "whole"), EXTENTS)
+def test_bytes_that_are_named_twice_are_written_once(
+    extents: list[tuple[int, int]], whole: list[tuple[int, int]]
+) -> None:
+    assert list(joined(extents)) == whole
+
+
+def test_a_files_holes_are_no_data(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.truncate(64 * PAGE)
+        file.seek(16 * PAGE)
+        file.write(b"x" * PAGE)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        found = list(data_of(descriptor, 64 * PAGE))
+    finally:
+        os.close(descriptor)
+    assert any(start <= 16 * PAGE < end for start, end in found)
+    assert sum(end - start for start, end in found) < 64 * PAGE
+    assert all(start % PAGE == end % PAGE == 0 for start, end in found)

@@ -1,0 +1,95 @@
+"""`vestige thaw`: a guest goes on that `vestige freeze` has put into a folder."""
+
+from vestige.cli.arguments import Arguments, Option, Syntax, choice
+from vestige.cli.run import SYNTAX as RUN
+from vestige.cli.run import options_of
+from vestige.errors import UsageError
+from vestige.host.freeze.snapshot import Snapshot, check_disks, open_snapshot
+from vestige.host.options import RunOptions
+from vestige.lang.types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vestige.host.files.opening import Files
+    from vestige.host.resources import Resources
+    from vestige.host.run import Ready
+    from vestige.signals import Watch
+
+# What the rest of the world is to a guest, and how it is run, may be another than before.
+OF_RUN = (
+    "--disk", "--cdrom", "--floppy", "--accel", "--ring", "--console", "--port", "--agent", "--net",
+    "--keys", "--jail", "--name", "--timeout", "--stats",
+)  # fmt: skip
+NOW, KEEP = "now", "keep"
+SYNTAX = Syntax(
+    (
+        choice(
+            "--time",
+            (KEEP, NOW),
+            "time",
+            help="what the guest's clocks show: the time at which it was frozen (default), from"
+            " which they go on, or the time that it is, as if it had stood still meanwhile, which"
+            " its kernel may complain of",
+        ),
+        *(option for option in RUN.options if option.name in OF_RUN),
+    ),
+    names="FOLDER",
+    note=(
+        "The machine is as it was frozen. An option that is given replaces all of its kind that the"
+        " guest was run with: --disk a disk that has been moved, and as many as it had. Its console"
+        " is this terminal, and its ports lead nowhere, unless others are given. The snapshot stays"
+        " as it is: what the guest writes to memory is this run's own. A guest that resets itself"
+        " ends the run. Exit status: as of `vestige run`."
+    ),
+)
+
+
+def options_for(snapshot: Snapshot, arguments: Arguments) -> RunOptions:
+    """What is run of it: what its manifest says, but for what was given. Raises UsageError."""
+    try:
+        before = RUN.read(snapshot.words)
+    except UsageError as error:
+        raise UsageError(f"{snapshot.path}: its manifest is damaged: {error}") from None
+    words = [
+        word
+        for option in RUN.options
+        for word in _words(option, arguments if arguments.has(option.name) else before)
+    ]
+    options = options_of(RUN.read(words))
+    options.on_reboot = "exit"
+    return options
+
+
+def _words(option: Option, arguments: Arguments) -> list[str]:
+    return [
+        f"{option.name}={word}" if option.metavar else option.name
+        for word in arguments.all(option.name)
+    ]
+
+
+def run(arguments: Arguments) -> int:
+    """Have it go on; the exit status."""
+    if len(arguments.rest) != 1:
+        raise UsageError("give a snapshot: vestige thaw FOLDER")
+    return thaw(arguments.rest[0], arguments)
+
+
+def thaw(path: str, arguments: Arguments, ready: "Ready | None" = None) -> int:
+    """The same of the snapshot in a folder. `ready`: as of host.run."""
+    from vestige.host import run as native  # noqa: PLC0415 - brings KVM's side
+    from vestige.host.files.opening import open_files  # noqa: PLC0415
+
+    snapshot = open_snapshot(path)
+    try:
+        snapshot.jumps = arguments.last("--time") == NOW
+        options = options_for(snapshot, arguments)
+        if options.accel == "soft":
+            raise UsageError("--accel soft: a snapshot is thawed on this machine's KVM")
+
+        def opened(asked: RunOptions, resources: "Resources", watch: "Watch") -> "Files":
+            files = open_files(asked, resources, watch, snapshot)
+            check_disks(snapshot, files.disks)
+            return files
+
+        return native.run(options, ready, opened)
+    finally:
+        snapshot.close()

@@ -1,0 +1,1 @@
+"""Freezing a machine into a folder, and thawing it: docs/freezing.md."""

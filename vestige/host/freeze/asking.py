@@ -1,0 +1,171 @@
+"""What whoever asks for a freeze does: make the folder, have the run fill it, make it whole.
+
+A folder is filled beside its place and under another name; the manifest is written last, all is
+synchronised, and then it gets its name: so there is the old snapshot, or the new one, or none.
+"""
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from vestige.errors import GuestError, UsageError
+from vestige.host import images, limits
+from vestige.host.control.client import Run, SlowError, find
+from vestige.host.control.commands import FREEZE, RESUME
+from vestige.host.freeze.parts import NAMES
+from vestige.host.freeze.snapshot import MANIFEST, key_of
+from vestige.host.kvm.monitor_code import MonitorCode
+from vestige.lang.intrinsics import syscall
+
+SYS_RENAMEAT2 = 316
+AT_WORKING_DIRECTORY = (1 << 64) - 100
+EXCHANGE = 1 << 1
+LOOK = 0.5  # seconds from one look at how far it is to the next
+PATIENCE = 60.0  # seconds without anything written, until it is given up
+OURS = {MANIFEST, *NAMES.values()}
+
+Told = Callable[[int], object]
+
+
+def freeze(run: Run, path: str, *, stays: bool = False, told: Told = lambda _: None) -> None:
+    """Freeze the guest of a run into the folder `path`, which is made, or replaced as a whole.
+
+    `stays`: it is paused, behind it, else it goes on. `told` hears now and then how many bytes are
+    written. Raises UsageError for a place that can't be, GuestError where it can't be frozen now;
+    there is nothing new then, and the guest goes on.
+    """
+    place = Path(os.path.abspath(path))  # noqa: PTH100 - a link stays one
+    _check(place, path)
+    part = place.parent / f".{place.name}.{os.urandom(8).hex()}.part"
+    try:
+        part.mkdir(mode=0o700)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; give a place for a new folder") from None
+    runs = run.ask({"do": "status"}).get("state") == "running"
+    try:
+        _complete(part, place, _ask(run, part, stays=stays, told=told))
+    except BaseException as error:
+        if stays and runs:
+            _resume(run.name)
+        if isinstance(error, OSError):
+            remedy = limits.cure(error.errno or 0)
+            words = f"{path}: {error.strerror}" + (f"; {remedy}" if remedy else "")
+            raise UsageError(words) from None
+        raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _resume(name: str) -> None:
+    """Have the guest go on, behind what is still done for another request."""
+    with contextlib.suppress(GuestError, UsageError), find(name) as run:
+        run.ask({"do": RESUME})
+
+
+def _check(place: Path, path: str) -> None:
+    try:
+        if place.is_dir():
+            there = {each.name for each in place.iterdir()}
+            if there and not (MANIFEST in there and there <= OURS | _overlays(there)):
+                raise UsageError(
+                    f"{path}: a folder that holds something else; give one that is not there, or a"
+                    " snapshot to be replaced"
+                )
+        elif place.exists() or place.is_symlink():
+            raise UsageError(f"{path}: not a folder; give one that is not there")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}; give a place for a new folder") from None
+
+
+def _overlays(_there: set[str]) -> set[str]:
+    return set()
+
+
+def _ask(run: Run, part: Path, *, stays: bool, told: Told) -> Mapping[str, Any]:
+    """Have the run fill the folder; what it tells of itself."""
+    run.send({"do": FREEZE, "folder": str(part), "stays": stays})
+    written, since = -1, time.monotonic()
+    while True:
+        try:
+            answer = run.wait(LOOK)
+        except SlowError:
+            now = sum(_size(part / name) for name in NAMES.values())
+            if now != written:
+                written, since = now, time.monotonic()
+            told(written)
+            if time.monotonic() - since > PATIENCE:
+                raise
+            continue
+        if not isinstance(answer, dict):
+            raise GuestError(f"{run.name}: an answer that is none of a run's")
+        return answer
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * 512
+    except OSError:
+        return 0
+
+
+def _complete(part: Path, place: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest, synchronise all, and give it its name. Raises OSError."""
+    for disk in manifest.get("disks", ()):
+        for path in (disk.get("path"), disk.get("overlay_path")):
+            if isinstance(path, str):
+                with contextlib.suppress(OSError):  # it has gone, as a temporary one's name has
+                    _synchronise(path)
+    text = json.dumps({**manifest, "layout": _layout(manifest)}, indent=1)
+    (part / MANIFEST).write_text(text + "\n", "utf-8")
+    for each in part.iterdir():
+        _synchronise(str(each))
+    _synchronise(str(part))
+    try:
+        part.rename(place)  # over an empty folder, too
+    except OSError:
+        _exchange(part, place)
+    _synchronise(str(place.parent))
+
+
+def _synchronise(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _exchange(part: Path, place: Path) -> None:
+    """Have both change their names, at once where the file system does that. Raises OSError."""
+    names = [os.fsencode(each) + b"\0" for each in (part, place)]
+    buffers = [ctypes.create_string_buffer(name) for name in names]
+    first, second = map(ctypes.addressof, buffers)
+    here = AT_WORKING_DIRECTORY
+    answer = syscall(SYS_RENAMEAT2, here, first, here, second, EXCHANGE, 0)
+    if answer in (-errno.EINVAL, -errno.ENOSYS):
+        aside = part.with_suffix(".old")
+        place.rename(aside)
+        try:
+            part.rename(place)
+        except OSError:
+            aside.rename(place)
+            raise
+        aside.rename(part)
+    elif answer < 0:
+        raise OSError(-answer, os.strerror(-answer))
+
+
+def _layout(manifest: Mapping[str, Any]) -> Mapping[str, str]:
+    """How the machine's state is laid out, if this is the Vestige that runs it."""
+    if manifest.get("monitor") != key_of(MonitorCode(images.monitor_image())):
+        return {}
+    from vestige.host.freeze.layout import layout  # noqa: PLC0415 - slow to import
+
+    return layout()

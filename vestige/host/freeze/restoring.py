@@ -1,0 +1,216 @@
+"""What the machine's process does to go on with a frozen machine.
+
+Threat: the parts may be a forged folder's. Memory is the guest's and its monitor's, who may have
+anything there; what else is read of it, untrusted.py bounds. Of the state each number is bounded
+here or is KVM's to check.
+"""
+
+import ctypes
+import os
+import time
+from _collections_abc import Mapping, Sequence
+
+from vestige import abi
+from vestige.errors import GuestError, UsageError
+from vestige.host.backends.ring import takes_files_memory
+from vestige.host.freeze.parts import CLOCK_AT, CPUID_AT, CPUS_AT, HEAD, Part, state_size
+from vestige.host.freeze.saving import data_of, memories
+from vestige.host.kvm import api as kvm
+from vestige.host.kvm import cpu_state, guest
+from vestige.host.kvm.memory import Region
+from vestige.host.kvm.twin import Twin
+from vestige.host.loop.untrusted import Untrusted
+from vestige.machine.cpu_features import Entry, lacking
+
+MOST_CPUID = 256
+DAMAGED = "the snapshot's state is damaged: memory is nowhere that it can be"
+OTHER = "; thaw it where it was frozen, or on a machine like that"
+# Of Config, what a thaw has its own of: files, rings, and what KVM is.
+OWN = (
+    "ring", "date", "power_on", "attend_port", "coalesced", "coalesced_entries", "thaws", "freezes",
+    "paravirtual_eoi", "shadow", "entropy", "columns", "rows",
+)  # fmt: skip
+OWN_WITHIN = {
+    "disks": ("file", "overlay_file", "disc"),
+    "console": ("input", "output"),
+    "ports": ("input", "output"),
+    "events": ("file",),
+    "net": ("files", "mac"),
+}
+GIVEN_BY = {  # the words that make the rest be as it was
+    "disks": "--disk, as many and of the sizes that they had, with an overlay where they had one",
+    "ports": "as many --port, of the same names",
+    "console": "a console, which it had",
+    "net": "--net as it was",
+}
+
+
+class Thawed:
+    """A frozen machine, from the moment that its memory is there."""
+
+    def __init__(self, twin: Twin, files: Mapping[Part, int], *, jumps: bool) -> None:
+        """Have its memory be that of `twin`. `files`: its parts; `jumps`: its time is now.
+
+        Raises UsageError.
+        """
+        self._twin = twin
+        self.bases: dict[Part, int] = {
+            part: file for part, file in files.items() if part != Part.STATE
+        }
+        self._state = _state(files[Part.STATE], len(twin.guest.cpus))
+        realtime, self._monitor_tsc, self._khz, _, *self._maps = HEAD.unpack_from(self._state)
+        self._copies = False
+        for part, region in memories(twin).items():
+            _check_size(region, files[part])
+            self._take(part, region)
+        self.configs = [abi.Config.from_buffer_copy(each.config) for each in twin.shared()]
+        for each in twin.shared()[1:]:
+            each.config = abi.Config()
+        self.jump = max(time.time_ns() - realtime, 0) if jumps else 0
+
+    def _take(self, part: Part, region: Region) -> None:
+        """Have a region be a part; a copy of it, where io_uring takes no memory of such files."""
+        file = self.bases[part]
+        region.take(file)
+        if part == Part.PRIVATE:  # the first
+            self._copies = not takes_files_memory(region.address)
+        if self._copies:
+            region.fill(file, list(data_of(file, region.size)))
+            del self.bases[part]
+
+    def place(self) -> None:
+        """Before `wire`: have the memories that a PC has more than others."""
+        twin, files = self._twin, self.bases
+        if Part.FIRMWARE in files and Part.ITEMS in files:
+            twin.take_firmware(files[Part.FIRMWARE], files[Part.ITEMS])
+        if Part.FLASH in files and twin.firmware is not None:
+            size = os.fstat(files[Part.FLASH]).st_size
+            end = abi.HIGH_RAM - twin.firmware.size
+            twin.place_flash(files[Part.FLASH], size, end, shared=False)
+        if twin.regions is not None:
+            if Part.REGION not in files:
+                raise UsageError(DAMAGED)
+            _check_size(twin.regions.memory[0], files[Part.REGION])
+            twin.regions.memory[0].take(files[Part.REGION])
+
+    def map(self) -> None:
+        """Behind `wire`: have the guest find them where it did. Raises UsageError."""
+        twin = self._twin
+        window, gate, region, flash = self._maps
+        done = [
+            twin.regions is None
+            or (twin.regions.map(0, region) and twin.regions.map(abi.WINDOW_NUMBER, window)),
+            twin.gate is None or twin.gate.set(gate),
+            twin.flash is None or twin.flash.map(flash),
+        ]
+        if not all(done):
+            raise UsageError(DAMAGED)
+
+    def set_frequency(self) -> None:
+        """Have the CPUs of both VMs count as fast as they did. Raises UsageError."""
+        khz = self._khz
+        for cpu in (*self._twin.guest.cpus, *self._twin.monitor.cpus):
+            if cpu.tsc_khz() != khz:
+                if kvm.attempt(cpu.descriptor, kvm.Request.SET_TSC_KHZ, khz) < 0:
+                    raise UsageError(
+                        f"the guest was frozen where a CPU counts {khz} kHz, and here it is"
+                        f" {cpu.tsc_khz()}{OTHER}"
+                    )
+
+    def set_cpuid(self, here: Sequence[Entry], *, apart: bool) -> list[Entry]:
+        """Show the guest's CPUs the processor that they were, which `here` is to have all of.
+
+        That processor. Raises UsageError.
+        """
+        table = kvm.Cpuid.from_buffer_copy(self._state, CPUID_AT)
+        if not 0 < table.count <= MOST_CPUID:
+            raise UsageError("the snapshot's state is damaged: it names no processor")
+        there: list[Entry] = [
+            kvm.CPUID_ENTRY.unpack(bytes(memoryview(table.entries[number])))
+            for number in range(table.count)
+        ]
+        if (missing := lacking(there, here)) is not None:
+            raise UsageError(f"this machine's processor, by KVM, lacks {missing}{OTHER}")
+        guest.set_cpuid(self._twin.guest.cpus, there, apart=apart)
+        return there
+
+    def check(self) -> None:
+        """Raise UsageError where what was asked for is another machine than the frozen one."""
+        for each, before in zip(self._twin.shared(), self.configs, strict=True):
+            now = abi.Config.from_buffer_copy(each.config)
+            for name, *_ in abi.Config._fields_:
+                if name not in OWN and _plain(now, name) != _plain(before, name):
+                    words = GIVEN_BY.get(name, "what it was frozen with")
+                    raise UsageError(
+                        f"the guest's {name} are not as they were frozen; give {words}"
+                    )
+
+    def set_clocks(self) -> None:
+        """Have the date, the guest's clocks and the monitor's go on. Raises GuestError."""
+        twin = self._twin
+        config, before = twin.private.shared().config, self.configs[0]
+        config.power_on = before.power_on
+        config.date = before.date
+        clock = self._state[CLOCK_AT:CPUID_AT]
+        self._moved = cpu_state.Jump(twin.guest, clock, self._khz, self.jump)
+        counter = self._monitor_tsc + self.jump * self._khz // 1_000_000
+        for cpu in twin.monitor.cpus:
+            cpu.set_msr(cpu_state.TSC, counter)
+
+    def set_cpus(self) -> None:
+        """Have the guest's CPUs be where they were. Raises UsageError for what KVM refuses."""
+        for cpu in self._twin.guest.cpus:
+            place = CPUS_AT + cpu.index * cpu_state.SIZE
+            try:
+                cpu_state.write(cpu, self._state[place : place + cpu_state.SIZE], self._moved)
+            except GuestError as error:
+                raise UsageError(
+                    f"the snapshot's state is damaged, or another KVM's: {error}"
+                ) from None
+
+    def restore_routes(self, untrusted: Untrusted) -> None:
+        """Wire the doorbells that the monitor may ring for."""
+        messages: dict[int, tuple[int, int]] = {}
+        for domain in range(len(self._twin.workers)):
+            for gsi in range(abi.GSIS):
+                message = untrusted.route(gsi, domain)
+                if message is not None and message[0]:
+                    messages[gsi] = message
+        if messages:
+            self._twin.doorbells.restore(messages)
+
+    def tell_cpus(self) -> None:
+        """Have the guest's watchdogs forgive that its time has jumped."""
+        if self.jump:
+            for cpu in self._twin.guest.cpus:
+                cpu.tell_of_pause()
+
+
+def _state(file: int, cpus: int) -> bytes:
+    """What a file has of it. Raises UsageError."""
+    size = state_size(cpus)
+    data = os.pread(file, size + 1, 0)
+    if len(data) != size or HEAD.unpack_from(data)[3] != cpus:
+        raise UsageError("the snapshot's state is damaged: it is not of so many CPUs")
+    return data
+
+
+def _check_size(region: Region, file: int) -> None:
+    if os.fstat(file).st_size != region.size:
+        raise UsageError(
+            "the snapshot's memory is damaged: a file of it has not the size that it had"
+        )
+
+
+def _plain(config: abi.Config, name: str) -> bytes:
+    """A field's bytes, but for those that a thaw has its own of."""
+    field = getattr(config, name)
+    if isinstance(field, int):
+        return field.to_bytes(8, "little", signed=field < 0)
+    within = OWN_WITHIN.get(name, ())
+    parts = field if isinstance(field, ctypes.Array) else [field]
+    for part in parts:
+        for own in within:
+            kind = dict(type(part)._fields_)[own]
+            setattr(part, own, kind())
+    return bytes(field)

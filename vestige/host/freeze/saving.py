@@ -1,0 +1,157 @@
+"""What the machine's process does to be frozen: come to rest, and tell all of its state.
+
+It is in its jail: what it needs of files is open before (`Saver`), and what it tells goes into a
+pipe, as parts.py has it.
+"""
+
+import os
+import time
+from _collections_abc import Iterator, Mapping, Sequence
+
+from vestige.errors import UsageError
+from vestige.host.capabilities import unprivileged
+from vestige.host.freeze.parts import HEAD, PAGE, PIECE, RECORD, Part
+from vestige.host.kvm import api as kvm
+from vestige.host.kvm import cpu_state
+from vestige.host.kvm.memory import Region
+from vestige.host.kvm.twin import Twin
+from vestige.lang.types import TYPE_CHECKING
+from vestige.machine.cpu_features import Entry
+
+if TYPE_CHECKING:
+    from typing import Any
+
+PAGEMAP = "/proc/self/pagemap"
+PRESENT = 0b11 << 62  # of an entry of pagemap: the page is in memory, or swapped
+ENTRY = 8  # bytes of one
+ENTRIES = 1 << 16  # read at once
+NOTHING: "Mapping[Part, Any]" = {}
+NO_READER = "nobody takes its state: the run's process could not write it"
+
+
+class Saver:
+    """What of a machine is saved, and by what, found before the jail is closed."""
+
+    def __init__(
+        self,
+        twin: Twin,
+        cpuid: Sequence[Entry],
+        bases: Mapping[Part, int] = NOTHING,
+        shared: Mapping[Part, Sequence[tuple[int, int]]] = NOTHING,
+    ) -> None:
+        """`cpuid`: of the guest's first CPU; `bases`: of parts that are a file's as long as they
+        are not written, that file; `shared`: of others (first byte, last + 1) of what is another's,
+        too, and may be in memory though it is not this process's.
+        """
+        self._twin = twin
+        self._cpuid = bytes(memoryview(kvm.cpuid_table(cpuid)))
+        self._numbers = cpu_state.msr_numbers(twin.system)
+        self._memories = memories(twin)
+        self._held = {part: list(extents) for part, extents in shared.items()}
+        for part, file in bases.items():
+            self._held[part] = list(data_of(file, self._memories[part].size))
+        try:
+            # Who opens it says what it shows: only which pages there are, and not where.
+            self._pages = unprivileged(lambda: os.open(PAGEMAP, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError:  # /proc is not mounted: all is looked at, page by page
+            self._pages = -1
+
+    def save(self, pipe: int) -> None:
+        """Write all of the state of a machine that has come to rest. Raises UsageError."""
+        try:
+            self._write(pipe, Part.STATE, 0, self._state())
+            for part, region in self._memories.items():
+                for start, end in self._extents(part, region):
+                    for at in range(start, end, PIECE):
+                        self._write(pipe, part, at, region.view[at : min(at + PIECE, end)])
+        except BrokenPipeError:
+            raise UsageError(NO_READER) from None
+
+    def _write(self, pipe: int, part: Part, offset: int, data: "bytes | memoryview") -> None:
+        os.write(pipe, RECORD.pack(part, 0, offset, len(data)))
+        left = memoryview(data)
+        while left:
+            left = left[os.write(pipe, left) :]
+
+    def _state(self) -> bytes:
+        twin = self._twin
+        cpus = twin.guest.cpus
+        regions, flash, gate = twin.regions, twin.flash, twin.gate
+        head = HEAD.pack(
+            time.time_ns(),
+            max(map(cpu_state.tsc_of, twin.monitor.cpus)),
+            cpus[0].tsc_khz(),
+            len(cpus),
+            0 if regions is None else regions.shown,
+            0 if gate is None else gate.state,
+            0 if regions is None else regions.places[0],
+            0 if flash is None else flash.place,
+        )
+        clock = cpu_state.read_clock(twin.guest)
+        states = [cpu_state.read(cpu, self._numbers) for cpu in cpus]
+        return b"".join((head, clock, self._cpuid, *states))
+
+    def _extents(self, part: Part, region: Region) -> Iterator[tuple[int, int]]:
+        """(first byte, last byte + 1) of what is not zeroes, or may not be; and the last page,
+        without which the file would be too short.
+        """
+        last = region.size - PAGE, region.size
+        if self._pages < 0:
+            return joined([(0, region.size)])
+        held = self._held.get(part, [])
+        return joined(sorted([*held, *self._present(region), last]))
+
+    def _present(self, region: Region) -> Iterator[tuple[int, int]]:
+        pages = region.size // PAGE
+        for first in range(0, pages, ENTRIES):
+            count = min(ENTRIES, pages - first)
+            place = (region.address // PAGE + first) * ENTRY
+            entries = memoryview(os.pread(self._pages, count * ENTRY, place)).cast("Q")
+            start = -1
+            for number, entry in enumerate(entries):
+                if entry & PRESENT and start < 0:
+                    start = number
+                elif not entry & PRESENT and start >= 0:
+                    yield (first + start) * PAGE, (first + number) * PAGE
+                    start = -1
+            if start >= 0:
+                yield (first + start) * PAGE, (first + len(entries)) * PAGE
+
+
+def memories(twin: Twin) -> dict[Part, Region]:
+    """Those that a machine has."""
+    found = {
+        Part.PRIVATE: twin.private.region,
+        Part.RAM: twin.memory.region,
+        Part.FIRMWARE: twin.firmware,
+        Part.ITEMS: twin.items,
+        Part.REGION: None if twin.regions is None else twin.regions.memory[0],
+        Part.FLASH: None if twin.flash is None else twin.flash.memory,
+    }
+    return {part: region for part, region in found.items() if region is not None}
+
+
+def data_of(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where a file has data, as far as `size`, in whole pages."""
+    place = 0
+    while place < size:
+        try:
+            start = os.lseek(descriptor, place, os.SEEK_DATA)
+        except OSError:  # ENXIO: no more
+            return
+        place = os.lseek(descriptor, start, os.SEEK_HOLE)
+        yield start // PAGE * PAGE, min(-(-place // PAGE) * PAGE, size)
+
+
+def joined(extents: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The same bytes, each once: of `extents` in the order of their beginnings."""
+    first, last = 0, 0
+    for start, end in extents:
+        if start <= last:
+            last = max(last, end)
+            continue
+        if last > first:
+            yield first, last
+        first, last = start, end
+    if last > first:
+        yield first, last

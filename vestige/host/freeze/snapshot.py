@@ -1,0 +1,209 @@
+"""A snapshot: a folder with the parts of a frozen machine and a manifest, which is written last.
+
+The manifest is JSON: what the machine was asked to be, as words of `vestige run`; which monitor it
+has; its files, and how its disks were. A folder without a manifest is none.
+
+Threat: a snapshot says which files the guest's disks are, and these are written. So who thaws one
+believes it: it is this user's or root's, and nobody else's to write. All that is in the manifest
+is checked as words on a command line are; the parts, by who goes on with them.
+"""
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Mapping
+from typing import Any
+
+from vestige import __version__, trust
+from vestige.bounds import MAX_CPUS, MAXIMUM_MEMORY
+from vestige.errors import UsageError
+from vestige.host.backends.disks import DiskImage
+from vestige.host.freeze.parts import MOST, NAMES, PAGE, Part, sizes
+from vestige.host.kvm.monitor_code import MonitorCode
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+LARGEST = 1 << 20  # bytes of it
+MOST_DOMAINS = 8
+DAMAGED = "not a manifest that `vestige freeze` has written; freeze the machine once more"
+
+
+class Snapshot:
+    """One that is open: descriptors of its `parts`; what its manifest says.
+
+    `domains`: how many the machine has; `monitor`: of the code that it has, see `key_of`; `jumps`:
+    whether its clocks are to show the time that it is, once it goes on.
+    """
+
+    def __init__(self, path: str, told: "dict[str, Any]", parts: dict[Part, int]) -> None:
+        self.path, self.parts = path, parts
+        self.words: list[str] = told["words"]
+        self.domains: int = told["domains"]
+        self.monitor: str = told["monitor"]
+        self.version: str = told["vestige"]
+        self.layout: dict[str, str] = told["layout"]
+        self.disks: list[dict[str, Any]] = told["disks"]
+        self.jumps = False
+
+    def check_monitor(self, code: MonitorCode) -> None:
+        """Raise UsageError where it has another monitor than this."""
+        if self.monitor == key_of(code):
+            return
+        from vestige.host.freeze.layout import difference  # noqa: PLC0415 - for this error alone
+
+        raise UsageError(
+            f"{self.path}: frozen by Vestige {self.version} with another monitor:"
+            f" {difference(self.layout)}; thaw it by the Vestige that froze it"
+        )
+
+    def close(self) -> None:
+        """Close the parts."""
+        _close(self.parts)
+        self.parts = {}
+
+
+def key_of(code: MonitorCode) -> str:
+    """What tells a monitor's code from any other."""
+    return hashlib.sha256(code.code + code.interrupts).hexdigest()
+
+
+def open_snapshot(path: str) -> Snapshot:
+    """The one in the folder `path`. Raises UsageError for what is none, or somebody else's."""
+    parts: dict[Part, int] = {}
+    try:
+        folder = trust.follow(os.path.abspath(path))  # noqa: PTH100
+        try:
+            told = _manifest(folder, path)
+            fixed = sizes(told["memory"], told["cpus"])
+            for part in Part:
+                if part in fixed or NAMES[part] in told["parts"]:
+                    place = f"{path}/{NAMES[part]}"
+                    parts[part] = trust.open_file(folder, NAMES[part], place)
+                    _check_size(place, os.fstat(parts[part]).st_size, fixed.get(part), part)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        _close(parts)
+        raise UsageError(
+            f"{_place(error, path)}: {error.strerror}; {_remedy(error, path)}"
+        ) from None
+    except BaseException:
+        _close(parts)
+        raise
+    return Snapshot(path, told, parts)
+
+
+def _close(parts: Mapping[Part, int]) -> None:
+    for descriptor in parts.values():
+        os.close(descriptor)
+
+
+def _check_size(place: str, found: int, size: int | None, part: Part) -> None:
+    """Raise UsageError for a part's file that has not the `size` it had, or None, or one it may."""
+    if size is not None and found != size:
+        raise UsageError(f"{place}: {found} bytes, and {size} were frozen; is it whole?")
+    if size is None and not (0 < found <= MOST[part] and found % PAGE == 0):
+        raise UsageError(f"{place}: {found} bytes, which it can't have had; is it whole?")
+
+
+def _place(error: OSError, path: str) -> str:
+    """What it is of: a file that is looked for in a folder has no more than its name."""
+    name = str(error.filename or "")
+    return name if "/" in name else path
+
+
+def _remedy(error: OSError, path: str) -> str:
+    if isinstance(error, trust.UntrustedError):
+        return "what is thawed can be changed by you alone, as it says which files are its disks"
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return f"give the folder that `vestige freeze NAME {path}` made"
+    return "give a snapshot that can be read"
+
+
+def _manifest(folder: int, path: str) -> "dict[str, Any]":
+    place = f"{path}/{MANIFEST}"
+    file = trust.open_file(folder, MANIFEST, place)
+    try:
+        data = os.read(file, LARGEST + 1)
+    finally:
+        os.close(file)
+    try:
+        told = json.loads(data)
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict) or not isinstance(told.get("format"), int):
+        raise UsageError(f"{place}: {DAMAGED}")
+    if told["format"] != FORMAT:
+        raise UsageError(
+            f"{place}: of format {told['format']}, and this Vestige, {__version__}, knows {FORMAT};"
+            f" thaw it by Vestige {_text(told.get('vestige')) or 'of its version'}"
+        )
+    if not _is_whole(told):
+        raise UsageError(f"{place}: {DAMAGED}")
+    return told
+
+
+def _text(value: object) -> str:
+    return value[:40] if isinstance(value, str) else ""
+
+
+def _is_whole(told: "dict[str, Any]") -> bool:
+    return (
+        _is_number(told, "memory", MAXIMUM_MEMORY)
+        and _is_number(told, "cpus", MAX_CPUS)
+        and _is_number(told, "domains", MOST_DOMAINS)
+        and told["memory"] % (1 << 20) == 0
+        and all(isinstance(told.get(name), str) for name in ("vestige", "monitor"))
+        and _is_list(told.get("words"), str)
+        and _is_list(told.get("parts"), str)
+        and _is_list(told.get("disks"), dict)
+        and isinstance(told.get("layout"), dict)
+        and all(isinstance(each, str) for each in told["layout"].values())
+    )
+
+
+def _is_number(told: "dict[str, Any]", name: str, most: int) -> bool:
+    value = told.get(name)
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
+
+
+def _is_list(value: object, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(each, kind) for each in value)
+
+
+def mark_of(disk: DiskImage) -> "dict[str, Any]":
+    """A disk, and how its files are now: what is other once they were changed.
+
+    Of a block device that is its size alone.
+    """
+    path = os.path.abspath(disk.path) if disk.path else None  # noqa: PTH100
+    mark: dict[str, Any] = {"path": path, "image": _mark(disk.claim)}
+    if disk.overlay is not None:
+        mark["overlay"] = _mark(disk.overlay.claim)
+    return mark
+
+
+def _mark(descriptor: int) -> "dict[str, int]":
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        return {"size": os.lseek(descriptor, 0, os.SEEK_END)}
+    return {"size": status.st_size, "changed": status.st_mtime_ns}
+
+
+def check_disks(snapshot: Snapshot, disks: Mapping[int, DiskImage]) -> None:
+    """Raise UsageError where one is not as it was: what the guest keeps in memory is of that."""
+    if len(disks) != len(snapshot.disks):
+        raise UsageError(
+            f"{snapshot.path}: {len(disks)} disks, and the machine was frozen with"
+            f" {len(snapshot.disks)}; give as many --disk, or none"
+        )
+    for disk, before in zip(disks.values(), snapshot.disks, strict=True):
+        now = mark_of(disk)
+        for part in ("image", "overlay"):
+            if now.get(part) != before.get(part):
+                what = disk.path if part == "image" else disk.name
+                raise UsageError(
+                    f"{what}: not as it was when {snapshot.path} was frozen: what its guest has in"
+                    " memory is of that; give a copy that was made then, or freeze once more"
+                )
