@@ -25,6 +25,7 @@ from vestige.monitor.devices.virtio_console.place import VIRTIO_CONSOLE
 from vestige.monitor.devices.virtio_input.place import VIRTIO_TABLET
 from vestige.monitor.devices.virtio_net.place import VIRTIO_NET
 from vestige.monitor.devices.virtio_rng.place import VIRTIO_ENTROPY
+from vestige.monitor.devices.vmgenid.place import GENERATION_ID
 from vestige.place import standard
 
 DEVICES = (
@@ -48,6 +49,7 @@ DEVICES = (
     VGA,
     POWER_MANAGEMENT,
     FLASH_MEMORY,
+    GENERATION_ID,
 )
 VIRTIO_TYPES = (VIRTIO_BLOCK, VIRTIO_CONSOLE, VIRTIO_ENTROPY, VIRTIO_NET, VIRTIO_TABLET)
 POSTS = tuple(post for place in DEVICES for post in place.posts)  # n is abi.Irq.START + n

@@ -189,13 +189,18 @@ class Option(Record):
 class Node(Record):
     """The device in ACPI's namespace; what its place claims is its _CRS.
 
-    Of its lines those that are named, or all; of its registers all, or none.
+    Of its lines those that are named, or all; of its registers all, or none. `also`: its _CIDs;
+    `has_address`: an ADDR that says where its memory is; `notifies`: an edge of its lines is told
+    to the device of that name (a generic event device, ACPI 6.5, 5.6.9).
     """
 
     name: str
     hid: str  # PNP0501, as EISA has it, or QEMU0001, as ACPI has it
     lines: tuple[str, ...] | None = None
     has_registers: bool = True
+    also: tuple[str, ...] = ()
+    has_address: bool = False
+    notifies: str = ""
 
     def claims(self, line: str) -> bool:
         """Whether a line is this node's."""
@@ -238,6 +243,7 @@ class Place(Record):
     table: Table | None = None
     fixed_hardware: bool = False  # guests look for it only where ACPI has its fixed hardware
     configured: bool = False
+    goes_on: bool = False  # it takes note of a thaw
     wide: bool = False  # it says which accesses of more than a byte it takes
     strings: bool = False  # it takes some string instructions whole
     quiet: bool = False  # it knows of reads that move nothing

@@ -289,6 +289,13 @@ class Posted(Protocol):
         """The write that its place lists as number so has arrived."""
 
 
+class Noting(Protocol):
+    """`goes_on`: a model that takes note of a thaw."""
+
+    def go_on(self, config: Config) -> None:
+        """The guest goes on behind a freeze, with this Config, and others may, too."""
+
+
 class Link(Protocol):
     """What is between a model and its files; it never waits."""
 

@@ -69,6 +69,7 @@ OF_A_RUN = (
     *(Request.RUN, Request.INTERRUPT, Request.SET_GSI_ROUTING, Request.IRQFD),
     *(Request.IOEVENTFD, Request.GET_REGS, Request.SET_USER_MEMORY_REGION),
     Request.KVMCLOCK_CTRL,
+    *calls.OF_A_FREEZE,
 )
 FORBIDDEN: list[Call] = [
     *((SYS_IOCTL, PLACE, int(each), 0) for each in Request if each not in OF_A_RUN),

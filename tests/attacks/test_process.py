@@ -298,6 +298,7 @@ def test_its_descriptors_are_what_a_guest_needs(machine: tuple[int, bool], image
         "io_uring": found["io_uring"],
         "/status": 1,
         "/fdinfo": 1,
+        "/pagemap": 1,
     } | ({"image": 1} if discards else {})
 
 

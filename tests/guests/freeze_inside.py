@@ -25,6 +25,7 @@ PATIENCE = 240.0  # seconds for a guest to boot, or to answer
 LOOK = 0.2  # seconds between two looks whether a run is there
 NAME = "frozen"
 VESTIGE = [sys.executable, "-m", "vestige.cli.main"]
+RANDOM = ["sh", "-c", "head -c 16 /dev/urandom | od -An -tx1"]
 # Counts, a line each tenth of a second, for as long as it is left to; timers and the console work.
 TICKS = (
     "(i=0; while :; do echo tick $i > /dev/console; i=$((i+1)); sleep 0.1; done) > /dev/null 2>&1 &"
@@ -82,7 +83,7 @@ def main() -> None:
     run = ["run", "--accel", "kvm", "--kernel", kernel, "--initrd", initrd, "--cpus", cpus]
     lives = [Life(folder, 0, [*run, "--agent", "--memory", "256M", *words])]
     guest = Guest()
-    found: dict[str, Any] = {"told": [], "dates": [], "standstill": []}
+    found: dict[str, Any] = {"told": [], "dates": []}
     found["cpus"] = guest.run(["sh", "-c", "nproc"]).stdout.decode()
     guest.run(["sh", "-c", TICKS])
     try:
@@ -96,13 +97,20 @@ def main() -> None:
             found["told"].append(done.stderr.decode() + lives[-1].end())
             last = ["--time", "now"] if number == int(freezes) else []
             lives.append(Life(folder, number, ["thaw", snapshot, *last]))
+            # What two copies of it have of random numbers first.
+            found["random"] = [guest.run(RANDOM).stdout.decode()]
             answer = guest.run(["sh", "-c", "date +%s; cat /proc/uptime"])
             if not last:
                 found["dmesg"] = guest.run(["sh", "-c", "busybox dmesg"]).stdout.decode()
             found["dates"].append([time.time(), *seconds(answer)])
+        lives[-1].process.terminate()
+        lives[-1].end()
+        lives.append(Life(folder, len(lives), ["thaw", snapshot]))
+        found["random"].append(guest.run(RANDOM).stdout.decode())
     finally:
         lives[-1].process.terminate()
         lives[-1].end()
+    lives.pop()
     found["said"] = "".join(life.said for life in lives)
     json.dump(found, sys.stdout)
 

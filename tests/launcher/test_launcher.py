@@ -407,6 +407,43 @@ def test_a_machine_is_paused_and_resumed(
         machine.pause()
 
 
+def test_a_machine_is_frozen_and_its_copies_go_on_each_by_itself(
+    ready: Launcher, kernels: Kernels, tmp_path: Path
+) -> None:
+    folder = tmp_path / "snapshot"
+    ours, theirs = socket.socketpair()
+    with ours, theirs, ready.start(
+        kernel=kernels("echo"), memory="64M", stdin=theirs.fileno(), stdout=theirs.fileno()
+    ) as machine:  # fmt: skip
+        assert ours.recv(len(HELLO), socket.MSG_WAITALL) == HELLO
+        machine.freeze(folder)
+        ours.send(b"it goes on")
+        assert ours.recv(10, socket.MSG_WAITALL) == b"it goes on"
+        machine.freeze(folder, stop=True)
+        assert machine.wait(PATIENCE) == 143
+        with pytest.raises(GuestError, match="no run"):
+            machine.freeze(folder)
+    pairs = [socket.socketpair() for _ in range(3)]
+    copies = [
+        ready.thaw(folder, stdin=theirs.fileno(), stdout=theirs.fileno()) for _, theirs in pairs
+    ]
+    for number, (ours, theirs) in enumerate(pairs):
+        said = f"copy {number}.".encode()
+        ours.send(said)
+        assert ours.recv(len(said), socket.MSG_WAITALL) == said
+        assert copies[number].wait(PATIENCE) == 0
+        copies[number].close()
+        ours.close()
+        theirs.close()
+
+
+def test_what_can_t_be_thawed_is_told_to_who_asks(ready: Launcher, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="give the folder that `vestige freeze"):
+        ready.thaw(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="memory: no such option; there are time, "):
+        ready.thaw(tmp_path, memory="64M")
+
+
 @pytest.mark.parametrize("jail", ["on", "off"])
 def test_the_next_machine_is_there_before_it_is_asked_for(
     kernels: Kernels, pipe: Pipe, jail: str

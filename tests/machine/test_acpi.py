@@ -91,7 +91,7 @@ def test_the_machine_s_own_names_are_those_that_no_device_may_have() -> None:
     dsdt = tables(config)["DSDT"]
     names = {name.decode() for name in re.findall(rb"\x5b\x82[\x00-\xff]{1,4}?([A-Z]\w{3})", dsdt)}
     cpus = {f"C{number:03X}" for number in range(32)}
-    nodes = {place.node.name for place in config.devices if place.node is not None}
+    nodes = {node.name for place in config.devices for node in place.nodes}
     assert names - cpus - nodes == set(OWN_NODES)
     others = {place.table.signature.decode() for place in config.devices if place.table is not None}
     own = {signature.decode() for signature in OWN_TABLES}

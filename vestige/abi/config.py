@@ -2,6 +2,7 @@
 
 from vestige.abi.layout import (
     FIRMWARE_SIZE,
+    GENERATION_SIZE,
     MAC_SIZE,
     MAX_NET_PAIRS,
     MAX_NVME,
@@ -255,6 +256,7 @@ class Config(Struct):
     board: u8  # Board
     vga: u8  # 1: a PC has its screen
     floppies: u8[MAX_FLOPPIES]  # a PC's drives, by FloppyDrive
+    generation: u8[GENERATION_SIZE]  # drawn at random for this start, or this thaw
     attend_port: u8  # 1: PORT_ATTEND is wired, in place of Call.ATTEND
     thaws: u8  # 1: all state is that of a machine that was frozen, and goes on
     freezes: u8  # 1: the worker leaves with Call.DONE once nothing is under way in its domain

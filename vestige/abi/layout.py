@@ -24,6 +24,8 @@ IOAPIC = 0xFEC0_0000
 HPET = 0xFED0_0000
 HPET_SIZE = 0x400
 HPET_IDENTITY = 0x8086_2201  # revision 1, three timers, 64 bits: its first register
+GENERATION = 0xFED2_0000  # the virtual machine generation ID
+GENERATION_SIZE = 16
 LOCAL_APIC = 0xFEE0_0000
 FLASH = 0xFF80_0000  # to 4 GiB: a firmware, and below it the flash memory of its variables
 FLASH_SIZE = 8 * MIB
@@ -46,6 +48,7 @@ RESET_VALUE = 1
 PIN_UART = 4
 PIN_TIMER = 2  # a PC's IRQ 0
 PIN_PCI_INTA = 16  # INTA to INTD are pins 16 to 19
+PIN_GENERATION = 23
 
 # The IDE function's BARs as they are before the first instruction (PCI native mode).
 IDE_SLOT = 1  # device number on bus 0

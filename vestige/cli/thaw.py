@@ -68,17 +68,17 @@ def _words(option: Option, arguments: Arguments) -> list[str]:
 
 def run(arguments: Arguments) -> int:
     """Have it go on; the exit status."""
+    return thaw(arguments)
+
+
+def thaw(arguments: Arguments, ready: "Ready | None" = None) -> int:
+    """The same. `ready`: as of host.run."""
     if len(arguments.rest) != 1:
         raise UsageError("give a snapshot: vestige thaw FOLDER")
-    return thaw(arguments.rest[0], arguments)
-
-
-def thaw(path: str, arguments: Arguments, ready: "Ready | None" = None) -> int:
-    """The same of the snapshot in a folder. `ready`: as of host.run."""
     from vestige.host import run as native  # noqa: PLC0415 - brings KVM's side
     from vestige.host.files.opening import open_files  # noqa: PLC0415
 
-    snapshot = open_snapshot(path)
+    snapshot = open_snapshot(arguments.rest[0])
     try:
         snapshot.jumps = arguments.last("--time") == NOW
         options = options_for(snapshot, arguments)

@@ -161,11 +161,12 @@ class Run:
             tell(failure.reset_ends_run(self._fault, self.asked))
         return status
 
-    def manifest(self) -> "dict[str, Any]":
-        """What a snapshot says of this run, whose guest has come to rest."""
+    def manifest(self, folder: int) -> "dict[str, Any]":
+        """What a snapshot in `folder` says of this run, whose guest has come to rest."""
         from vestige.host.freeze import manifest  # noqa: PLC0415 - few runs are frozen
 
-        return manifest.of_run(self.asked, self.files.disks, self.domains, self.compiled.code)
+        disks, code = self.files.disks, self.compiled.code
+        return manifest.of_run(self.asked, disks, self.domains, code, folder)
 
     def _write_last_words(self) -> None:
         """The rest of the guest's output, and the statistics.

@@ -9,25 +9,36 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, TYPE_CHECKING, Self
 
+from vestige.cli.arguments import Option, Syntax
 from vestige.cli.run import SYNTAX, options_of
+from vestige.cli.thaw import SYNTAX as THAW
+from vestige.cli.thaw import options_for
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host.control.commands import PAUSE, RESUME
-from vestige.host.options import EMPTY
+from vestige.host.options import EMPTY, RunOptions
 from vestige.launcher import messages
 from vestige.launcher.asked import Asked
 from vestige.process import search_path
+
+if TYPE_CHECKING:
+    from vestige.host.control.client import Run
 
 PACKAGES = Path(__file__).resolve().parent.parent.parent  # where vestige is imported from
 TEMPLATE = "vestige.launcher.template"
 LONGEST_WAIT = 1e6  # seconds; poll(2) takes twice as much
 PATIENCE = 20.0  # seconds in which machines that were told to end are gone
 
-OPTIONS = {option.name[2:].replace("-", "_"): option for option in SYNTAX.options}
+
+def _by_name(syntax: Syntax) -> dict[str, Option]:
+    return {option.name[2:].replace("-", "_"): option for option in syntax.options}
+
+
+OPTIONS, THAW_OPTIONS = _by_name(SYNTAX), _by_name(THAW)
 TEXT = (str, bytes, bytearray, memoryview)  # sequences that are no lists
 NOT_PATHS = ("vfio:", "unix:", "virtio", "stdio")  # how words begin that are no path
 
@@ -128,18 +139,40 @@ class Machine(Asked):
         """Have it go on. Raises as `pause`."""
         self._ask({"do": RESUME})
 
+    def freeze(self, folder: str | os.PathLike[str], *, stop: bool = False) -> None:
+        """Put the guest, as it is now, into a folder, as `vestige freeze` does; it goes on, or is
+        told to `stop`.
+
+        Raises UsageError where it can't be frozen, or not there, and GuestError as `pause`.
+        """
+        from vestige.host.freeze.asking import freeze  # noqa: PLC0415 - few callers freeze one
+
+        with self._asked() as run:
+            freeze(run, os.fspath(folder), stays=stop)
+        if stop:
+            self.stop()
+
     def _ask(self, request: Mapping[str, object]) -> object:
         """The run's answer to a request of docs/control.md."""
+        with self._asked() as run:
+            try:
+                return run.ask(request)
+            except UsageError as error:  # it has just ended
+                raise GuestError(str(error)) from None
+
+    def _asked(self) -> "Run":
+        """Its run. Raises GuestError."""
         from vestige.host.control.client import find  # noqa: PLC0415 - few callers ask a run
 
         self._refuse_closed()
         try:
-            with find(self._name) as run:
-                if run.pid == self.pid:
-                    return run.ask(request)
+            run = find(self._name)
         except UsageError as error:  # it has ended, or had no place for a socket
             raise GuestError(str(error)) from None
-        raise GuestError(f"machine {self.pid}: it can't be asked, its name is another run's")
+        if run.pid != self.pid:
+            run.close()
+            raise GuestError(f"machine {self.pid}: it can't be asked, its name is another run's")
+        return run
 
     def _signal(self, number: int) -> None:
         self._refuse_closed()
@@ -228,11 +261,36 @@ class Launcher:
         further process. What only opening a file tells ends the machine: with status 2 and a line
         on its standard error.
         """
+        words = command_line(options)
+        streams = Streams(stdin, stdout, stderr)
+        return self._start(messages.WORDS, words, options_of(SYNTAX.read(words)), streams)
+
+    def thaw(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        stdin: Stream = subprocess.DEVNULL,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        **options: Value,
+    ) -> Machine:
+        """Have a guest go on that was frozen into a folder; it does so while this returns.
+
+        `options` are those of `vestige thaw`; all else as of `start`. Raises as that, and
+        UsageError for what is no snapshot of this user's.
+        """
+        from vestige.host.freeze.snapshot import open_snapshot  # noqa: PLC0415 - few callers thaw
+
+        words = [*command_line(options, THAW_OPTIONS), "--", os.fspath(folder)]
+        arguments = THAW.read(words)
+        with closing(open_snapshot(os.fspath(folder))) as snapshot:
+            asked = options_for(snapshot, arguments)
+        return self._start(messages.THAW, words, asked, Streams(stdin, stdout, stderr))
+
+    def _start(self, kind: str, words: list[str], checked: RunOptions, given: "Streams") -> Machine:
+        """Have the template start one, by a message of that kind."""
         if self._template.fileno() < 0:
             raise GuestError("the launcher is closed; make another launcher")
-        given = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
-        words = command_line(options)
-        checked = options_of(SYNTAX.read(words))
         if checked.accel == "soft":
             raise UsageError("a launcher's guests run on this machine's KVM; leave accel out")
         opened: list[int] = []
@@ -240,8 +298,7 @@ class Launcher:
         ends = [near]
         try:
             streams = [
-                _descriptor(name, stream, own, opened)
-                for own, (name, stream) in enumerate(given.items())
+                _descriptor(name, stream, own, opened) for own, (name, stream) in enumerate(given)
             ]
             opened.append(os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
             passed = [far.fileno(), *streams, opened[-1]]
@@ -250,7 +307,7 @@ class Launcher:
                 ends.append(teller)
                 opened.append(told.detach())
                 passed.append(opened[-1])
-            messages.send(near, messages.WORDS, words)
+            messages.send(near, kind, words)
             _send(self._template, tuple(passed))
             far.close()
             kind, value, descriptors = messages.receive(near)
@@ -293,15 +350,27 @@ class Launcher:
         self.close()
 
 
-def command_line(options: Mapping[str, Value]) -> list[str]:
-    """The words of `vestige run` that mean `options`. Raises UsageError for what means none."""
-    return [word for name, value in options.items() for word in _words(name, value)]
+class Streams:
+    """A machine's standard files, as `start` is given them; in their order, each by its name."""
+
+    def __init__(self, stdin: Stream, stdout: Stream, stderr: Stream) -> None:
+        self._files = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+
+    def __iter__(self) -> Iterator[tuple[str, Stream]]:
+        return iter(self._files.items())
 
 
-def _words(name: str, value: Value) -> Iterator[str]:
-    option = OPTIONS.get(name)
+def command_line(options: Mapping[str, Value], known: Mapping[str, Option] = OPTIONS) -> list[str]:
+    """The words of `vestige run` that mean `options`, or of another command whose options are
+    `known`. Raises UsageError for what means none.
+    """
+    return [word for name, value in options.items() for word in _words(name, value, known)]
+
+
+def _words(name: str, value: Value, known: Mapping[str, Option]) -> Iterator[str]:
+    option = known.get(name)
     if option is None:
-        raise UsageError(f"{name}: no such option; there are {', '.join(OPTIONS)}")
+        raise UsageError(f"{name}: no such option; there are {', '.join(known)}")
     if value is None:  # not given
         return
     if not option.metavar:

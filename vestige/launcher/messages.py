@@ -1,10 +1,10 @@
 """What a launcher and its template say to each other, a JSON object a datagram.
 
 The launcher sends a START with DESCRIPTORS on the template's socket, the first of which is the
-machine's own socket. The machine reads its WORDS there: the template, of which all machines are
-copies, never has them. The template answers there twice: with the process (and a pidfd), or why
-there is none; and, when it is over, with its exit status. The template's first message on its own
-socket is READY, or why it can't be.
+machine's own socket. The machine reads its WORDS, or THAW, there: the template, of which all
+machines are copies, never has them. The template answers there twice: with the process (and a
+pidfd), or why there is none; and, when it is over, with its exit status. The template's first
+message on its own socket is READY, or why it can't be.
 """
 
 import json
@@ -22,7 +22,8 @@ LIMIT = 1 << 17  # bytes of one message; Linux takes a bit more by default
 READY = "ready"
 UNUSABLE = "unusable"  # value: the error's line; a UsageError's
 START = "start"
-WORDS = "words"
+WORDS = "words"  # of `vestige run`
+THAW = "thaw"  # value: those of `vestige thaw`
 PROCESS = "process"
 REFUSED = "refused"  # value: why there is no process
 STATUS = "status"

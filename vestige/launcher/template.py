@@ -25,12 +25,15 @@ from typing import NoReturn
 
 from vestige.cli.main import told
 from vestige.cli.run import SYNTAX, options_of
+from vestige.cli.thaw import SYNTAX as THAW
+from vestige.cli.thaw import thaw
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host import run as native
 from vestige.host.compiled import Compiled, compiled_here
 from vestige.host.control.folder import open_folder
 from vestige.host.control.server import Control, open_control
+from vestige.host.freeze import restoring, saving  # noqa: F401 - a machine has them then
 from vestige.host.jail.layers import end_with_parent
 from vestige.host.kvm import api as kvm
 from vestige.host.options import RunOptions
@@ -269,7 +272,9 @@ class Template:
             os.fchdir(directory)
             os.close(directory)
             with messages.end_of(owner) as end:
-                _, words, _ = messages.receive(end)
+                kind, words, _ = messages.receive(end)
+            if kind == messages.THAW:
+                return thaw(THAW.read(words), ready)
             return native.run(options_of(SYNTAX.read(words)), ready)
 
         return told(work)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host import layers
 from tests.host.harness import why_not
 from tests.host.kernel_payload import HELLO, QUEUES, SOME_SECTORS, Kernels
 from vestige.host import images
@@ -125,7 +126,11 @@ def disk(folder: Path, name: str = "disk") -> Path:
 
 def numbers(path: Path, count: int) -> list[int]:
     """What the first words of its sectors are, but for which disk it is."""
-    data = path.read_bytes()
+    return numbers_of(path.read_bytes(), count)
+
+
+def numbers_of(data: bytes, count: int) -> list[int]:
+    """The same of a disk's content."""
     return [int.from_bytes(data[512 * n : 512 * n + 4], "little") for n in range(count)]
 
 
@@ -209,6 +214,37 @@ def test_a_guest_that_was_frozen_goes_on_and_what_it_was_can_be_thawed_twice(
         assert (done.returncode, done.stderr) == (0, b"")
         assert 5 <= SOME_SECTORS - len(done.stdout) <= so_far
     assert numbers(copy, SOME_SECTORS)[so_far + 1 :] == list(range(so_far + 2, SOME_SECTORS + 1))
+
+
+def test_a_temporary_overlay_goes_along_and_each_copy_has_its_own(
+    kernels: Kernels, guest: Guest, folder: Path
+) -> None:
+    base = disk(folder, "base")
+    before = base.read_bytes()
+    base.chmod(0o444)
+    guest.run(kernels("virtio_some"), "--disk", f"{base},overlay=temporary")
+    guest.await_words(20)
+    assert guest.freeze() == (0, "")  # of which the run's disk is not changed by the rest
+    written = numbers_of(layers.content(base, guest.snapshot / "overlay-0"), SOME_SECTORS)
+    count = written.index(0)
+    assert count >= 20
+    assert written == [*range(1, count + 1), *[0] * (SOME_SECTORS - count)]
+    both = [
+        subprocess.Popen([*VESTIGE, "thaw", str(guest.snapshot)], stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for each in both:
+        output, _ = each.communicate(timeout=PATIENCE)
+        assert each.returncode == 0
+        assert output == b"." * len(output)
+        assert SOME_SECTORS - count <= len(output) <= SOME_SECTORS - count + 1
+    assert guest.wait() == (0, "")
+    assert base.read_bytes() == before
+    with (guest.snapshot / "overlay-0").open("r+b") as file:
+        file.seek(24)
+        file.write(b"\1")
+    status, line = vestige("thaw", str(guest.snapshot))
+    assert (status, "sectors, and this one has" in line, line.count("\n")) == (2, True, 1), line
 
 
 def test_one_that_is_paused_stays_so_and_can_be_frozen(kernels: Kernels, guest: Guest) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from vestige.host.files.sparse import copy, data_of
 from vestige.host.freeze.parts import PAGE
-from vestige.host.freeze.saving import data_of, joined
+from vestige.host.freeze.saving import joined
 
 EXTENTS = [
     ([], []),
@@ -38,3 +39,18 @@ def test_a_files_holes_are_no_data(tmp_path: Path) -> None:
     assert any(start <= 16 * PAGE < end for start, end in found)
     assert sum(end - start for start, end in found) < 64 * PAGE
     assert all(start % PAGE == end % PAGE == 0 for start, end in found)
+
+
+def test_a_copy_of_a_file_has_its_holes(tmp_path: Path) -> None:
+    with (tmp_path / "one").open("w+b") as one, (tmp_path / "other").open("w+b") as other:
+        one.truncate(1 << 30)
+        for place in (5 * PAGE, 77 << 20):
+            one.seek(place)
+            one.write(b"x" * 100)
+        one.flush()
+        copy(one.fileno(), other.fileno())
+        for place in (0, 5 * PAGE, 77 << 20):
+            assert os.pread(other.fileno(), 200, place) == os.pread(one.fileno(), 200, place)
+        status = os.fstat(other.fileno())
+    assert status.st_size == 1 << 30
+    assert status.st_blocks * 512 < 1 << 20

@@ -23,7 +23,7 @@ def stood() -> list[str]:
 
 @pytest.fixture
 def writer(tmp_path: Path, stood: list[str]) -> Iterator[Writer]:
-    made = Writer(str(tmp_path), SIZES, lambda: stood.append("still"))
+    made = Writer(str(tmp_path), SIZES, lambda _: stood.append("still"))
     yield made
     made.close()
 
@@ -94,10 +94,10 @@ def test_who_writes_to_one_that_has_failed_hears_it(writer: Writer) -> None:
 
 def test_a_folder_that_is_not_there_or_not_empty_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere: No such file or directory"):
-        Writer(str(tmp_path / "nowhere"), SIZES, list)
+        Writer(str(tmp_path / "nowhere"), SIZES, str)
     (tmp_path / "state").write_bytes(b"mine")
     with pytest.raises(UsageError, match="File exists"):
-        Writer(str(tmp_path), SIZES, list)
+        Writer(str(tmp_path), SIZES, str)
     assert (tmp_path / "state").read_bytes() == b"mine"
 
 
@@ -106,6 +106,6 @@ def test_a_limit_is_told_with_its_cure(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
     try:
         with pytest.raises(UsageError, match=r"File too large; .*ulimit -f unlimited"):
-            Writer(str(tmp_path), SIZES, list)
+            Writer(str(tmp_path), SIZES, str)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

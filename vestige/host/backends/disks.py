@@ -128,10 +128,13 @@ class DiskImage:
         self.descriptor = self.claim = -1
 
 
-def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
+def open_disk(
+    option: DiskOption, watch: Watch | None = None, copied: int | None = None
+) -> DiskImage:
     """Open, check and lock the image. Raises UsageError saying what is wrong with it.
 
-    Raises Ended where `watch` ends the wait for what a killed run still writes.
+    `copied`: a file that its overlay, a temporary one, is to be a copy of. Raises Ended where
+    `watch` ends the wait for what a killed run still writes.
     """
     path, optical = option.path, option.is_optical
     read_only = option.read_only or option.overlay is not None
@@ -175,7 +178,7 @@ def open_disk(option: DiskOption, watch: Watch | None = None) -> DiskImage:
         from vestige.host.backends.overlays import open_overlay  # noqa: PLC0415 - few runs need it
 
         try:
-            overlay = open_overlay(option.overlay_words, option.overlay, image, watch)
+            overlay = open_overlay(option.overlay_words, option.overlay, image, watch, copied)
             image.overlay = overlay
             if option.discard:
                 _check_holes(overlay.claim, overlay.path, overlay.end)

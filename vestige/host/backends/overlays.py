@@ -22,7 +22,7 @@ from vestige import abi, image_lock
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host.backends.disk_formats import OVERLAY as MAGIC
-from vestige.host.files import beside
+from vestige.host.files import beside, sparse
 from vestige.host.options import TEMPORARY
 from vestige.lang.types import TYPE_CHECKING
 from vestige.signals import Watch
@@ -107,9 +107,15 @@ def layout(sectors: int) -> tuple[int, int, int]:
     return map_size, start, start + sectors
 
 
-def open_overlay(words: str, path: str, base: "DiskImage", watch: Watch | None = None) -> Overlay:
+def open_overlay(
+    words: str,
+    path: str,
+    base: "DiskImage",
+    watch: Watch | None = None,
+    copied: int | None = None,
+) -> Overlay:
     """The overlay at `path` of a disk that is open, which `words` ask for. It is made where there
-    is none. Temporary: one without a name, that ends with the run.
+    is none. Temporary: one without a name, that ends with the run, and is at first as `copied` is.
 
     Raises UsageError for what is none, of another base, or in use, and Ended as open_disk does.
     """
@@ -120,7 +126,7 @@ def open_overlay(words: str, path: str, base: "DiskImage", watch: Watch | None =
         )
     try:
         if path == TEMPORARY:
-            overlay = Overlay(words, path, _open_temporary(words, base), base.sectors)
+            overlay = Overlay(words, path, _open_temporary(words, base, copied), base.sectors)
         else:
             overlay = _open(words, path, base)
     except (OSError, ValueError) as error:
@@ -131,6 +137,7 @@ def open_overlay(words: str, path: str, base: "DiskImage", watch: Watch | None =
     try:
         if path != TEMPORARY:
             image_lock.lock(overlay.claim, words, read_only=False, otherwise="give another file")
+        if path != TEMPORARY or copied is not None:
             _check(words, overlay.claim, base)
         overlay.open_for_operations(watch)
     except BaseException:
@@ -166,11 +173,12 @@ def _open(words: str, path: str, base: "DiskImage") -> Overlay:
         raise UsageError(f"{words}: not a regular file; {NEW}")
 
 
-def _open_temporary(words: str, base: "DiskImage") -> int:
+def _open_temporary(words: str, base: "DiskImage", copied: int | None) -> int:
     """A file without a name."""
     folder = os.environ.get("TMPDIR") or FOLDER
+    fill = _filler(base) if copied is None else lambda new: sparse.copy(copied, new)
     try:
-        return beside.temporary(folder, _filler(base))
+        return beside.temporary(folder, fill)
     except OSError as error:
         raise UsageError(
             f"{words}: {folder}: {error.strerror}; have TMPDIR name a directory with room"

@@ -136,8 +136,8 @@ class Control:
         self.starts = 0
         self.events: Events | None = None  # of keyboard, mouse and tablet, once its files are open
         self.drive: Drive | None = None  # for discs, if there is one, then too
-        # What a snapshot is to say of the run, as it is then, once there is one.
-        self.manifest: Callable[[], dict[str, Any]] | None = None
+        # What a snapshot in a folder is to say of the run, as it is then, once there is one.
+        self.manifest: Callable[[int], dict[str, Any]] | None = None
         self.writer: Writer | None = None  # of the freeze that is under way
         self.agent: str | None = None  # where the socket of the guest's agent is to be
         self._machine: Machine | None = None

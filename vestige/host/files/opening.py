@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         """A machine's parts, open, by what freeze/parts.py calls them; see Orders."""
 
         parts: dict[Part, int]
+        overlays: dict[int, int]  # those that were temporary, open, by the disks' numbers
         domains: int
         jumps: bool
 
@@ -138,8 +139,9 @@ def open_files(
     starts = Starts()
     if frozen is None:
         starts = _open_starts(asked, resources, watch)
+    copies = {} if frozen is None else frozen.overlays
     images = {
-        number: resources.keep(disks.open_disk(disk, watch))
+        number: resources.keep(disks.open_disk(disk, watch, copies.get(number)))
         for number, disk in enumerate(asked.disks)
         if disk.controller is None
     }

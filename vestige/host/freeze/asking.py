@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from vestige.bounds import MAX_DISKS
 from vestige.errors import GuestError, UsageError
 from vestige.host import images, limits
 from vestige.host.control.client import Run, SlowError, find
 from vestige.host.control.commands import FREEZE, RESUME
 from vestige.host.freeze.parts import NAMES
-from vestige.host.freeze.snapshot import MANIFEST, key_of
+from vestige.host.freeze.snapshot import MANIFEST, key_of, overlay_name
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.lang.intrinsics import syscall
 
@@ -29,7 +30,7 @@ AT_WORKING_DIRECTORY = (1 << 64) - 100
 EXCHANGE = 1 << 1
 LOOK = 0.5  # seconds from one look at how far it is to the next
 PATIENCE = 60.0  # seconds without anything written, until it is given up
-OURS = {MANIFEST, *NAMES.values()}
+OURS = {MANIFEST, *NAMES.values(), *map(overlay_name, range(MAX_DISKS))}
 
 Told = Callable[[int], object]
 
@@ -73,7 +74,7 @@ def _check(place: Path, path: str) -> None:
     try:
         if place.is_dir():
             there = {each.name for each in place.iterdir()}
-            if there and not (MANIFEST in there and there <= OURS | _overlays(there)):
+            if there and not (MANIFEST in there and there <= OURS):
                 raise UsageError(
                     f"{path}: a folder that holds something else; give one that is not there, or a"
                     " snapshot to be replaced"
@@ -82,10 +83,6 @@ def _check(place: Path, path: str) -> None:
             raise UsageError(f"{path}: not a folder; give one that is not there")
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; give a place for a new folder") from None
-
-
-def _overlays(_there: set[str]) -> set[str]:
-    return set()
 
 
 def _ask(run: Run, part: Path, *, stays: bool, told: Told) -> Mapping[str, Any]:

@@ -1,14 +1,17 @@
 """What a run tells of itself for a manifest: snapshot.py says what becomes of it."""
 
+import os
 import time
 from _collections_abc import Mapping
 
 from vestige import __version__
 from vestige.host.backends.disks import DiskImage
-from vestige.host.freeze.snapshot import FORMAT, key_of, mark_of
+from vestige.host.files import sparse
+from vestige.host.freeze.snapshot import FORMAT, key_of, mark_of, overlay_name
 from vestige.host.freeze.words import words_of
+from vestige.host.freeze.writing import NEW
 from vestige.host.kvm.monitor_code import MonitorCode
-from vestige.host.options import RunOptions
+from vestige.host.options import TEMPORARY, RunOptions
 from vestige.lang.types import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,9 +19,23 @@ if TYPE_CHECKING:
 
 
 def of_run(
-    asked: RunOptions, disks: Mapping[int, DiskImage], domains: int, code: MonitorCode
+    asked: RunOptions,
+    disks: Mapping[int, DiskImage],
+    domains: int,
+    code: MonitorCode,
+    folder: int,
 ) -> "dict[str, Any]":
-    """Of one whose guest has come to rest: its disks are as they are now."""
+    """Of one whose guest has come to rest: its disks are as they are now.
+
+    Of temporary overlays there is a copy in `folder` then. Raises OSError.
+    """
+    for number, disk in disks.items():
+        if disk.overlay is not None and disk.overlay.path == TEMPORARY:
+            copy = os.open(overlay_name(number), NEW, 0o600, dir_fd=folder)
+            try:
+                sparse.copy(disk.overlay.claim, copy)
+            finally:
+                os.close(copy)
     return {
         "format": FORMAT,
         "vestige": __version__,

@@ -13,8 +13,9 @@ from _collections_abc import Mapping, Sequence
 from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host.backends.ring import takes_files_memory
+from vestige.host.files.sparse import data_of
 from vestige.host.freeze.parts import CLOCK_AT, CPUID_AT, CPUS_AT, HEAD, Part, state_size
-from vestige.host.freeze.saving import data_of, memories
+from vestige.host.freeze.saving import memories
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import cpu_state, guest
 from vestige.host.kvm.memory import Region
@@ -27,8 +28,8 @@ DAMAGED = "the snapshot's state is damaged: memory is nowhere that it can be"
 OTHER = "; thaw it where it was frozen, or on a machine like that"
 # Of Config, what a thaw has its own of: files, rings, and what KVM is.
 OWN = (
-    "ring", "date", "power_on", "attend_port", "coalesced", "coalesced_entries", "thaws", "freezes",
-    "paravirtual_eoi", "shadow", "entropy", "columns", "rows",
+    "ring", "date", "generation", "power_on", "attend_port", "coalesced", "coalesced_entries",
+    "thaws", "freezes", "paravirtual_eoi", "shadow", "entropy", "columns", "rows",
 )  # fmt: skip
 OWN_WITHIN = {
     "disks": ("file", "overlay_file", "disc"),

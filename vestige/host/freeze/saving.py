@@ -10,6 +10,7 @@ from _collections_abc import Iterator, Mapping, Sequence
 
 from vestige.errors import UsageError
 from vestige.host.capabilities import unprivileged
+from vestige.host.files.sparse import data_of
 from vestige.host.freeze.parts import HEAD, PAGE, PIECE, RECORD, Part
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import cpu_state
@@ -129,18 +130,6 @@ def memories(twin: Twin) -> dict[Part, Region]:
         Part.FLASH: None if twin.flash is None else twin.flash.memory,
     }
     return {part: region for part, region in found.items() if region is not None}
-
-
-def data_of(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where a file has data, as far as `size`, in whole pages."""
-    place = 0
-    while place < size:
-        try:
-            start = os.lseek(descriptor, place, os.SEEK_DATA)
-        except OSError:  # ENXIO: no more
-            return
-        place = os.lseek(descriptor, start, os.SEEK_HOLE)
-        yield start // PAGE * PAGE, min(-(-place // PAGE) * PAGE, size)
 
 
 def joined(extents: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:

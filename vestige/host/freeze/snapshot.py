@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vestige import __version__, trust
@@ -21,6 +21,7 @@ from vestige.errors import UsageError
 from vestige.host.backends.disks import DiskImage
 from vestige.host.freeze.parts import MOST, NAMES, PAGE, Part, sizes
 from vestige.host.kvm.monitor_code import MonitorCode
+from vestige.host.options import TEMPORARY
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -30,14 +31,21 @@ DAMAGED = "not a manifest that `vestige freeze` has written; freeze the machine 
 
 
 class Snapshot:
-    """One that is open: descriptors of its `parts`; what its manifest says.
+    """One that is open: descriptors of its `parts`, and of copies of disks' temporary `overlays`,
+    by the disks' numbers; what its manifest says.
 
     `domains`: how many the machine has; `monitor`: of the code that it has, see `key_of`; `jumps`:
     whether its clocks are to show the time that it is, once it goes on.
     """
 
-    def __init__(self, path: str, told: "dict[str, Any]", parts: dict[Part, int]) -> None:
-        self.path, self.parts = path, parts
+    def __init__(
+        self,
+        path: str,
+        told: "dict[str, Any]",
+        parts: dict[Part, int],
+        overlays: dict[int, int],
+    ) -> None:
+        self.path, self.parts, self.overlays = path, parts, overlays
         self.words: list[str] = told["words"]
         self.domains: int = told["domains"]
         self.monitor: str = told["monitor"]
@@ -59,8 +67,8 @@ class Snapshot:
 
     def close(self) -> None:
         """Close the parts."""
-        _close(self.parts)
-        self.parts = {}
+        _close((*self.parts.values(), *self.overlays.values()))
+        self.parts, self.overlays = {}, {}
 
 
 def key_of(code: MonitorCode) -> str:
@@ -71,6 +79,7 @@ def key_of(code: MonitorCode) -> str:
 def open_snapshot(path: str) -> Snapshot:
     """The one in the folder `path`. Raises UsageError for what is none, or somebody else's."""
     parts: dict[Part, int] = {}
+    overlays: dict[int, int] = {}
     try:
         folder = trust.follow(os.path.abspath(path))  # noqa: PTH100
         try:
@@ -81,21 +90,25 @@ def open_snapshot(path: str) -> Snapshot:
                     place = f"{path}/{NAMES[part]}"
                     parts[part] = trust.open_file(folder, NAMES[part], place)
                     _check_size(place, os.fstat(parts[part]).st_size, fixed.get(part), part)
+            for number, disk in enumerate(told["disks"]):
+                if disk.get("copied") is True:
+                    name = overlay_name(number)
+                    overlays[number] = trust.open_file(folder, name, f"{path}/{name}")
         finally:
             os.close(folder)
     except OSError as error:
-        _close(parts)
+        _close((*parts.values(), *overlays.values()))
         raise UsageError(
             f"{_place(error, path)}: {error.strerror}; {_remedy(error, path)}"
         ) from None
     except BaseException:
-        _close(parts)
+        _close((*parts.values(), *overlays.values()))
         raise
-    return Snapshot(path, told, parts)
+    return Snapshot(path, told, parts, overlays)
 
 
-def _close(parts: Mapping[Part, int]) -> None:
-    for descriptor in parts.values():
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
         os.close(descriptor)
 
 
@@ -179,9 +192,16 @@ def mark_of(disk: DiskImage) -> "dict[str, Any]":
     """
     path = os.path.abspath(disk.path) if disk.path else None  # noqa: PTH100
     mark: dict[str, Any] = {"path": path, "image": _mark(disk.claim)}
-    if disk.overlay is not None:
+    if disk.overlay is not None and disk.overlay.path != TEMPORARY:
+        mark["overlay_path"] = os.path.abspath(disk.overlay.path)  # noqa: PTH100
         mark["overlay"] = _mark(disk.overlay.claim)
+    mark["copied"] = disk.overlay is not None and disk.overlay.path == TEMPORARY
     return mark
+
+
+def overlay_name(number: int) -> str:
+    """The file of a snapshot that is a copy of a disk's temporary overlay."""
+    return f"overlay-{number}"
 
 
 def _mark(descriptor: int) -> "dict[str, int]":

@@ -29,11 +29,12 @@ class Writer:
     """
 
     def __init__(
-        self, folder: str, sizes: Mapping[Part, int], stands: Callable[[], object]
+        self, folder: str, sizes: Mapping[Part, int], stands: Callable[[int], object]
     ) -> None:
         """Make the files, of these sizes, in a folder. Raises UsageError.
 
-        `stands` is called once the machine has come to rest, before it may go on.
+        `stands` is called, with the folder's descriptor, once the machine has come to rest, before
+        it may go on.
         """
         self.problem: str | None = None
         self._stands = stands
@@ -125,7 +126,7 @@ class Writer:
             return
         self._part, self._place, self._left = part, place, length
         if part == Part.STATE:
-            self._stands()
+            self._stands(self._place_of_files)
 
     def _end_reading(self) -> None:
         if self._head or self._left:

@@ -223,6 +223,8 @@ def orders(
     config.board = machine.board
     config.vga = asked.has_vga
     config.date = clock.date(asked.rtc, time.time())
+    for number, byte in enumerate(os.urandom(abi.GENERATION_SIZE)):
+        config.generation[number] = byte
     inputs = [each for each in opened.inputs if each is not None]
     said = {
         name: None if each is None else _said(each)

@@ -202,8 +202,8 @@ class MachineProcess:
             raise UsageError('a freeze is into a new folder: {"folder": "/absolute/path"}')
         manifest = control.manifest
 
-        def stands() -> None:
-            self._manifest = manifest()
+        def stands(place: int) -> None:
+            self._manifest = manifest(place)
 
         writer = writing.Writer(folder, parts.sizes(*self._sizes), stands)
         asked = question(FREEZE, {"stays": bool(stays)})

@@ -114,6 +114,11 @@ def local(number: int) -> bytes:
     return bytes([0x60 + number])
 
 
+def notify(target: bytes, value: int) -> bytes:
+    """Notify (target, value)."""
+    return b"\x86" + target + integer(value)
+
+
 def return_(value: bytes) -> bytes:
     """Return (value)."""
     return b"\xa4" + value

@@ -36,6 +36,7 @@ PORTS_END = 0x10000
 DEVICES_ON_BUS = 32
 EVERY_FUNCTION = 0xFFFF  # of a device, in _PRT's address
 
+DEVICE_CHANGED = 0x80  # the first value that a device may give a meaning of its own, 5.6.6
 OSC_UUID_PCI = "33DB4D5B-1FF7-401C-9657-7441C03DD766"  # PCI Firmware Specification 3.3, 4.5.1
 OSC_UNRECOGNIZED_UUID = 1 << 2  # 6.2.11: status bits of the first double word
 OSC_UNRECOGNIZED_REVISION = 1 << 3
@@ -188,7 +189,22 @@ def _node(place: Place, node: Node, number: int, ioapic: bool) -> bytes:
         aml.name("_HID", aml.eisa_id(node.hid) if is_eisa else aml.string(node.hid)),
         aml.name("_UID", aml.integer(number)),
         aml.name("_CRS", resources.template(*claims)),
+        *_more(place, node),
     )
+
+
+def _more(place: Place, node: Node) -> list[bytes]:
+    """What few of them have."""
+    more = []
+    if node.also:
+        more.append(aml.name("_CID", aml.package(*map(aml.string, node.also))))
+    if node.has_address and place.memory is not None:
+        low, high = place.memory.address & 0xFFFF_FFFF, place.memory.address >> 32
+        more.append(aml.name("ADDR", aml.package(aml.integer(low), aml.integer(high))))
+    if node.notifies:
+        told = aml.notify(aml.path(node.notifies), DEVICE_CHANGED)
+        more.append(aml.method("_EVT", 1, told, serialized=True))
+    return more
 
 
 def _soft_off(sleep_type: int) -> bytes:

@@ -31,13 +31,23 @@ from vestige.monitor.devices.virtio.devices import Virtio
 from vestige.monitor.devices.virtio_console.link import PortLinks
 from vestige.monitor.devices.virtio_net.link import NetworkLinks
 from vestige.monitor.devices.virtio_rng.link import EntropyLink
+from vestige.monitor.devices.vmgenid.model import VmGeneration
 from vestige.monitor.drivers.nvme.driver import NvmeDriver
 from vestige.monitor.drivers.ring.driver import RingDriver
 from vestige.monitor.events import EventStream
 from vestige.monitor.failures import FileFailures
 from vestige.monitor.line import NEVER
 from vestige.place import GOES_ON
-from vestige.shapes import Configured, Device, DiskController, Ending, Link, Timed, VirtioLink
+from vestige.shapes import (
+    Configured,
+    Device,
+    DiskController,
+    Ending,
+    Link,
+    Noting,
+    Timed,
+    VirtioLink,
+)
 
 
 class Machine(Struct):
@@ -72,6 +82,7 @@ class Machine(Struct):
     vga: Vga
     power_management: PowerManagement
     flash: Flash
+    generation_id: VmGeneration
     console: ConsoleLink
     events: EventStream
     ports: PortLinks
@@ -131,6 +142,11 @@ class Machine(Struct):
                 between: VirtioLink = getattr(self, row.link)
                 for number in range(row.count):
                     between.renew(getattr(self.virtio, row.field)[number])
+        if config.domain == 0:
+            for place in DEVICES:
+                if place.goes_on:
+                    noting: Noting = getattr(self, place.field)
+                    noting.go_on(config)
 
     def begin(self) -> None:
         """No timer is set, nobody was told of anything, and the ring is empty."""

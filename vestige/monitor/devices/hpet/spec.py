@@ -5,7 +5,7 @@ from vestige.lang.enumeration import IntEnum, IntFlag
 TIMERS = 3
 PERIOD = 10_000_000  # of the main counter, in femtoseconds: 10 ns
 FIRST_ROUTE = 20
-ROUTES = 0xF << FIRST_ROUTE  # bit n: a timer may use pin n; 20 to 23 are nobody else's
+ROUTES = 0x7 << FIRST_ROUTE  # bit n: a timer may use pin n; 20 to 22 are nobody else's
 
 
 class Register(IntEnum):
