@@ -4,8 +4,8 @@
         machine = launcher.start(kernel="vmlinuz", memory="128M", console="guest.log")
         status = machine.wait()
 
-`Launcher` and `Machine` load on first use: the template imports this package too, and each machine
-has what it imports.
+`Launcher`, `Machine` and `Pool` load on first use: the template imports this package too, and each
+machine has what it imports.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,14 @@ from vestige.errors import GuestError, UsageError
 
 if TYPE_CHECKING:
     from vestige.launcher.launcher import Launcher, Machine
+    from vestige.launcher.pool import Pool
 
-__all__ = ["GuestError", "Launcher", "Machine", "UsageError"]
+__all__ = ["GuestError", "Launcher", "Machine", "Pool", "UsageError"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from vestige.launcher import launcher  # noqa: PLC0415
+    from vestige.launcher import pool  # noqa: PLC0415
 
-    return getattr(launcher, name)
+    return getattr(pool, name)

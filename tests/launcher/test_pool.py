@@ -1,0 +1,149 @@
+"""Guests of a snapshot that stand ready: used once, replaced, and none too many."""
+
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import vestige
+from tests.host.harness import why_not
+from tests.host.kernel_payload import HELLO, Kernels
+from vestige.host import images
+from vestige.launcher import GuestError, Launcher, Pool, UsageError
+
+pytestmark = [
+    pytest.mark.kvm,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+]
+
+PATIENCE = 60
+USES = 60
+KILLED = 137
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Iterator[Launcher]:
+    images.ensure()
+    with Launcher() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def snapshot(launcher: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a guest that waits for a character."""
+    folder = tmp_path_factory.mktemp("pool")
+    ours, theirs = socket.socketpair()
+    with ours, theirs, launcher.start(
+        kernel=Kernels(folder)("echo"), memory="64M", stdin=theirs.fileno(), stdout=theirs.fileno()
+    ) as machine:  # fmt: skip
+        assert ours.recv(len(HELLO), socket.MSG_WAITALL) == HELLO
+        machine.freeze(folder / "snapshot", stop=True)
+    return folder / "snapshot"
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_guests_stand_ready_and_each_is_used_once(launcher: Launcher, snapshot: Path) -> None:
+    assert vestige.Pool is Pool
+    with Pool(snapshot, size=2, launcher=launcher) as pool:
+        until(lambda: pool.ready == 2)
+        seen = set()
+        for _ in range(4):
+            with pool.guest(PATIENCE) as machine:
+                assert machine.poll() is None
+                assert machine.pid not in seen
+                seen.add(machine.pid)
+            assert machine.poll() == KILLED
+        until(lambda: pool.ready == 2)
+    with pytest.raises(UsageError, match="the pool is closed"), pool.guest():
+        pass
+
+
+def test_no_more_than_the_limit_are_there_and_who_wants_one_waits(
+    launcher: Launcher, snapshot: Path
+) -> None:
+    with Pool(snapshot, size=1, limit=2, launcher=launcher) as pool:
+        with pool.guest(PATIENCE), pool.guest(PATIENCE):
+            line = r"no guest stands ready within 0\.2 s"
+            with pytest.raises(TimeoutError, match=line), pool.guest(0.2):
+                pass
+            assert pool.ready == 0
+        with pool.guest(PATIENCE):
+            pass
+
+
+def test_threads_share_it(launcher: Launcher, snapshot: Path) -> None:
+    used: list[int] = []
+    with Pool(snapshot, size=2, limit=3, launcher=launcher) as pool:
+
+        def use() -> None:
+            for _ in range(3):
+                with pool.guest(PATIENCE) as machine:
+                    used.append(machine.pid)
+
+        threads = [threading.Thread(target=use) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert len(used) == len(set(used)) == 12
+
+
+def test_a_guest_that_ends_by_itself_is_replaced(launcher: Launcher, snapshot: Path) -> None:
+    with Pool(snapshot, size=1, launcher=launcher) as pool:
+        first, _ = pool._ready[0]
+        time.sleep(1.1)  # else it would count as one that never went on
+        os.kill(first.pid, 9)
+        until(lambda: bool(pool._ready) and pool._ready[0][0] is not first)
+        with pool.guest(PATIENCE) as machine:
+            assert machine.poll() is None
+
+
+def test_guests_that_all_end_at_once_are_told_and_nobody_waits_for_ever(
+    launcher: Launcher, snapshot: Path
+) -> None:
+    nowhere = subprocess.DEVNULL
+    with Pool(snapshot, launcher=launcher, timeout="0.01", stderr=nowhere) as pool:
+        until(lambda: pool._problem is not None)
+        line = "3 guests of .* have ended as soon as they went on, the last with status 124"
+        with pytest.raises(GuestError, match=line), pool.guest(PATIENCE):
+            pass
+
+
+def test_what_can_t_be_a_pool_is_refused(launcher: Launcher, tmp_path: Path) -> None:
+    before = open_files()
+    for size, limit in ((0, None), (2, 1)):
+        with pytest.raises(UsageError, match="give 1 or more"):
+            Pool(tmp_path, size=size, limit=limit, launcher=launcher)
+    with pytest.raises(UsageError, match="give the folder that `vestige freeze"):
+        Pool(tmp_path / "nowhere", launcher=launcher)
+    with pytest.raises(UsageError, match="no such option"):
+        Pool(tmp_path, launcher=launcher, memory="64M")
+    assert open_files() == before
+
+
+def test_uses_leak_nothing(launcher: Launcher, snapshot: Path) -> None:
+    before = open_files(), threading.active_count()
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "/nowhere")) / "vestige"
+    names = set(runtime.iterdir()) if runtime.is_dir() else set()
+    with Pool(snapshot, size=2, launcher=launcher) as pool:
+        for _ in range(USES):
+            with pool.guest(PATIENCE):
+                pass
+    assert (open_files(), threading.active_count()) == before
+    left = set(runtime.iterdir()) - names if runtime.is_dir() else set()
+    assert not left
