@@ -2,21 +2,18 @@
 
 import os
 import select
-import signal
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from vestige.agent import Agent, Done, EndedError, RefusedError, TimedOutError
 from vestige.agent.protocol import MOST_INPUT, MOST_OUTPUT
 from vestige.cli.arguments import Arguments, Option, Syntax, last
+from vestige.cli.interruptible import Interrupted, interruptible
 from vestige.errors import GuestError, UsageError
 from vestige.host.control.client import find
 from vestige.host.messages import UnreadError, tell
 from vestige.host.options import parse_timeout
-from vestige.signals import ENDING, SIGNALLED, TIMED_OUT
+from vestige.signals import TIMED_OUT
 
 WAIT = 10.0  # seconds for the agent to answer
 STDIN = "-"
@@ -67,14 +64,6 @@ SYNTAX = Syntax(
 )
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal ends this command, and so the guest's."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
 def run(arguments: Arguments) -> int:
     """Run it; its exit status. Raises UsageError, GuestError."""
     if not arguments.rest:
@@ -88,7 +77,7 @@ def run(arguments: Arguments) -> int:
     agent = Agent(agent_of(name), patience=values.get("wait", WAIT))
     timeout = values.get("timeout")
     try:
-        with _interruptible():
+        with interruptible():
             done = agent.run(words, input=data, timeout=timeout, environment=environment)
     except RefusedError as error:
         tell(f"{name}: {error}")
@@ -101,7 +90,7 @@ def run(arguments: Arguments) -> int:
         if isinstance(interrupt.__cause__, EndedError):
             _pass_on(name, interrupt.__cause__.done)
             tell(f"{name}: {interrupt.__cause__}")
-        return SIGNALLED + interrupt.number
+        return interrupt.status
     except (GuestError, UsageError) as error:
         kind = UsageError if isinstance(error, UsageError) else GuestError
         raise kind(f"{name}: {error}") from None
@@ -174,20 +163,3 @@ def _write(descriptor: int, data: bytes) -> None:
                 f"what the command has printed can't be written: {error.strerror}; make room or"
                 " send it elsewhere"
             ) from None
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """What ends this process raises Interrupted meanwhile."""
-    # What is ignored stays so: nohup(1) asks for that.
-    ending = [each for each in ENDING if signal.getsignal(each) != signal.SIG_IGN]
-    before = {number: signal.signal(number, _interrupt) for number in ending}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-    raise Interrupted(number)

@@ -4,6 +4,7 @@ import sys
 import time
 
 from vestige.cli.arguments import Arguments, Option, Syntax, given
+from vestige.cli.interruptible import Interrupted, interruptible
 from vestige.errors import UsageError
 from vestige.host.control.client import find
 from vestige.host.freeze.asking import freeze
@@ -36,10 +37,19 @@ def run(arguments: Arguments) -> int:
         raise UsageError("give a run's name and a folder: vestige freeze NAME FOLDER")
     name, path = arguments.rest
     stops = arguments.has("--stop")
-    with find(name) as asked:
-        freeze(asked, path, stays=stops, told=_Teller(name).tell)
-        if stops:
-            asked.ask({"do": "stop"})
+    try:
+        with find(name) as asked, interruptible():
+            manifest = freeze(asked, path, stays=stops, told=_Teller(name).tell)
+            if stops:
+                asked.ask({"do": "stop"})
+    except Interrupted as interrupt:
+        return interrupt.status
+    written = [disk["path"] for disk in manifest.get("disks", ()) if disk.get("written")]
+    if written and not stops:
+        tell(
+            f"{path} can be thawed as long as nothing is written to {', '.join(written)}, and its"
+            " guest goes on: vestige freeze --stop ends it, and overlay=temporary goes along"
+        )
     return 0
 
 

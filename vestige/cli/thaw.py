@@ -3,6 +3,7 @@
 from vestige.cli.arguments import Arguments, Option, Syntax, choice
 from vestige.cli.run import SYNTAX as RUN
 from vestige.cli.run import options_of
+from vestige.devices import DEVICES
 from vestige.errors import UsageError
 from vestige.host.freeze.snapshot import Snapshot, check_disks, open_snapshot
 from vestige.host.options import RunOptions
@@ -16,20 +17,27 @@ if TYPE_CHECKING:
 
 # What the rest of the world is to a guest, and how it is run, may be another than before.
 OF_RUN = (
-    "--disk", "--cdrom", "--floppy", "--accel", "--ring", "--console", "--port", "--agent", "--net",
+    "--disk", "--cdrom", "--floppy", "--ring", "--console", "--port", "--agent", "--net",
     "--keys", "--jail", "--name", "--timeout", "--stats",
 )  # fmt: skip
+# What a manifest's words may be: host/freeze/words.py writes no others.
+OF_A_MACHINE = (
+    "--machine", "--memory", "--cpus", "--kernel", "--firmware", "--vga", "--ide", "--disk",
+    "--floppy", "--cdrom", "--console", "--port", "--agent", "--rng", "--tablet", "--net",
+)  # fmt: skip
+DEVICE_OPTIONS = tuple(place.option.name for place in DEVICES if place.option)
 NOW, KEEP = "now", "keep"
+TIME = choice(
+    "--time",
+    (KEEP, NOW),
+    "time",
+    help="what the guest's clocks show: the time at which it was frozen (default), from which they"
+    " go on, or the time that it is, as if it had stood still meanwhile, which its kernel may"
+    " complain of",
+)
 SYNTAX = Syntax(
     (
-        choice(
-            "--time",
-            (KEEP, NOW),
-            "time",
-            help="what the guest's clocks show: the time at which it was frozen (default), from"
-            " which they go on, or the time that it is, as if it had stood still meanwhile, which"
-            " its kernel may complain of",
-        ),
+        TIME,
         *(option for option in RUN.options if option.name in OF_RUN),
     ),
     names="FOLDER",
@@ -49,12 +57,16 @@ def options_for(snapshot: Snapshot, arguments: Arguments) -> RunOptions:
         before = RUN.read(snapshot.words)
     except UsageError as error:
         raise UsageError(f"{snapshot.path}: its manifest is damaged: {error}") from None
+    if not {name for name, _ in before.order} <= {*OF_A_MACHINE, *DEVICE_OPTIONS}:
+        raise UsageError(f"{snapshot.path}: its manifest is damaged: it asks for too much")
     words = [
         word
         for option in RUN.options
         for word in _words(option, arguments if arguments.has(option.name) else before)
     ]
     options = options_of(RUN.read(words))
+    if (options.memory, options.cpus) != (snapshot.memory, snapshot.cpus):
+        raise UsageError(f"{snapshot.path}: its manifest is damaged: it is of two machines")
     options.on_reboot = "exit"
     return options
 
@@ -80,10 +92,8 @@ def thaw(arguments: Arguments, ready: "Ready | None" = None) -> int:
 
     snapshot = open_snapshot(arguments.rest[0])
     try:
-        snapshot.jumps = arguments.last("--time") == NOW
+        snapshot.jumps = arguments.has("--time") and TIME.read(arguments.all("--time")) == NOW
         options = options_for(snapshot, arguments)
-        if options.accel == "soft":
-            raise UsageError("--accel soft: a snapshot is thawed on this machine's KVM")
 
         def opened(asked: RunOptions, resources: "Resources", watch: "Watch") -> "Files":
             files = open_files(asked, resources, watch, snapshot)

@@ -697,7 +697,7 @@ def _check_ports(options: RunOptions) -> None:
     for port in options.ports:
         if names.count(port.name) > 1:
             raise UsageError(f"--port {port.name}: given twice; give each port a name of its own")
-        if port.backend in backends:
+        if port.backend in backends and port.backend != NOWHERE:
             raise UsageError(
                 f"--port {port.name}={port.backend}: another console is connected there; give"
                 " each its own"

@@ -157,7 +157,9 @@ class Run:
         finally:
             self._write_last_words()
         self.files.check_whole()
-        if status == RESET:
+        if status == RESET and self.files.frozen is not None:
+            tell("the guest has reset itself, and one that was thawed is not started anew")
+        elif status == RESET:
             tell(failure.reset_ends_run(self._fault, self.asked))
         return status
 

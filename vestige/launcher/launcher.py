@@ -149,8 +149,8 @@ class Machine(Asked):
 
         with self._asked() as run:
             freeze(run, os.fspath(folder), stays=stop)
-        if stop:
-            self.stop()
+            if stop:
+                run.ask({"do": "stop"})
 
     def _ask(self, request: Mapping[str, object]) -> object:
         """The run's answer to a request of docs/control.md."""

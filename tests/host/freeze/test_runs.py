@@ -16,6 +16,7 @@ import pytest
 from tests.host import layers
 from tests.host.harness import why_not
 from tests.host.kernel_payload import HELLO, QUEUES, SOME_SECTORS, Kernels
+from vestige.errors import GuestError, UsageError
 from vestige.host import images
 from vestige.host.control.client import find
 from vestige.host.freeze.parts import CPUID_AT, CPUS_AT
@@ -191,7 +192,8 @@ def test_a_guest_that_was_frozen_goes_on_and_what_it_was_can_be_thawed_twice(
     image = disk(folder)
     guest.run(kernels("virtio_some"), "--disk", f"{image}")
     guest.await_words(5)
-    assert guest.freeze() == (0, "")
+    status, line = guest.freeze()
+    assert (status, "can be thawed as long as nothing is written to" in line) == (0, True)
     so_far = len(guest.said)
     copy = folder / "copy"
     manifest = json.loads((guest.snapshot / "manifest.json").read_text())
@@ -274,9 +276,24 @@ def test_a_snapshot_is_replaced_and_a_folder_of_something_else_is_not(
     assert guest.freeze() == (0, "")
     assert (guest.snapshot / "manifest.json").stat().st_ino != before
     assert json.loads((guest.snapshot / "manifest.json").read_text())["frozen"] >= first
+    link = folder / "link"
+    link.symlink_to(guest.snapshot)
+    assert vestige("freeze", "guest", str(link)) == (0, "")  # what it leads to
+    assert link.is_symlink()
     (guest.snapshot / "mine").write_bytes(b"")
     status, line = guest.freeze()
     assert (status, "a folder that holds something else" in line) == (2, True)
+    other = folder / "other"
+    (other / "ram").mkdir(parents=True)
+    (other / "manifest.json").write_text('{"name": "another program"}')
+    for _ in range(2):
+        status, line = vestige("freeze", "guest", str(other))
+        assert (status, "a folder that holds something else" in line) == (2, True)
+        if (other / "ram").is_dir():
+            (other / "ram").rmdir()
+    for name in ("", ".", "/", str(folder / ("x" * 300))):
+        status, line = vestige("freeze", "guest", name)
+        assert (status, line.count("\n")) == (2, 1), line
     (folder / "file").write_bytes(b"mine")
     for place, problem in (("file", "not a folder"), ("no/where", "No such file or directory")):
         status, line = vestige("freeze", "guest", str(folder / place))
@@ -331,7 +348,7 @@ def test_what_can_t_be_thawed_is_refused_in_a_line(kernels: Kernels, guest: Gues
     state.write_bytes(whole)
     for words, problem in (
         (("--disk", str(disk(guest.folder))), "1 disks, and the machine was frozen with 0"),
-        (("--accel", "soft"), "on this machine's KVM"),
+        (("--time", "soon"), "--time soon: there are keep, now"),
         (("--memory", "64M"), "unrecognized arguments"),
         (("more",), "give a snapshot"),
     ):
@@ -367,11 +384,91 @@ def test_any_byte_of_the_state_may_be_wrong(kernels: Kernels, guest: Guest) -> N
         assert done.stderr.count(b"\n") <= 2
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_guest_goes_on_where_who_wanted_it_frozen_ends(
+    kernels: Kernels, guest: Guest, number: signal.Signals
+) -> None:
+    """Also where it was to stay paused, until the run is ended."""
+    guest.run(kernels("idle"))
+    guest.await_words(len(HELLO))
+    with find("guest") as run:
+        for _ in range(4):
+            before = run.ask({"do": "exits"})
+            command = [*VESTIGE, "freeze", "guest", str(guest.snapshot), "--stop"]
+            asking = subprocess.Popen(command, stderr=subprocess.PIPE)
+            deadline = time.monotonic() + PATIENCE
+            while not list(guest.folder.glob(".snapshot.*.part")) and asking.poll() is None:
+                assert time.monotonic() < deadline
+            asking.send_signal(number)
+            _, errors = asking.communicate()
+            assert errors == b""
+            if asking.returncode == 0:  # it was faster
+                assert guest.wait() == (143, "")
+                return
+            while run.ask({"do": "status"})["state"] != "running":
+                assert time.monotonic() < deadline
+            assert run.ask({"do": "exits"})["cpus"] >= before["cpus"]
+            left = list(guest.folder.glob(".snapshot.*.part"))
+            assert bool(left) <= (number == signal.SIGKILL)
+            for path in left:
+                shutil.rmtree(path)
+
+
+BAD_REQUESTS: list[dict[str, object]] = [
+    {"folder": 1},
+    {"folder": "relative"},
+    {"folder": "/nowhere/at/all"},
+    {"folder": "/\ud800"},
+    {"folder": "/", "stays": False},
+    {"folder": "/proc/self/fd"},
+    {"folder": "/tmp", "stays": "no"},
+    {},
+]
+
+
+def test_a_bad_request_for_a_freeze_is_an_error_and_no_more(kernels: Kernels, guest: Guest) -> None:
+    guest.run(kernels("idle"))
+    guest.await_words(len(HELLO))
+    with find("guest") as run:
+        for request in BAD_REQUESTS:
+            with pytest.raises((UsageError, GuestError)):
+                run.ask({"do": "freeze", **request})
+            assert run.ask({"do": "status"})["state"] == "running"
+
+
+def test_ports_lead_nowhere_until_they_are_given(kernels: Kernels, guest: Guest) -> None:
+    words = ("--port", f"one={guest.folder}/one", "--port", f"two={guest.folder}/two")
+    guest.run(kernels("idle"), *words)
+    guest.await_words(len(HELLO))
+    assert guest.freeze("--stop") == (0, "")
+    guest.wait()
+    done = subprocess.run(
+        [*VESTIGE, "thaw", str(guest.snapshot), "--timeout", "0.5"],
+        capture_output=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (124, b"vestige: the timeout is over\n")
+
+
+def test_a_manifest_that_asks_for_more_than_a_machine_is_refused(
+    kernels: Kernels, guest: Guest
+) -> None:
+    frozen(kernels, guest)
+    manifest = guest.snapshot / "manifest.json"
+    told = json.loads(manifest.read_text())
+    for word in ("--jail=off", f"--stats={guest.folder}/stats", "--timeout=1", "--memory=96M"):
+        manifest.write_text(json.dumps(told | {"words": [*told["words"], word]}))
+        status, line = vestige("thaw", str(guest.snapshot))
+        assert (status, "its manifest is damaged" in line, line.count("\n")) == (2, True, 1), line
+    assert not (guest.folder / "stats").exists()
+
+
 def test_two_do_not_have_one_disk(kernels: Kernels, guest: Guest, folder: Path) -> None:
     image = disk(folder)
     guest.run(kernels("idle"), "--disk", str(image))
     guest.await_words(len(HELLO))
-    assert guest.freeze() == (0, "")
+    assert guest.freeze()[0] == 0
     status, line = vestige("thaw", str(guest.snapshot))
     assert (status, "in use" in line, line.count("\n")) == (2, True, 1), line
 

@@ -145,8 +145,7 @@ def resume(machine: "Machine", _request: "Request") -> "Answer":
 
 def freeze(machine: "Machine", request: "Request") -> "Answer":
     """Write all state into the pipe at `descriptor`; `stays`: be paused, behind it."""
-    machine.freeze(request["descriptor"], stays=bool(request.get("stays")))
-    return {}
+    return {"paused": machine.freeze(request["descriptor"], stays=request["stays"])}
 
 
 def screen(machine: "Machine", request: "Request") -> "Answer":

@@ -63,14 +63,17 @@ class Client:
     """One that is connected, by its descriptor, which is a socket's or a device's.
 
     `coming` is what it sent and nobody has looked at, `going` what it has not taken yet. `reads`:
-    it may send more; `waits`: a request of its is being answered, by `later` where that is so.
+    it may send more; `waits`: a request of its is being answered, by `later` where that is so;
+    `holds`: the guest is paused as long as it is connected.
     """
 
-    __slots__ = ("coming", "descriptor", "going", "later", "reads", "waits")
+    __slots__ = ("coming", "descriptor", "going", "holds", "later", "reads", "waits")
 
     def __init__(self, descriptor: int) -> None:
-        os.set_blocking(descriptor, False)
+        if descriptor >= 0:
+            os.set_blocking(descriptor, False)
         self.descriptor = descriptor
+        self.holds = False
         self.coming, self.going = bytearray(), bytearray()
         self.reads, self.waits = True, False
         self.later: Later | None = None
@@ -270,6 +273,9 @@ class Control:
         if client.later is not None:
             client.later.give_up()
         self._queue = [each for each in self._queue if each[0] is not client]
+        if client.holds:
+            self._let_go_on()
+            self._ask()
         self._keep_spare()
 
     # ---- requests -------------------------------------------------------------------------
@@ -334,6 +340,21 @@ class Control:
         if client is not None:
             self._send(client, line.replace(b"\n", b" "))
         self._ask()
+
+    def hold(self, *, is_whole: bool) -> None:
+        """The guest is paused for who has asked for a freeze, as long as that one is connected.
+
+        It goes on where the snapshot is not `is_whole`, or nobody is there any more.
+        """
+        client = self._asking
+        if client is not None and is_whole and self._clients.get(client.descriptor) is client:
+            client.holds = True
+        else:
+            self._let_go_on()
+
+    def _let_go_on(self) -> None:
+        """Have the guest do so, once the machine has answered what it is asked."""
+        self._queue.append((Client(-1), RESUME, {}, b""))
 
     def _note(self, done: str) -> None:
         """What the machine has done is to be told of the run."""

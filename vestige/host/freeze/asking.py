@@ -9,7 +9,6 @@ import ctypes
 import errno
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import Any
 from vestige.bounds import MAX_DISKS
 from vestige.errors import GuestError, UsageError
 from vestige.host import images, limits
-from vestige.host.control.client import Run, SlowError, find
-from vestige.host.control.commands import FREEZE, RESUME
+from vestige.host.control.client import Run, SlowError
+from vestige.host.control.commands import FREEZE
 from vestige.host.freeze.parts import NAMES
 from vestige.host.freeze.snapshot import MANIFEST, key_of, overlay_name
 from vestige.host.kvm.monitor_code import MonitorCode
@@ -28,6 +27,7 @@ from vestige.lang.intrinsics import syscall
 SYS_RENAMEAT2 = 316
 AT_WORKING_DIRECTORY = (1 << 64) - 100
 EXCHANGE = 1 << 1
+LONGEST = 200  # characters of a folder's name that are in its other name
 LOOK = 0.5  # seconds from one look at how far it is to the next
 PATIENCE = 60.0  # seconds without anything written, until it is given up
 OURS = {MANIFEST, *NAMES.values(), *map(overlay_name, range(MAX_DISKS))}
@@ -35,54 +35,83 @@ OURS = {MANIFEST, *NAMES.values(), *map(overlay_name, range(MAX_DISKS))}
 Told = Callable[[int], object]
 
 
-def freeze(run: Run, path: str, *, stays: bool = False, told: Told = lambda _: None) -> None:
+def freeze(
+    run: Run, path: str, *, stays: bool = False, told: Told = lambda _: None
+) -> Mapping[str, Any]:
     """Freeze the guest of a run into the folder `path`, which is made, or replaced as a whole.
 
-    `stays`: it is paused, behind it, else it goes on. `told` hears now and then how many bytes are
-    written. Raises UsageError for a place that can't be, GuestError where it can't be frozen now;
-    there is nothing new then, and the guest goes on.
+    `stays`: it is paused behind it, as long as `run` is connected; else it goes on. `told` hears
+    now and then how many bytes are written. What the manifest says. Raises UsageError for a place
+    that can't be, GuestError where it can't be frozen now; there is nothing new then, and the guest
+    goes on once `run` is closed.
     """
-    place = Path(os.path.abspath(path))  # noqa: PTH100 - a link stays one
-    _check(place, path)
-    part = place.parent / f".{place.name}.{os.urandom(8).hex()}.part"
+    place = _place(path)
+    part = place.parent / f".{place.name[:LONGEST]}.{os.urandom(8).hex()}.part"
     try:
         part.mkdir(mode=0o700)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; give a place for a new folder") from None
-    runs = run.ask({"do": "status"}).get("state") == "running"
     try:
-        _complete(part, place, _ask(run, part, stays=stays, told=told))
-    except BaseException as error:
-        if stays and runs:
-            _resume(run.name)
-        if isinstance(error, OSError):
-            remedy = limits.cure(error.errno or 0)
-            words = f"{path}: {error.strerror}" + (f"; {remedy}" if remedy else "")
-            raise UsageError(words) from None
-        raise
+        manifest = _ask(run, part, stays=stays, told=told)
+        _complete(part, place, manifest)
+    except OSError as error:
+        remedy = limits.cure(error.errno or 0)
+        words = f"{path}: {error.strerror}" + (f"; {remedy}" if remedy else "")
+        raise UsageError(words) from None
+    except (GuestError, UsageError) as error:
+        raise type(error)(str(error).replace(str(part), path)) from None
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        _remove(part)
+    return manifest
 
 
-def _resume(name: str) -> None:
-    """Have the guest go on, behind what is still done for another request."""
-    with contextlib.suppress(GuestError, UsageError), find(name) as run:
-        run.ask({"do": RESUME})
-
-
-def _check(place: Path, path: str) -> None:
+def _place(path: str) -> Path:
+    """Where that is. Raises UsageError for what is there and is no snapshot."""
+    place = Path(os.path.realpath(path))
+    if not path or place in (Path.cwd(), Path("/")):
+        raise UsageError(f"{path!r}: no place for a snapshot, which is a folder of its own")
     try:
+        if os.path.ismount(place):
+            raise UsageError(f"{path}: a file system of its own; give a folder in it")
         if place.is_dir():
-            there = {each.name for each in place.iterdir()}
-            if there and not (MANIFEST in there and there <= OURS):
+            if any(place.iterdir()) and not _is_snapshot(place):
                 raise UsageError(
                     f"{path}: a folder that holds something else; give one that is not there, or a"
                     " snapshot to be replaced"
                 )
-        elif place.exists() or place.is_symlink():
+        elif place.exists():
             raise UsageError(f"{path}: not a folder; give one that is not there")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{path!r}: {reason}; give a place for a new folder") from None
+    return place
+
+
+def _is_snapshot(place: Path) -> bool:
+    """Whether a folder has nothing but files that a snapshot may have, and a manifest."""
+    there = list(place.iterdir())
+    if not all(each.name in OURS and each.is_file() and not each.is_symlink() for each in there):
+        return False
+    try:
+        told = json.loads((place / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and {"format", "vestige", "monitor"} <= told.keys()
+
+
+def _remove(part: Path) -> None:
+    """Have a folder go, and a snapshot's files in it. Raises GuestError where there are others."""
+    for name in OURS:
+        with contextlib.suppress(OSError):
+            (part / name).unlink()
+    try:
+        part.rmdir()
+    except FileNotFoundError:
+        return
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}; give a place for a new folder") from None
+        raise GuestError(
+            f"{part}: what was put into the snapshot meanwhile is there now ({error.strerror})"
+        ) from None
 
 
 def _ask(run: Run, part: Path, *, stays: bool, told: Told) -> Mapping[str, Any]:
@@ -98,7 +127,9 @@ def _ask(run: Run, part: Path, *, stays: bool, told: Told) -> Mapping[str, Any]:
                 written, since = now, time.monotonic()
             told(written)
             if time.monotonic() - since > PATIENCE:
-                raise
+                raise SlowError(
+                    f"{run.name}: nothing came for {PATIENCE:.0f} s; is its process stopped?"
+                ) from None
             continue
         if not isinstance(answer, dict):
             raise GuestError(f"{run.name}: an answer that is none of a run's")

@@ -24,6 +24,7 @@ from vestige.host.loop.untrusted import Untrusted
 from vestige.machine.cpu_features import Entry, lacking
 
 MOST_CPUID = 256
+LEAST_KHZ, MOST_KHZ = 100_000, 100_000_000  # of a TSC
 DAMAGED = "the snapshot's state is damaged: memory is nowhere that it can be"
 OTHER = "; thaw it where it was frozen, or on a machine like that"
 # Of Config, what a thaw has its own of: files, rings, and what KVM is.
@@ -110,13 +111,15 @@ class Thawed:
     def set_frequency(self) -> None:
         """Have the CPUs of both VMs count as fast as they did. Raises UsageError."""
         khz = self._khz
+        if not LEAST_KHZ <= khz <= MOST_KHZ:
+            raise UsageError(f"the snapshot's state is damaged: no CPU counts {khz} kHz")
         for cpu in (*self._twin.guest.cpus, *self._twin.monitor.cpus):
-            if cpu.tsc_khz() != khz:
-                if kvm.attempt(cpu.descriptor, kvm.Request.SET_TSC_KHZ, khz) < 0:
-                    raise UsageError(
-                        f"the guest was frozen where a CPU counts {khz} kHz, and here it is"
-                        f" {cpu.tsc_khz()}{OTHER}"
-                    )
+            here = cpu.tsc_khz()
+            if here != khz and kvm.attempt(cpu.descriptor, kvm.Request.SET_TSC_KHZ, khz) < 0:
+                raise UsageError(
+                    f"the guest was frozen where a CPU counts {khz} kHz, and here it is"
+                    f" {here}{OTHER}"
+                )
 
     def set_cpuid(self, here: Sequence[Entry], *, apart: bool) -> list[Entry]:
         """Show the guest's CPUs the processor that they were, which `here` is to have all of.

@@ -27,6 +27,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 LARGEST = 1 << 20  # bytes of it
 MOST_DOMAINS = 8
+TRIES = 3
 DAMAGED = "not a manifest that `vestige freeze` has written; freeze the machine once more"
 
 
@@ -47,6 +48,8 @@ class Snapshot:
     ) -> None:
         self.path, self.parts, self.overlays = path, parts, overlays
         self.words: list[str] = told["words"]
+        self.memory: int = told["memory"]
+        self.cpus: int = told["cpus"]
         self.domains: int = told["domains"]
         self.monitor: str = told["monitor"]
         self.version: str = told["vestige"]
@@ -77,7 +80,23 @@ def key_of(code: MonitorCode) -> str:
 
 
 def open_snapshot(path: str) -> Snapshot:
-    """The one in the folder `path`. Raises UsageError for what is none, or somebody else's."""
+    """The one in the folder `path`. Raises UsageError for what is none, or somebody else's.
+
+    One that is replaced meanwhile is opened anew.
+    """
+    for _ in range(TRIES):
+        try:
+            return _open(path)
+        except ReplacedError:
+            continue
+    return _open(path)
+
+
+class ReplacedError(UsageError):
+    """A file of it has gone, and another folder may be there."""
+
+
+def _open(path: str) -> Snapshot:
     parts: dict[Part, int] = {}
     overlays: dict[int, int] = {}
     try:
@@ -98,9 +117,8 @@ def open_snapshot(path: str) -> Snapshot:
             os.close(folder)
     except OSError as error:
         _close((*parts.values(), *overlays.values()))
-        raise UsageError(
-            f"{_place(error, path)}: {error.strerror}; {_remedy(error, path)}"
-        ) from None
+        kind = ReplacedError if isinstance(error, FileNotFoundError) else UsageError
+        raise kind(f"{_place(error, path)}: {error.strerror}; {_remedy(error, path)}") from None
     except BaseException:
         _close((*parts.values(), *overlays.values()))
         raise
@@ -123,7 +141,9 @@ def _check_size(place: str, found: int, size: int | None, part: Part) -> None:
 def _place(error: OSError, path: str) -> str:
     """What it is of: a file that is looked for in a folder has no more than its name."""
     name = str(error.filename or "")
-    return name if "/" in name else path
+    if "/" in name or not os.path.isdir(path):  # noqa: PTH112
+        return name if "/" in name else path
+    return f"{path}/{name}"
 
 
 def _remedy(error: OSError, path: str) -> str:
@@ -145,11 +165,12 @@ def _manifest(folder: int, path: str) -> "dict[str, Any]":
         told = json.loads(data)
     except (ValueError, RecursionError):
         told = None
-    if not isinstance(told, dict) or not isinstance(told.get("format"), int):
+    if not isinstance(told, dict) or type(told.get("format")) is not int:
         raise UsageError(f"{place}: {DAMAGED}")
     if told["format"] != FORMAT:
+        known = str(told["format"])[:9]
         raise UsageError(
-            f"{place}: of format {told['format']}, and this Vestige, {__version__}, knows {FORMAT};"
+            f"{place}: of format {known}, and this Vestige, {__version__}, knows {FORMAT};"
             f" thaw it by Vestige {_text(told.get('vestige')) or 'of its version'}"
         )
     if not _is_whole(told):
@@ -170,6 +191,7 @@ def _is_whole(told: "dict[str, Any]") -> bool:
         and all(isinstance(told.get(name), str) for name in ("vestige", "monitor"))
         and _is_list(told.get("words"), str)
         and _is_list(told.get("parts"), str)
+        and set(told["parts"]) <= set(NAMES.values())
         and _is_list(told.get("disks"), dict)
         and isinstance(told.get("layout"), dict)
         and all(isinstance(each, str) for each in told["layout"].values())
@@ -196,6 +218,7 @@ def mark_of(disk: DiskImage) -> "dict[str, Any]":
         mark["overlay_path"] = os.path.abspath(disk.overlay.path)  # noqa: PTH100
         mark["overlay"] = _mark(disk.overlay.claim)
     mark["copied"] = disk.overlay is not None and disk.overlay.path == TEMPORARY
+    mark["written"] = disk.written is not None and not mark["copied"]
     return mark
 
 

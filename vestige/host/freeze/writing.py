@@ -12,7 +12,7 @@ import os
 from _collections_abc import Callable, Mapping
 from contextlib import suppress
 
-from vestige.errors import GuestError, UsageError
+from vestige.errors import UsageError
 from vestige.host import limits
 from vestige.host.freeze.parts import MOST, NAMES, PIECE, RECORD, Part
 
@@ -55,12 +55,18 @@ class Writer:
             raise
 
     def _make(self) -> None:
-        """Those files that every machine has."""
+        """Those files that every machine has, in a folder that has none."""
         try:
             self._place_of_files = os.open(self._folder, FOLDER)
+            if os.listdir(f"/proc/self/fd/{self._place_of_files}"):  # noqa: PTH208
+                raise UsageError(f"{self._folder}: not empty; give a new folder")
             for part, size in self._sizes.items():
                 os.ftruncate(self._file(part), size)
+        except ValueError as error:
+            raise UsageError(f"{self._folder!r}: {error}") from None
         except OSError as error:
+            for part in self._files:
+                os.unlink(NAMES[part], dir_fd=self._place_of_files)
             raise UsageError(_line(self._folder, error)) from None
 
     def _file(self, part: Part) -> int:
@@ -145,13 +151,13 @@ class Writer:
     def finish(self) -> None:
         """The machine's process has told all: the rest that is in the pipe is written.
 
-        Raises GuestError where it failed.
+        Raises UsageError where it failed.
         """
         while self._read >= 0:
             os.set_blocking(self._read, True)
             self.take()
         if self.problem is not None:
-            raise GuestError(self.problem)
+            raise UsageError(self.problem)
 
     def close(self) -> None:
         """Give all back; a second time does nothing."""

@@ -406,10 +406,10 @@ class Machine:
             Part.REGION: [(0, abi.REGIONS[0][1])],
         }
 
-    def freeze(self, pipe: int, *, stays: bool) -> None:
-        """Write all state into `pipe` once nothing is under way; `stays`: paused, behind it.
+    def freeze(self, pipe: int, *, stays: bool) -> bool:
+        """Write all state into `pipe` once nothing is under way; `stays`: be paused behind it.
 
-        Raises UsageError where it can't.
+        Whether it is paused by that, and was not before. Raises UsageError where it can't.
         """
         orders, session = self._orders, self.session
         if orders.controllers:
@@ -427,6 +427,7 @@ class Machine:
         finally:
             if not (was_paused or stays):
                 session.resume()
+        return stays and not was_paused
 
     def change_disc(self, descriptor: int, sectors: int) -> None:
         """Have this file for the drive's disc, of so many sectors; none: it is empty.

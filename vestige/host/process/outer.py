@@ -51,6 +51,7 @@ PATIENCE = 10.0  # seconds in which a process that was told to end does so
 FAILURE_SIZE = 3  # bytes: a disk, an operation, an errno
 STOP = signal.SIGTSTP
 WHOSE = "the machine's process"
+PAUSED = b'"paused": true'  # in the answer to a freeze: it is so because of that
 TAKES_NOTHING = "the machine's process takes nothing now; try again"
 
 
@@ -192,42 +193,53 @@ class MachineProcess:
 
     def _freeze(self, request: "Mapping[str, Any]") -> None:
         """Have its state written into the files of a folder. Raises UsageError, GuestError."""
-        from vestige.host.freeze import parts, writing  # noqa: PLC0415 - few runs are frozen
-
         folder, stays = request.get("folder"), request.get("stays", False)
         control = self._control
         if control is None or control.manifest is None:
             raise GuestError(TAKES_NOTHING)
         if not isinstance(folder, str) or not folder.startswith("/") or "\0" in folder:
             raise UsageError('a freeze is into a new folder: {"folder": "/absolute/path"}')
-        manifest = control.manifest
-
-        def stands(place: int) -> None:
-            self._manifest = manifest(place)
-
-        writer = writing.Writer(folder, parts.sizes(*self._sizes), stands)
-        asked = question(FREEZE, {"stays": bool(stays)})
+        if not isinstance(stays, bool):
+            raise UsageError('whether the guest stays paused is {"stays": true} or false')
+        try:
+            writer = self._writer_of(folder, control)
+        except OSError as error:  # a limit; the guest goes on
+            raise GuestError(limits.line_of(error) or str(error)) from None
+        asked = question(FREEZE, {"stays": stays})
         if not self._link.send_along(Kind.ASK, asked, writer.pipe):
             writer.close()
             raise GuestError(TAKES_NOTHING)
         writer.given()
         control.writer = writer
 
+    def _writer_of(self, folder: str, control: "Control") -> "Writer":
+        """What writes them. Raises UsageError, OSError."""
+        from vestige.host.freeze import parts, writing  # noqa: PLC0415 - few runs are frozen
+
+        def stands(place: int) -> None:
+            if control.manifest is not None:
+                self._manifest = control.manifest(place)
+
+        return writing.Writer(folder, parts.sizes(*self._sizes), stands)
+
     def _frozen(self, answer: bytes) -> bytes:
         """An answer; to a freeze it is what the manifest is to say, or why there is none."""
         writer = self._take_writer()
         if writer is None:
             return answer
+        control, stays = self._control, is_answer(answer) and PAUSED in answer
         try:
             if is_answer(answer):
                 writer.finish()
                 answer = answer_line(json_of({**self._manifest, "parts": writer.parts}))
             elif writer.problem is not None:
-                answer = error_line(GuestError(writer.problem))
-        except GuestError as error:
+                answer = error_line(UsageError(writer.problem))
+        except UsageError as error:
             answer = error_line(error)
         finally:
             writer.close()
+        if stays and control is not None:
+            control.hold(is_whole=is_answer(answer))
         return answer
 
     def tell_size(self, columns: int, rows: int) -> None:
