@@ -16,7 +16,7 @@ from vestige.monitor.devices.hpet.spec import TimerConfiguration as Bit
 ACCESSES = 40  # in one sequence
 STRIDE = 0x20
 NOT_DUE = 1 << 31  # a counter that no comparator of 31 bits equals
-ROUTES = range(FIRST_ROUTE, FIRST_ROUTE + 4)
+ROUTES = range(FIRST_ROUTE, FIRST_ROUTE + 3)  # both take these
 FLAGS = (Bit.LEVEL, Bit.INTERRUPT, Bit.PERIODIC, Bit.SET_VALUE, Bit.MODE_32)
 TIMER_HIGH = Register.TIMER_CONFIGURATION + 4  # the pins a timer can use
 
