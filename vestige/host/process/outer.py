@@ -77,6 +77,9 @@ def fork(
     link, other = pair()
     # Until the child has handlers of its own: it has our pipe, and what comes there ends us.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, inner.IGNORED)
+    # A thread that has waited for this one's turn is let in: its wish would be the child's, too, in
+    # which it is not, and CPython 3.11 waits for it there for ever (ceval_gil.h, drop_gil).
+    time.sleep(0)
     try:
         forked = namespaces.fork() if jailed else namespaces.Forked(os.fork())
         if forked.pid == 0:
