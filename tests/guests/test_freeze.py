@@ -46,7 +46,7 @@ def test_linux_goes_on_where_it_was_frozen(
     cpus, *words = MACHINES[machine]
     command: list[str | Path] = [sys.executable, "-m", "tests.guests.freeze_inside"]
     command += [kernel, initrd, tmp_path, cpus, str(FREEZES), *words]
-    command += ["--append", "console=ttyS0 panic=-1"]
+    command += ["--append", "console=ttyS0 panic=-1 loglevel=1"]
     done = softhost.capture(command, timeout=(FREEZES + 2) * PATIENCE)
     assert done.status == 0, done.stderr.decode()
     found: dict[str, Any] = json.loads(done.stdout)
