@@ -70,6 +70,12 @@ def cure(error: int, *limits: Limit) -> str:
     return ", or ".join(found) or OTHERWISE.get(error, "")
 
 
+def with_cure(words: str, error: int) -> str:
+    """`words`, and behind them what to do about errno `error`, if anything."""
+    remedy = cure(error)
+    return f"{words}; {remedy}" if remedy else words
+
+
 def refusal(what: str, error: int) -> UsageError | GuestError:
     """The error for `what`, which the kernel answered with errno `error`.
 
@@ -113,8 +119,7 @@ def line_of(error: Exception) -> str | None:
         number, words = errno.EAGAIN, "no thread can be started"
     else:
         return None
-    remedy = cure(number)
-    return f"{words}; {remedy}" if remedy else words
+    return with_cure(words, number)
 
 
 def _has_working_directory() -> bool:

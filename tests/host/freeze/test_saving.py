@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vestige.host.files.sparse import copy, data_of
-from vestige.host.freeze.parts import PAGE
+from vestige.host.files.sparse import PAGE, copy, data_of
 from vestige.host.freeze.saving import joined
 
 EXTENTS = [

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from vestige.errors import UsageError
-from vestige.host.freeze.parts import MOST, NAMES, PAGE, RECORD, Part, sizes
+from vestige.host.files.sparse import PAGE
+from vestige.host.freeze.parts import MOST, NAMES, RECORD, Part, sizes
 from vestige.host.freeze.writing import Writer
 
 MEMORY, CPUS = 64 << 20, 2

@@ -57,6 +57,11 @@ class Overlay:
         self._is_spare = is_spare
         self.map_size, self.start, self.end = layout(sectors)
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether its file ends with the run."""
+        return self.path == TEMPORARY
+
     def open_for_operations(self, watch: Watch | None) -> None:
         """Have `descriptor` be there. Raises as image_lock's."""
         self.descriptor = image_lock.open_for_operations(self.claim, self.words, False, watch)

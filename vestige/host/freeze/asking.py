@@ -55,8 +55,7 @@ def freeze(
         manifest = _ask(run, part, stays=stays, told=told)
         _complete(part, place, manifest)
     except OSError as error:
-        remedy = limits.cure(error.errno or 0)
-        words = f"{path}: {error.strerror}" + (f"; {remedy}" if remedy else "")
+        words = limits.with_cure(f"{path}: {error.strerror}", error.errno or 0)
         raise UsageError(words) from None
     except (GuestError, UsageError) as error:
         raise type(error)(str(error).replace(str(part), path)) from None

@@ -11,7 +11,7 @@ from vestige.host.freeze.snapshot import FORMAT, key_of, mark_of, overlay_name
 from vestige.host.freeze.words import words_of
 from vestige.host.freeze.writing import NEW
 from vestige.host.kvm.monitor_code import MonitorCode
-from vestige.host.options import TEMPORARY, RunOptions
+from vestige.host.options import RunOptions
 from vestige.lang.types import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def of_run(
     Of temporary overlays there is a copy in `folder` then. Raises OSError.
     """
     for number, disk in disks.items():
-        if disk.overlay is not None and disk.overlay.path == TEMPORARY:
+        if disk.overlay is not None and disk.overlay.is_temporary:
             copy = os.open(overlay_name(number), NEW, 0o600, dir_fd=folder)
             try:
                 sparse.copy(disk.overlay.claim, copy)

@@ -43,7 +43,6 @@ MOST = {
 }
 RECORD = struct.Struct("<IIQQ")  # a Part, nothing, its byte, how many follow
 PIECE = 1 << 20  # bytes of a record, at most
-PAGE = 4096
 # Of the state: ns of CLOCK_REALTIME when it was frozen, the latest TSC of the monitor's CPUs, kHz
 # of all, how many CPUs the guest has, what it finds at the window and at the gate, where it finds
 # the region and the flash memory. A cpu_state.CLOCK and a kvm.Cpuid follow, then the CPUs.

@@ -10,8 +10,8 @@ from _collections_abc import Iterator, Mapping, Sequence
 
 from vestige.errors import UsageError
 from vestige.host.capabilities import unprivileged
-from vestige.host.files.sparse import data_of
-from vestige.host.freeze.parts import HEAD, PAGE, PIECE, RECORD, Part
+from vestige.host.files.sparse import PAGE, data_of
+from vestige.host.freeze.parts import HEAD, PIECE, RECORD, Part
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import cpu_state
 from vestige.host.kvm.memory import Region

@@ -19,9 +19,9 @@ from vestige import __version__, trust
 from vestige.bounds import MAX_CPUS, MAXIMUM_MEMORY
 from vestige.errors import UsageError
 from vestige.host.backends.disks import DiskImage
-from vestige.host.freeze.parts import MOST, NAMES, PAGE, Part, sizes
+from vestige.host.files.sparse import PAGE
+from vestige.host.freeze.parts import MOST, NAMES, Part, sizes
 from vestige.host.kvm.monitor_code import MonitorCode
-from vestige.host.options import TEMPORARY
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -214,11 +214,13 @@ def mark_of(disk: DiskImage) -> "dict[str, Any]":
     """
     path = os.path.abspath(disk.path) if disk.path else None  # noqa: PTH100
     mark: dict[str, Any] = {"path": path, "image": _mark(disk.claim)}
-    if disk.overlay is not None and disk.overlay.path != TEMPORARY:
-        mark["overlay_path"] = os.path.abspath(disk.overlay.path)  # noqa: PTH100
-        mark["overlay"] = _mark(disk.overlay.claim)
-    mark["copied"] = disk.overlay is not None and disk.overlay.path == TEMPORARY
-    mark["written"] = disk.written is not None and not mark["copied"]
+    overlay = disk.overlay
+    is_copied = overlay is not None and overlay.is_temporary
+    if overlay is not None and not is_copied:
+        mark["overlay_path"] = os.path.abspath(overlay.path)  # noqa: PTH100
+        mark["overlay"] = _mark(overlay.claim)
+    mark["copied"] = is_copied
+    mark["written"] = disk.written is not None and not is_copied
     return mark
 
 

@@ -23,7 +23,7 @@ AT_ONCE = 16  # pieces, until anything else is looked at
 
 
 class Writer:
-    """One freeze. `pipe`: what the machine's process writes into; None: it has it.
+    """One freeze. `pipe`: what the machine's process writes into; -1: it has it.
 
     `problem`: why it failed, once that is so; nothing more is written then.
     """
@@ -171,5 +171,4 @@ class Writer:
 
 
 def _line(path: str, error: OSError) -> str:
-    remedy = limits.cure(error.errno or 0)
-    return f"{path}: {error.strerror}" + (f"; {remedy}" if remedy else "")
+    return limits.with_cure(f"{path}: {error.strerror}", error.errno or 0)

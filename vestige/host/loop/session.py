@@ -242,13 +242,20 @@ class Session:
         self._look_interval = next(filter(None, [ring.look_interval() for ring in rings]), None)
         self._next_look = 0.0  # monotonic
 
+    @property
+    def _cpus(self) -> "list[CpuThread]":
+        return [each for each in self.threads if not each.is_worker]
+
+    @property
+    def _workers(self) -> "list[CpuThread]":
+        return [each for each in self.threads if each.is_worker]
+
     def prepare(self) -> bool:
         """Let the monitor initialise, before anything else runs; False if that ended it all.
 
         CPU 0's powers the machine on; then each worker makes itself ready to be woken.
         """
-        first, *others = self.threads
-        return all(map(self._initialise, (first, *(one for one in others if one.is_worker))))
+        return all(map(self._initialise, (self.threads[0], *self._workers)))
 
     def _initialise(self, each: CpuThread) -> bool:
         each.loop.first = each.loop.in_monitor = 1
@@ -298,9 +305,7 @@ class Session:
         if self.is_paused:
             return
         self.is_paused = True
-        cpus = [each for each in self.threads if not each.is_worker]
-        workers = [each for each in self.threads if each.is_worker]
-        for threads, where in ((cpus, Stop.BETWEEN), (workers, Stop.HERE)):
+        for threads, where in ((self._cpus, Stop.BETWEEN), (self._workers, Stop.HERE)):
             for each in threads:
                 each.halt(where)
             self._await_rest(threads)
@@ -324,9 +329,8 @@ class Session:
         """
         was_paused = self.is_paused
         self.pause()
-        workers = [each for each in self.threads if each.is_worker]
-        for domain in reversed(range(len(workers))):
-            worker, config = workers[domain], self._twin.private.shared(domain).config
+        for domain, worker in reversed(list(enumerate(self._workers))):
+            config = self._twin.private.shared(domain).config
             config.freezes = 1
             worker.halt_at_next_done()
             os.eventfd_write(wakes[domain], 1)
@@ -344,10 +348,9 @@ class Session:
         if not was_paused:
             self.resume()
             return
-        workers = [each for each in self.threads if each.is_worker]
-        for each in workers:
+        for each in self._workers:
             each.halt(Stop.HERE)
-        self._await_rest(workers)
+        self._await_rest(self._workers)
 
     def resume(self) -> None:
         """Let all go on where a pause stopped them; without one, do nothing."""
