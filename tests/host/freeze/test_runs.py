@@ -16,6 +16,7 @@ import pytest
 from tests.host import layers
 from tests.host.harness import why_not
 from tests.host.kernel_payload import HELLO, QUEUES, SOME_SECTORS, Kernels
+from tests.host.processes import machine_of
 from vestige.errors import GuestError, UsageError
 from vestige.host import images
 from vestige.host.control.client import find
@@ -318,6 +319,38 @@ def test_a_freeze_that_is_killed_leaves_the_old_snapshot(kernels: Kernels, guest
         found = (guest.snapshot / "manifest.json").read_bytes()
         assert found == before or json.loads(found)["frozen"] >= json.loads(before)["frozen"]
         before = found
+
+
+@pytest.mark.parametrize("who", ["run", "machine"])
+def test_one_that_is_killed_while_it_is_frozen_leaves_the_old_snapshot(
+    kernels: Kernels, guest: Guest, who: str
+) -> None:
+    chosen, manifest = random.Random(who), guest.snapshot / "manifest.json"
+    guest.run(kernels("idle"))
+    guest.await_words(len(HELLO))
+    assert guest.freeze() == (0, "")
+    for _ in range(2):
+        before = manifest.stat().st_ino
+        assert guest.process is not None
+        run = guest.process.pid
+        killed = run if who == "run" else machine_of(run)
+        command = [*VESTIGE, "freeze", "guest", str(guest.snapshot)]
+        asking = subprocess.Popen(command, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + PATIENCE
+        while not list(guest.folder.glob(".snapshot.*.part")) and asking.poll() is None:
+            assert time.monotonic() < deadline
+        time.sleep(chosen.random() * 4 * LOOK)  # at any moment
+        os.kill(killed, signal.SIGKILL)
+        _, errors = asking.communicate(timeout=PATIENCE)
+        after = manifest.stat().st_ino
+        assert (asking.returncode, after == before) in ((1, True), (0, False)), errors
+        assert errors.count(b"\n") == asking.returncode
+        assert not list(guest.folder.glob(".snapshot.*.part"))
+        assert guest.wait()[0] == (-signal.SIGKILL if who == "run" else 1)
+        guest.thaw()
+        while vestige("pause", "guest")[0]:
+            assert time.monotonic() < deadline
+        assert vestige("resume", "guest") == (0, "")
 
 
 def frozen(kernels: Kernels, guest: Guest) -> None:
