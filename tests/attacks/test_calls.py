@@ -16,6 +16,7 @@ from vestige.errors import UsageError
 from vestige.host.backends.io_uring import REGISTER_BUFFERS_UPDATE, REGISTER_FILES_UPDATE
 from vestige.host.jail import calls, layers, seccomp
 from vestige.host.kvm.api import Request
+from vestige.host.kvm.cpu_state import SETTING
 from vestige.host.loop.runloop import NUDGE
 from vestige.host.process.link import PLACE, Kind, Link, pair
 from vestige.lang.intrinsics import address_of, syscall
@@ -72,6 +73,12 @@ OF_A_RUN = (
     *calls.OF_A_FREEZE,
 )
 FORBIDDEN: list[Call] = [
+    *((SYS_IOCTL, number, int(each), 0) for each in calls.OF_A_THAW for number in (511, 1024)),
+    *(
+        (SYS_IOCTL, SETTING, int(each), 0)
+        for each in Request
+        if each not in (*OF_A_RUN, *calls.OF_A_THAW)
+    ),
     *((SYS_IOCTL, PLACE, int(each), 0) for each in Request if each not in OF_A_RUN),
     *((SYS_IOCTL, PLACE, request, 0) for request in (0, TIOCSTI, 0x5401, 0x8912, 0xC050_2100)),
     (SYS_IOCTL, PLACE, Request.RUN | 1 << 32, 0),

@@ -30,6 +30,7 @@ from vestige.lang.intrinsics import (
     load32,
     load64,
     pause,
+    port_in8,
     port_in32,
     port_out8,
     port_out32,
@@ -37,6 +38,7 @@ from vestige.lang.intrinsics import (
     store16,
     store32,
     store64,
+    timestamp,
 )
 from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor.devices.piix3_ide.spec import Command, Register
@@ -77,6 +79,27 @@ def timer() -> None:
     """Say whether there is an HPET: Y or N."""
     say(89 if load32(HPET) == HPET_IDENTITY else 78)
     power_off()
+
+
+HPET_ENABLED = 1
+HPET_CONFIGURATION, HPET_COUNTER = HPET + 0x10, HPET + 0xF0
+
+
+def clocks() -> None:
+    """Answer each character with the TSC and the HPET's counter, eight bytes of each."""
+    store64(HPET_CONFIGURATION, HPET_ENABLED)
+    while True:
+        while port_in8(PORT_UART + 5) & 1 == 0:
+            pause()
+        port_in8(PORT_UART)
+        say_all(timestamp())
+        say_all(load64(HPET_COUNTER))
+
+
+def say_all(value: u64) -> None:
+    """Eight bytes, the lowest first."""
+    for place in range(8):
+        say(u8(value >> (8 * place)))
 
 
 def panics() -> None:

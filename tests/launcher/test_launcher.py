@@ -7,8 +7,10 @@ import resource
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -28,8 +30,12 @@ from tests.host.processes import (
     shared_mappings,
 )
 from vestige.host import images
+from vestige.host.control.client import find
+from vestige.host.freeze.parts import CPUS_AT, HEAD
+from vestige.host.kvm import cpu_state
 from vestige.launcher import GuestError, Launcher, UsageError, launcher
 from vestige.launcher.launcher import command_line
+from vestige.softhost import SoftHost
 
 pytestmark = [
     pytest.mark.kvm,
@@ -435,6 +441,99 @@ def test_a_machine_is_frozen_and_its_copies_go_on_each_by_itself(
         copies[number].close()
         ours.close()
         theirs.close()
+
+
+HELD = 2.0  # seconds
+HPET_PERIOD = 10e-9  # seconds
+
+
+def settings(pid: int) -> int:
+    """Descriptors by which a process may set what KVM keeps, in its jail."""
+    return sum(int(path.name) >= cpu_state.SETTING for path in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def clocks(ours: socket.socket, khz: int) -> tuple[float, float]:
+    """What the guest's TSC shows, and its HPET, in seconds."""
+    ours.send(b"?")
+    counters = struct.unpack("<QQ", ours.recv(16, socket.MSG_WAITALL))
+    return counters[0] / khz / 1000, counters[1] * HPET_PERIOD
+
+
+def test_no_time_passes_for_a_guest_that_is_held(
+    ready: Launcher, kernels: Kernels, tmp_path: Path
+) -> None:
+    folder = tmp_path / "snapshot"
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        streams = {"stdin": theirs.fileno(), "stdout": theirs.fileno()}
+        kernel = kernels("clocks")
+        with ready.start(kernel=kernel, memory="64M", hpet=True, **streams) as machine:
+            clocks(ours, 1)
+            began = time.monotonic()
+            before = clocks(ours, 1)
+            machine.freeze(folder, stop=True)
+        state = (folder / "state").read_bytes()
+        khz, offset = HEAD.unpack_from(state)[2], cpu_state.HEAD.unpack_from(state, CPUS_AT)[2]
+        frozen = time.monotonic()
+        with ready.thaw(folder, held=True, timeout=HELD / 2, **streams) as copy:
+            time.sleep(HELD)  # as long as it would not be there for any more
+            assert copy.poll() is None
+            inner = machine_of(copy.pid)
+            assert settings(inner) == 2 + 2, "of the guest, its CPU, the monitor's two"
+            with pytest.raises(GuestError, match="starts"):
+                copy.pause()
+            wanted = time.monotonic()
+            copy.go()
+            copy.go()
+            tsc, hpet = clocks(ours, khz)
+            assert settings(inner) == 0
+            most = frozen - began + time.monotonic() - wanted
+            if offset:  # else this KVM's guests have the host's TSC, as kvm_pvm's do
+                assert 0 < tsc - before[0] / khz < most
+                assert 0 < hpet - before[1] < most
+            assert copy.wait(PATIENCE) == 124, "its time counts from then"
+
+
+@pytest.mark.slow
+def test_no_time_passes_for_it_where_kvm_moves_tscs(softhost: SoftHost) -> None:
+    name = f"{Path(__file__)}::{test_no_time_passes_for_a_guest_that_is_held.__name__}"
+    inside = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", name]
+    done = softhost.capture(inside, timeout=10 * PATIENCE)
+    assert b"1 passed" in done.stdout, done.stdout.decode()
+
+
+def test_a_held_guest_ends_with_who_could_let_it_go_on(
+    ready: Launcher, kernels: Kernels, pipe: Pipe, tmp_path: Path
+) -> None:
+    folder = tmp_path / "snapshot"
+    with ready.start(kernel=kernels("idle"), stdout=pipe.end) as machine:
+        pipe.take(len(HELLO))
+        machine.freeze(folder, stop=True)
+    copy = ready.thaw(folder, held=True)
+    inner = machine_of(copy.pid)
+    copy.close()
+    assert over(inner)
+    copy = ready.thaw(folder, held=True, name="let-go")
+    inner = machine_of(copy.pid)
+    copy.go()
+    copy.close()
+    with find("let-go") as run:
+        deadline = time.monotonic() + PATIENCE
+        while run.ask({"do": "status"})["state"] != "running":
+            assert time.monotonic() < deadline
+        run.ask({"do": "stop"})
+    assert over(inner)
+    copy = ready.thaw(folder, held=True)
+    copy.kill()
+    assert copy.wait(PATIENCE) == 128 + signal.SIGKILL
+    with pytest.raises(GuestError, match="has ended before its guest went on"):
+        copy.go()
+    copy.close()
+    with pytest.raises(UsageError, match="is closed"):
+        copy.go()
+    (folder / "state").write_bytes(bytes((folder / "state").stat().st_size))
+    with pytest.raises(GuestError, match="has ended with status 2 before its guest could go on"):
+        ready.thaw(folder, held=True, stderr=subprocess.DEVNULL)
 
 
 def test_what_can_t_be_thawed_is_told_to_who_asks(ready: Launcher, tmp_path: Path) -> None:

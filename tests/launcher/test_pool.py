@@ -124,6 +124,33 @@ def test_guests_that_all_end_at_once_are_told_and_nobody_waits_for_ever(
             pass
 
 
+def test_guests_that_are_held_go_on_for_who_takes_one(launcher: Launcher, snapshot: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with (
+        ours,
+        theirs,
+        Pool(
+            snapshot, size=2, launcher=launcher, held=True, stdin=theirs.fileno(),
+            stdout=theirs.fileno(), timeout=PATIENCE,
+        ) as pool,
+    ):  # fmt: skip
+        until(lambda: pool.ready == 2)
+        ours.send(b"a")
+        with pool.guest(PATIENCE):
+            assert ours.recv(1) == b"a"
+        until(lambda: pool.ready == 2)
+        with pool._change:  # the keeper does not see it
+            machine, _ = pool._ready[0]
+            machine.kill()
+            machine.wait(PATIENCE)
+            taken = pool._take(PATIENCE)
+        assert taken is not machine
+        pool._give_back(taken)
+        with pool.guest(PATIENCE):
+            ours.send(b"b")
+            assert ours.recv(1) == b"b"
+
+
 def test_what_can_t_be_a_pool_is_refused(launcher: Launcher, tmp_path: Path) -> None:
     before = open_files()
     for size, limit in ((0, None), (2, 1)):

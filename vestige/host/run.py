@@ -29,14 +29,17 @@ from vestige.host.process.outer import MachineProcess, ProcessLines, machine_pro
 from vestige.host.resources import Resources
 from vestige.lang.types import TYPE_CHECKING
 from vestige.machine.config import MachineConfig
-from vestige.signals import Watch
+from vestige.signals import SIGNALLED, Ended, Watch
 
 if TYPE_CHECKING:
+    import signal
     from typing import Any
 
     from vestige.host.backends.network import Network
     from vestige.host.jail.cgroup import Group
     from vestige.host.viewer.outer import ViewerProcess
+else:
+    import _signal as signal  # signal itself makes enumerations of all numbers, and imports enum
 
 
 CACHE_FILES = 4  # descriptors that looking into the cache takes at once
@@ -48,10 +51,12 @@ class Ready:
 
     `compiled`; what is `known` of this machine's KVM; a process for the first `machine`, in a jail.
     `began`: when the run was asked for, in seconds of CLOCK_BOOTTIME. `started` is called once the
-    guest runs. `control` opens the run's.
+    guest runs. `control` opens the run's. `hold`: a guest that is thawed waits until something
+    comes to this socket, and `stands` is called once it does; the run ends where the other side of
+    it is closed.
     """
 
-    __slots__ = ("began", "compiled", "control", "known", "machine", "started")
+    __slots__ = ("began", "compiled", "control", "hold", "known", "machine", "stands", "started")
 
     def __init__(
         self,
@@ -61,9 +66,12 @@ class Ready:
         began: float | None = None,
         started: Callable[[], object] = lambda: None,
         control: "Callable[[options.RunOptions, Callable[[], object]], Control]" = open_control,
+        hold: int = -1,
+        stands: Callable[[], object] = lambda: None,
     ) -> None:
         self.compiled, self.known, self.machine, self.began = compiled, known, machine, began
         self.started, self.control = started, control
+        self.hold, self.stands = hold, stands
 
 
 def run(asked: options.RunOptions, ready: Ready | None = None, opened: Opener = open_files) -> int:
@@ -140,6 +148,7 @@ class Run:
         self._fault = ""  # by which the machine reset itself last, in words
         self._elapsed = 0.0  # seconds from the run's begin to the guest's first instruction
         self._spare, self._started = ready.machine, ready.started
+        self._hold, self._stands = ready.hold, ready.stands
 
     def to_the_end(self) -> int:
         """One machine after the other, as long as the guest resets and may; the exit status."""
@@ -247,11 +256,14 @@ class Run:
                     self.viewer.sees(shown)
                 if not self.restarts:
                     self.files.begin()
+                    if self._hold >= 0:
+                        self._hold_ready(machine)
                     self.console.start()
                     self.watch.begin()
                     now = time.clock_gettime(time.CLOCK_BOOTTIME)
                     self._elapsed = now - (self.began or now)
-                machine.go(self._elapsed)
+                if self._hold < 0:
+                    machine.go(self._elapsed)
                 self._started()
                 machine.answer_to(self.control)
                 self.control.runs(machine)
@@ -265,6 +277,24 @@ class Run:
                 self._fault = machine.outcome.fault if machine.outcome is not None else ""
         finally:
             machine.close()
+
+    def _hold_ready(self, machine: MachineProcess) -> None:
+        """Wait until the guest, which is wanted at any moment, runs; or until the machine is over.
+
+        Who wants it tells the machine's process: one process less that has to wake. Raises Ended as
+        `watch` does, and where nobody is left to want it.
+        """
+        self.watch.hold()
+        machine.go(self._elapsed, self._hold)
+        self._stands()
+        closing = {self._hold: 0}  # poll(2) tells of it unasked
+        while not machine.runs and machine.outcome is None:
+            ready = self.watch.wait(machine.waits_for() | closing)
+            if self._hold in ready:  # what came before counts: the machine's process will tell
+                closing = {}
+            machine.serve(ready)
+        if not closing and not machine.runs:
+            raise Ended(SIGNALLED + signal.SIGTERM)
 
     def _process(self) -> MachineProcess:
         """The spare one, if that serves, or a new one."""

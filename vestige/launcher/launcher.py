@@ -61,14 +61,16 @@ class Machine(Asked):
         process: int,
         name: str | None,
         teller: socket.socket | None = None,
+        hold: socket.socket | None = None,
     ) -> None:
         """`end`: where its status comes from; `process`: a pidfd; `name`: the run's, if any;
-        `teller`: as of Asked.
+        `teller`: as of Asked; `hold`: where it is told to go on, None: it does already.
         """
         super().__init__(pid, teller)
         self._name = str(pid) if name is None else name
         self._end = end
         self._process = process
+        self._hold, self._goes_on = hold, False
         self._status: int | None = None
 
     def fileno(self) -> int:
@@ -128,6 +130,38 @@ class Machine(Asked):
         """End it at once; its status will be 137."""
         self._signal(signal.SIGKILL)
 
+    def go(self) -> None:
+        """Have a guest that was thawed to be held go on; where it does already, do nothing.
+
+        Raises GuestError where it has ended, UsageError where the machine was closed.
+        """
+        self._refuse_closed()
+        if self._hold is None or self._goes_on:
+            return
+        self._goes_on = True
+        try:
+            if self.poll() is None:
+                self._hold.send(b"\0")
+                return
+        except BrokenPipeError:
+            pass
+        raise GuestError(f"machine {self.pid} has ended before its guest went on")
+
+    def _await_standing(self, seconds: float) -> None:
+        """Wait until one that is held is all there. Raises GuestError where it never is."""
+        poll = select.poll()
+        poll.register(self._hold or -1, select.POLLIN)
+        if not poll.poll(1000 * seconds):
+            raise GuestError(f"machine {self.pid} is not there within {seconds:.0f} s")
+        try:
+            if self._hold is not None:
+                messages.receive(self._hold)
+        except EOFError:
+            raise GuestError(
+                f"machine {self.pid} has ended with status {self.wait()} before its guest could go"
+                " on; its standard error says why"
+            ) from None
+
     def pause(self) -> None:
         """Have the guest do nothing until `resume`; its clocks go on. A second time does nothing.
 
@@ -183,6 +217,8 @@ class Machine(Asked):
         """Give back the descriptors; a machine that runs goes on until its launcher is closed."""
         if self._process >= 0:
             self.close_teller()
+            if self._hold is not None:
+                self._hold.close()
             self._end.close()
             os.close(self._process)
             self._process = -1
@@ -272,12 +308,17 @@ class Launcher:
         stdin: Stream = subprocess.DEVNULL,
         stdout: Stream = None,
         stderr: Stream = None,
+        held: bool = False,
         **options: Value,
     ) -> Machine:
         """Have a guest go on that was frozen into a folder; it does so while this returns.
 
+        With `held` it is there when this returns, all but running, and goes on by the machine's
+        `go`: until then no time passes for it. It ends if the machine is closed before that.
+
         `options` are those of `vestige thaw`; all else as of `start`. Raises as that, and
-        UsageError for what is no snapshot of this user's.
+        UsageError for what is no snapshot of this user's; GuestError for one that is to be held
+        and ends instead.
         """
         from vestige.host.freeze.snapshot import open_snapshot  # noqa: PLC0415 - few callers thaw
 
@@ -285,7 +326,16 @@ class Launcher:
         arguments = THAW.read(words)
         with closing(open_snapshot(os.fspath(folder))) as snapshot:
             asked = options_for(snapshot, arguments)
-        return self._start(messages.THAW, words, asked, Streams(stdin, stdout, stderr))
+        kind = messages.HELD if held else messages.THAW
+        machine = self._start(kind, words, asked, Streams(stdin, stdout, stderr))
+        if held:
+            try:
+                machine._await_standing(PATIENCE)
+            except BaseException:
+                machine.kill()
+                machine.close()
+                raise
+        return machine
 
     def _start(self, kind: str, words: list[str], checked: RunOptions, given: "Streams") -> Machine:
         """Have the template start one, by a message of that kind."""
@@ -296,6 +346,7 @@ class Launcher:
         opened: list[int] = []
         near, far = _pair("a machine can't be started")
         ends = [near]
+        teller = hold = None
         try:
             streams = [
                 _descriptor(name, stream, own, opened) for own, (name, stream) in enumerate(given)
@@ -303,9 +354,10 @@ class Launcher:
             opened.append(os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
             passed = [far.fileno(), *streams, opened[-1]]
             if checked.agent:
-                teller, told = _pair("a machine can't be started")
-                ends.append(teller)
-                opened.append(told.detach())
+                teller = _further(ends, opened)
+                passed.append(opened[-1])
+            if kind == messages.HELD:
+                hold = _further(ends, opened)
                 passed.append(opened[-1])
             messages.send(near, kind, words)
             _send(self._template, tuple(passed))
@@ -327,7 +379,7 @@ class Launcher:
         if kind == messages.REFUSED:
             _close(ends)
             raise GuestError(f"a machine can't be started: {value}")
-        return Machine(near, value, descriptors[0], checked.name, *ends[1:])
+        return Machine(near, value, descriptors[0], checked.name, teller, hold)
 
     def close(self) -> None:
         """End all machines in order, and the template; a second time does nothing.
@@ -470,6 +522,14 @@ def _pair(what: str) -> tuple[socket.socket, socket.socket]:
         return messages.pair()
     except OSError as error:
         raise limits.refusal(what, error.errno or 0) from None
+
+
+def _further(ends: list[socket.socket], opened: list[int]) -> socket.socket:
+    """One more pair: this side's, one of `ends`, and the other's, which is added to `opened`."""
+    near, far = _pair("a machine can't be started")
+    ends.append(near)
+    opened.append(far.detach())
+    return near
 
 
 def _close(ends: Sequence[socket.socket]) -> None:

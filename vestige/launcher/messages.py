@@ -4,7 +4,8 @@ The launcher sends a START with DESCRIPTORS on the template's socket, the first 
 machine's own socket. The machine reads its WORDS, or THAW, there: the template, of which all
 machines are copies, never has them. The template answers there twice: with the process (and a
 pidfd), or why there is none; and, when it is over, with its exit status. The template's first
-message on its own socket is READY, or why it can't be.
+message on its own socket is READY, or why it can't be. A machine that is HELD says by the last
+socket that came that it STANDS, and takes anything there for the word to go on.
 """
 
 import json
@@ -16,7 +17,8 @@ from typing import Any
 from vestige.errors import UsageError
 
 DESCRIPTORS = 5  # the machine's socket, standard input, output and errors, the working directory
-MOST_DESCRIPTORS = DESCRIPTORS + 1  # where it has a guest's agent: of whom the place is told
+# Where it has a guest's agent, to whom the place is told; where it is held, by whom.
+MOST_DESCRIPTORS = DESCRIPTORS + 2
 STANDARD_ERROR = 2
 LIMIT = 1 << 17  # bytes of one message; Linux takes a bit more by default
 READY = "ready"
@@ -24,6 +26,8 @@ UNUSABLE = "unusable"  # value: the error's line; a UsageError's
 START = "start"
 WORDS = "words"  # of `vestige run`
 THAW = "thaw"  # value: those of `vestige thaw`
+HELD = "held"  # the same, of a guest that waits until it is wanted
+STANDS = "stands"
 PROCESS = "process"
 REFUSED = "refused"  # value: why there is no process
 STATUS = "status"

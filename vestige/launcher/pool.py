@@ -32,11 +32,12 @@ class Pool:
         size: int = 1,
         limit: int | None = None,
         launcher: Launcher | None = None,
+        held: bool = False,
         **options: Value,
     ) -> None:
         """Have `size` guests stand ready, and `limit` at most in all, those in use included (None:
-        any number). `options` are those of `launcher.thaw`; without a launcher it has one of its
-        own.
+        any number). `held`: each goes on when somebody asks for it, and not before. `options` are
+        those of `launcher.thaw`; without a launcher it has one of its own.
 
         Returns once the first stands ready. Raises UsageError for numbers that are none, and as
         Launcher and its `thaw`; GuestError where guests end as soon as they go on.
@@ -45,7 +46,7 @@ class Pool:
             raise UsageError(
                 f"size={size}, limit={limit}: give 1 or more, and a limit that is no less, or None"
             )
-        self._snapshot, self._options = snapshot, options
+        self._snapshot, self._options, self._held = snapshot, options, held
         self._size, self._limit = size, limit
         self._launcher = Launcher() if launcher is None else launcher
         self._owns = launcher is None
@@ -78,15 +79,32 @@ class Pool:
         try:
             yield machine
         finally:
-            _end(machine)
-            with self._change:
-                self._used -= 1
-                self._tell_keeper()
+            self._give_back(machine)
+
+    def _give_back(self, machine: Machine) -> None:
+        _end(machine)
+        with self._change:
+            self._used -= 1
+            self._tell_keeper()
 
     def _take(self, timeout: float | None) -> Machine:
+        """One that goes on; one that was killed while it was held is not it."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            machine = self._pop(left, timeout)
+            try:
+                machine.go()
+            except GuestError:
+                self._give_back(machine)
+            else:
+                return machine
+
+    def _pop(self, left: float | None, timeout: float | None) -> Machine:
+        """Wait for one so many seconds, of all that were given."""
         with self._change:
             if not self._change.wait_for(
-                lambda: self._ready or self._problem or self._closing, timeout
+                lambda: self._ready or self._problem or self._closing, left
             ):
                 raise TimeoutError(f"no guest stands ready within {timeout} s")
             if self._closing:
@@ -154,7 +172,7 @@ class Pool:
 
     def _thaw(self) -> None:
         try:
-            machine = self._launcher.thaw(self._snapshot, **self._options)  # type: ignore[arg-type] # by their names
+            machine = self._launcher.thaw(self._snapshot, held=self._held, **self._options)  # type: ignore[arg-type] # by their names
         except (UsageError, GuestError) as error:
             self._fail(error)
             return

@@ -252,19 +252,13 @@ class Template:
         if len(given) < messages.DESCRIPTORS:  # there are too many files open for all
             return FAILED
         owner, *streams, directory = given[: messages.DESCRIPTORS]
-        told_of = ToldOfAgent(given[messages.DESCRIPTORS :])
+        others = given[messages.DESCRIPTORS :]
         began = time.clock_gettime(time.CLOCK_BOOTTIME)
         for number, descriptor in enumerate(streams):
             os.dup2(descriptor, number)
             os.close(descriptor)
 
-        def started() -> None:
-            requests.close()
-            told_of.tell()
-
-        ready = native.Ready(
-            self._compiled, self._known, machine, began, started, told_of.open_control
-        )
+        ready = native.Ready(self._compiled, self._known, machine, began)
 
         def work() -> int:
             if problem is not None:
@@ -273,9 +267,26 @@ class Template:
             os.close(directory)
             with messages.end_of(owner) as end:
                 kind, words, _ = messages.receive(end)
-            if kind == messages.THAW:
-                return thaw(THAW.read(words), ready)
-            return native.run(options_of(SYNTAX.read(words)), ready)
+            if kind == messages.HELD:
+                if not others:  # there are too many files open for all
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                hold = messages.end_of(others.pop())
+                ready.hold = hold.fileno()
+            told_of = ToldOfAgent(others)
+            ready.control = told_of.open_control
+
+            def stands() -> None:
+                requests.close()
+                _say(hold, messages.STANDS, None)
+
+            def started() -> None:
+                requests.close()
+                told_of.tell()
+
+            ready.stands, ready.started = stands, started
+            if kind == messages.WORDS:
+                return native.run(options_of(SYNTAX.read(words)), ready)
+            return thaw(THAW.read(words), ready)
 
         return told(work)
 
@@ -333,6 +344,7 @@ def main() -> None:
             with closing(kvm.open_system()) as system:
                 known = system.learn()
             compiled = compiled_here()
+            known_to_all = compiled.code.key  # noqa: F841 - each machine that is thawed has it then
         except (GuestError, UsageError, OSError, MemoryError) as error:
             messages.send(requests, messages.UNUSABLE, limits.line_of(error))
             return

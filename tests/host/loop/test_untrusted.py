@@ -54,6 +54,8 @@ def test_routes_are_their_domains(private: PrivateMemory) -> None:
     untrusted = Untrusted(private, 2)
     assert untrusted.route(abi.GSIS - 1, 1) == (0xFEE0_0000, 0x41)
     assert untrusted.route(abi.GSIS - 1, 0) == (0, 0)
+    assert untrusted.routes(1) == {abi.GSIS - 1: (0xFEE0_0000, 0x41)}
+    assert untrusted.routes(0) == {}
 
 
 @pytest.mark.parametrize(("length", "size"), [(0, 0), (3, 3), (1024, 1024), ((1 << 64) - 1, 1024)])

@@ -20,7 +20,7 @@ from vestige.host import images, limits
 from vestige.host.control.client import Run, SlowError
 from vestige.host.control.commands import FREEZE
 from vestige.host.freeze.parts import NAMES
-from vestige.host.freeze.snapshot import MANIFEST, key_of, overlay_name
+from vestige.host.freeze.snapshot import MANIFEST, overlay_name
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.lang.intrinsics import syscall
 
@@ -191,7 +191,7 @@ def _exchange(part: Path, place: Path) -> None:
 
 def _layout(manifest: Mapping[str, Any]) -> Mapping[str, str]:
     """How the machine's state is laid out, if this is the Vestige that runs it."""
-    if manifest.get("monitor") != key_of(MonitorCode(images.monitor_image())):
+    if manifest.get("monitor") != MonitorCode(images.monitor_image()).key:
         return {}
     from vestige.host.freeze.layout import layout  # noqa: PLC0415 - slow to import
 

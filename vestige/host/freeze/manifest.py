@@ -7,7 +7,7 @@ from _collections_abc import Mapping
 from vestige import __version__
 from vestige.host.backends.disks import DiskImage
 from vestige.host.files import sparse
-from vestige.host.freeze.snapshot import FORMAT, key_of, mark_of, overlay_name
+from vestige.host.freeze.snapshot import FORMAT, mark_of, overlay_name
 from vestige.host.freeze.words import words_of
 from vestige.host.freeze.writing import NEW
 from vestige.host.kvm.monitor_code import MonitorCode
@@ -43,7 +43,7 @@ def of_run(
         "memory": asked.memory,
         "cpus": asked.cpus,
         "domains": domains,
-        "monitor": key_of(code),
+        "monitor": code.key,
         "words": words_of(asked),
         "disks": [mark_of(disk) for disk in disks.values()],
     }

@@ -68,7 +68,10 @@ class Thawed:
         self.configs = [abi.Config.from_buffer_copy(each.config) for each in twin.shared()]
         for each in twin.shared()[1:]:
             each.config = abi.Config()
-        self.jump = max(time.time_ns() - realtime, 0) if jumps else 0
+        self._realtime = realtime if jumps else None
+        self._cpus: list[cpu_state.Waiting] = []
+        self._settings: list[cpu_state.Setting] = []  # the guest's, of its CPUs, of the monitor's
+        self._counts_alike = True  # the host's TSC and the CPUs'
 
     def _take(self, part: Part, region: Region) -> None:
         """Have a region be a part; a copy of it, where io_uring takes no memory of such files."""
@@ -115,6 +118,7 @@ class Thawed:
             raise UsageError(f"the snapshot's state is damaged: no CPU counts {khz} kHz")
         for cpu in (*self._twin.guest.cpus, *self._twin.monitor.cpus):
             here = cpu.tsc_khz()
+            self._counts_alike &= here == khz
             if here != khz and kvm.attempt(cpu.descriptor, kvm.Request.SET_TSC_KHZ, khz) < 0:
                 raise UsageError(
                     f"the guest was frozen where a CPU counts {khz} kHz, and here it is"
@@ -149,44 +153,63 @@ class Thawed:
                         f"the guest's {name} are not as they were frozen; give {words}"
                     )
 
-    def set_clocks(self) -> None:
-        """Have the date, the guest's clocks and the monitor's go on. Raises GuestError."""
-        twin = self._twin
-        config, before = twin.private.shared().config, self.configs[0]
+    def set_cpus(self) -> None:
+        """Have the guest's CPUs be where they were, and no time pass until `begin`.
+
+        Raises UsageError for what KVM refuses.
+        """
+        config, before = self._twin.private.shared().config, self.configs[0]
         config.power_on = before.power_on
         config.date = before.date
-        clock = self._state[CLOCK_AT:CPUID_AT]
-        self._moved = cpu_state.Jump(twin.guest, clock, self._khz, self.jump)
-        counter = self._monitor_tsc + self.jump * self._khz // 1_000_000
-        for cpu in twin.monitor.cpus:
-            cpu.set_msr(cpu_state.TSC, counter)
-
-    def set_cpus(self) -> None:
-        """Have the guest's CPUs be where they were. Raises UsageError for what KVM refuses."""
-        for cpu in self._twin.guest.cpus:
-            place = CPUS_AT + cpu.index * cpu_state.SIZE
-            try:
-                cpu_state.write(cpu, self._state[place : place + cpu_state.SIZE], self._moved)
-            except GuestError as error:
-                raise UsageError(
-                    f"the snapshot's state is damaged, or another KVM's: {error}"
-                ) from None
+        twin = self._twin
+        cpus = *twin.guest.cpus, *twin.monitor.cpus
+        self._settings = [cpu_state.Setting(twin.guest), *map(cpu_state.Setting, cpus)]
+        try:
+            for cpu in self._settings[1 : 1 + len(twin.guest.cpus)]:
+                place = CPUS_AT + cpu.index * cpu_state.SIZE
+                state = self._state[place : place + cpu_state.SIZE]
+                self._cpus.append(cpu_state.Waiting(cpu, state))
+        except GuestError as error:
+            raise UsageError(
+                f"the snapshot's state is damaged, or another KVM's: {error}"
+            ) from None
 
     def restore_routes(self, untrusted: Untrusted) -> None:
         """Wire the doorbells that the monitor may ring for."""
         messages: dict[int, tuple[int, int]] = {}
         for domain in range(len(self._twin.workers)):
-            for gsi in range(abi.GSIS):
-                message = untrusted.route(gsi, domain)
-                if message is not None and message[0]:
-                    messages[gsi] = message
+            messages |= untrusted.routes(domain)
         if messages:
             self._twin.doorbells.restore(messages)
 
-    def tell_cpus(self) -> None:
-        """Have the guest's watchdogs forgive that its time has jumped."""
-        if self.jump:
-            for cpu in self._twin.guest.cpus:
+    def rehearse(self) -> None:
+        """Do all of `begin`, and undo it: the second time takes half as long. Raises GuestError."""
+        self._set_time()
+        for waiting in self._cpus:
+            waiting.wait()
+
+    def begin(self) -> None:
+        """Have the guest's clocks and the monitor's go on: the threads are about to, and nothing
+        can be set behind this.
+
+        The guest's watchdogs forgive that its time has jumped. Raises GuestError.
+        """
+        self._set_time()
+        for setting in self._settings:
+            setting.close()
+
+    def _set_time(self) -> None:
+        twin = self._twin
+        jump = 0 if self._realtime is None else max(time.time_ns() - self._realtime, 0)
+        clock = self._state[CLOCK_AT:CPUID_AT]
+        moved = cpu_state.Jump(self._settings[0], clock, self._khz, jump)
+        counter = self._monitor_tsc + jump * self._khz // 1_000_000
+        host = moved.host_tsc if self._counts_alike else None
+        cpu_state.go_on(self._settings[1 + len(twin.guest.cpus) :], counter, host)
+        for waiting in self._cpus:
+            waiting.begin(moved)
+        if jump:
+            for cpu in twin.guest.cpus:
                 cpu.tell_of_pause()
 
 

@@ -8,7 +8,6 @@ believes it: it is this user's or root's, and nobody else's to write. All that i
 is checked as words on a command line are; the parts, by who goes on with them.
 """
 
-import hashlib
 import json
 import os
 import stat
@@ -59,7 +58,7 @@ class Snapshot:
 
     def check_monitor(self, code: MonitorCode) -> None:
         """Raise UsageError where it has another monitor than this."""
-        if self.monitor == key_of(code):
+        if self.monitor == code.key:
             return
         from vestige.host.freeze.layout import difference  # noqa: PLC0415 - for this error alone
 
@@ -72,11 +71,6 @@ class Snapshot:
         """Close the parts."""
         _close((*self.parts.values(), *self.overlays.values()))
         self.parts, self.overlays = {}, {}
-
-
-def key_of(code: MonitorCode) -> str:
-    """What tells a monitor's code from any other."""
-    return hashlib.sha256(code.code + code.interrupts).hexdigest()
 
 
 def open_snapshot(path: str) -> Snapshot:

@@ -12,6 +12,7 @@ from typing import Any
 from vestige.errors import UsageError
 from vestige.host.backends.disks import PUNCH_HOLE
 from vestige.host.backends.io_uring import REGISTER_BUFFERS_UPDATE, REGISTER_FILES_UPDATE
+from vestige.host.kvm import cpu_state
 from vestige.host.kvm.api import Request
 from vestige.host.loop.runloop import NUDGE
 from vestige.host.process import link
@@ -41,6 +42,14 @@ OF_A_FREEZE = (  # host/kvm/cpu_state.py
     Request.GET_LAPIC,
     Request.GET_VCPU_EVENTS,
 )
+OF_A_THAW = (  # the same; by descriptors of certain numbers, which are closed before the guest runs
+    Request.SET_CLOCK,
+    Request.SET_DEVICE_ATTR,
+    Request.SET_MSRS,
+    Request.SET_LAPIC,
+    Request.SET_VCPU_EVENTS,
+)
+SETTING = 0, 0xFFFF_FFFF & -cpu_state.SETTING, cpu_state.SETTING
 # By name: each with the arguments that it may have, in one way or several.
 ALLOWED: dict[str, Sequence[Sequence[Argument]]] = {
     # The guest, the monitor, the ring.
@@ -54,6 +63,7 @@ ALLOWED: dict[str, Sequence[Sequence[Argument]]] = {
         [_is(1, Request.GET_REGS)],  # where a guest or its monitor stopped
         [_is(1, Request.KVMCLOCK_CTRL)],  # behind a pause
         *([_is(1, request)] for request in OF_A_FREEZE),
+        *([SETTING, _is(1, request)] for request in OF_A_THAW),
     ],
     "io_uring_enter": [[]],  # KICK; the boot CPU's bell
     "io_uring_register": [

@@ -9,6 +9,8 @@ devices/vcpu.rst) does not say why, this does:
   counted by what both say. Events come behind them, as setting a local APIC looks for more.
 - The TSC is set by its offset, not by its MSR, where KVM can: KVM takes MSRs that are written one
   after the other for an attempt to have them all the same.
+- What counts time comes last of all, when the CPU is to run: the TSC, and then, as they are counted
+  by it, the local APIC's timer and the TSC's deadline. Until then that timer is not set.
 
 Threat: what is put in may be a forged file's. Each part has its size, and KVM refuses what is none
 of a processor's.
@@ -16,10 +18,14 @@ of a processor's.
 # On the way to every run, and a Struct takes a while to make: a state is bytes here.
 
 import ctypes
+import errno
+import fcntl
+import os
 import struct
 from _collections_abc import Iterator, Sequence
 
 from vestige.errors import GuestError
+from vestige.host import limits
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm.api import Request
 from vestige.host.kvm.vm import VirtualCpu, VirtualMachine
@@ -66,6 +72,7 @@ SIZE = XSAVE.place + XSAVE.size
 BEFORE_MSRS = MP_STATE, REGISTERS, SYSTEM, SYSTEM_2, XSAVE, XCRS, DEBUG
 SET_BEFORE_MSRS = MP_STATE, REGISTERS, SYSTEM, SYSTEM_2, XSAVE, XCRS, DEBUG, LOCAL_APIC
 BEHIND_MSRS = LOCAL_APIC, EVENTS
+TIMER_COUNT, TIMER_LEFT, APIC_REGISTER = 0x380, 0x390, 4  # of a local APIC; bytes of one
 
 MSRS_HEAD = struct.Struct("<I4x")  # struct kvm_msrs
 NAMES = struct.Struct("<I")  # of a struct kvm_msr_list: how many, and each
@@ -75,6 +82,9 @@ TSC_CONTROL, TSC_OFFSET = 0, 0  # KVM_VCPU_TSC_CTRL, a group of attributes, and 
 CLOCK = struct.Struct("<QI4xQQ16x")  # struct kvm_clock_data: ns, flags, the host's clocks then
 HOST_TSC = 1 << 3  # one of these flags
 ALL_BITS = (1 << 64) - 1
+# Numbers of descriptors by which, and by no others, the jail lets state be set: host/jail/calls.py.
+# All that a machine has open before its last vCPU is fewer: link.MOST_DESCRIPTORS, and two a vCPU.
+SETTING = 512
 
 
 class Buffer:
@@ -85,6 +95,24 @@ class Buffer:
         self.bytes = bytearray(data.ljust(size, b"\0"))
         self._hold = (ctypes.c_char * len(self.bytes)).from_buffer(self.bytes)
         self.address = ctypes.addressof(self._hold)
+
+
+class Setting:
+    """A vCPU, or a VM, as long as its state may be set: until `close`, before the guest runs."""
+
+    __slots__ = ("descriptor", "index")
+
+    def __init__(self, of: VirtualCpu | VirtualMachine) -> None:
+        """Raises UsageError where this process may not have so many files open."""
+        self.index = of.index if isinstance(of, VirtualCpu) else 0
+        try:
+            self.descriptor = fcntl.fcntl(of.descriptor, fcntl.F_DUPFD_CLOEXEC, SETTING)
+        except OSError:
+            raise limits.refusal("a frozen machine's CPUs", errno.EMFILE) from None
+
+    def close(self) -> None:
+        """Nobody can have that number be a vCPU's once more."""
+        os.close(self.descriptor)
 
 
 def msr_numbers(system: kvm.System) -> list[int]:
@@ -159,12 +187,12 @@ def _tsc_offset(buffer: Buffer) -> kvm.DeviceAttribute:
     return kvm.DeviceAttribute(group=TSC_CONTROL, attribute=TSC_OFFSET, address=buffer.address)
 
 
-def tsc_of(cpu: VirtualCpu) -> int:
+def tsc_of(cpu: VirtualCpu | Setting) -> int:
     """A vCPU's time-stamp counter. Raises GuestError."""
     return _read_msrs(cpu.descriptor, [TSC])[0][1]
 
 
-def read_clock(guest: VirtualMachine) -> bytes:
+def read_clock(guest: VirtualMachine | Setting) -> bytes:
     """A CLOCK, the guest's. Raises GuestError."""
     clock = Buffer(CLOCK.size)
     kvm.call(guest.descriptor, Request.GET_CLOCK, clock.address)
@@ -174,7 +202,7 @@ def read_clock(guest: VirtualMachine) -> bytes:
 class Jump:
     """From one clock to another: by how much the guest's TSCs are to be moved."""
 
-    def __init__(self, guest: VirtualMachine, frozen: bytes, khz: int, jump: int) -> None:
+    def __init__(self, guest: Setting, frozen: bytes, khz: int, jump: int) -> None:
         """Have the clock of a new VM go on, so many ns later than it stopped. Raises GuestError."""
         before, flags, _, host_tsc = CLOCK.unpack(frozen)
         new = Buffer(CLOCK.size, CLOCK.pack(before + jump & ALL_BITS, 0, 0, 0))
@@ -182,27 +210,74 @@ class Jump:
         now, here, _, host_tsc_now = CLOCK.unpack(read_clock(guest))
         self.periods = (now - before) * khz // 1_000_000  # of the guest's time
         # Of its offset from the host's, by vcpu.rst, 4.1; None: KVM does not say where that is.
+        self.host_tsc = host_tsc_now if here & HOST_TSC else None
         both = flags & here & HOST_TSC
         self.offset = self.periods + host_tsc - host_tsc_now if both else None
 
 
-def write(cpu: VirtualCpu, state: bytes, jump: Jump) -> None:
-    """Make `cpu`, which is new and has its CPUID, one that goes on there.
-
-    `state`: SIZE bytes. Raises GuestError for what KVM refuses.
+def go_on(cpus: Sequence[Setting], counter: int, host: int | None) -> None:
+    """Have TSCs go on at `counter`. `host`: the host's, as fast as which they count; None: KVM does
+    not say that, or they don't. Raises GuestError.
     """
-    there, has_offset, offset, count = HEAD.unpack_from(state)
-    by_offset = has_offset and jump.offset is not None
-    if by_offset:
-        moved = Buffer(8, (offset + (jump.offset or 0) & ALL_BITS).to_bytes(8, "little"))
-        kvm.call(cpu.descriptor, Request.SET_DEVICE_ATTR, _tsc_offset(moved))
-    whole = Buffer(SIZE, state)
-    _write_parts(cpu, whole, there, SET_BEFORE_MSRS)
-    values = [
-        (number, value + jump.periods & ALL_BITS if number == TSC else value)
-        for number, value in _entries(state, HEAD.size, min(count, MSRS))
-        if number != TSC or not by_offset
-    ]
+    for cpu in cpus:
+        offset = _offset_of(cpu, counter) if host is None else counter - host
+        if offset is None or not _set_offset(cpu, offset):
+            _write_msrs(cpu, [(TSC, counter)])
+
+
+def _offset_of(cpu: Setting, counter: int) -> int | None:
+    """By which a TSC would be at `counter`; None: KVM does not say."""
+    now = Buffer(8)
+    if kvm.attempt(cpu.descriptor, Request.GET_DEVICE_ATTR, _tsc_offset(now)) < 0:
+        return None
+    return int.from_bytes(now.bytes, "little") + counter - tsc_of(cpu)
+
+
+def _set_offset(cpu: Setting, offset: int) -> bool:
+    """From the host's TSC; whether KVM can."""
+    buffer = Buffer(8, (offset & ALL_BITS).to_bytes(8, "little"))
+    return kvm.attempt(cpu.descriptor, Request.SET_DEVICE_ATTR, _tsc_offset(buffer)) == 0
+
+
+class Waiting:
+    """A vCPU that goes on where another was frozen, once it is told to: no time passes for it."""
+
+    def __init__(self, cpu: Setting, state: bytes) -> None:
+        """Set all of `cpu`, which is new and has its CPUID, but what counts time.
+
+        `state`: SIZE bytes. Raises GuestError for what KVM refuses.
+        """
+        self._cpu = cpu
+        self._there, has_offset, offset, count = HEAD.unpack_from(state)
+        self._offset = offset if has_offset else None
+        self._whole, self._still = Buffer(SIZE, state), Buffer(SIZE, state)
+        for register in (TIMER_COUNT, TIMER_LEFT):
+            place = LOCAL_APIC.place + register
+            self._still.bytes[place : place + APIC_REGISTER] = bytes(APIC_REGISTER)
+        _write_parts(cpu, self._still, self._there, SET_BEFORE_MSRS)
+        values = _entries(state, HEAD.size, min(count, MSRS))
+        self._counter = [value for number, value in values if number == TSC]
+        self._deadline = [each for each in values if each[0] == TSC_DEADLINE]
+        _write_msrs(cpu, [each for each in values if each[0] not in (TSC, TSC_DEADLINE)])
+        _write_parts(cpu, self._still, self._there, (EVENTS,))
+
+    def begin(self, jump: Jump) -> None:
+        """Set the rest: it is about to run, or to wait again. Raises GuestError."""
+        before, more = self._offset, jump.offset
+        if before is None or more is None or not _set_offset(self._cpu, before + more):
+            counters = [(TSC, value + jump.periods & ALL_BITS) for value in self._counter]
+            _write_msrs(self._cpu, counters)
+        _write_parts(self._cpu, self._whole, self._there, (LOCAL_APIC,))
+        _write_msrs(self._cpu, self._deadline)
+        _write_parts(self._cpu, self._whole, self._there, (EVENTS,))
+
+    def wait(self) -> None:
+        """Let no timer of it run until it begins. Raises GuestError."""
+        _write_msrs(self._cpu, [(number, 0) for number, _ in self._deadline])
+        _write_parts(self._cpu, self._still, self._there, (LOCAL_APIC,))
+
+
+def _write_msrs(cpu: Setting, values: Sequence[tuple[int, int]]) -> None:
     msrs = _msrs(values)  # as long as KVM reads them
     done = kvm.call(cpu.descriptor, Request.SET_MSRS, msrs.address)
     if done < len(values):
@@ -210,10 +285,9 @@ def write(cpu: VirtualCpu, state: bytes, jump: Jump) -> None:
         raise GuestError(
             f"KVM refuses {value:#x} for the model-specific register {number:#x} of CPU {cpu.index}"
         )
-    _write_parts(cpu, whole, there, (EVENTS,))
 
 
-def _write_parts(cpu: VirtualCpu, state: Buffer, there: int, parts: Sequence[Part]) -> None:
+def _write_parts(cpu: Setting, state: Buffer, there: int, parts: Sequence[Part]) -> None:
     for part in _set(there, parts):
         kvm.call(cpu.descriptor, part.put, state.address + part.place)
 

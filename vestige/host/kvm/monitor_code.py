@@ -17,10 +17,10 @@ class MonitorCode:
     `memory_size` is that of the code and the data behind it, in bytes; `interrupts` is the IDT.
     """
 
-    __slots__ = ("_image", "code", "interrupts", "memory_size", "vcpu_main", "worker_main")
+    __slots__ = ("_image", "_key", "code", "interrupts", "memory_size", "vcpu_main", "worker_main")
 
     def __init__(self, image: Image) -> None:
-        self._image = image
+        self._image, self._key = image, ""
         self.code = image.code
         self.memory_size = image.memory_size
         symbols = {name: abi.IMAGE + offset for name, offset in image.symbols.items()}
@@ -31,6 +31,15 @@ class MonitorCode:
         names |= {abi.FENCE_VECTOR: SIGNAL.format(abi.FENCE_SIGNAL)}
         handlers = {vector: symbols[name] for vector, name in names.items() if name in symbols}
         self.interrupts = monitor_tables.interrupt_table(handlers, symbols[GATE])
+
+    @property
+    def key(self) -> str:
+        """What tells it from any other."""
+        if not self._key:
+            from hashlib import sha256  # noqa: PLC0415 - few runs need it
+
+            self._key = sha256(self.code + self.interrupts).hexdigest()
+        return self._key
 
     def site(self, number: int) -> str | None:
         """A check's number as "FILE:LINE: REASON"."""

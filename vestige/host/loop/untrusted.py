@@ -16,6 +16,7 @@ What the host itself has written for the monitor to read, Config, it does not re
 monitor's first instruction: `configs` are copies, made before.
 """
 
+import struct
 from _collections_abc import Sequence
 
 from vestige import abi
@@ -23,6 +24,7 @@ from vestige.host.kvm.memory import PrivateMemory
 from vestige.host.kvm.vm import VirtualCpu
 
 LEAST_WINDOW = abi.MAX_SCREEN_COLUMNS * abi.CELL_SIZE
+ROUTE = struct.Struct("<QI4x")  # an abi.Route
 DETAIL_SIZE = 8  # bytes of kvm_run's union that say more of an exit
 
 
@@ -55,6 +57,15 @@ class Untrusted:
             return None
         route = abi.Route.from_buffer_copy(self._shared[domain].routes[gsi])
         return route.address, route.data
+
+    def routes(self, domain: int) -> dict[int, tuple[int, int]]:
+        """All that a domain wants, as `route` has them, by their GSIs."""
+        routes = bytes(self._shared[domain].routes)
+        return {
+            gsi: (address, data)
+            for gsi, (address, data) in enumerate(ROUTE.iter_unpack(routes))
+            if address
+        }
 
     def log(self, length: int) -> bytes:
         """So much of what is logged, as far as there is room for it; text of any bytes."""

@@ -223,7 +223,6 @@ class Machine:
         if self._thawed is not None:
             self._thawed.check()
             self._thawed.map()
-            self._thawed.set_clocks()
             self._thawed.set_cpus()
         self.session = Session(twin, rings, compiled.runner, *hear, bell)
         if self._thawed is not None:
@@ -353,16 +352,33 @@ class Machine:
         if (message := self._link.receive()) is None or message[0] != Kind.GO:
             return
         self._first_instruction = int.from_bytes(message[1], "little") / 1000
+        if message[2] >= 0:
+            if self._thawed is not None:
+                self._thawed.rehearse()
+            if not self._is_wanted(message[2]):
+                return
         try:
             if self._thawed is not None:
-                self._thawed.tell_cpus()
+                self._thawed.begin()
             session.start()
+            if message[2] >= 0:
+                self._link.send(Kind.RUNS)
             if self._thawed is not None:
                 for wake in self._wakes:
                     os.eventfd_write(wake, 1)
             self._attend()
         finally:
             session.stop()
+
+    def _is_wanted(self, hold: int) -> bool:
+        """Wait for something at this socket, which is closed; False: the run ends before."""
+        poll = select.poll()
+        for each in (hold, self._link.fileno()):
+            poll.register(each, select.POLLIN)
+        came = [descriptor for descriptor, _ in poll.poll()]
+        wanted = came == [hold] and bool(os.read(hold, 1))
+        os.close(hold)
+        return wanted
 
     def _attend(self) -> None:
         poll = select.poll()

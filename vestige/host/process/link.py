@@ -36,9 +36,12 @@ class Kind(IntEnum):
     LISTENER = 9  # with a descriptor: the calls that the jail refuses are told there
     ANSWER = 10  # a piece of the answer to ASK: control/answers.py
     EVENTS = 11  # the viewer's: records of abi/events.py
+    RUNS = 12  # the guest does, that was to wait for something
 
     ORDERS = 31  # what the machine is to be: orders.py; with descriptors
-    GO = 32  # the guest is to run: how long that took, eight bytes, in µs
+    # The guest is to run: how long that took, eight bytes, in µs; where a socket comes along, once
+    # something comes there.
+    GO = 32
     STOP = 33  # it is to end
     SIZE = 34  # the terminal's columns and rows, two bytes each
     ASK = 35  # a command of the control's, once the one before is answered, and maybe a descriptor

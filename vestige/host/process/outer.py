@@ -111,6 +111,7 @@ class MachineProcess:
         self._manifest: dict[str, Any] = {}
         self._sizes: tuple[int, int] = 0, 0  # bytes of RAM, CPUs
         self._starts = self._is_closed = False
+        self.runs = False  # by its own word, where its guest was to wait for one
         self._link, self._pid = fork(body, "the machine", WHOSE, jailed=jailed)
         self.ended = self._link.fileno()
         try:
@@ -163,9 +164,16 @@ class MachineProcess:
             self.serve(watch.wait(self.waits_for()))
         return self.outcome is None
 
-    def go(self, elapsed: float) -> None:
-        """Let the guest run, which is `elapsed` seconds after its run began."""
-        self._link.send(Kind.GO, int(elapsed * 1e6).to_bytes(8, "little"))
+    def go(self, elapsed: float, hold: int = -1) -> None:
+        """Let the guest run, which is `elapsed` seconds after its run began.
+
+        Where there is a socket `hold`, once something comes there.
+        """
+        data = int(elapsed * 1e6).to_bytes(8, "little")
+        if hold < 0:
+            self._link.send(Kind.GO, data)
+        else:
+            self._link.send_along(Kind.GO, data, hold)
 
     def answer_to(self, control: "Control | None") -> None:
         """From now on the guest's process answers what this asks; None: nothing any more."""
@@ -290,6 +298,8 @@ class MachineProcess:
         match kind:
             case Kind.STARTS:
                 self._starts = True
+            case Kind.RUNS:
+                self.runs = True
             case Kind.LISTENER if self._listener < 0:
                 self._listener, descriptor = descriptor, -1
             case Kind.LINES:
