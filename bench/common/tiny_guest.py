@@ -14,6 +14,14 @@ SIGNAL = b"\n"  # ends a line: where none ends, Vestige waits 10 ms for more of 
 KERNEL = bytes.fromhex("ba f8030000 b0 0a ee fa f4 eb fd")
 # The same, as the processor starts: in 16-bit code.
 FIRMWARE = bytes.fromhex("ba f803 b0 0a ee fa f4 eb fd")
+# Fills a word of each of so many pages from FILLED on, then counts at COUNTER and says so for ever:
+# mov edi, FILLED; mov ecx, pages; next: mov dword [edi], -1; add edi, 4096; sub ecx, 1; jnz next;
+# mov edi, COUNTER; mov edx, 0x3F8; mov al, SIGNAL; more: inc dword [edi]; out dx, al; jmp more
+FILLED, COUNTER = 4 << 20, 2 << 20
+FILLING = "bf {filled} b9 {pages} c707 ffffffff 81c7 00100000 83e901 75ef"
+COUNTING = "bf {counter} ba f8030000 b0 0a ff07 ee ebfb"
+# In place of that jmp: out dx, al; again: hlt; jmp again. Interrupts are off from the start.
+STOPPING = bytes.fromhex("ee f4 ebfd")
 KERNEL_ADDRESS = 1 << 20
 FIRMWARE_SIZE = 256 << 10  # as most firmware of a PC has
 RESET_VECTOR = FIRMWARE_SIZE - 16
@@ -36,6 +44,30 @@ def qemu(memory: int) -> tuple[str, ...]:
 def write_kernel(path: Path) -> None:
     """A kernel to QEMU and Vestige."""
     path.write_bytes(elf(KERNEL, KERNEL_ADDRESS, pvh=True))
+
+
+def write_counting_kernel(path: Path, pages: int) -> None:
+    """One for Vestige that fills so many pages, at least one, and then counts and says so."""
+    path.write_bytes(elf(_counting(pages), KERNEL_ADDRESS, pvh=True))
+
+
+def stop_counting(ram: Path) -> None:
+    """Have a guest of one page that was frozen into this file write to its port once more, and
+    sleep.
+    """
+    with ram.open("r+b") as file:
+        file.seek(KERNEL_ADDRESS + len(_counting(1)) - 2)
+        file.write(STOPPING)
+
+
+def _counting(pages: int) -> bytes:
+    filling = FILLING.format(filled=_number(FILLED), pages=_number(pages))
+    return bytes.fromhex(filling + COUNTING.format(counter=_number(COUNTER)))
+
+
+def _number(value: int) -> str:
+    """As an instruction has it."""
+    return value.to_bytes(4, "little").hex()
 
 
 def write_firmware(path: Path) -> None:
