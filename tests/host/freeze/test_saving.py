@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vestige.host.files.sparse import PAGE, copy, data_of
-from vestige.host.freeze.saving import joined
+from vestige.host.freeze.saving import joined, present
 
 EXTENTS = [
     ([], []),
@@ -22,6 +22,25 @@ def test_bytes_that_are_named_twice_are_written_once(
     extents: list[tuple[int, int]], whole: list[tuple[int, int]]
 ) -> None:
     assert list(joined(extents)) == whole
+
+
+@pytest.mark.parametrize(
+    ("pages", "runs"),
+    [
+        ("", []),
+        ("...", []),
+        ("mmm", [(0, 3)]),
+        (".s.mm.", [(1, 2), (3, 5)]),
+        ("s..m", [(0, 1), (3, 4)]),
+    ],
+)
+def test_pages_in_memory_and_swapped_ones_are_there(
+    pages: str, runs: list[tuple[int, int]]
+) -> None:
+    others = (1 << 55) | (1 << 61) | 0x1234  # soft-dirty, of a file, a frame
+    bits = {".": 0, "m": 1 << 63, "s": 1 << 62}
+    entries = b"".join((bits[each] | others).to_bytes(8, "little") for each in pages)
+    assert list(present(entries)) == runs
 
 
 def test_a_files_holes_are_no_data(tmp_path: Path) -> None:

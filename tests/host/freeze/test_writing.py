@@ -2,6 +2,7 @@
 
 import os
 import resource
+import select
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from vestige.errors import UsageError
 from vestige.host.files.sparse import PAGE
-from vestige.host.freeze.parts import MOST, NAMES, RECORD, Part, sizes
+from vestige.host.freeze.parts import END, MOST, NAMES, RECORD, Part, sizes
 from vestige.host.freeze.writing import Writer
 
 MEMORY, CPUS = 64 << 20, 2
@@ -76,6 +77,16 @@ def test_a_record_of_what_the_machine_can_t_have_ends_it(
         writer.finish()
     for part, size in SIZES.items():
         assert (tmp_path / NAMES[part]).stat().st_size == size
+
+
+def test_who_writes_hears_that_all_has_been_taken(writer: Writer) -> None:
+    os.write(writer.pipe, record(Part.RAM, 0, b"x") + END)
+    taken = select.poll()
+    taken.register(writer.pipe, 0)
+    assert not taken.poll(0)
+    writer.take()
+    assert taken.poll(0) == [(writer.pipe, select.POLLERR)]
+    assert writer.problem is None
 
 
 @pytest.mark.parametrize("data", [b"half", record(Part.RAM, 0, b"short", length=4096)])

@@ -42,6 +42,7 @@ MOST = {
     Part.FLASH: abi.FLASH_SIZE,
 }
 RECORD = struct.Struct("<IIQQ")  # a Part, nothing, its byte, how many follow
+END = RECORD.pack(Part.STATE, 0, 0, 0)  # behind all of them; who reads closes the pipe then
 PIECE = 1 << 20  # bytes of a record, at most
 # Of the state: ns of CLOCK_REALTIME when it was frozen, the latest TSC of the monitor's CPUs, kHz
 # of all, how many CPUs the guest has, what it finds at the window and at the gate, where it finds

@@ -1,30 +1,37 @@
 """What the machine's process does to be frozen: come to rest, and tell all of its state.
 
 It is in its jail: what it needs of files is open before (`Saver`), and what it tells goes into a
-pipe, as parts.py has it.
+pipe, as parts.py has it: its memory itself, of which the kernel makes one copy, in the files. So it
+waits until all has been taken.
 """
 
+import errno
 import os
+import select
 import time
 from _collections_abc import Iterator, Mapping, Sequence
 
 from vestige.errors import UsageError
+from vestige.host.backends.io_uring_records import IoVector
 from vestige.host.capabilities import unprivileged
 from vestige.host.files.sparse import PAGE, data_of
-from vestige.host.freeze.parts import HEAD, PIECE, RECORD, Part
+from vestige.host.freeze.parts import END, HEAD, PIECE, RECORD, Part
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import cpu_state
 from vestige.host.kvm.memory import Region
 from vestige.host.kvm.twin import Twin
+from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import TYPE_CHECKING
 from vestige.machine.cpu_features import Entry
 
 if TYPE_CHECKING:
     from typing import Any
 
+SYS_VMSPLICE = 278
 PAGEMAP = "/proc/self/pagemap"
-PRESENT = 0b11 << 62  # of an entry of pagemap: the page is in memory, or swapped
-ENTRY = 8  # bytes of one
+ENTRY = 8  # bytes of an entry of pagemap
+PRESENT = 0b11 << 6  # of its last one: the page is in memory, or swapped
+IS_PRESENT = bytes(bool(each & PRESENT) for each in range(256))
 ENTRIES = 1 << 16  # read at once
 NOTHING: "Mapping[Part, Any]" = {}
 NO_READER = "nobody takes its state: the run's process could not write it"
@@ -64,7 +71,11 @@ class Saver:
             for part, region in self._memories.items():
                 for start, end in self._extents(part, region):
                     for at in range(start, end, PIECE):
-                        self._write(pipe, part, at, region.view[at : min(at + PIECE, end)])
+                        self._lend(pipe, part, at, region.address + at, min(PIECE, end - at))
+            os.write(pipe, END)
+            taken = select.poll()
+            taken.register(pipe, 0)  # it tells unasked that nobody reads any more
+            taken.poll()
         except BrokenPipeError:
             raise UsageError(NO_READER) from None
 
@@ -73,6 +84,19 @@ class Saver:
         left = memoryview(data)
         while left:
             left = left[os.write(pipe, left) :]
+
+    @staticmethod
+    def _lend(pipe: int, part: Part, offset: int, address: int, length: int) -> None:
+        """As `_write`, of memory that stays as it is until it has been taken. Raises OSError."""
+        os.write(pipe, RECORD.pack(part, 0, offset, length))
+        vector = IoVector(base=address, length=length)
+        while vector.length:
+            moved = syscall(SYS_VMSPLICE, pipe, address_of(vector), 1, 0, 0, 0)
+            if moved >= 0:
+                vector.base += moved
+                vector.length -= moved
+            elif moved != -errno.EINTR:
+                raise OSError(-moved, os.strerror(-moved))
 
     def _state(self) -> bytes:
         twin = self._twin
@@ -107,16 +131,21 @@ class Saver:
         for first in range(0, pages, ENTRIES):
             count = min(ENTRIES, pages - first)
             place = (region.address // PAGE + first) * ENTRY
-            entries = memoryview(os.pread(self._pages, count * ENTRY, place)).cast("Q")
-            start = -1
-            for number, entry in enumerate(entries):
-                if entry & PRESENT and start < 0:
-                    start = number
-                elif not entry & PRESENT and start >= 0:
-                    yield (first + start) * PAGE, (first + number) * PAGE
-                    start = -1
-            if start >= 0:
-                yield (first + start) * PAGE, (first + len(entries)) * PAGE
+            for start, end in present(os.pread(self._pages, count * ENTRY, place)):
+                yield (first + start) * PAGE, (first + end) * PAGE
+
+
+def present(entries: bytes) -> Iterator[tuple[int, int]]:
+    """(first, last + 1) of those entries of pagemap, one behind the other, whose pages are there.
+
+    The guest stands still: no step here is of Python's for each page.
+    """
+    there = entries[ENTRY - 1 :: ENTRY].translate(IS_PRESENT)
+    start = there.find(1)
+    while start >= 0:
+        end = there.find(0, start)
+        yield start, end if end >= 0 else len(there)
+        start = there.find(1, end) if end >= 0 else -1
 
 
 def memories(twin: Twin) -> dict[Part, Region]:

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from vestige.errors import UsageError
 from vestige.host import limits
-from vestige.host.freeze.parts import MOST, NAMES, PIECE, RECORD, Part
+from vestige.host.freeze.parts import END, MOST, NAMES, PIECE, RECORD, Part
 
 SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -124,8 +124,12 @@ class Writer:
         return True
 
     def _begin(self) -> None:
+        is_end = self._head == END
         number, _, place, length = RECORD.unpack(self._head)
         self._head = b""
+        if is_end:
+            self._end_reading()
+            return
         part = next((each for each in Part if each == number), None)
         if part is None or not length or place + length > self._sizes.get(part, MOST.get(part, 0)):
             self._fail("the machine's process told of state that it can't have")

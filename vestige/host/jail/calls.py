@@ -88,6 +88,7 @@ ALLOWED: dict[str, Sequence[Sequence[Argument]]] = {
     "poll": [[]],
     "read": [[]],
     "write": [[]],
+    "vmsplice": [[_is(2, 1), _is(3, 0)]],  # into a freeze's pipe
     "sendto": [[_is(4, 0)]],  # to nobody but who is at the other end
     "sendmsg": [[_is(0, link.PLACE)]],  # where refused calls are asked about
     "recvfrom": [[]],

@@ -225,7 +225,8 @@ class MachineProcess:
 
     def _writer_of(self, folder: str, control: "Control") -> "Writer":
         """What writes them. Raises UsageError, OSError."""
-        from vestige.host.freeze import parts, writing  # noqa: PLC0415 - few runs are frozen
+        # Few runs are frozen. The manifest's are not imported once the guest stands still.
+        from vestige.host.freeze import manifest, parts, writing  # noqa: F401, PLC0415
 
         def stands(place: int) -> None:
             if control.manifest is not None:
