@@ -163,11 +163,12 @@ def test_what_can_t_be_a_pool_is_refused(launcher: Launcher, tmp_path: Path) -> 
     assert open_files() == before
 
 
-def test_uses_leak_nothing(launcher: Launcher, snapshot: Path) -> None:
+@pytest.mark.parametrize("held", [False, True])
+def test_uses_leak_nothing(launcher: Launcher, snapshot: Path, held: bool) -> None:
     before = open_files(), threading.active_count()
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "/nowhere")) / "vestige"
     names = set(runtime.iterdir()) if runtime.is_dir() else set()
-    with Pool(snapshot, size=2, launcher=launcher) as pool:
+    with Pool(snapshot, size=2, launcher=launcher, held=held) as pool:
         for _ in range(USES):
             with pool.guest(PATIENCE):
                 pass
