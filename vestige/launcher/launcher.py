@@ -149,13 +149,14 @@ class Machine(Asked):
 
     def _await_standing(self, seconds: float) -> None:
         """Wait until one that is held is all there. Raises GuestError where it never is."""
+        if self._hold is None:
+            return
         poll = select.poll()
-        poll.register(self._hold or -1, select.POLLIN)
+        poll.register(self._hold, select.POLLIN)
         if not poll.poll(1000 * seconds):
             raise GuestError(f"machine {self.pid} is not there within {seconds:.0f} s")
         try:
-            if self._hold is not None:
-                messages.receive(self._hold)
+            messages.receive(self._hold)
         except EOFError:
             raise GuestError(
                 f"machine {self.pid} has ended with status {self.wait()} before its guest could go"

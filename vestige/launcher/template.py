@@ -344,7 +344,7 @@ def main() -> None:
             with closing(kvm.open_system()) as system:
                 known = system.learn()
             compiled = compiled_here()
-            known_to_all = compiled.code.key  # noqa: F841 - each machine that is thawed has it then
+            _ = compiled.code.key  # each machine that is thawed has it then
         except (GuestError, UsageError, OSError, MemoryError) as error:
             messages.send(requests, messages.UNUSABLE, limits.line_of(error))
             return
