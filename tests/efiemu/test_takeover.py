@@ -16,9 +16,10 @@ from typing import NamedTuple
 import pytest
 
 from tests import compiling
-from tests.efiemu import failing, failing_later, ovmf
+from tests.efiemu import failing, failing_later, hoarding, ovmf
 from tests.guests import images, initramfs, kernels, programs, roots
 from vestige.efiemu.build import application
+from vestige.efiemu.shell.pages import PAGE
 
 pytestmark = pytest.mark.xdist_group("efiemu takeover")  # its tests share one boot
 
@@ -33,6 +34,11 @@ SCRIPT = (
     "\\efiemu.efi nvme=00:05.0",
     "\\efiemu.efi nvme=00:07.0",
     "\\failing.efi nvme=01:04.0",
+    "\\hoarding.efi",
+    "\\efiemu.efi nvme=01:04.0",
+    "\\hoarding.efi",
+    "\\efiemu.efi nvme=01:04.0",
+    "\\hoarding.efi",
     "\\efiemu.efi nvme=01:04.0 boot=\\vmlinuz.efi initrd=\\initrd.img console=ttyS0"
     " tsc=reliable no_timer_check"  # an emulator's timer may be late
     f" programs=UUID={images.file_system_uuid(0)}",
@@ -68,6 +74,7 @@ def boot(tmp_path_factory: pytest.TempPathFactory) -> Boot:
     folder = tmp_path_factory.mktemp("esp")
     (folder / "efiemu.efi").write_bytes(compiling.kept("efiemu.efi", application))
     (folder / "failing.efi").write_bytes(application_with(failing))
+    (folder / "hoarding.efi").write_bytes(hoarding.application())
     (folder / "startup.nsh").write_text("".join(f"{line}\r\n" for line in SCRIPT))
     disks = tmp_path_factory.mktemp("nvme")
     other, disk, large = disks / "3.img", disks / "4.img", disks / "7.img"
@@ -101,7 +108,7 @@ def digest(data: bytes) -> str:
 
 def test_each_refusal_is_one_line_and_the_firmware_goes_on(boot: Boot) -> None:
     said = boot.after_word("efiemu: ")
-    assert len(said) == 8
+    assert len(said) == 10
     assert said[0].startswith("there are several NVMe controllers; name one, as in nvme=")
     those = "; those there are:"
     assert said[1] == f"there is no NVMe controller at 00:1f.0{those}{said[0].partition(those)[2]}"
@@ -112,7 +119,17 @@ def test_each_refusal_is_one_line_and_the_firmware_goes_on(boot: Boot) -> None:
     blocks = "its blocks are larger than an IDE's sectors, so that its partitions would be misread"
     assert said[5].startswith(f"the NVMe controller can't be used: {blocks}; format it with")
     assert said[6].startswith("PANIC: the monitor failed at tests/efiemu/failing.py:11: check")
-    assert said[7] == "NVMe 1b36:0010 at 01:04.0: taken over; this firmware goes on as a guest"
+    few = "there are no 9 MiB of memory free, or no 8 KiB below 1 MiB"
+    assert said[7:9] == [few, few]
+    assert said[9] == "NVMe 1b36:0010 at 01:04.0: taken over; this firmware goes on as a guest"
+
+
+def test_memory_was_too_little_anywhere_and_then_below_1_mib_alone(boot: Boot) -> None:
+    hoards = [[int(pages, 16) for pages in line.split()] for line in boot.after_word("hoarding: ")]
+    far, near = hoards[0][1], hoards[1][1]
+    assert hoards == [[0, far], [far, near], [near, 0]]
+    assert far * PAGE > 1 << 30
+    assert 0 < near * PAGE < 1 << 20
 
 
 def test_linux_is_booted_as_the_load_options_say_and_sees_no_svm(boot: Boot) -> None:
