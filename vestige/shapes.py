@@ -368,7 +368,7 @@ class VirtioLink(Protocol):
     def connect(self, config: Config) -> None:
         """Power on; the struct is all zeroes before. Or go on after a freeze, with other files."""
 
-    def renew(self, model: Any) -> None:
+    def renew(self, model: Any, config: Config) -> None:
         """Go on after a freeze, which others may do, too, with the same model."""
 
     def take(

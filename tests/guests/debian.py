@@ -36,6 +36,7 @@ from vestige.softhost import packages, suites
 _PRIORITIES = ("required", "important")
 _ALSO = ("usr-is-merged",)
 _SHOWING = ("hdparm", "lsscsi", "pciutils")  # a PC's devices
+_PYTHON_ALSO = ("python3-numpy", "qemu-guest-agent")
 _PC_ALSO = ("acpica-tools", "grub-pc-bin", "grub2-common", *_SHOWING)
 ENTRY = "Debian"
 _MENU = f"""set timeout=0
@@ -84,11 +85,13 @@ def disk(progress: Progress = _say_nothing) -> Path:
 
     `progress` gets debootstrap's lines. Raises UsageError if apt or debootstrap fails.
     """
+    return _built("debian", (), "/dev/vda", _write_whole, progress)
 
-    def write(image: Path, tree: Path) -> None:
-        whole_disk(image, FileSystem(_MEBIBYTES, tree), as_root())
 
-    return _built("debian", (), "/dev/vda", write, progress)
+@cache
+def python_disk(progress: Progress = _say_nothing) -> Path:
+    """The same with Python, NumPy, and QEMU's agent, which starts where there is a port for it."""
+    return _built("debian-python", _PYTHON_ALSO, "/dev/vda", _write_whole, progress)
 
 
 @cache
@@ -124,6 +127,11 @@ def efi_disk(progress: Progress = _say_nothing) -> Path:
 
     more = (*boot.values(), grub.signed(), _EFI_MENU, _EFI_EARLY)
     return _built("debian-efi", _SHOWING, f"UUID={_EFI_UUID}", write, progress, more)
+
+
+def _write_whole(image: Path, tree: Path) -> None:
+    """An image that is one file system, with a Debian of `tree`."""
+    whole_disk(image, FileSystem(_MEBIBYTES, tree), as_root())
 
 
 def write_efi_disk(image: Path, tree: Path, boot: Mapping[str, Path], mebibytes: int) -> None:

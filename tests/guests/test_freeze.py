@@ -33,6 +33,11 @@ MACHINES = {
     "told": ("1",),
 }
 RESEEDED = "crng reseeded due to virtual machine fork"
+# Of a guest that has but busybox.
+OLD = (
+    "vestige: the guest is not told apart from others of its snapshot: there is neither perl nor"
+    " python3, nor has its kernel the driver vmgenid\n"
+)
 TROUBLE = re.compile(r"lockup|hung task|rcu.*stall|BUG:|Oops|Call Trace")
 
 
@@ -50,7 +55,8 @@ def test_linux_goes_on_where_it_was_frozen(
     done = softhost.capture(command, timeout=(FREEZES + 2) * PATIENCE)
     assert done.status == 0, done.stderr.decode()
     found: dict[str, Any] = json.loads(done.stdout)
-    assert found["told"] == [""] * FREEZES
+    knows = RESEEDED in found["dmesg"]
+    assert found["told"] == ["", *[("" if knows else OLD)] * (FREEZES - 1)]
     assert found["cpus"] == f"{cpus}\n"
     trouble = [line for line in found["dmesg"].splitlines() if TROUBLE.search(line)]
     assert trouble == []

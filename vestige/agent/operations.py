@@ -85,6 +85,19 @@ def run(
     """Run a command, and wait for its end, `timeout` seconds at most; see Asking.run."""
     asked = _command(words, data, timeout, environment)
     yield from talk.connect()
+    return (yield from _execute(talk, asked, timeout, takes_turns=True))
+
+
+def run_alone(talk: Talk, words: Sequence[str], data: bytes, timeout: float) -> Steps[Done]:
+    """The same on the connection that is there, while nobody else asks anything."""
+    asked = _command(words, data, timeout, None)
+    return (yield from _execute(talk, asked, timeout, takes_turns=False))
+
+
+def _execute(
+    talk: Talk, asked: Mapping[str, object], timeout: float | None, *, takes_turns: bool
+) -> Steps[Done]:
+    """Run what guest-exec is asked, and wait for its end."""
     talk.holds = True
     process = protocol.number((yield from talk.ask("guest-exec", asked)), "pid")
     talk.process = process
@@ -101,7 +114,8 @@ def run(
         if left <= 0:
             line = f"the command has not ended within {timeout:g} s"
             raise TimedOutError(line, (yield from _kill(talk, process)))
-        yield from _pause(talk, min(pause, left), takes_turns=pause == LONGEST_PAUSE)
+        others = takes_turns and pause == LONGEST_PAUSE
+        yield from _pause(talk, min(pause, left), takes_turns=others)
         pause = min(2 * pause, LONGEST_PAUSE)
 
 

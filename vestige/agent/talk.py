@@ -29,6 +29,10 @@ class AbsentError(UsageError):
     """No agent answers in the guest."""
 
 
+class GoneError(GuestError):
+    """The way to the agent has ended."""
+
+
 class Connect(NamedTuple):
     """Let the connection go, if there is one, and have another."""
 
@@ -169,5 +173,5 @@ class Talk:
         came = yield Exchange(going, max(end - self._now, 0.0))
         self._now = came.now
         if came.received is None:
-            raise GuestError("the way to the guest's agent has ended, as its run has")
+            raise GoneError("the way to the guest's agent has ended, as its run has")
         return came

@@ -10,6 +10,8 @@ from vestige.host.options import RunOptions
 from vestige.lang.types import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vestige.host.files.opening import Files
     from vestige.host.resources import Resources
     from vestige.host.run import Ready
@@ -45,8 +47,9 @@ SYNTAX = Syntax(
         "The machine is as it was frozen. An option that is given replaces all of its kind that the"
         " guest was run with: --disk a disk that has been moved, and as many as it had. Its console"
         " is this terminal, and its ports lead nowhere, unless others are given. The snapshot stays"
-        " as it is: what the guest writes to memory is this run's own. A guest that resets itself"
-        " ends the run. Exit status: as of `vestige run`."
+        " as it is: what the guest writes to memory is this run's own. By its agent, if it has one,"
+        " it gets random numbers of its own. A guest that resets itself ends the run."
+        " Exit status: as of `vestige run`."
     ),
 )
 
@@ -90,6 +93,7 @@ def thaw(arguments: Arguments, ready: "Ready | None" = None) -> int:
     from vestige.host import run as native  # noqa: PLC0415 - brings KVM's side
     from vestige.host.files.opening import open_files  # noqa: PLC0415
 
+    there = ready or native.Ready()
     snapshot = open_snapshot(arguments.rest[0])
     try:
         snapshot.jumps = arguments.has("--time") and TIME.read(arguments.all("--time")) == NOW
@@ -98,8 +102,23 @@ def thaw(arguments: Arguments, ready: "Ready | None" = None) -> int:
         def opened(asked: RunOptions, resources: "Resources", watch: "Watch") -> "Files":
             files = open_files(asked, resources, watch, snapshot)
             check_disks(snapshot, files.disks)
+            if asked.agent_path is not None:
+                there.started = _renewing(asked.agent_path, there.started)
             return files
 
-        return native.run(options, ready, opened)
+        return native.run(options, there, opened)
     finally:
         snapshot.close()
+
+
+def _renewing(agent: str, started: "Callable[[], object]") -> "Callable[[], object]":
+    """`started`, which also has the guest be told apart from its copies, by its agent."""
+    from vestige.agent import renewing  # noqa: PLC0415 - few guests have one
+
+    begin = renewing.first_at(agent)
+
+    def both() -> None:
+        begin()
+        started()
+
+    return both

@@ -196,8 +196,8 @@ class RunOptions(NamedValues):
     """
 
     __slots__ = (
-        "accel", "agent", "append", "console", "cpus", "devices", "disks", "display", "entropy",
-        "firmware", "floppies", "ide",
+        "accel", "agent", "agent_path", "append", "console", "cpus", "devices", "disks",
+        "display", "entropy", "firmware", "floppies", "ide",
         "initrd", "jail", "kernel", "keys", "machine", "memory", "name", "net", "on_reboot",
         "ports", "ring", "rtc", "stats", "tablet", "timeout", "variables", "vga",
     )  # fmt: skip
@@ -244,6 +244,7 @@ class RunOptions(NamedValues):
         drives = () if cdrom is None else (cdrom,)
         self.disks = (*disks, *drives, *(floppy for floppy in floppies if floppy.path))
         self.console, self.entropy, self.agent = console, entropy, agent
+        self.agent_path: str | None = None
         # Its socket is the control's, which says where once there is one: see `place_agent`.
         self.ports = (*ports, PortOption(AGENT_PORT, SOCKET)) if agent else ports
         self.net = net
@@ -254,6 +255,7 @@ class RunOptions(NamedValues):
 
     def place_agent(self, path: str) -> None:
         """Have the guest agent's socket there."""
+        self.agent_path = path
         self.ports = (*self.ports[:-1], PortOption(AGENT_PORT, f"{SOCKET}{path}"))
 
     @property

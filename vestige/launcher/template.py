@@ -23,6 +23,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import NoReturn
 
+from vestige.agent import renewing  # noqa: F401 - a machine has it then
 from vestige.cli.main import told
 from vestige.cli.run import SYNTAX, options_of
 from vestige.cli.thaw import SYNTAX as THAW

@@ -61,7 +61,7 @@ class Header(NamedTuple):
 @cache
 def native() -> NativeImage:
     """The core's step."""
-    return compiled(Machine.reset, settle, Queue.publish, Machine.next_deadline)
+    return compiled(Machine.reset, Machine.go_on, settle, Queue.publish, Machine.next_deadline)
 
 
 def in_cpython(function: Callable[..., Any], *arguments: int | Struct) -> int:
@@ -161,6 +161,14 @@ class NetBench(Bench):
         self.twice(settle, self.machine, self.config, statistics, self.now, 0)
         self.twice(Queue.publish, self.machine.ring_driver.queue, self.config.ring)
         self.ring.enter()
+
+    def thaw(self, mac: bytes) -> None:
+        """It was frozen, and goes on where the interface has that address."""
+        for index, byte in enumerate(mac):
+            self.config.net.mac[index] = byte
+        self.ring.taken.clear()
+        self.twice(Machine.go_on, self.machine, self.config)
+        self.step()
 
     # ---- the file ---------------------------------------------------------------------------
 

@@ -466,3 +466,43 @@ def test_a_tap_is_a_network_with_rules_of_its_own(tap: NetBench) -> None:
     _, transmit = tap.go_with()
     tap.send(transmit, packet_to("127.0.0.1"))
     assert packet_to("127.0.0.1") in tap.take()
+
+
+# ---- a thaw -----------------------------------------------------------------------------------
+
+OTHER = bytes.fromhex("525400abcdef")
+
+
+def address(bench: NetBench) -> bytes:
+    """In the configuration structure."""
+    return bench.read(0x2000, 4).to_bytes(4, "little") + bench.read(0x2004, 2).to_bytes(2, "little")
+
+
+def test_another_address_is_there_once_a_driver_has_reset_the_device(stream: NetBench) -> None:
+    """Until then frames for the address that the driver knows are delivered."""
+    receive, _ = stream.go_with()
+    stream.thaw(OTHER)
+    assert address(stream) == MAC
+    stream.space(receive, 200)
+    stream.bring(prefixed(frame(60)))
+    assert stream.received(receive) == [PLAIN + frame(60)]
+    stream.write(0x14, 1, 0)
+    stream.step()
+    assert address(stream) == OTHER
+
+
+def test_a_link_that_was_down_is_up_behind_a_thaw_and_the_driver_is_told_once(
+    stream: NetBench,
+) -> None:
+    stream.go_with()
+    (read,) = stream.reads()
+    stream.finish(read, 0)
+    assert stream.read(0x2006, 2) == 0
+    generation = stream.read(0x15, 1)
+    stream.thaw(MAC)
+    assert stream.read(0x2006, 2) == 1
+    assert stream.read(0x15, 1) == generation + 1
+    stream.step()
+    stream.thaw(MAC)
+    assert stream.read(0x15, 1) == generation + 1
+    assert len(stream.reads()) == 1

@@ -141,7 +141,7 @@ class Machine(Struct):
             if row.link:
                 between: VirtioLink = getattr(self, row.link)
                 for number in range(row.count):
-                    between.renew(getattr(self.virtio, row.field)[number])
+                    between.renew(getattr(self.virtio, row.field)[number], config)
         if config.domain == 0:
             for place in DEVICES:
                 if place.goes_on:

@@ -36,7 +36,7 @@ class PortLinks(Struct):
         for number in range(MAX_PORTS):
             self.links[number].input_ended = config.ports[number].input < 0
 
-    def renew(self, console: VirtioConsole) -> None:
+    def renew(self, console: VirtioConsole, config: Config) -> None:
         """Nothing of it is to be told apart."""
 
     def next_deadline(self) -> u64:

@@ -15,7 +15,7 @@ from vestige.monitor.devices.virtio.device import VirtioDevice
 from vestige.monitor.devices.virtio_net.batch import Batch
 from vestige.monitor.devices.virtio_net.model import LENGTH_SIZE, STREAM_FRAME, VirtioNet
 from vestige.monitor.devices.virtio_net.segments import Segments
-from vestige.monitor.devices.virtio_net.spec import ETHERNET_HEADER, HEADER_SIZE
+from vestige.monitor.devices.virtio_net.spec import ETHERNET_HEADER, HEADER_SIZE, LINK_UP
 from vestige.monitor.drivers.ring.driver import NET_OPERATIONS, NET_TRANSMITS, Owner, RingDriver
 from vestige.monitor.drivers.ring.spec import Errno, Opcode
 from vestige.monitor.line import NEVER
@@ -245,6 +245,7 @@ class NetworkLink(Struct):
 class NetworkLinks(Struct):
     """One for each pair of queues."""
 
+    is_back: u8  # the link was down, and is up again: the driver is to be told
     links: NetworkLink[MAX_NET_PAIRS]  # what is behind the first may not be the ring's
 
     def connect(self, config: Config) -> None:
@@ -252,8 +253,11 @@ class NetworkLinks(Struct):
         for i in range(MAX_NET_PAIRS):
             self.links[i].attach(i, config.net.files[i])
 
-    def renew(self, net: VirtioNet) -> None:
-        """Nothing of it is to be told apart."""
+    def renew(self, net: VirtioNet, config: Config) -> None:
+        """The other side is a new one, which may want another address of the guest's."""
+        net.settle(config.net)
+        self.is_back = net.link == 0
+        net.link = LINK_UP
 
     def next_deadline(self) -> u64:
         """When `move` has something to do though nothing else happens."""
@@ -291,6 +295,9 @@ class NetworkLinks(Struct):
         now: u64,
     ) -> None:
         """Move frames on in both directions, as far as they get."""
+        if self.is_back:
+            self.is_back = 0
+            device.config_changed()
         for i in range(MAX_NET_PAIRS):
             if i < config.net.pairs:
                 self.links[i].move(net, device, config, ring_driver, now)

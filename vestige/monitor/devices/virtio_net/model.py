@@ -68,9 +68,13 @@ class VirtioNet(Struct):
         self.most_pairs = min(net.pairs, MAX_NET_PAIRS)
         for i in range(MAX_NET_PAIRS):
             self.receivers[i].queue = 2 * i
+        self.settle(net)
+        self.forget()
+
+    def settle(self, net: abi.Net) -> None:
+        """Have another address, which a driver finds once it has reset the device."""
         for i in range(MAC_SIZE):
             self.home[i] = net.mac[i]
-        self.forget()
 
     def forget(self) -> None:
         """As after a reset by the driver."""

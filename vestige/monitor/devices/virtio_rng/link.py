@@ -19,7 +19,7 @@ class EntropyLink(Struct):
     def connect(self, config: Config) -> None:
         """Power on."""
 
-    def renew(self, entropy: VirtioEntropy) -> None:
+    def renew(self, entropy: VirtioEntropy, config: Config) -> None:
         """What waits others have, too: it is random no more."""
         entropy.forget()
 

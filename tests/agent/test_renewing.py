@@ -1,0 +1,147 @@
+"""A guest that goes on from a snapshot is renewed before anybody else asks its agent."""
+
+import base64
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agent.peers import Peer, at_a_socket, error, line, saying
+from vestige.agent import renewing
+from vestige.agent.blocking import Agent
+from vestige.agent.talk import Talk
+from vestige.agent.wire import Wire
+from vestige.errors import UsageError
+
+RANDOM = bytes(range(64))
+LONG = 40  # questions until it has ended: more than others would wait behind
+STDERR = base64.b64encode(b"there is neither\n").decode()
+
+
+class Guest:
+    """What its agent says: that the command has ended at the last of so many questions."""
+
+    def __init__(self, questions: int, **ended: object) -> None:
+        self.questions, self.ended = questions, {"exited": True, "exitcode": 0, **ended}
+        self.asked: dict[str, Any] = {}
+
+    def __call__(self, name: str, arguments: Mapping[str, Any]) -> bytes:
+        if name == "guest-exec":
+            self.asked = dict(arguments)
+            return line({"pid": 7})
+        if name == "guest-exec-status":
+            self.questions -= 1
+            return line(self.ended if self.questions <= 0 else {"exited": False})
+        return b""
+
+
+def test_it_has_the_agents_ear_until_it_is_done() -> None:
+    guest = Guest(LONG)
+    peer = Peer(guest)
+    assert peer.have(renewing.conversation(Talk(1, 1), RANDOM)).status == 0
+    assert peer.connections == 0  # but for the one that it began with
+    assert base64.b64decode(guest.asked["input-data"]) == RANDOM
+
+
+def test_others_wait_behind_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From before it begins."""
+    heard: list[str] = []
+
+    def answer(name: str, arguments: Mapping[str, Any]) -> bytes:
+        heard.append(name)
+        return guest(name, arguments) or (line({}) if name == "guest-ping" else b"")
+
+    guest = Guest(3)
+    with at_a_socket(tmp_path / "agent", saying(answer)) as path:
+        begin = renewing.first_at(str(path))
+        asker = threading.Thread(target=Agent(path).ping)
+        asker.start()
+        begin()
+        asker.join()
+    assert heard.index("guest-ping") > heard.index("guest-exec")
+    assert guest.questions == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (Guest(1, exitcode=1, **{"err-data": STDERR}), ": there is neither\n"),
+        (Guest(1, exitcode=5), ": status 5\n"),
+        (lambda name, _: error("no shell") if name == "guest-exec" else b"", "no shell"),
+    ],
+)
+def test_what_can_t_be_renewed_is_told_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: Any, problem: str
+) -> None:
+    with at_a_socket(tmp_path / "agent", saying(answer)) as path:
+        wire = Wire(str(path))
+        wire.connect()
+        renewing.renew(wire)
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert problem in told
+
+
+def test_a_run_that_ends_meanwhile_tells_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ends(client: socket.socket) -> None:
+        client.recv(1)
+
+    with at_a_socket(tmp_path / "agent", ends) as path:
+        wire = Wire(str(path))
+        wire.connect()
+        renewing.renew(wire)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_place_where_there_is_no_agent_s_socket_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file"):
+        renewing.first_at(str(tmp_path / "nothing"))
+
+
+def words() -> list[str]:
+    """Those of the command that the guest is to run."""
+    guest = Guest(1)
+    Peer(guest).have(renewing.conversation(Talk(1, 1), RANDOM))
+    return [guest.asked["path"], *guest.asked["arg"]]
+
+
+@pytest.mark.parametrize("program", ["perl", "python3"])
+def test_what_there_is_of_perl_and_python_gets_the_random_numbers(
+    tmp_path: Path, program: str
+) -> None:
+    """By programs of their names that keep what they get; they are not to be had by this kernel."""
+    (tmp_path / program).write_text(f'#!/bin/sh\n/bin/cat > "{tmp_path}/got"\n')
+    (tmp_path / program).chmod(0o755)
+    done = subprocess.run(
+        words(), input=RANDOM, env={"PATH": str(tmp_path)}, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (tmp_path / "got").read_bytes() == RANDOM
+
+
+def test_without_either_that_is_said(tmp_path: Path) -> None:
+    done = subprocess.run(
+        words(), input=RANDOM, env={"PATH": str(tmp_path)}, capture_output=True, check=False
+    )
+    if done.returncode == 0:
+        pytest.skip("this machine's own kernel has the driver vmgenid")
+    assert b"neither perl nor python3" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("perl"), reason="needs perl")
+def test_its_perl_is_perl() -> None:
+    program = words()[-2]
+    done = subprocess.run(["perl", "-ce", program], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_its_python_is_python() -> None:
+    compile(words()[-1], "renewing", "exec")

@@ -1,0 +1,90 @@
+"""Has a guest that goes on from a snapshot be told apart from others that do, by its agent.
+
+It gives the guest's kernel random numbers, and has it use them at once: Linux before 5.18, and
+kernels without its driver, know nothing of the virtual machine generation ID.
+It has the agent's ear before all others, and keeps it until it is done.
+
+Source: random(4), for RNDADDENTROPY and RNDRESEEDCRNG.
+"""
+
+import math
+import os
+from _collections_abc import Callable
+from _thread import start_new_thread
+
+from vestige.agent import operations
+from vestige.agent.blocking import drive
+from vestige.agent.operations import SHELL, Done
+from vestige.agent.protocol import SHOWN
+from vestige.agent.talk import GoneError, Steps, Talk
+from vestige.agent.wire import Wire
+from vestige.errors import GuestError, UsageError
+from vestige.host.messages import in_one_line, tell
+
+RANDOM = 64  # bytes, twice what Linux makes a key of
+PATIENCE = 300.0  # seconds that the guest may take, once its agent has answered: emulated, say
+RNDADDENTROPY, RNDRESEEDCRNG = 0x4008_5203, 0x5207  # linux/random.h
+_PERL = f"""\
+local $/; my $random = <STDIN>; my $size = length $random;
+my $counted = pack("l2a*", 8 * $size, $size, $random);
+open(my $file, ">", "/dev/urandom") or die "/dev/urandom: $!\\n";
+ioctl($file, {RNDADDENTROPY}, $counted) or die "RNDADDENTROPY: $!\\n";
+ioctl($file, {RNDRESEEDCRNG}, 0) or die "RNDRESEEDCRNG: $!\\n";
+"""
+_PYTHON = f"""\
+import fcntl, struct, sys
+random = sys.stdin.buffer.read()
+with open("/dev/urandom", "wb") as file:
+    counts = struct.pack("2i", 8 * len(random), len(random))
+    fcntl.ioctl(file, {RNDADDENTROPY}, counts + random)
+    fcntl.ioctl(file, {RNDRESEEDCRNG})
+"""
+# $1, $2: those programs. A kernel that has the driver has been told anyway.
+_SCRIPT = """\
+if command -v perl > /dev/null; then exec perl -e "$1"; fi
+if command -v python3 > /dev/null; then exec python3 -c "$2"; fi
+for device in /sys/bus/*/drivers/vmgenid/*:*; do [ ! -e "$device" ] || exit 0; done
+echo "there is neither perl nor python3, nor has its kernel the driver vmgenid" >&2
+exit 1
+"""
+
+
+def first_at(path: str) -> Callable[[], None]:
+    """Be the first to ask the agent whose socket is at `path`; others wait behind this.
+
+    What is returned renews the guest, once that runs, while this process does other things. The
+    agent may take any time to answer. What can't be renewed is told. Raises UsageError where there
+    is no such socket.
+    """
+    wire = Wire(path)
+    wire.connect()
+
+    def begin() -> None:
+        start_new_thread(renew, (wire,))
+
+    return begin
+
+
+def renew(wire: Wire) -> None:
+    """Have the conversation, on a wire that is connected."""
+    talk = Talk(math.inf, int.from_bytes(os.urandom(4)))
+    try:
+        done = drive(wire, talk, conversation(talk, os.urandom(RANDOM)))
+    except GoneError:
+        return  # the run has ended
+    except (GuestError, UsageError) as error:
+        problem = str(error)
+    else:
+        if done.status == 0:
+            return
+        said = in_one_line(done.stderr[:SHOWN].decode(errors="replace").strip())
+        problem = said or f"status {done.status}"
+    tell(f"the guest is not told apart from others of its snapshot: {problem}")
+
+
+def conversation(talk: Talk, random: bytes) -> Steps[Done]:
+    """How the guest's part of it has ended, on a connection that is there already."""
+    yield from talk.synchronise()
+    talk.patience = PATIENCE
+    words = [SHELL, "-c", _SCRIPT, "renew", _PERL, _PYTHON]
+    return (yield from operations.run_alone(talk, words, random, PATIENCE))
