@@ -20,7 +20,7 @@ WINDOW_STAMP = .venv/.window-packages
 VENV_STAMP = .venv/.stamp
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo demo-nvme demo-debian debian-image demo-pc demo-install demo-efiemu demo-efiemu-nested test test-slow lint format fuzz bench clean distclean
+.PHONY: help setup demo demo-nvme demo-debian debian-image demo-pc demo-clone demo-install demo-efiemu demo-efiemu-nested test test-slow lint format fuzz bench clean distclean
 
 help: ## List what can be made
 	@sed -n 's/^\([a-z-]*\):.* ## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -45,6 +45,9 @@ debian-image: setup ## The image of it, and the line that boots it, without boot
 
 demo-pc: setup ## A PC: SeaBIOS, GRUB and Debian, used by its serial port, keyboard and screen
 	@$(BIN)/python -m examples.demo_pc.driver
+
+demo-clone: setup ## A Debian with NumPy, frozen once: twenty clones of it compute and write
+	@$(BIN)/python -m examples.demo_clone.driver
 
 demo-install: setup $(WINDOW_STAMP) ## Debian's installer, from a disc, in a window: its first three screens
 	@$(BIN)/python -m examples.demo_install.driver
