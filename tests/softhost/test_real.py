@@ -111,6 +111,30 @@ def test_what_a_disk_images_user_needs_works_on_the_callers_files(
     assert image.read_bytes()[4096:4103] == b"written"
 
 
+def test_a_temporary_overlay_is_refused_on_the_callers_files_with_its_cure(
+    softhost: SoftHost, tmp_path: Path
+) -> None:
+    """What has no name there can't be opened again."""
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(1 << 20))
+    script = (
+        "import sys\n"
+        "from vestige.errors import UsageError\n"
+        "from vestige.host.backends.disks import open_disk\n"
+        "from vestige.host.options import DiskOption\n"
+        "try:\n"
+        "    open_disk(DiskOption(sys.argv[1], raw=True, overlay='temporary')).close()\n"
+        "except UsageError as error:\n"
+        "    print(error)\n"
+    )
+    command: list[str | Path] = [sys.executable, "-c", script, disk]
+    for folder, problem in ((tmp_path, "have TMPDIR name a directory of"), ("/dev/shm", "")):
+        environment = {**os.environ, "TMPDIR": str(folder)}
+        done = softhost.capture(command, timeout=TIMEOUT, env=environment)
+        said = done.stdout.decode()
+        assert (problem in said, bool(said), done.stderr) == (True, bool(problem), b"")
+
+
 def test_usr_is_read_only(softhost: SoftHost) -> None:
     done = softhost.capture(["touch", "/usr/vestige-test"], timeout=TIMEOUT)
     assert done.status == 1

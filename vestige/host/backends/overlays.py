@@ -37,6 +37,11 @@ PAGE = 4096
 LONGEST_PATH = PAGE - HEADER.size
 FOLDER = "/var/tmp"  # for large files that go, file-hierarchy(7)
 NEW = "give a name that isn't there yet"
+NAMELESS = (
+    "a file without a name can't be opened again there, as over 9p in a software host; have TMPDIR"
+    " name a directory of another file system, such as /dev/shm"
+)
+GONE = "its file has gone while it was opened; give one that stays"
 NEVER = 0  # when a block device's content was changed last: nobody knows
 
 
@@ -63,8 +68,14 @@ class Overlay:
         return self.path == TEMPORARY
 
     def open_for_operations(self, watch: Watch | None) -> None:
-        """Have `descriptor` be there. Raises as image_lock's."""
-        self.descriptor = image_lock.open_for_operations(self.claim, self.words, False, watch)
+        """Have `descriptor` be there. Raises as image_lock's, and UsageError where the file has no
+        name, and its file system opens none anew that has none, as 9p.
+        """
+        try:
+            self.descriptor = image_lock.open_for_operations(self.claim, self.words, False, watch)
+        except FileNotFoundError:
+            problem = f"{_folder()}: {NAMELESS}" if self.is_temporary else GONE
+            raise UsageError(f"{self.words}: {problem}") from None
 
     def describe(self, disk: abi.Disk, file: int, address: int) -> None:
         """Tell the monitor: its number among the ring's files, and where its map is."""
@@ -178,9 +189,14 @@ def _open(words: str, path: str, base: "DiskImage") -> Overlay:
         raise UsageError(f"{words}: not a regular file; {NEW}")
 
 
+def _folder() -> str:
+    """Where temporary ones are."""
+    return os.environ.get("TMPDIR") or FOLDER
+
+
 def _open_temporary(words: str, base: "DiskImage", copied: int | None) -> int:
     """A file without a name."""
-    folder = os.environ.get("TMPDIR") or FOLDER
+    folder = _folder()
     fill = _filler(base) if copied is None else lambda new: sparse.copy(copied, new)
     try:
         return beside.temporary(folder, fill)
