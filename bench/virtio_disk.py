@@ -84,17 +84,23 @@ def main() -> int:
 
 
 def measure(
-    rounds: int, seconds: float, table: Mapping[str, Configuration] | None = None
+    rounds: int,
+    seconds: float,
+    table: Mapping[str, Configuration] | None = None,
+    name: str = NAME,
+    room: int = DISK,
 ) -> dict[str, object]:
-    """All of it, or what `table` has, in one software host."""
-    say = command.Progress(NAME)
+    """All of it, or what `table` has, in one software host. `name`: whose progress is told; `room`:
+    MiB of the file system, at least, that has the raw file.
+    """
+    say = command.Progress(name)
     say("preparing the guest, from Debian's packages")
     images.ensure()
     kernel = kernels.kernel("cloud")
     modules = kernels.modules_for("standard", "crc32c_generic", "ext4")
     release = kernels.kernel("standard").release
     guest = Guest(kernel.bzimage, initial_disk(), MEMORY)
-    files = guests.disk_of_files(roots.data_disk(DISK, 1), DISK)
+    files = guests.disk_of_files(roots.data_disk(DISK, 1), room)
     host = SoftHost(disks=[(files, False)])
     host.start(say)
     with host:
