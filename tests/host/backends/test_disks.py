@@ -85,9 +85,11 @@ def test_an_image_is_described_to_the_monitor(image: Path) -> None:
 def test_an_image_that_may_shrink_says_so_and_is_left_as_it_is(image: Path) -> None:
     described = abi.Disk()
     image.write_bytes(b"content!" * 512)
+    os.utime(image, ns=(1, 1))
     with closing(open_disk(DiskOption(str(image), discard=True))) as disk:
         disk.describe(described, 0, 0)
     assert (described.can_discard, described.discards_to_zeroes) == (1, 1)
+    assert image.stat().st_mtime_ns == 1  # by which a snapshot knows it
     assert image.read_bytes() == b"content!" * 512
 
 

@@ -474,7 +474,7 @@ def test_a_bad_request_for_a_freeze_is_an_error_and_no_more(kernels: Kernels, gu
 
 def test_ports_lead_nowhere_until_they_are_given(kernels: Kernels, guest: Guest) -> None:
     words = ("--port", f"one={guest.folder}/one", "--port", f"two={guest.folder}/two")
-    guest.run(kernels("idle"), *words)
+    guest.run(kernels("idle"), *words, "--disk", f"{disk(guest.folder)},discard=unmap")
     guest.await_words(len(HELLO))
     assert guest.freeze("--stop") == (0, "")
     guest.wait()

@@ -265,11 +265,22 @@ def _check_holes(descriptor: int, path: str, sectors: int) -> None:
         error = 0 if _zeroes_at_once(status.st_rdev) else errno.EOPNOTSUPP
     else:
         error = _punch(descriptor, sectors * abi.SECTOR, abi.SECTOR)
+        _date_back(descriptor, status)
     if error:
         what = "device" if stat.S_ISBLK(status.st_mode) else "file system"
         raise UsageError(
             f"{path}: its {what} makes no holes ({os.strerror(error)}); leave discard=unmap out"
         )
+
+
+def _date_back(descriptor: int, status: os.stat_result) -> None:
+    """Have a file in which nothing was changed keep its date, by which snapshots and overlays know
+    it; another user's can't be given one.
+    """
+    try:
+        os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
+    except OSError:
+        return
 
 
 def punch(descriptor: int, start: int, size: int, sector: int, sectors: int) -> int:
