@@ -113,7 +113,7 @@ def test_runs_are_listed_and_end_when_told(start: Start, image: str) -> None:
     assert header.split()[:2] == ["NAME", "PID"]
     assert line.split()[:3] == ["one", str(first.pid), "running"]
     assert line.endswith(f", {image}")
-    assert vestige("stop", "one", str(second.pid)) == (0, "", "")
+    assert vestige("stop", str(first.pid), str(second.pid)) == (0, "", "")  # it is "one", too
     assert (first.poll(), second.poll()) == (143, 143)
     assert listed() == []
 

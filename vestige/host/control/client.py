@@ -143,9 +143,10 @@ class Run:
 
 
 def find(name: str) -> Run:
-    """The run of this name. Raises UsageError where there is none, SilentError if it takes nobody.
+    """The run of this name, or whose process has this number.
 
-    What a killed one left is removed.
+    Raises UsageError where there is none, SilentError if it takes nobody. What a killed one left is
+    removed.
     """
     folder = open_folder(make=False)
     if folder is None:
@@ -159,9 +160,13 @@ def find(name: str) -> Run:
             if run is not None:
                 return run
         runs = list(_connected(folder))
+        found = next((run for run in runs if str(run.pid) == name), None)
         for run in runs:
-            run.close()
-        raise _unknown(name, [run.name for run in runs])
+            if run is not found:
+                run.close()
+        if found is None:
+            raise _unknown(name, [run.name for run in runs])
+        return found
     finally:
         folder.close()
 
