@@ -21,7 +21,7 @@ from vestige.errors import GuestError, UsageError
 from vestige.host.backends.events import AHEAD, MOST_WAITING, Events
 from vestige.host.control.answers import DEEPEST, error_line
 from vestige.host.control.client import Run, SilentError, everyone, find
-from vestige.host.control.commands import NOT_RUNNING
+from vestige.host.control.commands import BETWEEN, STARTING
 from vestige.host.control.folder import Folder, open_folder
 from vestige.host.control.server import (
     LONGEST_LINE,
@@ -253,7 +253,7 @@ def test_what_was_typed_without_an_id_is_not_dropped(served: Served, id_: str) -
 
 def test_nothing_is_typed_while_the_guest_does_not_run(served: Served) -> None:
     """Nobody could tell what becomes of it."""
-    passing = {"error": NOT_RUNNING, "passing": True}
+    passing = {"error": STARTING, "passing": True}
     request = b'{"do": "type", "lines": ["a"]}\n'
     assert served.asks(request) == served.asks(TYPING) == [passing]
     with closing(Events()) as events:
@@ -262,7 +262,7 @@ def test_nothing_is_typed_while_the_guest_does_not_run(served: Served) -> None:
         served.control.runs(Machine())
         assert served.asks(request) == []
         served.control.runs(None)
-        assert served.asks(request) == [passing]
+        assert served.asks(request) == [{"error": BETWEEN, "passing": True}]
     served.control.about = {**ABOUT, "machine": "modern"}
     (told,) = served.asks(request)
     assert told["error"].startswith("no keyboard and no tablet: vestige run --machine pc has")
@@ -620,7 +620,11 @@ def test_an_answer_that_nobody_asked_for_is_dropped(served: Served) -> None:
 
 def test_without_a_guest_there_is_an_error(served: Served) -> None:
     (told,) = served.asks(EXITS)
-    assert "does not run now" in told["error"]
+    assert "does not run now: it starts; try again" in told["error"]
+    served.control.runs(Machine())
+    served.control.runs(None)
+    (told,) = served.asks(EXITS)
+    assert "does not run now: it restarts, or has ended; try again" in told["error"]
 
 
 def test_who_asked_a_guest_that_ends_is_told(served: Served) -> None:

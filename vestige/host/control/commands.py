@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     Answer = Mapping[str, Any]  # what JSON can say, and bytes: these are told in base64
 
 
-NOT_RUNNING = "the guest does not run now: it starts, or has ended"
+STARTING = "the guest does not run now: it starts; try again once `vestige ps` shows it as running"
+BETWEEN = "the guest does not run now: it restarts, or has ended; try again"
 PAUSE, RESUME, FREEZE = "pause", "resume", "freeze"
 
 
@@ -84,7 +85,7 @@ def type_(control: "Control", request: "Request") -> "Later":
         raise UsageError('what is to be typed is a list of lines: {"lines": ["text ls", "enter"]}')
     events = _events(control)
     if not control.is_running:
-        raise GuestError(NOT_RUNNING)
+        raise control.not_running()
     if control.paused_since is not None:
         raise GuestError(f"the guest is paused; vestige resume {control.about['name']} first")
     later = Later(request.get("id"))
@@ -121,7 +122,7 @@ def _events(control: "Control") -> "Events":
             "no keyboard and no tablet: vestige run --machine pc has the one, --tablet the other"
         )
     if control.events is None:
-        raise GuestError(NOT_RUNNING)
+        raise control.not_running()
     return control.events
 
 

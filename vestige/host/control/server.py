@@ -23,12 +23,13 @@ from vestige.host.control.answers import (
     json_of,
 )
 from vestige.host.control.commands import (
+    BETWEEN,
     FREEZE,
-    NOT_RUNNING,
     OF_MACHINE,
     OF_RUN,
     PAUSE,
     RESUME,
+    STARTING,
     Later,
 )
 from vestige.host.control.folder import AGENT, Folder, Identity, NameTakenError, open_folder
@@ -176,7 +177,7 @@ class Control:
             self.started()
         self._machine, self.paused_since = machine, None
         if self._asking is not None:
-            self.refused(GuestError(NOT_RUNNING))
+            self.refused(self.not_running())
         self._ask()
 
     def started(self) -> None:
@@ -194,6 +195,10 @@ class Control:
     def is_running(self) -> bool:
         """Whether the guest does."""
         return self._machine is not None
+
+    def not_running(self) -> GuestError:
+        """Why nothing can be asked of the guest while there is none."""
+        return GuestError(BETWEEN if self.starts else STARTING)
 
     # ---- clients --------------------------------------------------------------------------
 
@@ -321,7 +326,7 @@ class Control:
             stays = command == FREEZE and request.get("stays")
             self._asked = PAUSE if stays else command
             if self._machine is None:
-                self.refused(GuestError(NOT_RUNNING))
+                self.refused(self.not_running())
                 continue
             try:
                 self._machine.ask(command, request, line)
