@@ -135,11 +135,13 @@ class Syntax:
         rest: str = "",
         names: str = "",
         note: str = "",
+        refused: dict[str, str] | None = None,
     ) -> None:
         """`rest` is a command's, behind --; `names` need that only to begin with -.
 
-        `note` ends the help.
+        `note` ends the help. `refused`: options of another command's that this can't have, and why.
         """
+        self._refused = refused or {}
         self.options = tuple(options)
         self._by_name = {option.name: option for option in self.options}
         self._required = [option.name for option in self.options if option.required]
@@ -180,6 +182,9 @@ class Syntax:
                 order.append(("", word))
             else:
                 unknown.append(word)
+        for word in unknown:
+            if (name := word.partition("=")[0]) in self._refused:
+                raise UsageError(f"{word}: {self._refused[name]}")
         if unknown or (rest and not self.rest):
             wrong = unknown if self.rest else unknown + rest
             raise UsageError(f"unrecognized arguments: {' '.join(wrong)}")

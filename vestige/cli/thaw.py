@@ -5,6 +5,7 @@ from vestige.cli.run import SYNTAX as RUN
 from vestige.cli.run import options_of
 from vestige.devices import DEVICES
 from vestige.errors import UsageError
+from vestige.host.freeze.given import check_kinds, check_same
 from vestige.host.freeze.snapshot import Snapshot, check_disks, open_snapshot
 from vestige.host.options import RunOptions
 from vestige.lang.types import TYPE_CHECKING
@@ -51,25 +52,34 @@ SYNTAX = Syntax(
         " it gets random numbers of its own. A guest that resets itself ends the run."
         " Exit status: as of `vestige run`."
     ),
+    refused={
+        option.name: "a thaw has no such option, as its machine is as it was frozen; leave it out"
+        for option in RUN.options
+        if option.name not in OF_RUN
+    },
 )
 
 
 def options_for(snapshot: Snapshot, arguments: Arguments) -> RunOptions:
     """What is run of it: what its manifest says, but for what was given. Raises UsageError."""
+    path = snapshot.path
     try:
         before = RUN.read(snapshot.words)
+        was = options_of(before)
     except UsageError as error:
-        raise UsageError(f"{snapshot.path}: its manifest is damaged: {error}") from None
+        raise UsageError(f"{path}: its manifest is damaged: {error}") from None
     if not {name for name, _ in before.order} <= {*OF_A_MACHINE, *DEVICE_OPTIONS}:
-        raise UsageError(f"{snapshot.path}: its manifest is damaged: it asks for too much")
+        raise UsageError(f"{path}: its manifest is damaged: it asks for too much")
+    if (was.memory, was.cpus) != (snapshot.memory, snapshot.cpus):
+        raise UsageError(f"{path}: its manifest is damaged: it is of two machines")
+    check_kinds(path, was, arguments.last)
     words = [
         word
         for option in RUN.options
         for word in _words(option, arguments if arguments.has(option.name) else before)
     ]
     options = options_of(RUN.read(words))
-    if (options.memory, options.cpus) != (snapshot.memory, snapshot.cpus):
-        raise UsageError(f"{snapshot.path}: its manifest is damaged: it is of two machines")
+    check_same(path, was, options)
     options.on_reboot = "exit"
     return options
 
@@ -79,6 +89,15 @@ def _words(option: Option, arguments: Arguments) -> list[str]:
         f"{option.name}={word}" if option.metavar else option.name
         for word in arguments.all(option.name)
     ]
+
+
+def _names(options: RunOptions, arguments: Arguments) -> dict[int, str]:
+    """The disks that are given, by their numbers, in the words that do that."""
+    return {
+        number: disk.words
+        for number, disk in enumerate(options.disks)
+        if arguments.has(disk.words.split()[0])
+    }
 
 
 def run(arguments: Arguments) -> int:
@@ -101,7 +120,7 @@ def thaw(arguments: Arguments, ready: "Ready | None" = None) -> int:
 
         def opened(asked: RunOptions, resources: "Resources", watch: "Watch") -> "Files":
             files = open_files(asked, resources, watch, snapshot)
-            check_disks(snapshot, files.disks)
+            check_disks(snapshot, files.disks, _names(asked, arguments))
             if asked.agent_path is not None:
                 there.started = _renewing(asked.agent_path, there.started)
             return files

@@ -123,8 +123,8 @@ class DiskOption(NamedValues):
     def words(self) -> str:
         """The option that asked for it."""
         if self.is_optical:
-            return f"--cdrom {self.path}"
-        return f"--floppy {self.path}" if self.bus == FLOPPY else f"--disk {self.path}"
+            return f"--cdrom {self.path or EMPTY}"
+        return f"--floppy {self.path or EMPTY}" if self.bus == FLOPPY else f"--disk {self.path}"
 
     @property
     def overlay_words(self) -> str:

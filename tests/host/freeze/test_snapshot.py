@@ -124,12 +124,17 @@ def test_a_disk_that_was_changed_since_is_refused(folder: Path, tmp_path: Path) 
     try:
         told(disks=[mark_of(disk)])(folder)
         snapshot = open_snapshot(str(folder))
-        check_disks(snapshot, {0: disk})
-        with pytest.raises(UsageError, match="0 disks, and the machine was frozen with 1"):
-            check_disks(snapshot, {})
+        check_disks(snapshot, {0: disk}, {})
+        with pytest.raises(UsageError, match="it has 1 disks, and its words have 0"):
+            check_disks(snapshot, {}, {})
         os.utime(image, ns=(1, 1))
-        with pytest.raises(UsageError, match=r"disk: not as it was when .* was frozen"):
-            check_disks(snapshot, {0: disk})
+        changed = r"/disk: not as it was when .* was frozen: it was changed on 19.*, and then last"
+        with pytest.raises(UsageError, match=changed):
+            check_disks(snapshot, {0: disk}, {})
+        os.truncate(image, 8192)
+        longer = "^--disk x: not as it was when .*: it has 8192 bytes, and had 4096; .*cp -p"
+        with pytest.raises(UsageError, match=longer):
+            check_disks(snapshot, {0: disk}, {0: "--disk x"})
         snapshot.close()
     finally:
         disk.close()

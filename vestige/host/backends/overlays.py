@@ -15,14 +15,13 @@ import os
 import resource
 import stat
 import struct
-import time
 from _collections_abc import Callable, Iterable
 
 from vestige import abi, image_lock
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host.backends.disk_formats import OVERLAY as MAGIC
-from vestige.host.files import beside, sparse
+from vestige.host.files import beside, dates, sparse
 from vestige.host.options import TEMPORARY
 from vestige.lang.types import TYPE_CHECKING
 from vestige.signals import Watch
@@ -246,8 +245,8 @@ def _check(words: str, claim: int, base: "DiskImage") -> None:
         )
     if changed != _changed(base):
         raise UsageError(
-            f"{words}: made over {path} as it was {_time(changed)}, and this disk was changed"
-            f" {_time(_changed(base))}: both together are no disk's content; {NEW}"
+            f"{words}: made over {path} as it was {dates.in_words(changed)}, and this disk was"
+            f" changed {dates.in_words(_changed(base))}: both together are no disk's content; {NEW}"
         )
     size, end = os.fstat(claim).st_size, layout(sectors)[2] * abi.SECTOR
     if size < end:
@@ -258,15 +257,6 @@ def _check(words: str, claim: int, base: "DiskImage") -> None:
     most = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if most != resource.RLIM_INFINITY and end > most:
         raise UsageError(f"{words}: {end} bytes; {limits.cure(errno.EFBIG)}")
-
-
-def _time(changed: int) -> str:
-    """Of the kernel's clock, in words."""
-    seconds, rest = divmod(changed, 1_000_000_000)
-    try:
-        return time.strftime(f"on %Y-%m-%d at %H:%M:%S.{rest:09}", time.localtime(seconds))
-    except (OverflowError, OSError, ValueError):
-        return f"{changed} ns after 1970"
 
 
 def places(overlays: Iterable[Overlay]) -> list[int]:

@@ -39,11 +39,11 @@ OWN_WITHIN = {
     "events": ("file",),
     "net": ("files", "mac"),
 }
-GIVEN_BY = {  # the words that make the rest be as it was
-    "disks": "--disk, as many and of the sizes that they had, with an overlay where they had one",
-    "ports": "as many --port, of the same names",
-    "console": "a console, which it had",
-    "net": "--net as it was",
+# What else of a field can be as it was not: the words of options are compared before (given.py).
+OTHERWISE = {
+    "disks": "disks have other sizes or overlays than when it was frozen",
+    "net": "--net leads to another kind of interface than the one that it was frozen with: to a tap"
+    " of as many queues as it had (multi_queue), or to a passt that takes as long packets",
 }
 
 
@@ -148,10 +148,8 @@ class Thawed:
             now = abi.Config.from_buffer_copy(each.config)
             for name, *_ in abi.Config._fields_:
                 if name not in OWN and _plain(now, name) != _plain(before, name):
-                    words = GIVEN_BY.get(name, "what it was frozen with")
-                    raise UsageError(
-                        f"the guest's {name} are not as they were frozen; give {words}"
-                    )
+                    words = OTHERWISE.get(name, f"{name} are not as they were frozen")
+                    raise UsageError(f"the guest's {words}; give what it was frozen with")
 
     def set_cpus(self) -> None:
         """Have the guest's CPUs be where they were, and no time pass until `begin`.

@@ -18,6 +18,7 @@ from vestige import __version__, trust
 from vestige.bounds import MAX_CPUS, MAXIMUM_MEMORY
 from vestige.errors import UsageError
 from vestige.host.backends.disks import DiskImage
+from vestige.host.files import dates
 from vestige.host.files.sparse import PAGE
 from vestige.host.freeze.parts import MOST, NAMES, Part, sizes
 from vestige.host.kvm.monitor_code import MonitorCode
@@ -230,19 +231,40 @@ def _mark(descriptor: int) -> "dict[str, int]":
     return {"size": status.st_size, "changed": status.st_mtime_ns}
 
 
-def check_disks(snapshot: Snapshot, disks: Mapping[int, DiskImage]) -> None:
-    """Raise UsageError where one is not as it was: what the guest keeps in memory is of that."""
+def check_disks(
+    snapshot: Snapshot, disks: Mapping[int, DiskImage], names: Mapping[int, str]
+) -> None:
+    """Raise UsageError where one is not as it was: what the guest keeps in memory is of that.
+
+    `names`: what a disk is called, by its number, where it is not by its path.
+    """
     if len(disks) != len(snapshot.disks):
         raise UsageError(
-            f"{snapshot.path}: {len(disks)} disks, and the machine was frozen with"
-            f" {len(snapshot.disks)}; give as many --disk, or none"
+            f"{snapshot.path}: its manifest is damaged: it has {len(snapshot.disks)} disks, and its"
+            f" words have {len(disks)}"
         )
-    for disk, before in zip(disks.values(), snapshot.disks, strict=True):
+    for (number, disk), before in zip(disks.items(), snapshot.disks, strict=True):
         now = mark_of(disk)
         for part in ("image", "overlay"):
             if now.get(part) != before.get(part):
-                what = disk.path if part == "image" else disk.name
+                what = names.get(number, disk.path)
+                if part == "overlay" and disk.overlay is not None:
+                    what += f": overlay={disk.overlay.path}"
                 raise UsageError(
-                    f"{what}: not as it was when {snapshot.path} was frozen: what its guest has in"
-                    " memory is of that; give a copy that was made then, or freeze once more"
+                    f"{what}: not as it was when {snapshot.path} was frozen:"
+                    f" {_difference(before.get(part), now.get(part))}; what its guest has in memory"
+                    " is of that: give a copy that was made then and has its date (cp -p), or"
+                    " freeze once more"
                 )
+
+
+def _difference(before: object, now: object) -> str:
+    """Of two marks, in words."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return "it has a mark of another kind"
+    if before.get("size") != now.get("size"):
+        return f"it has {now.get('size')} bytes, and had {str(before.get('size'))[:20]}"
+    then, since = before.get("changed"), now.get("changed")
+    if isinstance(then, int) and isinstance(since, int):
+        return f"it was changed {dates.in_words(since)}, and then last {dates.in_words(then)}"
+    return "one of both is a block device"
