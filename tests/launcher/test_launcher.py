@@ -31,7 +31,7 @@ from tests.host.processes import (
 )
 from vestige.host import images
 from vestige.host.control.client import find
-from vestige.host.freeze.parts import CPUS_AT, HEAD
+from vestige.host.freeze.parts import CPUS_AT, HEAD, size_of
 from vestige.host.kvm import cpu_state
 from vestige.launcher import GuestError, Launcher, UsageError, launcher
 from vestige.launcher.launcher import command_line
@@ -535,7 +535,8 @@ def test_a_held_guest_ends_with_who_could_let_it_go_on(
     copy.close()
     with pytest.raises(UsageError, match="is closed"):
         copy.go()
-    (folder / "state").write_bytes(bytes((folder / "state").stat().st_size))
+    with (folder / "state").open("r+b") as file:
+        file.write(bytes(size_of(file.fileno())))
     with pytest.raises(GuestError, match="has ended with status 2 before its guest could go on"):
         ready.thaw(folder, held=True, stderr=subprocess.DEVNULL)
 

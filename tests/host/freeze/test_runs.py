@@ -21,7 +21,7 @@ from vestige.errors import GuestError, UsageError
 from vestige.host import images
 from vestige.host.control.client import find
 from vestige.host.freeze.asking import freeze
-from vestige.host.freeze.parts import CPUID_AT, CPUS_AT
+from vestige.host.freeze.parts import CPUID_AT, CPUS_AT, TAIL
 from vestige.host.kvm import cpu_state
 
 pytestmark = [
@@ -232,7 +232,8 @@ def test_a_temporary_overlay_goes_along_and_each_copy_has_its_own(
         freeze(asked, str(guest.snapshot), stays=True)
         so_far = len(guest.said)
     # The rest changes the run's disk, and not the snapshot's.
-    written = numbers_of(layers.content(base, guest.snapshot / "overlay-0"), SOME_SECTORS)
+    (folder / "overlay").write_bytes((guest.snapshot / "overlay-0").read_bytes()[: -TAIL.size])
+    written = numbers_of(layers.content(base, folder / "overlay"), SOME_SECTORS)
     count = written.index(0)
     assert count >= so_far >= 20  # what it said last may wait among the coalesced writes
     assert written == [*range(1, count + 1), *[0] * (SOME_SECTORS - count)]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from vestige.cli.run import SYNTAX, options_of
 from vestige.errors import UsageError
 from vestige.host.backends.disks import open_disk
 from vestige.host.freeze.layout import difference, layout
-from vestige.host.freeze.parts import NAMES, Part, sizes
+from vestige.host.freeze.parts import IDENTITY_SIZE, NAMES, Part, sign, sizes
 from vestige.host.freeze.snapshot import (
     FORMAT,
     MANIFEST,
@@ -31,6 +32,7 @@ TOLD: dict[str, Any] = {
     "memory": MEMORY,
     "cpus": CPUS,
     "domains": 1,
+    "identity": bytes(IDENTITY_SIZE).hex(),
     "monitor": "0" * 64,
     "words": ["--kernel=/boot/vmlinuz", "--memory=64M"],
     "parts": ["state", "ram", "private"],
@@ -48,8 +50,39 @@ def folder(tmp_path: Path) -> Path:
     for part, size in sizes(MEMORY, CPUS).items():
         with (path / NAMES[part]).open("wb") as file:
             file.truncate(size)
+            sign(file.fileno(), bytes(IDENTITY_SIZE))
     (path / MANIFEST).write_text(json.dumps(TOLD))
     return path
+
+
+def test_a_file_of_another_freeze_is_told(folder: Path) -> None:
+    other = bytes(IDENTITY_SIZE - 1) + b"x"
+    for part, size in sizes(MEMORY, CPUS).items():
+        place = folder / NAMES[part]
+        shutil.copyfile(place, folder / "mine")
+        with place.open("r+b") as file:
+            file.truncate(size)
+            sign(file.fileno(), other)
+        line = f"^{place}: not of the freeze that manifest.json beside it is of"
+        with pytest.raises(UsageError, match=line):
+            open_snapshot(str(folder))
+        (folder / "mine").rename(place)
+    open_snapshot(str(folder)).close()
+    told(identity=other.hex())(folder)
+    with pytest.raises(UsageError, match="state: not of the freeze"):
+        open_snapshot(str(folder))
+
+
+def test_a_copy_of_an_overlay_of_another_freeze_is_told(folder: Path) -> None:
+    told(disks=[{"copied": True}])(folder)
+    overlay = folder / "overlay-0"
+    for data in (b"", b"x", bytes(8192)):
+        overlay.write_bytes(data)
+        with pytest.raises(UsageError, match="overlay-0: not of the freeze"):
+            open_snapshot(str(folder))
+    with overlay.open("r+b") as file:
+        sign(file.fileno(), bytes(IDENTITY_SIZE))
+    open_snapshot(str(folder)).close()
 
 
 def told(**changes: object) -> Change:
@@ -69,8 +102,11 @@ def linked(path: Path) -> None:
 
 
 BAD: list[tuple[Change, str]] = [
-    (told(format=FORMAT + 1, vestige="9.0"), r"knows 1; thaw it by Vestige 9\.0$"),
+    (told(format=FORMAT + 1, vestige="9.0"), r"knows 2; thaw it by Vestige 9\.0$"),
     (told(format="1"), "not a manifest"),
+    (told(identity=1), "not a manifest"),
+    (told(identity="00"), "not a manifest"),
+    (told(identity="x" * 32), "not a manifest"),
     (told(memory=0), "not a manifest"),
     (told(memory=True), "not a manifest"),
     (told(memory=1 << 60), "not a manifest"),
@@ -90,7 +126,7 @@ BAD: list[tuple[Change, str]] = [
     (lambda path: (path / MANIFEST).write_text("[" * 100_000), "not a manifest"),
     (lambda path: (path / MANIFEST).write_bytes(b"\xff"), "not a manifest"),
     (lambda path: (path / MANIFEST).unlink(), "No such file or directory; give the folder"),
-    (lambda path: (path / "ram").write_bytes(b"x"), r"ram: 1 bytes, and 67108864 were frozen"),
+    (lambda path: (path / "ram").write_bytes(b"x"), r"ram: 1 bytes, and 67108896 were frozen"),
     (lambda path: (path / "ram").chmod(0o666), "others may write there"),
     (lambda path: path.chmod(0o777), "others may write there"),
     (lambda path: os.link(path / "ram", path.parent / "other"), "has another name"),

@@ -19,7 +19,7 @@ from vestige.errors import GuestError, UsageError
 from vestige.host import images, limits
 from vestige.host.control.client import Run, SlowError
 from vestige.host.control.commands import FREEZE
-from vestige.host.freeze.parts import NAMES
+from vestige.host.freeze.parts import IDENTITY_SIZE, NAMES, sign
 from vestige.host.freeze.snapshot import MANIFEST, overlay_name
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.lang.intrinsics import syscall
@@ -143,13 +143,18 @@ def _size(path: Path) -> int:
 
 
 def _complete(part: Path, place: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest, synchronise all, and give it its name. Raises OSError."""
+    """Sign all, write the manifest, synchronise them, and give it its name. Raises OSError."""
     for disk in manifest.get("disks", ()):
         for path in (disk.get("path"), disk.get("overlay_path")):
             if isinstance(path, str):
                 with contextlib.suppress(OSError):  # it has gone, as a temporary one's name has
                     _synchronise(path)
-    text = json.dumps({**manifest, "layout": _layout(manifest)}, indent=1)
+    identity = os.urandom(IDENTITY_SIZE)
+    for each in part.iterdir():
+        with each.open("r+b") as file:
+            sign(file.fileno(), identity)
+    more = {"identity": identity.hex(), "layout": _layout(manifest)}
+    text = json.dumps({**manifest, **more}, indent=1)
     (part / MANIFEST).write_text(text + "\n", "utf-8")
     for each in part.iterdir():
         _synchronise(str(each))

@@ -4,7 +4,7 @@ import os
 import time
 from _collections_abc import Mapping
 
-from vestige import __version__
+from vestige import __version__, abi
 from vestige.host.backends.disks import DiskImage
 from vestige.host.files import sparse
 from vestige.host.freeze.snapshot import FORMAT, mark_of, overlay_name
@@ -34,6 +34,7 @@ def of_run(
             copy = os.open(overlay_name(number), NEW, 0o600, dir_fd=folder)
             try:
                 sparse.copy(disk.overlay.claim, copy)
+                os.ftruncate(copy, disk.overlay.end * abi.SECTOR)  # it may be of a snapshot itself
             finally:
                 os.close(copy)
     return {

@@ -5,6 +5,7 @@ jail of the one has no files, and no file of the other's becomes longer than a p
 """
 # On the way to every run: what takes long to import, as a Struct takes long to make, is not here.
 
+import os
 import struct
 
 from vestige import abi
@@ -44,6 +45,11 @@ MOST = {
 RECORD = struct.Struct("<IIQQ")  # a Part, nothing, its byte, how many follow
 END = RECORD.pack(Part.STATE, 0, 0, 0)  # behind all of them; who reads closes the pipe then
 PIECE = 1 << 20  # bytes of a record, at most
+# What each file ends with, behind its part: of which freeze it is, as the manifest has it, too.
+# Whoever copies files from one snapshot into another has a guest of neither.
+TAIL = struct.Struct("<16s16s")
+TAIL_MARK = b"vestige snapshot"
+IDENTITY_SIZE = 16
 # Of the state: ns of CLOCK_REALTIME when it was frozen, the latest TSC of the monitor's CPUs, kHz
 # of all, how many CPUs the guest has, what it finds at the window and at the gate, where it finds
 # the region and the flash memory. A cpu_state.CLOCK and a kvm.Cpuid follow, then the CPUs.
@@ -52,6 +58,22 @@ CPUID_SIZE = 8 + 256 * 40
 CLOCK_AT = HEAD.size
 CPUID_AT = CLOCK_AT + cpu_state.CLOCK.size
 CPUS_AT = CPUID_AT + CPUID_SIZE
+
+
+def sign(file: int, identity: bytes) -> None:
+    """Have an open file, to be written, end so. Raises OSError."""
+    os.pwrite(file, TAIL.pack(TAIL_MARK, identity), os.fstat(file).st_size)
+
+
+def is_of(file: int, identity: bytes) -> bool:
+    """Whether it ends so. Raises OSError."""
+    place = max(size_of(file), 0)
+    return os.pread(file, TAIL.size, place) == TAIL.pack(TAIL_MARK, identity)
+
+
+def size_of(file: int) -> int:
+    """Bytes of the part in it."""
+    return os.fstat(file).st_size - TAIL.size
 
 
 def state_size(cpus: int) -> int:

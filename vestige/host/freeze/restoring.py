@@ -14,7 +14,15 @@ from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host.backends.ring import takes_files_memory
 from vestige.host.files.sparse import data_of
-from vestige.host.freeze.parts import CLOCK_AT, CPUID_AT, CPUS_AT, HEAD, Part, state_size
+from vestige.host.freeze.parts import (
+    CLOCK_AT,
+    CPUID_AT,
+    CPUS_AT,
+    HEAD,
+    Part,
+    size_of,
+    state_size,
+)
 from vestige.host.freeze.saving import memories
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import cpu_state, guest
@@ -25,6 +33,7 @@ from vestige.machine.cpu_features import Entry, lacking
 
 MOST_CPUID = 256
 LEAST_KHZ, MOST_KHZ = 100_000, 100_000_000  # of a TSC
+OF_A_FIRMWARE = Part.FIRMWARE, Part.ITEMS
 DAMAGED = "the snapshot's state is damaged: memory is nowhere that it can be"
 OTHER = "; thaw it where it was frozen, or on a machine like that"
 # Of Config, what a thaw has its own of: files, rings, and what KVM is.
@@ -87,9 +96,10 @@ class Thawed:
         """Before `wire`: have the memories that a PC has more than others."""
         twin, files = self._twin, self.bases
         if Part.FIRMWARE in files and Part.ITEMS in files:
-            twin.take_firmware(files[Part.FIRMWARE], files[Part.ITEMS])
+            taken = (Region(size_of(files[each]), files[each]) for each in OF_A_FIRMWARE)
+            twin.take_firmware(*taken)
         if Part.FLASH in files and twin.firmware is not None:
-            size = os.fstat(files[Part.FLASH]).st_size
+            size = size_of(files[Part.FLASH])
             end = abi.HIGH_RAM - twin.firmware.size
             twin.place_flash(files[Part.FLASH], size, end, shared=False)
         if twin.regions is not None:
@@ -214,14 +224,14 @@ class Thawed:
 def _state(file: int, cpus: int) -> bytes:
     """What a file has of it. Raises UsageError."""
     size = state_size(cpus)
-    data = os.pread(file, size + 1, 0)
-    if len(data) != size or HEAD.unpack_from(data)[3] != cpus:
+    data = os.pread(file, size, 0)
+    if size_of(file) != size or len(data) != size or HEAD.unpack_from(data)[3] != cpus:
         raise UsageError("the snapshot's state is damaged: it is not of so many CPUs")
     return data
 
 
 def _check_size(region: Region, file: int) -> None:
-    if os.fstat(file).st_size != region.size:
+    if size_of(file) != region.size:
         raise UsageError(
             "the snapshot's memory is damaged: a file of it has not the size that it had"
         )

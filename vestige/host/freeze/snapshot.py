@@ -20,10 +20,19 @@ from vestige.errors import UsageError
 from vestige.host.backends.disks import DiskImage
 from vestige.host.files import dates
 from vestige.host.files.sparse import PAGE
-from vestige.host.freeze.parts import MOST, NAMES, Part, sizes
+from vestige.host.freeze.parts import (
+    IDENTITY_SIZE,
+    MOST,
+    NAMES,
+    TAIL,
+    Part,
+    is_of,
+    size_of,
+    sizes,
+)
 from vestige.host.kvm.monitor_code import MonitorCode
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 LARGEST = 1 << 20  # bytes of it
 MOST_DOMAINS = 8
@@ -98,16 +107,19 @@ def _open(path: str) -> Snapshot:
         folder = trust.follow(os.path.abspath(path))  # noqa: PTH100
         try:
             told = _manifest(folder, path)
+            identity = bytes.fromhex(told["identity"])
             fixed = sizes(told["memory"], told["cpus"])
             for part in Part:
                 if part in fixed or NAMES[part] in told["parts"]:
                     place = f"{path}/{NAMES[part]}"
                     parts[part] = trust.open_file(folder, NAMES[part], place)
-                    _check_size(place, os.fstat(parts[part]).st_size, fixed.get(part), part)
+                    _check_size(place, parts[part], fixed.get(part), part)
+                    _check_identity(place, parts[part], identity)
             for number, disk in enumerate(told["disks"]):
                 if disk.get("copied") is True:
                     name = overlay_name(number)
                     overlays[number] = trust.open_file(folder, name, f"{path}/{name}")
+                    _check_identity(f"{path}/{name}", overlays[number], identity)
         finally:
             os.close(folder)
     except OSError as error:
@@ -125,12 +137,24 @@ def _close(descriptors: Iterable[int]) -> None:
         os.close(descriptor)
 
 
-def _check_size(place: str, found: int, size: int | None, part: Part) -> None:
+def _check_size(place: str, file: int, size: int | None, part: Part) -> None:
     """Raise UsageError for a part's file that has not the `size` it had, or None, or one it may."""
+    found = size_of(file)
+    there = found + TAIL.size
     if size is not None and found != size:
-        raise UsageError(f"{place}: {found} bytes, and {size} were frozen; is it whole?")
+        were = size + TAIL.size
+        raise UsageError(f"{place}: {there} bytes, and {were} were frozen; is it whole?")
     if size is None and not (0 < found <= MOST[part] and found % PAGE == 0):
-        raise UsageError(f"{place}: {found} bytes, which it can't have had; is it whole?")
+        raise UsageError(f"{place}: {there} bytes, which it can't have had; is it whole?")
+
+
+def _check_identity(place: str, file: int, identity: bytes) -> None:
+    """Raise UsageError for a file that is not of the freeze that the manifest is of."""
+    if not is_of(file, identity):
+        raise UsageError(
+            f"{place}: not of the freeze that {MANIFEST} beside it is of, or its end is lost; give"
+            " the whole folder as it was frozen"
+        )
 
 
 def _place(error: OSError, path: str) -> str:
@@ -183,7 +207,8 @@ def _is_whole(told: "dict[str, Any]") -> bool:
         and _is_number(told, "cpus", MAX_CPUS)
         and _is_number(told, "domains", MOST_DOMAINS)
         and told["memory"] % (1 << 20) == 0
-        and all(isinstance(told.get(name), str) for name in ("vestige", "monitor"))
+        and all(isinstance(told.get(name), str) for name in ("vestige", "monitor", "identity"))
+        and _is_identity(told["identity"])
         and _is_list(told.get("words"), str)
         and _is_list(told.get("parts"), str)
         and set(told["parts"]) <= set(NAMES.values())
@@ -196,6 +221,10 @@ def _is_whole(told: "dict[str, Any]") -> bool:
 def _is_number(told: "dict[str, Any]", name: str, most: int) -> bool:
     value = told.get(name)
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most
+
+
+def _is_identity(text: str) -> bool:
+    return len(text) == 2 * IDENTITY_SIZE and set(text) <= set("0123456789abcdef")
 
 
 def _is_list(value: object, kind: type) -> bool:

@@ -8,7 +8,6 @@ vCPU n is paired with monitor vCPU n; behind those are the workers, one for each
 """
 
 import mmap
-import os
 from _collections_abc import Sequence
 
 from vestige import abi
@@ -172,12 +171,10 @@ class Twin:
         for cpu in self.guest.cpus:  # a firmware that never looks at it is reset by it all the same
             cpu.make_reachable()
 
-    def take_firmware(self, image: int, items: int) -> None:
-        """The same of a machine that was frozen, of which these files have both."""
-        self.firmware, self.items = (
-            Region(os.fstat(file).st_size, file) for file in (image, items)
-        )
-        self._map_firmware(self.firmware, self.items)
+    def take_firmware(self, image: Region, items: Region) -> None:
+        """The same of a machine that was frozen, of which these have both."""
+        self.firmware, self.items = image, items
+        self._map_firmware(image, items)
 
     def _map_firmware(self, firmware: Region, items: Region) -> None:
         read_only = bool(self.system.has(kvm.Capability.READONLY_MEM))
@@ -189,7 +186,7 @@ class Twin:
     def show(self, files: Sequence[int]) -> None:
         """Have what a viewer maps be these files' memory, of host/viewer/memory.py, but regions.
 
-        Before anything is written there.
+        Before anything is written there, or with files that are as it is there.
         """
         from vestige.host.viewer.memory import LOW, SCREEN  # noqa: PLC0415 - few runs have a viewer
 
