@@ -19,7 +19,7 @@ import pytest
 
 from tests.host import graphics_sector
 from tests.host.harness import PATIENCE, why_not
-from tests.host.test_graphics_runs import Ours, ended
+from tests.host.test_graphics_runs import NAME, Ours, ended
 from tests.viewer.rfb.client import OPENING, Picture, encodings, key, request
 from tests.viewer.test_drawn import Terminal
 from vestige.host.options import BIOS, FIRMWARES, VGA_BIOS
@@ -236,9 +236,10 @@ def test_a_viewer_stays_while_the_guest_restarts(
             viewer.socket.sendall(key(ENTER, down=True) + key(ENTER, down=False))
 
 
-def test_the_guest_goes_on_without_a_viewer_and_the_socket_goes_with_the_run(
+def test_the_guest_goes_on_without_a_viewer_and_has_one_again_once_it_is_thawed(
     disk: Path, tmp_path: Path
 ) -> None:
+    """The socket goes with the run. What a viewer sees of a snapshot is the thawed run's own."""
     path = tmp_path / "screen"
     run = Ours(disk, "--display", f"vnc:unix:{path}")
     with ended(run.process):
@@ -249,9 +250,43 @@ def test_the_guest_goes_on_without_a_viewer_and_the_socket_goes_with_the_run(
             assert not viewer.socket.recv(1)
         run.press()
         run.wait(2)
-        run.process.terminate()
-        assert run.process.wait(PATIENCE) == 128 + signal.SIGTERM
+        before = run.picture()
+        freeze(run, tmp_path / "first")
         assert not path.exists()
+    thaw(run, tmp_path / "first", "--display", f"vnc:unix:{path}")
+    with ended(run.process):
+        with closing(Seen(path)) as viewer:
+            viewer.look(again=False)
+            while (viewer.picture.width, viewer.picture.height, viewer.dots()) != before:
+                viewer.look()
+            viewer.socket.sendall(key(ENTER, down=True) + key(ENTER, down=False))
+            run.wait(3)
+            assert run.picture() != before
+            while (viewer.picture.width, viewer.picture.height, viewer.dots()) != run.picture():
+                viewer.look()
+        last = run.picture()
+        freeze(run, tmp_path / "second")
+    for snapshot, picture in (("second", last), ("first", before)):
+        thaw(run, tmp_path / snapshot)
+        with ended(run.process):
+            while not run.shows(*picture[:2]):
+                assert run.process.poll() is None
+            assert run.picture() == picture
+
+
+def freeze(run: Ours, snapshot: Path) -> None:
+    """And end it."""
+    command = (sys.executable, "-m", "vestige.cli.main", "freeze", NAME, str(snapshot), "--stop")
+    assert subprocess.run(command, check=False, timeout=PATIENCE).returncode == 0
+    assert run.process.wait(PATIENCE) == 128 + signal.SIGTERM
+
+
+def thaw(run: Ours, snapshot: Path, *words: str) -> None:
+    """Have it go on."""
+    command = (sys.executable, "-m", "vestige.cli.main", "thaw", str(snapshot), "--name", NAME)
+    run.process = subprocess.Popen(
+        (*command, *words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
 
 
 def viewer_of(run: int) -> int:

@@ -7,7 +7,7 @@ from vestige.devices import DEVICES
 from vestige.errors import UsageError
 from vestige.host.freeze.given import check_kinds, check_same
 from vestige.host.freeze.snapshot import Snapshot, check_disks, open_snapshot
-from vestige.host.options import RunOptions
+from vestige.host.options import ConsoleOption, RunOptions
 from vestige.lang.types import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # What the rest of the world is to a guest, and how it is run, may be another than before.
 OF_RUN = (
     "--disk", "--cdrom", "--floppy", "--ring", "--console", "--port", "--agent", "--net",
-    "--keys", "--jail", "--name", "--timeout", "--stats",
+    "--keys", "--display", "--jail", "--name", "--timeout", "--stats",
 )  # fmt: skip
 # What a manifest's words may be: host/freeze/words.py writes no others.
 OF_A_MACHINE = (
@@ -78,7 +78,13 @@ def options_for(snapshot: Snapshot, arguments: Arguments) -> RunOptions:
         for option in RUN.options
         for word in _words(option, arguments if arguments.has(option.name) else before)
     ]
+    if not arguments.has("--console"):  # its terminal may be the screen's
+        words = [word for word in words if not word.startswith("--console=")]
     options = options_of(RUN.read(words))
+    if not arguments.has("--console"):
+        options.console = ConsoleOption(
+            options.console.backend, was.console.device, was.console.early
+        )
     check_same(path, was, options)
     options.on_reboot = "exit"
     return options

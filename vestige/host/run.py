@@ -226,7 +226,8 @@ class Run:
             return self._run_machine(group, ())
         from vestige.host.viewer import memory  # noqa: PLC0415 - few runs need it
 
-        files = memory.make()
+        frozen = self.files.frozen
+        files = memory.make() if frozen is None else memory.make(frozen.parts)
         try:
             return self._run_machine(group, files)
         finally:

@@ -7,9 +7,8 @@ from _collections_abc import Iterator
 PAGE = 4096
 
 
-def data_of(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """(first byte, last + 1) of a file's data, as far as `size`, in whole pages."""
-    place = 0
+def data_of(descriptor: int, size: int, place: int = 0) -> Iterator[tuple[int, int]]:
+    """(first byte, last + 1) of a file's data, from the page at `place` to `size`; whole pages."""
     while place < size:
         try:
             start = os.lseek(descriptor, place, os.SEEK_DATA)
@@ -27,15 +26,24 @@ def copy(source: int, target: int) -> None:
         _copy_part(source, target, start, end)
 
 
-def _copy_part(source: int, target: int, start: int, end: int) -> None:
+def copy_part(source: int, first: int, size: int, target: int) -> None:
+    """Have an empty file, as far as `size`, be as another is from its page at `first` on.
+
+    Raises OSError.
+    """
+    for start, end in data_of(source, first + size, first):
+        _copy_part(source, target, start, end, first)
+
+
+def _copy_part(source: int, target: int, start: int, end: int, first: int = 0) -> None:
     place = start
     while place < end:
         try:
-            done = os.copy_file_range(source, target, end - place, place, place)
+            done = os.copy_file_range(source, target, end - place, place, place - first)
         except OSError as error:
             if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
-            os.lseek(target, place, os.SEEK_SET)
+            os.lseek(target, place - first, os.SEEK_SET)
             done = os.sendfile(target, source, place, end - place)
         if not done:
             raise OSError(errno.EIO, os.strerror(errno.EIO))

@@ -59,12 +59,15 @@ OTHERWISE = {
 class Thawed:
     """A frozen machine, from the moment that its memory is there."""
 
-    def __init__(self, twin: Twin, files: Mapping[Part, int], *, jumps: bool) -> None:
-        """Have its memory be that of `twin`. `files`: its parts; `jumps`: its time is now.
+    def __init__(
+        self, twin: Twin, files: Mapping[Part, int], *, jumps: bool, shows: bool = False
+    ) -> None:
+        """Have its memory be that of `twin`. `files`: its parts; `jumps`: its time is now; `shows`:
+        what a viewer sees of it the twin gets otherwise, see viewer/memory.py.
 
         Raises UsageError.
         """
-        self._twin = twin
+        self._twin, self._shows = twin, shows
         self.bases: dict[Part, int] = {
             part: file for part, file in files.items() if part != Part.STATE
         }
@@ -106,7 +109,8 @@ class Thawed:
             if Part.REGION not in files:
                 raise UsageError(DAMAGED)
             _check_size(twin.regions.memory[0], files[Part.REGION])
-            twin.regions.memory[0].take(files[Part.REGION])
+            if not self._shows:
+                twin.regions.memory[0].take(files[Part.REGION])
 
     def map(self) -> None:
         """Behind `wire`: have the guest find them where it did. Raises UsageError."""

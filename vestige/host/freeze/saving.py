@@ -57,7 +57,7 @@ class Saver:
         self._memories = memories(twin)
         self._held = {part: list(extents) for part, extents in shared.items()}
         for part, file in bases.items():
-            self._held[part] = list(data_of(file, self._memories[part].size))
+            self._held.setdefault(part, []).extend(data_of(file, self._memories[part].size))
         try:
             # Who opens it says what it shows: only which pages there are, and not where.
             self._pages = unprivileged(lambda: os.open(PAGEMAP, os.O_RDONLY | os.O_CLOEXEC))

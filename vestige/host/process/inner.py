@@ -184,7 +184,8 @@ class Machine:
         if orders.thaws:
             from vestige.host.freeze import restoring  # noqa: PLC0415 - few runs need it
 
-            self._thawed = restoring.Thawed(twin, _parts(orders), jumps=orders.jumps)
+            shows = bool(orders.shows)
+            self._thawed = restoring.Thawed(twin, _parts(orders), jumps=orders.jumps, shows=shows)
             self._thawed.set_frequency()
         if orders.shows:
             twin.show(orders.shown)

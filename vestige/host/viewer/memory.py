@@ -11,11 +11,15 @@ of guest RAM that a ring registers at once: Linux 6.1 refuses a buffer that is o
 import ctypes
 import fcntl
 import os
-from _collections_abc import Sequence
+from _collections_abc import Mapping, Sequence
 
 from vestige import abi
 from vestige.host import limits
 from vestige.lang.intrinsics import syscall
+from vestige.lang.types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vestige.host.freeze import parts as frozen_parts
 
 SYS_MMAP, SYS_MUNMAP = 9, 11
 PROT_READ, MAP_SHARED = 1, 1
@@ -23,6 +27,7 @@ PAGE = 4096
 ALLOW_SEALING = 2  # MFD_ALLOW_SEALING; with it MFD_CLOEXEC, 1
 SEAL, SEAL_SHRINK, SEAL_GROW, SEAL_FUTURE_WRITE = 1, 2, 4, 0x10  # the last: Linux 5.1
 WHAT = "memory that a viewer sees"
+NOTHING: "Mapping[frozen_parts.Part, int]" = {}
 
 _RECORD: int = abi.Shared.screen.offset  # type: ignore[attr-defined] # of ctypes
 _RECORD_END: int = _RECORD + abi.Shared.screen.size  # type: ignore[attr-defined]
@@ -45,8 +50,12 @@ SCREEN = Part(_RECORD & -PAGE, (_RECORD_END + PAGE - 1 & -PAGE) - (_RECORD & -PA
 PARTS = (LOW, SCREEN, *(Part(0, size) for _, size in abi.REGIONS))
 
 
-def make() -> Sequence[int]:
-    """A file for each of PARTS. Raises UsageError where there can be none."""
+def make(frozen: "Mapping[frozen_parts.Part, int]" = NOTHING) -> Sequence[int]:
+    """A file for each of PARTS. Raises UsageError where there can be none.
+
+    They are zeroes, or as those of a `frozen` machine's parts are, of which they are copies: so
+    who thaws it has memory of its own that its viewer sees.
+    """
     files: list[int] = []
     try:
         for part in PARTS:
@@ -54,10 +63,28 @@ def make() -> Sequence[int]:
             files.append(file)
             os.ftruncate(file, part.size)
             fcntl.fcntl(file, fcntl.F_ADD_SEALS, SEAL_SHRINK | SEAL_GROW)
+        if frozen:
+            _fill(files, frozen)
     except OSError as error:
         close(files)
         raise limits.refusal(WHAT, error.errno or 0) from None
     return files
+
+
+def _fill(files: Sequence[int], frozen: "Mapping[frozen_parts.Part, int]") -> None:
+    """Raises OSError."""
+    from vestige.host.files.sparse import copy_part  # noqa: PLC0415 - few runs are thawed
+    from vestige.host.freeze.parts import Part as Frozen  # noqa: PLC0415 - as above
+    from vestige.host.kvm.memory import PRIVATE  # noqa: PLC0415 - as above
+
+    low, screen, region = files
+    for target, part, kind, first in (
+        (low, LOW, Frozen.RAM, LOW.place),
+        (screen, SCREEN, Frozen.PRIVATE, abi.SHARED - PRIVATE + SCREEN.place),
+        (region, PARTS[-1], Frozen.REGION, 0),
+    ):
+        if kind in frozen:
+            copy_part(frozen[kind], first, part.size, target)
 
 
 def seal(files: Sequence[int]) -> None:
