@@ -32,14 +32,13 @@ def test_every_command_has_its_own_help(command: str, capsys: pytest.CaptureFixt
     [
         (
             [],
-            "no command; there are run, ps, stop, pause, resume, freeze, thaw, exec, screen, type,"
-            " insert, eject,"
-            " doctor, build, efiemu, softhost; see `vestige --help`",
+            "no command; there are run, ps, stop, pause, resume, freeze, thaw, stats, exec,"
+            " screen, type, insert, eject, doctor, build, efiemu, softhost; see `vestige --help`",
         ),
         (
             ["frob"],
-            "'frob' is not a command; there are run, ps, stop, pause, resume, freeze, thaw, exec,"
-            " screen, type,"
+            "'frob' is not a command; there are run, ps, stop, pause, resume, freeze, thaw, stats,"
+            " exec, screen, type,"
             " insert, eject, doctor, build, efiemu, softhost",
         ),
         (["--verbose", "run"], "'--verbose' is not a command"),

@@ -463,4 +463,4 @@ def test_statistics_are_told_whatever_the_monitor_made_of_its_config(start: Star
     assert payload.run() == 0
     config = payload.twin.private.shared().config
     config.homes[0], config.shares[0] = 200, 0
-    assert statistics.collect(payload.session, 0.0, 0, 0)["virtio"] == []
+    assert statistics.collect(payload.session, 0)["virtio"] == []

@@ -18,6 +18,7 @@ COMMANDS = {
     "resume": "have guests that are paused go on",
     "freeze": "put a guest that runs, as it is now, into a folder",
     "thaw": "have a guest go on that was frozen",
+    "stats": "show the counters of a guest that runs",
     "exec": "run a command in a guest that runs",
     "screen": "show the text screen of a guest that runs",
     "type": "press keys of a guest that runs, and move its mouse",

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from vestige.cli.arguments import Option, Syntax
 from vestige.cli.run import SYNTAX, options_of
@@ -19,7 +19,7 @@ from vestige.cli.thaw import SYNTAX as THAW
 from vestige.cli.thaw import options_for
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
-from vestige.host.control.commands import PAUSE, RESUME
+from vestige.host.control.commands import PAUSE, RESUME, STATISTICS
 from vestige.host.options import EMPTY, RunOptions
 from vestige.launcher import messages
 from vestige.launcher.asked import Asked
@@ -173,6 +173,13 @@ class Machine(Asked):
     def resume(self) -> None:
         """Have it go on. Raises as `pause`."""
         self._ask({"do": RESUME})
+
+    def statistics(self) -> Mapping[str, Any]:
+        """Its counters as they are now, as `vestige stats` shows them. Raises as `pause`."""
+        told = self._ask({"do": STATISTICS})
+        if not isinstance(told, dict):
+            raise GuestError(f"machine {self.pid}: an answer that is none of a run's")
+        return told
 
     def freeze(self, folder: str | os.PathLike[str], *, stop: bool = False) -> None:
         """Put the guest, as it is now, into a folder, as `vestige freeze` does; it goes on, or is

@@ -291,6 +291,12 @@ def test_the_machines_process_answers_from_its_jail(start: Start) -> None:
         (first, _) = run.ask({"do": "exits"})["cpus"]
         assert first > 0
         assert run.ask({"do": "exits"})["cpus"][0] >= first
+    status, output, errors = vestige("stats", "one")
+    told = json.loads(output)
+    assert (status, errors, told["restarts"]) == (0, "", 0)
+    assert told["guest_exits"]["IO"] >= len(HELLO) or told["coalesced_writes"] >= len(HELLO)
+    assert vestige("stats")[0] == 2
+    assert vestige("stats", "none")[2] == "vestige: no run 'none'; there are one\n"
 
 
 @pytest.mark.parametrize("machine", [(), ("--machine", "pc")])

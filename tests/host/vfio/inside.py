@@ -56,7 +56,7 @@ def main() -> None:
         found["overreached"] = bytes(private.region.view[start : start + 4096]) != (
             bytes([MARK]) * 4096
         )
-        found["worker"] = collect(payload.session, 0, 0, 0)["worker"]
+        found["worker"] = collect(payload.session, 0)["worker"]
     found["after"] = after(address)
     if os.geteuid() == 0:
         found["unbound"], found["bound again"] = rebound(address)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 STARTING = "the guest does not run now: it starts; try again once `vestige ps` shows it as running"
 BETWEEN = "the guest does not run now: it restarts, or has ended; try again"
 PAUSE, RESUME, FREEZE = "pause", "resume", "freeze"
+STATISTICS = "statistics"
 
 
 class Later:
@@ -132,6 +133,11 @@ def exits(machine: "Machine", _request: "Request") -> "Answer":
     return {"cpus": [sum(each.loop.exits) for each in threads]}
 
 
+def statistics(machine: "Machine", _request: "Request") -> "Answer":
+    """What --stats writes at the end of a machine, as it is now."""
+    return machine.statistics()
+
+
 def pause(machine: "Machine", _request: "Request") -> "Answer":
     """Stop the guest's CPUs and the workers until `resume`; one that is paused stays so."""
     machine.session.pause()
@@ -182,6 +188,7 @@ OF_RUN: "Mapping[str, Callable[[Control, Request], Answer | Later]]" = {
 }
 OF_MACHINE: "Mapping[str, Callable[[Machine, Request], Answer]]" = {
     "exits": exits,
+    STATISTICS: statistics,
     PAUSE: pause,
     RESUME: resume,
     FREEZE: freeze,

@@ -41,9 +41,16 @@ class Counters:
         self._status = os.open(STATUS, os.O_RDONLY | os.O_CLOEXEC)
 
     def text_of(self, session: Session, first_instruction: float, restarts: int) -> str:
-        """What is written of a machine that is over: JSON, in ASCII."""
+        """What is written of a machine that is over: JSON, in ASCII.
+
+        `first_instruction`: ms from the start.
+        """
         memory = peak_memory(os.pread(self._status, STATUS_SIZE, 0))
-        counters = collect(session, first_instruction, restarts, memory)
+        counters = {
+            "milliseconds_to_first_instruction": round(first_instruction, 1),
+            "peak_resident_bytes": memory,
+            **collect(session, restarts),
+        }
         return self._written(counters, indent=1) + "\n"
 
 
@@ -53,10 +60,8 @@ def peak_memory(status: bytes) -> int:
     return int(size) * 1024
 
 
-def collect(
-    session: Session, first_instruction: float, restarts: int, memory: int
-) -> "dict[str, Any]":
-    """All counters of a machine that is over; `first_instruction` is in ms from the start.
+def collect(session: Session, restarts: int) -> "dict[str, Any]":
+    """All counters of a machine.
 
     A virtio function is counted in its domains; all else is added up.
     """
@@ -70,9 +75,7 @@ def collect(
     exits = _sums([loop.exits for loop in loops], REASONS)
     calls = _sums([loop.calls for loop in loops], abi.CALLS)
     return {
-        "milliseconds_to_first_instruction": round(first_instruction, 1),
         "restarts": restarts,
-        "peak_resident_bytes": memory,
         "guest_exits": {kvm.exit_name(number): count for number, count in exits.items()},
         "forwards": sum(loop.forwards for loop in loops),
         "interrupted_runs": sum(loop.interrupted for loop in loops),

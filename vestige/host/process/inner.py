@@ -44,7 +44,7 @@ from vestige.signals import NOTED, note
 if TYPE_CHECKING:
     import signal
     from types import TracebackType
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from vestige.host.backends.discards import Discards
     from vestige.host.freeze.parts import Part
@@ -467,6 +467,10 @@ class Machine:
             disc.sectors = there
             self._changes += 1
             disc.changes = self._changes & 0xFFFF_FFFF
+
+    def statistics(self) -> "dict[str, Any]":
+        """The counters as they are: threads go on meanwhile."""
+        return statistics.collect(self.session, self._orders.restarts)
 
     def report(self) -> None:
         """Tell the counters, and how it ended."""
