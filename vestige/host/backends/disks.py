@@ -129,12 +129,16 @@ class DiskImage:
 
 
 def open_disk(
-    option: DiskOption, watch: Watch | None = None, copied: int | None = None
+    option: DiskOption,
+    watch: Watch | None = None,
+    copied: int | None = None,
+    otherwise: str = image_lock.BOTH_READ,
 ) -> DiskImage:
     """Open, check and lock the image. Raises UsageError saying what is wrong with it.
 
-    `copied`: a file that its overlay, a temporary one, is to be a copy of. Raises Ended where
-    `watch` ends the wait for what a killed run still writes.
+    `copied`: a file that its overlay, a temporary one, is to be a copy of; `otherwise`: what can be
+    done but end another run that has it. Raises Ended where `watch` ends the wait for what a killed
+    run still writes.
     """
     path, optical = option.path, option.is_optical
     read_only = option.read_only or option.overlay is not None
@@ -153,7 +157,7 @@ def open_disk(
     except (OSError, ValueError) as error:
         raise UsageError(_not_opened(path, error, read_only, option.bus, optical)) from error
     try:
-        image_lock.lock(claim, path, read_only)
+        image_lock.lock(claim, path, read_only, otherwise)
         size = _size(claim, path)
         if option.bus == FLOPPY:
             floppies.check(path, size)

@@ -15,6 +15,7 @@ from vestige.host.files import collisions
 from vestige.host.files.outputs import OutputFile
 from vestige.host.options import PC, UEFI, RunOptions
 from vestige.host.resources import Resources
+from vestige.image_lock import BOTH_READ
 from vestige.lang.types import TYPE_CHECKING
 from vestige.machine.files import InputFile, open_input
 from vestige.machine.kernel import EXPECTED
@@ -59,6 +60,9 @@ EXPECTED_FIRMWARE = (
     " PATH, of a PC's firmware"
 )
 EXPECTED_VGA_BIOS = "a VGA's BIOS (sudo apt install seabios), or --vga none"
+ONE_GUESTS = (  # what can be done about a disk of a frozen guest's that another run writes
+    "freeze the guest with overlay=temporary, which gives each copy a disk of its own"
+)
 PIECE = 1 << 20  # bytes taken from a pipe at once; it has 64 KiB unless somebody asked for more
 
 
@@ -140,8 +144,9 @@ def open_files(
     if frozen is None:
         starts = _open_starts(asked, resources, watch)
     copies = {} if frozen is None else frozen.overlays
+    otherwise = BOTH_READ if frozen is None else ONE_GUESTS
     images = {
-        number: resources.keep(disks.open_disk(disk, watch, copies.get(number)))
+        number: resources.keep(disks.open_disk(disk, watch, copies.get(number), otherwise))
         for number, disk in enumerate(asked.disks)
         if disk.controller is None
     }
