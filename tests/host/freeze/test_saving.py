@@ -1,12 +1,16 @@
-"""Which bytes of a machine's memory are saved."""
+"""Which bytes of a machine's memory are saved, and which machine's are not."""
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from vestige.host.files.sparse import PAGE, copy, data_of
+from vestige.errors import UsageError
+from vestige.host.files.sparse import PAGE, copy, copy_part, data_of
 from vestige.host.freeze.saving import joined, present
+from vestige.host.process.inner import Machine
 
 EXTENTS = [
     ([], []),
@@ -72,3 +76,35 @@ def test_a_copy_of_a_file_has_its_holes(tmp_path: Path) -> None:
         status = os.fstat(other.fileno())
     assert status.st_size == 1 << 30
     assert status.st_blocks * 512 < 1 << 20
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_part_of_a_file_is_copied_from_the_page_that_is_asked_for(
+    tmp_path: Path, in_memory: bool
+) -> None:
+    source = os.open(tmp_path / "source", os.O_RDWR | os.O_CREAT)
+    if in_memory:  # as what a viewer sees
+        target = os.memfd_create("target")
+    else:
+        target = os.open(tmp_path / "target", os.O_RDWR | os.O_CREAT)
+    try:
+        os.ftruncate(source, 64 * PAGE)
+        os.ftruncate(target, 8 * PAGE)
+        for page in (0, 15, 16, 20, 23, 24, 40):
+            os.pwrite(source, bytes([page + 1]) * PAGE, page * PAGE)
+        copy_part(source, 16 * PAGE, 8 * PAGE, target)
+        assert os.fstat(target).st_size == 8 * PAGE
+        assert os.pread(target, 9 * PAGE, 0) == os.pread(source, 8 * PAGE, 16 * PAGE)
+    finally:
+        os.close(source)
+        os.close(target)
+
+
+def test_a_machine_with_a_controller_of_its_own_is_not_frozen() -> None:
+    machine: Any = object.__new__(Machine)
+    machine._orders = SimpleNamespace(controllers=("0000:01:00.0",))
+    machine.session = None
+    with pytest.raises(
+        UsageError, match=r"^--disk vfio:0000:01:00\.0: a controller that is handed"
+    ):
+        machine.freeze(-1, stays=False)

@@ -1,5 +1,6 @@
 """The files of a snapshot, from a machine's records, and from what are none."""
 
+import errno
 import os
 import resource
 import select
@@ -121,3 +122,19 @@ def test_a_limit_is_told_with_its_cure(tmp_path: Path) -> None:
             Writer(str(tmp_path), SIZES, str)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_told_with_its_cure_and_who_writes_hears_it(
+    writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    os.write(writer.pipe, record(Part.RAM, 0, b"here"))
+    monkeypatch.setattr(os, "splice", full)
+    writer.take()
+    with pytest.raises(BrokenPipeError):
+        os.write(writer.pipe, b"more")
+    writer.given()
+    with pytest.raises(UsageError, match=f"^{tmp_path}: No space left on device; make room$"):
+        writer.finish()
