@@ -4,7 +4,15 @@ import random
 
 import pytest
 
-from tests.drivers.benches import DISK_SECTORS, OVERLAY_START, OverlayBench, Pages
+from tests.drivers.benches import (
+    DISK_SECTORS,
+    OVERLAY_START,
+    OverlayBench,
+    Pages,
+    RingBench,
+    native,
+)
+from tests.lang.stepping import NoSteppingError, instructions
 from vestige.abi import SECTOR, Disk
 from vestige.lang.intrinsics import Processor, running_on
 from vestige.monitor.block import Operation, State
@@ -90,11 +98,28 @@ def test_the_map_tells_where_a_layer_ends(seed: int) -> None:
         for start in range(MOST):
             end = chance.randrange(start + 1, MOST + 1)
             alike = next((n for n in range(start, end) if written[n] != written[start]), end)
-            assert overlay.end_of_layer(disk, start, end) == alike
-            offset = start * SECTOR + chance.randrange(SECTOR)
-            length = chance.randrange(1, end * SECTOR - offset + 1)
-            expected = min(length, alike * SECTOR - offset)
-            assert overlay.length_in_layer(disk, offset, length) == expected
+            assert overlay.end_of_layer(disk, start, end, written[start]) == alike
+            # Looked up before another worker set its bit: what is behind it is not of that bit.
+            before = not written[start]
+            alike = next((n for n in range(start + 1, end) if written[n] != before), end)
+            assert overlay.end_of_layer(disk, start, end, before) == alike
+
+
+@pytest.mark.parametrize(("segments", "most"), [(32, 1.15), (1, 1.4)])
+def test_the_map_costs_a_read_little(segments: int, most: float) -> None:
+    """Of pages that lie apart, as of 128 KiB, it is looked at once for all that one file has."""
+    counts = []
+    for bench in (RingBench(compiled=True), OverlayBench(compiled=True)):
+        if isinstance(bench, OverlayBench):
+            bench.map.data[:] = bytes(DISK_SECTORS // 8)
+        bench.begin(Operation.READ, 256, [(number << 13, 4096) for number in range(segments)])
+        advance = native(bench.functions())["RingDriver.advance"]
+        request, disk, ring = bench.requests[0], bench.described, bench.description
+        try:
+            counts.append(instructions(advance, bench.driver, 0, request, disk, bench.ram, ring))
+        except NoSteppingError as error:
+            pytest.skip(str(error))
+    assert counts[1] <= most * counts[0]
 
 
 def test_bits_that_another_worker_sets_meanwhile_stay() -> None:

@@ -28,7 +28,7 @@ from vestige.lang.intrinsics import address_of, check, fill
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
 from vestige.monitor.block import REQUESTS, BlockRequest, Operation
-from vestige.monitor.drivers.ring.overlay import is_written, length_in_layer, mark_done
+from vestige.monitor.drivers.ring.overlay import end_of_layer, is_written, mark_done
 from vestige.monitor.drivers.ring.queue import Queue
 from vestige.monitor.drivers.ring.spec import (
     DATA_ONLY,
@@ -83,7 +83,9 @@ class Transfer(Struct):
     error: u8  # the first errno
     segment: u32  # next to be submitted
     position: u32  # bytes of that segment already submitted
-    offset: u64  # in the file, of the next operation
+    offset: u64  # on the disk, of the next operation
+    layer_end: u64  # byte of the disk up to where the file is known that has it
+    in_overlay: u8  # 1: that file is the overlay
     pending: u32  # operations not answered
 
 
@@ -169,6 +171,7 @@ class RingDriver(Struct):
         transfer.segment = 0
         transfer.position = 0
         transfer.offset = u64(request.lba * SECTOR)
+        transfer.layer_end = transfer.offset
 
     def advance(self, tag: u8, request: BlockRequest, disk: Disk, ram: Memory, ring: Ring) -> None:
         """Submit as much of the request as there are places for."""
@@ -289,10 +292,10 @@ class RingDriver(Struct):
             place.address = u64(ring.host_ram + offset)
         place.offset = transfer.offset
         if disk.has_overlay:
-            reads = place.opcode == Opcode.READ_FIXED
-            if reads:
-                length = length_in_layer(disk, place.offset, length)
-            if not reads or is_written(disk, place.offset // SECTOR):
+            if transfer.offset == transfer.layer_end:
+                find_layer(transfer, request, disk)
+            length = u32(min(length, u64(transfer.layer_end - transfer.offset)))
+            if transfer.in_overlay:
                 place.file = disk.overlay_file
                 place.offset += disk.overlay_start * SECTOR
         place.length = length
@@ -492,6 +495,22 @@ class RingDriver(Struct):
         """The place is free."""
         self.free[self.free_count] = number ^ self.free_count
         self.free_count += 1
+
+
+def find_layer(transfer: Transfer, request: BlockRequest, disk: Disk) -> None:
+    """Which file has the request's next sector, and the sectors behind it up to `layer_end`.
+
+    One look at the map is for all segments in between. Another request may be writing some of them
+    meanwhile: the guest has not been told that it did, so it may still see what was there before.
+    """
+    first = transfer.offset // SECTOR
+    end = u64(request.lba + request.sectors)
+    written = True
+    if request.operation == Operation.READ:
+        written = is_written(disk, first)
+        end = end_of_layer(disk, first, end, written)
+    transfer.in_overlay = written
+    transfer.layer_end = u64(end * SECTOR)
 
 
 def ram_offset(ram: Memory, address: u64) -> u64:

@@ -5,7 +5,7 @@ is ever copied from the one to the other. A bit is set once the sector is in the
 guest is told so, and never cleared. Several workers may set bits of one word.
 """
 
-from vestige.abi import SECTOR, Disk
+from vestige.abi import Disk
 from vestige.lang.intrinsics import atomic_compare_exchange32, load8, load32
 from vestige.lang.types import u8, u32, u64
 from vestige.monitor.block import BlockRequest, Operation
@@ -19,28 +19,23 @@ def is_written(disk: Disk, sector: u64) -> bool:
     return load8(u64(disk.overlay_map + sector // 8)) >> u8(sector % 8) & 1 != 0
 
 
-def end_of_layer(disk: Disk, first: u64, end: u64) -> u64:
-    """Up to where the sectors from `first` on are in the same file, at most up to `end`."""
-    written = is_written(disk, first)
+def end_of_layer(disk: Disk, first: u64, end: u64, written: bool) -> u64:
+    """Up to where the sectors behind `first` are in the same file as it, at most up to `end`.
+
+    `written`: whether the overlay has `first`, as it was looked up once; by now it may have it.
+    """
     alike: u32 = ALL if written else 0
     sector = u64(first + 1)
     while sector < end:
-        at = u64(disk.overlay_map + sector // 8)
-        if sector % WORD == 0 and u64(end - sector) >= WORD and load32(at) == alike:
-            sector = u64(sector + WORD)
-        elif is_written(disk, sector) == written:
-            sector = u64(sector + 1)
-        else:
-            return sector
+        word = load32(u64(disk.overlay_map + sector // WORD * 4))
+        others = u32((word ^ alike) >> (sector & (WORD - 1)))
+        if others:
+            while not others & 1:
+                others >>= 1
+                sector = u64(sector + 1)
+            return min(sector, end)
+        sector = u64((sector // WORD + 1) * WORD)
     return end
-
-
-def length_in_layer(disk: Disk, offset: u64, length: u32) -> u32:
-    """How many of `length` bytes from byte `offset` of the disk on are in the same file."""
-    first = offset // SECTOR
-    end = u64(offset + length + (SECTOR - 1)) // SECTOR
-    same = u64(end_of_layer(disk, first, end) * SECTOR - offset)
-    return u32(min(same, length))
 
 
 def mark(disk: Disk, first: u64, count: u64) -> None:
