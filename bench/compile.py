@@ -3,11 +3,11 @@
     python -m bench.compile [--runs 3]
 
 Each run is a fresh process that uses no cache; efiemu.efi is made by `vestige efiemu build`, the
-monitor included, and then once more, the monitor being kept, as `make setup` and any guest leave
-it. Prints the median, the least and the most of the wall-clock and CPU seconds, what was compiled,
-and whether the promises hold: under 5 s, and under 10 s and 256 KiB for efiemu.efi, either way.
-They are judged by CPU seconds: one thread works, so on an idle machine the two are the same. Writes
-bench/results/compile.json.
+monitor included, once more with the monitor kept, as `make setup` and any guest leave it, and then
+with all that is compiled kept. Prints the median, the least and the most of the wall-clock and CPU
+seconds, what was compiled, and whether the promises hold: under 5 s, and under 10 s and 256 KiB for
+efiemu.efi, each way. They are judged by wall-clock seconds, of a machine with two processors and
+nothing else to do: two processes work. Writes bench/results/compile.json.
 """
 
 import argparse
@@ -24,14 +24,15 @@ from tempfile import TemporaryDirectory
 
 from bench.common import command, results
 from examples.demo.driver import VESTIGE
+from vestige.efiemu.build import SHELL
 
 NAME = "compile"
 PROMISE, EFIEMU_PROMISE = 5.0, 10.0  # seconds
 EFIEMU_SIZE = 256 << 10  # bytes
 Run = dict[str, float]
 COLD = """
-import json, time
-start, cpu = time.perf_counter(), time.process_time()
+import json, resource, time
+start = time.perf_counter()
 from vestige import abi
 from vestige.host.loop import runloop
 from vestige.lang.build import compile_functions
@@ -41,9 +42,10 @@ images = [
     compile_functions([vcpu_main, worker_main], base=abi.IMAGE, runtime="monitor"),
     compile_functions([runloop.run], base=None, runtime="process"),
 ]
+spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
 print(json.dumps({
     "wall": time.perf_counter() - start,
-    "cpu": time.process_time() - cpu,
+    "cpu": sum(each.ru_utime + each.ru_stime for each in spent),
     "bytes": sum(image.code_size for image in images),
     "checks": sum(len(image.sites) - 1 for image in images),
 }))
@@ -58,10 +60,13 @@ def cold_build() -> Run:
     return measured
 
 
-def efiemu_builds() -> tuple[Run, Run]:
-    """Make efiemu.efi where nothing is cached, and where the monitor is; seconds and its size."""
+def efiemu_builds() -> tuple[Run, Run, Run]:
+    """Make efiemu.efi where nothing is cached, where the monitor is, and where all is."""
     with TemporaryDirectory() as folder:
-        return efiemu_build(Path(folder)), efiemu_build(Path(folder))
+        cold = efiemu_build(Path(folder))
+        for shell in Path(folder).rglob(f"{SHELL}-*.image"):
+            shell.unlink()
+        return cold, efiemu_build(Path(folder)), efiemu_build(Path(folder))
 
 
 def efiemu_build(folder: Path) -> Run:
@@ -85,8 +90,8 @@ def tell(what: str, runs: Sequence[Run], promise: float) -> bool:
             f"{what}, {name}: median {statistics.median(seconds):.2f} s "
             f"({min(seconds):.2f} to {max(seconds):.2f}, {len(runs)} runs)"
         )
-    holds = statistics.median(run["cpu"] for run in runs) < promise
-    print(f"under {promise:.0f} s of one CPU: {'yes' if holds else 'no'}")
+    holds = statistics.median(run["wall"] for run in runs) < promise
+    print(f"under {promise:.0f} s: {'yes' if holds else 'no'}")
     return holds
 
 
@@ -95,13 +100,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Time a cold build of everything compiled.")
     parser.add_argument("--runs", type=int, default=3)
     count = parser.parse_args().runs
-    builds, applications, again = [], [], []
+    builds, applications, again, kept = (list[Run]() for _ in range(4))
     for _ in range(count):
         builds.append(cold_build())
-        cold, warm = efiemu_builds()
-        applications.append(cold)
-        again.append(warm)
-    found = {"cold build": builds, "efiemu build": applications, "the monitor kept": again}
+        for runs, run in zip((applications, again, kept), efiemu_builds(), strict=True):
+            runs.append(run)
+    found = {
+        "cold build": builds,
+        "efiemu build": applications,
+        "the monitor kept": again,
+        "all kept": kept,
+    }
     results.write_json(NAME, {"date": results.today()} | found)
     holds = tell("cold build", builds, PROMISE)
     print(
@@ -109,6 +118,7 @@ def main() -> int:
     )
     holds &= tell("efiemu build, cold", applications, EFIEMU_PROMISE)
     holds &= tell("efiemu build, the monitor kept", again, EFIEMU_PROMISE)
+    holds &= tell("efiemu build, all kept", kept, EFIEMU_PROMISE)
     size = int(applications[0]["bytes"])
     fits = size < EFIEMU_SIZE
     print(f"efiemu.efi: {size} bytes, under {EFIEMU_SIZE}: {'yes' if fits else 'no'}")

@@ -12,22 +12,39 @@ from vestige.efiemu.shell.main import efi_failed, efi_main
 from vestige.efiemu.shell.serve import efi_join, efi_serve
 from vestige.efiemu.shell.state import Shell
 from vestige.host import images
+from vestige.lang import cache
+from vestige.lang.apart import Apart, serve
 from vestige.lang.build import compile_functions
 from vestige.lang.image import Image, Site
 
 if ctypes.sizeof(Shell) > block.SHELL_SIZE or ctypes.sizeof(Common) > pages.PAGE:
     raise MemoryError("the shell's state is larger than what shell/block.py leaves for it")
 
+ENTRIES = efi_main, efi_failed, efi_serve, efi_join
+SHELL = "efiemu"  # its name in the cache
+SOURCES = ("efiemu", *images.SOURCES)
+
 
 def application(monitor_image: Image | None = None) -> bytes:
     """The file, with the monitor's image or another: the same sources, the same bytes."""
-    image = compile_functions([efi_main, efi_failed, efi_serve, efi_join], base=None, runtime="efi")
+    image, monitor_image = compiled(monitor_image)
     zeroed = image.memory_size - image.code_size
     code = bytearray(image.code)
     place = image.symbols["efi_constants"]
     struct.pack_into("<Q", code, place, pe.constants_at(image.code, zeroed) - place)
-    data = constants(image.sites, monitor_image or images.monitor_image())
+    data = constants(image.sites, monitor_image)
     return pe.application(bytes(code), image.symbols["efi_start"], zeroed, data)
+
+
+def compiled(monitor_image: Image | None) -> tuple[Image, Image]:
+    """The shell and the monitor, from the cache or compiled at the same time."""
+    key = cache.key(SOURCES)
+    image = cache.kept(SHELL, key)
+    if image is not None:
+        return image, monitor_image or images.monitor_image()
+    with Apart(__name__) as shell:
+        monitor_image = monitor_image or images.monitor_image()
+        return cache.image(SHELL, key, lambda: Image.from_bytes(shell.result())), monitor_image
 
 
 def constants(sites: Sequence[Site], image: Image) -> bytes:
@@ -68,3 +85,7 @@ def checks(sites: Sequence[Site]) -> bytes:
         Check(file=places[file], line=line, reason=places[reason]) for file, line, reason in sites
     ]
     return b"".join(map(bytes, rows)) + strings
+
+
+if __name__ == "__main__":
+    serve(lambda _: compile_functions(ENTRIES, base=None, runtime="efi").to_bytes())

@@ -123,7 +123,7 @@ def _compiled_monitor() -> Image:
     often = (
         "once" if place is None else f"as every run does: nothing can be kept in {place}; {CURE}"
     )
-    tell(f"compiling the monitor (5 to 20 s), {often}")
+    tell(f"compiling the monitor (5 to 15 s), {often}")
     return build_monitor().image
 
 

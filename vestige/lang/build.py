@@ -4,11 +4,12 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from vestige.lang.compiler.emit import Emitter
+from vestige.lang.compiler.emit import Emitter, declaration, lent
 from vestige.lang.compiler.kinds import BOOL, BY_NAME, Integer, Kind
 from vestige.lang.compiler.link import link
-from vestige.lang.compiler.llvm import object_file
 from vestige.lang.compiler.module import Module
+from vestige.lang.compiler.objects import object_files
+from vestige.lang.compiler.plan import plan
 from vestige.lang.compiler.program import Function, Program
 from vestige.lang.compiler.runtime import RUNTIME_NAMES, RUNTIMES, assembly
 from vestige.lang.compiler.whole import analyze
@@ -49,10 +50,7 @@ def build(functions: Sequence[Callable[..., Any]], *, base: int | None, runtime:
 def assemble(program: Program, entries: Sequence[Function], base: int | None) -> Built:
     """Analysed `entries` and what they call."""
     module = Module(program.runtime)
-    for function in _reachable(entries):
-        if function.graph is not None:
-            module.functions.append(Emitter(module, function, function.graph).define())
-    linked = link(object_file(module.text(assembly(program.runtime))), base or 0)
+    linked = link(object_files(_texts(module, entries)), base or 0)
     files, rows = _line_table(program, linked.lines)
     image = Image(
         base=base,
@@ -68,16 +66,21 @@ def assemble(program: Program, entries: Sequence[Function], base: int | None) ->
     return Built(image, linked.elf)
 
 
-def _reachable(entries: Sequence[Function]) -> list[Function]:
-    """The entries and every function they lead to, each once."""
-    found = dict.fromkeys(entries)
-    waiting = list(entries)
-    while waiting:
-        flow = waiting.pop().graph
-        called = [call.function for call in flow.calls] if flow is not None else []
-        waiting += [function for function in called if function not in found]
-        found |= dict.fromkeys(called)
-    return list(found)
+def _texts(module: Module, entries: Sequence[Function]) -> list[str]:
+    """What LLVM compiles: each part of the program, the first one with the runtime."""
+    bodies: dict[Function, str] = {}
+    parts = plan(entries)
+    for part in parts:
+        for function in part.defined:
+            if function not in bodies and function.graph is not None:
+                bodies[function] = Emitter(module, function, function.graph).define()
+    texts = []
+    for number, part in enumerate(parts):
+        functions = [bodies[function] for function in part.defined]
+        functions += [lent(bodies[function]) for function in part.lent]
+        functions += map(declaration, part.declared)
+        texts.append(module.text(functions, assembly(module.runtime) if number == 0 else ""))
+    return texts
 
 
 def _line_table(

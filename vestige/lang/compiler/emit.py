@@ -11,7 +11,7 @@ from vestige.lang.compiler import graph, instructions
 from vestige.lang.compiler.graph import Block, Graph, Instruction, Node
 from vestige.lang.compiler.intervals import SIGNED_LOW, WORD, Interval
 from vestige.lang.compiler.kinds import Integer, Kind
-from vestige.lang.compiler.module import ATTRIBUTES, COLD, HOT, Module, literal
+from vestige.lang.compiler.module import ATTRIBUTES, COLD, HOT, INLINED, Module, literal
 from vestige.lang.compiler.program import Function, described
 
 PREDICATES = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
@@ -103,11 +103,10 @@ class Emitter:
         ]
         if function.borrows_site:
             parameters.append("i64 %site")
-        linkage = "dso_local" if function.entry else "internal"
-        attributes = f"{ATTRIBUTES} {COLD if function.cold else HOT}"
+        linkage = "dso_local" if function.entry else "hidden" if function.shared else "internal"
         head = (
             f"define {linkage} {result_type(function)} {symbol(function)}"
-            f"({', '.join(parameters)}) {attributes} !dbg !{self._scope} {{"
+            f"({', '.join(parameters)}) {_attributes(function)} !dbg !{self._scope} {{"
         )
         self._place(function.tree.lineno)
         self.lines.append("entry:")
@@ -370,6 +369,25 @@ class Emitter:
         for position, (word, result) in enumerate(zip(words, self.function.results, strict=True)):
             packed = self.new(f"insertvalue {kind} {packed}, {_type(result)} {word}, {position}")
         self.line(f"ret {kind} {packed}")
+
+
+def declaration(function: Function) -> str:
+    """The text of a function that another part of the program defines."""
+    kinds = [_type(parameter.kind) for parameter in function.parameters]
+    kinds += ["i64"] * function.borrows_site
+    return (
+        f"declare hidden {result_type(function)} {symbol(function)}({', '.join(kinds)})"
+        f" {_attributes(function)}"
+    )
+
+
+def lent(body: str) -> str:
+    """The text of a shared function for another part: LLVM may inline it, and leaves it out."""
+    return body.replace("define hidden", "define available_externally hidden", 1)
+
+
+def _attributes(function: Function) -> str:
+    return f"{ATTRIBUTES} {COLD if function.cold else INLINED if function.inlined else HOT}"
 
 
 def _label(block: Block) -> str:

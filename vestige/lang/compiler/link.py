@@ -1,4 +1,4 @@
-"""A static linker for one object file: a flat image, and an ELF file for debuggers.
+"""A static linker for a program's object files: a flat image, and an ELF file for debuggers.
 
 The image is read-only code and constants, padded to a page, then zeroed memory. Relocation
 types: System V ABI, AMD64 supplement 1.0, section 4.4.
@@ -6,6 +6,7 @@ types: System V ABI, AMD64 supplement 1.0, section 4.4.
 
 import io
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class LinkError(Exception):
 
 @dataclass(slots=True)
 class Section:
-    """One section of the output. `index` is its number in the object file."""
+    """One section of the output. `index` is its number in all object files, one after the other."""
 
     name: str
     index: int
@@ -49,28 +50,45 @@ class Linked:
     lines: list[tuple[int, str, int]]  # (offset, file, line), sorted; line 0: none
 
 
-def link(object_file: bytes, base: int) -> Linked:
-    """Place an object's sections at `base` and resolve it. Raises LinkError."""
-    elf = ELFFile(io.BytesIO(object_file))
-    sections = _sections(elf)
+class _Object:
+    """An object file. `first` is the index of its first section."""
+
+    def __init__(self, file: bytes, first: int) -> None:
+        self.elf: Any = ELFFile(io.BytesIO(file))
+        self.first = first
+        self.names: list[str] = []  # of its symbols
+        self.values: list[int | None] = []  # their addresses; None: defined in no section kept
+
+    @property
+    def behind(self) -> int:
+        """The index of the next object's first section."""
+        return self.first + int(self.elf.num_sections())
+
+
+def link(object_files: Sequence[bytes], base: int) -> Linked:
+    """Place the objects' sections at `base` and resolve them. Raises LinkError."""
+    objects: list[_Object] = []
+    for file in object_files:
+        objects.append(_Object(file, objects[-1].behind if objects else 0))
+    sections = {index: found for each in objects for index, found in _sections(each).items()}
     code_size, memory_size = _lay_out(sections, base)
-    symbols = _Symbols(elf, sections)
-    for section in sections.values():
-        _relocate(elf, section, symbols)
+    symbols = _Symbols(objects, sections)
+    for each in objects:
+        _relocate(each, sections)
     code = bytearray(code_size)
     for section in sections.values():
         if section.flags & ALLOCATED and section.kind != "SHT_NOBITS":
             start = section.address - base
             code[start : start + section.size] = section.data
-    executable = _executable(sections, symbols, base, code_size, memory_size)
+    executable = _executable(_joined(sections), symbols, base, code_size, memory_size)
     named = {name: value - base for name, value in symbols.defined.items() if value >= base}
     return Linked(base, bytes(code), memory_size, named, executable, _lines(executable, base))
 
 
-def _sections(elf: Any) -> dict[int, Section]:
-    """The sections worth keeping, by number: those of the image, and debug information."""
+def _sections(source: _Object) -> dict[int, Section]:
+    """The sections worth keeping, by index: those of the image, and debug information."""
     found = {}
-    for index, section in enumerate(elf.iter_sections()):
+    for index, section in enumerate(source.elf.iter_sections(), source.first):
         flags, kind = section["sh_flags"], section["sh_type"]
         kept = flags & ALLOCATED or section.name.startswith(".debug_")
         if not kept or section.name.startswith(DROPPED) or not section["sh_size"]:
@@ -94,6 +112,11 @@ def _lay_out(sections: dict[int, Section], base: int) -> tuple[int, int]:
     end = _place(fixed, base)
     code_size = _aligned(end - base, PAGE)
     end = _place(zeroed, base + code_size)
+    ends: dict[str, int] = {}  # of debug information, by name: see _joined
+    for section in sections.values():
+        if not section.flags & ALLOCATED:
+            section.address = ends.get(section.name, 0)
+            ends[section.name] = section.address + section.size
     return code_size, _aligned(end - base, PAGE)
 
 
@@ -109,46 +132,52 @@ def _aligned(value: int, alignment: int) -> int:
 
 
 class _Symbols:
-    """Symbols by number and by name, as addresses."""
+    """What the objects define, as addresses; each of them is told its own symbols' addresses."""
 
-    def __init__(self, elf: Any, sections: dict[int, Section]) -> None:
-        table = elf.get_section_by_name(".symtab")
-        self.values: list[int | None] = []
-        self.names: list[str] = []
-        self.functions: dict[str, tuple[int, int]] = {}
+    def __init__(self, objects: Sequence[_Object], sections: dict[int, Section]) -> None:
+        self.functions: list[tuple[str, int, int]] = []  # name, address, size
         self.defined: dict[str, int] = {}
-        for symbol in table.iter_symbols():
-            index = symbol["st_shndx"]
-            value = None
-            if index == "SHN_ABS":
-                value = symbol["st_value"]
-            elif index in sections:
-                section = sections[index]
-                value = section.address + symbol["st_value"]
-                if symbol.name and section.flags & ALLOCATED:
-                    self.defined[symbol.name] = value
-                    self.functions[symbol.name] = (value, symbol["st_size"])
-            self.values.append(value)
-            self.names.append(symbol.name)
+        for each in objects:
+            for symbol in each.elf.get_section_by_name(".symtab").iter_symbols():
+                each.names.append(symbol.name)
+                each.values.append(self._define(symbol, each.first, sections))
+        for each in objects:
+            each.values = [
+                self.defined.get(name) if value is None else value
+                for name, value in zip(each.names, each.values, strict=True)
+            ]
+
+    def _define(self, symbol: Any, first: int, sections: dict[int, Section]) -> int | None:
+        index = symbol["st_shndx"]
+        if index == "SHN_ABS":
+            return int(symbol["st_value"])
+        section = None if isinstance(index, str) else sections.get(first + index)
+        if section is None:
+            return None
+        value = section.address + int(symbol["st_value"])
+        if symbol.name and section.flags & ALLOCATED:
+            self.defined[symbol.name] = value
+            self.functions.append((symbol.name, value, symbol["st_size"]))
+        return value
 
 
-def _relocate(elf: Any, section: Section, symbols: _Symbols) -> None:
-    for table in elf.iter_sections():
-        if table["sh_type"] != "SHT_RELA" or table["sh_info"] != section.index:
-            continue
-        for entry in table.iter_relocations():
-            _apply(section, symbols, entry)
+def _relocate(source: _Object, sections: dict[int, Section]) -> None:
+    for table in source.elf.iter_sections():
+        section = sections.get(source.first + table["sh_info"])
+        if table["sh_type"] == "SHT_RELA" and section is not None:
+            for entry in table.iter_relocations():
+                _apply(section, source, entry)
 
 
-def _apply(section: Section, symbols: _Symbols, entry: Any) -> None:
+def _apply(section: Section, source: _Object, entry: Any) -> None:
     value, kind, offset = (
-        symbols.values[entry["r_info_sym"]],
+        source.values[entry["r_info_sym"]],
         entry["r_info_type"],
         entry["r_offset"],
     )
     if value is None:
         if section.flags & ALLOCATED:
-            name = symbols.names[entry["r_info_sym"]]
+            name = source.names[entry["r_info_sym"]]
             raise LinkError(f"{name} is used in {section.name} and defined nowhere")
         value = 0  # debug information about code that was dropped
     target = value + entry["r_addend"]
@@ -171,6 +200,22 @@ def _apply(section: Section, symbols: _Symbols, entry: Any) -> None:
 
 
 # ---- the ELF file --------------------------------------------------------------------------------
+def _joined(sections: dict[int, Section]) -> dict[int, Section]:
+    """The same with one section of each name of debug information, which is all objects'."""
+    joined: dict[int, Section] = {}
+    of_name: dict[str, Section] = {}
+    for index, section in sections.items():
+        found = of_name.get(section.name)
+        if section.flags & ALLOCATED or found is None:
+            joined[index] = section
+            if not section.flags & ALLOCATED:
+                of_name[section.name] = section
+        else:
+            found.data += section.data
+            found.size += section.size
+    return joined
+
+
 def _executable(
     sections: dict[int, Section], symbols: _Symbols, base: int, code_size: int, memory_size: int
 ) -> bytes:
@@ -239,7 +284,7 @@ def _symbol_table(
 ) -> tuple[bytes, int]:
     """The functions, all global; and the number of the first global symbol."""
     table = bytearray(24)
-    for name, (value, size) in symbols.functions.items():
+    for name, value, size in symbols.functions:
         home = next(
             section for section in sections.values()
             if section.flags & ALLOCATED

@@ -27,6 +27,10 @@ def object_file(text: str) -> bytes:
     options = llvm.create_pipeline_tuning_options(speed_level=SPEED)
     options.loop_vectorization = options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
+    first = llvm.create_new_module_pass_manager()
+    first.add_always_inliner_pass()
+    first.add_global_dead_code_eliminate_pass()  # of what has been put into all its callers
+    first.run(module, builder)
     builder.getModulePassManager().run(module, builder)
     emitted: bytes = machine.emit_object(module)
     return emitted

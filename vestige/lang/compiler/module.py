@@ -1,14 +1,16 @@
 """The LLVM module being written: declarations, constant tables, check sites, debug metadata."""
 
+from collections.abc import Iterable
+
 from vestige.lang.compiler.graph import Node
 from vestige.lang.compiler.intervals import MASK, WORD
 from vestige.lang.compiler.program import Function, SourceFile
 
 # GPA 0 is RAM; interrupts are taken on the stack in use; nothing unwinds.
 ATTRIBUTES = "nounwind noredzone null_pointer_is_valid"
-# LLVM is to put most functions into their callers, up to 325 of its units: of a trap's turn 2 %
-# fewer instructions than up to 100, and a quarter more code.
-HOT, COLD = "inlinehint", "cold noinline"
+# LLVM is to put most other functions into their callers, too, up to 325 of its units: of a trap's
+# turn 2 % fewer instructions than up to 100, and a quarter more code.
+INLINED, HOT, COLD = "alwaysinline", "inlinehint", "cold noinline"
 
 HEADER = """\
 target triple = "x86_64-unknown-none-elf"
@@ -30,7 +32,6 @@ class Module:
 
     def __init__(self, runtime: str) -> None:
         self.runtime = runtime
-        self.functions: list[str] = []
         self.sites: list[tuple[str, int, str]] = [("", 0, "")]
         self._site_numbers: dict[tuple[str, int, str], int] = {}
         self._tables: dict[tuple[tuple[int, ...], int], str] = {}
@@ -39,6 +40,12 @@ class Module:
         self._files: dict[SourceFile, int] = {}
         self._unit = self._add_metadata("")
         self._subroutine = self._add_metadata("!DISubroutineType(types: !{null})")
+        flags = (
+            '!{i32 2, !"Debug Info Version", i32 3}',
+            '!{i32 2, !"Dwarf Version", i32 4}',
+            '!{i32 8, !"PIC Level", i32 2}',
+        )
+        self._flags = ", ".join(f"!{self._add_metadata(flag)}" for flag in flags)
 
     def site(self, function: Function, node: Node, reason: str) -> int:
         """The number of a check that PANICs at `node` for `reason`."""
@@ -86,28 +93,22 @@ class Module:
         """The metadata number of a source line."""
         return self._add_metadata(f"!DILocation(line: {line}, column: 0, scope: !{scope})")
 
-    def text(self, assembly: str) -> str:
-        """The whole module, with `assembly` in it."""
+    def text(self, functions: Iterable[str], assembly: str) -> str:
+        """The module with these functions and `assembly` in it."""
         file = next(iter(self._files.values()))
         self._metadata[self._unit] = (
             f"distinct !DICompileUnit(language: DW_LANG_Python, file: !{file}, "
             f'producer: "vestige", isOptimized: true, runtimeVersion: 0, '
             f"emissionKind: LineTablesOnly)"
         )
-        flags = [
-            self._add_metadata('!{i32 2, !"Debug Info Version", i32 3}'),
-            self._add_metadata('!{i32 2, !"Dwarf Version", i32 4}'),
-            self._add_metadata('!{i32 8, !"PIC Level", i32 2}'),
-        ]
-        listed = ", ".join(f"!{flag}" for flag in flags)
         return "\n".join(
             [
                 HEADER,
                 *(f'module asm "{_escaped(line)}"' for line in assembly.splitlines()),
                 *self._table_lines,
-                *self.functions,
+                *functions,
                 f"!llvm.dbg.cu = !{{!{self._unit}}}",
-                f"!llvm.module.flags = !{{{listed}}}",
+                f"!llvm.module.flags = !{{{self._flags}}}",
                 *(f"!{number} = {line}" for number, line in enumerate(self._metadata)),
             ]
         )

@@ -130,6 +130,8 @@ class Function:
     entry: bool = False  # called from outside, under its own name
     borrows_site: bool = False  # its checks PANIC at its caller's line
     cold: bool = False  # called seldom
+    inlined: bool = False  # put into all its callers: see plan.py
+    shared: bool = False  # called from another part of the program than its own
     flag_parameters: set[int] = field(default_factory=set)  # may be IntFlag members
     flag_results: set[int] = field(default_factory=set)
     graph: Graph | None = None
