@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -43,7 +44,7 @@ def image(code: bytes = bytes(4096)) -> Image:
     )  # fmt: skip
 
 
-def unexpected() -> Image:
+def unexpected() -> NoReturn:
     raise AssertionError("built again")
 
 
@@ -140,6 +141,29 @@ def test_new_images_replace_old_ones_of_their_name(
     names = [path.name.split("-")[0] for path in place.iterdir()]
     assert (names.count("a"), names.count("b")) == (cache.KEPT, 1)
     assert cache.image("a", cache.key(["abi"]), unexpected).code == image().code
+
+
+@pytest.mark.parametrize("of_bytes", [False, True])
+def test_what_is_used_is_kept_and_what_is_not_is_replaced(home: Path, of_bytes: bool) -> None:
+    def keep(key: str) -> None:
+        if of_bytes:
+            cache.data("a", key, lambda: b"some")
+        else:
+            cache.image("a", key, image)
+
+    def use(key: str) -> None:
+        if of_bytes:
+            cache.data("a", key, unexpected)
+        else:
+            cache.image("a", key, unexpected)
+
+    for number in range(cache.KEPT):
+        keep(f"{number}")
+        os.utime(cache.location("a", f"{number}"), (number, number))
+    use("0")
+    keep("new")
+    left = {path.stem for path in (home / "vestige" / "images").iterdir()}
+    assert left == {"a-0", "a-new", *(f"a-{number}" for number in range(2, cache.KEPT))}
 
 
 def test_a_damaged_image_is_built_again() -> None:

@@ -20,7 +20,7 @@ Build = Callable[[], Image]
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FOLDER = "images"  # in the user's cache
-KEPT = 8  # files of one name, the newest ones
+KEPT = 8  # files of one name, those used last
 LEFT_OVER = 3600.0  # seconds after which nobody is writing it any more
 COMPILER = ("lang", "abi")
 SUFFIXES = (".py", ".s")
@@ -88,9 +88,20 @@ def _file(name: str, key_: str) -> str:
 
 
 def _read(file: str) -> bytes:
-    """What is kept in `file`. Raises OSError where nothing is, or others could have changed it."""
+    """What is kept in `file`, which is used now. Raises OSError where nothing is, or others could
+    have changed it.
+    """
     with open(cache_folder.open_file(FOLDER, file), "rb") as opened:
+        _date(opened.fileno())
         return opened.read()
+
+
+def _date(descriptor: int) -> None:
+    """Have a file be of now: by its date it is kept. One that is only read keeps its own."""
+    try:
+        os.utime(descriptor)
+    except OSError:
+        return
 
 
 def key(sources: Iterable[str]) -> str:
@@ -173,7 +184,8 @@ def llvmlite_version() -> str:
 def _keep(file: str, data: bytes, name: str) -> None:
     """Write the image whole or not at all, then remove those of its name that are long unused.
 
-    Several are kept: another checkout's run may be about to read its own.
+    Several are kept: another checkout's run may be about to read its own. Those are not the newest:
+    a run that has gone on while others compiled may be thawed where a compilation takes minutes.
     """
     try:
         directory = cache_folder.write(FOLDER, file, data)
@@ -185,7 +197,7 @@ def _keep(file: str, data: bytes, name: str) -> None:
 
 
 def _replaced(directory: str, name: str) -> list[str]:
-    """All files of `name` but the newest."""
+    """All files of `name` but those used last."""
     files = os.listdir(directory)
     kept = [f"{directory}/{file}" for file in files if file.rpartition("-")[0] == name]
     kept.sort(key=lambda path: os.stat(path).st_mtime_ns)
