@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.guests import uefi
+from vestige.host import images
 from vestige.softhost import SoftHost
 from vestige.softhost.detect import kvm_state
 
@@ -32,4 +33,5 @@ def networked() -> Iterator[SoftHost]:
 @pytest.fixture(scope="package")
 def surroundings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment in which a PC with OVMF runs: its QEMU is the copy that uefi.py makes."""
+    images.ensure()  # what is compiled is copied, too
     return uefi.surroundings(tmp_path_factory.mktemp("cache"))
