@@ -1,7 +1,9 @@
 """Compile functions of typed Python, and all they call, to an image."""
 
+import gc
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from vestige.lang.compiler.emit import Emitter, declaration, lent
@@ -41,10 +43,23 @@ def build(functions: Sequence[Callable[..., Any]], *, base: int | None, runtime:
     """
     if runtime not in RUNTIMES:
         raise ValueError(f"runtime {runtime!r} is none of {RUNTIMES}")
-    program = Program(runtime)
-    entries = find_entries(program, functions)
-    analyze(program)
-    return assemble(program, entries, base)
+    with _uncollected():
+        program = Program(runtime)
+        entries = find_entries(program, functions)
+        analyze(program)
+        return assemble(program, entries, base)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Have no garbage collected: a fifth of the compiler's own time, for next to none."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def assemble(program: Program, entries: Sequence[Function], base: int | None) -> Built:

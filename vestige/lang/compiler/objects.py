@@ -1,4 +1,4 @@
-"""Object files of a program's parts, each part compiled in a process of its own but the first.
+"""Object files of a program's parts, each part compiled in a process of its own but the last.
 
 LLVM's binding holds one lock for all threads of a process.
 """
@@ -12,10 +12,11 @@ from vestige.lang.compiler.llvm import object_file
 
 def object_files(texts: Sequence[str]) -> list[bytes]:
     """Compile modules' texts, at the same time. Raises UsageError where a process fails."""
-    first, *others = texts
+    *others, last = texts  # of two parts the second takes longer, and a process has to start first
     with ExitStack() as stack:
         started = [stack.enter_context(Apart(__name__, text.encode())) for text in others]
-        return [object_file(first), *(each.result() for each in started)]
+        compiled = object_file(last)
+        return [*(each.result() for each in started), compiled]
 
 
 if __name__ == "__main__":
