@@ -6,8 +6,6 @@ by its type in the firmware's map. Each start says in one line how many pages it
 UEFI 2.10, 7.2.
 """
 
-from tests import compiling
-from vestige.efiemu import pe
 from vestige.efiemu.shell import block, uefi
 from vestige.efiemu.shell.console import end_line, put, put_hexadecimal
 from vestige.efiemu.shell.pages import PAGE
@@ -87,22 +85,3 @@ def _allocate(shell: Shell, kind: u32, pages: u64) -> bool:
 def _must(status: u64) -> None:
     if status != uefi.SUCCESS:
         panic(2)
-
-
-def efi_failed(check: u64, table: u64, state: u64, constants: u64) -> u64:
-    return uefi.ABORTED
-
-
-def efi_serve(state: u64) -> None:
-    panic(0)
-
-
-def efi_join(state: u64, cr0: u64) -> None:
-    panic(0)
-
-
-def application() -> bytes:
-    """The file."""
-    image = compiling.image([efi_main, efi_failed, efi_serve, efi_join], base=None, runtime="efi")
-    zeroed = image.memory_size - image.code_size
-    return pe.application(image.code, image.symbols["efi_start"], zeroed, bytes(16))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.efiemu import ovmf, x2apic
+from tests.efiemu import lone, ovmf, x2apic
 from tests.guests import images, initramfs, kernels
 from vestige.efiemu.build import application
 
@@ -59,7 +59,7 @@ def boot(tmp_path_factory: pytest.TempPathFactory) -> Boot:
         "initrd.img": initramfs.reached(),
     }
     images.partitioned(disk, [images.SystemPartition(files)])
-    (folder / "x2apic.efi").write_bytes(x2apic.application())
+    (folder / "x2apic.efi").write_bytes(lone.application(x2apic.efi_main))
     size = ("-smp", str(PROCESSORS), "-m", f"{MEMORY}K")
     drive = ("-drive", f"file={disk},format=raw,if=none,id=disk")
     device = ("-device", "nvme,serial=4,drive=disk,addr=4")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from tests import compiling
-from tests.efiemu import failing, failing_later, hoarding, ovmf
+from tests.efiemu import failing, failing_later, hoarding, lone, ovmf
 from tests.guests import images, initramfs, kernels, programs, roots
 from vestige.efiemu.build import application
 from vestige.efiemu.shell.pages import PAGE
@@ -74,7 +74,7 @@ def boot(tmp_path_factory: pytest.TempPathFactory) -> Boot:
     folder = tmp_path_factory.mktemp("esp")
     (folder / "efiemu.efi").write_bytes(compiling.kept("efiemu.efi", application))
     (folder / "failing.efi").write_bytes(application_with(failing))
-    (folder / "hoarding.efi").write_bytes(hoarding.application())
+    (folder / "hoarding.efi").write_bytes(lone.application(hoarding.efi_main))
     (folder / "startup.nsh").write_text("".join(f"{line}\r\n" for line in SCRIPT))
     disks = tmp_path_factory.mktemp("nvme")
     other, disk, large = disks / "3.img", disks / "4.img", disks / "7.img"

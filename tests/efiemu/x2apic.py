@@ -3,8 +3,6 @@
 Each executes CPUID in real mode and halts. APM volume 2, 16.9 to 16.13.
 """
 
-from tests import compiling
-from vestige.efiemu import pe
 from vestige.efiemu.shell import uefi
 from vestige.efiemu.shell.console import end_line, put, put_hexadecimal
 from vestige.efiemu.shell.interrupt import APIC_BASE, ASSERT, X2APIC, X2APIC_COMMAND
@@ -14,7 +12,6 @@ from vestige.lang.intrinsics import (
     address_of,
     load8,
     load32,
-    panic,
     pause,
     read_msr,
     store8,
@@ -59,22 +56,3 @@ def efi_main(handle: u64, table: u64, state: u64, constants: u64) -> u64:
     put_hexadecimal(shell, load32(u64(page + FOUND)), 8)
     end_line(shell)
     return uefi.SUCCESS
-
-
-def efi_failed(check: u64, table: u64, state: u64, constants: u64) -> u64:
-    return uefi.ABORTED
-
-
-def efi_serve(state: u64) -> None:
-    panic(0)
-
-
-def efi_join(state: u64, cr0: u64) -> None:
-    panic(0)
-
-
-def application() -> bytes:
-    """The file."""
-    image = compiling.image([efi_main, efi_failed, efi_serve, efi_join], base=None, runtime="efi")
-    zeroed = image.memory_size - image.code_size
-    return pe.application(image.code, image.symbols["efi_start"], zeroed, bytes(16))
