@@ -11,7 +11,7 @@ from tests.agent.peers import Peer, error, line
 from vestige.agent import operations
 from vestige.agent.operations import Done, EndedError, TimedOutError
 from vestige.agent.protocol import RefusedError
-from vestige.agent.talk import Exchange, Talk
+from vestige.agent.talk import Came, Connect, Exchange, Talk
 from vestige.errors import GuestError, UsageError
 
 PIECE = operations.PIECE
@@ -94,6 +94,21 @@ def test_a_command_s_end_is_looked_for_less_and_less_often_and_others_get_their_
     # 1, 2, 4, 8, 16, 32 ms on one connection, then 50 ms on one each
     assert peer.now == pytest.approx(0.063 + 14 * 0.05)
     assert peer.connections == 1 + 14
+
+
+def test_an_agent_that_takes_long_is_not_asked_all_the_time() -> None:
+    class Slow(Peer):
+        """Answers each line after 40 ms."""
+
+        def do(self, step: Connect | Exchange) -> Came:
+            if isinstance(step, Exchange) and step.data:
+                self.now += 0.04
+            return super().do(step)
+
+    guest = Guest(ends=3)
+    peer = Slow(guest)
+    peer.have(operations.run(talk(), ["true"]))
+    assert peer.now == pytest.approx(6 * 0.04 + 3 * 0.04)  # six questions, three pauses
 
 
 def test_a_signal_and_cut_streams_are_told() -> None:

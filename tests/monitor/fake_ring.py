@@ -74,6 +74,7 @@ class FakeRing:
         ring.cqes = address_of(self.completions)
         ring.host_ram = ram
         ring.host_state = state
+        ring.chunk = abi.CHUNK
         ring.orders = len(self.files)
         self.buffers[abi.STATE_BUFFER] = (state, abi.STATE_SIZE)
 

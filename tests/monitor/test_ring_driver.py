@@ -38,6 +38,7 @@ class Bench:
         self.request, self.described = BlockRequest(), abi.Disk()
         self.pinned: list[int] = []
         self.room = 1 << 32  # chunks that may be registered at once
+        self.chunk = abi.CHUNK
 
     def begin(self, operation: int, lba: int, segments: list[tuple[int, int]]) -> None:
         """A request whose segments are (offset in RAM, length)."""
@@ -66,7 +67,8 @@ class Bench:
         while len(buffers) > self.room:
             del buffers[next(number for number in buffers if number != abi.STATE_BUFFER)]
         buffers.pop(abi.FIRST_CHUNK_BUFFER + chunk, None)
-        buffers[abi.FIRST_CHUNK_BUFFER + chunk] = (self.ram.low + chunk * abi.CHUNK, abi.CHUNK)
+        place = self.ram.low + chunk * self.chunk
+        buffers[abi.FIRST_CHUNK_BUFFER + chunk] = (place, self.chunk)
 
     def reap(self) -> None:
         """Look at the completions."""
@@ -115,6 +117,16 @@ def test_a_segment_is_cut_where_chunks_meet_and_each_is_pinned_once(bench: Bench
     lengths = [length for _, _, _, length in bench.ring.log]
     assert lengths == [512, abi.CHUNK, abi.CHUNK, 512] * 2
     assert sorted(bench.pinned) == [0, 1, 2, 3]
+
+
+def test_chunks_are_as_large_as_the_ring_says(bench: Bench) -> None:
+    bench.chunk = bench.description.chunk = 64 << 10
+    segments = [(bench.chunk - 512, 1024 + bench.chunk), (abi.CHUNK, 512)]
+    bench.begin(Operation.READ, 0, segments)
+    assert bench.run() == 0
+    assert bench.contents(segments) == bench.disk[: 1536 + bench.chunk]
+    assert [length for _, _, _, length in bench.ring.log] == [512, bench.chunk, 512, 512]
+    assert sorted(bench.pinned) == [0, 1, 2, abi.CHUNK // bench.chunk]
 
 
 def test_state_is_a_buffer_of_its_own(bench: Bench) -> None:

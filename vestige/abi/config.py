@@ -94,6 +94,7 @@ class Ring(Struct):
     # Where the host has them, which says where nothing else is: each has a place drawn at random.
     host_ram: u64  # host virtual address of GPA 0; high RAM follows low RAM
     host_state: u64  # host virtual address of STATE
+    chunk: u32  # bytes of RAM of each buffer behind STATE's, a power of two
     orders: u32  # fixed file number of the socket for DiscardOrder, where a disk can discard
 
 

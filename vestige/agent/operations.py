@@ -71,7 +71,7 @@ class EndedError(UnfinishedError):
 
 def ping(talk: Talk) -> Steps[None]:
     """Whether an agent answers. Raises AbsentError where none does, GuestError."""
-    yield from talk.connect()
+    yield from talk.open()
     yield from talk.ask("guest-ping", {})
 
 
@@ -97,14 +97,20 @@ def run_alone(talk: Talk, words: Sequence[str], data: bytes, timeout: float) -> 
 def _execute(
     talk: Talk, asked: Mapping[str, object], timeout: float | None, *, takes_turns: bool
 ) -> Steps[Done]:
-    """Run what guest-exec is asked, and wait for its end."""
+    """Run what guest-exec is asked, and wait for its end.
+
+    Between two questions as much time passes as the agent has taken for the last answer, at least:
+    it, too, may be what the command waits for.
+    """
     talk.holds = True
     process = protocol.number((yield from talk.ask("guest-exec", asked)), "pid")
     talk.process = process
     end = None if timeout is None else talk.now + timeout
     pause = FIRST_PAUSE
     while True:
+        before = talk.now
         done = yield from _status(talk, process)
+        took = talk.now - before
         if done is not None:
             talk.process = None
             return done
@@ -115,7 +121,7 @@ def _execute(
             line = f"the command has not ended within {timeout:g} s"
             raise TimedOutError(line, (yield from _kill(talk, process)))
         others = takes_turns and pause == LONGEST_PAUSE
-        yield from _pause(talk, min(pause, left), takes_turns=others)
+        yield from _pause(talk, min(max(pause, took), left), takes_turns=others)
         pause = min(2 * pause, LONGEST_PAUSE)
 
 

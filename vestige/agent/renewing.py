@@ -15,7 +15,7 @@ from _thread import start_new_thread
 from vestige.agent import operations
 from vestige.agent.blocking import drive
 from vestige.agent.operations import SHELL, Done
-from vestige.agent.protocol import SHOWN
+from vestige.agent.protocol import SHOWN, RefusedError
 from vestige.agent.talk import GoneError, Steps, Talk
 from vestige.agent.wire import Wire
 from vestige.errors import GuestError, UsageError
@@ -39,14 +39,13 @@ with open("/dev/urandom", "wb") as file:
     fcntl.ioctl(file, {RNDADDENTROPY}, counts + random)
     fcntl.ioctl(file, {RNDRESEEDCRNG})
 """
-# $1, $2: those programs. A kernel that has the driver has been told anyway.
-_SCRIPT = """\
-if command -v perl > /dev/null; then exec perl -e "$1"; fi
-if command -v python3 > /dev/null; then exec python3 -c "$2"; fi
+# A kernel that has the driver has been told anyway.
+_NEITHER = """\
 for device in /sys/bus/*/drivers/vmgenid/*:*; do [ ! -e "$device" ] || exit 0; done
 echo "there is neither perl nor python3, nor has its kernel the driver vmgenid" >&2
 exit 1
 """
+_WAYS = (["perl", "-e", _PERL], ["python3", "-c", _PYTHON], [SHELL, "-c", _NEITHER])
 
 
 def first_at(path: str) -> Callable[[], None]:
@@ -67,7 +66,7 @@ def first_at(path: str) -> Callable[[], None]:
 
 def renew(wire: Wire) -> None:
     """Have the conversation, on a wire that is connected."""
-    talk = Talk(math.inf, int.from_bytes(os.urandom(4)))
+    talk = Talk(math.inf, int.from_bytes(os.urandom(4)), PATIENCE)
     try:
         done = drive(wire, talk, conversation(talk, os.urandom(RANDOM)))
     except GoneError:
@@ -83,8 +82,14 @@ def renew(wire: Wire) -> None:
 
 
 def conversation(talk: Talk, random: bytes) -> Steps[Done]:
-    """How the guest's part of it has ended, on a connection that is there already."""
-    yield from talk.synchronise()
-    talk.patience = PATIENCE
-    words = [SHELL, "-c", _SCRIPT, "renew", _PERL, _PYTHON]
-    return (yield from operations.run_alone(talk, words, random, PATIENCE))
+    """How the guest's part of it has ended, on a connection that is there already.
+
+    The first of the programs that can be started does it.
+    """
+    *others, last = _WAYS
+    for words in others:
+        try:
+            return (yield from operations.run_alone(talk, words, random, PATIENCE))
+        except RefusedError:  # there is none such
+            continue
+    return (yield from operations.run_alone(talk, last, random, PATIENCE))

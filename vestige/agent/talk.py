@@ -60,15 +60,19 @@ NOTHING = memoryview(b"")
 
 
 class Talk:
-    """One conversation. `patience`: seconds in which the agent answers.
+    """One conversation. `patience`: seconds in which the agent answers at all; `answering`: in
+    which it then answers each request.
 
     `holds`: something in the guest is to be put in order before the conversation ends, so who ends
     it says so by `stop` and goes on driving. `process`: a command's, while it runs there.
     """
 
-    def __init__(self, patience: float, identity: int) -> None:
-        """`identity`: a random number; it and those behind it mark what is this conversation's."""
+    def __init__(self, patience: float, identity: int, answering: float | None = None) -> None:
+        """`identity`: a random number; it and those behind it mark what is this conversation's.
+        `answering`: as `patience` unless it is given.
+        """
         self.patience = patience
+        self.answering = patience if answering is None else answering
         self.holds = False
         self.process: int | None = None
         self.is_stopped = False
@@ -105,11 +109,14 @@ class Talk:
             if self._is_synchronised and came.received:
                 raise protocol.nonsense("an answer to no question")
 
-    def synchronise(self) -> Steps[None]:
-        """Have the agent answer to this conversation. Raises AbsentError."""
+    def synchronise(self, behind: bytes = b"") -> Steps[memoryview]:
+        """Have the agent answer to this conversation. Raises AbsentError.
+
+        `behind` is sent without waiting for that answer; what of it has not gone yet is returned.
+        """
         self._identity = (self._identity + 1) & MOST_IDENTITY
         asked = protocol.request("guest-sync-delimited", {"id": self._identity})
-        going = memoryview(bytes((MARK,)) + asked)
+        going = memoryview(bytes((MARK,)) + asked + behind)
         end = self._now + self.patience
         while not self._is_answered():
             if self._now >= end:
@@ -122,6 +129,7 @@ class Talk:
             going = going[came.sent :]
             self._coming += came.received or b""
         self._is_synchronised = True
+        return going
 
     def _is_answered(self) -> bool:
         """Whether what has come has the answer of `synchronise`; all up to that is dropped."""
@@ -144,9 +152,17 @@ class Talk:
     def ask(
         self, command: str, arguments: Mapping[str, Any], most: int = protocol.ANSWER
     ) -> Steps[Any]:
-        """What the agent returns, in a line of `most` bytes. Raises RefusedError for its error."""
-        going = memoryview(protocol.request(command, arguments))
-        end = self._now + self.patience
+        """What the agent returns, in a line of `most` bytes. Raises RefusedError for its error.
+
+        Where the agent has not answered to this conversation yet, it is asked for both at once:
+        what it is asked it does even where that is after `patience`.
+        """
+        request = protocol.request(command, arguments)
+        if self._is_synchronised:
+            going = memoryview(request)
+        else:
+            going = yield from self.synchronise(request)
+        end = self._now + self.answering
         looked = 0
         while (place := self._coming.find(b"\n", looked)) < 0:
             looked = len(self._coming)
@@ -154,7 +170,7 @@ class Talk:
                 raise protocol.nonsense(f"an answer of more than {most} bytes")
             if self._now >= end:
                 raise GuestError(
-                    f"the guest agent has not answered {command} in time ({self.patience:g} s and"
+                    f"the guest agent has not answered {command} in time ({self.answering:g} s and"
                     f" more for much data); it has ended, or its guest stands still"
                 )
             came = yield from self._exchange(going, end)

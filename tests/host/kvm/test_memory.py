@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from vestige import abi
 from vestige.abi import MIB
 from vestige.errors import UsageError
 from vestige.host.kvm.memory import FIRST_PLACE, LARGE_PAGE, GuestMemory, PrivateMemory, Region
+from vestige.monitor.drivers.ring.spec import MAX_BUFFERS
 
 LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -115,3 +117,26 @@ def flags_at(address: int) -> list[str]:
         elif inside and name == "VmFlags:":
             return words
     raise AssertionError(f"nothing is mapped at {address:#x}")
+
+
+@pytest.mark.parametrize(
+    ("mebibytes", "size"),
+    [(64, 64 << 10), (1022, 64 << 10), (1024, 128 << 10), (30 << 10, 2 * MIB)],
+)
+def test_chunks_of_memory_that_is_copied_are_as_small_as_the_table_allows(
+    mebibytes: int, size: int
+) -> None:
+    memory = GuestMemory(mebibytes * MIB)
+    assert memory.chunk_size == abi.CHUNK
+    file = os.memfd_create("ram")
+    os.ftruncate(file, memory.size)
+    memory.region.take(file)
+    assert memory.chunk_size == size
+    last = memory.size // size - 1
+    assert abi.FIRST_CHUNK_BUFFER + last < MAX_BUFFERS
+    assert memory.chunk(last) == (memory.region.address + memory.size - size, size)
+    assert memory.chunk(last + 1) is None
+    memory.region.fill(file, [])
+    assert memory.chunk_size == abi.CHUNK
+    memory.close()
+    os.close(file)

@@ -295,10 +295,11 @@ class Ring:
         ring.sqes = abi.RING_ENTRIES + self.domain * abi.RING_STRIDE
         ring.host_ram = self._memory.region.address
         ring.host_state = self._state
+        ring.chunk = self._memory.chunk_size
         ring.orders = self._orders
 
     def _chunks(self) -> int:
-        return -(-self._memory.size // abi.CHUNK)
+        return -(-self._memory.size // self._memory.chunk_size)
 
     def look_interval(self) -> float | None:
         """Seconds from one look to the next; None: each follows KICKs."""

@@ -29,6 +29,8 @@ COPIED = mmap.MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED
 PRIVATE = abi.IMAGE  # image, Shared, STATE, stacks and tables, in one stretch
 PRIVATE_SIZE = 50 * abi.MIB  # to the end of the tables
 LARGE_PAGE = 2 * abi.MIB
+LEAST_CHUNK = 64 * abi.KIB
+MOST_CHUNKS = (1 << 14) - abi.FIRST_CHUNK_BUFFER  # IORING_MAX_REG_BUFFERS, less STATE's
 # Linux loads programs from 0x5555_5555_4000 up, or below 4 GiB, and maps from the stack down, less
 # than 2 TiB of it unless a process maps as much. 79 TiB are 41 million places.
 FIRST_PLACE, LAST_PLACE = 1 << 40, 80 << 40
@@ -41,7 +43,8 @@ class Region:
     It begins at a multiple of LARGE_PAGE, as guest-physical addresses of RAM do: only then can
     KVM map a large page as one. Its pages are small unless asked otherwise: where Linux makes all
     memory of large pages, the little that is used here and there would take megabytes. Processes
-    forked from this one do not have it, nor has a core dump.
+    forked from this one do not have it, nor has a core dump. `is_copied`: it is a file's, and each
+    page is copied before it is written.
     """
 
     def __init__(self, size: int, file: int | None = None) -> None:
@@ -49,6 +52,7 @@ class Region:
         may not have them.
         """
         self.size = size
+        self.is_copied = False
         self.address = _mapped(size)
         if file is None:
             self._advise_all()
@@ -86,6 +90,7 @@ class Region:
         answer = syscall(SYS_MMAP, self.address, self.size, ACCESS, COPIED, file, 0)
         if answer < 0:
             raise limits.refusal("a frozen machine's memory", -answer)
+        self.is_copied = True
         self._advise_all()
 
     def fill(self, file: int, extents: Iterable[tuple[int, int]]) -> None:
@@ -97,6 +102,7 @@ class Region:
         answer = syscall(SYS_MMAP, self.address, self.size, ACCESS, fixed, (1 << 64) - 1, 0)
         if answer < 0:
             raise limits.refusal("a frozen machine's memory", -answer)
+        self.is_copied = False
         self._advise_all()
         for start, end in extents:
             place = start
@@ -161,12 +167,25 @@ class GuestMemory:
             parts.append((abi.HIGH_RAM, self.high_size, self.region.address + self.low_size))
         return parts
 
+    @property
+    def chunk_size(self) -> int:
+        """Bytes of the ring's chunks. To pin one of memory that is a file's is to copy it: such
+        chunks are as small as the ring's table of them allows.
+        """
+        if not self.region.is_copied:
+            return abi.CHUNK
+        size = LEAST_CHUNK
+        while -(-self.size // size) > MOST_CHUNKS:
+            size *= 2
+        return size
+
     def chunk(self, number: int) -> tuple[int, int] | None:
         """(host address, length) of the ring's chunk `number`; None: there is no such chunk."""
-        offset = number * abi.CHUNK
+        size = self.chunk_size
+        offset = number * size
         if not 0 <= offset < self.size:
             return None
-        return self.region.address + offset, min(abi.CHUNK, self.size - offset)
+        return self.region.address + offset, min(size, self.size - offset)
 
     def close(self) -> None:
         """Give the RAM back."""

@@ -11,7 +11,6 @@ Nothing here calls the host. What the caller must do before the entries are publ
 from enum import IntEnum
 
 from vestige.abi import (
-    CHUNK,
     DISCARD_ANSWER_SIZE,
     DISCARD_ORDER_SIZE,
     FIRST_CHUNK_BUFFER,
@@ -286,8 +285,8 @@ class RingDriver(Struct):
             place.address = u64(ring.host_state + (address - self.state))
         else:
             offset = ram_offset(ram, address)
-            chunk = offset // CHUNK
-            length = min(length, u32((chunk + 1) * CHUNK - offset))
+            chunk = offset // ring.chunk
+            length = min(length, u32((chunk + 1) * ring.chunk - offset))
             place.buffer = u16(FIRST_CHUNK_BUFFER + chunk)
             place.address = u64(ring.host_ram + offset)
         place.offset = transfer.offset
