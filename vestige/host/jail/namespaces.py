@@ -32,6 +32,12 @@ COVERED = b"/dev"  # any folder that is always there
 _clone = ctypes.PyDLL(None, use_errno=True).syscall
 _clone.argtypes = (ctypes.c_ulong,) * 6
 _clone.restype = ctypes.c_long
+# Looked for once: each look is an error that is caught, which a new process is spared.
+_before, _behind_in_parent, _behind_in_child = (
+    ctypes.pythonapi.PyOS_BeforeFork,
+    ctypes.pythonapi.PyOS_AfterFork_Parent,
+    ctypes.pythonapi.PyOS_AfterFork_Child,
+)
 
 
 class Forked:
@@ -69,13 +75,13 @@ def _fork(flags: int) -> int:
     answer = syscall(SYS_PRCTL, PR_GET_TID_ADDRESS, ctypes.addressof(place), 0, 0, 0, 0)
     if answer == 0:
         flags |= CHILD_SETTID
-    ctypes.pythonapi.PyOS_BeforeFork()
+    _before()
     pid: int = _clone(SYS_CLONE, flags | SIGCHLD, 0, 0, place.value, 0)
     error = ctypes.get_errno()
     if pid == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
+        _behind_in_child()
     else:
-        ctypes.pythonapi.PyOS_AfterFork_Parent()
+        _behind_in_parent()
     return -error if pid < 0 else pid
 
 
