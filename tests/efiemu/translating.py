@@ -6,6 +6,7 @@ judges 500 random accesses by two levels of tables, and so on.
 """
 
 import argparse
+import errno
 import random
 import struct
 import sys
@@ -158,7 +159,7 @@ class Prober:
         """End what was begun, and begin nothing else."""
         cpu = self._cpu
         cpu.interrupt()
-        assert syscall(kvm.SYS_IOCTL, cpu.descriptor, kvm.Request.RUN, 0, 0, 0, 0) == -kvm.EINTR
+        assert syscall(kvm.SYS_IOCTL, cpu.descriptor, kvm.Request.RUN, 0, 0, 0, 0) == -errno.EINTR
         cpu.mapping[kvm.IMMEDIATE_EXIT] = 0
 
     def _plug(self) -> None:

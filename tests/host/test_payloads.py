@@ -205,7 +205,7 @@ def test_the_monitor_sees_no_other_address_of_the_host(start: Start) -> None:
     others = [each for each in mappings() if not any(a <= each[0] < a + size for a, size in own)]
     runs = [(cpu.run_address, cpu.run_size) for cpu in twin.guest.cpus]
     seen = [(twin.private.region.address, PRIVATE_SIZE), *runs]
-    seen += [(host, size) for _, size, host in twin._rings]
+    seen += [(host, size) for ring in twin._rings for _, size, host in ring.mappings()]
     words = {word for address, size in seen for word in words_at(address, size)}
     assert payload.memory.region.address in words  # which the ring needs
     assert [hex(word) for word in words if any(a <= word < b for a, b in others)] == []

@@ -8,6 +8,7 @@ import os
 from _collections_abc import Sequence
 
 from vestige import abi
+from vestige.host import steps
 from vestige.host.backends.floppies import FLOPPIES
 from vestige.host.kvm.vm import VirtualMachine
 from vestige.host.options import FLOPPY, VIRTIO, DiskOption
@@ -97,7 +98,7 @@ class VirtioWiring:
         """Wire all functions that a domain's `config` lists, at the addresses where their BARs
         begin.
         """
-        self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._eventfd = steps.eventfd()
         monitor.connect_interrupt(abi.Irq.VIRTIO + config.domain, self._eventfd)
         for number, function in enumerate(config.virtio):
             if function.kind == abi.VirtioKind.NONE:

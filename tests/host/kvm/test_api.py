@@ -9,6 +9,7 @@ import pytest
 
 from tests.host.backends.test_disks import as_a_user, open_the_way_to
 from vestige.errors import GuestError, UsageError
+from vestige.host import steps
 from vestige.host.kvm import api as kvm
 
 
@@ -116,7 +117,7 @@ def test_cpuid_goes_to_the_kernel_and_comes_back() -> None:
 
 def test_requests_are_repeated_when_a_signal_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = [-errno.EINTR, -errno.EINTR, 5]
-    monkeypatch.setattr(kvm, "syscall", lambda *_: answers.pop(0))
+    monkeypatch.setattr(steps, "syscall", lambda *_: answers.pop(0))
     assert kvm.call(0, kvm.Request.GET_TSC_KHZ) == 5
 
 

@@ -16,7 +16,7 @@ from vestige import abi
 from vestige.host.backends import io_uring, io_uring_records
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import vm
-from vestige.host.kvm.memory import Region, mapping_address
+from vestige.host.kvm.memory import Region
 from vestige.host.loop import bell as run_loops
 from vestige.host.loop import boot_bell as module
 from vestige.host.loop import runloop
@@ -238,7 +238,7 @@ def test_the_ring_does_nothing_else(stand: Stand, bell: Bell) -> None:
 
 def entries_of(boot: BootBell) -> int:
     """Where its entry is."""
-    return mapping_address(boot._entries)
+    return boot._entries.address
 
 
 def test_a_kernel_without_such_reads_has_no_bell(

@@ -6,6 +6,7 @@ Linux 6.1's include/uapi/linux/io_uring.h; io_uring_setup(2), io_uring_register(
 import mmap
 from _collections_abc import Sequence
 
+from vestige.host import steps
 from vestige.host.backends.io_uring_records import (
     COMPLETION_SIZE,
     ENTRY_SIZE,
@@ -13,6 +14,7 @@ from vestige.host.backends.io_uring_records import (
     Restrictions,
 )
 from vestige.host.capabilities import unprivileged
+from vestige.host.kvm.memory import Mapping
 from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import Struct
 
@@ -49,13 +51,14 @@ def set_up(entries: int, flags: int, idle: int = 0) -> tuple[Parameters, int]:
         return syscall(SYS_SETUP, entries, address_of(parameters), 0, 0, 0, 0)
 
     # A thread of the kernel does what the one who made the ring may do.
-    return parameters, unprivileged(ask)
+    return parameters, steps.make(lambda: unprivileged(ask))
 
 
 def register(descriptor: int, operation: int, argument: Struct | None, count: int) -> int:
     """io_uring_register: an errno, or 0."""
     address = 0 if argument is None else address_of(argument)
-    return max(-syscall(SYS_REGISTER, descriptor, operation, address, count, 0, 0), 0)
+    answer = steps.call(SYS_REGISTER, descriptor, operation, address, count, kept=argument)
+    return max(-answer, 0)
 
 
 def restrict(descriptor: int, allowed: Sequence[tuple[int, int]]) -> int:
@@ -66,14 +69,17 @@ def restrict(descriptor: int, allowed: Sequence[tuple[int, int]]) -> int:
     return register(descriptor, REGISTER_RESTRICTIONS, restrictions, len(allowed))
 
 
-def map_ring(descriptor: int, parameters: Parameters) -> tuple[mmap.mmap, mmap.mmap]:
-    """Its heads, tails and completions; its entries. Raises OSError."""
+def map_ring(descriptor: int, parameters: Parameters) -> tuple[Mapping, Mapping]:
+    """Its heads, tails and completions; its entries. Raises OSError.
+
+    The kernel has no ring at an address that it is told (Linux 6.18, io_uring_get_unmapped_area).
+    """
     ring_end = max(
         parameters.sq.array + 4 * parameters.sq_entries,
         parameters.cq.cqes + COMPLETION_SIZE * parameters.cq_entries,
     )
-    rings = mmap.mmap(descriptor, _pages(ring_end), offset=MAP_RING)
-    entries = mmap.mmap(descriptor, _pages(ENTRY_SIZE * parameters.sq_entries), offset=MAP_ENTRIES)
+    rings = Mapping(descriptor, _pages(ring_end), MAP_RING)
+    entries = Mapping(descriptor, _pages(ENTRY_SIZE * parameters.sq_entries), MAP_ENTRIES)
     return rings, entries
 
 

@@ -27,7 +27,7 @@ from _collections_abc import Sequence
 
 from vestige import abi
 from vestige.errors import GuestError, UsageError
-from vestige.host import limits
+from vestige.host import limits, steps
 from vestige.host.backends.io_uring import (
     REGISTER_BUFFERS,
     REGISTER_BUFFERS2,
@@ -58,7 +58,7 @@ from vestige.host.backends.io_uring_records import (
     IoVector,
     Parameters,
 )
-from vestige.host.kvm.memory import GuestMemory, mapping_address
+from vestige.host.kvm.memory import GuestMemory
 from vestige.host.messages import tell
 from vestige.host.options import VIRTIO, RunOptions
 from vestige.lang.intrinsics import address_of
@@ -189,11 +189,16 @@ class Ring:
         self.parameters = parameters
         self.polled = bool(parameters.flags & SETUP_POLLED)
         try:
-            self._rings, self._entries = map_ring(descriptor, parameters)
+            steps.do(self._map)
+            for each in (self._rings, self._entries):
+                steps.is_mapped_anew(each.address, each.size)
             self._restrict(files, eventfd)
         except BaseException:
             self._close_descriptors()
             raise
+
+    def _map(self) -> None:
+        self._rings, self._entries = map_ring(self.descriptor, self.parameters)
 
     def _restrict(self, files: Sequence[int], eventfd: int) -> None:
         """All of it before the ring is enabled: afterwards nothing can be added."""
@@ -202,16 +207,17 @@ class Ring:
         chunks = self._chunks()
         table = RegisterBuffers(count=abi.FIRST_CHUNK_BUFFER + chunks, flags=SPARSE)
         self._register(REGISTER_BUFFERS2, table, 32)
-        descriptors = Descriptors()
-        for number, file in enumerate(files):
-            descriptors.values[number] = file
-        self._register(REGISTER_FILES, descriptors, len(files))
         self._register(REGISTER_EVENTFD, Descriptor(value=eventfd), 1)
         if error := self._set_buffer(abi.STATE_BUFFER, self._state, self._state_size):
             what = f"io_uring: the monitor's state, {self._state_size >> 10} KiB"
             raise limits.ring_refusal(what, error)
         self._limit_workers()
-        self._register(REGISTER_ENABLE, None, 0)
+        descriptors = Descriptors()
+        for number, file in enumerate(files):
+            descriptors.values[number] = file
+        with steps.Late():
+            self._register(REGISTER_FILES, descriptors, len(files))
+            self._register(REGISTER_ENABLE, None, 0)
 
     def _limit_workers(self) -> None:
         """What may wait in a file the kernel hands to threads of its own, as many as there are
@@ -229,6 +235,7 @@ class Ring:
     def _set_buffer(self, number: int, address: int, length: int) -> int:
         """Register one buffer, or none with length 0; the errno, or 0."""
         vector = IoVector(base=address, length=length)
+        steps.keep(vector)
         update = UpdateBuffers(first=number, data=address_of(vector), count=1)
         return register(self.descriptor, REGISTER_BUFFERS_UPDATE, update, 32)
 
@@ -272,8 +279,8 @@ class Ring:
         """(monitor address, size, host address) of the rings and of the entries."""
         place = self.domain * abi.RING_STRIDE
         return [
-            (abi.RING + place, len(self._rings), mapping_address(self._rings)),
-            (abi.RING_ENTRIES + place, len(self._entries), mapping_address(self._entries)),
+            (abi.RING + place, self._rings.size, self._rings.address),
+            (abi.RING_ENTRIES + place, self._entries.size, self._entries.address),
         ]
 
     def describe(self, ring: abi.Ring) -> None:
@@ -347,7 +354,8 @@ class Ring:
 def _open_counters(descriptor: int) -> int | None:
     """Where the kernel shows a ring's counters; None where /proc is not mounted."""
     try:
-        return os.open(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+        place = f"/proc/self/fdinfo/{descriptor}"
+        return steps.make(lambda: os.open(place, os.O_RDONLY | os.O_CLOEXEC))
     except OSError:
         return None
 
@@ -391,14 +399,15 @@ def takes_files_memory(address: int) -> bool:
     """Whether io_uring takes a page there, which is a file's, mapped as a copy. Linux 6.1 does so
     with files in memory alone.
     """
-    _, descriptor = set_up(1, 0)
-    if descriptor < 0:
-        return False
-    try:
-        vector = IoVector(base=address, length=mmap.PAGESIZE)
-        return register(descriptor, REGISTER_BUFFERS, vector, 1) != EOPNOTSUPP
-    finally:
-        os.close(descriptor)
+    with steps.Aside():
+        _, descriptor = set_up(1, 0)
+        if descriptor < 0:
+            return False
+        try:
+            vector = IoVector(base=address, length=mmap.PAGESIZE)
+            return register(descriptor, REGISTER_BUFFERS, vector, 1) != EOPNOTSUPP
+        finally:
+            os.close(descriptor)
 
 
 def polls(asked: RunOptions, rings: int = 1) -> bool:

@@ -12,6 +12,7 @@ import time
 from _collections_abc import Iterator, Mapping, Sequence
 
 from vestige.errors import UsageError
+from vestige.host import steps
 from vestige.host.backends.io_uring_records import IoVector
 from vestige.host.capabilities import unprivileged
 from vestige.host.files.sparse import PAGE, data_of
@@ -37,6 +38,10 @@ NOTHING: "Mapping[Part, Any]" = {}
 NO_READER = "nobody takes its state: the run's process could not write it"
 
 
+def _open_pages() -> int:
+    return os.open(PAGEMAP, os.O_RDONLY | os.O_CLOEXEC)
+
+
 class Saver:
     """What of a machine is saved, and by what, found before the jail is closed."""
 
@@ -60,7 +65,7 @@ class Saver:
             self._held.setdefault(part, []).extend(data_of(file, self._memories[part].size))
         try:
             # Who opens it says what it shows: only which pages there are, and not where.
-            self._pages = unprivileged(lambda: os.open(PAGEMAP, os.O_RDONLY | os.O_CLOEXEC))
+            self._pages = steps.make(lambda: unprivileged(_open_pages))
         except OSError:  # /proc is not mounted: all is looked at, page by page
             self._pages = -1
 

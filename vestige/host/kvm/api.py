@@ -10,15 +10,14 @@ from _collections_abc import Iterable, Sequence
 
 from vestige.abi import GSIS
 from vestige.errors import GuestError, UsageError
-from vestige.host import limits
+from vestige.host import limits, steps
 from vestige.lang.enumeration import IntEnum
-from vestige.lang.intrinsics import address_of, syscall
+from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
 from vestige.machine.cpu_features import Entry
 
 DEVICE = "/dev/kvm"
 SYS_IOCTL = 16
-EINTR = 4
 API_VERSION = 12  # the only one there ever was
 
 
@@ -397,11 +396,9 @@ class MultiprocessorState(Struct):
 
 def attempt(descriptor: int, request: Request, argument: int | Struct = 0) -> int:
     """One ioctl, again as long as a signal interrupts it; its answer, or a negative errno."""
-    value = argument if isinstance(argument, int) else address_of(argument)
-    answer = -EINTR
-    while answer == -EINTR:
-        answer = syscall(SYS_IOCTL, descriptor, request, value, 0, 0, 0)
-    return answer
+    if isinstance(argument, int):
+        return steps.call(SYS_IOCTL, descriptor, request, argument)
+    return steps.call(SYS_IOCTL, descriptor, request, address_of(argument), kept=argument)
 
 
 def call(descriptor: int, request: Request, argument: int | Struct = 0) -> int:
@@ -509,7 +506,7 @@ def open_system(device: str = DEVICE, known: Known | None = None) -> System:
     `known` is what another System has learnt: nothing is asked.
     """
     try:
-        descriptor = os.open(device, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = steps.make(lambda: os.open(device, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         raise UsageError(_opening_failed(device, error)) from error
     if known is not None:

@@ -25,7 +25,7 @@ import struct
 from _collections_abc import Iterator, Sequence
 
 from vestige.errors import GuestError
-from vestige.host import limits
+from vestige.host import limits, steps
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm.api import Request
 from vestige.host.kvm.vm import VirtualCpu, VirtualMachine
@@ -106,7 +106,9 @@ class Setting:
         """Raises UsageError where this process may not have so many files open."""
         self.index = of.index if isinstance(of, VirtualCpu) else 0
         try:
-            self.descriptor = fcntl.fcntl(of.descriptor, fcntl.F_DUPFD_CLOEXEC, SETTING)
+            self.descriptor = steps.make(
+                lambda: fcntl.fcntl(of.descriptor, fcntl.F_DUPFD_CLOEXEC, SETTING), stays=True
+            )
         except OSError:
             raise limits.refusal("a frozen machine's CPUs", errno.EMFILE) from None
 
@@ -121,7 +123,8 @@ def msr_numbers(system: kvm.System) -> list[int]:
     Raises GuestError where KVM names more than there is room for.
     """
     names = Buffer(NAMES.size * (1 + NEW_LIST), NAMES.pack(NEW_LIST))
-    kvm.call(system.descriptor, Request.GET_MSR_INDEX_LIST, names.address)
+    with steps.Aside():
+        kvm.call(system.descriptor, Request.GET_MSR_INDEX_LIST, names.address)
     (count,) = NAMES.unpack_from(names.bytes)
     named = [NAMES.unpack_from(names.bytes, NAMES.size * (1 + place))[0] for place in range(count)]
     numbers = [number for number in named if number != TSC_DEADLINE]
@@ -279,6 +282,7 @@ class Waiting:
 
 def _write_msrs(cpu: Setting, values: Sequence[tuple[int, int]]) -> None:
     msrs = _msrs(values)  # as long as KVM reads them
+    steps.keep(msrs)
     done = kvm.call(cpu.descriptor, Request.SET_MSRS, msrs.address)
     if done < len(values):
         number, value = values[done]

@@ -15,7 +15,7 @@ import os
 from _collections_abc import Iterable
 
 from vestige import abi
-from vestige.host import limits
+from vestige.host import limits, steps
 from vestige.lang.intrinsics import syscall
 
 SYS_MMAP, SYS_MUNMAP, SYS_MADVISE = 9, 11, 28
@@ -24,7 +24,6 @@ MAP_FIXED_NOREPLACE = 0x10_0000
 ACCESS = mmap.PROT_READ | mmap.PROT_WRITE
 OWN = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE
 MAP_FIXED = 0x10
-SHARED = mmap.MAP_SHARED | MAP_FIXED
 COPIED = mmap.MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED
 PRIVATE = abi.IMAGE  # image, Shared, STATE, stacks and tables, in one stretch
 PRIVATE_SIZE = 50 * abi.MIB  # to the end of the tables
@@ -75,7 +74,7 @@ class Region:
         that can't be.
         """
         place = self.address + start
-        answer = syscall(SYS_MMAP, place, size, ACCESS, SHARED, descriptor, first)
+        answer = steps.map_shared_at(place, size, descriptor, first)
         if answer < 0:
             raise limits.refusal(what, -answer)
         for advice in (mmap.MADV_DONTFORK, mmap.MADV_DONTDUMP):
@@ -125,7 +124,7 @@ class Region:
 
     def _advise(self, advice: int, start: int, size: int) -> None:
         """A kernel without large pages refuses, which changes nothing else."""
-        if size:
+        if size and not (advice == mmap.MADV_DONTFORK and steps.are_noted()):
             syscall(SYS_MADVISE, self.address + start, size, advice, 0, 0, 0)
 
     def close(self) -> None:
@@ -219,6 +218,23 @@ class PrivateMemory:
     def close(self) -> None:
         """Give the memory back; what `shared` and `cpu` gave is gone with it."""
         self.region.close()
+
+
+class Mapping:
+    """Memory of a descriptor's: `view` for Python, `address` for the kernel and compiled code."""
+
+    def __init__(self, descriptor: int, size: int, offset: int = 0) -> None:
+        """`size` bytes of it, from `offset` on, whole pages. Raises OSError."""
+        self.size = size
+        self.address = steps.map_shared(descriptor, size, offset)
+        if self.address < 0:
+            raise OSError(-self.address, os.strerror(-self.address))
+        self.view = memoryview((ctypes.c_uint8 * size).from_address(self.address)).cast("B")
+
+    def close(self) -> None:
+        """Unmap it. Nothing may use it any more."""
+        self.view.release()
+        syscall(SYS_MUNMAP, self.address, self.size, 0, 0, 0, 0)
 
 
 def mapping_address(mapping: mmap.mmap) -> int:

@@ -12,7 +12,7 @@ from _thread import allocate_lock  # what threading, slower to import, calls Loc
 
 from vestige import abi
 from vestige.devices import POSTS
-from vestige.host import limits
+from vestige.host import limits, steps
 from vestige.host.kvm.vm import VirtualMachine
 
 MSI_DESTINATION = 12  # bit of the APIC ID in an MSI's address, Intel SDM vol. 3, 11.11.1
@@ -53,7 +53,7 @@ class Doorbells:
 
     def _wire(self, gsi: int) -> None:
         try:
-            eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            eventfd = steps.eventfd()
         except OSError as error:
             raise limits.refusal("a doorbell", error.errno or 0) from None
         self._eventfds[gsi] = eventfd
@@ -76,7 +76,7 @@ class PostedStarts:
         """Wire all of them."""
         self._eventfds = []
         for number, post in enumerate(POSTS):
-            eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            eventfd = steps.eventfd()
             self._eventfds.append(eventfd)
             monitor.connect_interrupt(abi.Irq.START + number, eventfd)
             guest.connect_store(post.address, 1, eventfd, post.value)

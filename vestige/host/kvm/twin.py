@@ -11,6 +11,7 @@ import mmap
 from _collections_abc import Sequence
 
 from vestige import abi
+from vestige.host import steps
 from vestige.host.backends.ring import Ring
 from vestige.host.buses import VirtioWiring
 from vestige.host.kvm import api as kvm
@@ -57,7 +58,7 @@ class Twin:
         self.system, self.code = blank.system, blank.code
         self.private, self.guest, self.monitor = blank.private, blank.guest, blank.monitor
         self.memory = memory
-        self._rings: list[tuple[int, int, int]] = []
+        self._rings: list[Ring] = []
         for _ in range(1, cpus):
             blank.add_pair()
         self.workers = [self.monitor.add_cpu() for _ in range(domains)]
@@ -85,8 +86,8 @@ class Twin:
             page = mmap.PAGESIZE  # the first stays ours: see abi.GuestExit
             place, host_address = _run_page(cpu.index) + page, cpu.run_address + page
             self.monitor.map(place, cpu.run_size - page, host_address)
-        for address, size, host_address in self._rings:
-            self.monitor.map(address, size, host_address)
+        for ring in self._rings:
+            steps.do(_Shown(self.monitor, ring).show)
         if (shadow := self.private.shared().config.shadow) != 0:
             size = abi.IDE_MEMORY_PAGES * abi.IDE_MEMORY_PAGE
             pages = self.private.host_address(shadow)
@@ -224,7 +225,8 @@ class Twin:
     def place_map(self, file: int, address: int, size: int) -> None:
         """Before `load`: let the monitor have so much of an overlay's file, its map, there."""
         region = self._maps[address] = Region(size)
-        region.share(0, size, file, abi.OVERLAY_MAP_AT, "an overlay's map")
+        with steps.Late():
+            region.share(0, size, file, abi.OVERLAY_MAP_AT, "an overlay's map")
         self.monitor.map(address, size, region.address)
 
     def place_ide_in_memory(self) -> None:
@@ -265,7 +267,7 @@ class Twin:
 
     def connect(self, ring: Ring) -> None:
         """Tell the ring's domain of it, which `wire` will show the monitor."""
-        self._rings += ring.mappings()
+        self._rings.append(ring)
         ring.describe(self.private.shared(ring.domain).config.ring)
 
     def close(self) -> None:
@@ -281,6 +283,19 @@ class Twin:
             if region is not None:
                 region.close()
         self.private.close()
+
+
+class _Shown:
+    """A ring as the monitor finds it."""
+
+    def __init__(self, monitor: vm.VirtualMachine, ring: Ring) -> None:
+        self._monitor, self._ring = monitor, ring
+        self._slots = [monitor.new_slot() for _ in ring.mappings()]
+
+    def show(self) -> None:
+        """Where it is in this process."""
+        for slot, place in zip(self._slots, self._ring.mappings(), strict=True):
+            self._monitor.map_slot(slot, *place)
 
 
 def without(parts: list[tuple[int, int]], first: int, length: int) -> list[tuple[int, int]]:

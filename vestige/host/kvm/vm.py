@@ -9,8 +9,9 @@ from _collections_abc import Sequence
 
 from vestige import abi
 from vestige.errors import GuestError
+from vestige.host import steps
 from vestige.host.kvm import api as kvm
-from vestige.host.kvm.memory import mapping_address
+from vestige.host.kvm.memory import Mapping
 from vestige.lang.intrinsics import address_of, syscall
 from vestige.machine.cpu_features import Entry
 
@@ -50,8 +51,8 @@ class VirtualCpu:
         """Take over `descriptor`; `index` is also the local APIC's ID."""
         self.descriptor = descriptor
         self.index = index
-        self.mapping = mmap.mmap(descriptor, run_size, mmap.MAP_SHARED)
-        self.run_address = mapping_address(self.mapping)
+        self._mapping = Mapping(descriptor, run_size)
+        self.mapping, self.run_address = self._mapping.view, self._mapping.address
         self.run_size = run_size
 
     def registers(self) -> kvm.Registers:
@@ -126,7 +127,7 @@ class VirtualCpu:
 
     def close(self) -> None:
         """Close the vCPU; its thread must have left it."""
-        self.mapping.close()
+        self._mapping.close()
         os.close(self.descriptor)
 
 
@@ -139,7 +140,7 @@ class VirtualMachine:
         self._slots = 0
         self.mapped: list[tuple[int, int]] = []  # (address, bytes) of what `map` has shown
         self.cpus: list[VirtualCpu] = []
-        self.descriptor = kvm.call(system.descriptor, kvm.Request.CREATE_VM)
+        self.descriptor = steps.make(lambda: kvm.call(system.descriptor, kvm.Request.CREATE_VM))
         place = kvm.Address(value=IDENTITY_MAP)
         kvm.call(self.descriptor, kvm.Request.SET_IDENTITY_MAP_ADDR, place)
         kvm.call(self.descriptor, kvm.Request.SET_TSS_ADDR, TASK_STATE)
@@ -154,6 +155,7 @@ class VirtualMachine:
     def allow_one_msr(self, number: int) -> None:
         """RDMSR and WRMSR are refused, but for a WRMSR of `number` and for the x2APIC."""
         bitmap = kvm.MsrBitmap(bits=1)
+        steps.keep(bitmap)
         allowed = kvm.MsrFilter(flags=kvm.FILTER_DENIES)
         allowed.ranges[0] = kvm.MsrRange(
             flags=kvm.FILTER_WRITES, count=1, base=number, bitmap=address_of(bitmap)
@@ -190,7 +192,7 @@ class VirtualMachine:
     def add_cpu(self) -> VirtualCpu:
         """One more vCPU; vCPU n has local APIC ID n."""
         index = len(self.cpus)
-        descriptor = kvm.call(self.descriptor, kvm.Request.CREATE_VCPU, index)
+        descriptor = steps.make(lambda: kvm.call(self.descriptor, kvm.Request.CREATE_VCPU, index))
         cpu = VirtualCpu(descriptor, index, self._system.run_size)
         self.cpus.append(cpu)
         return cpu

@@ -25,6 +25,7 @@ one at a time, of 10 µs to a second (bell.py).
 import os
 
 from vestige import abi
+from vestige.host import steps
 from vestige.host.backends.io_uring import (
     FAST_POLL,
     REGISTER_ENABLE,
@@ -48,7 +49,6 @@ from vestige.host.backends.io_uring_records import (
     Submission,
 )
 from vestige.host.kvm.api import IMMEDIATE_EXIT
-from vestige.host.kvm.memory import mapping_address
 from vestige.host.kvm.vm import VirtualCpu, VirtualMachine
 from vestige.host.loop.bell import ALARM, ALARM_READ, BELL, PLACES, Bell
 from vestige.host.resources import Resources
@@ -93,22 +93,26 @@ class BootBell:
         resources = self._resources = Resources()
         try:
             # Not EFD_NONBLOCK, by which nothing would wait.
-            self.eventfd = resources.keep_file(os.eventfd(0, os.EFD_CLOEXEC))
-            flags = os.EFD_CLOEXEC | os.EFD_SEMAPHORE  # each read takes 1 of the count
-            self._ones = resources.keep_file(os.eventfd(0, flags))
-            os.eventfd_write(self._ones, ALARMS)
+            self.eventfd = resources.keep_file(steps.eventfd(0))
+            ones = os.EFD_SEMAPHORE  # each read takes 1 of the count
+            self._ones = resources.keep_file(steps.eventfd(ones))
+            steps.do(lambda: os.eventfd_write(self._ones, ALARMS))
             self._parameters, self._descriptor = set_up(PLACES, SETUP_DISABLED)
             _check(-self._descriptor)
             resources.keep_file(self._descriptor)
-            self._rings, self._entries = map_ring(self._descriptor, self._parameters)
-            resources.keep(self._rings)
-            resources.keep(self._entries)
+            steps.do(self._map)
+            for each in (self._rings, self._entries):
+                resources.keep(each)
+                steps.is_mapped_anew(each.address, each.size)
             self._restrict()
-            self._fill(boot)
+            steps.do(lambda: self._fill(boot))
             monitor.connect_port(abi.PORT_ATTEND, self.eventfd)
         except BaseException:
             resources.close()
             raise
+
+    def _map(self) -> None:
+        self._rings, self._entries = map_ring(self._descriptor, self._parameters)
 
     def _restrict(self) -> None:
         """The ring does nothing but such reads of the two files, and waits."""
@@ -141,13 +145,13 @@ class BootBell:
         file: int = 0,
         flags: int = FIXED_FILE,
     ) -> None:
-        entry = Submission.from_buffer(self._entries, ENTRY_SIZE * place)
+        entry = Submission.from_buffer(self._entries.view, ENTRY_SIZE * place)
         entry.operation, entry.flags, entry.file = operation, flags, file
         entry.address, entry.length, entry.user_data = address, length, place
 
     def hang(self, bell: Bell) -> None:
         """Let the boot CPU's run loop have it."""
-        place, cq = mapping_address(self._rings), self._parameters.cq
+        place, cq = self._rings.address, self._parameters.cq
         bell.hangs, bell.ring = 1, self._descriptor
         bell.sq_tail = place + self._parameters.sq.tail
         bell.sq_array = place + self._parameters.sq.array

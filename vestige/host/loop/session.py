@@ -12,7 +12,7 @@ from _thread import allocate_lock, get_native_id, start_new_thread
 
 from vestige import abi
 from vestige.errors import GuestError, UsageError
-from vestige.host import limits
+from vestige.host import limits, steps
 from vestige.host.backends.ring import Ring
 from vestige.host.capabilities import drop_real_time_io
 from vestige.host.files.failures import Failure, reported
@@ -229,7 +229,7 @@ class Session:
         self._has_begun = False  # the guest is to run
         self._is_over = False  # the threads are to end
         self.is_paused = False  # all threads rest
-        self.ended = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.ended = steps.eventfd()
         self.outcome: Outcome | None = None
         self._submitted = Submitted()
         self.threads = [
@@ -237,7 +237,8 @@ class Session:
             for index in range(len(twin.monitor.cpus))
         ]
         if bell is not None:
-            bell.hang(self.threads[0].loop.bell)
+            boot = self.threads[0].loop.bell
+            steps.do(lambda: bell.hang(boot))
         # Seconds between looks at rings that need no KICK; None: each look follows KICKs.
         self._look_interval = next(filter(None, [ring.look_interval() for ring in rings]), None)
         self._next_look = 0.0  # monotonic
@@ -249,6 +250,11 @@ class Session:
     @property
     def _workers(self) -> "list[CpuThread]":
         return [each for each in self.threads if each.is_worker]
+
+    def be_this_process(self) -> None:
+        """It was built in a process of which this one is a fork."""
+        for each in self.threads:
+            each.loop.process = os.getpid()
 
     def prepare(self) -> bool:
         """Let the monitor initialise, before anything else runs; False if that ended it all.
