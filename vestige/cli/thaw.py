@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from vestige.host.files.opening import Files
     from vestige.host.resources import Resources
-    from vestige.host.run import Ready
+    from vestige.host.run import Opener, Ready
     from vestige.signals import Watch
 
 # What the rest of the world is to a guest, and how it is run, may be another than before.
@@ -113,27 +113,44 @@ def run(arguments: Arguments) -> int:
 
 def thaw(arguments: Arguments, ready: "Ready | None" = None) -> int:
     """The same. `ready`: as of host.run."""
-    if len(arguments.rest) != 1:
-        raise UsageError("give a snapshot: vestige thaw FOLDER")
     from vestige.host import run as native  # noqa: PLC0415 - brings KVM's side
-    from vestige.host.files.opening import open_files  # noqa: PLC0415
 
     there = ready or native.Ready()
-    snapshot = open_snapshot(arguments.rest[0])
+    wanted = Wanted(arguments)
     try:
-        snapshot.jumps = arguments.has("--time") and TIME.read(arguments.all("--time")) == NOW
-        options = options_for(snapshot, arguments)
+        return native.run(wanted.options(), there, wanted.opener(there))
+    finally:
+        wanted.snapshot.close()
+
+
+class Wanted:
+    """A snapshot that is open, and what was given with it."""
+
+    def __init__(self, arguments: Arguments) -> None:
+        """Open it. Raises UsageError."""
+        if len(arguments.rest) != 1:
+            raise UsageError("give a snapshot: vestige thaw FOLDER")
+        self._arguments = arguments
+        jumps = arguments.has("--time") and TIME.read(arguments.all("--time")) == NOW
+        self.snapshot = open_snapshot(arguments.rest[0])
+        self.snapshot.jumps = jumps
+
+    def options(self) -> RunOptions:
+        """What is run, each time anew. Raises UsageError."""
+        return options_for(self.snapshot, self._arguments)
+
+    def opener(self, there: "Ready") -> "Opener":
+        """As of host.run: what opens the files of a run that is `there`."""
+        from vestige.host.files.opening import open_files  # noqa: PLC0415 - as host.run
 
         def opened(asked: RunOptions, resources: "Resources", watch: "Watch") -> "Files":
-            files = open_files(asked, resources, watch, snapshot)
-            check_disks(snapshot, files.disks, _names(asked, arguments))
+            files = open_files(asked, resources, watch, self.snapshot)
+            check_disks(self.snapshot, files.disks, _names(asked, self._arguments))
             if asked.agent_path is not None:
                 there.started = _renewing(asked.agent_path, there.started)
             return files
 
-        return native.run(options, there, opened)
-    finally:
-        snapshot.close()
+        return opened
 
 
 def _renewing(agent: str, started: "Callable[[], object]") -> "Callable[[], object]":

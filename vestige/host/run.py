@@ -8,7 +8,7 @@ import os
 import time
 from _collections_abc import Callable, Sequence
 
-from vestige.errors import UsageError
+from vestige.errors import GuestError, UsageError
 from vestige.host import domains, images, options
 from vestige.host.backends.drive import Drive
 from vestige.host.compiled import Compiled, compiled_here
@@ -24,7 +24,8 @@ from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.wait import RESET, wait
 from vestige.host.messages import tell
 from vestige.host.process.inner import check_guest
-from vestige.host.process.orders import config_of, orders
+from vestige.host.process.mould import Mould
+from vestige.host.process.orders import Orders, config_of, orders
 from vestige.host.process.outer import MachineProcess, ProcessLines, machine_process
 from vestige.host.resources import Resources
 from vestige.lang.types import TYPE_CHECKING
@@ -84,18 +85,43 @@ def run(asked: options.RunOptions, ready: Ready | None = None, opened: Opener = 
     there = ready or Ready()
 
     def work(resources: Resources, watch: Watch) -> int:
-        control = resources.keep(there.control(asked, watch.signals.end))
-        watch.beside.append(control)
-        if control.agent is not None:
-            asked.place_agent(control.agent)
-        files = opened(asked, resources, watch)
-        control.events = files.events
-        if asked.drive is not None:
-            control.drive = resources.keep(Drive(asked.drive, files.disks))
-        return Run(asked, files, watch, resources, there, control).to_the_end()
+        return _opened(asked, there, opened, resources, watch).to_the_end()
 
     options.check(asked)
     return until_ended(asked.timeout, work)
+
+
+def mould(asked: options.RunOptions, ready: Ready, opened: Opener) -> Mould:
+    """Of a machine that is asked for, by a run that ends before there is one. `asked` is its own.
+
+    Raises as `run`, and where there is no mould for such a machine.
+    """
+    made: list[Mould] = []
+
+    def work(resources: Resources, watch: Watch) -> int:
+        run = _opened(asked, ready, opened, resources, watch)
+        made.append(Mould(run.orders(None, ()), run.compiled, run.system.known))
+        return 0
+
+    options.check(asked)
+    if until_ended(asked.timeout, work) or not made:
+        raise GuestError("ended before there was a mould")
+    return made[0]
+
+
+def _opened(
+    asked: options.RunOptions, ready: Ready, opened: Opener, resources: Resources, watch: Watch
+) -> "Run":
+    """A run with all that its user names open."""
+    control = resources.keep(ready.control(asked, watch.signals.end))
+    watch.beside.append(control)
+    if control.agent is not None:
+        asked.place_agent(control.agent)
+    files = opened(asked, resources, watch)
+    control.events = files.events
+    if asked.drive is not None:
+        control.drive = resources.keep(Drive(asked.drive, files.disks))
+    return Run(asked, files, watch, resources, ready, control)
 
 
 class Run:
@@ -233,25 +259,26 @@ class Run:
         finally:
             memory.close(files)
 
+    def orders(self, group: tuple[str, str] | None, shown: Sequence[int]) -> Orders:
+        """For the next machine. `shown`: as of Orders; `group`, too."""
+        return orders(
+            self.asked,
+            self.files,
+            entropy=self.entropy,
+            network=self.network,
+            machine=self.config,
+            domains=self.domains,
+            restarts=self.restarts,
+            user=self.user,
+            group=group,
+            shown=shown,
+        )
+
     def _run_machine(self, group: tuple[str, str] | None, shown: Sequence[int]) -> int:
-        asked = self.asked
         machine = self._process()
         try:
             machine.hear(self.failures, self.log, self.lines)
-            machine.begin(
-                orders(
-                    asked,
-                    self.files,
-                    entropy=self.entropy,
-                    network=self.network,
-                    machine=self.config,
-                    domains=self.domains,
-                    restarts=self.restarts,
-                    user=self.user,
-                    group=group,
-                    shown=shown,
-                )
-            )
+            machine.begin(self.orders(group, shown))
             if machine.wait_for_start(self.watch):
                 if self.viewer is not None:
                     self.viewer.sees(shown)

@@ -16,13 +16,14 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from vestige.cli.arguments import Option, Syntax
 from vestige.cli.run import SYNTAX, options_of
 from vestige.cli.thaw import SYNTAX as THAW
-from vestige.cli.thaw import options_for
+from vestige.cli.thaw import Wanted
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host.control.commands import PAUSE, RESUME, STATISTICS
 from vestige.host.options import EMPTY, RunOptions
 from vestige.launcher import messages
 from vestige.launcher.asked import Asked
+from vestige.launcher.moulds import Mould, Moulds
 from vestige.process import search_path
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def _by_name(syntax: Syntax) -> dict[str, Option]:
 
 
 OPTIONS, THAW_OPTIONS = _by_name(SYNTAX), _by_name(THAW)
+OF_FURTHER = messages.HELD, messages.MOULD  # what is told more, by a socket of its own
 TEXT = (str, bytes, bytearray, memoryview)  # sequences that are no lists
 NOT_PATHS = ("vfio:", "unix:", "virtio", "stdio")  # how words begin that are no path
 
@@ -245,6 +247,21 @@ class Machine(Asked):
             self.close()
 
 
+class GoneError(GuestError):
+    """Nobody is there who could start a machine."""
+
+
+class Begun:
+    """A process of the template's or a mould's. `end`: where its status comes from; `process`: a
+    pidfd; `further`: this side's ends of what else was asked for, in that order.
+    """
+
+    def __init__(
+        self, end: socket.socket, pid: int, process: int, further: Sequence[socket.socket]
+    ) -> None:
+        self.end, self.pid, self.process, self.further = end, pid, process, further
+
+
 class Launcher:
     """Starts guests on this machine's KVM, each in a process of its own, without their start-up.
 
@@ -259,6 +276,7 @@ class Launcher:
         Raises UsageError where this machine's KVM can't be used, GuestError where the template
         fails otherwise.
         """
+        self._moulds = Moulds()
         self._template, other = _pair("the launcher's process")
         try:
             self._process = subprocess.Popen(
@@ -328,14 +346,19 @@ class Launcher:
         UsageError for what is no snapshot of this user's; GuestError for one that is to be held
         and ends instead.
         """
-        from vestige.host.freeze.snapshot import open_snapshot  # noqa: PLC0415 - few callers thaw
-
         words = [*command_line(options, THAW_OPTIONS), "--", os.fspath(folder)]
-        arguments = THAW.read(words)
-        with closing(open_snapshot(os.fspath(folder))) as snapshot:
-            asked = options_for(snapshot, arguments)
+        known = self._moulds.asked(os.fspath(folder), words, lambda: _asked(words))
+        mould = self._moulds.of(known, lambda: self._make_mould(words, known.asked))
         kind = messages.HELD if held else messages.THAW
-        machine = self._start(kind, words, asked, Streams(stdin, stdout, stderr))
+        streams = Streams(stdin, stdout, stderr)
+        machine = None
+        if mould is not None:
+            try:
+                machine = self._start(kind, words, known.asked, streams, mould.requests)
+            except GoneError:
+                self._moulds.forget(known)
+        if machine is None:
+            machine = self._start(kind, words, known.asked, streams)
         if held:
             try:
                 machine._await_standing(PATIENCE)
@@ -345,8 +368,38 @@ class Launcher:
                 raise
         return machine
 
-    def _start(self, kind: str, words: list[str], checked: RunOptions, given: "Streams") -> Machine:
-        """Have the template start one, by a message of that kind."""
+    def _make_mould(self, words: list[str], checked: RunOptions) -> Mould:
+        """Have the template begin with one."""
+        nothing = Streams(subprocess.DEVNULL, subprocess.DEVNULL, subprocess.DEVNULL)
+        begun = self._begin(messages.MOULD, words, checked, nothing, self._template)
+        return Mould(begun.end, begun.process, begun.further[-1])
+
+    def _start(
+        self,
+        kind: str,
+        words: list[str],
+        checked: RunOptions,
+        given: "Streams",
+        template: socket.socket | None = None,
+    ) -> Machine:
+        """Have the template start one, or a mould, by a message of that kind.
+
+        Raises GoneError where that is no more.
+        """
+        begun = self._begin(kind, words, checked, given, template or self._template)
+        further = list(begun.further)
+        hold = further.pop() if kind == messages.HELD else None
+        teller = further.pop() if further else None
+        return Machine(begun.end, begun.pid, begun.process, checked.name, teller, hold)
+
+    def _begin(
+        self,
+        kind: str,
+        words: list[str],
+        checked: RunOptions,
+        given: "Streams",
+        template: socket.socket,
+    ) -> "Begun":
         if self._template.fileno() < 0:
             raise GuestError("the launcher is closed; make another launcher")
         if checked.accel == "soft":
@@ -354,26 +407,22 @@ class Launcher:
         opened: list[int] = []
         near, far = _pair("a machine can't be started")
         ends = [near]
-        teller = hold = None
         try:
             streams = [
                 _descriptor(name, stream, own, opened) for own, (name, stream) in enumerate(given)
             ]
             opened.append(os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
             passed = [far.fileno(), *streams, opened[-1]]
-            if checked.agent:
-                teller = _further(ends, opened)
-                passed.append(opened[-1])
-            if kind == messages.HELD:
-                hold = _further(ends, opened)
-                passed.append(opened[-1])
+            wanted = checked.agent and kind != messages.MOULD, kind in OF_FURTHER
+            for _ in filter(None, wanted):
+                passed.append(_further(ends, opened))
             messages.send(near, kind, words)
-            _send(self._template, tuple(passed))
+            _send(template, tuple(passed))
             far.close()
             kind, value, descriptors = messages.receive(near)
         except EOFError:
             _close(ends)
-            raise GuestError("the launcher's process is gone; make another launcher") from None
+            raise GoneError("the launcher's process is gone; make another launcher") from None
         except OSError as error:
             _close(ends)
             raise limits.refusal("a machine can't be started", error.errno or 0) from None
@@ -387,7 +436,7 @@ class Launcher:
         if kind == messages.REFUSED:
             _close(ends)
             raise GuestError(f"a machine can't be started: {value}")
-        return Machine(near, value, descriptors[0], checked.name, teller, hold)
+        return Begun(near, value, descriptors[0], ends[1:])
 
     def close(self) -> None:
         """End all machines in order, and the template; a second time does nothing.
@@ -397,6 +446,7 @@ class Launcher:
         with suppress(OSError):  # it is closed, or nobody is at its other end
             self._template.shutdown(socket.SHUT_RDWR)
         self._template.close()
+        self._moulds.close()
         try:
             self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -532,12 +582,19 @@ def _pair(what: str) -> tuple[socket.socket, socket.socket]:
         raise limits.refusal(what, error.errno or 0) from None
 
 
-def _further(ends: list[socket.socket], opened: list[int]) -> socket.socket:
-    """One more pair: this side's, one of `ends`, and the other's, which is added to `opened`."""
+def _further(ends: list[socket.socket], opened: list[int]) -> int:
+    """One more pair: this side's is added to `ends`, and the other's, the answer, to `opened`."""
     near, far = _pair("a machine can't be started")
     ends.append(near)
     opened.append(far.detach())
-    return near
+    return opened[-1]
+
+
+def _asked(words: list[str]) -> RunOptions:
+    """What the words of a thaw ask for. Raises UsageError."""
+    wanted = Wanted(THAW.read(words))
+    with closing(wanted.snapshot):
+        return wanted.options()
 
 
 def _close(ends: Sequence[socket.socket]) -> None:

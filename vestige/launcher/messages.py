@@ -6,6 +6,9 @@ machines are copies, never has them. The template answers there twice: with the 
 pidfd), or why there is none; and, when it is over, with its exit status. The template's first
 message on its own socket is READY, or why it can't be. A machine that is HELD says by the last
 socket that came that it STANDS, and takes anything there for the word to go on.
+
+A MOULD is no machine: by the last socket that came it says that it is READY, or UNUSABLE, and is
+then asked there for machines as a template is; all of them by its words.
 """
 
 import json
@@ -28,6 +31,7 @@ WORDS = "words"  # of `vestige run`
 THAW = "thaw"  # value: those of `vestige thaw`
 HELD = "held"  # the same, of a guest that waits until it is wanted
 STANDS = "stands"
+MOULD = "mould"  # value: words as of THAW, of which copies will be asked for
 PROCESS = "process"
 REFUSED = "refused"  # value: why there is no process
 STATUS = "status"

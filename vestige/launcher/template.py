@@ -7,6 +7,10 @@ and nothing open but that socket and, for each machine, a pidfd and the socket t
 to. A fork gives all of that up before it opens anything. What a machine is asked to be only its own
 fork reads: in the template it would be in the memory of all machines that follow.
 
+A mould is a fork that has a thawed machine ready to be copied: it is asked for machines as the
+template is, and forks them, of its own. It ends with the template, or once nobody asks any more and
+all its machines are over.
+
 One fork is made before it is asked for, the spare, with the process of a machine: both wait, and
 the next machine is theirs. Then there is another spare as soon as nobody asks for a machine.
 """
@@ -27,7 +31,7 @@ from vestige.agent import renewing  # noqa: F401 - a machine has it then
 from vestige.cli.main import told
 from vestige.cli.run import SYNTAX, options_of
 from vestige.cli.thaw import SYNTAX as THAW
-from vestige.cli.thaw import thaw
+from vestige.cli.thaw import Wanted, thaw
 from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host import run as native
@@ -38,13 +42,16 @@ from vestige.host.freeze import restoring, saving  # noqa: F401 - a machine has 
 from vestige.host.jail.layers import end_with_parent
 from vestige.host.kvm import api as kvm
 from vestige.host.options import RunOptions
+from vestige.host.process.mould import Mould
 from vestige.host.process.outer import MachineProcess, machine_process
 from vestige.launcher import messages
 from vestige.process import prepare
+from vestige.signals import ENDING, NOTED, Signals
 
 QUIET = 1.0  # ms, after a guest has started, for its first instructions
 STARTING = 100.0  # ms, in which another guest that was asked for starts
 PATIENCE = 15.0  # seconds in which a machine that was told to end does so, more than its own
+PATIENCE_OF_MOULD = 13.0  # the same, of a mould
 SIGNALLED = 128  # and the signal's number, as shells have it
 FAILED = 1
 
@@ -62,15 +69,38 @@ class Fork:
         self.limits = limits.present()
 
 
+class Form:
+    """What a mould's machines have in common. `words`: by which they are asked for; `options`: what
+    that means, for one run.
+    """
+
+    def __init__(self, words: list[str], wanted: Wanted, machine: Mould) -> None:
+        self.words, self.wanted, self.machine = words, wanted, machine
+        self.options = wanted.options()
+
+    @property
+    def descriptors(self) -> list[int]:
+        """That a machine has of it."""
+        snapshot = self.wanted.snapshot
+        return [*snapshot.parts.values(), *snapshot.overlays.values()]
+
+
 class Template:
     """Forks machines as `requests` asks for them, and tells how each ended."""
 
     def __init__(
-        self, requests: socket.socket, caller: int, compiled: Compiled, known: kvm.Known
+        self,
+        requests: socket.socket,
+        end: int,
+        compiled: Compiled,
+        known: kvm.Known,
+        form: Form | None = None,
+        is_end: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`caller`: a pidfd of who ends all by its own end."""
+        """`end`: readable once all are to end, if `is_end` says so; `form`: of a mould."""
         self._requests = requests
-        self._caller = caller
+        self._end, self._is_end = end, is_end
+        self._form = form
         self._compiled = compiled
         self._known = known
         self._own = os.getpid()
@@ -80,11 +110,12 @@ class Template:
         self._wants_spare = True
         self._poll = select.poll()
         self._poll.register(requests, select.POLLIN)
-        self._poll.register(caller, select.POLLIN)
+        self._poll.register(end, select.POLLIN)
+        self._is_asked_no_more = False
 
     def serve(self) -> None:
-        """Until the launcher is gone; then end all machines."""
-        while True:
+        """Until the launcher is gone; then end all machines, or let them end if this is a mould."""
+        while self._form is None or self._forks or not self._is_asked_no_more:
             patience = STARTING if self._starting else QUIET
             ready = self._poll.poll(patience if self._wants_spare else None)
             if not ready:
@@ -93,11 +124,20 @@ class Template:
                 if descriptor == self._requests.fileno():
                     goes_on = self._take()
                 else:
-                    goes_on = descriptor != self._caller
+                    goes_on = descriptor != self._end or not self._is_end()
                     self._see(descriptor)
-                if not goes_on:
+                if not goes_on and descriptor != self._end and self._form is not None:
+                    self._ask_no_more()
+                elif not goes_on:
                     self._end_all()
                     return
+
+    def _ask_no_more(self) -> None:
+        self._is_asked_no_more = True
+        self._poll.unregister(self._requests)
+        self._wants_spare = False
+        if self._spare is not None:
+            self._spare.words.close()
 
     def _see(self, descriptor: int) -> None:
         """Something came of a fork, that may be seen to already by what came beside it."""
@@ -110,7 +150,7 @@ class Template:
         """A guest runs, or never will: it does not wait for what a spare takes."""
         self._poll.unregister(words)
         self._starting.pop(words).words.close()
-        self._wants_spare = self._spare is None
+        self._wants_spare = self._spare is None and not self._is_asked_no_more
 
     def _have_spare(self) -> None:
         """Where there can be one; else it is tried again once another guest has started."""
@@ -124,6 +164,8 @@ class Template:
         """One that waits. Raises OSError."""
         near, far = messages.pair()
         process = 0
+        # Until the fork has forgotten how a mould takes them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         try:
             with far:
                 process = os.fork()
@@ -135,6 +177,8 @@ class Template:
             if process:  # it ends, since it hears nothing
                 os.waitpid(process, 0)
             raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._forks[life] = fork = Fork(process, life, near)
         self._poll.register(life, select.POLLIN)
         return fork
@@ -199,11 +243,11 @@ class Template:
             fork.owner.close()
 
     def _end_all(self) -> None:
-        self._poll.unregister(self._requests)
-        self._poll.unregister(self._caller)
-        if self._spare is not None:
-            self._spare.words.close()
-        deadline = time.monotonic() + PATIENCE
+        if not self._is_asked_no_more:
+            self._ask_no_more()
+        self._poll.unregister(self._end)
+        patience = PATIENCE if self._form is None else PATIENCE_OF_MOULD
+        deadline = time.monotonic() + patience
         for fork in self._forks.values():
             os.kill(fork.process, signal.SIGTERM)  # not waited for yet: it is its number still
         while self._forks:
@@ -219,9 +263,11 @@ class Template:
         """Be a fork: wait until a machine is wanted, and be that, with nothing else open."""
         status = FAILED
         try:
-            os.closerange(3, requests.fileno())
-            os.closerange(requests.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
+            if self._form is not None:
+                _forget_signals()
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
             machine, problem = self._prepared()
+            self._close_all_but(requests, machine)
             if os.getppid() == self._own:  # else no signal would come when it ends
                 status = self._live(requests, machine, problem)
         except BaseException:  # noqa: BLE001 - a bug of ours, and no frame above may see it
@@ -229,14 +275,26 @@ class Template:
         finally:
             os._exit(status)
 
+    def _close_all_but(self, requests: socket.socket, machine: MachineProcess | None) -> None:
+        kept = [requests.fileno(), *([] if self._form is None else self._form.descriptors)]
+        if machine is not None:
+            kept += machine.descriptors
+        first = messages.STANDARD_ERROR + 1
+        for descriptor in sorted(kept):
+            os.closerange(first, descriptor)
+            first = descriptor + 1
+        os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+
     def _prepared(self) -> tuple[MachineProcess | None, OSError | None]:
         """The machine's process, if there can be one already; why there will be none."""
         try:
+            mould = None if self._form is None else self._form.machine
+            process = machine_process(self._compiled, self._known, jailed=True, mould=mould)
             end_with_parent(signal.SIGTERM)
             nowhere = os.open(os.devnull, os.O_RDWR)
             os.dup2(nowhere, 0)
             os.close(nowhere)
-            return machine_process(self._compiled, self._known, jailed=True), None
+            return process, None
         except OSError as error:
             return None, error
         except (GuestError, UsageError):  # it is told once a machine is wanted, if it is so still
@@ -268,6 +326,10 @@ class Template:
             os.close(directory)
             with messages.end_of(owner) as end:
                 kind, words, _ = messages.receive(end)
+            if kind == messages.MOULD:
+                if machine is not None:
+                    machine.close()
+                return self._be_mould(words, requests, others)
             if kind == messages.HELD:
                 if not others:  # there are too many files open for all
                     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -287,9 +349,49 @@ class Template:
             ready.stands, ready.started = stands, started
             if kind == messages.WORDS:
                 return native.run(options_of(SYNTAX.read(words)), ready)
-            return thaw(THAW.read(words), ready)
+            form = self._form
+            if form is None or form.words != words:
+                return thaw(THAW.read(words), ready)
+            return native.run(form.options, ready, form.wanted.opener(ready))
 
         return told(work)
+
+    def _be_mould(self, words: list[str], parent: socket.socket, others: list[int]) -> int:
+        """Make one, say so, and serve."""
+        if not others:  # there are too many files open for all
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        with messages.end_of(others.pop()) as requests:
+            ready = native.Ready(self._compiled, self._known)
+            try:
+                wanted = Wanted(THAW.read(words))
+                machine = native.mould(wanted.options(), ready, wanted.opener(ready))
+            except (GuestError, UsageError, OSError, MemoryError) as error:
+                _say(requests, messages.UNUSABLE, limits.line_of(error))
+                return FAILED
+            gc.collect()
+            gc.freeze()
+            parent.close()
+            _say(requests, messages.READY, None)
+            form = Form(words, wanted, machine)
+            with closing(Signals()) as signals:
+                place = signals.fileno()
+                mould = Template(
+                    requests,
+                    place,
+                    self._compiled,
+                    self._known,
+                    form,
+                    lambda: signals.take() is not None,
+                )
+                mould.serve()
+        return 0
+
+
+def _forget_signals() -> None:
+    """A mould takes some, and its forks do not."""
+    signal.set_wakeup_fd(-1)
+    for number in (*ENDING, *NOTED):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class ToldOfAgent:

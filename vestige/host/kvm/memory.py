@@ -6,6 +6,7 @@ to see some of it, that part is a file's in memory, which the viewer maps, too: 
 Threats: io_uring knows buffers by their addresses in this process, so the monitor is told where its
 guest's RAM and its STATE are (abi.Ring). That says where nothing else is: each mapping has a place
 drawn at random for itself, in a part of the address space where the kernel puts nothing unasked.
+Copies of a mould (process/inner.py) have their own memory at the same places.
 """
 
 import ctypes

@@ -13,7 +13,7 @@ from _collections_abc import Callable, Iterable, Sequence
 
 from vestige import abi
 from vestige.errors import GuestError, UsageError
-from vestige.host import domains, limits, options
+from vestige.host import domains, limits, options, steps
 from vestige.host.backends.drive import NO_DRIVE
 from vestige.host.backends.ring import Ring
 from vestige.host.compiled import Compiled
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from vestige.host.freeze.parts import Part
     from vestige.host.freeze.restoring import Thawed
     from vestige.host.freeze.saving import Saver
+    from vestige.host.process.mould import Mould
     from vestige.machine.cpu_features import Entry
 else:
     import _signal as signal  # signal itself makes enumerations of all numbers, and imports enum
@@ -130,13 +131,23 @@ def _show_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
     _show(unraisable.exc_type, unraisable.exc_value, unraisable.exc_traceback)
 
 
-def live(compiled: Compiled, known: kvm.Known, link: Link, problem: str | None) -> None:
+def live(
+    compiled: Compiled,
+    known: kvm.Known,
+    link: Link,
+    problem: str | None,
+    mould: "Mould | None" = None,
+) -> None:
     """One machine's life, from its orders on. `known`: of this machine's KVM; `problem`: why there
-    are no namespaces.
+    are no namespaces; `mould`: of the machine that it is likely to be.
 
     Raises UsageError and GuestError for what fails before the guest runs.
     """
-    blank = Blank(kvm.open_system(known=known), compiled.code)
+    blank = None
+    if mould is not None:
+        mould.begin_again()
+    else:
+        blank = Blank(kvm.open_system(known=known), compiled.code)
     with Resources() as resources:
         orders = received(link)
         if orders is None:
@@ -145,7 +156,10 @@ def live(compiled: Compiled, known: kvm.Known, link: Link, problem: str | None) 
             from vestige.host.jail.cgroup import enter  # noqa: PLC0415 - few runs need it
 
             enter(*orders.group)
-        machine = Machine(orders, compiled, blank, resources, link)
+        machine = None if mould is None else mould.copy(orders, link)
+        if machine is None:
+            blank = blank or Blank(kvm.open_system(known=known), compiled.code)
+            machine = Machine(orders, compiled, blank, resources, link)
         if machine.prepare():
             machine.lock(problem)
             machine.go()
@@ -225,9 +239,18 @@ class Machine:
             self._thawed.check()
             self._thawed.map()
             self._thawed.set_cpus()
+        self._saver = self._make_saver()
         self.session = Session(twin, rings, compiled.runner, *hear, bell)
         if self._thawed is not None:
             self._thawed.restore_routes(self.session.untrusted)
+
+    def be_of(self, link: Link, orders: Orders) -> None:
+        """A fork's, for its orders: what is its own."""
+        self._link, self._orders = link, orders
+        own, config = abi.Config.from_buffer_copy(orders.config), self._twin.shared()[0].config
+        config.generation = own.generation
+        config.columns, config.rows = own.columns, own.rows
+        self.session.be_this_process()
 
     def _show_processor(self) -> "Sequence[Entry]":
         """Have the guest's CPUs their CPUID; the first's."""
@@ -255,7 +278,7 @@ class Machine:
         rings: list[Ring] = []
         pinned: dict[tuple[Ring, int], None] = {}
         for domain in range(orders.domains):
-            eventfd = resources.keep_file(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
+            eventfd = resources.keep_file(steps.eventfd())
             twin.monitor.connect_interrupt(abi.Irq.RING + domain, eventfd)
             self._wakes.append(eventfd)
             ring = Ring(
@@ -316,7 +339,6 @@ class Machine:
         """
         orders = self._orders
         commands.prepare(has_screen=self.has_screen)
-        self._saver = self._make_saver()
         limit_file_size(orders.largest)
         orders.close()  # the rings have the files
         self._twin.system.close()

@@ -104,8 +104,20 @@ class Orders:
 
     def send(self, link: Link) -> None:
         """Send them. Raises OSError."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name != "descriptors"}
-        link.send_orders(marshal.dumps(values), self.descriptors)
+        link.send_orders(marshal.dumps(self._values()), self.descriptors)
+
+    def over(self, descriptors: Sequence[int]) -> "Orders":
+        """The same over these descriptors."""
+        return Orders(**self._values(), descriptors=descriptors)
+
+    def are_as(self, others: "Orders") -> bool:
+        """Whether a machine is the same by both, but for its descriptors and what no two have."""
+        own, its = self._values(), others._values()
+        own["config"], its["config"] = _shape(self.config), _shape(others.config)
+        return own == its and len(self.descriptors) == len(others.descriptors)
+
+    def _values(self) -> "dict[str, Any]":
+        return {name: getattr(self, name) for name in self.__slots__ if name != "descriptors"}
 
     @property
     def files(self) -> Sequence[int]:
@@ -136,6 +148,15 @@ class Orders:
         for descriptor in self.descriptors:
             if descriptor not in kept:
                 os.close(descriptor)
+
+
+def _shape(config: bytes) -> bytes:
+    """Without what each machine has its own of."""
+    shape = abi.Config.from_buffer_copy(config)
+    shape.generation = type(shape.generation)()
+    shape.date = type(shape.date)()
+    shape.columns = shape.rows = 0
+    return bytes(shape)
 
 
 def received(link: Link) -> Orders | None:

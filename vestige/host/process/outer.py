@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from vestige.host.control.server import Control
     from vestige.host.freeze.writing import Writer
+    from vestige.host.process.mould import Mould
 else:
     import _signal as signal  # signal itself makes enumerations of all numbers, and imports enum
 
@@ -123,6 +124,11 @@ class MachineProcess:
         self._stop_handler: Any = signal.getsignal(STOP)
         if self._stop_handler != signal.SIG_IGN:  # else nothing is to stop the run
             signal.signal(STOP, self._stop_too)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """That it has open here, before it has said anything."""
+        return [self.ended, self._life]
 
     def _stop_too(self, number: int, _frame: "FrameType | None") -> None:
         """A shell stops both: the first process of its namespace does not stop by itself."""
@@ -390,10 +396,12 @@ class MachineProcess:
             self._listener = -1
 
 
-def machine_process(compiled: Compiled, known: kvm.Known, *, jailed: bool) -> MachineProcess:
-    """One that waits for its orders."""
+def machine_process(
+    compiled: Compiled, known: kvm.Known, *, jailed: bool, mould: "Mould | None" = None
+) -> MachineProcess:
+    """One that waits for its orders. `mould`: as of inner.live."""
     return MachineProcess(
-        lambda link, problem: inner.live(compiled, known, link, problem), jailed=jailed
+        lambda link, problem: inner.live(compiled, known, link, problem, mould), jailed=jailed
     )
 
 

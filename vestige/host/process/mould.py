@@ -1,0 +1,55 @@
+"""A machine that is built in one process, for forks of it that are the same machine each."""
+
+from vestige.errors import UsageError
+from vestige.host import steps
+from vestige.host.compiled import Compiled
+from vestige.host.kvm import api as kvm
+from vestige.host.kvm.twin import Blank
+from vestige.host.process.inner import Machine
+from vestige.host.process.link import Link, pair
+from vestige.host.process.orders import Orders
+from vestige.host.resources import Resources
+
+# Of its machine; those of who builds it, and those that come along with orders, are below.
+FIRST_DESCRIPTOR = 64
+
+
+class Mould:
+    """A thawed machine, as it is built, but for what the kernel keeps for its process: this has the
+    kernel know of a fork's as it knew of this one's, when that is to be the same machine.
+
+    Nothing has run in it, neither guest nor monitor.
+    """
+
+    def __init__(self, orders: Orders, compiled: Compiled, known: kvm.Known) -> None:
+        """Build it. Raises as Machine does, and UsageError for one that no fork can be."""
+        if orders.holes or orders.controllers or orders.shows or orders.group:
+            raise UsageError("a machine with files that only one process has")
+        if len(orders.descriptors) > FIRST_DESCRIPTOR // 2:
+            raise UsageError("a machine with too many files")
+        self._steps = steps.Steps(FIRST_DESCRIPTOR)
+        self._numbers = [self._steps.place(each) for each in orders.descriptors]
+        self._orders = orders = orders.over(self._numbers)
+        with self._steps:
+            blank = Blank(kvm.open_system(known=known), compiled.code)
+            near, far = pair()
+            near.close()
+            far.close()  # a fork has another
+            self._machine = Machine(orders, compiled, blank, Resources(), far)
+        self._steps.give_up()
+
+    def begin_again(self) -> None:
+        """In a fork: have what each of them has. Raises GuestError."""
+        self._steps.again()
+
+    def copy(self, orders: Orders, link: Link) -> "Machine | None":
+        """The machine of a fork that has begun; None: the orders are other than those of this one.
+
+        Raises GuestError.
+        """
+        if not orders.are_as(self._orders):
+            return None
+        steps.take(orders.descriptors, self._numbers)
+        self._steps.again_late()
+        self._machine.be_of(link, orders.over(self._numbers))
+        return self._machine
