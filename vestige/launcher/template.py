@@ -266,8 +266,8 @@ class Template:
             if self._form is not None:
                 _forget_signals()
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            self._close_all_but(requests)
             machine, problem = self._prepared()
-            self._close_all_but(requests, machine)
             if os.getppid() == self._own:  # else no signal would come when it ends
                 status = self._live(requests, machine, problem)
         except BaseException:  # noqa: BLE001 - a bug of ours, and no frame above may see it
@@ -275,10 +275,8 @@ class Template:
         finally:
             os._exit(status)
 
-    def _close_all_but(self, requests: socket.socket, machine: MachineProcess | None) -> None:
+    def _close_all_but(self, requests: socket.socket) -> None:
         kept = [requests.fileno(), *([] if self._form is None else self._form.descriptors)]
-        if machine is not None:
-            kept += machine.descriptors
         first = messages.STANDARD_ERROR + 1
         for descriptor in sorted(kept):
             os.closerange(first, descriptor)
@@ -288,12 +286,12 @@ class Template:
     def _prepared(self) -> tuple[MachineProcess | None, OSError | None]:
         """The machine's process, if there can be one already; why there will be none."""
         try:
-            mould = None if self._form is None else self._form.machine
-            process = machine_process(self._compiled, self._known, jailed=True, mould=mould)
             end_with_parent(signal.SIGTERM)
             nowhere = os.open(os.devnull, os.O_RDWR)
             os.dup2(nowhere, 0)
             os.close(nowhere)
+            mould = None if self._form is None else self._form.machine
+            process = machine_process(self._compiled, self._known, jailed=True, mould=mould)
             return process, None
         except OSError as error:
             return None, error

@@ -125,11 +125,6 @@ class MachineProcess:
         if self._stop_handler != signal.SIG_IGN:  # else nothing is to stop the run
             signal.signal(STOP, self._stop_too)
 
-    @property
-    def descriptors(self) -> list[int]:
-        """That it has open here, before it has said anything."""
-        return [self.ended, self._life]
-
     def _stop_too(self, number: int, _frame: "FrameType | None") -> None:
         """A shell stops both: the first process of its namespace does not stop by itself."""
         if self._pid:
