@@ -193,7 +193,7 @@ DESCRIPTORS, AVAILABLE, USED = 0x30_0000, 0x30_1000, 0x30_2000
 HEADER, STATUS, DATA = 0x30_3000, 0x30_3010, 0x30_3200
 QUEUE_AREA = 0x4000
 QUEUES = 4  # of each disk that virtio_queues uses
-OUT, FLUSH, DISCARD = 1, 4, 11
+IN, OUT, FLUSH, DISCARD = 0, 1, 4, 11
 RANGE_SIZE = 16  # of a DISCARD's
 DISCARD_FEATURE = 1 << 13
 NEXT, WRITE = 1, 2
@@ -349,6 +349,47 @@ def virtio_some_disks() -> None:
 def virtio_some_queues() -> None:
     """The same by several queues of each."""
     write_by_virtio(SOME_SECTORS, virtio_disk_count(), QUEUES)
+
+
+READ_ROUNDS, READ_PAGES, READ_PAGE = 8, 256, 0x40_0000  # the address of the first
+
+
+def virtio_reads() -> None:
+    """Read sector after sector of the first disk, each into a page of its own, in rounds.
+
+    A sector begins with its number. Say a full stop for a round in which each page had the number
+    that it had got in the round before.
+    """
+    find_virtio(0, 1, FLUSH_FEATURE)
+    for turn in range(READ_ROUNDS):
+        wrong: u8 = 0
+        for page in range(READ_PAGES):
+            number = u32(turn * READ_PAGES + page)
+            address = u32(READ_PAGE + 4096 * page)
+            if turn > 0 and load64(address) != u64(number - READ_PAGES):
+                wrong = 1
+            store32(HEADER, IN)
+            store64(HEADER + 8, number)
+            descriptor(0, 0, HEADER, 16, NEXT)
+            descriptor(0, 1, address, 512, NEXT | WRITE)
+            descriptor(0, 2, STATUS, 1, WRITE)
+            offer(0, 1, number)
+            wrong |= await_answer(0, number)
+        say(u8(46 + wrong))
+    power_off()
+
+
+FILL_PAGES, FILL_PAGE = 4096, 0x80_0000  # the address of the first
+
+
+def fills() -> None:
+    """Count in a word of each page, one page after the other, for ever; a full stop a round."""
+    number: u32 = 0
+    while True:
+        number = u32(number + 1)
+        for page in range(FILL_PAGES):
+            store32(u32(FILL_PAGE + 4096 * page), number)
+        say(46)
 
 
 HVC_QUEUES = 2  # of a console without named ports: input, output

@@ -38,7 +38,7 @@ from vestige.host import run as native
 from vestige.host.compiled import Compiled, compiled_here
 from vestige.host.control.folder import open_folder
 from vestige.host.control.server import Control, open_control
-from vestige.host.freeze import restoring, saving  # noqa: F401 - a machine has them then
+from vestige.host.freeze import manifest, restoring, saving, writing  # noqa: F401 - so has each
 from vestige.host.jail.layers import end_with_parent
 from vestige.host.kvm import api as kvm
 from vestige.host.options import RunOptions

@@ -3,7 +3,7 @@
 import json
 import marshal
 from base64 import b64decode
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -117,6 +117,13 @@ def test_whatever_comes_is_one_line(piece: bytes) -> None:
     line = answers.Collected().take(piece)
     assert line is not None
     assert b"\n" not in line
+
+
+def test_what_is_not_possible_now_is_passing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_machine: object, _request: object) -> NoReturn:
+        raise commands.NotNowError("it ends")
+
+    assert json.loads(told(monkeypatch, fails)) == {"error": "it ends", "passing": True}
 
 
 def test_a_question_is_what_was_asked() -> None:

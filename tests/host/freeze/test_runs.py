@@ -15,7 +15,16 @@ import pytest
 
 from tests.host import layers
 from tests.host.harness import why_not
-from tests.host.kernel_payload import HELLO, QUEUES, SOME_SECTORS, Kernels
+from tests.host.kernel_payload import (
+    FILL_PAGE,
+    FILL_PAGES,
+    HELLO,
+    QUEUES,
+    READ_PAGES,
+    READ_ROUNDS,
+    SOME_SECTORS,
+    Kernels,
+)
 from tests.host.processes import machine_of
 from vestige.errors import GuestError, UsageError
 from vestige.host import images
@@ -173,6 +182,36 @@ def test_a_guest_that_writes_loses_nothing_and_does_nothing_twice(
     live_on(guest, 4, lambda _: chosen.randrange(1, 20))
     assert guest.said == b"." * SOME_SECTORS
     assert numbers(image, SOME_SECTORS) == list(range(1, SOME_SECTORS + 1))
+
+
+def test_what_a_ring_reads_into_ram_while_that_is_copied_is_in_the_snapshot(
+    kernels: Kernels, guest: Guest
+) -> None:
+    image = disk(guest.folder)
+    sectors = READ_ROUNDS * READ_PAGES
+    image.write_bytes(b"".join(n.to_bytes(512, "little") for n in range(sectors)))
+    guest.run(kernels("virtio_reads"), "--disk", f"{image},readonly")
+    live_on(guest, 4, lambda _: 1)
+    assert guest.said == b"." * READ_ROUNDS
+
+
+def test_a_snapshot_is_of_one_moment_though_its_memory_is_copied_while_the_guest_runs(
+    kernels: Kernels, guest: Guest
+) -> None:
+    """One that was thawed is frozen, too: its memory is a file's where it is not written."""
+    guest.run(kernels("fills"))
+    for is_last in (False, True):
+        guest.await_words(2)
+        assert guest.freeze("--stop") == (0, "")
+        assert guest.wait() == (143, "")
+        with (guest.snapshot / "ram").open("rb") as file:
+            file.seek(FILL_PAGE)
+            pages = [file.read(4096)[:4] for _ in range(FILL_PAGES)]
+        counts = [int.from_bytes(each, "little") for each in pages]
+        assert counts == sorted(counts, reverse=True)
+        assert counts[0] - counts[-1] <= 1
+        if not is_last:
+            guest.thaw()
 
 
 @pytest.mark.parametrize("kernel", ["virtio_some_disks", "virtio_some_queues"])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from vestige.errors import UsageError
+from vestige.host.control.commands import NotNowError
 from vestige.host.files.sparse import PAGE, copy, copy_part, data_of
 from vestige.host.freeze.saving import joined, present
 from vestige.host.process.inner import Machine
@@ -26,6 +27,12 @@ def test_bytes_that_are_named_twice_are_written_once(
     extents: list[tuple[int, int]], whole: list[tuple[int, int]]
 ) -> None:
     assert list(joined(extents)) == whole
+
+
+def test_what_is_between_two_that_are_near_is_written_too() -> None:
+    extents = [(8, 9), (12, 14), (19, 20), (21, 22)]
+    assert list(joined(extents, 4)) == [(8, 14), (19, 22)]
+    assert list(joined([(0, 1), (3, 4)], 4)) == [(0, 4)]
 
 
 @pytest.mark.parametrize(
@@ -108,3 +115,22 @@ def test_a_machine_with_a_controller_of_its_own_is_not_frozen() -> None:
         UsageError, match=r"^--disk vfio:0000:01:00\.0: a controller that is handed"
     ):
         machine.freeze(-1, stays=False)
+
+
+def test_a_guest_that_ends_while_its_ram_is_copied_is_not_frozen() -> None:
+    done: list[str] = []
+    machine: Any = object.__new__(Machine)
+    machine._orders = SimpleNamespace(controllers=())
+    machine._wakes = ()
+    machine.session = SimpleNamespace(
+        is_paused=False,
+        outcome=object(),
+        look=lambda: None,
+        settle=lambda _: done.append("still"),
+    )
+    machine._saver = SimpleNamespace(
+        save_ahead=lambda _pipe, _between: done.append("ahead"), end=lambda: done.append("end")
+    )
+    with pytest.raises(NotNowError, match="has ended"):
+        machine.freeze(-1, stays=False)
+    assert done == ["ahead", "still", "end"]

@@ -166,6 +166,7 @@ class Ring:
         self._state = state
         self._state_size = state_size
         self._pinned = {} if pinned is None else pinned
+        self.ever_pinned: set[int] = set()  # chunks: a write of the kernel's to others fails
         self._has_told = False  # that no chunk can be pinned
         self.domain = domain
         if orders >= 0:
@@ -259,6 +260,7 @@ class Ring:
             error = self._set_buffer(abi.FIRST_CHUNK_BUFFER + chunk, *place)
         if not error:
             self._pinned[self, chunk] = None
+            self.ever_pinned.add(chunk)
         elif not self._has_told:
             self._has_told = True
             tell(f"the guest's transfers fail: {limits.ring_refusal('io_uring', error)}")

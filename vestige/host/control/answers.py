@@ -7,7 +7,7 @@ import marshal
 from _collections_abc import Iterator
 
 from vestige.errors import GuestError, UsageError
-from vestige.host.control.commands import OF_MACHINE
+from vestige.host.control.commands import OF_MACHINE, NotNowError
 from vestige.host.process.link import MOST
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.types import TYPE_CHECKING
@@ -29,6 +29,7 @@ class Part(IntEnum):
     MORE = 0  # another follows
     LAST = 1
     ERROR = 2  # the last: what was wrong, in words
+    NOT_NOW = 3  # the same, where nothing is wrong with what was asked
 
 
 def question(command: str, request: "Any") -> bytes:
@@ -47,7 +48,8 @@ def answer(machine: "Machine", asked: bytes, descriptor: int = -1) -> Iterator[b
         if len(data) > LONGEST:
             raise UsageError(f"an answer of {len(data)} bytes; at most {LONGEST} are told")
     except UsageError as error:
-        data, last = encoded(str(error)), Part.ERROR
+        data = encoded(str(error))
+        last = Part.NOT_NOW if isinstance(error, NotNowError) else Part.ERROR
     *starts, end = range(0, max(len(data), 1), PIECE)
     for start in starts:
         yield bytes((Part.MORE,)) + data[start : start + PIECE]
@@ -70,7 +72,8 @@ class Collected:
             return error_line(f"an answer of more than {LONGEST} bytes")
         if piece[:1] == bytes((Part.LAST,)):
             return answer_line(data.decode("utf-8", "replace"))
-        return error_line(data.decode("utf-8", "replace"))
+        text = data.decode("utf-8", "replace")
+        return error_line(GuestError(text) if piece[:1] == bytes((Part.NOT_NOW,)) else text)
 
 
 def answer_line(json: str) -> bytes:

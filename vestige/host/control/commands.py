@@ -3,8 +3,8 @@
 To add one, write its function here and its row below. A command of the run is answered by the run's
 own process, whatever has become of the guest's. A command of the machine is answered by the
 machine's process, in its jail: `prepare` imports before what it needs of the host, and nothing can
-be opened. Either function raises UsageError for a request that is wrong, and one of the run's
-GuestError where it may be right at another time.
+be opened. Either function raises UsageError for a request that is wrong; where it may be right at
+another time, one of the run's raises GuestError, and one of the machine's NotNowError.
 """
 
 import time
@@ -30,6 +30,10 @@ STARTING = "the guest does not run now: it starts; try again once `vestige ps` s
 BETWEEN = "the guest does not run now: it restarts, or has ended; try again"
 PAUSE, RESUME, FREEZE = "pause", "resume", "freeze"
 STATISTICS = "statistics"
+
+
+class NotNowError(UsageError):
+    """Of the machine's process, which a GuestError ends."""
 
 
 class Later:

@@ -3,19 +3,24 @@
 It is in its jail: what it needs of files is open before (`Saver`), and what it tells goes into a
 pipe, as parts.py has it: its memory itself, of which the kernel makes one copy, in the files. So it
 waits until all has been taken.
+
+Guest RAM is told twice, so that the guest stands still for what is small: all of it while the guest
+runs, and then what was written meanwhile.
 """
 
 import errno
 import os
 import select
 import time
-from _collections_abc import Iterator, Mapping, Sequence
+from _collections_abc import Callable, Iterator, Mapping, Sequence
 
 from vestige.errors import UsageError
 from vestige.host import steps
 from vestige.host.backends.io_uring_records import IoVector
+from vestige.host.backends.ring import Ring
 from vestige.host.capabilities import unprivileged
 from vestige.host.files.sparse import PAGE, data_of
+from vestige.host.freeze.changes import Changes
 from vestige.host.freeze.parts import END, HEAD, PIECE, RECORD, Part
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm import cpu_state
@@ -34,6 +39,7 @@ ENTRY = 8  # bytes of an entry of pagemap
 PRESENT = 0b11 << 6  # of its last one: the page is in memory, or swapped
 IS_PRESENT = bytes(bool(each & PRESENT) for each in range(256))
 ENTRIES = 1 << 16  # read at once
+NEAR = 16 * PAGE  # what is between two extents is told, too: it takes less than one more record
 NOTHING: "Mapping[Part, Any]" = {}
 NO_READER = "nobody takes its state: the run's process could not write it"
 
@@ -48,6 +54,7 @@ class Saver:
     def __init__(
         self,
         twin: Twin,
+        rings: Sequence[Ring],
         cpuid: Sequence[Entry],
         bases: Mapping[Part, int] = NOTHING,
         shared: Mapping[Part, Sequence[tuple[int, int]]] = NOTHING,
@@ -60,6 +67,8 @@ class Saver:
         self._cpuid = bytes(memoryview(kvm.cpuid_table(cpuid)))
         self._numbers = cpu_state.msr_numbers(twin.system)
         self._memories = memories(twin)
+        self._changes = Changes(twin, rings)
+        self._shared = shared
         self._held = {part: list(extents) for part, extents in shared.items()}
         for part, file in bases.items():
             self._held.setdefault(part, []).extend(data_of(file, self._memories[part].size))
@@ -69,12 +78,32 @@ class Saver:
         except OSError:  # /proc is not mounted: all is looked at, page by page
             self._pages = -1
 
+    def save_ahead(self, pipe: int, between: Callable[[], object]) -> None:
+        """Write guest RAM, as it is while the guest runs: of what is written to it from now on,
+        `save` writes all again, before `end`. `between` is called between two pieces.
+
+        Raises UsageError.
+        """
+        self._changes.begin()
+        if not self._changes.is_on:
+            return
+        region = self._memories[Part.RAM]
+        try:
+            for start, end in self._extents(Part.RAM, region):
+                for at in range(start, end, PIECE):
+                    self._lend(pipe, Part.RAM, at, region.address + at, min(PIECE, end - at))
+                    between()
+        except BrokenPipeError:
+            raise UsageError(NO_READER) from None
+
     def save(self, pipe: int) -> None:
         """Write all of the state of a machine that has come to rest. Raises UsageError."""
         try:
             self._write(pipe, Part.STATE, 0, self._state())
             for part, region in self._memories.items():
-                for start, end in self._extents(part, region):
+                is_ahead = part == Part.RAM and self._changes.is_on
+                found = self._changed(region) if is_ahead else self._extents(part, region)
+                for start, end in found:
                     for at in range(start, end, PIECE):
                         self._lend(pipe, part, at, region.address + at, min(PIECE, end - at))
             os.write(pipe, END)
@@ -83,6 +112,10 @@ class Saver:
             taken.poll()
         except BrokenPipeError:
             raise UsageError(NO_READER) from None
+
+    def end(self) -> None:
+        """All has been written, or has failed; a second time does nothing."""
+        self._changes.end()
 
     def _write(self, pipe: int, part: Part, offset: int, data: "bytes | memoryview") -> None:
         os.write(pipe, RECORD.pack(part, 0, offset, len(data)))
@@ -131,6 +164,11 @@ class Saver:
         held = self._held.get(part, [])
         return joined(sorted([*held, *self._present(region), last]))
 
+    def _changed(self, region: Region) -> Iterator[tuple[int, int]]:
+        """The same of RAM, of which `save_ahead` has written all."""
+        written = [*self._changes.written(), *self._shared.get(Part.RAM, ())]
+        return joined(sorted(written), NEAR)
+
     def _present(self, region: Region) -> Iterator[tuple[int, int]]:
         pages = region.size // PAGE
         for first in range(0, pages, ENTRIES):
@@ -166,11 +204,14 @@ def memories(twin: Twin) -> dict[Part, Region]:
     return {part: region for part, region in found.items() if region is not None}
 
 
-def joined(extents: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The same bytes, each once: of `extents` in the order of their beginnings."""
+def joined(extents: Sequence[tuple[int, int]], near: int = 0) -> Iterator[tuple[int, int]]:
+    """The same bytes, each once: of `extents` in the order of their beginnings.
+
+    What is between two that are so `near`, or nearer, is among them.
+    """
     first, last = 0, 0
     for start, end in extents:
-        if start <= last:
+        if last and start <= last + near:
             last = max(last, end)
             continue
         if last > first:

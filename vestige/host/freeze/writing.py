@@ -19,7 +19,7 @@ from vestige.host.freeze.parts import END, MOST, NAMES, PIECE, RECORD, Part
 SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-AT_ONCE = 16  # pieces, until anything else is looked at
+AT_ONCE = 4  # reads from the pipe, until anything else is looked at: consoles wait meanwhile
 
 
 class Writer:

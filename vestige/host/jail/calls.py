@@ -29,6 +29,7 @@ def _is(number: int, value: int) -> Argument:
 
 
 OF_A_FREEZE = (  # host/kvm/cpu_state.py
+    Request.GET_DIRTY_LOG,  # changes.py
     Request.GET_CLOCK,
     Request.GET_DEVICE_ATTR,  # a TSC's offset
     Request.GET_TSC_KHZ,

@@ -35,6 +35,7 @@ class Request(IntEnum):
     SET_USER_MEMORY_REGION = 0x4020_AE46
     SET_TSS_ADDR = 0xAE47
     SET_IDENTITY_MAP_ADDR = 0x4008_AE48
+    GET_DIRTY_LOG = 0x4010_AE42
     REGISTER_COALESCED_MMIO = 0x4010_AE67
     SET_GSI_ROUTING = 0x4008_AE6A
     IRQFD = 0x4020_AE76
@@ -117,7 +118,8 @@ REQUIRED = {
 }
 
 IMMEDIATE_EXIT = 1  # byte offset of kvm_run.immediate_exit
-MEMORY_READ_ONLY = 1 << 1  # MemoryRegion.flags: writes there exit
+LOG_DIRTY_PAGES = 1 << 0  # MemoryRegion.flags: KVM keeps which pages are written
+MEMORY_READ_ONLY = 1 << 1  # and: writes there exit
 IOEVENTFD_MATCH, IOEVENTFD_PIO = 1 << 0, 1 << 1
 ROUTE_MSI = 2
 RUNNABLE = 0  # an MP_STATE

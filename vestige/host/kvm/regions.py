@@ -90,9 +90,10 @@ class Regions:
             for other, (place, each) in enumerate(zip(self.places, self.memory, strict=True))
             if place and other != number
         ]
+        taken = [(each.guest_address, each.size) for each in self._guest.mapped]
         return not any(
             address < first + length and first < address + size
-            for first, length in (*self._guest.mapped, *others)
+            for first, length in (*taken, *others)
         )
 
     def close(self) -> None:

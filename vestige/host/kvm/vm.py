@@ -138,7 +138,7 @@ class VirtualMachine:
         """An empty VM with `pins` GSIs whose level interrupts report their EOI."""
         self._system = system
         self._slots = 0
-        self.mapped: list[tuple[int, int]] = []  # (address, bytes) of what `map` has shown
+        self.mapped: list[kvm.MemoryRegion] = []  # what `map` has shown
         self.cpus: list[VirtualCpu] = []
         self.descriptor = steps.make(lambda: kvm.call(system.descriptor, kvm.Request.CREATE_VM))
         place = kvm.Address(value=IDENTITY_MAP)
@@ -167,8 +167,9 @@ class VirtualMachine:
 
         Where they are `read_only`, a write is as one to an address where nothing is.
         """
-        self.map_slot(self.new_slot(), address, size, host_address, read_only=read_only)
-        self.mapped.append((address, size))
+        slot = self.new_slot()
+        shown = self.map_slot(slot, address, size, host_address, read_only=read_only)
+        self.mapped.append(shown)
 
     def new_slot(self) -> int:
         """The number of one more stretch of memory."""
@@ -177,13 +178,14 @@ class VirtualMachine:
 
     def map_slot(
         self, slot: int, address: int, size: int, host_address: int, *, read_only: bool = False
-    ) -> None:
-        """Show memory by a slot that shows nothing."""
+    ) -> kvm.MemoryRegion:
+        """Show memory by a slot that shows nothing; as KVM was told of it."""
         flags = kvm.MEMORY_READ_ONLY if read_only else 0
         region = kvm.MemoryRegion(
             slot=slot, flags=flags, guest_address=address, size=size, host_address=host_address
         )
         kvm.call(self.descriptor, kvm.Request.SET_USER_MEMORY_REGION, region)
+        return region
 
     def unmap(self, slot: int) -> None:
         """Have it show nothing."""

@@ -428,7 +428,7 @@ class Machine:
         from vestige.host.freeze import saving  # noqa: PLC0415 - to be measured
 
         bases = {} if self._thawed is None else self._thawed.bases
-        return saving.Saver(self._twin, self._cpuid, bases, self._shared_parts())
+        return saving.Saver(self._twin, self._rings, self._cpuid, bases, self._shared_parts())
 
     def _shared_parts(self) -> "dict[Part, list[tuple[int, int]]]":
         """What of memory a viewer has, too."""
@@ -456,16 +456,23 @@ class Machine:
                 f"--disk vfio:{orders.controllers[0]}: a controller that is handed over keeps state"
                 " of its own; only a machine without one can be frozen"
             )
-        was_paused = session.is_paused
-        session.settle(self._wakes)
+        was_paused, saver = session.is_paused, self._saver
         try:
-            self._saver.save(pipe)
-        except BaseException:
-            stays = False
-            raise
+            if not was_paused:
+                saver.save_ahead(pipe, session.look)
+            session.settle(self._wakes)
+            if session.outcome is not None:
+                raise commands.NotNowError(commands.BETWEEN)
+            try:
+                saver.save(pipe)
+            except BaseException:
+                stays = False
+                raise
+            finally:
+                if not (was_paused or stays):
+                    session.resume()
         finally:
-            if not (was_paused or stays):
-                session.resume()
+            saver.end()
         return stays and not was_paused
 
     def change_disc(self, descriptor: int, sectors: int) -> None:
