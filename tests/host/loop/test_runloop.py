@@ -8,7 +8,7 @@ import pytest
 from vestige import abi
 from vestige.host.loop import failure, runloop
 from vestige.host.loop.bell import Bell
-from vestige.host.loop.runloop import KVM_RUN, LOOK_AFTER, REASONS, Leave, Loop
+from vestige.host.loop.runloop import KVM_RUN, LOOK_AFTER, REASONS, Door, Leave, Loop, Stop
 from vestige.host.loop.session import Submitted
 from vestige.lang.intrinsics import address_of, store64
 from vestige.lang.types import Struct, u8, u64
@@ -59,6 +59,7 @@ class Rig:
         self.yields: list[int] = []  # how much of the script was left at each
         self.injected: list[int] = []  # vectors
         self.signals = 0
+        self.futexes: list[Callable[[int, int], int]] = []
         self.refuses = 0  # an errno, of KVM_INTERRUPT
         monkeypatch.setattr(runloop, "syscall", self.answer)
 
@@ -66,6 +67,9 @@ class Rig:
         if number == runloop.SYS_SCHED_YIELD:
             self.yields.append(len(self.script))
             return 0
+        if number == runloop.SYS_FUTEX:
+            assert descriptor == address_of(self.loop.door)
+            return self.futexes.pop(0)(*arguments[:2])
         if number == runloop.SYS_TGKILL:
             assert (descriptor, *arguments[:2]) == (PROCESS, BOOT_THREAD, runloop.NUDGE)
             self.signals += 1
@@ -462,3 +466,48 @@ def test_a_signal_for_something_else_is_not_told_to_the_monitor(boot: Rig) -> No
     boot.guest_exits(ENDS)
     assert boot.run() == Leave.GUEST
     assert (boot.loop.interrupted, boot.loop.forwards) == (1, 0)
+
+
+def test_a_cpu_waits_at_the_door_and_has_run_no_instruction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = Rig(monkeypatch)
+    door = rig.loop.door
+    door.is_now = Door.SHUT
+
+    def enter_nothing() -> int:
+        assert rig.page.immediate_exit == 1
+        return -errno.EINTR
+
+    def tell(operation: int, count: int) -> int:
+        assert (operation, count, door.is_now) == (runloop.FUTEX_WAKE, 1, Door.AWAITED)
+        return 1
+
+    def wait(operation: int, value: int) -> int:
+        assert (operation, value) == (runloop.FUTEX_WAIT, Door.AWAITED)
+        if not rig.futexes:
+            door.is_now = Door.OPEN
+        return -errno.EINTR  # by a signal, which opens no door
+
+    def run() -> int:
+        assert (door.is_now, rig.page.immediate_exit) == (Door.OPEN, 0)
+        rig.loop.stop = Stop.HERE
+        return -errno.EINTR
+
+    rig.script = [(GUEST, enter_nothing), (GUEST, run)]
+    rig.futexes = [tell, wait, wait]
+    assert runloop.run(rig.loop) == Leave.STOPPED
+    assert not rig.script
+
+
+def test_one_that_is_ended_at_the_door_never_enters(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(monkeypatch)
+    rig.loop.door.is_now = Door.SHUT
+
+    def end(*_: int) -> int:
+        rig.loop.stop, rig.loop.door.is_now = Stop.HERE, Door.OPEN
+        return 0
+
+    rig.script = [(GUEST, lambda: -errno.EINTR)]
+    rig.futexes = [lambda *_: 0, end]
+    assert runloop.run(rig.loop) == Leave.STOPPED

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from vestige import abi
 from vestige.errors import UsageError
-from vestige.host.loop.session import Session
+from vestige.host.loop.runloop import FUTEX_WAIT, FUTEX_WAKE, SYS_FUTEX, Door
+from vestige.host.loop.session import CpuThread, Session, Submitted
+from vestige.lang.intrinsics import address_of, syscall
 
 
 class Waiting:
@@ -79,3 +82,47 @@ def test_a_pause_that_a_thread_does_not_heed_is_given_up(monkeypatch: pytest.Mon
         session.pause()
     assert not session.is_paused
     assert (stays.loop.stop, stays.went_on) == (0, 1)
+
+
+def cpu_thread() -> CpuThread:
+    cpu = SimpleNamespace(descriptor=-1, run_address=0, run_size=0)
+    machine = SimpleNamespace(cpus=[cpu])
+    shown = abi.Cpu()
+    twin: Any = SimpleNamespace(
+        guest=machine,
+        monitor=machine,
+        private=SimpleNamespace(cpu=lambda _: shown),
+        name_of=lambda _: "CPU 0",
+    )
+    return CpuThread(twin, 0, (), Submitted())
+
+
+def test_a_thread_that_ends_before_it_stands_is_not_waited_for() -> None:
+    thread = cpu_thread()
+    thread.start(lambda _: None)
+    thread.stand()
+    thread.begin()
+    thread.wait(10.0)
+    assert not thread.is_running
+
+
+def test_a_thread_that_stands_is_let_go_by_its_door() -> None:
+    thread = cpu_thread()
+    entered = []
+
+    def run(each: CpuThread) -> None:
+        each.await_begin()
+        door = each.loop.door
+        door.is_now = Door.AWAITED
+        syscall(SYS_FUTEX, address_of(door), FUTEX_WAKE, 1, 0, 0, 0)
+        while door.is_now == Door.AWAITED:
+            syscall(SYS_FUTEX, address_of(door), FUTEX_WAIT, Door.AWAITED, 0, 0, 0)
+        entered.append(door.is_now)
+
+    thread.start(run)
+    thread.stand()
+    assert thread.loop.door.is_now == Door.AWAITED
+    assert not entered
+    thread.begin()
+    thread.wait(10.0)
+    assert entered == [Door.OPEN]

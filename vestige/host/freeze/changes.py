@@ -32,7 +32,7 @@ class _Log:
         self._machine, self._shown = machine, shown
         self.start = shown.host_address - ram
         self.end = self.start + shown.size
-        self._bitmap = Buffer(0)
+        self._bitmap = Buffer(WORD // 8)
 
     def switch(self, *, on: bool) -> bool:
         """Whether KVM does."""

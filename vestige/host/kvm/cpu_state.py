@@ -93,7 +93,7 @@ class Buffer:
     def __init__(self, size: int, data: bytes = b"") -> None:
         """`data`, then zeroes."""
         self.bytes = bytearray(data.ljust(size, b"\0"))
-        self._hold = (ctypes.c_char * len(self.bytes)).from_buffer(self.bytes)
+        self._hold = ctypes.c_char.from_buffer(self.bytes)  # of an array's length a type is made
         self.address = ctypes.addressof(self._hold)
 
 

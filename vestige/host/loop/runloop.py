@@ -39,6 +39,8 @@ KVM_INTERRUPT = 0x4004_AE86
 SYS_IOCTL = 16
 SYS_SCHED_YIELD = 24
 SYS_TGKILL = 234
+SYS_FUTEX = 202
+FUTEX_WAIT, FUTEX_WAKE = 128, 129  # among threads of one process: futex(2)
 EINTR = 4
 EAGAIN = 11
 EBUSY = 16
@@ -79,6 +81,20 @@ class Stop(IntEnum):
     BETWEEN = 2  # between two traps, with nothing in KVM that the guest's state does not tell
 
 
+class Door(IntEnum):
+    """Of a guest's CPU, before its first instruction."""
+
+    OPEN = 0
+    SHUT = 1  # its thread is to wait there
+    AWAITED = 2  # it does
+
+
+class DoorWord(Struct):
+    """A Door: a word for futex(2)."""
+
+    is_now: u32
+
+
 class Interrupt(Struct):
     """struct kvm_interrupt."""
 
@@ -103,6 +119,7 @@ class Loop(Struct):
     submitted: u64  # address of a u64 for each ring: entries taken by KICKs of all threads
     look: u32
     stop: u32  # a Stop, set by another thread: leave at the next chance
+    door: DoorWord  # of a guest's CPU; closed by another thread before `run`, and opened
     boots: u32  # the guest vCPU is the boot processor
     boot_run: u64  # address of the boot processor's kvm_run page
     boot_thread: u64  # its thread's number, once there are threads
@@ -127,6 +144,8 @@ def run(loop: Loop) -> u8:
 
     Another thread sets `stop`: no load is kept across the system call between two looks.
     """
+    if loop.door.is_now == Door.SHUT:
+        stand(loop)
     leave: u8 = Leave.GO_ON
     while leave == Leave.GO_ON:
         if loop.stop == Stop.HERE:
@@ -138,6 +157,23 @@ def run(loop: Loop) -> u8:
         else:
             leave = run_guest(loop)
     return leave
+
+
+def stand(loop: Loop) -> None:
+    """Wait at the guest's door until that is opened.
+
+    With immediate_exit KVM makes all that it makes when a CPU is entered for the first time, and
+    enters nothing. From then on no step to the first instruction is Python's.
+    """
+    page = RunPage.at(loop.guest_run)
+    page.immediate_exit = 1
+    syscall(SYS_IOCTL, loop.guest, KVM_RUN, 0, 0, 0, 0)
+    page.immediate_exit = 0
+    loop.door.is_now = Door.AWAITED
+    place = address_of(loop.door)
+    syscall(SYS_FUTEX, place, FUTEX_WAKE, 1, 0, 0, 0)
+    while loop.door.is_now == Door.AWAITED:
+        syscall(SYS_FUTEX, place, FUTEX_WAIT, Door.AWAITED, 0, 0, 0)
 
 
 def run_guest(loop: Loop) -> u8:

@@ -19,7 +19,18 @@ from vestige.host.files.failures import Failure, reported
 from vestige.host.kvm.twin import Twin
 from vestige.host.loop import failure
 from vestige.host.loop.boot_bell import BootBell
-from vestige.host.loop.runloop import LOOK_AFTER, NUDGE, SYS_TGKILL, Leave, Loop, Stop
+from vestige.host.loop.runloop import (
+    FUTEX_WAIT,
+    FUTEX_WAKE,
+    LOOK_AFTER,
+    NUDGE,
+    SYS_FUTEX,
+    SYS_TGKILL,
+    Door,
+    Leave,
+    Loop,
+    Stop,
+)
 from vestige.host.loop.untrusted import Untrusted
 from vestige.host.thread_name import set_thread_name
 from vestige.lang.intrinsics import address_of, syscall
@@ -113,6 +124,7 @@ class CpuThread:
             finally:
                 if self.is_ready.locked():
                     self.is_ready.release()
+                self._open_door()
                 self._running.release()
 
         self._running.acquire()
@@ -163,9 +175,25 @@ class CpuThread:
                 self.guest.let_in()
             self._open()
 
-    def begin(self) -> None:
-        """Let a thread that has just been made into its loop."""
+    def stand(self) -> None:
+        """Have a thread that has just been made, a guest CPU's, wait at the guest's door; returns
+        once it does, or has ended.
+        """
+        self.loop.door.is_now = Door.SHUT
         self._gate.release()
+        while self.loop.door.is_now == Door.SHUT:
+            syscall(SYS_FUTEX, address_of(self.loop.door), FUTEX_WAIT, Door.SHUT, 0, 0, 0)
+
+    def begin(self) -> None:
+        """Let a thread that has just been made, or stands at the door, into its loop."""
+        if self.loop.door.is_now == Door.AWAITED:
+            self._open_door()
+        elif self._gate.locked():  # else it has ended, before it came here
+            self._gate.release()
+
+    def _open_door(self) -> None:
+        self.loop.door.is_now = Door.OPEN
+        syscall(SYS_FUTEX, address_of(self.loop.door), FUTEX_WAKE, 1, 0, 0, 0)
 
     def end(self) -> None:
         """Have the thread leave its loop for good."""
@@ -288,6 +316,11 @@ class Session:
             self._has_begun = True
             for each in self.threads:
                 each.begin()
+
+    def stand(self) -> None:
+        """Have the guest's CPUs be all but in KVM, until `start`."""
+        for each in self._cpus:
+            each.stand()
 
     def stop(self) -> None:
         """End all threads; what the guest flushed is safe already.

@@ -378,17 +378,18 @@ class Machine:
         if message[2] >= 0:
             if self._thawed is not None:
                 self._thawed.rehearse()
+            session.stand()
             if not self._is_wanted(message[2]):
                 return
         try:
             if self._thawed is not None:
                 self._thawed.begin()
             session.start()
-            if message[2] >= 0:
-                self._link.send(Kind.RUNS)
             if self._thawed is not None:
                 for wake in self._wakes:
                     os.eventfd_write(wake, 1)
+            if message[2] >= 0:
+                self._link.send(Kind.RUNS)
             self._attend()
         finally:
             session.stop()
