@@ -19,7 +19,7 @@ from vestige.cli import run as run_command
 from vestige.cli import soft_inside, soft_run
 from vestige.errors import UsageError
 from vestige.host.files.opening import open_files
-from vestige.host.options import PC, DiskOption, JailOption, PortOption, RunOptions
+from vestige.host.options import PC, DiskOption, JailOption, NetOption, PortOption, RunOptions
 from vestige.host.resources import Resources
 from vestige.signals import Signals, Watch
 from vestige.softhost import detect, emulator, qemu
@@ -54,9 +54,11 @@ def test_the_inner_command_means_what_the_outer_one_meant() -> None:
 
 def test_the_hosts_loopback_is_the_callers_not_the_software_hosts() -> None:
     """Where the caller asks for it, the gateway inside is it already."""
-    given = run_command.SYNTAX.read(["--kernel=k", "--net=user,host-loopback"])
-    inner, _ = inside(soft_run.command(run_command.SYNTAX.words(given), []))
-    assert inner.net == "user"
+    for mac in ("", ",mac=52:54:00:00:00:01"):
+        given = run_command.SYNTAX.read(["--kernel=k", f"--net=user,host-loopback{mac}"])
+        inner, _ = inside(soft_run.command(run_command.SYNTAX.words(given), []))
+        assert inner.net is not None
+        assert inner.net.words == f"user{mac}"
 
 
 def test_a_run_that_falls_back_to_the_software_host_says_what_that_may_read(
@@ -237,7 +239,7 @@ def test_users_and_groups_of_this_machine_are_refused_before_anything_is_booted(
 
 
 def test_a_tap_of_this_machine_is_refused_before_anything_is_booted() -> None:
-    options = RunOptions(kernel="vmlinuz", net="tap:vm0")
+    options = RunOptions(kernel="vmlinuz", net=NetOption("tap:vm0"))
     with pytest.raises(UsageError, match=r"^--net tap:vm0: the software host can't reach"):
         soft_run.run(options, [])
 

@@ -19,6 +19,7 @@ from vestige.host.options import (
     VGA_BIOS,
     ConsoleOption,
     DiskOption,
+    NetOption,
     PortOption,
     RunOptions,
     check,
@@ -158,9 +159,8 @@ def test_a_firmware_takes_virtio_functions() -> None:
     disks = DiskOption("d"), DiskOption("e", IDE)
     ports = (PortOption("p", "f"),)
     console = ConsoleOption("c", "virtio")
-    check(
-        RunOptions(machine=PC, disks=disks, ports=ports, console=console, net="user", entropy=True)
-    )
+    net = NetOption("user")
+    check(RunOptions(machine=PC, disks=disks, ports=ports, console=console, net=net, entropy=True))
 
 
 def test_a_pc_starts_from_a_kernel_or_a_firmware() -> None:

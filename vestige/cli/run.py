@@ -216,13 +216,13 @@ SYNTAX = Syntax(
         ),
         Option(
             "--net",
-            "user[,host-loopback]|tap:NAME",
+            "user[,host-loopback]|tap:NAME[,mac=MAC]",
             repeated=True,
             field="net",
             read=read.parse_net,
             help="a network interface, through passt or through a tap that exists; host-loopback:"
             " at its gateway's address the guest reaches what listens on this host's 127.0.0.1 and"
-            " ::1",
+            " ::1; mac: of the guest's interface, and keep at a thaw: that which the guest has",
         ),
         Option(
             "--timeout",

@@ -32,7 +32,7 @@ from vestige.host.files.opening import Files, open_files
 from vestige.host.files.outputs import OutputFile
 from vestige.host.loop.ending import until_ended
 from vestige.host.messages import tell
-from vestige.host.options import HOST_LOOPBACK, NOWHERE, USER, ConsoleOption, RunOptions
+from vestige.host.options import HOST_LOOPBACK, NOWHERE, TAP, USER, ConsoleOption, RunOptions
 from vestige.host.process.inner import check_guest
 from vestige.host.process.orders import config_of
 from vestige.host.resources import Resources
@@ -108,7 +108,7 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
             (inputs, True),
         ],
         network=options.net is not None,
-        host_loopback=options.net == HOST_LOOPBACK,
+        host_loopback=options.net is not None and options.net.way == HOST_LOOPBACK,
         streams=connected.streams,
         held=[claim for image in files.disks.values() for claim in image.claims],
         apart=True,
@@ -201,12 +201,12 @@ def refuse_unreachable(options: RunOptions) -> None:
         )
     if options.display is not None:
         options.display.check_terminal()
-    if options.net in (USER, HOST_LOOPBACK):
+    if options.net is not None and not options.net.way.startswith(TAP):
         find_passt()
     elif options.net is not None:
         raise UsageError(
-            f"--net {options.net}: the software host can't reach this machine's taps; run where"
-            " /dev/kvm works (`vestige doctor`), or give --net user"
+            f"--net {options.net.words}: the software host can't reach this machine's taps; run"
+            " where /dev/kvm works (`vestige doctor`), or give --net user"
         )
 
 
@@ -302,6 +302,10 @@ def command(words: list[str], places: list[str]) -> list[str]:
     """
     python = [python_apart(), "-I", "-S", "-c", soft_inside.PROGRAM, PACKAGES]
     # The gateway inside is the loopback out here already: that of the software host is nobody's.
-    words = [f"--net={USER}" if word == f"--net={HOST_LOOPBACK}" else word for word in words]
+    loopback = f"--net={HOST_LOOPBACK}"
+    words = [
+        f"--net={USER}{word.removeprefix(loopback)}" if word.startswith(loopback) else word
+        for word in words
+    ]
     words = [word for word in words if not word.startswith("--timeout=")]
     return [*python, *words, "--accel=kvm", "--", *places]

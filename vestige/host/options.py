@@ -41,6 +41,9 @@ NAMED_PORTS = MAX_PORTS - 1  # at most: all but the console itself
 AGENT_PORT = "org.qemu.guest_agent.0"  # where every distribution's guest agent listens
 USER, TAP = "user", "tap:"  # --net
 HOST_LOOPBACK = "user,host-loopback"  # the same, and the gateway is this host's loopback
+MAC, MAC_KEPT = ",mac=", "keep"  # the guest's address, behind any of these; at a thaw, that it had
+MAC_SIZE = 6  # bytes
+_HEXADECIMAL = "0123456789abcdefABCDEF"
 LONGEST_INTERFACE = 15  # characters of a network interface's name
 ACCELERATORS = ("auto", "kvm", "soft")
 IDE_IN_MEMORY = "memory"
@@ -160,6 +163,22 @@ class PortOption(NamedValues):
         self.name, self.backend = name, backend
 
 
+class NetOption(NamedValues):
+    """`--net`. `way`: USER, HOST_LOOPBACK or tap:NAME. `mac`: the address of the guest's interface,
+    MAC_SIZE bytes; None: as its way has it.
+    """
+
+    __slots__ = ("mac", "way")
+
+    def __init__(self, way: str, mac: bytes | None = None) -> None:
+        self.way, self.mac = way, mac
+
+    @property
+    def words(self) -> str:
+        """What asks for it."""
+        return self.way if self.mac is None else f"{self.way}{MAC}{self.mac.hex(':')}"
+
+
 class JailOption(NamedValues):
     """`--jail`: one of JAILS, and whose the machine's process is to be, in which control group.
 
@@ -182,7 +201,7 @@ class JailOption(NamedValues):
 class RunOptions(NamedValues):
     """One `vestige run`. Units: `memory` bytes, `timeout` seconds; `ide` is one of IDE_PLACES.
 
-    `net`: USER, HOST_LOOPBACK, tap:NAME or None; `entropy`: a virtio entropy device; `tablet`: a
+    `net`: the network interface, None: none; `entropy`: a virtio entropy device; `tablet`: a
     virtio tablet; `devices`: those of vestige.devices that have an option which was given, by their
     fields; `stats`: where to write the statistics; `floppies`: drive A's and drive B's, of which
     those with a disk are among `disks`, last, too; `on_reboot`, one of REBOOTS, what a reset by the
@@ -215,7 +234,7 @@ class RunOptions(NamedValues):
         console: ConsoleOption = ConsoleOption(),  # noqa: B008 - never changed
         ports: tuple[PortOption, ...] = (),
         entropy: bool = False,
-        net: str | None = None,
+        net: NetOption | None = None,
         timeout: float | None = None,
         stats: str | None = None,
         accel: str = "auto",
@@ -349,25 +368,47 @@ def parse_cpus(text: str) -> int:
     return cpus
 
 
-def parse_net(words: list[str]) -> str | None:
-    """The one network interface: "user[,host-loopback]" or "tap:NAME"; None: there is none."""
+def parse_net(words: list[str]) -> NetOption | None:
+    """The one network interface: "user[,host-loopback]" or "tap:NAME", and ",mac=" and a MAC behind
+    it; None: there is none.
+    """
     if not words:
         return None
     if len(words) > 1:
         raise UsageError(f"{len(words)} times --net: a guest has one network interface; give one")
     (text,) = words
-    name = text.removeprefix(TAP)
-    if text.startswith(TAP):
+    way, comma, mac = text.rpartition(MAC) if MAC in text else (text, "", "")
+    name = way.removeprefix(TAP)
+    if way.startswith(TAP):
         if not 0 < len(name) <= LONGEST_INTERFACE or not name.isascii() or not name.isprintable():
             raise UsageError(f"--net {text}: a tap's name has 1 to {LONGEST_INTERFACE} characters")
         if "/" in name or " " in name or name in (".", ".."):
             raise UsageError(f"--net {text}: {name!r} can't be an interface's name")
-    elif text.startswith(f"{USER},") and text != HOST_LOOPBACK:
-        word = text.removeprefix(f"{USER},")
-        raise UsageError(f"--net {text}: unknown option {word!r}; there is host-loopback")
-    elif text not in (USER, HOST_LOOPBACK):
+    elif way.startswith(f"{USER},") and way != HOST_LOOPBACK:
+        word = way.removeprefix(f"{USER},")
+        raise UsageError(f"--net {text}: unknown option {word!r}; there are host-loopback and mac=")
+    elif way not in (USER, HOST_LOOPBACK):
         raise UsageError(f"--net {text}: give user (passt) or tap:NAME")
-    return text
+    return NetOption(way, _parse_mac(text, mac) if comma else None)
+
+
+def _parse_mac(text: str, mac: str) -> bytes:
+    """The address `mac` in the words `text` of --net: one interface's, so bit 0 of its first byte
+    is clear. IEEE 802, 8.2.
+    """
+    if mac == MAC_KEPT:
+        raise UsageError(
+            f"--net {text}: a guest that starts has none to keep; give a MAC, or leave mac= out"
+        )
+    pairs = mac.split(":")
+    is_mac = [len(pair) for pair in pairs] == [2] * MAC_SIZE and set(mac) <= {*_HEXADECIMAL, ":"}
+    address = bytes.fromhex("".join(pairs)) if is_mac else bytes(MAC_SIZE)
+    if address[0] & 1 or not any(address):
+        raise UsageError(
+            f"--net {text}: {mac!r} is no interface's MAC; give one like 52:54:00:12:34:56, whose"
+            f" first byte is even, or {MAC_KEPT} at a thaw"
+        )
+    return address
 
 
 def parse_timeout(text: str, option: str = "--timeout") -> float:

@@ -160,6 +160,8 @@ class Run:
             from vestige.host.backends.network import open_network  # noqa: PLC0415 - few runs need it
 
             self.network = resources.keep(open_network(asked.net, asked.cpus))
+            # A snapshot says so: the tap of that name may be another once it is thawed.
+            asked.net = options.NetOption(asked.net.way, self.network.mac)
         self.console.connect()
         self.began = ready.began
         if files.stats is not None and self.began is None:

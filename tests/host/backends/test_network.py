@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 import select
 import shutil
 import signal
@@ -20,9 +21,10 @@ from vestige import abi
 from vestige.errors import UsageError
 from vestige.host.backends import network
 from vestige.host.backends.network import Network, Passt, name_servers, open_network, open_tap
-from vestige.host.options import parse_net
+from vestige.host.options import NetOption, parse_net
 
 PATIENCE = 30
+TAP = NetOption("tap:vm0")
 
 
 def descriptors() -> set[str]:
@@ -37,13 +39,21 @@ def descriptors() -> set[str]:
     ("words", "meaning"),
     [
         ([], None),
-        (["user"], "user"),
-        (["user,host-loopback"], "user,host-loopback"),
-        (["tap:" + "x" * 15], "tap:" + "x" * 15),
+        (["user"], NetOption("user")),
+        (["user,host-loopback"], NetOption("user,host-loopback")),
+        (["tap:" + "x" * 15], NetOption("tap:" + "x" * 15)),
+        (["tap:a,mac=52:54:00:AB:cd:ef"], NetOption("tap:a", bytes.fromhex("525400abcdef"))),
+        (
+            ["user,host-loopback,mac=02:00:00:00:00:01"],
+            NetOption("user,host-loopback", bytes.fromhex("020000000001")),
+        ),
     ],
 )
-def test_net_is_passt_or_a_tap(words: list[str], meaning: str | None) -> None:
-    assert parse_net(words) == meaning
+def test_net_is_passt_or_a_tap(words: list[str], meaning: NetOption | None) -> None:
+    option = parse_net(words)
+    assert option == meaning
+    assert (option is None) == (words == [])
+    assert option is None or [option.words] == [words[0].lower()]
 
 
 @pytest.mark.parametrize(
@@ -51,10 +61,13 @@ def test_net_is_passt_or_a_tap(words: list[str], meaning: str | None) -> None:
     [
         *("", "tap", "tap:", "tap:a/b", "tap:..", "tap:a b", "tap:" + "x" * 16, "tap:é", "eth0"),
         *("user,", "user,loopback", "user,host-loopback,host-loopback", "user:host-loopback"),
+        *("user,mac=", "tap:,mac=keep", "tap:a,mac=52:54:00:12:34", "tap:a,mac=5254.0012.3456"),
+        *("tap:a,mac=52:54:00:12:34:5g", "tap:a,mac=53:54:00:12:34:56", "user,mac=keep"),
+        *("tap:a,mac=00:00:00:00:00:00", "tap:a,mac=+1:54:00:12:34:56", "tap:a,mac=52:54: 0:1:2:3"),
     ],
 )
 def test_other_networks_are_refused_with_the_words_given(text: str) -> None:
-    with pytest.raises(UsageError, match=f"^--net {text}"):
+    with pytest.raises(UsageError, match=f"^--net {re.escape(text)}"):
         parse_net([text])
 
 
@@ -69,7 +82,7 @@ def test_a_guest_has_one_interface() -> None:
 def test_without_passt_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(UsageError, match=r"^--net user: passt not found; .*apt install passt"):
-        open_network("user")
+        open_network(NetOption("user"))
 
 
 @pytest.fixture
@@ -82,7 +95,7 @@ def passt() -> Iterator[Callable[..., Stream]]:
     opened = []
 
     def start(words: str) -> Stream:
-        opened.append(open_network(words))
+        opened.append(open_network(NetOption(words)))
         assert opened[-1].backend == abi.NetBackend.STREAM
         stream = Stream(opened[-1].descriptors[0])
         try:
@@ -99,7 +112,7 @@ def passt() -> Iterator[Callable[..., Stream]]:
 
 def test_passt_answers_dhcp_on_the_stream(passt: Callable[..., Stream]) -> None:
     data = passt("user").lease()
-    assert data[:6] == network.MAC_OF_USER
+    assert data[:6] == network.mac_of(NetOption("user"))
     assert data[42] == 2  # BOOTREPLY
 
 
@@ -197,7 +210,7 @@ def test_passt_is_told_what_of_the_host_the_guest_may_reach(
     os.mkfifo(tmp_path / "said")
     a_program(tmp_path, monkeypatch, f'echo "$@" > {tmp_path}/said; cat <&3 >/dev/null')
     monkeypatch.setattr(network, "name_servers", list)
-    with closing(open_network(words)):
+    with closing(open_network(NetOption(words))):
         assert (tmp_path / "said").read_text().split()[4:] == said
 
 
@@ -219,7 +232,7 @@ def test_a_passt_that_ends_is_told_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     a_program(tmp_path, monkeypatch, "echo one; echo no route to \x07 anything >&2; exit 3")
-    with closing(open_network("user")) as passt:
+    with closing(open_network(NetOption("user"))) as passt:
         (watch,) = passt.waits_for()
         poll = select.poll()
         poll.register(watch, select.POLLIN)
@@ -238,7 +251,7 @@ def test_closing_ends_passt_and_leaves_no_descriptor(
 ) -> None:
     a_program(tmp_path, monkeypatch, 'echo $$ > "$0.pid"; kill -STOP $$')
     before = descriptors()
-    passt = open_network("user")
+    passt = open_network(NetOption("user"))
     assert isinstance(passt, Passt)
     pid = passt._pid
     assert pid is not None
@@ -255,8 +268,9 @@ def test_passt_loses_its_socket_when_this_process_is_killed(
     os.mkfifo(ended)
     a_program(tmp_path, monkeypatch, f"cat <&3 >/dev/null; echo done > {ended}")
     opener = (
-        "from vestige.host.backends.network import open_network as o; "
-        "n = o('user'); print(1, flush=1)"
+        "from vestige.host.backends.network import open_network; "
+        "from vestige.host.options import NetOption; "
+        "n = open_network(NetOption('user')); print(1, flush=1)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", f"{opener}; input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -278,13 +292,13 @@ def test_a_tap_that_does_not_exist_is_not_made() -> None:
     with pytest.raises(
         UsageError, match=r"^--net tap:vestigeX: no such interface; make it: .*tuntap"
     ):
-        open_network("tap:vestigeX")
+        open_network(NetOption("tap:vestigeX"))
     assert not Path("/sys/class/net/vestigeX").exists()
 
 
 def test_an_interface_that_is_no_tap_is_refused() -> None:
     with pytest.raises(UsageError, match=r"^--net tap:lo: not a tap"):
-        open_network("tap:lo")
+        open_network(NetOption("tap:lo"))
 
 
 @pytest.fixture
@@ -318,7 +332,7 @@ def test_a_tap_that_can_not_be_had_is_refused(
     monkeypatch.setattr(network, "_configure", refuse)
     before = descriptors()
     with pytest.raises(UsageError, match=f"^--net tap:vm0: .*{words}"):
-        open_tap("vm0", 1, str(interfaces))
+        open_tap(TAP, 1, str(interfaces))
     assert descriptors() == before
 
 
@@ -327,7 +341,7 @@ def test_without_the_tun_device_it_is_said_how_to_get_it(
 ) -> None:
     monkeypatch.setattr(network, "TUN", str(interfaces / "none"))
     with pytest.raises(UsageError, match=r"^--net tap:vm0: there is no .*modprobe tun"):
-        open_tap("vm0", 1, str(interfaces))
+        open_tap(TAP, 1, str(interfaces))
 
 
 def test_a_taps_guest_has_an_address_of_its_own(
@@ -336,11 +350,18 @@ def test_a_taps_guest_has_an_address_of_its_own(
     monkeypatch.setattr(network, "TUN", os.devnull)
     monkeypatch.setattr(network, "_configure", lambda *_: None)
     described = abi.Net()
-    with closing(open_tap("vm0", 1, str(interfaces))) as tap:
+    with closing(open_tap(TAP, 1, str(interfaces))) as tap:
         assert isinstance(tap, Network)
         tap.describe(described, 5)
     assert bytes(described.mac) == bytes.fromhex("525400010203")
+    assert bytes(described.mac) == network.mac_of(TAP, str(interfaces))
     assert (described.backend, described.mtu, described.files[0]) == (abi.NetBackend.TAP, 1500, 5)
+
+
+@pytest.mark.parametrize("way", ["user", "user,host-loopback", "tap:vm0", "tap:none"])
+def test_a_guest_has_the_address_that_is_asked_for(interfaces: Path, way: str) -> None:
+    mac = bytes.fromhex("0200000000aa")
+    assert network.mac_of(NetOption(way, mac), str(interfaces)) == mac
 
 
 @pytest.mark.parametrize(
@@ -354,7 +375,7 @@ def test_a_tap_made_with_several_queues_is_opened_for_each_cpu(
     monkeypatch.setattr(network, "_configure", lambda *_: None)
     described = abi.Net()
     before = descriptors()
-    with closing(open_tap("vm0", cpus, str(interfaces))) as tap:
+    with closing(open_tap(TAP, cpus, str(interfaces))) as tap:
         tap.describe(described, 7)
         assert len(set(tap.descriptors)) == pairs
     assert descriptors() == before

@@ -17,7 +17,7 @@ from _collections_abc import Sequence
 from vestige import abi
 from vestige.errors import UsageError
 from vestige.host.messages import tell
-from vestige.host.options import HOST_LOOPBACK, TAP, USER
+from vestige.host.options import HOST_LOOPBACK, TAP, NetOption
 
 PASST = "passt"
 NO_LOOPBACK = "--no-map-gw"  # else the gateway's address is the host's loopback
@@ -84,13 +84,12 @@ class Network:
 class Passt(Network):
     """A passt of our own. It ends with its socket, so with this process however that ends."""
 
-    def __init__(self, host_loopback: bool = False) -> None:
-        """Start passt. With `host_loopback` the guest's gateway is the host's loopback address.
-
-        Raises UsageError where there is no passt.
+    def __init__(self, mac: bytes, host_loopback: bool = False) -> None:
+        """Start passt, for a guest of that MAC. With `host_loopback` the guest's gateway is the
+        host's loopback address. Raises UsageError where there is no passt.
         """
         self._words = [] if host_loopback else [NO_LOOPBACK, *name_servers()]
-        super().__init__(abi.NetBackend.STREAM, [self._start()], MAC_OF_USER, PASST_MTU)
+        super().__init__(abi.NetBackend.STREAM, [self._start()], mac, PASST_MTU)
 
     def _start(self) -> int:
         """Start passt; our end of its socket."""
@@ -186,11 +185,11 @@ def find_passt() -> str:
     return program
 
 
-def open_network(words: str, cpus: int = 1) -> Network:
+def open_network(asked: NetOption, cpus: int = 1) -> Network:
     """What `--net` asks for. Raises UsageError saying what is wrong with it."""
-    if words in (USER, HOST_LOOPBACK):
-        return Passt(words == HOST_LOOPBACK)
-    return open_tap(words.removeprefix(TAP), cpus)
+    if asked.way.startswith(TAP):
+        return open_tap(asked, cpus)
+    return Passt(mac_of(asked), asked.way == HOST_LOOPBACK)
 
 
 def name_servers(resolvers: str = RESOLVERS, uplinks: str = UPLINKS) -> list[str]:
@@ -222,11 +221,12 @@ def _is_loopback(address: str) -> bool:
     return address.startswith("127.") or address == "::1"
 
 
-def open_tap(name: str, cpus: int = 1, interfaces: str = INTERFACES) -> Network:
+def open_tap(asked: NetOption, cpus: int = 1, interfaces: str = INTERFACES) -> Network:
     """A tap that exists. Its frames come with virtio's header, checksums and cutting left to us.
 
     One that was made with `multi_queue` has a pair of queues for each of the guest's CPUs.
     """
+    name = asked.way.removeprefix(TAP)
     folder = f"{interfaces}/{name}"
     if not os.path.exists(folder):  # noqa: PTH110 - pathlib is slow to import
         raise UsageError(
@@ -250,11 +250,19 @@ def open_tap(name: str, cpus: int = 1, interfaces: str = INTERFACES) -> Network:
         for descriptor in descriptors:
             os.close(descriptor)
         raise UsageError(f"--net tap:{name}: {_refusal(name, error)}") from error
-    mac = bytes.fromhex((_attribute(folder, "address") or "00:00:00:00:00:00").replace(":", ""))
     mtu = int(_attribute(folder, "mtu") or 0)
-    return Network(
-        abi.NetBackend.TAP, descriptors, MAC_PREFIX + mac[3:6], mtu if mtu < 1 << 16 else 0
-    )
+    mac = mac_of(asked, interfaces)
+    return Network(abi.NetBackend.TAP, descriptors, mac, mtu if mtu < 1 << 16 else 0)
+
+
+def mac_of(asked: NetOption, interfaces: str = INTERFACES) -> bytes:
+    """The address that the guest's interface has: as asked for, or by the tap that there is."""
+    if asked.mac is not None:
+        return asked.mac
+    if not asked.way.startswith(TAP):
+        return MAC_OF_USER
+    tap = _attribute(f"{interfaces}/{asked.way.removeprefix(TAP)}", "address")
+    return MAC_PREFIX + bytes.fromhex((tap or "00:00:00:00:00:00").replace(":", ""))[3:6]
 
 
 def _configure(descriptor: int, name: str, flags: int) -> None:

@@ -57,11 +57,11 @@ def check_same(path: str, before: RunOptions, now: RunOptions) -> None:
     now.ports = tuple(sorted(now.ports, key=lambda port: order.index(port.name)))
     _check_console(path, before, now)
     if now.net is not None and before.net is not None:
-        if now.net.startswith(TAP) != before.net.startswith(TAP):
-            cure = "tap:NAME" if before.net.startswith(TAP) else before.net
+        if now.net.way.startswith(TAP) != before.net.way.startswith(TAP):
+            cure = "tap:NAME" if before.net.way.startswith(TAP) else before.net.way
             raise UsageError(
-                f"--net {now.net}: the guest of {path} was frozen with --net {before.net}; give"
-                f" --net {cure}"
+                f"--net {now.net.words}: the guest of {path} was frozen with --net"
+                f" {before.net.way}; give --net {cure}"
             )
 
 

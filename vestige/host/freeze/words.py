@@ -51,7 +51,7 @@ def words_of(asked: RunOptions) -> list[str]:
     ):
         words += [word] if given else []
     if asked.net is not None:
-        words.append(f"--net={asked.net}")
+        words.append(f"--net={asked.net.words}")
     words += [
         place.option.name for place in DEVICES if place.option and place.field in asked.devices
     ]
