@@ -19,6 +19,7 @@ from vestige.agent.wire import Wire
 from vestige.errors import UsageError
 
 RANDOM = bytes(range(64))
+MAC = bytes.fromhex("525400abcdef")
 LONG = 40  # questions until it has ended: more than others would wait behind
 STDERR = base64.b64encode(b"there is neither\n").decode()
 
@@ -43,7 +44,7 @@ class Guest:
 def test_it_has_the_agents_ear_until_it_is_done() -> None:
     guest = Guest(LONG)
     peer = Peer(guest)
-    assert peer.have(renewing.conversation(Talk(1, 1), RANDOM)).status == 0
+    assert peer.have(renewing.conversation(Talk(1, 1), RANDOM, None)).status == 0
     assert peer.connections == 0  # but for the one that it began with
     assert base64.b64decode(guest.asked["input-data"]) == RANDOM
 
@@ -58,7 +59,7 @@ def test_others_wait_behind_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
     guest = Guest(3)
     with at_a_socket(tmp_path / "agent", saying(answer)) as path:
-        begin = renewing.first_at(str(path))
+        begin = renewing.first_at(str(path), None)
         asker = threading.Thread(target=Agent(path).ping)
         asker.start()
         begin()
@@ -74,6 +75,13 @@ def test_others_wait_behind_it(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (Guest(1, exitcode=1, **{"err-data": STDERR}), ": there is neither\n"),
         (Guest(1, exitcode=5), ": status 5\n"),
         (lambda name, _: error("no shell") if name == "guest-exec" else b"", "no shell"),
+        (  # the agent was killed, and is another now
+            lambda name, _: {
+                "guest-exec": line({"pid": 7}),
+                "guest-exec-status": error("PID 7 does not exist"),
+            }.get(name, b""),
+            "PID 7 does not exist",
+        ),
     ],
 )
 def test_what_can_t_be_renewed_is_told_in_a_line(
@@ -82,10 +90,61 @@ def test_what_can_t_be_renewed_is_told_in_a_line(
     with at_a_socket(tmp_path / "agent", saying(answer)) as path:
         wire = Wire(str(path))
         wire.connect()
-        renewing.renew(wire)
+        renewing.renew(wire, None)
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert problem in told
+
+
+def test_an_agent_that_is_silent_is_told_once_and_asked_when_it_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = threading.Event()
+    guest = Guest(1)
+    answers = saying(guest)
+
+    def silent_at_first(client: socket.socket) -> None:
+        told.wait(60)
+        answers(client)
+
+    with at_a_socket(tmp_path / "agent", silent_at_first) as path:
+        wire = Wire(str(path))
+        wire.connect()
+        asker = threading.Thread(target=renewing.renew, args=(wire, MAC, 0.01))
+        asker.start()
+        said = ""
+        while "\n" not in said:
+            said += capsys.readouterr().err
+            asker.join(0.01)
+        told.set()
+        asker.join()
+    assert "yet: no guest agent has answered within 0.01 s" in said
+    assert guest.asked["arg"][-1] == "52:54:00:ab:cd:ef"
+    assert (said + capsys.readouterr().err).count("\n") == 1
+
+
+class Both(Guest):
+    """Has no random numbers, nor an address."""
+
+    def __call__(self, name: str, arguments: Mapping[str, Any]) -> bytes:
+        if name == "guest-exec":
+            said = b"no random numbers\n" if arguments["path"] == "perl" else b"no address\n"
+            self.ended = {
+                "exited": True,
+                "exitcode": 3,
+                "err-data": base64.b64encode(said).decode(),
+            }
+        return super().__call__(name, arguments)
+
+
+@pytest.mark.parametrize(
+    ("mac", "told"), [(None, b"no random numbers\n"), (MAC, b"no random numbers\nno address\n")]
+)
+def test_the_mac_is_seen_to_whatever_became_of_the_random_numbers(
+    mac: bytes | None, told: bytes
+) -> None:
+    done = Peer(Both(1)).have(renewing.conversation(Talk(1, 1), RANDOM, mac))
+    assert (done.status, done.stderr) == (3, told)
 
 
 def test_a_run_that_ends_meanwhile_tells_nothing(
@@ -97,13 +156,13 @@ def test_a_run_that_ends_meanwhile_tells_nothing(
     with at_a_socket(tmp_path / "agent", ends) as path:
         wire = Wire(str(path))
         wire.connect()
-        renewing.renew(wire)
+        renewing.renew(wire, None)
     assert capsys.readouterr().err == ""
 
 
 def test_a_place_where_there_is_no_agent_s_socket_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
-        renewing.first_at(str(tmp_path / "nothing"))
+        renewing.first_at(str(tmp_path / "nothing"), None)
 
 
 class Lacking(Guest):
@@ -122,14 +181,14 @@ class Lacking(Guest):
 def words(*lacking: str) -> list[str]:
     """Those of the command that a guest runs that lacks these."""
     guest = Lacking(*lacking)
-    Peer(guest).have(renewing.conversation(Talk(1, 1), RANDOM))
+    Peer(guest).have(renewing.conversation(Talk(1, 1), RANDOM, None))
     assert base64.b64decode(guest.asked["input-data"]) == RANDOM
     return [guest.asked["path"], *guest.asked["arg"]]
 
 
 def test_it_is_told_to_begin_before_the_agent_has_answered() -> None:
     peer = Peer(Guest(1))
-    peer.have(renewing.conversation(Talk(1, 1), RANDOM))
+    peer.have(renewing.conversation(Talk(1, 1), RANDOM, None))
     assert peer.says.heard == ["guest-sync-delimited", "guest-exec", "guest-exec-status"]
     assert peer.steps == 2
 

@@ -1,7 +1,8 @@
 """Has a guest that goes on from a snapshot be told apart from others that do, by its agent.
 
 It gives the guest's kernel random numbers, and has it use them at once: Linux before 5.18, and
-kernels without its driver, know nothing of the virtual machine generation ID.
+kernels without its driver, know nothing of the virtual machine generation ID. And the guest's
+network interface takes the MAC that it has on another tap: see readdressing.py.
 It has the agent's ear before all others, and keeps it until it is done.
 
 Source: random(4), for RNDADDENTROPY and RNDRESEEDCRNG.
@@ -12,15 +13,16 @@ import os
 from _collections_abc import Callable
 from _thread import start_new_thread
 
-from vestige.agent import operations
+from vestige.agent import operations, readdressing
 from vestige.agent.blocking import drive
 from vestige.agent.operations import SHELL, Done
 from vestige.agent.protocol import SHOWN, RefusedError
-from vestige.agent.talk import GoneError, Steps, Talk
+from vestige.agent.talk import Exchange, GoneError, Steps, Talk
 from vestige.agent.wire import Wire
 from vestige.errors import GuestError, UsageError
 from vestige.host.messages import in_one_line, tell
 
+SILENCE = 60.0  # seconds without an answer of the agent's, after which that is told
 RANDOM = 64  # bytes, twice what Linux makes a key of
 PATIENCE = 300.0  # seconds that the guest may take, once its agent has answered: emulated, say
 RNDADDENTROPY, RNDRESEEDCRNG = 0x4008_5203, 0x5207  # linux/random.h
@@ -48,27 +50,32 @@ exit 1
 _WAYS = (["perl", "-e", _PERL], ["python3", "-c", _PYTHON], [SHELL, "-c", _NEITHER])
 
 
-def first_at(path: str) -> Callable[[], None]:
+def first_at(path: str, mac: bytes | None) -> Callable[[], None]:
     """Be the first to ask the agent whose socket is at `path`; others wait behind this.
 
-    What is returned renews the guest, once that runs, while this process does other things. The
-    agent may take any time to answer. What can't be renewed is told. Raises UsageError where there
-    is no such socket.
+    What is returned renews the guest, once that runs, while this process does other things. `mac`:
+    of the guest's network interface, None: there is none. The agent may take any time to answer;
+    after a while that is told, as is what can't be renewed. Raises UsageError where there is no
+    such socket.
     """
     wire = Wire(path)
     wire.connect()
 
     def begin() -> None:
-        start_new_thread(renew, (wire,))
+        start_new_thread(renew, (wire, mac))
 
     return begin
 
 
-def renew(wire: Wire) -> None:
-    """Have the conversation, on a wire that is connected."""
+def renew(wire: Wire, mac: bytes | None, silence: float = SILENCE) -> None:
+    """Have the conversation, on a wire that is connected. It is told if the agent is silent for
+    so many seconds.
+    """
     talk = Talk(math.inf, int.from_bytes(os.urandom(4)), PATIENCE)
     try:
-        done = drive(wire, talk, conversation(talk, os.urandom(RANDOM)))
+        done = drive(
+            wire, talk, _impatient(talk, conversation(talk, os.urandom(RANDOM), mac), silence)
+        )
     except GoneError:
         return  # the run has ended
     except (GuestError, UsageError) as error:
@@ -81,11 +88,41 @@ def renew(wire: Wire) -> None:
     tell(f"the guest is not told apart from others of its snapshot: {problem}")
 
 
-def conversation(talk: Talk, random: bytes) -> Steps[Done]:
-    """How the guest's part of it has ended, on a connection that is there already.
+def _impatient(talk: Talk, steps: Steps[Done], silence: float) -> Steps[Done]:
+    """The same conversation. Tells once if the agent has not answered within so many seconds."""
+    step = next(steps)
+    end: float | None = None
+    while True:
+        if isinstance(step, Exchange) and not talk.is_answered:
+            step = step._replace(seconds=min(step.seconds, silence))
+        came = yield step
+        if end is None:
+            end = came.now + silence
+        try:
+            step = steps.send(came)
+        except StopIteration as ended:
+            done: Done = ended.value
+            return done
+        if came.now >= end and not talk.is_answered:
+            end = math.inf
+            tell(
+                "the guest is not told apart from others of its snapshot yet: no guest agent has"
+                f" answered within {silence:g} s; it will be once one does"
+            )
 
-    The first of the programs that can be started does it.
-    """
+
+def conversation(talk: Talk, random: bytes, mac: bytes | None) -> Steps[Done]:
+    """How the guest's part of it has ended, on a connection that is there already."""
+    done = yield from _reseed(talk, random)
+    if mac is None:
+        return done
+    words = [SHELL, "-c", f'{readdressing.SCRIPT}readdress "$1"', "readdress", mac.hex(":")]
+    other = yield from operations.run_alone(talk, words, b"", PATIENCE)
+    return Done(done.status or other.status, b"", done.stderr + other.stderr)
+
+
+def _reseed(talk: Talk, random: bytes) -> Steps[Done]:
+    """Have the first of the programs that can be started do it."""
     *others, last = _WAYS
     for words in others:
         try:

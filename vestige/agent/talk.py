@@ -86,6 +86,11 @@ class Talk:
         """The time of the last step."""
         return self._now
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the agent has answered to this conversation, on the connection that there is."""
+        return self._is_synchronised
+
     def stop(self) -> None:
         """Whoever waits for the outcome wants it no more."""
         self.is_stopped = True

@@ -7,7 +7,8 @@ from vestige.devices import DEVICES
 from vestige.errors import UsageError
 from vestige.host.freeze.given import check_kinds, check_same
 from vestige.host.freeze.snapshot import Snapshot, check_disks, open_snapshot
-from vestige.host.options import ConsoleOption, RunOptions
+from vestige.host.messages import tell
+from vestige.host.options import MAC, MAC_KEPT, ConsoleOption, RunOptions
 from vestige.lang.types import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ SYNTAX = Syntax(
         " guest was run with: --disk a disk that has been moved, and as many as it had. Its console"
         " is this terminal, and its ports lead nowhere, unless others are given. The snapshot stays"
         " as it is: what the guest writes to memory is this run's own. By its agent, if it has one,"
-        " it gets random numbers of its own. A guest that resets itself ends the run."
-        " Exit status: as of `vestige run`."
+        " it gets random numbers of its own, and on another tap another MAC and an address for it,"
+        " unless the MAC is given. A guest that resets itself ends the run. Exit status: as of"
+        " `vestige run`."
     ),
     refused={
         option.name: "a thaw has no such option, as its machine is as it was frozen; leave it out"
@@ -72,12 +74,18 @@ def options_for(snapshot: Snapshot, arguments: Arguments) -> RunOptions:
         raise UsageError(f"{path}: its manifest is damaged: it asks for too much")
     if (was.memory, was.cpus) != (snapshot.memory, snapshot.cpus):
         raise UsageError(f"{path}: its manifest is damaged: it is of two machines")
+    if was.net is not None:
+        if was.net.mac is None:
+            raise UsageError(f"{path}: its manifest is damaged: its network has no MAC")
+        snapshot.mac = was.net.mac
     check_kinds(path, was, arguments.last)
     words = [
         word
         for option in RUN.options
         for word in _words(option, arguments if arguments.has(option.name) else before)
     ]
+    if snapshot.mac is not None:
+        words = [_with_mac(word, snapshot.mac) for word in words]
     if not arguments.has("--console"):  # its terminal may be the screen's
         words = [word for word in words if not word.startswith("--console=")]
     options = options_of(RUN.read(words))
@@ -88,6 +96,14 @@ def options_for(snapshot: Snapshot, arguments: Arguments) -> RunOptions:
     check_same(path, was, options)
     options.on_reboot = "exit"
     return options
+
+
+def _with_mac(word: str, mac: bytes) -> str:
+    """The same word, with that MAC where it asks for the one that the guest had."""
+    keeps = f"{MAC}{MAC_KEPT}"
+    if not (word.startswith("--net=") and word.endswith(keeps)):
+        return word
+    return f"{word.removesuffix(keeps)}{MAC}{mac.hex(':')}"
 
 
 def _words(option: Option, arguments: Arguments) -> list[str]:
@@ -146,18 +162,39 @@ class Wanted:
         def opened(asked: RunOptions, resources: "Resources", watch: "Watch") -> "Files":
             files = open_files(asked, resources, watch, self.snapshot)
             check_disks(self.snapshot, files.disks, _names(asked, self._arguments))
-            if asked.agent_path is not None:
-                there.started = _renewing(asked.agent_path, there.started)
+            there.started = _renewing(asked, self.snapshot.mac, there.started)
             return files
 
         return opened
 
 
-def _renewing(agent: str, started: "Callable[[], object]") -> "Callable[[], object]":
-    """`started`, which also has the guest be told apart from its copies, by its agent."""
-    from vestige.agent import renewing  # noqa: PLC0415 - few guests have one
+def _renewing(
+    asked: RunOptions, mac: bytes | None, started: "Callable[[], object]"
+) -> "Callable[[], object]":
+    """`started`, which also has the guest be told apart from its copies, by its agent.
 
-    begin = renewing.first_at(agent)
+    `mac`: of its network interface, as it was frozen.
+    """
+    now = None
+    if asked.net is not None:
+        from vestige.host.backends.network import mac_of  # noqa: PLC0415 - few guests have one
+
+        now = mac_of(asked.net)
+    if asked.agent_path is not None:
+        from vestige.agent import renewing  # noqa: PLC0415 - few guests have one
+
+        begin = renewing.first_at(asked.agent_path, now)
+    elif asked.net is not None and now != mac:
+        line = (
+            f"--net {asked.net.words}: no frame of the guest's passes, as its MAC is another there"
+            f" and without --agent nobody tells it; give --net {asked.net.way},mac=keep, or have"
+            " its driver find the device anew"
+        )
+
+        def begin() -> None:
+            tell(line)
+    else:
+        return started
 
     def both() -> None:
         begin()

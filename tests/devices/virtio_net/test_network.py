@@ -478,17 +478,40 @@ def address(bench: NetBench) -> bytes:
     return bench.read(0x2000, 4).to_bytes(4, "little") + bench.read(0x2004, 2).to_bytes(2, "little")
 
 
-def test_another_address_is_there_once_a_driver_has_reset_the_device(stream: NetBench) -> None:
-    """Until then frames for the address that the driver knows are delivered."""
-    receive, _ = stream.go_with()
+def test_on_another_network_no_frame_passes_until_a_driver_finds_its_address(
+    stream: NetBench,
+) -> None:
+    """Another copy of the guest may have the one that the driver knows, and its connections."""
+    receive, transmit = stream.go_with()
     stream.thaw(OTHER)
     assert address(stream) == MAC
+    assert stream.shared.statistics.net.down
     stream.space(receive, 200)
-    stream.bring(prefixed(frame(60)))
-    assert stream.received(receive) == [PLAIN + frame(60)]
+    stream.send(transmit, frame(60))
+    assert (stream.reads(), stream.writes()) == ([], [])
     stream.write(0x14, 1, 0)
     stream.step()
     assert address(stream) == OTHER
+    receive, transmit = stream.go_with()
+    assert not stream.shared.statistics.net.down
+    stream.space(receive, 200)
+    stream.bring(prefixed(frame(70)))
+    assert stream.received(receive) == [PLAIN + frame(70)]
+    stream.send(transmit, frame(80))
+    assert stream.take() == prefixed(frame(80))
+
+
+def test_frozen_before_a_driver_has_found_it_and_back_on_its_own_network_frames_pass(
+    stream: NetBench,
+) -> None:
+    receive, transmit = stream.go_with()
+    stream.thaw(OTHER)
+    stream.thaw(MAC)
+    stream.space(receive, 200)
+    stream.bring(prefixed(frame(60)))
+    assert stream.received(receive) == [PLAIN + frame(60)]
+    stream.send(transmit, frame(80))
+    assert stream.take() == prefixed(frame(80))
 
 
 def test_a_link_that_was_down_is_up_behind_a_thaw_and_the_driver_is_told_once(

@@ -45,7 +45,8 @@ class Snapshot:
     by the disks' numbers; what its manifest says.
 
     `domains`: how many the machine has; `monitor`: of the code that it has, see `key_of`; `jumps`:
-    whether its clocks are to show the time that it is, once it goes on.
+    whether its clocks are to show the time that it is, once it goes on; `mac`: the address that
+    its guest's network interface had, once the words are read.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Snapshot:
         self.layout: dict[str, str] = told["layout"]
         self.disks: list[dict[str, Any]] = told["disks"]
         self.jumps = False
+        self.mac: bytes | None = None
 
     def check_monitor(self, code: MonitorCode) -> None:
         """Raise UsageError where it has another monitor than this."""

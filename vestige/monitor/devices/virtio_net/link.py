@@ -98,7 +98,7 @@ class NetworkLink(Struct):
     ) -> None:
         """Look whether the read has brought something. 0 is the end of a stream."""
         owner = self.receive_owner()
-        if not ring_driver.take_answer(owner) or not net.link:
+        if not ring_driver.take_answer(owner) or not net.passes():
             return
         result = ring_driver.result_of(owner)
         if 0 < result <= INBOX - self.end:
@@ -165,7 +165,7 @@ class NetworkLink(Struct):
     def read(self, net: VirtioNet, ring_driver: RingDriver, ring: Ring) -> None:
         """Ask for more when all that is whole is delivered."""
         owner = self.receive_owner()
-        if self.packet > 0 or ring_driver.busy(owner) or self.again or not net.link:
+        if self.packet > 0 or ring_driver.busy(owner) or self.again or not net.passes():
             return
         waiting = u32(self.end - self.first)
         if waiting == 0 or self.end > INBOX - LONGEST:
@@ -302,7 +302,7 @@ class NetworkLinks(Struct):
             if i < config.net.pairs:
                 self.links[i].move(net, device, config, ring_driver, now)
         shown = statistics.net
-        shown.down = net.link == 0
+        shown.down = not net.passes()
         shown.received = net.traffic.received
         shown.received_bytes = net.traffic.received_bytes
         shown.received_dropped = net.traffic.received_dropped

@@ -45,7 +45,9 @@ class VirtioNet(Struct):
 
     backend: u8  # abi.NetBackend
     link: u8  # LINK_UP, or 0
-    home: u8[MAC_SIZE]  # the address it begins with
+    home: u8[MAC_SIZE]  # the address with which the driver begins that comes next
+    known: u8[MAC_SIZE]  # that with which the one has begun that there is
+    is_strange: u8  # they differ: no frame passes
     mac: u8[MAC_SIZE]
     mtu: u16
     most_pairs: u16
@@ -72,16 +74,29 @@ class VirtioNet(Struct):
         self.forget()
 
     def settle(self, net: abi.Net) -> None:
-        """Have another address, which a driver finds once it has reset the device."""
+        """Have the address of a network that may be another, which a driver finds at a reset.
+
+        Until then the guest would go by an address that another copy of it may have there, in the
+        middle of the same connections: so no frame passes.
+        """
+        self.is_strange = 0
         for i in range(MAC_SIZE):
             self.home[i] = net.mac[i]
+            if self.home[i] != self.known[i]:
+                self.is_strange = 1
+
+    def passes(self) -> bool:
+        """Whether there is another side for the driver's frames."""
+        return self.link != 0 and self.is_strange == 0
 
     def forget(self) -> None:
         """As after a reset by the driver."""
         self.pairs = 1
         self.offloads_off = 0
         self.filter.reset()
+        self.is_strange = 0
         for i in range(MAC_SIZE):
+            self.known[i] = self.home[i]
             self.mac[i] = self.home[i]
 
     def features(self) -> u64:
@@ -281,13 +296,13 @@ class VirtioNet(Struct):
             device.give(queue, chain.identifier, chain.slots, 0, ram)
 
     def acceptable(self, device: VirtioDevice) -> bool:
-        """Whether the other side can take a frame of this length at all, and the link is up."""
+        """Whether there is another side, which can take a frame of this length at all."""
         chain = self.chain
         longest = u32(MAX_PACKET)
         if self.backend == NetBackend.STREAM:
             longest = u32(HEADER_SIZE + STREAM_FRAME)
         shortest = HEADER_SIZE + ETHERNET_HEADER
-        return self.link != 0 and shortest <= chain.readable <= longest and device.running()
+        return self.passes() and shortest <= chain.readable <= longest and device.running()
 
     def collect(self, device: VirtioDevice, batch: Batch, ram: Memory) -> bool:
         """Put a frame into the batch; False: not with that header, or not to that address."""
