@@ -48,12 +48,29 @@ def test_what_the_guest_has_may_be_given() -> None:
 OTHERS = [
     ("--disk a", "--disk b --disk c", "--disk b, c: 2 given, .* with 1, a; give as many --disk"),
     ("--disk a --disk b", "--disk b", "--disk b: 1 given, .* with 2, a, b; give as many"),
-    ("--disk a", "--disk b,bus=ide", "--disk b: bus=ide, and in s it is on virtio; give bus=virt"),
+    ("--disk a", "--disk b,bus=ide", "--disk b: bus=ide, and in s it is on virtio; give --disk b$"),
+    ("--disk a,bus=ide", "--disk b", "--disk b: bus=virtio, .* on ide; give --disk b,bus=ide$"),
     ("--disk a", "--disk b,readonly", "--disk b: readonly, .* to be written; give --disk b$"),
+    (
+        "--disk a,overlay=temporary,discard=unmap",
+        "--disk b,,c,readonly,format=raw",
+        "--disk b,c: readonly, .* it is written, to overlay=temporary; give --disk"
+        " b,,c,discard=unmap,format=raw,overlay=temporary$",
+    ),
     ("--disk a,readonly", "--disk b", "--disk b: to be w.* readonly; give --disk b,readonly$"),
     ("--disk a", "--disk b,discard=unmap", "--disk b: discard=.* without; give --disk b$"),
     ("--disk a,discard=unmap", "--disk b", "--disk b: no disc.* give --disk b,discard=unmap$"),
     ("--disk a", "--disk b,overlay=temporary", "overlay=temporary, and .* none; give --disk b$"),
+    (
+        "--disk a,overlay=o",
+        "--disk b,overlay=p,bus=ide",
+        "--disk b: bus=ide, .* give --disk b,overlay=p$",
+    ),
+    (
+        "--cdrom a,format=raw",
+        "--cdrom none",
+        "--cdrom none: .* give --cdrom a,format=raw, and change it then$",
+    ),
     ("--disk a,overlay=o", "--disk b", "no overlay, .* overlay=o; give --disk b,overlay=o$"),
     (
         "--disk a,overlay=temporary",

@@ -8,6 +8,7 @@ snapshot.py does.
 from collections.abc import Callable, Sequence
 
 from vestige.errors import UsageError
+from vestige.host.freeze.words import doubled
 from vestige.host.options import (
     EMPTY,
     FLOPPY,
@@ -99,30 +100,54 @@ def _check_number(
 
 def _check_disk(path: str, had: DiskOption, have: DiskOption) -> None:
     """Raise UsageError where one is not of the kind of the other."""
+    cure = _in_words(_like(had, have))
     if have.controller is not None:
         problem = "no frozen guest has a controller"
         cure = f"the disk that {path} was frozen with, {had.path}"
     elif bool(have.path) != bool(had.path):
         problem = f"the drive had {had.path or 'nothing'} in it when {path} was frozen"
-        cure = had.words + (", and change it then" if had.is_optical else "")
+        cure = _in_words(had) + (", and change it then" if had.is_optical else "")
     elif have.bus != had.bus:
-        problem, cure = f"bus={have.bus}, and in {path} it is on {had.bus}", f"bus={had.bus}"
+        problem = f"bus={have.bus}, and in {path} it is on {had.bus}"
     elif have.read_only != had.read_only:
         problem = f"{'readonly' if have.read_only else 'to be written'}, and in {path} it is "
-        problem += "readonly" if had.read_only else "to be written"
-        cure = f"{have.words}{',readonly' if had.read_only else ''}"
+        problem += _written(had)
     elif have.discard != had.discard:
         problem = f"{'' if have.discard else 'no '}discard=unmap, and in {path} it is "
         problem += f"with{'' if had.discard else 'out'}"
-        cure = f"{have.words}{',discard=unmap' if had.discard else ''}"
     elif _overlay(have) != _overlay(had):
         problem = f"overlay={have.overlay}" if have.overlay is not None else "no overlay"
         problem += f", and in {path} it has "
         problem += f"overlay={had.overlay}" if had.overlay is not None else "none"
-        cure = have.words + (f",overlay={had.overlay}" if had.overlay is not None else "")
     else:
         return
     raise UsageError(f"{have.words}: {problem}; give {cure}")
+
+
+def _written(disk: DiskOption) -> str:
+    if disk.overlay is not None:
+        return f"written, to overlay={disk.overlay}"
+    return "readonly" if disk.read_only else "to be written"
+
+
+def _like(had: DiskOption, have: DiskOption) -> DiskOption:
+    """The disk that `have` is, as `had` was."""
+    overlay = have.overlay if _overlay(have) == _overlay(had) else had.overlay
+    return DiskOption(
+        have.path, had.bus, had.read_only, had.discard, have.raw, had.is_optical, overlay
+    )
+
+
+def _in_words(disk: DiskOption) -> str:
+    """All of the option that asks for it."""
+    if not disk.path:
+        return disk.words
+    words = f"{disk.words.split()[0]} {doubled(disk.path)}"
+    words += f",bus={disk.bus}" if disk.bus not in (VIRTIO, FLOPPY) and not disk.is_optical else ""
+    words += ",readonly" if disk.read_only and not disk.is_optical else ""
+    words += ",discard=unmap" if disk.discard else ""
+    words += ",format=raw" if disk.raw else ""
+    return words + ("" if disk.overlay is None else f",overlay={doubled(disk.overlay)}")
 
 
 def _overlay(disk: DiskOption) -> str | None:

@@ -66,7 +66,7 @@ def _disk(disk: DiskOption) -> str:
     word += ",format=raw" if disk.raw else ""
     if disk.overlay is not None:
         temporary = disk.overlay == TEMPORARY
-        word += f",overlay={disk.overlay if temporary else _doubled(_absolute(disk.overlay))}"
+        word += f",overlay={disk.overlay if temporary else doubled(_absolute(disk.overlay))}"
     return word
 
 
@@ -74,12 +74,13 @@ def _image(disk: DiskOption) -> str:
     if not disk.path:
         return EMPTY
     read_only = disk.read_only and not disk.is_optical
-    return _doubled(_absolute(disk.path)) + (",readonly" if read_only else "")
+    return doubled(_absolute(disk.path)) + (",readonly" if read_only else "")
 
 
 def _absolute(path: str) -> str:
     return os.path.abspath(path)  # noqa: PTH100 - pathlib is slow to import
 
 
-def _doubled(path: str) -> str:
+def doubled(path: str) -> str:
+    """As an option has a path, whose other words stand behind commas."""
     return path.replace(",", ",,")
