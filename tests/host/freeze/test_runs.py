@@ -540,6 +540,49 @@ def test_a_manifest_that_asks_for_more_than_a_machine_is_refused(
     assert not (guest.folder / "stats").exists()
 
 
+def refused(guest: Guest, *words: str) -> str:
+    """What a thaw of it tells."""
+    status, line = vestige("thaw", str(guest.snapshot), *words)
+    assert (status, line.count("\n")) == (2, 1)
+    return line
+
+
+def test_a_disc_that_was_changed_is_the_one_that_a_thaw_has(
+    kernels: Kernels, guest: Guest, folder: Path
+) -> None:
+    """Each life changes it by another way, and the next begins without an option."""
+    first, other = folder / "a.iso", folder / "b,c.iso"
+    first.write_bytes(bytes(0x8000) + b"\1CD001\1".ljust(2048, b"\0"))
+    other.write_bytes(b"no disc".ljust(4096))
+    doubled = str(other).replace(",", ",,")
+    by_hand = f"{doubled},format=raw"
+    guest.run(kernels("fills"), "--machine", "pc", "--cdrom", str(first))
+    for command, words, had in (
+        ("eject", (), "none"),
+        ("insert", (by_hand,), by_hand),
+        ("eject", (), "none"),
+        ("insert", (str(first),), str(first)),
+    ):
+        guest.await_words()
+        assert vestige(command, "guest", *words) == (0, "")
+        assert guest.freeze("--stop") == (0, "")
+        assert guest.wait() == (143, "")
+        if had == "none":
+            line = refused(guest, "--cdrom", str(first))
+            assert "the drive had nothing in it" in line
+            assert line.endswith("give --cdrom none, and change it then\n")
+        else:
+            line = refused(guest, "--cdrom", "none")
+            assert f"the drive had {other if had == by_hand else first} in it" in line
+            assert line.endswith(f"give --cdrom {had}, and change it then\n")
+        guest.thaw()
+    guest.await_words()
+    assert guest.freeze("--stop") == (0, "")
+    assert guest.wait() == (143, "")
+    os.utime(first, ns=(1, 1))
+    assert refused(guest).startswith(f"vestige: {first}: not as it was when")
+
+
 def test_two_do_not_have_one_disk(kernels: Kernels, guest: Guest, folder: Path) -> None:
     image = disk(folder)
     guest.run(kernels("idle"), "--disk", str(image))

@@ -37,7 +37,7 @@ class DiskImage:
     """One raw image or block device, open and locked; or the disc in a drive, which `is_optical`.
 
     A drive without one has a file that is never read, and no path. With an `overlay` it is only
-    read, and what the guest writes is there.
+    read, and what the guest writes is there. `raw`: nobody looked at what it is.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class DiskImage:
         """Take over the open files: `claim` is locked, I/O goes through `descriptor`."""
         self.path = path
         self.overlay: Overlay | None = None
+        self.raw = False
         self.is_optical = is_optical
         self.place = path  # the file, which has another name where `descriptor` is a device for it
         self.claim = claim
@@ -172,6 +173,7 @@ def open_disk(
             _check_holes(claim, path, sectors)
         descriptor = _for_operations(claim, path, read_only, watch)
         image = DiskImage(path, claim, descriptor, sectors, read_only, option.discard, optical)
+        image.raw = option.raw
     except OSError as error:
         os.close(claim)
         raise UsageError(_not_opened(path, error, read_only, option.bus, optical)) from error

@@ -11,7 +11,7 @@ from vestige.host.freeze.snapshot import FORMAT, mark_of, overlay_name
 from vestige.host.freeze.words import words_of
 from vestige.host.freeze.writing import NEW
 from vestige.host.kvm.monitor_code import MonitorCode
-from vestige.host.options import RunOptions
+from vestige.host.options import IDE, DiskOption, RunOptions
 from vestige.lang.types import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,6 +45,14 @@ def of_run(
         "cpus": asked.cpus,
         "domains": domains,
         "monitor": code.key,
-        "words": words_of(asked),
+        "words": words_of(asked, _disc(asked, disks)),
         "disks": [mark_of(disk) for disk in disks.values()],
     }
+
+
+def _disc(asked: RunOptions, disks: Mapping[int, DiskImage]) -> DiskOption | None:
+    """What is in the drive for discs, which `vestige insert` and `eject` change."""
+    if asked.drive is None:
+        return None
+    image = disks[asked.drive]
+    return DiskOption(image.path, IDE, read_only=True, raw=image.raw, is_optical=True)

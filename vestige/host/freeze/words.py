@@ -22,8 +22,10 @@ from vestige.host.options import (
 )
 
 
-def words_of(asked: RunOptions) -> list[str]:
-    """Paths in them are absolute: the thaw may be asked for elsewhere."""
+def words_of(asked: RunOptions, disc: DiskOption | None = None) -> list[str]:
+    """Paths in them are absolute: the thaw may be asked for elsewhere. `disc`: what is in the drive
+    by now; None: what was asked for.
+    """
     words = [
         f"--machine={asked.machine}",
         f"--memory={asked.memory >> 10}K",
@@ -38,7 +40,11 @@ def words_of(asked: RunOptions) -> list[str]:
         words.append(f"--vga={asked.vga}")
     if asked.ide == IDE_IN_MEMORY:
         words.append(f"--ide={asked.ide}")
-    words += [_disk(disk) for disk in asked.disks if disk.bus != FLOPPY]
+    words += [
+        _disk(disc if disk.is_optical and disc is not None else disk)
+        for disk in asked.disks
+        if disk.bus != FLOPPY
+    ]
     words += [f"--floppy={_image(disk)}" for disk in asked.floppies]
     if asked.console.device == VIRTIO:
         words.append(f"--console={VIRTIO}{',early' if asked.console.early else ''}:{STDIO}")
