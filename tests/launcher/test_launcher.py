@@ -507,7 +507,11 @@ def test_a_held_guest_ends_with_who_could_let_it_go_on(
     folder = tmp_path / "snapshot"
     with ready.start(kernel=kernels("idle"), stdout=pipe.end) as machine:
         pipe.take(len(HELLO))
+        machine.go()  # it does
         machine.freeze(folder, stop=True)
+        assert machine.wait(PATIENCE) == 128 + signal.SIGTERM
+        with pytest.raises(GuestError, match=r"has ended with status 143$"):
+            machine.go()
     copy = ready.thaw(folder, held=True)
     inner = machine_of(copy.pid)
     copy.close()
@@ -517,6 +521,8 @@ def test_a_held_guest_ends_with_who_could_let_it_go_on(
             copy.wait(1.5)
         copy.go()
         assert copy.wait(PATIENCE) == 124, "its time counts from then"
+        with pytest.raises(GuestError, match=r"has ended with status 124$"):
+            copy.go()
     copy = ready.thaw(folder, held=True, name="let-go")
     inner = machine_of(copy.pid)
     copy.go()
@@ -530,8 +536,9 @@ def test_a_held_guest_ends_with_who_could_let_it_go_on(
     copy = ready.thaw(folder, held=True)
     copy.kill()
     assert copy.wait(PATIENCE) == 128 + signal.SIGKILL
-    with pytest.raises(GuestError, match="has ended before its guest went on"):
-        copy.go()
+    for _ in range(2):
+        with pytest.raises(GuestError, match="has ended with status 137 before its guest went on"):
+            copy.go()
     copy.close()
     with pytest.raises(UsageError, match="is closed"):
         copy.go()

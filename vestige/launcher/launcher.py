@@ -135,19 +135,21 @@ class Machine(Asked):
     def go(self) -> None:
         """Have a guest that was thawed to be held go on; where it does already, do nothing.
 
-        Raises GuestError where it has ended, UsageError where the machine was closed.
+        Raises GuestError where it has ended, held or not, and UsageError where the machine was
+        closed.
         """
         self._refuse_closed()
+        is_held = self._hold is not None and not self._goes_on
+        before = " before its guest went on" if is_held else ""
+        if (status := self.poll()) is not None:
+            raise GuestError(f"machine {self.pid} has ended with status {status}{before}")
         if self._hold is None or self._goes_on:
             return
-        self._goes_on = True
         try:
-            if self.poll() is None:
-                self._hold.send(b"\0")
-                return
+            self._hold.send(b"\0")
         except BrokenPipeError:
-            pass
-        raise GuestError(f"machine {self.pid} has ended before its guest went on")
+            raise GuestError(f"machine {self.pid} has ended{before}") from None
+        self._goes_on = True
 
     def _await_standing(self, seconds: float) -> None:
         """Wait until one that is held is all there. Raises GuestError where it never is."""
