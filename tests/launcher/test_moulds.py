@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,10 @@ from tests.host.harness import why_not
 from tests.host.kernel_payload import HELLO, SOME_SECTORS, Kernels
 from vestige.cli.run import SYNTAX, options_of
 from vestige.host import images
-from vestige.launcher import GuestError, Launcher
+from vestige.host.control.folder import open_folder
+from vestige.launcher import GuestError, Launcher, messages
 from vestige.launcher.launcher import Machine
-from vestige.launcher.moulds import SECOND, Mould, can_be_copied
+from vestige.launcher.moulds import MOST, SECOND, Mould, Moulds, Thawed, can_be_copied
 
 pytestmark = [
     pytest.mark.kvm,
@@ -286,6 +287,81 @@ def test_each_writes_to_an_overlay_of_its_own(
     [dots] = said
     assert set(dots) == set(b".")
     assert base.read_bytes() == bytes(SOME_SECTORS * 512)
+
+
+def test_a_killed_mould_is_made_again(launcher: Launcher, snapshot: Path) -> None:
+    mould_of(launcher, snapshot)
+    with launcher.thaw(snapshot, stdout=subprocess.DEVNULL) as machine:
+        os.kill(parent_of(machine.pid), signal.SIGKILL)
+        until(lambda: not Path(f"/proc/{machine.pid}").exists())
+        machine.close()
+    with launcher.thaw(snapshot, stdout=subprocess.DEVNULL):
+        assert not moulds(launcher)
+    mould_of(launcher, snapshot)
+
+
+def test_a_caller_s_descriptors_do_not_grow_by_moulds(launcher: Launcher, snapshot: Path) -> None:
+    def there() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    mould_of(launcher, snapshot)
+    before = there()
+    for _ in range(4):
+        os.utime(snapshot / "state")
+        mould_of(launcher, snapshot)
+    assert there() == before
+
+
+def test_one_without_a_mould_takes_no_other_s_place(launcher: Launcher, snapshot: Path) -> None:
+    for number in range(MOST + 1):
+        with launcher.thaw(snapshot, stdout=subprocess.DEVNULL, name=f"web{number}"):
+            pass
+    mould_of(launcher, snapshot)
+
+
+def test_a_snapshot_is_thawed_where_the_working_directory_has_gone(
+    launcher: Launcher, snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    mould_of(launcher, snapshot)
+    with talking(thawed(launcher, snapshot)) as (_, ours):
+        assert answers(ours, b"there")
+
+
+def test_a_mould_of_another_freeze_is_not_asked() -> None:
+    asked = options_of(SYNTAX.read(["--kernel", "/k"]))
+    for identity in ("this", "another"):
+        moulds = Moulds()
+        status, _ = messages.pair()
+        requests, far = messages.pair()
+        messages.send(far, messages.READY, identity)
+        known = Thawed(None, asked, "this")
+        known.times, known.mould = 5, Mould(status, os.pidfd_open(os.getpid()), requests)
+        mould = moulds.take(known, pytest.fail)
+        assert (mould is not None) == (identity == "this")
+        if mould is not None:
+            moulds.give_back(mould)
+        else:
+            assert known.mould is None
+            assert far.recv(1) == b""
+
+
+def test_who_makes_a_mould_lists_no_run(
+    snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    folder = open_folder(make=True)
+    assert folder is not None
+    with closing(folder), Launcher() as launcher:
+        seen = set()
+        for _ in range(SECOND):
+            with launcher.thaw(snapshot, stdout=subprocess.DEVNULL) as machine:
+                seen.add(str(machine.pid))
+        while not moulds(launcher)[0].is_ready:
+            assert set(folder.names()) <= seen
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """Guests of a snapshot that stand ready: used once, replaced, and none too many."""
 
 import os
+import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,3 +177,39 @@ def test_uses_leak_nothing(launcher: Launcher, snapshot: Path, held: bool) -> No
     assert (open_files(), threading.active_count()) == before
     left = set(runtime.iterdir()) - names if runtime.is_dir() else set()
     assert not left
+
+
+@pytest.mark.parametrize("in_use", [True, False])
+def test_guests_that_end_with_their_mould_or_template_are_replaced(
+    snapshot: Path, in_use: bool
+) -> None:
+    with Launcher() as own, Pool(snapshot, size=2, limit=2, launcher=own) as pool:
+        mould = own._process.pid
+        while mould == own._process.pid:  # the template
+            with pool.guest(PATIENCE) as machine:
+                mould = parent_of(machine.pid)
+        until(lambda: pool.ready == 2)
+        with pool.guest(PATIENCE) as machine:
+            if in_use:
+                os.kill(mould, signal.SIGKILL)
+        if not in_use:
+            os.kill(mould, signal.SIGKILL)
+        for _ in range(3):
+            with pool.guest(PATIENCE) as machine:
+                until(lambda: parent_of(machine.pid) != mould)
+
+
+def parent_of(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text().split()
+    return int(status[status.index("PPid:") + 1])
+
+
+@pytest.mark.parametrize("size", [float("nan"), 1.5, "3", None])
+def test_a_pool_of_no_number_is_refused(snapshot: Path, size: Any) -> None:
+    with pytest.raises(UsageError, match="give whole numbers"):
+        Pool(snapshot, size=size)
+
+
+def test_a_snapshot_that_is_no_path_is_refused_and_nobody_waits(launcher: Launcher) -> None:
+    with pytest.raises(UsageError, match="null"):
+        Pool("a\0b", launcher=launcher)

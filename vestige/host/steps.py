@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 SYS_MMAP, SYS_MUNMAP = 9, 11
+OF_RINGS = 425, 427  # io_uring_setup, io_uring_register
 MAP_FIXED, MAP_NORESERVE = 0x10, 0x4000  # asm-generic/mman-common.h
 PROT_NONE = 0
 ACCESS = mmap.PROT_READ | mmap.PROT_WRITE
@@ -109,7 +110,11 @@ class Steps:
         """A system call with all its arguments, and what it answered."""
 
         def step() -> None:
-            if (now := syscall(number, *arguments)) != answer:
+            now = syscall(number, *arguments)
+            if now != answer and now < 0:
+                refusal = limits.ring_refusal if number in OF_RINGS else limits.refusal
+                raise refusal("a copy of the machine", -now)
+            if now != answer:
                 raise GuestError(
                     f"the system call {number} of a copy is answered by {now}, and was by {answer}"
                 )

@@ -350,7 +350,7 @@ class Launcher:
         """
         words = [*command_line(options, THAW_OPTIONS), "--", os.fspath(folder)]
         known = self._moulds.asked(os.fspath(folder), words, lambda: _asked(words))
-        mould = self._moulds.of(known, lambda: self._make_mould(words, known.asked))
+        mould = self._moulds.take(known, lambda: self._make_mould(words, known.asked))
         kind = messages.HELD if held else messages.THAW
         streams = Streams(stdin, stdout, stderr)
         machine = None
@@ -359,6 +359,8 @@ class Launcher:
                 machine = self._start(kind, words, known.asked, streams, mould.requests)
             except GoneError:
                 self._moulds.forget(known)
+            finally:
+                self._moulds.give_back(mould)
         if machine is None:
             machine = self._start(kind, words, known.asked, streams)
         if held:
@@ -592,11 +594,11 @@ def _further(ends: list[socket.socket], opened: list[int]) -> int:
     return opened[-1]
 
 
-def _asked(words: list[str]) -> RunOptions:
-    """What the words of a thaw ask for. Raises UsageError."""
+def _asked(words: list[str]) -> tuple[RunOptions, str]:
+    """What the words of a thaw ask for, and of which freeze it is. Raises UsageError."""
     wanted = Wanted(THAW.read(words))
     with closing(wanted.snapshot):
-        return wanted.options()
+        return wanted.options(), wanted.snapshot.identity
 
 
 def _close(ends: Sequence[socket.socket]) -> None:

@@ -2,7 +2,8 @@
 
 Who thaws one snapshot often has the work of a thaw done once: from the second time on a process of
 the launcher's, its mould, has the machine ready, and forks it (template.py). A snapshot is asked
-about again, and has another mould, once a file of it is another one, or is changed.
+about again, and has another mould, once a file of it is another one, or is changed. A mould says
+of which freeze its snapshot is: between two looks there may be another one by the same name.
 
 Only a machine that is the same each time has a mould: none of a name, a network interface or a
 screen of its own, nor one that writes to a file that somebody has named.
@@ -18,11 +19,11 @@ from contextlib import suppress
 from vestige.host.options import AGENT_PORT, STDIO, TEMPORARY, DiskOption, RunOptions
 from vestige.launcher import messages
 
-MOST = 8  # moulds of one launcher; each takes as much memory as a machine
+MOST = 8  # snapshots that are remembered; a mould takes as much memory as a machine
 SECOND = 2  # the thaw at which one is made
 
 Mark = tuple[tuple[str | int, ...], ...]
-Key = tuple[str, ...]
+Key = tuple[str | int, ...]
 
 
 class Mould:
@@ -31,24 +32,29 @@ class Mould:
     def __init__(self, status: socket.socket, process: int, requests: socket.socket) -> None:
         """`status`: where it tells its end; `process`: a pidfd; `requests`: where it is asked."""
         self._status, self._process, self.requests = status, process, requests
-        self._is_ready: bool | None = None  # None: it has not said yet
+        self.identity: str | None = None  # of its snapshot's freeze, once it is ready
+        self.is_over = False  # it can't be one
+        self.askers = 0  # threads
 
     @property
     def is_ready(self) -> bool:
         """Whether it can be asked."""
-        if self._is_ready is None:
+        if self.identity is None and not self.is_over:
             poll = select.poll()
             poll.register(self.requests, select.POLLIN)
             if poll.poll(0):
-                self._is_ready = self._says_ready()
-        return self._is_ready is True
+                self._listen()
+        return self.identity is not None
 
-    def _says_ready(self) -> bool:
+    def _listen(self) -> None:
         try:
-            kind, _, _ = messages.receive(self.requests)
+            kind, value, _ = messages.receive(self.requests)
         except EOFError:
-            return False
-        return kind == messages.READY
+            kind, value = messages.UNUSABLE, None
+        if kind == messages.READY:
+            self.identity = value
+        else:
+            self.is_over = True
 
     def ask_no_more(self) -> None:
         """It ends once its machines are over."""
@@ -63,10 +69,10 @@ class Mould:
 
 
 class Thawed:
-    """A snapshot as it was last time, and what was `asked` of it."""
+    """A snapshot as it was last time, what was `asked` of it, and of which freeze it is."""
 
-    def __init__(self, mark: Mark, asked: RunOptions) -> None:
-        self.mark, self.asked = mark, asked
+    def __init__(self, mark: Mark | None, asked: RunOptions, identity: str) -> None:
+        self.mark, self.asked, self.identity = mark, asked, identity
         self.times = 0
         self.mould: Mould | None = None
 
@@ -76,30 +82,33 @@ class Moulds:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: dict[Key, Thawed] = {}
-        self._gone: list[Mould] = []  # another thread may still ask one
+        self._known: dict[Key, Thawed] = {}  # that was asked for last is the last
 
-    def asked(self, folder: str, words: Sequence[str], read: Callable[[], RunOptions]) -> Thawed:
+    def asked(
+        self, folder: str, words: Sequence[str], read: Callable[[], tuple[RunOptions, str]]
+    ) -> Thawed:
         """What these words ask for, of the snapshot in `folder`: as it was `read` before, or is
-        now. Raises as that.
+        now, and its identity. Raises as that.
         """
-        key = (os.getcwd(), *words)  # noqa: PTH109 - as text
+        key: Key = (*_directory(), *words)
         mark = mark_of(folder)
         with self._lock:
-            known = self._known.get(key)
-        if known is None or mark is None or known.mark != mark:
-            fresh = Thawed(mark or (), read())
+            known = self._known.pop(key, None)
+            if known is not None and mark is not None and known.mark == mark:
+                self._known[key] = known
+                return known
+            if known is not None:
+                self._drop(known)
+        fresh = Thawed(mark, *read())
+        if mark is not None and mark == mark_of(folder):  # it was not replaced meanwhile
             with self._lock:
-                old = self._known.pop(key, None)
-                if mark is not None and len(self._known) < MOST:
-                    self._known[key] = fresh
-                if old is not None:
-                    self._drop(old)
-            known = fresh
-        return known
+                self._known[key] = fresh
+                for oldest in list(self._known)[:-MOST]:
+                    self._drop(self._known.pop(oldest))
+        return fresh
 
-    def of(self, known: Thawed, make: Callable[[], Mould]) -> Mould | None:
-        """One that can be asked for it now; None: there is none yet, or for good.
+    def take(self, known: Thawed, make: Callable[[], Mould]) -> Mould | None:
+        """One to be asked for it now, and then given back; None: there is none yet, or for good.
 
         At the second time it is made. Raises as `make`.
         """
@@ -108,13 +117,28 @@ class Moulds:
             makes = known.times == SECOND and can_be_copied(known.asked)
         if makes:
             known.mould = make()
-        with self._lock:  # what it says is for one thread to take
+        with self._lock:
             mould = known.mould
-            return mould if mould is not None and mould.is_ready else None
+            if mould is None:
+                return None
+            is_ready = mould.is_ready
+            if mould.is_over or (is_ready and mould.identity != known.identity):
+                self._drop(known)
+                return None
+            mould.askers += is_ready
+            return mould if is_ready else None
+
+    def give_back(self, mould: Mould) -> None:
+        """It has been asked."""
+        with self._lock:
+            mould.askers -= 1
+            if mould.is_over and not mould.askers:
+                mould.close()
 
     def forget(self, known: Thawed) -> None:
-        """Its mould is gone: somebody killed it."""
+        """Its mould is gone, as somebody killed it: there may be another."""
         with self._lock:
+            known.times = 0
             self._drop(known)
 
     def close(self) -> None:
@@ -123,21 +147,32 @@ class Moulds:
             for known in self._known.values():
                 self._drop(known)
             self._known = {}
-            gone, self._gone = self._gone, []
-        for mould in gone:
-            mould.close()
 
-    def _drop(self, known: Thawed) -> None:
+    @staticmethod
+    def _drop(known: Thawed) -> None:
         mould, known.mould = known.mould, None
         if mould is not None:
             mould.ask_no_more()
-            self._gone.append(mould)
+            mould.is_over = True
+            if not mould.askers:
+                mould.close()
+
+
+def _directory() -> tuple[int, int]:
+    """What tells the working directory from others, also where it has no name any more."""
+    status = os.stat(".")  # noqa: PTH116 - as below
+    return status.st_dev, status.st_ino
 
 
 def mark_of(folder: str) -> Mark | None:
-    """What is other once a file of it is another one, or changed; None: it is not there."""
-    with suppress(OSError), os.scandir(folder) as files:
-        return tuple(sorted((file.name, *_changes(file.stat())) for file in files))
+    """What is other once it is another folder, or somebody else's, or once a file of it is another
+    one, or changed; None: it is not there.
+    """
+    with suppress(OSError, ValueError), os.scandir(folder) as files:
+        status = os.stat(folder)  # noqa: PTH116 - as text
+        own = status.st_dev, status.st_ino, status.st_mode, status.st_uid, status.st_gid
+        each: list[tuple[str | int, ...]] = [(file.name, *_changes(file.stat())) for file in files]
+        return (own, *sorted(each))
     return None
 
 

@@ -42,6 +42,8 @@ class Pool:
         Returns once the first stands ready. Raises UsageError for numbers that are none, and as
         Launcher and its `thaw`; GuestError where guests end as soon as they go on.
         """
+        if not all(isinstance(each, int) for each in (size, 0 if limit is None else limit)):
+            raise UsageError(f"size={size!r}, limit={limit!r}: give whole numbers, or None")
         if size < 1 or (limit is not None and limit < size):
             raise UsageError(
                 f"size={size}, limit={limit}: give 1 or more, and a limit that is no less, or None"
@@ -176,6 +178,9 @@ class Pool:
         except (UsageError, GuestError) as error:
             self._fail(error)
             return
+        except (OSError, ValueError, TypeError) as error:  # of an option that is no word, say
+            self._fail(UsageError(f"{self._snapshot!r}: {error}"))
+            return
         with self._change:
             self._ready.append((machine, time.monotonic()))
             self._change.notify()
@@ -200,7 +205,7 @@ class Pool:
             found = [each for each in self._ready if each[0] is machine]
             self._ready = [each for each in self._ready if each[0] is not machine]
         for _, since in found:
-            status = machine.wait()
+            status = _wait(machine)
             machine.close()
             self._short = self._short + 1 if time.monotonic() - since < SHORT else 0
             if self._short >= MOST_IN_A_ROW:
@@ -219,5 +224,15 @@ class Pool:
 
 def _end(machine: Machine) -> None:
     machine.kill()
-    machine.wait()
-    machine.close()
+    try:
+        _wait(machine)
+    finally:
+        machine.close()
+
+
+def _wait(machine: Machine) -> int | None:
+    """Its status; None: it has ended with who had made it, whom somebody killed."""
+    try:
+        return machine.wait()
+    except GuestError:
+        return None

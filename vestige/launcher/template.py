@@ -36,8 +36,8 @@ from vestige.errors import GuestError, UsageError
 from vestige.host import limits
 from vestige.host import run as native
 from vestige.host.compiled import Compiled, compiled_here
-from vestige.host.control.folder import open_folder
-from vestige.host.control.server import Control, open_control
+from vestige.host.control.folder import AGENT, open_folder
+from vestige.host.control.server import Control, about, open_control
 from vestige.host.freeze import manifest, restoring, saving, writing  # noqa: F401 - so has each
 from vestige.host.jail.layers import end_with_parent
 from vestige.host.kvm import api as kvm
@@ -54,6 +54,7 @@ PATIENCE = 15.0  # seconds in which a machine that was told to end does so, more
 PATIENCE_OF_MOULD = 13.0  # the same, of a mould
 SIGNALLED = 128  # and the signal's number, as shells have it
 FAILED = 1
+MOST_DESCRIPTORS = 1 << 20  # as fs.nr_open has it
 
 
 class Fork:
@@ -281,7 +282,7 @@ class Template:
         for descriptor in sorted(kept):
             os.closerange(first, descriptor)
             first = descriptor + 1
-        os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+        os.closerange(first, MOST_DESCRIPTORS)  # whatever the limit is now
 
     def _prepared(self) -> tuple[MachineProcess | None, OSError | None]:
         """The machine's process, if there can be one already; why there will be none."""
@@ -359,7 +360,7 @@ class Template:
         if not others:  # there are too many files open for all
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         with messages.end_of(others.pop()) as requests:
-            ready = native.Ready(self._compiled, self._known)
+            ready = native.Ready(self._compiled, self._known, control=_unasked)
             try:
                 wanted = Wanted(THAW.read(words))
                 machine = native.mould(wanted.options(), ready, wanted.opener(ready))
@@ -369,7 +370,7 @@ class Template:
             gc.collect()
             gc.freeze()
             parent.close()
-            _say(requests, messages.READY, None)
+            _say(requests, messages.READY, wanted.snapshot.identity)
             form = Form(words, wanted, machine)
             with closing(Signals()) as signals:
                 place = signals.fileno()
@@ -413,6 +414,16 @@ class ToldOfAgent:
         while self._ends:
             with self._ends.pop() as end:
                 _say(end, messages.AGENT, self._path or "")
+
+
+def _unasked(asked: RunOptions, end: Callable[[], object]) -> Control:
+    """The control of a run that nobody is to find: there will be no guest."""
+    control = Control(about(asked), end)
+    folder = open_folder(make=True) if asked.agent else None
+    if folder is not None:
+        with closing(folder):
+            control.agent = folder.address(f"{os.getpid()}{AGENT}")
+    return control
 
 
 def _clear() -> None:

@@ -62,6 +62,7 @@ class Snapshot:
         self.cpus: int = told["cpus"]
         self.domains: int = told["domains"]
         self.monitor: str = told["monitor"]
+        self.identity: str = told["identity"]  # of its freeze
         self.version: str = told["vestige"]
         self.layout: dict[str, str] = told["layout"]
         self.disks: list[dict[str, Any]] = told["disks"]
