@@ -66,10 +66,11 @@ def freeze(
 
 def _place(path: str) -> Path:
     """Where that is. Raises UsageError for what is there and is no snapshot."""
-    place = Path(os.path.realpath(path))
-    if not path or place in (Path.cwd(), Path("/")):
-        raise UsageError(f"{path!r}: no place for a snapshot, which is a folder of its own")
     try:
+        place = Path(os.path.realpath(path))
+        is_here = place.exists() and place.samefile(".")  # which may have no name any more
+        if not path or is_here or place == Path("/"):
+            raise UsageError(f"{path!r}: no place for a snapshot, which is a folder of its own")
         if os.path.ismount(place):
             raise UsageError(f"{path}: a file system of its own; give a folder in it")
         if place.is_dir():
