@@ -188,3 +188,34 @@ def test_input_that_is_too_long_is_refused(web: Run, tmp_path: Path) -> None:
         assert errors.startswith(
             b"vestige: --input %s: more than 32 MiB, which" % os.fsencode(path)
         )
+
+
+def test_a_run_that_is_to_be_there_soon_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, agent: Path
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with subprocess.Popen([*COMMAND, "web", "--wait", "60s", "--", "true"]) as asks:
+        with pytest.raises(subprocess.TimeoutExpired):
+            asks.wait(1)
+        folder = open_folder(make=True)
+        assert folder is not None
+        with closing(folder):
+            made, _ = folder.listen("web")
+            with socket.socket(fileno=made.detach()) as listener:
+                listener.setblocking(True)
+                run = Run(listener, b'{"answer": {"agent": "%s"}}' % os.fsencode(agent))
+                try:
+                    assert asks.wait(PATIENCE) == 0
+                finally:
+                    asks.kill()
+                    run.end()
+
+
+def test_a_run_that_is_never_there_is_waited_for_no_longer_than_that(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    done = subprocess.run(
+        [*COMMAND, "web", "--wait", "0.3", "--", "true"], capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (2, b"vestige: no run 'web'; none is there\n")

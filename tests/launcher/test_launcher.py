@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,13 +31,14 @@ from tests.host.processes import (
     shared_mappings,
 )
 from vestige.host import images
-from vestige.host.control.client import find
+from vestige.host.control.client import await_start, find
 from vestige.host.freeze.parts import CPUS_AT, HEAD, size_of
 from vestige.host.kvm import cpu_state
 from vestige.launcher import GuestError, Launcher, UsageError, launcher
 from vestige.launcher.launcher import command_line
 from vestige.softhost import SoftHost
 
+NOWHERE = subprocess.DEVNULL
 pytestmark = [
     pytest.mark.kvm,
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
@@ -407,7 +409,7 @@ def test_a_machine_is_paused_and_resumed(
         assert ours.recv(4, socket.MSG_WAITALL) == b"once"
         machine.kill()
         machine.wait(PATIENCE)
-        with pytest.raises(GuestError, match="no run"):
+        with pytest.raises(GuestError, match=f"machine {machine.pid} has ended with status 137"):
             machine.pause()
     with pytest.raises(UsageError, match="is closed"):
         machine.pause()
@@ -427,7 +429,7 @@ def test_a_machine_is_frozen_and_its_copies_go_on_each_by_itself(
         assert ours.recv(10, socket.MSG_WAITALL) == b"it goes on"
         machine.freeze(folder, stop=True)
         assert machine.wait(PATIENCE) == 143
-        with pytest.raises(GuestError, match="no run"):
+        with pytest.raises(GuestError, match=f"machine {machine.pid} has ended with status 143"):
             machine.freeze(folder)
     pairs = [socket.socketpair() for _ in range(3)]
     copies = [
@@ -441,6 +443,62 @@ def test_a_machine_is_frozen_and_its_copies_go_on_each_by_itself(
         copies[number].close()
         ours.close()
         theirs.close()
+
+
+@pytest.mark.parametrize("name", [None, "new"])
+def test_a_machine_that_was_just_started_is_waited_for(
+    ready: Launcher, kernels: Kernels, name: str | None, tmp_path: Path
+) -> None:
+    """Each of what it can be asked, as the first that it is."""
+    own: dict[str, Any] = {"kernel": kernels("idle"), "name": name, "stdout": NOWHERE}
+    with ready.start(**own) as machine:
+        assert machine.statistics()["restarts"] == 0
+    with ready.start(**own) as machine:
+        machine.pause()
+        machine.resume()
+    folder = tmp_path / "snapshot"
+    with ready.start(**own) as machine:
+        machine.freeze(folder, stop=True)
+    for _ in range(4):  # of which the last is a mould's
+        with ready.thaw(folder, name=name, stdout=NOWHERE) as copy:
+            assert copy.statistics()["restarts"] == 0
+
+
+def test_a_machine_that_ends_instead_of_running_says_so_when_asked(
+    ready: Launcher, kernels: Kernels
+) -> None:
+    with (
+        ready.start(kernel=kernels("idle"), disk="not-there", stderr=NOWHERE) as machine,
+        pytest.raises(GuestError, match=f"machine {machine.pid} has ended with status 2"),
+    ):
+        machine.statistics()
+
+
+def test_who_asks_a_machine_that_never_runs_waits_as_long_as_its_patience(
+    ready: Launcher, kernels: Kernels, tmp_path: Path
+) -> None:
+    """Nobody reads that FIFO."""
+    os.mkfifo(tmp_path / "fifo")
+    with ready.start(kernel=kernels("idle"), stats=tmp_path / "fifo", stdout=NOWHERE) as machine:
+        machine.patience = 0.3
+        with pytest.raises(GuestError, match="the guest does not run now: it starts"):
+            machine.pause()
+
+
+def test_one_thread_waits_for_a_machine_that_another_asks(
+    ready: Launcher, kernels: Kernels
+) -> None:
+    ended: list[int] = []
+    with ready.start(kernel=kernels("idle"), stdout=NOWHERE) as machine:
+        threads = [threading.Thread(target=lambda: ended.append(machine.wait())) for _ in range(3)]
+        for each in threads:
+            each.start()
+        machine.statistics()
+        machine.kill()
+        machine.wait(PATIENCE)
+        for each in threads:
+            each.join(PATIENCE)
+    assert ended == [137] * 3
 
 
 HELD = 2.0  # seconds
@@ -525,7 +583,16 @@ def test_a_held_guest_ends_with_who_could_let_it_go_on(
             copy.go()
     copy = ready.thaw(folder, held=True, name="let-go")
     inner = machine_of(copy.pid)
+    with pytest.raises(GuestError, match=r"is held; let it go on by machine\.go\(\)"):
+        copy.statistics()
+    with find("let-go") as run:
+        assert run.ask({"do": "status"})["state"] == "held"
+        with pytest.raises(GuestError, match="let-go: the guest is held"):
+            await_start(run)
+        with pytest.raises(GuestError, match="let-go: the guest is held"):
+            run.ask({"do": "pause"})
     copy.go()
+    assert copy.statistics()["restarts"] == 0
     copy.close()
     with find("let-go") as run:
         deadline = time.monotonic() + PATIENCE

@@ -3,6 +3,7 @@
 import os
 import select
 import stat
+import time
 from typing import Any
 
 from vestige.agent import Agent, Done, EndedError, RefusedError, TimedOutError
@@ -10,12 +11,13 @@ from vestige.agent.protocol import MOST_INPUT, MOST_OUTPUT
 from vestige.cli.arguments import Arguments, Option, Syntax, last
 from vestige.cli.interruptible import Interrupted, interruptible
 from vestige.errors import GuestError, UsageError
-from vestige.host.control.client import find
+from vestige.host.control.client import find_within
 from vestige.host.messages import UnreadError, tell
 from vestige.host.options import parse_timeout
 from vestige.signals import TIMED_OUT
 
 WAIT = 10.0  # seconds for the agent to answer
+SHORTEST = 0.1  # the same, where the run has taken all of it
 STDIN = "-"
 NOT_STARTED = 127  # exit status, as of env(1) and shells for what they do not find
 MOST_STATUS = 255
@@ -48,8 +50,8 @@ SYNTAX = Syntax(
             "TIME",
             field="wait",
             read=lambda words: parse_timeout(words[-1], "--wait"),
-            help=f"how long the agent may take to answer, as while its guest starts (default"
-            f" {WAIT:.0f} seconds)",
+            help=f"how long the run may take to be there, and then the agent to answer, as while"
+            f" its guest starts (default: a run that is there, and {WAIT:.0f} seconds)",
         ),
     ),
     names="NAME -- COMMAND [ARGUMENT...]",
@@ -74,7 +76,11 @@ def run(arguments: Arguments) -> int:
     values: dict[str, Any] = SYNTAX.values(arguments)
     environment = _environment(arguments.all("--env"))
     data = _read(values["input"]) if "input" in values else b""
-    agent = Agent(agent_of(name), patience=values.get("wait", WAIT))
+    try:
+        with interruptible():
+            agent = agent_of(name, values.get("wait"))
+    except Interrupted as interrupt:
+        return interrupt.status
     timeout = values.get("timeout")
     try:
         with interruptible():
@@ -98,13 +104,18 @@ def run(arguments: Arguments) -> int:
     return min(done.status, MOST_STATUS)
 
 
-def agent_of(name: str) -> str:
-    """Where the agent of a run's guest is asked. Raises UsageError, GuestError."""
-    with find(name) as found:
+def agent_of(name: str, wait: float | None) -> Agent:
+    """That of a run's guest. Both have so many seconds to be there; None: the run is.
+
+    Raises UsageError, GuestError.
+    """
+    began = time.monotonic()
+    with find_within(name, wait or 0.0) as found:
         told = found.ask({"do": "status"})
     path = told.get("agent") if isinstance(told, dict) else None
     if isinstance(path, str):
-        return path
+        left = WAIT if wait is None else wait - (time.monotonic() - began)
+        return Agent(path, patience=max(round(left, 1), SHORTEST))
     raise UsageError(f"{name}: a run without an agent; start it with vestige run --agent")
 
 

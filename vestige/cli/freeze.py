@@ -6,10 +6,11 @@ import time
 from vestige.cli.arguments import Arguments, Option, Syntax, given
 from vestige.cli.interruptible import Interrupted, interruptible
 from vestige.errors import UsageError
-from vestige.host.control.client import find
+from vestige.host.control.client import await_start, find_within
 from vestige.host.freeze.asking import freeze
 from vestige.host.messages import tell
 
+SOON = 2.0  # seconds for a run that was begun right before to be there
 PROGRESS = 2.0  # seconds until it is told how far it is, and from one time to the next
 SYNTAX = Syntax(
     (
@@ -22,11 +23,12 @@ SYNTAX = Syntax(
     ),
     names="NAME FOLDER",
     note=(
-        "The guest stands still while its memory is copied, and then goes on, but with --stop. The"
-        " folder is made, or, if it is a snapshot, replaced as a whole; a freeze that fails leaves"
-        " it as it was. Disks are not copied: a snapshot can be thawed as long as they are as they"
-        " were. Exit status: 0 done; 1 the run can't now, as it starts or does not answer; 2 there"
-        " is no such run, it can't be frozen, or the folder can't be made."
+        "A guest that starts is waited for, up to a minute. It stands still while its memory is"
+        " copied, and then goes on, but with --stop. The folder is made, or, if it is a snapshot,"
+        " replaced as a whole; a freeze that fails leaves it as it was. Disks are not copied: a"
+        " snapshot can be thawed as long as they are as they were. Exit status: 0 done; 1 the run"
+        " can't now, as it starts yet or does not answer; 2 there is no such run, it can't be"
+        " frozen, or the folder can't be made."
     ),
 )
 
@@ -38,7 +40,8 @@ def run(arguments: Arguments) -> int:
     name, path = arguments.rest
     stops = arguments.has("--stop")
     try:
-        with find(name) as asked, interruptible():
+        with find_within(name, SOON) as asked, interruptible():
+            await_start(asked)
             manifest = freeze(asked, path, stays=stops, told=_Teller(name).tell)
             if stops:
                 asked.ask({"do": "stop"})

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from vestige.cli.arguments import Arguments, Syntax
 from vestige.errors import GuestError, UsageError
-from vestige.host.control.client import SlowError, UnwillingError, find
+from vestige.host.control.client import SlowError, UnwillingError, await_start, find
 from vestige.host.control.commands import PAUSE, RESUME
 
 NOTE = (
-    " Exit status: 0 done; 1 a run can't now, as it starts or does not answer, and all have been"
-    " asked; 2 there is no such run, and none has been asked."
+    " One that starts is waited for, up to a minute. Exit status: 0 done; 1 a run can't now, as it"
+    " starts yet or does not answer, and all have been asked; 2 there is no such run, and none has"
+    " been asked."
 )
 SYNTAX = Syntax(
     (),
@@ -38,6 +39,11 @@ def tell_all(names: Sequence[str], command: str) -> None:
     problems = []
     for each in runs:
         with each:
+            try:
+                await_start(each)
+            except (GuestError, UsageError) as error:
+                problems.append(str(error))
+                continue
             try:
                 if each.ask({"do": command}) != {}:
                     problems.append(f"{each.name}: an answer that is none of a run's")

@@ -316,6 +316,7 @@ class Run:
         """
         self.watch.hold()
         machine.go(self._elapsed, self._hold)
+        self.control.is_held = True
         self._stands()
         closing = {self._hold: 0}  # poll(2) tells of it unasked
         while not machine.runs and machine.outcome is None:

@@ -7,9 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -33,6 +34,8 @@ PACKAGES = Path(__file__).resolve().parent.parent.parent  # where vestige is imp
 TEMPLATE = "vestige.launcher.template"
 LONGEST_WAIT = 1e6  # seconds; poll(2) takes twice as much
 PATIENCE = 20.0  # seconds in which machines that were told to end are gone
+ENDS = 5.0  # seconds for one whose control is gone
+FIRST_LOOK, LAST_LOOK = 0.002, 0.05  # seconds from one look for a machine's control to the next
 
 
 def _by_name(syntax: Syntax) -> dict[str, Option]:
@@ -73,6 +76,7 @@ class Machine(Asked):
         self._end = end
         self._process = process
         self._hold, self._goes_on = hold, False
+        self._receiving = threading.Lock()  # one thread may wait while another asks
         self._status: int | None = None
 
     def fileno(self) -> int:
@@ -112,14 +116,16 @@ class Machine(Asked):
             raise UsageError(f"machine {self.pid} is closed; ask for what it does before that")
 
     def _receive(self) -> int:
-        try:
-            _, status, _ = messages.receive(self._end)
-        except EOFError:
-            raise GuestError(
-                f"machine {self.pid} ended with its launcher's process, which was killed"
-            ) from None
-        self._status = int(status)
-        return self._status
+        with self._receiving:
+            if self._status is None:
+                try:
+                    _, status, _ = messages.receive(self._end)
+                except EOFError:
+                    raise GuestError(
+                        f"machine {self.pid} ended with its launcher's process, which was killed"
+                    ) from None
+                self._status = int(status)
+            return self._status
 
     def stop(self) -> None:
         """Tell it to end, in order: what the guest flushed is safe, its status will be 143.
@@ -170,7 +176,8 @@ class Machine(Asked):
     def pause(self) -> None:
         """Have the guest do nothing until `resume`; its clocks go on. A second time does nothing.
 
-        Raises GuestError where it does not run yet or no more, or its run does not answer.
+        Waits for a guest that starts, `patience` seconds at most. Raises GuestError where it does
+        not run then or no more, is held, or its run does not answer.
         """
         self._ask({"do": PAUSE})
 
@@ -189,7 +196,8 @@ class Machine(Asked):
         """Put the guest, as it is now, into a folder, as `vestige freeze` does; it goes on, or is
         told to `stop`.
 
-        Raises UsageError where it can't be frozen, or not there, and GuestError as `pause`.
+        Raises UsageError where there can be no such folder, GuestError where the guest can't be
+        frozen, and as `pause`.
         """
         from vestige.host.freeze.asking import freeze  # noqa: PLC0415 - few callers freeze one
 
@@ -206,19 +214,52 @@ class Machine(Asked):
             except UsageError as error:  # it has just ended
                 raise GuestError(str(error)) from None
 
-    def _asked(self) -> "Run":
-        """Its run. Raises GuestError."""
-        from vestige.host.control.client import find  # noqa: PLC0415 - few callers ask a run
+    @contextmanager
+    def _asked(self) -> "Iterator[Run]":
+        """Its run, once the guest runs. Raises GuestError, also where the machine has ended."""
+        from vestige.host.control import client  # noqa: PLC0415 - few callers ask a run
 
         self._refuse_closed()
+        deadline = time.monotonic() + self.patience
         try:
-            run = find(self._name)
-        except UsageError as error:  # it has ended, or had no place for a socket
-            raise GuestError(str(error)) from None
+            with self._run(deadline) as run:
+                left = max(deadline - time.monotonic(), 0.0)
+                client.await_start(run, left, is_let_go=True)
+                yield run
+        except client.SlowError:
+            raise
+        except client.SilentError:
+            if self._ends_within(ENDS):
+                raise self._has_ended(self.wait()) from None
+            raise
+
+    def _run(self, deadline: float) -> "Run":
+        """It, which is there some time after the machine's process."""
+        from vestige.host.control.client import UnknownError, find  # noqa: PLC0415 - as `_asked`
+
+        look = FIRST_LOOK
+        while True:
+            if (status := self.poll()) is not None:
+                raise self._has_ended(status)
+            if self._hold is not None and not self._goes_on:
+                raise GuestError(f"machine {self.pid} is held; let it go on by machine.go()")
+            try:
+                run = find(self._name)
+                break
+            except UnknownError as error:
+                if time.monotonic() >= deadline:
+                    raise GuestError(f"machine {self.pid} can't be asked: {error}") from None
+            except UsageError as error:  # there is no place for its socket
+                raise GuestError(str(error)) from None
+            self._ends_within(look)
+            look = min(2 * look, LAST_LOOK)
         if run.pid != self.pid:
             run.close()
             raise GuestError(f"machine {self.pid}: it can't be asked, its name is another run's")
         return run
+
+    def _has_ended(self, status: int) -> GuestError:
+        return GuestError(f"machine {self.pid} has ended with status {status}")
 
     def _signal(self, number: int) -> None:
         self._refuse_closed()

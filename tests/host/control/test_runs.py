@@ -324,6 +324,28 @@ def test_a_paused_guest_does_nothing_until_it_is_resumed(start: Start, machine: 
     assert first.wait(PATIENCE) == 143
 
 
+@pytest.mark.parametrize(
+    "command", [("stats", "one"), ("pause", "one"), ("freeze", "one", "snapshot", "--stop")]
+)
+def test_a_guest_that_starts_is_waited_for(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """It does once somebody reads its FIFO."""
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("fifo")
+    first = start("--name", "one", "--memory", "64M", "--stats", "fifo", said=b"")
+    while not listed():
+        assert first.poll() is None
+    with subprocess.Popen([*VESTIGE, *command], stderr=subprocess.PIPE) as asks:
+        with pytest.raises(subprocess.TimeoutExpired):
+            asks.wait(0.5)
+        with Path("fifo").open("rb", buffering=0):
+            assert asks.wait(PATIENCE) == 0
+            if "--stop" in command:
+                assert first.wait(PATIENCE) == 143
+                assert (tmp_path / "snapshot" / "manifest.json").exists()
+
+
 def test_no_run_is_paused_where_one_is_none(start: Start) -> None:
     start("--name", "one")
     for command in ("pause", "resume"):

@@ -21,7 +21,7 @@ from vestige.errors import GuestError, UsageError
 from vestige.host.backends.events import AHEAD, MOST_WAITING, Events
 from vestige.host.control.answers import DEEPEST, error_line
 from vestige.host.control.client import Run, SilentError, everyone, find
-from vestige.host.control.commands import BETWEEN, STARTING
+from vestige.host.control.commands import BETWEEN, HELD, STARTING
 from vestige.host.control.folder import Folder, open_folder
 from vestige.host.control.server import (
     LONGEST_LINE,
@@ -35,6 +35,7 @@ from vestige.host.options import RunOptions, parse_cdrom
 
 ABOUT = {"name": "one", "pid": 1, "machine": "pc", "tablet": False, "accel": "kvm"}
 STATUS = b'{"do": "status"}\n'
+AWAIT = b'{"do": "await"}\n'
 TYPING = b'{"do": "typing"}\n'
 DROP = b'{"do": "drop", "id": "x"}\n'
 
@@ -337,7 +338,7 @@ def test_stop_ends_the_run(served: Served) -> None:
         (b"null\n", "a request is an object"),
         (b"{}\n", "a request is an object"),
         (b'{"do": ["status"]}\n', "a request is an object"),
-        (b'{"do": "frob"}\n', "'frob' is not a command; there are status, stop, "),
+        (b'{"do": "frob"}\n', "'frob' is not a command; there are status, await, stop, "),
         (b'{"do": "__class__"}\n', "is not a command"),
     ],
 )
@@ -616,6 +617,30 @@ def test_an_answer_that_nobody_asked_for_is_dropped(served: Served) -> None:
     served.control.answered(b'{"answer": 1}')
     served.serve()
     assert answers_to(end) == []
+
+
+def test_who_awaits_a_guest_is_answered_once_it_runs(served: Served) -> None:
+    first, second = served.client(), served.client()
+    for each in (first, second):
+        each.send(AWAIT)
+    served.serve()
+    assert answers_to(first) == []
+    second.close()
+    served.serve()
+    served.control.runs(Machine())
+    served.serve()
+    assert answers_to(first) == [{"answer": {}}]
+    assert served.asks(AWAIT) == [{"answer": {}}]
+
+
+def test_a_guest_that_is_held_says_so_until_it_goes_on(served: Served) -> None:
+    served.control.is_held = True
+    (told,) = served.asks(STATUS)
+    assert told["answer"]["state"] == "held"
+    assert served.asks(EXITS) == [{"error": HELD, "passing": True}]
+    served.control.runs(Machine())
+    (told,) = served.asks(STATUS)
+    assert told["answer"]["state"] == "running"
 
 
 def test_without_a_guest_there_is_an_error(served: Served) -> None:

@@ -11,12 +11,15 @@ from typing import Any, Self
 
 from vestige.errors import GuestError, UsageError
 from vestige.host.control.answers import is_deep
+from vestige.host.control.commands import AWAIT, HELD, STARTING
 from vestige.host.control.folder import Folder, open_folder
 from vestige.host.control.server import LONGEST_LINE
 from vestige.host.limits import cure
 from vestige.host.options import is_name
 
 PATIENCE = 10.0  # seconds for an answer
+STARTS = 60.0  # seconds for a guest that starts to run
+LOOK = 0.02  # seconds from one look for a run to the next
 LONGEST = 4 << 20  # bytes of one
 QUEUE = struct.pack("2q", 2, 0)  # struct timeval: how long it stands in the queue of many
 PEER = struct.Struct("3i")  # struct ucred
@@ -28,6 +31,10 @@ class SilentError(GuestError):
 
 class SlowError(SilentError):
     """The same, but it may yet answer."""
+
+
+class UnknownError(UsageError):
+    """There is no such run."""
 
 
 class UnwillingError(GuestError):
@@ -145,8 +152,8 @@ class Run:
 def find(name: str) -> Run:
     """The run of this name, or whose process has this number.
 
-    Raises UsageError where there is none, SilentError if it takes nobody. What a killed one left is
-    removed.
+    Raises UnknownError where there is none, UsageError where none can be looked for, SilentError if
+    it takes nobody. What a killed one left is removed.
     """
     folder = open_folder(make=False)
     if folder is None:
@@ -169,6 +176,35 @@ def find(name: str) -> Run:
         return found
     finally:
         folder.close()
+
+
+def find_within(name: str, seconds: float) -> Run:
+    """The same, of one that may be there only after some time. Raises as that."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return find(name)
+        except UnknownError:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise
+        time.sleep(min(LOOK, left))  # nothing tells of what is not there yet, nor may its folder be
+
+
+def await_start(run: Run, seconds: float = STARTS, *, is_let_go: bool = False) -> None:
+    """Wait until its guest runs, where that starts. `is_let_go`: so does one that is held.
+
+    Raises GuestError where it does not in time, or is held for longer; and as `ask`.
+    """
+    told = run.ask({"do": "status"})
+    state = told.get("state") if isinstance(told, dict) else None
+    if state == "held" and not is_let_go:
+        raise GuestError(f"{run.name}: {HELD}")
+    if state in ("starting", "held"):
+        try:
+            run.ask({"do": AWAIT}, seconds)
+        except SlowError:
+            raise GuestError(f"{run.name}: {STARTING}") from None
 
 
 def everyone() -> Sequence[Run]:
@@ -218,6 +254,6 @@ def _finite(text: str) -> float:
     return number
 
 
-def _unknown(name: str, known: Sequence[str]) -> UsageError:
+def _unknown(name: str, known: Sequence[str]) -> UnknownError:
     there = f"there are {', '.join(known)}" if known else "none is there"
-    return UsageError(f"no run {name!r}; {there}")
+    return UnknownError(f"no run {name!r}; {there}")

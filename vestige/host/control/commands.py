@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 
 STARTING = "the guest does not run now: it starts; try again once `vestige ps` shows it as running"
+HELD = "the guest is held; who thawed it lets it go on, by machine.go() or out of a pool"
 BETWEEN = "the guest does not run now: it restarts, or has ended; try again"
 PAUSE, RESUME, FREEZE = "pause", "resume", "freeze"
-STATISTICS = "statistics"
+STATISTICS, AWAIT = "statistics", "await"
 
 
 class NotNowError(UsageError):
@@ -64,7 +65,7 @@ def status(control: "Control", _request: "Request") -> "Answer":
     """What runs here, for how long, and how often it has begun anew."""
     state, since = "running", control.running_since
     if since is None:
-        state, since = "starting", control.since
+        state, since = "held" if control.is_held else "starting", control.since
     elif control.paused_since is not None:
         state, since = "paused", control.paused_since
     seconds, restarts = round(time.monotonic() - since, 1), max(control.starts - 1, 0)
@@ -72,6 +73,11 @@ def status(control: "Control", _request: "Request") -> "Answer":
     if control.drive is not None:
         told["cdrom"] = control.drive.path
     return told
+
+
+def await_(control: "Control", _request: "Request") -> "Later":
+    """Answered once the guest runs, at once where it does, or is paused."""
+    return control.await_guest()
 
 
 def stop(control: "Control", _request: "Request") -> "Answer":
@@ -185,6 +191,7 @@ def prepare(*, has_screen: bool) -> None:
 
 OF_RUN: "Mapping[str, Callable[[Control, Request], Answer | Later]]" = {
     "status": status,
+    AWAIT: await_,
     "stop": stop,
     "type": type_,
     "drop": drop,

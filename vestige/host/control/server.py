@@ -25,6 +25,7 @@ from vestige.host.control.answers import (
 from vestige.host.control.commands import (
     BETWEEN,
     FREEZE,
+    HELD,
     OF_MACHINE,
     OF_RUN,
     PAUSE,
@@ -122,8 +123,8 @@ class Control:
 
     `about`: what is told of the run as it was asked for; `since`, `running_since`: of
     time.monotonic, when it began, and when its guest first did, None: it has not yet;
-    `paused_since`: when that was paused, None: it is not; `starts`: how often it has been started;
-    `end` ends the run.
+    `paused_since`: when that was paused, None: it is not; `is_held`: it is there, and waits to be
+    let go on; `starts`: how often it has been started; `end` ends the run.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class Control:
         self.since = time.monotonic()
         self.running_since: float | None = None
         self.paused_since: float | None = None
+        self.is_held = False
         self.starts = 0
         self.events: Events | None = None  # of keyboard, mouse and tablet, once its files are open
         self.drive: Drive | None = None  # for discs, if there is one, then too
@@ -148,6 +150,7 @@ class Control:
         self._clients = {each: Client(each) for each in clients}  # the last to be served at the end
         self._first = tuple(self._clients.values())
         self._queue: list[tuple[Client, str, Mapping[str, Any], bytes]] = []
+        self._awaiting: list[Later] = []  # who is told once the guest runs
         self._asking: Client | None = None  # whose request the machine has
         self._asked = ""  # its command, or that to which it comes
         self._folder: Folder | None = None
@@ -176,6 +179,10 @@ class Control:
         if machine is not None:
             self.started()
         self._machine, self.paused_since = machine, None
+        if machine is not None:
+            awaiting, self._awaiting = self._awaiting, []
+            for later in awaiting:
+                later.done()
         if self._asking is not None:
             self.refused(self.not_running())
         self._ask()
@@ -183,6 +190,7 @@ class Control:
     def started(self) -> None:
         """The guest has been started, for the first time or once more."""
         self.starts += 1
+        self.is_held = False
         if self.running_since is None:
             self.running_since = time.monotonic()
         for client in self._first:
@@ -198,7 +206,23 @@ class Control:
 
     def not_running(self) -> GuestError:
         """Why nothing can be asked of the guest while there is none."""
+        if self.is_held:
+            return GuestError(HELD)
         return GuestError(BETWEEN if self.starts else STARTING)
+
+    def await_guest(self) -> Later:
+        """What is done once the guest runs."""
+        later = Later()
+        if self.is_running:
+            later.done()
+            return later
+        self._awaiting.append(later)
+
+        def give_up() -> None:
+            self._awaiting = [each for each in self._awaiting if each is not later]
+
+        later.give_up = give_up
+        return later
 
     # ---- clients --------------------------------------------------------------------------
 
