@@ -47,7 +47,11 @@ def run(arguments: Arguments) -> int:
                 asked.ask({"do": "stop"})
     except Interrupted as interrupt:
         return interrupt.status
-    written = [disk["path"] for disk in manifest.get("disks", ()) if disk.get("written")]
+    written = [
+        disk.get("overlay_path") or disk["path"]
+        for disk in manifest.get("disks", ())
+        if disk.get("written")
+    ]
     if written and not stops:
         tell(
             f"{path} can be thawed as long as nothing is written to {', '.join(written)}, and its"
