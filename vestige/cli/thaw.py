@@ -6,7 +6,8 @@ from vestige.cli.run import options_of
 from vestige.devices import DEVICES
 from vestige.errors import UsageError
 from vestige.host.freeze.given import check_kinds, check_same
-from vestige.host.freeze.snapshot import Snapshot, check_disks, open_snapshot
+from vestige.host.freeze.marks import check_disks, check_files
+from vestige.host.freeze.snapshot import Snapshot, open_snapshot
 from vestige.host.messages import tell
 from vestige.host.options import MAC, MAC_KEPT, ConsoleOption, RunOptions
 from vestige.lang.types import TYPE_CHECKING
@@ -160,8 +161,10 @@ class Wanted:
         from vestige.host.files.opening import open_files  # noqa: PLC0415 - as host.run
 
         def opened(asked: RunOptions, resources: "Resources", watch: "Watch") -> "Files":
+            names = _names(asked, self._arguments)
+            check_files(self.snapshot, asked.disks, names)
             files = open_files(asked, resources, watch, self.snapshot)
-            check_disks(self.snapshot, files.disks, _names(asked, self._arguments))
+            check_disks(self.snapshot, files.disks, names)
             there.started = _renewing(asked, self.snapshot.mac, there.started)
             return files
 

@@ -291,6 +291,11 @@ def test_a_temporary_overlay_goes_along_and_each_copy_has_its_own(
         file.write(b"\1")
     status, line = vestige("thaw", str(guest.snapshot))
     assert (status, "sectors, and this one has" in line, line.count("\n")) == (2, True, 1), line
+    base.touch()
+    line = refused(guest)
+    assert line.startswith(f"vestige: {base}: not as it was when {guest.snapshot} was frozen")
+    base.unlink()
+    assert refused(guest).startswith(f"vestige: {base}: no such file, and the guest of")
 
 
 def test_one_that_is_paused_stays_so_and_can_be_frozen(kernels: Kernels, guest: Guest) -> None:
@@ -584,10 +589,12 @@ def test_a_disc_that_was_changed_is_the_one_that_a_thaw_has(
 
 
 def test_two_do_not_have_one_disk(kernels: Kernels, guest: Guest, folder: Path) -> None:
-    image = disk(folder)
-    guest.run(kernels("idle"), "--disk", str(image))
+    image, base, overlay = disk(folder), disk(folder, "base"), folder / "overlay"
+    more = ("--disk", f"{base},overlay={overlay}", "--disk", f"{base},overlay=temporary")
+    guest.run(kernels("idle"), "--disk", str(image), *more)
     guest.await_words(len(HELLO))
-    assert guest.freeze()[0] == 0
+    status, line = guest.freeze()
+    assert (status, f" nothing is written to {image}, {overlay}, and" in line) == (0, True), line
     assert vestige("thaw", str(guest.snapshot)) == (
         2,
         f"vestige: {image}: in use by another run; end that one first, or freeze the guest with"

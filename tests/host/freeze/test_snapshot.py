@@ -14,16 +14,11 @@ from vestige.cli.run import SYNTAX, options_of
 from vestige.errors import UsageError
 from vestige.host.backends.disks import open_disk
 from vestige.host.freeze.layout import difference, layout
+from vestige.host.freeze.marks import check_disks, check_files, mark_of
 from vestige.host.freeze.parts import IDENTITY_SIZE, NAMES, Part, sign, sizes
-from vestige.host.freeze.snapshot import (
-    FORMAT,
-    MANIFEST,
-    check_disks,
-    mark_of,
-    open_snapshot,
-)
+from vestige.host.freeze.snapshot import FORMAT, MANIFEST, open_snapshot
 from vestige.host.freeze.words import words_of
-from vestige.host.options import DiskOption
+from vestige.host.options import TEMPORARY, DiskOption
 
 MEMORY, CPUS = 64 << 20, 1
 TOLD: dict[str, Any] = {
@@ -164,7 +159,7 @@ def test_a_disk_that_was_changed_since_is_refused(folder: Path, tmp_path: Path) 
         with pytest.raises(UsageError, match="it has 1 disks, and its words have 0"):
             check_disks(snapshot, {}, {})
         os.utime(image, ns=(1, 1))
-        changed = r"/disk: not as it was when .* was frozen: it was changed on 19.*, and then last"
+        changed = "/disk: not as it was when .* last change was on 20.* then, and is on 19.* now"
         with pytest.raises(UsageError, match=changed):
             check_disks(snapshot, {0: disk}, {})
         os.truncate(image, 8192)
@@ -174,6 +169,52 @@ def test_a_disk_that_was_changed_since_is_refused(folder: Path, tmp_path: Path) 
         snapshot.close()
     finally:
         disk.close()
+
+
+@pytest.mark.parametrize("overlay", [None, TEMPORARY, "FILE"])
+def test_what_a_thaw_tells_of_a_disk_is_not_what_a_run_does(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overlay: str | None
+) -> None:
+    """As a new disk can't serve, nor a new overlay."""
+    image, file = tmp_path / "disk", tmp_path / "overlay"
+    image.write_bytes(bytes(4096))
+    option = DiskOption(str(image), overlay=str(file) if overlay == "FILE" else overlay)
+    disk = open_disk(option)
+    if disk.overlay is not None:
+        disk.overlay.begin()
+    told(disks=[{**mark_of(disk), "copied": False}])(folder)
+    disk.close()
+    snapshot = open_snapshot(str(folder))
+
+    def refused(start: str, names: dict[int, str] | None = None) -> None:
+        there = set(tmp_path.iterdir())
+        with pytest.raises(UsageError, match=f"^{start}") as raised:
+            check_files(snapshot, [option], names or {})
+        assert "cp -p" in str(raised.value)
+        assert set(tmp_path.iterdir()) == there
+
+    check_files(snapshot, [option], {})
+    if overlay == "FILE":
+        file.rename(tmp_path / "moved")
+        refused(f"{image}: overlay={file}: no such file, and the guest of {folder} goes on with")
+        (tmp_path / "moved").rename(file)
+    with monkeypatch.context() as readable:
+        readable.setattr(os, "access", lambda *_: False)  # as root, who may all
+        if overlay == TEMPORARY:
+            check_files(snapshot, [option], {})
+        else:
+            refused(f"{image}: .*may not be written")
+    changed = image.stat().st_mtime_ns
+    os.utime(image, ns=(1, 1))
+    refused(f"{image}: not as it was when {folder} was frozen: its last change was on 20")
+    os.truncate(image, 0)
+    os.utime(image, ns=(changed, changed))
+    refused("--disk x: not as it was .* it has 0 bytes, and had 4096", {0: "--disk x"})
+    image.unlink()
+    refused(f"{image}: no such file")
+    image.mkdir()
+    check_files(snapshot, [option], {})  # who opens it says so
+    snapshot.close()
 
 
 def test_the_first_struct_that_is_laid_out_otherwise_is_named() -> None:

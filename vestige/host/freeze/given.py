@@ -2,7 +2,7 @@
 
 Here that is told of the options' words alone, before any file is opened: by the option, what was
 given, what the guest has, and what to give. Of what only opening tells, a disk's size and date,
-snapshot.py does.
+marks.py does.
 """
 
 from collections.abc import Callable, Sequence

@@ -7,7 +7,8 @@ from _collections_abc import Mapping
 from vestige import __version__, abi
 from vestige.host.backends.disks import DiskImage
 from vestige.host.files import sparse
-from vestige.host.freeze.snapshot import FORMAT, mark_of, overlay_name
+from vestige.host.freeze.marks import mark_of
+from vestige.host.freeze.snapshot import FORMAT, overlay_name
 from vestige.host.freeze.words import words_of
 from vestige.host.freeze.writing import NEW
 from vestige.host.kvm.monitor_code import MonitorCode

@@ -10,15 +10,12 @@ is checked as words on a command line are; the parts, by who goes on with them.
 
 import json
 import os
-import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from vestige import __version__, trust
 from vestige.bounds import MAX_CPUS, MAXIMUM_MEMORY
 from vestige.errors import UsageError
-from vestige.host.backends.disks import DiskImage
-from vestige.host.files import dates
 from vestige.host.files.sparse import PAGE
 from vestige.host.freeze.parts import (
     IDENTITY_SIZE,
@@ -234,69 +231,6 @@ def _is_list(value: object, kind: type) -> bool:
     return isinstance(value, list) and all(isinstance(each, kind) for each in value)
 
 
-def mark_of(disk: DiskImage) -> "dict[str, Any]":
-    """A disk, and how its files are now: what is other once they were changed.
-
-    Of a block device that is its size alone.
-    """
-    path = os.path.abspath(disk.path) if disk.path else None  # noqa: PTH100
-    mark: dict[str, Any] = {"path": path, "image": _mark(disk.claim)}
-    overlay = disk.overlay
-    is_copied = overlay is not None and overlay.is_temporary
-    if overlay is not None and not is_copied:
-        mark["overlay_path"] = os.path.abspath(overlay.path)  # noqa: PTH100
-        mark["overlay"] = _mark(overlay.claim)
-    mark["copied"] = is_copied
-    mark["written"] = disk.written is not None and not is_copied
-    return mark
-
-
 def overlay_name(number: int) -> str:
     """The file of a snapshot that is a copy of a disk's temporary overlay."""
     return f"overlay-{number}"
-
-
-def _mark(descriptor: int) -> "dict[str, int]":
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        return {"size": os.lseek(descriptor, 0, os.SEEK_END)}
-    return {"size": status.st_size, "changed": status.st_mtime_ns}
-
-
-def check_disks(
-    snapshot: Snapshot, disks: Mapping[int, DiskImage], names: Mapping[int, str]
-) -> None:
-    """Raise UsageError where one is not as it was: what the guest keeps in memory is of that.
-
-    `names`: what a disk is called, by its number, where it is not by its path.
-    """
-    if len(disks) != len(snapshot.disks):
-        raise UsageError(
-            f"{snapshot.path}: its manifest is damaged: it has {len(snapshot.disks)} disks, and its"
-            f" words have {len(disks)}"
-        )
-    for (number, disk), before in zip(disks.items(), snapshot.disks, strict=True):
-        now = mark_of(disk)
-        for part in ("image", "overlay"):
-            if now.get(part) != before.get(part):
-                what = names.get(number, disk.path)
-                if part == "overlay" and disk.overlay is not None:
-                    what += f": overlay={disk.overlay.path}"
-                raise UsageError(
-                    f"{what}: not as it was when {snapshot.path} was frozen:"
-                    f" {_difference(before.get(part), now.get(part))}; what its guest has in memory"
-                    " is of that: give a copy that was made then and has its date (cp -p), or"
-                    " freeze once more"
-                )
-
-
-def _difference(before: object, now: object) -> str:
-    """Of two marks, in words."""
-    if not isinstance(before, dict) or not isinstance(now, dict):
-        return "it has a mark of another kind"
-    if before.get("size") != now.get("size"):
-        return f"it has {now.get('size')} bytes, and had {str(before.get('size'))[:20]}"
-    then, since = before.get("changed"), now.get("changed")
-    if isinstance(then, int) and isinstance(since, int):
-        return f"it was changed {dates.in_words(since)}, and then last {dates.in_words(then)}"
-    return "one of both is a block device"
