@@ -191,14 +191,24 @@ class Run:
                     self.network.renew()
                 self.restarts += 1
                 status = self._machine()
+        except GuestError:
+            self._check_snapshot()
+            raise
         finally:
             self._write_last_words()
         self.files.check_whole()
+        if status == RESET:
+            self._check_snapshot()
         if status == RESET and self.files.frozen is not None:
             tell("the guest has reset itself, and one that was thawed is not started anew")
         elif status == RESET:
             tell(failure.reset_ends_run(self._fault, self.asked))
         return status
+
+    def _check_snapshot(self) -> None:
+        """Raise GuestError where a guest that was thawed has failed for want of its memory."""
+        if self.files.frozen is not None:
+            self.files.frozen.check_whole()
 
     def manifest(self, folder: int) -> "dict[str, Any]":
         """What a snapshot in `folder` says of this run, whose guest has come to rest."""

@@ -1,6 +1,8 @@
 """Whole runs that are frozen and thawed: little kernels, the machine's own KVM, both commands."""
 
+import ctypes
 import json
+import mmap
 import os
 import random
 import shutil
@@ -28,6 +30,7 @@ from tests.host.kernel_payload import (
 from tests.host.processes import machine_of
 from vestige.errors import GuestError, UsageError
 from vestige.host import images
+from vestige.host.backends.ring import takes_files_memory
 from vestige.host.control.client import find
 from vestige.host.freeze.asking import freeze
 from vestige.host.freeze.parts import CPUID_AT, CPUS_AT, TAIL
@@ -586,6 +589,35 @@ def test_a_disc_that_was_changed_is_the_one_that_a_thaw_has(
     assert guest.wait() == (143, "")
     os.utime(first, ns=(1, 1))
     assert refused(guest).startswith(f"vestige: {first}: not as it was when")
+
+
+def is_mapped(part: Path) -> bool:
+    """Whether a thaw maps such a file."""
+    with part.open("rb") as file:
+        page = mmap.mmap(file.fileno(), mmap.PAGESIZE, access=mmap.ACCESS_COPY)
+    return takes_files_memory(ctypes.addressof(ctypes.c_char.from_buffer(page)))
+
+
+def test_what_is_cut_off_under_a_guest_is_what_the_run_says_ended_it(
+    kernels: Kernels, guest: Guest
+) -> None:
+    """Whatever it looks like: RAM that has gone as a reset, the monitor's as a signal."""
+    guest.run(kernels("fills"))
+    guest.await_words(2)
+    assert guest.freeze("--stop") == (0, "")
+    assert guest.wait() == (143, "")
+    if not is_mapped(guest.snapshot / "private"):
+        pytest.skip("here a thaw copies memory first, and so loses none")
+    for name in ("private", "ram"):
+        guest.thaw()
+        guest.await_words()
+        part, whole = guest.snapshot / name, guest.folder / name
+        shutil.copy2(part, whole)
+        os.truncate(part, 0)
+        status, line = guest.wait()
+        assert (status, line.count("\n")) == (1, 1)
+        assert line.startswith(f"vestige: {part}: somebody has cut off this file while the guest")
+        whole.replace(part)
 
 
 def test_two_do_not_have_one_disk(kernels: Kernels, guest: Guest, folder: Path) -> None:

@@ -53,6 +53,9 @@ if TYPE_CHECKING:
         def check_monitor(self, code: MonitorCode) -> None:
             """Raise UsageError where it has another monitor than this."""
 
+        def check_whole(self) -> None:
+            """Raise GuestError where somebody has made a part shorter meanwhile."""
+
 
 EXPECTED_INITRD = "an initrd"
 EXPECTED_FIRMWARE = (

@@ -15,7 +15,7 @@ from typing import Any
 
 from vestige import __version__, trust
 from vestige.bounds import MAX_CPUS, MAXIMUM_MEMORY
-from vestige.errors import UsageError
+from vestige.errors import GuestError, UsageError
 from vestige.host.files.sparse import PAGE
 from vestige.host.freeze.parts import (
     IDENTITY_SIZE,
@@ -64,6 +64,7 @@ class Snapshot:
         self.layout: dict[str, str] = told["layout"]
         self.disks: list[dict[str, Any]] = told["disks"]
         self.jumps = False
+        self._sizes = {part: size_of(file) for part, file in parts.items()}
         self.mac: bytes | None = None
 
     def check_monitor(self, code: MonitorCode) -> None:
@@ -76,6 +77,17 @@ class Snapshot:
             f"{self.path}: frozen by Vestige {self.version} with another monitor:"
             f" {difference(self.layout)}; thaw it by the Vestige that froze it"
         )
+
+    def check_whole(self) -> None:
+        """Raise GuestError where somebody has made a part shorter since it was opened: of one that
+        is mapped, the guest has lost what it has not written.
+        """
+        for part, file in self.parts.items():
+            if size_of(file) < self._sizes[part]:
+                raise GuestError(
+                    f"{self.path}/{NAMES[part]}: somebody has cut off this file while the guest had"
+                    " it; what the guest had in memory is lost"
+                )
 
     def close(self) -> None:
         """Close the parts."""
