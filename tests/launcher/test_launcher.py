@@ -615,6 +615,26 @@ def test_a_held_guest_ends_with_who_could_let_it_go_on(
         ready.thaw(folder, held=True, stderr=subprocess.DEVNULL)
 
 
+def test_a_folder_is_given_as_text_bytes_or_a_path(
+    ready: Launcher, kernels: Kernels, tmp_path: Path
+) -> None:
+    folder = os.fsencode(tmp_path / "snapshot")
+    with ready.start(kernel=kernels("idle"), stdout=NOWHERE) as machine:
+        machine.freeze(folder, stop=True)
+    for each in (folder, os.fsdecode(folder), Path(os.fsdecode(folder))):
+        with ready.thaw(each, stdout=NOWHERE) as copy:
+            assert copy.statistics()["restarts"] == 0
+
+
+@pytest.mark.parametrize(
+    "folder", [None, 3, bytearray(b"a"), "a\0b", b"a\0b", "\ud800", "", "none"]
+)
+def test_what_is_no_snapshot_s_folder_is_bad_input(ready: Launcher, folder: Any) -> None:
+    with pytest.raises(UsageError) as raised:
+        ready.thaw(folder)
+    assert raised.type is UsageError
+
+
 def test_what_can_t_be_thawed_is_told_to_who_asks(ready: Launcher, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="give the folder that `vestige freeze"):
         ready.thaw(tmp_path / "nowhere")

@@ -15,8 +15,11 @@ import pytest
 import vestige
 from tests.host.harness import why_not
 from tests.host.kernel_payload import HELLO, Kernels
+from vestige.cli.run import SYNTAX, options_of
 from vestige.host import images
 from vestige.launcher import GuestError, Launcher, Pool, UsageError
+from vestige.launcher.alone import alone_of
+from vestige.launcher.launcher import command_line
 
 pytestmark = [
     pytest.mark.kvm,
@@ -165,6 +168,46 @@ def test_what_can_t_be_a_pool_is_refused(launcher: Launcher, tmp_path: Path) -> 
     assert open_files() == before
 
 
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"name": "x", "size": 2}, "name=x: a name is one run's, and this pool has several"),
+        ({"name": "x"}, "name=x: "),
+        ({"console": "p.txt", "size": 2}, r"console=p\.txt: a file or socket of one run's"),
+        ({"console": "unix:p"}, "console=unix:p: "),
+        ({"stats": "s"}, "stats=s: "),
+    ],
+)
+def test_what_only_one_guest_can_have_is_refused(
+    launcher: Launcher, snapshot: Path, options: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(UsageError, match=line):
+        Pool(snapshot, launcher=launcher, **options)
+
+
+def test_a_pool_of_one_guest_may_have_what_only_one_can(
+    launcher: Launcher, snapshot: Path, tmp_path: Path
+) -> None:
+    own: dict[str, Any] = {"name": "alone", "console": tmp_path / "console"}
+    with Pool(snapshot, limit=1, launcher=launcher, **own) as pool:
+        for _ in range(2):
+            with pool.guest(PATIENCE) as machine:
+                assert machine.statistics()["restarts"] == 0
+
+
+def test_a_disk_that_guests_write_is_one_s_but_with_an_overlay_of_each() -> None:
+    def reason(**options: Any) -> str | None:
+        return alone_of(options_of(SYNTAX.read(command_line({"kernel": "vmlinux"} | options))))
+
+    assert reason(disk="d") == "--disk d: a disk without overlay=temporary is one guest's to write"
+    assert reason(disk="d,overlay=o") is not None
+    for each in ("d,readonly", "d,overlay=temporary"):
+        assert reason(disk=each) is None
+    assert reason(net="tap:t") == "net=tap:t: a tap is one guest's"
+    assert reason(net="user", agent=True, console="/dev/null", port="p=/dev/null") is None
+    assert reason(port="p=o") == "port=p=o: a file or socket of one run's"
+
+
 @pytest.mark.parametrize("held", [False, True])
 def test_uses_leak_nothing(launcher: Launcher, snapshot: Path, held: bool) -> None:
     before = open_files(), threading.active_count()
@@ -211,5 +254,5 @@ def test_a_pool_of_no_number_is_refused(snapshot: Path, size: Any) -> None:
 
 
 def test_a_snapshot_that_is_no_path_is_refused_and_nobody_waits(launcher: Launcher) -> None:
-    with pytest.raises(UsageError, match="null"):
+    with pytest.raises(UsageError, match="has a NUL in it"):
         Pool("a\0b", launcher=launcher)

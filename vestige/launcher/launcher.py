@@ -44,11 +44,13 @@ def _by_name(syntax: Syntax) -> dict[str, Option]:
 
 OPTIONS, THAW_OPTIONS = _by_name(SYNTAX), _by_name(THAW)
 OF_FURTHER = messages.HELD, messages.MOULD  # what is told more, by a socket of its own
+STREAMS = "stdin", "stdout", "stderr"
 TEXT = (str, bytes, bytearray, memoryview)  # sequences that are no lists
 NOT_PATHS = ("vfio:", "unix:", "virtio", "stdio")  # how words begin that are no path
 
 Word = str | bytes | int | float | os.PathLike[str] | os.PathLike[bytes]
 Value = Word | bool | Sequence[Word] | None
+Folder = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 Stream = int | IO[bytes] | IO[str] | None
 
 
@@ -192,7 +194,7 @@ class Machine(Asked):
             raise GuestError(f"machine {self.pid}: an answer that is none of a run's")
         return told
 
-    def freeze(self, folder: str | os.PathLike[str], *, stop: bool = False) -> None:
+    def freeze(self, folder: Folder, *, stop: bool = False) -> None:
         """Put the guest, as it is now, into a folder, as `vestige freeze` does; it goes on, or is
         told to `stop`.
 
@@ -201,8 +203,9 @@ class Machine(Asked):
         """
         from vestige.host.freeze.asking import freeze  # noqa: PLC0415 - few callers freeze one
 
+        path = path_of(folder)
         with self._asked() as run:
-            freeze(run, os.fspath(folder), stays=stop)
+            freeze(run, path, stays=stop)
             if stop:
                 run.ask({"do": "stop"})
 
@@ -372,7 +375,7 @@ class Launcher:
 
     def thaw(
         self,
-        folder: str | os.PathLike[str],
+        folder: Folder,
         *,
         stdin: Stream = subprocess.DEVNULL,
         stdout: Stream = None,
@@ -389,8 +392,8 @@ class Launcher:
         UsageError for what is no snapshot of this user's; GuestError for one that is to be held
         and ends instead.
         """
-        words = [*command_line(options, THAW_OPTIONS), "--", os.fspath(folder)]
-        known = self._moulds.asked(os.fspath(folder), words, lambda: _asked(words))
+        words = _words_of_thaw(folder, options)
+        known = self._moulds.asked(words[-1], words, lambda: _asked(words))
         mould = self._moulds.take(known, lambda: self._make_mould(words, known.asked))
         kind = messages.HELD if held else messages.THAW
         streams = Streams(stdin, stdout, stderr)
@@ -633,6 +636,24 @@ def _further(ends: list[socket.socket], opened: list[int]) -> int:
     ends.append(near)
     opened.append(far.detach())
     return opened[-1]
+
+
+def asked_of(folder: Folder, options: Mapping[str, Value]) -> RunOptions:
+    """What a thaw of `folder` with these options, and maybe streams, asks for. Raises as that."""
+    words = {name: value for name, value in options.items() if name not in STREAMS}
+    asked, _ = _asked(_words_of_thaw(folder, words))
+    return asked
+
+
+def _words_of_thaw(folder: Folder, options: Mapping[str, Value]) -> list[str]:
+    return [*command_line(options, THAW_OPTIONS), "--", path_of(folder)]
+
+
+def path_of(folder: Folder) -> str:
+    """A folder's path as text. Raises UsageError for what is none."""
+    if not isinstance(folder, str | bytes | os.PathLike):
+        raise UsageError(f"{folder!r} is a {type(folder).__name__}; give a folder's path")
+    return _word("folder", os.fsdecode(folder))
 
 
 def _asked(words: list[str]) -> tuple[RunOptions, str]:

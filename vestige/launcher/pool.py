@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from typing import Self
 
 from vestige.errors import GuestError, UsageError
-from vestige.launcher.launcher import Launcher, Machine, Value
+from vestige.launcher.alone import alone_of
+from vestige.launcher.launcher import Folder, Launcher, Machine, Value, asked_of
 
 SHORT = 1.0  # seconds in which a guest that has ended has done nothing
 MOST_IN_A_ROW = 3  # such guests, until nobody is to wait for another
@@ -27,7 +28,7 @@ class Pool:
 
     def __init__(
         self,
-        snapshot: str | os.PathLike[str],
+        snapshot: Folder,
         *,
         size: int = 1,
         limit: int | None = None,
@@ -39,8 +40,9 @@ class Pool:
         any number). `held`: each goes on when somebody asks for it, and not before. `options` are
         those of `launcher.thaw`; without a launcher it has one of its own.
 
-        Returns once the first stands ready. Raises UsageError for numbers that are none, and as
-        Launcher and its `thaw`; GuestError where guests end as soon as they go on.
+        Returns once the first stands ready. Raises UsageError for numbers that are none, for what
+        only one guest can have unless `limit` is 1, and as Launcher and its `thaw`; GuestError
+        where guests end as soon as they go on.
         """
         if not all(isinstance(each, int) for each in (size, 0 if limit is None else limit)):
             raise UsageError(f"size={size!r}, limit={limit!r}: give whole numbers, or None")
@@ -48,6 +50,13 @@ class Pool:
             raise UsageError(
                 f"size={size}, limit={limit}: give 1 or more, and a limit that is no less, or None"
             )
+        if limit != 1:
+            reason = alone_of(asked_of(snapshot, options))
+            if reason is not None:
+                raise UsageError(
+                    f"{reason}, and this pool has several guests at once; leave it out, or give"
+                    " limit=1"
+                )
         self._snapshot, self._options, self._held = snapshot, options, held
         self._size, self._limit = size, limit
         self._launcher = Launcher() if launcher is None else launcher
@@ -211,8 +220,9 @@ class Pool:
             if self._short >= MOST_IN_A_ROW:
                 self._fail(
                     GuestError(
-                        f"{self._short} guests of {os.fspath(self._snapshot)} have ended as soon as"
-                        f" they went on, the last with status {status}; its standard error says why"
+                        f"{self._short} guests of {os.fsdecode(self._snapshot)} have ended as soon"
+                        f" as they went on, the last with status {status}; its standard error says"
+                        " why"
                     )
                 )
 

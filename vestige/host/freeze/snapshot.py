@@ -100,12 +100,15 @@ def open_snapshot(path: str) -> Snapshot:
 
     One that is replaced meanwhile is opened anew.
     """
-    for _ in range(TRIES):
+    for _ in range(TRIES - 1):
         try:
             return _open(path)
         except ReplacedError:
             continue
-    return _open(path)
+    try:
+        return _open(path)
+    except ReplacedError as error:
+        raise UsageError(str(error)) from None
 
 
 class ReplacedError(UsageError):
