@@ -25,6 +25,7 @@ def snapshot(*words: str) -> Snapshot:
         "monitor": "",
         "vestige": "",
         "layout": {},
+        "identity": "00" * 16,
         "disks": [],
     }
     return Snapshot("web.snapshot", told, {}, {})
