@@ -20,6 +20,7 @@ from vestige.host import images
 from vestige.launcher import GuestError, Launcher, Pool, UsageError
 from vestige.launcher.alone import alone_of
 from vestige.launcher.launcher import command_line
+from vestige.launcher.moulds import SECOND
 
 pytestmark = [
     pytest.mark.kvm,
@@ -208,15 +209,22 @@ def test_a_disk_that_guests_write_is_one_s_but_with_an_overlay_of_each() -> None
     assert reason(port="p=o") == "port=p=o: a file or socket of one run's"
 
 
+def use(made: Pool, times: int) -> None:
+    with made as pool:
+        for _ in range(times):
+            with pool.guest(PATIENCE):
+                pass
+
+
 @pytest.mark.parametrize("held", [False, True])
 def test_uses_leak_nothing(launcher: Launcher, snapshot: Path, held: bool) -> None:
+    use(
+        Pool(snapshot, size=2, launcher=launcher, held=held), SECOND
+    )  # the launcher has a mould then
     before = open_files(), threading.active_count()
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "/nowhere")) / "vestige"
     names = set(runtime.iterdir()) if runtime.is_dir() else set()
-    with Pool(snapshot, size=2, launcher=launcher, held=held) as pool:
-        for _ in range(USES):
-            with pool.guest(PATIENCE):
-                pass
+    use(Pool(snapshot, size=2, launcher=launcher, held=held), USES)
     assert (open_files(), threading.active_count()) == before
     left = set(runtime.iterdir()) - names if runtime.is_dir() else set()
     assert not left
