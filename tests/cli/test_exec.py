@@ -7,14 +7,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.agent.peers import PATIENCE, at_a_socket, debians, line, saying
 from tests.agent.test_blocking import ENDLESS, await_file, over
-from vestige.host.control.folder import open_folder
+from vestige.host.control.folder import Folder, open_folder
 
 COMMAND = [sys.executable, "-m", "vestige.cli.main", "exec"]
 
@@ -53,12 +53,20 @@ def web(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, agent: Path) -> Iterato
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     folder = open_folder(make=True)
     assert folder is not None
-    with closing(folder):
-        made, _ = folder.listen("web")
-        with socket.socket(fileno=made.detach()) as listener:
-            listener.setblocking(True)
-            run = Run(listener, b'{"answer": {"agent": "%s"}}' % os.fsencode(agent))
+    with closing(folder), listening(folder, agent) as run:
+        yield run
+
+
+@contextmanager
+def listening(folder: Folder, agent: Path) -> Iterator[Run]:
+    """A run of the name web, whose agent is there."""
+    made, _ = folder.listen("web")
+    with socket.socket(fileno=made.detach()) as listener:
+        listener.setblocking(True)
+        run = Run(listener, b'{"answer": {"agent": "%s"}}' % os.fsencode(agent))
+        try:
             yield run
+        finally:
             run.end()
 
 
@@ -199,16 +207,11 @@ def test_a_run_that_is_to_be_there_soon_is_waited_for(
             asks.wait(1)
         folder = open_folder(make=True)
         assert folder is not None
-        with closing(folder):
-            made, _ = folder.listen("web")
-            with socket.socket(fileno=made.detach()) as listener:
-                listener.setblocking(True)
-                run = Run(listener, b'{"answer": {"agent": "%s"}}' % os.fsencode(agent))
-                try:
-                    assert asks.wait(PATIENCE) == 0
-                finally:
-                    asks.kill()
-                    run.end()
+        with closing(folder), listening(folder, agent):
+            try:
+                assert asks.wait(PATIENCE) == 0
+            finally:
+                asks.kill()
 
 
 def test_a_run_that_is_never_there_is_waited_for_no_longer_than_that(

@@ -24,7 +24,6 @@ from vestige.host.loop.monitor_log import MonitorLog
 from vestige.host.loop.wait import RESET, wait
 from vestige.host.messages import tell
 from vestige.host.process.inner import check_guest
-from vestige.host.process.mould import Mould
 from vestige.host.process.orders import Orders, config_of, orders
 from vestige.host.process.outer import MachineProcess, ProcessLines, machine_process
 from vestige.host.resources import Resources
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     from vestige.host.backends.network import Network
     from vestige.host.jail.cgroup import Group
+    from vestige.host.process.mould import Mould
     from vestige.host.viewer.outer import ViewerProcess
 else:
     import _signal as signal  # signal itself makes enumerations of all numbers, and imports enum
@@ -91,11 +91,13 @@ def run(asked: options.RunOptions, ready: Ready | None = None, opened: Opener = 
     return until_ended(asked.timeout, work)
 
 
-def mould(asked: options.RunOptions, ready: Ready, opened: Opener) -> Mould:
+def mould(asked: options.RunOptions, ready: Ready, opened: Opener) -> "Mould":
     """Of a machine that is asked for, by a run that ends before there is one. `asked` is its own.
 
     Raises as `run`, and where there is no mould for such a machine.
     """
+    from vestige.host.process.mould import Mould  # noqa: PLC0415 - no run needs it
+
     made: list[Mould] = []
 
     def work(resources: Resources, watch: Watch) -> int:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 SYS_MMAP, SYS_MUNMAP = 9, 11
 OF_RINGS = 425, 427  # io_uring_setup, io_uring_register
-MAP_FIXED, MAP_NORESERVE = 0x10, 0x4000  # asm-generic/mman-common.h
+MAP_FIXED = 0x10
+MAP_NORESERVE = 0x4000  # asm-generic/mman-common.h; the mmap module has it from Python 3.13
 PROT_NONE = 0
 ACCESS = mmap.PROT_READ | mmap.PROT_WRITE
 NOWHERE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE
@@ -216,24 +217,15 @@ def call(number: int, *arguments: int, kept: object = None) -> int:
     return answer
 
 
-def map_shared(descriptor: int, size: int, offset: int = 0) -> int:
-    """Have memory of a descriptor's; its address, or a negative errno."""
-    address = syscall(SYS_MMAP, 0, size, ACCESS, mmap.MAP_SHARED, descriptor, offset)
-    _note_map(address, size, descriptor, offset)
-    return address
-
-
-def map_shared_at(address: int, size: int, descriptor: int, offset: int) -> int:
-    """The same, in the place of what memory there is; the address, or a negative errno."""
-    flags = mmap.MAP_SHARED | MAP_FIXED
-    answer = syscall(SYS_MMAP, address, size, ACCESS, flags, descriptor, offset)
-    _note_map(answer, size, descriptor, offset)
-    return answer
-
-
-def _note_map(address: int, size: int, descriptor: int, offset: int) -> None:
+def map_shared(descriptor: int, size: int, offset: int = 0, place: int = 0) -> int:
+    """Have memory of a descriptor's, at `place` instead of what is there, or where the kernel
+    likes; its address, or a negative errno.
+    """
+    flags = mmap.MAP_SHARED | (MAP_FIXED if place else 0)
+    address = syscall(SYS_MMAP, place, size, ACCESS, flags, descriptor, offset)
     if address >= 0 and (steps := _NOTES.get()) is not None:
         steps.note_map(address, size, descriptor, offset)
+    return address
 
 
 def make(descriptor: Callable[[], int], *, stays: bool = False) -> int:

@@ -42,6 +42,7 @@ from vestige.host.freeze import manifest, restoring, saving, writing  # noqa: F4
 from vestige.host.jail.layers import end_with_parent
 from vestige.host.kvm import api as kvm
 from vestige.host.options import RunOptions
+from vestige.host.process.inner import MOST_DESCRIPTORS
 from vestige.host.process.mould import Mould
 from vestige.host.process.outer import MachineProcess, machine_process
 from vestige.launcher import messages
@@ -54,7 +55,6 @@ PATIENCE = 15.0  # seconds in which a machine that was told to end does so, more
 PATIENCE_OF_MOULD = 13.0  # the same, of a mould
 SIGNALLED = 128  # and the signal's number, as shells have it
 FAILED = 1
-MOST_DESCRIPTORS = 1 << 20  # as fs.nr_open has it
 
 
 class Fork:
@@ -122,14 +122,15 @@ class Template:
             if not ready:
                 self._have_spare()
             for descriptor, _ in ready:
-                if descriptor == self._requests.fileno():
-                    goes_on = self._take()
-                else:
-                    goes_on = descriptor != self._end or not self._is_end()
+                is_over = False
+                if descriptor == self._end:
+                    is_over = self._is_end()
+                elif descriptor != self._requests.fileno():
                     self._see(descriptor)
-                if not goes_on and descriptor != self._end and self._form is not None:
+                elif not self._take():
+                    is_over = self._form is None
                     self._ask_no_more()
-                elif not goes_on:
+                if is_over:
                     self._end_all()
                     return
 

@@ -6,7 +6,7 @@ to see some of it, that part is a file's in memory, which the viewer maps, too: 
 Threats: io_uring knows buffers by their addresses in this process, so the monitor is told where its
 guest's RAM and its STATE are (abi.Ring). That says where nothing else is: each mapping has a place
 drawn at random for itself, in a part of the address space where the kernel puts nothing unasked.
-Copies of a mould (process/inner.py) have their own memory at the same places.
+Copies of a mould (process/mould.py) have their own memory at the same places.
 """
 
 import ctypes
@@ -17,14 +17,12 @@ from _collections_abc import Iterable
 
 from vestige import abi
 from vestige.host import limits, steps
+from vestige.host.steps import ACCESS, MAP_FIXED, MAP_NORESERVE, SYS_MMAP, SYS_MUNMAP
 from vestige.lang.intrinsics import syscall
 
-SYS_MMAP, SYS_MUNMAP, SYS_MADVISE = 9, 11, 28
-MAP_NORESERVE = 0x4000  # asm-generic/mman-common.h; the mmap module has it from Python 3.13
+SYS_MADVISE = 28
 MAP_FIXED_NOREPLACE = 0x10_0000
-ACCESS = mmap.PROT_READ | mmap.PROT_WRITE
 OWN = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE
-MAP_FIXED = 0x10
 COPIED = mmap.MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED
 PRIVATE = abi.IMAGE  # image, Shared, STATE, stacks and tables, in one stretch
 PRIVATE_SIZE = 50 * abi.MIB  # to the end of the tables
@@ -75,7 +73,7 @@ class Region:
         that can't be.
         """
         place = self.address + start
-        answer = steps.map_shared_at(place, size, descriptor, first)
+        answer = steps.map_shared(descriptor, size, first, place)
         if answer < 0:
             raise limits.refusal(what, -answer)
         for advice in (mmap.MADV_DONTFORK, mmap.MADV_DONTDUMP):

@@ -143,11 +143,13 @@ def live(
 
     Raises UsageError and GuestError for what fails before the guest runs.
     """
-    blank = None
+
+    def made() -> Blank:
+        return Blank(kvm.open_system(known=known), compiled.code)
+
+    blank = made() if mould is None else None
     if mould is not None:
         mould.begin_again()
-    else:
-        blank = Blank(kvm.open_system(known=known), compiled.code)
     with Resources() as resources:
         orders = received(link)
         if orders is None:
@@ -158,8 +160,7 @@ def live(
             enter(*orders.group)
         machine = None if mould is None else mould.copy(orders, link)
         if machine is None:
-            blank = blank or Blank(kvm.open_system(known=known), compiled.code)
-            machine = Machine(orders, compiled, blank, resources, link)
+            machine = Machine(orders, compiled, blank or made(), resources, link)
         if machine.prepare():
             machine.lock(problem)
             machine.go()
