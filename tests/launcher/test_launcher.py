@@ -601,6 +601,12 @@ def test_a_held_guest_ends_with_who_could_let_it_go_on(
         run.ask({"do": "stop"})
     assert over(inner)
     copy = ready.thaw(folder, held=True)
+    inner = machine_of(copy.pid)
+    copy.stop()
+    assert copy.wait(PATIENCE) == 128 + signal.SIGTERM
+    assert over(inner)
+    copy.close()
+    copy = ready.thaw(folder, held=True)
     copy.kill()
     assert copy.wait(PATIENCE) == 128 + signal.SIGKILL
     for _ in range(2):

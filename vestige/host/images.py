@@ -33,6 +33,8 @@ SOURCES = (
     "tables.py",
     "host/loop/runloop.py",
     "host/loop/bell.py",
+    "host/loop/clocks.py",
+    "host/kvm/api.py",
     "host/backends/io_uring_records.py",
     "host/loop/patience.py",
     "host/jail/calls.py",

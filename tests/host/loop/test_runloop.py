@@ -8,6 +8,7 @@ import pytest
 from vestige import abi
 from vestige.host.loop import failure, runloop
 from vestige.host.loop.bell import Bell
+from vestige.host.loop.clocks import Clocks
 from vestige.host.loop.runloop import KVM_RUN, LOOK_AFTER, REASONS, Door, Leave, Loop, Stop
 from vestige.host.loop.session import Submitted
 from vestige.lang.intrinsics import address_of, store64
@@ -511,3 +512,97 @@ def test_one_that_is_ended_at_the_door_never_enters(monkeypatch: pytest.MonkeyPa
     rig.script = [(GUEST, lambda: -errno.EINTR)]
     rig.futexes = [lambda *_: 0, end]
     assert runloop.run(rig.loop) == Leave.STOPPED
+
+
+HOLD, GONE = 104, 105  # descriptors
+
+
+class Held:
+    """A thawed machine's boot CPU that stands; `comes` is what comes at its socket, in turn."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.rig = Rig(monkeypatch)
+        self.happened: list[str] = []
+        self.comes: list[Callable[[], int]] = [lambda: 1]
+        self.refuses = self.clocks_set = 0
+        self.clocks = Clocks(failed=runloop.KVM_RUN, error=errno.EIO)
+        loop = self.rig.loop
+        loop.door.is_now, loop.boots = Door.SHUT, 1
+        loop.clocks, loop.gone = address_of(self.clocks), GONE
+        loop.is_held, loop.hold = 1, HOLD
+        monkeypatch.setattr(runloop, "syscall", self.answer)
+        monkeypatch.setattr(Clocks, "go_on", self.go_on)
+        monkeypatch.setattr(Clocks, "rest", self.rest)
+        monkeypatch.setattr(Clocks, "close", lambda _: self.happened.append("close"))
+
+    def go_on(self) -> bool:
+        self.happened.append("clocks")
+        self.clocks_set += 1
+        return self.clocks_set != self.refuses
+
+    def rest(self) -> bool:
+        self.happened.append("rest")
+        return True
+
+    def answer(self, number: int, descriptor: int, *arguments: int) -> int:
+        loop = self.rig.loop
+        if number == runloop.SYS_READ and descriptor == HOLD:
+            self.happened.append("wait")
+            assert loop.door.is_now == Door.AWAITED
+            return self.comes.pop(0)()
+        if number == runloop.SYS_WRITE and descriptor == GONE:
+            assert (loop.word[0], *arguments) == (1, address_of(loop.word), 8, 0, 0, 0)
+            self.happened.append("goes" if loop.goes else "unwanted")
+            return 8
+        if number == runloop.SYS_IOCTL:
+            is_rehearsed = bool(self.rig.page.immediate_exit)
+            self.happened.append("all but run" if is_rehearsed else "run")
+            loop.stop = 0 if is_rehearsed else Stop.HERE
+            return -errno.EINTR
+        assert (number, *arguments[:1]) == (runloop.SYS_FUTEX, runloop.FUTEX_WAKE)
+        return 0
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    return Held(monkeypatch)
+
+
+def test_a_held_guest_goes_on_with_its_clocks_once_it_is_wanted(held: Held) -> None:
+    held.comes.insert(0, lambda: -errno.EINTR)  # by a signal, for which it does not go
+    assert runloop.run(held.rig.loop) == Leave.STOPPED
+    rehearsed = ["clocks", "rest", "all but run"]
+    assert held.happened == [*rehearsed, "wait", "wait", "clocks", "close", "goes", "run"]
+
+
+def test_one_that_is_not_held_goes_on_at_once(held: Held) -> None:
+    held.rig.loop.is_held = 0
+    assert runloop.run(held.rig.loop) == Leave.STOPPED
+    assert held.happened == ["all but run", "clocks", "close", "goes", "run"]
+
+
+@pytest.mark.parametrize("answer", [0, -errno.ECONNRESET])
+def test_one_that_nobody_can_want_any_more_never_runs(held: Held, answer: int) -> None:
+    held.comes = [lambda: answer]
+    assert runloop.run(held.rig.loop) == Leave.UNWANTED
+    assert held.happened[3:] == ["wait", "unwanted"]
+
+
+def test_one_that_is_to_stop_never_runs(held: Held) -> None:
+    def nudge() -> int:
+        held.rig.loop.stop = Stop.HERE
+        return -errno.EINTR
+
+    held.comes = [nudge]
+    assert runloop.run(held.rig.loop) == Leave.STOPPED
+    assert held.happened[3:] == ["wait"]
+
+
+@pytest.mark.parametrize("time", [1, 2])
+def test_one_whose_clocks_kvm_refuses_never_runs(held: Held, time: int) -> None:
+    held.refuses = time
+    loop = held.rig.loop
+    assert runloop.run(loop) == Leave.CLOCK_ERROR
+    assert (loop.reason, loop.error, loop.goes) == (runloop.KVM_RUN, errno.EIO, 0)
+    assert "run" not in held.happened
+    assert "close" not in held.happened

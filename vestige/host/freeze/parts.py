@@ -52,11 +52,11 @@ TAIL_MARK = b"vestige snapshot"
 IDENTITY_SIZE = 16
 # Of the state: ns of CLOCK_REALTIME when it was frozen, the latest TSC of the monitor's CPUs, kHz
 # of all, how many CPUs the guest has, what it finds at the window and at the gate, where it finds
-# the region and the flash memory. A cpu_state.CLOCK and a kvm.Cpuid follow, then the CPUs.
+# the region and the flash memory. A clocks.Time and a kvm.Cpuid follow, then the CPUs.
 HEAD = struct.Struct("<QQIIIIQQ")
 CPUID_SIZE = 8 + 256 * 40
 CLOCK_AT = HEAD.size
-CPUID_AT = CLOCK_AT + cpu_state.CLOCK.size
+CPUID_AT = CLOCK_AT + cpu_state.CLOCK_SIZE
 CPUS_AT = CPUID_AT + CPUID_SIZE
 
 

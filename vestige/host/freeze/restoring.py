@@ -7,7 +7,6 @@ here or is KVM's to check.
 
 import ctypes
 import os
-import time
 from _collections_abc import Mapping, Sequence
 
 from vestige import abi
@@ -28,6 +27,7 @@ from vestige.host.kvm import api as kvm
 from vestige.host.kvm import cpu_state, guest
 from vestige.host.kvm.memory import Region
 from vestige.host.kvm.twin import Twin
+from vestige.host.loop.clocks import Clocks, Time
 from vestige.host.loop.untrusted import Untrusted
 from vestige.machine.cpu_features import Entry, lacking
 
@@ -72,7 +72,7 @@ class Thawed:
             part: file for part, file in files.items() if part != Part.STATE
         }
         self._state = _state(files[Part.STATE], len(twin.guest.cpus))
-        realtime, self._monitor_tsc, self._khz, _, *self._maps = HEAD.unpack_from(self._state)
+        realtime, monitor_tsc, self._khz, _, *self._maps = HEAD.unpack_from(self._state)
         self._copies = False
         for part, region in memories(twin).items():
             _check_size(region, files[part])
@@ -80,10 +80,12 @@ class Thawed:
         self.configs = [abi.Config.from_buffer_copy(each.config) for each in twin.shared()]
         for each in twin.shared()[1:]:
             each.config = abi.Config()
-        self._realtime = realtime if jumps else None
+        frozen = Time.from_buffer_copy(self._state, CLOCK_AT)
+        self.clocks = Clocks(
+            jumps=jumps, realtime=realtime, khz=self._khz, monitor_tsc=monitor_tsc, alike=1,
+            frozen=frozen,
+        )  # fmt: skip
         self._cpus: list[cpu_state.Waiting] = []
-        self._settings: list[cpu_state.Setting] = []  # the guest's, of its CPUs, of the monitor's
-        self._counts_alike = True  # the host's TSC and the CPUs'
 
     def _take(self, part: Part, region: Region) -> None:
         """Have a region be a part; a copy of it, where io_uring takes no memory of such files."""
@@ -132,7 +134,7 @@ class Thawed:
             raise UsageError(f"the snapshot's state is damaged: no CPU counts {khz} kHz")
         for cpu in (*self._twin.guest.cpus, *self._twin.monitor.cpus):
             here = cpu.tsc_khz()
-            self._counts_alike &= here == khz
+            self.clocks.alike &= here == khz
             if here != khz and kvm.attempt(cpu.descriptor, kvm.Request.SET_TSC_KHZ, khz) < 0:
                 raise UsageError(
                     f"the guest was frozen where a CPU counts {khz} kHz, and here it is"
@@ -166,7 +168,7 @@ class Thawed:
                     raise UsageError(f"the guest's {words}; give what it was frozen with")
 
     def set_cpus(self) -> None:
-        """Have the guest's CPUs be where they were, and no time pass until `begin`.
+        """Have the guest's CPUs be where they were, and no time pass until the `clocks` go on.
 
         Raises UsageError for what KVM refuses.
         """
@@ -174,13 +176,16 @@ class Thawed:
         config.power_on = before.power_on
         config.date = before.date
         twin = self._twin
-        cpus = *twin.guest.cpus, *twin.monitor.cpus
-        self._settings = [cpu_state.Setting(twin.guest), *map(cpu_state.Setting, cpus)]
+        clocks, cpus = self.clocks, (*twin.guest.cpus, *twin.monitor.cpus)
+        clocks.vm, clocks.count = cpu_state.Setting(twin.guest).descriptor, len(cpus)
+        settings = list(map(cpu_state.Setting, cpus))
+        for number, cpu in enumerate(settings):
+            cpu.count_by(clocks.counters[number])
         try:
-            for cpu in self._settings[1 : 1 + len(twin.guest.cpus)]:
+            for cpu in settings[: len(twin.guest.cpus)]:
                 place = CPUS_AT + cpu.index * cpu_state.SIZE
                 state = self._state[place : place + cpu_state.SIZE]
-                self._cpus.append(cpu_state.Waiting(cpu, state))
+                self._cpus.append(cpu_state.Waiting(cpu, state, clocks.counters[cpu.index]))
         except GuestError as error:
             raise UsageError(
                 f"the snapshot's state is damaged, or another KVM's: {error}"
@@ -193,36 +198,6 @@ class Thawed:
             messages |= untrusted.routes(domain)
         if messages:
             self._twin.doorbells.restore(messages)
-
-    def rehearse(self) -> None:
-        """Do all of `begin`, and undo it: the second time takes half as long. Raises GuestError."""
-        self._set_time()
-        for waiting in self._cpus:
-            waiting.wait()
-
-    def begin(self) -> None:
-        """Have the guest's clocks and the monitor's go on: the threads are about to, and nothing
-        can be set behind this.
-
-        The guest's watchdogs forgive that its time has jumped. Raises GuestError.
-        """
-        self._set_time()
-        for setting in self._settings:
-            setting.close()
-
-    def _set_time(self) -> None:
-        twin = self._twin
-        jump = 0 if self._realtime is None else max(time.time_ns() - self._realtime, 0)
-        clock = self._state[CLOCK_AT:CPUID_AT]
-        moved = cpu_state.Jump(self._settings[0], clock, self._khz, jump)
-        counter = self._monitor_tsc + jump * self._khz // 1_000_000
-        host = moved.host_tsc if self._counts_alike else None
-        cpu_state.go_on(self._settings[1 + len(twin.guest.cpus) :], counter, host)
-        for waiting in self._cpus:
-            waiting.begin(moved)
-        if jump:
-            for cpu in twin.guest.cpus:
-                cpu.tell_of_pause()
 
 
 def _state(file: int, cpus: int) -> bytes:

@@ -77,7 +77,7 @@ ALLOWED: dict[str, Sequence[Sequence[Argument]]] = {
     # Its threads: these are there before, and no more can be made.
     "futex": [[]],
     "sched_yield": [[]],
-    "sched_setscheduler": [[_is(0, 0)]],  # a worker's patience
+    "sched_setscheduler": [[_is(0, 0)]],  # a worker's patience; who waits for a held guest
     "tgkill": [[_is(2, NUDGE)]],  # to make a thread leave KVM_RUN
     "rt_sigreturn": [[]],
     "rt_sigprocmask": [[]],
@@ -104,7 +104,7 @@ ALLOWED: dict[str, Sequence[Sequence[Argument]]] = {
     "madvise": [[_is(2, MADV_DONTNEED)], [_is(2, MADV_HUGEPAGE)]],
     "brk": [[]],
     # What the C library asks.
-    "clock_gettime": [[]],  # where the CPU's clock won't do
+    "clock_gettime": [[]],  # where the CPU's clock won't do; for a thaw that jumps, clocks.py
     "sched_getaffinity": [[_is(0, 0)]],  # for another arena of memory
     "prlimit64": [[_is(0, 0), _is(2, 0)]],  # to name the limit that was reached
 }

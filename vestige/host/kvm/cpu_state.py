@@ -10,7 +10,7 @@ devices/vcpu.rst) does not say why, this does:
 - The TSC is set by its offset, not by its MSR, where KVM can: KVM takes MSRs that are written one
   after the other for an attempt to have them all the same.
 - What counts time comes last of all, when the CPU is to run: the TSC, and then, as they are counted
-  by it, the local APIC's timer and the TSC's deadline. Until then that timer is not set.
+  by it, the local APIC's timer and the TSC's deadline (loop/clocks.py). Until then neither is set.
 
 Threat: what is put in may be a forged file's. Each part has its size, and KVM refuses what is none
 of a processor's.
@@ -20,7 +20,6 @@ of a processor's.
 import ctypes
 import errno
 import fcntl
-import os
 import struct
 from _collections_abc import Iterator, Sequence
 
@@ -29,6 +28,8 @@ from vestige.host import limits, steps
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm.api import Request
 from vestige.host.kvm.vm import VirtualCpu, VirtualMachine
+from vestige.host.loop.clocks import Counter, Register, Time
+from vestige.lang.intrinsics import address_of
 
 
 class Part:
@@ -79,9 +80,7 @@ NAMES = struct.Struct("<I")  # of a struct kvm_msr_list: how many, and each
 NEW_LIST = 4096  # registers that KVM may name at once
 TSC, TSC_DEADLINE = 0x10, 0x6E0
 TSC_CONTROL, TSC_OFFSET = 0, 0  # KVM_VCPU_TSC_CTRL, a group of attributes, and one of them
-CLOCK = struct.Struct("<QI4xQQ16x")  # struct kvm_clock_data: ns, flags, the host's clocks then
-HOST_TSC = 1 << 3  # one of these flags
-ALL_BITS = (1 << 64) - 1
+CLOCK_SIZE = ctypes.sizeof(Time)
 # Numbers of descriptors by which, and by no others, the jail lets state be set: host/jail/calls.py.
 # All that a machine has open before its last vCPU is fewer: link.MOST_DESCRIPTORS, and two a vCPU.
 SETTING = 512
@@ -98,7 +97,7 @@ class Buffer:
 
 
 class Setting:
-    """A vCPU, or a VM, as long as its state may be set: until `close`, before the guest runs."""
+    """A vCPU, or a VM, as long as its state may be set: until its clock goes on."""
 
     __slots__ = ("descriptor", "index")
 
@@ -112,9 +111,11 @@ class Setting:
         except OSError:
             raise limits.refusal("a frozen machine's CPUs", errno.EMFILE) from None
 
-    def close(self) -> None:
-        """Nobody can have that number be a vCPU's once more."""
-        os.close(self.descriptor)
+    def count_by(self, counter: Counter) -> None:
+        """Have `counter` be this vCPU's."""
+        counter.cpu = self.descriptor
+        counter.attribute = _tsc_offset(address_of(counter.moved))
+        counter.register = Register(count=1, number=TSC)
 
 
 def msr_numbers(system: kvm.System) -> list[int]:
@@ -143,7 +144,7 @@ def read(cpu: VirtualCpu, numbers: Sequence[int]) -> bytes:
     msrs = _read_msrs(cpu.descriptor, numbers)
     there |= _read_parts(cpu, state, BEHIND_MSRS)
     offset = Buffer(8)
-    got = kvm.attempt(cpu.descriptor, Request.GET_DEVICE_ATTR, _tsc_offset(offset))
+    got = kvm.attempt(cpu.descriptor, Request.GET_DEVICE_ATTR, _tsc_offset(offset.address))
     HEAD.pack_into(
         state.bytes, 0, there, got == 0, int.from_bytes(offset.bytes, "little"), len(msrs)
     )
@@ -186,98 +187,52 @@ def _entries(data: bytes | bytearray, first: int, count: int) -> list[tuple[int,
     return [MSR.unpack_from(data, first + place * MSR.size) for place in range(count)]
 
 
-def _tsc_offset(buffer: Buffer) -> kvm.DeviceAttribute:
-    return kvm.DeviceAttribute(group=TSC_CONTROL, attribute=TSC_OFFSET, address=buffer.address)
+def _tsc_offset(address: int) -> kvm.DeviceAttribute:
+    return kvm.DeviceAttribute(group=TSC_CONTROL, attribute=TSC_OFFSET, address=address)
 
 
-def tsc_of(cpu: VirtualCpu | Setting) -> int:
+def tsc_of(cpu: VirtualCpu) -> int:
     """A vCPU's time-stamp counter. Raises GuestError."""
     return _read_msrs(cpu.descriptor, [TSC])[0][1]
 
 
-def read_clock(guest: VirtualMachine | Setting) -> bytes:
-    """A CLOCK, the guest's. Raises GuestError."""
-    clock = Buffer(CLOCK.size)
+def read_clock(guest: VirtualMachine) -> bytes:
+    """The guest's, a Time. Raises GuestError."""
+    clock = Buffer(CLOCK_SIZE)
     kvm.call(guest.descriptor, Request.GET_CLOCK, clock.address)
     return bytes(clock.bytes)
 
 
-class Jump:
-    """From one clock to another: by how much the guest's TSCs are to be moved."""
-
-    def __init__(self, guest: Setting, frozen: bytes, khz: int, jump: int) -> None:
-        """Have the clock of a new VM go on, so many ns later than it stopped. Raises GuestError."""
-        before, flags, _, host_tsc = CLOCK.unpack(frozen)
-        new = Buffer(CLOCK.size, CLOCK.pack(before + jump & ALL_BITS, 0, 0, 0))
-        kvm.call(guest.descriptor, Request.SET_CLOCK, new.address)
-        now, here, _, host_tsc_now = CLOCK.unpack(read_clock(guest))
-        self.periods = (now - before) * khz // 1_000_000  # of the guest's time
-        # Of its offset from the host's, by vcpu.rst, 4.1; None: KVM does not say where that is.
-        self.host_tsc = host_tsc_now if here & HOST_TSC else None
-        both = flags & here & HOST_TSC
-        self.offset = self.periods + host_tsc - host_tsc_now if both else None
-
-
-def go_on(cpus: Sequence[Setting], counter: int, host: int | None) -> None:
-    """Have TSCs go on at `counter`. `host`: the host's, as fast as which they count; None: KVM does
-    not say that, or they don't. Raises GuestError.
-    """
-    for cpu in cpus:
-        offset = _offset_of(cpu, counter) if host is None else counter - host
-        if offset is None or not _set_offset(cpu, offset):
-            _write_msrs(cpu, [(TSC, counter)])
-
-
-def _offset_of(cpu: Setting, counter: int) -> int | None:
-    """By which a TSC would be at `counter`; None: KVM does not say."""
-    now = Buffer(8)
-    if kvm.attempt(cpu.descriptor, Request.GET_DEVICE_ATTR, _tsc_offset(now)) < 0:
-        return None
-    return int.from_bytes(now.bytes, "little") + counter - tsc_of(cpu)
-
-
-def _set_offset(cpu: Setting, offset: int) -> bool:
-    """From the host's TSC; whether KVM can."""
-    buffer = Buffer(8, (offset & ALL_BITS).to_bytes(8, "little"))
-    return kvm.attempt(cpu.descriptor, Request.SET_DEVICE_ATTR, _tsc_offset(buffer)) == 0
-
-
 class Waiting:
-    """A vCPU that goes on where another was frozen, once it is told to: no time passes for it."""
+    """A vCPU that is to go on where another was frozen, once its `counter` does."""
 
-    def __init__(self, cpu: Setting, state: bytes) -> None:
+    def __init__(self, cpu: Setting, state: bytes, counter: Counter) -> None:
         """Set all of `cpu`, which is new and has its CPUID, but what counts time.
 
         `state`: SIZE bytes. Raises GuestError for what KVM refuses.
         """
-        self._cpu = cpu
-        self._there, has_offset, offset, count = HEAD.unpack_from(state)
-        self._offset = offset if has_offset else None
+        there, has_offset, offset, count = HEAD.unpack_from(state)
         self._whole, self._still = Buffer(SIZE, state), Buffer(SIZE, state)
         for register in (TIMER_COUNT, TIMER_LEFT):
             place = LOCAL_APIC.place + register
             self._still.bytes[place : place + APIC_REGISTER] = bytes(APIC_REGISTER)
-        _write_parts(cpu, self._still, self._there, SET_BEFORE_MSRS)
+        _write_parts(cpu, self._still, there, SET_BEFORE_MSRS)
         values = _entries(state, HEAD.size, min(count, MSRS))
-        self._counter = [value for number, value in values if number == TSC]
-        self._deadline = [each for each in values if each[0] == TSC_DEADLINE]
         _write_msrs(cpu, [each for each in values if each[0] not in (TSC, TSC_DEADLINE)])
-        _write_parts(cpu, self._still, self._there, (EVENTS,))
-
-    def begin(self, jump: Jump) -> None:
-        """Set the rest: it is about to run, or to wait again. Raises GuestError."""
-        before, more = self._offset, jump.offset
-        if before is None or more is None or not _set_offset(self._cpu, before + more):
-            counters = [(TSC, value + jump.periods & ALL_BITS) for value in self._counter]
-            _write_msrs(self._cpu, counters)
-        _write_parts(self._cpu, self._whole, self._there, (LOCAL_APIC,))
-        _write_msrs(self._cpu, self._deadline)
-        _write_parts(self._cpu, self._whole, self._there, (EVENTS,))
-
-    def wait(self) -> None:
-        """Let no timer of it run until it begins. Raises GuestError."""
-        _write_msrs(self._cpu, [(number, 0) for number, _ in self._deadline])
-        _write_parts(self._cpu, self._still, self._there, (LOCAL_APIC,))
+        _write_parts(cpu, self._still, there, (EVENTS,))
+        known = dict(values)
+        counter.is_guests, counter.tsc = 1, known.get(TSC, 0)
+        counter.has_offset, counter.offset = bool(has_offset), offset
+        deadline = known.get(TSC_DEADLINE, 0)
+        self._deadlines = [_msrs([(TSC_DEADLINE, value)]) for value in (deadline, 0)]
+        counts = self._whole.bytes != self._still.bytes
+        if deadline:
+            counter.deadline, counter.no_deadline = (each.address for each in self._deadlines)
+        if counts:
+            counter.local_apic = self._whole.address + LOCAL_APIC.place
+        if deadline or counts:
+            counter.still_local_apic = self._still.address + LOCAL_APIC.place
+            counter.events = self._whole.address + EVENTS.place
 
 
 def _write_msrs(cpu: Setting, values: Sequence[tuple[int, int]]) -> None:

@@ -106,6 +106,9 @@ def left(
         rip = monitor.registers().rip
         what = kvm.exit_name(loop.reason)
         return f"the monitor left without a call ({what}, RIP {rip:#x}), serving {who}"
+    if leave == Leave.CLOCK_ERROR:
+        name = kvm.Request(loop.reason).name
+        return f"a thawed guest's clocks can't go on: KVM_{name}: {os.strerror(loop.error)}"
     error, remedy = os.strerror(loop.error), limits.cure(loop.error)
     operation = {
         Leave.GUEST_ERROR: "KVM_RUN of the guest",

@@ -29,6 +29,7 @@ from vestige.abi import (
     RunPage,
 )
 from vestige.host.loop.bell import SYS_IO_URING_ENTER, Bell
+from vestige.host.loop.clocks import Clocks
 from vestige.host.loop.patience import Patience
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import address_of, atomic_add64, load8, load64, store64, syscall
@@ -36,6 +37,7 @@ from vestige.lang.types import Struct, i64, u8, u32, u64
 
 KVM_RUN = 0xAE80
 KVM_INTERRUPT = 0x4004_AE86
+SYS_READ, SYS_WRITE = 0, 1
 SYS_IOCTL = 16
 SYS_SCHED_YIELD = 24
 SYS_TGKILL = 234
@@ -71,6 +73,8 @@ class Leave(IntEnum):
     READY = 7  # the monitor's first entry is DONE; only where Loop.first was set
     LOOK = 8  # Loop.look is a ring that has taken many entries since the last look at it
     GO_ON = 9  # never returned by `run`
+    CLOCK_ERROR = 10  # the request Loop.reason, for a clock, failed with errno Loop.error
+    UNWANTED = 11  # nobody is left who could want the guest
 
 
 class Stop(IntEnum):
@@ -120,6 +124,12 @@ class Loop(Struct):
     look: u32
     stop: u32  # a Stop, set by another thread: leave at the next chance
     door: DoorWord  # of a guest's CPU; closed by another thread before `run`, and opened
+    clocks: u64  # of the boot CPU: address of a thawed machine's Clocks, which are to go on; or 0
+    is_held: u32  # 1: once something comes at `hold`
+    hold: u64  # a socket
+    word: u64[1]  # what came there, and what is written where the guest goes
+    gone: u64  # an eventfd: the guest goes, or is unwanted
+    goes: u32  # 1: it does
     boots: u32  # the guest vCPU is the boot processor
     boot_run: u64  # address of the boot processor's kvm_run page
     boot_thread: u64  # its thread's number, once there are threads
@@ -144,9 +154,9 @@ def run(loop: Loop) -> u8:
 
     Another thread sets `stop`: no load is kept across the system call between two looks.
     """
-    if loop.door.is_now == Door.SHUT:
-        stand(loop)
     leave: u8 = Leave.GO_ON
+    if loop.door.is_now == Door.SHUT:
+        leave = stand(loop)
     while leave == Leave.GO_ON:
         if loop.stop == Stop.HERE:
             leave = Leave.STOPPED
@@ -159,12 +169,14 @@ def run(loop: Loop) -> u8:
     return leave
 
 
-def stand(loop: Loop) -> None:
-    """Wait at the guest's door until that is opened.
+def stand(loop: Loop) -> u8:
+    """Wait at the guest's door until that is opened; the boot CPU of a thawed machine opens all.
 
     With immediate_exit KVM makes all that it makes when a CPU is entered for the first time, and
     enters nothing. From then on no step to the first instruction is Python's.
     """
+    if loop.is_held != 0 and not rehearse(loop):
+        return Leave.CLOCK_ERROR
     page = RunPage.at(loop.guest_run)
     page.immediate_exit = 1
     syscall(SYS_IOCTL, loop.guest, KVM_RUN, 0, 0, 0, 0)
@@ -172,8 +184,56 @@ def stand(loop: Loop) -> None:
     loop.door.is_now = Door.AWAITED
     place = address_of(loop.door)
     syscall(SYS_FUTEX, place, FUTEX_WAKE, 1, 0, 0, 0)
+    if loop.clocks != 0:
+        return let_go(loop)
     while loop.door.is_now == Door.AWAITED:
         syscall(SYS_FUTEX, place, FUTEX_WAIT, Door.AWAITED, 0, 0, 0)
+    return Leave.GO_ON
+
+
+def rehearse(loop: Loop) -> bool:
+    """Have the clocks go on once for nothing: the second time takes half as long."""
+    clocks = Clocks.at(loop.clocks)
+    return keep_error(loop, clocks.go_on() and clocks.rest())
+
+
+def let_go(loop: Loop) -> u8:
+    """Have a thawed machine's clocks go on, once it is wanted, and tell who begins all the rest."""
+    if loop.is_held != 0 and not is_wanted(loop):
+        leave: u8 = Leave.STOPPED
+        if loop.stop == 0:
+            tell_of_going(loop)
+            leave = Leave.UNWANTED
+        return leave
+    clocks = Clocks.at(loop.clocks)
+    if not keep_error(loop, clocks.go_on()):
+        return Leave.CLOCK_ERROR
+    clocks.close()
+    loop.goes = 1
+    tell_of_going(loop)
+    return Leave.GO_ON
+
+
+def is_wanted(loop: Loop) -> bool:
+    """Wait at the socket; False: the thread is to stop, or all have closed the other end."""
+    answer: i64 = -EINTR
+    while answer == -EINTR and loop.stop == 0:
+        answer = syscall(SYS_READ, loop.hold, address_of(loop.word), 1, 0, 0, 0)
+    return answer == 1
+
+
+def tell_of_going(loop: Loop) -> None:
+    """To the thread that waits for `gone`."""
+    loop.word[0] = 1
+    syscall(SYS_WRITE, loop.gone, address_of(loop.word), 8, 0, 0, 0)
+
+
+def keep_error(loop: Loop, done: bool) -> bool:
+    """Of the clocks, unless they have gone on; whether they have."""
+    if not done:
+        clocks = Clocks.at(loop.clocks)
+        loop.reason, loop.error = u32(clocks.failed), clocks.error
+    return done
 
 
 def run_guest(loop: Loop) -> u8:

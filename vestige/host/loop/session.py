@@ -6,6 +6,7 @@ used. Whatever a call fails with ends the guest by one line.
 """
 
 import os
+import select
 import time
 from _collections_abc import Callable, Iterable, Sequence
 from _thread import allocate_lock, get_native_id, start_new_thread
@@ -19,6 +20,7 @@ from vestige.host.files.failures import Failure, reported
 from vestige.host.kvm.twin import Twin
 from vestige.host.loop import failure
 from vestige.host.loop.boot_bell import BootBell
+from vestige.host.loop.clocks import Clocks
 from vestige.host.loop.runloop import (
     FUTEX_WAIT,
     FUTEX_WAKE,
@@ -255,6 +257,7 @@ class Session:
         self._logged = log
         self._lock = allocate_lock()
         self._has_begun = False  # the guest is to run
+        self._policy = os.SCHED_OTHER  # of the thread that makes the others
         self._is_over = False  # the threads are to end
         self.is_paused = False  # all threads rest
         self.ended = steps.eventfd()
@@ -303,6 +306,7 @@ class Session:
 
         Raises RuntimeError where there may be no more threads.
         """
+        self._policy = os.sched_getscheduler(0)
         for each in self.threads:
             each.start(self._begin)
         for each in self.threads:
@@ -317,10 +321,32 @@ class Session:
             for each in self.threads:
                 each.begin()
 
-    def stand(self) -> None:
-        """Have the guest's CPUs be all but in KVM, until `start`."""
-        for each in self._cpus:
+    def let_go(self, clocks: Clocks, hold: int, others: int) -> bool:
+        """Have a thawed guest's boot CPU go on, with all clocks; then `start` the rest.
+
+        With a socket `hold` (not -1) once something comes there; until then all its CPUs are all
+        but in KVM. False: it is over: that socket's other end is closed, or something has come at
+        the descriptor `others` before.
+        """
+        loop = self.threads[0].loop
+        gone = os.eventfd(0, os.EFD_CLOEXEC)
+        loop.clocks, loop.gone = address_of(clocks), gone
+        loop.is_held, loop.hold = hold >= 0, max(hold, 0)
+        for each in self._cpus[: None if loop.is_held else 1]:
             each.stand()
+        poll = select.poll()
+        for descriptor in (gone, self.ended, *([others] if loop.is_held else [])):
+            poll.register(descriptor, select.POLLIN)
+        self._wait_batched(poll)
+        return bool(loop.goes)
+
+    def _wait_batched(self, poll: "select.poll") -> None:
+        """Wait, and take the processor from nobody then: who ends it is on its way to the guest."""
+        if self._policy == os.SCHED_OTHER:  # else it is one that the user chose
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+        poll.poll()
+        if self._policy == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
     def stop(self) -> None:
         """End all threads; what the guest flushed is safe already.
@@ -460,7 +486,7 @@ class Session:
                 if self._look(each.loop.look, f", serving {each.who}"):
                     continue
                 return Leave.STOPPED
-            if leave not in (Leave.CALL, Leave.STOPPED, Leave.READY):
+            if leave not in (Leave.CALL, Leave.STOPPED, Leave.READY, Leave.UNWANTED):
                 self._end(failure.left(leave, each.loop, each.who, each.guest, each.monitor))
             return leave
 

@@ -376,34 +376,20 @@ class Machine:
         if (message := self._link.receive()) is None or message[0] != Kind.GO:
             return
         self._first_instruction = int.from_bytes(message[1], "little") / 1000
-        if message[2] >= 0:
-            if self._thawed is not None:
-                self._thawed.rehearse()
-            session.stand()
-            if not self._is_wanted(message[2]):
-                return
+        thawed, others = self._thawed, self._link.fileno()
+        if thawed is not None and not session.let_go(thawed.clocks, message[2], others):
+            return
         try:
-            if self._thawed is not None:
-                self._thawed.begin()
             session.start()
             if self._thawed is not None:
                 for wake in self._wakes:
                     os.eventfd_write(wake, 1)
             if message[2] >= 0:
                 self._link.send(Kind.RUNS)
+                os.close(message[2])
             self._attend()
         finally:
             session.stop()
-
-    def _is_wanted(self, hold: int) -> bool:
-        """Wait for something at this socket, which is closed; False: the run ends before."""
-        poll = select.poll()
-        for each in (hold, self._link.fileno()):
-            poll.register(each, select.POLLIN)
-        came = [descriptor for descriptor, _ in poll.poll()]
-        wanted = came == [hold] and bool(os.read(hold, 1))
-        os.close(hold)
-        return wanted
 
     def _attend(self) -> None:
         poll = select.poll()
