@@ -34,7 +34,7 @@ SOURCES = (
     "host/loop/runloop.py",
     "host/loop/bell.py",
     "host/loop/clocks.py",
-    "host/kvm/api.py",
+    "host/kvm/requests.py",
     "host/backends/io_uring_records.py",
     "host/loop/patience.py",
     "host/jail/calls.py",

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from vestige.host.kvm.api import DeviceAttribute, Request
 from vestige.host.kvm.cpu_state import TSC_DEADLINE
+from vestige.host.kvm.requests import DeviceAttribute, Request
 from vestige.host.loop import clocks as module
 from vestige.host.loop import failure
 from vestige.host.loop.clocks import HOST_TSC, Clocks, Register, Time

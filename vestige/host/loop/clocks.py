@@ -11,7 +11,7 @@ Threat: what was frozen may be a forged file's. It is numbers that KVM checks.
 """
 
 from vestige.abi import MAX_CPUS, MAX_DOMAINS
-from vestige.host.kvm.api import DeviceAttribute, Request
+from vestige.host.kvm.requests import DeviceAttribute, Request
 from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import Struct, i64, u32, u64
 
