@@ -110,7 +110,7 @@ def test_an_agent_that_is_silent_is_told_once_and_asked_when_it_answers(
     with at_a_socket(tmp_path / "agent", silent_at_first) as path:
         wire = Wire(str(path))
         wire.connect()
-        asker = threading.Thread(target=renewing.renew, args=(wire, MAC, 0.01))
+        asker = threading.Thread(target=renewing.renew, args=(wire, MAC), kwargs={"silence": 0.01})
         asker.start()
         said = ""
         while "\n" not in said:

@@ -8,7 +8,8 @@ import pytest
 
 from tests.agent.peers import Answer, Peer, error, line
 from vestige.agent import operations, protocol
-from vestige.agent.talk import AbsentError, Came, Exchange, Talk
+from vestige.agent.protocol import RefusedError
+from vestige.agent.talk import AbsentError, Came, Exchange, Steps, Talk
 from vestige.errors import GuestError
 
 PATIENCE = 20.0
@@ -128,6 +129,41 @@ def test_an_agent_that_has_closed_is_told() -> None:
 def test_an_error_of_the_agents_is_its_words() -> None:
     with pytest.raises(protocol.RefusedError, match=r"^the guest agent: has been disabled$"):
         Peer(always(error("has been disabled"))).have(operations.ping(talk()))
+
+
+def together(answer: Answer, piece: int = 1 << 16) -> tuple[Peer, Talk, Steps[list[Any]]]:
+    """Two questions at once."""
+    conversation = talk()
+    steps = conversation.ask_together(("guest-ping", {"of": 1}), ("guest-ping", {"of": 2}))
+    return Peer(answer, piece=piece), conversation, steps
+
+
+@pytest.mark.parametrize("piece", [1 << 16, 7])
+def test_what_is_asked_together_is_answered_one_after_the_other(piece: int) -> None:
+    def answer(name: str, arguments: Mapping[str, Any]) -> bytes:
+        return line(arguments["of"]) if name == "guest-ping" else b""
+
+    peer, _, steps = together(answer, piece)
+    assert peer.have(steps) == [1, 2]
+    assert peer.says.heard == ["guest-sync-delimited", "guest-ping", "guest-ping"]
+
+
+def test_an_error_of_one_of_them_leaves_no_answer_behind() -> None:
+    def answer(name: str, arguments: Mapping[str, Any]) -> bytes:
+        if name == "guest-sync-delimited":
+            return b""
+        return error("no file") if arguments["of"] == 1 else line(arguments["of"])
+
+    peer, conversation, steps = together(answer)
+    with pytest.raises(RefusedError, match="no file"):
+        peer.have(steps)
+    assert peer.have(conversation.ask("guest-ping", {"of": 3})) == 3
+
+
+def test_an_answer_more_than_they_are_is_no_agents() -> None:
+    peer, _, steps = together(always(line(1) + line(2)))
+    with pytest.raises(GuestError, match="an answer to no question"):
+        peer.have(steps)
 
 
 def test_who_says_something_unasked_while_a_command_runs_is_no_agent() -> None:

@@ -97,19 +97,26 @@ def run_alone(talk: Talk, words: Sequence[str], data: bytes, timeout: float) -> 
 def _execute(
     talk: Talk, asked: Mapping[str, object], timeout: float | None, *, takes_turns: bool
 ) -> Steps[Done]:
-    """Run what guest-exec is asked, and wait for its end.
+    """Run what guest-exec is asked, and wait for its end."""
+    talk.holds = True
+    process = protocol.number((yield from talk.ask("guest-exec", asked)), "pid")
+    return (yield from until_ended(talk, process, timeout, takes_turns=takes_turns))
+
+
+def until_ended(
+    talk: Talk, process: int, timeout: float | None, *, takes_turns: bool = False
+) -> Steps[Done]:
+    """Wait for a command's end. `takes_turns`: others may ask meanwhile.
 
     Between two questions as much time passes as the agent has taken for the last answer, at least:
     it, too, may be what the command waits for.
     """
-    talk.holds = True
-    process = protocol.number((yield from talk.ask("guest-exec", asked)), "pid")
     talk.process = process
     end = None if timeout is None else talk.now + timeout
     pause = FIRST_PAUSE
     while True:
         before = talk.now
-        done = yield from _status(talk, process)
+        done = yield from status(talk, process)
         took = talk.now - before
         if done is not None:
             talk.process = None
@@ -195,7 +202,7 @@ def text_of(word: str | os.PathLike[str], what: str) -> str:
     return text
 
 
-def _status(talk: Talk, process: int) -> Steps[Done | None]:
+def status(talk: Talk, process: int) -> Steps[Done | None]:
     """How a process has ended; None: it has not. Once told, the agent knows it no more."""
     most = 2 * protocol.longest(MOST_OUTPUT)
     told = yield from talk.ask("guest-exec-status", {"pid": process}, most)
@@ -228,9 +235,9 @@ def _kill(talk: Talk, process: int) -> Steps[Done | None]:
         while talk.now < end and not (is_over and done):
             yield from talk.wait(LONGEST_PAUSE / 2)
             if not is_over:
-                is_over = (yield from _status(talk, killer)) is not None
+                is_over = (yield from status(talk, killer)) is not None
             if done is None:
-                done = yield from _status(talk, process)
+                done = yield from status(talk, process)
     except GuestError:  # it has no shell, or its agent has ended
         return None
     return done
@@ -243,7 +250,8 @@ def read_file(talk: Talk, path: str | os.PathLike[str], limit: int = LIMIT) -> S
     """All that is in a file of the guest's, `limit` bytes at most; see Asking.read_file."""
     name = _path(path)
     yield from talk.connect()
-    handle = yield from _open(talk, name, "r")
+    handle = yield from opened(talk, name, "r")
+    talk.holds = True
     found = bytearray()
     try:
         while True:
@@ -273,7 +281,8 @@ def write_file(talk: Talk, path: str | os.PathLike[str], data: bytes) -> Steps[N
     name = _path(path)
     _check_bytes(data, "what is written")
     yield from talk.connect()
-    handle = yield from _open(talk, name, "w")
+    handle = yield from opened(talk, name, "w")
+    talk.holds = True
     view = memoryview(bytes(data))
     try:
         for start in range(0, len(view), PIECE):
@@ -304,12 +313,27 @@ def _path(path: str | os.PathLike[str]) -> str:
     return name
 
 
-def _open(talk: Talk, name: str, mode: str) -> Steps[int]:
+def write(talk: Talk, handle: int, data: bytes) -> Steps[None]:
+    """Have a file that is open get a few bytes at once, asked for together."""
+    given = {"handle": handle, "buf-b64": protocol.base64(data)}
+    told, _ = yield from talk.ask_together(
+        ("guest-file-write", given), ("guest-file-flush", {"handle": handle})
+    )
+    if (written := protocol.number(told, "count")) != len(data):
+        raise RefusedError(f"{written} of {len(data)} bytes were written")
+
+
+def read(talk: Talk, handle: int, most: int) -> Steps[bytes]:
+    """The next few bytes that are in a file that is open; none: there are none yet."""
+    told = yield from talk.ask("guest-file-read", {"handle": handle, "count": most})
+    return protocol.data(told, "buf-b64")
+
+
+def opened(talk: Talk, name: str, mode: str) -> Steps[int]:
     """The agent's handle of a file, which it keeps until it is closed."""
     told = yield from talk.ask("guest-file-open", {"path": name, "mode": mode})
     if type(told) is not int or told < 0:
         raise protocol.nonsense("no handle of a file")
-    talk.holds = True
     return told
 
 

@@ -12,7 +12,7 @@ Threat: the agent is the guest's. It may say nothing, too much, or something els
 it here is bounded, and so is the time that it takes.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from vestige.agent import protocol
@@ -162,33 +162,49 @@ class Talk:
         Where the agent has not answered to this conversation yet, it is asked for both at once:
         what it is asked it does even where that is after `patience`.
         """
-        request = protocol.request(command, arguments)
-        if self._is_synchronised:
-            going = memoryview(request)
-        else:
-            going = yield from self.synchronise(request)
+        (line,) = yield from self._answers([(command, arguments)], most)
+        return protocol.returned(line)
+
+    def ask_together(self, *requests: tuple[str, Mapping[str, Any]]) -> Steps[list[Any]]:
+        """The same of several, of which the agent is told at once and each of which it does.
+
+        Raises RefusedError for the first error.
+        """
+        lines = yield from self._answers(requests, protocol.ANSWER)
+        return [protocol.returned(line) for line in lines]
+
+    def _answers(
+        self, requests: Sequence[tuple[str, Mapping[str, Any]]], most: int
+    ) -> Steps[list[bytes]]:
+        """A line to each."""
+        going = memoryview(b"".join(protocol.request(*each) for each in requests))
+        if not self._is_synchronised:
+            going = yield from self.synchronise(bytes(going))
         end = self._now + self.answering
-        looked = 0
-        while (place := self._coming.find(b"\n", looked)) < 0:
-            looked = len(self._coming)
-            if looked > most:
-                raise protocol.nonsense(f"an answer of more than {most} bytes")
-            if self._now >= end:
-                raise GuestError(
-                    f"the guest agent has not answered {command} in time ({self.answering:g} s and"
-                    f" more for much data); it has ended, or its guest stands still"
-                )
-            came = yield from self._exchange(going, end)
-            going = going[came.sent :]
-            self._coming += came.received or b""
-            end += (came.sent + len(came.received or b"")) / LEAST_RATE
-        line = bytes(self._coming[:place])
-        del self._coming[: place + 1]
+        lines: list[bytes] = []
+        for command, _ in requests:
+            looked = 0
+            while (place := self._coming.find(b"\n", looked)) < 0:
+                looked = len(self._coming)
+                if looked > most:
+                    raise protocol.nonsense(f"an answer of more than {most} bytes")
+                if self._now >= end:
+                    raise GuestError(
+                        f"the guest agent has not answered {command} in time"
+                        f" ({self.answering:g} s and more for much data); it has ended, or its"
+                        " guest stands still"
+                    )
+                came = yield from self._exchange(going, end)
+                going = going[came.sent :]
+                self._coming += came.received or b""
+                end += (came.sent + len(came.received or b"")) / LEAST_RATE
+            lines.append(bytes(self._coming[:place]))
+            del self._coming[: place + 1]
         if going or self._coming:
             raise protocol.nonsense("an answer to no question")
-        if place > most:
+        if any(len(line) > most for line in lines):
             raise protocol.nonsense(f"an answer of more than {most} bytes")
-        return protocol.returned(line)
+        return lines
 
     def _exchange(self, going: memoryview, end: float) -> Steps[Came]:
         came = yield Exchange(going, max(end - self._now, 0.0))

@@ -3,6 +3,7 @@
 import sys
 import time
 
+from vestige.agent.waiting import waiting
 from vestige.cli.arguments import Arguments, Option, Syntax, given
 from vestige.cli.interruptible import Interrupted, interruptible
 from vestige.errors import UsageError
@@ -42,7 +43,8 @@ def run(arguments: Arguments) -> int:
     try:
         with find_within(name, SOON) as asked, interruptible():
             await_start(asked)
-            manifest = freeze(asked, path, stays=stops, told=_Teller(name).tell)
+            with waiting(asked.ask({"do": "status"}), stays=stops) as more:
+                manifest = freeze(asked, path, stays=stops, told=_Teller(name).tell, more=more)
             if stops:
                 asked.ask({"do": "stop"})
     except Interrupted as interrupt:

@@ -165,18 +165,22 @@ class Wanted:
             check_files(self.snapshot, asked.disks, names)
             files = open_files(asked, resources, watch, self.snapshot)
             check_disks(self.snapshot, files.disks, names)
-            there.started = _renewing(asked, self.snapshot.mac, there.started)
+            mac, waits = self.snapshot.mac, self.snapshot.waits
+            there.started = _renewing(asked, mac, there.started, waits)
             return files
 
         return opened
 
 
 def _renewing(
-    asked: RunOptions, mac: bytes | None, started: "Callable[[], object]"
+    asked: RunOptions,
+    mac: bytes | None,
+    started: "Callable[[], object]",
+    waits: dict[str, int] | None = None,
 ) -> "Callable[[], object]":
     """`started`, which also has the guest be told apart from its copies, by its agent.
 
-    `mac`: of its network interface, as it was frozen.
+    `mac`: of its network interface, as it was frozen; `waits`: as of a Snapshot.
     """
     now = None
     if asked.net is not None:
@@ -186,7 +190,8 @@ def _renewing(
     if asked.agent_path is not None:
         from vestige.agent import renewing  # noqa: PLC0415 - few guests have one
 
-        begin = renewing.first_at(asked.agent_path, now)
+        program = None if waits is None else renewing.Waits(**waits)
+        begin = renewing.first_at(asked.agent_path, now, program)
     elif asked.net is not None and now != mac:
         line = (
             f"--net {asked.net.words}: no frame of the guest's passes, as its MAC is another there"

@@ -201,11 +201,13 @@ class Machine(Asked):
         Raises UsageError where there can be no such folder, GuestError where the guest can't be
         frozen, and as `pause`.
         """
+        from vestige.agent.waiting import waiting  # noqa: PLC0415 - as above
         from vestige.host.freeze.asking import freeze  # noqa: PLC0415 - few callers freeze one
 
         path = path_of(folder)
         with self._asked() as run:
-            freeze(run, path, stays=stop)
+            with waiting(run.ask({"do": "status"}), stays=stop) as more:
+                freeze(run, path, stays=stop, more=more)
             if stop:
                 run.ask({"do": "stop"})
 

@@ -36,12 +36,18 @@ Told = Callable[[int], object]
 
 
 def freeze(
-    run: Run, path: str, *, stays: bool = False, told: Told = lambda _: None
+    run: Run,
+    path: str,
+    *,
+    stays: bool = False,
+    told: Told = lambda _: None,
+    more: Mapping[str, Any] | None = None,
 ) -> Mapping[str, Any]:
     """Freeze the guest of a run into the folder `path`, which is made, or replaced as a whole.
 
     `stays`: it is paused behind it, as long as `run` is connected; else it goes on. `told` hears
-    now and then how many bytes are written. What the manifest says. Raises UsageError for a place
+    now and then how many bytes are written. `more`: what the manifest is to say besides. What it
+    says. Raises UsageError for a place
     that can't be, GuestError where it can't be frozen now; there is nothing new then, and the guest
     goes on once `run` is closed.
     """
@@ -53,6 +59,7 @@ def freeze(
         raise UsageError(f"{path}: {error.strerror}; give a place for a new folder") from None
     try:
         manifest = _ask(run, part, stays=stays, told=told)
+        manifest = {**manifest, **(more or {})}
         _complete(part, place, manifest)
     except OSError as error:
         words = limits.with_cure(f"{path}: {error.strerror}", error.errno or 0)

@@ -34,6 +34,8 @@ MANIFEST = "manifest.json"
 LARGEST = 1 << 20  # bytes of it
 MOST_DOMAINS = 8
 TRIES = 3
+WAITS = "given", "told", "process"
+MOST_HANDLE = (1 << 63) - 1
 DAMAGED = "not a manifest that `vestige freeze` has written; freeze the machine once more"
 
 
@@ -41,6 +43,7 @@ class Snapshot:
     """One that is open: descriptors of its `parts`, and of copies of disks' temporary `overlays`,
     by the disks' numbers; what its manifest says.
 
+    `waits`: of a program that waits in the guest, see Waits of agent/renewing.py;
     `domains`: how many the machine has; `monitor`: of the code that it has, see `key_of`; `jumps`:
     whether its clocks are to show the time that it is, once it goes on; `mac`: the address that
     its guest's network interface had, once the words are read.
@@ -63,6 +66,8 @@ class Snapshot:
         self.version: str = told["vestige"]
         self.layout: dict[str, str] = told["layout"]
         self.disks: list[dict[str, Any]] = told["disks"]
+        waits = told.get("renewing")
+        self.waits: dict[str, int] | None = waits and {name: waits[name] for name in WAITS}
         self.jumps = False
         self._sizes = {part: size_of(file) for part, file in parts.items()}
         self.mac: bytes | None = None
@@ -230,6 +235,14 @@ def _is_whole(told: "dict[str, Any]") -> bool:
         and _is_list(told.get("disks"), dict)
         and isinstance(told.get("layout"), dict)
         and all(isinstance(each, str) for each in told["layout"].values())
+        and _waits(told.get("renewing"))
+    )
+
+
+def _waits(told: object) -> bool:
+    """Whether that says where a program waits, or that there is none."""
+    return told is None or (
+        isinstance(told, dict) and all(_is_number(told, name, MOST_HANDLE) for name in WAITS)
     )
 
 
