@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vestige.signals import TIMED_OUT, Ended, Signals, Watch
+from vestige.signals import SIGNALLED, TIMED_OUT, Ended, Signals, Told, Watch, pipe
 
 
 @pytest.fixture
@@ -49,6 +49,22 @@ def test_handlers_are_put_back() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGCONT)]
     Signals().close()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGCONT)] == before
+
+
+def test_who_is_told_of_a_signal_by_a_pipe_notes_it_and_a_kill_stays() -> None:
+    read, write = pipe()
+    with Told(read, write) as told:
+        assert told.take() is None
+        told.end()
+        with pytest.raises(Ended) as ended:
+            Watch(told).wait({})
+        assert ended.value.status == SIGNALLED + signal.SIGTERM
+        assert not told.is_killed
+        os.write(write, bytes((signal.SIGTERM, signal.SIGKILL)))
+        for _ in range(2):
+            with pytest.raises(Ended) as ended:
+                Watch(told).check()
+            assert ended.value.status == SIGNALLED + signal.SIGKILL
 
 
 def test_a_wait_ends_by_what_it_waits_for(signals: Signals) -> None:

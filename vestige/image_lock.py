@@ -42,7 +42,7 @@ def open_for_operations(claim: int, path: str, read_only: bool, watch: Watch | N
     under way there. Raises as `wait_for_operations`, and OSError.
     """
     access = os.O_RDONLY if read_only else os.O_RDWR
-    descriptor = os.open(f"/proc/self/fd/{claim}", access | os.O_CLOEXEC)
+    descriptor = os.open(f"/proc/thread-self/fd/{claim}", access | os.O_CLOEXEC)
     try:
         wait_for_operations(descriptor, path, read_only, watch)
     except BaseException:

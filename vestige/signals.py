@@ -10,8 +10,8 @@ import os
 import select
 import time
 from _collections_abc import Callable
-from _thread import start_new_thread
 
+from vestige import threads
 from vestige.lang.types import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,22 +55,20 @@ def note(_number: int, _frame: "FrameType | None") -> None:
     """A handler that only makes system calls return; the pipe tells of the signal."""
 
 
-class Signals:
-    """While open, ENDING and NOTED do nothing but fill the pipe.
+def pipe() -> tuple[int, int]:
+    """One for numbers of signals. Raises OSError."""
+    return os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    Of ENDING, those that were ignored stay so: nohup(1) asks for that.
+
+class Told:
+    """What ends one run of a process that may have several: who writes the number of a signal into
+    a pipe. SIGKILL stays: whatever the run waits for then, it waits no more.
     """
 
-    def __init__(self) -> None:
-        """Main thread only."""
-        self.continued = False  # the process was stopped, and goes on
-        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        self._handlers: dict[signal.Signals, Any] = {
-            number: signal.signal(number, note)
-            for number in (*ENDING, *NOTED)
-            if number in NOTED or signal.getsignal(number) != signal.SIG_IGN
-        }
+    def __init__(self, read: int, write: int) -> None:
+        """The pipe's ends, which are closed by `close`."""
+        self.continued = self.is_killed = False  # the process was stopped, and goes on
+        self._read, self._write = read, write
 
     def fileno(self) -> int:
         """Readable when a signal came."""
@@ -78,11 +76,16 @@ class Signals:
 
     def take(self) -> int | None:
         """The first ending signal that came since last time."""
+        if self.is_killed:
+            return int(signal.SIGKILL)
         try:
             numbers = os.read(self._read, 4096)
         except BlockingIOError:
             return None
+        self.is_killed = signal.SIGKILL in numbers
         self.continued |= signal.SIGCONT in numbers
+        if self.is_killed:
+            return int(signal.SIGKILL)
         return next((number for number in numbers if number in ENDING), None)
 
     def end(self) -> None:
@@ -90,10 +93,7 @@ class Signals:
         os.write(self._write, bytes((signal.SIGTERM,)))
 
     def close(self) -> None:
-        """Put the handlers back as they were."""
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._wakeup)
+        """Nobody is to be heard any more."""
         os.close(self._read)
         os.close(self._write)
 
@@ -104,13 +104,37 @@ class Signals:
         self.close()
 
 
+class Signals(Told):
+    """While open, ENDING and NOTED do nothing but fill the pipe.
+
+    Of ENDING, those that were ignored stay so: nohup(1) asks for that.
+    """
+
+    def __init__(self) -> None:
+        """Main thread only."""
+        super().__init__(*pipe())
+        self._wakeup = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._handlers: dict[signal.Signals, Any] = {
+            number: signal.signal(number, note)
+            for number in (*ENDING, *NOTED)
+            if number in NOTED or signal.getsignal(number) != signal.SIG_IGN
+        }
+
+    def close(self) -> None:
+        """Put the handlers back as they were."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        super().close()
+
+
 class Watch:
     """Waits that `signals` end, and the deadline `timeout` seconds from now, where there is one.
 
     `beside`: what is served while it waits.
     """
 
-    def __init__(self, signals: Signals, timeout: float | None = None) -> None:
+    def __init__(self, signals: Told, timeout: float | None = None) -> None:
         self.signals = signals
         self.beside: list[Beside] = []
         self.timeout = timeout
@@ -198,7 +222,7 @@ class Watch:
                 outcome.append((None, error))
             os.eventfd_write(done, 1)
 
-        start_new_thread(body, ())
+        threads.start(body)
         watch, ended = self, None
         while not outcome:
             try:

@@ -9,13 +9,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
-from threading import Thread
+from threading import Event, Thread
+from typing import Any
 
 import pytest
 
+from vestige import threads
 from vestige.host import standard_error
+from vestige.host.apart import Apart
 from vestige.host.messages import tell
-from vestige.host.standard_error import PATIENCE, StandardError
+from vestige.host.standard_error import PATIENCE, Divided, StandardError
 
 MARK = b"\0"
 
@@ -149,3 +152,34 @@ def test_a_file_that_takes_no_more_loses_lines_and_nothing_else() -> None:
     with open("/dev/full", "w") as full, redirect_stderr(full), StandardError():  # noqa: PTH123
         tell("lost")
         tell("too")
+
+
+def test_where_it_is_divided_each_context_has_a_stream_of_its_own() -> None:
+    rest, one, other = Reader("pipe"), Reader("pipe"), Reader("pipe")
+    with redirect_stderr(rest.stream):
+        divided: Any = Divided()
+
+    def say(reader: Reader, words: str) -> None:
+        done = Event()
+
+        def and_this() -> None:
+            tell(f"{words} again")
+            done.set()
+
+        def body() -> None:
+            os.dup2(reader.far, rest.far)
+            with StandardError():
+                tell(words)
+                threads.start(and_this)
+                done.wait()
+
+        Apart(body).go()
+        assert done.wait(20 * PATIENCE)
+
+    with redirect_stderr(divided):
+        say(one, "one")
+        tell("nobody's")
+        say(other, "other")
+    assert rest.read() == "vestige: nobody's\n"
+    assert one.read() == "vestige: one\nvestige: one again\n"
+    assert other.read() == "vestige: other\nvestige: other again\n"

@@ -11,10 +11,10 @@ Source: random(4), for RNDADDENTROPY and RNDRESEEDCRNG.
 import math
 import os
 from _collections_abc import Callable
-from _thread import start_new_thread
 from contextlib import suppress
 from typing import NamedTuple
 
+from vestige import threads
 from vestige.agent import operations, readdressing
 from vestige.agent.blocking import drive
 from vestige.agent.operations import FIRST_PAUSE, LONGEST_PAUSE, SHELL, Done
@@ -76,7 +76,7 @@ def first_at(path: str, mac: bytes | None, waits: Waits | None = None) -> Callab
     wire.connect()
 
     def begin() -> None:
-        start_new_thread(renew, (wire, mac, waits))
+        threads.start(lambda: renew(wire, mac, waits))
 
     return begin
 

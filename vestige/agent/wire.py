@@ -86,6 +86,6 @@ def _connect(end: socket.socket, path: str) -> None:
     folder, name = os.path.split(path)
     above = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        end.connect(f"/proc/self/fd/{above}/{name}")
+        end.connect(f"/proc/thread-self/fd/{above}/{name}")
     finally:
         os.close(above)

@@ -7,6 +7,7 @@ terminal that is stopped (Ctrl-S).
 import select
 import sys
 import time
+from _contextvars import ContextVar
 from _thread import allocate_lock
 
 from vestige.host.files.outlet import Outlet
@@ -22,6 +23,8 @@ PATIENCE = 1.0  # seconds that writers wait, all together, for a reader who take
 class StandardError:
     """In the place of sys.stderr while it is open. What it lacks, the stream that was there has.
 
+    Where that is Divided it is the stream of what runs in this context, and of no other.
+
     Any thread may write. Who reads has PATIENCE to make room; from then on nobody waits, until
     there is room again. No line is torn: one whose beginning has been written is kept.
     """
@@ -32,12 +35,16 @@ class StandardError:
         self._lock = allocate_lock()
         self._patience = PATIENCE
         self._outlet: Outlet | None = None
-        self._stream: TextIO | None = sys.stderr
+        self._is_one_of_many = isinstance(sys.stderr, Divided)
+        self._stream: TextIO | None = getattr(sys.stderr, "rest", sys.stderr)
         try:
-            self._outlet = Outlet(sys.stderr.fileno())
+            self._outlet = Outlet(self._stream.fileno())
         except (AttributeError, OSError, ValueError):  # no stream, no file, or a closed one
             return
-        sys.stderr = self
+        if self._is_one_of_many:
+            _OWN.set(self)
+        else:
+            sys.stderr = self
 
     def write(self, text: str) -> int:
         """Write `text` or drop it; how long it is, as a stream answers."""
@@ -81,7 +88,10 @@ class StandardError:
         outlet, self._outlet = self._outlet, None
         if outlet is None:
             return
-        sys.stderr = self._stream
+        if self._is_one_of_many:
+            _OWN.set(None)
+        else:
+            sys.stderr = self._stream
         outlet.flush()
         if outlet.waiting:
             self.lost += 1
@@ -95,3 +105,23 @@ class StandardError:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+
+class Divided:
+    """In the place of sys.stderr, where a process has several runs: each has a stream of its own.
+
+    What none of them tells goes to `rest`, the stream that was there.
+    """
+
+    def __init__(self) -> None:
+        self.rest = sys.stderr
+
+    def write(self, text: str) -> int:
+        """Write it to the stream of who says so."""
+        return (_OWN.get() or self.rest).write(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(_OWN.get() or self.rest, name)
+
+
+_OWN: ContextVar[StandardError | None] = ContextVar("standard_error", default=None)

@@ -14,9 +14,8 @@ import select
 import stat
 import struct
 from _collections_abc import Callable, Sequence
-from _thread import start_new_thread
 
-from vestige import trust
+from vestige import threads, trust
 from vestige.errors import UsageError
 from vestige.host.options import is_name
 
@@ -56,7 +55,7 @@ class Folder:
         path = f"{self.path}/{name}"
         if len(os.fsencode(path)) <= PATH_LIMIT:
             return path
-        return f"/proc/self/fd/{self._descriptor}/{name}"
+        return f"/proc/thread-self/fd/{self._descriptor}/{name}"
 
     def names(self) -> Sequence[str]:
         """Those of all runs, in order, of those that were killed, too."""
@@ -224,7 +223,7 @@ def _in_time(function: Callable[[], object]) -> bool:
             errors.append(error)
         os.eventfd_write(done, 1)
 
-    start_new_thread(body, ())
+    threads.start(body)
     poll = select.poll()
     poll.register(done, select.POLLIN)
     if not poll.poll(1000 * PATIENCE):

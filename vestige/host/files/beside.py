@@ -61,7 +61,7 @@ def make(path: str, fill: Fill) -> int | None:
     try:
         fcntl.flock(new, fcntl.LOCK_EX)
         # With a folder's descriptor, which is not looked at, Python follows the link in /proc.
-        os.link(place or f"/proc/self/fd/{new}", path, src_dir_fd=new)
+        os.link(place or f"/proc/thread-self/fd/{new}", path, src_dir_fd=new)
         synchronise_folder(path)
     except BaseException as error:
         os.close(new)

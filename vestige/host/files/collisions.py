@@ -190,7 +190,7 @@ def _extent(place: str | int) -> Extent | None:
 
 
 def _path(place: str | int) -> str:
-    return place if isinstance(place, str) else f"/proc/self/fd/{place}"
+    return place if isinstance(place, str) else f"/proc/thread-self/fd/{place}"
 
 
 def _new(path: str) -> Extent | None:

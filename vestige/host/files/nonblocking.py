@@ -30,7 +30,7 @@ class Nonblocking:
 
     def _open_again(self, access: int) -> None:
         flags = access | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        names = [f"/proc/self/fd/{self.descriptor}"]
+        names = [f"/proc/thread-self/fd/{self.descriptor}"]
         if self.is_terminal:
             names.append(CONTROLLING)  # which may be had where its device is another user's
         for name in names:

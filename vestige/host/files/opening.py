@@ -242,7 +242,7 @@ def _kept(pipe: InputFile, expected: str, limit: int, watch: Watch) -> InputFile
     """All that comes out of `pipe` until its end, at most `limit` bytes, in memory."""
     path, source = pipe.path, pipe.descriptor
     # Of a pipe without a name all writers were there before us; a FIFO may get its first later.
-    began = os.readlink(f"/proc/self/fd/{source}").startswith("pipe:")  # noqa: PTH115
+    began = os.readlink(f"/proc/thread-self/fd/{source}").startswith("pipe:")  # noqa: PTH115
     size = 0
     target = os.memfd_create("input", os.MFD_CLOEXEC)
     try:

@@ -58,7 +58,7 @@ class Writer:
         """Those files that every machine has, in a folder that has none."""
         try:
             self._place_of_files = os.open(self._folder, FOLDER)
-            if os.listdir(f"/proc/self/fd/{self._place_of_files}"):  # noqa: PTH208
+            if os.listdir(f"/proc/thread-self/fd/{self._place_of_files}"):  # noqa: PTH208
                 raise UsageError(f"{self._folder}: not empty; give a new folder")
             for part, size in self._sizes.items():
                 os.ftruncate(self._file(part), size)

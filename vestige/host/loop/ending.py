@@ -4,13 +4,18 @@ from _collections_abc import Callable
 
 from vestige.host.messages import tell
 from vestige.host.resources import Resources
-from vestige.signals import TIMED_OUT, Ended, Signals, Watch
+from vestige.signals import TIMED_OUT, Ended, Signals, Told, Watch
 
 
-def until_ended(timeout: float | None, work: Callable[[Resources, Watch], int]) -> int:
-    """What `work` answers, or the exit status of what ended it. Main thread only."""
+def until_ended(
+    timeout: float | None, work: Callable[[Resources, Watch], int], told: Told | None = None
+) -> int:
+    """What `work` answers, or the exit status of what ended it.
+
+    That is a signal, in the main thread only, or what is `told`.
+    """
     with Resources() as resources:
-        watch = Watch(resources.keep(Signals()), timeout)
+        watch = Watch(told or resources.keep(Signals()), timeout)
         try:
             return work(resources, watch)
         except Ended as ended:
