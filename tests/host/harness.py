@@ -30,6 +30,7 @@ from vestige.host.loop.session import Session
 from vestige.host.loop.wait import POWERED_OFF, RESET
 from vestige.host.vfio.pass_through import PassThrough
 from vestige.lang.image import Image
+from vestige.lang.native import NativeImage
 from vestige.machine.cpu import CODE, DATA, TSS, CpuState, Segment
 from vestige.signals import Ended, Signals, Watch
 
@@ -65,7 +66,8 @@ def guest_image(function: Callable[[Report], None]) -> Image:
 
 @cache
 def runner() -> Callable[[runloop.Loop], int]:
-    return images.runner_of(compiling.image([runloop.run], base=None, runtime="process"))
+    image = compiling.image([runloop.run], base=None, runtime="process")
+    return images.runner_of(NativeImage(image))
 
 
 class Payload:

@@ -3,16 +3,18 @@
 from vestige.host import images
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.lang.image import Image
+from vestige.lang.native import NativeImage
 
 
 class Compiled:
     """Runs leave it as it is. `filter`: None where none can be made here."""
 
-    __slots__ = ("code", "filter", "runner")
+    __slots__ = ("code", "filter", "replayer", "runner")
 
     def __init__(self, monitor: Image, run_loop: Image, filter_: bytes | None) -> None:
         self.code = MonitorCode(monitor)
-        self.runner = images.runner_of(run_loop)
+        native = NativeImage(run_loop)
+        self.runner, self.replayer = images.runner_of(native), images.replayer_of(native)
         self.filter = filter_
 
 

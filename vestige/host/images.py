@@ -5,9 +5,11 @@ import sys
 from vestige import abi
 from vestige.cache_folder import CURE
 from vestige.errors import UsageError
+from vestige.host import replay
 from vestige.host.loop import runloop
 from vestige.host.loop.session import Runner
 from vestige.host.messages import tell
+from vestige.host.steps import Replayer
 from vestige.lang import cache
 from vestige.lang.image import Image
 from vestige.lang.native import NativeImage
@@ -32,6 +34,7 @@ SOURCES = (
     "shapes.py",
     "tables.py",
     "host/loop/runloop.py",
+    "host/replay.py",
     "host/loop/bell.py",
     "host/loop/clocks.py",
     "host/kvm/requests.py",
@@ -130,14 +133,25 @@ def _compiled_monitor() -> Image:
 
 
 def _build_run_loop() -> "Built":
-    return compiler()([runloop.run], base=None, runtime="process")
+    entries = [runloop.run, replay.replay]
+    return compiler()(entries, base=None, runtime="process")
 
 
-def runner_of(image: Image) -> Runner:
-    """runloop.run of `image`, callable by every thread at once."""
-    function = NativeImage(image)["run"]
+def runner_of(native: NativeImage) -> Runner:
+    """runloop.run of that image, callable by every thread at once."""
+    function = native["run"]
 
     def run(loop: runloop.Loop) -> int:
         return function(loop) or 0  # it always answers: a Leave
 
     return run
+
+
+def replayer_of(native: NativeImage) -> Replayer:
+    """replay.replay of that image."""
+    function = native["replay"]
+
+    def again(first: int, count: int) -> int:
+        return function(first, count) or 0
+
+    return again

@@ -8,6 +8,7 @@ descriptors are the same, and no object of Python's has to be made again.
 Outside of a `Steps` the functions here do what they are named for, and no more.
 """
 
+import ctypes
 import errno
 import mmap
 import os
@@ -16,6 +17,7 @@ from contextvars import ContextVar
 
 from vestige.errors import GuestError
 from vestige.host import limits
+from vestige.host.replay import ARGUMENTS, Call, move, replay
 from vestige.lang.intrinsics import syscall
 from vestige.lang.types import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from contextvars import Token
     from typing import Self
 
-SYS_MMAP, SYS_MUNMAP = 9, 11
+SYS_OPEN, SYS_MMAP, SYS_MUNMAP, SYS_EVENTFD2 = 2, 9, 11, 290
 OF_RINGS = 425, 427  # io_uring_setup, io_uring_register
 MAP_FIXED = 0x10
 MAP_NORESERVE = 0x4000  # asm-generic/mman-common.h; the mmap module has it from Python 3.13
@@ -31,9 +33,9 @@ PROT_NONE = 0
 ACCESS = mmap.PROT_READ | mmap.PROT_WRITE
 NOWHERE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE
 NO_FILE = (1 << 64) - 1
-ARGUMENTS = 6  # of a system call, at most
 
 Step = Callable[[], object]
+Replayer = Callable[[int, int], int]  # replay, or that as it is compiled
 
 
 class Steps:
@@ -43,10 +45,12 @@ class Steps:
     There are two lists: what needs no file of the machine's (`again`), and the rest (`again_late`).
     """
 
-    def __init__(self, first: int) -> None:
-        self._next = first
-        self._steps: list[Step] = []
-        self._late: list[Step] = []
+    def __init__(self, first: int, replayer: Replayer = replay) -> None:
+        """`replayer`: what makes calls again."""
+        self._next, self._replayer = first, replayer
+        self._steps: list[Step | Call] = []
+        self._late: list[Step | Call] = []
+        self._joined: tuple[list[Step], list[Step]] = [], []  # what forks take, of the two
         self._list = self._steps  # to which they are added
         self._numbers: list[int] = []  # of its descriptors
         self._kept: list[object] = []  # that the arguments of calls are in
@@ -86,17 +90,33 @@ class Steps:
                 raise limits.refusal("a place in memory", -answer)
         for number in self._numbers:
             os.close(number)
+        self._joined = self._join(self._steps), self._join(self._late)
+
+    def _join(self, steps: "Sequence[Step | Call]") -> list[Step]:
+        """The same, with one for calls that follow each other."""
+        joined: list[Step] = []
+        calls: list[Call] = []
+        for step in (*steps, None):
+            if isinstance(step, Call):
+                calls.append(step)
+                continue
+            if calls:
+                joined.append(Calls(calls, self._replayer).make)
+                calls = []
+            if step is not None:
+                joined.append(step)
+        return joined
 
     def again(self) -> None:
         """In a fork: take those that need no file. Raises GuestError where the kernel answers
         otherwise than it did, and as a step did.
         """
-        for step in self._steps:
+        for step in self._joined[0]:
             step()
 
     def again_late(self) -> None:
         """Behind those, and behind `take`: the others. Raises as `again`."""
-        for step in self._late:
+        for step in self._joined[1]:
             step()
 
     def put_off(self, *, late: bool) -> None:
@@ -109,18 +129,10 @@ class Steps:
 
     def note_call(self, number: int, arguments: Sequence[int], answer: int) -> None:
         """A system call with all its arguments, and what it answered."""
-
-        def step() -> None:
-            now = syscall(number, *arguments)
-            if now != answer and now < 0:
-                refusal = limits.ring_refusal if number in OF_RINGS else limits.refusal
-                raise refusal("a copy of the machine", -now)
-            if now != answer:
-                raise GuestError(
-                    f"the system call {number} of a copy is answered by {now}, and was by {answer}"
-                )
-
-        self._list.append(step)
+        call = Call(number=number, expected=answer)
+        for place, argument in enumerate(arguments):
+            call.arguments[place] = argument
+        self._list.append(call)
 
     def note_map(self, address: int, size: int, descriptor: int, offset: int) -> None:
         """Memory of a descriptor's."""
@@ -141,13 +153,28 @@ class Steps:
             descriptor = make()
         if descriptor < 0:
             return descriptor
-        if stays:
-            number = descriptor
-            self._numbers.append(number)
-        else:
-            number = self._take_number()
-            _move(descriptor, number)
+        number = self._kept_number(descriptor, stays=stays)
         self._list.append(lambda: _move(make(), number))
+        return number
+
+    def make_call(self, number: int, arguments: Sequence[int], *, stays: bool) -> int:
+        """The same that a system call answers."""
+        descriptor = syscall(number, *arguments)
+        if descriptor < 0:
+            return descriptor
+        place = self._kept_number(descriptor, stays=stays)
+        call = Call(number=number, place=place)
+        for at, argument in enumerate(arguments):
+            call.arguments[at] = argument
+        self._list.append(call)
+        return place
+
+    def _kept_number(self, descriptor: int, *, stays: bool) -> int:
+        if stays:
+            self._numbers.append(descriptor)
+            return descriptor
+        number = self._take_number()
+        _move(descriptor, number)
         return number
 
     def keep(self, kept: object) -> None:
@@ -156,6 +183,31 @@ class Steps:
 
 
 _NOTES: ContextVar[Steps | None] = ContextVar("steps", default=None)
+
+
+class Calls:
+    """System calls that follow each other, as `replayer` makes them again."""
+
+    def __init__(self, calls: "Sequence[Call]", replayer: Replayer) -> None:
+        self._calls = (Call * len(calls))(*calls)
+        self._place, self._replayer = ctypes.addressof(self._calls), replayer
+
+    def make(self) -> None:
+        """Make them. Raises GuestError, or UsageError for a limit, where one is answered otherwise
+        than it was.
+        """
+        count = len(self._calls)
+        done = self._replayer(self._place, count)
+        if done == count:
+            return
+        call = self._calls[done]
+        if call.answer < 0:
+            refusal = limits.ring_refusal if call.number in OF_RINGS else limits.refusal
+            raise refusal("a copy of the machine", -call.answer)
+        raise GuestError(
+            f"the system call {call.number} of a copy is answered by {call.answer}, and was by"
+            f" {call.expected}"
+        )
 
 
 class Aside:
@@ -192,9 +244,7 @@ def take(descriptors: Sequence[int], numbers: Sequence[int]) -> None:
 def _move(descriptor: int, number: int) -> None:
     if descriptor < 0:
         raise OSError(-descriptor, os.strerror(-descriptor))
-    if descriptor != number:
-        os.dup2(descriptor, number, inheritable=False)
-        os.close(descriptor)
+    move(descriptor, number)
 
 
 def are_noted() -> bool:
@@ -207,7 +257,7 @@ def call(number: int, *arguments: int, kept: object = None) -> int:
 
     `kept`: what its arguments point to.
     """
-    whole = (*arguments, *[0] * (ARGUMENTS - len(arguments)))
+    whole = _whole(arguments)
     answer = -errno.EINTR
     while answer == -errno.EINTR:
         answer = syscall(number, *whole)
@@ -215,6 +265,22 @@ def call(number: int, *arguments: int, kept: object = None) -> int:
         steps.keep(kept)
         steps.note_call(number, whole, answer)
     return answer
+
+
+def _whole(arguments: "Sequence[int]") -> "Sequence[int]":
+    return (*arguments, *[0] * (ARGUMENTS - len(arguments)))
+
+
+def make_call(number: int, *arguments: int, stays: bool = False, kept: object = None) -> int:
+    """The descriptor that a system call answers, or a negative errno; as of `make`.
+
+    `kept`: what its arguments point to.
+    """
+    steps, whole = _NOTES.get(), _whole(arguments)
+    if steps is None:
+        return syscall(number, *whole)
+    steps.keep(kept)
+    return steps.make_call(number, whole, stays=stays)
 
 
 def map_shared(descriptor: int, size: int, offset: int = 0, place: int = 0) -> int:
@@ -237,9 +303,18 @@ def make(descriptor: Callable[[], int], *, stays: bool = False) -> int:
     return descriptor() if steps is None else steps.make(descriptor, stays=stays)
 
 
+def open_file(path: str, flags: int) -> int:
+    """The file's descriptor, or a negative errno; as of `make`."""
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    return make_call(SYS_OPEN, ctypes.addressof(name), flags | os.O_CLOEXEC, kept=name)
+
+
 def eventfd(flags: int = os.EFD_NONBLOCK) -> int:
     """One whose count is 0. Raises OSError."""
-    return make(lambda: os.eventfd(0, flags | os.EFD_CLOEXEC))
+    descriptor = make_call(SYS_EVENTFD2, 0, flags | os.EFD_CLOEXEC)
+    if descriptor < 0:
+        raise OSError(-descriptor, os.strerror(-descriptor))
+    return descriptor
 
 
 def do(step: Step) -> None:

@@ -23,6 +23,7 @@ from vestige.host import images
 from vestige.host.loop.statistics import collect
 from vestige.host.vfio import device, sysfs
 from vestige.lang.image import Image
+from vestige.lang.native import NativeImage
 
 MARK = 0x5A
 OVERREACHED = 0x2000  # from Shared, as vfio_payload says
@@ -35,7 +36,7 @@ def guest_main(report: Report) -> None:
 def main() -> None:
     """All of it, with one controller."""
     monitor, guest, run_loop = (Image.load(path) for path in sys.argv[1:4])
-    runner = images.runner_of(run_loop)
+    runner = images.runner_of(NativeImage(run_loop))
     harness.runner = cache(lambda: runner)
     harness.guest_image = cache(lambda _function: guest)
     address = sys.argv[4]

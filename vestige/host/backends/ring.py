@@ -355,11 +355,8 @@ class Ring:
 
 def _open_counters(descriptor: int) -> int | None:
     """Where the kernel shows a ring's counters; None where /proc is not mounted."""
-    try:
-        place = f"/proc/self/fdinfo/{descriptor}"
-        return steps.make(lambda: os.open(place, os.O_RDONLY | os.O_CLOEXEC))
-    except OSError:
-        return None
+    counters = steps.open_file(f"/proc/self/fdinfo/{descriptor}", os.O_RDONLY)
+    return None if counters < 0 else counters
 
 
 def _too_many(number: int, most: int) -> str:

@@ -352,6 +352,14 @@ def call(descriptor: int, request: Request, argument: int | Struct = 0) -> int:
     return answer
 
 
+def make(descriptor: int, request: Request, argument: int = 0) -> int:
+    """The descriptor that an ioctl answers. Raises as `call`."""
+    answer = steps.make_call(SYS_IOCTL, descriptor, request, argument)
+    if answer < 0:
+        raise limits.refusal(f"KVM_{request.name}", -answer)
+    return answer
+
+
 def cpuid_table(entries: Iterable[Entry]) -> Cpuid:
     """For SET_CPUID2."""
     data = b"".join([CPUID_ENTRY.pack(*entry) for entry in entries])

@@ -18,7 +18,6 @@ of a processor's.
 # On the way to every run, and a Struct takes a while to make: a state is bytes here.
 
 import ctypes
-import errno
 import fcntl
 import struct
 from _collections_abc import Iterator, Sequence
@@ -84,6 +83,7 @@ CLOCK_SIZE = ctypes.sizeof(Time)
 # Numbers of descriptors by which, and by no others, the jail lets state be set: host/jail/calls.py.
 # All that a machine has open before its last vCPU is fewer: link.MOST_DESCRIPTORS, and two a vCPU.
 SETTING = 512
+SYS_FCNTL = 72
 
 
 class Buffer:
@@ -104,12 +104,11 @@ class Setting:
     def __init__(self, of: VirtualCpu | VirtualMachine) -> None:
         """Raises UsageError where this process may not have so many files open."""
         self.index = of.index if isinstance(of, VirtualCpu) else 0
-        try:
-            self.descriptor = steps.make(
-                lambda: fcntl.fcntl(of.descriptor, fcntl.F_DUPFD_CLOEXEC, SETTING), stays=True
-            )
-        except OSError:
-            raise limits.refusal("a frozen machine's CPUs", errno.EMFILE) from None
+        self.descriptor = steps.make_call(
+            SYS_FCNTL, of.descriptor, fcntl.F_DUPFD_CLOEXEC, SETTING, stays=True
+        )
+        if self.descriptor < 0:
+            raise limits.refusal("a frozen machine's CPUs", -self.descriptor)
 
     def count_by(self, counter: Counter) -> None:
         """Have `counter` be this vCPU's."""

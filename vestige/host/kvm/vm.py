@@ -140,7 +140,7 @@ class VirtualMachine:
         self._slots = 0
         self.mapped: list[kvm.MemoryRegion] = []  # what `map` has shown
         self.cpus: list[VirtualCpu] = []
-        self.descriptor = steps.make(lambda: kvm.call(system.descriptor, kvm.Request.CREATE_VM))
+        self.descriptor = kvm.make(system.descriptor, kvm.Request.CREATE_VM)
         place = kvm.Address(value=IDENTITY_MAP)
         kvm.call(self.descriptor, kvm.Request.SET_IDENTITY_MAP_ADDR, place)
         kvm.call(self.descriptor, kvm.Request.SET_TSS_ADDR, TASK_STATE)
@@ -194,7 +194,7 @@ class VirtualMachine:
     def add_cpu(self) -> VirtualCpu:
         """One more vCPU; vCPU n has local APIC ID n."""
         index = len(self.cpus)
-        descriptor = steps.make(lambda: kvm.call(self.descriptor, kvm.Request.CREATE_VCPU, index))
+        descriptor = kvm.make(self.descriptor, kvm.Request.CREATE_VCPU, index)
         cpu = VirtualCpu(descriptor, index, self._system.run_size)
         self.cpus.append(cpu)
         return cpu

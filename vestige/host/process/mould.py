@@ -27,7 +27,7 @@ class Mould:
             raise UsageError("a machine with files that only one process has")
         if len(orders.descriptors) > FIRST_DESCRIPTOR // 2:
             raise UsageError("a machine with too many files")
-        self._steps = steps.Steps(FIRST_DESCRIPTOR)
+        self._steps = steps.Steps(FIRST_DESCRIPTOR, compiled.replayer)
         self._numbers = [self._steps.place(each) for each in orders.descriptors]
         self._orders = orders = orders.over(self._numbers)
         with self._steps:
