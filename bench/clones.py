@@ -21,7 +21,6 @@ import os
 import re
 import select
 import shutil
-import statistics
 import sys
 import threading
 import time
@@ -32,7 +31,7 @@ from pathlib import Path
 from bench.common import command, plot, results, tiny_guest
 from bench.common.batches import Batch, Commands, Machines, Way
 from bench.common.guests import WORK
-from bench.inside.processes import children_of
+from bench.inside.processes import children_of, parent_of
 from vestige.errors import GuestError, UsageError
 from vestige.launcher import Launcher, Machine
 
@@ -202,8 +201,8 @@ class Bench:
                 listener.await_byte()
             found = {RATE: round(COUNT / (time.monotonic() - began), 2)}
             if has_processes:
-                sizes = [private_of(pid) for batch in batches for pid in batch.guests()]
-                found[PRIVATE] = round(statistics.mean(sizes) / MIB, 3)
+                guests = [pid for batch in batches for pid in batch.guests()]
+                found[PRIVATE] = round(private_of(guests) / COUNT / MIB, 3)
             return found
         finally:
             for batch in batches:
@@ -285,7 +284,7 @@ def _end(machine: Machine) -> None:
 @contextmanager
 def ram_of(machine: Machine) -> Iterator[Callable[[int], bytes]]:
     """What reads a word of a thawed guest's RAM, at its address there."""
-    [inner] = children_of(machine.pid)
+    inner = [machine.pid, *children_of(machine.pid)][-1]
     maps = Path(f"/proc/{inner}/maps").read_text()
     found = re.search(r"^([0-9a-f]+)-.*/ram$", maps, re.MULTILINE)
     if found is None:
@@ -298,9 +297,12 @@ def ram_of(machine: Machine) -> Iterator[Callable[[int], bytes]]:
         os.close(memory)
 
 
-def private_of(pid: int) -> int:
-    """Bytes that a guest's processes have to themselves, but for what is its RAM."""
-    return sum(_private(each) for each in (pid, *children_of(pid)))
+def private_of(guests: list[int]) -> int:
+    """Bytes that processes have to themselves which are there for a mould's guests, but for what is
+    those guests' memory: their own, and what their steward has, the mould and the spare included.
+    """
+    [steward] = {parent_of(guest) for guest in guests}
+    return sum(map(_private, (steward, *children_of(steward))))
 
 
 def _private(pid: int) -> int:
@@ -308,7 +310,7 @@ def _private(pid: int) -> int:
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         first, *words = line.split()
         if not first.endswith(":"):
-            counts = not (words[-1:] and words[-1].endswith("/ram"))
+            counts = not (words[-1:] and words[-1].endswith(("/ram", "/private")))
         elif first.startswith("Private_") and counts:
             size += int(words[0]) << 10
     return size

@@ -35,6 +35,11 @@ def children_of(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def parent_of(pid: int) -> int:
+    """The process whose child it is."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def tree(pid: int) -> list[int]:
     """A process and all that it has started, and these."""
     return [pid, *(each for child in children_of(pid) for each in tree(child))]

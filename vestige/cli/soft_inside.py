@@ -67,7 +67,7 @@ class Places:
         """
         place = self._devices[(-2 if asked.has_events else -1) - _carries(asked)]
         stream = os.open(place, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        return Control(about(asked), end, (stream,))
+        return Control(about(asked, os.getpid()), end, (stream,))
 
     def events(self, asked: RunOptions, resources: Resources, watch: Watch) -> Events | None:
         """What is typed out there, through the last of them but that."""

@@ -9,12 +9,13 @@ from vestige.lang.native import NativeImage
 class Compiled:
     """Runs leave it as it is. `filter`: None where none can be made here."""
 
-    __slots__ = ("code", "filter", "replayer", "runner")
+    __slots__ = ("code", "filter", "forker", "replayer", "runner")
 
     def __init__(self, monitor: Image, run_loop: Image, filter_: bytes | None) -> None:
         self.code = MonitorCode(monitor)
         native = NativeImage(run_loop)
         self.runner, self.replayer = images.runner_of(native), images.replayer_of(native)
+        self.forker = images.forker_of(native)
         self.filter = filter_
 
 

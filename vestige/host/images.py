@@ -9,6 +9,7 @@ from vestige.host import replay
 from vestige.host.loop import runloop
 from vestige.host.loop.session import Runner
 from vestige.host.messages import tell
+from vestige.host.process import forks
 from vestige.host.steps import Replayer
 from vestige.lang import cache
 from vestige.lang.image import Image
@@ -35,6 +36,7 @@ SOURCES = (
     "tables.py",
     "host/loop/runloop.py",
     "host/replay.py",
+    "host/process/forks.py",
     "host/loop/bell.py",
     "host/loop/clocks.py",
     "host/kvm/requests.py",
@@ -133,7 +135,7 @@ def _compiled_monitor() -> Image:
 
 
 def _build_run_loop() -> "Built":
-    entries = [runloop.run, replay.replay]
+    entries = [runloop.run, replay.replay, forks.serve]
     return compiler()(entries, base=None, runtime="process")
 
 
@@ -145,6 +147,16 @@ def runner_of(native: NativeImage) -> Runner:
         return function(loop) or 0  # it always answers: a Leave
 
     return run
+
+
+def forker_of(native: NativeImage) -> "Callable[[forks.Forks], bool]":
+    """forks.serve of that image."""
+    function = native["serve"]
+
+    def serve(of: forks.Forks) -> bool:
+        return bool(function(of))
+
+    return serve
 
 
 def replayer_of(native: NativeImage) -> Replayer:

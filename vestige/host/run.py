@@ -29,7 +29,7 @@ from vestige.host.process.outer import MachineProcess, ProcessLines, machine_pro
 from vestige.host.resources import Resources
 from vestige.lang.types import TYPE_CHECKING
 from vestige.machine.config import MachineConfig
-from vestige.signals import SIGNALLED, Ended, Watch
+from vestige.signals import SIGNALLED, Ended, Told, Watch
 
 if TYPE_CHECKING:
     import signal
@@ -54,10 +54,13 @@ class Ready:
     `began`: when the run was asked for, in seconds of CLOCK_BOOTTIME. `started` is called once the
     guest runs. `control` opens the run's. `hold`: a guest that is thawed waits until something
     comes to this socket, and `stands` is called once it does; the run ends where the other side of
-    it is closed.
+    it is closed. `told`: what ends it in the place of signals, where its process has other runs as
+    well; `machine` is all it ever has then, as there can be no fork.
     """
 
-    __slots__ = ("began", "compiled", "control", "hold", "known", "machine", "stands", "started")
+    __slots__ = (
+        "began", "compiled", "control", "hold", "known", "machine", "stands", "started", "told",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -69,7 +72,9 @@ class Ready:
         control: "Callable[[options.RunOptions, Callable[[], object]], Control]" = open_control,
         hold: int = -1,
         stands: Callable[[], object] = lambda: None,
+        told: Told | None = None,
     ) -> None:
+        self.told = told
         self.compiled, self.known, self.machine, self.began = compiled, known, machine, began
         self.started, self.control = started, control
         self.hold, self.stands = hold, stands
@@ -88,7 +93,7 @@ def run(asked: options.RunOptions, ready: Ready | None = None, opened: Opener = 
         return _opened(asked, there, opened, resources, watch).to_the_end()
 
     options.check(asked)
-    return until_ended(asked.timeout, work)
+    return until_ended(asked.timeout, work, there.told)
 
 
 def mould(asked: options.RunOptions, ready: Ready, opened: Opener) -> "Mould":
@@ -178,6 +183,7 @@ class Run:
         self._fault = ""  # by which the machine reset itself last, in words
         self._elapsed = 0.0  # seconds from the run's begin to the guest's first instruction
         self._spare, self._started = ready.machine, ready.started
+        self._has_others = ready.told is None
         self._hold, self._stands = ready.hold, ready.stands
 
     def to_the_end(self) -> int:
@@ -343,7 +349,7 @@ class Run:
         """The spare one, if that serves, or a new one."""
         spare, self._spare = self._spare, None
         jailed = self.asked.jail.is_on
-        if spare is not None and jailed and not spare.is_over:
+        if spare is not None and not (self._has_others and (spare.is_over or not jailed)):
             return spare
         if spare is not None:
             spare.close()

@@ -34,6 +34,7 @@ PACKAGES = Path(__file__).resolve().parent.parent.parent  # where vestige is imp
 TEMPLATE = "vestige.launcher.template"
 LONGEST_WAIT = 1e6  # seconds; poll(2) takes twice as much
 PATIENCE = 20.0  # seconds in which machines that were told to end are gone
+GONE = "the launcher's process is gone; make another launcher"
 ENDS = 5.0  # seconds for one whose control is gone
 FIRST_LOOK, LAST_LOOK = 0.002, 0.05  # seconds from one look for a machine's control to the next
 
@@ -69,14 +70,16 @@ class Machine(Asked):
         name: str | None,
         teller: socket.socket | None = None,
         hold: socket.socket | None = None,
+        word: int | None = None,
     ) -> None:
         """`end`: where its status comes from; `process`: a pidfd; `name`: the run's, if any;
-        `teller`: as of Asked; `hold`: where it is told to go on, None: it does already.
+        `teller`: as of Asked; `hold`: where it is told to go on, None: it does already; `word`: a
+        descriptor into which the number of a signal is written, None: the process takes it itself.
         """
         super().__init__(pid, teller)
         self._name = str(pid) if name is None else name
         self._end = end
-        self._process = process
+        self._process, self._word = process, word
         self._hold, self._goes_on = hold, False
         self._receiving = threading.Lock()  # one thread may wait while another asks
         self._status: int | None = None
@@ -268,8 +271,12 @@ class Machine(Asked):
 
     def _signal(self, number: int) -> None:
         self._refuse_closed()
-        with suppress(ProcessLookupError):  # it is over
-            signal.pidfd_send_signal(self._process, number)
+        if self._word is not None:
+            with suppress(BrokenPipeError, BlockingIOError):  # it is over, or was told often
+                os.write(self._word, bytes((number,)))
+        if self._word is None or number == signal.SIGKILL:
+            with suppress(ProcessLookupError):  # it is over
+                signal.pidfd_send_signal(self._process, number)
 
     def close(self) -> None:
         """Give back the descriptors; a machine that runs goes on until its launcher is closed."""
@@ -279,6 +286,8 @@ class Machine(Asked):
                 self._hold.close()
             self._end.close()
             os.close(self._process)
+            if self._word is not None:
+                os.close(self._word)
             self._process = -1
 
     def __enter__(self) -> Self:
@@ -295,19 +304,22 @@ class Machine(Asked):
             self.close()
 
 
-class GoneError(GuestError):
-    """Nobody is there who could start a machine."""
-
-
 class Begun:
     """A process of the template's or a mould's. `end`: where its status comes from; `process`: a
-    pidfd; `further`: this side's ends of what else was asked for, in that order.
+    pidfd; `word`: as of Machine; `further`: this side's ends of what else was asked for, in that
+    order.
     """
 
     def __init__(
-        self, end: socket.socket, pid: int, process: int, further: Sequence[socket.socket]
+        self,
+        end: socket.socket,
+        pid: int,
+        process: int,
+        word: int | None,
+        further: Sequence[socket.socket],
     ) -> None:
         self.end, self.pid, self.process, self.further = end, pid, process, further
+        self.word = word
 
 
 class Launcher:
@@ -403,7 +415,7 @@ class Launcher:
         if mould is not None:
             try:
                 machine = self._start(kind, words, known.asked, streams, mould.requests)
-            except GoneError:
+            except messages.GoneError:
                 self._moulds.forget(known)
             finally:
                 self._moulds.give_back(mould)
@@ -434,13 +446,13 @@ class Launcher:
     ) -> Machine:
         """Have the template start one, or a mould, by a message of that kind.
 
-        Raises GoneError where that is no more.
+        Raises messages.GoneError where that is no more.
         """
         begun = self._begin(kind, words, checked, given, template or self._template)
         further = list(begun.further)
         hold = further.pop() if kind == messages.HELD else None
         teller = further.pop() if further else None
-        return Machine(begun.end, begun.pid, begun.process, checked.name, teller, hold)
+        return Machine(begun.end, begun.pid, begun.process, checked.name, teller, hold, begun.word)
 
     def _begin(
         self,
@@ -472,7 +484,9 @@ class Launcher:
             kind, value, descriptors = messages.receive(near)
         except EOFError:
             _close(ends)
-            raise GoneError("the launcher's process is gone; make another launcher") from None
+            raise messages.GoneError(
+                "the launcher's process is gone; make another launcher"
+            ) from None
         except OSError as error:
             _close(ends)
             raise limits.refusal("a machine can't be started", error.errno or 0) from None
@@ -486,7 +500,8 @@ class Launcher:
         if kind == messages.REFUSED:
             _close(ends)
             raise GuestError(f"a machine can't be started: {value}")
-        return Begun(near, value, descriptors[0], ends[1:])
+        process, *word = descriptors
+        return Begun(near, value, process, word[0] if word else None, ends[1:])
 
     def close(self) -> None:
         """End all machines in order, and the template; a second time does nothing.

@@ -8,16 +8,18 @@ message on its own socket is READY, or why it can't be. A machine that is HELD s
 socket that came that it STANDS, and takes anything there for the word to go on.
 
 A MOULD is no machine: by the last socket that came it says that it is READY, or UNUSABLE, and is
-then asked there for machines as a template is; all of them by its words.
+then asked there for machines as a template is; all of them by its words. With the pidfd comes where
+the number of a signal ends such a machine, as its process is not its run's.
 """
 
 import json
 import os
 import socket
+from contextlib import suppress
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 from typing import Any
 
-from vestige.errors import UsageError
+from vestige.errors import GuestError, UsageError
 
 DESCRIPTORS = 5  # the machine's socket, standard input, output and errors, the working directory
 # Where it has a guest's agent, to whom the place is told; where it is held, by whom.
@@ -32,10 +34,14 @@ THAW = "thaw"  # value: those of `vestige thaw`
 HELD = "held"  # the same, of a guest that waits until it is wanted
 STANDS = "stands"
 MOULD = "mould"  # value: words as of THAW, of which copies will be asked for
-PROCESS = "process"
+PROCESS = "process"  # value: its number
 REFUSED = "refused"  # value: why there is no process
 STATUS = "status"
 AGENT = "agent"  # value: where the guest's agent is asked
+
+
+class GoneError(GuestError):
+    """Nobody is there who could start a machine."""
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -55,6 +61,12 @@ def send(end: socket.socket, kind: str, value: object, descriptors: tuple[int, .
     if len(data) > LIMIT:
         raise UsageError(f"options of {len(data)} bytes, at most {LIMIT} expected; shorten them")
     socket.send_fds(end, [data], list(descriptors))
+
+
+def say(end: socket.socket, kind: str, value: int | str | None, *descriptors: int) -> None:
+    """The same, to who may not want to know: whoever closed the other side."""
+    with suppress(OSError):
+        send(end, kind, value, descriptors)
 
 
 def receive(end: socket.socket) -> tuple[str, Any, list[int]]:

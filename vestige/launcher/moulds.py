@@ -183,6 +183,8 @@ def _changes(status: os.stat_result) -> tuple[int, ...]:
 
 def can_be_copied(asked: RunOptions) -> bool:
     """Whether all machines that are asked for so are the same but for their standard files."""
+    if not asked.jail.is_on:
+        return False
     alone = asked.name, asked.net, asked.display, asked.stats, asked.keys, asked.jail.cgroup
     ports = [port.backend for port in asked.ports if port.name != AGENT_PORT]
     return (

@@ -15,7 +15,7 @@ from vestige.errors import UsageError
 from vestige.host.backends.console import Console
 from vestige.host.loop.wait import POWERED_OFF, wait
 from vestige.host.process.link import Kind, Link, pair
-from vestige.host.process.outer import MachineProcess
+from vestige.host.process.outer import MachineProcess, fork
 from vestige.signals import Signals, Watch
 
 PATIENCE = 20.0  # seconds
@@ -31,7 +31,8 @@ def watch() -> Iterator[Watch]:
 
 def machine(body: Body) -> MachineProcess:
     """A process that does what `body` does with its end of the link."""
-    return MachineProcess(lambda link, _problem: body(link), jailed=False)
+    link, pid = fork(lambda link, _problem: body(link), "the machine", "it", jailed=False)
+    return MachineProcess(link, pid, os.pidfd_open(pid))
 
 
 def test_a_machine_starts_and_ends_as_it_says(watch: Watch) -> None:

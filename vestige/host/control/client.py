@@ -44,8 +44,10 @@ class UnwillingError(GuestError):
 
 
 class Run:
-    """One that is there, by its `name`; `pid` is its process's.
+    """One that is there, by its `name`; `pid` is its process's, which the kernel tells.
 
+    Where several runs have one process, each is named by the number of its guest's, a child of that
+    one: then this is `pid`, as it alone ends with the run.
     Where too many wait to be connected, as at one that is stopped, it is there but takes nothing.
     """
 
@@ -63,10 +65,10 @@ class Run:
                 owner = folder.owner(name)
                 if owner is None:
                     raise
-                self.pid = owner
+                self.pid = _own(owner, name)
             else:
                 peer = self._end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
-                self.pid = PEER.unpack(peer)[0]
+                self.pid = _own(PEER.unpack(peer)[0], name)
             self._end.setblocking(False)
         except BaseException:
             self._end.close()
@@ -244,6 +246,19 @@ def _reach(folder: Folder, name: str) -> Run | None:
         if cure(error.errno or 0):  # this process can't ask: that says nothing of the run
             raise
         return None
+
+
+def _own(pid: int, name: str) -> int:
+    """The process of the run alone: its child that the run is named by, if that is one."""
+    number = name.partition("-")[0]
+    if number in ("", str(pid)) or not number.isdecimal():
+        return pid
+    try:
+        with open(f"/proc/{number}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            parent = file.read().rpartition(")")[2].split()[1]  # behind the command's name: proc(5)
+    except (OSError, IndexError):
+        return pid
+    return int(number) if parent == str(pid) else pid
 
 
 def _finite(text: str) -> float:

@@ -436,12 +436,14 @@ def _read(line: bytes) -> "tuple[str, dict[str, Any]]":
     return command, request
 
 
-def about(asked: "RunOptions") -> "dict[str, Any]":
-    """What is told of a run by who asks. `cdrom`: the disc in a drive, if there is one."""
+def about(asked: "RunOptions", pid: int) -> "dict[str, Any]":
+    """What is told of a run, of the process `pid`, by who asks. `cdrom`: the disc in a drive, if
+    there is one.
+    """
     drive = {} if asked.drive is None else {"cdrom": asked.disks[asked.drive].path or None}
     return {
-        "name": name_of(asked),
-        "pid": os.getpid(),
+        "name": name_of(asked, pid),
+        "pid": pid,
         "machine": asked.machine,
         "tablet": asked.tablet,
         "accel": "soft" if asked.accel == "soft" else "kvm",
@@ -455,17 +457,17 @@ def about(asked: "RunOptions") -> "dict[str, Any]":
     }
 
 
-def name_of(asked: "RunOptions") -> str:
+def name_of(asked: "RunOptions", pid: int) -> str:
     """The run's."""
-    return str(os.getpid()) if asked.name is None else asked.name
+    return str(pid) if asked.name is None else asked.name
 
 
-def _listen(control: Control, folder: Folder, asked: "RunOptions") -> None:
+def _listen(control: Control, folder: Folder, asked: "RunOptions", pid: int) -> None:
     """Have it listen by its name, or by its number, with another behind where that is taken.
 
     A run in another PID namespace may have that number, too. Raises UsageError, OSError.
     """
-    name, others = name_of(asked), 1
+    name, others = name_of(asked, pid), 1
     while True:
         try:
             control.listen(folder, name, agent=asked.agent)
@@ -473,23 +475,24 @@ def _listen(control: Control, folder: Folder, asked: "RunOptions") -> None:
             if asked.name is not None:
                 raise
             others += 1
-            name = f"{name_of(asked)}-{others}"
+            name = f"{name_of(asked, pid)}-{others}"
         else:
             return
 
 
-def open_control(asked: "RunOptions", end: Callable[[], object]) -> Control:
+def open_control(asked: "RunOptions", end: Callable[[], object], pid: int | None = None) -> Control:
     """The control of a run. Who gave it no name, and wants no agent, gets it without a socket where
-    there can be none.
+    there can be none. `pid`: of the process that is the run to its user, None: this one.
 
     Raises UsageError.
     """
-    control = Control(about(asked), end)
+    pid = pid or os.getpid()
+    control = Control(about(asked, pid), end)
     try:
         folder = open_folder(make=True)
         if folder is not None:
             try:
-                _listen(control, folder, asked)
+                _listen(control, folder, asked, pid)
             except BaseException:
                 folder.close()
                 raise
@@ -498,7 +501,7 @@ def open_control(asked: "RunOptions", end: Callable[[], object]) -> Control:
         if isinstance(error, OSError):
             if error.errno in (errno.EMFILE, errno.ENFILE):  # there will be none for the rest
                 raise
-            what = error.filename or f"the socket of run {name_of(asked)}"
+            what = error.filename or f"the socket of run {name_of(asked, pid)}"
             reason = f"{what}: {error.strerror}"
         if asked.name is not None or asked.agent:
             raise UsageError(reason) from error

@@ -7,8 +7,10 @@ is there.
 import ctypes
 import errno
 import os
+from _collections_abc import Callable
 
 from vestige.host.capabilities import CAP_IPC_LOCK, CAP_SYS_ADMIN, has
+from vestige.host.process.forks import Forks
 from vestige.lang.intrinsics import syscall
 
 SYS_CLONE, SYS_PRCTL = 56, 157
@@ -17,6 +19,7 @@ SYS_UNSHARE = 272
 PR_GET_TID_ADDRESS = 40
 SIGCHLD = 17
 CHILD_SETTID = 0x0100_0000
+PARENT = 0x8000
 NEW_USER = 0x1000_0000
 NEW_MOUNTS = 0x0002_0000
 # Of host names, System V IPC, processes, networks.
@@ -41,10 +44,12 @@ _before, _behind_in_parent, _behind_in_child = (
 
 
 class Forked:
-    """What a fork answers. `pid`: 0 in the child; `problem`: why there are no namespaces."""
+    """What a fork answers. `pid`: 0 in the child; `flags`: by which clone(2) made it; `problem`:
+    why there are no namespaces.
+    """
 
-    def __init__(self, pid: int, problem: str | None = None) -> None:
-        self.pid, self.problem = pid, problem
+    def __init__(self, pid: int, flags: int = 0, problem: str | None = None) -> None:
+        self.pid, self.flags, self.problem = pid, flags, problem
 
 
 def fork() -> Forked:
@@ -52,37 +57,72 @@ def fork() -> Forked:
 
     The caller has one thread, as for os.fork.
     """
-    user, own = 0 if has(CAP_SYS_ADMIN) else NEW_USER, (os.geteuid(), os.getegid())
+    user, own = 0 if has(CAP_SYS_ADMIN) else NEW_USER, Own()
     if user and has(CAP_IPC_LOCK):  # which the caller wants, and would not have in there
-        return Forked(os.fork(), "the right to lock memory (CAP_IPC_LOCK) would be lost in them")
+        reason = "the right to lock memory (CAP_IPC_LOCK) would be lost in them"
+        return Forked(os.fork(), problem=reason)
     pid = _fork(NEW_ALL | user)
-    if pid == 0 and user:
-        _map_users(*own)
+    if pid == 0:
+        own.enter(user)
     if -pid in REFUSALS:
-        return Forked(os.fork(), REASONS.get(-pid) or os.strerror(-pid))
+        return Forked(os.fork(), problem=REASONS.get(-pid) or os.strerror(-pid))
     if pid < 0:
         raise OSError(-pid, os.strerror(-pid))
-    return Forked(pid)
+    return Forked(pid, NEW_ALL | user)
+
+
+class Own:
+    """Whose this process is; a fork asks before it is one."""
+
+    def __init__(self) -> None:
+        self._ids = os.geteuid(), os.getegid()
+
+    def enter(self, flags: int) -> None:
+        """In a fork that clone(2) made by these flags: be the same user in there."""
+        if flags & NEW_USER:
+            _map_users(*self._ids)
 
 
 def _fork(flags: int) -> int:
     """Python's and the C library's work around a fork, and the kernel's with flags.
 
-    PyOS_BeforeFork and the two behind it are there for whatever clones the process. The C library
-    keeps the main thread's number, at the address that it once told the kernel.
+    PyOS_BeforeFork and the two behind it are there for whatever clones the process.
     """
-    place = ctypes.c_ulong()
-    answer = syscall(SYS_PRCTL, PR_GET_TID_ADDRESS, ctypes.addressof(place), 0, 0, 0, 0)
-    if answer == 0:
-        flags |= CHILD_SETTID
+    place = number_place()
     _before()
-    pid: int = _clone(SYS_CLONE, flags | SIGCHLD, 0, 0, place.value, 0)
+    pid: int = _clone(SYS_CLONE, flags | SIGCHLD | (place and CHILD_SETTID), 0, 0, place, 0)
     error = ctypes.get_errno()
     if pid == 0:
         _behind_in_child()
     else:
         _behind_in_parent()
     return -error if pid < 0 else pid
+
+
+def number_place() -> int:
+    """Where the C library keeps the main thread's number, for CHILD_SETTID: the address that it
+    once told the kernel; 0: unknown.
+    """
+    place = ctypes.c_ulong()
+    syscall(SYS_PRCTL, PR_GET_TID_ADDRESS, ctypes.addressof(place), 0, 0, 0, 0)
+    return place.value
+
+
+def siblings(forks: Forks, serve: Callable[[Forks], bool], forked: Forked) -> bool:
+    """Have forks like the one that was `forked`, children of this process's parent, by `serve`.
+
+    True in each of them; False here, once there are no more.
+    """
+    own, place = Own(), number_place()
+    forks.flags = forked.flags | PARENT | SIGCHLD | (place and CHILD_SETTID)
+    forks.thread = place
+    _before()
+    if serve(forks):
+        _behind_in_child()
+        own.enter(forked.flags)
+        return True
+    _behind_in_parent()
+    return False
 
 
 def _map_users(user: int, group: int) -> None:

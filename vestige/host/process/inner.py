@@ -14,6 +14,7 @@ from _collections_abc import Callable, Iterable, Sequence
 from vestige import abi
 from vestige.errors import GuestError, UsageError
 from vestige.host import domains, limits, options, steps
+from vestige.host.apart import MOST_DESCRIPTORS
 from vestige.host.backends.drive import NO_DRIVE
 from vestige.host.backends.ring import Ring
 from vestige.host.compiled import Compiled
@@ -58,7 +59,7 @@ else:
 # What a terminal sends to all processes at it, and what ends a run: the run's process has them.
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 STANDARD_FILES = (0, 1, 2)
-MOST_DESCRIPTORS = 1 << 20  # as fs.nr_open has it
+NAME = "the machine"  # its thread's
 BUG = 70  # exit status, EX_SOFTWARE
 
 

@@ -156,6 +156,11 @@ class Link:
         self._end.close()
 
 
+def link_of(descriptor: int) -> Link:
+    """An end that another process has made, by its descriptor."""
+    return Link(_socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, descriptor))
+
+
 def pair() -> tuple[Link, Link]:
     """Two ends, of the run's process, and of the machine's. Raises OSError."""
     near, far = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)

@@ -1,14 +1,25 @@
 """A machine that is built in one process, for forks of it that are the same machine each."""
 
+import os
+
 from vestige.errors import UsageError
 from vestige.host import steps
 from vestige.host.compiled import Compiled
+from vestige.host.jail import namespaces
 from vestige.host.kvm import api as kvm
 from vestige.host.kvm.twin import Blank
+from vestige.host.process import inner
+from vestige.host.process.forks import Forks
 from vestige.host.process.inner import Machine
-from vestige.host.process.link import Link, pair
+from vestige.host.process.link import Link, link_of, pair
 from vestige.host.process.orders import Orders
 from vestige.host.resources import Resources
+from vestige.lang.types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # signal itself makes enumerations of all numbers, and imports enum
 
 # Of its machine; those of who builds it, and those that come along with orders, are below.
 FIRST_DESCRIPTOR = 64
@@ -53,3 +64,24 @@ class Mould:
         self._steps.again_late()
         self._machine.be_of(link, orders.over(self._numbers))
         return self._machine
+
+
+def cast(mould: Mould, requests: int, compiled: Compiled, known: kvm.Known) -> None:
+    """Have a machine's process be forked each time that somebody asks at a socket, see forks.py.
+
+    It is a child of this process's parent. Returns once nobody is there who could ask. Raises
+    OSError where no process can be had.
+    """
+    forked = namespaces.fork()  # tells whether there are namespaces
+    if forked.pid == 0:
+        os._exit(0)
+    os.waitpid(forked.pid, 0)
+    signal.pthread_sigmask(signal.SIG_BLOCK, inner.IGNORED)  # until a fork has its own handlers
+    forks = Forks(requests=requests)
+    if namespaces.siblings(forks, compiled.forker, forked):
+        link = link_of(forks.link)
+
+        def body() -> None:
+            inner.live(compiled, known, link, forked.problem, mould)
+
+        inner.become(link, body, inner.NAME)

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     from vestige.host.control.server import Control
     from vestige.host.freeze.writing import Writer
-    from vestige.host.process.mould import Mould
 else:
     import _signal as signal  # signal itself makes enumerations of all numbers, and imports enum
 
@@ -52,6 +51,7 @@ PATIENCE = 10.0  # seconds in which a process that was told to end does so
 FAILURE_SIZE = 3  # bytes: a disk, an operation, an errno
 STOP = signal.SIGTSTP
 WHOSE = "the machine's process"
+GRACE = 1.0  # seconds in which a process ends whose link is closed
 PAUSED = b'"paused": true'  # in the answer to a freeze: it is so because of that
 TAKES_NOTHING = "the machine's process takes nothing now; try again"
 
@@ -98,10 +98,10 @@ def fork(
 class MachineProcess:
     """One machine, from its power-on to its end. `outcome` is how that was, once `ended` tells."""
 
-    def __init__(self, body: Callable[[Link, str | None], object], *, jailed: bool) -> None:
-        """Fork; the new process calls `body` with its end of the link, and never returns.
+    def __init__(self, link: Link, pid: int, life: int, *, stops: bool = True) -> None:
+        """The child `pid`, of which `life` is a pidfd; both descriptors are closed by `close`.
 
-        `body` also gets why there are no namespaces where the process is to be `jailed`.
+        `stops`: it is stopped when this process is, by a shell. Main thread only.
         """
         self.outcome: Outcome | None = None
         self.counters = b""
@@ -113,15 +113,10 @@ class MachineProcess:
         self._sizes: tuple[int, int] = 0, 0  # bytes of RAM, CPUs
         self._starts = self._is_closed = False
         self.runs = False  # by its own word, where its guest was to wait for one
-        self._link, self._pid = fork(body, "the machine", WHOSE, jailed=jailed)
-        self.ended = self._link.fileno()
-        try:
-            self._life = os.pidfd_open(self._pid)
-        except OSError as error:
-            self._link.close()
-            self._kill(None)
-            raise limits.refusal(WHOSE, error.errno or 0) from None
-        self._stop_handler: Any = signal.getsignal(STOP)
+        self.code = 0  # as of waitstatus_to_exitcode, of one that has ended by itself or another
+        self._link, self._pid, self._life = link, pid, life
+        self.ended = link.fileno()
+        self._stop_handler: Any = signal.getsignal(STOP) if stops else signal.SIG_IGN
         if self._stop_handler != signal.SIG_IGN:  # else nothing is to stop the run
             signal.signal(STOP, self._stop_too)
 
@@ -152,9 +147,12 @@ class MachineProcess:
     @property
     def is_over(self) -> bool:
         """Whether the process has ended."""
+        return self._ends_within(0)
+
+    def _ends_within(self, seconds: float) -> bool:
         poll = select.poll()
         poll.register(self._life, select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(poll.poll(1000 * seconds))
 
     def wait_for_start(self, watch: Watch) -> bool:
         """Wait until all is built and the guest could run; False: it is over before.
@@ -289,6 +287,7 @@ class MachineProcess:
         number = 0
         for message in self._link.waiting():
             if message is None:
+                self._ends_within(GRACE)  # how it does is told then
                 self._kill(None)  # it may go on all the same, and is not to
                 return
             self._hear(*message)
@@ -343,9 +342,13 @@ class MachineProcess:
         """End the process, unless it is over; `error` or its status says why, if it has not."""
         pid, self._pid = self._pid, 0
         if pid:
+            is_over = self.is_over
             os.kill(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
-            self._end(Outcome(error or _how_it_ended(os.waitstatus_to_exitcode(status))))
+            code = os.waitstatus_to_exitcode(status)
+            if is_over:
+                self.code = code
+            self._end(Outcome(error or _how_it_ended(code)))
 
     def stop(self) -> None:
         """End the guest, in order; what it flushed is safe already. The process is over then."""
@@ -366,7 +369,8 @@ class MachineProcess:
         self._kill(None)
         if not self._is_closed:
             self._is_closed = True
-            signal.signal(STOP, self._stop_handler or signal.SIG_DFL)
+            if self._stop_handler != signal.SIG_IGN:
+                signal.signal(STOP, self._stop_handler or signal.SIG_DFL)
             self._link.close()
             os.close(self._life)
         self._drop_writer()
@@ -391,13 +395,21 @@ class MachineProcess:
             self._listener = -1
 
 
-def machine_process(
-    compiled: Compiled, known: kvm.Known, *, jailed: bool, mould: "Mould | None" = None
-) -> MachineProcess:
-    """One that waits for its orders. `mould`: as of inner.live."""
-    return MachineProcess(
-        lambda link, problem: inner.live(compiled, known, link, problem, mould), jailed=jailed
+def machine_process(compiled: Compiled, known: kvm.Known, *, jailed: bool) -> MachineProcess:
+    """One that waits for its orders. Raises UsageError where there can be none."""
+    link, pid = fork(
+        lambda link, problem: inner.live(compiled, known, link, problem),
+        inner.NAME,
+        WHOSE,
+        jailed=jailed,
     )
+    try:
+        life = os.pidfd_open(pid)
+    except OSError as error:
+        link.close()  # by which it ends
+        os.waitpid(pid, 0)
+        raise limits.refusal(WHOSE, error.errno or 0) from None
+    return MachineProcess(link, pid, life)
 
 
 def _text(data: bytes) -> str:

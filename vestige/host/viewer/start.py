@@ -47,6 +47,6 @@ def viewer_process(
         display.tell_size = viewer.tell_size
         display.tell_new_size()
         return viewer
-    name = f"Vestige {name_of(asked)}"
+    name = f"Vestige {name_of(asked, os.getpid())}"
     terms = Terms(name, display.password, layout, os.urandom, tablet=asked.tablet)
     return ViewerProcess(events, locked, lambda link: Viewer(link, terms).serve())

@@ -1,0 +1,176 @@
+"""The one process of a mould's runs: each is as alone in it as in a process of its own."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from tests.launcher.test_moulds import (
+    KILLED,
+    PATIENCE,
+    STOPPED,
+    answers,
+    frozen,
+    kernels,
+    launcher,
+    mould_of,
+    parent_of,
+    pytestmark,
+    snapshot,
+    talking,
+    thawed,
+    until,
+)
+from vestige.launcher import GuestError, Launcher
+
+__all__ = ["frozen", "kernels", "launcher", "pytestmark", "snapshot"]
+
+MANY = 12
+
+
+def vestige(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "vestige.cli.main", *words],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def mould_s_process(steward: int, *machines: int) -> int:
+    """Its child that is no machine's process: of those that it has, the oldest."""
+    text = Path(f"/proc/{steward}/task/{steward}/children").read_text()
+    return min(int(each) for each in text.split() if int(each) not in machines)
+
+
+def test_what_is_told_of_one_goes_to_its_own_standard_error(
+    launcher: Launcher, snapshot: Path
+) -> None:
+    mould_of(launcher, snapshot)
+    read, write = os.pipe()
+    other_read, other_write = os.pipe()
+    with (
+        launcher.thaw(snapshot, stdout=subprocess.DEVNULL, stderr=write) as one,
+        launcher.thaw(snapshot, stdout=subprocess.DEVNULL, stderr=other_write) as other,
+    ):
+        os.close(write)
+        os.close(other_write)
+        one.statistics()  # it runs
+        os.kill(one.pid, signal.SIGKILL)  # as for want of memory
+        assert one.wait(PATIENCE) == KILLED
+        with open(read) as lines:  # noqa: PTH123 - a descriptor
+            assert lines.read() == (
+                "vestige: the machine's process was killed (SIGKILL), for want of memory or by"
+                " somebody\n"
+            )
+        assert other.poll() is None
+    with open(other_read) as lines:  # noqa: PTH123 - a descriptor
+        assert lines.read() == ""
+
+
+def test_a_killed_one_says_nothing(launcher: Launcher, snapshot: Path) -> None:
+    mould_of(launcher, snapshot)
+    read, write = os.pipe()
+    machine = launcher.thaw(snapshot, stdout=subprocess.DEVNULL, stderr=write)
+    os.close(write)
+    machine.statistics()
+    machine.kill()
+    assert machine.wait(PATIENCE) == KILLED
+    with open(read) as lines:  # noqa: PTH123 - a descriptor
+        assert lines.read() == ""
+    machine.close()
+
+
+def test_commands_find_each_by_its_number_and_end_it_alone(
+    launcher: Launcher, snapshot: Path
+) -> None:
+    mould_of(launcher, snapshot)
+    thaw = thawed(launcher, snapshot)
+    with talking(thaw) as (one, _), talking(thaw) as (two, _), talking(thaw) as (last, ours):
+        told = vestige("ps").stdout
+        for each in (one, two, last):
+            assert f"{each.pid}  {each.pid}" in " ".join(told.split()).replace(" ", "  ")
+        assert vestige("stop", str(one.pid)).returncode == 0
+        assert one.wait(PATIENCE) == STOPPED
+        assert vestige("stop", "--kill", str(two.pid)).returncode == 0
+        assert two.wait(PATIENCE) == KILLED
+        assert vestige("pause", str(last.pid)).returncode == 0
+        assert vestige("resume", str(last.pid)).returncode == 0
+        assert answers(ours, b"still here")
+
+
+def test_machines_outlive_their_mould(launcher: Launcher, snapshot: Path) -> None:
+    mould_of(launcher, snapshot)
+    thaw = thawed(launcher, snapshot)
+    with talking(thaw) as (machine, ours):
+        steward = parent_of(machine.pid)
+        mould = mould_s_process(steward, machine.pid)
+        os.kill(mould, signal.SIGKILL)
+        until(lambda: not Path(f"/proc/{mould}").exists())
+        with talking(thaw) as (other, theirs):  # of the template
+            assert parent_of(other.pid) != steward
+            assert answers(theirs, b"there")
+        assert answers(ours, b"still here")
+    until(lambda: not Path(f"/proc/{steward}").exists())
+
+
+def test_a_signal_to_it_ends_all_its_machines_in_order(launcher: Launcher, snapshot: Path) -> None:
+    mould_of(launcher, snapshot)
+    machines = [launcher.thaw(snapshot, stdout=subprocess.DEVNULL) for _ in range(3)]
+    for each in machines:
+        each.statistics()
+    os.kill(parent_of(machines[0].pid), signal.SIGTERM)
+    assert [each.wait(PATIENCE) for each in machines] == [STOPPED] * 3
+    for each in machines:
+        each.close()
+
+
+def test_runs_leave_nothing_in_it(launcher: Launcher, snapshot: Path) -> None:
+    mould_of(launcher, snapshot)
+    with talking(thawed(launcher, snapshot)) as (machine, ours):
+        steward = Path(f"/proc/{parent_of(machine.pid)}")
+        assert answers(ours, b"there")
+
+        def there() -> tuple[int, int]:
+            return len(list((steward / "fd").iterdir())), len(list((steward / "task").iterdir()))
+
+        def has_spare() -> bool:
+            files = [str(each.readlink()) for each in (steward / "fd").iterdir()]
+            return "anon_inode:[pidfd]" in files
+
+        until(has_spare)
+        before = there()
+        copies = [launcher.thaw(snapshot, stdout=subprocess.DEVNULL) for _ in range(MANY)]
+        for each in copies:
+            each.kill()
+            assert each.wait(PATIENCE) == KILLED
+            each.close()
+        until(lambda: has_spare() and there() == before)
+        assert answers(ours, b"still here")
+
+
+def test_without_descriptors_it_refuses_a_machine_and_goes_on(
+    launcher: Launcher, snapshot: Path
+) -> None:
+    mould_of(launcher, snapshot)
+    thaw = thawed(launcher, snapshot)
+    with talking(thaw) as (machine, ours):
+        steward = parent_of(machine.pid)
+        most = len(list(Path(f"/proc/{steward}/fd").iterdir()))
+        refused = 0
+        for left in range(12):
+            resource.prlimit(steward, resource.RLIMIT_NOFILE, (most + left, 4096))
+            with suppress(GuestError), talking(thaw) as (_, theirs):
+                if answers(theirs, b"there"):
+                    break
+            refused += 1
+        resource.prlimit(steward, resource.RLIMIT_NOFILE, (4096, 4096))
+        assert 0 < refused < 12
+        with talking(thaw) as (other, theirs):
+            assert parent_of(other.pid) == steward
+            assert answers(theirs, b"there")
+        assert answers(ours, b"still here")
