@@ -35,6 +35,8 @@ TEMPLATE = "vestige.launcher.template"
 LONGEST_WAIT = 1e6  # seconds; poll(2) takes twice as much
 PATIENCE = 20.0  # seconds in which machines that were told to end are gone
 GONE = "the launcher's process is gone; make another launcher"
+SILENT = "the launcher's process does not answer; is it stopped? make another launcher"
+ANSWERS = 60.0  # seconds for it to have begun with a machine
 ENDS = 5.0  # seconds for one whose control is gone
 FIRST_LOOK, LAST_LOOK = 0.002, 0.05  # seconds from one look for a machine's control to the next
 
@@ -166,9 +168,7 @@ class Machine(Asked):
         """Wait until one that is held is all there. Raises GuestError where it never is."""
         if self._hold is None:
             return
-        poll = select.poll()
-        poll.register(self._hold, select.POLLIN)
-        if not poll.poll(1000 * seconds):
+        if not _is_readable(self._hold, seconds):
             raise GuestError(f"machine {self.pid} is not there within {seconds:.0f} s")
         try:
             messages.receive(self._hold)
@@ -481,6 +481,8 @@ class Launcher:
             messages.send(near, kind, words)
             _send(template, tuple(passed))
             far.close()
+            if not _is_readable(near, ANSWERS):
+                raise messages.GoneError(SILENT)
             kind, value, descriptors = messages.receive(near)
         except EOFError:
             _close(ends)
@@ -683,6 +685,12 @@ def _asked(words: list[str]) -> tuple[RunOptions, str]:
 def _close(ends: Sequence[socket.socket]) -> None:
     for end in ends:
         end.close()
+
+
+def _is_readable(end: socket.socket, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(end, select.POLLIN)
+    return bool(poll.poll(1000 * seconds))
 
 
 def _send(template: socket.socket, descriptors: tuple[int, ...]) -> None:
