@@ -3,7 +3,7 @@
 import struct
 from pathlib import Path
 
-SECTOR, PAGE = 512, 4096
+SECTOR, PAGE, HUGE_PAGE = 512, 4096, 2 << 20
 
 
 def parts(overlay: Path) -> tuple[int, bytes, bytes]:
@@ -11,8 +11,10 @@ def parts(overlay: Path) -> tuple[int, bytes, bytes]:
     data = overlay.read_bytes()
     (sectors,) = struct.unpack_from("<Q", data, 24)
     end = PAGE + -(-sectors // (8 * PAGE)) * PAGE
-    assert len(data) == end + sectors * SECTOR
-    return sectors, data[PAGE:end], data[end:]
+    start = -(-end // HUGE_PAGE) * HUGE_PAGE
+    assert len(data) == start + sectors * SECTOR
+    assert not any(data[end:start])
+    return sectors, data[PAGE:end], data[start:]
 
 
 def content(base: Path, overlay: Path) -> bytes:

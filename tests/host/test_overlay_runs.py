@@ -1,5 +1,8 @@
 """Whole runs of disks with overlays: little kernels, the real monitor, the machine's own KVM."""
 
+import contextlib
+import ctypes
+import mmap
 import os
 import subprocess
 import sys
@@ -105,6 +108,33 @@ def test_disks_over_one_base_keep_apart_what_is_written(
         _, bits, _ = layers.parts(each)
         assert sum(byte.bit_count() for byte in bits) == count
     assert base.read_bytes() == OLD + bytes(SIZE)
+
+
+def test_of_an_overlay_no_page_is_in_memory_but_what_was_written(
+    kernels: Kernels, base: Path
+) -> None:
+    """And the header, and a page of the map: what is around them was not read."""
+    overlay = base.parent / "overlay"
+    done = run("--kernel", kernels("virtio_few"), "--disk", f"{base},overlay={overlay}")
+    assert done.returncode == 0
+    assert 2 < in_memory(overlay) <= 2 + -(-FEW_SECTORS * 512 // mmap.PAGESIZE)
+
+
+def in_memory(path: Path) -> int:
+    """How many pages of a file are in the page cache: mincore(2)."""
+    with (
+        path.open("r+b") as file,
+        contextlib.closing(mmap.mmap(file.fileno(), 0)) as mapping,
+    ):
+        count = -(-len(mapping) // mmap.PAGESIZE)
+        pages = ctypes.create_string_buffer(count)
+        start = ctypes.c_char.from_buffer(mapping)
+        address = ctypes.c_void_p(ctypes.addressof(start))
+        library = ctypes.CDLL(None, use_errno=True)
+        answer = library.mincore(address, ctypes.c_size_t(len(mapping)), pages)
+        del start
+        assert answer == 0, os.strerror(ctypes.get_errno())
+        return sum(page & 1 for page in pages.raw)
 
 
 def test_a_temporary_overlay_leaves_nothing(

@@ -60,6 +60,15 @@ def test_one_is_made_where_there_is_none_and_has_nothing(base: Path, file: Path)
     assert sorted(path.name for path in base.parent.iterdir()) == ["base.img", "overlay"]
 
 
+@pytest.mark.parametrize("sectors", [1, 100_000, 8 * (2 << 20) - 8 * 4096, 8 * (2 << 20), 1 << 30])
+def test_what_is_aligned_on_the_disk_is_so_in_the_file(sectors: int) -> None:
+    """Behind the map, and as near to it as a huge page's alignment lets it be."""
+    map_size, start, end = overlays.layout(sectors)
+    assert start * abi.SECTOR % (2 << 20) == 0
+    assert 0 <= start * abi.SECTOR - abi.OVERLAY_MAP_AT - map_size < 2 << 20
+    assert end == start + sectors
+
+
 def test_it_takes_what_is_written_and_its_base_is_only_read(base: Path, file: Path) -> None:
     with closing(opened(base, file)) as image:
         assert image.read_only
@@ -121,8 +130,9 @@ def test_what_is_no_overlay_is_refused_and_left_as_it_was(base: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "form", "value", "line"),
     [
-        (VERSION_AT, "I", 2, "an overlay of version 2, and this Vestige knows 1; "),
-        (SECTOR_AT, "I", 4096, "an overlay of version 1, and this Vestige knows 1; "),
+        (VERSION_AT, "I", 1, "an overlay of version 1, and this Vestige knows 2; "),
+        (VERSION_AT, "I", 3, "an overlay of version 3, and this Vestige knows 2; "),
+        (SECTOR_AT, "I", 4096, "an overlay of version 2, and this Vestige knows 2; "),
         (SECTORS_AT, "Q", 8, "an overlay of {base}, a disk of 8 sectors, and this one has 100000"),
         (SECTORS_AT, "Q", (1 << 64) - 1, "an overlay of {base}, a disk of 18446744073709551615"),
         (TIME_AT, "q", 1, "made over {base} as it was on 1970-01-01 at "),

@@ -52,6 +52,17 @@ def test_a_forked_process_does_not_have_the_memory() -> None:
     region.close()
 
 
+def test_a_files_memory_can_be_read_page_by_page(tmp_path: Path) -> None:
+    region = Region(MIB)
+    with (tmp_path / "file").open("w+b") as file:
+        file.truncate(MIB)
+        region.share(0, MIB, file.fileno())
+        before = flags_at(region.address)
+        region.read_page_by_page()
+        assert ("rr" in before, "rr" in flags_at(region.address)) == (False, True)
+    region.close()
+
+
 def places() -> tuple[int, int]:
     """Guest RAM's distance from the C library, and the private memory's from guest RAM."""
     memory, private = GuestMemory(MIB), PrivateMemory()

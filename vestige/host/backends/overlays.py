@@ -1,7 +1,9 @@
 """Overlays: what guests write to a disk whose base stays as it is, for all that share it.
 
 An overlay is a file: a header, a map with a bit for each sector of the disk, the disk's sectors at
-their places. It is sparse, and takes as much room as has been written. The map is memory of both
+their places. It is sparse, and takes as much room as has been written. The sectors begin where a
+huge page does: so what is aligned on the disk is aligned in the file, and one large write is one
+large folio of the page cache where the file system has those. The map is memory of both
 the file and the monitor, which sets the bit of a sector that it has written, so the page cache has
 it at once, whatever becomes of the process then; a flush of the guest's is one of the file, its map
 included. The map's room is taken when the file is made.
@@ -29,10 +31,11 @@ from vestige.signals import Watch
 if TYPE_CHECKING:
     from vestige.host.backends.disks import DiskImage
 
-VERSION = 1
+VERSION = 2
 # Magic, version, bytes of a sector, the base's sectors, ns and length of the path.
 HEADER = struct.Struct("<16sIIQqI")
 PAGE = 4096
+HUGE_PAGE = 2 << 20
 LONGEST_PATH = PAGE - HEADER.size
 FOLDER = "/var/tmp"  # for large files that go, file-hierarchy(7)
 NEW = "give a name that isn't there yet"
@@ -118,7 +121,7 @@ class Overlay:
 def layout(sectors: int) -> tuple[int, int, int]:
     """Of a disk's overlay: bytes of its map, its first sector, and the sector behind its last."""
     map_size = -(-sectors // (8 * PAGE)) * PAGE
-    start = (abi.OVERLAY_MAP_AT + map_size) // abi.SECTOR
+    start = -(-(abi.OVERLAY_MAP_AT + map_size) // HUGE_PAGE) * HUGE_PAGE // abi.SECTOR
     return map_size, start, start + sectors
 
 

@@ -79,6 +79,13 @@ class Region:
         for advice in (mmap.MADV_DONTFORK, mmap.MADV_DONTDUMP):
             self._advise(advice, start, size)
 
+    def read_page_by_page(self) -> None:
+        """Have a page of a file's that is touched be read alone.
+
+        Else Linux reads those around it, too, as far as its read-ahead goes: 128 KiB, or MiB.
+        """
+        steps.call(SYS_MADVISE, self.address, self.size, mmap.MADV_RANDOM)
+
     def take(self, file: int) -> None:
         """Have all of it be what a file of its size holds; what is written here stays here.
 

@@ -223,10 +223,15 @@ class Twin:
         told.address, told.size, told.array = address, size, abi.FLASH_ARRAY
 
     def place_map(self, file: int, address: int, size: int) -> None:
-        """Before `load`: let the monitor have so much of an overlay's file, its map, there."""
+        """Before `load`: let the monitor have so much of an overlay's file, its map, there.
+
+        Around the map are sectors of which nobody may want to know: read along, they would take
+        memory, and a later write of many of them would find each in a page of its own.
+        """
         region = self._maps[address] = Region(size)
         with steps.Late():
             region.share(0, size, file, abi.OVERLAY_MAP_AT, "an overlay's map")
+            region.read_page_by_page()
         self.monitor.map(address, size, region.address)
 
     def place_ide_in_memory(self) -> None:
