@@ -1,0 +1,13 @@
+"""The tables of bench/clone_answer.py: what is met and what is missed."""
+
+from bench import clone_answer
+from bench.clone_answer import BOOT, CLONE, INCOMING, THEIR_BOOT, TIME
+
+
+def test_a_clone_is_judged_by_a_boot_and_by_qemu() -> None:
+    times = {BOOT: 9000.0, CLONE: 450.0, THEIR_BOOT: 12_000.0, INCOMING: 400.0}
+    measured = {name: 2 * [{TIME: time}] for name, time in times.items()}
+    lines = clone_answer.page_lines({"rounds": 2, "date": "2026-11-30", "measured": measured})
+    assert f"| {CLONE} | 450 ms | 450 ms | 450 ms |" in lines
+    assert f"| {CLONE} ≤ 0.05 x {BOOT} | 0.050 x | met |" in lines
+    assert f"| {CLONE} ≤ 1.0 x {INCOMING} | 1.125 x | **missed** |" in lines
