@@ -301,8 +301,9 @@ def private_of(guests: list[int]) -> int:
     """Bytes that processes have to themselves which are there for a mould's guests, but for what is
     those guests' memory: their own, and what their steward has, the mould and the spare included.
     """
-    [steward] = {parent_of(guest) for guest in guests}
-    return sum(map(_private, (steward, *children_of(steward))))
+    stewards = {parent_of(guest) for guest in guests}
+    processes = {pid for steward in stewards for pid in (steward, *children_of(steward))}
+    return sum(map(_private, processes))
 
 
 def _private(pid: int) -> int:
