@@ -56,6 +56,7 @@ from vestige.signals import SIGNALLED, Signals, Told, pipe
 
 PATIENCE = 13.0  # seconds in which runs that were told to end do so
 MOULD_S = 10.0  # seconds for the mould to answer
+SWITCH = 0.0005  # seconds until a thread lets another have Python's lock: a run's begin takes 1 ms
 SWEEP = 60.0  # seconds from one look for garbage to the next, where no run ends
 
 
@@ -188,6 +189,7 @@ class Steward:
     def serve(self) -> None:
         """Until nobody asks any more and all runs are over, or a signal ends them."""
         gc.disable()
+        sys.setswitchinterval(SWITCH)
         gc.freeze()
         self._sweeps.acquire()
         Apart(lambda: _sweep(self._sweeps)).go()
@@ -273,9 +275,12 @@ class Steward:
         """Have a thread be the run. Raises GoneError, and others where there can be none."""
         self._wants_spare = False
         spare, self._spare = self._spare, None
+        is_one_of_many = spare is None
         if spare is None:
             self._casting.ask()
             spare = self._casting.take()
+        if is_one_of_many:  # the next is made while this one begins
+            self._casting.ask()
         try:
             self._start(given, spare)
         except BaseException:
