@@ -91,6 +91,8 @@ def test_commands_find_each_by_its_number_and_end_it_alone(
     mould_of(launcher, snapshot)
     thaw = thawed(launcher, snapshot)
     with talking(thaw) as (one, _), talking(thaw) as (two, _), talking(thaw) as (last, ours):
+        for each in (one, two, last):
+            each.statistics()  # it runs, and so is listed
         told = vestige("ps").stdout
         for each in (one, two, last):
             assert f"{each.pid}  {each.pid}" in " ".join(told.split()).replace(" ", "  ")
