@@ -279,14 +279,14 @@ class Steward:
         if spare is None:
             self._casting.ask()
             spare = self._casting.take()
-        if is_one_of_many:  # the next is made while this one begins
-            self._casting.ask()
         try:
             self._start(given, spare)
         except BaseException:
             spare.end()
             raise
         spare.close()
+        if is_one_of_many:  # the next is made while this one begins
+            self._want_spare()
 
     def _start(self, given: list[int], spare: Spare) -> None:
         """Have a thread be the run of a machine's process. Raises OSError, RuntimeError."""
