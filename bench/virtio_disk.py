@@ -8,9 +8,10 @@ Besides throughput: processor time of the host and exits to user space for one o
 bench/results/virtio_disk.json and .svg and the tables in docs/performance.md.
 """
 
+import contextlib
 import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,9 +54,14 @@ PAGE = Page(
     pairs=((KICK, THEIRS), (POLL, THEIRS)),
     colours={KICK: "#1b6ca8", POLL: "#0b3c5d", THEIRS: "#c0392b"},
 )
-# Disks' pages stay dirty in memory: writing them back at some time or other would take that time
-# from whoever runs then.
-NO_WRITING_BACK = "echo 0 > /proc/sys/vm/dirty_writeback_centisecs"
+# Disks' pages stay dirty in memory, however many there are: writing them back at some time or other
+# would take that time from whoever runs then.
+NO_WRITING_BACK = """
+cd /proc/sys/vm
+echo 0 > dirty_writeback_centisecs
+echo 90 > dirty_ratio
+echo 80 > dirty_background_ratio
+"""
 
 
 class Drive(NamedTuple):
@@ -87,26 +93,14 @@ def measure(
     rounds: int,
     seconds: float,
     table: Mapping[str, Configuration] | None = None,
-    name: str = NAME,
-    room: int = DISK,
 ) -> dict[str, object]:
-    """All of it, or what `table` has, in one software host. `name`: whose progress is told; `room`:
-    MiB of the file system, at least, that has the raw file.
-    """
-    say = command.Progress(name)
+    """All of it, or what `table` has, in one software host."""
+    say = command.Progress(NAME)
     say("preparing the guest, from Debian's packages")
     images.ensure()
     kernel = kernels.kernel("cloud")
-    modules = kernels.modules_for("standard", "crc32c_generic", "ext4")
-    release = kernels.kernel("standard").release
     guest = Guest(kernel.bzimage, initial_disk(), MEMORY)
-    files = guests.disk_of_files(roots.data_disk(DISK, 1), room)
-    host = SoftHost(disks=[(files, False)])
-    host.start(say)
-    with host:
-        guests.load_modules(host, release, modules)
-        guests.inside(host, "mkdir $1 && mount -t ext4 $2 $1", FILES, host.disk_names[0])
-        guests.inside(host, NO_WRITING_BACK)
+    with host_of_files(roots.data_disk(DISK, 1), DISK, say) as host:
         bench = Bench(host, guest, seconds, say)
         said = ""
         if table is None:
@@ -114,6 +108,21 @@ def measure(
             table = {KICK: vestige("kick"), POLL: vestige("poll"), THEIRS: qemu(drive)}
             said = f"QEMU: {drive.words}."
         return bench.result(table, rounds, one, kernel=kernel.release, said=said)
+
+
+@contextlib.contextmanager
+def host_of_files(content: Path, room: int, say: command.Progress) -> Iterator[SoftHost]:
+    """A software host with an ext4 file system in FILES, of `room` MiB or more, that has `content`
+    as RAW_FILE.
+    """
+    modules = kernels.modules_for("standard", "crc32c_generic", "ext4")
+    host = SoftHost(disks=[(guests.disk_of_files(content, room), False)])
+    host.start(say)
+    with host:
+        guests.load_modules(host, kernels.kernel("standard").release, modules)
+        guests.inside(host, "mkdir $1 && mount -t ext4 $2 $1", FILES, host.disk_names[0])
+        guests.inside(host, NO_WRITING_BACK)
+        yield host
 
 
 def vestige(ring: str) -> Configuration:
@@ -158,16 +167,18 @@ def one(bench: Bench, configuration: Configuration) -> dict[str, float]:
     return found
 
 
-def initial_disk() -> Path:
-    """The guest's initial RAM disk."""
+def initial_disk(
+    name: str = NAME, jobs: Path = GUEST / "virtio.fio", script: Path = GUEST / "disk-job"
+) -> Path:
+    """The guest's initial RAM disk: fio, its jobs, and the script that has it run them."""
     files = {
         **programs.programs("fio"),
         "bin/mark": GUEST / "mark",
-        "jobs.fio": GUEST / "virtio.fio",
-        "job": GUEST / "disk-job",
+        "jobs.fio": jobs,
+        "job": script,
     }
     modules = kernels.modules_for("cloud", "virtio_pci", "virtio_console", "virtio_blk")
-    return initramfs.with_programs(NAME, GUEST / "virtio-init", "cloud", files, modules)
+    return initramfs.with_programs(name, GUEST / "virtio-init", "cloud", files, modules)
 
 
 if __name__ == "__main__":
