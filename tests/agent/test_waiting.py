@@ -18,7 +18,7 @@ from vestige.agent.protocol import RefusedError
 from vestige.agent.renewing import PERL, RANDOM, Waits
 from vestige.agent.talk import Steps, Talk
 from vestige.agent.wire import Wire
-from vestige.errors import GuestError
+from vestige.errors import GuestError, UsageError
 
 WAITS = Waits(1000, 1001, 7)
 TOLD, NOTHING_YET = {"count": 1, "buf-b64": "MQ==", "eof": False}, {"count": 0, "eof": True}
@@ -229,6 +229,22 @@ def test_nothing_waits_in_a_guest_that_goes_on(tmp_path: Path, kept: Path) -> No
         with waiting.waiting(status(path), stays=False) as told:
             waits = Waits(**told["renewing"])
         assert asked_of(path, waits.process) is None
+    assert not kept.exists()
+
+
+@needs_perl
+def test_nothing_waits_where_a_freeze_fails(tmp_path: Path, kept: Path) -> None:
+    begun: list[int] = []
+
+    def fail(path: Path) -> None:
+        with waiting.waiting(status(path), stays=True) as told:
+            begun.append(told["renewing"]["process"])
+            raise UsageError("no space")
+
+    with debians(tmp_path) as path:
+        with pytest.raises(UsageError, match="no space"):
+            fail(path)
+        assert asked_of(path, begun[0]) is None
     assert not kept.exists()
 
 

@@ -68,9 +68,8 @@ def first_at(path: str, mac: bytes | None, waits: Waits | None = None) -> Callab
 
     What is returned renews the guest, once that runs, while this process does other things. `mac`:
     of the guest's network interface, None: there is none; `waits`: what was waiting in it when it
-    was frozen. The agent may take any time to answer;
-    after a while that is told, as is what can't be renewed. Raises UsageError where there is no
-    such socket.
+    was frozen. The agent may take any time to answer; after a while that is told, as is what can't
+    be renewed. Raises UsageError where there is no such socket.
     """
     wire = Wire(path)
     wire.connect()

@@ -78,6 +78,9 @@ def waiting(status: Mapping[str, Any], *, stays: bool) -> Iterator[Mapping[str, 
         waits = drive(Wire(path), talk, begin(talk, os.urandom(8).hex()))
     try:
         yield {} if waits is None else {"renewing": waits._asdict()}
+    except BaseException:  # nothing is frozen, and the guest goes on
+        stays = False
+        raise
     finally:
         if waits is not None and not stays:
             with suppress(GuestError, UsageError):

@@ -47,9 +47,8 @@ def freeze(
 
     `stays`: it is paused behind it, as long as `run` is connected; else it goes on. `told` hears
     now and then how many bytes are written. `more`: what the manifest is to say besides. What it
-    says. Raises UsageError for a place
-    that can't be, GuestError where it can't be frozen now; there is nothing new then, and the guest
-    goes on once `run` is closed.
+    says. Raises UsageError for a place that can't be, GuestError where it can't be frozen now;
+    there is nothing new then, and the guest goes on once `run` is closed.
     """
     place = _place(path)
     part = place.parent / f".{place.name[:LONGEST]}.{os.urandom(8).hex()}.part"
