@@ -1,10 +1,11 @@
 """Traps in, interrupts and calls out: the core around the models."""
 
 import ctypes
+from itertools import product
 
 import pytest
 
-from tests.monitor.rig import PoweredOff, Rig
+from tests.monitor.rig import DATA_OFFSET, PoweredOff, Rig
 from vestige import abi
 from vestige.lang.intrinsics import CheckFailed, address_of
 from vestige.lang.types import Struct
@@ -12,6 +13,7 @@ from vestige.monitor import outside
 from vestige.monitor.clock import Clock, nanoseconds
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.statistics import count_trap
+from vestige.monitor.core.trap import Kind, Trap
 from vestige.monitor.core.worker_turn import work
 from vestige.monitor.devices.ioapic.spec import Entry
 from vestige.monitor.devices.pvpanic.place import PVPANIC
@@ -142,16 +144,35 @@ def test_a_write_that_undoes_the_closing_is_not_lost(rig: Rig) -> None:
 # ---- records -------------------------------------------------------------------------------
 
 
+def test_a_read_of_one_byte_is_told_from_all_else(rig: Rig) -> None:
+    cpu = rig.cpus[0]
+    record = abi.RunIo.at(address_of(cpu.exit.union))
+    reasons = (abi.ExitReason.IO, abi.ExitReason.MMIO, abi.ExitReason.SHUTDOWN)
+    found = 0
+    for reason, port, *rest in product(reasons, (0, 0x1F7, 0xFFFF), (0, 1), (1, 2, 4), (1, 2, 257)):
+        record.port, record.data_offset = port, DATA_OFFSET
+        cpu.exit.reason, (record.direction, record.size, record.count) = reason, rest
+        cpu.exit.union[2] = 1  # the size of an access to memory
+        trap = Trap()
+        outside.fetch(cpu, trap)
+        reads = (trap.kind, trap.write, trap.size, trap.count) == (Kind.PORT, 0, 1, 1)
+        assert outside.byte_read(cpu) == (port if reads else outside.NO_PORT)
+        found += reads
+    assert found == 3
+
+
 def test_an_unknown_exit_does_nothing(rig: Rig) -> None:
     rig.cpus[0].exit.reason = 99
     rig.enter()
 
 
-def test_data_outside_kvm_run_is_refused(rig: Rig) -> None:
+@pytest.mark.parametrize(("size", "count"), [(4, 2), (1, 1)])
+def test_data_outside_kvm_run_is_refused(rig: Rig, size: int, count: int) -> None:
     shown = rig.cpus[0].exit
     shown.reason = abi.ExitReason.IO
     record = abi.RunIo.at(address_of(shown.union))
-    record.size, record.count, record.data_offset = 4, 2, abi.RUN_STRIDE - 4
+    record.size, record.count = size, count
+    record.data_offset = abi.RUN_STRIDE - size * count + 1
     with pytest.raises(CheckFailed):
         rig.enter()
 

@@ -2,7 +2,7 @@
 
 from vestige.abi import Config, Shared, Statistics, TrapKind
 from vestige.devices import DEVICES
-from vestige.lang.intrinsics import cold, load64, store64
+from vestige.lang.intrinsics import load64, store64
 from vestige.lang.types import u16, u64
 from vestige.monitor.core.bus import (
     read_memory,
@@ -18,8 +18,7 @@ from vestige.monitor.core.statistics import count_memory, count_trap
 from vestige.monitor.core.trap import Kind, Trap
 from vestige.monitor.devices.pci.spec import HEADER_SIZE
 from vestige.monitor.sized import load_sized, store_sized
-from vestige.place import NOBODY
-from vestige.shapes import PinController, QuietRegisters, StringRegisters
+from vestige.shapes import PinController, StringRegisters
 
 
 def locate(machine: Machine, trap: Trap) -> None:
@@ -31,29 +30,10 @@ def locate(machine: Machine, trap: Trap) -> None:
 def is_quiet(machine: Machine, shared: Shared, trap: Trap) -> bool:
     """Whether nothing can move because of this trap, and its guest waits for nothing.
 
-    Only what is frequent is looked at: of a disk command's traps the most are such reads, and of a
-    firmware's.
+    Only CONFIG_DATA is looked at, which firmware reads often: a byte's reads are core/quiet.py's.
     """
     if trap.kind != Kind.PORT or trap.write or trap.count != 1:
         return False
-    if trap.size == 1:
-        for row, place in enumerate(DEVICES):
-            if place.quiet and place.disks is not None and row == row_of(trap.where):
-                device: QuietRegisters = getattr(machine, place.field)
-                return device.is_quiet_read(offset_of(trap.where))
-    return is_quiet_elsewhere(machine, shared, trap)
-
-
-@cold
-def is_quiet_elsewhere(machine: Machine, shared: Shared, trap: Trap) -> bool:
-    """The same of a read from what is no disk's."""
-    if trap.size == 1:
-        for row, place in enumerate(DEVICES):
-            if place.quiet and place.disks is None and row == row_of(trap.where):
-                device: QuietRegisters = getattr(machine, place.field)
-                return device.is_quiet_read(offset_of(trap.where))
-        if row_of(trap.where) == NOBODY:
-            return True
     return is_config_data(trap.where, trap.size) and reads_header(machine, shared.config)
 
 

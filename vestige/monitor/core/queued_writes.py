@@ -19,8 +19,13 @@ def drain(machine: Machine, shared: Shared, now: u64) -> bool:
     The lock is held: it makes us the only ones who take them. Writes that other CPUs queue
     meanwhile have no order to ours, so we look once how many there are.
     """
-    moving = False
     waiting = outside.queued_writes(shared.config)
+    return waiting != 0 and carry_out_all(machine, shared, waiting, now)
+
+
+def carry_out_all(machine: Machine, shared: Shared, waiting: u32, now: u64) -> bool:
+    """As `drain`, of so many that wait."""
+    moving = False
     for _ in range(waiting):
         kind, address, size, value = outside.take_write(shared.config)
         if not carry_out(machine, shared, kind, address, size, value, now):

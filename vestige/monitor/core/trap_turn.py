@@ -1,12 +1,12 @@
 """A trap's turn: a monitor vCPU paired with a guest vCPU answers it."""
 
 from vestige.abi import SHARED, STATE, Call, Cpu, Shared
-from vestige.lang.types import u8, u32
+from vestige.lang.types import u8, u16, u32
 from vestige.monitor import outside
 from vestige.monitor.core.alarm import look
 from vestige.monitor.core.conclude import conclude, leave, show_screen, stand_in
 from vestige.monitor.core.controllers import start_controllers
-from vestige.monitor.core.decode import function_at, function_of_port
+from vestige.monitor.core.decode import find_port, function_at, function_of_port
 from vestige.monitor.core.dispatch import handle, is_quiet, locate
 from vestige.monitor.core.domains import machine_of, shared_of
 from vestige.monitor.core.ending import must_end, tell_notices
@@ -14,7 +14,8 @@ from vestige.monitor.core.external import begin_turn, end_turn, interrupt_turn
 from vestige.monitor.core.freezing import go_on
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.posted import await_posts, follows_posts
-from vestige.monitor.core.queued_writes import drain
+from vestige.monitor.core.queued_writes import carry_out_all, drain
+from vestige.monitor.core.quiet import NOT_QUIET, read_quietly
 from vestige.monitor.core.replicas import move_on, serve_shared
 from vestige.monitor.core.trap import Kind, Trap
 from vestige.monitor.core.turn import time, unlock, unlock_in_time
@@ -51,31 +52,67 @@ def power_on(machine: Machine, shared: Shared) -> None:
 
 
 def serve(cpu: Cpu, machine: Machine, shared: Shared) -> u8:
-    """Answer one trap; with which call to end. `machine` and `shared` are the first domain's."""
+    """Answer one trap; with which call to end. `machine` and `shared` are the first domain's.
+
+    Most are reads of one byte at a port, which are quiet: no Trap is made of those.
+    """
+    where = NOWHERE
+    port = outside.byte_read(cpu)
+    if port != outside.NO_PORT:
+        where = begin_read(cpu, machine, shared, u16(port))
+        if where == NOWHERE:
+            return end_quietly(cpu, machine, shared)
     trap = machine.traps[cpu.index]
     outside.fetch(cpu, trap)
-    number = function_at(machine, shared.config, trap)
-    if number == NOWHERE:
-        return serve_here(cpu, machine, shared, trap)
-    serve_away(cpu, machine, shared, trap, number, 0)
-    return Call.DONE
+    if where == NOWHERE:
+        number = function_at(machine, shared.config, trap)
+        if number != NOWHERE:
+            serve_away(cpu, machine, shared, trap, number, 0)
+            return Call.DONE
+    return serve_here(cpu, machine, shared, trap, where)
 
 
-def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap) -> u8:
-    """Answer a trap in the first domain, or find that it leads to another; as `serve`."""
+def begin_read(cpu: Cpu, machine: Machine, shared: Shared, port: u16) -> u32:
+    """Answer a read of one byte if it is quiet: NOWHERE; else where its port is.
+
+    The lock is held from here on, and queued writes are done. No read waits for posted writes.
+    """
     machine.lock.acquire()
     if machine.old:
         begin_turn(cpu, machine)
-        if trap.kind == Kind.NOTHING:
-            return look(cpu, machine, shared)
-    if follows_posts(machine, shared.config, trap):
-        await_posts(machine, shared)
+    waiting = outside.queued_writes(shared.config)
+    moving = waiting != 0 and carry_out_all(machine, shared, waiting, time(machine, shared))
+    where = find_port(machine, port)
+    if not moving:
+        value = read_quietly(machine, shared, where, port)
+        if value != NOT_QUIET:
+            outside.answer_byte(cpu, u8(value))
+            return NOWHERE
+    return where
+
+
+def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap, where: u32) -> u8:
+    """Answer a trap in the first domain, or find that it leads to another; as `serve`.
+
+    `where`: what `begin_read` said of a read that is not quiet; of any other trap NOWHERE.
+    """
+    if where == NOWHERE:
+        machine.lock.acquire()
+        if machine.old:
+            begin_turn(cpu, machine)
+            if trap.kind == Kind.NOTHING:
+                return look(cpu, machine, shared)
+        if follows_posts(machine, shared.config, trap):
+            await_posts(machine, shared)
     now = time(machine, shared)
-    moving = drain(machine, shared, now)
-    locate(machine, trap)
-    if not moving and is_quiet(machine, shared, trap):
-        handle(machine, shared, trap, now)
-        return end_quietly(cpu, machine, shared)
+    if where == NOWHERE:
+        moving = drain(machine, shared, now)
+        locate(machine, trap)
+        if not moving and is_quiet(machine, shared, trap):
+            handle(machine, shared, trap, now)
+            return end_quietly(cpu, machine, shared)
+    else:
+        trap.where = where
     number = function_of_port(machine, shared.config, trap)
     address = machine.pci.address
     if number == NOWHERE:

@@ -4,7 +4,10 @@ The core reaches it as `outside.wake(…)`. One file a transport; this one says 
 """
 
 from vestige.monitor.outside.kvm import (
+    NO_PORT,
+    answer_byte,
     attend,
+    byte_read,
     call,
     counter,
     fetch,
@@ -21,7 +24,10 @@ from vestige.monitor.outside.kvm import (
 )
 
 __all__ = [
+    "NO_PORT",
+    "answer_byte",
     "attend",
+    "byte_read",
     "call",
     "counter",
     "fetch",

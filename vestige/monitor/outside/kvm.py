@@ -35,6 +35,7 @@ from vestige.lang.intrinsics import (
     load64,
     load_acquire32,
     port_out8,
+    store8,
     store_release32,
     timestamp,
     wait_for_interrupt,
@@ -45,6 +46,9 @@ from vestige.monitor.core.trap import Kind, Trap
 from vestige.monitor.line import NEVER
 
 OUT = 1  # RunIo.direction
+NO_PORT = 0x1_0000
+PORT_BITS = 0xFFFF_0000  # the first 8 bytes of a RunIo: its port …
+BYTE_READ = 1 << 32 | 1 << 8  # … and the rest, of one IN of one byte
 
 PARAVIRTUAL_EOI = 0x4B56_4D04  # MSR_KVM_EOI_EN, Linux, Documentation/virt/kvm/x86/msr.rst
 SPURIOUS = 0x80F
@@ -59,6 +63,21 @@ LONGEST = 4_000_000_000  # ns: what 32 bits count; a later deadline is looked at
 
 
 # ---- what guests do ---------------------------------------------------------------------------
+
+
+def byte_read(cpu: Cpu) -> u32:
+    """The port of which this CPU's guest reads one byte; NO_PORT: it does something else."""
+    if cpu.exit.reason != ExitReason.IO:
+        return NO_PORT
+    head = cpu.exit.union[0]
+    return head >> 16 & 0xFFFF if head & ~PORT_BITS == BYTE_READ else NO_PORT
+
+
+def answer_byte(cpu: Cpu, value: u8) -> None:
+    """What it read. PANICs if that would lie outside kvm_run."""
+    offset = RunIo.at(address_of(cpu.exit.union)).data_offset
+    check(offset < RUN_STRIDE)
+    store8(u64(cpu.run + offset), value)
 
 
 def fetch(cpu: Cpu, trap: Trap) -> None:
