@@ -5,8 +5,11 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 from tests.launcher.test_moulds import (
     KILLED,
@@ -25,6 +28,7 @@ from tests.launcher.test_moulds import (
     until,
 )
 from vestige.launcher import GuestError, Launcher
+from vestige.launcher.launcher import Machine
 
 __all__ = ["frozen", "kernels", "launcher", "pytestmark", "snapshot"]
 
@@ -43,8 +47,28 @@ def vestige(*words: str) -> subprocess.CompletedProcess[str]:
 
 def mould_s_process(steward: int, *machines: int) -> int:
     """Its child that is no machine's process: of those that it has, the oldest."""
-    text = Path(f"/proc/{steward}/task/{steward}/children").read_text()
-    return min(int(each) for each in text.split() if int(each) not in machines)
+    return min(each for each in children_of(steward) if each not in machines)
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def spare_s_process(steward: int, mould: int, *machines: int) -> int:
+    """Its child that is neither's, once there is one."""
+    until(lambda: set(children_of(steward)) - {mould, *machines})
+    return max(set(children_of(steward)) - {mould, *machines})
+
+
+def start_and_kill(number: int, thaw: Callable[[int], Machine]) -> None:
+    for _ in range(number):
+        machine = thaw(subprocess.DEVNULL)
+        machine.kill()
+        machine.close()
 
 
 def test_what_is_told_of_one_goes_to_its_own_standard_error(
@@ -172,7 +196,30 @@ def test_without_descriptors_it_refuses_a_machine_and_goes_on(
             refused += 1
         resource.prlimit(steward, resource.RLIMIT_NOFILE, (4096, 4096))
         assert 0 < refused < 12
+        mould = mould_s_process(steward, machine.pid)
+        most = len(list(Path(f"/proc/{mould}/fd").iterdir()))
+        for left in 0, 2:  # none for a link to a machine's process; none for its pidfd
+            resource.prlimit(mould, resource.RLIMIT_NOFILE, (most + left, 4096))
+            with pytest.raises(GuestError, match="the machine's process: Too many open files"):
+                start_and_kill(2, thaw)  # there may be a spare yet
+        resource.prlimit(mould, resource.RLIMIT_NOFILE, (4096, 4096))
+        until(lambda: "Z" not in map(state_of, children_of(steward)))
         with talking(thaw) as (other, theirs):
             assert parent_of(other.pid) == steward
             assert answers(theirs, b"there")
         assert answers(ours, b"still here")
+
+
+def test_a_spare_that_somebody_kills_is_not_taken(launcher: Launcher, snapshot: Path) -> None:
+    mould_of(launcher, snapshot)
+    thaw = thawed(launcher, snapshot)
+    with talking(thaw) as (machine, _):
+        steward = parent_of(machine.pid)
+        mould = mould_s_process(steward, machine.pid)
+        spare = spare_s_process(steward, mould, machine.pid)
+        os.kill(spare, signal.SIGKILL)
+        until(lambda: state_of(spare) == "Z")
+        with talking(thaw) as (other, theirs):
+            assert parent_of(other.pid) == steward
+            assert answers(theirs, b"there")
+            assert not Path(f"/proc/{spare}").exists()

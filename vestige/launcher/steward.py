@@ -45,7 +45,7 @@ from vestige.host.control.server import Control, about
 from vestige.host.jail.layers import end_with_parent
 from vestige.host.kvm import api as kvm
 from vestige.host.options import RunOptions
-from vestige.host.process.forks import ANSWER_SIZE
+from vestige.host.process.forks import ANSWER_SIZE, Answer
 from vestige.host.process.link import link_of
 from vestige.host.process.mould import cast
 from vestige.host.process.outer import WHOSE, MachineProcess
@@ -57,6 +57,7 @@ from vestige.signals import SIGNALLED, Signals, Told, pipe
 PATIENCE = 13.0  # seconds in which runs that were told to end do so
 MOULD_S = 10.0  # seconds for the mould to answer
 SWITCH = 0.0005  # seconds until a thread lets another have Python's lock: a run's begin takes 1 ms
+RIGHTS = 2  # descriptors of an answer: of a link, and of a pidfd
 SWEEP = 60.0  # seconds from one look for garbage to the next, where no run ends
 
 
@@ -66,6 +67,13 @@ class Spare:
     def __init__(self, pid: int, link: int, life: int) -> None:
         self.pid, self.link, self.life = pid, link, life
 
+    @property
+    def is_over(self) -> bool:
+        """Whether somebody has killed it."""
+        poll = select.poll()
+        poll.register(self.life, select.POLLIN)
+        return bool(poll.poll(0))
+
     def close(self) -> None:
         """Another has them."""
         os.close(self.link)
@@ -74,8 +82,13 @@ class Spare:
     def end(self) -> None:
         """Nobody wants it."""
         self.close()
-        os.kill(self.pid, signal.SIGKILL)  # it is not waited for yet, so its number is its own
-        os.waitpid(self.pid, 0)
+        _end_process(self.pid)
+
+
+def _end_process(pid: int) -> None:
+    """A child that is not waited for yet, so its number is its own."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 class Casting:
@@ -110,26 +123,29 @@ class Casting:
             if not self.has_answered(MOULD_S):
                 raise messages.GoneError("the mould does not answer")
             flags = socket.MSG_CMSG_CLOEXEC
-            data, given, _, _ = socket.recv_fds(self._requests, ANSWER_SIZE, 2, flags)
+            data, given, _, _ = socket.recv_fds(self._requests, ANSWER_SIZE, RIGHTS, flags)
         except OSError:
             data = b""
         if not data:
             raise messages.GoneError("the mould is gone")
         self.is_asked = False
-        number = int.from_bytes(data, "little", signed=True)
-        if number > 0 and len(given) == 2:
+        answer = Answer.from_buffer_copy(data)
+        if answer.process and not answer.error and len(given) == RIGHTS:
             os.set_blocking(given[0], False)  # it waits for nobody who may not read
-            return Spare(number, *given)
+            return Spare(answer.process, *given)
         for each in given:
             os.close(each)
-        raise limits.refusal(WHOSE, errno.EMFILE if number > 0 else -number)
+        if answer.process:
+            _end_process(answer.process)
+        raise limits.refusal(WHOSE, answer.error or errno.EMFILE)
 
     def close(self) -> None:
-        """It is over."""
+        """It is over, and so is what it has made last, if nobody has that."""
+        _end_process(self._pid)
+        if self.is_asked:
+            with suppress(GuestError, UsageError):
+                self.take().end()
         self._requests.close()
-        with suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
-        os.waitpid(self._pid, 0)
 
 
 class Copy:
@@ -276,6 +292,9 @@ class Steward:
         self._wants_spare = False
         spare, self._spare = self._spare, None
         is_one_of_many = spare is None
+        if spare is not None and spare.is_over:
+            spare.end()
+            spare = None
         if spare is None:
             self._casting.ask()
             spare = self._casting.take()

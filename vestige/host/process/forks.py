@@ -18,9 +18,10 @@ ASKED_FOR = 64  # bytes that are read of what asks
 
 
 class Answer(Struct):
-    """The fork's number, or a negative errno."""
+    """The fork's number, 0: there is none; the errno for which it is none that can be had, or 0."""
 
-    value: i64
+    process: i64
+    error: i64
 
 
 class Vector(Struct):
@@ -68,13 +69,13 @@ class Forks(Struct):
     rights: Rights
 
 
-ANSWER_SIZE, RIGHTS_SIZE = 8, 24  # bytes
+ANSWER_SIZE, RIGHTS_SIZE = 16, 24  # bytes
 
 
 def serve(forks: Forks) -> bool:
-    """Fork each time that a message comes, which is answered by a fork's number, or a negative
-    errno, and descriptors: of a link to it, and of its pidfd. True in a fork; False once there is
-    nobody any more who could ask.
+    """Fork each time that a message comes, which gets an Answer, and descriptors where there is a
+    fork: of a link to it, and of its pidfd. True in a fork; False once there is nobody any more who
+    could ask.
     """
     while True:
         size = syscall(SYS_READ, forks.requests, address_of(forks.asked), ASKED_FOR, 0, 0, 0)
@@ -87,35 +88,37 @@ def serve(forks: Forks) -> bool:
 def fork(forks: Forks) -> bool:
     """Once. Whether this is the fork."""
     kind: u64 = SEQUENCED | CLOSED_BY_EXEC
-    forks.answer.value = syscall(SYS_SOCKETPAIR, UNIX, kind, 0, address_of(forks.ends), 0, 0)
-    if forks.answer.value < 0:
-        tell(forks, 0)
+    made = syscall(SYS_SOCKETPAIR, UNIX, kind, 0, address_of(forks.ends), 0, 0)
+    if made < 0:
+        tell(forks, 0, made, 0)
         return False
     near, far = u64(forks.ends[0]), u64(forks.ends[1])
     forks.link = far
-    forks.answer.value = syscall(SYS_CLONE, forks.flags, 0, 0, forks.thread, 0, 0)
-    if forks.answer.value == 0:
+    process = syscall(SYS_CLONE, forks.flags, 0, 0, forks.thread, 0, 0)
+    if process == 0:
         syscall(SYS_CLOSE, near, 0, 0, 0, 0, 0)
         return True
-    if forks.answer.value < 0:
-        tell(forks, 0)
+    if process < 0:
+        tell(forks, 0, process, 0)
     else:
-        life = syscall(SYS_PIDFD_OPEN, u64(forks.answer.value), 0, 0, 0, 0, 0)
-        if life < 0:  # it ends, as its link does
-            forks.answer.value = life
-            tell(forks, 0)
+        life = syscall(SYS_PIDFD_OPEN, u64(process), 0, 0, 0, 0, 0)
+        if life < 0:  # it ends, as its link does; who asked is its parent, and waits for it
+            tell(forks, process, life, 0)
         else:
             forks.rights.descriptors[0] = forks.ends[0]
             forks.rights.descriptors[1] = i32(life)
-            tell(forks, RIGHTS_SIZE)
+            tell(forks, process, 0, RIGHTS_SIZE)
             syscall(SYS_CLOSE, u64(life), 0, 0, 0, 0, 0)
     syscall(SYS_CLOSE, near, 0, 0, 0, 0, 0)
     syscall(SYS_CLOSE, far, 0, 0, 0, 0, 0)
     return False
 
 
-def tell(forks: Forks, rights_size: u64) -> None:
-    """Send the answer, with so many bytes of rights; to nobody, where the other side has gone."""
+def tell(forks: Forks, process: i64, error: i64, rights_size: u64) -> None:
+    """Send an Answer, its `error` negative here, with so many bytes of rights; to nobody, where the
+    other side has gone.
+    """
+    forks.answer.process, forks.answer.error = process, -error
     forks.vector.base, forks.vector.length = address_of(forks.answer), ANSWER_SIZE
     forks.rights.length, forks.rights.level, forks.rights.type = RIGHTS_SIZE, SOCKET_LEVEL, RIGHTS
     header = forks.header
