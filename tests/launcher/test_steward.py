@@ -223,3 +223,44 @@ def test_a_spare_that_somebody_kills_is_not_taken(launcher: Launcher, snapshot: 
             assert parent_of(other.pid) == steward
             assert answers(theirs, b"there")
             assert not Path(f"/proc/{spare}").exists()
+
+
+def test_one_that_nobody_waits_for_any_more_is_ended(
+    launcher: Launcher, snapshot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mould_of(launcher, snapshot)
+    thaw = thawed(launcher, snapshot)
+    with talking(thaw) as (machine, ours):
+        steward = parent_of(machine.pid)
+        template = parent_of(steward)
+        mould = mould_s_process(steward, machine.pid)
+        spare = spare_s_process(steward, mould, machine.pid)
+        other_spare = spare_s_process(template, steward)
+        monkeypatch.setattr("vestige.launcher.launcher.ANSWERS", 0.1)
+        for each in (steward, template):
+            os.kill(each, signal.SIGSTOP)
+        with pytest.raises(GuestError, match="does not answer; is it stopped"):
+            thaw(subprocess.DEVNULL)
+        monkeypatch.undo()
+        for each in (steward, template):
+            os.kill(each, signal.SIGCONT)
+        begun = Path(f"/proc/{spare}"), Path(f"/proc/{other_spare}")
+        until(lambda: not any(each.exists() for each in begun))
+        assert answers(ours, b"still here")
+
+
+def test_a_held_one_that_is_closed_ends_though_its_caller_has_forked(
+    launcher: Launcher, snapshot: Path
+) -> None:
+    mould_of(launcher, snapshot)
+    machine = launcher.thaw(snapshot, stdout=subprocess.DEVNULL, held=True)
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+        os._exit(0)
+    try:
+        machine.close()
+        until(lambda: not Path(f"/proc/{machine.pid}").exists())
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

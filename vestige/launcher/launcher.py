@@ -283,6 +283,9 @@ class Machine(Asked):
         if self._process >= 0:
             self.close_teller()
             if self._hold is not None:
+                if not self._goes_on:  # it ends, also where a forked process still has this
+                    with suppress(OSError):  # it has
+                        self._hold.shutdown(socket.SHUT_RDWR)
                 self._hold.close()
             self._end.close()
             os.close(self._process)

@@ -15,7 +15,6 @@ the number of a signal ends such a machine, as its process is not its run's.
 import json
 import os
 import socket
-from contextlib import suppress
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 from typing import Any
 
@@ -63,10 +62,13 @@ def send(end: socket.socket, kind: str, value: object, descriptors: tuple[int, .
     socket.send_fds(end, [data], list(descriptors))
 
 
-def say(end: socket.socket, kind: str, value: int | str | None, *descriptors: int) -> None:
-    """The same, to who may not want to know: whoever closed the other side."""
-    with suppress(OSError):
+def say(end: socket.socket, kind: str, value: int | str | None, *descriptors: int) -> bool:
+    """The same, to who may not want to know: whoever closed the other side. Whether it was sent."""
+    try:
         send(end, kind, value, descriptors)
+    except OSError:
+        return False
+    return True
 
 
 def receive(end: socket.socket) -> tuple[str, Any, list[int]]:

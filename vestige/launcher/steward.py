@@ -319,7 +319,8 @@ class Steward:
             raise
         finally:
             os.close(read)
-        _say(files.owner, messages.PROCESS, spare.pid, spare.life, write)
+        if not _say(files.owner, messages.PROCESS, spare.pid, spare.life, write):
+            copy.tell(signal.SIGKILL)  # who wanted it waits no more
         self._copies.append(copy)
         thread.go()
 
@@ -388,11 +389,11 @@ class Steward:
             raise
 
 
-def _say(owner: int, kind: str, value: int | str | None, *descriptors: int) -> None:
-    """To who is at the other side of a descriptor, which stays open."""
+def _say(owner: int, kind: str, value: int | str | None, *descriptors: int) -> bool:
+    """To who is at the other side of a descriptor, which stays open. Whether it was sent."""
     end = messages.end_of(owner)
     try:
-        messages.say(end, kind, value, *descriptors)
+        return messages.say(end, kind, value, *descriptors)
     finally:
         end.detach()
 

@@ -154,7 +154,8 @@ class Template:
             owner.close()
         else:
             fork.owner = owner
-            messages.say(owner, messages.PROCESS, fork.process, fork.life)
+            if not messages.say(owner, messages.PROCESS, fork.process, fork.life):
+                os.kill(fork.process, signal.SIGTERM)  # who wanted it waits no more
         for descriptor in given[1:]:
             os.close(descriptor)
         return True
