@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,8 +28,10 @@ from tests.launcher.test_moulds import (
     thawed,
     until,
 )
-from vestige.launcher import GuestError, Launcher
+from vestige.host.process.forks import Answer
+from vestige.launcher import GuestError, Launcher, messages
 from vestige.launcher.launcher import Machine
+from vestige.launcher.steward import Casting
 
 __all__ = ["frozen", "kernels", "launcher", "pytestmark", "snapshot"]
 
@@ -264,3 +267,29 @@ def test_a_held_one_that_is_closed_ends_though_its_caller_has_forked(
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def test_what_a_mould_has_made_last_ends_with_it() -> None:
+    near, far = messages.pair()
+    mould, made = waiting(), waiting()
+    link, other = os.pipe()
+    life = os.pidfd_open(made)
+    socket.send_fds(far, [bytes(Answer(process=made))], [link, life])
+    casting = Casting(near, mould)
+    casting.is_asked = True
+    casting.close()
+    for each in (mould, made):
+        with pytest.raises(ChildProcessError):  # it is waited for
+            os.waitpid(each, 0)
+    for each in (link, other, life):
+        os.close(each)
+    far.close()
+
+
+def waiting() -> int:
+    """A child that does."""
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+        os._exit(0)
+    return child

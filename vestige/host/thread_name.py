@@ -13,6 +13,10 @@ class ThreadName(Struct):
     text: u8[16]
 
 
+# The first one's of a process that has several runs, by which others know it.
+STEWARD = "the steward"
+
+
 def set_thread_name(name: str) -> None:
     """Have `top -H` and the like show the calling thread by this name."""
     shown = ThreadName()

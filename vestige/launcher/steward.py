@@ -50,6 +50,7 @@ from vestige.host.process.link import link_of
 from vestige.host.process.mould import cast
 from vestige.host.process.outer import WHOSE, MachineProcess
 from vestige.host.standard_error import Divided
+from vestige.host.thread_name import STEWARD, set_thread_name
 from vestige.launcher import messages
 from vestige.launcher.machines import FAILED, QUIET, STARTING, connect
 from vestige.signals import SIGNALLED, Signals, Told, pipe
@@ -430,6 +431,7 @@ def be_mould(
         parent.close()
         messages.say(requests, messages.READY, wanted.snapshot.identity)
         sys.stderr = Divided()
+        set_thread_name(STEWARD)
         with closing(Signals()) as signals:
             Steward(requests, signals, casting, wanted, compiled, known).serve()
     return 0

@@ -3,13 +3,14 @@
 import errno
 import fcntl
 import os
+import signal
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from vestige.host.control import folder as place
 from vestige.host.control.client import SilentError, everyone, find
 from vestige.host.control.folder import Folder, open_folder
 from vestige.host.limits import line_of
+from vestige.host.thread_name import STEWARD, set_thread_name
 
 
 @pytest.fixture(autouse=True)
@@ -373,3 +375,44 @@ def test_who_has_the_lock_for_a_moment_is_waited_for(folder: Folder) -> None:
         pool.submit(other.close)
         listener, _ = folder.listen("one")
     listener.close()
+
+
+@contextmanager
+def process(before: Callable[[], object]) -> Iterator[int]:
+    """A child that has done this, and waits."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        kept = before()
+        os.write(write, b"\0")
+        signal.pause()
+        os._exit(bool(kept))
+    try:
+        os.read(read, 1)
+        yield child
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(read)
+        os.close(write)
+
+
+@pytest.mark.parametrize("has_several", [True, False])
+def test_whoever_ends_a_run_of_a_process_that_has_several_ends_no_other(
+    folder: Folder, has_several: bool
+) -> None:
+    with process(lambda: None) as over:
+        pass
+    with process(lambda: None) as alive, process(os.setsid) as strange:
+        alone = {f"{alive}": alive, f"{alive}-2": alive, f"{over}": over, f"{strange}": 0}
+        names = [*alone, "web"]
+
+        def serve() -> object:
+            if has_several:
+                set_thread_name(STEWARD)
+            return [folder.listen(name) for name in names]
+
+        with process(serve) as runs:
+            for name in names:
+                with find(name) as run:
+                    assert run.pid == (alone.get(name, runs) if has_several else runs)

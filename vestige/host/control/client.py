@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import select
 import socket
 import struct
@@ -16,6 +17,7 @@ from vestige.host.control.folder import Folder, open_folder
 from vestige.host.control.server import LONGEST_LINE
 from vestige.host.limits import cure
 from vestige.host.options import is_name
+from vestige.host.thread_name import STEWARD
 
 PATIENCE = 10.0  # seconds for an answer
 STARTS = 60.0  # seconds for a guest that starts to run
@@ -46,8 +48,8 @@ class UnwillingError(GuestError):
 class Run:
     """One that is there, by its `name`; `pid` is its process's, which the kernel tells.
 
-    Where several runs have one process, each is named by the number of its guest's, a child of that
-    one: then this is `pid`, as it alone ends with the run.
+    Where several runs have one process, each is named by the number of its guest's: then this is
+    `pid`, as it alone ends with the run.
     Where too many wait to be connected, as at one that is stopped, it is there but takes nothing.
     """
 
@@ -249,16 +251,28 @@ def _reach(folder: Folder, name: str) -> Run | None:
 
 
 def _own(pid: int, name: str) -> int:
-    """The process of the run alone: its child that the run is named by, if that is one."""
+    """The process that is this run's alone: that which the run is named by, where `pid` has others.
+
+    Whoever ends it ends no other run, also where it is over already, and its run about to be. 0:
+    it can't be told from here. That one's files in /proc may be hidden (hidepid), those of `pid`
+    are not.
+    """
     number = name.partition("-")[0]
     if number in ("", str(pid)) or not number.isdecimal():
         return pid
     try:
-        with open(f"/proc/{number}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
-            parent = file.read().rpartition(")")[2].split()[1]  # behind the command's name: proc(5)
-    except (OSError, IndexError):
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+            told = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    except OSError:
         return pid
-    return int(number) if parent == str(pid) else pid
+    if told.get("Name") != STEWARD:
+        return pid
+    if len(told.get("NSpid", "").split()) > 1:  # numbers are others in its PID namespace
+        return 0
+    try:
+        return int(number) if os.getsid(int(number)) == os.getsid(pid) else 0
+    except ProcessLookupError:  # it has ended, as will be seen
+        return int(number)
 
 
 def _finite(text: str) -> float:
