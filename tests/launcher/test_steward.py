@@ -30,8 +30,8 @@ from tests.launcher.test_moulds import (
 )
 from vestige.host.process.forks import Answer
 from vestige.launcher import GuestError, Launcher, messages
+from vestige.launcher.casting import Casting
 from vestige.launcher.launcher import Machine
-from vestige.launcher.steward import Casting
 
 __all__ = ["frozen", "kernels", "launcher", "pytestmark", "snapshot"]
 
