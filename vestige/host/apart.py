@@ -5,11 +5,16 @@ those of who starts it; threads that it starts share them. No signal comes to it
 """
 
 import os
-import signal
 from _collections_abc import Callable, Sequence
 from _thread import allocate_lock, start_new_thread
 
 from vestige.lang.intrinsics import syscall
+from vestige.lang.types import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # signal itself makes enumerations of all numbers, and imports enum
 
 SYS_UNSHARE, OWN_FILES, OWN_PLACES = 272, 0x400, 0x200  # CLONE_FILES, CLONE_FS
 ALL_SIGNALS = signal.valid_signals()

@@ -293,7 +293,7 @@ if controlling:
     os.close(os.open(os.ttyname(0), os.O_RDWR))
 real = os.open
 def refuse(name, *rest):
-    if str(name).startswith("/proc/self/fd/"):
+    if str(name).startswith("/proc/thread-self/fd/"):
         raise PermissionError(13, "another user's")
     return real(name, *rest)
 os.open = refuse
