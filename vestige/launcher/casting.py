@@ -6,7 +6,6 @@ It has the machine of a snapshot built, and nothing of any guest: see host/proce
 import errno
 import gc
 import os
-import select
 import signal
 import socket
 import sys
@@ -43,9 +42,7 @@ class Spare:
     @property
     def is_over(self) -> bool:
         """Whether somebody has killed it."""
-        poll = select.poll()
-        poll.register(self.life, select.POLLIN)
-        return bool(poll.poll(0))
+        return messages.is_readable(self.life, 0)
 
     def close(self) -> None:
         """Another has them."""
@@ -86,9 +83,7 @@ class Casting:
 
     def has_answered(self, seconds: float) -> bool:
         """Whether it has, or is gone, within so many seconds."""
-        poll = select.poll()
-        poll.register(self._requests, select.POLLIN)
-        return bool(poll.poll(1000 * seconds))
+        return messages.is_readable(self._requests, seconds)
 
     def take(self) -> Spare:
         """The answer. Raises GoneError; UsageError, GuestError where there can be none now."""
@@ -128,9 +123,7 @@ def begin_casting(wanted: Wanted, compiled: Compiled, known: kvm.Known) -> Casti
     if pid == 0:
         status = FAILED
         try:
-            snapshot = wanted.snapshot
-            kept = [*snapshot.parts.values(), *snapshot.overlays.values(), far.fileno()]
-            close_all_but(kept)
+            close_all_but([*wanted.snapshot.descriptors, far.fileno()])
             end_with_parent()
             if os.getppid() == own:  # else no signal would come when it ends
                 status = _be_cast(far, wanted, compiled, known)

@@ -168,7 +168,7 @@ class Machine(Asked):
         """Wait until one that is held is all there. Raises GuestError where it never is."""
         if self._hold is None:
             return
-        if not _is_readable(self._hold, seconds):
+        if not messages.is_readable(self._hold, seconds):
             raise GuestError(f"machine {self.pid} is not there within {seconds:.0f} s")
         try:
             messages.receive(self._hold)
@@ -484,7 +484,7 @@ class Launcher:
             messages.send(near, kind, words)
             _send(template, tuple(passed))
             far.close()
-            if not _is_readable(near, ANSWERS):
+            if not messages.is_readable(near, ANSWERS):
                 raise messages.GoneError(SILENT)
             kind, value, descriptors = messages.receive(near)
         except EOFError:
@@ -688,12 +688,6 @@ def _asked(words: list[str]) -> tuple[RunOptions, str]:
 def _close(ends: Sequence[socket.socket]) -> None:
     for end in ends:
         end.close()
-
-
-def _is_readable(end: socket.socket, seconds: float) -> bool:
-    poll = select.poll()
-    poll.register(end, select.POLLIN)
-    return bool(poll.poll(1000 * seconds))
 
 
 def _send(template: socket.socket, descriptors: tuple[int, ...]) -> None:

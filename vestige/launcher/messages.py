@@ -14,6 +14,7 @@ the number of a signal ends such a machine, as its process is not its run's.
 
 import json
 import os
+import select
 import socket
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 from typing import Any
@@ -60,6 +61,13 @@ def send(end: socket.socket, kind: str, value: object, descriptors: tuple[int, .
     if len(data) > LIMIT:
         raise UsageError(f"options of {len(data)} bytes, at most {LIMIT} expected; shorten them")
     socket.send_fds(end, [data], list(descriptors))
+
+
+def is_readable(end: int | socket.socket, seconds: float) -> bool:
+    """Whether there is something to be taken, or the other side is gone, within so many seconds."""
+    poll = select.poll()
+    poll.register(end, select.POLLIN)
+    return bool(poll.poll(1000 * seconds))
 
 
 def say(end: socket.socket, kind: str, value: int | str | None, *descriptors: int) -> bool:

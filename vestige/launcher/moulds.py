@@ -10,7 +10,6 @@ screen of its own, nor one that writes to a file that somebody has named.
 """
 
 import os
-import select
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -40,9 +39,7 @@ class Mould:
     def is_ready(self) -> bool:
         """Whether it can be asked."""
         if self.identity is None and not self.is_over:
-            poll = select.poll()
-            poll.register(self.requests, select.POLLIN)
-            if poll.poll(0):
+            if messages.is_readable(self.requests, 0):
                 self._listen()
         return self.identity is not None
 

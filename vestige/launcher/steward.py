@@ -96,8 +96,7 @@ class Steward:
     ) -> None:
         self._requests, self._signals, self._casting = requests, signals, casting
         self._wanted, self._compiled, self._known = wanted, compiled, known
-        snapshot = wanted.snapshot
-        self._parts = [*snapshot.parts.values(), *snapshot.overlays.values()]
+        self._parts = wanted.snapshot.descriptors
         self._copies: list[Copy] = []
         self._spare: Spare | None = None
         self._wants_spare = True

@@ -72,6 +72,11 @@ class Snapshot:
         self._sizes = {part: size_of(file) for part, file in parts.items()}
         self.mac: bytes | None = None
 
+    @property
+    def descriptors(self) -> list[int]:
+        """All that it has open."""
+        return [*self.parts.values(), *self.overlays.values()]
+
     def check_monitor(self, code: MonitorCode) -> None:
         """Raise UsageError where it has another monitor than this."""
         if self.monitor == code.key:
@@ -96,7 +101,7 @@ class Snapshot:
 
     def close(self) -> None:
         """Close the parts."""
-        _close((*self.parts.values(), *self.overlays.values()))
+        _close(self.descriptors)
         self.parts, self.overlays = {}, {}
 
 
