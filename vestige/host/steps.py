@@ -129,9 +129,11 @@ class Steps:
 
     def note_call(self, number: int, arguments: Sequence[int], answer: int) -> None:
         """A system call with all its arguments, and what it answered."""
-        call = Call(number=number, expected=answer)
-        for place, argument in enumerate(arguments):
-            call.arguments[place] = argument
+        self._note(Call(number=number, expected=answer), arguments)
+
+    def _note(self, call: Call, arguments: Sequence[int]) -> None:
+        for at, argument in enumerate(arguments):
+            call.arguments[at] = argument
         self._list.append(call)
 
     def note_map(self, address: int, size: int, descriptor: int, offset: int) -> None:
@@ -163,10 +165,7 @@ class Steps:
         if descriptor < 0:
             return descriptor
         place = self._kept_number(descriptor, stays=stays)
-        call = Call(number=number, place=place)
-        for at, argument in enumerate(arguments):
-            call.arguments[at] = argument
-        self._list.append(call)
+        self._note(Call(number=number, place=place), arguments)
         return place
 
     def _kept_number(self, descriptor: int, *, stays: bool) -> int:
