@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 
@@ -119,6 +120,20 @@ def test_a_kernel_that_answers_otherwise_is_an_error() -> None:
         return False
 
     assert in_fork(again)
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_a_call_is_repeated_when_a_signal_comes(
+    monkeypatch: pytest.MonkeyPatch, *, noted: bool
+) -> None:
+    """KVM_CREATE_VM is one that a signal ends."""
+    made = os.eventfd(0)
+    answers = [-errno.EINTR, -errno.EINTR, made]
+    monkeypatch.setattr(steps, "syscall", lambda *_: answers.pop(0))
+    with steps.Steps(FIRST) if noted else nullcontext():
+        descriptor = steps.make_call(0)
+    os.close(descriptor)
+    assert descriptor == (FIRST if noted else made)
 
 
 def test_a_descriptor_that_can_t_be_had_is_no_step() -> None:

@@ -161,7 +161,7 @@ class Steps:
 
     def make_call(self, number: int, arguments: Sequence[int], *, stays: bool) -> int:
         """The same that a system call answers."""
-        descriptor = syscall(number, *arguments)
+        descriptor = _answer(number, arguments)
         if descriptor < 0:
             return descriptor
         place = self._kept_number(descriptor, stays=stays)
@@ -257,12 +257,17 @@ def call(number: int, *arguments: int, kept: object = None) -> int:
     `kept`: what its arguments point to.
     """
     whole = _whole(arguments)
-    answer = -errno.EINTR
-    while answer == -errno.EINTR:
-        answer = syscall(number, *whole)
+    answer = _answer(number, whole)
     if (steps := _NOTES.get()) is not None:
         steps.keep(kept)
         steps.note_call(number, whole, answer)
+    return answer
+
+
+def _answer(number: int, arguments: "Sequence[int]") -> int:
+    answer = -errno.EINTR
+    while answer == -errno.EINTR:
+        answer = syscall(number, *arguments)
     return answer
 
 
@@ -271,13 +276,14 @@ def _whole(arguments: "Sequence[int]") -> "Sequence[int]":
 
 
 def make_call(number: int, *arguments: int, stays: bool = False, kept: object = None) -> int:
-    """The descriptor that a system call answers, or a negative errno; as of `make`.
+    """The descriptor that a system call answers, again as long as a signal interrupts it, or a
+    negative errno; as of `make`.
 
     `kept`: what its arguments point to.
     """
     steps, whole = _NOTES.get(), _whole(arguments)
     if steps is None:
-        return syscall(number, *whole)
+        return _answer(number, whole)
     steps.keep(kept)
     return steps.make_call(number, whole, stays=stays)
 
