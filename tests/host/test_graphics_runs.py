@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.host import graphics_sector, planes_sector
+from tests.host.exits import change_without_exits
 from tests.host.harness import PATIENCE, why_not
 from tests.host.planes_sector import Filling
 from tests.screen import pictures, theirs
@@ -106,12 +107,6 @@ class Ours:
         with find(NAME) as run:
             run.ask({"do": "type", "lines": ["enter"]})
 
-    def exits(self) -> int:
-        """Of its CPU."""
-        with find(NAME) as run:
-            (count,) = run.ask({"do": "exits"})["cpus"]
-        return int(count)
-
     def shows(self, width: int, height: int) -> bool:
         """Whether it is in such a mode, and something is drawn."""
         try:
@@ -181,12 +176,9 @@ def test_planes_and_banks_look_as_qemus_do_and_then_text_costs_no_exit(
             other.press("ret")
         ours.wait(len(FILLED) + 1)
         deadline = time.monotonic() + BUSY
-        while (before := ours.text())[-1][:1] not in ("A", "@"):
-            assert time.monotonic() < deadline, before
-        first = ours.exits()
-        while ours.text() == before:
-            assert time.monotonic() < deadline, before
-        assert ours.exits() == first
+        while ours.text()[-1][:1] not in ("A", "@"):
+            assert time.monotonic() < deadline, ours.text()
+        change_without_exits(NAME, [ours.text], BUSY)
         assert look(NAME).fonts[0][ord("L") * GLYPH_SIZE + 2] == 0b1111_0000
 
 
@@ -199,9 +191,6 @@ def test_a_full_screen_costs_no_exit(tmp_path: Path, monkeypatch: pytest.MonkeyP
         deadline = time.monotonic() + BUSY
         while not ours.shows(*MODES[LARGE]):
             assert time.monotonic() < deadline
-        _, _, before = ours.picture()
-        first = ours.exits()
-        for part in (slice(0, 1024), slice(-1024, None)):
-            while ours.picture()[2][part] == before[part]:
-                assert time.monotonic() < deadline
-        assert ours.exits() == first
+        change_without_exits(
+            NAME, [lambda: ours.picture()[2][:1024], lambda: ours.picture()[2][-1024:]], BUSY
+        )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.exits import change_without_exits
 from tests.host.harness import PATIENCE, why_not
 from tests.host.kernel_payload import HELLO, Kernels
 from tests.screen import theirs
@@ -17,7 +18,6 @@ from tests.screen.theirs import Theirs
 from vestige.abi import GLYPH_SIZE
 from vestige.cli.screen import look
 from vestige.errors import UsageError
-from vestige.host.control.client import find
 from vestige.host.options import BIOS, FIRMWARES, VGA_BIOS
 from vestige.screen.picture import draw
 from vestige.screen.text import lines
@@ -157,16 +157,7 @@ class TestScreen:
         assert all(len(row) == 80 for row in shown[OWN_ROW:])
 
     def test_a_character_costs_no_exit(self) -> None:
-        before, first = rows()[OWN_ROW:], self.exits()
-        while rows()[OWN_ROW:] == before:
-            continue
-        assert self.exits() == first
-
-    def exits(self) -> int:
-        """Of the guest's CPU."""
-        with find(NAME) as run:
-            (count,) = run.ask({"do": "exits"})["cpus"]
-        return int(count)
+        change_without_exits(NAME, [lambda: rows()[OWN_ROW:]], PATIENCE)
 
     def test_it_can_be_a_picture(self, tmp_path: Path) -> None:
         path = tmp_path / "screen.png"
