@@ -40,7 +40,7 @@ PLACES = {
 
 def main() -> int:
     """The command line."""
-    found = command.arguments(__doc__.partition("\n")[0], rounds="of all files")
+    found = command.arguments(__doc__.partition("\n")[0], rounds="of all files", count=11)
     WORK.mkdir(parents=True, exist_ok=True)
     kinds = list(PLACES)
     measured: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}

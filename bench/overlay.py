@@ -28,19 +28,21 @@ from vestige.host import images
 from vestige.softhost import SoftHost
 
 NAME = "overlay"
-RAW, NEW, OVERLAY = "raw", "raw, a hole", "with an overlay"
+RAW, NEW, OVERLAY = "raw, written before", "raw, new", "with an overlay"
 DEVICES = {RAW: "vda", NEW: "vdb", OVERLAY: "vdc"}
 COLOURS = {RAW: "#7f8c8d", NEW: "#bdc3c7", OVERLAY: "#1b6ca8"}
-NEW_FILE, BASE_FILE = f"{FILES}/new.img", f"{FILES}/base.img"
+OLD_FILE, NEW_FILE, BASE_FILE = (f"{FILES}/{name}.img" for name in ("old", "new", "base"))
 DISK = 128  # MiB
 TIMEOUT = 1800.0  # seconds, of a guest
 LEAST = {128: 0.95, 4: 0.9}  # of raw, by the KiB of an operation: sequential, random
 SLICES = 2  # of each way's sectors: each is gone through on its own
 # Of the file system, MiB: where less is free than twice what is dirty, ext4 writes that back.
 SPACE = 16 * DISK
-# Each file anew but the raw one, nothing of them dirty; the base in the page cache, the hole not.
+# Each file anew, nothing of them dirty; the raw file and the base, which are made alike, in the
+# page cache, the hole not.
 PREPARE = """
-rm -f "$2" "$3" && cp "$1" "$3" && truncate -s "$4M" "$2" && sync && cat "$1" "$3" > /dev/null
+rm -f "$2" "$3" "$4" && cat "$1" > /dev/null && cp "$1" "$2" && cp "$1" "$4" &&
+truncate -s "$5M" "$3" && sync && cat "$2" "$4" > /dev/null
 """
 GLOBAL = """[global]
 ioengine=libaio
@@ -99,9 +101,9 @@ WAYS = {
 }
 STAGES = {
     "base": Stage("read of the base", "read", (RAW,)),
-    "first": Stage("first write", "write", (NEW, RAW)),
-    "again": Stage("later write", "write", (RAW,)),
-    "back": Stage("read of what was written", "read", (RAW,)),
+    "first": Stage("first write", "write", (RAW, NEW)),
+    "again": Stage("later write", "write", (RAW, NEW)),
+    "back": Stage("read of what was written", "read", (RAW, NEW)),
 }
 ROOM = DISK // len(WAYS) // SLICES  # MiB of a slice
 
@@ -174,8 +176,8 @@ def filler(disk: str, place: int) -> str:
 
 def one(host: SoftHost, guest: Guest) -> dict[str, dict[str, float]]:
     """Boot once; every measure, by the disk."""
-    guests.inside(host, PREPARE, RAW_FILE, NEW_FILE, BASE_FILE, str(DISK))
-    disks = (RAW_FILE, NEW_FILE, f"{BASE_FILE},overlay=temporary")
+    guests.inside(host, PREPARE, RAW_FILE, OLD_FILE, NEW_FILE, BASE_FILE, str(DISK))
+    disks = (OLD_FILE, NEW_FILE, f"{BASE_FILE},overlay=temporary")
     options = [word for disk in disks for word in ("--disk", disk)]
     line = guests.vestige(guest, "", options, console=guests.VIRTIO)
     run = guests.observe(host, ["env", f"TMPDIR={FILES}", *line], TIMEOUT, CLOSING)
@@ -212,23 +214,29 @@ def by_disk(
 
 def report(result: Mapping[str, Any], *, write_page: bool) -> None:
     """JSON, a plot, and the tables in docs/performance.md."""
-    from bench.common import plot  # noqa: PLC0415 - matplotlib is an extra, and slow to import
-
     results.write_json(NAME, result)
-    rounds: Rounds = result["measured"]
-    panels = []
-    for stage, does, way, how in rows():
-        name = key(f"{stage}-{way}", RATE)
-        values = {
-            disk: [row[name] for row in some] for disk, some in rounds.items() if name in some[0]
-        }
-        medians = {disk: statistics.median(some) for disk, some in values.items()}
-        panels.append(plot.Panel(how.words.format(does.words), how.unit, values, medians))
-    plot.bars(results.RESULTS / f"{NAME}.svg", "A disk with an overlay", panels, COLOURS)
+    draw(NAME, "A disk with an overlay", result["measured"])
     lines = page_lines(result)
     print("\n".join(lines))
     if write_page:
         results.write_section(NAME, lines)
+
+
+def draw(name: str, title: str, rounds: Rounds) -> None:
+    """bench/results/NAME.svg: throughput, a panel for each stage and way."""
+    from bench.common import plot  # noqa: PLC0415 - matplotlib is an extra, and slow to import
+
+    panels = []
+    for stage, does, way, how in rows():
+        measure = key(f"{stage}-{way}", RATE)
+        values = {
+            disk: [row[measure] for row in some]
+            for disk, some in rounds.items()
+            if measure in some[0]
+        }
+        medians = {disk: statistics.median(some) for disk, some in values.items()}
+        panels.append(plot.Panel(how.words.format(does.words), how.unit, values, medians))
+    plot.bars(results.RESULTS / f"{name}.svg", title, panels, COLOURS)
 
 
 def rows() -> Iterator[tuple[str, Stage, str, Way]]:
@@ -241,27 +249,39 @@ def rows() -> Iterator[tuple[str, Stage, str, Way]]:
 def page_lines(result: Mapping[str, Any]) -> list[str]:
     """The tables for docs/performance.md."""
     rounds: Rounds = result["measured"]
-    speeds, costs = [], []
-    for stage, does, way, how in rows():
-        words, measures = how.words.format(does.words), key(f"{stage}-{way}", RATE)
-        medians = [results.number(results.median(rounds, disk, measures)) for disk in DEVICES]
-        found = [
-            verdict(rounds, Goal(measures, OVERLAY, raw, LEAST[how.kib])) for raw in does.against
-        ]
-        speeds.append([f"{words}, {how.unit}", *medians, found[-1], found[0] if found[1:] else ""])
-        cost = key(f"{stage}-{way}", HOST)
-        costs.append(
-            [words, *(results.number(results.median(rounds, each, cost)) for each in DEVICES)]
-        )
     return [
         f"Medians of {result['rounds']} rounds, {result['date']}.",
         "",
-        *results.table(["throughput", *DEVICES, f"of {RAW}", f"of {NEW}"], speeds),
+        *speeds(rounds),
         "",
-        *results.table(["host CPU, µs of an operation", *DEVICES], costs),
+        *costs(rounds, HOST, "host CPU"),
         "",
         f"![the same as bars, a dot a round](../bench/results/{NAME}.svg)",
     ]
+
+
+def speeds(rounds: Rounds) -> list[str]:
+    """Throughput of each stage and way, and whether it is as promised."""
+    lines = []
+    for stage, does, way, how in rows():
+        measure = key(f"{stage}-{way}", RATE)
+        medians = [results.number(results.median(rounds, disk, measure)) for disk in DEVICES]
+        found = [
+            verdict(rounds, Goal(measure, OVERLAY, raw, LEAST[how.kib])) for raw in does.against
+        ]
+        words = f"{how.words.format(does.words)}, {how.unit}"
+        lines.append([words, *medians, *found, *[""] * (2 - len(found))])
+    return results.table(["throughput", *DEVICES, f"of {RAW}", f"of {NEW}"], lines)
+
+
+def costs(rounds: Rounds, measure: str, words: str) -> list[str]:
+    """What an operation of each stage and way takes, in µs."""
+    lines = []
+    for stage, does, way, how in rows():
+        cost = key(f"{stage}-{way}", measure)
+        medians = [results.number(results.median(rounds, each, cost)) for each in DEVICES]
+        lines.append([how.words.format(does.words), *medians])
+    return results.table([f"{words}, µs of an operation", *DEVICES], lines)
 
 
 def verdict(rounds: Rounds, goal: Goal) -> str:

@@ -17,14 +17,20 @@ Measured = dict[str, list[dict[str, float]]]  # by configuration, a dict a round
 
 
 def arguments(
-    summary: str, *, rounds: str = "of all configurations", seconds: str = "", each: float = 0
+    summary: str,
+    *,
+    rounds: str = "of all configurations",
+    count: int = 3,
+    seconds: str = "",
+    each: float = 0,
 ) -> argparse.Namespace:
-    """The usual words: `rounds` of what, `seconds` of what and how many `each` takes, if any.
+    """The usual words: `rounds` of what, and their usual `count`; `seconds` of what and how many
+    `each` takes, if any.
 
     Raises UsageError for what can't be, and for who can't be root in the software host.
     """
     parser = argparse.ArgumentParser(description=summary)
-    parser.add_argument("--rounds", type=int, default=3, help=f"{rounds} (3)")
+    parser.add_argument("--rounds", type=int, default=count, help=f"{rounds} ({count})")
     if seconds:
         text = f"that {seconds} ({each})"
         parser.add_argument("--seconds", type=type(each), default=each, help=text)

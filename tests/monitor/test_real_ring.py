@@ -10,85 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.host.files.lifted import limited_file_size
-from vestige import abi
+from tests.monitor.real_ring import Bench
 from vestige.errors import UsageError
 from vestige.host.backends.discards import Discards
 from vestige.host.backends.disks import open_disk
-from vestige.host.backends.ring import Ring
-from vestige.host.kvm.memory import GuestMemory, PrivateMemory
 from vestige.host.options import DiskOption
-from vestige.lang.intrinsics import syscall
-from vestige.lang.memory import Memory
-from vestige.monitor.block import BlockRequest, Operation
-from vestige.monitor.drivers.ring.driver import RingDriver
+from vestige.monitor.block import Operation
 
-SYS_IO_URING_ENTER = 426
 DISK_SIZE = 4 << 20
-FIELDS = ("sq_head", "sq_tail", "sq_flags", "sq_array", "cq_head", "cq_tail", "cq_flags", "cqes")
-
-
-class Bench:
-    """Guest RAM, a disk, a ring, and the driver."""
-
-    def __init__(self, disk: int, eventfd: int, orders: int = -1) -> None:
-        self.memory = GuestMemory(64 * abi.MIB)
-        self.private = PrivateMemory()
-        state = self.private.host_address(abi.STATE)
-        self.ring = Ring(self.memory, state, [disk], eventfd, orders=orders)
-        self.description = abi.Ring()
-        self.ring.describe(self.description)
-        self.translate()
-        base = self.memory.region.address
-        self.ram = Memory(low=base, low_size=self.memory.size)
-        self.driver = RingDriver.at(state)
-        self.driver.reset(self.description, state)
-        self.request, self.disk = BlockRequest(), abi.Disk()
-        self.statistics = abi.Statistics()
-
-    def translate(self) -> None:
-        """The monitor's addresses of the rings are this process's, elsewhere."""
-        for monitor, size, host in self.ring.mappings():
-            for field in (*FIELDS, "sqes"):
-                address = getattr(self.description, field)
-                if monitor <= address < monitor + size:
-                    setattr(self.description, field, address - monitor + host)
-
-    def run(self, operation: int, lba: int, segments: list[tuple[int, int]]) -> int:
-        """One request to its end; its error."""
-        request = self.request
-        request.prepare(operation, 0, lba, sum(length for _, length in segments) // 512)
-        for offset, length in segments:
-            request.add(self.ram.low + offset, length)
-        return self.finish()
-
-    def discard(self, ranges: list[tuple[int, int]]) -> int:
-        """The same for a DISCARD of (first sector, sectors)."""
-        self.request.prepare(Operation.DISCARD, 0, 0, 0)
-        for first, sectors in ranges:
-            self.request.add(first, sectors)
-        return self.finish()
-
-    def finish(self) -> int:
-        """The request to its end; its error."""
-        request, driver = self.request, self.driver
-        driver.start(0, request)
-        while not driver.finished(0, request, self.disk):
-            driver.resubmit(self.description)
-            driver.advance(0, request, self.disk, self.ram, self.description)
-            for chunk in list(driver.pins)[: driver.pin_count]:
-                assert self.ring.pin(chunk) == 0
-            driver.pin_count = 0
-            if driver.queue.publish(self.description):
-                entries = self.description.entries
-                syscall(SYS_IO_URING_ENTER, self.ring.descriptor, entries, 0, 0, 0, 0)
-            driver.reap(self.description, self.statistics)
-        return driver.error_of(0)
-
-    def close(self) -> None:
-        """All of it."""
-        self.ring.close()
-        self.private.close()
-        self.memory.close()
 
 
 @pytest.fixture
@@ -104,7 +33,7 @@ def bench(path: Path) -> Iterator[Bench]:
     """The driver with that disk."""
     disk, eventfd = os.open(path, os.O_RDWR), os.eventfd(0)
     try:
-        with closing(Bench(disk, eventfd)) as bench:
+        with closing(Bench([disk], eventfd)) as bench:
             yield bench
     except UsageError as error:
         pytest.skip(str(error))
@@ -143,7 +72,7 @@ def test_what_is_discarded_becomes_holes_that_the_host_makes(path: Path) -> None
         discards = Discards({0: (image.descriptor, 0, image.sectors)}, 1)
         discards.start()
         try:
-            with closing(Bench(image.descriptor, eventfd, discards.descriptors[0])) as bench:
+            with closing(Bench([image.descriptor], eventfd, discards.descriptors[0])) as bench:
                 ranges = [(8, 8), (100, 3), (DISK_SIZE // 512 - 1, 1)]
                 assert bench.discard(ranges) == 0
                 assert bench.discard([(0, 1), (DISK_SIZE // 512, 1), (1, 1)]) == errno.EINVAL
@@ -177,7 +106,7 @@ def test_a_write_that_the_file_refuses_is_its_errno(bench: Bench, path: Path) ->
 def test_a_write_without_room_is_its_errno(path: Path) -> None:
     full, eventfd = os.open("/dev/full", os.O_RDWR), os.eventfd(0)
     try:
-        with closing(Bench(full, eventfd)) as bench:
+        with closing(Bench([full], eventfd)) as bench:
             assert bench.run(Operation.WRITE, 0, [(0, 512)]) == errno.ENOSPC
             assert bench.run(Operation.READ, 0, [(0, 512)]) == 0
     except UsageError as error:
