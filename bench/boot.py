@@ -15,8 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.common import command, guests, results, tiny_guest
+from bench.common import command, guests, newest_qemu, results, tiny_guest
 from bench.common.guests import ROOT, WORK, Guest
+from bench.common.newest_qemu import Qemu
 from tests.guests import kernels
 from vestige.errors import GuestError
 from vestige.host import images
@@ -69,12 +70,13 @@ def measure(rounds: int) -> dict[str, object]:
     WORK.mkdir(parents=True, exist_ok=True)
     initrd = WORK / "init.cpio"
     initrd.write_bytes(archive.finish())
+    qemu = newest_qemu.qemu()
     host = SoftHost()
     host.start(say)
     with host:
         guests.inside(host, 'cp "$1" "$2" "$3"', str(kernel.bzimage), str(initrd), INSIDE)
         guest = Guest(Path(INSIDE, kernel.bzimage.name), Path(INSIDE, initrd.name), MEMORY)
-        table = machines(guest)
+        table = machines(guest, qemu)
         measured: dict[str, list[dict[str, float]]] = {name: [] for name in table}
         for number in range(rounds + 1):
             for name, words in table.items():
@@ -86,12 +88,13 @@ def measure(rounds: int) -> dict[str, object]:
     return {
         "date": results.today(),
         "kernel": kernel.release,
+        "qemu": qemu.version,
         "rounds": rounds,
         "measured": measured,
     }
 
 
-def machines(guest: Guest) -> dict[str, list[str]]:
+def machines(guest: Guest, qemu: Qemu) -> dict[str, list[str]]:
     """Every one's words for inside/until_port.py, in the order of a round."""
     options = {
         "kernel": str(guest.kernel),
@@ -100,12 +103,13 @@ def machines(guest: Guest) -> dict[str, list[str]]:
         "memory": f"{guest.memory}M",
         "append": guests.VIRTIO_APPEND,
     }
+    microvm, pc = guest._replace(qemu=qemu.microvm), guest._replace(qemu=qemu.words)
     return {
         RUN: ["--", *guests.vestige(guest, "", (), console=guests.VIRTIO)],
         LAUNCHED: ["--launcher", json.dumps(options)],
-        MICROVM: ["--", *guests.qemu_virtio(guest, "", (), guests.BARE_MICROVM, pci=False)],
-        WITH_RTC: ["--", *guests.qemu_virtio(guest, "", (), guests.MICROVM, pci=False)],
-        PC: ["--", *guests.qemu_virtio(guest, "", (), guests.PC)],
+        MICROVM: ["--", *guests.qemu_virtio(microvm, "", (), guests.BARE_MICROVM, pci=False)],
+        WITH_RTC: ["--", *guests.qemu_virtio(microvm, "", (), guests.MICROVM, pci=False)],
+        PC: ["--", *guests.qemu_virtio(pc, "", (), guests.PC)],
     }
 
 
@@ -156,7 +160,7 @@ def page_lines(result: dict[str, object]) -> list[str]:
         rows.append([name, *figures, *verdicts])
     head = ["to init", *UNITS, *(f"{ours} ≤ {MOST_TIME} of its time" for ours in OURS)]
     return [
-        f"Medians of {result['rounds']} rounds, {result['date']}.",
+        f"Medians of {result['rounds']} rounds, {result['date']}{results.by_qemu(result)}.",
         "",
         *results.table(head, rows),
     ]

@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.common import command, guests, readings, results
+from bench.common import command, guests, newest_qemu, readings, results
 from bench.common.guests import ROOT, WORK, Guest
-from bench.common.results import Goal, Rounds, median, number, ratio, table, verdict
+from bench.common.results import Goal, Rounds, by_qemu, median, number, ratio, table, verdict
 from tests.guests import discs, initramfs, kernels, programs
 from vestige.host import images
 from vestige.softhost import SoftHost
@@ -51,7 +51,8 @@ def measure(rounds: int) -> dict[str, Any]:
     modules = kernels.modules_for("standard", "sr_mod", "ata_piix")
     files = programs.programs("hdparm")
     initrd = initramfs.with_programs("cd", GUEST / "init", "standard", files, modules)
-    guest = Guest(kernel.bzimage, initrd, MEMORY)
+    theirs = newest_qemu.qemu()
+    guest = Guest(kernel.bzimage, initrd, MEMORY, theirs.words)
     host = SoftHost(disks=[(guests.disk_of_files(disc(), DISC), False)])
     host.start(say)
     with host:
@@ -65,6 +66,7 @@ def measure(rounds: int) -> dict[str, Any]:
     return {
         "date": results.today(),
         "kernel": kernel.release,
+        "qemu": theirs.version,
         "rounds": rounds,
         "measured": measured,
     }
@@ -116,7 +118,7 @@ def report(result: dict[str, Any], *, page: bool) -> None:
         return number(median(rounds, name, what))
 
     lines = [
-        f"Medians of {result['rounds']} rounds, {result['date']}, in MiB/s.",
+        f"Medians of {result['rounds']} rounds, {result['date']}{by_qemu(result)}, in MiB/s.",
         "",
         *table(
             ["", OURS, THEIRS, "ratio", "goal"],

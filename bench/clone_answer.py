@@ -65,33 +65,41 @@ def main() -> int:
 
 def conclude(rounds: int, write_page: bool) -> None:
     """Measure there, and tell."""
-    from tests.guests import debian, initramfs, kernels  # noqa: PLC0415 - not needed inside
+    from bench.common import newest_qemu  # noqa: PLC0415 - not needed inside
+    from tests.guests import debian, initramfs, kernels  # noqa: PLC0415
     from vestige.host import images  # noqa: PLC0415
 
     say = command.Progress(NAME)
     say("preparing a Debian, by debootstrap: minutes, the first time")
     images.ensure()
     kernel = kernels.kernel("cloud")
-    what = {"kernel": str(kernel.bzimage), "initrd": str(initramfs.debian("cloud"))}
-    words = ["--inside", json.dumps({**what, "rounds": rounds})]
+    qemu = newest_qemu.qemu()
+    what = {
+        "kernel": str(kernel.bzimage),
+        "initrd": str(initramfs.debian("cloud")),
+        "qemu": qemu.words,
+        "rounds": rounds,
+    }
+    words = ["--inside", json.dumps(what)]
     say(f"{rounds + 1} rounds of some two minutes each")
     found = {
         "date": results.today(),
         "kernel": kernel.release,
+        "qemu": qemu.version,
         "rounds": rounds,
         "measured": in_the_software_host(f"bench.{NAME}", words, say, [debian.python_disk()]),
     }
     report(found, write_page=write_page)
 
 
-def measure(*, kernel: str, initrd: str, rounds: int) -> command.Measured:
+def measure(*, kernel: str, initrd: str, qemu: list[str], rounds: int) -> command.Measured:
     """Inside: milliseconds. The first round fills caches and does not count."""
     disk = Path("/dev/vda")
     with TemporaryDirectory(dir=FAST) as name:
         os.environ["TMPDIR"] = name  # where temporary overlays are, QEMU's, too
         folder = Path(name)
         copies = [Path(shutil.copy(each, folder)) for each in (kernel, initrd)]
-        guest = Guest(copies[0], copies[1], MEMORY)
+        guest = Guest(copies[0], copies[1], MEMORY, tuple(qemu))
         with Launcher() as launcher:
             ways = {**ours(launcher, guest, disk, folder), **theirs(guest, disk, folder)}
             measured: command.Measured = {each: [] for each in ways}
@@ -197,7 +205,7 @@ def page_lines(result: dict[str, Any]) -> list[str]:
         wanted = f"{goal.ours} ≤ {goal.bound} x {goal.theirs}"
         goals.append([wanted, f"{ratio:.3f} x", results.verdict(goal.met(ratio))])
     return [
-        f"{result['rounds']} rounds, {result['date']}.",
+        f"{result['rounds']} rounds, {result['date']}{results.by_qemu(result)}.",
         "",
         *results.table(["from the call to the agent's answer", "median", "least", "most"], rows),
         "",

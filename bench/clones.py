@@ -24,11 +24,11 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.common import command, plot, results, tiny_guest
+from bench.common import command, newest_qemu, plot, results, tiny_guest
 from bench.common.batches import Batch, Commands, Machines, Way
 from bench.common.guests import WORK
 from bench.inside.processes import children_of, parent_of
@@ -75,7 +75,7 @@ def main() -> int:
         raise UsageError("a guest's memory is looked at with root's rights: run it as root")
     WORK.mkdir(parents=True, exist_ok=True)
     with Launcher() as launcher:
-        bench = Bench(launcher)
+        bench = Bench(launcher, newest_qemu.qemu().microvm)
         say = command.Progress("clones")
         measured: Rounds = {name: [] for name in (START, THAW, HELD, QEMU)}
         frozen: Rounds = {FREEZE: [], WRITE: []}
@@ -96,8 +96,9 @@ class Bench:
     that writes a byte and sleeps, as an empty one does, and of a large one.
     """
 
-    def __init__(self, launcher: Launcher) -> None:
-        self._launcher = launcher
+    def __init__(self, launcher: Launcher, qemu: Sequence[str]) -> None:
+        """`qemu` begins QEMU's command line."""
+        self._launcher, self._qemu = launcher, qemu
         self._empty, self._counts = WORK / "first.elf", WORK / "counting.elf"
         self._fills = WORK / "filling.elf"
         tiny_guest.write_kernel(self._empty)
@@ -135,7 +136,7 @@ class Bench:
         def thaw(output: int) -> Machine:
             return self._launcher.thaw(self._sleeps, stdout=output)
 
-        microvm = (*tiny_guest.qemu(MEMORY), "-kernel", str(self._empty))
+        microvm = (*tiny_guest.qemu(self._qemu, MEMORY), "-kernel", str(self._empty))
         ways: dict[str, Way] = {
             START: lambda output: Machines(output, start),
             THAW: lambda output: Machines(output, thaw),
@@ -342,10 +343,11 @@ def report(measured: Rounds, frozen: Rounds, *, page: bool) -> None:
         panels.append(plot.Panel(title, unit, values, medians))
         cells = (f"{name}: {results.number(medians[name])} {unit}" for name in names)
         rows.append((title, ", ".join(cells), *verdict(both, measure)))
-    results.write_json("clones", both)
+    result = {**newest_qemu.taken(), **both}
+    results.write_json("clones", result)
     plot.bars(results.RESULTS / "clones.svg", "Copies of a frozen guest", panels, COLOURS)
     lines = [
-        f"Medians of {len(measured[START])} rounds, {results.today()}.",
+        f"Medians of {len(measured[START])} rounds, {result['date']}{results.by_qemu(result)}.",
         "",
         *results.table(("", "", "is", "goal"), rows),
     ]

@@ -20,13 +20,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.common import command, guests, readings, results
+from bench.common import command, guests, newest_qemu, readings, results
 from bench.common.guests import ROOT, WORK
 from bench.efiemu_report import BARE, BOOT, NAME, TAKEN, THEIRS, report
 from tests.efiemu import ovmf
 from tests.guests import images as disks
 from tests.guests import initramfs, kernels, programs, roots
 from vestige.efiemu.build import application
+from vestige.softhost import emulator
 
 GUEST = ROOT / "bench" / "guest"
 DISK = 256  # MiB
@@ -81,6 +82,7 @@ def measure(rounds: int, seconds: float) -> dict[str, object]:
     return {
         "date": results.today(),
         "kernel": kernels.kernel("cloud").release,
+        "qemu": newest_qemu.version_of(emulator.ensure(bench.say)),
         "fio seconds": seconds,
         "rounds": rounds,
         "measured": measured,

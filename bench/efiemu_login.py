@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.common import command, login, results
+from bench.common import command, login, newest_qemu, results
 from bench.common.guests import WORK
 from bench.efiemu_report import BARE, COLOURS, TAKEN, THEIRS
 from tests.efiemu import ovmf
@@ -62,7 +62,7 @@ def measure(rounds: int) -> dict[str, Any]:
 
     return {
         "date": results.today(),
-        "qemu": ".".join(map(str, emulator.version_of(qemu.program))),
+        "qemu": newest_qemu.version_of(qemu),
         "rounds": rounds,
         "measured": command.by_turns(devices, rounds, one, say),
     }

@@ -8,6 +8,7 @@ from bench.common.results import (
     RESULTS,
     Goal,
     Rounds,
+    by_qemu,
     median,
     number,
     ratio,
@@ -84,7 +85,7 @@ def page_lines(result: Mapping[str, Any]) -> list[str]:
         value = median(rounds, TAKEN, measure)
         ports.append([words, number(None if value is None else value / 1000)])
     return [
-        f"Medians of {result['rounds']} rounds, {result['date']}.",
+        f"Medians of {result['rounds']} rounds, {result['date']}{by_qemu(result)}.",
         "",
         *table(["", *rounds], rows),
         "",

@@ -15,7 +15,7 @@ import os
 import sys
 from typing import Any
 
-from bench.common import command, guests, results
+from bench.common import command, guests, newest_qemu, results
 from bench.common.guests import WORK, Guest
 from tests.guests import images as disks
 from tests.guests import initramfs, kernels, roots
@@ -54,21 +54,23 @@ def main() -> int:
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         raise UsageError("needs root's rights, inside of the software host: run it as root")
-    costs = {name: slopes(boots) for name, boots in measure().items()}
-    results.write_json(NAME, {"commands": COUNTS, "cost of one": costs})
-    lines = table(costs)
+    boots_of = measure(newest_qemu.qemu().words)
+    costs = {name: slopes(boots) for name, boots in boots_of.items()}
+    result = {**newest_qemu.taken(), "commands": COUNTS, "cost of one": costs}
+    results.write_json(NAME, result)
+    lines = [results.taken(result), "", *table(costs)]
     print("\n".join(lines))
     if not arguments.no_page:
         results.write_section(NAME, lines)
     return 0
 
 
-def measure() -> dict[str, list[dict[str, Any]]]:
+def measure(qemu: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
     """Boot each twice, in one software host."""
     say = command.Progress(NAME)
     say("preparing the guest, from Debian's packages")
     images.ensure()
-    guest = Guest(kernels.kernel("cloud").bzimage, initramfs.reads("cloud"), MEMORY)
+    guest = Guest(kernels.kernel("cloud").bzimage, initramfs.reads("cloud"), MEMORY, qemu)
     pristine = roots.data_disk(COUNTS[-1] // 8, 1)
     WORK.mkdir(parents=True, exist_ok=True)
     ours, theirs = (disks.copy(pristine, WORK / name) for name in ("nvme.img", "file.img"))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.common import command, guests, readings, results
+from bench.common import command, guests, newest_qemu, readings, results
 from bench.common.guests import ROOT, WORK, Guest
 from bench.ide_speed_report import report
 from tests.guests import images as disks
@@ -74,7 +74,8 @@ def measure(
     kernel = kernels.kernel("cloud")
     modules = kernels.modules_for("standard", "nvme", "crc32c_generic", "ext4")
     release = kernels.kernel("standard").release
-    guest = Guest(kernel.bzimage, initial_disk(), MEMORY)
+    qemu = newest_qemu.qemu()
+    guest = Guest(kernel.bzimage, initial_disk(), MEMORY, qemu.words)
     pristine = roots.data_disk(DISK, 1)
     WORK.mkdir(parents=True, exist_ok=True)
     nvme = disks.copy(pristine, WORK / "nvme.img")
@@ -94,6 +95,7 @@ def measure(
         "kernel": kernel.release,
         "fio seconds": seconds,
         "rounds": rounds,
+        "qemu": qemu.version,
         "qemu aio": aio,
         "measured": measured,
     }

@@ -8,6 +8,7 @@ from bench.common.results import (
     RESULTS,
     Goal,
     Rounds,
+    by_qemu,
     median,
     number,
     ratio,
@@ -109,7 +110,7 @@ def page_lines(result: Mapping[str, Any]) -> list[str]:
     ports = [name for name in rounds if median(rounds, name, "status read") is not None]
     times = [[name, shown(rounds, name, "status read")] for name in ports]
     return [
-        f"Medians of {result['rounds']} rounds, {result['date']},"
+        f"Medians of {result['rounds']} rounds, {result['date']}{by_qemu(result)},"
         f" QEMU's aio={result['qemu aio']['chosen']} on NVMe.",
         "",
         *table(["", *disks], rows),

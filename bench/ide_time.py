@@ -13,7 +13,7 @@ import os
 import sys
 
 from bench import ide_speed
-from bench.common import command, guests, results, trace
+from bench.common import command, guests, newest_qemu, results, trace
 from bench.common.guests import ROOT, WORK, Guest
 from bench.common.trace import GUEST, MONITOR, WHO, WORKER, Share
 from tests.guests import images as disks
@@ -52,21 +52,24 @@ def main() -> int:
         raise UsageError(f"at least {LEAST} requests, or there are too few that look alike")
     if os.geteuid() != 0:
         raise UsageError("needs root's rights, inside of the software host: run it as root")
-    shares = measure(arguments.requests)
-    date = results.today()
-    result = {name: share._asdict() for name, share in shares.items()}
-    results.write_json(NAME, {"date": date, "measured": result})
-    lines = [f"Taken on {date}, of {arguments.requests} requests each.", "", *table(shares)]
+    shares = measure(arguments.requests, newest_qemu.qemu().words)
+    result = {
+        **newest_qemu.taken(),
+        "measured": {name: share._asdict() for name, share in shares.items()},
+    }
+    results.write_json(NAME, result)
+    taken = f"Taken on {result['date']}, of {arguments.requests} requests each"
+    lines = [f"{taken}{results.by_qemu(result)}.", "", *table(shares)]
     if not arguments.no_page:
         results.write_section(NAME, lines)
     print("\n".join(lines))
     return 0
 
 
-def measure(requests: int) -> dict[str, Share]:
+def measure(requests: int, qemu: tuple[str, ...]) -> dict[str, Share]:
     """Every configuration once."""
     images.ensure()
-    guest = Guest(kernels.kernel("cloud").bzimage, initramfs.reads("cloud"), MEMORY)
+    guest = Guest(kernels.kernel("cloud").bzimage, initramfs.reads("cloud"), MEMORY, qemu)
     WORK.mkdir(parents=True, exist_ok=True)
     drive = disks.copy(roots.data_disk(DISK, 1), WORK / "nvme.img")
     modules = kernels.modules_for("standard", "nvme", "crc32c_generic")

@@ -17,13 +17,12 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from bench.common import command, login, pc, results
+from bench.common import command, login, newest_qemu, pc, ready
 from bench.common.guests import ROOT, WORK
 from bench.common.pc import COLOURS, KERNEL, OURS, SPLIT
 from tests.guests import debian
 from tests.guests import images as disks
-from vestige.host import images
-from vestige.softhost import SoftHost, emulator
+from vestige.softhost import SoftHost
 
 NAME = "pc_login"
 GOALS = tuple(login.Goal(OURS, theirs, 1.0) for theirs in (SPLIT, KERNEL))
@@ -40,13 +39,12 @@ def main() -> int:
 def measure(rounds: int) -> dict[str, Any]:
     """All of it, in one software host. A round before the first fills caches."""
     say = command.Progress(NAME)
-    images.ensure()
-    qemu = emulator.ensure(say)
+    qemu = ready.prepared()["qemu"]
     pristine = debian.pc_disk()
     WORK.mkdir(parents=True, exist_ok=True)
     table: dict[str, Words] = {OURS: _vestige}
     for name in (SPLIT, KERNEL):
-        table[name] = _qemu(qemu.words, name)
+        table[name] = _qemu(qemu, name)
     host = SoftHost()
     host.start(say)
     with host:
@@ -62,8 +60,7 @@ def measure(rounds: int) -> dict[str, Any]:
             one(words)
         measured = command.by_turns(table, rounds, one, say)
     return {
-        "date": results.today(),
-        "qemu": ".".join(map(str, emulator.version_of(qemu.program))),
+        **newest_qemu.taken(),
         "rounds": rounds,
         "measured": measured,
     }

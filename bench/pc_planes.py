@@ -27,9 +27,10 @@ def main() -> int:
 
 def report(result: dict[str, Any], write_page: bool) -> None:
     """JSON, a plot, and the table in docs/performance.md."""
-    from bench.common import plot, results  # noqa: PLC0415 - not needed inside
+    from bench.common import newest_qemu, plot, results  # noqa: PLC0415 - not needed inside
 
-    results.write_json(NAME, {"date": results.today()} | result)
+    taken = newest_qemu.taken()
+    results.write_json(NAME, taken | result)
     rows, panels = [], []
     for way, found in result.items():
         rounds, counts = found["rounds"], found[EXITS]
@@ -41,7 +42,11 @@ def report(result: dict[str, Any], write_page: bool) -> None:
         figures = (results.number(seconds[name]) for name in NAMES)
         rows.append([f"processor time, {way}, s", *figures])
     plot.bars(results.RESULTS / f"{NAME}.svg", "A screen of planes", panels, pc.COLOURS)
-    lines = results.table(["a screen of 640 by 480 dots", *NAMES], rows)
+    lines = [
+        results.taken(taken),
+        "",
+        *results.table(["a screen of 640 by 480 dots", *NAMES], rows),
+    ]
     print("\n".join(lines))
     if write_page:
         results.write_section(NAME, lines)

@@ -57,17 +57,17 @@ def conclude(rounds: int, write_page: bool) -> None:
 
 def prepared(rounds: int) -> dict[str, Any]:
     """Everything measured, by place."""
-    from bench.common import ready  # noqa: PLC0415 - not needed inside
+    from bench.common import newest_qemu, ready  # noqa: PLC0415 - not needed inside
 
     say = command.Progress(NAME)
     WORK.mkdir(parents=True, exist_ok=True)
     disk = WORK / "sector.img"
     pc.disk(pc.GUESTS / "sector.S", disk)
-    what: dict[str, Any] = {**ready.prepared(say), "disk": str(disk), "rounds": rounds}
+    what: dict[str, Any] = {**ready.prepared(), "disk": str(disk), "rounds": rounds}
     say("natively")
     native = measure(**what)
     inside = in_the_software_host("bench.pc_start", ["--inside", json.dumps(what)], say)
-    return {NATIVE: native, INSIDE: inside}
+    return {**newest_qemu.taken(), NATIVE: native, INSIDE: inside}
 
 
 def measure(*, qemu: list[str], disk: str, rounds: int) -> dict[str, Any]:

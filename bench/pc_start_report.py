@@ -33,7 +33,7 @@ def report(result: dict[str, Any], *, write_page: bool) -> None:
     """JSON, a plot, and the tables in docs/performance.md."""
     from bench.common import plot  # noqa: PLC0415 - matplotlib is an extra, and slow to import
 
-    results.write_json(NAME, {"date": results.today()} | result)
+    results.write_json(NAME, result)
     panels = []
     for place in (NATIVE, INSIDE):
         rounds = result[place]["rounds"]
@@ -60,6 +60,8 @@ def page_lines(result: dict[str, Any]) -> list[str]:
         rows.append([f"{place}: exits of the guest", *exits])
         goals += place_goals(place, result[place])
     return [
+        results.taken(result),
+        "",
         *results.table(["", *NAMES], rows),
         "",
         *results.table(["", "is", "goal"], goals),

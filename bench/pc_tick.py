@@ -46,17 +46,23 @@ def conclude(rounds: int, write_page: bool) -> None:
 
 def prepared(rounds: int) -> dict[str, Any]:
     """Everything measured, by place."""
-    from bench.common import ready  # noqa: PLC0415 - not needed inside
+    from bench.common import newest_qemu, ready  # noqa: PLC0415 - not needed inside
 
     say = command.Progress(NAME)
     WORK.mkdir(parents=True, exist_ok=True)
     kernel = WORK / "tick"
     pc.kernel(pc.GUESTS / "tick.c", kernel)
-    what: dict[str, Any] = {**ready.prepared(say), "kernel": str(kernel), "rounds": rounds}
+    what: dict[str, Any] = {**ready.prepared(), "kernel": str(kernel), "rounds": rounds}
     say("natively")
     native = measure(**what)
     inside = in_the_software_host("bench.pc_tick", ["--inside", json.dumps(what)], say)
-    return {"ticks a second": RATE, "ticks": COUNT, NATIVE: native, INSIDE: inside}
+    return {
+        **newest_qemu.taken(),
+        "ticks a second": RATE,
+        "ticks": COUNT,
+        NATIVE: native,
+        INSIDE: inside,
+    }
 
 
 def commands(qemu: list[str], kernel: str, count: int) -> dict[str, list[str]]:

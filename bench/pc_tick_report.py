@@ -15,7 +15,7 @@ def report(result: dict[str, Any], *, write_page: bool) -> None:
     """JSON, a plot, and the tables in docs/performance.md."""
     from bench.common import plot  # noqa: PLC0415 - matplotlib is an extra, and slow to import
 
-    results.write_json(NAME, {"date": results.today()} | result)
+    results.write_json(NAME, result)
     panels = []
     for place in (NATIVE, INSIDE):
         rounds = result[place]["rounds"]
@@ -46,6 +46,8 @@ def page_lines(result: dict[str, Any]) -> list[str]:
         ours, theirs = counts[OURS][GUEST], counts[SPLIT][GUEST]
         goals.append(goal(place, "exits", SPLIT, f"{ours / theirs:.2f}", ours / theirs))
     return [
+        results.taken(result),
+        "",
         *results.table(["a tick", *NAMES], rows),
         "",
         *results.table(["", "of", "ratio", f"goal: at most {BOUND}"], goals),

@@ -4,8 +4,8 @@
 
 Vestige against QEMU's microvm with all its legacy off, in turns. Each is started with a pipe as
 its standard output, and killed when the first byte comes out of it. The guest's program writes
-that byte to port 0x3F8, which is Vestige's UART and QEMU's isa-debugcon. So the time is from just
-before exec to the program's first effect outside: all there is in between, and no tear-down.
+that byte to port 0x3F8, a UART to both. So the time is from just before
+exec to the program's first effect outside: all there is in between, and no tear-down.
 Beside `vestige run`, vestige.launcher: what is left where Python has been started before.
 
 "first instruction": the program is the guest's kernel, and the byte is what its first three
@@ -23,8 +23,10 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from itertools import product
+from typing import Any
 
 from bench.common import command, tiny_guest
 from bench.common.batches import Commands, Machines, Way
@@ -55,37 +57,43 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=9, help="of starts (default 9)")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
     os.environ["XDG_CACHE_HOME"] = str(WORK / "cache")  # of compiled images; inside too
     if options.inside:
-        print(json.dumps(first_instructions(options.rounds)))
+        print(json.dumps(first_instructions(options.rounds, json.loads(options.inside))))
         return 0
     report(prepared(options.rounds))
     return 0
 
 
-def prepared(rounds: int) -> dict[str, Places]:
+def prepared(rounds: int) -> dict[str, Any]:
     """Everything measured, by place."""
+    from bench.common import newest_qemu  # noqa: PLC0415 - not needed inside
+
     WORK.mkdir(parents=True, exist_ok=True)
     subprocess.run([VESTIGE[0], "build"], check=True, capture_output=True, timeout=LIMIT)
     say = command.Progress("start")
+    theirs = newest_qemu.qemu()
     say("natively")
-    native = first_instructions(rounds)
-    inside: Places = in_the_software_host("bench.start", ["--rounds", str(rounds), "--inside"], say)
-    return {NATIVE: native, INSIDE: inside}
+    native = first_instructions(rounds, theirs.microvm)
+    words = ["--rounds", str(rounds), "--inside", json.dumps(theirs.microvm)]
+    inside = in_the_software_host("bench.start", words, say)
+    return {**newest_qemu.taken(), NATIVE: native, INSIDE: inside}
 
 
-def first_instructions(rounds: int) -> Places:
-    """Start the little programs; seconds and bytes by who starts them."""
+def first_instructions(rounds: int, program: Sequence[str]) -> Places:
+    """Start the little programs; seconds and bytes by who starts them. `program` begins QEMU's
+    command line.
+    """
     WORK.mkdir(parents=True, exist_ok=True)
     kernel, firmware = WORK / "first.elf", WORK / "first.rom"
     tiny_guest.write_kernel(kernel)
     tiny_guest.write_firmware(firmware)
     commands = {
         OURS: (*VESTIGE, "--kernel", str(kernel)),
-        THEIRS: (*qemu(MEMORY), "-kernel", str(kernel)),
-        AT_RESET: (*qemu(MEMORY), "-bios", str(firmware)),
+        THEIRS: (*qemu(program, MEMORY), "-kernel", str(kernel)),
+        AT_RESET: (*qemu(program, MEMORY), "-bios", str(firmware)),
     }
     ways: dict[str, Way] = {
         name: partial(Commands, command=words, errors=WORK / "errors")
@@ -132,13 +140,13 @@ def started(way: Way) -> dict[str, float]:
     return {TIME: round(1000 * seconds, 2), MEMORY_USED: round(size / (1 << 20), 2)}
 
 
-def report(measured: dict[str, Places]) -> None:
+def report(measured: dict[str, Any]) -> None:
     """JSON, a plot, and the table in docs/performance.md."""
     from bench.common import plot, results  # noqa: PLC0415 - not needed inside
 
     rows, panels = [], []
     for place, what, bound in GOALS:
-        rounds = measured[place]
+        rounds: results.Rounds = measured[place]
         goals = {TIME: f"at most {bound} of QEMU's", MEMORY_USED: f"under {RESIDENT} MiB"}
         for measure, unit in UNITS.items():
             medians = {name: results.median(rounds, name, measure) or 0.0 for name in rounds}
@@ -152,7 +160,8 @@ def report(measured: dict[str, Places]) -> None:
                 rows.append((f"{place}: {what}", ours, other, *figures, f"{ratio:.2f}", verdict))
     results.write_json("start", measured)
     plot.bars(results.RESULTS / "start.svg", "From exec to a guest", panels, COLOURS)
-    lines = results.table(("", "by", "against", "Vestige", "QEMU", "ratio", "goal"), rows)
+    head = ("", "by", "against", "Vestige", "QEMU", "ratio", "goal")
+    lines = [results.taken(measured), "", *results.table(head, rows)]
     results.write_section("start", lines)
     print("\n".join(lines))
 

@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench.common import command, plot, results, tiny_guest
+from bench.common import command, newest_qemu, plot, results, tiny_guest
 from bench.common.batches import Commands, Machines, Way
 from bench.common.guests import WORK
 from bench.inside.processes import children_of
@@ -48,7 +48,7 @@ def main() -> int:
     kernel = WORK / "first.elf"
     tiny_guest.write_kernel(kernel)
     ours = (*tiny_guest.VESTIGE, "--memory", f"{MEMORY >> 20}M", "--kernel", str(kernel))
-    theirs = (*tiny_guest.qemu(MEMORY), "-kernel", str(kernel))
+    theirs = (*tiny_guest.qemu(newest_qemu.qemu().microvm, MEMORY), "-kernel", str(kernel))
     errors = WORK / "errors"
     with Launcher() as launcher:
 
@@ -133,7 +133,9 @@ def report(measured: dict[int, Batches]) -> None:
         for name in batches:
             cells = [results.number(results.median(batches, name, measure)) for measure in UNITS]
             rows.append((str(count), name, *cells, *verdict(batches, name)))
-    results.write_json("start_rate", {str(count): batches for count, batches in measured.items()})
+    by_count = {str(count): batches for count, batches in measured.items()}
+    result = {**newest_qemu.taken(), **by_count}
+    results.write_json("start_rate", result)
     plot.bars(results.RESULTS / "start_rate.svg", "Many guests", panels, COLOURS)
     head = (
         "at once",
@@ -144,7 +146,7 @@ def report(measured: dict[int, Batches]) -> None:
         "rate",
         "goal",
     )
-    lines = results.table(head, rows)
+    lines = [results.taken(result), "", *results.table(head, rows)]
     results.write_section("start-rate", lines)
     print("\n".join(lines))
 

@@ -221,9 +221,10 @@ def conclude(rounds: int, write_page: bool) -> None:
 
 def report(result: dict[str, Any], write_page: bool) -> None:
     """JSON, a plot, and the table in docs/performance.md."""
-    from bench.common import plot, results  # noqa: PLC0415 - not needed inside
+    from bench.common import newest_qemu, plot, results  # noqa: PLC0415 - not needed inside
 
-    results.write_json(NAME, {"date": results.today(), "rounds": result})
+    taken = newest_qemu.taken()
+    results.write_json(NAME, {**taken, "rounds": result})
     what = {
         DELAY: "from a guest's write to a viewer's dot, median, ms",
         WORST: "the longest of 40, ms",
@@ -238,7 +239,7 @@ def report(result: dict[str, Any], write_page: bool) -> None:
         rows.append([title, *figures, goal(key, medians[OURS])])
         panels.append(plot.Panel(title, "", values, medians))
     plot.bars(results.RESULTS / f"{NAME}.svg", "Somebody looks on", panels, pc.COLOURS)
-    lines = results.table(["1024 by 768 dots", *NAMES, "goal"], rows)
+    lines = [results.taken(taken), "", *results.table(["1024 by 768 dots", *NAMES, "goal"], rows)]
     print("\n".join(lines))
     if write_page:
         results.write_section(NAME, lines)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import virtio_report
-from bench.common import command, guests, readings
+from bench.common import command, guests, newest_qemu, readings
 from bench.common.guests import ROOT, Guest
 from bench.common.virtio_bench import Bench, Configuration
 from bench.virtio_report import Page, span_costs
@@ -69,14 +69,20 @@ class Drive(NamedTuple):
 
     aio: str
     thread: bool  # of its own
+    packed: bool  # the ring
 
     @property
     def words(self) -> str:
         """For the report."""
-        return f"aio={self.aio}, {'an I/O thread' if self.thread else 'in its main loop'}"
+        place = "an I/O thread" if self.thread else "in its main loop"
+        return f"aio={self.aio}, {place}, a {'packed' if self.packed else 'split'} ring"
 
 
-DRIVES = (Drive("io_uring", True), Drive("io_uring", False), Drive("threads", True))
+DRIVES = tuple(
+    Drive(aio, thread, packed)
+    for aio, thread in (("io_uring", True), ("io_uring", False), ("threads", True))
+    for packed in (False, True)
+)
 
 
 def main() -> int:
@@ -99,7 +105,8 @@ def measure(
     say("preparing the guest, from Debian's packages")
     images.ensure()
     kernel = kernels.kernel("cloud")
-    guest = Guest(kernel.bzimage, initial_disk(), MEMORY)
+    theirs = newest_qemu.qemu()
+    guest = Guest(kernel.bzimage, initial_disk(), MEMORY, theirs.words)
     with host_of_files(roots.data_disk(DISK, 1), DISK, say) as host:
         bench = Bench(host, guest, seconds, say)
         said = ""
@@ -107,7 +114,8 @@ def measure(
             drive = choose_drive(bench)
             table = {KICK: vestige("kick"), POLL: vestige("poll"), THEIRS: qemu(drive)}
             said = f"QEMU: {drive.words}."
-        return bench.result(table, rounds, one, kernel=kernel.release, said=said)
+        versions = {"kernel": kernel.release, "qemu": theirs.version}
+        return bench.result(table, rounds, one, versions, said=said)
 
 
 @contextlib.contextmanager
@@ -134,7 +142,7 @@ def vestige(ring: str) -> Configuration:
 def qemu(drive: Drive) -> Configuration:
     """QEMU's virtio-blk over PCI, modern only, on its smallest machine that has PCI."""
     file = f"file={RAW_FILE},if=none,id=disk,format=raw,cache=writeback,aio={drive.aio}"
-    device = f"virtio-blk-pci,drive=disk,{guests.MODERN}"
+    device = f"virtio-blk-pci,drive=disk,{guests.MODERN}{guests.ring(packed=drive.packed)}"
     words = ["-drive", file, "-device", device]
     if drive.thread:
         words = ["-object", "iothread,id=thread", *words[:-1], f"{device},iothread=thread"]

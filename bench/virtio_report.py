@@ -12,6 +12,7 @@ from bench.common.results import (
     RESULTS,
     Goal,
     Rounds,
+    by_qemu,
     median,
     number,
     ratio,
@@ -104,7 +105,8 @@ def page_lines(page: Page, result: Mapping[str, Any]) -> list[str]:
     """The tables for docs/performance.md."""
     rounds: Rounds = result["measured"]
     names = list(rounds)
-    lines = [f"Medians of {result['rounds']} rounds, {result['date']}. {result['said']}".rstrip()]
+    taken = f"Medians of {result['rounds']} rounds, {result['date']}{by_qemu(result)}."
+    lines = [f"{taken} {result['said']}".rstrip()]
     for title, measure, form in (
         ("throughput", RATE, number),
         (f"host CPU, µs of an {page.operation}", HOST, number),

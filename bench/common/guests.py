@@ -48,11 +48,12 @@ echo "/dev/$disk"
 
 
 class Guest(NamedTuple):
-    """The same for both: `memory` is in MiB."""
+    """The same for both: `memory` is in MiB. `qemu` begins QEMU's command line, where it is run."""
 
     kernel: Path
     initrd: Path
     memory: int
+    qemu: tuple[str, ...] = ()
 
 
 def vestige(
@@ -91,13 +92,18 @@ def _qemu(guest: Guest, append: str, arguments: Sequence[str], machine: str) -> 
     and TCG then no longer lets programs use the ports they were given (ioperm).
     """
     return [
-        *("qemu-system-x86_64", "-machine", f"{machine},accel=kvm", "-cpu", "host"),
+        *(*guest.qemu, "-machine", f"{machine},accel=kvm", "-cpu", "host"),
         *("-global", "kvm-apic.vapic=off"),
         *("-m", f"{guest.memory}M", "-nodefaults", "-display", "none"),
         *("-no-reboot", "-kernel", str(guest.kernel), "-initrd", str(guest.initrd)),
         *("-append", append),
         *arguments,
     ]
+
+
+def ring(*, packed: bool) -> str:
+    """What follows a virtio device of QEMU's: which form its rings have (virtio 1.2, 2.7, 2.8)."""
+    return ",packed=on" if packed else ""
 
 
 def boot(host: SoftHost, command: list[str], timeout: float, closing: str) -> str:

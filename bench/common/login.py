@@ -68,7 +68,7 @@ def page_lines(page: Page, result: dict[str, Any]) -> list[str]:
         words = f"{ours}: at most {bound} of the time of {theirs}"
         goals.append([words, f"{ratio:.2f}", results.verdict(goal.met(ratio))])
     return [
-        f"By medians, rounds: {result['rounds']}. {result['date']}, QEMU {result['qemu']}.",
+        f"By medians, rounds: {result['rounds']}. {result['date']}{results.by_qemu(result)}.",
         "",
         *results.table(["to the login prompt", "time"], rows),
         "",

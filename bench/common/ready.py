@@ -1,12 +1,14 @@
 """What a PC's benchmarks need before they measure: the monitor compiled, the newest QEMU."""
 
-from collections.abc import Callable
+from pathlib import Path
 
+from bench.common import newest_qemu
 from vestige.host import images
-from vestige.softhost import emulator
+from vestige.host.options import VGA_BIOS
 
 
-def prepared(say: Callable[[str], None]) -> dict[str, list[str]]:
-    """The words that begin QEMU's command line; it is the one that the software host runs in."""
+def prepared() -> dict[str, list[str]]:
+    """The words that begin QEMU's command line, with the BIOSes that Vestige's PC has."""
     images.ensure()
-    return {"qemu": emulator.ensure(say).words}
+    words = newest_qemu.with_firmware(newest_qemu.qemu().words, Path(VGA_BIOS).parent)
+    return {"qemu": words}

@@ -56,6 +56,19 @@ def today() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d")
 
 
+def by_qemu(result: Mapping[str, Any]) -> str:
+    """Whom it was compared with, to follow other words: ", QEMU 11.1.3".
+
+    Nothing, where that was not noted yet.
+    """
+    return f", QEMU {result['qemu']}" if "qemu" in result else ""
+
+
+def taken(result: Mapping[str, Any]) -> str:
+    """The line before a table that says no more than when, and whom it was compared with."""
+    return f"Taken on {result['date']}{by_qemu(result)}."
+
+
 def number(value: float | None) -> str:
     """To three figures, for people; nothing for None."""
     if value is None:

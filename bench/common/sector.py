@@ -67,7 +67,7 @@ def prepared(name: str, source: str, rounds: int) -> dict[str, Any]:
     pc.disk(pc.GUESTS / source, disk)
     port = WORK / "sercon-port"
     port.write_bytes(struct.pack("<H", COM1))
-    what: dict[str, Any] = {**ready.prepared(say), "disk": str(disk), "rounds": rounds}
+    what: dict[str, Any] = {**ready.prepared(), "disk": str(disk), "rounds": rounds}
     what["qemu"] += ["-fw_cfg", f"name=etc/sercon-port,file={port}"]
     found: dict[str, Any] = in_the_software_host(
         f"bench.{name}", ["--inside", json.dumps(what)], say

@@ -33,15 +33,18 @@ class Bench(NamedTuple):
         table: Mapping[str, Configuration],
         rounds: int,
         one: Callable[["Bench", Configuration], dict[str, float]],
+        versions: Mapping[str, str],
         *,
-        kernel: str,
         said: str = "",
     ) -> dict[str, object]:
-        """Every configuration by turns, as virtio_report takes it; `one` boots and measures one."""
+        """Every configuration by turns, as virtio_report takes it; `one` boots and measures one.
+
+        `versions` are of what took part.
+        """
         measured = command.by_turns(table, rounds, lambda each: one(self, each), self.say)
         return {
             "date": results.today(),
-            "kernel": kernel,
+            **versions,
             "seconds": self.seconds,
             "rounds": rounds,
             "said": said,

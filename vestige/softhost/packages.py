@@ -278,7 +278,7 @@ def sources() -> list[str]:
     return lines
 
 
-def closure(names: Iterable[str]) -> list[Package]:
+def closure(names: Iterable[str], configuration: Path | None = None) -> list[Package]:
     """The named packages and all they need on a machine on which nothing is installed."""
     plan = command(
         [
@@ -291,8 +291,10 @@ def closure(names: Iterable[str]) -> list[Package]:
             *names,
         ],
         timeout=_QUERY_TIMEOUT,
+        configuration=configuration,
     )
-    return describe(line.split()[1] for line in plan.splitlines() if line.startswith("Inst "))
+    installs = (line.split()[1] for line in plan.splitlines() if line.startswith("Inst "))
+    return describe(installs, configuration)
 
 
 def fetch(packages: Iterable[Package], configuration: Path | None = None) -> list[Path]:
