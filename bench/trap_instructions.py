@@ -20,6 +20,7 @@ from tests.monitor.test_core import CoalescedPage, queue
 from vestige import abi
 from vestige.devices import DEVICES
 from vestige.lang.build import compile_functions
+from vestige.lang.image import Image
 from vestige.lang.intrinsics import address_of
 from vestige.lang.types import Struct
 from vestige.monitor.core.dispatch import locate
@@ -73,6 +74,14 @@ _map.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c
 _map.restype = ctypes.c_void_p
 
 
+def mapped(image: Image) -> None:
+    """Have this process find the core where the monitor finds it. Raises NoSteppingError."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED_NOREPLACE
+    if _map(abi.IMAGE, image.memory_size, EVERY_ACCESS, flags, -1, 0) != abi.IMAGE:
+        raise NoSteppingError(f"this process can have no memory at {abi.IMAGE:#x}")
+    ctypes.memmove(abi.IMAGE, image.code, len(image.code))
+
+
 class Turn:
     """`serve`, mapped where the monitor's image is: for turns that leave for nobody.
 
@@ -81,10 +90,7 @@ class Turn:
 
     def __init__(self) -> None:
         image = compile_functions([serve], base=abi.IMAGE, runtime="monitor")
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED_NOREPLACE
-        if _map(abi.IMAGE, image.memory_size, EVERY_ACCESS, flags, -1, 0) != abi.IMAGE:
-            raise NoSteppingError(f"this process can have no memory at {abi.IMAGE:#x}")
-        ctypes.memmove(abi.IMAGE, image.code, len(image.code))
+        mapped(image)
         self.address = abi.IMAGE + image.symbols["serve"]
         self._call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 3)(self.address)
 

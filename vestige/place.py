@@ -269,7 +269,7 @@ class Place(Record):
     posts: tuple[Post, ...] = ()
     posting: Callable[[Config], bool] = always  # whether those are used
     shows: bool = False  # its registers, in pages that the guest reads
-    in_use: str = ""  # a field of its that is 0 while it has nothing
+    in_use: str = ""  # a field of its: how many of its `routed` parts are there, or 0
 
     @property
     def nodes(self) -> list[Node]:

@@ -1,16 +1,22 @@
-"""How many instructions a call of compiled code takes: a child makes it and is stepped (ptrace)."""
+"""How many instructions a call of compiled code takes: a child makes it and is stepped (ptrace).
+
+Where the code leaves its virtual CPU (OUT of a byte, INT3) a process would be ended: who counts can
+say what happens there, and the child goes on behind it.
+"""
 
 import ctypes
 import os
 import signal
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from vestige.lang.native import Value
 
-TRACE_ME, PEEK_USER, POKE_TEXT, POKE_USER, CONTINUE, SINGLE_STEP = 0, 3, 4, 6, 7, 9
-RIP, RSP = 16 * 8, 19 * 8  # in Linux's struct user
-BREAKPOINT = b"\xcc"
+TRACE_ME, PEEK_TEXT, PEEK_USER, POKE_TEXT, POKE_USER, CONTINUE, SINGLE_STEP = 0, 1, 3, 4, 6, 7, 9
+RAX, RDX, RIP, RSP = 10 * 8, 12 * 8, 16 * 8, 19 * 8  # in Linux's struct user
+BREAKPOINT = b"\xcc"  # INT3
+OUT, OUT_TO_DX = 0xE6, 0xEE  # of AL
 LIMIT = 100_000  # steps of one call
 
 _ptrace = ctypes.CDLL(None, use_errno=True).ptrace
@@ -30,10 +36,13 @@ class Compiled(Protocol):
     def __call__(self, *arguments: Any) -> Any: ...
 
 
-def instructions(function: Compiled, *arguments: "Value") -> int:
+def instructions(
+    function: Compiled, *arguments: "Value", leave: Callable[[int, int, int], None] | None = None
+) -> int:
     """The instructions of a call, from the function's first to its return.
 
-    Raises NoSteppingError.
+    `leave` is called with the child's process number, the port and the byte at each OUT, and
+    carries that out in the child's memory; INT3 then does nothing. Raises NoSteppingError.
     """
     child = os.fork()
     if child == 0:
@@ -44,13 +53,13 @@ def instructions(function: Compiled, *arguments: "Value") -> int:
         finally:
             os._exit(0)
     try:
-        return _count(child, function.address)
+        return _count(child, function.address, leave)
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
 
 
-def _count(child: int, first: int) -> int:
+def _count(child: int, first: int, leave: Callable[[int, int, int], None] | None) -> int:
     """Go to `first`, then step until the stack is as it was before the call."""
     code = ctypes.string_at(first, 8)
     _stopped(child)
@@ -61,11 +70,25 @@ def _count(child: int, first: int) -> int:
     _do(POKE_USER, child, RIP, first)
     before = _ptrace(PEEK_USER, child, RSP, None) + 8
     for count in range(1, LIMIT):
-        _do(SINGLE_STEP, child, 0, 0)
-        _stopped(child)
+        if leave is None or not _left(child, leave):
+            _do(SINGLE_STEP, child, 0, 0)
+            _stopped(child)
         if _ptrace(PEEK_USER, child, RSP, None) == before:
             return count
     raise NoSteppingError(f"the call did not return in {LIMIT} steps")
+
+
+def _left(child: int, leave: Callable[[int, int, int], None]) -> bool:
+    """Go past an OUT or an INT3, if one is next."""
+    place = _ptrace(PEEK_USER, child, RIP, None)
+    code = _ptrace(PEEK_TEXT, child, place, None).to_bytes(8, "little", signed=True)
+    if code[0] not in (OUT, OUT_TO_DX, *BREAKPOINT):
+        return False
+    if code[0] != BREAKPOINT[0]:
+        port = code[1] if code[0] == OUT else _ptrace(PEEK_USER, child, RDX, None) & 0xFFFF
+        leave(child, port, _ptrace(PEEK_USER, child, RAX, None) & 0xFF)
+    _do(POKE_USER, child, RIP, place + (2 if code[0] == OUT else 1))
+    return True
 
 
 def _do(request: int, child: int, address: int, data: int) -> None:

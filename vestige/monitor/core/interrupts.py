@@ -19,16 +19,16 @@ def send_interrupts(cpu: Cpu, machine: Machine, shared: Shared) -> None:
                     if requests & 1 << pin:
                         address = controller.message_address(pin)
                         send(cpu, shared, pin, address, controller.message_data(pin))
-    if not machine.virtio.present:
-        return
-    for number in range(MAX_VIRTIO):
+    for number in range(min(machine.virtio.count, MAX_VIRTIO)):
         msix = machine.virtio.functions[number].device.msix
         requests = msix.take_requests()
         if requests:
             report = shared.statistics.virtio[number]
             function = shared.config.virtio[number].share * MAX_VIRTIO + number
             for vector in range(VIRTIO_VECTORS):
-                if requests & 1 << vector:
+                if requests >> vector == 0:
+                    break
+                if requests >> vector & 1:
                     gsi = u32(VIRTIO_GSI + function * VIRTIO_VECTORS + vector)
                     address = msix.message_address(vector)
                     send(cpu, shared, gsi, address, msix.message_data(vector))

@@ -232,7 +232,7 @@ class Machine(Struct):
                 due = min(due, link.next_deadline())
         if self.events.present:
             due = min(due, self.events.next_deadline())
-        if self.virtio.present:
+        if self.virtio.count:
             for row in VIRTIO_TYPES:
                 if row.link:
                     between: VirtioLink = getattr(self, row.link)

@@ -184,6 +184,8 @@ def take_lines(machine: Machine, config: Config) -> tuple[u32, u32]:
                     rose |= 1 << wire.pin
             for routed in place.routed:
                 for number in range(routed.count):
+                    if place.in_use and number >= getattr(device, place.in_use):
+                        break
                     part = getattr(device, routed.parts)[number]
                     owner = getattr(part, routed.within) if routed.within else part
                     pin = part.route() & 31

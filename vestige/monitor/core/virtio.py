@@ -19,9 +19,7 @@ def move_virtio(
 ) -> None:
     """All functions, until nothing of theirs moves; `cpu` is who does it."""
     virtio = machine.virtio
-    if not virtio.present:
-        return
-    for number in range(MAX_VIRTIO):
+    for number in range(min(virtio.count, MAX_VIRTIO)):
         function = virtio.functions[number]
         if function.kind != VirtioKind.NONE:
             device = function.device
@@ -56,6 +54,8 @@ def move_requests(
         moving = False
         busy = disk.busy
         for i in range(row.requests.count):
+            if busy >> i == 0:
+                break
             if busy >> i & 1:
                 request = getattr(disk, row.requests.parts)[i]
                 while answered(machine, config, u8(first + i), request, now, cpu):

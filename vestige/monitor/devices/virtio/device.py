@@ -122,6 +122,8 @@ class VirtioDevice(Struct):
         come = False
         if self.running():
             for i in range(VIRTIO_QUEUES):
+                if i >= self.queue_count:
+                    break
                 queue = self.queues[i]
                 if queue.enabled and not queue.resetting and ask(queue, ram):
                     come = True

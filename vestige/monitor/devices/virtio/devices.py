@@ -35,7 +35,7 @@ class Virtio(Struct):
     An offset is function number * VIRTIO_BAR_SIZE + the offset in that function's BAR.
     """
 
-    present: u8  # 1: there is a function
+    count: u8  # of functions, and of gaps before the last
     ram: Memory  # what the devices reach
     functions: VirtioFunction[MAX_VIRTIO]
     blocks: VirtioBlock[MAX_DISKS]
@@ -81,7 +81,7 @@ class Virtio(Struct):
         description = config.virtio[number]
         queues = min(description.queues, VIRTIO_QUEUES)
         function = self.functions[number]
-        self.present = 1
+        self.count = max(self.count, number + 1)
         function.reset(number, description.kind, description.index, class_code, config.board)
         function.add_vectors(u16(queues + 1))
         function.device.reset(queues, u64(COMMON_FEATURES | features))
@@ -192,9 +192,7 @@ class Virtio(Struct):
     def ask(self) -> bool:
         """Have every driver notify of what comes next; whether something has come already."""
         come = False
-        if not self.present:
-            return come
-        for number in range(MAX_VIRTIO):
+        for number in range(min(self.count, MAX_VIRTIO)):
             function = self.functions[number]
             if function.kind != VirtioKind.NONE and function.device.ask(self.ram):
                 come = True
@@ -204,5 +202,6 @@ class Virtio(Struct):
         """Interrupt the driver for all that was given back, if it wants that."""
         device = self.functions[number].device
         for queue in range(VIRTIO_QUEUES):
-            if queue < device.queue_count:
-                device.signal(queue, self.ram)
+            if queue >= device.queue_count:
+                break
+            device.signal(queue, self.ram)

@@ -102,6 +102,8 @@ class Msix(Struct):
         if pending == 0 or self.masked or not self.enabled:
             return
         for i in range(VECTORS):
+            if pending >> i == 0:
+                break
             if pending >> i & 1 and not self.vectors[i].control & VECTOR_MASKED:
                 self.requests |= u32(1 << i)
                 pending &= ~u32(1 << i)

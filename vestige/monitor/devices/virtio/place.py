@@ -19,6 +19,6 @@ VIRTIO = Place(
     pci=Pci(VIRTIO_SLOT, MAX_VIRTIO, (BAR,), spread=True, on_pc=Function(VIRTIO_SLOT_PC, 0)),
     routed=(Routed("functions", MAX_VIRTIO, INTERRUPT_PINS, within="device"),),
     configured=True,
-    in_use="present",
+    in_use="count",
     disks=Bus.VIRTIO,
 )
