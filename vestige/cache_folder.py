@@ -21,6 +21,7 @@ from vestige.errors import UsageError
 # the same place, and say nothing more.
 TEMPORARY = "VESTIGE_CACHE"
 CURE = "set XDG_CACHE_HOME to a folder of yours to have it elsewhere"
+IMAGES = "images"  # the folder of what is compiled
 INCOMING = "incoming-"  # what is being written; of a process that was killed, for good
 
 Found = tuple[str, int | None]  # path of a folder; its descriptor (O_PATH), None: it is not there
@@ -46,12 +47,13 @@ def make(name: str) -> str:
     return place
 
 
-def open_file(name: str, file: str) -> int:
+def open_file(name: str, file: str, *, own: bool = False) -> int:
     """A descriptor for reading a file of the folder `name`, which nobody else could have changed.
 
-    Raises OSError where there is no such file, UsageError as `folder` does.
+    own: nothing is looked for among the temporary files, nor is anything told. Raises OSError where
+    there is no such file, UsageError as `folder` does.
     """
-    place, descriptor = _opened(name, make=False)
+    place, descriptor = _opened(name, make=False, own=own)
     if descriptor is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{place}/{file}")
     try:
@@ -60,12 +62,12 @@ def open_file(name: str, file: str) -> int:
         os.close(descriptor)
 
 
-def write(name: str, file: str, data: bytes) -> str:
+def write(name: str, file: str, data: bytes, *, own: bool = False) -> str:
     """Have a file of the folder `name` hold `data`, whole or not at all; the folder's path.
 
-    Raises OSError, UsageError as `folder` does.
+    own: as `open_file`. Raises OSError, UsageError as `folder` does.
     """
-    place, descriptor = _opened(name, make=True)
+    place, descriptor = _opened(name, make=True, own=own)
     if descriptor is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place)
     incoming = INCOMING + os.urandom(8).hex()
@@ -75,6 +77,7 @@ def write(name: str, file: str, data: bytes) -> str:
             try:
                 output.write(data)
                 output.flush()
+                os.fsync(output.fileno())  # else a power cut may leave the name, and not the data
                 os.replace(incoming, file, src_dir_fd=descriptor, dst_dir_fd=descriptor)
             except BaseException:
                 os.unlink(incoming, dir_fd=descriptor)
@@ -84,9 +87,9 @@ def write(name: str, file: str, data: bytes) -> str:
     return place
 
 
-def _opened(name: str, *, make: bool) -> Found:
+def _opened(name: str, *, make: bool, own: bool = False) -> Found:
     """The folder `name`; one that can't be opened is not there, unless `make`: then OSError."""
-    place, descriptor = _root(make)
+    place, descriptor = _users(make) if own else _root(make)
     for part in name.split("/"):
         place = f"{place}/{part}"
         if descriptor is None:
@@ -119,6 +122,12 @@ def _root(make: bool) -> Found:
     return _temporary(lack)
 
 
+def _users(make: bool) -> Found:
+    """The cache in the user's own folders. Raises OSError where it can't be there."""
+    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    return _entered(chosen if chosen.startswith("/") else f"{_home()}/.cache", make)
+
+
 def _home() -> str:
     """The user's home, as HOME or else the password file has it; "" where neither does."""
     home = os.environ.get("HOME", "")
@@ -146,19 +155,24 @@ def _has_room(home: str) -> bool:
 
 def _own(above: str, make: bool) -> Found:
     """The cache in `above`, or among the temporary files where others could change that one."""
-    root = f"{above}/vestige"
     try:
-        parent = trust.follow(above, make=make)
-        try:
-            return root, trust.enter(parent, "vestige", root, make=make)
-        finally:
-            os.close(parent)
+        return _entered(above, make)
     except trust.UntrustedError as error:
         return _temporary(f"{error.filename}: {error.strerror}")
     except OSError:
         if make:
             raise
-        return root, None
+        return f"{above}/vestige", None
+
+
+def _entered(above: str, make: bool) -> Found:
+    """The cache in `above`. Raises OSError."""
+    root = f"{above}/vestige"
+    parent = trust.follow(above, make=make)
+    try:
+        return root, trust.enter(parent, "vestige", root, make=make)
+    finally:
+        os.close(parent)
 
 
 def _temporary(lack: str) -> Found:

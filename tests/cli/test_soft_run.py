@@ -32,10 +32,12 @@ WORDS = [
     *("--port=a=log", "--port=org.b=unix:b", "--console=virtio,early:unix:/run/c", "--rng"),
 ]
 
+NO_CODE = ("/dev/vdc", "0", "0")
+
 
 def inside(words: list[str]) -> tuple[RunOptions, list[str]]:
     """What the run inside makes of its words, and the devices it is given."""
-    start = words.index(soft_inside.PROGRAM) + 2
+    start = words.index(soft_inside.PROGRAM) + 5  # behind where Vestige is, and its code
     arguments = soft_inside.SYNTAX.read(words[start:])
     return run_command.options_of(arguments), arguments.rest
 
@@ -43,7 +45,7 @@ def inside(words: list[str]) -> tuple[RunOptions, list[str]]:
 def test_the_inner_command_means_what_the_outer_one_meant() -> None:
     given = run_command.SYNTAX.read(WORDS)
     outer = run_command.options_of(given)
-    words = soft_run.command(run_command.SYNTAX.words(given), ["/dev/vdc", "10"])
+    words = soft_run.command(run_command.SYNTAX.words(given), ["/dev/vdc", "10"], NO_CODE)
     inner, places = inside(words)
     assert places == ["/dev/vdc", "10"]
     assert (outer.accel, inner.accel) == ("soft", "kvm")
@@ -56,7 +58,7 @@ def test_the_hosts_loopback_is_the_callers_not_the_software_hosts() -> None:
     """Where the caller asks for it, the gateway inside is it already."""
     for mac in ("", ",mac=52:54:00:00:00:01"):
         given = run_command.SYNTAX.read(["--kernel=k", f"--net=user,host-loopback{mac}"])
-        inner, _ = inside(soft_run.command(run_command.SYNTAX.words(given), []))
+        inner, _ = inside(soft_run.command(run_command.SYNTAX.words(given), [], NO_CODE))
         assert inner.net is not None
         assert inner.net.words == f"user{mac}"
 
@@ -94,7 +96,7 @@ def test_a_software_host_that_is_kept_apart_shares_only_trees_to_be_read() -> No
 
 
 def test_nothing_of_the_working_directory_or_the_environment_is_imported() -> None:
-    assert soft_run.command(WORDS, [])[1:3] == ["-I", "-S"]
+    assert soft_run.command(WORDS, [], NO_CODE)[1:3] == ["-I", "-S"]
 
 
 def test_ports_are_looked_at_before_anything_is_booted(kernel: str, tmp_path: Path) -> None:

@@ -44,10 +44,12 @@ if TYPE_CHECKING:
 INPUT_FILES = 5  # of INPUTS, as host.files.opening has them
 PARTS = INPUT_FILES + 4
 SYNTAX = Syntax(RUN.options, rest="DEVICE...")
+# Behind it: where Vestige is, INPUTS, where in it the code of all this is, and of how many bytes.
 # Not `-m`: what finds the module would be imported first, which takes a while in there.
 PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1])\n"
-    "from vestige.cli.soft_inside import main; sys.exit(main(sys.argv[2:]))"
+    "from vestige.cli import bundle; bundle.begin_with(*sys.argv[2:5])\n"
+    "from vestige.cli.soft_inside import main; sys.exit(main(sys.argv[5:]))"
 )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import vestige
-from vestige.cli import soft_inside
+from vestige.cli import bundle, soft_inside
 from vestige.errors import UsageError
 from vestige.host import clock, images
 from vestige.host.backends.console import Console, Together
@@ -78,6 +78,7 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
     files = open_files(opened, resources, watch)
     check_guest(options, files, config_of(options))
     code = watch.call(lambda: compiled(shows=options.display is not None), whole=True)
+    code.append(bundle.kept() or b"")
     inputs, sizes = together(files, code)
     resources.keep_file(inputs)
     lent = None
@@ -114,10 +115,14 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
         apart=True,
     )
     *names, device = host.disk_names
+    *sizes, code_size = sizes
     places = [device, str(clock.zone(time.time())), *map(str, sizes), *names, *host.stream_names]
+    its_code = [device, str(sum(sizes)), str(code_size)]
     watch.hold()  # the timeout is the guest's, and counts from its start
     try:
-        status = foreground.attend(host, command(words, places), connected, watch, guest=True)
+        status = foreground.attend(
+            host, command(words, places, its_code), connected, watch, guest=True
+        )
     finally:
         inside.finish()
         if lent is not None:
@@ -294,13 +299,14 @@ class Connected(Together):
         return (self._files.consoles, *self.relays)
 
 
-def command(words: list[str], places: list[str]) -> list[str]:
-    """The run inside, of the same words; `places` are what soft_inside takes.
+def command(words: list[str], places: list[str], its_code: Sequence[str]) -> list[str]:
+    """The run inside, of the same words; `places` are what soft_inside takes, and its PROGRAM where
+    `its_code` is.
 
     But for the timeout, which is counted out here: a clock inside is TCG's, and slow to start.
     Isolated: nothing of the caller's environment or directory has Python import anything.
     """
-    python = [python_apart(), "-I", "-S", "-c", soft_inside.PROGRAM, PACKAGES]
+    python = [python_apart(), "-I", "-S", "-c", soft_inside.PROGRAM, PACKAGES, *its_code]
     # The gateway inside is the loopback out here already: that of the software host is nobody's.
     loopback = f"--net={HOST_LOOPBACK}"
     words = [

@@ -2,6 +2,7 @@
 
 from vestige.host import images
 from vestige.host.kvm.monitor_code import MonitorCode
+from vestige.lang import cache
 from vestige.lang.image import Image
 from vestige.lang.native import NativeImage
 
@@ -19,7 +20,15 @@ class Compiled:
         self.filter = filter_
 
 
-def compiled_here() -> Compiled:
+def compiled_here(key: str | None = None) -> Compiled:
     """All of it, from the cache or compiled."""
-    key = images.key()
+    key = key or images.key()
     return Compiled(images.monitor_image(key), images.run_loop_image(key), images.call_filter(key))
+
+
+def kept_here(key: str) -> Compiled | None:
+    """All of it, from the cache; None: something is to be compiled."""
+    monitor, run_loop = (cache.kept(name, key) for name in images.IMAGES)
+    if monitor is None or run_loop is None:
+        return None
+    return Compiled(monitor, run_loop, images.call_filter(key))

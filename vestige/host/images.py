@@ -5,7 +5,7 @@ import sys
 from vestige import abi
 from vestige.cache_folder import CURE
 from vestige.errors import UsageError
-from vestige.host import replay
+from vestige.host import prepared, replay
 from vestige.host.loop import runloop
 from vestige.host.loop.session import Runner
 from vestige.host.messages import tell
@@ -49,7 +49,7 @@ SOURCES = (
 
 def key() -> str:
     """What both images depend on; looking at it takes a while, so a run does it once."""
-    return cache.key(SOURCES)
+    return prepared.KEYS.get(cache.llvmlite_version()) or cache.key(SOURCES)
 
 
 def monitor_image(key_: str | None = None) -> Image:

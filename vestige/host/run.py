@@ -11,7 +11,7 @@ from _collections_abc import Callable, Sequence
 from vestige.errors import GuestError, UsageError
 from vestige.host import domains, images, options
 from vestige.host.backends.drive import Drive
-from vestige.host.compiled import Compiled, compiled_here
+from vestige.host.compiled import Compiled, compiled_here, kept_here
 from vestige.host.control.server import Control, open_control
 from vestige.host.files.failures import FileFailures
 from vestige.host.files.opening import Files, open_files
@@ -386,12 +386,14 @@ def _compiled(
     """
     for descriptor in [os.dup(0) for _ in range(CACHE_FILES)]:
         os.close(descriptor)
-    if images.not_cached():
-        import vestige.tables  # noqa: F401, PLC0415 - all that follows believes the devices' places
+    key = images.key()
+    kept = kept_here(key)
+    if kept is not None:
+        return kept
+    import vestige.tables  # noqa: F401, PLC0415 - all that follows believes the devices' places
 
-        check_guest(asked, files, config)
-        return watch.call(compiled_here, whole=True)
-    return compiled_here()
+    check_guest(asked, files, config)
+    return watch.call(lambda: compiled_here(key), whole=True)
 
 
 def _open_entropy(resources: Resources) -> int:

@@ -19,7 +19,7 @@ from vestige.lang.image import Image, ImageError
 Build = Callable[[], Image]
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FOLDER = "images"  # in the user's cache
+FOLDER = cache_folder.IMAGES
 KEPT = 8  # files of one name, those used last
 LEFT_OVER = 3600.0  # seconds after which nobody is writing it any more
 COMPILER = ("lang", "abi")
@@ -39,7 +39,7 @@ def image(name: str, key_: str, build: Build) -> Image:
     found = kept(name, key_)
     if found is None:
         found = build()
-        _keep(_file(name, key_), found.to_bytes(), name)
+        keep(_file(name, key_), found.to_bytes(), name)
     return found
 
 
@@ -53,7 +53,7 @@ def data(name: str, key_: str, build: Callable[[], bytes | None]) -> bytes | Non
         return file[DIGEST:]
     found = build()
     if found is not None:
-        _keep(_file(name, key_), _digest_of(found) + found, name)
+        keep(_file(name, key_), _digest_of(found) + found, name)
     return found
 
 
@@ -123,8 +123,13 @@ def key(sources: Iterable[str]) -> str:
         return kept_key.decode()
     digest = _digest([name for name, _ in files], versions)
     if settled:
-        _keep(file, f"{stamp} {digest}".encode(), "sources")
+        keep(file, f"{stamp} {digest}".encode(), "sources")
     return digest
+
+
+def sources(of: Iterable[str]) -> list[str]:
+    """The files, relative to the package, that the `key` of an image is made of."""
+    return [name for name, _ in _files((*COMPILER, *of))]
 
 
 def _stamp(files: Iterable[tuple[str, os.stat_result]], versions: str) -> tuple[str, bool]:
@@ -181,14 +186,16 @@ def llvmlite_version() -> str:
     return ""
 
 
-def _keep(file: str, data: bytes, name: str) -> None:
+def keep(file: str, data: bytes, name: str, *, own: bool = False) -> None:
     """Write the image whole or not at all, then remove those of its name that are long unused.
+
+    own: nowhere but in the user's own folders, without a word about it.
 
     Several are kept: another checkout's run may be about to read its own. Those are not the newest:
     a run that has gone on while others compiled may be thawed where a compilation takes minutes.
     """
     try:
-        directory = cache_folder.write(FOLDER, file, data)
+        directory = cache_folder.write(FOLDER, file, data, own=own)
         needless = [*_replaced(directory, name), *_left_over(directory)]
     except OSError:
         return

@@ -1,0 +1,99 @@
+"""Make a bundle: import all that a run needs by its files, and keep the code (bundle.py)."""
+
+import importlib.machinery
+import marshal
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from vestige.cli import bundle
+
+# The command line; the run, here and in the software host; and what each run's machine imports.
+ENTRIES = (
+    "vestige.cli.main",
+    "vestige.cli.run",
+    "vestige.host.run",
+    "vestige.host.kvm.cpu_state",
+    "vestige.host.freeze.saving",
+    "vestige.cli.soft_inside",
+)
+PREPARED = "vestige.host.prepared"
+
+
+def begin() -> None:
+    """Import it, and keep the code where this user's cache can be written."""
+    noted, began = _Noted(), time.time_ns()
+    sys.meta_path.insert(0, noted)
+    try:
+        for entry in ENTRIES:
+            __import__(entry)
+    finally:
+        sys.meta_path.remove(noted)
+    if not sys.dont_write_bytecode:
+        _keep(noted.complete, began)
+
+
+class _Noted:
+    """Finds Vestige's modules as Python's own does, and has each noted once it is complete."""
+
+    def __init__(self) -> None:
+        self.complete: list[str] = []
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Where it is; None: others are to say it."""
+        spec = None
+        if name.startswith("vestige."):
+            spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and type(spec.loader) is importlib.machinery.SourceFileLoader:
+            spec.loader = _Noting(spec.loader, self.complete)
+        return spec
+
+
+class _Noting(importlib.machinery.SourceFileLoader):
+    def __init__(self, loader: importlib.machinery.SourceFileLoader, complete: list[str]) -> None:
+        super().__init__(loader.name, loader.path)
+        self._complete = complete
+
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        self._complete.append(module.__name__)
+
+
+def _keep(names: Sequence[str], began: int) -> None:
+    """Keep the code of these modules; not where a source has changed since, or just before: by the
+    time of a file that would not be seen.
+    """
+    from vestige.host import images  # noqa: PLC0415 - it is to be noted, too
+    from vestige.lang import cache  # noqa: PLC0415 - as above
+
+    modules: bundle.Modules = []
+    paths = {f"vestige/{path}" for path in cache.sources(images.SOURCES)}
+    for name in names:
+        module = sys.modules[name]
+        loader = module.__loader__
+        if not isinstance(loader, _Noting):
+            return
+        path = os.path.relpath(loader.path, bundle.PACKAGES)
+        code = loader.get_code(name)
+        if name == PREPARED:
+            found = f"KEYS: dict[str, str] = {{{cache.llvmlite_version()!r}: {images.key()!r}}}\n"
+            code = compile(found, loader.path, "exec", dont_inherit=True)
+        if code is None:
+            return
+        modules.append((name, hasattr(module, "__path__"), path, code))
+        paths.add(path)
+    files, latest = [], 0
+    for path in sorted(paths):
+        status = Path(bundle.PACKAGES, path).stat()
+        files.append((path, status.st_size, status.st_ctime_ns))
+        latest = max(latest, status.st_ctime_ns)
+    if latest + cache.SETTLED > began:
+        return
+    head, body = marshal.dumps((bundle.here(), files)), marshal.dumps(modules)
+    sizes = (len(part).to_bytes(bundle.SIZE, "little") for part in (head, body))
+    cache.keep(bundle.file(), b"".join((*sizes, head, body)), bundle.NAME, own=True)

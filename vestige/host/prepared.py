@@ -1,0 +1,4 @@
+"""What a run finds out of its sources alone, and so once for all runs: vestige/cli/bundle.py."""
+
+# images.key() by the version of llvmlite. What is read from the sources' own files knows none.
+KEYS: dict[str, str] = {}
