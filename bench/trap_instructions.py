@@ -4,8 +4,9 @@
 
 The core is compiled into this process, and a child of it is stepped. Prints, for some accesses,
 what finding the device and its answer take (dispatch.locate, handle), then what one settling takes
-that has nothing to do, and one look for the next deadline: both follow most traps. Last come whole
-turns, from KVM's record of a read to the answer in it, and some of a PC's.
+that has nothing to do, and one look for the next deadline: both follow most traps. Then come whole
+turns, from KVM's record of a read to the answer in it, and some of a PC's. Last is what the run
+loop takes for each of them, between two runs of the guest; the kernel is left out of it.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import ctypes
 import mmap
 import sys
 
+from tests.host.loop.stepped import between_runs
 from tests.lang.stepping import NoSteppingError, instructions
 from tests.monitor.rig import DATA_OFFSET, Rig
 from tests.monitor.test_compiled import CONFIG, Pair, native
@@ -150,6 +152,8 @@ def main() -> int:
         for name, port, size in TURNS_OF_A_PC:
             count = turn.count(pc.rig, Kind.PORT, port, size, 0)
             print(f"{count:6} turn of a PC: {name}, read")
+        for name, reason in (("a port", abi.ExitReason.IO), ("memory", abi.ExitReason.MMIO)):
+            print(f"{between_runs(reason):6} run loop: {name}, read")
     except NoSteppingError as error:
         print(f"trap_instructions: {error}", file=sys.stderr)
         return 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.lang.snippets import build, load
-from tests.lang.stepping import NoSteppingError, instructions
+from tests.lang.stepping import NoSteppingError, between_system_calls, instructions
 from vestige import abi
 from vestige.lang.build import compile_functions
 from vestige.lang.native import NativeImage, PanicError
@@ -162,6 +162,26 @@ def test_a_monitor_image_is_not_for_this_process(tmp_path: Path) -> None:
     image = build("def f() -> None:\n    pass\n", tmp_path, runtime="monitor")
     with pytest.raises(ValueError, match="only a position-independent image for a process"):
         NativeImage(image)
+
+
+def test_instructions_are_counted_between_system_calls_of_which_none_is_made(
+    tmp_path: Path,
+) -> None:
+    source = """from vestige.lang.intrinsics import syscall
+from vestige.lang.types import u64
+
+def f(number: u64) -> None:
+    while syscall(number, 0, 0, 0, 0, 0, 0) == 0:
+        pass
+"""
+    never = 1 << 20  # one would be refused
+    try:
+        found = between_system_calls(NativeImage(build(source, tmp_path))["f"], never, calls=4)
+    except NoSteppingError as error:
+        pytest.skip(str(error))
+    _first, *others = found
+    assert len(set(others)) == 1
+    assert 2 < others[0] < 20
 
 
 def test_a_cold_function_is_no_part_of_its_callers(tmp_path: Path) -> None:

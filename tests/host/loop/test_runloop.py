@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.host.loop.stepped import between_runs
+from tests.lang.stepping import NoSteppingError
 from vestige import abi
 from vestige.host.loop import failure, runloop
 from vestige.host.loop.bell import Bell
@@ -606,3 +608,15 @@ def test_one_whose_clocks_kvm_refuses_never_runs(held: Held, time: int) -> None:
     assert (loop.reason, loop.error, loop.goes) == (runloop.KVM_RUN, errno.EIO, 0)
     assert "run" not in held.happened
     assert "close" not in held.happened
+
+
+@pytest.mark.parametrize(
+    ("reason", "most"), [(abi.ExitReason.IO, 90), (abi.ExitReason.MMIO, 93)], ids=["port", "memory"]
+)
+def test_a_trap_that_the_monitor_answers_at_once_takes_few_instructions(
+    reason: int, most: int
+) -> None:
+    try:
+        assert between_runs(reason) <= most  # 84 and 87; another LLVM may need some more
+    except NoSteppingError as error:
+        pytest.skip(str(error))

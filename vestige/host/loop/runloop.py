@@ -32,7 +32,15 @@ from vestige.host.loop.bell import SYS_IO_URING_ENTER, Bell
 from vestige.host.loop.clocks import Clocks
 from vestige.host.loop.patience import Patience
 from vestige.lang.enumeration import IntEnum
-from vestige.lang.intrinsics import address_of, atomic_add64, load8, load64, store64, syscall
+from vestige.lang.intrinsics import (
+    address_of,
+    atomic_add64,
+    load8,
+    load32,
+    load64,
+    store64,
+    syscall,
+)
 from vestige.lang.types import Struct, i64, u8, u32, u64
 
 KVM_RUN = 0xAE80
@@ -47,6 +55,7 @@ EINTR = 4
 EAGAIN = 11
 EBUSY = 16
 OUT = 1  # RunIo.direction
+CALLING = OUT | 1 << 8 | PORT_CALL << 16  # the first four bytes of a RunIo: one byte is written
 SECOND, THIRD = 8, 16  # offsets of a call's arguments from its first
 NUDGE = 10  # SIGUSR1: only there to end a KVM_RUN
 LOOK_AFTER = 16_384  # entries a ring takes between two looks: as many more may be under way in it
@@ -330,20 +339,21 @@ def run_monitor(loop: Loop) -> u8:
     answer = syscall(SYS_IOCTL, loop.monitor, KVM_RUN, 0, 0, 0, 0)
     if answer < 0:
         return failed(loop, u32(-answer), Leave.MONITOR_ERROR, loop.first != 0)
-    loop.reason = RunPage.at(loop.monitor_run).exit_reason
-    if loop.reason != ExitReason.IO:
+    reason = RunPage.at(loop.monitor_run).exit_reason
+    union = u64(loop.monitor_run + RUN_UNION)
+    offset = RunIo.at(union).data_offset
+    if reason != ExitReason.IO or load32(union) != CALLING or offset >= loop.run_size:
+        loop.reason = reason
         return Leave.MONITOR
-    record = RunIo.at(u64(loop.monitor_run + RUN_UNION))
-    offset = record.data_offset
-    if record.direction != OUT or record.port != PORT_CALL or record.size != 1:
-        return Leave.MONITOR
-    if offset >= loop.run_size:
-        return Leave.MONITOR
-    return serve(loop, load8(u64(loop.monitor_run + offset)))
+    call = load8(u64(loop.monitor_run + offset))
+    if call == Call.DONE:  # of all calls the most frequent
+        loop.calls[Call.DONE] += 1
+        return answered(loop)
+    return serve(loop, call)
 
 
 def serve(loop: Loop, call: u8) -> u8:
-    """Do what is done here, DONE, KICK and what has to do with ExtINT; leave the rest to Python."""
+    """Do what is done here, KICK and what has to do with ExtINT; leave the rest to Python."""
     loop.call = call
     if call < CALLS:
         loop.calls[call] += 1
@@ -358,8 +368,12 @@ def serve(loop: Loop, call: u8) -> u8:
         error = inject(loop)
         if error != 0:
             return failed(loop, error, Leave.GUEST_ERROR, False)
-    elif call != Call.DONE:
-        return Leave.CALL
+        return answered(loop)
+    return Leave.CALL
+
+
+def answered(loop: Loop) -> u8:
+    """The monitor has done what it was entered for; a guest goes on."""
     if loop.guest_run != 0:
         answer(loop)
         loop.in_monitor = 0
