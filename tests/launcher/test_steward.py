@@ -28,9 +28,11 @@ from tests.launcher.test_moulds import (
     thawed,
     until,
 )
-from vestige.host.process.forks import Answer
+from vestige.host.jail.namespaces import Forked, siblings
+from vestige.host.process.forks import Answer, Forks, serve
+from vestige.host.process.link import link_of
 from vestige.launcher import GuestError, Launcher, messages
-from vestige.launcher.casting import Casting
+from vestige.launcher.casting import Casting, Last
 from vestige.launcher.launcher import Machine
 
 __all__ = ["frozen", "kernels", "launcher", "pytestmark", "snapshot"]
@@ -278,7 +280,7 @@ def test_what_a_mould_has_made_last_ends_with_it() -> None:
     link, other = os.pipe()
     life = os.pidfd_open(made)
     socket.send_fds(far, [bytes(Answer(process=made))], [link, life])
-    casting = Casting(near, mould)
+    casting = Casting(near, mould, Last())
     casting.is_asked = True
     casting.close()
     for each in (mould, made):
@@ -287,6 +289,68 @@ def test_what_a_mould_has_made_last_ends_with_it() -> None:
     for each in (link, other, life):
         os.close(each)
     far.close()
+
+
+def test_what_a_mould_was_killed_before_it_told_of_is_waited_for() -> None:
+    near, far = messages.pair()
+    last = Last()
+    read, write = os.pipe()
+    mould = os.fork()
+    if mould == 0:
+        near.close()
+        fill(far)  # so it never gets to its answer
+        place = last.keep()
+        forks = Forks(requests=far.fileno(), last=place)
+        if siblings(forks, serve, Forked(0)):
+            has_page = f"{place:x}-" in Path("/proc/self/maps").read_text()
+            os.write(write, bytes((has_page,)))
+            link_of(forks.link).receive()  # until its mould is gone
+        os._exit(1)
+    far.close()
+    casting = Casting(near, mould, last)
+    casting.ask()
+    assert os.read(read, 1) == b"\0"
+    made = last.number
+    assert made not in (0, mould)
+    casting.close()
+    for each in (mould, made):
+        with pytest.raises(ChildProcessError):  # it is waited for
+            os.waitpid(each, os.WNOHANG)
+    for each in (read, write):
+        os.close(each)
+
+
+def fill(end: socket.socket) -> None:
+    """Have no more room behind a socket."""
+    end.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            end.send(b"")
+    end.setblocking(True)
+
+
+def test_with_other_limits_of_the_launcher_s_there_is_another_mould(
+    launcher: Launcher, snapshot: Path
+) -> None:
+    mould_of(launcher, snapshot)
+    thaw = thawed(launcher, snapshot)
+    with talking(thaw) as (machine, ours):
+        steward = parent_of(machine.pid)
+        template = parent_of(steward)
+        spare_s_process(steward, mould_s_process(steward, machine.pid), machine.pid)
+        soft, hard = resource.prlimit(template, resource.RLIMIT_NOFILE)
+        other = soft - 1, hard
+        resource.prlimit(template, resource.RLIMIT_NOFILE, other)
+        with talking(thaw) as (first, theirs):
+            assert parent_of(first.pid) == template
+            assert resource.prlimit(first.pid, resource.RLIMIT_NOFILE) == other
+            assert answers(theirs, b"there")
+        mould_of(launcher, snapshot)
+        with talking(thaw) as (later, theirs):
+            assert parent_of(later.pid) not in (steward, template)
+            assert resource.prlimit(later.pid, resource.RLIMIT_NOFILE) == other
+        assert answers(ours, b"still here")
+    until(lambda: not Path(f"/proc/{steward}").exists())
 
 
 def waiting() -> int:

@@ -55,9 +55,11 @@ OTHERWISE = {
 }
 
 
-def present() -> list[tuple[int, int]]:
-    """What this process may have, and raise that to, of each."""
-    return [resource.getrlimit(limit.number) for limit in ALL]
+def present(process: int = 0) -> list[tuple[int, int]]:
+    """What a process, 0: this one, may have, and raise that to, of each. Raises OSError where there
+    is none of this user's.
+    """
+    return [resource.prlimit(process, limit.number) for limit in ALL]
 
 
 def cure(error: int, *limits: Limit) -> str:

@@ -3,8 +3,10 @@
 It has the machine of a snapshot built, and nothing of any guest: see host/process/mould.py.
 """
 
+import ctypes
 import errno
 import gc
+import mmap
 import os
 import signal
 import socket
@@ -31,6 +33,7 @@ from vestige.launcher.machines import FAILED
 
 MOULD_S = 10.0  # seconds for the mould to answer
 RIGHTS = 2  # descriptors of an answer: of a link, and of a pidfd
+NUMBER_SIZE = 4  # bytes of a process's number
 
 
 class Spare:
@@ -61,11 +64,37 @@ def _end_process(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
+class Last:
+    """Where the kernel writes the number of the process that a mould makes, before that runs: so it
+    is known, and can be waited for, though the mould be killed before it answers.
+
+    The steward and the mould share this page, and no machine's process has it.
+    """
+
+    def __init__(self) -> None:
+        self._page = mmap.mmap(-1, mmap.PAGESIZE)
+
+    @property
+    def number(self) -> int:
+        """0: it has made none since this was cleared."""
+        return int.from_bytes(self._page[:NUMBER_SIZE], sys.byteorder)
+
+    def clear(self) -> None:
+        """No process is meant any more."""
+        self._page[:NUMBER_SIZE] = bytes(NUMBER_SIZE)
+
+    def keep(self) -> int:
+        """In the mould: have no fork have it; its address."""
+        self.clear()  # the page is there then: a process that is being killed may get no other
+        self._page.madvise(mmap.MADV_DONTFORK)
+        return ctypes.addressof(ctypes.c_char.from_buffer(self._page))
+
+
 class Casting:
     """The mould's process, which makes a Spare each time that it is asked."""
 
-    def __init__(self, requests: socket.socket, pid: int) -> None:
-        self._requests, self._pid = requests, pid
+    def __init__(self, requests: socket.socket, pid: int, last: Last) -> None:
+        self._requests, self._pid, self._last = requests, pid, last
         self.is_asked = False
 
     def fileno(self) -> int:
@@ -75,6 +104,7 @@ class Casting:
     def ask(self) -> None:
         """For another, unless it is asked already. Raises GoneError."""
         if not self.is_asked:
+            self._last.clear()
             try:
                 self._requests.send(b"\0")
             except OSError:
@@ -113,12 +143,15 @@ class Casting:
         if self.is_asked:
             with suppress(GuestError, UsageError):
                 self.take().end()
+        if self.is_asked and (made := self._last.number):  # of which it could not tell any more
+            _end_process(made)
         self._requests.close()
 
 
 def begin_casting(wanted: Wanted, compiled: Compiled, known: kvm.Known) -> Casting:
     """The mould's process, which is ready. Raises GuestError, OSError."""
     near, far = messages.pair()
+    last = Last()
     own, pid = os.getpid(), os.fork()
     if pid == 0:
         status = FAILED
@@ -126,13 +159,13 @@ def begin_casting(wanted: Wanted, compiled: Compiled, known: kvm.Known) -> Casti
             close_all_but([*wanted.snapshot.descriptors, far.fileno()])
             end_with_parent()
             if os.getppid() == own:  # else no signal would come when it ends
-                status = _be_cast(far, wanted, compiled, known)
+                status = _be_cast(far, wanted, compiled, known, last)
         except BaseException:  # noqa: BLE001 - a bug of ours, and no frame above may see it
             sys.excepthook(*sys.exc_info())
         finally:
             os._exit(status)
     far.close()
-    casting = Casting(near, pid)
+    casting = Casting(near, pid, last)
     try:
         kind, value, _ = messages.receive(near)
     except (EOFError, OSError):
@@ -143,7 +176,9 @@ def begin_casting(wanted: Wanted, compiled: Compiled, known: kvm.Known) -> Casti
     return casting
 
 
-def _be_cast(requests: socket.socket, wanted: Wanted, compiled: Compiled, known: kvm.Known) -> int:
+def _be_cast(
+    requests: socket.socket, wanted: Wanted, compiled: Compiled, known: kvm.Known, last: Last
+) -> int:
     """Build the machine, and fork it each time that somebody asks; the exit status."""
     ready = native.Ready(compiled, known, control=_unasked)
     try:
@@ -154,7 +189,7 @@ def _be_cast(requests: socket.socket, wanted: Wanted, compiled: Compiled, known:
     gc.collect()
     gc.freeze()
     messages.say(requests, messages.READY, None)
-    cast(mould, requests.fileno(), compiled, known)
+    cast(mould, requests.fileno(), last.keep(), compiled, known)
     return 0
 
 

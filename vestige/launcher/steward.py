@@ -97,6 +97,8 @@ class Steward:
         self._requests, self._signals, self._casting = requests, signals, casting
         self._wanted, self._compiled, self._known = wanted, compiled, known
         self._parts = wanted.snapshot.descriptors
+        self._template = os.getppid()
+        self._limits = limits.present()
         self._copies: list[Copy] = []
         self._spare: Spare | None = None
         self._wants_spare = True
@@ -195,6 +197,8 @@ class Steward:
     def _begin(self, given: list[int]) -> None:
         """Have a thread be the run. Raises GoneError, and others where there can be none."""
         self._wants_spare = False
+        if limits.present(self._template) != self._limits:  # the mould has those of before
+            raise messages.GoneError("other limits than the mould's; the template has them")
         spare, self._spare = self._spare, None
         is_one_of_many = spare is None
         if spare is not None and spare.is_over:

@@ -20,6 +20,7 @@ PR_GET_TID_ADDRESS = 40
 SIGCHLD = 17
 CHILD_SETTID = 0x0100_0000
 PARENT = 0x8000
+PARENT_SETTID = 0x0010_0000
 NEW_USER = 0x1000_0000
 NEW_MOUNTS = 0x0002_0000
 # Of host names, System V IPC, processes, networks.
@@ -115,6 +116,7 @@ def siblings(forks: Forks, serve: Callable[[Forks], bool], forked: Forked) -> bo
     """
     own, place = Own(), number_place()
     forks.flags = forked.flags | PARENT | SIGCHLD | (place and CHILD_SETTID)
+    forks.flags |= forks.last and PARENT_SETTID
     forks.thread = place
     _before()
     if serve(forks):

@@ -54,12 +54,14 @@ class Rights(Struct):
 
 class Forks(Struct):
     """What `serve` works with. `requests`: a socket; `flags` of clone(2); `thread`: where the C
-    library has the number of the main thread, 0: unknown; `link`: in a fork its end of it.
+    library has the number of the main thread, 0: unknown; `last`: where the kernel writes a fork's
+    number before that runs, if `flags` say so; `link`: in a fork its end of it.
     """
 
     requests: u64
     flags: u64
     thread: u64
+    last: u64
     link: u64
     ends: i32[2]
     asked: u8[ASKED_FOR]
@@ -94,7 +96,7 @@ def fork(forks: Forks) -> bool:
         return False
     near, far = u64(forks.ends[0]), u64(forks.ends[1])
     forks.link = far
-    process = syscall(SYS_CLONE, forks.flags, 0, 0, forks.thread, 0, 0)
+    process = syscall(SYS_CLONE, forks.flags, 0, forks.last, forks.thread, 0, 0)
     if process == 0:
         syscall(SYS_CLOSE, near, 0, 0, 0, 0, 0)
         return True

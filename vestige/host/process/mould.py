@@ -66,18 +66,18 @@ class Mould:
         return self._machine
 
 
-def cast(mould: Mould, requests: int, compiled: Compiled, known: kvm.Known) -> None:
+def cast(mould: Mould, requests: int, last: int, compiled: Compiled, known: kvm.Known) -> None:
     """Have a machine's process be forked each time that somebody asks at a socket, see forks.py.
 
-    It is a child of this process's parent. Returns once nobody is there who could ask. Raises
-    OSError where no process can be had.
+    It is a child of this process's parent, and `last` the address where its number is written.
+    Returns once nobody is there who could ask. Raises OSError where no process can be had.
     """
     forked = namespaces.fork()  # tells whether there are namespaces
     if forked.pid == 0:
         os._exit(0)
     os.waitpid(forked.pid, 0)
     signal.pthread_sigmask(signal.SIG_BLOCK, inner.IGNORED)  # until a fork has its own handlers
-    forks = Forks(requests=requests)
+    forks = Forks(requests=requests, last=last)
     if namespaces.siblings(forks, compiled.forker, forked):
         link = link_of(forks.link)
 
