@@ -1,5 +1,6 @@
 """Machines started from Python: their options and streams, how they end, and who ends them."""
 
+import asyncio
 import io
 import os
 import re
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -35,7 +36,7 @@ from vestige.host.control.client import await_start, find
 from vestige.host.freeze.parts import CPUS_AT, HEAD, size_of
 from vestige.host.kvm import cpu_state
 from vestige.launcher import GuestError, Launcher, UsageError, launcher
-from vestige.launcher.launcher import command_line
+from vestige.launcher.launcher import Machine, command_line
 from vestige.softhost import SoftHost
 
 NOWHERE = subprocess.DEVNULL
@@ -472,6 +473,33 @@ def test_a_machine_that_ends_instead_of_running_says_so_when_asked(
         pytest.raises(GuestError, match=f"machine {machine.pid} has ended with status 2"),
     ):
         machine.statistics()
+
+
+@pytest.mark.parametrize(("end", "status"), [(Machine.stop, 143), (Machine.kill, 137)])
+def test_who_asks_the_agent_of_a_machine_that_ends_is_told_of_its_status(
+    ready: Launcher, kernels: Kernels, end: Callable[[Machine], None], status: int
+) -> None:
+    """Also later, though its sockets are gone; here no agent answers while it runs."""
+    machine = ready.start(kernel=kernels("idle"), stdout=subprocess.DEVNULL, agent=True)
+    line = f"machine {machine.pid} has ended with status {status}$"
+
+    async def asked() -> None:
+        pinging = asyncio.create_task(machine.asyncio.ping())
+        await asyncio.sleep(0)
+        end(machine)
+        await pinging
+
+    machine.statistics()  # it runs
+    machine.way()
+    with pytest.raises(GuestError, match=line):
+        asyncio.run(asked())
+    with pytest.raises(GuestError, match=line):
+        asyncio.run(machine.asyncio.ping())
+    with pytest.raises(GuestError, match=line):
+        machine.run(["true"])
+    machine.close()
+    with pytest.raises(UsageError, match="is closed"):
+        machine.ping()
 
 
 def test_who_asks_a_machine_that_never_runs_waits_as_long_as_its_patience(

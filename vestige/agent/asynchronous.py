@@ -9,8 +9,9 @@ from typing import TypeVar
 from vestige.agent import operations
 from vestige.agent.blocking import PATIENCE, Way
 from vestige.agent.operations import LIMIT, Done
-from vestige.agent.talk import Came, Connect, Exchange, Steps, Talk
+from vestige.agent.talk import Came, Connect, Exchange, GoneError, Steps, Talk, UnreachedError
 from vestige.agent.wire import Wire
+from vestige.errors import GuestError, UsageError
 
 T = TypeVar("T")
 
@@ -25,6 +26,10 @@ class AsyncAsking:
     async def way(self) -> Way:
         """To the agent."""
         raise NotImplementedError
+
+    async def reason(self, error: UnreachedError | GoneError) -> UsageError | GuestError:
+        """As Asking.reason."""
+        return error
 
     async def ping(self) -> None:
         """Return once the agent answers."""
@@ -52,7 +57,10 @@ class AsyncAsking:
     async def _do(self, operation: Callable[[Talk], Steps[T]]) -> T:
         path, patience = await self.way()
         talk = Talk(patience, int.from_bytes(os.urandom(4)))
-        return await drive(Wire(path), talk, operation(talk))
+        try:
+            return await drive(Wire(path), talk, operation(talk))
+        except (UnreachedError, GoneError) as error:
+            raise await self.reason(error) from None
 
 
 class AsyncAgent(AsyncAsking):

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from vestige.agent import operations
 from vestige.agent.operations import LIMIT, Done
-from vestige.agent.talk import Came, Connect, Exchange, Steps, Talk
+from vestige.agent.talk import Came, Connect, Exchange, GoneError, Steps, Talk, UnreachedError
 from vestige.agent.wire import Wire
+from vestige.errors import GuestError, UsageError
 
 PATIENCE = 30.0  # seconds for the agent to answer
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -38,6 +39,10 @@ class Asking:
     def way(self) -> Way:
         """To the agent."""
         raise NotImplementedError
+
+    def reason(self, error: UnreachedError | GoneError) -> UsageError | GuestError:
+        """What to raise for the end of that way, or for none: that, or what it comes of."""
+        return error
 
     def ping(self) -> None:
         """Return once the agent answers."""
@@ -75,7 +80,10 @@ class Asking:
     def _do(self, operation: Callable[[Talk], Steps[T]]) -> T:
         path, patience = self.way()
         talk = Talk(patience, int.from_bytes(os.urandom(4)))
-        return drive(Wire(path), talk, operation(talk))
+        try:
+            return drive(Wire(path), talk, operation(talk))
+        except (UnreachedError, GoneError) as error:
+            raise self.reason(error) from None
 
 
 class Agent(Asking):

@@ -29,6 +29,10 @@ class AbsentError(UsageError):
     """No agent answers in the guest."""
 
 
+class UnreachedError(UsageError):
+    """There is no way to the agent."""
+
+
 class GoneError(GuestError):
     """The way to the agent has ended."""
 

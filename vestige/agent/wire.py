@@ -6,8 +6,8 @@ import errno
 import os
 import socket
 
-from vestige.agent.talk import Came, Exchange
-from vestige.errors import GuestError, UsageError
+from vestige.agent.talk import Came, Exchange, UnreachedError
+from vestige.errors import GuestError
 
 PATH_LIMIT = 107  # bytes: sun_path is 108 with its NUL, unix(7)
 PIECE = 64 << 10  # bytes taken at once
@@ -25,7 +25,10 @@ class Wire:
         return -1 if self._end is None else self._end.fileno()
 
     def connect(self) -> None:
-        """A new connection in the place of the one that there is. Raises UsageError, GuestError."""
+        """A new connection in the place of the one that there is.
+
+        Raises UnreachedError, GuestError.
+        """
         self.close()
         end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -41,7 +44,7 @@ class Wire:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
                 raise
-            raise UsageError(
+            raise UnreachedError(
                 f"{self.path}: {reason}; a run with --agent has its agent's socket, `vestige ps"
                 " --json` tells where"
             ) from None

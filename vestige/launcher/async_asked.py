@@ -4,6 +4,8 @@ import asyncio
 
 from vestige.agent.asynchronous import AsyncAsking
 from vestige.agent.blocking import Asking, Way
+from vestige.agent.talk import GoneError, UnreachedError
+from vestige.errors import GuestError, UsageError
 
 
 class AsyncAsked(AsyncAsking):
@@ -15,3 +17,7 @@ class AsyncAsked(AsyncAsking):
     async def way(self) -> Way:
         """As of the machine, whose guest may have to be waited for."""
         return await asyncio.to_thread(self._machine.way)
+
+    async def reason(self, error: UnreachedError | GoneError) -> UsageError | GuestError:
+        """As of the machine."""
+        return await asyncio.to_thread(self._machine.reason, error)

@@ -28,6 +28,7 @@ from vestige.launcher.moulds import Mould, Moulds
 from vestige.process import search_path
 
 if TYPE_CHECKING:
+    from vestige.agent.talk import GoneError, UnreachedError
     from vestige.host.control.client import Run
 
 PACKAGES = Path(__file__).resolve().parent.parent.parent  # where vestige is imported from
@@ -265,6 +266,13 @@ class Machine(Asked):
             run.close()
             raise GuestError(f"machine {self.pid}: it can't be asked, its name is another run's")
         return run
+
+    def reason(self, error: "UnreachedError | GoneError") -> UsageError | GuestError:
+        """As of Asking: the end of the machine, which comes right behind that of its sockets."""
+        try:
+            return self._has_ended(self.wait()) if self._ends_within(ENDS) else error
+        except (UsageError, GuestError) as why:  # it is closed; or ended with who had made it
+            return why
 
     def _has_ended(self, status: int) -> GuestError:
         return GuestError(f"machine {self.pid} has ended with status {status}")
