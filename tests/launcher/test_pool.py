@@ -130,6 +130,42 @@ def test_guests_that_all_end_at_once_are_told_and_nobody_waits_for_ever(
             pass
 
 
+def test_guests_that_somebody_kills_as_they_come_are_told_of_once(
+    launcher: Launcher, snapshot: Path
+) -> None:
+    nowhere = subprocess.DEVNULL
+    with Pool(snapshot, launcher=launcher, stderr=nowhere) as pool:
+        while pool._problem is None:
+            with pool._change:
+                for machine, _ in pool._ready:
+                    machine.kill()
+        with pytest.raises(GuestError, match="the last with status 137"), pool.guest(PATIENCE):
+            pass
+        with pool.guest(PATIENCE) as machine:
+            assert machine.statistics()["restarts"] == 0
+
+
+def test_what_refuses_a_guest_does_so_no_longer_than_it_is_there(
+    launcher: Launcher, snapshot: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_words: object, **_options: object) -> None:
+        raise GuestError("too many open files")
+
+    with Pool(snapshot, launcher=launcher) as pool:
+        with monkeypatch.context() as patched:
+            patched.setattr(launcher, "thaw", refuse)
+            with pool.guest(PATIENCE):
+                pass
+            for _ in range(2):
+                with pytest.raises(GuestError, match="too many"), pool.guest(PATIENCE):
+                    pass
+            until(lambda: pool._problem is not None)
+        with pytest.raises(GuestError, match="too many"), pool.guest(PATIENCE):
+            pass
+        with pool.guest(PATIENCE) as machine:
+            assert machine.statistics()["restarts"] == 0
+
+
 def test_guests_that_are_held_go_on_for_who_takes_one(launcher: Launcher, snapshot: Path) -> None:
     ours, theirs = socket.socketpair()
     with (

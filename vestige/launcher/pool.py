@@ -83,8 +83,9 @@ class Pool:
     def guest(self, timeout: float | None = None) -> Iterator[Machine]:
         """One that nobody has used, which is killed in the end: nobody will use it again.
 
-        Waits while none stands ready, at most `timeout` seconds. Raises TimeoutError, GuestError
-        where there will be none, UsageError where the pool is closed.
+        Waits while none stands ready, at most `timeout` seconds. Raises TimeoutError; UsageError
+        where the pool is closed; GuestError or UsageError where there could be none, which one is
+        told, and for the next it is tried again.
         """
         machine = self._take(timeout)
         try:
@@ -120,12 +121,13 @@ class Pool:
                 raise TimeoutError(f"no guest stands ready within {timeout} s")
             if self._closing:
                 raise UsageError("the pool is closed; make another")
-            if not self._ready and self._problem is not None:
-                raise self._problem
-            machine, _ = self._ready.pop(0)
-            self._used += 1
+            problem, self._problem = self._problem, None  # the keeper tries again
             self._short = 0
             self._tell_keeper()
+            if not self._ready and problem is not None:
+                raise problem
+            machine, _ = self._ready.pop(0)
+            self._used += 1
         return machine
 
     def _tell_keeper(self) -> None:
