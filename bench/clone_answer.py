@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 from bench.common import command, pc, results
 from bench.common.guests import Guest
-from bench.common.migrated import Qemu
+from bench.common.migrated import Qemu, incoming
 from bench.common.places import in_the_software_host
 from vestige.launcher import Launcher, Machine
 
@@ -78,6 +78,7 @@ def conclude(rounds: int, write_page: bool) -> None:
         "kernel": str(kernel.bzimage),
         "initrd": str(initramfs.debian("cloud")),
         "qemu": qemu.words,
+        "version": qemu.version,
         "rounds": rounds,
     }
     words = ["--inside", json.dumps(what)]
@@ -92,8 +93,12 @@ def conclude(rounds: int, write_page: bool) -> None:
     report(found, write_page=write_page)
 
 
-def measure(*, kernel: str, initrd: str, qemu: list[str], rounds: int) -> command.Measured:
-    """Inside: milliseconds. The first round fills caches and does not count."""
+def measure(
+    *, kernel: str, initrd: str, qemu: list[str], version: str, rounds: int
+) -> command.Measured:
+    """Inside: milliseconds. The first round fills caches and does not count. `qemu` begins the
+    command line of a QEMU of that version.
+    """
     disk = Path("/dev/vda")
     with TemporaryDirectory(dir=FAST) as name:
         os.environ["TMPDIR"] = name  # where temporary overlays are, QEMU's, too
@@ -101,7 +106,7 @@ def measure(*, kernel: str, initrd: str, qemu: list[str], rounds: int) -> comman
         copies = [Path(shutil.copy(each, folder)) for each in (kernel, initrd)]
         guest = Guest(copies[0], copies[1], MEMORY, tuple(qemu))
         with Launcher() as launcher:
-            ways = {**ours(launcher, guest, disk, folder), **theirs(guest, disk, folder)}
+            ways = {**ours(launcher, guest, disk, folder), **theirs(guest, version, disk, folder)}
             measured: command.Measured = {each: [] for each in ways}
             for number in range(rounds + 1):
                 for each, start in ways.items():
@@ -151,7 +156,7 @@ def ours(launcher: Launcher, guest: Guest, disk: Path, folder: Path) -> dict[str
     return {BOOT: boot, CLONE: clone}
 
 
-def theirs(guest: Guest, disk: Path, folder: Path) -> dict[str, Start]:
+def theirs(guest: Guest, version: str, disk: Path, folder: Path) -> dict[str, Start]:
     """The same of QEMU's."""
     state, written = folder / "state", folder / "written"
 
@@ -168,7 +173,7 @@ def theirs(guest: Guest, disk: Path, folder: Path) -> dict[str, Start]:
         machine.migrate(state)
     return {
         THEIR_BOOT: lambda: boot(disk),
-        INCOMING: lambda: boot(written, "-incoming", f"exec:cat {state}"),
+        INCOMING: lambda: boot(written, *incoming(version, state)),
     }
 
 

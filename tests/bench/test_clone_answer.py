@@ -1,7 +1,12 @@
-"""The tables of bench/clone_answer.py: what is met and what is missed."""
+"""The tables of bench/clone_answer.py, what is met and what is missed; how QEMU goes on."""
+
+from pathlib import Path
+
+import pytest
 
 from bench import clone_answer
 from bench.clone_answer import BOOT, CLONE, INCOMING, THEIR_BOOT, TIME
+from bench.common.migrated import incoming
 
 
 def test_a_clone_is_judged_by_a_boot_and_by_qemu() -> None:
@@ -11,3 +16,11 @@ def test_a_clone_is_judged_by_a_boot_and_by_qemu() -> None:
     assert f"| {CLONE} | 450 ms | 450 ms | 450 ms |" in lines
     assert f"| {CLONE} ≤ 0.05 x {BOOT} | 0.050 x | met |" in lines
     assert f"| {CLONE} ≤ 1.0 x {INCOMING} | 1.125 x | **missed** |" in lines
+
+
+@pytest.mark.parametrize(
+    ("version", "how"),
+    [("7.2.22", "exec:cat state"), ("8.2", "file:state"), ("11.1.3", "file:state")],
+)
+def test_a_qemu_that_reads_files_needs_no_pipe(version: str, how: str) -> None:
+    assert incoming(version, Path("state")) == ("-incoming", how)
