@@ -2,8 +2,10 @@
 
 import atexit
 import os
-import termios
 from _collections_abc import Callable
+
+# termios is not imported for a run that has no terminal.
+# ruff: noqa: PLC0415
 
 TYPE_CHECKING = False  # typing's, which would be slow to import
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ def size(descriptor: int) -> tuple[int, int]:
 
 def all_keys(attributes: "list[Any]") -> "list[Any]":
     """`attributes` of a terminal that gives every key as it is, and changes nothing it is sent."""
+    import termios
+
     changed = guest_keys(attributes)
     changed[OUTPUT_MODES] &= ~termios.OPOST
     changed[LOCAL_MODES] &= ~termios.ISIG
@@ -55,6 +59,8 @@ def guest_keys(attributes: "list[Any]") -> "list[Any]":
 
     Output keeps its processing, so that our own messages stay lines.
     """
+    import termios
+
     changed = list(attributes)
     changed[INPUT_MODES] &= ~(
         termios.IGNBRK
@@ -115,6 +121,8 @@ class RawTerminal:
         """Take it, and put it back at the end of the process at the latest."""
         if self._saved is not None:
             return
+        import termios
+
         try:
             self._saved = termios.tcgetattr(self._descriptor)
         except termios.error:  # it has hung up
@@ -145,6 +153,8 @@ class RawTerminal:
         self._set(saved)
 
     def _set(self, attributes: "list[Any]") -> None:
+        import termios
+
         try:  # noqa: SIM105 - contextlib is slow to import
             termios.tcsetattr(self._descriptor, termios.TCSANOW, attributes)
         except termios.error:

@@ -52,21 +52,24 @@ def begin_with(device: str, start: str, size: str) -> None:
             execute(opened.read(int(size)))
 
 
-def kept() -> bytes | None:
+def kept() -> memoryview | None:
     """The modules' code, for `execute`; None: none is kept, or it is not of these sources."""
+    from mmap import MAP_POPULATE, MAP_PRIVATE, PROT_READ, mmap  # noqa: PLC0415 - not in there
+
     from vestige import cache_folder  # noqa: PLC0415 - not in the software host
     from vestige.errors import UsageError  # noqa: PLC0415 - as above
 
     try:
         with open(cache_folder.open_file(cache_folder.IMAGES, file(), own=True), "rb") as opened:
-            data = opened.read()
+            # To read it would have the kernel find a page for each of its, and copy that.
+            data = mmap(opened.fileno(), 0, MAP_PRIVATE | MAP_POPULATE, PROT_READ)
         start = SIZE + SIZE
         end = start + int.from_bytes(data[:SIZE], "little")
         if len(data) != end + int.from_bytes(data[SIZE:start], "little") or end == start:
             return None
         made_by, files = marshal.loads(data[start:end])
-        return data[end:] if made_by == here() and are(files) else None
-    except (OSError, UsageError):
+        return memoryview(data)[end:] if made_by == here() and are(files) else None
+    except (OSError, UsageError, ValueError):  # of an empty file
         return None
 
 
@@ -89,7 +92,7 @@ def are(files: "Files") -> bool:
     return True
 
 
-def execute(code: bytes) -> None:
+def execute(code: bytes | memoryview) -> None:
     """Import its modules in order.
 
     All are there from the beginning, as empty ones: a package may begin by importing what is in it.

@@ -25,7 +25,6 @@ from vestige.host import run as native
 from vestige.host.backends import disks
 from vestige.host.backends.console import Console, File
 from vestige.host.backends.consoles import Consoles
-from vestige.host.backends.events import Events, Source
 from vestige.host.clock import set_zone
 from vestige.host.compiled import Compiled
 from vestige.host.control.server import Control, about
@@ -39,6 +38,7 @@ from vestige.process import prepare
 from vestige.signals import Watch
 
 if TYPE_CHECKING:
+    from vestige.host.backends.events import Events
     from vestige.host.files.opening import Display
 
 INPUT_FILES = 5  # of INPUTS, as host.files.opening has them
@@ -71,10 +71,12 @@ class Places:
         stream = os.open(place, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         return Control(about(asked, os.getpid()), end, (stream,))
 
-    def events(self, asked: RunOptions, resources: Resources, watch: Watch) -> Events | None:
+    def events(self, asked: RunOptions, resources: Resources, watch: Watch) -> "Events | None":
         """What is typed out there, through the last of them but that."""
         if not asked.has_events:
             return None
+        from vestige.host.backends.events import Events, Source  # noqa: PLC0415 - few have any
+
         place = self._devices[-1 - _carries(asked)]
         stream = os.open(place, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         events = resources.keep(Events(Source(stream)))

@@ -77,8 +77,10 @@ def _run(options: RunOptions, words: list[str], resources: Resources, watch: Wat
         collisions.check(options)  # by its own words, not those of what is opened out here
     files = open_files(opened, resources, watch)
     check_guest(options, files, config_of(options))
-    code = watch.call(lambda: compiled(shows=options.display is not None), whole=True)
-    code.append(bundle.kept() or b"")
+    code: list[bytes | memoryview] = [
+        *watch.call(lambda: compiled(shows=options.display is not None), whole=True),
+        bundle.kept() or b"",
+    ]
     inputs, sizes = together(files, code)
     resources.keep_file(inputs)
     lent = None
@@ -231,7 +233,7 @@ def refuse_uefi(options: RunOptions) -> None:
         raise UsageError(f"--firmware {options.firmware}: {emulator.CR8_CURE}")
 
 
-def together(files: Files, code: list[bytes]) -> tuple[int, list[int]]:
+def together(files: Files, code: Sequence[bytes | memoryview]) -> tuple[int, list[int]]:
     """One file, only to be read, of what a guest starts from, and what is compiled; their sizes."""
     made = os.memfd_create("inputs", os.MFD_CLOEXEC)
     try:

@@ -9,7 +9,6 @@ from vestige.host import prepared, replay
 from vestige.host.loop import runloop
 from vestige.host.loop.session import Runner
 from vestige.host.messages import tell
-from vestige.host.process import forks
 from vestige.host.steps import Replayer
 from vestige.lang import cache
 from vestige.lang.image import Image
@@ -19,6 +18,7 @@ from vestige.lang.types import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vestige.host.process import forks
     from vestige.lang.build import Built
 
     Build = Callable[..., Built]
@@ -135,6 +135,8 @@ def _compiled_monitor() -> Image:
 
 
 def _build_run_loop() -> "Built":
+    from vestige.host.process import forks  # noqa: PLC0415 - not where cached
+
     entries = [runloop.run, replay.replay, forks.serve]
     return compiler()(entries, base=None, runtime="process")
 
@@ -153,7 +155,7 @@ def forker_of(native: NativeImage) -> "Callable[[forks.Forks], bool]":
     """forks.serve of that image."""
     function = native["serve"]
 
-    def serve(of: forks.Forks) -> bool:
+    def serve(of: "forks.Forks") -> bool:
         return bool(function(of))
 
     return serve

@@ -13,7 +13,7 @@ import errno
 import mmap
 import os
 from _collections_abc import Callable, Sequence
-from contextvars import ContextVar
+from _contextvars import ContextVar
 
 from vestige.errors import GuestError
 from vestige.host import limits

@@ -7,7 +7,7 @@ this user's cache wrote are loaded.
 # ruff: noqa: PTH123, PLC0415
 
 import marshal
-from bisect import bisect_right
+from _bisect import bisect_right  # bisect itself is one more file, for nothing
 
 from vestige.lang.types import TYPE_CHECKING
 

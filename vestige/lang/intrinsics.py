@@ -8,7 +8,7 @@ Device models use none of these: their guest memory comes in as a `Memory`.
 """
 
 import ctypes
-from contextvars import ContextVar
+from _contextvars import ContextVar
 
 from vestige.lang.types import TYPE_CHECKING, Struct, i64, u8, u16, u32, u64
 
