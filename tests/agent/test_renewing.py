@@ -1,6 +1,7 @@
 """A guest that goes on from a snapshot is renewed before anybody else asks its agent."""
 
 import base64
+import os
 import shutil
 import socket
 import subprocess
@@ -145,6 +146,22 @@ def test_the_mac_is_seen_to_whatever_became_of_the_random_numbers(
 ) -> None:
     done = Peer(Both(1)).have(renewing.conversation(Talk(1, 1), RANDOM, mac))
     assert (done.status, done.stderr) == (3, told)
+
+
+def test_a_run_that_ends_may_close_what_its_threads_have_open(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a steward: behind the request, and before its answer is taken."""
+    wire = Wire(str(tmp_path / "agent"))
+
+    def end(client: socket.socket) -> None:
+        client.recv(1)
+        os.close(wire.fileno())
+
+    with at_a_socket(tmp_path / "agent", end):
+        wire.connect()
+        renewing.renew(wire, None)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_run_that_ends_meanwhile_tells_nothing(

@@ -19,7 +19,7 @@ from vestige.agent import operations, readdressing
 from vestige.agent.blocking import drive
 from vestige.agent.operations import FIRST_PAUSE, LONGEST_PAUSE, SHELL, Done
 from vestige.agent.protocol import SHOWN, RefusedError
-from vestige.agent.talk import Exchange, GoneError, Steps, Talk
+from vestige.agent.talk import Exchange, GoneError, Steps, Talk, UnreachedError
 from vestige.agent.wire import Wire
 from vestige.errors import GuestError, UsageError
 from vestige.host.messages import in_one_line, tell
@@ -105,7 +105,7 @@ def _renew(wire: Wire, mac: bytes | None, waits: Waits | None, silence: float) -
             talk,
             _impatient(talk, conversation(talk, os.urandom(RANDOM), mac, waits), silence),
         )
-    except GoneError:
+    except (GoneError, UnreachedError):
         return  # the run has ended
     except (GuestError, UsageError) as error:
         problem = str(error)

@@ -64,13 +64,15 @@ class Wire:
                 return Came(now, 0, None)
         except BlockingIOError:
             pass
-        except ConnectionError:
+        except OSError as error:
+            _refuse_other(error)
             return Came(now, 0, None)
         try:
             sent = self._end.send(step.data) if step.data else 0
         except BlockingIOError:
             pass
-        except ConnectionError:  # what came before is told first
+        except OSError as error:  # what came before is told first
+            _refuse_other(error)
             return Came(now, 0, received or None)
         return Came(now, sent, received)
 
@@ -78,7 +80,19 @@ class Wire:
         """Let the connection go, if there is one."""
         end, self._end = self._end, None
         if end is not None:
-            end.close()
+            try:
+                end.close()
+            except OSError as error:
+                _refuse_other(error)
+
+
+def _refuse_other(error: OSError) -> None:
+    """Raise an error that is not the end of a connection.
+
+    EBADF is one in a steward, where a run that ends closes all that its threads have open.
+    """
+    if not isinstance(error, ConnectionError) and error.errno != errno.EBADF:
+        raise error
 
 
 def _connect(end: socket.socket, path: str) -> None:
