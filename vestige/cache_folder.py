@@ -122,6 +122,17 @@ def _root(make: bool) -> Found:
     return _temporary(lack)
 
 
+def is_own() -> bool:
+    """Whether it is in the user's own folders, or can be made there. Nothing is told."""
+    try:
+        _, descriptor = _users(make=True)
+    except OSError:
+        return False
+    if descriptor is not None:
+        os.close(descriptor)
+    return True
+
+
 def _users(make: bool) -> Found:
     """The cache in the user's own folders. Raises OSError where it can't be there."""
     chosen = os.environ.get("XDG_CACHE_HOME", "")

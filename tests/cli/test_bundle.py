@@ -122,13 +122,32 @@ def test_none_is_kept_where_python_is_to_keep_no_code(python: Python, tmp_path: 
 
 def test_none_is_kept_of_sources_that_change_meanwhile(python: Python, tmp_path: Path) -> None:
     python(BEGIN.replace("1 << 62", "0"))
-    assert not (tmp_path / "cache").exists()
+    assert not list((tmp_path / "cache").rglob(f"{bundle.NAME}-*"))
 
 
 def test_without_a_cache_modules_come_from_their_files(python: Python, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("no folder")
     for _ in range(2):
         assert python(BEGIN + FROM_WHERE) == "False"
+
+
+def test_a_folder_of_images_that_others_could_change_is_told_of_by_the_run_alone(
+    python: Python, tmp_path: Path
+) -> None:
+    """It says so in one line, as without a bundle: nothing is raised before."""
+    folder = tmp_path / "cache" / "vestige" / "images"
+    folder.mkdir(parents=True, mode=0o700)
+    (tmp_path / "cache").chmod(0o700)
+    (tmp_path / "cache" / "vestige").chmod(0o700)
+    folder.chmod(0o777)
+    assert python(BEGIN + FROM_WHERE) == "False"
+    assert not list(folder.iterdir())
+
+
+def test_nothing_is_told_or_kept_for_a_user_without_a_home(python: Python, tmp_path: Path) -> None:
+    nowhere = {"XDG_CACHE_HOME": "", "HOME": f"{os.devnull}/none", "TMPDIR": str(tmp_path)}
+    assert python(BEGIN + FROM_WHERE, **nowhere) == "False"
+    assert not list(tmp_path.iterdir())
 
 
 def test_tracebacks_show_source_lines(python: Python) -> None:

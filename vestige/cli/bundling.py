@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from vestige import cache_folder
 from vestige.cli import bundle
+from vestige.errors import UsageError
 
 # The command line; the run, here and in the software host; and what each run's machine imports.
 ENTRIES = (
@@ -32,8 +34,12 @@ def begin() -> None:
             __import__(entry)
     finally:
         sys.meta_path.remove(noted)
-    if not sys.dont_write_bytecode:
+    if sys.dont_write_bytecode or not cache_folder.is_own():
+        return
+    try:
         _keep(noted.complete, began)
+    except (OSError, UsageError):
+        return  # what is compiled is sought in the same place, and why not is told then
 
 
 class _Noted:
