@@ -28,7 +28,6 @@ from vestige.lang.native import NativeImage
 from vestige.lang.types import Struct
 from vestige.monitor.core.machine import Machine
 from vestige.monitor.core.settle import settle
-from vestige.monitor.devices.virtio_net.link import NetworkLink
 from vestige.monitor.drivers.ring.queue import Queue
 from vestige.monitor.drivers.ring.spec import Opcode, Submission
 
@@ -77,11 +76,12 @@ class NetBench(Bench):
         self.ram.bytes = (ctypes.c_uint8 * RAM_SIZE)()
         self.ram.memory.low, self.ram.memory.low_size = ctypes.addressof(self.ram.bytes), RAM_SIZE
         self.pairs = pairs
-        absent = (abi.MAX_NET_PAIRS - pairs) * ctypes.sizeof(NetworkLink)  # at the end
-        size = ctypes.sizeof(Machine) - absent
         memory = (ctypes.c_uint8 * abi.STATE_SIZE)()
-        self.state = (ctypes.c_uint8 * size).from_buffer(memory)  # what of it is used
         self.machine = Machine.from_buffer(memory)
+        size = ctypes.sizeof(Machine)
+        if pairs == 1:  # what is behind the first link is the others'
+            size = address_of(self.machine.networks.links[1]) - address_of(self.machine)
+        self.state = (ctypes.c_uint8 * size).from_buffer(memory)  # what of it is used
         self.shared = abi.Shared()
         self.config = self.shared.config
         self.config.ram = self.ram.memory
@@ -191,16 +191,24 @@ class NetBench(Bench):
         self.ring.finish(submission)
         self.step()
 
+    def bring_unseen(self, data: bytes, file: int = 0) -> None:
+        """The first read ends with `data`, and the core has not looked yet."""
+        read = self.reads(file)[0]
+        ctypes.memmove(read.address, data, len(data))
+        self.ring.taken.remove(read)
+        self.ring.answer = lambda _: len(data)
+        self.ring.finish(read)
+
     def bring_some(self, data: bytes, file: int = 0) -> None:
-        """The read under way ends with `data`, which is no longer than it asked for."""
-        (read,) = self.reads(file)
+        """The first read under way ends with `data`, which is no longer than it asked for."""
+        read = self.reads(file)[0]
         ctypes.memmove(read.address, data, len(data))
         self.finish(read, len(data))
 
     def bring(self, data: bytes, file: int = 0) -> None:
-        """The file has `data`: the read under way ends with it, or with its beginning."""
+        """The file has `data`: the first read ends with it, or with its beginning."""
         while data:
-            (read,) = self.reads(file)
+            read = self.reads(file)[0]
             self.bring_some(data[: read.length], file)
             data = data[read.length :]
 

@@ -3,6 +3,7 @@
 import ipaddress
 import random
 import struct
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -40,6 +41,8 @@ from tests.devices.virtio_net.bench import (
     prefixed,
 )
 from vestige.abi import NetBackend
+from vestige.monitor.drivers.ring.chain import CHAIN
+from vestige.monitor.drivers.ring.spec import FIXED_FILE, HARD_LINK
 
 FORMATS = pytest.mark.parametrize("kind", [SplitDriver, PackedDriver])
 PLAIN = struct.pack(HEADER, 0, 0, 0, 0, 0, 0, 1)
@@ -113,6 +116,86 @@ def test_a_packet_of_a_tap_arrives_with_its_header(tap: NetBench, kind: type[Dri
     tap.bring(struct.pack(HEADER, NEEDS_CSUM, 0, 0, 0, 34, 16, 0) + frame(100))
     header = struct.pack(HEADER, NEEDS_CSUM, 0, 0, 0, 34, 16, 1)
     assert tap.received(receive) == [header + frame(100)]
+
+
+def test_reads_of_a_tap_wait_one_behind_the_other(tap: NetBench) -> None:
+    tap.go_with()
+    reads = tap.reads()
+    assert [read.flags for read in reads] == [FIXED_FILE | HARD_LINK] * (CHAIN - 1) + [FIXED_FILE]
+    places = sorted(read.address for read in reads)
+    assert all(second - first >= reads[0].length for first, second in pairwise(places))
+    assert reads[0].length > 65_535 + 12 + 18
+
+
+def test_packets_of_a_chain_arrive_in_one_look(tap: NetBench) -> None:
+    receive, _ = tap.go_with(MERGEABLE)
+    tap.space(receive, *[2000] * CHAIN)
+    packets = [frame(60 + number, number) for number in range(CHAIN)]
+    for number, packet in enumerate(packets):
+        assert len(tap.reads()) == CHAIN - number
+        tap.bring_unseen(bytes(12) + packet)
+    tap.step()
+    assert tap.received(receive) == [PLAIN + packet for packet in packets]
+    assert len(tap.reads()) == CHAIN
+
+
+def test_packets_of_a_tap_wait_for_buffers_and_no_more_are_read_than_have_room(
+    tap: NetBench,
+) -> None:
+    receive, _ = tap.go_with(MERGEABLE)
+    packets = [frame(900 + number, number) for number in range(2 * CHAIN)]
+    for packet in packets[:CHAIN]:
+        tap.bring(bytes(12) + packet)
+    assert tap.reads() == []
+    tap.space(receive, 2000)
+    tap.step()
+    assert tap.received(receive) == [PLAIN + packets[0]]
+    assert tap.reads() == []  # the first slot alone is free: it is used when the others are
+    tap.space(receive, *[2000] * (2 * CHAIN - 1))
+    tap.step()
+    for packet in packets[CHAIN:]:
+        tap.bring(bytes(12) + packet)
+    assert tap.received(receive) == [PLAIN + packet for packet in packets[1:]]
+
+
+@FORMATS
+@pytest.mark.parametrize("pairs", [1, 2, 4])
+def test_every_packet_of_a_tap_arrives_once_and_in_order(kind: type[Driver], pairs: int) -> None:
+    chance = random.Random(pairs)
+    bench = NetBench(NetBackend.TAP, pairs)
+    receive, _ = bench.go_with(MERGEABLE, kind=kind, size=64)
+    coming: list[bytes] = []
+    arrived: list[bytes] = []
+    parts: list[bytes] = []
+    space = 0
+    for _ in range(2_000):
+        if len(coming) < 40 and chance.random() < 0.6 and bench.reads():
+            coming.append(frame(chance.choice((60, 1514, 5000)), len(coming)))
+            bench.bring_unseen(bytes(12) + coming[-1])
+        elif chance.random() < 0.5:
+            bench.step()
+        elif len(receive.outstanding) < 8:
+            bench.space(receive, *[2048] * 4, at=SPACE + 4 * 2048 * space)
+            space = (space + 1) % 8
+            bench.step()
+        parts += bench.received(receive)
+        while parts and len(parts) >= (count := struct.unpack_from("<H", parts[0], 10)[0]):
+            arrived.append(b"".join(parts[:count])[12:])
+            del parts[:count]
+        if len(arrived) == 40:
+            break
+    assert len(arrived) == 40
+    assert arrived == coming
+
+
+def test_reads_lost_by_a_freeze_are_asked_for_again(tap: NetBench) -> None:
+    receive, _ = tap.go_with(MERGEABLE)
+    tap.space(receive, 2000, 2000)
+    tap.bring(bytes(12) + frame(60, 1))
+    tap.thaw(MAC)
+    assert len(tap.reads()) == CHAIN
+    tap.bring(bytes(12) + frame(60, 2))
+    assert tap.received(receive) == [PLAIN + frame(60, 1), PLAIN + frame(60, 2)]
 
 
 def test_a_tap_packet_without_its_checksum_is_completed_for_a_driver_that_wants_it(

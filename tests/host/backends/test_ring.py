@@ -1,10 +1,12 @@
 """The restricted io_uring: what it does for the monitor, and all that it refuses."""
 
+import ctypes
 import errno
 import os
 import pty
 import re
 import select
+import socket
 import struct
 import subprocess
 import sys
@@ -24,6 +26,7 @@ from vestige.host.backends.console import Console
 from vestige.host.backends.io_uring_records import (
     FIXED_FILE,
     FSYNC,
+    HARD_LINK,
     READ_FIXED,
     READV,
     WRITE_FIXED,
@@ -304,10 +307,27 @@ def test_a_plain_descriptor_is_refused(rig: Rig) -> None:
 
 
 def test_other_flags_are_refused(rig: Rig) -> None:
-    for bit in range(1, 7):
+    for bit in (1, 2, 4, 5, 6):  # all but HARD_LINK's
         flags = FIXED_FILE | 1 << bit
         answer = rig.submit(READ_FIXED, rig.shown.host_state, 512, 0, flags=flags)
         assert answer in (-errno.EACCES, -errno.EOPNOTSUPP), bit
+
+
+def test_reads_in_a_chain_take_what_comes_in_its_order() -> None:
+    ours, others = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with ours, others, opened(others=[ours.fileno()]) as rig:
+        words = {"offset": OWN_POSITION, "file": 1}
+        for number in range(3):
+            flags = FIXED_FILE | HARD_LINK if number < 2 else FIXED_FILE
+            address = rig.shown.host_state + 64 * number
+            rig.queue(READ_FIXED, address, 64, abi.STATE_BUFFER, flags=flags, **words)
+        wake = rig.ring.enter_flags()
+        assert syscall(426, rig.ring.descriptor, 3, 0, wake, 0, 0) == 3
+        for number, data in enumerate((b"one", b"three", b"five")):
+            assert rig.answer() is None
+            others.send(data)
+            assert rig.answer(PATIENCE) == len(data)
+            assert ctypes.string_at(rig.shown.host_state + 64 * number, len(data)) == data
 
 
 def test_a_file_that_is_not_registered_is_refused(rig: Rig) -> None:

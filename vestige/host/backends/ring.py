@@ -3,7 +3,8 @@
 Threats. The monitor writes submission entries as it likes; the kernel refuses all but
 READ_FIXED, WRITE_FIXED and FSYNC on registered files and registered buffers, and those are
 the guest's own disks, consoles, network and RAM, the monitor's STATE, and /dev/urandom, to be
-read. For consoles and ports these are sockets, which relay.py explains. A restriction knows
+read. An entry may wait for the one before (HARD_LINK), as reads of a tap do: it counts as under way
+meanwhile. For consoles and ports these are sockets, which relay.py explains. A restriction knows
 operations, not priorities: real-time ones are refused for want of a capability (capabilities.py).
 Nor does it know offsets and lengths: what a write beyond an image's end would do to the host's
 disk, the process's limit on the size of files stops (files/size_limit.py).
@@ -52,6 +53,7 @@ from vestige.host.backends.io_uring import (
 from vestige.host.backends.io_uring_records import (
     FIXED_FILE,
     FSYNC,
+    HARD_LINK,
     READ_FIXED,
     WRITE_FIXED,
     Descriptor,
@@ -85,7 +87,7 @@ RESTRICTIONS = (
     (RESTRICT_OPERATION, READ_FIXED),
     (RESTRICT_OPERATION, WRITE_FIXED),
     (RESTRICT_REQUIRED, FIXED_FILE),
-    (RESTRICT_ALLOWED, FIXED_FILE),
+    (RESTRICT_ALLOWED, FIXED_FILE | HARD_LINK),
     (RESTRICT_REGISTER, REGISTER_BUFFERS_UPDATE),
     (RESTRICT_REGISTER, REGISTER_FILES_UPDATE),
 )

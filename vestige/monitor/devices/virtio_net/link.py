@@ -1,13 +1,14 @@
 """Between the network device and its files: a stream socket to passt, or a tap's queues.
 
-Of each file one read is under way at a time, into `inbox`; of what it brought nothing is lost
-while the driver has no buffers, and nothing more is read. Frames to be sent collect in one batch
+Of a stream one read is under way at a time; of a tap several, one behind the other, which bring a
+packet each (drivers/ring/chain.py). Of what they brought nothing is lost while the driver has no
+buffers, and no more is read than there is room for. Frames to be sent collect in one batch
 while the ring has the other; while both are full nothing is taken from the driver. A file that
 fails takes the link down: the driver is told, and what it sends is dropped.
 """
 
 from vestige.abi import MAX_NET_PAIRS, Config, NetBackend, Ring, Statistics
-from vestige.lang.intrinsics import address_of, copy, fill
+from vestige.lang.intrinsics import address_of, copy, fill, load8
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
 from vestige.monitor.clock import MILLISECOND
@@ -16,24 +17,32 @@ from vestige.monitor.devices.virtio_net.batch import Batch
 from vestige.monitor.devices.virtio_net.model import LENGTH_SIZE, STREAM_FRAME, VirtioNet
 from vestige.monitor.devices.virtio_net.segments import Segments
 from vestige.monitor.devices.virtio_net.spec import ETHERNET_HEADER, HEADER_SIZE, LINK_UP
-from vestige.monitor.drivers.ring.driver import NET_OPERATIONS, NET_TRANSMITS, Owner, RingDriver
+from vestige.monitor.drivers.ring.chain import CHAIN, Chain
+from vestige.monitor.drivers.ring.driver import NET_TRANSMITS, Owner, RingDriver
 from vestige.monitor.drivers.ring.spec import Errno, Opcode
 from vestige.monitor.line import NEVER
 
-INBOX = 0x2_2000  # bytes: two of the longest packets, and what is in front of the first
+LONGEST = 0x1_0100  # bytes: more than any packet
+INBOX = 2 * LONGEST + 0x1E00  # of it a stream's read fills so much
 # In front of a stream's frame there is its length, where virtio's header, which is longer, will
 # be: before the first frame there has to be room for that.
 FRONT = 8
-LONGEST = 0x1_0100  # more than any packet
+FIRST_SLOTS = CHAIN * LONGEST  # bytes
 BATCHES = 2  # one collects frames while the ring has the other
 RETRY = 10 * MILLISECOND  # after EAGAIN
 
 
 class NetworkLink(Struct):
-    """One file, and the pair of queues of its number. inbox[first:end] is not delivered."""
+    """One file, and the pair of queues of its number. Of its inbox [first, end) is not delivered.
+
+    A tap's packets come into slots of LONGEST bytes there, and are taken in their order.
+    """
 
     pair: u16
     file: u32
+    inbox: u64  # address
+    slots: u16  # that there are
+    slot: u16  # the next packet is in this one
     first: u32
     end: u32
     packet: u32  # bytes, with the header, of the packet being delivered; 0: none
@@ -41,14 +50,15 @@ class NetworkLink(Struct):
     again: u64  # when to try once more what the file was not ready for; 0: no need
     segments: Segments
     batches: Batch[BATCHES]
-    inbox: u8[INBOX]
 
-    def attach(self, pair: u16, file: u32) -> None:
+    def attach(self, pair: u16, file: u32, inbox: u64, slots: u16) -> None:
         """Power on: the state is zero. Or have another file: half of what came from the one before,
         or went there, is dropped.
         """
         self.pair = pair
         self.file = file
+        self.inbox = inbox
+        self.slots = slots
         self.again = 0
         self.segments.size = 0
         self.end = u32(self.first + self.packet)
@@ -67,19 +77,16 @@ class NetworkLink(Struct):
         """Move on what can be moved."""
         if now >= self.again:
             self.again = 0
-        self.take_read(net, device, ring_driver, now)
         self.deliver(net, device, config.ram)
+        while self.take_read(net, device, ring_driver, now):
+            self.deliver(net, device, config.ram)
         self.read(net, ring_driver, config.ring)
         self.take_written(net, device, ring_driver, now)
         self.send(net, device, config, ring_driver)
 
-    def receive_owner(self) -> u8:
-        """Whose the reads are in the ring."""
-        return u8(Owner.NET + NET_OPERATIONS * self.pair)
-
     def transmit_owner(self, number: u8) -> u8:
-        """Whose its writes are, by number below NET_TRANSMITS."""
-        return u8(Owner.NET + NET_OPERATIONS * self.pair + 1 + number)
+        """Whose its writes are in the ring, by number below NET_TRANSMITS."""
+        return u8(Owner.NET_WRITE + NET_TRANSMITS * self.pair + number)
 
     def fail(self, net: VirtioNet, device: VirtioDevice) -> None:
         """The other side is gone, or talks nonsense."""
@@ -95,23 +102,34 @@ class NetworkLink(Struct):
 
     def take_read(
         self, net: VirtioNet, device: VirtioDevice, ring_driver: RingDriver, now: u64
-    ) -> None:
-        """Look whether the read has brought something. 0 is the end of a stream."""
-        owner = self.receive_owner()
-        if not ring_driver.take_answer(owner) or not net.passes():
-            return
-        result = ring_driver.result_of(owner)
-        if 0 < result <= INBOX - self.end:
+    ) -> bool:
+        """Look what the next read has brought, when all that is whole is delivered; False: there is
+        none. 0 is the end of a stream.
+        """
+        chain = ring_driver.chains[self.pair]
+        if self.packet > 0 or chain.answered == 0:
+            return False
+        result = chain.take()
+        room = u32(INBOX - self.end)
+        if net.backend == NetBackend.TAP:
+            self.first = u32(self.slot * LONGEST)
+            self.end = self.first
+            self.slot += 1
+            room = LONGEST
+        if not net.passes():
+            return True
+        if 0 < result <= room:
             self.end += result
         elif result == -Errno.EAGAIN:
             self.again = u64(now + RETRY)
         elif result != -Errno.EINTR:
             self.fail(net, device)
+        return True
 
     def deliver(self, net: VirtioNet, device: VirtioDevice, ram: Memory) -> None:
         """Give the driver every packet that is here in full."""
         while self.packet > 0 or self.next_packet(net, device):
-            start = u64(address_of(self.inbox) + self.first)
+            start = u64(self.inbox + self.first)
             if not net.receive(device, self.pair, start, self.packet, ram):
                 return
             self.first += self.packet
@@ -124,7 +142,8 @@ class NetworkLink(Struct):
         while self.end - self.first >= LENGTH_SIZE:
             length = u32(0)
             for i in range(LENGTH_SIZE):
-                length = length << 8 & 0xFFFF_FF00 | self.inbox[self.first + i]
+                byte = load8(u64(self.inbox + self.first + i))
+                length = length << 8 & 0xFFFF_FF00 | byte
             if length > STREAM_FRAME:
                 self.fail(net, device)
                 return False
@@ -132,7 +151,7 @@ class NetworkLink(Struct):
                 return False
             if length >= ETHERNET_HEADER:
                 self.first -= HEADER_SIZE - LENGTH_SIZE
-                fill(u64(address_of(self.inbox) + self.first), 0, HEADER_SIZE)
+                fill(u64(self.inbox + self.first), 0, HEADER_SIZE)
                 self.packet = u32(HEADER_SIZE + length)
                 return True
             net.traffic.drop_received()
@@ -142,7 +161,7 @@ class NetworkLink(Struct):
     def next_of_tap(self, net: VirtioNet, device: VirtioDevice) -> bool:
         """What was read is one packet, or what is left of one being cut."""
         waiting = u32(self.end - self.first)
-        place = u64(address_of(self.inbox) + self.first)
+        place = u64(self.inbox + self.first)
         if self.segments.size == 0:
             if waiting < HEADER_SIZE + ETHERNET_HEADER:
                 if waiting > 0:
@@ -159,23 +178,36 @@ class NetworkLink(Struct):
             self.first += self.segments.size
             waiting = u32(waiting - self.segments.size)
         self.first -= self.segments.size
-        self.packet = self.segments.cut(u64(address_of(self.inbox) + self.first), waiting)
+        self.packet = self.segments.cut(u64(self.inbox + self.first), waiting)
         return True
 
     def read(self, net: VirtioNet, ring_driver: RingDriver, ring: Ring) -> None:
-        """Ask for more when all that is whole is delivered."""
-        owner = self.receive_owner()
-        if self.packet > 0 or ring_driver.busy(owner) or self.again or not net.passes():
+        """Ask for more when what was asked for has come, and there is room."""
+        chain = ring_driver.chains[self.pair]
+        if chain.pending > 0 or self.again or not net.passes():
+            return
+        if net.backend == NetBackend.TAP:
+            self.read_packets(chain, ring_driver, ring)
+            return
+        if self.packet > 0:
             return
         waiting = u32(self.end - self.first)
         if waiting == 0 or self.end > INBOX - LONGEST:
-            inbox = address_of(self.inbox)
-            copy(u64(inbox + FRONT), u64(inbox + self.first), waiting)
+            copy(u64(self.inbox + FRONT), u64(self.inbox + self.first), waiting)
             self.first = FRONT
             self.end = u32(FRONT + waiting)
-        place = u64(address_of(self.inbox) + self.end)
-        size = u32(INBOX - self.end)
-        ring_driver.stream(owner, Opcode.READ_FIXED, self.file, place, size, ring)
+        place = u64(self.inbox + self.end)
+        ring_driver.read_on(self.pair, self.file, place, u32(INBOX - self.end), 1, ring)
+
+    def read_packets(self, chain: Chain, ring_driver: RingDriver, ring: Ring) -> None:
+        """A tap's next ones: into the slots behind those that still have one, or from the first."""
+        if self.packet == 0 and chain.answered == 0:
+            self.slot = 0
+        following = u32(self.slot + chain.answered)
+        if following < self.slots:
+            place = u64(self.inbox + following * LONGEST)
+            count = u32(self.slots - following)
+            ring_driver.read_on(self.pair, self.file, place, LONGEST, count, ring)
 
     # ---- to the file ----------------------------------------------------------------------
 
@@ -246,12 +278,18 @@ class NetworkLinks(Struct):
     """One for each pair of queues."""
 
     is_back: u8  # the link was down, and is up again: the driver is to be told
+    slots: u8[FIRST_SLOTS]  # the first pairs'
     links: NetworkLink[MAX_NET_PAIRS]  # what is behind the first may not be the ring's
+    more_slots: u8[FIRST_SLOTS]  # the other pairs'
 
     def connect(self, config: Config) -> None:
-        """Power on."""
+        """Power on. The slots are shared out among the pairs that there are."""
+        each = u16(CHAIN if config.net.pairs <= 2 else CHAIN // 2)
         for i in range(MAX_NET_PAIRS):
-            self.links[i].attach(i, config.net.files[i])
+            number = u32(i * each % CHAIN)
+            place = address_of(self.slots if i * each < CHAIN else self.more_slots)
+            inbox = u64(place + number * LONGEST)
+            self.links[i].attach(i, config.net.files[i], inbox, each)
 
     def renew(self, net: VirtioNet, config: Config) -> None:
         """The other side is a new one, which may want another address of the guest's."""

@@ -14,6 +14,7 @@ from vestige.abi import (
     DISCARD_ANSWER_SIZE,
     DISCARD_ORDER_SIZE,
     FIRST_CHUNK_BUFFER,
+    MAX_NET_PAIRS,
     SECTOR,
     STATE_BUFFER,
     STATE_SIZE,
@@ -27,11 +28,13 @@ from vestige.lang.intrinsics import address_of, check, fill
 from vestige.lang.memory import Memory
 from vestige.lang.types import Struct, i32, u8, u16, u32, u64
 from vestige.monitor.block import REQUESTS, BlockRequest, Operation
+from vestige.monitor.drivers.ring.chain import CHAIN, Chain
 from vestige.monitor.drivers.ring.overlay import end_of_layer, is_written, mark_done
 from vestige.monitor.drivers.ring.queue import Queue
 from vestige.monitor.drivers.ring.spec import (
     DATA_ONLY,
     FIXED_FILE,
+    HARD_LINK,
     MAX_BUFFERS,
     OWN_POSITION,
     Errno,
@@ -45,7 +48,6 @@ FIRST_STREAM = 192  # operations' owners below are requests of disks, by number
 STREAMS = 64
 CHUNK_WORDS = MAX_BUFFERS // 64
 NET_TRANSMITS = 6  # of a pair of the network's queues
-NET_OPERATIONS = NET_TRANSMITS + 1
 
 
 class Owner(IntEnum):
@@ -59,7 +61,8 @@ class Owner(IntEnum):
     EVENTS = FIRST_STREAM + 5
     PORT_OUTPUT = FIRST_STREAM + 16  # of the virtio console's port p: + 2 * p
     PORT_INPUT = FIRST_STREAM + 17
-    NET = FIRST_STREAM + 32  # of pair p: + NET_OPERATIONS * p the read, behind it the writes
+    NET_READ = FIRST_STREAM + 8  # of pair p: + p, a chain's
+    NET_WRITE = FIRST_STREAM + 32  # of pair p: + NET_TRANSMITS * p, and behind it the others
 
 
 class OperationSlot(Struct):
@@ -68,6 +71,7 @@ class OperationSlot(Struct):
     owner: u8
     opcode: u8
     retries: u8
+    flags: u8  # of its entry
     buffer: u16
     file: u32
     length: u32
@@ -109,6 +113,7 @@ class RingDriver(Struct):
     again_count: u32
     transfers: Transfer[REQUESTS]
     streams: Stream[STREAMS]  # owner FIRST_STREAM + n has the nth
+    chains: Chain[MAX_NET_PAIRS]  # owner NET_READ + n has the nth, and no stream
     pinned: u64[CHUNK_WORDS]  # bitmap of chunks registered
     pins: u16[PLACES]  # chunks to be registered before the entries are published
     pin_count: u32
@@ -158,6 +163,10 @@ class RingDriver(Struct):
                 stream.busy = 0
                 stream.answered = 1
                 stream.result = -Errno.EINTR
+        for number in range(MAX_NET_PAIRS):
+            chain = self.chains[number]
+            while chain.pending > 0:
+                chain.answer(-Errno.EINTR)
 
     # ---- requests of the models -----------------------------------------------------------
 
@@ -342,14 +351,42 @@ class RingDriver(Struct):
         stream.busy = 1
         stream.writes = opcode == Opcode.WRITE_FIXED
         stream.answered = 0
+        self.submit(self.take_stream(owner, opcode, file, address, length, ring), ring)
+        return True
+
+    def read_on(
+        self, number: u16, file: u32, address: u64, length: u32, count: u32, ring: Ring
+    ) -> None:
+        """Begin `count` reads of up to `length` bytes each, one behind the other, as chain `number`
+        may have them: into STATE at `address` and on. As many as there is room for now.
+        """
+        chain = self.chains[number]
+        count = min(count, self.free_count, self.queue.space(ring))
+        for i in range(CHAIN):
+            if i < count:
+                place = self.take_stream(
+                    u8(Owner.NET_READ + number),
+                    Opcode.READ_FIXED,
+                    file,
+                    u64(address + i * length),
+                    length,
+                    ring,
+                )
+                self.places[place].flags = FIXED_FILE | HARD_LINK if i + 1 < count else FIXED_FILE
+                self.submit(place, ring)
+                chain.pending += 1
+
+    def take_stream(
+        self, owner: u8, opcode: u8, file: u32, address: u64, length: u32, ring: Ring
+    ) -> u32:
+        """A place for this operation on a stream; `room` must be there."""
         number = self.take(owner, opcode, file)
         place = self.places[number]
         place.buffer = STATE_BUFFER
         place.address = u64(ring.host_state + u64(address - self.state))
         place.offset = OWN_POSITION
         place.length = length
-        self.submit(number, ring)
-        return True
+        return number
 
     def busy(self, owner: u8) -> bool:
         """Whether this owner's operation is under way."""
@@ -379,6 +416,7 @@ class RingDriver(Struct):
         place = self.places[number]
         place.owner = owner
         place.opcode = opcode
+        place.flags = FIXED_FILE
         place.file = file
         place.retries = 0
         place.buffer = STATE_BUFFER
@@ -396,7 +434,7 @@ class RingDriver(Struct):
             self.want(u32(place.buffer - FIRST_CHUNK_BUFFER))
         entry = self.queue.next_entry(ring)
         entry.opcode = place.opcode
-        entry.flags = FIXED_FILE
+        entry.flags = place.flags
         entry.priority = 0
         entry.file = i32(place.file)
         entry.offset = place.offset
@@ -450,7 +488,10 @@ class RingDriver(Struct):
                 count_order(result, self.verdict.error, statistics)
             elif place.owner != Owner.DISCARD_ORDER:
                 count_operation(place, result, statistics)
-            if place.owner >= FIRST_STREAM:
+            if Owner.NET_READ <= place.owner < Owner.NET_READ + MAX_NET_PAIRS:
+                self.chains[place.owner - Owner.NET_READ & 3].answer(result)
+                self.release(number)
+            elif place.owner >= FIRST_STREAM:
                 stream = self.streams[place.owner - FIRST_STREAM & 63]
                 stream.result = result
                 stream.answered = 1

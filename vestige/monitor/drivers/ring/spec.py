@@ -19,6 +19,7 @@ class Opcode(IntEnum):
 
 
 FIXED_FILE = 1 << 0  # Submission.flags: `file` is the number of a registered file
+HARD_LINK = 1 << 3  # Submission.flags: the next entry begins after this, however this ends
 DATA_ONLY = 1 << 0  # Submission.operation_flags of FSYNC: as fdatasync(2)
 OWN_POSITION = ONES[8]  # Submission.offset: where the file's own position is
 
