@@ -27,7 +27,8 @@ REQUESTS = 3  # of each disk
 TRAPS = 4  # of each CPU
 WRITES = 3  # of each CPU, to a register that both write
 RUNS = 12  # of each kind
-CONFIG_VECTOR, STATUS = 0x10, 0x14
+CONFIG_VECTOR, STATUS, NOTIFY = 0x10, 0x14, abi.VIRTIO_NOTIFY
+CPUS = 2  # that trap for other reasons; behind them is one for each driver
 SPINS = 1
 
 
@@ -35,17 +36,28 @@ class Race(Processor):
     """One machine, and one order of all that happens to it; every actor's processor."""
 
     def __init__(
-        self, seed: int, *, domains: int, inline: bool, uart: bool, share: bool = False
+        self,
+        seed: int,
+        *,
+        domains: int,
+        inline: bool,
+        uart: bool,
+        share: bool = False,
+        exits: bool = False,
     ) -> None:
+        """`exits`: a notification may be an exit, and the driver's own CPU looks at the queues."""
         self.schedule = Schedule(seed, (0.05, 0.2, 0.5)[seed % 3])
         count = 1 if share else domains
         disks = [bytearray([number]) * 4096 for number in range(count)]
         each = domains // count
-        self.rig = Rig(disks=disks, virtio=True, cpus=2, domains=domains, queues=each).start()
+        cpus = CPUS + domains
+        self.rig = Rig(disks=disks, virtio=True, cpus=cpus, domains=domains, queues=each).start()
+        self.exits = exits
         self.share = share
         whole = [VirtioDisk(self.rig, number, queues=each) for number in range(count)]
         self.disks: list[DiskQueue] = [queue for disk in whole for queue in disk.queues]
         self.bar = whole[-1].bar
+        self.bars = [disk.bar for disk in whole for _ in disk.queues]
         self.pending = [False] * domains  # interrupts in the workers' local APICs
         self.uart = uart
         self.asked: list[set[int]] = [set() for _ in range(domains)]
@@ -56,7 +68,7 @@ class Race(Processor):
             self.schedule.add(f"driver {domain}", partial(self.driver, domain))
             if not inline:
                 self.schedule.add(f"kernel {domain}", partial(self.kernel, domain))
-        for cpu in range(2):
+        for cpu in range(CPUS):
             self.schedule.add(f"CPU {cpu}", partial(self.cpu, cpu))
 
     # ---- the actors ------------------------------------------------------------------------
@@ -85,7 +97,11 @@ class Race(Processor):
             self.schedule.step()
             if disk.driver.kick():
                 self.schedule.step()
-                self.pending[domain] = True
+                if self.exits and self.schedule.random.random() < 0.5:
+                    offset = NOTIFY + abi.VIRTIO_NOTIFY_STRIDE * disk.queue
+                    self.store(CPUS + domain, self.bars[domain] + offset, 0)
+                else:
+                    self.pending[domain] = True
             self.schedule.step()
 
     def kernel(self, domain: int) -> None:
@@ -112,11 +128,17 @@ class Race(Processor):
             serve(rig.cpus[number], rig.machine, rig.shared)
             self.schedule.step()
         for _ in range(WRITES if self.share else 0):
-            access = abi.RunMmio.at(union)
-            access.address, access.length, access.is_write = self.bar + CONFIG_VECTOR, 2, 1
-            access.data[0] = number
-            serve(rig.cpus[number], rig.machine, rig.shared)
+            self.store(number, self.bar + CONFIG_VECTOR, number)
             self.schedule.step()
+
+    def store(self, cpu: int, address: int, value: int) -> None:
+        """A CPU's store of two bytes, which exits."""
+        shown = self.rig.cpus[cpu].exit
+        shown.reason = abi.ExitReason.MMIO
+        access = abi.RunMmio.at(address_of(shown.union))
+        access.address, access.length, access.is_write = address, 2, 1
+        access.data[0] = value
+        serve(self.rig.cpus[cpu], self.rig.machine, self.rig.shared)
 
     # ---- what they share -------------------------------------------------------------------
 
@@ -160,9 +182,10 @@ class Race(Processor):
         if port == abi.PORT_CALL:
             name = self.schedule.now.name  # type: ignore[union-attr]
             number = int(name.split()[1])
-            self.rig.running = (
-                self.rig.cpus[number] if name.startswith("CPU") else self.rig.workers[number]
-            )
+            if name.startswith("worker"):
+                self.rig.running = self.rig.workers[number]
+            else:
+                self.rig.running = self.rig.cpus[number + CPUS * name.startswith("driver")]
         if (port, value) == (abi.PORT_CALL, abi.Call.KICK):
             self.rig.rings[self.rig.running.argument[0]].enter()
         else:
@@ -173,7 +196,7 @@ class Race(Processor):
         """An interrupt of a worker, or its timer."""
         self.schedule.step()
         if number == kvm.INTERRUPT_COMMAND:
-            self.pending[(value >> 32) - 2] = True
+            self.pending[(value >> 32) - len(self.rig.cpus)] = True
 
     def finishing(self) -> Callable[[FakeRing, Submission], None]:
         """FakeRing.finish, with the kernel's steps: the tail, then the flag, then the eventfd."""
@@ -214,6 +237,20 @@ def test_nor_where_domains_share_a_disk_and_both_cpus_access_it(
     for seed in range(RUNS):
         try:
             Race(seed, domains=domains, inline=inline, uart=uart, share=True).run()
+        except BaseException as error:
+            error.add_note(f"seed {seed}")
+            raise
+
+
+@pytest.mark.parametrize("share", [False, True])
+@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize("domains", [1, 2])
+def test_nor_where_a_cpu_serves_its_own_notifications_now_and_then(
+    domains: int, inline: bool, share: bool
+) -> None:
+    for seed in range(RUNS):
+        try:
+            Race(seed, domains=domains, inline=inline, uart=False, share=share, exits=True).run()
         except BaseException as error:
             error.add_note(f"seed {seed}")
             raise

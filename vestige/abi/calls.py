@@ -12,7 +12,9 @@ PORT_CALL = vcpu.PORT_CALL  # OUT AL: leave for the host; AL is the Call
 class Call(IntEnum):
     """Monitor to host, all of them; arguments in the Cpu. Threat: a subverted monitor."""
 
-    DONE = 0  # the trap is answered. Threat: none, the guest goes on.
+    # The trap is answered. Before the guest goes on, the doorbell that Cpu.bell names is rung, as
+    # OUT to its port would. Threat: an interrupt of its own guest, which OUT would send too.
+    DONE = 0
     # [vector, more, alarm]: the same, by the boot CPU alone, whose guest takes an external
     # interrupt with this vector, unless it is NO_VECTOR; and the guest is to exit once it can take
     # one, unless `more` is 0, and in `alarm` ns, unless that is 0 or an alarm is under way; only
@@ -20,9 +22,10 @@ class Call(IntEnum):
     # its own thread.
     INJECT = 1
     ROUTE = 2  # [gsi, domain]: take its Shared.routes[gsi]. Threat: an MSI to its own LAPICs.
-    # [domain, handed]: io_uring_enter of its ring; unless `handed` is 0 other threads on this
-    # processor, to one of which the kernel hands what was entered, run first. Threat: CPU time
-    # of its own thread, and kernel memory for so much as the host lets be under way.
+    # [domain, handed, under_way]: io_uring_enter of its ring; unless `handed` is 0 other threads on
+    # this processor, to one of which the kernel hands what was entered, run first. `under_way`:
+    # requests of disks, of which there may be none. Threat: CPU time of its own thread, who serves
+    # its disks, and kernel memory for so much as the host lets be under way.
     KICK = 3
     PIN = 4  # [chunk, domain]: register RAM with its ring. Threat: pins at most its own RAM.
     POWER = 5  # [Power]: the guest ends. Threat: none.
@@ -72,3 +75,4 @@ class Cpu(Struct):
     exit: GuestExit  # that vCPU's
     argument: u64[ARGUMENTS]  # of the call being made
     calls: u64[CALLS]  # calls made, by number
+    bell: u32[1]  # GSI + 1 of a doorbell that DONE rings; 0: none

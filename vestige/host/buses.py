@@ -11,6 +11,7 @@ from vestige import abi
 from vestige.host import steps
 from vestige.host.backends.floppies import FLOPPIES
 from vestige.host.kvm.vm import VirtualMachine
+from vestige.host.loop.notices import Notices
 from vestige.host.options import FLOPPY, VIRTIO, DiskOption
 
 DRIVE_PLACE = 2  # of the IDE's four
@@ -99,6 +100,8 @@ class VirtioWiring:
         begin.
         """
         self._eventfd = steps.eventfd()
+        self._guest = guest
+        self._disks: list[int] = []  # the addresses of their queues
         monitor.connect_interrupt(abi.Irq.VIRTIO + config.domain, self._eventfd)
         for number, function in enumerate(config.virtio):
             if function.kind == abi.VirtioKind.NONE:
@@ -107,6 +110,16 @@ class VirtioWiring:
             for queue in range(function.share, function.queues, function.shares):
                 place = notify + queue * abi.VIRTIO_NOTIFY_STRIDE
                 guest.connect_store(place, abi.VIRTIO_NOTIFY_SIZE, self._eventfd)
+                if function.kind == abi.VirtioKind.BLOCK:
+                    self._disks.append(place)
+
+    def notices(self, answers: int) -> Notices:
+        """Those of a machine with one CPU; at the address `answers` its ring counts completions."""
+        notices = Notices(guest=self._guest.descriptor, count=len(self._disks), answers=answers)
+        for store, place in zip(notices.stores, self._disks, strict=False):
+            store.address, store.length = place, abi.VIRTIO_NOTIFY_SIZE
+            store.descriptor = self._eventfd
+        return notices
 
     def close(self) -> None:
         """Close the eventfd; the VMs must be closed first."""

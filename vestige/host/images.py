@@ -38,6 +38,7 @@ SOURCES = (
     "host/replay.py",
     "host/process/forks.py",
     "host/loop/bell.py",
+    "host/loop/notices.py",
     "host/loop/clocks.py",
     "host/kvm/requests.py",
     "host/backends/io_uring_records.py",

@@ -24,7 +24,7 @@ def between_runs(reason: int) -> int:
 
     System calls are left out but for the instructions themselves. Raises NoSteppingError.
     """
-    guest, monitor, shown = Mapping(), Mapping(), abi.GuestExit()
+    guest, monitor, shown, cpu = Mapping(), Mapping(), abi.GuestExit(), abi.Cpu()
     guest.page.exit_reason, monitor.page.exit_reason = reason, abi.ExitReason.IO
     monitor.io.direction, monitor.io.size, monitor.io.count = 1, 1, 1
     monitor.io.port, monitor.io.data_offset = abi.PORT_CALL, DATA_OFFSET
@@ -34,6 +34,7 @@ def between_runs(reason: int) -> int:
         monitor_run=address_of(monitor),
         run_size=2 * DATA_OFFSET,
         guest_exit=address_of(shown),
+        bell_asked=address_of(cpu.bell),
         boots=1,
     )
     run = NativeImage(images.run_loop_image())["run"]

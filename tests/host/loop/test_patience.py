@@ -8,6 +8,7 @@ from tests import compiling
 from vestige.host import images
 from vestige.host.loop import patience
 from vestige.host.loop.patience import (
+    LOOK,
     SCHED_BATCH,
     SCHED_OTHER,
     STAY,
@@ -24,6 +25,7 @@ class Thread:
         self.policy = policy
         self.policies: list[int] = []
         self.answer = 0
+        self.given = 0  # times that the CPU was to serve
         monkeypatch.setattr(patience, "syscall", self.syscall)
         self.patience = Patience()
         self.patience.start(policy)
@@ -35,12 +37,12 @@ class Thread:
             self.policy = policy
         return self.answer
 
-    def run(self, kicks: int, deep: int, shallow: int = 1) -> int:
-        """So many KICKs; the entries of all of them."""
+    def run(self, kicks: int, deep: int, shallow: int = 1, *, alone: bool = False) -> int:
+        """So many KICKs; the entries of all of them. `alone`: of one request each."""
         taken = 0
         for _ in range(kicks):
             entries = deep if self.policy == SCHED_BATCH else shallow
-            self.patience.kicked(entries)
+            self.given += self.patience.kicked(entries, alone)
             taken += entries
         return taken
 
@@ -84,6 +86,52 @@ def test_a_guest_that_changes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert thread.policy == SCHED_OTHER
 
 
+@pytest.mark.parametrize("entries", [1, 33])
+def test_where_requests_come_alone_either_way_the_cpu_is_to_serve(
+    entries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = Thread(monkeypatch)
+    thread.run(3 * TRIAL - 1, deep=entries, shallow=entries, alone=True)
+    assert thread.given == 0
+    thread.run(1, deep=entries, shallow=entries, alone=True)
+    assert thread.given == 1
+    assert thread.policy == SCHED_BATCH
+    thread.run(3 * LOOK, deep=entries, shallow=entries, alone=True)
+    assert thread.given == 4
+
+
+def test_one_request_that_is_not_alone_has_the_worker_serve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thread = Thread(monkeypatch)
+    thread.run(2 * TRIAL, deep=1, alone=True)
+    thread.run(1, deep=1, alone=False)
+    thread.run(STAY // 2, deep=1, alone=True)
+    assert thread.given == 0
+    assert thread.policy == SCHED_OTHER
+
+
+def test_a_patient_worker_notices_that_many_at_a_time_are_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thread = Thread(monkeypatch)
+    thread.run(3 * TRIAL, deep=8)
+    assert thread.policy == SCHED_BATCH
+    thread.run(3 * TRIAL, deep=1, alone=True)
+    assert thread.given == 1
+
+
+def test_behind_the_cpus_time_many_requests_are_noticed_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thread = Thread(monkeypatch)
+    thread.run(3 * TRIAL, deep=1, alone=True)
+    thread.run(1 + 2 * TRIAL, deep=8, alone=False)
+    assert thread.given == 1
+    assert thread.policy == SCHED_BATCH
+    assert thread.run(STAY, deep=8) == 8 * STAY
+
+
 @pytest.mark.parametrize("policy", [os.SCHED_BATCH, os.SCHED_FIFO, os.SCHED_RR, os.SCHED_IDLE])
 def test_a_policy_that_the_user_chose_is_left_alone(
     policy: int, monkeypatch: pytest.MonkeyPatch
@@ -109,7 +157,7 @@ def test_the_kernel_takes_it_from_compiled_code() -> None:
         pytest.skip("needs to run with the usual policy")
     seen = []
     for _ in range(3 * TRIAL):
-        native["Patience.kicked"](mine, 1)
+        assert not native["Patience.kicked"](mine, 1, False)
         seen.append(os.sched_getscheduler(0))
     assert seen == [SCHED_OTHER] * (2 * TRIAL - 1) + [SCHED_BATCH] * TRIAL + [SCHED_OTHER]
 

@@ -8,7 +8,7 @@ import pytest
 
 from vestige import abi
 from vestige.errors import UsageError
-from vestige.host.loop.runloop import FUTEX_WAIT, FUTEX_WAKE, SYS_FUTEX, Door
+from vestige.host.loop.runloop import FUTEX_WAIT, FUTEX_WAKE, SYS_FUTEX, Bells, Door
 from vestige.host.loop.session import CpuThread, Session, Submitted
 from vestige.lang.intrinsics import address_of, syscall
 
@@ -92,6 +92,8 @@ def cpu_thread() -> CpuThread:
         guest=machine,
         monitor=machine,
         private=SimpleNamespace(cpu=lambda _: shown),
+        doorbells=SimpleNamespace(bells=Bells()),
+        notices=None,
         name_of=lambda _: "CPU 0",
     )
     return CpuThread(twin, 0, (), Submitted())

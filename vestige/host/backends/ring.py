@@ -279,6 +279,11 @@ class Ring:
         if error := register(self.descriptor, REGISTER_FILES_UPDATE, update, 1):
             raise UsageError(f"the kernel takes no other file into the ring: {os.strerror(error)}")
 
+    @property
+    def answers(self) -> int:
+        """The address in this process of how many completions there have been, a u32."""
+        return self._rings.address + self.parameters.cq.tail
+
     def mappings(self) -> list[tuple[int, int, int]]:
         """(monitor address, size, host address) of the rings and of the entries."""
         place = self.domain * abi.RING_STRIDE

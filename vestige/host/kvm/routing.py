@@ -14,6 +14,7 @@ from vestige import abi
 from vestige.devices import POSTS
 from vestige.host import limits, steps
 from vestige.host.kvm.vm import VirtualMachine
+from vestige.host.loop.runloop import Bells
 
 MSI_DESTINATION = 12  # bit of the APIC ID in an MSI's address, Intel SDM vol. 3, 11.11.1
 
@@ -32,6 +33,7 @@ class Doorbells:
         self._routes: dict[int, tuple[int, int]] = {}
         self._lock = allocate_lock()  # any vCPU's thread may route
         self._eventfds: dict[int, int] = {}  # by GSI
+        self.bells = Bells()  # the same, for the run loops
 
     def route(self, gsi: int, address: int, data: int) -> None:
         """From now on `gsi` is the message (address, data); address 0 is none."""
@@ -57,6 +59,7 @@ class Doorbells:
         except OSError as error:
             raise limits.refusal("a doorbell", error.errno or 0) from None
         self._eventfds[gsi] = eventfd
+        self.bells.eventfds[gsi] = eventfd
         self._guest.connect_interrupt(gsi, eventfd)
         self._monitor.connect_port(abi.PORT_DOORBELL + gsi, eventfd)
 

@@ -22,6 +22,7 @@ from vestige.host.kvm.memory import PRIVATE, PRIVATE_SIZE, GuestMemory, PrivateM
 from vestige.host.kvm.monitor_code import MonitorCode
 from vestige.host.kvm.regions import Regions
 from vestige.host.kvm.routing import Doorbells, PostedStarts, route_to_workers
+from vestige.host.loop.notices import Notices
 from vestige.lang.types import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Twin:
         self.doorbells = Doorbells(self.guest, self.monitor)
         self._posted: PostedStarts | None = None
         self._virtio: list[VirtioWiring] = []
+        self.notices: Notices | None = None  # where a machine has one CPU, and its ring KICKs
         self.firmware: Region | None = None
         self.items: Region | None = None  # of fw_cfg
         self.regions: Regions | None = None
@@ -97,6 +99,8 @@ class Twin:
             if there and not moved:
                 wiring = VirtioWiring(shared.config, self.guest, self.monitor)
                 self._virtio.append(wiring)
+                if len(self.guest.cpus) == 1 and self._rings and not self._rings[0].polled:
+                    self.notices = wiring.notices(self._rings[0].answers)
 
     def _unmoved(self, address: int, size: int) -> list[tuple[int, int]]:
         """The (address, bytes) of a part of RAM without what the monitor may have elsewhere."""

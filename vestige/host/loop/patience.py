@@ -4,7 +4,9 @@ It matters where the two have one processor between them. A worker that waits (S
 all that the guest asks for until the guest itself has to wait: many requests for one wake-up, one
 KICK and one interrupt. One that doesn't (SCHED_OTHER) answers each request at once, which spares a
 guest that waits for it the way to sleep and back. What a guest does can't be known here, so it is
-tried: how many entries the ring takes at a KICK, this way and that.
+tried: how many entries the ring takes at a KICK, this way and that. Where requests come one at a
+time either way, and are answered at once, there is a third: the guest's CPU serves itself
+(notices.py).
 
 Typed Python, part of the run loop; host memory alone, which nothing in a guest can reach. What a
 guest can do to it is to have its own worker scheduled the worse way.
@@ -18,6 +20,7 @@ SCHED_OTHER = 0
 SCHED_BATCH = 3
 TRIAL = 8  # KICKs of a trial, first impatiently, then patiently
 STAY = 128  # KICKs until it is tried anew: those of a trial cost little beside them
+LOOK = 2  # patient KICKs, behind the CPU's time: whether requests still come one at a time
 
 
 class Parameter(Struct):
@@ -32,6 +35,8 @@ class Patience(Struct):
     adapts: u8  # 1: the thread's policy is ours to choose
     patient: u8  # 1: it is SCHED_BATCH
     on_trial: u8  # 1
+    looks: u8  # 1: the CPU serves, or did until now
+    alone: u32  # KICKs in a row that were for one request, and answered; of the trials, or before
     kicks: u32  # left of the trial, or until the next
     entries: u32  # that the ring took since it began
     impatient_entries: u32  # that it took in the trial of impatience
@@ -42,29 +47,56 @@ class Patience(Struct):
         self.adapts = policy == SCHED_OTHER
         self.kicks = TRIAL
 
-    def kicked(self, entries: u32) -> None:
-        """The ring took so many entries at a KICK."""
+    def kicked(self, entries: u32, alone: bool) -> bool:
+        """The ring took so many entries at a KICK. `alone`: they were of one request, and are
+        answered. Whether the guest's CPU is to serve from now on.
+        """
         if not self.adapts:
-            return
+            return False
         self.entries += entries
+        if alone:
+            self.alone += 1
+            if self.patient and not self.on_trial and self.alone == TRIAL:
+                self.kicks = 1  # many at a time are over
+        else:
+            self.alone = 0
+            if self.looks:
+                self.looks = 0
+                self.kicks = 1
         self.kicks -= 1
-        if self.kicks == 0:
-            self.turn()
+        return self.kicks == 0 and self.turn()
 
-    def turn(self) -> None:
-        """A trial, or the time between two, is over. Patience has to bring half as much again."""
+    def turn(self) -> bool:
+        """A trial, or the time between two, is over. Patience has to bring half as much again.
+
+        Where it doesn't, and requests came alone all the time, the worker is not needed for them.
+        """
+        entries = self.entries
+        self.entries = 0
         self.kicks = TRIAL
+        if self.looks:
+            self.kicks = LOOK
+            self.alone = 0
+            return True
         if not self.on_trial:
             self.on_trial = 1
+            self.alone = 0
             self.choose(False)
         elif not self.patient:
-            self.impatient_entries = self.entries
+            self.impatient_entries = entries
             self.choose(True)
         else:
             self.on_trial = 0
             self.kicks = STAY
-            self.choose(2 * self.entries > 3 * self.impatient_entries)
-        self.entries = 0
+            worth = 2 * entries > 3 * self.impatient_entries
+            alone = self.alone
+            self.alone = 0
+            if not worth and alone == 2 * TRIAL:
+                self.looks = 1
+                self.kicks = LOOK
+                return True
+            self.choose(worth)
+        return False
 
     def choose(self, patient: bool) -> None:
         """Have the calling thread scheduled so; where that is refused, never again."""

@@ -17,6 +17,7 @@ ends the KVM_RUN. Of an INJECT's vector a byte counts; its alarm is bounded in b
 
 from vestige.abi import (
     CALLS,
+    GSIS,
     MAX_DOMAINS,
     NO_VECTOR,
     PORT_CALL,
@@ -30,6 +31,7 @@ from vestige.abi import (
 )
 from vestige.host.loop.bell import SYS_IO_URING_ENTER, Bell
 from vestige.host.loop.clocks import Clocks
+from vestige.host.loop.notices import Notices
 from vestige.host.loop.patience import Patience
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import (
@@ -114,6 +116,12 @@ class Interrupt(Struct):
     vector: u32
 
 
+class Bells(Struct):
+    """The doorbells of all GSIs, for the threads of all CPUs."""
+
+    eventfds: u32[GSIS]  # 0: it is not wired
+
+
 class Loop(Struct):
     """What one thread's loop works on; memory of the host alone."""
 
@@ -125,6 +133,8 @@ class Loop(Struct):
     monitor_run: u64
     run_size: u32  # bytes of each kvm_run mapping
     argument: u64  # address of the monitor's Cpu.argument[0]
+    bell_asked: u64  # of the monitor's Cpu.bell
+    bells: u64  # of the Bells
     rings: u64[MAX_DOMAINS]  # descriptors of the io_urings
     ring_count: u32
     ring_entries: u32
@@ -156,6 +166,7 @@ class Loop(Struct):
     forwards: u64
     calls: u64[CALLS]  # of the monitor, by number
     patience: Patience  # a worker's
+    notices: u64  # address of the Notices; 0: it is always workers who serve
 
 
 def run(loop: Loop) -> u8:
@@ -348,6 +359,10 @@ def run_monitor(loop: Loop) -> u8:
     call = load8(u64(loop.monitor_run + offset))
     if call == Call.DONE:  # of all calls the most frequent
         loop.calls[Call.DONE] += 1
+        bell = load32(loop.bell_asked)
+        if bell != 0 and not ring(loop, bell):
+            loop.reason = reason
+            return Leave.MONITOR
         return answered(loop)
     return serve(loop, call)
 
@@ -381,6 +396,19 @@ def answered(loop: Loop) -> u8:
         loop.first = 0
         return Leave.READY
     return Leave.GO_ON
+
+
+def ring(loop: Loop, bell: u32) -> bool:
+    """Ring the doorbell of GSI `bell` - 1, as the kernel would by the monitor's OUT.
+
+    False: there is no such doorbell.
+    """
+    number = u32(bell - 1)
+    if number >= GSIS:
+        return False
+    eventfd = Bells.at(loop.bells).eventfds[number]
+    loop.word[0] = 1
+    return eventfd != 0 and syscall(SYS_WRITE, eventfd, address_of(loop.word), 8, 0, 0, 0) == 8
 
 
 def inject(loop: Loop) -> u32:
@@ -423,17 +451,37 @@ def kick(loop: Loop, number: u32) -> u8:
     waiting for this processor. Then its completion is found by the look after the KICK.
     """
     ring = loop.rings[number]
+    before = answers(loop)
     answer = syscall(SYS_IO_URING_ENTER, ring, loop.ring_entries, 0, loop.ring_flags, 0, 0)
     if answer < 0:
         return failed(loop, u32(-answer), Leave.RING_ERROR, False)
-    loop.patience.kicked(u32(answer))
     if load64(u64(loop.argument + SECOND)) != 0:
         syscall(SYS_SCHED_YIELD, 0, 0, 0, 0, 0, 0)
+    weigh(loop, u32(answer), u32(answers(loop) - before))
     before = atomic_add64(u64(loop.submitted + 8 * number), u64(answer))
     if before % LOOK_AFTER + u64(answer) < LOOK_AFTER:
         return Leave.GO_ON
     loop.look = number
     return Leave.LOOK
+
+
+def answers(loop: Loop) -> u32:
+    """How many completions the ring has had, where that decides who serves."""
+    return load32(Notices.at(loop.notices).answers) if loop.notices != 0 else 0
+
+
+def weigh(loop: Loop, entries: u32, answered: u32) -> None:
+    """Who serves from now on, after a KICK of so many entries, with so many completions."""
+    if loop.notices == 0:
+        loop.patience.kicked(entries, False)
+        return
+    notices = Notices.at(loop.notices)
+    alone = notices.count != 0 and answered >= entries and load64(u64(loop.argument + THIRD)) <= 1
+    if loop.guest_run != 0:
+        if notices.exits != 0:
+            notices.kicked(alone)
+    elif notices.exits == 0 and loop.patience.kicked(entries, alone):
+        notices.give_to_cpu()
 
 
 def failed(loop: Loop, error: u32, leave: u8, begins: bool) -> u8:

@@ -92,6 +92,10 @@ class CpuThread:
         self.loop.process = os.getpid()
         self.loop.argument = address_of(shown.argument)
         self.loop.submitted = address_of(submitted)
+        self.loop.bell_asked = address_of(shown.bell)
+        self.loop.bells = address_of(twin.doorbells.bells)
+        if twin.notices is not None:
+            self.loop.notices = address_of(twin.notices)
         self.loop.ring_count = len(rings)
         for ring in rings:
             self.loop.rings[ring.domain] = ring.descriptor

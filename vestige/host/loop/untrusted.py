@@ -5,10 +5,12 @@ is read once, into a copy, and is bounded where it is used as an index or a leng
 here by a constant. What else is made of it is a number that is printed, a message for the guest's
 own local APICs (KVM's to check), or text for `failure.escaped`.
 
-The run loop reads these numbers more. The arguments of a KICK: a ring's number, bounded there, and
-whether to yield. Those of an INJECT: a vector, of which a byte counts, whether to exit, and the
-time of an alarm, bounded in bell.py. The data of an answered access to memory, 8 bytes of
-`Cpu.exit.union`: they go to kvm_run as they are, and KVM gives the guest those that it reads.
+The run loop reads these numbers more. The arguments of a KICK: a ring's number, bounded there,
+whether to yield, and how many requests are under way, which decides, with the ring's own count of
+completions, who serves its disks (notices.py). The doorbell that DONE rings, bounded there. The
+arguments of an INJECT: a vector, of which a byte counts, whether to exit, and the time of an alarm,
+bounded in bell.py. The data of an answered access to memory, 8 bytes of `Cpu.exit.union`: they go
+to kvm_run as they are, and KVM gives the guest those that it reads.
 
 A viewer's process reads the record of the screen by itself, and bounds its copy here, too.
 

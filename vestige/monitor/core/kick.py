@@ -31,9 +31,11 @@ def enter_ring(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     head = load_acquire32(ring.sq_head)
     machine.ring_driver.queue.begin_kick(ring)
     handed = machine.ring_driver.take_handed()
+    under_way = machine.ring_driver.under_way
     unlock(machine, shared)
     cpu.argument[0] = shared.config.domain
     cpu.argument[1] = handed
+    cpu.argument[2] = under_way
     outside.call(cpu, Call.KICK)
     machine.lock.acquire()
     machine.ring_driver.queue.end_kick(ring)

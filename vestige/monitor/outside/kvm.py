@@ -175,14 +175,30 @@ def take_write(config: Config) -> tuple[Kind, u64, u8, u64]:
 
 
 def call(cpu: Cpu, number: u8) -> None:
-    """Leave for the host; its arguments are in `cpu.argument`."""
+    """Leave for the host; its arguments are in `cpu.argument`. A doorbell that is held rings."""
+    if number != Call.DONE:
+        ring_held(cpu)
     cpu.calls[number] += 1
     port_out8(PORT_CALL, number)
+    cpu.bell[0] = 0
 
 
 def ring_doorbell(gsi: u16) -> None:
     """Send the guest the message that the host was last told for this GSI."""
     port_out8(u16(PORT_DOORBELL + gsi), 0)
+
+
+def hold_doorbell(cpu: Cpu, gsi: u16) -> None:
+    """The same at this CPU's next call at the latest: DONE does it, and spares this VM an entry."""
+    ring_held(cpu)
+    cpu.bell[0] = gsi + 1
+
+
+def ring_held(cpu: Cpu) -> None:
+    """Ring what is held, now."""
+    if cpu.bell[0] != 0:
+        ring_doorbell(u16(cpu.bell[0] - 1))
+    cpu.bell[0] = 0
 
 
 def attend(cpu: Cpu, config: Config) -> None:

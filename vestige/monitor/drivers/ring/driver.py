@@ -122,6 +122,7 @@ class RingDriver(Struct):
     ordered_by: u16  # the request's number + 1; 0: the host has none
     ordered: u8  # 1: the order is written, and its answer awaited
     is_deaf: u8  # 1: the host can't be asked any more
+    under_way: u32  # requests
     handed: u8  # 1: the kernel hands one of the entries since the last KICK to another thread
 
     def reset(self, ring: Ring, state: u64) -> None:
@@ -175,6 +176,7 @@ class RingDriver(Struct):
         transfer = self.transfers[tag]
         check(not transfer.active)
         transfer.active = 1
+        self.under_way += 1
         transfer.error = 0
         transfer.segment = 0
         transfer.position = 0
@@ -323,6 +325,7 @@ class RingDriver(Struct):
         if transfer.segment < steps and transfer.error == 0:
             return False
         transfer.active = 0
+        self.under_way -= 1
         if disk.has_overlay and transfer.error == 0:
             mark_done(disk, request)
         return True
