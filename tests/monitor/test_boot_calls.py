@@ -91,6 +91,7 @@ class Race(Processor):
             monitor_run=address_of(self.monitor),
             run_size=sizeof(Page),
             argument=address_of(cpu.argument),
+            bell_asked=address_of(cpu.bell),
             boots=1,
             boot_run=address_of(self.guest),
         )
