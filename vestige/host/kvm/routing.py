@@ -32,13 +32,12 @@ class Doorbells:
         self._monitor = monitor
         self._routes: dict[int, tuple[int, int]] = {}
         self._lock = allocate_lock()  # any vCPU's thread may route
-        self._eventfds: dict[int, int] = {}  # by GSI
-        self.bells = Bells()  # the same, for the run loops
+        self.bells = Bells()
 
     def route(self, gsi: int, address: int, data: int) -> None:
         """From now on `gsi` is the message (address, data); address 0 is none."""
         with self._lock:
-            if gsi not in self._eventfds:
+            if not self.bells.eventfds[gsi]:
                 self._wire(gsi)
             if address:
                 self._routes[gsi] = (address, data)
@@ -58,15 +57,15 @@ class Doorbells:
             eventfd = steps.eventfd()
         except OSError as error:
             raise limits.refusal("a doorbell", error.errno or 0) from None
-        self._eventfds[gsi] = eventfd
         self.bells.eventfds[gsi] = eventfd
         self._guest.connect_interrupt(gsi, eventfd)
         self._monitor.connect_port(abi.PORT_DOORBELL + gsi, eventfd)
 
     def close(self) -> None:
         """Close the eventfds; the VMs must be closed first."""
-        for eventfd in self._eventfds.values():
-            os.close(eventfd)
+        for eventfd in self.bells.eventfds:
+            if eventfd:
+                os.close(eventfd)
 
 
 class PostedStarts:
