@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from vestige import abi
 from vestige.host.backends.ring import Ring
 from vestige.host.kvm.memory import GuestMemory, PrivateMemory
+from vestige.host.loop.bell import SYS_IO_URING_ENTER
 from vestige.lang.intrinsics import syscall
 from vestige.lang.memory import Memory
 from vestige.monitor.block import BlockRequest, Operation
 from vestige.monitor.drivers.ring.driver import RingDriver
 
-SYS_IO_URING_ENTER = 426
 FIELDS = ("sq_head", "sq_tail", "sq_flags", "sq_array", "cq_head", "cq_tail", "cq_flags", "cqes")
 
 

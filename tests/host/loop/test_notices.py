@@ -5,8 +5,9 @@ import errno
 import pytest
 
 from vestige import abi
+from vestige.host.kvm.requests import Ioeventfd, Request
 from vestige.host.loop import notices as module
-from vestige.host.loop.notices import DEASSIGN, EARLIER, KVM_IOEVENTFD, STAY, Notices, Store
+from vestige.host.loop.notices import DEASSIGN, EARLIER, STAY, Notices
 
 GUEST, EVENTFD = 5, 9
 
@@ -27,8 +28,8 @@ class Kernel:
         monkeypatch.setattr(module, "syscall", self.syscall)
 
     def syscall(self, number: int, descriptor: int, request: int, place: int, *_rest: int) -> int:
-        assert (number, descriptor, request) == (module.SYS_IOCTL, GUEST, KVM_IOEVENTFD)
-        store = Store.at(place)
+        assert (number, descriptor, request) == (module.SYS_IOCTL, GUEST, Request.IOEVENTFD)
+        store = Ioeventfd.at(place)
         assert store.descriptor == EVENTFD
         assert store.length == abi.VIRTIO_NOTIFY_SIZE
         if self.refuses:

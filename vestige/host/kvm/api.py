@@ -14,7 +14,7 @@ from vestige.host import limits, steps
 from vestige.host.kvm import requests
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import address_of
-from vestige.lang.types import Struct, i32, u8, u16, u32, u64
+from vestige.lang.types import Struct, u8, u16, u32, u64
 from vestige.machine.cpu_features import Entry
 
 DEVICE = "/dev/kvm"
@@ -22,6 +22,7 @@ SYS_IOCTL = 16
 API_VERSION = 12  # the only one there ever was
 Request = requests.Request
 DeviceAttribute = requests.DeviceAttribute
+Ioeventfd = requests.Ioeventfd
 
 
 class Capability(IntEnum):
@@ -128,17 +129,6 @@ class Irqfd(Struct):
     flags: u32
     resample: u32
     padding: u8[16]
-
-
-class Ioeventfd(Struct):
-    """struct kvm_ioeventfd."""
-
-    match: u64
-    address: u64
-    length: u32
-    descriptor: i32
-    flags: u32
-    padding: u8[36]
 
 
 class RoutingEntry(Struct):

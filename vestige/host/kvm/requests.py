@@ -4,7 +4,7 @@ From Linux 6.1's include/uapi/linux/kvm.h. What is imported here, the run loop i
 """
 
 from vestige.lang.enumeration import IntEnum
-from vestige.lang.types import Struct, u32, u64
+from vestige.lang.types import Struct, i32, u8, u32, u64
 
 
 class Request(IntEnum):
@@ -69,3 +69,14 @@ class DeviceAttribute(Struct):
     group: u32
     attribute: u64
     address: u64
+
+
+class Ioeventfd(Struct):
+    """struct kvm_ioeventfd."""
+
+    match: u64
+    address: u64
+    length: u32
+    descriptor: i32
+    flags: u32
+    padding: u8[36]

@@ -14,26 +14,15 @@ guest and its monitor can do to it is to have their own disks served the worse w
 """
 
 from vestige.abi import MAX_VIRTIO
+from vestige.host.kvm.requests import Ioeventfd, Request
 from vestige.lang.intrinsics import address_of, syscall
-from vestige.lang.types import Struct, i32, u8, u32, u64
+from vestige.lang.types import Struct, u32, u64
 
 SYS_IOCTL = 16
-KVM_IOEVENTFD = 0x4040_AE79
 EEXIST, ENOENT = 17, 2  # it was there, it was not
-DEASSIGN = 4  # of Store.flags: KVM_IOEVENTFD_FLAG_DEASSIGN
+DEASSIGN = 4  # of Ioeventfd.flags: KVM_IOEVENTFD_FLAG_DEASSIGN
 STAY = 32  # KICKs of the CPU until the worker looks
 EARLIER = 16  # for so many counts one of several requests, or that leaves something under way
-
-
-class Store(Struct):
-    """struct kvm_ioeventfd."""
-
-    match: u64
-    address: u64
-    length: u32
-    descriptor: i32
-    flags: u32
-    padding: u8[36]
 
 
 class Notices(Struct):
@@ -47,7 +36,7 @@ class Notices(Struct):
     exits: u32  # 1: they exit, and the CPU serves
     left: u32  # KICKs until the worker serves again
     answers: u64  # address of the ring's count of completions; the monitor may write it
-    stores: Store[MAX_VIRTIO]
+    stores: Ioeventfd[MAX_VIRTIO]
 
     def give_to_cpu(self) -> bool:
         """In the worker's thread: from now on they exit. False: KVM refuses, and they don't."""
@@ -76,6 +65,6 @@ class Notices(Struct):
         for number in range(min(self.count, MAX_VIRTIO)):
             store = self.stores[number]
             store.flags = flags
-            answer = syscall(SYS_IOCTL, self.guest, KVM_IOEVENTFD, address_of(store), 0, 0, 0)
+            answer = syscall(SYS_IOCTL, self.guest, Request.IOEVENTFD, address_of(store), 0, 0, 0)
             moved = moved and answer in (0, -EEXIST, -ENOENT)
         return moved
