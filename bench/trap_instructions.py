@@ -142,6 +142,7 @@ def main() -> int:
                 print(f"{count:6} {name}, {'written' if write else 'read'}")
         settle, config = native()["settle"], shared.config
         print(f"{instructions(settle, machine, config, shared.statistics, NOW, 0):6} settle")
+        print(f"{instructions(native()['show'], machine, shared):6} show, which follows it")
         print(f"{instructions(native()['Machine.next_deadline'], machine):6} next_deadline")
         turn = Turn()
         for name, kind, address, size, queued in TURNS:
@@ -154,6 +155,7 @@ def main() -> int:
             print(f"{count:6} turn of a PC: {name}, read")
         for name, reason in (("a port", abi.ExitReason.IO), ("memory", abi.ExitReason.MMIO)):
             print(f"{between_runs(reason):6} run loop: {name}, read")
+        print(f"{between_runs(abi.ExitReason.IO, answered=True):6} run loop: answered before")
     except NoSteppingError as error:
         print(f"trap_instructions: {error}", file=sys.stderr)
         return 1

@@ -45,7 +45,13 @@ ROUTED = Place(
     injects=True,
     disks=Bus.IDE,
 )
-POSTER = Place("poster", "poster", posts=(Post(0xD100_0000, 1),))
+POSTER = Place(
+    "poster",
+    "poster",
+    pci=Pci(20, bars=(Bar(0, 0xE000, 16, Space.PORTS),)),
+    posts=(Post(0xD100_0000, 1),),
+    shows=True,
+)
 BLOCK = VirtioType(2, "blocks", "b", 4, 0, requests=Requests("requests", 32, 2))
 SERIAL = Place("serial", "serial", ports=(Ports(8, 2), Ports(12, 1)))
 SHOWN = Place("shown", "shown", memory=MemoryRange(WINDOW, WINDOW_SIZE, Access.WHOLE, 0x1_0000))
@@ -156,6 +162,7 @@ def test_ports_that_can_not_be_claimed_are_refused(place: Place, reason: str) ->
         (Place("b", "b", controls_pins=True), "b claims the pins' control, as routed does"),
         (Place("b", "b", injects=True), "b claims the boot CPU's ExtINT, as routed does"),
         (Place("b", "b", disks=Bus.IDE), "b claims disks of bus IDE, as routed does"),
+        (Place("b", "b", shows=True), "b claims the answers given beforehand, as poster does"),
         (Place("b", "b", notice=b"x" * 1025), "b claims a notice of 1025 bytes; 1024 is the most"),
         (pci(Bar(0, 0xD200_0000, 64), Bar(0, 0xD300_0000, 64)), "b claims one BAR twice; give"),
         (Place("b", "b", pci=Pci(10, 9, (Bar(0, 0xD200_0000, 64),), spread=True)), "b claims 9 f"),
@@ -183,6 +190,12 @@ def test_ports_that_can_not_be_claimed_are_refused(place: Place, reason: str) ->
 def test_addresses_and_pins_that_can_not_be_claimed_are_refused(place: Place, reason: str) -> None:
     with pytest.raises(UsageError, match=rf"{re.escape(__file__)}:\d+: {reason}"):
         check((SERIAL, COUNTER, WIRED, ROUTED, POSTER, SHOWN, place))
+
+
+def test_whose_answers_are_given_beforehand_is_the_first_that_is_placed_at_ports() -> None:
+    check((POSTER, pci(Bar(0, 0xC000, 16, Space.PORTS))))
+    with pytest.raises(UsageError, match="poster claims answers given beforehand, behind b, which"):
+        check((pci(Bar(0, 0xC000, 16, Space.PORTS)), POSTER))
 
 
 SPEAKER = Place(

@@ -219,12 +219,23 @@ def check_fields_and_pins(places: tuple[Place, ...]) -> None:
     check_one(places, "the way of PCI's lines", lambda place: place.steers)
     check_one(places, "a region", lambda place: place.pci and place.pci.region is not None)
     check_one(places, "the firmware's flash memory", lambda place: place.flash)
+    check_one(places, "the answers given beforehand", lambda place: place.shows)
     check_one(places, "the gate of bit 20", lambda place: place.gates)
     check_one(places, "functions that are spread", lambda place: place.pci and place.pci.spread)
     check_one(places, "disks of bus IDE", lambda place: place.disks == Bus.IDE)
     check_one(places, "disks of bus FLOPPY", lambda place: place.disks == Bus.FLOPPY)
     check_one(places, "the DMA controllers", lambda place: place.carries)
     check_one(places, "disks of bus VIRTIO", lambda place: place.disks == Bus.VIRTIO)
+    for place in places:
+        if place.pci is not None and place.pci.has_ports and place.board != Board.PC:
+            for other in places:
+                if other.shows and other is not place:
+                    raise refused(
+                        other,
+                        f"answers given beforehand, behind {place.field}, which a guest may place"
+                        " at the same ports; put its row before that",
+                    )
+            break
 
 
 def check_one(places: tuple[Place, ...], what: str, has: Callable[[Place], object]) -> None:

@@ -268,7 +268,7 @@ class Place(Record):
     carries: bool = False  # it has those channels
     posts: tuple[Post, ...] = ()
     posting: Callable[[Config], bool] = always  # whether those are used
-    shows: bool = False  # its registers, in pages that the guest reads
+    shows: bool = False  # registers, to a guest that reads them without the monitor; one device
     in_use: str = ""  # a field of its: how many of its `routed` parts are there, or 0
 
     @property

@@ -7,7 +7,7 @@ memory's address; a PCI device says itself which it is, by `port_offset` and `me
 
 from typing import Any, Protocol
 
-from vestige.abi import Config, Disk, Screen, Statistics
+from vestige.abi import Answers, Config, Disk, Screen, Statistics
 from vestige.lang.memory import Memory
 from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor.block import BlockRequest
@@ -267,10 +267,10 @@ class EventTaker(Protocol):
 
 
 class Showing(Protocol):
-    """One whose registers the guest may read in pages, without an exit."""
+    """One whose registers the guest may read without the monitor."""
 
-    def show(self, config: Config) -> None:
-        """Bring the pages up to date; before any interrupt that tells of it."""
+    def show(self, config: Config, answers: Answers) -> None:
+        """Bring answers and pages up to date; before any interrupt that tells of it."""
 
 
 class Posted(Protocol):

@@ -92,6 +92,7 @@ class Race(Processor):
             run_size=sizeof(Page),
             argument=address_of(cpu.argument),
             bell_asked=address_of(cpu.bell),
+            answers=address_of(self.rig.shared.answers),
             boots=1,
             boot_run=address_of(self.guest),
         )

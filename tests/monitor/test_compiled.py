@@ -15,6 +15,7 @@ from vestige import abi
 from vestige.devices import DEVICES
 from vestige.lang.intrinsics import load8
 from vestige.lang.native import NativeImage
+from vestige.monitor.core.answers import show
 from vestige.monitor.core.decode import function_at, function_of_port, row_of
 from vestige.monitor.core.dispatch import handle, locate
 from vestige.monitor.core.machine import Machine
@@ -50,6 +51,7 @@ def native() -> NativeImage:
         function_at,
         function_of_port,
         settle,
+        show,
         locate,
         read_quietly,
         follows_posts,
@@ -139,6 +141,7 @@ class Pair:
         for each in (domain, 0) if domain else (0,):
             machine, shared = self.rig.machines[each], self.rig.shared_by_domain[each]
             answers.append(call(settle, machine, shared.config, shared.statistics, self.now, 0))
+            call(show, machine, shared)
             machine.ring_driver.pin_count = 0
             answers.append(call(Queue.publish, machine.ring_driver.queue, shared.config.ring))
             answers.append(call(Machine.next_deadline, machine))

@@ -82,6 +82,30 @@ class RunIo(Struct):
     data_offset: u64  # from the start of kvm_run; its second page, which the monitor has
 
 
+ANSWERS = 8  # places in Answers
+
+
+class Answers(Struct):
+    """What the guest's next reads of ports are answered, as long as nothing moves on.
+
+    Each is of an IN of one byte: the first four bytes of its RunIo, and the byte above these; 0:
+    none. The host gives such an answer to the same access, word for word, instead of entering the
+    monitor, where no write is queued. Threat: a guest reads, or loses, a byte of its own.
+    """
+
+    known: u64[ANSWERS]
+
+
+def answer_of(port: u16, value: u8) -> u64:
+    """The answer to an IN of one byte from a port."""
+    return u64(value << 32 | port << 16 | 1 << 8)
+
+
+def port_of(answer: u64) -> u16:
+    """Whose answer it is."""
+    return u16(answer >> 16 & 0xFFFF)
+
+
 class RunMmio(Struct):
     """kvm_run.mmio, at RUN_UNION."""
 
@@ -92,6 +116,7 @@ class RunMmio(Struct):
 
 
 RUN_MMIO_DATA = 8  # byte offset of RunMmio.data
+RUN_IO_COUNT = 4  # of RunIo.count
 
 
 class RunEoi(Struct):

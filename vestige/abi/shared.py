@@ -2,6 +2,7 @@
 
 from vestige.abi.config import Config
 from vestige.abi.interrupts import GSIS, Route
+from vestige.abi.kvm import Answers
 from vestige.abi.reports import Statistics
 from vestige.abi.screen import Screen
 from vestige.lang.types import Struct, u8
@@ -16,4 +17,5 @@ class Shared(Struct):
     routes: Route[GSIS]
     statistics: Statistics
     screen: Screen  # the first domain's is the guest's
+    answers: Answers  # the first domain's are those that the host gives
     log: u8[LOG_SIZE]

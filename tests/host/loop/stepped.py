@@ -19,12 +19,17 @@ class Mapping(Struct):
     rest: u8[8192]
 
 
-def between_runs(reason: int) -> int:
+def between_runs(reason: int, *, answered: bool = False) -> int:
     """From the guest's exit for `reason` to its next entry, where the monitor answers at once.
 
-    System calls are left out but for the instructions themselves. Raises NoSteppingError.
+    `answered`: a read, the last of those that it has answered before. System calls are left out but
+    for the instructions themselves. Raises NoSteppingError.
     """
     guest, monitor, shown, cpu = Mapping(), Mapping(), abi.GuestExit(), abi.Cpu()
+    answers, queue = abi.Answers(), abi.CoalescedRing()
+    guest.io.size, guest.io.count, guest.io.port, guest.io.data_offset = 1, 1, 0x1F7, DATA_OFFSET
+    if answered:
+        answers.known[abi.ANSWERS - 1] = abi.answer_of(guest.io.port, 0x50)
     guest.page.exit_reason, monitor.page.exit_reason = reason, abi.ExitReason.IO
     monitor.io.direction, monitor.io.size, monitor.io.count = 1, 1, 1
     monitor.io.port, monitor.io.data_offset = abi.PORT_CALL, DATA_OFFSET
@@ -35,8 +40,9 @@ def between_runs(reason: int) -> int:
         run_size=2 * DATA_OFFSET,
         guest_exit=address_of(shown),
         bell_asked=address_of(cpu.bell),
+        answers=address_of(answers),
+        queue=address_of(queue),
         boots=1,
     )
     run = NativeImage(images.run_loop_image())["run"]
-    _first, to_monitor, to_guest = between_system_calls(run, loop, calls=3)
-    return to_monitor + to_guest
+    return sum(between_system_calls(run, loop, calls=2 if answered else 3)[1:])

@@ -285,11 +285,12 @@ class Machine:
         self.cpu.set_system_registers(system)
         self.cpu.set_registers(kvm.Registers(rip=CODE, rflags=2))
         self.bell = BootBell(self.monitor, self.cpu)
-        self.shown = abi.GuestExit()
+        self.shown, self.answers = abi.GuestExit(), abi.Answers()
         self.loop = Loop(
             guest=self.cpu.descriptor,
             guest_run=self.cpu.run_address,
             guest_exit=address_of(self.shown),
+            answers=address_of(self.answers),
             boots=1,
         )
         self.bell.hang(self.loop.bell)

@@ -91,7 +91,8 @@ def cpu_thread() -> CpuThread:
     twin: Any = SimpleNamespace(
         guest=machine,
         monitor=machine,
-        private=SimpleNamespace(cpu=lambda _: shown),
+        private=SimpleNamespace(cpu=lambda _: shown, shared=abi.Shared),
+        queue=0,
         doorbells=SimpleNamespace(bells=Bells()),
         notices=None,
         name_of=lambda _: "CPU 0",

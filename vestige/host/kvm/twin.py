@@ -67,6 +67,7 @@ class Twin:
         self._posted: PostedStarts | None = None
         self._virtio: list[VirtioWiring] = []
         self.notices: Notices | None = None  # where a machine has one CPU, and its ring KICKs
+        self.queue = 0  # where queued writes are in a vCPU's mapping; 0: nowhere
         self.firmware: Region | None = None
         self.items: Region | None = None  # of fw_cfg
         self.regions: Regions | None = None
@@ -261,7 +262,8 @@ class Twin:
         for first, count in memory:
             self.guest.coalesce_memory(first, count)
         config = self.private.shared().config
-        config.coalesced = abi.RUN_PAGES + page * mmap.PAGESIZE
+        self.queue = page * mmap.PAGESIZE
+        config.coalesced = abi.RUN_PAGES + self.queue
         room = mmap.PAGESIZE - abi.COALESCED_HEADER
         config.coalesced_entries = room // abi.COALESCED_SIZE
 

@@ -6,7 +6,8 @@ which KVM tells of one to the monitor, and the monitor's answer back. Requests o
 only Python can serve come back as Leave.CALL; calling `run` again goes on where it was.
 
 Threats: the monitor may write its copy at any time, and the data of ports; KVM's orders are in a
-page of kvm_run that it does not have (abi.GuestExit). Each answer is one it could have given. Which
+page of kvm_run that it does not have (abi.GuestExit). Each answer is one it could have given. A
+read to which it has left an answer gets that here, a byte where KVM wants it. Which
 ring a KICK is for is compared with how many there are. How many entries a ring takes is the
 kernel's answer to io_uring_enter, which the monitor can't write; after every LOOK_AFTER of them
 Python looks how many have no answer yet (backends/ring.py). Who stops a thread sets `stop`, which
@@ -16,11 +17,14 @@ ends the KVM_RUN. Of an INJECT's vector a byte counts; its alarm is bounded in b
 """
 
 from vestige.abi import (
+    ANSWERS,
     CALLS,
+    COALESCED_LAST,
     GSIS,
     MAX_DOMAINS,
     NO_VECTOR,
     PORT_CALL,
+    RUN_IO_COUNT,
     RUN_MMIO_DATA,
     RUN_UNION,
     Call,
@@ -37,9 +41,12 @@ from vestige.lang.enumeration import IntEnum
 from vestige.lang.intrinsics import (
     address_of,
     atomic_add64,
+    cold,
     load8,
     load32,
     load64,
+    load_acquire32,
+    store8,
     store64,
     syscall,
 )
@@ -162,6 +169,10 @@ class Loop(Struct):
     reason: u32
     error: u32
     interrupted: u64  # KVM_RUNs that a signal or the ring's completions ended
+    answers: u64  # address of the monitor's Answers
+    queue: u64  # of KVM's queue of writes, in this vCPU's mapping; 0: this KVM has none
+    asked: u32[ANSWERS]  # what each of those last answered
+    answered: u64[ANSWERS]  # how often
     exits: u64[REASONS]  # of the guest, by reason
     forwards: u64
     calls: u64[CALLS]  # of the monitor, by number
@@ -303,6 +314,9 @@ def left_guest(loop: Loop, page: RunPage, answer: i64) -> u8:
         begins = loop.boots != 0 and loop.forwards == 0
         return failed(loop, u32(-answer), Leave.GUEST_ERROR, begins)
     reason = page.exit_reason
+    if reason == ExitReason.IO and answered_before(loop):
+        count_exit(loop, reason)
+        return Leave.GO_ON
     if reason == ExitReason.INTERRUPT_WINDOW:
         page.request_interrupt_window = 0
     elif reason not in FORWARDED:
@@ -311,6 +325,31 @@ def left_guest(loop: Loop, page: RunPage, answer: i64) -> u8:
         return Leave.GUEST
     forward(loop, page, reason)
     return Leave.GO_ON
+
+
+@cold
+def answered_before(loop: Loop) -> bool:
+    """Give this very access the answer that the monitor has left for it (abi's Answers), if any.
+
+    Not while a write waits, which may change it: who takes that withdraws the answers before. So
+    they are looked at after the queue. What is not one access is the monitor's.
+    """
+    union = u64(loop.guest_run + RUN_UNION)
+    if load32(u64(union + RUN_IO_COUNT)) != 1:
+        return False
+    if loop.queue != 0:
+        waits = load_acquire32(loop.queue)
+        if load_acquire32(u64(loop.queue + COALESCED_LAST)) != waits:
+            return False
+    asked = load32(union)
+    for number in range(ANSWERS):
+        known = load64(u64(loop.answers + 8 * number))
+        if known & 0xFFFF_FFFF == asked:
+            store8(u64(loop.guest_run + RunIo.at(union).data_offset), u8(known >> 32 & 0xFF))
+            loop.asked[number] = asked
+            loop.answered[number] += 1
+            return True
+    return False
 
 
 def count_exit(loop: Loop, reason: u32) -> None:

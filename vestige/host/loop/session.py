@@ -88,6 +88,8 @@ class CpuThread:
             self.loop.guest_run = self.guest.run_address
             self.loop.guest_exit = address_of(shown.exit)
             self.loop.boots = index == 0
+            self.loop.answers = address_of(twin.private.shared().answers)
+            self.loop.queue = self.guest.run_address + twin.queue if twin.queue else 0
         self.loop.boot_run = twin.guest.cpus[0].run_address
         self.loop.process = os.getpid()
         self.loop.argument = address_of(shown.argument)

@@ -9,7 +9,7 @@ from _collections_abc import Sequence
 from vestige import abi
 from vestige.host.files.outlet import Outlet
 from vestige.host.kvm import api as kvm
-from vestige.host.loop.runloop import REASONS
+from vestige.host.loop.runloop import REASONS, Loop
 from vestige.host.loop.session import Session
 from vestige.host.messages import tell
 from vestige.lang.types import TYPE_CHECKING, Array
@@ -81,7 +81,8 @@ def collect(session: Session, restarts: int) -> "dict[str, Any]":
         "interrupted_runs": sum(loop.interrupted for loop in loops),
         "host_calls": {_call_name(number): count for number, count in calls.items()},
         "coalesced_writes": total("coalesced_writes"),
-        "traps": _traps(monitors),
+        "answered": sum(sum(loop.answered) for loop in loops),
+        "traps": _traps(monitors, loops),
         "traps_elsewhere": total("traps_elsewhere"),
         "ring": {
             "polled": any(config.ring.polled for config in configs),
@@ -180,13 +181,21 @@ def _call_name(number: int) -> str:
     return abi.Call(number).name if number in set(abi.Call) else f"call {number}"
 
 
-def _traps(monitors: "Sequence[abi.Statistics]") -> "list[dict[str, Any]]":
-    """The monitor's counts, the most frequent first. Each domain counts for itself."""
+def _traps(monitors: "Sequence[abi.Statistics]", loops: "Sequence[Loop]") -> "list[dict[str, Any]]":
+    """The monitor's counts, the most frequent first. Each domain counts for itself.
+
+    With those of the reads that were answered without it.
+    """
     kind = abi.TrapKind
     counts: dict[tuple[int, int], int] = {}
     for trap in [trap for monitor in monitors for trap in monitor.traps if trap.count]:
         place = trap.address, trap.kind
         counts[place] = counts.get(place, 0) + trap.count
+    for loop in loops:
+        for asked, count in zip(loop.asked, loop.answered, strict=True):
+            if count:
+                place = abi.port_of(asked), kind.PORT
+                counts[place] = counts.get(place, 0) + count
     traps = [
         {
             "where": "memory" if flags & kind.MEMORY else "port",

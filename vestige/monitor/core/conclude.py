@@ -17,6 +17,7 @@ from vestige.lang.intrinsics import cold
 from vestige.lang.types import u64
 from vestige.monitor import outside
 from vestige.monitor.clock import MILLISECOND
+from vestige.monitor.core.answers import show
 from vestige.monitor.core.external import call_boot
 from vestige.monitor.core.interrupts import send_interrupts
 from vestige.monitor.core.kick import enter_ring, pin_chunks
@@ -51,6 +52,7 @@ def conclude(cpu: Cpu, machine: Machine, shared: Shared) -> None:
 def step(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     """Settle once, and do outside what came of it but for the KICK; whether that is due."""
     settle(machine, shared.config, shared.statistics, time(machine, shared), cpu.index)
+    show(machine, shared)
     send_interrupts(cpu, machine, shared)
     if machine.old:
         if not machine.at_work:  # the worker calls it at the end of its turn

@@ -5,6 +5,7 @@ from vestige.devices import DEVICES
 from vestige.lang.intrinsics import cold
 from vestige.lang.types import u8, u16, u32, u64
 from vestige.monitor import outside
+from vestige.monitor.core.answers import withdraw
 from vestige.monitor.core.bus import CONFIG_ADDRESS, write_memory, write_port_at
 from vestige.monitor.core.decode import find_port, offset_of, row_of
 from vestige.monitor.core.machine import Machine
@@ -24,7 +25,8 @@ def drain(machine: Machine, shared: Shared, now: u64) -> bool:
 
 
 def carry_out_all(machine: Machine, shared: Shared, waiting: u32, now: u64) -> bool:
-    """As `drain`, of so many that wait."""
+    """As `drain`, of so many that wait. Who ends a turn after it has answers shown again."""
+    withdraw(shared)
     moving = False
     for _ in range(waiting):
         kind, address, size, value = outside.take_write(shared.config)

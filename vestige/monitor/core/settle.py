@@ -24,7 +24,6 @@ from vestige.shapes import (
     PinController,
     Requester,
     Requesting,
-    Showing,
     Steering,
 )
 
@@ -52,10 +51,6 @@ def settle(machine: Machine, config: Config, statistics: Statistics, now: u64, c
         move_old_interrupts(machine, config)
     else:
         move_interrupts(machine, config)
-    for place in DEVICES:
-        if place.shows:
-            device: Showing = getattr(machine, place.field)
-            device.show(config)
 
 
 @cold

@@ -4,6 +4,7 @@ from vestige.abi import SHARED, STATE, Call, Cpu, Shared
 from vestige.lang.types import u8, u16, u32
 from vestige.monitor import outside
 from vestige.monitor.core.alarm import look
+from vestige.monitor.core.answers import show
 from vestige.monitor.core.conclude import conclude, leave, show_screen, stand_in
 from vestige.monitor.core.controllers import start_controllers
 from vestige.monitor.core.decode import find_port, function_at, function_of_port
@@ -86,6 +87,8 @@ def begin_read(cpu: Cpu, machine: Machine, shared: Shared, port: u16) -> u32:
     if not moving:
         value = read_quietly(machine, shared, where, port)
         if value != NOT_QUIET:
+            if waiting != 0:
+                show(machine, shared)
             outside.answer_byte(cpu, u8(value))
             return NOWHERE
     return where
@@ -110,6 +113,7 @@ def serve_here(cpu: Cpu, machine: Machine, shared: Shared, trap: Trap, where: u3
         locate(machine, trap)
         if not moving and is_quiet(machine, shared, trap):
             handle(machine, shared, trap, now)
+            show(machine, shared)
             return end_quietly(cpu, machine, shared)
     else:
         trap.where = where

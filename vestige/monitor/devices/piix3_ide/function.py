@@ -9,13 +9,16 @@ block is: at the ports of compatibility mode, at a BAR's, or in memory.
 """
 
 from vestige.abi import (
+    ANSWERS,
     IDE_MEMORY,
     IDE_MEMORY_BUS_MASTER,
     IDE_MEMORY_PAGE,
     IDE_MEMORY_PAGES,
     PIN_PCI_INTA,
+    Answers,
     Board,
     Config,
+    answer_of,
 )
 from vestige.lang.intrinsics import cold, fill, store32
 from vestige.lang.memory import Memory
@@ -30,6 +33,7 @@ from vestige.monitor.devices.piix3_ide.packet import go_on, packet_request_done
 from vestige.monitor.devices.piix3_ide.pci_spec import (
     BAR_STRIDE,
     BARS,
+    BUS_MASTER_CHANNEL,
     BUS_MASTER_SIZE,
     CHANNELS,
     CLASS,
@@ -67,6 +71,7 @@ from vestige.place import NOWHERE
 
 NO_PORT = 0xFFFF_0000  # far from any port, as the next is from any address
 NO_ADDRESS = 1 << 63
+SHOWN = ANSWERS // CHANNELS  # registers of a channel that are answered beforehand
 NATIVE_BIT = (Interface.PRIMARY_NATIVE, Interface.SECONDARY_NATIVE)
 
 
@@ -77,6 +82,7 @@ class Ide(Struct):
     channels: Channel[CHANNELS]
     ports: u32[BARS]  # where the block of each BAR is decoded, or NO_PORT
     addresses: u64[BARS]  # the same, or NO_ADDRESS
+    answered: u32[ANSWERS]  # the ports of which reads are answered beforehand, or NO_PORT
     in_memory: u8  # control blocks and bus master are
     ram: Memory  # what the bus masters reach
 
@@ -200,6 +206,7 @@ class Ide(Struct):
             else:
                 self.decode_block(command, COMPATIBILITY_COMMAND[i], False)
                 self.decode_block(control, COMPATIBILITY_CONTROL[i], False)
+        self.decode_answered()
 
     def decode_block(self, bar: u8, port: u16, in_memory: bool) -> None:
         """One block, at `port` or where its BAR says in memory, if the guest has enabled that."""
@@ -208,6 +215,20 @@ class Ide(Struct):
         self.ports[bar] = port if io and port else NO_PORT
         address = self.config.memory_bar(bar) if memory else 0
         self.addresses[bar] = address if address else NO_ADDRESS
+
+    def decode_answered(self) -> None:
+        """Work out where the registers are whose reads are answered beforehand.
+
+        Where two blocks are at one port, it is the first one's.
+        """
+        for number in range(ANSWERS):
+            offset = answered_offset(number)
+            port = self.ports[offset // BAR_STRIDE]
+            if port != NO_PORT:
+                port = u32(port + offset % BAR_STRIDE)
+                if self.port_offset(u16(port)) != offset:
+                    port = u32(NO_PORT)
+            self.answered[number] = port
 
     def port_offset(self, port: u16) -> u32:
         """The offset of the register at a port, or NOWHERE."""
@@ -398,10 +419,36 @@ class Ide(Struct):
         channel.write_bus_master(BusMasterRegister.COMMAND, BusMasterCommand.START | direction)
         self.run_dma(channel)
 
-    # ---- pages that the guest reads -------------------------------------------------------
+    # ---- what the guest reads without the monitor -----------------------------------------
 
-    def show(self, machine: Config) -> None:
-        """Bring the pages up to date; before any interrupt that tells of it.
+    def show(self, machine: Config, answers: Answers) -> None:
+        """Bring answers and pages up to date; before any interrupt that tells of it.
+
+        There are answers of a channel's status, from either block, and of its bus master's command
+        and status: what drivers read around each command. `is_quiet_read` says when.
+        """
+        for i in range(CHANNELS):
+            first = SHOWN * i
+            channel = self.channels[i]
+            quiet = channel.request.state == State.IDLE
+            status = channel.read_alternate_status()
+            settled = quiet and channel.drive().interrupt_pending == 0
+            self.answer(answers, u32(first), settled, status)
+            self.answer(answers, u32(first + 1), quiet, status)
+            command = channel.read_bus_master(BusMasterRegister.COMMAND)
+            self.answer(answers, u32(first + 2), quiet, command)
+            status = channel.read_bus_master(BusMasterRegister.STATUS)
+            self.answer(answers, u32(first + 3), quiet, status)
+        if machine.shadow != 0:
+            self.show_pages(machine)
+
+    def answer(self, answers: Answers, number: u32, quiet: bool, value: u8) -> None:
+        """One of them, if it is quiet and its register at a port."""
+        port = self.answered[number]
+        answers.known[number] = answer_of(u16(port), value) if quiet and port != NO_PORT else 0
+
+    def show_pages(self, machine: Config) -> None:
+        """Bring the pages up to date.
 
         The guest VM maps them read-only where the BARs are at first. They hold what the bus would
         answer at those addresses, also after the guest has moved a BAR or switched decoding off.
@@ -410,8 +457,6 @@ class Ide(Struct):
         A drive's status comes before the bus master's interrupt bit, as from a drive: it stops
         being busy, then it raises INTRQ. Aligned 32 bits are stored, and so read, at once.
         """
-        if machine.shadow == 0:
-            return
         for page in range(IDE_MEMORY_PAGES):
             for register in range(0, BUS_MASTER_SIZE, 4):
                 offset = page * IDE_MEMORY_PAGE + register
@@ -435,6 +480,20 @@ class Ide(Struct):
             packet_request_done(part, self.ram)
         else:
             request_done(part, self.ram)
+
+
+def answered_offset(number: u32) -> u32:
+    """Which register one of ANSWERS is of."""
+    channel = number // SHOWN % CHANNELS
+    block = 2 * channel * BAR_STRIDE
+    if number % SHOWN == 0:
+        return u32(block + AtaRegister.STATUS)
+    if number % SHOWN == 1:
+        return u32(block + BAR_STRIDE + DEVICE_CONTROL)
+    block = Bar.BUS_MASTER * BAR_STRIDE + BUS_MASTER_CHANNEL * channel
+    if number % SHOWN == 2:
+        return u32(block + BusMasterRegister.COMMAND)
+    return u32(block + BusMasterRegister.STATUS)
 
 
 def channel_of(offset: u32) -> u8:

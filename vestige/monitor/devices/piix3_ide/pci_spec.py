@@ -54,7 +54,8 @@ BARS = 5
 BAR_STRIDE = 16  # between the first offsets of two BARs' blocks, to the model
 COMMAND_BLOCK_SIZE = 8
 CONTROL_BLOCK_SIZE = 4
-BUS_MASTER_SIZE = 16  # ports, 8 a channel
+BUS_MASTER_CHANNEL = 8  # ports of a channel
+BUS_MASTER_SIZE = BUS_MASTER_CHANNEL * CHANNELS
 
 COMPATIBILITY_COMMAND = (PORT_OLD_IDE, PORT_OLD_IDE_SECONDARY)  # command blocks
 COMPATIBILITY_CONTROL = (0x3F4, 0x374)  # control blocks, of which only +2 is claimed
