@@ -1,25 +1,29 @@
 """How fast a virtio network interface is on Vestige and on QEMU, and what it costs their host.
 
-    python -m bench.virtio_net [--rounds 3] [--seconds 2]
+    python -m bench.virtio_net [--rounds 3] [--seconds 2] [--speed full|half|quarter]…
 
 One software host; the same kernel and initial RAM disk for every guest. Each round boots every
 configuration once and runs iperf3 in it, to the software host and from it, over a tap and through
-passt. Besides throughput: processor time of the host and exits to user space for one MiB. Writes
-bench/results/virtio_net.json and .svg and the tables in docs/performance.md.
+passt. Besides throughput: processor time of the host and exits to user space for one MiB. At half
+and a quarter of the speed the software host's QEMU is held back by a control group while iperf3
+runs, which then takes as much longer; there are the tap's configurations alone. Writes
+bench/results/virtio_net.json and .svg and the tables in docs/performance.md; a slow speed's are
+named for it.
 """
 
 import os
 import statistics
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench import virtio_report
 from bench.common import command, guests, newest_qemu, readings
 from bench.common.guests import ROOT, Guest
+from bench.common.speed import brake
 from bench.common.virtio_bench import Bench, Configuration
-from bench.virtio_report import Page, span_costs
+from bench.virtio_report import OWN, RATE, Page, span_costs
 from tests.guests import initramfs, kernels, programs
 from vestige.host import images
 from vestige.softhost import SoftHost
@@ -35,6 +39,8 @@ PASST_MTU = 65_520  # as Vestige's interface has it there
 OURS, USER = "Vestige, a tap", "Vestige, --net user"
 POLL = "Vestige, a tap, --ring poll"
 VHOST_OFF, VHOST_ON, PASST = "QEMU, vhost=off", "QEMU, vhost=on", "QEMU, passt"
+FULL, HALF, QUARTER = "full", "half", "quarter"
+SPEEDS = {FULL: 1.0, HALF: 0.5, QUARTER: 0.25}  # of a processor, that the software host has
 JOBS = {"send": "the guest sends", "receive": "the guest receives"}
 PAGE = Page(
     name=NAME,
@@ -52,6 +58,7 @@ PAGE = Page(
         PASST: "#e08e79",
     },
 )
+SLOWLY = (OURS, VHOST_OFF, VHOST_ON)  # what is measured at all speeds
 _MAKE_TAP = """
 ip tuntap add "$1" mode tap && ip address add "$2/24" dev "$1" && ip link set "$1" up
 """
@@ -72,17 +79,33 @@ exec "$@"
 def main() -> int:
     """The command line."""
     arguments = command.arguments(
-        __doc__.partition("\n")[0], seconds="iperf3 takes each way", each=2
+        __doc__.partition("\n")[0], seconds="iperf3 takes each way", each=2, speeds=list(SPEEDS)
     )
-    result = measure(arguments.rounds, arguments.seconds)
-    virtio_report.report(PAGE, result, write_page=not arguments.no_page)
+    found = measure(arguments.rounds, arguments.seconds, speeds=arguments.speed or SPEEDS)
+    for speed, result in found.items():
+        virtio_report.report(page(speed), result, write_page=not arguments.no_page)
     return 0
 
 
+def page(speed: str) -> Page:
+    """What its tables are made of."""
+    if speed == FULL:
+        return PAGE
+    return PAGE._replace(
+        name=f"{NAME}_{speed}",
+        title=f"{PAGE.title}, at {'half' if speed == HALF else 'a quarter of'} the speed",
+        pairs=((OURS, VHOST_OFF), (OURS, VHOST_ON)),
+        promised=(RATE, OWN),
+    )
+
+
 def measure(
-    rounds: int, seconds: int, table: Mapping[str, Configuration] | None = None
-) -> dict[str, object]:
-    """All of it, or what `table` has, in one software host."""
+    rounds: int,
+    seconds: int,
+    table: Mapping[str, Configuration] | None = None,
+    speeds: Iterable[str] = (FULL,),
+) -> dict[str, dict[str, object]]:
+    """All of it at these speeds, or what `table` has, in one software host."""
     say = command.Progress(NAME)
     say("preparing the guest, from Debian's packages")
     images.ensure()
@@ -91,20 +114,29 @@ def measure(
     release = kernels.kernel("standard").release
     theirs = newest_qemu.qemu()
     guest = Guest(kernel.bzimage, initial_disk(), MEMORY, theirs.words)
+    versions = {"kernel": kernel.release, "qemu": theirs.version}
     host = SoftHost(network=True)
     host.start(say)
-    with host:
+    with ExitStack() as stack:
+        stack.enter_context(host)
         guests.load_modules(host, release, modules)
         guests.inside(host, _MAKE_TAP, TAP, TAP_HOST)
         bench = Bench(host, guest, seconds, say)
-        with server(host):
-            said = ""
-            if table is None:
-                packed = choose_ring(bench)
-                table = configurations(packed=packed)
-                said = f"QEMU: {ring_words(packed=packed)}."
-            versions = {"kernel": kernel.release, "qemu": theirs.version}
-            return bench.result(table, rounds, one, versions, said=said)
+        if set(speeds) != {FULL}:
+            bench = bench._replace(brake=stack.enter_context(brake(host.pid)))
+        stack.enter_context(server(host))
+        said = ""
+        if table is None:
+            packed = choose_ring(bench)
+            table = configurations(packed=packed)
+            said = f"QEMU: {ring_words(packed=packed)}."
+        found = {}
+        for speed in speeds:
+            say(f"at {speed} speed")
+            slow = bench._replace(share=SPEEDS[speed])
+            rows = {name: each for name, each in table.items() if speed == FULL or name in SLOWLY}
+            found[speed] = slow.result(rows, rounds, one, versions, said=said)
+        return found
 
 
 def choose_ring(bench: Bench) -> bool:
@@ -115,7 +147,7 @@ def choose_ring(bench: Bench) -> bool:
         bench.say(f"QEMU: {ring_words(packed=packed)}")
         found = one(brief, configurations(packed=packed)[VHOST_OFF])
         rates[packed] = statistics.geometric_mean(
-            found[virtio_report.key(job, virtio_report.RATE)] for job in JOBS
+            found[virtio_report.key(job, RATE)] for job in JOBS
         )
     chosen = rates[True] > rates[False]
     bench.say(f"{ring_words(packed=chosen)} are the faster")

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from bench.common.readings import ReadingError
@@ -23,9 +23,10 @@ def arguments(
     count: int = 3,
     seconds: str = "",
     each: float = 0,
+    speeds: Sequence[str] = (),
 ) -> argparse.Namespace:
     """The usual words: `rounds` of what, and their usual `count`; `seconds` of what and how many
-    `each` takes, if any.
+    `each` takes, if any; at which `speeds` it may be, all of which it is if none is named.
 
     Raises UsageError for what can't be, and for who can't be root in the software host.
     """
@@ -34,6 +35,9 @@ def arguments(
     if seconds:
         text = f"that {seconds} ({each})"
         parser.add_argument("--seconds", type=type(each), default=each, help=text)
+    if speeds:
+        text = "of the software host; give it once for each, or leave it out for all"
+        parser.add_argument("--speed", action="append", choices=speeds, help=text)
     parser.add_argument("--no-page", action="store_true", help="leave docs/performance.md alone")
     found = parser.parse_args()
     if found.rounds < 1 or (seconds and found.seconds < 1):

@@ -1,12 +1,15 @@
 """What the benchmarks boot, and how: Vestige's and QEMU's command lines, one boot, the NVMe."""
 
+import io
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from bench.common import speed
+from bench.inside.observe import MARK
 from tests.guests import images as disks
 from tests.guests.initramfs import busybox
 from vestige.errors import GuestError
@@ -122,7 +125,8 @@ def boot(host: SoftHost, command: list[str], timeout: float, closing: str) -> st
 class Observed(NamedTuple):
     """A guest's run: its console, and what was counted, in all and between its marks.
 
-    See inside/observe.py.
+    See inside/observe.py. Of a span there is `own` besides, seconds of processor time that the
+    software host itself took, all it is made of.
     """
 
     console: str
@@ -130,18 +134,67 @@ class Observed(NamedTuple):
     spans: dict[str, dict[str, float]]
 
 
-def observe(host: SoftHost, command: list[str], timeout: float, closing: str) -> Observed:
-    """As `boot`, and count; a guest with a virtio console may set marks."""
+def _nothing(_begins: bool) -> None:
+    """For who need not know when what is measured begins and ends."""
+
+
+class Heard(io.BytesIO):
+    """What observe says on standard error. At each mark the software host's time is noted."""
+
+    def __init__(
+        self, used: Callable[[], float], marked: Callable[[bool], None] = _nothing
+    ) -> None:
+        """`used`: its processor time until now; `marked` is called as a span begins, or not."""
+        super().__init__()
+        self._used, self._marked = used, marked
+        self._rest = b""
+        self._begins: dict[str, float] = {}
+        self.own: dict[str, float] = {}
+
+    def write(self, data: Any, /) -> int:
+        """Some of it."""
+        *lines, self._rest = (self._rest + bytes(data)).split(b"\n")
+        for line in lines:
+            text = line.decode(errors="replace")
+            if text.startswith(MARK):
+                self._note(*text.removeprefix(MARK).split(maxsplit=1))
+        return super().write(data)
+
+    def _note(self, word: str, name: str) -> None:
+        if word == "begin":
+            self._begins[name] = self._used()
+        else:
+            self.own[name] = self._used() - self._begins[name]
+        self._marked(word == "begin")
+
+
+def observe(
+    host: SoftHost,
+    command: list[str],
+    timeout: float,
+    closing: str,
+    marked: Callable[[bool], None] = _nothing,
+) -> Observed:
+    """As `boot`, and count; a guest with a virtio console may set marks. `marked` is called at each
+    of them: whether something begins.
+    """
     argv = [sys.executable, "-S", "-m", "bench.inside.observe", "--", *command]
-    done = host.capture(argv, timeout=timeout, cwd=ROOT)
-    if done.status:
-        said = done.stderr.decode(errors="replace")
-        raise GuestError(f"{' '.join(argv)}: status {done.status}\n{said}")
-    run = json.loads(done.stdout)
+    output, errors = io.BytesIO(), Heard(lambda: speed.used(host.pid), marked)
+    running = host.spawn(argv, stdout=output, stderr=errors, cwd=ROOT)
+    try:
+        status = running.wait(timeout)
+    except BaseException:
+        running.kill()
+        raise
+    if status:
+        said = errors.getvalue().decode(errors="replace")
+        raise GuestError(f"{' '.join(argv)}: status {status}\n{said}")
+    run = json.loads(output.getvalue())
     if run["status"] or not says(run["console"], closing):
         said = run["console"] + run["errors"]
         raise GuestError(f"{' '.join(command)}: status {run['status']}, no {closing!r}\n{said}")
-    return Observed(run["console"], run["exits"], run["spans"])
+    spans = {name: {**span, "own": errors.own[name]} for name, span in run["spans"].items()}
+    return Observed(run["console"], run["exits"], spans)
 
 
 def says(console: str, closing: str) -> bool:

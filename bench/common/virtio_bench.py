@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from bench.common import command, guests, results
 from bench.common.guests import Guest, Observed
+from bench.common.speed import Brake
 from vestige.softhost import SoftHost
 
 CLOSING = "bench: done"
@@ -19,14 +20,25 @@ class Bench(NamedTuple):
 
     host: SoftHost
     guest: Guest
-    seconds: float  # of each job
+    seconds: float  # of each job, at full speed; at a half it takes twice as long
     say: command.Progress
+    brake: Brake | None = None  # the software host's
+    share: float = 1  # of a processor, that it has while there is a job
 
     def boot(self, configuration: Configuration) -> Observed:
         """One guest, and what it took."""
-        argv = configuration(self.guest, f"seconds={self.seconds:g}")
-        timeout = BOOT_TIMEOUT + MOST_JOBS * self.seconds
-        return guests.observe(self.host, argv, timeout, CLOSING)
+        seconds = self.seconds / self.share
+        argv = configuration(self.guest, f"seconds={seconds:g}")
+        timeout = BOOT_TIMEOUT + MOST_JOBS * seconds
+        try:
+            return guests.observe(self.host, argv, timeout, CLOSING, self.hold)
+        finally:
+            self.hold(False)
+
+    def hold(self, works: bool) -> None:
+        """Let the software host have its share, or all that it wants."""
+        if self.brake is not None:
+            self.brake.hold(self.share if works else 1)
 
     def result(
         self,

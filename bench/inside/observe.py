@@ -15,6 +15,8 @@ guest    seconds of these in which a CPU ran the guest: their share of the sched
 exits    returns to user space of KVM_RUN (the tracepoint kvm:kvm_userspace_exit)
 worker   those of Vestige's workers among them: the monitor's calls
 switches changes of context, of the whole machine
+
+Each mark is told on standard error, too, for who counts outside of the software host.
 """
 
 import contextlib
@@ -98,11 +100,13 @@ def follow(
         if not text.startswith(MARK):
             console.append(text)
             continue
-        now = snapshot(process.pid, group, exits)
         word, name = text.removeprefix(MARK).split(maxsplit=1)
         if word == "begin":
-            begun = now
+            print(text, file=sys.stderr, flush=True)
+            begun = snapshot(process.pid, group, exits)
         else:
+            now = snapshot(process.pid, group, exits)
+            print(text, file=sys.stderr, flush=True)
             spans[name] = span({key: value - begun[key] for key, value in now.items()})
         process.stdin.write(b"\n")
         process.stdin.flush()
