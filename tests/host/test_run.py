@@ -250,11 +250,12 @@ def test_a_thread_of_the_kernel_in_a_ring_has_no_privilege_but_to_lock_memory(
 
 def test_a_second_run_imports_no_compiler_and_nothing_slow(kernels: Kernels) -> None:
     script = (
-        "import ctypes, sys; before = set(sys.modules);"  # of ctypes, which has needs of its own
+        "import sys; before = set(sys.modules);"
         "from vestige.cli.main import main; status = main();"
         "bad = [name for name in set(sys.modules) - before if name.startswith(('llvmlite',"
         " 'elftools', 'vestige.lang.compiler', 'vestige.lang.build', 'vestige.monitor.core',"
-        " 'argparse', 'collections', 'contextlib', 'enum', 're.', 'threading', 'typing'))];"
+        " 'argparse', 'collections', 'contextlib', 'ctypes', 'enum', 're.', 'threading', 'types',"
+        " 'typing'))];"
         "print(bad, file=sys.stderr); sys.exit(status)"
     )
     done = subprocess.run(

@@ -1,8 +1,7 @@
 """KVM's records that lie in the monitor's memory: its queue of writes, its reasons of exits."""
 
-from ctypes import sizeof
-
 from vestige.lang.enumeration import IntEnum
+from vestige.lang.foreign import sizeof
 from vestige.lang.types import Struct, u8, u16, u32, u64
 
 

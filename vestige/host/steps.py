@@ -8,7 +8,6 @@ descriptors are the same, and no object of Python's has to be made again.
 Outside of a `Steps` the functions here do what they are named for, and no more.
 """
 
-import ctypes
 import errno
 import mmap
 import os
@@ -18,6 +17,7 @@ from _contextvars import ContextVar
 from vestige.errors import GuestError
 from vestige.host import limits
 from vestige.host.replay import ARGUMENTS, Call, move, replay
+from vestige.lang.foreign import addressof, create_string_buffer
 from vestige.lang.intrinsics import syscall
 from vestige.lang.types import TYPE_CHECKING
 
@@ -189,7 +189,7 @@ class Calls:
 
     def __init__(self, calls: "Sequence[Call]", replayer: Replayer) -> None:
         self._calls = (Call * len(calls))(*calls)
-        self._place, self._replayer = ctypes.addressof(self._calls), replayer
+        self._place, self._replayer = addressof(self._calls), replayer
 
     def make(self) -> None:
         """Make them. Raises GuestError, or UsageError for a limit, where one is answered otherwise
@@ -310,8 +310,8 @@ def make(descriptor: Callable[[], int], *, stays: bool = False) -> int:
 
 def open_file(path: str, flags: int) -> int:
     """The file's descriptor, or a negative errno; as of `make`."""
-    name = ctypes.create_string_buffer(os.fsencode(path))
-    return make_call(SYS_OPEN, ctypes.addressof(name), flags | os.O_CLOEXEC, kept=name)
+    name = create_string_buffer(os.fsencode(path))
+    return make_call(SYS_OPEN, addressof(name), flags | os.O_CLOEXEC, kept=name)
 
 
 def eventfd(flags: int = os.EFD_NONBLOCK) -> int:

@@ -7,9 +7,18 @@ becomes the instruction named in its docstring.
 Device models use none of these: their guest memory comes in as a `Memory`.
 """
 
-import ctypes
 from _contextvars import ContextVar
 
+from vestige.lang.foreign import (
+    addressof,
+    c_int32,
+    c_uint8,
+    c_uint16,
+    c_uint32,
+    c_uint64,
+    function,
+    get_errno,
+)
 from vestige.lang.types import TYPE_CHECKING, Struct, i64, u8, u16, u32, u64
 
 if TYPE_CHECKING:
@@ -19,9 +28,9 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
 
-_system_call = ctypes.CDLL(None, use_errno=True).syscall
-_system_call.argtypes = (ctypes.c_ulong,) * 7
-_system_call.restype = ctypes.c_long
+_system_call = function("syscall", *[c_uint64] * 7)
+_memmove = function("memmove", *[c_uint64] * 3)
+_memset = function("memset", c_uint64, c_int32, c_uint64)
 
 
 class OnlyInAVm(RuntimeError):
@@ -174,57 +183,57 @@ def check(condition: bool) -> None:
 
 def address_of(place: Struct | object) -> int:
     """The address of a struct or an array field: what hardware below the monitor is given."""
-    return ctypes.addressof(place)  # type: ignore[arg-type]
+    return addressof(place)  # type: ignore[arg-type]
 
 
 def load8(address: u64) -> u8:
     """MOV, 8 bits; the address is not checked."""
-    return ctypes.c_uint8.from_address(address).value
+    return c_uint8.from_address(address).value
 
 
 def load16(address: u64) -> u16:
     """MOV, 16 bits, any alignment; the address is not checked."""
-    return ctypes.c_uint16.from_address(address).value
+    return c_uint16.from_address(address).value
 
 
 def load32(address: u64) -> u32:
     """MOV, 32 bits, any alignment; the address is not checked."""
-    return ctypes.c_uint32.from_address(address).value
+    return c_uint32.from_address(address).value
 
 
 def load64(address: u64) -> u64:
     """MOV, 64 bits, any alignment; the address is not checked."""
-    return ctypes.c_uint64.from_address(address).value
+    return c_uint64.from_address(address).value
 
 
 def store8(address: u64, value: u8) -> None:
     """MOV, 8 bits; the address is not checked."""
-    ctypes.c_uint8.from_address(address).value = value
+    c_uint8.from_address(address).value = value
 
 
 def store16(address: u64, value: u16) -> None:
     """MOV, 16 bits, any alignment; the address is not checked."""
-    ctypes.c_uint16.from_address(address).value = value
+    c_uint16.from_address(address).value = value
 
 
 def store32(address: u64, value: u32) -> None:
     """MOV, 32 bits, any alignment; the address is not checked."""
-    ctypes.c_uint32.from_address(address).value = value
+    c_uint32.from_address(address).value = value
 
 
 def store64(address: u64, value: u64) -> None:
     """MOV, 64 bits, any alignment; the address is not checked."""
-    ctypes.c_uint64.from_address(address).value = value
+    c_uint64.from_address(address).value = value
 
 
 def copy(destination: u64, source: u64, length: u64) -> None:
     """REP MOVS of `length` bytes; overlapping regions copy as memmove does."""
-    ctypes.memmove(destination, source, length)
+    _memmove(destination, source, length)
 
 
 def fill(destination: u64, value: u8, length: u64) -> None:
     """REP STOS of `length` bytes."""
-    ctypes.memset(destination, value, length)
+    _memset(destination, value, length)
 
 
 def atomic_exchange32(address: u64, value: u32) -> u32:
@@ -392,4 +401,4 @@ def panic(code: u32) -> "NoReturn":
 def syscall(number: u64, a: u64, b: u64, c: u64, d: u64, e: u64, f: u64) -> i64:
     """SYSCALL, Linux x86-64: the kernel's answer, -4095 … -1 an errno. Host code only."""
     answer: int = _system_call(number, a, b, c, d, e, f)
-    return -ctypes.get_errno() if answer == -1 else answer
+    return -get_errno() if answer == -1 else answer

@@ -4,9 +4,19 @@ The code is mapped read-only and executable. Each call runs on a 64 KiB stack of
 the GIL released; a failed check ends the call and raises `PanicError`.
 """
 
-import ctypes
 import mmap
 
+from vestige.lang.foreign import (
+    Array,
+    Structure,
+    addressof,
+    c_char,
+    c_int32,
+    c_uint64,
+    function,
+    function_at,
+    get_errno,
+)
 from vestige.lang.image import Image
 from vestige.lang.types import TYPE_CHECKING
 from vestige.lang.vcpu import STACK_SIZE
@@ -14,7 +24,7 @@ from vestige.lang.vcpu import STACK_SIZE
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
-    Value: TypeAlias = int | ctypes.Structure | ctypes.Array[Any]
+    Value: TypeAlias = int | Structure | Array[Any]
 
 LIMITS = {
     **{f"u{bits}": (0, (1 << bits) - 1) for bits in (8, 16, 32, 64)},
@@ -24,6 +34,7 @@ LIMITS = {
 ADDRESS = LIMITS["u64"]
 MAX_ARGUMENTS = 6
 PROT_READ_EXECUTE = mmap.PROT_READ | mmap.PROT_EXEC
+_mprotect = function("mprotect", c_uint64, c_uint64, c_int32, result=c_int32)
 OWN = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # a process that is forked off has a copy of its own
 
 
@@ -35,14 +46,14 @@ class PanicError(RuntimeError):
         self.file, self.line, self.reason = file, line, reason
 
 
-class _Frame(ctypes.Structure):
+class _Frame(Structure):
     """What vestige_call takes (runtime/process.s)."""
 
     _fields_ = (
-        ("function", ctypes.c_uint64),
-        ("arguments", ctypes.c_uint64 * MAX_ARGUMENTS),
-        ("result", ctypes.c_uint64),
-        ("stack", ctypes.c_uint64),
+        ("function", c_uint64),
+        ("arguments", c_uint64 * MAX_ARGUMENTS),
+        ("result", c_uint64),
+        ("stack", c_uint64),
     )
 
 
@@ -51,7 +62,7 @@ class _Stack:
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, 2 * STACK_SIZE, OWN)
-        start = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
+        start = addressof(c_char.from_buffer(self._memory))
         self.top = (start + 2 * STACK_SIZE) & -STACK_SIZE
 
 
@@ -89,10 +100,10 @@ class NativeImage:
         self.image = image
         self._memory = mmap.mmap(-1, image.memory_size, OWN)
         self._memory[: image.code_size] = image.code
-        self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
+        self.address = addressof(c_char.from_buffer(self._memory))
         _protect(self.address, image.code_size)
         entry = self.address + image.symbols["vestige_call"]
-        self._call = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p)(entry)
+        self._call = function_at(entry, c_uint64, result=c_uint64)
         self._stacks: list[_Stack] = []
 
     def __getitem__(self, name: str) -> NativeFunction:
@@ -105,25 +116,24 @@ class NativeImage:
         except IndexError:
             stack = _Stack()
         frame.stack = stack.top
-        site = self._call(ctypes.addressof(frame))
+        site = self._call(addressof(frame))
         self._stacks.append(stack)
         if site:
             raise PanicError(*self.image.sites[site])
 
 
 def _protect(address: int, size: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(size), PROT_READ_EXECUTE):
-        raise OSError(ctypes.get_errno(), "mprotect: the compiled code can't be made executable")
+    if _mprotect(address, size, PROT_READ_EXECUTE):
+        raise OSError(get_errno(), "mprotect: the compiled code can't be made executable")
 
 
 def _word(what: str, value: "Value", kind: str) -> int:
     """An argument as a register: checked, sign-extended. A struct may be given by its address."""
-    if isinstance(value, ctypes.Structure | ctypes.Array):
+    if isinstance(value, Structure | Array):
         found = type(value).__name__
-        if kind in LIMITS or (isinstance(value, ctypes.Structure) and found != kind):
+        if kind in LIMITS or (isinstance(value, Structure) and found != kind):
             raise TypeError(f"{what} is a {kind}, not a {found}")
-        return ctypes.addressof(value)
+        return addressof(value)
     low, high = LIMITS.get(kind, ADDRESS)
     if not low <= value <= high:
         raise OverflowError(f"{what} is {value}, which is no {kind}")

@@ -1,13 +1,15 @@
 """The data types of typed Python: fixed-width integers, arrays of them, and structs.
 
-In CPython a `Struct` *is* a `ctypes.Structure`: its fields wrap on store, nested structs
+In CPython a `Struct` *is* a `Structure`: its fields wrap on store, nested structs
 alias, and its layout is the compiled one, so host, tests and debuggers look at live device
 state in guest memory with the same class. To a type checker `u8` … `i64` are `int`, and
 `u8[512]` (any `T[n]`) is `Array[T]`; `vestige.lang.mypy_plugin` teaches mypy the latter.
 """
 
-import ctypes
 import sys
+
+from vestige.lang import foreign
+from vestige.lang.foreign import Structure
 
 TYPE_CHECKING = False  # as typing has it, which takes 3 ms to import on the way to every run
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
         def __iter__(self) -> Iterator[T]: ...
         def __buffer__(self, flags: int, /) -> memoryview: ...
 
-    class _Base(ctypes.Structure):
+    class _Base(Structure):
         # To a type checker a Structure has every attribute; a Struct has those it annotates.
         __getattr__: None  # type: ignore[assignment,misc]
         __setattr__: None  # type: ignore[assignment,misc]
@@ -68,7 +70,7 @@ else:
             value = int(value) & mask
             return (value ^ sign) - sign if signed else value
 
-        ctype = getattr(ctypes, f"c_{'' if signed else 'u'}int{bits}")
+        ctype = getattr(foreign, f"c_{'' if signed else 'u'}int{bits}")
         members = {"__new__": wrap, "bits": bits, "signed": signed, "ctype": ctype}
         return IntType(f"{'i' if signed else 'u'}{bits}", (), members)
 
@@ -86,12 +88,12 @@ else:
         def __getitem__(self, length: int) -> "Array":
             return Array(self, length)
 
-    class _StructMeta(type(ctypes.Structure)):
+    class _StructMeta(type(Structure)):
         def __init__(cls, name: str, bases: tuple, namespace: dict) -> None:
             if any(getattr(base, "_fields_", ()) for base in bases):
                 raise TypeError(f"{name}: a Struct can't be inherited from; nest it as a field")
             super().__init__(name, bases, namespace)
-            if bases != (ctypes.Structure,):
+            if bases != (Structure,):
                 scope = vars(sys.modules[cls.__module__])
                 # Of the class, not in `namespace`: from Python 3.14 on there is a function there.
                 cls._fields_ = [
@@ -102,7 +104,7 @@ else:
         def __getitem__(cls, length: int) -> Array:
             return Array(cls, length)
 
-    class _Base(ctypes.Structure, metaclass=_StructMeta):
+    class _Base(Structure, metaclass=_StructMeta):
         pass
 
     def _evaluated(annotation: object, scope: dict) -> object:

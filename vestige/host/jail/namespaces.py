@@ -4,13 +4,13 @@ Who may not make namespaces as such gets them in a user namespace, in which nobo
 is there.
 """
 
-import ctypes
 import errno
 import os
 from _collections_abc import Callable
 
 from vestige.host.capabilities import CAP_IPC_LOCK, CAP_SYS_ADMIN, has
 from vestige.host.process.forks import Forks
+from vestige.lang.foreign import addressof, c_uint64, create_string_buffer, get_errno, holding
 from vestige.lang.intrinsics import syscall
 
 SYS_CLONE, SYS_PRCTL = 56, 157
@@ -33,14 +33,11 @@ MNT_DETACH = 2
 COVERED = b"/dev"  # any folder that is always there
 
 # As os.fork, this holds the interpreter's lock while it calls.
-_clone = ctypes.PyDLL(None, use_errno=True).syscall
-_clone.argtypes = (ctypes.c_ulong,) * 6
-_clone.restype = ctypes.c_long
-# Looked for once: each look is an error that is caught, which a new process is spared.
+_clone = holding("syscall", *[c_uint64] * 6)
 _before, _behind_in_parent, _behind_in_child = (
-    ctypes.pythonapi.PyOS_BeforeFork,
-    ctypes.pythonapi.PyOS_AfterFork_Parent,
-    ctypes.pythonapi.PyOS_AfterFork_Child,
+    holding("PyOS_BeforeFork", result=None),
+    holding("PyOS_AfterFork_Parent", result=None),
+    holding("PyOS_AfterFork_Child", result=None),
 )
 
 
@@ -92,7 +89,7 @@ def _fork(flags: int) -> int:
     place = number_place()
     _before()
     pid: int = _clone(SYS_CLONE, flags | SIGCHLD | (place and CHILD_SETTID), 0, 0, place, 0)
-    error = ctypes.get_errno()
+    error = get_errno()
     if pid == 0:
         _behind_in_child()
     else:
@@ -104,8 +101,8 @@ def number_place() -> int:
     """Where the C library keeps the main thread's number, for CHILD_SETTID: the address that it
     once told the kernel; 0: unknown.
     """
-    place = ctypes.c_ulong()
-    syscall(SYS_PRCTL, PR_GET_TID_ADDRESS, ctypes.addressof(place), 0, 0, 0, 0)
+    place = c_uint64()
+    syscall(SYS_PRCTL, PR_GET_TID_ADDRESS, addressof(place), 0, 0, 0, 0)
     return place.value
 
 
@@ -174,11 +171,9 @@ def leave_files() -> None:
 
 def _call(number: int, *arguments: bytes | int) -> None:
     """A system call, some of whose arguments are words. Raises OSError."""
-    words = [ctypes.create_string_buffer(each) for each in arguments if isinstance(each, bytes)]
+    words = [create_string_buffer(each) for each in arguments if isinstance(each, bytes)]
     places = iter(words)
-    values = [
-        each if isinstance(each, int) else ctypes.addressof(next(places)) for each in arguments
-    ]
+    values = [each if isinstance(each, int) else addressof(next(places)) for each in arguments]
     answer = syscall(number, *values, *[0] * (6 - len(values)))
     if answer < 0:
         raise OSError(-answer, os.strerror(-answer))

@@ -5,10 +5,10 @@ to who listens: the run's own process, which kills this one and says which call 
 another program listens already, the kernel kills by itself.
 """
 
-import ctypes
 import errno
 import os
 
+from vestige.lang.foreign import addressof, create_string_buffer
 from vestige.lang.intrinsics import address_of, syscall
 from vestige.lang.types import Struct, u16, u32, u64
 
@@ -58,8 +58,8 @@ def confine(program: bytes) -> int:
 
 
 def _load(program: bytes, flags: int) -> int:
-    instructions = ctypes.create_string_buffer(program, len(program))
-    loaded = Program(count=len(program) // INSTRUCTION, filter=ctypes.addressof(instructions))
+    instructions = create_string_buffer(program)
+    loaded = Program(count=len(program) // INSTRUCTION, filter=addressof(instructions))
     return syscall(SYS_SECCOMP, SET_MODE_FILTER, flags, address_of(loaded), 0, 0, 0)
 
 

@@ -17,7 +17,6 @@ of a processor's.
 """
 # On the way to every run, and a Struct takes a while to make: a state is bytes here.
 
-import ctypes
 import fcntl
 import struct
 from _collections_abc import Iterator, Sequence
@@ -28,6 +27,7 @@ from vestige.host.kvm import api as kvm
 from vestige.host.kvm.api import Request
 from vestige.host.kvm.vm import VirtualCpu, VirtualMachine
 from vestige.host.loop.clocks import Counter, Register, Time
+from vestige.lang.foreign import addressof, c_char, sizeof
 from vestige.lang.intrinsics import address_of
 
 
@@ -79,7 +79,7 @@ NAMES = struct.Struct("<I")  # of a struct kvm_msr_list: how many, and each
 NEW_LIST = 4096  # registers that KVM may name at once
 TSC, TSC_DEADLINE = 0x10, 0x6E0
 TSC_CONTROL, TSC_OFFSET = 0, 0  # KVM_VCPU_TSC_CTRL, a group of attributes, and one of them
-CLOCK_SIZE = ctypes.sizeof(Time)
+CLOCK_SIZE = sizeof(Time)
 # Numbers of descriptors by which, and by no others, the jail lets state be set: host/jail/calls.py.
 # All that a machine has open before its last vCPU is fewer: link.MOST_DESCRIPTORS, and two a vCPU.
 SETTING = 512
@@ -92,8 +92,8 @@ class Buffer:
     def __init__(self, size: int, data: bytes = b"") -> None:
         """`data`, then zeroes."""
         self.bytes = bytearray(data.ljust(size, b"\0"))
-        self._hold = ctypes.c_char.from_buffer(self.bytes)  # of an array's length a type is made
-        self.address = ctypes.addressof(self._hold)
+        self._hold = c_char.from_buffer(self.bytes)  # of an array's length a type is made
+        self.address = addressof(self._hold)
 
 
 class Setting:

@@ -9,7 +9,6 @@ drawn at random for itself, in a part of the address space where the kernel puts
 Copies of a mould (process/mould.py) have their own memory at the same places.
 """
 
-import ctypes
 import errno
 import mmap
 import os
@@ -18,6 +17,7 @@ from _collections_abc import Iterable
 from vestige import abi
 from vestige.host import limits, steps
 from vestige.host.steps import ACCESS, MAP_FIXED, MAP_NORESERVE, SYS_MMAP, SYS_MUNMAP
+from vestige.lang.foreign import addressof, c_char, c_uint8
 from vestige.lang.intrinsics import syscall
 
 SYS_MADVISE = 28
@@ -56,7 +56,7 @@ class Region:
             self._advise_all()
         else:
             self.take(file)
-        memory = (ctypes.c_uint8 * size).from_address(self.address)
+        memory = (c_uint8 * size).from_address(self.address)
         self.view = memoryview(memory).cast("B")
 
     def share(
@@ -235,7 +235,7 @@ class Mapping:
         self.address = steps.map_shared(descriptor, size, offset)
         if self.address < 0:
             raise OSError(-self.address, os.strerror(-self.address))
-        self.view = memoryview((ctypes.c_uint8 * size).from_address(self.address)).cast("B")
+        self.view = memoryview((c_uint8 * size).from_address(self.address)).cast("B")
 
     def close(self) -> None:
         """Unmap it. Nothing may use it any more."""
@@ -245,4 +245,4 @@ class Mapping:
 
 def mapping_address(mapping: mmap.mmap) -> int:
     """The address of `mapping` in this process."""
-    return ctypes.addressof(ctypes.c_char.from_buffer(mapping))
+    return addressof(c_char.from_buffer(mapping))

@@ -1,12 +1,11 @@
 """The kinds of values typed Python has at run time, and how annotations name them."""
 
-import ctypes
 import enum
 from dataclasses import dataclass
 from types import CodeType, NoneType
 from typing import Any, NoReturn, get_args, get_origin
 
-from vestige.lang import enumeration, types
+from vestige.lang import enumeration, foreign, types
 from vestige.lang.compiler.intervals import BOOLEAN, Interval
 
 
@@ -37,12 +36,12 @@ class Reference:
     @property
     def is_array(self) -> bool:
         """Whether it is an array."""
-        return issubclass(self.target, ctypes.Array)
+        return issubclass(self.target, foreign.Array)
 
     @property
     def size(self) -> int:
         """Bytes the target takes."""
-        return ctypes.sizeof(self.target)
+        return foreign.sizeof(self.target)
 
 
 Kind = Integer | Reference
@@ -58,7 +57,7 @@ NAMES = tuple(f"{sign}{bits}" for sign in "ui" for bits in (8, 16, 32, 64))
 BY_NAME = {name: _integer(name) for name in NAMES}
 BY_TYPE: dict[object, Integer] = {getattr(types, name): BY_NAME[name] for name in NAMES}
 BY_CTYPE: dict[object, Integer] = {
-    getattr(ctypes, f"c_{'' if kind.signed else 'u'}int{kind.bits}"): kind
+    getattr(foreign, f"c_{'' if kind.signed else 'u'}int{kind.bits}"): kind
     for kind in BY_NAME.values()
 }
 ENUMERATIONS = (enum.IntEnum, enum.IntFlag, enumeration.IntEnum, enumeration.IntFlag)
@@ -97,7 +96,7 @@ def kind_of(annotation: Any) -> Kind | None:
         return BY_TYPE[annotation]
     if isinstance(annotation, type) and issubclass(annotation, ENUMERATIONS):
         return _enumeration(annotation)
-    if isinstance(annotation, type) and issubclass(annotation, ctypes.Structure):
+    if isinstance(annotation, type) and issubclass(annotation, foreign.Structure):
         return Reference(annotation)
     if isinstance(annotation, types.Array):
         return Reference(types._ctype("parameter", annotation))  # type: ignore[attr-defined]
