@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from vestige.cli import bundle
+from vestige.devices import DEVICES
 from vestige.host import images
 from vestige.lang import cache
 
@@ -20,14 +21,29 @@ time.time_ns = lambda: 1 << 62
 from vestige.cli import bundle
 bundle.begin()
 """
+# Of all but rows, in whose place another is, and of those that are there for it.
 DESCRIBE = """
+import vestige.devices
 from vestige.cli import bundling
 for name, module in sorted(sys.modules.items()):
-    if name.startswith("vestige.") and not name.startswith("vestige.cli.bundl"):
+    if name.startswith("vestige.") and name not in ("vestige.cli.bundling", "vestige.rows"):
         spec = module.__spec__
         print(name, module.__file__, module.__package__, getattr(module, "__path__", None),
               spec.name, spec.origin, spec.cached, spec.parent, spec.submodule_search_locations,
               sorted(set(vars(module)) - {"__cached__"}))
+"""
+ROWS = """
+from vestige import abi, rows
+print([name for name in sys.modules if name.startswith(("vestige.devices", "vestige.monitor"))])
+from vestige.devices import DEVICES, POSTS
+from vestige.lang.records import Record, fields, made_at
+def differ(one, other):
+    if isinstance(one, Record):
+        return made_at(one) != made_at(other) or differ(fields(one), fields(other))
+    if isinstance(one, tuple):
+        return len(one) != len(other) or any(map(differ, one, other))
+    return one(abi.Config()) != other(abi.Config()) if callable(one) else one != other
+print(len(rows.ROWS), differ((DEVICES, POSTS), (rows.ROWS, rows.POSTS)))
 """
 FROM_WHERE = "\nprint('vestige.cli.bundling' not in sys.modules)\n"
 FAIL = """
@@ -68,6 +84,11 @@ def test_its_modules_are_what_they_are_by_their_files(python: Python) -> None:
     by_files = python(BEGIN + DESCRIBE)
     assert python(BEGIN + DESCRIBE) == by_files
     assert by_files.count("\n") > 150
+
+
+def test_the_rows_of_devices_are_in_it_as_they_are_by_files(python: Python) -> None:
+    python(BEGIN)
+    assert python(BEGIN + ROWS) == f"[]\n{len(DEVICES)} False"
 
 
 def test_it_is_read_by_the_second_run(python: Python) -> None:

@@ -5,7 +5,7 @@ import pytest
 from tests.monitor.rig import PoweredOff, Rig
 from vestige import abi
 from vestige.monitor.clock import SECOND
-from vestige.monitor.devices.piix4_pm.spec import IRQ_SCI, Config, Register
+from vestige.monitor.devices.piix4_pm.spec import Config, Register
 
 MASTER_VECTORS, SLAVE_VECTORS = 0x20, 0x28
 MASTER_EOI, SLAVE_EOI = (0x20, 0x20), (0xA0, 0x20)
@@ -65,7 +65,7 @@ def test_the_timer_s_overflow_interrupts_by_the_worker(pc: Rig) -> None:
     assert taken(pc) == abi.NO_VECTOR
     pc.now += 5 * SECOND
     pc.work()
-    assert taken(pc) == SLAVE_VECTORS + IRQ_SCI - 8
+    assert taken(pc) == SLAVE_VECTORS + abi.PIN_SCI - 8
     pc.out(0x600 + Register.STATUS, 1, 2)
     for port, word in (SLAVE_EOI, MASTER_EOI):
         pc.out(port, word)

@@ -8,12 +8,12 @@ alone are made. What it does otherwise (see the device's page) is left out here.
 import random
 
 from tests.qtest.virtual_clock import SHORTEST, TICK, VirtualClock
+from vestige.abi import PIN_SCI
 from vestige.monitor.clock import SECOND
 from vestige.monitor.devices.piix4_pm.model import PowerManagement
 from vestige.monitor.devices.piix4_pm.spec import (
     CONTROL_WRITABLE,
     ENABLE_WRITABLE,
-    IRQ_SCI,
     PORT_PM,
     PORTS_ENABLED,
     Config,
@@ -93,7 +93,7 @@ class Pair:
     def compare_lines(self) -> str | None:
         """The SCI."""
         self.ours.expire(self.clock.now())
-        mine, other = self.ours.line.level != 0, self.theirs.levels.get(IRQ_SCI, False)
+        mine, other = self.ours.line.level != 0, self.theirs.levels.get(PIN_SCI, False)
         if mine == other:
             return None
         return f"{'; '.join(self.log)}: SCI ours {mine}, QEMU's {other}"

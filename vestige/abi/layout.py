@@ -47,6 +47,7 @@ RESET_VALUE = 1
 
 PIN_UART = 4
 PIN_TIMER = 2  # a PC's IRQ 0
+PIN_SCI = 9  # without a PC's chips nothing ever asserts it
 PIN_PCI_INTA = 16  # INTA to INTD are pins 16 to 19
 PIN_GENERATION = 23
 

@@ -20,13 +20,15 @@ from _blake2 import blake2b  # hashlib would load OpenSSL
 TYPE_CHECKING = False  # as typing has it
 
 if TYPE_CHECKING:
-    from types import CodeType
+    from types import CodeType, ModuleType
     from typing import Any
 
     # Of each file: its path below PACKAGES, its size and time of change.
     Files = list[tuple[str, int, int]]
     # Of each module: its name, whether it is a package, its file below PACKAGES, its code.
     Modules = list[tuple[str, bool, str, CodeType]]
+    # The same of those that are imported only where something asks for them, their code in bytes.
+    Later = dict[str, tuple[bool, str, bytes]]
 
 PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NAME = "code"
@@ -93,30 +95,65 @@ def are(files: "Files") -> bool:
 
 
 def execute(code: bytes | memoryview) -> None:
-    """Import its modules in order.
+    """Import its modules in order, but for those that are for later.
 
     All are there from the beginning, as empty ones: a package may begin by importing what is in it.
     """
-    modules: Modules = marshal.loads(code)
+    modules: Modules
+    later: Later
+    modules, later = marshal.loads(code)
+    sys.meta_path.insert(0, _Finder(later))
     # importlib has these, and would be imported for them.
-    module_of, spec_of = type(sys), type(__spec__)
-    loader_of: Any = type(__spec__.loader)
+    module_of, loader_of = type(sys), type(__spec__.loader)
     to_do = []
     for name, is_package, path, body in modules:
         if name in sys.modules:
             continue
         module = module_of(name)
         place = f"{PACKAGES}/{path}"
-        loader = loader_of(name, place)
-        spec = spec_of(name, loader, origin=place)
-        spec.has_location = True
+        loader = loader_of(name, place)  # type: ignore[call-arg, misc] # a SourceFileLoader
+        spec = _spec(name, loader, place, is_package=is_package)
         within, _, last = name.rpartition(".")
         module.__spec__, module.__loader__, module.__file__ = spec, loader, place
         module.__package__ = name if is_package else within
         if is_package:
-            module.__path__ = spec.submodule_search_locations = [os.path.dirname(place)]
+            module.__path__ = spec.submodule_search_locations
         sys.modules[name] = module
         to_do.append((body, module, within, last))
     for body, module, within, last in to_do:
         exec(body, module.__dict__)
         setattr(sys.modules[within], last, module)
+
+
+def _spec(name: str, loader: "Any", place: str, *, is_package: bool) -> "Any":
+    spec = type(__spec__)(name, loader, origin=place)  # importlib would be imported for it
+    spec.has_location = True
+    if is_package:
+        spec.submodule_search_locations = [os.path.dirname(place)]
+    return spec
+
+
+class _Finder:
+    """Finds the modules that are for later: of sys.meta_path."""
+
+    def __init__(self, later: "Later") -> None:
+        self._later = later
+
+    def find_spec(self, name: str, _path: object, _target: object = None) -> "Any":
+        if name not in self._later:
+            return None
+        is_package, path, code = self._later[name]
+        return _spec(name, _Loader(code), f"{PACKAGES}/{path}", is_package=is_package)
+
+
+class _Loader:
+    """Executes one of them."""
+
+    def __init__(self, code: bytes) -> None:
+        self._code = code
+
+    def create_module(self, _spec: object) -> None:
+        """As any module is made."""
+
+    def exec_module(self, module: "ModuleType") -> None:
+        exec(marshal.loads(self._code), module.__dict__)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from vestige import cache_folder
 from vestige.cli import bundle
@@ -23,6 +24,13 @@ ENTRIES = (
     "vestige.cli.soft_inside",
 )
 PREPARED = "vestige.host.prepared"
+ROWS = "vestige.rows"
+# What ROWS is made of, and all that those rows are made of: imported where something asks for it.
+DEVICES, MONITOR = "vestige.devices", "vestige.monitor"
+ASKED = """
+def asked(module, name):
+    return lambda *given: getattr(__import__(module, fromlist=[name]), name)(*given)
+"""
 
 
 def begin() -> None:
@@ -78,6 +86,7 @@ def _keep(names: Sequence[str], began: int) -> None:
     from vestige.lang import cache  # noqa: PLC0415 - as above
 
     modules: bundle.Modules = []
+    later: bundle.Later = {}
     paths = {f"vestige/{path}" for path in cache.sources(images.SOURCES)}
     for name in names:
         module = sys.modules[name]
@@ -89,9 +98,16 @@ def _keep(names: Sequence[str], began: int) -> None:
         if name == PREPARED:
             found = f"KEYS: dict[str, str] = {{{cache.llvmlite_version()!r}: {images.key()!r}}}\n"
             code = compile(found, loader.path, "exec", dont_inherit=True)
+        elif name == ROWS:
+            found = _rows(ROWS=module.ROWS, POSTS=module.POSTS)
+            code = compile(found, loader.path, "exec", dont_inherit=True)
         if code is None:
             return
-        modules.append((name, hasattr(module, "__path__"), path, code))
+        is_package = hasattr(module, "__path__")
+        if name == DEVICES or _is_monitors(name):
+            later[name] = is_package, path, marshal.dumps(code)
+        else:
+            modules.append((name, is_package, path, code))
         paths.add(path)
     files, latest = [], 0
     for path in sorted(paths):
@@ -100,6 +116,37 @@ def _keep(names: Sequence[str], began: int) -> None:
         latest = max(latest, status.st_ctime_ns)
     if latest + cache.SETTLED > began:
         return
-    head, body = marshal.dumps((bundle.here(), files)), marshal.dumps(modules)
+    head, body = marshal.dumps((bundle.here(), files)), marshal.dumps((modules, later))
     sizes = (len(part).to_bytes(bundle.SIZE, "little") for part in (head, body))
     cache.keep(bundle.file(), b"".join((*sizes, head, body)), bundle.NAME, own=True)
+
+
+def _is_monitors(module: str) -> bool:
+    return f"{module}.".startswith(f"{MONITOR}.")
+
+
+def _rows(**constants: object) -> str:
+    """The source of a module that has these of rows.py, and imports no module of the monitor's."""
+    names = {"from vestige.lang.records import remade"}
+    values = [f"{name} = {_source(value, names)}\n" for name, value in constants.items()]
+    return "\n".join((*sorted(names), ASKED, *values))
+
+
+def _source(value: object, names: set[str]) -> str:
+    """An expression of this constant; `names`: statements that import what is named in it."""
+    from vestige.lang.records import Record, fields, made_at  # noqa: PLC0415 - to be noted, too
+
+    if isinstance(value, tuple):
+        return f"({''.join(f'{_source(each, names)}, ' for each in value)})"
+    if value is None or type(value) in (bool, int, str, bytes):
+        return repr(value)
+    of: Any = value if callable(value) else type(value)
+    of_monitor, name = _is_monitors(of.__module__), of.__qualname__
+    if callable(value) and of_monitor:
+        return f"asked({of.__module__!r}, {name!r})"
+    if isinstance(value, int) and of_monitor:
+        return repr(int(value))
+    names.add(f"from {of.__module__} import {name}")
+    if isinstance(value, Record):
+        return f"remade({name}, {made_at(value)!r}, {_source(fields(value), names)})"
+    return f"{name}({int(value)})" if isinstance(value, int) else name

@@ -12,10 +12,10 @@ from vestige.cli.arguments import (
     only,
     path,
 )
-from vestige.devices import DEVICES
 from vestige.host import options as read
 from vestige.host.clock import parse_rtc
 from vestige.host.messages import tell
+from vestige.rows import ROWS
 
 
 def _parse_display(text: str) -> object:
@@ -25,7 +25,7 @@ def _parse_display(text: str) -> object:
 
 
 OF_DEVICES = tuple(
-    Option(place.option.name, help=place.option.help) for place in DEVICES if place.option
+    Option(place.option.name, help=place.option.help) for place in ROWS if place.option
 )
 SYNTAX = Syntax(
     (
@@ -244,14 +244,14 @@ OWN_WORDS = (*HELP, *(option.name for option in SYNTAX.options if option not in 
 if any(option.name in OWN_WORDS for option in OF_DEVICES):
     from vestige.claims import check_words
 
-    check_words(DEVICES, OWN_WORDS)
+    check_words(ROWS, OWN_WORDS)
 
 
 def options_of(arguments: Arguments) -> read.RunOptions:
     """What the words mean. Raises UsageError."""
     values = SYNTAX.values(arguments)
     values["devices"] = tuple(
-        place.field for place in DEVICES if place.option and arguments.has(place.option.name)
+        place.field for place in ROWS if place.option and arguments.has(place.option.name)
     )
     options = read.RunOptions(**values)  # type: ignore[arg-type] # by their readers
     if options.display is not None and options.display.takes_terminal:

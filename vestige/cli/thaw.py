@@ -3,7 +3,6 @@
 from vestige.cli.arguments import Arguments, Option, Syntax, choice
 from vestige.cli.run import SYNTAX as RUN
 from vestige.cli.run import options_of
-from vestige.devices import DEVICES
 from vestige.errors import UsageError
 from vestige.host.freeze.given import check_kinds, check_same
 from vestige.host.freeze.marks import check_disks, check_files
@@ -11,6 +10,7 @@ from vestige.host.freeze.snapshot import Snapshot, open_snapshot
 from vestige.host.messages import tell
 from vestige.host.options import MAC, MAC_KEPT, ConsoleOption, RunOptions
 from vestige.lang.types import TYPE_CHECKING
+from vestige.rows import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ OF_A_MACHINE = (
     "--machine", "--memory", "--cpus", "--kernel", "--firmware", "--vga", "--ide", "--disk",
     "--floppy", "--cdrom", "--console", "--port", "--agent", "--rng", "--tablet", "--net",
 )  # fmt: skip
-DEVICE_OPTIONS = tuple(place.option.name for place in DEVICES if place.option)
+DEVICE_OPTIONS = tuple(place.option.name for place in ROWS if place.option)
 NOW, KEEP = "now", "keep"
 TIME = choice(
     "--time",

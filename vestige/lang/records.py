@@ -86,10 +86,10 @@ class Record:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other) or not isinstance(other, Record):
             return NotImplemented
-        return _values(self) == _values(other)
+        return fields(self) == fields(other)
 
     def __hash__(self) -> int:
-        return hash((type(self), _values(self)))
+        return hash((type(self), fields(self)))
 
     def __repr__(self) -> str:
         listed = (f"{name}={_shown(getattr(self, name))}" for name, _ in self._fields)
@@ -106,6 +106,19 @@ def is_constant(value: object) -> bool:
 def made_at(record: Record) -> "tuple[str, int]":
     """File and line of the call that made it: where what is wrong with a record is put right."""
     return record._made_at
+
+
+def fields(record: Record) -> tuple[object, ...]:
+    """Its fields' values, in their order."""
+    return tuple(getattr(record, name) for name, _ in record._fields)
+
+
+def remade(cls: type[Record], made_at: "tuple[str, int]", values: tuple[object, ...]) -> Record:
+    """A record that has been made before, there, and was found right: of these `fields`."""
+    record = cls.__new__(cls)
+    record.__dict__.update(zip([name for name, _ in cls._fields], values, strict=True))
+    record.__dict__["_made_at"] = made_at
+    return record
 
 
 def _refused(made_at: "tuple[str, int]", what: str) -> RecordError:
@@ -145,10 +158,6 @@ def _fits(value: object, annotation: "Any") -> bool:
     if origin is Callable:
         return callable(value)
     return not isinstance(origin, type) or isinstance(value, origin)
-
-
-def _values(record: Record) -> tuple[object, ...]:
-    return tuple(getattr(record, name) for name, _ in record._fields)
 
 
 def _shown(value: object) -> str:

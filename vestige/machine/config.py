@@ -12,10 +12,9 @@ from vestige.bounds import (
     MIB,
     MINIMUM_MEMORY,
 )
-from vestige.devices import DEVICES
 from vestige.errors import UsageError
-from vestige.monitor.devices.ioapic.place import IO_APIC
 from vestige.place import standard
+from vestige.rows import ROWS
 
 
 class MachineConfig:
@@ -56,12 +55,12 @@ class MachineConfig:
         self.board = board
         self.uefi = uefi
         if devices is None:
-            devices = standard(DEVICES, board)
-        fields = [place.field for place in DEVICES]
+            devices = standard(ROWS, board)
+        fields = [place.field for place in ROWS]
         for field in devices:
             if field not in fields:
                 raise UsageError(f"no device {field!r}: there are {', '.join(fields)}")
-        self.devices = tuple(place for place in DEVICES if place.field in devices)
+        self.devices = tuple(place for place in ROWS if place.field in devices)
 
     @property
     def has_screen(self) -> bool:
@@ -71,7 +70,7 @@ class MachineConfig:
     @property
     def ioapic(self) -> bool:
         """Whether there is an I/O APIC."""
-        return any(place is IO_APIC for place in self.devices)
+        return any(place.controls_pins for place in self.devices)
 
     @property
     def reset_register(self) -> tuple[int, int]:

@@ -18,13 +18,13 @@ from vestige.abi import (
     VirtioKind,
 )
 from vestige.bounds import MIB
-from vestige.devices import DEVICES
 from vestige.errors import UsageError
 from vestige.machine import smbios
 from vestige.machine.acpi import loader
 from vestige.machine.config import MachineConfig
 from vestige.machine.files import InputFile
 from vestige.machine.memory_map import RAM_TYPE, MemoryMap
+from vestige.rows import ROWS
 
 UNIT = 64 << 10  # bytes, of which a BIOS has a multiple
 SHADOW = 128 << 10  # bytes at the end of an image that are below 1 MiB too
@@ -95,9 +95,9 @@ def boot_order(config: Config) -> list[str]:
     `config`: the machine's, before functions are dealt out. Source: QEMU, docs/bootindex.txt;
     SeaBIOS, src/boot.c.
     """
-    functions = {place.disks: place.pci.first(Board.PC) for place in DEVICES if place.pci}
-    (isa,) = (place.pci.first(Board.PC) for place in DEVICES if place.pci and place.steers)
-    ports = {place.disks: place.ports[0].first for place in DEVICES if place.ports}
+    functions = {place.disks: place.pci.first(Board.PC) for place in ROWS if place.pci}
+    (isa,) = (place.pci.first(Board.PC) for place in ROWS if place.pci and place.steers)
+    ports = {place.disks: place.ports[0].first for place in ROWS if place.ports}
     ide, virtio = functions[Bus.IDE], functions[Bus.VIRTIO]
     slots = {
         function.index: virtio.slot + number

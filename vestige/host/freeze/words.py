@@ -5,7 +5,6 @@ What the machine is connected to is not: a thaw has a console and ports of its o
 
 import os
 
-from vestige.devices import DEVICES
 from vestige.host.options import (
     AGENT_PORT,
     EMPTY,
@@ -20,6 +19,7 @@ from vestige.host.options import (
     DiskOption,
     RunOptions,
 )
+from vestige.rows import ROWS
 
 
 def words_of(asked: RunOptions, disc: DiskOption | None = None) -> list[str]:
@@ -58,9 +58,7 @@ def words_of(asked: RunOptions, disc: DiskOption | None = None) -> list[str]:
         words += [word] if given else []
     if asked.net is not None:
         words.append(f"--net={asked.net.words}")
-    words += [
-        place.option.name for place in DEVICES if place.option and place.field in asked.devices
-    ]
+    words += [place.option.name for place in ROWS if place.option and place.field in asked.devices]
     return words
 
 

@@ -1,9 +1,9 @@
 """The monitor's compiled image as the host needs it: where it starts, and what its words mean."""
 
 from vestige import abi
-from vestige.devices import POSTS
 from vestige.host.kvm import monitor_tables
 from vestige.lang.image import Image
+from vestige.rows import POSTS
 
 EXCEPTIONS = 32
 WAKE = "interrupt_wake"

@@ -11,10 +11,10 @@ from _collections_abc import Mapping
 from _thread import allocate_lock  # what threading, slower to import, calls Lock
 
 from vestige import abi
-from vestige.devices import POSTS
 from vestige.host import limits, steps
 from vestige.host.kvm.vm import VirtualMachine
 from vestige.host.loop.runloop import Bells
+from vestige.rows import POSTS
 
 MSI_DESTINATION = 12  # bit of the APIC ID in an MSI's address, Intel SDM vol. 3, 11.11.1
 

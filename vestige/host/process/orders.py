@@ -11,7 +11,6 @@ from _collections_abc import Mapping, Sequence
 
 from vestige import abi
 from vestige.abi import Board, Bus
-from vestige.devices import DEVICES
 from vestige.host import buses, clock, options
 from vestige.host.backends.ring import polls
 from vestige.host.files.opening import Files
@@ -20,6 +19,7 @@ from vestige.lang.types import TYPE_CHECKING
 from vestige.machine.config import MachineConfig
 from vestige.machine.files import InputFile
 from vestige.place import options_for, standard
+from vestige.rows import ROWS
 
 if TYPE_CHECKING:
     from typing import Any
@@ -181,11 +181,11 @@ def _input(said: Input, descriptor: int) -> InputFile:
 def config_of(asked: options.RunOptions) -> MachineConfig:
     """The machine as its tables tell of it."""
     board = Board.PC if asked.machine == options.PC else Board.MODERN
-    devices = standard(DEVICES, board).union(asked.devices)
+    devices = standard(ROWS, board).union(asked.devices)
     if not asked.has_vga:
-        devices -= {place.field for place in DEVICES if place.displays}
+        devices -= {place.field for place in ROWS if place.displays}
     if not asked.floppies:
-        devices -= {place.field for place in DEVICES if place.disks == Bus.FLOPPY}
+        devices -= {place.field for place in ROWS if place.disks == Bus.FLOPPY}
     return MachineConfig(cpus=asked.cpus, memory=asked.memory, devices=devices, board=board)
 
 
@@ -240,7 +240,7 @@ def orders(
         buses.place_entropy(config)
     if asked.tablet:
         buses.place_tablet(config)
-    config.options = options_for(DEVICES, asked.devices)
+    config.options = options_for(ROWS, asked.devices)
     config.board = machine.board
     config.vga = asked.has_vga
     config.date = clock.date(asked.rtc, time.time())

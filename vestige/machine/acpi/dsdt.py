@@ -25,7 +25,6 @@ from vestige.abi import (
 from vestige.machine.acpi import aml, resources
 from vestige.machine.config import MachineConfig
 from vestige.machine.memory_map import MemoryMap
-from vestige.monitor.devices.piix4_pm.spec import PORTS, SOFT_OFF
 from vestige.place import OWN_NODES, Node, Place
 
 ROOT, RESERVED, *LINKS = OWN_NODES
@@ -47,6 +46,7 @@ def definition_block(config: MachineConfig) -> bytes:
     devices = [_processor(cpu) for cpu in range(config.cpus)]
     if config.board == Board.PC:
         from vestige.machine.acpi import pirq  # noqa: PLC0415 - a PC's alone
+        from vestige.monitor.devices.piix4_pm.spec import PORTS, SOFT_OFF  # noqa: PLC0415
 
         identity = aml.name("_HID", aml.eisa_id("PNP0A03")) + aml.name("_UID", aml.ZERO)
         routing = pirq.routing() + pirq.bridge()

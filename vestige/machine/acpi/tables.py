@@ -13,6 +13,7 @@ from vestige.abi import (
     IOAPIC,
     LOCAL_APIC,
     MIB,
+    PIN_SCI,
     PIN_TIMER,
     PORT_PM1_CONTROL,
     PORT_PM1_EVENT,
@@ -23,7 +24,6 @@ from vestige.abi import (
 from vestige.lang.enumeration import IntEnum, IntFlag
 from vestige.machine.acpi.layout import Table, checksum
 from vestige.machine.config import MachineConfig
-from vestige.monitor.devices.piix4_pm.spec import IRQ_SCI, Register
 
 OEM = b"VESTIG"
 OEM_TABLE = b"VESTIGE "
@@ -35,7 +35,6 @@ RSDP_SIZE = 36
 RSDP_SIZE_1 = 20  # of ACPI 1.0's part, which has a checksum of its own
 RSDP_CHECKSUMS = ((8, RSDP_SIZE_1), (32, RSDP_SIZE))  # offset, bytes that it covers
 PCAT_COMPAT = 1  # MADT: there is an 8259
-PIN_SCI = IRQ_SCI  # without a PC's chips nothing ever asserts it
 LEVEL_ACTIVE_HIGH = 0xD  # MPS INTI flags, table 5.28
 
 
@@ -161,11 +160,7 @@ def fadt(dsdt: Table, facs: Table | None, config: MachineConfig) -> Table:
         boot_flags |= BootFlags.CMOS_RTC_NOT_PRESENT
     fixed_hardware: Fields = ()
     if old:
-        ports = config.power_ports
-        fixed_hardware = (
-            *_fixed_hardware(ports + Register.STATUS, ports + Register.CONTROL),
-            *_chipset_registers(ports),
-        )
+        fixed_hardware = _chipset_registers(config.power_ports)
     elif facs:
         fixed_hardware = _fixed_hardware(PORT_PM1_EVENT, PORT_PM1_CONTROL)
     reset_port, reset_value = config.reset_register
@@ -203,8 +198,11 @@ def _fixed_hardware(event: int, control: int) -> Fields:
 
 
 def _chipset_registers(ports: int) -> Fields:
-    """The PIIX4's timer, whose 24 bits no flag makes 32, and its general-purpose events."""
+    """The PIIX4's, its timer, whose 24 bits no flag makes 32, and its general-purpose events."""
+    from vestige.monitor.devices.piix4_pm.spec import Register  # noqa: PLC0415 - a PC's alone
+
     return (
+        *_fixed_hardware(ports + Register.STATUS, ports + Register.CONTROL),
         (76, "<I", ports + Register.TIMER),
         (80, "<I", ports + Register.GENERAL_STATUS),
         (91, "<B", 4),  # bytes of the timer block

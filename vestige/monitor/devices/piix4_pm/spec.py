@@ -9,7 +9,6 @@ CLASS = 0x06  # bridge
 SUBCLASS = 0x80  # to something else
 STATUS_CLEARABLE = 0x38  # bits 11 to 13 of the status: aborts that it signalled or saw
 
-IRQ_SCI = 9  # wired, 7.2: level-triggered
 PORT_PM = 0x600  # where the ports are at reset here, and where SeaBIOS puts them
 PORT_PM_UEFI = 0xB000  # the same with a UEFI firmware: OVMF switches a machine off nowhere else
 PORTS = 64
