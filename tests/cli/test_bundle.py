@@ -23,7 +23,7 @@ bundle.begin()
 """
 # Of all but rows, in whose place another is, and of those that are there for it.
 DESCRIBE = """
-import vestige.devices
+import vestige.cli.soft_inside, vestige.devices
 from vestige.cli import bundling
 for name, module in sorted(sys.modules.items()):
     if name.startswith("vestige.") and name not in ("vestige.cli.bundling", "vestige.rows"):
@@ -36,10 +36,11 @@ ROWS = """
 from vestige import abi, rows
 print([name for name in sys.modules if name.startswith(("vestige.devices", "vestige.monitor"))])
 from vestige.devices import DEVICES, POSTS
-from vestige.lang.records import Record, fields, made_at
+from vestige.lang.records import Record, made_at
 def differ(one, other):
     if isinstance(one, Record):
-        return made_at(one) != made_at(other) or differ(fields(one), fields(other))
+        all_of = [[getattr(each, name) for name, _ in each._fields] for each in (one, other)]
+        return made_at(one) != made_at(other) or differ(*map(tuple, all_of))
     if isinstance(one, tuple):
         return len(one) != len(other) or any(map(differ, one, other))
     return one(abi.Config()) != other(abi.Config()) if callable(one) else one != other

@@ -5,6 +5,7 @@ import mmap
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.lang.stepping import NoSteppingError, instructions
 from vestige.lang.build import compile_functions
 from vestige.lang.enumeration import IntEnum
 from vestige.lang.native import NativeImage, PanicError
-from vestige.lang.records import Record, made_at
+from vestige.lang.records import Record, fields, made_at, remade
 from vestige.lang.types import i8, u8, u16, u32
 
 ROOT = Path(__file__).parents[2]
@@ -503,6 +504,30 @@ def f(b: Board, offset: u8) -> u8:
 
 
 # ---- to a type checker ---------------------------------------------------------------------------
+class Chosen(Record):
+    choice: Callable[[int], bool] = bool
+    also: Callable[[int], bool] | None = None
+
+
+def test_one_that_is_remade_of_its_fields_is_the_same() -> None:
+    records = (Place("uart", 0x3F8, lines=(Line(4),)), Line(3, Trigger.LEVEL), Chosen(also=is_odd))
+    for record in records:
+        again = remade(type(record), made_at(record), **fields(record))
+        assert again == record
+        assert made_at(again) == made_at(record)
+    assert fields(records[1]) == {"pin": 3, "trigger": Trigger.LEVEL}
+    assert fields(Line(3)) == {"pin": 3}
+
+
+def test_a_function_is_no_method_of_one_that_is_remade() -> None:
+    again: Any = remade(Chosen, ("here", 1), **fields(Chosen(is_odd)))
+    assert again.choice(3)
+
+
+def is_odd(number: int) -> bool:
+    return bool(number % 2)
+
+
 TYPED = """\
 from typing import Protocol
 from vestige.lang.records import Record

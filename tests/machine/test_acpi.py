@@ -112,7 +112,7 @@ TWIN = Place(
 @pytest.fixture
 def with_twin(monkeypatch: pytest.MonkeyPatch) -> MachineConfig:
     """A machine with another device."""
-    monkeypatch.setattr(machine_config, "DEVICES", (*DEVICES, TWIN))
+    monkeypatch.setattr(machine_config, "ROWS", (*DEVICES, TWIN))
     return MachineConfig(devices=STANDARD | {"twin"})
 
 

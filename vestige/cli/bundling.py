@@ -14,15 +14,15 @@ from vestige import cache_folder
 from vestige.cli import bundle
 from vestige.errors import UsageError
 
-# The command line; the run, here and in the software host; and what each run's machine imports.
+# The command line; the run; and what each run's machine imports.
 ENTRIES = (
     "vestige.cli.main",
     "vestige.cli.run",
     "vestige.host.run",
     "vestige.host.kvm.cpu_state",
     "vestige.host.freeze.saving",
-    "vestige.cli.soft_inside",
 )
+INSIDE = "vestige.cli.soft_inside"  # of a run in the software host, and nobody else
 PREPARED = "vestige.host.prepared"
 ROWS = "vestige.rows"
 # What ROWS is made of, and all that those rows are made of: imported where something asks for it.
@@ -38,7 +38,7 @@ def begin() -> None:
     noted, began = _Noted(), time.time_ns()
     sys.meta_path.insert(0, noted)
     try:
-        for entry in ENTRIES:
+        for entry in (*ENTRIES, INSIDE):
             __import__(entry)
     finally:
         sys.meta_path.remove(noted)
@@ -104,7 +104,7 @@ def _keep(names: Sequence[str], began: int) -> None:
         if code is None:
             return
         is_package = hasattr(module, "__path__")
-        if name == DEVICES or _is_monitors(name):
+        if name in (DEVICES, INSIDE) or _is_monitors(name):
             later[name] = is_package, path, marshal.dumps(code)
         else:
             modules.append((name, is_package, path, code))
@@ -148,5 +148,6 @@ def _source(value: object, names: set[str]) -> str:
         return repr(int(value))
     names.add(f"from {of.__module__} import {name}")
     if isinstance(value, Record):
-        return f"remade({name}, {made_at(value)!r}, {_source(fields(value), names)})"
+        given = (f", {name}={_source(each, names)}" for name, each in fields(value).items())
+        return f"remade({name}, {made_at(value)!r}{''.join(given)})"
     return f"{name}({int(value)})" if isinstance(value, int) else name

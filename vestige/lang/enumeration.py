@@ -18,20 +18,15 @@ else:
         """Makes members of the integers in a class's body."""
 
         def __new__(mcs, name: str, bases: tuple, body: dict) -> type:
-            values = {
-                member: body.pop(member)
-                for member, value in list(body.items())
-                if isinstance(value, int) and not member.startswith("_")
-            }
-            cls = super().__new__(mcs, name, bases, body)
-            cls.__members__ = {}
-            cls._by_value = {}
-            for member_name, value in values.items():
-                member = int.__new__(cls, value)
-                member.name = member_name
-                setattr(cls, member_name, member)
-                cls.__members__[member_name] = member
-                cls._by_value.setdefault(value, member)
+            members, by_value = {}, {}
+            own = {**body, "__members__": members, "_by_value": by_value}
+            cls = super().__new__(mcs, name, bases, own)
+            for member_name, value in body.items():
+                if isinstance(value, int) and member_name[0] != "_":
+                    members[member_name] = member = int.__new__(cls, value)
+                    member.name = member_name
+                    setattr(cls, member_name, member)
+                    by_value.setdefault(value, member)
             return cls
 
         def __call__(cls, value: int) -> "IntEnum":

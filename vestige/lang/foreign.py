@@ -5,8 +5,6 @@ of the time to a guest's first instruction. What it is made of is `_ctypes`, whi
 which these are made as ctypes makes its own. To a type checker they are ctypes' own.
 """
 
-from _collections_abc import Callable
-
 __all__ = [
     "Array", "Structure", "addressof", "c_char", "c_int8", "c_int16", "c_int32", "c_int64",
     "c_uint8", "c_uint16", "c_uint32", "c_uint64", "create_string_buffer", "function",
@@ -16,6 +14,7 @@ __all__ = [
 TYPE_CHECKING = False  # as typing has it
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from ctypes import (
         Array,
         Structure,
@@ -33,7 +32,13 @@ if TYPE_CHECKING:
         get_errno,
         sizeof,
     )
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    Function: TypeAlias = Callable[..., Any]
+
+    def function_at(address: int, *arguments: type, result: type | None = ...) -> Function: ...
+    def function(name: str, *arguments: type, result: type | None = ...) -> Function: ...
+    def holding(name: str, *arguments: type, result: type | None = ...) -> Function: ...
 
 else:
     from _ctypes import (
@@ -76,28 +81,21 @@ else:
         buffer.value = data
         return buffer
 
+    def function_at(address: int, *arguments: type, result: type | None = c_int64) -> CFuncPtr:
+        """The C function at an address. While it is called others have the interpreter's lock.
 
-def function_at(
-    address: int, *arguments: type, result: type | None = c_int64
-) -> "Callable[..., Any]":
-    """The C function at an address. While it is called others have the interpreter's lock.
+        `result`: None for void. What errno was behind it get_errno() says.
+        """
+        return _typed(_Function(address), arguments, result)
 
-    `result`: None for void. What errno was behind it get_errno() says.
-    """
-    return _typed(_Function(address), arguments, result)
+    def function(name: str, *arguments: type, result: type | None = c_int64) -> CFuncPtr:
+        """The same of the C library's function of that name."""
+        return _typed(_Function(dlsym(_PROCESS, name)), arguments, result)
 
+    def holding(name: str, *arguments: type, result: type | None = c_int64) -> CFuncPtr:
+        """The same of the C library's or the interpreter's, which is called with its lock held."""
+        return _typed(_Holding(dlsym(_PROCESS, name)), arguments, result)
 
-def function(name: str, *arguments: type, result: type | None = c_int64) -> "Callable[..., Any]":
-    """The same of the C library's function of that name."""
-    return _typed(_Function(dlsym(_PROCESS, name)), arguments, result)
-
-
-def holding(name: str, *arguments: type, result: type | None = c_int64) -> "Callable[..., Any]":
-    """The same of the C library's or the interpreter's, which is called with its lock held."""
-    return _typed(_Holding(dlsym(_PROCESS, name)), arguments, result)
-
-
-def _typed(made: "Any", arguments: tuple[type, ...], result: type | None) -> "Callable[..., Any]":
-    made.argtypes, made.restype = arguments, result
-    typed: Callable[..., Any] = made
-    return typed
+    def _typed(made: CFuncPtr, arguments: tuple[type, ...], result: type | None) -> CFuncPtr:
+        made.argtypes, made.restype = arguments, result
+        return made

@@ -86,10 +86,10 @@ class Record:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other) or not isinstance(other, Record):
             return NotImplemented
-        return fields(self) == fields(other)
+        return _values(self) == _values(other)
 
     def __hash__(self) -> int:
-        return hash((type(self), fields(self)))
+        return hash((type(self), _values(self)))
 
     def __repr__(self) -> str:
         listed = (f"{name}={_shown(getattr(self, name))}" for name, _ in self._fields)
@@ -108,17 +108,26 @@ def made_at(record: Record) -> "tuple[str, int]":
     return record._made_at
 
 
-def fields(record: Record) -> tuple[object, ...]:
-    """Its fields' values, in their order."""
-    return tuple(getattr(record, name) for name, _ in record._fields)
+def fields(record: Record) -> "dict[str, object]":
+    """Those of its fields that `remade` is to be given: its class has the others."""
+    named = {name: getattr(record, name) for name, _ in record._fields}
+    of = type(record)
+    return {
+        name: value
+        for name, value in named.items()
+        if callable(value) or value != getattr(of, name, REQUIRED)  # or it would be a method
+    }
 
 
-def remade(cls: type[Record], made_at: "tuple[str, int]", values: tuple[object, ...]) -> Record:
+def remade(cls: type[Record], made_at: "tuple[str, int]", **given: object) -> Record:
     """A record that has been made before, there, and was found right: of these `fields`."""
     record = cls.__new__(cls)
-    record.__dict__.update(zip([name for name, _ in cls._fields], values, strict=True))
-    record.__dict__["_made_at"] = made_at
+    record.__dict__.update(given, _made_at=made_at)
     return record
+
+
+def _values(record: Record) -> tuple[object, ...]:
+    return tuple(getattr(record, name) for name, _ in record._fields)
 
 
 def _refused(made_at: "tuple[str, int]", what: str) -> RecordError:

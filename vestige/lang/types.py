@@ -36,10 +36,13 @@ if TYPE_CHECKING:
         def __iter__(self) -> Iterator[T]: ...
         def __buffer__(self, flags: int, /) -> memoryview: ...
 
-    class _Base(Structure):
+    class Struct(Structure):
         # To a type checker a Structure has every attribute; a Struct has those it annotates.
         __getattr__: None  # type: ignore[assignment,misc]
         __setattr__: None  # type: ignore[assignment,misc]
+
+        @classmethod
+        def at(cls, address: int) -> Self: ...
 
 else:
 
@@ -90,41 +93,35 @@ else:
 
     class _StructMeta(type(Structure)):
         def __init__(cls, name: str, bases: tuple, namespace: dict) -> None:
-            if any(getattr(base, "_fields_", ()) for base in bases):
-                raise TypeError(f"{name}: a Struct can't be inherited from; nest it as a field")
             super().__init__(name, bases, namespace)
-            if bases != (Structure,):
-                scope = vars(sys.modules[cls.__module__])
-                # Of the class, not in `namespace`: from Python 3.14 on there is a function there.
-                cls._fields_ = [
-                    (field, _ctype(f"{name}.{field}", _evaluated(kind, scope)))
-                    for field, kind in cls.__annotations__.items()
-                ]
+            if bases == (Structure,):
+                return
+            if bases != (Struct,):
+                raise TypeError(f"{name}: a Struct can't be inherited from; nest it as a field")
+            scope = vars(sys.modules[cls.__module__])
+            # Of the class, not in `namespace`: from Python 3.14 on there is a function there.
+            kinds = cls.__annotations__.items()
+            cls._fields_ = [(field, _ctype((name, field), kind, scope)) for field, kind in kinds]
 
         def __getitem__(cls, length: int) -> Array:
             return Array(cls, length)
 
-    class _Base(Structure, metaclass=_StructMeta):
-        pass
-
-    def _evaluated(annotation: object, scope: dict) -> object:
-        return eval(annotation, scope) if isinstance(annotation, str) else annotation
-
-    def _ctype(where: str, kind: object) -> type:
-        if isinstance(kind, Array):
-            return _ctype(where, kind.element) * kind.length
-        if isinstance(kind, IntType):
+    def _ctype(where: tuple, kind: object, scope: dict) -> type:
+        of = type(kind)
+        if of is IntType:
             return kind.ctype
-        if isinstance(kind, type) and issubclass(kind, Struct):
+        if of is Array:
+            return _ctype(where, kind.element, scope) * kind.length
+        if of is str:
+            return _ctype(where, eval(kind, scope), scope)
+        if of is _StructMeta:
             return kind
-        raise TypeError(f"{where}: {kind!r} is not u8 … i64, an array or a Struct")
+        raise TypeError(f"{'.'.join(where)}: {kind!r} is not u8 … i64, an array or a Struct")
 
+    class Struct(Structure, metaclass=_StructMeta):
+        """Base of all typed-Python structs: C layout, natural alignment, zeroed when made."""
 
-class Struct(_Base):
-    """Base of all typed-Python structs: C layout, natural alignment, zeroed when made."""
-
-    @classmethod
-    def at(cls, address: int) -> "Self":
-        """The struct living at `address`: not a copy. The address is not checked."""
-        struct: Self = cls.from_address(address)
-        return struct
+        @classmethod
+        def at(cls, address: int) -> "Struct":
+            """The struct living at `address`: not a copy. The address is not checked."""
+            return cls.from_address(address)

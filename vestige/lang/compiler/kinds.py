@@ -99,7 +99,7 @@ def kind_of(annotation: Any) -> Kind | None:
     if isinstance(annotation, type) and issubclass(annotation, foreign.Structure):
         return Reference(annotation)
     if isinstance(annotation, types.Array):
-        return Reference(types._ctype("parameter", annotation))  # type: ignore[attr-defined]
+        return Reference(types._ctype(("parameter",), annotation, {}))  # type: ignore[attr-defined]
     return None
 
 
