@@ -22,10 +22,11 @@ class Call(IntEnum):
     # its own thread.
     INJECT = 1
     ROUTE = 2  # [gsi, domain]: take its Shared.routes[gsi]. Threat: an MSI to its own LAPICs.
-    # [domain, handed, under_way]: io_uring_enter of its ring; unless `handed` is 0 other threads on
-    # this processor, to one of which the kernel hands what was entered, run first. `under_way`:
-    # requests of disks, of which there may be none. Threat: CPU time of its own thread, who serves
-    # its disks, and kernel memory for so much as the host lets be under way.
+    # [domain, handed, under_way, moved]: io_uring_enter of its ring; unless `handed` is 0 other
+    # threads on this processor, to one of which the kernel hands what was entered, run first.
+    # `under_way`: requests of disks, of which there may be none. `moved`: bytes of the network
+    # since the last one. Threat: CPU time of its own thread, when that runs, who serves its disks,
+    # and kernel memory for so much as the host lets be under way.
     KICK = 3
     PIN = 4  # [chunk, domain]: register RAM with its ring. Threat: pins at most its own RAM.
     POWER = 5  # [Power]: the guest ends. Threat: none.

@@ -139,6 +139,19 @@ def test_packets_of_a_chain_arrive_in_one_look(tap: NetBench) -> None:
     assert len(tap.reads()) == CHAIN
 
 
+def test_what_moves_until_a_kick_is_counted_both_ways(tap: NetBench) -> None:
+    receive, transmit = tap.go_with(MERGEABLE)
+    tap.space(receive, 2000)
+    tap.step()
+    driver = tap.machine.ring_driver
+    assert driver.take_moved() == 0
+    tap.bring(bytes(12) + frame(900))
+    tap.send(transmit, frame(60))
+    assert driver.moved == 12 + 900 + 12 + 60
+    assert driver.take_moved() == 12 + 900 + 12 + 60
+    assert driver.take_moved() == 0
+
+
 def test_packets_of_a_tap_wait_for_buffers_and_no_more_are_read_than_have_room(
     tap: NetBench,
 ) -> None:

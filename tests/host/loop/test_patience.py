@@ -9,6 +9,7 @@ from vestige.host import images
 from vestige.host.loop import patience
 from vestige.host.loop.patience import (
     LOOK,
+    MUCH,
     SCHED_BATCH,
     SCHED_OTHER,
     STAY,
@@ -37,12 +38,16 @@ class Thread:
             self.policy = policy
         return self.answer
 
-    def run(self, kicks: int, deep: int, shallow: int = 1, *, alone: bool = False) -> int:
-        """So many KICKs; the entries of all of them. `alone`: of one request each."""
+    def run(
+        self, kicks: int, deep: int, shallow: int = 1, *, alone: bool = False, moved: int = 0
+    ) -> int:
+        """So many KICKs; the entries of all of them. `alone`: of one request each. `moved`: bytes
+        of a network, each.
+        """
         taken = 0
         for _ in range(kicks):
             entries = deep if self.policy == SCHED_BATCH else shallow
-            self.given += self.patience.kicked(entries, alone)
+            self.given += self.patience.kicked(entries, alone, moved)
             taken += entries
         return taken
 
@@ -132,6 +137,48 @@ def test_behind_the_cpus_time_many_requests_are_noticed_at_once(
     assert thread.run(STAY, deep=8) == 8 * STAY
 
 
+def test_a_network_that_moves_much_has_a_patient_worker_without_a_trial(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thread = Thread(monkeypatch)
+    thread.run(10 * STAY, deep=2, shallow=2, moved=MUCH)
+    assert thread.policies == [SCHED_BATCH]
+
+
+def test_behind_that_frames_that_are_waited_for_have_an_impatient_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thread = Thread(monkeypatch)
+    thread.run(2 * TRIAL, deep=2, shallow=2, moved=60_000)
+    thread.run(TRIAL, deep=1, moved=66)
+    assert thread.policy == SCHED_OTHER
+    thread.run(2 * TRIAL, deep=1, moved=66)
+    assert thread.policies == [SCHED_BATCH, SCHED_OTHER, SCHED_BATCH, SCHED_OTHER]
+
+
+def test_disks_that_are_asked_much_keep_a_patient_one_behind_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thread = Thread(monkeypatch)
+    thread.run(2 * TRIAL, deep=8, moved=60_000)
+    thread.run(4 * TRIAL, deep=8)
+    assert thread.policy == SCHED_BATCH
+
+
+def test_a_count_that_is_none_is_much_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = Thread(monkeypatch)
+    thread.run(STAY, deep=1, moved=(1 << 64) - 1)
+    assert thread.policies == [SCHED_BATCH]
+
+
+def test_frames_by_the_way_are_no_reason_for_a_cpu_to_serve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thread = Thread(monkeypatch)
+    thread.run(3 * TRIAL, deep=1, alone=True, moved=MUCH)
+    assert thread.given == 0
+
+
 @pytest.mark.parametrize("policy", [os.SCHED_BATCH, os.SCHED_FIFO, os.SCHED_RR, os.SCHED_IDLE])
 def test_a_policy_that_the_user_chose_is_left_alone(
     policy: int, monkeypatch: pytest.MonkeyPatch
@@ -157,7 +204,7 @@ def test_the_kernel_takes_it_from_compiled_code() -> None:
         pytest.skip("needs to run with the usual policy")
     seen = []
     for _ in range(3 * TRIAL):
-        assert not native["Patience.kicked"](mine, 1, False)
+        assert not native["Patience.kicked"](mine, 1, False, 0)
         seen.append(os.sched_getscheduler(0))
     assert seen == [SCHED_OTHER] * (2 * TRIAL - 1) + [SCHED_BATCH] * TRIAL + [SCHED_OTHER]
 

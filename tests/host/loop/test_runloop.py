@@ -43,6 +43,7 @@ class Argument(Struct):
     value: u64
     second: u64
     third: u64
+    fourth: u64
     bell: u32
 
 
@@ -132,12 +133,14 @@ class Rig:
         argument: int = 0,
         second: int = 0,
         third: int = 0,
+        fourth: int = 0,
         bell: int = 0,
     ) -> None:
         def act() -> int:
             self.argument.value = argument
             self.argument.second = second
             self.argument.third = third
+            self.argument.fourth = fourth
             self.argument.bell = bell
             abi.RunPage.at(address_of(self.monitor)).exit_reason = reason
             record = abi.RunIo.at(address_of(self.monitor) + abi.RUN_UNION)
@@ -373,14 +376,14 @@ class Served:
         if not by_cpu:
             rig.loop.guest_run = 0
 
-    def kick(self, *, under_way: int = 1, answers: int = 1) -> None:
+    def kick(self, *, under_way: int = 1, answers: int = 1, moved: int = 0) -> None:
         """One entry."""
 
         def act() -> int:
             self.completions.is_now += answers
             return 1
 
-        self.rig.monitor_calls(abi.Call.KICK, third=under_way)
+        self.rig.monitor_calls(abi.Call.KICK, third=under_way, fourth=moved)
         self.rig.script.append((RING, act))
         self.rig.monitor_calls(abi.Call.PANIC)
         assert self.rig.run() == Leave.CALL
@@ -412,6 +415,26 @@ def test_a_worker_gives_requests_that_come_alone_to_the_cpu(
     kicks = rig.loop.patience.kicks
     served.kick()  # for something else than a notification
     assert rig.loop.patience.kicks == kicks
+
+
+def test_a_kick_that_moves_frames_too_is_for_no_request_alone(rig: Rig) -> None:
+    served = Served(rig, by_cpu=True)
+    served.kick(moved=60)
+    assert served.notices.left == EARLIER
+
+
+@pytest.mark.parametrize("exits", [0, 1])
+def test_a_worker_is_patient_with_a_network_that_moves_much_whoever_serves_the_disks(
+    exits: int, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "syscall", lambda *_: 0)
+    served = Served(rig, by_cpu=False)
+    served.notices.exits = exits
+    rig.loop.patience.start(patience.SCHED_OTHER)
+    for _ in range(patience.TRIAL):
+        assert not rig.loop.patience.patient
+        served.kick(moved=patience.MUCH)
+    assert rig.loop.patience.patient
 
 
 def test_a_worker_keeps_requests_that_wait(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

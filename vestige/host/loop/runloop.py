@@ -65,7 +65,7 @@ EAGAIN = 11
 EBUSY = 16
 OUT = 1  # RunIo.direction
 CALLING = OUT | 1 << 8 | PORT_CALL << 16  # the first four bytes of a RunIo: one byte is written
-SECOND, THIRD = 8, 16  # offsets of a call's arguments from its first
+SECOND, THIRD, FOURTH = 8, 16, 24  # offsets of a call's arguments from its first
 NUDGE = 10  # SIGUSR1: only there to end a KVM_RUN
 LOOK_AFTER = 16_384  # entries a ring takes between two looks: as many more may be under way in it
 REASONS = 64  # exit reasons counted apart; the last counts all from there on
@@ -511,15 +511,19 @@ def answers(loop: Loop) -> u32:
 
 def weigh(loop: Loop, entries: u32, answered: u32) -> None:
     """Who serves from now on, after a KICK of so many entries, with so many completions."""
+    moved = load64(u64(loop.argument + FOURTH))
     if loop.notices == 0:
-        loop.patience.kicked(entries, False)
+        loop.patience.kicked(entries, False, moved)
         return
     notices = Notices.at(loop.notices)
-    alone = notices.count != 0 and answered >= entries and load64(u64(loop.argument + THIRD)) <= 1
+    alone = notices.count != 0 and answered >= entries and moved == 0
+    alone = alone and load64(u64(loop.argument + THIRD)) <= 1
     if loop.guest_run != 0:
         if notices.exits != 0:
             notices.kicked(alone)
-    elif notices.exits == 0 and loop.patience.kicked(entries, alone):
+    elif notices.exits != 0:
+        loop.patience.moves_much(moved)
+    elif loop.patience.kicked(entries, alone, moved):
         notices.give_to_cpu()
 
 

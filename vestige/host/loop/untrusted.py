@@ -7,12 +7,13 @@ own local APICs (KVM's to check), or text for `failure.escaped`.
 
 The run loop reads these numbers more. The arguments of a KICK: a ring's number, bounded there,
 whether to yield, and how many requests are under way, which decides, with the ring's own count of
-completions, who serves its disks (notices.py). The doorbell that DONE rings, bounded there. The
-arguments of an INJECT: a vector, of which a byte counts, whether to exit, and the time of an alarm,
-bounded in bell.py. The data of an answered access to memory, 8 bytes of `Cpu.exit.union`: they go
-to kvm_run as they are, and KVM gives the guest those that it reads. `Shared.answers`, which are
-compared with an access of the guest's: of one that is equal a byte goes to kvm_run. The indices of
-KVM's queue of writes: whether they are equal.
+completions, who serves its disks (notices.py), and how much of the network has moved, which decides
+when its worker runs, and is bounded there (patience.py). The doorbell that DONE rings, bounded
+there. The arguments of an INJECT: a vector, of which a byte counts, whether to exit, and the time
+of an alarm, bounded in bell.py. The data of an answered access to memory, 8 bytes of
+`Cpu.exit.union`: they go to kvm_run as they are, and KVM gives the guest those that it reads.
+`Shared.answers`, which are compared with an access of the guest's: of one that is equal a byte goes
+to kvm_run. The indices of KVM's queue of writes: whether they are equal.
 
 A viewer's process reads the record of the screen by itself, and bounds its copy here, too.
 

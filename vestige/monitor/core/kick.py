@@ -32,10 +32,13 @@ def enter_ring(cpu: Cpu, machine: Machine, shared: Shared) -> bool:
     machine.ring_driver.queue.begin_kick(ring)
     handed = machine.ring_driver.take_handed()
     under_way = machine.ring_driver.under_way
+    moved = machine.ring_driver.take_moved()
     unlock(machine, shared)
     cpu.argument[0] = shared.config.domain
     cpu.argument[1] = handed
     cpu.argument[2] = under_way
+    # With a polling thread, a worker that waits for its turn would wait for that.
+    cpu.argument[3] = 0 if ring.polled else moved
     outside.call(cpu, Call.KICK)
     machine.lock.acquire()
     machine.ring_driver.queue.end_kick(ring)

@@ -124,6 +124,7 @@ class RingDriver(Struct):
     is_deaf: u8  # 1: the host can't be asked any more
     under_way: u32  # requests
     handed: u8  # 1: the kernel hands one of the entries since the last KICK to another thread
+    moved: u64  # bytes of the network since the last KICK: read, and to be written
 
     def reset(self, ring: Ring, state: u64) -> None:
         """Begin with an empty ring, all places free: `free`, being zero, has each at its own."""
@@ -354,6 +355,8 @@ class RingDriver(Struct):
         stream.busy = 1
         stream.writes = opcode == Opcode.WRITE_FIXED
         stream.answered = 0
+        if owner >= Owner.NET_WRITE:
+            self.moved += length
         self.submit(self.take_stream(owner, opcode, file, address, length, ring), ring)
         return True
 
@@ -461,6 +464,12 @@ class RingDriver(Struct):
         self.handed = 0
         return handed
 
+    def take_moved(self) -> u64:
+        """How much of the network has moved until the next KICK."""
+        moved = self.moved
+        self.moved = 0
+        return moved
+
     def want(self, chunk: u32) -> None:
         """See to it that a chunk gets registered; at most one a place, so `pins` suffices."""
         bit = u64(1 << chunk % 64)
@@ -493,6 +502,8 @@ class RingDriver(Struct):
                 count_operation(place, result, statistics)
             if Owner.NET_READ <= place.owner < Owner.NET_READ + MAX_NET_PAIRS:
                 self.chains[place.owner - Owner.NET_READ & 3].answer(result)
+                if result > 0:
+                    self.moved += u32(result)
                 self.release(number)
             elif place.owner >= FIRST_STREAM:
                 stream = self.streams[place.owner - FIRST_STREAM & 63]
