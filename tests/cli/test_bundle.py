@@ -108,6 +108,21 @@ def test_the_images_key_is_in_it(python: Python) -> None:
     assert python(BEGIN + ask) == f"True {key} {key}"
 
 
+def test_the_images_key_in_it_is_of_the_llvmlite_that_there_was(
+    python: Python, tmp_path: Path
+) -> None:
+    ask = (
+        "\nfrom vestige.host import images, prepared\nprint(images.key() in prepared.KEYS.values())"
+    )
+    folder = tmp_path / "site" / "llvmlite-1.0.dist-info"
+    folder.mkdir(parents=True)
+    path = {"PYTHONPATH": f"{bundle.PACKAGES}:{folder.parent}"}
+    assert python(BEGIN + ask, **path) == "False"
+    assert python(BEGIN + ask, **path) == "True"
+    folder.rename(folder.with_name("llvmlite-1.1.dist-info"))
+    assert python(BEGIN + ask, **path) == "False"
+
+
 def test_a_changed_source_is_noticed(python: Python, tmp_path: Path) -> None:
     """Of a module in it, and of what is compiled."""
     sources = tmp_path / "packages"

@@ -96,7 +96,7 @@ def _keep(names: Sequence[str], began: int) -> None:
         path = os.path.relpath(loader.path, bundle.PACKAGES)
         code = loader.get_code(name)
         if name == PREPARED:
-            found = f"KEYS: dict[str, str] = {{{cache.llvmlite_version()!r}: {images.key()!r}}}\n"
+            found = f"KEYS: dict[str, str] = {{{cache.llvmlite_folder()!r}: {images.key()!r}}}\n"
             code = compile(found, loader.path, "exec", dont_inherit=True)
         elif name == ROWS:
             found = _rows(ROWS=module.ROWS, POSTS=module.POSTS)

@@ -1,5 +1,6 @@
 """What a run has compiled: the monitor, the host's own run loop, the filter of system calls."""
 
+import os
 import sys
 
 from vestige import abi
@@ -50,7 +51,10 @@ SOURCES = (
 
 def key() -> str:
     """What both images depend on; looking at it takes a while, so a run does it once."""
-    return prepared.KEYS.get(cache.llvmlite_version()) or cache.key(SOURCES)
+    for folder, key_ in prepared.KEYS.items():
+        if os.path.isdir(folder):  # noqa: PTH112 - else there is another llvmlite, or none
+            return key_
+    return cache.key(SOURCES)
 
 
 def monitor_image(key_: str | None = None) -> Image:

@@ -5,7 +5,7 @@ llvmlite. It is kept too, with what the file system says of those files: as long
 same, none of them is read. A hit imports neither llvmlite nor the compiler.
 """
 # pathlib takes 5 ms to import, and this is on the way to every run.
-# ruff: noqa: PTH100, PTH108, PTH116, PTH118, PTH120, PTH123, PTH208
+# ruff: noqa: PTH100, PTH108, PTH116, PTH118, PTH119, PTH120, PTH123, PTH208
 
 import os
 import sys
@@ -175,6 +175,11 @@ def _files(sources: Iterable[str]) -> Iterator[tuple[str, os.stat_result]]:
 
 def llvmlite_version() -> str:
     """The installed llvmlite's version, read off its metadata folder's name; "" if none."""
+    return os.path.basename(llvmlite_folder())[len("llvmlite-") : -len(".dist-info")]
+
+
+def llvmlite_folder() -> str:
+    """The folder of its metadata; "" if there is none."""
     for place in sys.path:
         try:
             names = os.listdir(place or ".")
@@ -182,7 +187,7 @@ def llvmlite_version() -> str:
             continue
         for name in names:
             if name.startswith("llvmlite-") and name.endswith(".dist-info"):
-                return name[len("llvmlite-") : -len(".dist-info")]
+                return os.path.join(os.path.abspath(place), name)
     return ""
 
 
