@@ -7,7 +7,6 @@ this user's cache wrote are loaded.
 # ruff: noqa: PTH123, PLC0415
 
 import marshal
-from _bisect import bisect_right  # bisect itself is one more file, for nothing
 
 from vestige.lang.types import TYPE_CHECKING
 
@@ -64,10 +63,13 @@ class Image:
     def line_of(self, offset: int) -> tuple[str, int] | None:
         """The source file and line of the code at `offset`; None for the runtime's own."""
         words = memoryview(self._rows).cast("I")
-        row = bisect_right(range(len(words) // 3), offset, key=lambda row: words[3 * row]) - 1
-        if not 0 <= offset < self.memory_size or row < 0:
+        first, last = 0, len(words) // 3  # bisect is a library that each run would load for this
+        while first < last:
+            row = (first + last) // 2
+            first, last = (row + 1, last) if words[3 * row] <= offset else (first, row)
+        if not 0 <= offset < self.memory_size or not first:
             return None
-        file, line = words[3 * row + 1], words[3 * row + 2]
+        file, line = words[3 * first - 2], words[3 * first - 1]
         return (self._files[file], line) if line else None
 
     def lines(self) -> "Iterator[tuple[int, str, int]]":
