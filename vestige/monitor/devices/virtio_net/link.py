@@ -278,13 +278,15 @@ class NetworkLinks(Struct):
     """One for each pair of queues."""
 
     is_back: u8  # the link was down, and is up again: the driver is to be told
+    pairs: u16  # that there are; 0: no interface
     slots: u8[FIRST_SLOTS]  # the first pairs'
     links: NetworkLink[MAX_NET_PAIRS]  # what is behind the first may not be the ring's
     more_slots: u8[FIRST_SLOTS]  # the other pairs'
 
     def connect(self, config: Config) -> None:
         """Power on. The slots are shared out among the pairs that there are."""
-        each = u16(CHAIN if config.net.pairs <= 2 else CHAIN // 2)
+        self.pairs = config.net.pairs
+        each = u16(CHAIN if self.pairs <= 2 else CHAIN // 2)
         for i in range(MAX_NET_PAIRS):
             number = u32(i * each % CHAIN)
             place = address_of(self.slots if i * each < CHAIN else self.more_slots)
@@ -300,7 +302,7 @@ class NetworkLinks(Struct):
     def next_deadline(self) -> u64:
         """When `move` has something to do though nothing else happens."""
         due = NEVER
-        for i in range(MAX_NET_PAIRS):
+        for i in range(min(self.pairs, MAX_NET_PAIRS)):
             again = self.links[i].again
             if again:
                 due = min(due, again)
