@@ -154,6 +154,41 @@ def test_a_command_that_can_not_be_killed_is_told() -> None:
     assert peer.now < 1 + operations.KILL_PATIENCE + 1
 
 
+class Leaving(Guest):
+    """Answers no more once it has been looked for the command's end ten times, as while paused."""
+
+    def __init__(self) -> None:
+        super().__init__(ends=10**6)
+        self.is_silent = False
+
+    def __call__(self, name: str, arguments: Mapping[str, Any]) -> bytes:
+        self.is_silent = self.is_silent or (name == "guest-sync-delimited" and self.looks >= 10)
+        return b"\n" if self.is_silent else super().__call__(name, arguments)
+
+
+LEFT = (
+    "the command's end is not known: the guest agent has not answered for 20 s, as the guest is"
+    " paused or its agent has ended; it could not be killed, and may go on there"
+)
+
+
+def test_an_agent_that_answers_no_more_while_a_command_runs_is_no_bad_input() -> None:
+    with pytest.raises(EndedError) as told:
+        Peer(Leaving()).have(operations.run(talk(), ["sleep", "inf"]))
+    assert str(told.value) == LEFT
+    assert told.value.done is None
+    assert not isinstance(told.value, UsageError)
+
+
+def test_a_torn_conversation_tells_of_an_agent_that_answers_no_more() -> None:
+    guest, torn = Leaving(), talk()
+    torn.process = 1
+    guest.looks = 10
+    with pytest.raises(EndedError) as told:
+        Peer(guest).have(operations.end(torn))
+    assert str(told.value) == LEFT
+
+
 def test_a_guest_without_a_shell_can_not_kill() -> None:
     class Bare(Guest):
         def __call__(self, name: str, arguments: Mapping[str, Any]) -> bytes:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from vestige.agent import protocol
 from vestige.agent.protocol import MOST_INPUT, MOST_OUTPUT, RefusedError
-from vestige.agent.talk import Steps, Talk
+from vestige.agent.talk import AbsentError, Steps, Talk
 from vestige.errors import GuestError, UsageError
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.001, 0.05  # seconds between two questions whether it has ended
@@ -63,7 +63,7 @@ class TimedOutError(UnfinishedError):
 
 
 class EndedError(UnfinishedError):
-    """Whoever waited for it has been ended."""
+    """Whoever waited for it has been ended, or the agent answers no more."""
 
 
 # ---- commands -------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def end(talk: Talk) -> Steps[None]:
     Raises EndedError where that was a command.
     """
     if talk.process is not None:
-        yield from talk.connect()
+        yield from _answering(talk, talk.connect())
         yield from _give_up(talk, talk.process)
 
 
@@ -153,7 +153,19 @@ def _pause(talk: Talk, seconds: float, *, takes_turns: bool) -> Steps[None]:
         yield from talk.open()
     yield from talk.wait(seconds)
     if takes_turns:
-        yield from talk.synchronise()
+        yield from _answering(talk, talk.synchronise())
+
+
+def _answering(talk: Talk, steps: Steps[object]) -> Steps[None]:
+    """Have the agent answer while a command runs. Raises EndedError where it does so no more."""
+    try:
+        yield from steps
+    except AbsentError:
+        line = (
+            "the command's end is not known: the guest agent has not answered for"
+            f" {talk.patience:g} s, as the guest is paused or its agent has ended"
+        )
+        raise EndedError(line, None) from None
 
 
 def _command(
