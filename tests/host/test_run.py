@@ -689,7 +689,7 @@ def test_an_image_in_use_by_another_run_is_refused_until_that_is_killed(
     assert second.returncode == 2
     assert second.stderr.decode() == (
         f"vestige: {image}: in use by another run; end that one first, or give both of them"
-        " ,readonly\n"
+        " ,readonly or ,overlay=FILE\n"
     )
     machine = machine_of(first.pid)
     first.send_signal(signal.SIGKILL)

@@ -13,7 +13,7 @@ from vestige.host.backends import disks
 from vestige.host.backends.consoles import Consoles, open_consoles
 from vestige.host.files import collisions
 from vestige.host.files.outputs import OutputFile
-from vestige.host.options import PC, UEFI, RunOptions
+from vestige.host.options import FLOPPY, PC, UEFI, DiskOption, RunOptions
 from vestige.host.resources import Resources
 from vestige.image_lock import BOTH_READ
 from vestige.lang.types import TYPE_CHECKING
@@ -133,6 +133,13 @@ class Files:
                 image.overlay.check_whole()
 
 
+def _otherwise(disk: DiskOption, frozen: "Frozen | None") -> str:
+    """What can be done but end another run that has this disk."""
+    if frozen is not None:
+        return ONE_GUESTS
+    return BOTH_READ if disk.bus == FLOPPY else f"{BOTH_READ} or ,overlay=FILE"
+
+
 def open_files(
     asked: RunOptions, resources: Resources, watch: Watch, frozen: "Frozen | None" = None
 ) -> Files:
@@ -147,9 +154,10 @@ def open_files(
     if frozen is None:
         starts = _open_starts(asked, resources, watch)
     copies = {} if frozen is None else frozen.overlays
-    otherwise = BOTH_READ if frozen is None else ONE_GUESTS
     images = {
-        number: resources.keep(disks.open_disk(disk, watch, copies.get(number), otherwise))
+        number: resources.keep(
+            disks.open_disk(disk, watch, copies.get(number), _otherwise(disk, frozen))
+        )
         for number, disk in enumerate(asked.disks)
         if disk.controller is None
     }
