@@ -7,7 +7,7 @@ Documentation/scheduler/sched-bwc.rst), cpu.max of the second (admin-guide/cgrou
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,7 +82,7 @@ def brake(pid: int) -> Iterator[Brake]:
         (group / "cgroup.procs").write_text(f"{pid}")
         yield Brake(group, found.is_second)
     finally:
-        if Path(f"/proc/{pid}").exists():
+        with suppress(ProcessLookupError):  # it has ended
             (before / "cgroup.procs").write_text(f"{pid}")
         group.rmdir()
 
