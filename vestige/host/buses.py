@@ -113,9 +113,10 @@ class VirtioWiring:
                 if function.kind == abi.VirtioKind.BLOCK:
                     self._disks.append(place)
 
-    def notices(self, answers: int) -> Notices:
-        """Those of a machine with one CPU; at the address `answers` its ring counts completions."""
-        notices = Notices(guest=self._guest.descriptor, count=len(self._disks), answers=answers)
+    def notices(self, completions: int) -> Notices:
+        """Those of a machine with one CPU; its ring counts completions at that address."""
+        count = len(self._disks)
+        notices = Notices(guest=self._guest.descriptor, count=count, completions=completions)
         for store, place in zip(notices.stores, self._disks, strict=False):
             store.address, store.length = place, abi.VIRTIO_NOTIFY_SIZE
             store.descriptor = self._eventfd

@@ -369,7 +369,7 @@ class Served:
     def __init__(self, rig: Rig, *, by_cpu: bool) -> None:
         self.rig = rig
         self.completions = DoorWord()
-        self.notices = Notices(count=1, exits=by_cpu, answers=address_of(self.completions))
+        self.notices = Notices(count=1, exits=by_cpu, completions=address_of(self.completions))
         self.notices.left = 2 * EARLIER
         rig.loop.notices = address_of(self.notices)
         rig.loop.in_monitor = 1

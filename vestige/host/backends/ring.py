@@ -280,7 +280,7 @@ class Ring:
             raise UsageError(f"the kernel takes no other file into the ring: {os.strerror(error)}")
 
     @property
-    def answers(self) -> int:
+    def completions(self) -> int:
         """The address in this process of how many completions there have been, a u32."""
         return self._rings.address + self.parameters.cq.tail
 

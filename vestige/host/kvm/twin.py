@@ -101,7 +101,7 @@ class Twin:
                 wiring = VirtioWiring(shared.config, self.guest, self.monitor)
                 self._virtio.append(wiring)
                 if len(self.guest.cpus) == 1 and self._rings and not self._rings[0].polled:
-                    self.notices = wiring.notices(self._rings[0].answers)
+                    self.notices = wiring.notices(self._rings[0].completions)
 
     def _unmoved(self, address: int, size: int) -> list[tuple[int, int]]:
         """The (address, bytes) of a part of RAM without what the monitor may have elsewhere."""

@@ -35,7 +35,7 @@ class Notices(Struct):
     count: u32  # of stores; 0: they stay as they are
     exits: u32  # 1: they exit, and the CPU serves
     left: u32  # KICKs until the worker serves again
-    answers: u64  # address of the ring's count of completions; the monitor may write it
+    completions: u64  # address of the ring's count of completions; the monitor may write it
     stores: Ioeventfd[MAX_VIRTIO]
 
     def give_to_cpu(self) -> bool:

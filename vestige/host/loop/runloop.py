@@ -490,13 +490,13 @@ def kick(loop: Loop, number: u32) -> u8:
     waiting for this processor. Then its completion is found by the look after the KICK.
     """
     ring = loop.rings[number]
-    before = answers(loop)
+    before = completions(loop)
     answer = syscall(SYS_IO_URING_ENTER, ring, loop.ring_entries, 0, loop.ring_flags, 0, 0)
     if answer < 0:
         return failed(loop, u32(-answer), Leave.RING_ERROR, False)
     if load64(u64(loop.argument + SECOND)) != 0:
         syscall(SYS_SCHED_YIELD, 0, 0, 0, 0, 0, 0)
-    weigh(loop, u32(answer), u32(answers(loop) - before))
+    weigh(loop, u32(answer), u32(completions(loop) - before))
     before = atomic_add64(u64(loop.submitted + 8 * number), u64(answer))
     if before % LOOK_AFTER + u64(answer) < LOOK_AFTER:
         return Leave.GO_ON
@@ -504,9 +504,9 @@ def kick(loop: Loop, number: u32) -> u8:
     return Leave.LOOK
 
 
-def answers(loop: Loop) -> u32:
+def completions(loop: Loop) -> u32:
     """How many completions the ring has had, where that decides who serves."""
-    return load32(Notices.at(loop.notices).answers) if loop.notices != 0 else 0
+    return load32(Notices.at(loop.notices).completions) if loop.notices != 0 else 0
 
 
 def weigh(loop: Loop, entries: u32, answered: u32) -> None:
