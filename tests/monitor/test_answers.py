@@ -61,6 +61,12 @@ def test_status_and_the_bus_master_are_answered_while_nothing_moves(rig: Rig) ->
     assert found == {port: rig.inp(port) for port in found}
 
 
+def test_where_no_disk_is_there_nothing_is_answered_beforehand() -> None:
+    rig = Rig(disks=[bytearray(512)], virtio=True).start()
+    set_config(rig, 4, 7, 2)
+    assert known(rig) == {}
+
+
 def test_no_status_is_answered_that_its_read_changes(rig: Rig) -> None:
     rig.out(abi.PORT_IDE + 6, 0xE0)
     rig.out(STATUS, IDENTIFY)

@@ -20,7 +20,9 @@ def withdraw(shared: Shared) -> None:
 
 
 def show(machine: Machine, shared: Shared) -> None:
-    """Bring all up to date. The lock is held."""
+    """Bring all up to date. The lock is held. Without a disk there, nobody would read them."""
+    if machine.shows == 0:
+        return
     for row, place in enumerate(DEVICES):
         if place.shows and is_present(place, row, shared.config):
             device: Showing = getattr(machine, place.field)

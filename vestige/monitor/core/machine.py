@@ -98,6 +98,7 @@ class Machine(Struct):
     at_work: u32  # 1: the worker is in its turn, and asks for notifications at the end of it
     kick_due: u64  # when to enter the ring again that took nothing; NEVER: no need
     old: u32  # 1: it is a PC, whose PIC interrupts the boot CPU
+    shows: u32  # 1: it has a disk of a device that shows registers: core/answers.py
     boot_inside: u32  # 1: the boot CPU may not know that an external interrupt waits
     closed: u32  # 1: no write is queued, as a request of its PIC's waits for one
     boot_reset: u32  # 1: the boot CPU was reset since it last exited, or in the turn it is in
@@ -124,6 +125,12 @@ class Machine(Struct):
                     configured: Configured = getattr(self, place.field)
                     configured.configure(config)
         self.connect(config)
+        self.shows = 0
+        for place in DEVICES:
+            if place.shows:
+                for i in range(MAX_DISKS):
+                    if config.disks[i].present and config.disks[i].bus == place.disks:
+                        self.shows = 1
         if config.ring.present:
             self.ring_driver.reset(config.ring, address_of(self))
             for i in range(MAX_DISKS):
