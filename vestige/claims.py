@@ -226,16 +226,7 @@ def check_fields_and_pins(places: tuple[Place, ...]) -> None:
     check_one(places, "disks of bus FLOPPY", lambda place: place.disks == Bus.FLOPPY)
     check_one(places, "the DMA controllers", lambda place: place.carries)
     check_one(places, "disks of bus VIRTIO", lambda place: place.disks == Bus.VIRTIO)
-    for place in places:
-        if place.pci is not None and place.pci.has_ports and place.board != Board.PC:
-            for other in places:
-                if other.shows and other is not place:
-                    raise refused(
-                        other,
-                        f"answers given beforehand, behind {place.field}, which a guest may place"
-                        " at the same ports; put its row before that",
-                    )
-            break
+    check_answers(places)
 
 
 def check_one(places: tuple[Place, ...], what: str, has: Callable[[Place], object]) -> None:
@@ -244,6 +235,19 @@ def check_one(places: tuple[Place, ...], what: str, has: Callable[[Place], objec
     for place in having[1:]:
         file, line = made_at(having[0])
         raise refused(place, f"{what}, as {having[0].field} does ({file}:{line}); one device can")
+
+
+def check_answers(places: tuple[Place, ...]) -> None:
+    """Whose reads are answered beforehand is the first that decode.find_port looks at."""
+    placed = [each for each in places if each.pci is not None and each.pci.has_ports]
+    first = next((each for each in placed if each.board != Board.PC), None)
+    for place in places:
+        if place.shows and first is not None and first is not place:
+            raise refused(
+                place,
+                f"answers given beforehand, behind {first.field}, which a guest may place at the"
+                " same ports; put its row before that",
+            )
 
 
 def check_posts(places: tuple[Place, ...]) -> None:

@@ -7,13 +7,13 @@ only Python can serve come back as Leave.CALL; calling `run` again goes on where
 
 Threats: the monitor may write its copy at any time, and the data of ports; KVM's orders are in a
 page of kvm_run that it does not have (abi.GuestExit). Each answer is one it could have given. A
-read to which it has left an answer gets that here, a byte where KVM wants it. Which
-ring a KICK is for is compared with how many there are. How many entries a ring takes is the
-kernel's answer to io_uring_enter, which the monitor can't write; after every LOOK_AFTER of them
-Python looks how many have no answer yet (backends/ring.py). Who stops a thread sets `stop`, which
-is looked at before every entry, and the immediate_exit of both kvm_run pages. The boot CPU's bell
-(boot_bell.py) sets that of its guest, as does its alarm; so does an ATTEND, after which a signal
-ends the KVM_RUN. Of an INJECT's vector a byte counts; its alarm is bounded in bell.py.
+read to which it has left an answer gets that here, a byte where KVM wants it. Which ring a KICK is
+for is compared with how many there are. How many entries a ring takes is the kernel's answer to
+io_uring_enter, which the monitor can't write; after every LOOK_AFTER of them Python looks how many
+have no answer yet (backends/ring.py). Who stops a thread sets `stop`, which is looked at before
+every entry, and the immediate_exit of both kvm_run pages. The boot CPU's bell (boot_bell.py) sets
+that of its guest, as does its alarm; so does an ATTEND, after which a signal ends the KVM_RUN. Of
+an INJECT's vector a byte counts; its alarm is bounded in bell.py.
 """
 
 from vestige.abi import (
@@ -327,7 +327,7 @@ def left_guest(loop: Loop, page: RunPage, answer: i64) -> u8:
     return Leave.GO_ON
 
 
-@cold
+@cold  # not seldom: the registers that it needs would cost all other exits 11 instructions
 def answered_before(loop: Loop) -> bool:
     """Give this very access the answer that the monitor has left for it (abi's Answers), if any.
 
